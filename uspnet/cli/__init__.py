@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `uspnet`. One command a file; errors become message, hint and exit code here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from uspnet import __version__
+
+app = typer.Typer(
+    name="uspnet",
+    help="User-space network drivers, and the packet tools that run on them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"uspnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """User-space network drivers, and the packet tools that run on them."""
+
+
+from uspnet.cli import capture, demo, doctor, fwd, pktgen, stats  # noqa: E402, F401 - they register
+
+
+def main() -> None:
+    """The entry point. Every mistake ends here, as a message with a hint; none as a traceback."""
+    from uspnet.cli.failure import run  # noqa: PLC0415 - start quickly
+
+    code = run(app, sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has left: nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

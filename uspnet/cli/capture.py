@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet capture`, with dumpcap's option letters."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+SNAPLEN_MAX = 262144  # bytes, dumpcap's
+
+
+class Format(StrEnum):
+    """Capture file formats: pcapng and nsecpcap count nanoseconds, pcap microseconds."""
+
+    pcapng = "pcapng"
+    pcap = "pcap"
+    nsecpcap = "nsecpcap"
+
+
+@app.command()
+def capture(
+    port: o.Port,
+    write: Annotated[
+        str | None, typer.Option("-w", "--write", metavar="FILE", help="Write packets; -: stdout.")
+    ] = None,
+    kind: Annotated[Format, typer.Option("-F", "--format", help="Of the file.")] = Format.pcapng,
+    snaplen: Annotated[
+        int, typer.Option("-s", "--snaplen", min=0, max=SNAPLEN_MAX, help="Bytes kept; 0: all.")
+    ] = 0,
+    buffer: Annotated[
+        int, typer.Option("-B", "--buffer", min=1, max=4096, help="MiB between port and file.")
+    ] = 64,
+    duration: o.Duration = None,
+    count: o.Count = None,
+    cores: o.Cores = None,
+    burst: o.Burst = 32,
+    poll: o.PollMode = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Capture packets to pcapng or pcap; without -w, count them."""
+    from uspnet.cli.show import View  # noqa: PLC0415 - start quickly
+    from uspnet.errors import Usage  # noqa: PLC0415
+    from uspnet.jobs.capture import CaptureJob, make_sink  # noqa: PLC0415
+    from uspnet.port import make_port  # noqa: PLC0415
+
+    if write == "-" and json:
+        raise Usage("-w - and --json both want stdout", "write to a file, or leave --json out")
+    sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
+    limits = o.limits(duration, count, cores, burst, poll)
+    with CaptureJob(make_port(port), limits, sink) as job:
+        with View(job, as_json=json, quiet=quiet, verbose=verbose) as view:
+            view.finish(job.execute(), summary)
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """The run in a few lines."""
+    from uspnet.cli.show import format_count, format_ports, format_rate  # noqa: PLC0415
+
+    return [
+        f"received {format_count(result['received'])} packets in {result['elapsed_s']:.2f} s: "
+        f"{format_rate(result['pps'], 'pps')}, {format_rate(result['bps'], 'bps')}",
+        f"written {format_count(result['written'])}, dropped {format_count(result['dropped'])}",
+        *(f"file {name}" for name in result["files"]),
+        *format_ports(result),
+    ]

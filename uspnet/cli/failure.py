@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where errors turn into a message, a hint and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from uspnet.errors import NoMemory, NotPermitted, UspnetError
+
+
+def run(app: typer.Typer, args: list[str]) -> int:
+    """Runs the command line and returns the exit code of design: 0, 1, 2, 3 or 4."""
+    as_json = "--json" in args
+    try:
+        result = typer.main.get_command(app)(args, prog_name="uspnet", standalone_mode=False)
+    except typer.Abort:
+        return 130
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "uspnet"
+        tell("Usage", error.format_message(), f"see: {where} --help", as_json=as_json)
+        return 2
+    except UspnetError as error:
+        tell(error.kind, error.message, error.hint, as_json=as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except PermissionError as error:
+        return _as(NotPermitted(_text(error), "run as root, or see: uspnet doctor"), as_json)
+    except MemoryError:
+        return _as(NoMemory("out of memory", "use smaller rings, or fewer queues"), as_json)
+    except OSError as error:
+        return _as(UspnetError(_text(error), "see: uspnet doctor"), as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _text(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+
+
+def _as(error: UspnetError, as_json: bool) -> int:
+    tell(error.kind, error.message, error.hint, as_json=as_json)
+    return error.exit_code
+
+
+def tell(kind: str, message: str, hint: str, *, as_json: bool) -> None:
+    """Prints an error: one JSON object on stdout under `--json`, else two lines on stderr."""
+    if as_json:
+        print(json.dumps({"error": kind, "message": message, "hint": hint}))
+        return
+    print(f"uspnet: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)

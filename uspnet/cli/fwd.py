@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet fwd`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+
+class Mode(StrEnum):
+    """What fwd does to each packet."""
+
+    io = "io"
+    macswap = "macswap"
+
+
+class OnFull(StrEnum):
+    """What fwd does when the other port has no room."""
+
+    drop = "drop"
+    wait = "wait"
+
+
+@app.command()
+def fwd(
+    port_a: o.Port,
+    port_b: o.Port,
+    mode: Annotated[Mode, typer.Option(help="Leave packets alone, or swap their MACs.")] = Mode.io,
+    on_full: Annotated[
+        OnFull, typer.Option(help="When a port has no room: drop, or hold packets back.")
+    ] = OnFull.drop,
+    duration: o.Duration = None,
+    count: o.Count = None,
+    cores: o.Cores = None,
+    burst: o.Burst = 32,
+    poll: o.PollMode = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = 0,
+) -> None:
+    """Forward between two ports, both ways."""
+    from uspnet.cli.show import View  # noqa: PLC0415 - start quickly
+    from uspnet.jobs.forward import Forwarding, ForwardJob  # noqa: PLC0415
+    from uspnet.port import make_port  # noqa: PLC0415
+
+    ports = [make_port(port_a), make_port(port_b)]
+    limits = o.limits(duration, count, cores, burst, poll)
+    with ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job:
+        with View(job, as_json=json, quiet=quiet, verbose=verbose) as view:
+            view.finish(job.execute(), summary)
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """The run in a few lines."""
+    from uspnet.cli.show import format_count, format_ports, format_rate  # noqa: PLC0415
+
+    return [
+        f"forwarded {format_count(result['forwarded'])} packets in {result['elapsed_s']:.2f} s: "
+        f"{format_rate(result['pps'], 'pps')}, {format_rate(result['bps'], 'bps')}",
+        f"dropped {format_count(result['dropped'])}",
+        *format_ports(result),
+    ]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people and programs see of a run: live table, plain lines, summary, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from uspnet import __version__
+from uspnet.jobs.job import Job
+
+LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
+PORT_COLUMNS = ("rx_packets", "tx_packets", "rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
+
+
+def format_count(value: float | None) -> str:
+    """A number of packets with thousands separated; a dash for what can't be known."""
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def format_rate(value: float, unit: str) -> str:
+    """`9.53 Mpps`: three digits and a power of a thousand."""
+    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= scale:
+            return f"{value / scale:.2f} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
+
+
+def format_table(result: dict[str, Any], rates: dict[str, tuple[float, float]]) -> Table:
+    """One row a port: rates now, and its counters. `rates`: port → (rx pps, tx pps)."""
+    table = Table(title=f"uspnet {result['command']}  {result['elapsed_s']:.1f} s", box=None)
+    table.add_column("port")
+    for name in ("rx now", "tx now", *PORT_COLUMNS):
+        table.add_column(name, justify="right")
+    for row in result["ports"]:
+        now = rates.get(row["port"], (0.0, 0.0))
+        table.add_row(
+            row["port"],
+            *(format_rate(rate, "pps") for rate in now),
+            *(format_count(row[name]) for name in PORT_COLUMNS),
+        )
+    return table
+
+
+class View:
+    """Follows a job on the terminal or line by line, and prints its end. A context manager."""
+
+    def __init__(self, job: Job, *, as_json: bool, quiet: bool, verbose: int = 0) -> None:
+        self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
+        self.console = Console(stderr=True, highlight=False)
+        self.live: Live | None = None
+        self.last: dict[str, tuple[int, int]] = {}
+        self.last_at = 0.0
+
+    def __enter__(self) -> View:
+        self.job.on_notice = self._notice
+        if not self.quiet and not self.as_json:
+            self.job.on_tick = self._tick
+            if self.console.is_terminal:
+                self.live = Live(console=self.console, transient=True, auto_refresh=False)
+                self.live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def _notice(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self.last_at < (LIVE_S if self.live else LINE_S):
+            return
+        result = self.job.result()
+        rates = self._rates(result, now - self.last_at if self.last_at else 0.0)
+        first, self.last_at = not self.last_at, now
+        if self.live:
+            self.live.update(format_table(result, rates), refresh=True)
+        elif not first:
+            for port, (rx, tx) in rates.items():
+                text = f"{port}: rx {format_rate(rx, 'pps')}, tx {format_rate(tx, 'pps')}"
+                self.console.print(f"{result['elapsed_s']:.0f} s  {text}", markup=False)
+
+    def _rates(self, result: dict[str, Any], seconds: float) -> dict[str, tuple[float, float]]:
+        rates = {}
+        for row in result["ports"]:
+            counts = (row["rx_packets"], row["tx_packets"])
+            before = self.last.get(row["port"], counts)
+            self.last[row["port"]] = counts
+            rates[row["port"]] = tuple(
+                (a - b) / seconds if seconds else 0.0 for a, b in zip(counts, before, strict=True)
+            )
+        return rates  # type: ignore[return-value]
+
+    def finish(self, result: dict[str, Any], summary: Callable[[dict[str, Any]], list[str]]) -> None:
+        """Prints the end of the run: JSON, or the command's summary in a few lines."""
+        if self.live:
+            self.live.stop()
+        if self.as_json:
+            print_json(result)
+        elif not self.quiet:
+            out = sys.stderr if self.job.stdout_taken else sys.stdout
+            for line in summary(result):
+                print(line, file=out)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """The one JSON object of a run, on stdout."""
+    print(json.dumps({"uspnet": __version__, **result}))
+
+
+def format_ports(result: dict[str, Any]) -> list[str]:
+    """One line a port, with every counter that is not zero."""
+    lines = []
+    for row in result["ports"]:
+        counts = [f"{name} {format_count(value)}" for name, value in row.items()
+                  if isinstance(value, int) and value]
+        lines.append(f"{row['port']}: " + (", ".join(counts) or "no packets"))
+    return lines

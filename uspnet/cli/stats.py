@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet stats`: the counters of running jobs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from uspnet.telemetry import RunningJob
+
+Rates = dict[tuple[int, str], tuple[float, float]]
+
+
+@app.command()
+def stats(
+    job: Annotated[int | None, typer.Argument(metavar="JOB", help="A job's process id.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    json: o.Json = False,
+) -> None:
+    """Counters of running jobs, live or once."""
+    from rich.console import Console  # noqa: PLC0415 - start quickly
+    from rich.live import Live  # noqa: PLC0415
+
+    from uspnet.cli.show import print_json  # noqa: PLC0415
+
+    jobs = find(job)
+    if json:
+        rows = [{"pid": j.pid, "job": j.command, "ports": j.ports} for j in jobs]
+        print_json({"command": "stats", "jobs": rows})
+        return
+    console = Console(highlight=False)
+    if once or not console.is_terminal:
+        console.print(format_jobs(jobs, {}) if jobs else "no job is running")
+        return
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                before, jobs = jobs, find(job)
+                live.update(format_jobs(jobs, rates(before, jobs, interval)), refresh=True)
+                time.sleep(interval)
+    except KeyboardInterrupt:
+        return
+
+
+def find(pid: int | None) -> list[RunningJob]:
+    """All jobs, or the one with this process id. Raises NoDevice when it isn't running."""
+    from uspnet.errors import NoDevice  # noqa: PLC0415
+    from uspnet.telemetry import running_jobs  # noqa: PLC0415
+
+    jobs = [job for job in running_jobs() if pid in (None, job.pid)]
+    if pid is not None and not jobs:
+        raise NoDevice(f"no job of yours has process id {pid}", "see: uspnet stats --once")
+    return jobs
+
+
+def rates(before: list[RunningJob], after: list[RunningJob], seconds: float) -> Rates:
+    """Packets a second, received and sent, of each port since the look before."""
+    old = {(job.pid, port["port"]): port for job in before for port in job.ports}
+    found: Rates = {}
+    for job in after:
+        for port in job.ports:
+            was = old.get((job.pid, port["port"]), port)
+            found[job.pid, port["port"]] = (
+                (port["rx_packets"] - was["rx_packets"]) / seconds,
+                (port["tx_packets"] - was["tx_packets"]) / seconds,
+            )
+    return found
+
+
+def format_jobs(jobs: list[RunningJob], now: Rates) -> Table:
+    """One row a port of each job."""
+    from rich.table import Table  # noqa: PLC0415
+
+    from uspnet.cli.show import PORT_COLUMNS, format_count, format_rate  # noqa: PLC0415
+
+    table = Table(title="uspnet stats", box=None)
+    for name in ("job", "pid", "port"):
+        table.add_column(name)
+    for name in ("rx now", "tx now", *PORT_COLUMNS):
+        table.add_column(name, justify="right")
+    for job in jobs:
+        for port in job.ports:
+            pair = now.get((job.pid, port["port"]), (0.0, 0.0))
+            cells = [format_rate(rate, "pps") for rate in pair]
+            cells += [format_count(port[name]) for name in PORT_COLUMNS]
+            table.add_row(job.command, str(job.pid), port["port"], *cells)
+    return table

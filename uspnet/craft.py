@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets from Scapy expressions, without running anything that isn't one.
+
+An expression such as `Ether()/IP(dst="198.18.0.2")/UDP(dport=9)/("x"*18)` is read as a syntax
+tree: layers by name, literals, keywords, `/`, `*` and lists. Nothing else is evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from uspnet.errors import Usage
+from uspnet.pool import FRAME_MAX
+
+EXAMPLE = "write it as: Ether()/IP(dst='198.18.0.2')/UDP(dport=9)/('x'*18)"
+REPEAT_MAX = 65536
+
+
+def craft(expression: str) -> bytes:
+    """The bytes of one Ethernet frame, at least 14 and at most FRAME_MAX. Raises Usage."""
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise Usage(f"--packet: {error}", EXAMPLE) from None
+    from scapy.packet import Packet  # noqa: PLC0415 - Scapy takes a second to import
+
+    try:
+        packet = _value(tree)
+        if not isinstance(packet, Packet):
+            raise Usage("--packet: the expression is not a packet", EXAMPLE)
+        frame = bytes(packet)
+    except Usage:
+        raise
+    except Exception as error:  # noqa: BLE001 - Scapy raises anything
+        raise Usage(f"--packet: {error}", EXAMPLE) from None
+    if not 14 <= len(frame) <= FRAME_MAX:
+        raise Usage(f"--packet: {len(frame)} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
+    return frame
+
+
+def _layer(name: str) -> Any:
+    import scapy.layers.all  # noqa: PLC0415
+    from scapy.packet import Packet  # noqa: PLC0415
+
+    layer = getattr(scapy.layers.all, name, None)
+    if not (isinstance(layer, type) and issubclass(layer, Packet)):
+        raise Usage(f"--packet: Scapy has no layer {name!r}", EXAMPLE)
+    return layer
+
+
+def _value(node: ast.expr) -> Any:
+    match node:
+        case ast.Constant(value):
+            return value
+        case ast.UnaryOp(ast.USub(), operand):
+            return -_value(operand)
+        case ast.BinOp(left, ast.Div(), right):
+            return _value(left) / _value(right)
+        case ast.BinOp(left, ast.Mult(), right):
+            return _repeat(_value(left), _value(right))
+        case ast.List(items) | ast.Tuple(items):
+            return [_value(item) for item in items]
+        case ast.Call(ast.Name(name), items, keywords):
+            named = {word.arg: _value(word.value) for word in keywords if word.arg}
+            return _layer(name)(*[_value(item) for item in items], **named)
+        case _:
+            raise Usage(f"--packet: can't use {ast.unparse(node)!r}", EXAMPLE)
+
+
+def _repeat(left: Any, right: Any) -> Any:
+    if not isinstance(right, int) or not isinstance(left, str | bytes):
+        raise Usage("--packet: only a text can be repeated, as 'x'*18", EXAMPLE)
+    if right * len(left) > REPEAT_MAX:
+        raise Usage(f"--packet: {right * len(left)} bytes is too long", EXAMPLE)
+    return left * right

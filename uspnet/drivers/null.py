@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`null:` - a source of zeros and a sink of everything. The smallest driver: read it first."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import FRAME_MAX
+from uspnet.port import Direction, Driver
+from uspnet.spec import Option, Spec, integer
+
+
+class Null(Driver, scheme="null"):
+    """Receives frames of zeros without end, and forgets what it is sent."""
+
+    help = "source of zeros, sink of everything"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    options: ClassVar[dict[str, Option]] = {
+        "size": Option(integer(14, FRAME_MAX), 60, "bytes of each frame received, 14 to 9728"),
+        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.queues = self.values["queues"]
+        self.frame = max(self.frame, self.values["size"])
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """A null queue has no memory of its own."""
+        queue = ffi.new("struct null_queue *", {"length": self.values["size"]})
+        queue.q.burst = ffi.addressof(lib, f"null_{direction}")
+        queue.q.wake_fd = -1
+        return queue

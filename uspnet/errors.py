@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that can go wrong, as one short family. Each error carries a hint: what to type next."""
+
+from __future__ import annotations
+
+
+class UspnetError(Exception):
+    """The base class. `kind` names the error under `--json`; `exit_code` is the process's."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def kind(self) -> str:
+        """The class's name."""
+        return type(self).__name__
+
+    def as_dict(self) -> dict[str, str]:
+        """The object that `--json` prints."""
+        return {"error": self.kind, "message": self.message, "hint": self.hint}
+
+
+class Usage(UspnetError, ValueError):
+    """The command line, a port spec or an option makes no sense."""
+
+    exit_code = 2
+
+
+class NoDevice(UspnetError, FileNotFoundError):
+    """The NIC, interface, socket or file does not exist."""
+
+
+class Busy(UspnetError):
+    """Somebody else holds it."""
+
+
+class Refused(UspnetError):
+    """It could be done, and would do harm."""
+
+    exit_code = 3
+
+
+class NotPermitted(UspnetError, PermissionError):
+    """A privilege is missing."""
+
+
+class NotSupported(UspnetError):
+    """This machine, device or peer can't do it."""
+
+
+class NoMemory(UspnetError, MemoryError):
+    """There is not enough memory, or a limit forbids it."""
+
+
+class DeviceTimeout(UspnetError, TimeoutError):
+    """A device or peer did not answer in time."""
+
+
+class DeviceFault(UspnetError):
+    """A device, or the system call behind a port, failed."""
+
+
+class PeerFault(UspnetError):
+    """The program at the other end broke its protocol, refused us, or left."""
+
+
+class Malformed(UspnetError, ValueError):
+    """A file or a packet is not what it claims to be."""
+
+
+class Loss(UspnetError):
+    """Packets were lost, and `--fail-on-loss` was given."""
+
+    exit_code = 4

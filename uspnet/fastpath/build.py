@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the C fast path as one cffi extension.
+
+`fastpath.h` and each ring's `.c` fence the part that Python may see between `// [python]` and
+`// [c]`. The same bytes are given to the compiler and to cffi, so the two can't drift apart.
+Run as a script, it builds in place; `setup.py` uses `ffibuilder`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+SOURCES = sorted(path for path in HERE.glob("*.c") if path.name != "_fastpath.c")
+# x86-64-v2 is every x86 server and laptop since 2009; wider code is chosen at run time.
+MARCH = {"x86_64": ["-march=x86-64-v2"], "AMD64": ["-march=x86-64-v2"]}
+CFLAGS = ["-O3", "-std=gnu11", "-Wall", "-Wextra", "-Werror=incompatible-pointer-types"]
+
+
+def fenced(path: Path) -> str:
+    """The declarations between the fences of a C file; empty when it has none."""
+    _, fence, rest = path.read_text().partition("// [python]\n")
+    return rest.partition("// [c]")[0] if fence else ""
+
+
+def make_builder() -> FFI:
+    """The cffi builder. `USPNET_CFLAGS` adds compiler and linker flags (sanitizers)."""
+    builder = FFI()
+    headers = sorted(HERE.glob("*.h"), key=lambda path: path.name != "fastpath.h")
+    rings = "\n".join(fenced(path) for path in SOURCES)
+    builder.cdef("\n".join(fenced(path) for path in headers) + rings)
+    extra = os.environ.get("USPNET_CFLAGS", "").split()
+    root = Path(os.environ.get("USPNET_SOURCE_ROOT", HERE.parent.parent))
+    builder.set_source(
+        "uspnet.fastpath._fastpath",
+        "".join(f'#include "{path.name}"\n' for path in headers) + rings,
+        sources=[os.path.relpath(path, root) for path in SOURCES],
+        depends=[os.path.relpath(path, root) for path in headers],
+        include_dirs=[str(HERE)],
+        extra_compile_args=CFLAGS + MARCH.get(platform.machine(), []) + extra,
+        extra_link_args=extra,
+    )
+    return builder
+
+
+ffibuilder = make_builder()
+
+if __name__ == "__main__":
+    os.chdir(HERE.parent.parent)
+    ffibuilder.compile(verbose=bool(os.environ.get("VERBOSE")))

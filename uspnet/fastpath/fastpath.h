@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The fast path's contract: packet handles, the pool, queues, workers and loops.
+ *
+ * Everything above the "[c]" fence is read twice: by the compiler, and by cffi as the declarations
+ * that Python sees (build.py). So it holds plain enums, structs and prototypes, and nothing else.
+ * Python fills these structs once, before the workers start; the loops then run without it.
+ */
+#ifndef USPNET_FASTPATH_H
+#define USPNET_FASTPATH_H
+#include <stddef.h>
+#include <stdint.h>
+
+// [python]
+enum { BURST_MAX = 64, CACHE_LINE = 64, HEADROOM_COLOURS = 8, HISTOGRAM_SLOTS = 1984 };
+
+/* A packet handle: 8 bytes that name a piece of one buffer. Bursts are arrays of them. */
+struct packet {
+    uint32_t index;  /* of the buffer in its pool */
+    uint16_t offset; /* of the first byte in the buffer */
+    uint16_t length; /* of the Ethernet frame in bytes, without FCS */
+};
+
+/* Packet memory: equal buffers in one shared mapping. Read-only once made. */
+struct pool {
+    uint8_t *base;
+    uint32_t size;  /* bytes a buffer */
+    uint32_t count; /* buffers */
+};
+
+/* A worker's free buffers, last in first out so that the warmest is used next. */
+struct stack {
+    uint32_t top; /* free[0] … free[top - 1] are free */
+    uint32_t room;
+    uint32_t *free;
+};
+
+/* One queue's counters, in memory that other processes may read. Written by the owner alone. */
+struct counters {
+    uint64_t packets, bytes;
+    uint64_t errors;    /* malformed: by a peer, a device or a file */
+    uint64_t dropped;   /* good packets that we had no room for */
+    uint64_t missed;    /* lost before they reached us, as the other side counts it */
+    uint64_t stalled;   /* packets that found the ring full at their first try */
+    uint64_t doorbells; /* times the other side had to be woken */
+    uint64_t sleeps;
+    uint64_t reserved[8]; /* to two cache lines: the adjacent-line prefetcher pairs them */
+};
+
+enum fault { FAULT_NONE, FAULT_PEER, FAULT_MEMORY, FAULT_MALFORMED, FAULT_IO, FAULT_GONE };
+
+/* One receive or transmit ring. The ring's own struct begins with this one.
+ *
+ * burst: receive fills up to n handles, in buffers taken from `stack`, and the caller owns them;
+ * transmit takes the first k of n handles, returns k, and gives their buffers back to `stack`
+ * when the other side is done. Neither blocks. */
+struct queue {
+    uint32_t (*burst)(struct queue *q, struct packet *packets, uint32_t n);
+    int (*arm)(struct queue *q, int on); /* ask for wake-ups; nonzero: there is work right now */
+    void (*flush)(struct queue *q);      /* hand over what is held back for a fuller batch */
+    struct pool *pool;
+    struct stack *stack;
+    struct counters *counters;
+    uint64_t *stamps;  /* a loop's array beside its handles: ns since 1970, 0 unknown; may be NULL */
+    int32_t wake_fd;   /* becomes ready when there may be work; -1: none */
+    uint32_t patient;  /* this source loses nothing by waiting (a file) */
+    uint32_t gate;     /* set by Python: leave this queue alone */
+    uint32_t parked;   /* set by the worker when it has seen the gate */
+    uint32_t fault;    /* enum fault, set once by the ring */
+    uint32_t ended;    /* this source has no more packets */
+    int32_t sys_errno; /* of the system call behind FAULT_IO */
+    uint32_t unused;
+};
+
+enum poll_mode { POLL_BUSY, POLL_ADAPTIVE, POLL_SLEEP };
+enum rewrite { REWRITE_NONE, REWRITE_MACSWAP };
+enum when_full { FULL_DROP, FULL_WAIT };
+enum ending { RUNNING, END_STOPPED, END_DEADLINE, END_COUNT, END_SOURCE };
+
+/* A receive queue and where its packets go (forward), or one of the two alone (drop, generate). */
+struct lane {
+    struct queue *rx, *tx;
+    uint32_t from, held; /* packets[from … held - 1] wait for room in tx */
+    struct packet packets[64];
+    uint64_t stamps[64];
+};
+
+/* Sequence numbers seen of one stream, with a window of the latest 65,536 (RFC 4737 in spirit). */
+struct stream {
+    uint64_t next; /* the number after the highest seen */
+    uint64_t received, duplicated, reordered, stale;
+    uint64_t seen[1024]; /* a bit a number, modulo 65,536 */
+};
+
+struct worker {
+    uint32_t stop;     /* set by Python, read once a round */
+    uint32_t poll;     /* enum poll_mode */
+    uint32_t burst;    /* packets a burst, 1 … BURST_MAX */
+    uint32_t rewrite;  /* enum rewrite, forward only */
+    uint32_t full;     /* enum when_full, forward only */
+    uint32_t ending;   /* enum ending, set by the loop */
+    int32_t wake_fd;   /* eventfd by which Python ends a sleep */
+    uint32_t n_lanes;
+    struct lane *lanes;
+    struct stack *stack;
+    uint64_t *budget;     /* packets left to handle, shared by a job's workers; may be NULL */
+    uint64_t deadline;    /* ticks; 0: none */
+    uint64_t spin;        /* ticks without work before an adaptive worker sleeps */
+    uint64_t idle_since;  /* ticks; 0: not idle */
+    uint64_t start, end;  /* ticks at the loop's first and last round */
+    uint64_t ticks_hz;
+
+    /* generate */
+    const uint8_t *frame; /* the template of every packet */
+    uint32_t frame_length;
+    uint32_t stamp_at;    /* offset of the 18-byte signature in the frame; 0: none */
+    double rate;          /* packets a second; 0: as fast as the ring takes them */
+    uint64_t offered, sent;
+
+    /* measure */
+    struct stream *streams;
+    uint32_t n_streams;
+    uint32_t first_stream; /* generate: the number of streams[0] */
+    uint64_t unsigned_packets;
+    uint64_t *histogram; /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
+};
+
+void loop_generate(struct worker *w);
+void loop_forward(struct worker *w);
+void loop_drop(struct worker *w);
+void loop_measure(struct worker *w);
+
+uint64_t ticks_now(void);
+uint64_t histogram_floor(uint32_t slot); /* ns: the smallest latency that falls into the slot */
+
+/* Queues that a peer's memory stands behind survive its truncation: guard.c. */
+int guard_install(void);
+int guard_add(void *start, uint64_t size, uint32_t *fault);
+void guard_remove(void *start);
+// [c]
+
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
+static inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* The cycle counter: constant rate on every CPU of the last decade, about 10 ns to read. */
+static inline uint64_t ticks(void)
+{
+#if defined(__x86_64__)
+    return __rdtsc();
+#elif defined(__aarch64__)
+    uint64_t t;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+    return t;
+#else
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+#endif
+}
+
+static inline uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t); /* in the vDSO: no system call */
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* --- packets ------------------------------------------------------------------------------- */
+
+static inline uint8_t *packet_data(const struct pool *pool, struct packet p)
+{
+    return pool->base + (uint64_t)p.index * pool->size + p.offset;
+}
+
+/* Where a packet starts in its buffer. Equal buffers of a power of two would put every header
+ * into the same few cache sets; eight colours spread them. */
+static inline uint16_t colour(uint32_t index)
+{
+    return (uint16_t)((index % HEADROOM_COLOURS) * CACHE_LINE);
+}
+
+/* The longest frame that fits behind any colour. */
+static inline uint32_t pool_room(const struct pool *pool)
+{
+    return pool->size - (HEADROOM_COLOURS - 1) * CACHE_LINE;
+}
+
+static inline void prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
+
+/* --- free buffers ------------------------------------------------------------------------- */
+
+static inline uint32_t stack_take(struct stack *s, uint32_t *index, uint32_t n)
+{
+    n = least(n, s->top);
+    s->top -= n;
+    memcpy(index, s->free + s->top, n * sizeof *index);
+    return n;
+}
+
+static inline void stack_give(struct stack *s, uint32_t index) { s->free[s->top++] = index; }
+
+static inline void stack_give_packets(struct stack *s, const struct packet *p, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        s->free[s->top + i] = p[i].index;
+    s->top += n;
+}
+
+/* --- ring arithmetic: positions run freely and wrap; only differences count -------------------
+ * The side we fill: reserve slots, fill them, submit. The side we drain: peek, use, release. */
+
+static inline uint32_t ring_reserve(uint16_t next, uint16_t clean, uint32_t slots, uint32_t n)
+{
+    return least(n, slots - (uint16_t)(next - clean));
+}
+
+static inline uint32_t ring_peek(uint16_t head, uint16_t next, uint32_t n)
+{
+    return least(n, (uint16_t)(head - next));
+}
+
+/* Is `at` inside [from, to], counted forward? What a peer writes must pass this. */
+static inline int ring_within(uint16_t from, uint16_t at, uint16_t to)
+{
+    return (uint16_t)(at - from) <= (uint16_t)(to - from);
+}
+
+/* --- queues ------------------------------------------------------------------------------- */
+
+static inline uint32_t queue_burst(struct queue *q, struct packet *p, uint32_t n)
+{
+    if (unlikely(load_acquire(&q->gate))) {
+        store_release(&q->parked, 1); /* our last access to the ring is before this store */
+        return 0;
+    }
+    return q->burst(q, p, n);
+}
+
+static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes)
+{
+    q->counters->packets += packets;
+    q->counters->bytes += bytes;
+}
+
+static inline void queue_fault(struct queue *q, enum fault fault)
+{
+    if (!load_relaxed(&q->fault))
+        store_release(&q->fault, (uint32_t)fault);
+}
+
+/* --- workers: worker.c --------------------------------------------------------------------- */
+
+int worker_continue(struct worker *w);
+void worker_idle(struct worker *w);
+uint32_t worker_claim(struct worker *w, uint32_t n);
+static inline void worker_busy(struct worker *w) { w->idle_since = 0; }
+
+#endif

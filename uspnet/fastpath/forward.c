@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The loops that move packets on: forward (also into a file) and drop. */
+#include "fastpath.h"
+
+static void macswap(const struct pool *pool, const struct packet *p, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *frame = packet_data(pool, p[i]), mac[6];
+        memcpy(mac, frame, 6);
+        memcpy(frame, frame + 6, 6);
+        memcpy(frame + 6, mac, 6);
+    }
+}
+
+/* Receivers without time stamps of their own get the time of their burst. */
+static void stamp(struct lane *lane, uint32_t n)
+{
+    uint64_t now = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (lane->stamps[i])
+            continue;
+        if (!now)
+            now = clock_ns(CLOCK_REALTIME);
+        lane->stamps[i] = now;
+    }
+}
+
+static uint32_t lane_receive(struct worker *w, struct lane *lane)
+{
+    uint32_t want = w->burst, got, kept;
+    if (w->budget)
+        want = least(want, load_relaxed(w->budget) < want ? (uint32_t)load_relaxed(w->budget) : want);
+    if (lane->rx->stamps)
+        memset(lane->stamps, 0, want * sizeof *lane->stamps);
+    got = queue_burst(lane->rx, lane->packets, want);
+    if (got == 0)
+        return 0;
+    kept = worker_claim(w, got); /* another worker may have used the budget up */
+    stack_give_packets(w->stack, lane->packets + kept, got - kept);
+    if (lane->rx->stamps)
+        stamp(lane, kept);
+    if (w->rewrite == REWRITE_MACSWAP)
+        macswap(lane->rx->pool, lane->packets, kept);
+    lane->from = 0;
+    lane->held = kept;
+    return got;
+}
+
+/* Sends what the lane holds. A full ring drops the rest, or keeps it for the next round. */
+static uint32_t lane_send(struct worker *w, struct lane *lane)
+{
+    uint32_t n = lane->held - lane->from, sent;
+    if (lane->tx->stamps)
+        lane->tx->stamps = lane->stamps + lane->from;
+    sent = queue_burst(lane->tx, lane->packets + lane->from, n);
+    if (likely(sent == n)) {
+        lane->from = lane->held = 0;
+        return n;
+    }
+    if (lane->from == 0)
+        lane->tx->counters->stalled += n - sent;
+    lane->from += sent;
+    if (w->full == FULL_WAIT || lane->rx->patient)
+        return sent;
+    stack_give_packets(w->stack, lane->packets + lane->from, n - sent);
+    lane->tx->counters->dropped += n - sent;
+    lane->from = lane->held = 0;
+    return n;
+}
+
+/* What still waits when the job ends is dropped, by name. */
+static void lanes_abandon(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+        uint32_t n = lane->held - lane->from;
+        stack_give_packets(w->stack, lane->packets + lane->from, n);
+        lane->tx->counters->dropped += n;
+        lane->from = lane->held = 0;
+        if (lane->tx->flush && !load_relaxed(&lane->tx->gate))
+            lane->tx->flush(lane->tx);
+    }
+}
+
+void loop_forward(struct worker *w)
+{
+    w->start = ticks();
+    while (worker_continue(w)) {
+        uint32_t moved = 0;
+        for (uint32_t i = 0; i < w->n_lanes; i++) {
+            struct lane *lane = &w->lanes[i];
+            if (lane->from == lane->held && !lane_receive(w, lane))
+                continue;
+            moved += lane_send(w, lane);
+        }
+        if (likely(moved))
+            worker_busy(w);
+        else
+            worker_idle(w);
+    }
+    lanes_abandon(w);
+    w->end = ticks();
+}
+
+void loop_drop(struct worker *w)
+{
+    w->start = ticks();
+    while (worker_continue(w)) {
+        uint32_t moved = 0;
+        for (uint32_t i = 0; i < w->n_lanes; i++) {
+            struct lane *lane = &w->lanes[i];
+            uint32_t got = lane_receive(w, lane);
+            stack_give_packets(w->stack, lane->packets, lane->held);
+            lane->held = 0;
+            moved += got;
+        }
+        if (likely(moved))
+            worker_busy(w);
+        else
+            worker_idle(w);
+    }
+    w->end = ticks();
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+/* memif 2.0 rings: shared-memory packet queues between two processes.
+ *
+ * A ring has slots (descriptors) and two positions, on cache lines of their own. On a C2S ring the
+ * client moves `head` when it has filled slots and the server `tail` when it has drained them. On
+ * an S2C ring the client moves `head` to lend empty slots, and the server `tail` when it has
+ * filled them. So one side fills and one side drains in both, and a lead of one ring size between
+ * `head` and "drained" is all that differs: fill and drain below serve both roles.
+ *
+ * Everything in the ring's memory belongs to a peer that may be hostile. Each field is read once,
+ * checked against what this struct knows, and never read back. */
+#ifndef USPNET_MEMIF_H
+#define USPNET_MEMIF_H
+#include "fastpath.h"
+
+// [python]
+struct memif_descriptor {
+    uint16_t flags, region;
+    uint32_t length, offset, metadata;
+};
+
+struct memif_ring {
+    uint32_t cookie;
+    uint16_t flags, head;
+    uint8_t line0[56];
+    uint16_t tail;
+    uint8_t line1[62];
+    struct memif_descriptor slots[];
+};
+
+struct memif_region {
+    uint8_t *base;
+    uint64_t size;
+};
+
+struct memif_queue {
+    struct queue q;
+    struct memif_ring *ring;
+    uint16_t *ours, *theirs; /* the position we move, and the one that the peer moves */
+    uint32_t size;           /* slots, a power of two */
+    uint16_t our_lead, their_lead; /* size on the S2C side's head, else 0 */
+    uint16_t next, clean;    /* our position; zero copy: first slot whose buffer is still out */
+    int32_t bell_fd;         /* the peer's eventfd, to wake it */
+    uint32_t n_regions;      /* server: the client's regions */
+    const struct memif_region *regions;
+    uint8_t *buffers;        /* client, copying: slot i's buffer is buffers + i × buffer_size */
+    uint32_t buffer_size;
+    uint32_t pool_region;    /* client, zero copy: the region that is our pool */
+    uint32_t *out;           /* client, zero copy: the pool buffer in each slot */
+};
+
+enum { MEMIF_COOKIE = 0x3E31F20, MEMIF_NEXT = 1, MEMIF_MASK_INT = 1 };
+
+uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n);
+uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n);
+uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n);
+uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n);
+int memif_copy_arm(struct queue *q, int on);
+int memif_zero_arm(struct queue *q, int on);
+// [c]
+
+#include <unistd.h>
+
+
+_Static_assert(offsetof(struct memif_ring, tail) == 64, "memif.h of VPP: tail on line 1");
+_Static_assert(offsetof(struct memif_ring, slots) == 128, "memif.h of VPP: slots on line 2");
+
+typedef long long vec128 __attribute__((vector_size(16), aligned(16)));
+
+static inline struct memif_descriptor *slot_of(struct memif_queue *m, uint16_t at)
+{
+    return &m->ring->slots[at & (m->size - 1)];
+}
+
+/* One 16-byte read: the peer can't change a field between its check and its use. */
+static inline struct memif_descriptor slot_read(struct memif_queue *m, uint16_t at)
+{
+    struct memif_descriptor d;
+    vec128 v = *(volatile vec128 *)slot_of(m, at);
+    memcpy(&d, &v, sizeof d);
+    return d;
+}
+
+static inline void slot_write(struct memif_queue *m, uint16_t at, struct memif_descriptor d)
+{
+    vec128 v;
+    memcpy(&v, &d, sizeof v);
+    *(volatile vec128 *)slot_of(m, at) = v;
+}
+
+/* Publishes our position, and wakes the peer if it sleeps. */
+static inline void publish(struct memif_queue *m, uint16_t at)
+{
+    store_release(m->ours, (uint16_t)(at + m->our_lead)); /* slots before the position */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the position before we look whether it sleeps */
+    if (unlikely(!(load_relaxed(&m->ring->flags) & MEMIF_MASK_INT)) && m->bell_fd >= 0) {
+        uint64_t one = 1;
+        (void)!write(m->bell_fd, &one, sizeof one); /* full: the peer has its wake-up already */
+        m->q.counters->doorbells++;
+    }
+}
+
+/* The memory behind a slot, or NULL when its descriptor lies. Sets *room to its whole length. */
+static inline uint8_t *slot_memory(struct memif_queue *m, uint16_t at,
+                                   const struct memif_descriptor *d, uint64_t *room)
+{
+    const struct memif_region *region;
+    if (m->buffers) {
+        *room = m->buffer_size;
+        return m->buffers + (uint64_t)(at & (m->size - 1)) * m->buffer_size;
+    }
+    if (unlikely(d->region >= m->n_regions))
+        return NULL;
+    region = &m->regions[d->region];
+    if (unlikely((uint64_t)d->offset + d->length > region->size))
+        return NULL;
+    *room = region->size - d->offset;
+    return region->base + d->offset;
+}
+
+
+/* Interrupt mode asks for wake-ups, polling mode declines them. After unmasking, the caller looks
+ * at the ring once more: the peer may have published just before. */
+static inline void memif_mask(struct memif_queue *m, int masked)
+{
+    uint64_t value;
+    store_relaxed(&m->ring->flags, masked ? MEMIF_MASK_INT : 0);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the flag before that look */
+    if (masked)
+        (void)!read(m->q.wake_fd, &value, sizeof value);
+}
+
+#endif

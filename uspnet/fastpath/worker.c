@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What every loop shares: when to end, how to wait for work, and a latency histogram's scale. */
+#include "fastpath.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+enum {
+    SLEEP_MS = 100,        /* a sleeper looks round at least this often */
+    NAP_US = 50,           /* where a queue has no descriptor to wait on */
+    SLEEPERS_MAX = 64,     /* queues a worker waits on by descriptor */
+    SUBSLOTS = 32,         /* histogram slots an octave: values are within 3 % */
+};
+
+uint64_t ticks_now(void) { return ticks(); }
+
+int worker_continue(struct worker *w)
+{
+    if (unlikely(load_acquire(&w->stop))) {
+        w->ending = END_STOPPED;
+    } else if (unlikely(w->budget && load_relaxed(w->budget) == 0)) {
+        w->ending = END_COUNT;
+    } else if (unlikely(w->deadline && ticks() >= w->deadline)) {
+        w->ending = END_DEADLINE;
+    } else {
+        return 1;
+    }
+    return 0;
+}
+
+/* Takes up to n packets from the job's budget; what it returns may be handled. */
+uint32_t worker_claim(struct worker *w, uint32_t n)
+{
+    uint64_t left;
+    uint32_t claimed;
+    if (!w->budget)
+        return n;
+    left = load_relaxed(w->budget);
+    do {
+        claimed = left < n ? (uint32_t)left : n;
+    } while (!__atomic_compare_exchange_n(w->budget, &left, left - claimed, 1, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    return claimed;
+}
+
+/* Every source has ended: nothing will ever arrive again. */
+static int sources_ended(const struct worker *w)
+{
+    uint32_t sources = 0;
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        const struct lane *lane = &w->lanes[i];
+        if (!lane->rx)
+            continue;
+        sources++;
+        if (!load_relaxed(&lane->rx->ended) || lane->from < lane->held)
+            return 0;
+    }
+    return sources > 0;
+}
+
+/* A lane waits for room in tx when it holds packets or has no source, else for packets in rx. */
+static struct queue *awaited(const struct lane *lane, short *events)
+{
+    int full = !lane->rx || lane->from < lane->held;
+    *events = full ? POLLOUT : POLLIN;
+    return full ? lane->tx : lane->rx;
+}
+
+static void disarm(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        struct queue *rx = w->lanes[i].rx;
+        if (rx && rx->arm && !load_relaxed(&rx->gate))
+            rx->arm(rx, 0);
+    }
+}
+
+/* Sleeps until a queue's descriptor is ready, Python wakes us, or it is time to look round. */
+static void worker_sleep(struct worker *w)
+{
+    struct pollfd fds[SLEEPERS_MAX + 1] = {{.fd = w->wake_fd, .events = POLLIN}};
+    nfds_t n = 1;
+    int nap = 0;
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+        short events;
+        struct queue *q = awaited(lane, &events);
+        if (load_relaxed(&q->ended) || load_relaxed(&q->gate))
+            continue;
+        if (q->wake_fd < 0 || n > SLEEPERS_MAX) {
+            nap = 1;
+            continue;
+        }
+        if (q->arm && q->arm(q, 1)) {
+            disarm(w);
+            return;
+        }
+        q->counters->sleeps++;
+        fds[n++] = (struct pollfd){.fd = q->wake_fd, .events = events};
+    }
+    if (nap) {
+        usleep(NAP_US);
+    } else if (poll(fds, n, SLEEP_MS) > 0 && fds[0].revents) {
+        uint64_t value;
+        (void)!read(w->wake_fd, &value, sizeof value);
+    }
+    disarm(w);
+}
+
+static void flush(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        struct queue *tx = w->lanes[i].tx;
+        if (tx && tx->flush && !load_relaxed(&tx->gate))
+            tx->flush(tx);
+    }
+}
+
+/* Called after a round without work. */
+void worker_idle(struct worker *w)
+{
+    uint64_t now = ticks();
+    if (!w->idle_since) {
+        w->idle_since = now;
+        flush(w);
+        if (sources_ended(w)) {
+            w->ending = END_SOURCE;
+            store_release(&w->stop, 1);
+            return;
+        }
+    }
+    if (w->poll == POLL_BUSY || (w->poll == POLL_ADAPTIVE && now - w->idle_since < w->spin))
+        relax();
+    else
+        worker_sleep(w);
+}
+
+uint32_t histogram_slot(uint64_t ns)
+{
+    uint32_t octave, slot;
+    if (ns < SUBSLOTS)
+        return (uint32_t)ns;
+    octave = 63 - (uint32_t)__builtin_clzll(ns) - 4; /* 1 for 32 … 63 */
+    slot = octave * SUBSLOTS + (uint32_t)(ns >> (octave - 1)) - SUBSLOTS;
+    return least(slot, HISTOGRAM_SLOTS - 1);
+}
+
+uint64_t histogram_floor(uint32_t slot)
+{
+    uint32_t octave = slot / SUBSLOTS;
+    if (octave == 0)
+        return slot;
+    return (uint64_t)(slot % SUBSLOTS + SUBSLOTS) << (octave - 1);
+}

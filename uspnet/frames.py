@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ethernet frames made without Scapy, and the arithmetic of sizes and rates."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+from uspnet.errors import Usage
+from uspnet.spec import scaled
+
+FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
+HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
+SIGNATURE_BYTES = 18  # sequence number and time, see fastpath/measure.c
+ETHERTYPE_IPV4, PROTOCOL_UDP, TTL = 0x0800, 17, 64
+
+
+def mac_bytes(text: str) -> bytes:
+    """`02:00:00:00:00:01` as six bytes. Raises Usage."""
+    parts = text.replace("-", ":").split(":")
+    try:
+        mac = bytes(int(part, 16) for part in parts)
+        if len(mac) != 6 or any(len(part) not in (1, 2) for part in parts):
+            raise ValueError
+    except ValueError:
+        raise Usage(f"{text!r} is not a MAC address", "write it as 02:00:00:00:00:01") from None
+    return mac
+
+
+def ipv4_bytes(text: str) -> bytes:
+    """`198.18.0.1` as four bytes. Raises Usage."""
+    try:
+        return ipaddress.IPv4Address(text).packed
+    except ValueError:
+        raise Usage(f"{text!r} is not an IPv4 address", "write it as 198.18.0.1") from None
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum of RFC 1071 over `data`."""
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def udp_frame(  # noqa: PLR0913 - one argument a header field
+    size: int,
+    src_mac: str,
+    dst_mac: str,
+    src_ip: str,
+    dst_ip: str,
+    src_port: int,
+    dst_port: int,
+    *,
+    udp_checksum: bool = True,
+) -> bytes:
+    """A UDP/IPv4 frame of `size` bytes, without FCS, payload zero.
+
+    Without a UDP checksum (0: none, RFC 768) the payload may change on the way out.
+    """
+    if size < HEADERS:
+        raise Usage(f"a UDP/IPv4 frame has at least {HEADERS} bytes, not {size}", "raise --size")
+    payload = bytes(size - HEADERS)
+    src, dst = ipv4_bytes(src_ip), ipv4_bytes(dst_ip)
+    udp_length = 8 + len(payload)
+    udp = struct.pack("!HHHH", src_port, dst_port, udp_length, 0) + payload
+    if udp_checksum:
+        pseudo = src + dst + struct.pack("!BBH", 0, PROTOCOL_UDP, udp_length)
+        udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + udp_length, 0, 0x4000, TTL, PROTOCOL_UDP, 0)
+    head += src + dst
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    ethernet = mac_bytes(dst_mac) + mac_bytes(src_mac) + struct.pack("!H", ETHERTYPE_IPV4)
+    return ethernet + head + udp
+
+
+def l2_bits(packets: float, octets: float) -> float:
+    """Bits on layer 2: the frames without FCS, as sizes are counted here."""
+    return octets * 8
+
+
+def l1_bits(packets: float, octets: float) -> float:
+    """Bits on the wire: with FCS, preamble and the gap between frames."""
+    return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
+
+
+def parse_rate(text: str, size: int, link_bps: float) -> float:
+    """Packets a second from `1.5Mpps`, `800Mbps` (layer 2), `10%` of `link_bps` (layer 1) or `2M`.
+
+    `size`: bytes of each frame without FCS. Raises Usage.
+    """
+    word = text.strip().lower()
+    try:
+        if word.endswith("%"):
+            rate = float(word[:-1]) / 100 * link_bps / l1_bits(1, size)
+        elif word.endswith("bps"):
+            rate = scaled(word[:-3]) / l2_bits(1, size)
+        else:
+            rate = scaled(word.removesuffix("pps"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e12:
+        raise Usage(f"{text!r} is not a rate", "write 1.5Mpps, 800Mbps, 25% or 100k")
+    return rate

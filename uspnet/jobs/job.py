@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job: ports, their packet memory and the workers on them, from open to close.
+
+open → attach → plan → start → run → drain → stop → close; whatever was done is undone in reverse
+on every exit, by one ExitStack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from uspnet.errors import DeviceTimeout
+from uspnet.fastpath import ffi, lib
+from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
+from uspnet.pool import Pool
+from uspnet.port import Direction, Driver, Queue
+from uspnet.telemetry import Board, port_counters
+
+TICK_S = 0.05  # how often the main thread looks at ports and faults
+SETTLE_S = 0.2  # after the last packet is sent, stragglers may take this long to come back
+DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CLOCK = Clock()
+
+
+@dataclass
+class Limits:
+    """When a run ends, and how its workers behave. The options that all commands share."""
+
+    duration: float | None = None  # seconds
+    count: int | None = None  # packets
+    cores: list[int] | None = None
+    burst: int = 32
+    poll: str = "adaptive"
+
+
+@dataclass
+class Plan:
+    """What one worker will do: its loop, and pairs of (port, queue index) to receive and send."""
+
+    loop: Callable[[Any], None]
+    lanes: list[tuple[tuple[Driver, int] | None, tuple[Driver, int] | None]]
+    core: int | None = None
+    extra_buffers: int = 0
+    worker: Worker = field(init=False)
+
+
+class Job:
+    """Runs plans over ports. Use as a context manager; `run` does the work.
+
+    `on_tick` is called about 20 times a second while it runs, `on_notice` with news for people.
+    """
+
+    def __init__(self, command: str, ports: list[Driver], limits: Limits) -> None:
+        self.command, self.ports, self.limits = command, ports, limits
+        self.cores = usable_cores(limits.cores)
+        self.undo = contextlib.ExitStack()
+        self.workers: list[Worker] = []
+        self.followers: list[Worker] = []
+        self._settled = (-1, 0.0)
+        self.stdout_taken = any(port.takes_stdout for port in ports)
+        self.stopped_by = 0  # a signal's number
+        self.started = self.ended = 0.0
+        self.on_tick: Callable[[], None] = lambda: None
+        self.on_notice: Callable[[str], None] = lambda text: None
+        self.budget = ffi.new("uint64_t *", limits.count or 0)
+        self._wake, self._awake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.undo.callback(os.close, self._wake)
+        self.undo.callback(os.close, self._awake)
+
+    # -- open ------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Job:
+        try:
+            self._catch_signals()
+            for port in self.ports:
+                port.quiesce = self.parked
+                self.undo.callback(port.close)
+                port.open()
+        except BaseException:
+            self.undo.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.undo.close()
+
+    def _catch_signals(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopped_by = number
+            self.stop()
+
+        for number in SIGNALS:
+            self.undo.callback(signal.signal, number, signal.signal(number, stop))
+
+    def plan(self, plans: list[Plan], frame: int = 0) -> None:
+        """Makes the pool, the queues and the workers. `frame`: bytes of the longest frame sent."""
+        buffers = [self._buffers(plan) for plan in plans]
+        pool = Pool(sum(buffers), max([frame, *(port.frame for port in self.ports)]))
+        self.undo.callback(pool.close)
+        self.pool = pool
+        for port in self.ports:
+            port.attach(pool)
+        self.board = Board(self.command, sum(2 * len(plan.lanes) for plan in plans))
+        self.undo.callback(self.board.close)
+        for plan, count in zip(plans, buffers, strict=True):
+            stack = pool.stack(count)
+            lanes = [
+                Lane(self._queue("rx", rx, stack), self._queue("tx", tx, stack))
+                for rx, tx in plan.lanes
+            ]
+            plan.worker = Worker(plan.loop, lanes, stack, plan.core)
+            self.undo.callback(plan.worker.close)
+            self.workers.append(plan.worker)
+
+    def _buffers(self, plan: Plan) -> int:
+        rings = 0
+        for rx, tx in plan.lanes:
+            rings += rx[0].holds("rx") if rx else 0
+            rings += tx[0].holds("tx") if tx else 0
+        return rings + (2 * len(plan.lanes) + 2) * lib.BURST_MAX + plan.extra_buffers
+
+    def _queue(
+        self, direction: Direction, end: tuple[Driver, int] | None, stack: Any
+    ) -> Queue | None:
+        if end is None:
+            return None
+        port, index = end
+        counters = self.board.counters(port.name, port.scheme, direction, index)
+        return port.queue(direction, index, stack, counters)
+
+    # -- run -------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ends the run in good order; may be called from a signal handler."""
+        for worker in self.workers:
+            worker.stop()
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._awake, b"x")
+
+    def start(self) -> None:
+        """Lets traffic into the ports, in order."""
+        for port in self.ports:
+            self.undo.callback(port.stop)
+            port.start()
+
+    def wait_until_up(self) -> None:
+        """Waits for every port's other side, however long the port's own options allow."""
+        told = False
+        while not self.stopped_by and not all(port.up() for port in self.ports):
+            if not told:
+                down = [f"{port.name}: {port.why_down()}" for port in self.ports if not port.up()]
+                self.on_notice("waiting: " + "; ".join(down))
+                told = True
+            self._control(TICK_S)
+
+    def run(self) -> None:
+        """Runs the workers until the first of: limits, end of sources, a signal, a fault."""
+        hz = CLOCK.hz()
+        started_ns = time.time_ns()
+        self.started = time.monotonic()
+        for worker in self.workers:
+            self._set_up(worker, hz)
+        self.board.publish(started_ns)
+        self.undo.callback(self._join)
+        if not self.stopped_by:
+            for worker in self.workers:
+                worker.thread.start()
+        try:
+            while any(worker.running() for worker in self.workers):
+                self._control(TICK_S)
+                self.on_tick()
+                self._end_followers()
+        finally:
+            self._join()
+            self.ended = time.monotonic()
+        self._drain()
+
+    def _set_up(self, worker: Worker, hz: int) -> None:
+        """A follower has no limits of its own: it ends after the others."""
+        c, limits = worker.c, self.limits
+        c.poll, c.burst = POLL_MODES[limits.poll], limits.burst
+        c.ticks_hz, c.spin = hz, int(SPIN_S * hz)
+        if worker in self.followers:
+            return
+        if limits.duration is not None:
+            c.deadline = lib.ticks_now() + int(limits.duration * hz)
+        if limits.count is not None:
+            c.budget = self.budget
+
+    def _end_followers(self) -> None:
+        """When the leaders have ended, followers get SETTLE_S since their last packet."""
+        if any(worker.running() for worker in self.workers if worker not in self.followers):
+            return
+        seen, now = self.total("rx", "packets"), time.monotonic()
+        if seen != self._settled[0]:
+            self._settled = (seen, now)
+        elif now - self._settled[1] > SETTLE_S:
+            for worker in self.followers:
+                worker.stop()
+
+    def _control(self, timeout: float) -> None:
+        """Waits for a port's control descriptor, or the time; handles what came, and faults."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            for port in self.ports:
+                for fd in port.control_fds():
+                    selector.register(fd, selectors.EVENT_READ)
+            if any(key.fd == self._wake for key, _ in selector.select(timeout)):
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake, 64)
+        for port in self.ports:
+            port.control()
+
+    @contextlib.contextmanager
+    def parked(self, queues: list[Queue]) -> Iterator[None]:
+        """Inside, no worker touches `queues`: their rings may be taken away or replaced."""
+        for worker in self.workers:
+            mine = [queue for queue in queues if queue in worker.queues]
+            if mine and not worker.park(mine):
+                raise DeviceTimeout(f"{mine[0].port.name}: a worker did not let go of its queue in 1 s")
+        yield
+
+    def _drain(self) -> None:
+        """Gives the other side time to take what is in the rings."""
+        end, last = time.monotonic() + DRAIN_S, -1
+        while time.monotonic() < end:
+            pending = sum(port.pending() for port in self.ports)
+            if pending == 0 or self.stopped_by == signal.SIGTERM:
+                return
+            if pending != last:
+                end, last = time.monotonic() + DRAIN_S, pending
+            self._control(0.002)
+
+    def _join(self) -> None:
+        for worker in self.workers:
+            if worker.thread.ident:
+                worker.stop()
+                worker.thread.join()
+
+    # -- results ---------------------------------------------------------------------------------
+
+    def elapsed(self) -> float:
+        """Seconds that the workers ran, by their own clocks; while they run, by ours."""
+        if not self.started:
+            return 0.0
+        leaders = [worker for worker in self.workers if worker not in self.followers]
+        ends = [(w.c.end - w.c.start) / w.c.ticks_hz for w in leaders if w.c.end]
+        if len(ends) == len(leaders) and ends:
+            return float(max(ends))
+        return time.monotonic() - self.started
+
+    def port_rows(self) -> list[dict[str, Any]]:
+        """Each port's counters under the kernel's names, as `--json` shows them."""
+        rows = []
+        for port in self.ports:
+            queues = [(queue.direction, queue.base.counters) for queue in port.made]
+            row = {"port": port.name, "driver": port.scheme}
+            row.update(port_counters(queues, port.unknown))
+            row.update(port.extra_counters())
+            rows.append(row)
+        return rows
+
+    def total(self, direction: Direction, name: str, ports: list[Driver] | None = None) -> int:
+        """One counter, summed over the queues of one direction."""
+        return sum(
+            int(getattr(queue.base.counters, name))
+            for port in ports or self.ports
+            for queue in port.made
+            if queue.direction == direction
+        )

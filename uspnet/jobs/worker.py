@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker: one thread, on one core, inside one long C call over queues that it alone owns."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from uspnet.errors import NoDevice
+from uspnet.fastpath import ffi, lib
+from uspnet.port import Queue
+
+SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
+POLL_MODES = {"busy": lib.POLL_BUSY, "adaptive": lib.POLL_ADAPTIVE, "sleep": lib.POLL_SLEEP}
+ENDINGS = {
+    lib.RUNNING: "running",
+    lib.END_STOPPED: "stopped",
+    lib.END_DEADLINE: "duration",
+    lib.END_COUNT: "count",
+    lib.END_SOURCE: "end of source",
+}
+
+
+class Clock:
+    """The rate of the C loops' cycle counter, measured against the kernel's raw clock."""
+
+    def __init__(self) -> None:
+        self._ticks, self._ns = lib.ticks_now(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+
+    def hz(self) -> int:
+        """Ticks a second. Waits until 20 ms lie between the two looks at the clocks."""
+        time.sleep(max(0.0, 0.02 - (time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) - self._ns) / 1e9))
+        ticks, ns = lib.ticks_now(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        return round((ticks - self._ticks) * 1_000_000_000 / (ns - self._ns))
+
+
+@dataclass
+class Lane:
+    """A receive queue and where its packets go; one of the two may be missing."""
+
+    rx: Queue | None = None
+    tx: Queue | None = None
+
+
+@dataclass
+class Worker:
+    """The C struct, its lanes, and the thread that runs `loop` on them."""
+
+    loop: Callable[[Any], None]
+    lanes: list[Lane]
+    stack: Any
+    core: int | None = None
+    keep: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.c_lanes = ffi.new("struct lane[]", len(self.lanes))
+        for c, lane in zip(self.c_lanes, self.lanes, strict=True):
+            c.rx = lane.rx.base if lane.rx else ffi.NULL
+            c.tx = lane.tx.base if lane.tx else ffi.NULL
+        self.c = ffi.new("struct worker *")
+        self.c.wake_fd, self.c.stack = self.wake_fd, self.stack
+        self.c.lanes, self.c.n_lanes = self.c_lanes, len(self.lanes)
+        self.thread = threading.Thread(target=self._run, name="uspnet-worker", daemon=True)
+
+    @property
+    def queues(self) -> list[Queue]:
+        """Every queue that this worker owns."""
+        return [queue for lane in self.lanes for queue in (lane.rx, lane.tx) if queue]
+
+    def stamp(self) -> None:
+        """Has time stamps travel beside the packets of every lane."""
+        for c in self.c_lanes:
+            for queue in (c.rx, c.tx):
+                if queue:
+                    queue.stamps = c.stamps
+
+    def _run(self) -> None:
+        if self.core is not None:
+            os.sched_setaffinity(0, {self.core})  # 0: this thread alone
+        self.loop(self.c)
+
+    def running(self) -> bool:
+        """Is the loop still going?"""
+        return self.thread.is_alive()
+
+    def wake(self) -> None:
+        """Ends a sleep, so that the worker looks round."""
+        os.eventfd_write(self.wake_fd, 1)
+
+    def stop(self) -> None:
+        """Asks the loop to end."""
+        self.c.stop = 1
+        self.wake()
+
+    def park(self, queues: list[Queue], deadline_s: float = 1.0) -> bool:
+        """Closes the gate of `queues` and waits until the loop has seen it. False: it has not."""
+        mine = [queue.base for queue in queues]
+        for queue in mine:
+            queue.parked = 0
+            queue.gate = 1
+        if not self.thread.ident:
+            return True
+        end = time.monotonic() + deadline_s
+        while self.running() and not all(queue.parked for queue in mine):
+            self.wake()
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.0001)
+        return True
+
+    def close(self) -> None:
+        """Frees what the worker holds; its thread has ended."""
+        os.close(self.wake_fd)
+
+
+def usable_cores(wanted: list[int] | None) -> list[int | None]:
+    """The cores to pin workers to. Raises NoDevice for a core that this process may not use."""
+    allowed = os.sched_getaffinity(0)
+    for core in wanted or []:
+        if core not in allowed:
+            listed = ", ".join(map(str, sorted(allowed)))
+            raise NoDevice(f"core {core} is not there or not ours", f"usable cores: {listed}")
+    return list(wanted) if wanted else [None]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packet memory: equal buffers in one shared mapping, and each worker's stack of free ones."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from types import TracebackType
+from typing import Any
+
+from uspnet.errors import NoMemory
+from uspnet.fastpath import ffi, lib
+
+HUGE_BYTES = 2 << 20
+HEADROOM = (lib.HEADROOM_COLOURS - 1) * lib.CACHE_LINE
+FRAME_MAX = 9728  # bytes: the longest frame that any port takes in one buffer
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+def buffer_bytes(frame: int) -> int:
+    """The buffer size for frames of up to `frame` bytes: a multiple of 2 KiB."""
+    return -(-(frame + HEADROOM) // 2048) * 2048
+
+
+class SharedMemory:
+    """A sealed memfd and our mapping of it. No peer that gets the descriptor can shrink it.
+
+    `pages` says what stands behind it: "2 MiB" (huge pages, when there are enough) or "4 KiB".
+    """
+
+    def __init__(self, name: str, size: int, *, huge: bool = False) -> None:
+        self.pages = "4 KiB"
+        mapped = self._huge(name, size) if huge else None
+        self.fd, self.map = mapped or self._create(name, size, 0)
+        self.size = len(self.map)
+        self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
+
+    def _create(self, name: str, size: int, flags: int) -> tuple[int, mmap.mmap]:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
+        try:
+            os.ftruncate(fd, size)
+            mapped = mmap.mmap(fd, size)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+        except OSError as error:
+            os.close(fd)
+            raise NoMemory(
+                f"{size >> 20} MiB of shared memory: {error.strerror}",
+                "free memory, or use fewer queues and smaller rings",
+            ) from None
+        return fd, mapped
+
+    def _huge(self, name: str, size: int) -> tuple[int, mmap.mmap] | None:
+        size = -(-size // HUGE_BYTES) * HUGE_BYTES
+        try:
+            made = self._create(name, size, os.MFD_HUGETLB | os.MFD_HUGE_2MB)
+        except (NoMemory, OSError):
+            return None  # ordinary pages do
+        self.pages = "2 MiB"
+        return made
+
+    @property
+    def base(self) -> Any:
+        """The first byte, as a C pointer."""
+        return ffi.cast("uint8_t *", self.memory)
+
+    def close(self) -> None:
+        """Unmaps and closes. Nothing may use the memory after this."""
+        ffi.release(self.memory)
+        self.map.close()
+        os.close(self.fd)
+
+
+class Pool:
+    """The buffers that every port and worker of a job share. Zero when new.
+
+    Parameters: `count` buffers for frames of up to `frame` bytes.
+    """
+
+    def __init__(self, count: int, frame: int) -> None:
+        self.frame = frame
+        self.size = buffer_bytes(frame)
+        self.count = count
+        self.memory = SharedMemory("uspnet-pool", count * self.size, huge=True)
+        self.c = ffi.new("struct pool *", (self.memory.base, self.size, count))
+        self._given = 0
+
+    @property
+    def pages(self) -> str:
+        """What stands behind it: "2 MiB" or "4 KiB" pages."""
+        return self.memory.pages
+
+    def stack(self, count: int) -> Any:
+        """A worker's stack with `count` buffers that nobody else has. Returns `struct stack *`.
+
+        The caller keeps it alive; its array lives as long as the pool.
+        """
+        first, self._given = self._given, self._given + count
+        if self._given > self.count:
+            raise NoMemory(f"the pool has {self.count} buffers and {self._given} are needed")
+        free = ffi.new("uint32_t[]", list(range(first + count - 1, first - 1, -1)))
+        stack = ffi.new("struct stack *", (count, count, free))
+        self._keep = [*getattr(self, "_keep", []), free, stack]
+        return stack
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        self.memory.close()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

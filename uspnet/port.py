@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports: the driver base class, the registry of drivers, and queues as Python sees them.
+
+A port's life: `open` (claim paths, privileges, devices) → `attach` (the job's pool) → `rx_queue`
+and `tx_queue` → `start` → … `control` … → `stop` → `close`, undone in reverse on every exit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal
+
+from uspnet.errors import DeviceFault, Malformed, PeerFault, Usage, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import Pool
+from uspnet.spec import Option, Spec, parse
+
+Direction = Literal["rx", "tx"]
+SCHEMES: dict[str, type[Driver]] = {}
+ETHERNET_FRAME = 1522  # bytes: 1,500 of payload, the header, and two VLAN tags
+
+
+def _nobody_works(queues: list[Queue]) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+@dataclass(eq=False)
+class Queue:
+    """One ring of a port. `c` is its C struct, whose first member is `struct queue`."""
+
+    port: Driver
+    direction: Direction
+    index: int
+    c: Any
+    keep: list[Any] = field(default_factory=list)  # what the C struct points to
+
+    @property
+    def base(self) -> Any:
+        """The C struct as `struct queue *`."""
+        return ffi.cast("struct queue *", self.c)
+
+    def fault(self) -> UspnetError | None:
+        """What the ring found wrong, as an error to raise; None when all is well."""
+        name = self.port.name
+        match self.base.fault:
+            case lib.FAULT_NONE:
+                return None
+            case lib.FAULT_PEER:
+                return PeerFault(f"{name}: the peer moved its ring position where it can't be")
+            case lib.FAULT_MEMORY:
+                return PeerFault(f"{name}: the shared memory was truncated")
+            case lib.FAULT_MALFORMED:
+                return Malformed(f"{name}: malformed record", "see: capinfos FILE")
+            case lib.FAULT_IO:
+                reason = OSError(self.base.sys_errno, "").errno
+                return self.port.io_error(reason or 0)
+            case _:
+                return DeviceFault(f"{name}: the device is gone")
+
+
+class Driver(ABC):
+    """Brings one kind of port up. A subclass names what it matches:
+
+    `class Memif(Driver, scheme="memif"): …`
+    """
+
+    options: ClassVar[Mapping[str, Option]] = {}
+    scheme: ClassVar[str] = ""
+    help: ClassVar[str] = ""  # one line: what the port talks to
+    unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # counters it can't know
+    fixed_frame = False  # does the other side (an interface's MTU) limit what we may send?
+    takes_stdout = False  # packets go there, so summaries must not
+    can_receive = True
+    can_send = True
+
+    def __init_subclass__(cls, scheme: str = "", **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if not scheme:
+            return
+        if scheme in SCHEMES:
+            raise TypeError(f"two drivers for {scheme}:")
+        cls.scheme = scheme
+        SCHEMES[scheme] = cls
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.name = str(spec)
+        self.values = spec.options(self.options)
+        self.queues = 1  # pairs
+        self.frame = ETHERNET_FRAME  # bytes of the longest frame, without FCS
+        self.made: list[Queue] = []
+        # Inside this context no worker touches the given queues. A running job sets it.
+        self.quiesce: Callable[[list[Queue]], AbstractContextManager[None]] = _nobody_works
+
+    # -- what a driver implements ---------------------------------------------------------------
+
+    def open(self) -> None:
+        """Claims what the port needs, and learns `queues` and `frame`."""
+
+    def attach(self, pool: Pool) -> None:
+        """Registers the job's packet memory."""
+        self.pool = pool
+
+    @abstractmethod
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """The C struct of one queue, its own fields filled in. `struct queue` is filled after."""
+
+    def holds(self, direction: Direction) -> int:
+        """The most pool buffers that one such queue keeps while they are out of the worker's hands."""
+        return 0
+
+    def start(self) -> None:
+        """Lets traffic in."""
+
+    def control_fds(self) -> list[int]:
+        """Descriptors that call for `control` when readable."""
+        return []
+
+    def control(self) -> None:
+        """Handles whatever waits on the control descriptors, and faults. Called in the main
+        thread, also regularly without cause. Raises when the port can't go on."""
+        if error := self.fault():
+            raise error
+
+    def up(self) -> bool:
+        """Can packets pass?"""
+        return True
+
+    def why_down(self) -> str:
+        """What the port waits for, for people."""
+        return "link is down"
+
+    def pending(self) -> int:
+        """Packets handed to tx queues that the other side has not taken yet."""
+        return 0
+
+    def stop(self) -> None:
+        """Stops traffic; queues are no longer used."""
+
+    def close(self) -> None:
+        """Gives everything back. Also called when `open` failed half-way."""
+
+    def io_error(self, number: int) -> UspnetError:
+        """The error for a failed system call of one of its rings."""
+        import os  # noqa: PLC0415 - rare
+
+        return DeviceFault(f"{self.name}: {os.strerror(number)}")
+
+    def extra_counters(self) -> dict[str, int | None]:
+        """Counters that the device or kernel keeps, added to the queues' own."""
+        return {}
+
+    # -- shared by all --------------------------------------------------------------------------
+
+    def queue(self, direction: Direction, index: int, stack: Any, counters: Any) -> Queue:
+        """Makes one queue, owned by the worker whose stack and counters are given."""
+        queue = Queue(self, direction, index, self.make_queue(direction, index))
+        base = queue.base
+        base.pool, base.stack, base.counters = self.pool.c, stack, counters
+        self.made.append(queue)
+        return queue
+
+    def fault(self) -> UspnetError | None:
+        """The first fault among its queues."""
+        return next((error for queue in self.made if (error := queue.fault())), None)
+
+
+@cache
+def drivers() -> dict[str, type[Driver]]:
+    """Every driver by scheme: those of the drivers folder, and of `uspnet.drivers` entry points."""
+    import uspnet.drivers  # noqa: PLC0415 - the folder imports this module
+
+    for module in pkgutil.iter_modules(uspnet.drivers.__path__):
+        importlib.import_module(f"uspnet.drivers.{module.name}")
+    for entry in entry_points(group="uspnet.drivers"):
+        entry.load()
+    return SCHEMES
+
+
+def make_port(text: str) -> Driver:
+    """The port that a spec names, not yet opened. Raises Usage."""
+    spec = parse(text)
+    kinds = drivers()
+    if spec.scheme not in kinds:
+        known = ", ".join(f"{name}:" for name in sorted(kinds))
+        raise Usage(f"{text}: no driver for {spec.scheme}:", f"ports are: {known}")
+    return kinds[spec.scheme](spec)

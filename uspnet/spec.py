@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Port specs: `scheme:target,option=value,…`, parsed against the options that a driver declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from uspnet.errors import Usage
+
+SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
+SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a driver: how its value is read, what it is without one, and its help."""
+
+    read: Callable[[str], Any]
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A port spec taken apart; `str()` gives back what the user typed."""
+
+    text: str
+    scheme: str
+    target: str
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def options(self, known: Mapping[str, Option]) -> dict[str, Any]:
+        """The options' values, defaults included. Raises Usage for an unknown name or bad value."""
+        values = {name: option.default for name, option in known.items()}
+        for name, text in self.given.items():
+            if name not in known:
+                names = ", ".join(sorted(known)) or "none"
+                raise Usage(f"{self.text}: unknown option {name!r}", f"options are: {names}")
+            try:
+                values[name] = known[name].read(text)
+            except ValueError as error:
+                raise Usage(f"{self.text}: {name}={text}: {error}", known[name].help) from None
+        return values
+
+
+def parse(text: str) -> Spec:
+    """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work."""
+    match = SCHEME.match(text)
+    if not match:
+        raise Usage(
+            f"{text!r} is not a port",
+            f"a kernel interface is xdp:{text} or packet:{text}; a file is pcap:{text}"
+            if text and "," not in text
+            else "a port is scheme:target[,option=value…], for example memif:/run/m.sock",
+        )
+    scheme, rest = match.groups()
+    target, *parts = rest.split(",")
+    if "=" in target and scheme != "memif":
+        parts, target = [target, *parts], ""
+    given: dict[str, str] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise Usage(f"{text}: {part!r} is not option=value", "see: uspnet --help")
+        if name in given:
+            raise Usage(f"{text}: {name} is given twice", "keep one of them")
+        given[name] = value
+    return Spec(text, scheme, target, given)
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers from low to high."""
+
+    def read(text: str) -> int:
+        value = int(text, 0) if text.strip() else None
+        if value is None or not low <= value <= high:
+            raise ValueError(f"must be {low} to {high}")
+        return value
+
+    return read
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """A reader of one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return text
+
+    return read
+
+
+def switch(text: str) -> bool:
+    """Reads on or off."""
+    return choice("on", "off")(text) == "on"
+
+
+def seconds(text: str) -> float:
+    """Reads a time in seconds, or `forever`."""
+    if text == "forever":
+        return float("inf")
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("must be 0 or more, or forever")
+    return value
+
+
+def string(longest: int) -> Callable[[str], str]:
+    """A reader of texts of at most `longest` bytes."""
+
+    def read(text: str) -> str:
+        if len(text.encode()) > longest or "\0" in text:
+            raise ValueError(f"must be at most {longest} bytes")
+        return text
+
+    return read
+
+
+def scaled(text: str) -> float:
+    """Reads a number with an optional k, M or G (powers of ten)."""
+    number, scale = text, 1
+    if text[-1:].lower() in SIZES:
+        number, scale = text[:-1], SIZES[text[-1].lower()]
+    return float(number) * scale

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job's counters, in shared memory that other processes can read while it runs.
+
+The board is a memfd: a JSON header, then one `struct counters` a queue. Readers find it by its
+name among the open files of `/proc`, so nothing is left behind however a job ends, and the
+kernel's own rule decides who may look (the same user, or root).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uspnet.fastpath import ffi
+from uspnet.pool import SharedMemory
+
+BOARD = "uspnet-board"
+HEADER_BYTES = 65536
+COUNTER_BYTES = ffi.sizeof("struct counters")
+# The kernel's names (rtnl_link_stats64) for what a queue counts.
+NAMES = {
+    "rx": {
+        "packets": "rx_packets",
+        "bytes": "rx_bytes",
+        "errors": "rx_errors",
+        "dropped": "rx_dropped",
+        "missed": "rx_missed_errors",
+    },
+    "tx": {
+        "packets": "tx_packets",
+        "bytes": "tx_bytes",
+        "errors": "tx_errors",
+        "dropped": "tx_dropped",
+    },
+}
+COUNTERS = [name for names in NAMES.values() for name in names.values()]
+
+
+class Board:
+    """Where a job keeps its queues' counters, and says what they are."""
+
+    def __init__(self, command: str, queues: int) -> None:
+        self.command = command
+        self.memory = SharedMemory(BOARD, HEADER_BYTES + max(queues, 1) * COUNTER_BYTES)
+        self.rows: list[dict[str, Any]] = []
+
+    def counters(self, port: str, driver: str, direction: str, index: int) -> Any:
+        """A fresh `struct counters *` for one queue."""
+        at = HEADER_BYTES + len(self.rows) * COUNTER_BYTES
+        row = {"port": port, "driver": driver, "direction": direction, "queue": index}
+        self.rows.append(row)
+        return ffi.cast("struct counters *", self.memory.base + at)
+
+    def publish(self, started_ns: int) -> None:
+        """Writes the header: from now on, readers see the job."""
+        header = {
+            "command": self.command,
+            "pid": os.getpid(),
+            "started_ns": started_ns,
+            "queues": self.rows,
+        }
+        text = json.dumps(header).encode()[: HEADER_BYTES - 1]
+        self.memory.map[: len(text)] = text
+
+    def close(self) -> None:
+        """Takes the board down."""
+        self.memory.close()
+
+
+def counter_values(counters: Any) -> dict[str, int]:
+    """One queue's counters as numbers. `counters`: `struct counters *`."""
+    return {name: getattr(counters, name) for name in (*NAMES["rx"], "stalled", "sleeps")}
+
+
+def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
+    """A port's counters under the kernel's names, summed over its queues.
+
+    `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
+    """
+    total: dict[str, Any] = dict.fromkeys(COUNTERS, 0)
+    for direction, counters in queues:
+        for ours, name in NAMES[direction].items():
+            total[name] += getattr(counters, ours)
+    return {name: None if name in unknown else value for name, value in total.items()}
+
+
+@dataclass
+class RunningJob:
+    """A job of another process, as its board shows it at one moment."""
+
+    pid: int
+    command: str
+    started_ns: int
+    ports: list[dict[str, Any]]
+
+
+def _boards() -> Iterator[Path]:
+    target = f"/memfd:{BOARD} (deleted)"
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            descriptors = list((process / "fd").iterdir())
+        except OSError:
+            continue  # gone, or somebody else's
+        for descriptor in descriptors:
+            try:
+                if os.readlink(descriptor) == target:
+                    yield descriptor
+            except OSError:
+                continue
+
+
+def _read(path: Path) -> RunningJob | None:
+    try:
+        data = path.read_bytes()
+        header = json.loads(data[:HEADER_BYTES].rstrip(b"\0"))
+        pid, queues = int(path.parts[2]), header["queues"]
+        ports: dict[str, dict[str, Any]] = {}
+        for number, row in enumerate(queues):
+            start = HEADER_BYTES + number * COUNTER_BYTES
+            block = ffi.from_buffer("struct counters *", data[start : start + COUNTER_BYTES])
+            port = ports.setdefault(
+                row["port"],
+                {"port": row["port"], "driver": row["driver"], **dict.fromkeys(COUNTERS, 0)},
+            )
+            for ours, name in NAMES[row["direction"]].items():
+                port[name] += getattr(block, ours)
+        if header["pid"] != pid:
+            return None  # a child that inherited the descriptor
+        return RunningJob(pid, header["command"], header["started_ns"], list(ports.values()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it ended while we looked, or is not yet published
+
+
+def running_jobs() -> list[RunningJob]:
+    """Every job that this user may look at, oldest first."""
+    jobs = {job.pid: job for path in _boards() if (job := _read(path))}
+    return sorted(jobs.values(), key=lambda job: job.started_ns)
+
+
