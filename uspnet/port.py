@@ -75,7 +75,9 @@ class Driver(ABC):
     scheme: ClassVar[str] = ""
     help: ClassVar[str] = ""  # one line: what the port talks to
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # counters it can't know
+    reconnect = True  # when the other side leaves, wait for it to come back
     fixed_frame = False  # does the other side (an interface's MTU) limit what we may send?
+    connects = False  # has an other side that must be there before a job makes sense
     takes_stdout = False  # packets go there, so summaries must not
     can_receive = True
     can_send = True

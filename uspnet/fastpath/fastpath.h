@@ -64,12 +64,10 @@ struct queue {
     uint64_t *stamps;  /* a loop's array beside its handles: ns since 1970, 0 unknown; may be NULL */
     int32_t wake_fd;   /* becomes ready when there may be work; -1: none */
     uint32_t patient;  /* this source loses nothing by waiting (a file) */
-    uint32_t gate;     /* set by Python: leave this queue alone */
-    uint32_t parked;   /* set by the worker when it has seen the gate */
+    uint32_t gate;     /* set by Python: there is no ring behind this queue right now */
     uint32_t fault;    /* enum fault, set once by the ring */
     uint32_t ended;    /* this source has no more packets */
     int32_t sys_errno; /* of the system call behind FAULT_IO */
-    uint32_t unused;
 };
 
 enum poll_mode { POLL_BUSY, POLL_ADAPTIVE, POLL_SLEEP };
@@ -94,6 +92,8 @@ struct stream {
 
 struct worker {
     uint32_t stop;     /* set by Python, read once a round */
+    uint32_t pause;    /* set by Python: touch nothing until it is 0 again */
+    uint32_t paused;   /* set by the worker when it has seen that */
     uint32_t poll;     /* enum poll_mode */
     uint32_t burst;    /* packets a burst, 1 … BURST_MAX */
     uint32_t rewrite;  /* enum rewrite, forward only */
@@ -251,11 +251,7 @@ static inline int ring_within(uint16_t from, uint16_t at, uint16_t to)
 
 static inline uint32_t queue_burst(struct queue *q, struct packet *p, uint32_t n)
 {
-    if (unlikely(load_acquire(&q->gate))) {
-        store_release(&q->parked, 1); /* our last access to the ring is before this store */
-        return 0;
-    }
-    return q->burst(q, p, n);
+    return likely(!load_acquire(&q->gate)) ? q->burst(q, p, n) : 0;
 }
 
 static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes)

@@ -55,6 +55,8 @@ uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n);
+void memif_copy_lend(struct memif_queue *m);
+void memif_zero_reset(struct memif_queue *m);
 int memif_copy_arm(struct queue *q, int on);
 int memif_zero_arm(struct queue *q, int on);
 // [c]
@@ -92,8 +94,10 @@ static inline void slot_write(struct memif_queue *m, uint16_t at, struct memif_d
 static inline void publish(struct memif_queue *m, uint16_t at)
 {
     store_release(m->ours, (uint16_t)(at + m->our_lead)); /* slots before the position */
+    if (m->bell_fd < 0)
+        return; /* a drained ring wakes nobody */
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the position before we look whether it sleeps */
-    if (unlikely(!(load_relaxed(&m->ring->flags) & MEMIF_MASK_INT)) && m->bell_fd >= 0) {
+    if (unlikely(!(load_relaxed(&m->ring->flags) & MEMIF_MASK_INT))) {
         uint64_t one = 1;
         (void)!write(m->bell_fd, &one, sizeof one); /* full: the peer has its wake-up already */
         m->q.counters->doorbells++;

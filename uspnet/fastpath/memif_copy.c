@@ -83,6 +83,13 @@ static void lend_again(struct memif_queue *m, uint16_t from, uint16_t to)
     }
 }
 
+/* Lends every slot of a fresh S2C ring. */
+void memif_copy_lend(struct memif_queue *m)
+{
+    lend_again(m, 0, (uint16_t)m->size);
+    publish(m, m->next);
+}
+
 uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;

@@ -114,6 +114,13 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
     return got;
 }
 
+/* The ring is gone: all buffers come home. Called from Python while the worker pauses. */
+void memif_zero_reset(struct memif_queue *m)
+{
+    for (; m->clean != m->next; m->clean++)
+        stack_give(m->q.stack, m->out[m->clean & (m->size - 1)]);
+}
+
 int memif_zero_arm(struct queue *q, int on)
 {
     struct memif_queue *m = (struct memif_queue *)q;

@@ -15,8 +15,19 @@ enum {
 
 uint64_t ticks_now(void) { return ticks(); }
 
+/* Between two rounds a worker holds nothing: Python may change rings, queues and the stack. */
+static void worker_pause(struct worker *w)
+{
+    store_release(&w->paused, 1);
+    while (load_acquire(&w->pause) && !load_acquire(&w->stop))
+        usleep(NAP_US);
+    store_release(&w->paused, 0);
+}
+
 int worker_continue(struct worker *w)
 {
+    if (unlikely(load_acquire(&w->pause)))
+        worker_pause(w);
     if (unlikely(load_acquire(&w->stop))) {
         w->ending = END_STOPPED;
     } else if (unlikely(w->budget && load_relaxed(w->budget) == 0)) {

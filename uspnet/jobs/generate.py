@@ -62,7 +62,7 @@ class GenerateJob(Job):
         for worker in self.receivers:
             self._set_up_receiver(worker)
         self.start()
-        self.wait_until_up()
+        self.wait_until_up(self.ports)
         self.run()
         return self.result()
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from uspnet.errors import DeviceTimeout
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import Pool
 from uspnet.port import Direction, Driver, Queue
 from uspnet.telemetry import Board, port_counters
 
+NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 TICK_S = 0.05  # how often the main thread looks at ports and faults
 SETTLE_S = 0.2  # after the last packet is sent, stragglers may take this long to come back
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
@@ -82,7 +82,7 @@ class Job:
         try:
             self._catch_signals()
             for port in self.ports:
-                port.quiesce = self.parked
+                port.quiesce = self.paused
                 self.undo.callback(port.close)
                 port.open()
         except BaseException:
@@ -151,15 +151,16 @@ class Job:
         for port in self.ports:
             self.undo.callback(port.stop)
             port.start()
+        self.wait_until_up([port for port in self.ports if port.connects])
 
-    def wait_until_up(self) -> None:
-        """Waits for every port's other side, however long the port's own options allow."""
-        told = False
-        while not self.stopped_by and not all(port.up() for port in self.ports):
-            if not told:
-                down = [f"{port.name}: {port.why_down()}" for port in self.ports if not port.up()]
-                self.on_notice("waiting: " + "; ".join(down))
-                told = True
+    def wait_until_up(self, ports: list[Driver]) -> None:
+        """Waits for the other side of `ports`, however long the ports' own options allow."""
+        told = time.monotonic() + NOTICE_S
+        while not self.stopped_by and (down := [port for port in ports if not port.up()]):
+            if time.monotonic() > told:
+                told = float("inf")
+                reasons = [f"{port.name}: {port.why_down()}" for port in down]
+                self.on_notice("waiting: " + "; ".join(reasons))
             self._control(TICK_S)
 
     def run(self) -> None:
@@ -221,13 +222,14 @@ class Job:
             port.control()
 
     @contextlib.contextmanager
-    def parked(self, queues: list[Queue]) -> Iterator[None]:
-        """Inside, no worker touches `queues`: their rings may be taken away or replaced."""
-        for worker in self.workers:
-            mine = [queue for queue in queues if queue in worker.queues]
-            if mine and not worker.park(mine):
-                raise DeviceTimeout(f"{mine[0].port.name}: a worker did not let go of its queue in 1 s")
-        yield
+    def paused(self, queues: list[Queue]) -> Iterator[None]:
+        """Inside, no worker that owns one of `queues` touches anything: rings may be replaced."""
+        owners = [w for w in self.workers if any(queue in w.queues for queue in queues)]
+        with contextlib.ExitStack() as resume:
+            for worker in owners:
+                worker.pause()
+                resume.callback(worker.resume)
+            yield
 
     def _drain(self) -> None:
         """Gives the other side time to take what is in the rings."""
@@ -236,8 +238,9 @@ class Job:
             pending = sum(port.pending() for port in self.ports)
             if pending == 0 or self.stopped_by == signal.SIGTERM:
                 return
-            if pending != last:
-                end, last = time.monotonic() + DRAIN_S, pending
+            if pending != last:  # a few slots may be free without our being told
+                patience = DRAIN_S if pending > lib.BURST_MAX else TICK_S
+                end, last = time.monotonic() + patience, pending
             self._control(0.002)
 
     def _join(self) -> None:

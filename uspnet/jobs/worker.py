@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from uspnet.errors import NoDevice
+from uspnet.errors import DeviceTimeout, NoDevice
 from uspnet.fastpath import ffi, lib
 from uspnet.port import Queue
 
@@ -97,21 +97,20 @@ class Worker:
         self.c.stop = 1
         self.wake()
 
-    def park(self, queues: list[Queue], deadline_s: float = 1.0) -> bool:
-        """Closes the gate of `queues` and waits until the loop has seen it. False: it has not."""
-        mine = [queue.base for queue in queues]
-        for queue in mine:
-            queue.parked = 0
-            queue.gate = 1
-        if not self.thread.ident:
-            return True
+    def pause(self, deadline_s: float = 1.0) -> None:
+        """Returns when the loop touches nothing. Raises DeviceTimeout when that takes too long."""
+        self.c.pause = 1
         end = time.monotonic() + deadline_s
-        while self.running() and not all(queue.parked for queue in mine):
+        while self.running() and not self.c.paused:
             self.wake()
             if time.monotonic() > end:
-                return False
+                self.c.pause = 0
+                raise DeviceTimeout(f"a worker did not pause within {deadline_s:g} s")
             time.sleep(0.0001)
-        return True
+
+    def resume(self) -> None:
+        """Lets the loop go on."""
+        self.c.pause = 0
 
     def close(self) -> None:
         """Frees what the worker holds; its thread has ended."""

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`memif:/run/m.sock` - shared-memory packet queues with VPP, DPDK, libmemif or uspnet.
+
+A client with zero copy (the default) exports the job's pool itself: what it sends is never copied
+on its side. `zero-copy=off` exports separate buffers instead, so that the peer sees nothing but
+the packets of this port. A server always copies once, in or out of the client's memory.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from uspnet.errors import DeviceTimeout, NoDevice, NotPermitted, PeerFault, Usage, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.memif.client import ClientMemory, ClientSession
+from uspnet.memif.protocol import OUR_NAME, Disconnect, Type
+from uspnet.memif.server import ServerSession, leave, listen, printable
+from uspnet.pool import FRAME_MAX
+from uspnet.port import Direction, Driver, Queue
+from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
+
+RETRY_S = 0.05  # between a client's attempts to connect
+LINGER_S = 0.2  # how long packets of a peer that left may wait for our worker
+CLIENT_WAIT_S = 2.0
+REFUSALS = {
+    "ID not found": "the server has other ids: set id=",
+    "Secret required": "set secret=",
+    "Incorrect secret": "set the server's secret with secret=",
+    "Already connected": "the server has a client with this id: set another id=",
+}
+
+
+class Memif(Driver, scheme="memif"):
+    """Both roles of memif 2.0."""
+
+    help = "VPP, DPDK, libmemif, uspnet, by shared memory"
+    options: ClassVar[dict[str, Option]] = {
+        "role": Option(choice("client", "server"), "client", "client (connects) or server"),
+        "id": Option(integer(0, 2**32 - 1), 0, "interface number on the socket"),
+        "secret": Option(string(24), "", "password, at most 24 bytes"),
+        "ring": Option(integer(2, 16384), 1024, "slots a ring, a power of two, 2 to 16384"),
+        "buffer": Option(integer(128, 65536), 2048, "client without zero copy: bytes a slot"),
+        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
+        "zero-copy": Option(switch, True, "client: share the pool itself, on or off"),
+        "frame": Option(integer(60, FRAME_MAX), FRAME_MAX, "longest frame in bytes, to 9728"),
+        "wait": Option(seconds, None, "seconds to wait for the peer at first, or forever"),
+        "reconnect": Option(switch, True, "wait for a peer that left to come back, on or off"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        values = self.values
+        if not spec.target or spec.target == "@" or len(spec.target.encode()) > 107:
+            raise Usage(f"{spec}: needs a socket path of up to 107 bytes, or @name")
+        if values["ring"] & (values["ring"] - 1):
+            raise Usage(f"{spec}: ring={values['ring']} is not a power of two", "try ring=1024")
+        self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
+        self.server = values["role"] == "server"
+        self.identity, self.secret = values["id"], values["secret"]
+        self.pairs = self.queues = values["queues"]
+        self.frame, self.reconnect = values["frame"], values["reconnect"]
+        self.zero_copy = values["zero-copy"] and not self.server
+        self.connects = not self.server
+        self.session: ClientSession | ServerSession | None = None
+        self.running = self.linked = self.ever_linked = False
+        self.listener: Any = None
+        self.attempt_at = self.give_up_at = self.linger_until = 0.0
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """A server takes its address now; a client connects at `start`."""
+        lib.guard_install()
+        if self.server:
+            self.listener = listen(self.address, self)
+
+    def holds(self, direction: Direction) -> int:
+        """Zero copy keeps a buffer in every slot."""
+        return int(self.values["ring"]) if self.zero_copy else 0
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """A queue without a ring; `_link` puts one behind it."""
+        m = ffi.new("struct memif_queue *")
+        kind = "zero" if self.zero_copy else "copy"
+        m.q.burst = ffi.addressof(lib, f"memif_{kind}_{direction}")
+        m.q.arm = ffi.addressof(lib, f"memif_{kind}_arm") if direction == "rx" else ffi.NULL
+        m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
+        self.out = [*getattr(self, "out", []), ffi.new("uint32_t[]", self.values["ring"])]
+        m.out = self.out[-1] if self.zero_copy else ffi.NULL
+        return m
+
+    def start(self) -> None:
+        """From now on, peers are let in or looked for."""
+        wait = self.values["wait"]
+        if wait is None:
+            wait = float("inf") if self.server else CLIENT_WAIT_S
+        self.give_up_at = time.monotonic() + wait
+        self.running = True
+
+    def stop(self) -> None:
+        """Says good-bye."""
+        self.running = False
+        self._unlink("")
+
+    def close(self) -> None:
+        """Gives the address back."""
+        self._unlink("")
+        if self.listener:
+            leave(self.listener, self)
+            self.listener = None
+
+    def up(self) -> bool:
+        """Is a peer there?"""
+        return self.linked
+
+    def why_down(self) -> str:
+        """Who is missing."""
+        return f"no {'client' if self.server else 'server'} on {printable(self.address)} yet"
+
+    def pending(self) -> int:
+        """Slots that we filled and the peer has not drained, as far as it lets us know."""
+        if not self.linked or self.linger_until:
+            return 0
+        waiting = 0
+        for queue in self.made:
+            if queue.direction == "tx" and not queue.c.q.gate:
+                drained = queue.c.theirs[0] - queue.c.their_lead
+                waiting += (queue.c.next - drained) & 0xFFFF
+        return waiting
+
+    # -- control ---------------------------------------------------------------------------------
+
+    def control_fds(self) -> list[int]:
+        """The listener's descriptors, if we are its first port, and our connection's."""
+        fds = [self.session.channel.fileno()] if self.session and not self.linger_until else []
+        if self.listener and next(iter(self.listener.ports.values())) is self:
+            fds += self.listener.fds()
+        return fds
+
+    def control(self) -> None:
+        """Moves the connection on: handshakes, departures, returns. Raises when it can't go on."""
+        if not self.running:
+            return
+        if self.linger_until:
+            self._linger()
+        try:
+            if self.listener:
+                self.listener.handle()
+            elif not self.session:
+                self._connect()
+            if self.session and not self.linger_until:
+                self._advance()
+        except Disconnect as error:
+            self._lost(error)
+        if not self.ever_linked and time.monotonic() > self.give_up_at:
+            raise DeviceTimeout(f"{self.name}: {self.why_down()}", self._hint_absent())
+
+    def _advance(self) -> None:
+        session = self.session
+        if isinstance(session, ServerSession):
+            session.handle(self.listener)
+        elif session:
+            session.handle()
+        if session and session.up and not self.linked:
+            self._link()
+        if error := self.fault():
+            raise Disconnect(error.message, ours=True)
+
+    def fault(self) -> UspnetError | None:
+        """What the peer did to its rings or its memory, if anything."""
+        if isinstance(self.session, ServerSession) and self.session.fault[0]:
+            return PeerFault(f"{self.name}: the peer truncated its shared memory")
+        return super().fault()
+
+    def _connect(self) -> None:
+        now = time.monotonic()
+        if now < self.attempt_at:
+            return
+        self.attempt_at = now + RETRY_S
+        try:
+            self.session = ClientSession(self.address, self.identity, self.secret, self._memory)
+        except PermissionError:
+            raise NotPermitted(f"{self.name}: may not connect", "ask for access to it") from None
+        except OSError:
+            return  # nobody listens yet
+
+    def _memory(self, max_pairs: int, max_log2: int) -> ClientMemory:
+        log2 = min(int(self.values["ring"]).bit_length() - 1, max_log2)
+        if not log2:
+            raise Disconnect("Invalid ring size", ours=True)
+        pool = self.pool if self.zero_copy else None
+        return ClientMemory(min(self.pairs, max_pairs), log2, self.values["buffer"], pool)
+
+    def _lost(self, error: Disconnect) -> None:
+        """The peer left or was sent away. Its last packets may still be in our reach."""
+        if self.linked and not error.ours:
+            for queue in self.made:
+                queue.c.q.gate = int(queue.direction == "tx" or queue.c.q.gate)
+            self.linger_until = time.monotonic() + LINGER_S
+        else:
+            self._unlink(error.message if error.ours else "")
+        if self.ever_linked and self.reconnect:
+            return
+        if self.ever_linked or (not self.server and error.message != "the peer left"):
+            self._unlink("")
+            hint = REFUSALS.get(error.message, "see whether the other program still runs")
+            raise PeerFault(f"{self.name}: {error.message}", hint)
+
+    def _linger(self) -> None:
+        left = any(queue.direction == "rx" and self._waiting(queue) for queue in self.made)
+        if not left or time.monotonic() > self.linger_until:
+            self._unlink("")
+
+    def _waiting(self, queue: Queue) -> bool:
+        m = queue.c
+        if m.q.gate:
+            return False
+        ours = m.clean if self.zero_copy else m.next
+        return bool((m.theirs[0] - m.their_lead - ours) & 0xFFFF)
+
+    def _hint_absent(self) -> str:
+        if self.server:
+            return "start the client, or raise wait="
+        return f"start the server first: uspnet capture memif:{self.spec.target},role=server"
+
+    # -- rings -----------------------------------------------------------------------------------
+
+    def _link(self) -> None:
+        """Puts the session's rings behind the queues, and opens them."""
+        session = self.session
+        with self.quiesce(self.made):
+            for queue in self.made:
+                if isinstance(session, ServerSession):
+                    self._place_server(session, queue)
+                elif session and session.memory:
+                    self._place_client(session.memory, queue)
+        if isinstance(session, ServerSession):
+            session.channel.send(Type.CONNECTED, OUR_NAME)
+        self.linked = self.ever_linked = True
+
+    def _place(self, queue: Queue, ring: Any, size: int, fd: int) -> None:
+        """What both roles fill in. C2S: tx of a client, rx of a server."""
+        m, sends = queue.c, queue.direction == "tx"
+        c2s = sends != self.server
+        head = ffi.addressof(ring, "head")
+        tail = ffi.addressof(ring, "tail")
+        m.ring, m.size, m.next, m.clean = ring, size, 0, 0
+        m.ours, m.theirs = (tail, head) if self.server else (head, tail)
+        m.our_lead = size if not c2s and not self.server and not self.zero_copy else 0
+        m.their_lead = size if not c2s and self.server else 0
+        m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
+        m.q.fault = lib.FAULT_NONE
+        if not sends:
+            ring.flags = lib.MEMIF_MASK_INT  # we poll, until a worker goes to sleep
+
+    def _place_server(self, session: ServerSession, queue: Queue) -> None:
+        place = session.rings.get((queue.direction == "rx", queue.index))
+        if not place:
+            return  # the client has fewer queues: this one stays closed
+        self._place(queue, session.ring(place), 1 << place.log2_size, place.fd)
+        queue.c.regions, queue.c.n_regions = session.c_regions, len(session.regions)
+        queue.c.q.gate = 0
+
+    def _place_client(self, memory: ClientMemory, queue: Queue) -> None:
+        if queue.index >= memory.pairs:
+            return
+        m, c2s = queue.c, queue.direction == "tx"
+        fd = memory.fds[memory.number(c2s, queue.index)]
+        self._place(queue, memory.ring(c2s, queue.index), 1 << memory.log2_size, fd)
+        m.regions, m.n_regions, m.pool_region = memory.regions, 1, 1
+        if not self.zero_copy:
+            m.buffers, m.buffer_size = memory.buffers(c2s, queue.index), memory.buffer_size
+            if not c2s:
+                lib.memif_copy_lend(m)
+        m.q.gate = 0
+
+    def _unlink(self, reason: str) -> None:
+        """Closes the queues, brings their buffers home, and ends the session."""
+        session, self.session = self.session, None
+        self.linger_until = 0.0
+        if self.linked:
+            with self.quiesce(self.made):
+                for queue in self.made:
+                    self._strip(queue)
+            self.linked = False
+        if session:
+            session.close(reason)
+
+    def _strip(self, queue: Queue) -> None:
+        m = queue.c
+        if m.ring and queue.direction == "tx":
+            left = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
+            m.q.counters.dropped += min(left, m.size)  # sent, but never taken
+        if self.zero_copy:
+            lib.memif_zero_reset(m)
+        m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
+        m.q.fault = lib.FAULT_NONE
+        m.ring = m.ours = m.theirs = ffi.NULL
+        m.buffers = ffi.NULL

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client's role: it owns all the memory, and offers it to the server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from uspnet.fastpath import ffi, lib
+from uspnet.memif.protocol import (
+    FLAG_C2S,
+    MODE_ETHERNET,
+    OUR_NAME,
+    VERSION,
+    Channel,
+    Disconnect,
+    Type,
+    ring_bytes,
+    text_of,
+)
+from uspnet.pool import Pool, SharedMemory
+
+
+class ClientMemory:
+    """What one connection shares: region 0 with rings, and buffers unless the pool is region 1."""
+
+    def __init__(self, pairs: int, log2_size: int, buffer_size: int, pool: Pool | None) -> None:
+        self.pairs, self.log2_size, self.pool = pairs, log2_size, pool
+        self.buffer_size = buffer_size
+        rings = 2 * pairs * ring_bytes(log2_size)
+        self.buffers_at = -(-rings // 4096) * 4096
+        buffers = 0 if pool else (2 * pairs << log2_size) * buffer_size
+        self.memory = SharedMemory("uspnet-memif", self.buffers_at + buffers, huge=bool(buffers))
+        self.regions = ffi.new("struct memif_region[1]", [(self.memory.base, self.memory.size)])
+        for c2s in (True, False):
+            for index in range(pairs):
+                self.ring(c2s, index).cookie = lib.MEMIF_COOKIE
+        self.fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2 * pairs)]
+
+    def number(self, c2s: bool, index: int) -> int:
+        """Rings are numbered C2S first."""
+        return index if c2s else self.pairs + index
+
+    def offset(self, c2s: bool, index: int) -> int:
+        """Where a ring begins in region 0."""
+        return self.number(c2s, index) * ring_bytes(self.log2_size)
+
+    def ring(self, c2s: bool, index: int) -> Any:
+        """One ring, as `struct memif_ring *`."""
+        return ffi.cast("struct memif_ring *", self.memory.base + self.offset(c2s, index))
+
+    def buffers(self, c2s: bool, index: int) -> Any:
+        """The first buffer of a ring's slots, without zero copy."""
+        first = (self.number(c2s, index) << self.log2_size) * self.buffer_size
+        return self.memory.base + self.buffers_at + first
+
+    def close(self) -> None:
+        """Gives everything back."""
+        for fd in self.fds:
+            os.close(fd)
+        self.memory.close()
+
+
+class ClientSession:
+    """One connection of a client, from connect to CONNECTED. `up` is true at the end."""
+
+    def __init__(
+        self, address: str, identity: int, secret: str, make: Callable[[int, int], ClientMemory]
+    ) -> None:
+        """`make(max pairs, max log2 size)`: the memory, once the server has said what it takes.
+
+        Raises OSError when nobody listens.
+        """
+        self.identity, self.secret, self.make = identity, secret.encode(), make
+        self.memory: ClientMemory | None = None
+        self.waiting: deque[tuple[Any, ...]] = deque()
+        self.up = False
+        self.peer = ""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            sock.setblocking(False)
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
+        self.channel = Channel(sock)
+
+    def handle(self) -> None:
+        """Handles every message that waits. Raises Disconnect."""
+        while (message := self.channel.receive()) is not None:
+            kind, fields, fd = message
+            if fd is not None:
+                os.close(fd)  # a server has none to give
+            match kind:
+                case Type.HELLO if not self.memory:
+                    self._hello(*fields)
+                case Type.ACK if self.waiting:
+                    self._next()
+                case Type.CONNECTED if self.memory and not self.waiting and not self.up:
+                    self.up = True
+                case Type.DISCONNECT:
+                    raise Disconnect(text_of(fields[1]) or "the peer left")
+                case _:
+                    raise Disconnect("Unexpected message", ours=True)
+
+    def _hello(  # noqa: PLR0913 - the message's fields
+        self, name: bytes, low: int, high: int, regions: int, s2c: int, c2s: int, log2: int
+    ) -> None:
+        if not low <= VERSION <= high:
+            raise Disconnect("Incompatible memif version", ours=True)
+        self.peer = text_of(name)
+        memory = self.memory = self.make(min(s2c, c2s) + 1, log2)
+        if memory.pool and regions < 1:
+            raise Disconnect("Zero copy needs two regions", ours=True)
+        send = self.waiting.append
+        send((Type.ADD_REGION, 0, memory.memory.size, memory.memory.fd))
+        if memory.pool:
+            send((Type.ADD_REGION, 1, memory.pool.memory.size, memory.pool.memory.fd))
+        for direction in (True, False):
+            for index in range(memory.pairs):
+                flags, fd = FLAG_C2S * direction, memory.fds[memory.number(direction, index)]
+                at = memory.offset(direction, index)
+                send((Type.ADD_RING, flags, index, 0, at, memory.log2_size, 0, fd))
+        send((Type.CONNECT, OUR_NAME, None))
+        self.channel.send(
+            Type.INIT, VERSION, self.identity, MODE_ETHERNET, self.secret, OUR_NAME
+        )
+
+    def _next(self) -> None:
+        kind, *fields, fd = self.waiting.popleft()
+        self.channel.send(kind, *fields, fd=fd)
+
+    def close(self, reason: str = "") -> None:
+        """Ends the connection and gives its memory back."""
+        self.channel.close(reason)
+        if self.memory:
+            self.memory.close()
+            self.memory = None
