@@ -27,10 +27,6 @@ SCHEMES: dict[str, type[Driver]] = {}
 ETHERNET_FRAME = 1522  # bytes: 1,500 of payload, the header, and two VLAN tags
 
 
-def _nobody_works(queues: list[Queue]) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
 @dataclass(eq=False)
 class Queue:
     """One ring of a port. `c` is its C struct, whose first member is `struct queue`."""
@@ -98,8 +94,8 @@ class Driver(ABC):
         self.queues = 1  # pairs
         self.frame = ETHERNET_FRAME  # bytes of the longest frame, without FCS
         self.made: list[Queue] = []
-        # Inside this context no worker touches the given queues. A running job sets it.
-        self.quiesce: Callable[[list[Queue]], AbstractContextManager[None]] = _nobody_works
+        # Inside this context no worker touches any queue. A running job sets it.
+        self.quiesce: Callable[[], AbstractContextManager[None]] = nullcontext
 
     # -- what a driver implements ---------------------------------------------------------------
 

@@ -51,6 +51,9 @@ def pktgen(  # noqa: PLR0913 - one argument an option
     dst_ip: Annotated[str, typer.Option(metavar="IP")] = "198.18.0.2",
     src_port: Annotated[int, typer.Option(metavar="N", min=0, max=65535)] = 1024,
     dst_port: Annotated[int, typer.Option(metavar="N", min=0, max=65535)] = 9,
+    linger: Annotated[
+        float, typer.Option(metavar="S", min=0, help="Stay connected S seconds after the end.")
+    ] = 0.0,
     fail_on_loss: FailOnLoss = False,
     duration: o.Duration = None,
     count: o.Count = None,
@@ -83,6 +86,7 @@ def pktgen(  # noqa: PLR0913 - one argument an option
     if poll is None and (rate or back):
         poll = o.Poll.busy
     limits = o.limits(duration, count, cores, burst, poll)
+    limits.linger = linger
     with GenerateJob(out, limits, Traffic(frame, pps, numbered), back) as job:
         with View(job, as_json=json, quiet=quiet, verbose=verbose) as view:
             result = job.execute()

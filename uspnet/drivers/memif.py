@@ -23,6 +23,7 @@ from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
 RETRY_S = 0.05  # between a client's attempts to connect
 LINGER_S = 0.2  # how long packets of a peer that left may wait for our worker
 CLIENT_WAIT_S = 2.0
+NOT_YET = {"the peer left", "ID not found", "Already connected"}  # a server that is starting
 REFUSALS = {
     "ID not found": "the server has other ids: set id=",
     "Secret required": "set secret=",
@@ -202,7 +203,11 @@ class Memif(Driver, scheme="memif"):
             self._unlink(error.message if error.ours else "")
         if self.ever_linked and self.reconnect:
             return
-        if self.ever_linked or (not self.server and error.message != "the peer left"):
+        early = not self.ever_linked and time.monotonic() < self.give_up_at
+        if early and error.message in NOT_YET:
+            self.attempt_at = time.monotonic() + RETRY_S
+            return
+        if self.ever_linked or not self.server:
             self._unlink("")
             hint = REFUSALS.get(error.message, "see whether the other program still runs")
             raise PeerFault(f"{self.name}: {error.message}", hint)
@@ -229,7 +234,7 @@ class Memif(Driver, scheme="memif"):
     def _link(self) -> None:
         """Puts the session's rings behind the queues, and opens them."""
         session = self.session
-        with self.quiesce(self.made):
+        with self.quiesce():
             for queue in self.made:
                 if isinstance(session, ServerSession):
                     self._place_server(session, queue)
@@ -280,7 +285,7 @@ class Memif(Driver, scheme="memif"):
         session, self.session = self.session, None
         self.linger_until = 0.0
         if self.linked:
-            with self.quiesce(self.made):
+            with self.quiesce():
                 for queue in self.made:
                     self._strip(queue)
             self.linked = False

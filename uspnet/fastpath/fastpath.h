@@ -79,6 +79,8 @@ enum ending { RUNNING, END_STOPPED, END_DEADLINE, END_COUNT, END_SOURCE };
 struct lane {
     struct queue *rx, *tx;
     uint32_t from, held; /* packets[from … held - 1] wait for room in tx */
+    uint32_t tried;      /* these packets were refused before */
+    uint32_t unused;
     struct packet packets[64];
     uint64_t stamps[64];
 };
@@ -115,7 +117,7 @@ struct worker {
     uint32_t frame_length;
     uint32_t stamp_at;    /* offset of the 18-byte signature in the frame; 0: none */
     double rate;          /* packets a second; 0: as fast as the ring takes them */
-    uint64_t offered, sent;
+    uint64_t offered;
 
     /* measure */
     struct stream *streams;
@@ -123,6 +125,7 @@ struct worker {
     uint32_t first_stream; /* generate: the number of streams[0] */
     uint64_t unsigned_packets;
     uint64_t *histogram; /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
+    struct worker *guest; /* generate: a measuring worker without a thread of its own, or NULL */
 };
 
 void loop_generate(struct worker *w);
@@ -260,6 +263,26 @@ static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes
     q->counters->bytes += bytes;
 }
 
+/* A fresh burst of n packets in the lane, none sent yet. */
+static inline void lane_hold(struct lane *lane, uint32_t n)
+{
+    lane->from = lane->tried = 0;
+    lane->held = n;
+}
+
+/* Sends what the lane holds and returns how many were taken. The rest found the ring full. */
+static inline uint32_t lane_send(struct lane *lane)
+{
+    uint32_t n = lane->held - lane->from;
+    uint32_t sent = queue_burst(lane->tx, lane->packets + lane->from, n);
+    lane->from += sent;
+    if (unlikely(sent < n) && !lane->tried) {
+        lane->tried = 1;
+        lane->tx->counters->stalled += n - sent;
+    }
+    return sent;
+}
+
 static inline void queue_fault(struct queue *q, enum fault fault)
 {
     if (!load_relaxed(&q->fault))
@@ -271,6 +294,7 @@ static inline void queue_fault(struct queue *q, enum fault fault)
 int worker_continue(struct worker *w);
 void worker_idle(struct worker *w);
 uint32_t worker_claim(struct worker *w, uint32_t n);
+uint32_t measure_round(struct worker *w);
 static inline void worker_busy(struct worker *w) { w->idle_since = 0; }
 
 #endif

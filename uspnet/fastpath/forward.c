@@ -41,31 +41,24 @@ static uint32_t lane_receive(struct worker *w, struct lane *lane)
         stamp(lane, kept);
     if (w->rewrite == REWRITE_MACSWAP)
         macswap(lane->rx->pool, lane->packets, kept);
-    lane->from = 0;
-    lane->held = kept;
+    lane_hold(lane, kept);
     return got;
 }
 
-/* Sends what the lane holds. A full ring drops the rest, or keeps it for the next round. */
-static uint32_t lane_send(struct worker *w, struct lane *lane)
+/* A full ring drops the rest of the lane's packets, or keeps them for the next round. */
+static uint32_t lane_pass(struct worker *w, struct lane *lane)
 {
-    uint32_t n = lane->held - lane->from, sent;
+    uint32_t sent, left;
     if (lane->tx->stamps)
         lane->tx->stamps = lane->stamps + lane->from;
-    sent = queue_burst(lane->tx, lane->packets + lane->from, n);
-    if (likely(sent == n)) {
-        lane->from = lane->held = 0;
-        return n;
-    }
-    if (lane->from == 0)
-        lane->tx->counters->stalled += n - sent;
-    lane->from += sent;
-    if (w->full == FULL_WAIT || lane->rx->patient)
+    sent = lane_send(lane);
+    left = lane->held - lane->from;
+    if (likely(left == 0) || w->full == FULL_WAIT || lane->rx->patient)
         return sent;
-    stack_give_packets(w->stack, lane->packets + lane->from, n - sent);
-    lane->tx->counters->dropped += n - sent;
-    lane->from = lane->held = 0;
-    return n;
+    stack_give_packets(w->stack, lane->packets + lane->from, left);
+    lane->tx->counters->dropped += left;
+    lane_hold(lane, 0);
+    return sent + left;
 }
 
 /* What still waits when the job ends is dropped, by name. */
@@ -76,7 +69,7 @@ static void lanes_abandon(struct worker *w)
         uint32_t n = lane->held - lane->from;
         stack_give_packets(w->stack, lane->packets + lane->from, n);
         lane->tx->counters->dropped += n;
-        lane->from = lane->held = 0;
+        lane_hold(lane, 0);
         if (lane->tx->flush && !load_relaxed(&lane->tx->gate))
             lane->tx->flush(lane->tx);
     }
@@ -91,7 +84,7 @@ void loop_forward(struct worker *w)
             struct lane *lane = &w->lanes[i];
             if (lane->from == lane->held && !lane_receive(w, lane))
                 continue;
-            moved += lane_send(w, lane);
+            moved += lane_pass(w, lane);
         }
         if (likely(moved))
             worker_busy(w);

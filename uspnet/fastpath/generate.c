@@ -48,20 +48,7 @@ static void lane_fill(struct worker *w, struct lane *lane, uint32_t stream, uint
     if (w->stamp_at)
         sign(w, lane, stream, n);
     w->offered += n;
-    lane->from = 0;
-    lane->held = n;
-}
-
-/* Sends what the lane holds; what finds the ring full is kept for the next round. */
-static uint32_t lane_send(struct worker *w, struct lane *lane)
-{
-    uint32_t n = lane->held - lane->from;
-    uint32_t sent = queue_burst(lane->tx, lane->packets + lane->from, n);
-    if (unlikely(sent < n) && lane->from == 0)
-        lane->tx->counters->stalled += n - sent;
-    lane->from += sent;
-    w->sent += sent;
-    return sent;
+    lane_hold(lane, n);
 }
 
 void loop_generate(struct worker *w)
@@ -79,8 +66,10 @@ void loop_generate(struct worker *w)
                 lane_fill(w, lane, i, (uint32_t)(ahead < w->burst ? ahead : w->burst));
             }
             waiting += lane->held - lane->from;
-            moved += lane_send(w, lane);
+            moved += lane_send(lane);
         }
+        if (w->guest)
+            moved += measure_round(w->guest);
         if (moved || (now && !waiting)) /* a paced worker between two packets isn't idle */
             worker_busy(w);
         else
@@ -92,6 +81,6 @@ void loop_generate(struct worker *w)
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
         stack_give_packets(w->stack, lane->packets + lane->from, lane->held - lane->from);
-        lane->from = lane->held = 0;
+        lane_hold(lane, 0);
     }
 }

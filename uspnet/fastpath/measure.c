@@ -55,21 +55,27 @@ static void see(struct worker *w, const struct pool *pool, struct packet p, uint
         w->histogram[histogram_slot(now - sent_at)]++;
 }
 
+/* One burst from each lane. Returns the packets received. */
+uint32_t measure_round(struct worker *w)
+{
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+        uint32_t n = queue_burst(lane->rx, lane->packets, w->burst);
+        uint64_t now = n ? clock_ns(CLOCK_MONOTONIC) : 0;
+        for (uint32_t j = 0; j < n; j++)
+            see(w, lane->rx->pool, lane->packets[j], now);
+        stack_give_packets(w->stack, lane->packets, n);
+        moved += n;
+    }
+    return moved;
+}
+
 void loop_measure(struct worker *w)
 {
     w->start = ticks();
     while (worker_continue(w)) {
-        uint32_t moved = 0;
-        for (uint32_t i = 0; i < w->n_lanes; i++) {
-            struct lane *lane = &w->lanes[i];
-            uint32_t n = queue_burst(lane->rx, lane->packets, w->burst);
-            uint64_t now = n ? clock_ns(CLOCK_MONOTONIC) : 0;
-            for (uint32_t j = 0; j < n; j++)
-                see(w, lane->rx->pool, lane->packets[j], now);
-            stack_give_packets(w->stack, lane->packets, n);
-            moved += n;
-        }
-        if (likely(moved))
+        if (likely(measure_round(w)))
             worker_busy(w);
         else
             worker_idle(w);

@@ -24,13 +24,22 @@ static void worker_pause(struct worker *w)
     store_release(&w->paused, 0);
 }
 
+/* Packets already taken from the budget that still wait for room. */
+static int holding(const struct worker *w)
+{
+    for (uint32_t i = 0; i < w->n_lanes; i++)
+        if (w->lanes[i].from < w->lanes[i].held)
+            return 1;
+    return 0;
+}
+
 int worker_continue(struct worker *w)
 {
     if (unlikely(load_acquire(&w->pause)))
         worker_pause(w);
     if (unlikely(load_acquire(&w->stop))) {
         w->ending = END_STOPPED;
-    } else if (unlikely(w->budget && load_relaxed(w->budget) == 0)) {
+    } else if (unlikely(w->budget && load_relaxed(w->budget) == 0) && !holding(w)) {
         w->ending = END_COUNT;
     } else if (unlikely(w->deadline && ticks() >= w->deadline)) {
         w->ending = END_DEADLINE;

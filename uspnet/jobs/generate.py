@@ -61,6 +61,7 @@ class GenerateJob(Job):
             first += len(worker.lanes)
         for worker in self.receivers:
             self._set_up_receiver(worker)
+        self._share_core()
         self.start()
         self.wait_until_up(self.ports)
         self.run()
@@ -77,6 +78,13 @@ class GenerateJob(Job):
         core = self.cores[len(used) % len(self.cores)]
         back = [((self.rx_port, index), None) for index in range(self.rx_port.queues)]
         return senders, [Plan(lib.loop_measure, back, core)]
+
+    def _share_core(self) -> None:
+        """Without a core for it, the receiver runs in the first sender's thread: two threads that
+        spin on one core would take turns of milliseconds."""
+        if self.receivers and len(self.cores) <= len(self.senders):
+            self.guests = list(self.receivers)
+            self.senders[0].c.guest = self.receivers[0].c
 
     def _streams(self, count: int) -> Any:
         streams = ffi.new("struct stream[]", count)

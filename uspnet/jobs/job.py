@@ -40,6 +40,7 @@ class Limits:
     cores: list[int] | None = None
     burst: int = 32
     poll: str = "adaptive"
+    linger: float = 0.0  # seconds to stay connected after the last packet
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Job:
         self.undo = contextlib.ExitStack()
         self.workers: list[Worker] = []
         self.followers: list[Worker] = []
+        self.guests: list[Worker] = []  # followers that run in a leader's thread until it ends
         self._settled = (-1, 0.0)
         self.stdout_taken = any(port.takes_stdout for port in ports)
         self.stopped_by = 0  # a signal's number
@@ -174,12 +176,14 @@ class Job:
         self.undo.callback(self._join)
         if not self.stopped_by:
             for worker in self.workers:
-                worker.thread.start()
+                if worker not in self.guests:
+                    worker.thread.start()
         try:
             while any(worker.running() for worker in self.workers):
                 self._control(TICK_S)
                 self.on_tick()
                 self._end_followers()
+            self._linger()
         finally:
             self._join()
             self.ended = time.monotonic()
@@ -201,12 +205,20 @@ class Job:
         """When the leaders have ended, followers get SETTLE_S since their last packet."""
         if any(worker.running() for worker in self.workers if worker not in self.followers):
             return
+        while self.guests:
+            self.guests.pop().thread.start()
         seen, now = self.total("rx", "packets"), time.monotonic()
         if seen != self._settled[0]:
             self._settled = (seen, now)
         elif now - self._settled[1] > SETTLE_S:
             for worker in self.followers:
                 worker.stop()
+
+    def _linger(self) -> None:
+        """Stays connected for a while, so that the other side can read its counters."""
+        end = time.monotonic() + self.limits.linger
+        while time.monotonic() < end and not self.stopped_by:
+            self._control(TICK_S)
 
     def _control(self, timeout: float) -> None:
         """Waits for a port's control descriptor, or the time; handles what came, and faults."""
@@ -222,11 +234,10 @@ class Job:
             port.control()
 
     @contextlib.contextmanager
-    def paused(self, queues: list[Queue]) -> Iterator[None]:
-        """Inside, no worker that owns one of `queues` touches anything: rings may be replaced."""
-        owners = [w for w in self.workers if any(queue in w.queues for queue in queues)]
+    def paused(self) -> Iterator[None]:
+        """Inside, no worker touches anything: rings may be taken away or replaced."""
         with contextlib.ExitStack() as resume:
-            for worker in owners:
+            for worker in self.workers:
                 worker.pause()
                 resume.callback(worker.resume)
             yield
