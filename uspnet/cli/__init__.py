@@ -43,9 +43,11 @@ def main() -> None:
     """The entry point. Every mistake ends here, as a message with a hint; none as a traceback."""
     from uspnet.cli.failure import run  # noqa: PLC0415 - start quickly
 
-    code = run(app, sys.argv[1:])
     try:
+        code = run(app, sys.argv[1:])
         sys.stdout.flush()
+    except KeyboardInterrupt:  # before a job took the signals over, or outside one
+        code = 130
     except BrokenPipeError:  # the reader has left: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
