@@ -48,10 +48,11 @@ class Board:
         self.memory = SharedMemory(BOARD, HEADER_BYTES + max(queues, 1) * COUNTER_BYTES)
         self.rows: list[dict[str, Any]] = []
 
-    def counters(self, port: str, driver: str, direction: str, index: int) -> Any:
-        """A fresh `struct counters *` for one queue."""
+    def counters(self, number: int, port: str, driver: str, direction: str, index: int) -> Any:
+        """A fresh `struct counters *` for one queue of the job's port `number`."""
         at = HEADER_BYTES + len(self.rows) * COUNTER_BYTES
-        row = {"port": port, "driver": driver, "direction": direction, "queue": index}
+        row = {"number": number, "port": port, "driver": driver, "direction": direction}
+        row["queue"] = index
         self.rows.append(row)
         return ffi.cast("struct counters *", self.memory.base + at)
 
@@ -120,12 +121,12 @@ def _read(path: Path) -> RunningJob | None:
         data = path.read_bytes()
         header = json.loads(data[:HEADER_BYTES].rstrip(b"\0"))
         pid, queues = int(path.parts[2]), header["queues"]
-        ports: dict[str, dict[str, Any]] = {}
-        for number, row in enumerate(queues):
-            start = HEADER_BYTES + number * COUNTER_BYTES
+        ports: dict[int, dict[str, Any]] = {}
+        for place, row in enumerate(queues):
+            start = HEADER_BYTES + place * COUNTER_BYTES
             block = ffi.from_buffer("struct counters *", data[start : start + COUNTER_BYTES])
             port = ports.setdefault(
-                row["port"],
+                row["number"],
                 {"port": row["port"], "driver": row["driver"], **dict.fromkeys(COUNTERS, 0)},
             )
             for ours, name in NAMES[row["direction"]].items():

@@ -33,14 +33,13 @@ def format_rate(value: float, unit: str) -> str:
     return f"{value:.0f} {unit}"
 
 
-def format_table(result: dict[str, Any], rates: dict[str, tuple[float, float]]) -> Table:
-    """One row a port: rates now, and its counters. `rates`: port → (rx pps, tx pps)."""
+def format_table(result: dict[str, Any], rates: list[tuple[float, float]]) -> Table:
+    """One row a port: rates now, and its counters. `rates`: (rx pps, tx pps) of each."""
     table = Table(title=f"uspnet {result['command']}  {result['elapsed_s']:.1f} s", box=None)
     table.add_column("port")
     for name in ("rx now", "tx now", *PORT_COLUMNS):
         table.add_column(name, justify="right")
-    for row in result["ports"]:
-        now = rates.get(row["port"], (0.0, 0.0))
+    for row, now in zip(result["ports"], rates, strict=True):
         table.add_row(
             row["port"],
             *(format_rate(rate, "pps") for rate in now),
@@ -56,7 +55,7 @@ class View:
         self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
         self.console = Console(stderr=True, highlight=False)
         self.live: Live | None = None
-        self.last: dict[str, tuple[int, int]] = {}
+        self.last: list[tuple[int, int]] = []
         self.last_at = 0.0
 
     def __enter__(self) -> View:
@@ -86,20 +85,19 @@ class View:
         if self.live:
             self.live.update(format_table(result, rates), refresh=True)
         elif not first:
-            for port, (rx, tx) in rates.items():
-                text = f"{port}: rx {format_rate(rx, 'pps')}, tx {format_rate(tx, 'pps')}"
+            for row, (rx, tx) in zip(result["ports"], rates, strict=True):
+                text = f"{row['port']}: rx {format_rate(rx, 'pps')}, tx {format_rate(tx, 'pps')}"
                 self.console.print(f"{result['elapsed_s']:.0f} s  {text}", markup=False)
 
-    def _rates(self, result: dict[str, Any], seconds: float) -> dict[str, tuple[float, float]]:
-        rates = {}
-        for row in result["ports"]:
-            counts = (row["rx_packets"], row["tx_packets"])
-            before = self.last.get(row["port"], counts)
-            self.last[row["port"]] = counts
-            rates[row["port"]] = tuple(
-                (a - b) / seconds if seconds else 0.0 for a, b in zip(counts, before, strict=True)
-            )
-        return rates  # type: ignore[return-value]
+    def _rates(self, result: dict[str, Any], seconds: float) -> list[tuple[float, float]]:
+        counts = [(row["rx_packets"], row["tx_packets"]) for row in result["ports"]]
+        before, self.last = self.last or counts, counts
+        if not seconds:
+            return [(0.0, 0.0)] * len(counts)
+        return [
+            ((rx - old_rx) / seconds, (tx - old_tx) / seconds)
+            for (rx, tx), (old_rx, old_tx) in zip(counts, before, strict=True)
+        ]
 
     def finish(self, result: dict[str, Any], summary: Callable[[dict[str, Any]], list[str]]) -> None:
         """Prints the end of the run: JSON, or the command's summary in a few lines."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from uspnet.telemetry import RunningJob
 
-Rates = dict[tuple[int, str], tuple[float, float]]
+Rates = dict[tuple[int, int], tuple[float, float]]
 
 
 @app.command()
@@ -64,12 +64,12 @@ def find(pid: int | None) -> list[RunningJob]:
 
 def rates(before: list[RunningJob], after: list[RunningJob], seconds: float) -> Rates:
     """Packets a second, received and sent, of each port since the look before."""
-    old = {(job.pid, port["port"]): port for job in before for port in job.ports}
+    old = {(job.pid, n): port for job in before for n, port in enumerate(job.ports)}
     found: Rates = {}
     for job in after:
-        for port in job.ports:
-            was = old.get((job.pid, port["port"]), port)
-            found[job.pid, port["port"]] = (
+        for n, port in enumerate(job.ports):
+            was = old.get((job.pid, n), port)
+            found[job.pid, n] = (
                 (port["rx_packets"] - was["rx_packets"]) / seconds,
                 (port["tx_packets"] - was["tx_packets"]) / seconds,
             )
@@ -88,8 +88,8 @@ def format_jobs(jobs: list[RunningJob], now: Rates) -> Table:
     for name in ("rx now", "tx now", *PORT_COLUMNS):
         table.add_column(name, justify="right")
     for job in jobs:
-        for port in job.ports:
-            pair = now.get((job.pid, port["port"]), (0.0, 0.0))
+        for n, port in enumerate(job.ports):
+            pair = now.get((job.pid, n), (0.0, 0.0))
             cells = [format_rate(rate, "pps") for rate in pair]
             cells += [format_count(port[name]) for name in PORT_COLUMNS]
             table.add_row(job.command, str(job.pid), port["port"], *cells)

@@ -136,7 +136,9 @@ class Job:
         if end is None:
             return None
         port, index = end
-        counters = self.board.counters(port.name, port.scheme, direction, index)
+        counters = self.board.counters(
+            self.ports.index(port), port.name, port.scheme, direction, index
+        )
         return port.queue(direction, index, stack, counters)
 
     # -- run -------------------------------------------------------------------------------------
