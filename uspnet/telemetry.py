@@ -48,11 +48,10 @@ class Board:
         self.memory = SharedMemory(BOARD, HEADER_BYTES + max(queues, 1) * COUNTER_BYTES)
         self.rows: list[dict[str, Any]] = []
 
-    def counters(self, number: int, port: str, driver: str, direction: str, index: int) -> Any:
-        """A fresh `struct counters *` for one queue of the job's port `number`."""
+    def counters(self, **row: Any) -> Any:
+        """A fresh `struct counters *` for one queue. `row` says which: number and name of its
+        port, driver, direction, queue, and the counters that this port can't know."""
         at = HEADER_BYTES + len(self.rows) * COUNTER_BYTES
-        row = {"number": number, "port": port, "driver": driver, "direction": direction}
-        row["queue"] = index
         self.rows.append(row)
         return ffi.cast("struct counters *", self.memory.base + at)
 
@@ -127,10 +126,15 @@ def _read(path: Path) -> RunningJob | None:
             block = ffi.from_buffer("struct counters *", data[start : start + COUNTER_BYTES])
             port = ports.setdefault(
                 row["number"],
-                {"port": row["port"], "driver": row["driver"], **dict.fromkeys(COUNTERS, 0)},
+                {
+                    **{name: row[name] for name in ("port", "driver", "unknown")},
+                    **dict.fromkeys(COUNTERS, 0),
+                },
             )
             for ours, name in NAMES[row["direction"]].items():
                 port[name] += getattr(block, ours)
+        for port in ports.values():
+            port.update(dict.fromkeys(port.pop("unknown")))
         if header["pid"] != pid:
             return None  # a child that inherited the descriptor
         return RunningJob(pid, header["command"], header["started_ns"], list(ports.values()))

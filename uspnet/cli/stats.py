@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from uspnet.telemetry import RunningJob
 
+PLAIN_WIDTH = 200  # columns, where no terminal sets them
 Rates = dict[tuple[int, int], tuple[float, float]]
 
 
@@ -38,6 +39,8 @@ def stats(
         print_json({"command": "stats", "jobs": rows})
         return
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     if once or not console.is_terminal:
         console.print(format_jobs(jobs, {}) if jobs else "no job is running")
         return

@@ -137,7 +137,12 @@ class Job:
             return None
         port, index = end
         counters = self.board.counters(
-            self.ports.index(port), port.name, port.scheme, direction, index
+            number=self.ports.index(port),
+            port=port.name,
+            driver=port.scheme,
+            direction=direction,
+            queue=index,
+            unknown=sorted(port.unknown),
         )
         return port.queue(direction, index, stack, counters)
 
