@@ -49,7 +49,7 @@ class NotPermitted(UspnetError, PermissionError):
 
 
 class NotSupported(UspnetError):
-    """This machine, device or peer can't do it."""
+    """The machine, device or peer can't do it."""
 
 
 class NoMemory(UspnetError, MemoryError):

@@ -38,7 +38,7 @@ def ipv4_bytes(text: str) -> bytes:
 def checksum(data: bytes) -> int:
     """The Internet checksum of RFC 1071 over `data`."""
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -75,7 +75,7 @@ def udp_frame(  # noqa: PLR0913 - one argument a header field
     return ethernet + head + udp
 
 
-def l2_bits(packets: float, octets: float) -> float:
+def l2_bits(octets: float) -> float:
     """Bits on layer 2: the frames without FCS, as sizes are counted here."""
     return octets * 8
 
@@ -95,7 +95,7 @@ def parse_rate(text: str, size: int, link_bps: float) -> float:
         if word.endswith("%"):
             rate = float(word[:-1]) / 100 * link_bps / l1_bits(1, size)
         elif word.endswith("bps"):
-            rate = scaled(word[:-3]) / l2_bits(1, size)
+            rate = scaled(word[:-3]) / l2_bits(size)
         else:
             rate = scaled(word.removesuffix("pps"))
     except ValueError:

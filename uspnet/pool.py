@@ -7,13 +7,13 @@ import fcntl
 import mmap
 import os
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 
 HUGE_BYTES = 2 << 20
-HEADROOM = (lib.HEADROOM_COLOURS - 1) * lib.CACHE_LINE
+HEADROOM: int = (lib.HEADROOM_COLOURS - 1) * lib.CACHE_LINE
 FRAME_MAX = 9728  # bytes: the longest frame that any port takes in one buffer
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
@@ -107,7 +107,7 @@ class Pool:
         """Gives the memory back."""
         self.memory.close()
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

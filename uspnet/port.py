@@ -123,7 +123,8 @@ class Driver(ABC):
 
     def control(self) -> None:
         """Handles whatever waits on the control descriptors, and faults. Called in the main
-        thread, also regularly without cause. Raises when the port can't go on."""
+        thread, also regularly without cause. Raises when the port can't go on.
+        """
         if error := self.fault():
             raise error
 

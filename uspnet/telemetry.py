@@ -109,7 +109,7 @@ def _boards() -> Iterator[Path]:
             continue  # gone, or somebody else's
         for descriptor in descriptors:
             try:
-                if os.readlink(descriptor) == target:
+                if str(descriptor.readlink()) == target:
                     yield descriptor
             except OSError:
                 continue

@@ -41,7 +41,7 @@ from uspnet.cli import capture, demo, doctor, fwd, pktgen, stats  # noqa: E402, 
 
 def main() -> None:
     """The entry point. Every mistake ends here, as a message with a hint; none as a traceback."""
-    from uspnet.cli.failure import run  # noqa: PLC0415 - start quickly
+    from uspnet.cli.failure import run
 
     try:
         code = run(app, sys.argv[1:])

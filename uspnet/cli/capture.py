@@ -45,23 +45,25 @@ def capture(
     verbose: o.Verbose = 0,
 ) -> None:
     """Capture packets to pcapng or pcap; without -w, count them."""
-    from uspnet.cli.show import View  # noqa: PLC0415 - start quickly
-    from uspnet.errors import Usage  # noqa: PLC0415
-    from uspnet.jobs.capture import CaptureJob, make_sink  # noqa: PLC0415
-    from uspnet.port import make_port  # noqa: PLC0415
+    from uspnet.cli.show import View
+    from uspnet.errors import Usage
+    from uspnet.jobs.capture import CaptureJob, make_sink
+    from uspnet.port import make_port
 
     if write == "-" and json:
         raise Usage("-w - and --json both want stdout", "write to a file, or leave --json out")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll)
-    with CaptureJob(make_port(port), limits, sink) as job:
-        with View(job, as_json=json, quiet=quiet, verbose=verbose) as view:
-            view.finish(job.execute(), summary)
+    with (
+        CaptureJob(make_port(port), limits, sink) as job,
+        View(job, as_json=json, quiet=quiet, verbose=verbose) as view,
+    ):
+        view.finish(job.execute(), summary)
 
 
 def summary(result: dict[str, Any]) -> list[str]:
     """The run in a few lines."""
-    from uspnet.cli.show import format_count, format_ports, format_rate  # noqa: PLC0415
+    from uspnet.cli.show import format_count, format_ports, format_rate
 
     return [
         f"received {format_count(result['received'])} packets in {result['elapsed_s']:.2f} s: "

@@ -44,20 +44,22 @@ def fwd(
     verbose: o.Verbose = 0,
 ) -> None:
     """Forward between two ports, both ways."""
-    from uspnet.cli.show import View  # noqa: PLC0415 - start quickly
-    from uspnet.jobs.forward import Forwarding, ForwardJob  # noqa: PLC0415
-    from uspnet.port import make_port  # noqa: PLC0415
+    from uspnet.cli.show import View
+    from uspnet.jobs.forward import Forwarding, ForwardJob
+    from uspnet.port import make_port
 
     ports = [make_port(port_a), make_port(port_b)]
     limits = o.limits(duration, count, cores, burst, poll)
-    with ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job:
-        with View(job, as_json=json, quiet=quiet, verbose=verbose) as view:
-            view.finish(job.execute(), summary)
+    with (
+        ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job,
+        View(job, as_json=json, quiet=quiet, verbose=verbose) as view,
+    ):
+        view.finish(job.execute(), summary)
 
 
 def summary(result: dict[str, Any]) -> list[str]:
     """The run in a few lines."""
-    from uspnet.cli.show import format_count, format_ports, format_rate  # noqa: PLC0415
+    from uspnet.cli.show import format_count, format_ports, format_rate
 
     return [
         f"forwarded {format_count(result['forwarded'])} packets in {result['elapsed_s']:.2f} s: "

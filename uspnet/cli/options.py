@@ -65,7 +65,7 @@ def limits(
     poll: Poll | None,
 ) -> Limits:
     """The shared options as the jobs take them. Raises Usage."""
-    from uspnet.jobs.job import Limits  # noqa: PLC0415 - start quickly
+    from uspnet.jobs.job import Limits
 
     if duration is not None and not 0 < duration < 1e9:
         raise Usage(f"--duration {duration:g} is not a time", "give seconds, more than 0")
@@ -74,7 +74,7 @@ def limits(
 
 def bits(text: str) -> float:
     """`10G` or `10Gbps` as bits a second. Raises Usage."""
-    from uspnet.spec import scaled  # noqa: PLC0415 - start quickly
+    from uspnet.spec import scaled
 
     try:
         value = scaled(text.lower().removesuffix("bps"))

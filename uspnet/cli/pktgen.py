@@ -37,7 +37,7 @@ FailOnLoss = Annotated[
 
 
 @app.command()
-def pktgen(  # noqa: PLR0913 - one argument an option
+def pktgen(
     port: o.Port,
     size: Size = 60,
     rate: Rate = None,
@@ -65,15 +65,15 @@ def pktgen(  # noqa: PLR0913 - one argument an option
     verbose: o.Verbose = 0,
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or any one packet that Scapy can make."""
-    from uspnet.cli.show import View  # noqa: PLC0415 - start quickly
-    from uspnet.errors import Loss  # noqa: PLC0415
-    from uspnet.frames import parse_rate, udp_frame  # noqa: PLC0415
-    from uspnet.jobs.generate import GenerateJob, Traffic  # noqa: PLC0415
-    from uspnet.port import make_port  # noqa: PLC0415
+    from uspnet.cli.show import View
+    from uspnet.errors import Loss
+    from uspnet.frames import parse_rate, udp_frame
+    from uspnet.jobs.generate import GenerateJob, Traffic
+    from uspnet.port import make_port
 
     numbered = sequence if sequence is not None else rx_port is not None
     if packet is not None:
-        from uspnet.craft import craft  # noqa: PLC0415 - Scapy takes a second to import
+        from uspnet.craft import craft
 
         frame = craft(packet)
     else:
@@ -87,10 +87,12 @@ def pktgen(  # noqa: PLR0913 - one argument an option
         poll = o.Poll.busy
     limits = o.limits(duration, count, cores, burst, poll)
     limits.linger = linger
-    with GenerateJob(out, limits, Traffic(frame, pps, numbered), back) as job:
-        with View(job, as_json=json, quiet=quiet, verbose=verbose) as view:
-            result = job.execute()
-            view.finish(result, summary)
+    with (
+        GenerateJob(out, limits, Traffic(frame, pps, numbered), back) as job,
+        View(job, as_json=json, quiet=quiet, verbose=verbose) as view,
+    ):
+        result = job.execute()
+        view.finish(result, summary)
     missing = result["unsent"] + result.get("lost", 0)
     if fail_on_loss and missing:
         raise Loss(f"{missing:,} of {result['offered']:,} packets did not arrive")
@@ -98,7 +100,7 @@ def pktgen(  # noqa: PLR0913 - one argument an option
 
 def summary(result: dict[str, Any]) -> list[str]:
     """The run in a few lines."""
-    from uspnet.cli.show import format_count, format_ports, format_rate  # noqa: PLC0415
+    from uspnet.cli.show import format_count, format_ports, format_rate
 
     lines = [
         f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets "

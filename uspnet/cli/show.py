@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -58,7 +58,7 @@ class View:
         self.last: list[tuple[int, int]] = []
         self.last_at = 0.0
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> Self:
         self.job.on_notice = self._notice
         if not self.quiet and not self.as_json:
             self.job.on_tick = self._tick

@@ -28,10 +28,10 @@ def stats(
     json: o.Json = False,
 ) -> None:
     """Counters of running jobs, live or once."""
-    from rich.console import Console  # noqa: PLC0415 - start quickly
-    from rich.live import Live  # noqa: PLC0415
+    from rich.console import Console
+    from rich.live import Live
 
-    from uspnet.cli.show import print_json  # noqa: PLC0415
+    from uspnet.cli.show import print_json
 
     jobs = find(job)
     if json:
@@ -56,8 +56,8 @@ def stats(
 
 def find(pid: int | None) -> list[RunningJob]:
     """All jobs, or the one with this process id. Raises NoDevice when it isn't running."""
-    from uspnet.errors import NoDevice  # noqa: PLC0415
-    from uspnet.telemetry import running_jobs  # noqa: PLC0415
+    from uspnet.errors import NoDevice
+    from uspnet.telemetry import running_jobs
 
     jobs = [job for job in running_jobs() if pid in (None, job.pid)]
     if pid is not None and not jobs:
@@ -81,9 +81,9 @@ def rates(before: list[RunningJob], after: list[RunningJob], seconds: float) -> 
 
 def format_jobs(jobs: list[RunningJob], now: Rates) -> Table:
     """One row a port of each job."""
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
-    from uspnet.cli.show import PORT_COLUMNS, format_count, format_rate  # noqa: PLC0415
+    from uspnet.cli.show import PORT_COLUMNS, format_count, format_rate
 
     table = Table(title="uspnet stats", box=None)
     for name in ("job", "pid", "port"):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """pktgen: sends copies of one frame, at a rate or as fast as the port takes them; with a receive
-port, says what became of them on the way."""
+port, says what became of them on the way.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 @dataclass
 class Traffic:
     """What to send: `frame` without FCS, `rate` in packets a second (0: no limit), and whether each
-    packet carries a sequence number and the time it was sent in its last 18 bytes."""
+    packet carries a sequence number and the time it was sent in its last 18 bytes.
+    """
 
     frame: bytes
     rate: float = 0.0

@@ -12,10 +12,11 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
@@ -48,13 +49,13 @@ class Plan:
     """What one worker will do: its loop, and pairs of (port, queue index) to receive and send."""
 
     loop: Callable[[Any], None]
-    lanes: list[tuple[tuple[Driver, int] | None, tuple[Driver, int] | None]]
+    lanes: Sequence[tuple[tuple[Driver, int] | None, tuple[Driver, int] | None]]
     core: int | None = None
     extra_buffers: int = 0
     worker: Worker = field(init=False)
 
 
-class Job:
+class Job(ABC):
     """Runs plans over ports. Use as a context manager; `run` does the work.
 
     `on_tick` is called about 20 times a second while it runs, `on_notice` with news for people.
@@ -72,15 +73,23 @@ class Job:
         self.stopped_by = 0  # a signal's number
         self.started = self.ended = 0.0
         self.on_tick: Callable[[], None] = lambda: None
-        self.on_notice: Callable[[str], None] = lambda text: None
+        self.on_notice: Callable[[str], None] = lambda _text: None
         self.budget = ffi.new("uint64_t *", limits.count or 0)
         self._wake, self._awake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.undo.callback(os.close, self._wake)
         self.undo.callback(os.close, self._awake)
 
+    @abstractmethod
+    def execute(self) -> dict[str, Any]:
+        """Runs to the end and returns what `--json` prints."""
+
+    @abstractmethod
+    def result(self) -> dict[str, Any]:
+        """The same, so far: may be asked for while the job runs."""
+
     # -- open ------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> Self:
         try:
             self._catch_signals()
             for port in self.ports:
@@ -96,7 +105,7 @@ class Job:
         self.undo.close()
 
     def _catch_signals(self) -> None:
-        def stop(number: int, frame: FrameType | None) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
             self.stopped_by = number
             self.stop()
 
@@ -128,7 +137,8 @@ class Job:
         for rx, tx in plan.lanes:
             rings += rx[0].holds("rx") if rx else 0
             rings += tx[0].holds("tx") if tx else 0
-        return rings + (2 * len(plan.lanes) + 2) * lib.BURST_MAX + plan.extra_buffers
+        bursts: int = (2 * len(plan.lanes) + 2) * lib.BURST_MAX
+        return rings + bursts + plan.extra_buffers
 
     def _queue(
         self, direction: Direction, end: tuple[Driver, int] | None, stack: Any
@@ -284,7 +294,7 @@ class Job:
         rows = []
         for port in self.ports:
             queues = [(queue.direction, queue.base.counters) for queue in port.made]
-            row = {"port": port.name, "driver": port.scheme}
+            row: dict[str, Any] = {"port": port.name, "driver": port.scheme}
             row.update(port_counters(queues, port.unknown))
             row.update(port.extra_counters())
             rows.append(row)

@@ -29,12 +29,12 @@ class Clock:
     """The rate of the C loops' cycle counter, measured against the kernel's raw clock."""
 
     def __init__(self) -> None:
-        self._ticks, self._ns = lib.ticks_now(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        self._ticks, self._ns = int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
 
     def hz(self) -> int:
         """Ticks a second. Waits until 20 ms lie between the two looks at the clocks."""
         time.sleep(max(0.0, 0.02 - (time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) - self._ns) / 1e9))
-        ticks, ns = lib.ticks_now(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        ticks, ns = int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
         return round((ticks - self._ticks) * 1_000_000_000 / (ns - self._ns))
 
 
@@ -54,6 +54,7 @@ class Worker:
     lanes: list[Lane]
     stack: Any
     core: int | None = None
+    histogram: Any = None  # of latencies, where the loop measures them
     keep: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
