@@ -43,6 +43,7 @@ def make_builder() -> FFI:
         include_dirs=[str(HERE)],
         extra_compile_args=CFLAGS + MARCH.get(platform.machine(), []) + extra,
         extra_link_args=extra,
+        py_limited_api=True,
     )
     return builder
 
@@ -51,4 +52,6 @@ ffibuilder = make_builder()
 
 if __name__ == "__main__":
     os.chdir(HERE.parent.parent)
+    for stale in HERE.glob("_fastpath.*.so"):  # Python would load another version's build first
+        stale.unlink()
     ffibuilder.compile(verbose=bool(os.environ.get("VERBOSE")))

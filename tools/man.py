@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes man/*.1 from the command line's own help. `--check` only compares, for CI."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from uspnet import __version__
+from uspnet.cli import app
+from uspnet.port import drivers
+
+MAN = Path(__file__).resolve().parent.parent / "man"
+EXITS = {
+    "0": "Done; also when a signal ended the run.",
+    "1": "Failed.",
+    "2": "Wrong usage.",
+    "3": "Refused, because it would do harm.",
+    "4": "Packets were lost, and --fail-on-loss was given.",
+}
+
+
+def roff(text: str) -> str:
+    """Text with what roff would take for its own escaped."""
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
+    return "\n".join("\\&" + line if line.startswith(".") else line for line in text.split("\n"))
+
+
+def paragraph(text: str) -> str:
+    """A docstring's paragraphs; what is indented stays as it is."""
+    parts = []
+    for part in textwrap.dedent(text).strip().split("\n\n"):
+        if part.startswith(" "):
+            parts.append(f".nf\n{roff(part)}\n.fi")
+        else:
+            parts.append(roff(" ".join(part.split())))
+    return "\n.PP\n".join(parts)
+
+
+def items(rows: list[tuple[str, str]]) -> str:
+    """Tagged paragraphs."""
+    return "\n".join(f".TP\n.B {roff(name)}\n{roff(text)}" for name, text in rows if text)
+
+
+def page(name: str, sections: list[tuple[str, str]]) -> str:
+    """One man page."""
+    head = f'.\\" Made by tools/man.py from the help texts. Don\'t edit.\n'
+    head += f'.TH {roff(name.upper())} 1 "" "uspnet {__version__}" "User commands"\n'
+    return head + "".join(f".SH {title}\n{body}\n" for title, body in sections if body)
+
+
+def command_page(name: str, command: Any, parent: typer.Context) -> str:
+    """The page of one command."""
+    context = typer.Context(command, info_name=name, parent=parent)
+    records = {True: [], False: []}
+    for parameter in command.get_params(context):
+        if record := parameter.get_help_record(context):
+            records[parameter.param_type_name == "argument"].append(record)
+    usage = " ".join(command.collect_usage_pieces(context))
+    short = (command.help or "").strip().split("\n\n")[0].rstrip(".")
+    full = f"uspnet-{name}"
+    return page(
+        full,
+        [
+            ("NAME", f"{roff(full)} \\- {roff(' '.join(short.split()))}"),
+            ("SYNOPSIS", f".B uspnet {roff(name)}\n{roff(usage)}"),
+            ("DESCRIPTION", paragraph(command.help or "")),
+            ("ARGUMENTS", items(records[True])),
+            ("OPTIONS", items(records[False])),
+            ("EXIT STATUS", items(list(EXITS.items()))),
+            ("SEE ALSO", ".BR uspnet (1)"),
+        ],
+    )
+
+
+def port_items() -> str:
+    """Every port scheme with its options."""
+    parts = []
+    for scheme, driver in sorted(drivers().items()):
+        parts.append(f".TP\n.B {roff(scheme)}:\n{roff(driver.help)}")
+        options = [(f"{name}=", option.help) for name, option in driver.options.items()]
+        if options:
+            parts.append(f".RS\n{items(options)}\n.RE")
+    return "\n".join(parts)
+
+
+def pages() -> dict[str, str]:
+    """All pages by file name."""
+    group: Any = typer.main.get_command(app)
+    context = typer.Context(group, info_name="uspnet")
+    made = {f"uspnet-{n}.1": command_page(n, c, context) for n, c in group.commands.items()}
+    commands = [
+        (f"uspnet {name}", (command.help or "").strip().split("\n\n")[0])
+        for name, command in group.commands.items()
+    ]
+    also = ",\n".join(f".BR uspnet\\-{roff(name)} (1)" for name in group.commands)
+    made["uspnet.1"] = page(
+        "uspnet",
+        [
+            ("NAME", f"uspnet \\- {roff(group.help.rstrip('.'))}"),
+            ("SYNOPSIS", ".B uspnet\nCOMMAND [OPTIONS]"),
+            ("COMMANDS", items(commands)),
+            ("PORTS", "A port is written scheme:target,option=value,...\n" + port_items()),
+            ("EXIT STATUS", items(list(EXITS.items()))),
+            ("SEE ALSO", also.replace(",\n", " ,\n")),
+        ],
+    )
+    return made
+
+
+def main() -> int:
+    """Writes the pages, or with `--check` says which are out of date."""
+    want = pages()
+    have = {path.name: path.read_text() for path in MAN.glob("*.1")}
+    if "--check" in sys.argv:
+        stale = sorted(name for name in want | have if want.get(name) != have.get(name))
+        print(*[f"man/{name} is out of date: run make man" for name in stale], sep="\n", end="")
+        return 1 if stale else 0
+    MAN.mkdir(exist_ok=True)
+    for name in have.keys() - want.keys():
+        (MAN / name).unlink()
+    for name, text in want.items():
+        (MAN / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes README.md's tables of commands and ports from the code. `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from uspnet.cli import app
+from uspnet.port import drivers
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def commands() -> str:
+    """Each command and the first sentence of its help."""
+    group: Any = typer.main.get_command(app)
+    rows = []
+    for name, command in group.commands.items():
+        context = typer.Context(command, info_name=name)
+        pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+        usage = " ".join(["uspnet", name, *pieces]).replace("{", "").replace("}", "")
+        rows.append((f"`{usage}`", " ".join(command.help.strip().split("\n\n")[0].split())))
+    return table(("command", "does"), rows)
+
+
+def ports() -> str:
+    """Each driver's scheme, what it talks to, and its options."""
+    rows = []
+    for scheme, driver in sorted(drivers().items()):
+        options = " ".join(f"`{name}`" for name in driver.options)
+        rows.append((f"`{scheme}:`", driver.help, options))
+    return table(("port", "talks to", "options"), rows)
+
+
+def filled(text: str) -> str:
+    """The README with what stands between its markers made anew."""
+    for name, made in (("commands", commands()), ("ports", ports())):
+        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        if not begin or not end:
+            raise SystemExit(f"README.md has no markers for {name}")
+        text = before + begin + made + end + after
+    return text
+
+
+def main() -> int:
+    """Writes the tables, or with `--check` says whether they are up to date."""
+    text = README.read_text()
+    new = filled(text)
+    if "--check" in sys.argv:
+        if new != text:
+            print("README.md's tables are out of date: run make man")
+        return int(new != text)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
