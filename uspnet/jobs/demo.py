@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""demo: pktgen → memif → fwd → memif → capture, as three processes of uspnet, end to end.
+
+Nothing but temporary files is touched, and no privilege is needed. The sockets are gone at the
+end, whatever happens; the capture file stays when everything went well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from uspnet.errors import DeviceTimeout, UspnetError
+from uspnet.jobs.job import SIGNALS
+
+START_S = 10.0  # for each process to have its socket up, on a busy machine
+RUN_S = 60.0  # for all packets to arrive
+PATIENCE_S = 2.0  # for the last packets, when the sender has ended
+TICK_S = 0.02
+FRAME_BYTES = 60
+FILE = "demo.pcapng"
+
+
+class Interrupted(Exception):  # noqa: N818 - a person's wish, no error
+    """A signal asked the demo to end."""
+
+
+@dataclass
+class Step:
+    """One process: its arguments, and what it printed."""
+
+    name: str
+    arguments: list[str]
+    process: subprocess.Popen[str] | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def launch(self) -> None:
+        """Starts it. Signals from the terminal are ours to pass on: it gets its own session."""
+        command = [sys.executable, "-m", "uspnet", *self.arguments, "--json"]
+        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def ended(self) -> bool:
+        """Has the process ended?"""
+        return self.process is not None and self.process.poll() is not None
+
+    def finish(self, *, interrupt: bool = False) -> None:
+        """Waits for its end, asking for it when wanted, and reads its result. Raises its error."""
+        process = self.process
+        if not process:
+            return
+        if interrupt and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            out, errors = process.communicate(timeout=PATIENCE_S + START_S)
+        except subprocess.TimeoutExpired:
+            raise DeviceTimeout(f"demo: {self.name} does not end", "see: uspnet doctor") from None
+        try:
+            self.result = json.loads(out)
+        except ValueError:
+            raise UspnetError(f"demo: {self.name} failed: {errors or out}") from None
+        if "error" in self.result:
+            raise UspnetError(
+                f"demo: {self.name}: {self.result['message']}", self.result.get("hint", "")
+            )
+
+    def kill(self) -> None:
+        """Ends the process at once if it still runs."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+class Demo:
+    """Runs `count` packets through the chain. A context manager: leaving it ends everything."""
+
+    def __init__(self, count: int, write: str | None) -> None:
+        self.count = count
+        self.on_notice: Callable[[str], None] = lambda _text: None
+        self.undo = contextlib.ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
+        self.file = Path(write).absolute() if write else self.folder / FILE
+        self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
+        self.kept = False
+        self.steps = self._steps(*map(str, self.sockets), str(self.file))
+
+    def _steps(self, first: str, second: str, file: str) -> list[Step]:
+        count, wait = str(self.count), f"wait={START_S:g}"
+        server, client = f"memif:{first},role=server", f"memif:{first},{wait}"
+        capture = ["capture", f"memif:{second},role=server", "-w", file, "-c", count]
+        forward = ["fwd", server, f"memif:{second},{wait}", "--on-full", "wait"]
+        generate = ["pktgen", client, "--count", count, "--size", str(FRAME_BYTES)]
+        return [Step("capture", capture), Step("fwd", forward), Step("pktgen", generate)]
+
+    def __enter__(self) -> Self:
+        def stop(_number: int, _frame: object) -> None:
+            raise Interrupted
+
+        self.undo.callback(self._clean)
+        for number in SIGNALS:
+            self.undo.callback(signal.signal, number, signal.signal(number, stop))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.undo.close()
+
+    def _clean(self) -> None:
+        for step in self.steps:
+            step.kill()
+        for socket in self.sockets:
+            socket.unlink(missing_ok=True)
+        if not self.kept or self.file.parent != self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def execute(self) -> dict[str, Any]:
+        """Runs the chain and returns what `--json` prints. Raises what its steps raise."""
+        capture, forward, generate = self.steps
+        with self._interruptible():
+            for step, socket in zip((capture, forward), reversed(self.sockets), strict=True):
+                self.on_notice(f"starting {step.name}")
+                step.launch()
+                self._until(socket.exists, START_S, step)
+            self.on_notice(f"starting pktgen: {self.count:,} packets")
+            generate.launch()
+            self._until(generate.ended, START_S + RUN_S, forward, capture)
+            generate.finish()
+            with contextlib.suppress(DeviceTimeout):  # packets were lost: the result says so
+                self._until(capture.ended, PATIENCE_S)
+            capture.finish(interrupt=True)
+            forward.finish(interrupt=True)
+            self.kept = True
+        return self.result()
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        try:
+            yield
+        except Interrupted:
+            self.on_notice("interrupted: nothing is left behind")
+
+    def _until(self, done: Callable[[], bool], seconds: float, *alive: Step) -> None:
+        """Waits. A step in `alive` that ends in the meantime early says why."""
+        end = time.monotonic() + seconds
+        while not done():
+            for step in alive:
+                if step.ended() and not step.result:
+                    step.finish()
+            if time.monotonic() > end:
+                raise DeviceTimeout("demo: the chain makes no progress", "see: uspnet doctor")
+            time.sleep(TICK_S)
+
+    def result(self) -> dict[str, Any]:
+        """The chain's counts: offered = written + lost."""
+        capture, forward, generate = (step.result for step in self.steps)
+        sent, written = generate.get("sent", 0), capture.get("written", 0)
+        hops = [
+            {
+                "step": step.name,
+                "command": ["uspnet", *step.arguments],
+                "packets": step.result.get(name, 0),
+                "pps": step.result.get("pps", 0.0),
+            }
+            for step, name in zip(
+                reversed(self.steps), ("sent", "forwarded", "written"), strict=True
+            )
+        ]
+        return {
+            "command": "demo",
+            "elapsed_s": max(generate.get("elapsed_s", 0.0), 0.0),
+            "ports": [
+                row for part in (generate, forward, capture) for row in part.get("ports", [])
+            ],
+            "complete": self.kept,
+            "offered": generate.get("offered", 0),
+            "sent": sent,
+            "written": written,
+            "lost": max(generate.get("offered", 0) - written, 0),
+            "pps": generate.get("pps", 0.0),
+            "hops": hops,
+            "files": [str(self.file)] if self.kept else [],
+        }
