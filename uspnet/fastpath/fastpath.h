@@ -110,6 +110,7 @@ struct worker {
     uint64_t spin;        /* ticks without work before an adaptive worker sleeps */
     uint64_t idle_since;  /* ticks; 0: not idle */
     uint64_t start, end;  /* ticks at the loop's first and last round */
+    uint64_t first;       /* ticks when the first packets had moved; 0: none yet */
     uint64_t ticks_hz;
 
     /* generate */
@@ -295,6 +296,12 @@ int worker_continue(struct worker *w);
 void worker_idle(struct worker *w);
 uint32_t worker_claim(struct worker *w, uint32_t n);
 uint32_t measure_round(struct worker *w);
-static inline void worker_busy(struct worker *w) { w->idle_since = 0; }
+
+static inline void worker_busy(struct worker *w)
+{
+    if (unlikely(!w->first))
+        w->first = ticks();
+    w->idle_since = 0;
+}
 
 #endif

@@ -47,6 +47,7 @@ class CaptureJob(Job):
         return {
             "command": self.command,
             "elapsed_s": elapsed,
+            "active_s": self.active(),
             "ports": self.port_rows()[:1],
             "received": received,
             "filtered": 0,

@@ -29,6 +29,7 @@ PATIENCE_S = 2.0  # for the last packets, when the sender has ended
 TICK_S = 0.02
 FRAME_BYTES = 60
 FILE = "demo.pcapng"
+COUNTED = ("sent", "forwarded", "written")  # by pktgen, fwd and capture
 
 
 class Interrupted(Exception):  # noqa: N818 - a person's wish, no error
@@ -46,7 +47,8 @@ class Step:
 
     def launch(self) -> None:
         """Starts it. Signals from the terminal are ours to pass on: it gets its own session."""
-        command = [sys.executable, "-m", "uspnet", *self.arguments, "--json"]
+        limits = ["--duration", f"{RUN_S:g}", "--json"]  # also when nobody is left to end it
+        command = [sys.executable, "-m", "uspnet", *self.arguments, *limits]
         self.process = subprocess.Popen(  # noqa: S603 - ourselves
             command,
             stdin=subprocess.DEVNULL,
@@ -80,6 +82,11 @@ class Step:
                 f"demo: {self.name}: {self.result['message']}", self.result.get("hint", "")
             )
 
+    def rate(self, name: str) -> float:
+        """Packets a second from its first packet to its last. `name`: what it counted."""
+        active = self.result.get("active_s", 0.0)
+        return self.result[name] / active if active else 0.0
+
     def kill(self) -> None:
         """Ends the process at once if it still runs."""
         if self.process and self.process.poll() is None:
@@ -97,7 +104,7 @@ class Demo:
         self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
-        self.kept = False
+        self.kept = self.stopped = False
         self.steps = self._steps(*map(str, self.sockets), str(self.file))
 
     def _steps(self, first: str, second: str, file: str) -> list[Step]:
@@ -110,7 +117,7 @@ class Demo:
 
     def __enter__(self) -> Self:
         def stop(_number: int, _frame: object) -> None:
-            raise Interrupted
+            self.stopped = True
 
         self.undo.callback(self._clean)
         for number in SIGNALS:
@@ -158,6 +165,8 @@ class Demo:
         """Waits. A step in `alive` that ends in the meantime early says why."""
         end = time.monotonic() + seconds
         while not done():
+            if self.stopped:
+                raise Interrupted
             for step in alive:
                 if step.ended() and not step.result:
                     step.finish()
@@ -174,15 +183,13 @@ class Demo:
                 "step": step.name,
                 "command": ["uspnet", *step.arguments],
                 "packets": step.result.get(name, 0),
-                "pps": step.result.get("pps", 0.0),
+                "pps": step.rate(name),
             }
-            for step, name in zip(
-                reversed(self.steps), ("sent", "forwarded", "written"), strict=True
-            )
+            for step, name in zip(reversed(self.steps), COUNTED, strict=True)
         ]
         return {
             "command": "demo",
-            "elapsed_s": max(generate.get("elapsed_s", 0.0), 0.0),
+            "elapsed_s": generate.get("elapsed_s", 0.0),
             "ports": [
                 row for part in (generate, forward, capture) for row in part.get("ports", [])
             ],

@@ -68,6 +68,7 @@ class ForwardJob(Job):
         return {
             "command": self.command,
             "elapsed_s": elapsed,
+            "active_s": self.active(),
             "ports": self.port_rows(),
             "received": self.total("rx", "packets"),
             "forwarded": forwarded,

@@ -118,6 +118,7 @@ class GenerateJob(Job):
         return {
             "command": self.command,
             "elapsed_s": elapsed,
+            "active_s": self.active(),
             "ports": self.port_rows(),
             "offered": max(offered, sent),
             "sent": sent,

@@ -289,6 +289,14 @@ class Job(ABC):
             return float(max(ends))
         return time.monotonic() - self.started
 
+    def active(self) -> float:
+        """Seconds from the first packet to the last, by the workers' clocks; 0 while they run."""
+        moved = [w.c for w in self.workers if w.c.first and w.c.end]
+        if not moved:
+            return 0.0
+        last = max(c.idle_since or c.end for c in moved)
+        return max(float(last - min(c.first for c in moved)) / moved[0].ticks_hz, 0.0)
+
     def port_rows(self) -> list[dict[str, Any]]:
         """Each port's counters under the kernel's names, as `--json` shows them."""
         rows = []
