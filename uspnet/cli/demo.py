@@ -66,14 +66,13 @@ def show(console: Any, result: dict[str, Any]) -> None:
 def by_hand(command: list[str]) -> list[str]:
     """The command with sockets that stay, and without the waiting that only a script needs."""
     names = {"a.sock": "/tmp/a.sock", "b.sock": "/tmp/b.sock"}  # noqa: S108 - for people to type
-    words = []
-    for word in command:
-        path, comma, options = word.removeprefix("memif:").partition(",")
-        if word.startswith("memif:"):
-            kept = [option for option in options.split(",") if not option.startswith("wait=")]
-            word = ",".join(["memif:" + names[path.rpartition("/")[2]], *filter(None, kept)])
-        words.append(word)
-    return words
+
+    def port(spec: str) -> str:
+        path, *options = spec.split(",")
+        kept = [option for option in options if not option.startswith("wait=")]
+        return ",".join(["memif:" + names[path.rpartition("/")[2]], *kept])
+
+    return [port(word) if word.startswith("memif:") else word for word in command]
 
 
 def format_hops(result: dict[str, Any]) -> Table:

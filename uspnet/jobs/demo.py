@@ -32,8 +32,8 @@ FILE = "demo.pcapng"
 COUNTED = ("sent", "forwarded", "written")  # by pktgen, fwd and capture
 
 
-class Interrupted(Exception):  # noqa: N818 - a person's wish, no error
-    """A signal asked the demo to end."""
+class Interrupted(Exception):
+    """A signal asked the demo to end: a wish, no error."""
 
 
 @dataclass
@@ -105,12 +105,13 @@ class Demo:
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
         self.kept = self.stopped = False
-        self.steps = self._steps(*map(str, self.sockets), str(self.file))
+        self.steps = self._steps()
 
-    def _steps(self, first: str, second: str, file: str) -> list[Step]:
+    def _steps(self) -> list[Step]:
+        first, second = self.sockets
         count, wait = str(self.count), f"wait={START_S:g}"
         server, client = f"memif:{first},role=server", f"memif:{first},{wait}"
-        capture = ["capture", f"memif:{second},role=server", "-w", file, "-c", count]
+        capture = ["capture", f"memif:{second},role=server", "-w", str(self.file), "-c", count]
         forward = ["fwd", server, f"memif:{second},{wait}", "--on-full", "wait"]
         generate = ["pktgen", client, "--count", count, "--size", str(FRAME_BYTES)]
         return [Step("capture", capture), Step("fwd", forward), Step("pktgen", generate)]

@@ -83,7 +83,8 @@ class GenerateJob(Job):
 
     def _share_core(self) -> None:
         """Without a core for it, the receiver runs in the first sender's thread: two threads that
-        spin on one core would take turns of milliseconds."""
+        spin on one core would take turns of milliseconds.
+        """
         if self.receivers and len(self.cores) <= len(self.senders):
             self.guests = list(self.receivers)
             self.senders[0].c.guest = self.receivers[0].c

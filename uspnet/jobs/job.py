@@ -295,7 +295,7 @@ class Job(ABC):
         if not moved:
             return 0.0
         last = max(c.idle_since or c.end for c in moved)
-        return max(float(last - min(c.first for c in moved)) / moved[0].ticks_hz, 0.0)
+        return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
 
     def port_rows(self) -> list[dict[str, Any]]:
         """Each port's counters under the kernel's names, as `--json` shows them."""
