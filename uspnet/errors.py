@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can go wrong, as one short family. Each error carries a hint: what to type next."""
+"""Everything that can go wrong, as one short family. Each error has a hint: what to type next."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Driver(ABC):
         """The C struct of one queue, its own fields filled in. `struct queue` is filled after."""
 
     def holds(self, direction: Direction) -> int:
-        """The most pool buffers that one such queue keeps while they are out of the worker's hands."""
+        """The most pool buffers that one such queue keeps out of the worker's hands."""
         return 0
 
     def start(self) -> None:
@@ -145,6 +145,13 @@ class Driver(ABC):
 
     def close(self) -> None:
         """Gives everything back. Also called when `open` failed half-way."""
+
+    def check(self) -> None:
+        """Raises what would stop a job from using the port now, and leaves nothing changed."""
+        try:
+            self.open()
+        finally:
+            self.close()
 
     def io_error(self, number: int) -> UspnetError:
         """The error for a failed system call of one of its rings."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: `uspnet`. One command a file; errors become message, hint and exit code here."""
+"""The command line: `uspnet`. One command a file; failure.py turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from uspnet import __version__
 app = typer.Typer(
     name="uspnet",
     help="User-space network drivers, and the packet tools that run on them.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,13 +26,17 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """User-space network drivers, and the packet tools that run on them."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 from uspnet.cli import capture, demo, doctor, fwd, pktgen, stats  # noqa: E402, F401 - they register

@@ -42,7 +42,7 @@ def capture(
     poll: o.PollMode = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = 0,
+    verbose: o.Verbose = False,
 ) -> None:
     """Capture packets to pcapng or pcap; without -w, count them."""
     from uspnet.cli.show import View

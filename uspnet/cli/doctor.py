@@ -1,2 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
 """`uspnet doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+@app.command()
+def doctor(
+    port: Annotated[
+        str | None, typer.Argument(metavar="PORT", help="Also look at this port.")
+    ] = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Say what would stop uspnet from working here, and the command that mends it."""
+    from uspnet.jobs.doctor import examine
+
+    result = examine(port)
+    if json:
+        from uspnet.cli.show import print_json
+
+        print_json(result)
+    else:
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        table = format_checks(result, all_states=not quiet)
+        if table.row_count:
+            console.print(table)
+        if not quiet:
+            console.print(f"\n{result['problems'] or 'no'} problem(s)")
+    raise typer.Exit(1 if result["problems"] else 0)
+
+
+def format_checks(result: dict[str, Any], *, all_states: bool) -> Table:
+    """One row a check; only problems unless `all_states`."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None)
+    for name in ("", "check", "found", "mend it with"):
+        table.add_column(name, overflow="fold")
+    for row in result["checks"]:
+        if all_states or row["state"] == "problem":
+            state = Text(row["state"], style=STYLES[row["state"]])
+            cells = (Text(row[name]) for name in ("check", "found", "mend"))
+            table.add_row(state, *cells)
+    return table

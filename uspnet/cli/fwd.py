@@ -41,7 +41,7 @@ def fwd(
     poll: o.PollMode = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = 0,
+    verbose: o.Verbose = False,
 ) -> None:
     """Forward between two ports, both ways."""
     from uspnet.cli.show import View

@@ -22,7 +22,9 @@ class Poll(StrEnum):
     sleep = "sleep"
 
 
-Port = Annotated[str, typer.Argument(metavar="PORT", help="A port spec, such as memif:/run/m.sock.")]
+Port = Annotated[
+    str, typer.Argument(metavar="PORT", help="A port spec, such as memif:/run/m.sock.")
+]
 Duration = Annotated[
     float | None, typer.Option("--duration", metavar="S", help="Stop after S seconds.")
 ]
@@ -32,13 +34,15 @@ Count = Annotated[
 Cores = Annotated[
     str | None, typer.Option("--cores", metavar="LIST", help="Pin workers to cores, as 1,2.")
 ]
-Burst = Annotated[int, typer.Option("--burst", min=1, max=64, help="Packets handled by one call.")]
+Burst = Annotated[
+    int, typer.Option("--burst", metavar="N", min=1, max=64, help="Packets handled by one call.")
+]
 PollMode = Annotated[
     Poll | None, typer.Option("--poll", help="How an idle worker waits: spin, both, or sleep.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how the run is set up.")]
 
 
 def core_list(text: str | None) -> list[int] | None:

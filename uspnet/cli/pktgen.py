@@ -34,6 +34,12 @@ Sequence = Annotated[
 FailOnLoss = Annotated[
     bool, typer.Option("--fail-on-loss", help="Exit with 4 when packets were lost or not sent.")
 ]
+SrcMac = Annotated[str, typer.Option(metavar="MAC", help="Source MAC address.")]
+DstMac = Annotated[str, typer.Option(metavar="MAC", help="Destination MAC address.")]
+SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
+DstIp = Annotated[str, typer.Option(metavar="IP", help="Destination IPv4 address.")]
+SrcPort = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Source UDP port.")]
+DstPort = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Destination UDP port.")]
 
 
 @app.command()
@@ -45,12 +51,12 @@ def pktgen(
     packet: Packet = None,
     rx_port: RxPort = None,
     sequence: Sequence = None,
-    src_mac: Annotated[str, typer.Option(metavar="MAC")] = "02:00:00:00:00:01",
-    dst_mac: Annotated[str, typer.Option(metavar="MAC")] = "02:00:00:00:00:02",
-    src_ip: Annotated[str, typer.Option(metavar="IP")] = "198.18.0.1",
-    dst_ip: Annotated[str, typer.Option(metavar="IP")] = "198.18.0.2",
-    src_port: Annotated[int, typer.Option(metavar="N", min=0, max=65535)] = 1024,
-    dst_port: Annotated[int, typer.Option(metavar="N", min=0, max=65535)] = 9,
+    src_mac: SrcMac = "02:00:00:00:00:01",
+    dst_mac: DstMac = "02:00:00:00:00:02",
+    src_ip: SrcIp = "198.18.0.1",
+    dst_ip: DstIp = "198.18.0.2",
+    src_port: SrcPort = 1024,
+    dst_port: DstPort = 9,
     linger: Annotated[
         float, typer.Option(metavar="S", min=0, help="Stay connected S seconds after the end.")
     ] = 0.0,
@@ -62,7 +68,7 @@ def pktgen(
     poll: o.PollMode = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = 0,
+    verbose: o.Verbose = False,
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or any one packet that Scapy can make."""
     from uspnet.cli.show import View

@@ -16,6 +16,8 @@ from rich.table import Table
 from uspnet import __version__
 from uspnet.jobs.job import Job
 
+Summary = Callable[[dict[str, Any]], list[str]]
+
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
 PORT_COLUMNS = ("rx_packets", "tx_packets", "rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
 
@@ -51,7 +53,7 @@ def format_table(result: dict[str, Any], rates: list[tuple[float, float]]) -> Ta
 class View:
     """Follows a job on the terminal or line by line, and prints its end. A context manager."""
 
-    def __init__(self, job: Job, *, as_json: bool, quiet: bool, verbose: int = 0) -> None:
+    def __init__(self, job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
         self.console = Console(stderr=True, highlight=False)
         self.live: Live | None = None
@@ -60,6 +62,8 @@ class View:
 
     def __enter__(self) -> Self:
         self.job.on_notice = self._notice
+        if self.verbose:
+            self.job.on_detail = self._notice
         if not self.quiet and not self.as_json:
             self.job.on_tick = self._tick
             if self.console.is_terminal:
@@ -99,7 +103,7 @@ class View:
             for (rx, tx), (old_rx, old_tx) in zip(counts, before, strict=True)
         ]
 
-    def finish(self, result: dict[str, Any], summary: Callable[[dict[str, Any]], list[str]]) -> None:
+    def finish(self, result: dict[str, Any], summary: Summary) -> None:
         """Prints the end of the run: JSON, or the command's summary in a few lines."""
         if self.live:
             self.live.stop()

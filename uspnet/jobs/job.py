@@ -58,7 +58,8 @@ class Plan:
 class Job(ABC):
     """Runs plans over ports. Use as a context manager; `run` does the work.
 
-    `on_tick` is called about 20 times a second while it runs, `on_notice` with news for people.
+    `on_tick` is called about 20 times a second while it runs, `on_notice` with news for people,
+    `on_detail` with how the run is set up.
     """
 
     def __init__(self, command: str, ports: list[Driver], limits: Limits) -> None:
@@ -74,6 +75,7 @@ class Job(ABC):
         self.started = self.ended = 0.0
         self.on_tick: Callable[[], None] = lambda: None
         self.on_notice: Callable[[str], None] = lambda _text: None
+        self.on_detail: Callable[[str], None] = lambda _text: None
         self.budget = ffi.new("uint64_t *", limits.count or 0)
         self._wake, self._awake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.undo.callback(os.close, self._wake)
@@ -190,6 +192,7 @@ class Job(ABC):
         for worker in self.workers:
             self._set_up(worker, hz)
         self.board.publish(started_ns)
+        self._tell_setup()
         self.undo.callback(self._join)
         if not self.stopped_by:
             for worker in self.workers:
@@ -217,6 +220,15 @@ class Job(ABC):
             c.deadline = lib.ticks_now() + int(limits.duration * hz)
         if limits.count is not None:
             c.budget = self.budget
+
+    def _tell_setup(self) -> None:
+        pool, limits = self.pool, self.limits
+        self.on_detail(f"pool: {pool.count} buffers of {pool.size} bytes on {pool.pages} pages")
+        for number, worker in enumerate(self.workers):
+            core = "any core" if worker.core is None else f"core {worker.core}"
+            ends = ", ".join(f"{q.port.name} {q.direction} {q.index}" for q in worker.queues)
+            self.on_detail(f"worker {number}, {core}, poll {limits.poll}: {ends}")
+        self.on_detail(f"bursts of up to {limits.burst} packets")
 
     def _end_followers(self) -> None:
         """When the leaders have ended, followers get SETTLE_S since their last packet."""

@@ -29,12 +29,15 @@ class Clock:
     """The rate of the C loops' cycle counter, measured against the kernel's raw clock."""
 
     def __init__(self) -> None:
-        self._ticks, self._ns = int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        self._ticks, self._ns = self._look()
+
+    def _look(self) -> tuple[int, int]:
+        return int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
 
     def hz(self) -> int:
         """Ticks a second. Waits until 20 ms lie between the two looks at the clocks."""
-        time.sleep(max(0.0, 0.02 - (time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW) - self._ns) / 1e9))
-        ticks, ns = int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        time.sleep(max(0.0, 0.02 - (self._look()[1] - self._ns) / 1e9))
+        ticks, ns = self._look()
         return round((ticks - self._ticks) * 1_000_000_000 / (ns - self._ns))
 
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo   see it work, on software ports      make test   every check and every test
+# Both install what they need: Debian packages by apt-get, Python packages into .venv.
+
+PYTHON = .venv/bin/python
+CLANG_FORMAT = .venv/bin/clang-format
+C = $(filter-out %/_fastpath.c,$(wildcard uspnet/fastpath/*.c uspnet/fastpath/*.h))
+STRICT = -Wall -Wextra -Werror
+
+.PHONY: help demo test lint bench man format check-arm64 clean setup-demo setup-test
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# \{0,1\}//; 2,3p' $(MAKEFILE_LIST)
+	@echo 'also: make lint, bench, man, format, check-arm64, clean'
+
+demo: setup-demo
+	$(PYTHON) -m uspnet demo
+
+test: lint check-arm64
+	$(PYTHON) -m pytest
+
+lint: setup-test
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	$(CLANG_FORMAT) --dry-run -Werror $(C)
+	.venv/bin/codespell
+	$(PYTHON) tools/size.py
+	PYTHONPATH=. $(PYTHON) tools/man.py --check
+	PYTHONPATH=. $(PYTHON) tools/readme.py --check
+
+bench: setup-test
+	.venv/bin/pip install -q --disable-pip-version-check -e '.[bench]'
+	$(PYTHON) bench/run.py
+
+man: setup-test
+	PYTHONPATH=. $(PYTHON) tools/man.py
+	PYTHONPATH=. $(PYTHON) tools/readme.py
+
+format: setup-test
+	$(CLANG_FORMAT) -i $(C)
+
+check-arm64: setup-test
+	@mkdir -p build/arm64
+	for c in $(filter %.c,$(C)); do \
+	    aarch64-linux-gnu-gcc -O2 -std=gnu11 $(STRICT) -c $$c -o build/arm64/check.o || exit 1; \
+	done
+
+setup-demo:
+	@tools/setup.sh demo
+
+setup-test:
+	@USPNET_CFLAGS="$(STRICT)" tools/setup.sh test
+
+clean:
+	rm -rf build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f uspnet/fastpath/_fastpath.* uspnet/fastpath/*.o

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""doctor: what would stop uspnet from working on this machine, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from uspnet.errors import UspnetError
+from uspnet.port import make_port
+
+State = Literal["ok", "note", "problem"]
+
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_BPF": 39}  # capability.h
+CAP_IPC_LOCK = 14
+HUGE_KIB = 2048
+POOL_KIB = 64 << 10  # more than a job with a few ports takes
+KERNEL = (5, 11)  # AF_XDP's busy polling, and CAP_BPF since 5.8
+TOOLS = {  # what other programs are for, and their Debian packages
+    "tshark": ("reads capture files", "tshark"),
+    "tcpdump": ("reads capture files", "tcpdump"),
+    "qemu-system-x86_64": ("emulates NICs", "qemu-system-x86"),
+    "dpdk-testpmd": ("a peer to test against", "dpdk-dev"),
+}
+TOOL_S = 5.0  # for a tool to tell its version
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. `mend`: the command that helps; empty when nothing needs help."""
+
+    check: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def _file(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _fields(path: str) -> dict[str, str]:
+    """`name: value` lines, as /proc likes them; the first of a name counts."""
+    found: dict[str, str] = {}
+    for line in _file(path).splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    return found
+
+
+def kernel() -> Check:
+    """Is the kernel new enough for every port?"""
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    if numbers >= KERNEL:
+        return Check("kernel", "ok", f"Linux {release}")
+    return Check("kernel", "note", f"Linux {release}: AF_XDP wants 5.11", "apt-get upgrade")
+
+
+def cores() -> Check:
+    """How many workers can run at the same time?"""
+    usable = sorted(os.sched_getaffinity(0))
+    listed = ", ".join(map(str, usable))
+    if len(usable) > 1:
+        return Check("cores", "ok", f"{len(usable)} usable: {listed}")
+    return Check("cores", "note", f"only core {listed}: the two ends of a link take turns on it")
+
+
+def clock() -> Check:
+    """Does the cycle counter run at one rate on every core?"""
+    source = _file("/sys/devices/system/clocksource/clocksource0/current_clocksource").strip()
+    if platform.machine() != "x86_64":
+        return Check("clock", "ok", f"architected counter, kernel clock {source or 'unknown'}")
+    flags = _fields("/proc/cpuinfo").get("flags", "").split()
+    if {"constant_tsc", "nonstop_tsc"} <= set(flags):
+        return Check("clock", "ok", f"constant TSC, kernel clock {source or 'unknown'}")
+    found = f"the CPU does not promise a constant TSC (kernel clock {source or 'unknown'})"
+    return Check("clock", "note", found + ": rates and times may be off")
+
+
+def memory() -> Check:
+    """Is there memory for packets?"""
+    free = int(_fields("/proc/meminfo").get("MemAvailable", "0 kB").split()[0])
+    state: State = "ok" if free >= POOL_KIB else "problem"
+    mend = "" if state == "ok" else "free some memory; a job needs about 64 MiB"
+    return Check("memory", state, f"{free >> 10:,} MiB available", mend)
+
+
+def huge_pages() -> Check:
+    """Is there anything faster than ordinary pages?"""
+    fields = _fields("/proc/meminfo")
+    free, size = fields.get("HugePages_Free", "0"), fields.get("Hugepagesize", "0 kB")
+    if int(free) and int(size.split()[0]) == HUGE_KIB:
+        return Check("huge pages", "ok", f"{free} free, of 2 MiB")
+    return Check("huge pages", "note", "none free: works without", "sysctl vm.nr_hugepages=64")
+
+
+def locked_memory(effective: int) -> Check:
+    """May packet memory be locked for devices? `effective`: this process's capabilities."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft == resource.RLIM_INFINITY or effective >> CAP_IPC_LOCK & 1:
+        return Check("locked memory", "ok", "no limit")
+    if soft >= POOL_KIB << 10:
+        return Check("locked memory", "ok", f"up to {soft >> 20:,} MiB")
+    found = f"up to {soft >> 10:,} KiB: NICs and xdp: need more"
+    return Check("locked memory", "note", found, "ulimit -l unlimited (as root)")
+
+
+def capabilities(effective: int) -> list[Check]:
+    """What this process may do with the kernel's interfaces."""
+    rows = []
+    for name, bit in CAPABILITIES.items():
+        if effective >> bit & 1:
+            rows.append(Check(name, "ok", "this process has it"))
+        else:
+            rows.append(Check(name, "note", "not held", "run as root, or: sudo uspnet …"))
+    return rows
+
+
+def tun() -> Check:
+    """Can TAP interfaces be made?"""
+    if not Path("/dev/net/tun").exists():
+        return Check("/dev/net/tun", "note", "missing: no tap: ports", "modprobe tun")
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return Check("/dev/net/tun", "note", "not ours to open", "run as root")
+    return Check("/dev/net/tun", "ok", "there")
+
+
+def tool(name: str) -> Check:
+    """One optional program, and its version."""
+    purpose, package = TOOLS[name]
+    if not shutil.which(name):
+        return Check(name, "note", f"missing; {purpose}", f"apt-get install {package}")
+    if name == "dpdk-testpmd":  # it takes huge pages before it says anything
+        return Check(name, "ok", purpose)
+    try:
+        run = subprocess.run(  # noqa: S603 - a name from TOOLS
+            [name, "--version"], capture_output=True, text=True, timeout=TOOL_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return Check(name, "note", "does not run", f"apt-get install --reinstall {package}")
+    lines = (run.stdout or run.stderr).strip().splitlines()
+    return Check(name, "ok", lines[0].rstrip(".") if lines else purpose)
+
+
+def port(spec: str) -> Check:
+    """Could a job open this port right now?"""
+    try:
+        driver = make_port(spec)
+        driver.check()
+    except UspnetError as error:
+        return Check(spec, "problem", error.message, error.hint)
+    except OSError as error:
+        return Check(spec, "problem", error.strerror or str(error), "run as root")
+    return Check(spec, "ok", driver.help)
+
+
+def examine(spec: str | None) -> dict[str, Any]:
+    """Every check, as `--json` prints it. `spec`: also this port."""
+    effective = int(_fields("/proc/self/status").get("CapEff", "0"), 16)
+    plain: list[Callable[[], Check]] = [kernel, cores, clock, memory, huge_pages]
+    checks = [look() for look in plain]
+    checks += [locked_memory(effective), *capabilities(effective), tun()]
+    checks += [tool(name) for name in TOOLS]
+    if spec is not None:
+        checks.append(port(spec))
+    return {
+        "command": "doctor",
+        "port": spec,
+        "problems": sum(check.state == "problem" for check in checks),
+        "checks": [asdict(check) for check in checks],
+    }
