@@ -60,7 +60,7 @@ def command_page(name: str, command: Any, parent: typer.Context) -> str:
     for parameter in command.get_params(context):
         if record := parameter.get_help_record(context):
             records[parameter.param_type_name == "argument"].append(record)
-    usage = " ".join(command.collect_usage_pieces(context))
+    usage = " ".join(command.collect_usage_pieces(context)).replace("{", "").replace("}", "")
     short = (command.help or "").strip().split("\n\n")[0].rstrip(".")
     full = f"uspnet-{name}"
     return page(

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Help is complete, quick to start, and the same everywhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from uspnet import __version__
+from uspnet.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+GROUP = typer.main.get_command(app)
+SHARED = {"--duration", "--count", "--cores", "--burst", "--poll", "--json", "--quiet", "-v"}
+
+
+def options(command):
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in GROUP.commands)])
+def test_every_command_has_help(uspnet, arguments):
+    result = uspnet(*arguments, "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"Usage: {' '.join(['uspnet', *arguments])} ")
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", GROUP.commands)
+def test_every_option_is_explained(name):
+    command = GROUP.commands[name]
+    assert command.help
+    assert [parameter.name for parameter in command.params if not parameter.help] == []
+
+
+@pytest.mark.parametrize("name", ["pktgen", "capture", "fwd"])
+def test_running_commands_share_their_options(name):
+    assert options(GROUP.commands[name]) >= SHARED
+
+
+def test_without_a_command_the_help_is_shown(uspnet):
+    result = uspnet()
+    assert result.returncode == 2
+    assert result.stdout == uspnet("--help").stdout
+
+
+def test_the_version(uspnet):
+    assert uspnet("--version").stdout == f"uspnet {__version__}\n"
+
+
+def test_help_loads_neither_scapy_nor_the_fast_path():
+    code = (
+        "import sys; sys.argv = ['uspnet', '--help']\n"
+        "from uspnet.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "slow = {'scapy', 'cffi', 'uspnet.fastpath', 'rich.live', 'asyncio'}\n"
+        "print(sorted(slow & set(sys.modules)), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("tool", [["man.py", "--check"], ["readme.py", "--check"], ["size.py"]])
+def test_generated_texts_and_sizes_are_in_order(tool):
+    if tool[0] == "size.py" and not (ROOT / ".git").exists():
+        pytest.skip("needs a git work tree")
+    script, *arguments = tool
+    command = [sys.executable, str(ROOT / "tools" / script), *arguments]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT),
+                                                                   "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr

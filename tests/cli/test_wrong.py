@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users get wrong: a message, a hint, the right exit code, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+WRONG = [
+    # arguments, exit code, kind, part of the message, part of the hint
+    (["pktgen"], 2, "Usage", "PORT", "uspnet pktgen --help"),
+    (["pktgen", "eth0"], 2, "Usage", "eth0", "packet:eth0"),
+    (["pktgen", "nonsense:"], 2, "Usage", "no driver", "null:"),
+    (["pktgen", "null:,size"], 2, "Usage", "option=value", "--help"),
+    (["pktgen", "null:size=60,size=61"], 2, "Usage", "twice", "one"),
+    (["pktgen", "null:,wrong=1"], 2, "Usage", "unknown option", "size"),
+    (["pktgen", "null:size=5"], 2, "Usage", "size=5", "14 to 9728"),
+    (["pktgen", "null:", "--size", "7"], 2, "Usage", "42 bytes", "--size"),
+    (["pktgen", "null:", "--size", "50", "--sequence"], 2, "Usage", "too short", "--size"),
+    (["pktgen", "null:", "--rate", "fast"], 2, "Usage", "not a rate", "Mpps"),
+    (["pktgen", "null:", "--rate", "-1"], 2, "Usage", "not a rate", "Mpps"),
+    (["pktgen", "null:", "--link", "0", "--rate", "1%"], 2, "Usage", "--link", "10G"),
+    (["pktgen", "null:", "--src-mac", "02:00"], 2, "Usage", "MAC", "02:00:00:00:00:01"),
+    (["pktgen", "null:", "--dst-ip", "1.2.3"], 2, "Usage", "IPv4", "198.18.0.1"),
+    (["pktgen", "null:", "--dst-port", "65536"], 2, "Usage", "65536", "--help"),
+    (["pktgen", "null:", "--packet", "open('x')"], 2, "Usage", "open", "Ether()"),
+    (["pktgen", "null:", "--packet", "Ether("], 2, "Usage", "--packet", "Ether()"),
+    (["pktgen", "null:", "--rx-port", "lan1"], 2, "Usage", "lan1", "packet:lan1"),
+    (["pktgen", "null:", "--duration", "0"], 2, "Usage", "not a time", "seconds"),
+    (["pktgen", "null:", "--duration", "nan"], 2, "Usage", "not a time", "seconds"),
+    (["pktgen", "null:", "--count", "0"], 2, "Usage", "count", "--help"),
+    (["pktgen", "null:", "--burst", "65"], 2, "Usage", "burst", "--help"),
+    (["pktgen", "null:", "--poll", "never"], 2, "Usage", "never", "--help"),
+    (["pktgen", "null:", "--cores", "x"], 2, "Usage", "not a core", "0-3"),
+    (["pktgen", "null:", "--cores", "3-1"], 2, "Usage", "no core", "0-3"),
+    (["pktgen", "null:", "--cores", "9999"], 1, "NoDevice", "9999", "usable cores"),
+    (["capture"], 2, "Usage", "PORT", "uspnet capture --help"),
+    (["capture", "lan1"], 2, "Usage", "lan1", "packet:lan1"),
+    (["capture", "null:", "--snaplen", "-1"], 2, "Usage", "snaplen", "--help"),
+    (["capture", "memif:/none/m.sock,wait=0"], 1, "NoDevice", "/none", "role=server"),
+    (["fwd", "null:"], 2, "Usage", "PORT", "uspnet fwd --help"),
+    (["fwd", "null:", "lan1"], 2, "Usage", "lan1", "packet:lan1"),
+    (["fwd", "null:", "null:", "--mode", "route"], 2, "Usage", "route", "--help"),
+    (["fwd", "null:", "null:", "null:"], 2, "Usage", "null:", "--help"),
+    (["stats", "0"], 1, "NoDevice", "process id 0", "uspnet stats"),
+    (["stats", "all"], 2, "Usage", "all", "uspnet stats --help"),
+    (["doctor", "null:", "null:"], 2, "Usage", "null:", "uspnet doctor --help"),
+    (["demo", "--count", "none"], 2, "Usage", "none", "uspnet demo --help"),
+    (["fly"], 2, "Usage", "fly", "uspnet --help"),
+    (["--fly"], 2, "Usage", "--fly", "uspnet --help"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "kind", "message", "hint"), WRONG)
+def test_a_mistake_has_a_message_a_hint_and_an_exit_code(
+    uspnet, arguments, code, kind, message, hint
+):
+    result = uspnet(*arguments)
+    assert result.returncode == code
+    assert result.stdout == ""
+    first, _, second = result.stderr.partition("\n  hint: ")
+    assert first.startswith("uspnet: ")
+    assert message in first
+    assert hint in second
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code", "kind", "message", "hint"), WRONG[::4])
+def test_under_json_a_mistake_is_one_object(uspnet, arguments, code, kind, message, hint):
+    result = uspnet(*arguments, "--json")
+    assert result.returncode == code
+    error = json.loads(result.stdout)
+    assert set(error) == {"error", "message", "hint"}
+    assert error["error"] == kind
+    assert hint in error["hint"]
+    assert "Traceback" not in result.stderr
+
+
+def test_loss_has_its_own_exit_code(uspnet):
+    result = uspnet("pktgen", "null:", "--rx-port", "null:,size=60", "--count", "10",
+                    "--fail-on-loss", "--json")  # fmt: skip
+    assert result.returncode == 4
+
+
+def test_a_reader_that_leaves_is_no_error(start):
+    process = start("pktgen", "null:", "--count", "10")
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() in (0, 1)
