@@ -72,8 +72,8 @@ def pktgen(
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or any one packet that Scapy can make."""
     from uspnet.cli.show import View
-    from uspnet.errors import Loss
-    from uspnet.frames import parse_rate, udp_frame
+    from uspnet.errors import Loss, Usage
+    from uspnet.frames import HEADERS, SIGNATURE_BYTES, parse_rate, udp_frame
     from uspnet.jobs.generate import GenerateJob, Traffic
     from uspnet.port import make_port
 
@@ -83,6 +83,8 @@ def pktgen(
 
         frame = craft(packet)
     else:
+        if numbered and size < HEADERS + SIGNATURE_BYTES:
+            raise Usage(f"{size} bytes is too short for a sequence number", "raise --size to 60")
         frame = udp_frame(
             size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port, udp_checksum=not numbered
         )

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A signal ends a run in good order, and a running job can be watched from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from uspnet.telemetry import running_jobs
+
+START_S = 20
+
+
+def wait_for(process, there=True):
+    """The job of a process as `uspnet stats` sees it, or None when it is gone."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        found = next((job for job in running_jobs() if job.pid == process.pid), None)
+        if bool(found) is there:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"the job is {'not there' if there else 'still there'}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_with_its_summary(start, number):
+    process = start("pktgen", "null:", "--poll", "sleep", "--rate", "1000")
+    wait_for(process)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=START_S)
+    assert process.returncode == 0, errors
+    assert out.startswith("sent ")
+
+
+def test_a_signal_under_json_ends_with_one_object(start):
+    process = start("fwd", "null:", "null:", "--json")
+    wait_for(process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=START_S)
+    assert process.returncode == 0
+    assert json.loads(out)["command"] == "fwd"
+
+
+def test_a_waiting_memif_server_ends_and_takes_its_socket_with_it(start, tmp_path):
+    path = tmp_path / "m.sock"
+    process = start("capture", f"memif:{path},role=server")
+    wait_for(process)
+    assert path.exists()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(START_S) == 0
+    assert not path.exists()
+
+
+def test_stats_sees_a_running_job_and_forgets_a_killed_one(start, uspnet):
+    process = start("pktgen", "null:", "--rate", "1000", "--poll", "sleep")
+    wait_for(process)
+    shown = json.loads(uspnet("stats", str(process.pid), "--json").stdout)
+    (job,) = shown["jobs"]
+    assert (job["pid"], job["job"]) == (process.pid, "pktgen")
+    assert job["ports"][0]["port"] == "null:"
+    assert uspnet("stats", "--once").stdout.count(str(process.pid)) == 1
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(START_S)
+    wait_for(process, there=False)
+    gone = uspnet("stats", str(process.pid))
+    assert gone.returncode == 1
