@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`packet:IFNAME` - any kernel interface, through AF_PACKET sockets.
+
+Like a NIC of one's own, the port receives every frame that comes in on the wire (`promisc=on`)
+and not what this machine sends (`outgoing=off`). The kernel still handles the frames too. All of
+it lives in sockets, so the kernel undoes it however the process ends.
+
+Does not do: frames longer than the pool's buffers (those of GRO and TSO, counted as rx_errors;
+`ethtool -K IFNAME gro off tso off gso off` ends them), and checksums that this machine's own
+stack left for its NIC to fill in (`ethtool -K PEER tx off` on the other end of a veth pair).
+A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
+
+Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import socket
+import struct
+from typing import Any, ClassVar
+
+from uspnet.errors import DeviceFault, NoMemory, NotPermitted, NotSupported, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.interface import Interface, check_name
+from uspnet.pool import FRAME_MAX
+from uspnet.port import Direction, Driver
+from uspnet.spec import Option, Spec, choice, integer, switch
+
+SOL_PACKET = 263
+PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 5, 6, 10
+PACKET_FANOUT, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 18, 20, 23
+TPACKET_V3 = 2
+FANOUT = {"hash": 0, "cpu": 2, "qm": 5}
+FANOUT_UNIQUE_ID = 0x2000
+BPF_RET = 0x06
+ETH_P_ALL = 0x0003
+SO_SNDBUFFORCE, SO_ATTACH_FILTER, SO_DETACH_FILTER = 32, 26, 27
+
+HEADER = 14 + 4  # bytes that Ethernet and one VLAN tag add to the MTU
+BLOCK = 64 << 10  # bytes: several of the longest frames, and little to wait for
+RETIRE_MS = 1  # a block that isn't full is handed over after this
+SEND_BUFFER = 4 << 20  # bytes that may wait in the kernel for the NIC
+
+
+class Packet(Driver, scheme="packet"):
+    """Sockets bound to one interface: one with a ring a receive queue, one a transmit queue."""
+
+    help = "a kernel interface, through AF_PACKET"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    fixed_frame = True
+    options: ClassVar[dict[str, Option]] = {
+        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
+        "fanout": Option(choice(*FANOUT), "hash", "what picks a queue: hash, cpu or qm"),
+        "promisc": Option(switch, True, "on: receive frames for other machines too"),
+        "outgoing": Option(switch, False, "on: also receive what this machine sends"),
+        "ring": Option(integer(1, 1024), 8, "MiB of receive ring a queue, 1 to 1024"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.queues = self.values["queues"]
+        self.ifname = check_name("packet", spec.target)
+        self.interface: Interface | None = None
+        self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
+        self.rings: list[tuple[mmap.mmap, Any]] = []  # a mapping, and C's view of it
+        self.group: int | None = None  # of fan-out
+
+    def open(self) -> None:
+        """Finds the interface, and tries that we may open sockets on it."""
+        self.interface = Interface(self.ifname)
+        self.interface.check_up()
+        self.frame = min(self.interface.mtu + HEADER, FRAME_MAX)
+        self._socket().close()
+
+    def _socket(self) -> socket.socket:
+        """A raw socket that receives nothing yet."""
+        try:
+            return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        except PermissionError:
+            raise NotPermitted(
+                f"{self.name}: raw sockets are not permitted",
+                "run as root, or with CAP_NET_RAW: "
+                "setpriv --inh-caps +net_raw --ambient-caps +net_raw",
+            ) from None
+        except OSError as error:
+            raise NotSupported(f"{self.name}: AF_PACKET: {error.strerror}") from None
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """A socket for the queue; for receiving, with a ring that is shared with the kernel."""
+        sock = self._socket()
+        self.sockets[direction].append(sock)
+        queue = ffi.new("struct packet_queue *", {"fd": sock.fileno()})
+        queue.q.burst = ffi.addressof(lib, f"packet_{direction}")
+        queue.q.wake_fd = sock.fileno()
+        if direction == "rx":
+            self._set_up_rx(sock, queue)
+        else:
+            self._set_up_tx(sock)
+        return queue
+
+    def _set_up_tx(self, sock: socket.socket) -> None:
+        sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+        except PermissionError:  # without CAP_NET_ADMIN, the system's limit does
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.bind((self.ifname, 0))
+
+    def _set_up_rx(self, sock: socket.socket, queue: Any) -> None:
+        """A filter keeps everything out until `start`: a socket that has not joined the others
+        yet would receive what is theirs."""
+        self._filter(sock)
+        if not self.values["outgoing"]:
+            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self._map_ring(sock, queue)
+        sock.bind((self.ifname, ETH_P_ALL))
+        if self.values["promisc"]:
+            # struct packet_mreq: index, type, and an address that this type has no use for
+            index = self._kernel_side().index
+            member = struct.pack("=iHH8x", index, PACKET_MR_PROMISC, 0)
+            sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, member)
+        if self.queues > 1:
+            self._join(sock)
+
+    def _kernel_side(self) -> Interface:
+        if not self.interface:
+            raise DeviceFault(f"{self.name}: the port is closed")
+        return self.interface
+
+    def _map_ring(self, sock: socket.socket, queue: Any) -> None:
+        """Has the kernel make the receive ring, and maps it."""
+        blocks = (self.values["ring"] << 20) // BLOCK
+        # struct tpacket_req3; the frame size matters to the kernel's sanity checks alone
+        request = struct.pack("7I", BLOCK, blocks, BLOCK, blocks, RETIRE_MS, 0, 0)
+        sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        try:
+            sock.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+            ring = mmap.mmap(sock.fileno(), blocks * BLOCK)
+        except OSError as error:
+            raise NoMemory(
+                f"{self.name}: a ring of {self.values['ring']} MiB: {error.strerror}",
+                "make it smaller: ring=1",
+            ) from None
+        memory = ffi.from_buffer("uint8_t[]", ring, require_writable=True)
+        self.rings.append((ring, memory))
+        queue.ring, queue.block_size, queue.blocks = memory, BLOCK, blocks
+
+    def _filter(self, sock: socket.socket) -> None:
+        """Attaches a BPF program that keeps no packet: one instruction, `ret 0`."""
+        code = ffi.from_buffer(struct.pack("=HBBI", BPF_RET, 0, 0, 0))
+        program = struct.pack("@HP", 1, int(ffi.cast("uintptr_t", code)))
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    def _join(self, sock: socket.socket) -> None:
+        """Shares the interface's packets with the port's other queues. The kernel picks a group
+        number that nobody else has."""
+        kind = FANOUT[self.values["fanout"]]
+        if self.group is None:
+            sock.setsockopt(SOL_PACKET, PACKET_FANOUT, (kind | FANOUT_UNIQUE_ID) << 16)
+            self.group = sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
+        else:
+            sock.setsockopt(SOL_PACKET, PACKET_FANOUT, kind << 16 | self.group)
+
+    def start(self) -> None:
+        """Takes the filters away."""
+        for sock in self.sockets["rx"]:
+            sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+    def up(self) -> bool:
+        """Has the interface a carrier?"""
+        return self._kernel_side().running()
+
+    def why_down(self) -> str:
+        """What the port waits for."""
+        return f"interface {self.ifname} has no carrier"
+
+    def control(self) -> None:
+        """Notices when the interface goes down or away, which a ring never tells."""
+        self._count_missed()
+        self._kernel_side().check_up()
+        super().control()
+
+    def _count_missed(self) -> None:
+        """The kernel forgets its count of packets that found the ring full when it tells it."""
+        receivers = [queue for queue in self.made if queue.direction == "rx"]
+        for queue, sock in zip(receivers, self.sockets["rx"], strict=False):
+            told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
+            queue.base.counters.missed += struct.unpack("3I", told)[1]
+
+    def extra_counters(self) -> dict[str, int | None]:
+        """What was lost since the last look, too."""
+        self._count_missed()
+        missed = (queue.base.counters.missed for queue in self.made if queue.direction == "rx")
+        return {"rx_missed_errors": sum(missed)}
+
+    def io_error(self, number: int) -> UspnetError:
+        """The interface went down under a transmit queue, or something rarer."""
+        if number == errno.ENETDOWN:
+            return self._kernel_side().down_error()
+        return super().io_error(number)
+
+    def stop(self) -> None:
+        """Lets nothing more in."""
+        for sock in self.sockets["rx"]:
+            self._filter(sock)
+
+    def close(self) -> None:
+        """Closes the sockets; promiscuous mode and the fan-out group go with them."""
+        while self.rings:
+            ring, memory = self.rings.pop()
+            ffi.release(memory)
+            ring.close()
+        for sock in (*self.sockets["rx"], *self.sockets["tx"]):
+            sock.close()
+        self.sockets = {"rx": [], "tx": []}
+        self.group = None
+        if self.interface:
+            self.interface.close()
+            self.interface = None

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/* tap: the kernel's network stack through /dev/net/tun. One system call a packet: the device has
+ * no other way. Reference: Linux Documentation/networking/tuntap.rst. */
+#include "fastpath.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+// [python]
+struct tap_queue {
+    struct queue q;
+    int32_t fd; /* of /dev/net/tun, not blocking */
+};
+uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n);
+uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n);
+// [c]
+
+/* Sets the fault for an error that time won't mend. */
+static void tap_fault(struct queue *q, int error)
+{
+    switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ENOMEM:
+    case ENOBUFS:
+        return;
+    case EBADFD: /* the interface was deleted */
+        queue_fault(q, FAULT_GONE);
+        return;
+    default:
+        q->sys_errno = error;
+        queue_fault(q, FAULT_IO);
+    }
+}
+
+/* A frame that fills its buffer may have been cut: the kernel doesn't say. The port's frame limit
+ * is below the buffer's room, so a whole frame never does. */
+uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    const struct tap_queue *tap = (struct tap_queue *)q;
+    uint32_t index[BURST_MAX], got = 0, used = 0, room = pool_room(q->pool);
+    uint64_t bytes = 0;
+    n = stack_take(q->stack, index, n);
+    while (used < n) {
+        struct packet p = {index[used], colour(index[used]), 0};
+        ssize_t length = read(tap->fd, packet_data(q->pool, p), room);
+        if (length <= 0) {
+            if (length < 0)
+                tap_fault(q, errno);
+            break;
+        }
+        if (unlikely(length >= room)) {
+            q->counters->errors++;
+            stack_give(q->stack, index[used++]);
+            continue;
+        }
+        p.length = (uint16_t)length;
+        packets[got++] = p;
+        bytes += (uint64_t)length;
+        used++;
+    }
+    while (used < n)
+        stack_give(q->stack, index[--n]);
+    queue_count(q, got, bytes);
+    return got;
+}
+
+uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    const struct tap_queue *tap = (struct tap_queue *)q;
+    uint32_t done = 0, refused = 0;
+    uint64_t bytes = 0;
+    for (; done < n; done++) {
+        struct packet p = packets[done];
+        if (likely(write(tap->fd, packet_data(q->pool, p), p.length) == p.length)) {
+            bytes += p.length;
+        } else if (errno == EINVAL) { /* shorter than an Ethernet header */
+            refused++;
+        } else {
+            tap_fault(q, errno);
+            break;
+        }
+    }
+    stack_give_packets(q->stack, packets, done);
+    queue_count(q, done - refused, bytes);
+    q->counters->errors += refused;
+    return done;
+}

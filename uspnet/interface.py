@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel network interfaces, by the old ioctls: quick to import, and enough for what ports need.
+
+Reference: netdevice(7). An interface is followed by its index, so renaming it does no harm.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+import time
+
+from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotPermitted, Usage, UspnetError
+
+SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
+SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
+SIOCSIFHWADDR = 0x8924
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+ARPHRD_ETHER = 1
+NAME_MAX = 15  # bytes
+CARRIER_S = 5.0  # longer than any link takes to come up
+
+
+def check_name(scheme: str, name: str) -> str:
+    """The name, when it can be an interface's. Raises Usage."""
+    if not name:
+        raise Usage(f"{scheme}: names no interface", f"write {scheme}:NAME; {_existing()}")
+    if len(os.fsencode(name)) > NAME_MAX or name in (".", ".."):
+        raise Usage(f"{name!r} is no interface name", f"names have 1 to {NAME_MAX} characters")
+    if any(character in "/:%" or character.isspace() or character == "\0" for character in name):
+        raise Usage(f"{name!r} is no interface name", "leave out spaces, and / : %")
+    return name
+
+
+def _existing() -> str:
+    names = ", ".join(name for _, name in socket.if_nameindex())
+    return f"interfaces are: {names}"
+
+
+
+class Interface:
+    """One interface that exists. Raises NoDevice when it does not."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            self.index = socket.if_nametoindex(name)
+        except OSError:
+            raise NoDevice(f"there is no interface {name}", _existing()) from None
+        self.name = name
+        self._waiting_since = 0.0
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def close(self) -> None:
+        """Forgets the interface."""
+        self._socket.close()
+
+    def _ioctl(self, request: int, value: bytes = b"") -> bytes:
+        """One ioctl on `struct ifreq`; `value` and the result are its part after the name."""
+        self.name = socket.if_indextoname(self.index)
+        argument = struct.pack("16s24s", os.fsencode(self.name), value)
+        return fcntl.ioctl(self._socket, request, argument)[16:]
+
+    def _change(self, what: str, request: int, value: bytes) -> None:
+        try:
+            self._ioctl(request, value)
+        except PermissionError:
+            raise NotPermitted(
+                f"{self.name}: {what}: not permitted", "run as root, or with CAP_NET_ADMIN"
+            ) from None
+        except OSError as error:
+            raise Usage(
+                f"{self.name}: {what}: {error.strerror}", f"see: ip link show {self.name}"
+            ) from None
+
+    @property
+    def flags(self) -> int:
+        """IFF_UP, IFF_RUNNING, … . Raises DeviceFault when the interface is gone."""
+        try:
+            return int(struct.unpack_from("=H", self._ioctl(SIOCGIFFLAGS))[0])
+        except OSError:
+            raise DeviceFault(f"interface {self.name} was removed", "see: ip link") from None
+
+    @property
+    def mtu(self) -> int:
+        """Bytes of payload in its longest frame."""
+        return int(struct.unpack_from("=i", self._ioctl(SIOCGIFMTU))[0])
+
+    def set_mtu(self, mtu: int) -> None:
+        """Changes the MTU."""
+        self._change(f"MTU {mtu}", SIOCSIFMTU, struct.pack("=i", mtu))
+
+    def set_mac(self, mac: bytes) -> None:
+        """Changes the kernel's own address on it."""
+        self._change("address", SIOCSIFHWADDR, struct.pack("=H6s", ARPHRD_ETHER, mac))
+
+    def set_ip(self, address: ipaddress.IPv4Interface) -> None:
+        """Gives it an IPv4 address and prefix."""
+        for request, part in ((SIOCSIFADDR, address.ip), (SIOCSIFNETMASK, address.netmask)):
+            self._change(
+                f"address {address}", request, struct.pack("=HH4s", socket.AF_INET, 0, part.packed)
+            )
+
+    def set_up(self) -> None:
+        """Brings it up."""
+        self._change("up", SIOCSIFFLAGS, struct.pack("=H", self.flags | IFF_UP))
+
+    def is_up(self) -> bool:
+        """Has somebody brought it up?"""
+        return bool(self.flags & IFF_UP)
+
+    def down_error(self) -> UspnetError:
+        """The error for use of an interface that is down."""
+        return DeviceFault(f"interface {self.name} is down", f"ip link set {self.name} up")
+
+    def check_up(self) -> None:
+        """Raises DeviceFault when it is down or gone."""
+        if not self.is_up():
+            raise self.down_error()
+
+    def running(self) -> bool:
+        """Has it a carrier? Raises DeviceTimeout when there has been none for CARRIER_S."""
+        now = time.monotonic()
+        if self.flags & IFF_RUNNING:
+            self._waiting_since = 0.0
+            return True
+        self._waiting_since = self._waiting_since or now
+        if now - self._waiting_since > CARRIER_S:
+            raise DeviceTimeout(
+                f"interface {self.name} has had no carrier for {CARRIER_S:g} s",
+                "plug its cable in, or bring up what is at its other end",
+            )
+        return False
