@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""packet: against the kernel itself: veth pairs, raw sockets, tcpdump and trafgen."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import struct
+import sys
+import time
+
+import pytest
+
+SIZES = [14, 15, 60, 61, 64, 333, 1513, 1514]
+
+
+@pytest.fixture
+def veth(namespace):
+    """The namespace, with interfaces a and b on one cable."""
+    namespace.veth("a", "b")
+    return namespace
+
+
+@pytest.mark.parametrize("size", [60, 1514])
+def test_tcpdump_sees_exactly_what_was_sent(veth, tcpdump, size):
+    from uspnet.frames import udp_frame
+
+    dump = tcpdump("b")
+    run = veth.uspnet("pktgen", "packet:a", "--count", 5000, "--size", size, "--json")
+    result = json.loads(run.stdout)
+    assert (result["offered"], result["sent"], result["unsent"]) == (5000, 5000, 0)
+    wanted = udp_frame(
+        size, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
+    )
+    assert dump.frames() == [wanted] * 5000
+
+
+def test_capture_receives_what_trafgen_sends(veth, tmp_path, needs, wait_until):
+    needs("trafgen")
+    (tmp_path / "conf").write_text("{ 2,0,0,0,0,2, 2,0,0,0,0,1, 0x88, 0xb5, fill(7, 46) }\n")
+    capture = veth.start("capture", "packet:b")
+    veth.run("trafgen", "--dev", "a", "--conf", tmp_path / "conf", "--cpus", 1, "-n", 20000)
+    wait_until(lambda: capture.count("rx_packets") + capture.count("rx_missed_errors") >= 20000)
+    result = capture.end()
+    port = result["ports"][0]
+    assert port["rx_packets"] + port["rx_missed_errors"] == 20000
+    assert port["rx_bytes"] == 60 * port["rx_packets"]
+    assert port["rx_errors"] == 0
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_fwd_passes_frames_unchanged_both_ways(namespace, frames, read_frames, mtu):
+    namespace.veth("a", "b", mtu)
+    namespace.veth("c", "d", mtu)
+    fwd = namespace.start("fwd", "packet:b", "packet:c")
+    left, right = namespace.socket("a"), namespace.socket("d")
+    sent = frames([*SIZES, mtu + 14] * 30)
+    for source, sink in ((left, right), (right, left)):
+        for frame in sent:
+            source.send(frame)
+        assert read_frames(sink, len(sent)) == sent
+    result = fwd.end()
+    assert result["forwarded"] == 2 * len(sent)  # nothing came round again
+    assert result["dropped"] == 0
+
+
+@pytest.mark.parametrize("tpid", [0x8100, 0x88A8])
+def test_vlan_tags_pass(namespace, frames, read_frames, tpid):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    namespace.start("fwd", "packet:b", "packet:c")
+    source, sink = namespace.socket("a"), namespace.socket("d")
+    tag = struct.pack("!HH", tpid, 0x6123)
+    sent = [frame[:12] + tag + frame[12:] for frame in frames([16, 60, 1510])]
+    for frame in sent:
+        source.send(frame)
+    assert read_frames(sink, len(sent)) == sent
+
+
+def test_a_tagged_frame_may_be_four_bytes_longer(veth, drive, frames):
+    port = drive("packet:a")
+    plain = frames([1515])
+    tagged = [f[:12] + b"\x81\x00\x00\x05" + f[12:] for f in frames([1514])]
+    assert port.send([*plain, *tagged, b"short"]) == 3
+    assert [port.counters[1].packets, port.counters[1].errors] == [1, 2]
+
+
+def test_no_frame_that_the_mtu_forbids_is_tried(veth):
+    run = veth.uspnet("pktgen", "packet:a", "--size", 1519, "--count", 1, check=False)
+    assert run.returncode == 2
+    assert "at most 1518 bytes" in run.stderr
+
+
+def test_every_packet_has_the_kernels_time(veth, drive, frames, wait_until):
+    port, source, sent, seen = drive("packet:b"), veth.socket("a"), frames([60] * 10), []
+    before = time.time_ns()
+    for frame in sent:
+        source.send(frame)
+    wait_until(lambda: seen.extend(port.receive()) or len(seen) == 10)
+    stamps = [stamp for _, stamp in seen]
+    assert [frame for frame, _ in seen] == sent
+    assert stamps == sorted(stamps)
+    assert before <= stamps[0] <= stamps[-1] <= time.time_ns()
+
+
+def test_what_finds_the_ring_full_is_counted(veth, drive, frames):
+    port, source = drive("packet:b,ring=1"), veth.socket("a")
+    frame, total, got = frames([1514])[0], 3000, 0
+    for _ in range(total):
+        source.send(frame)
+    end = time.monotonic() + 0.1
+    while time.monotonic() < end:
+        got += len(port.receive())
+    with veth.entered():
+        missed = port.port.extra_counters()["rx_missed_errors"]
+    assert got + missed == total
+    assert missed > 0
+    assert port.port.extra_counters()["rx_missed_errors"] == missed
+
+
+def test_queues_share_the_packets(veth, wait_until):
+    capture = veth.start("capture", "packet:b,queues=3", "--cores", "0")
+    source, random_ports = veth.socket("a"), random.Random(1)
+    for _ in range(3000):
+        ports = struct.pack("!HH", random_ports.randrange(65536), 9)
+        ip = bytes.fromhex("4500002e000040004011aebbc6120001c6120002")
+        source.send(bytes.fromhex("0200000000020200000000010800") + ip + ports + bytes(22))
+    wait_until(lambda: capture.count("rx_packets") >= 3000)
+    assert capture.end()["received"] == 3000
+
+
+def test_own_packets_come_in_only_when_asked_for(veth, frames, wait_until):
+    capture = veth.start("capture", "packet:a")
+    outgoing = veth.start("capture", "packet:a,outgoing=on")
+    source = veth.socket("a")
+    for frame in frames([60] * 100):
+        source.send(frame)
+    wait_until(lambda: outgoing.count("rx_packets") == 100)
+    assert outgoing.end()["received"] == 100
+    assert capture.end()["received"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_promiscuous_mode_ends_with_the_process(veth, number):
+    capture = veth.start("capture", "packet:b")
+    assert veth.link("b")["promiscuity"] == 1
+    if number == signal.SIGKILL:
+        capture.process.kill()
+        capture.process.wait()
+    else:
+        capture.end(number)
+    assert veth.link("b")["promiscuity"] == 0
+
+
+def test_promiscuous_mode_can_be_declined(veth):
+    veth.start("capture", "packet:b,promisc=off")
+    assert veth.link("b")["promiscuity"] == 0
+
+
+@pytest.mark.parametrize("command", [["capture", "packet:b"], ["pktgen", "packet:b"]])
+def test_an_interface_that_goes_down_ends_the_run(veth, command):
+    running = veth.start(*command)
+    veth.ip("link", "set", "dev", "b", "down")
+    code, out, _ = running.ends()
+    error = json.loads(out)
+    assert code == 1
+    assert error["error"] == "DeviceFault"
+    assert error["hint"] == "ip link set b up"
+
+
+@pytest.mark.parametrize("command", [["capture", "packet:b"], ["pktgen", "packet:b"]])
+def test_an_interface_that_is_removed_ends_the_run(veth, command):
+    running = veth.start(*command)
+    veth.ip("link", "delete", "dev", "b")
+    code, out, _ = running.ends()
+    assert code == 1
+    assert "was removed" in json.loads(out)["message"]
+
+
+def test_a_renamed_interface_is_still_the_same(veth, frames, wait_until):
+    capture = veth.start("capture", "packet:b")
+    veth.ip("link", "set", "dev", "b", "name", "other")
+    veth.socket("a").send(frames([60])[0])
+    wait_until(lambda: capture.count("rx_packets") == 1)
+    assert capture.end()["received"] == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "hint"),
+    [
+        ("packet:nope", "NoDevice", "interfaces are: "),
+        ("packet:", "Usage", "interfaces are: "),
+        ("packet:a/b", "Usage", "leave out"),
+        ("packet:down", "DeviceFault", "ip link set down up"),
+        ("packet:b,queues=0", "Usage", "1 to 64"),
+        ("packet:b,loop=on", "Usage", "options are: "),
+    ],
+)
+def test_mistakes_are_told_with_a_hint(veth, spec, kind, hint):
+    veth.ip("link", "add", "name", "down", "type", "veth")
+    run = veth.uspnet("capture", spec, "--json", "--duration", 1, check=False)
+    error = json.loads(run.stdout)
+    assert run.returncode == (2 if kind == "Usage" else 1)
+    assert error["error"] == kind
+    assert hint in error["hint"]
+
+
+def test_an_interface_without_a_carrier_is_not_waited_for_without_end(veth):
+    veth.ip("link", "set", "dev", "b", "down")
+    run = veth.uspnet("pktgen", "packet:a", "--count", 1, check=False)
+    assert run.returncode == 1
+    assert "no carrier" in run.stderr
+
+
+def test_without_privilege(veth, needs):
+    needs("setpriv")
+    run = veth.run(
+        "setpriv", "--bounding-set=-all", "--inh-caps=-all",
+        sys.executable, "-m", "uspnet", "capture", "packet:a", check=False,
+    )
+    assert run.returncode == 1
+    assert "not permitted" in run.stderr
+    assert "CAP_NET_RAW" in run.stderr
+    assert "Traceback" not in run.stderr

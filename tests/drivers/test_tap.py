@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tap: against the kernel's network stack: ping, tcpdump and raw sockets on the interface."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+def test_tcpdump_sees_exactly_what_was_sent(namespace, tcpdump):
+    from uspnet.frames import udp_frame
+
+    namespace.ip("tuntap", "add", "name", "t0", "mode", "tap")
+    namespace.ip("link", "set", "dev", "t0", "up")
+    dump = tcpdump("t0")
+    run = namespace.uspnet("pktgen", "tap:t0", "--count", 5000, "--json")
+    assert json.loads(run.stdout)["sent"] == 5000
+    wanted = udp_frame(
+        60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
+    )
+    assert dump.frames() == [wanted] * 5000
+    assert "t0" in namespace.links()  # it was there before
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_fwd_passes_frames_unchanged_both_ways(namespace, frames, read_frames, mtu):
+    namespace.veth("a", "b", mtu)
+    fwd = namespace.start("fwd", f"tap:t0,mtu={mtu}", "packet:b")
+    left, right = namespace.socket("t0"), namespace.socket("a")
+    sent = frames([14, 15, 60, 61, 1514, mtu + 14] * 30)
+    for source, sink in ((left, right), (right, left)):
+        for frame in sent:
+            source.send(frame)
+        assert read_frames(sink, len(sent)) == sent
+    assert fwd.end()["forwarded"] == 2 * len(sent)
+
+
+def test_vlan_tags_pass(namespace, frames, read_frames):
+    namespace.veth("a", "b")
+    namespace.start("fwd", "tap:t0", "packet:b")
+    left, right = namespace.socket("t0"), namespace.socket("a")
+    sent = [f[:12] + b"\x81\x00\x20\x05" + f[12:] for f in frames([16, 60, 1514])]
+    for source, sink in ((left, right), (right, left)):
+        for frame in sent:
+            source.send(frame)
+        assert read_frames(sink, len(sent)) == sent
+
+
+def test_ping_through_a_port(namespace, namespaces, needs):
+    needs("ping")
+    other = namespaces()
+    namespace.veth("a", "b")
+    namespace.ip("link", "set", "dev", "a", "netns", other.name)
+    other.ip("address", "add", "10.9.0.2/24", "dev", "a")
+    other.ip("link", "set", "dev", "a", "up")
+    namespace.start("fwd", "tap:t0,ip=10.9.0.1/24", "packet:b")
+    ping = namespace.run("ping", "-c", 5, "-i", 0.1, "-s", 1400, "10.9.0.2")
+    assert "5 received" in ping.stdout
+
+
+def test_options_reach_the_interface(namespace):
+    namespace.start(
+        "fwd", "tap:t0,mtu=4000,mac=02:00:00:00:00:99,ip=192.0.2.1/28,queues=2", "null:"
+    )
+    link = namespace.link("t0")
+    addresses = json.loads(namespace.ip("-json", "address", "show", "dev", "t0"))
+    assert (link["mtu"], link["address"]) == (4000, "02:00:00:00:00:99")
+    assert "UP" in link["flags"]
+    assert link["linkinfo"]["info_data"]["multi_queue"] is True
+    found = addresses[0]["addr_info"][0]
+    assert (found["local"], found["prefixlen"]) == ("192.0.2.1", 28)
+
+
+def test_queues_share_the_packets(namespace, frames, wait_until):
+    capture = namespace.start("capture", "tap:t0,queues=2")
+    source = namespace.socket("t0")
+    for frame in frames([60] * 400):
+        source.send(frame)
+    wait_until(lambda: capture.count("rx_packets") == 400)
+    assert capture.end()["received"] == 400
+
+
+def test_frames_that_are_no_frames_are_counted(drive, frames):
+    port = drive("tap:t0")
+    assert port.send([b"short", *frames([14, 60])]) == 3
+    assert [port.counters[1].packets, port.counters[1].errors] == [2, 1]
+
+
+def test_a_frame_that_was_cut_is_counted(namespace, drive, frames):
+    port, source = drive("tap:t0"), namespace.socket("t0")
+    namespace.ip("link", "set", "dev", "t0", "mtu", 9000)
+    for frame in frames([9014, 60]):
+        source.send(frame)
+    assert [frame for frame, _ in port.receive()] == frames([9014, 60])[1:]
+    assert port.counters[0].errors == 1
+    assert port.stack.top == port.stack.room
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_interface_ends_with_the_process(namespace, number, wait_until):
+    running = namespace.start("capture", "tap:t0")
+    assert "t0" in namespace.links()
+    if number == signal.SIGKILL:
+        running.process.kill()
+        running.process.wait()
+    else:
+        running.end(number)
+    wait_until(lambda: "t0" not in namespace.links())
+
+
+@pytest.mark.parametrize("command", ["capture", "pktgen"])
+def test_an_interface_that_goes_down_ends_the_run(namespace, command):
+    running = namespace.start(command, "tap:t0")
+    namespace.ip("link", "set", "dev", "t0", "down")
+    code, out, _ = running.ends()
+    assert code == 1
+    assert json.loads(out)["hint"] == "ip link set t0 up"
+
+
+@pytest.mark.parametrize("command", ["capture", "pktgen"])
+def test_an_interface_that_is_removed_ends_the_run(namespace, command):
+    running = namespace.start(command, "tap:t0")
+    namespace.ip("link", "delete", "dev", "t0")
+    code, out, _ = running.ends()
+    assert code == 1
+    assert "was removed" in json.loads(out)["message"]
+
+
+def test_somebody_else_may_bring_it_up(namespace, wait_until):
+    words = ("pktgen", "tap:t0,up=off", "--count", 10, "--json")
+    command = namespace.command(sys.executable, "-m", "uspnet", *words)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: "t0" in namespace.links())
+        namespace.ip("link", "set", "dev", "t0", "up")
+        out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert json.loads(out)["sent"] == 10
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "hint"),
+    [
+        ("tap:", "Usage", "write tap:NAME"),
+        ("tap:abcdefghijklmnop", "Usage", "1 to 15"),
+        ("tap:a/b", "Usage", "leave out"),
+        ("tap:t%d", "Usage", "leave out"),
+        ("tap:t0,mtu=67", "Usage", "68"),
+        ("tap:t0,mac=1", "Usage", "02:00"),
+        ("tap:t0,mac=01:00:00:00:00:01", "Usage", "ip link show"),
+        ("tap:t0,ip=10.0.0.300", "Usage", "10.0.0.1/24"),
+        ("tap:lo", "Busy", "another name"),
+    ],
+)
+def test_mistakes_are_told_with_a_hint(namespace, spec, kind, hint):
+    run = namespace.uspnet("capture", spec, "--json", "--duration", 1, check=False)
+    error = json.loads(run.stdout)
+    assert run.returncode == (2 if kind == "Usage" else 1)
+    assert error["error"] == kind
+    assert hint in error["hint"]
+    assert namespace.links() == {"lo"}
+
+
+def test_an_interface_that_another_process_holds_is_busy(namespace):
+    namespace.start("capture", "tap:t0")
+    run = namespace.uspnet("capture", "tap:t0", "--json", check=False)
+    assert run.returncode == 1
+    assert json.loads(run.stdout)["error"] == "Busy"
+
+
+def test_without_privilege(namespace, needs):
+    needs("setpriv")
+    run = namespace.run(
+        "setpriv", "--bounding-set=-all", "--inh-caps=-all",
+        sys.executable, "-m", "uspnet", "capture", "tap:t0", check=False,
+    )
+    assert run.returncode == 1
+    assert "not permitted" in run.stderr
+    assert "ip tuntap add t0 mode tap" in run.stderr
+
+
+def test_without_the_kernels_module(namespace, needs):
+    needs("unshare")
+    hide = 'mount -t tmpfs none /dev/net && exec "$0" -m uspnet capture tap:t0'
+    run = namespace.run("unshare", "--mount", "sh", "-c", hide, sys.executable, check=False)
+    assert run.returncode == 1
+    assert "modprobe tun" in run.stderr
