@@ -46,7 +46,7 @@ class Tcpdump:
         self.path = path
         self.process = subprocess.Popen(
             namespace.command(
-                "tcpdump", "-i", ifname, "-Q", "in", "-U", "-B", "65536", "-s", "0", "-w", path
+                "tcpdump", "-i", ifname, "-Q", "in", "-U", "--immediate-mode", "-s", "2048", "-B", "65536", "-w", path
             ),
             stderr=subprocess.PIPE,
             text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 
@@ -50,16 +51,42 @@ def test_vlan_tags_pass(namespace, frames, read_frames):
         assert read_frames(sink, len(sent)) == sent
 
 
-def test_ping_through_a_port(namespace, namespaces, needs):
-    needs("ping")
+@pytest.mark.parametrize("offload", ["on", "off"])
+def test_tcp_and_udp_pass_between_stacks(namespace, namespaces, needs, offload):
     other = namespaces()
     namespace.veth("a", "b")
     namespace.ip("link", "set", "dev", "a", "netns", other.name)
     other.ip("address", "add", "10.9.0.2/24", "dev", "a")
     other.ip("link", "set", "dev", "a", "up")
+    if offload == "off":
+        needs("ethtool")
+        other.run("ethtool", "-K", "a", "tx", "off")
     namespace.start("fwd", "tap:t0,ip=10.9.0.1/24", "packet:b")
-    ping = namespace.run("ping", "-c", 5, "-i", 0.1, "-s", 1400, "10.9.0.2")
-    assert "5 received" in ping.stdout
+    data = bytes(range(256)) * 5
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with namespace.entered():
+            client = socket.socket(socket.AF_INET, kind)
+        with other.entered():
+            server = socket.socket(socket.AF_INET, kind)
+        with client, server:
+            client.settimeout(5)
+            server.settimeout(5)
+            server.bind(("10.9.0.2", 7))
+            if kind == socket.SOCK_STREAM:
+                server.listen()
+                client.connect(("10.9.0.2", 7))
+                server, _ = server.accept()
+                client.sendall(data)
+                assert server.recv(len(data), socket.MSG_WAITALL) == data
+                server.sendall(data[1:])
+                assert client.recv(len(data) - 1, socket.MSG_WAITALL) == data[1:]
+                server.close()
+            else:
+                client.sendto(data, ("10.9.0.2", 7))
+                got, peer = server.recvfrom(2048)
+                assert got == data
+                server.sendto(data[1:], peer)  # an odd number of bytes
+                assert client.recv(2048) == data[1:]
 
 
 def test_options_reach_the_interface(namespace):

@@ -5,9 +5,10 @@ Like a NIC of one's own, the port receives every frame that comes in on the wire
 and not what this machine sends (`outgoing=off`). The kernel still handles the frames too. All of
 it lives in sockets, so the kernel undoes it however the process ends.
 
-Does not do: frames longer than the pool's buffers (those of GRO and TSO, counted as rx_errors;
-`ethtool -K IFNAME gro off tso off gso off` ends them), and checksums that this machine's own
-stack left for its NIC to fill in (`ethtool -K PEER tx off` on the other end of a veth pair).
+Checksums that a stack left to its NIC (the other end of a veth pair does) are filled in.
+
+Does not do: packets that a stack left to its NIC to cut up, or that the kernel joined. They are
+counted as rx_errors; `ethtool -K IFNAME gro off`, and `tso off gso off` where they are sent, ends it.
 A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
 
 Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
@@ -31,7 +32,8 @@ from uspnet.spec import Option, Spec, choice, integer, switch
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 5, 6, 10
-PACKET_FANOUT, PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 18, 20, 23
+PACKET_VNET_HDR, PACKET_FANOUT = 15, 18
+PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 20, 23
 TPACKET_V3 = 2
 FANOUT = {"hash": 0, "cpu": 2, "qm": 5}
 FANOUT_UNIQUE_ID = 0x2000
@@ -136,6 +138,7 @@ class Packet(Driver, scheme="packet"):
         # struct tpacket_req3; the frame size matters to the kernel's sanity checks alone
         request = struct.pack("7I", BLOCK, blocks, BLOCK, blocks, RETIRE_MS, 0, 0)
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         try:
             sock.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
             ring = mmap.mmap(sock.fileno(), blocks * BLOCK)

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/virtio_net.h>
 #include <sys/socket.h>
 
 // [python]
@@ -74,43 +75,79 @@ static void copy_tagged(uint8_t *to, const uint8_t *from, uint32_t length, uint3
     memcpy(to + MACS + TAG, from + MACS, length - MACS);
 }
 
-/* Copies the next packet of the block into buffer `index`. 0: it is no use, and counted. */
+/* Fills in a checksum that the sender's stack left to its NIC: the Internet checksum (RFC 1071) of
+ * all from `start` on, into the 16 bits at `start + offset`, which hold the pseudo-header's sum. */
+static int complete_checksum(uint8_t *frame, uint32_t length, uint32_t start, uint32_t offset)
+{
+    uint64_t sum = 0;
+    uint16_t word = 0;
+    if (start + offset + sizeof word > length)
+        return 0;
+    for (uint32_t at = start; at + 1 < length; at += 2) {
+        memcpy(&word, frame + at, sizeof word);
+        sum += word;
+    }
+    if ((length - start) % 2) {
+        word = 0;
+        memcpy(&word, frame + length - 1, 1);
+        sum += word;
+    }
+    while (sum >> 16)
+        sum = (sum & 0xFFFF) + (sum >> 16);
+    word = sum == 0xFFFF ? 0xFFFF : (uint16_t)~sum; /* 0 would mean "none" to UDP */
+    memcpy(frame + start + offset, &word, sizeof word);
+    return 1;
+}
+
+/* What the kernel left undone: its virtio header, in front of the frame, says where. A packet that
+ * its NIC would have cut into several can't be sent as it is. */
+static int finish(uint8_t *frame, const uint8_t *from, uint32_t length, uint32_t tag)
+{
+    struct virtio_net_hdr v;
+    memcpy(&v, from - sizeof v, sizeof v);
+    if (v.gso_type != VIRTIO_NET_HDR_GSO_NONE)
+        return 0;
+    if (!(v.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+        return 1;
+    return complete_checksum(frame, length, v.csum_start + tag, v.csum_offset);
+}
+
+/* Copies the next packet of the block into buffer `index`. 0: it is no use. */
 static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *packet,
                        uint64_t *stamp)
 {
-    struct pool *pool = pq->q.pool;
     const uint8_t *block = (const uint8_t *)block_of(pq), *from;
     const struct tpacket3_hdr *header = (const void *)(block + pq->at);
-    uint32_t status, snapped, length, next, mac, tag;
-    if (unlikely((uint64_t)pq->at + sizeof *header > pq->block_size || pq->at % 4)) {
-        pq->q.counters->errors += pq->left;
-        pq->left = 1; /* nothing after it can be found */
+    uint64_t start = pq->at, mac;
+    uint32_t status, length, next, tag;
+    uint8_t *to;
+    if (unlikely(start + sizeof *header > pq->block_size || start % 4)) {
+        pq->q.counters->errors += pq->left - 1; /* nothing after it can be found */
+        pq->left = 1;
         return 0;
     }
     status = load_relaxed(&header->tp_status);
-    snapped = load_relaxed(&header->tp_snaplen);
-    length = load_relaxed(&header->tp_len);
+    length = load_relaxed(&header->tp_snaplen);
     mac = load_relaxed(&header->tp_mac);
     next = load_relaxed(&header->tp_next_offset);
-    from = block + pq->at + mac;
+    pq->at = next && next < pq->block_size ? pq->at + next : pq->block_size;
     tag = status & TP_STATUS_VLAN_VALID ? TAG : 0;
-    if (unlikely((uint64_t)pq->at + mac + snapped > pq->block_size || snapped < length ||
-                 snapped < MACS || (uint64_t)snapped + tag > pool_room(pool))) {
-        pq->q.counters->errors++;
-        pq->at = next <= pq->block_size ? pq->at + next : UINT32_MAX;
+    if (unlikely(mac < sizeof *header || start + mac + length > pq->block_size || length < MACS ||
+                 length < load_relaxed(&header->tp_len) ||
+                 (uint64_t)length + tag > pool_room(pq->q.pool)))
         return 0;
-    }
-    *packet = (struct packet){index, colour(index), (uint16_t)(snapped + tag)};
+    *packet = (struct packet){index, colour(index), (uint16_t)(length + tag)};
+    from = block + start + mac;
+    to = packet_data(pq->q.pool, *packet);
     if (unlikely(tag))
-        copy_tagged(packet_data(pool, *packet), from, snapped,
+        copy_tagged(to, from, length,
                     status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q,
                     header->hv1.tp_vlan_tci);
     else
-        memcpy(packet_data(pool, *packet), from, snapped);
+        memcpy(to, from, length);
     if (stamp)
         *stamp = (uint64_t)header->tp_sec * 1000000000u + header->tp_nsec;
-    pq->at = next <= pq->block_size ? pq->at + next : UINT32_MAX;
-    return 1;
+    return likely(!(status & TP_STATUS_CSUMNOTREADY)) || finish(to, from, length + tag, tag);
 }
 
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
@@ -121,10 +158,12 @@ uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
     while (got < n && block_ready(pq)) {
         if (unlikely(!stack_take(q->stack, &index, 1)))
             break;
-        if (likely(packet_take(pq, index, &packets[got], q->stamps ? &q->stamps[got] : NULL)))
+        if (likely(packet_take(pq, index, &packets[got], q->stamps ? &q->stamps[got] : NULL))) {
             bytes += packets[got++].length;
-        else
+        } else {
+            q->counters->errors++;
             stack_give(q->stack, index);
+        }
         if (--pq->left == 0)
             block_give_back(pq);
     }
