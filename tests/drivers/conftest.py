@@ -46,7 +46,8 @@ class Tcpdump:
         self.path = path
         self.process = subprocess.Popen(
             namespace.command(
-                "tcpdump", "-i", ifname, "-Q", "in", "-U", "--immediate-mode", "-s", "2048", "-B", "65536", "-w", path
+                *("tcpdump", "-i", ifname, "-Q", "in", "-U", "-w", path),
+                *("--immediate-mode", "-s", "2048", "-B", "65536"),  # room for 32,768 packets
             ),
             stderr=subprocess.PIPE,
             text=True,

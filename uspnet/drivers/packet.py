@@ -8,7 +8,7 @@ it lives in sockets, so the kernel undoes it however the process ends.
 Checksums that a stack left to its NIC (the other end of a veth pair does) are filled in.
 
 Does not do: packets that a stack left to its NIC to cut up, or that the kernel joined. They are
-counted as rx_errors; `ethtool -K IFNAME gro off`, and `tso off gso off` where they are sent, ends it.
+counted as rx_errors; `ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
 A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
 
 Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
