@@ -86,7 +86,7 @@ class Namespace:
 
     def run(self, *words, **more):
         more = {"check": True, "capture_output": True, "text": True, "cwd": ROOT, **more}
-        return subprocess.run(self.command(*words), **more)
+        return subprocess.run(self.command(*words), **more)  # noqa: PLW1510 - in `more`
 
     def ip(self, *words):
         return self.run("ip", *words).stdout

@@ -113,7 +113,8 @@ class Packet(Driver, scheme="packet"):
 
     def _set_up_rx(self, sock: socket.socket, queue: Any) -> None:
         """A filter keeps everything out until `start`: a socket that has not joined the others
-        yet would receive what is theirs."""
+        yet would receive what is theirs.
+        """
         self._filter(sock)
         if not self.values["outgoing"]:
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
@@ -159,7 +160,8 @@ class Packet(Driver, scheme="packet"):
 
     def _join(self, sock: socket.socket) -> None:
         """Shares the interface's packets with the port's other queues. The kernel picks a group
-        number that nobody else has."""
+        number that nobody else has.
+        """
         kind = FANOUT[self.values["fanout"]]
         if self.group is None:
             sock.setsockopt(SOL_PACKET, PACKET_FANOUT, (kind | FANOUT_UNIQUE_ID) << 16)
