@@ -96,6 +96,8 @@ class Driver(ABC):
         self.made: list[Queue] = []
         # Inside this context no worker touches any queue. A running job sets it.
         self.quiesce: Callable[[], AbstractContextManager[None]] = nullcontext
+        # Ends the job in good order: a port's other side wants no more. A running job sets it.
+        self.end_job: Callable[[], None] = lambda: None
 
     # -- what a driver implements ---------------------------------------------------------------
 
@@ -139,6 +141,10 @@ class Driver(ABC):
     def pending(self) -> int:
         """Packets handed to tx queues that the other side has not taken yet."""
         return 0
+
+    def finish(self) -> None:
+        """Completes what the port still owes, after the workers have ended; then all counters are
+        final. Raises when that fails, or when a source ended too early. Not called after errors."""
 
     def stop(self) -> None:
         """Stops traffic; queues are no longer used."""

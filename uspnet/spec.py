@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Port specs: `scheme:target,option=value,…`, parsed against the options that a driver declares."""
+"""Port specs: `scheme:target,option=value,…`, parsed against the options that a driver declares.
+
+A comma inside a target or a value is written `\\,`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 from uspnet.errors import Usage
 
 SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
+OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -60,8 +64,8 @@ def parse(text: str) -> Spec:
             else "a port is scheme:target[,option=value…], for example memif:/run/m.sock",
         )
     scheme, rest = match.groups()
-    target, *parts = rest.split(",")
-    if "=" in target and scheme != "memif":
+    target, *parts = (part.replace("\\,", ",") for part in re.split(r"(?<!\\),", rest))
+    if OPTION.match(target) and scheme != "memif":
         parts, target = [target, *parts], ""
     given: dict[str, str] = {}
     for part in parts:

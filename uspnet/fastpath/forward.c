@@ -25,6 +25,15 @@ static void stamp(struct lane *lane, uint32_t n)
     }
 }
 
+/* Packets beyond the job's budget count as if they had stayed where they were. */
+static void give_up(struct worker *w, struct lane *lane, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        lane->rx->counters->bytes -= lane->packets[i].length;
+    lane->rx->counters->packets -= to - from;
+    stack_give_packets(w->stack, lane->packets + from, to - from);
+}
+
 static uint32_t lane_receive(struct worker *w, struct lane *lane)
 {
     uint32_t want = w->burst, got, kept;
@@ -36,7 +45,8 @@ static uint32_t lane_receive(struct worker *w, struct lane *lane)
     if (got == 0)
         return 0;
     kept = worker_claim(w, got); /* another worker may have used the budget up */
-    stack_give_packets(w->stack, lane->packets + kept, got - kept);
+    if (unlikely(kept < got))
+        give_up(w, lane, kept, got);
     if (lane->rx->stamps)
         stamp(lane, kept);
     if (w->rewrite == REWRITE_MACSWAP)

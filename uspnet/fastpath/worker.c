@@ -144,11 +144,11 @@ void worker_idle(struct worker *w)
     if (!w->idle_since) {
         w->idle_since = now;
         flush(w);
-        if (sources_ended(w)) {
-            w->ending = END_SOURCE;
-            store_release(&w->stop, 1);
-            return;
-        }
+    }
+    if (sources_ended(w)) {
+        w->ending = END_SOURCE;
+        store_release(&w->stop, 1);
+        return;
     }
     if (w->poll == POLL_BUSY || (w->poll == POLL_ADAPTIVE && now - w->idle_since < w->spin))
         relax();

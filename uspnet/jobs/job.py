@@ -95,7 +95,7 @@ class Job(ABC):
         try:
             self._catch_signals()
             for port in self.ports:
-                port.quiesce = self.paused
+                port.quiesce, port.end_job = self.paused, self.stop
                 self.undo.callback(port.close)
                 port.open()
         except BaseException:
@@ -208,6 +208,8 @@ class Job(ABC):
             self._join()
             self.ended = time.monotonic()
         self._drain()
+        for port in self.ports:
+            port.finish()
 
     def _set_up(self, worker: Worker, hz: int) -> None:
         """A follower has no limits of its own: it ends after the others."""
