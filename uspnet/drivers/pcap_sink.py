@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pcap:out=x.pcapng` - a capture file as a sink. See writer.py for who writes it, and why."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from typing import Any, ClassVar
+
+from uspnet import pcapfile
+from uspnet.drivers.pcap_source import Source
+from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, Refused, Usage, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.pcapfile import file_error
+from uspnet.port import Direction, Driver
+from uspnet.spec import Option, Spec, choice, integer, string
+from uspnet.writer import Writer
+
+SNAPLEN_MAX = 262144  # bytes
+FORMATS = {"pcapng": lib.PCAP_NG, "pcap": lib.PCAP_US, "nsecpcap": lib.PCAP_NS}
+READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
+DISK_WAIT_S = 30.0  # for a disk that takes nothing
+
+
+class Sink(Driver):
+    """Writes what it is sent. Set `source` before `open` when all packets come from one port."""
+
+    scheme = "pcap"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    can_receive = False
+    options: ClassVar[dict[str, Option]] = {
+        "out": Option(string(4096), "", "the file to write; - is stdout"),
+        "format": Option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)"),
+        "snaplen": Option(integer(1, SNAPLEN_MAX), SNAPLEN_MAX, "bytes kept of each packet"),
+        "buffer": Option(integer(1, 4096), 64, "MiB between port and file"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        if spec.target or not self.values["out"]:
+            raise Usage(f"{self.name}: reads or writes?", "pcap:in.pcapng, or pcap:out=x.pcapng")
+        self.path: str = self.values["out"]
+        self.takes_stdout = self.path == "-"
+        self.source: Driver | None = None
+        self.writer: Writer | None = None
+        self.fd, self.created, self.regular = -1, False, False
+        self.started_ns = 0
+        self.complete = True  # nothing is owed to the file
+
+    def target_name(self) -> str:
+        """The path as the user gave it; `-` is stdout."""
+        return self.path
+
+    def open(self) -> None:
+        """Claims the file, which keeps its contents until `start`, and starts the writer."""
+        try:
+            self.fd = self._claim()
+        except OSError as error:
+            raise file_error(self.path, error) from None
+        mode = os.fstat(self.fd).st_mode
+        self.regular = stat.S_ISREG(mode)
+        if stat.S_ISBLK(mode):
+            raise Refused(f"{self.path} is a disk", "name a file")
+        if self.source:
+            self.queues = self.source.queues
+        if self.queues > lib.PCAP_RINGS:
+            raise NotSupported(f"{self.path}: {self.queues} queues", f"at most {lib.PCAP_RINGS}")
+        form = FORMATS[self.values["format"]]
+        self.writer = Writer(self.fd, self.queues, self.values["buffer"] << 20, form)
+
+    def _claim(self) -> int:
+        if self.takes_stdout:
+            if os.isatty(1):
+                raise Usage("stdout is a terminal", "pipe it on: uspnet … | tshark -r -")
+            return os.dup(1)
+        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        with contextlib.suppress(FileExistsError):
+            fd = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            self.created = True
+            return fd
+        end = time.monotonic() + READER_WAIT_S
+        while True:
+            try:
+                fd = os.open(self.path, flags | os.O_CREAT, 0o666)
+                os.set_blocking(fd, True)
+                return fd
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+            if time.monotonic() > end:
+                raise NoDevice(f"{self.path}: nobody reads this FIFO", "start its reader first")
+            time.sleep(0.02)
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """One ring of chunks."""
+        assert self.writer
+        c = ffi.new("struct pcap_sink *")
+        c.shared, c.ring, c.bell_fd = self.writer.shared, self.writer.rings[index], self.writer.bell
+        c.snaplen = self.values["snaplen"]
+        c.q.burst = ffi.addressof(lib, "pcap_tx")
+        if not self.regular:  # somebody looks at the packets as they come
+            c.q.flush = ffi.addressof(lib, "pcap_flush")
+        c.q.wake_fd = -1
+        return c
+
+    def start(self) -> None:
+        """Replaces the file by one without packets."""
+        status = os.fstat(self.fd)
+        if (status.st_dev, status.st_ino) in Source.reading:
+            raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
+        self.started_ns = time.time_ns()
+        name = self.source.name if self.source else None
+        head = pcapfile.header(self.values["format"], self.values["snaplen"], name)
+        try:
+            if self.regular and not self.takes_stdout:
+                os.ftruncate(self.fd, 0)
+            self.created = False
+            while head:
+                head = head[os.write(self.fd, head) :]
+        except BrokenPipeError:
+            return  # the reader has left already; the writer will find out
+        except OSError as error:
+            if self.regular and not self.takes_stdout:
+                os.ftruncate(self.fd, 0)
+            raise file_error(self.path, error) from None
+        self.complete = False
+
+    def control_fds(self) -> list[int]:
+        """The writer, which ends early when it fails."""
+        return [self.writer.pidfd] if self.writer and not self.complete else []
+
+    def control(self) -> None:
+        """Ends the job when nothing more can be written."""
+        if not self.writer or self.complete or not self.writer.gone(0):
+            return
+        if self.writer.shared.error == errno.EPIPE:
+            self.end_job()
+            return
+        with self.quiesce(self.made):
+            self.finish()
+
+    def finish(self) -> None:
+        """Has the file completed. From then on, tx counters tell what is in it."""
+        if self.complete or not self.writer:
+            return
+        self.complete = True
+        if not self.writer.gone(0):
+            self.writer.let_go(self._tail())
+            self._wait()
+        killed = self.writer.status() and not self.writer.shared.error
+        for queue in self.made:
+            packets, octets = self.writer.forget(queue.index)
+            counters = queue.base.counters
+            counters.packets -= packets
+            counters.bytes -= octets
+            counters.dropped += packets
+        if killed and self.regular:
+            raise DeviceFault(f"{self._held()}: the process that writes it was killed", "see: dmesg")
+        if self.writer.shared.error not in (0, errno.EPIPE):
+            raise file_error(self._held(), OSError(self.writer.shared.error, ""))
+
+    def _held(self) -> str:
+        held = sum(int(queue.base.counters.packets) for queue in self.made)
+        return f"{self.path} (holds {held:,} packets)"
+
+    def _tail(self) -> bytes:
+        if self.values["format"] != "pcapng":
+            return b""
+        missed = sum(int(q.base.counters.missed) for q in self.source.made) if self.source else 0
+        counters = [queue.base.counters for queue in self.made]
+        dropped = sum(int(c.dropped) for c in counters) + missed
+        taken = sum(int(c.packets) for c in counters)
+        return pcapfile.statistics(self.started_ns, time.time_ns(), taken + dropped, dropped)
+
+    def _wait(self) -> None:
+        """Waits for the writer as long as it gets on."""
+        assert self.writer
+        last, since = -1, time.monotonic()
+        while not self.writer.gone(0.1):
+            now = self.writer.progress()
+            if now != last:
+                last, since = now, time.monotonic()
+            elif self.regular and time.monotonic() - since > DISK_WAIT_S:
+                raise DeviceTimeout(
+                    f"{self.path}: the disk takes nothing; a process goes on trying",
+                    f"its id is {self.writer.pid}",
+                )
+            elif not self.regular and time.monotonic() - since > READER_WAIT_S:
+                self.writer.kill()
+
+    def stop(self) -> None:
+        """Also after an error, the file gets what was captured."""
+        with contextlib.suppress(UspnetError):
+            self.finish()
+
+    def close(self) -> None:
+        """Lets go of the file; one that was made for nothing goes away."""
+        if self.writer:
+            self.writer.close()
+            self.writer = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self.created:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            self.created = False

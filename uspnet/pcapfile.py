@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands around the packets of a capture file: headers, pcapng's closing statistics, errors.
+
+Block and option names are those of draft-ietf-opsawg-pcapng. All numbers are in host byte order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from uspnet import __version__
+from uspnet.errors import DeviceFault, NoDevice, NotPermitted, Usage, UspnetError
+
+LINK_ETHERNET = 1
+NANOSECONDS = b"\x09"  # if_tsresol: 10^-9
+SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
+SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
+IF_NAME, IF_TSRESOL = 2, 9
+ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP = 2, 3, 4, 5
+MAGIC = {"pcap": 0xA1B2C3D4, "nsecpcap": 0xA1B23C4D}
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return struct.pack("=HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
+
+
+def _block(kind: int, body: bytes, options: list[tuple[int, bytes]]) -> bytes:
+    body += b"".join(_option(code, value) for code, value in options) + _option(0, b"")
+    length = struct.pack("=I", len(body) + 12)
+    return struct.pack("=I", kind) + length + body + length
+
+
+def header(kind: str, snaplen: int, interface: str | None) -> bytes:
+    """What a file begins with. `interface`: what the packets are captured from, when known."""
+    if kind in MAGIC:
+        return struct.pack("=IHHiIII", MAGIC[kind], 2, 4, 0, 0, snaplen, LINK_ETHERNET)
+    system = os.uname()
+    options = [
+        (SHB_HARDWARE, system.machine.encode()),
+        (SHB_OS, f"{system.sysname} {system.release}".encode()),
+        (SHB_USERAPPL, f"uspnet {__version__}".encode()),
+    ]
+    section = struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1)  # -1: the length isn't known yet
+    name = [(IF_NAME, interface.encode(errors="surrogateescape")[:65535])] if interface else []
+    return _block(SECTION, section, options) + _block(
+        INTERFACE, struct.pack("=HHI", LINK_ETHERNET, 0, snaplen), [*name, (IF_TSRESOL, NANOSECONDS)]
+    )
+
+
+def statistics(start_ns: int, end_ns: int, received: int, dropped: int) -> bytes:
+    """pcapng's last block: when the capture ran, and what it saw and lost."""
+
+    def halves(ns: int) -> bytes:
+        return struct.pack("=II", ns >> 32, ns & 0xFFFFFFFF)
+
+    options = [
+        (ISB_STARTTIME, halves(start_ns)),
+        (ISB_ENDTIME, halves(end_ns)),
+        (ISB_IFRECV, struct.pack("=Q", received)),
+        (ISB_IFDROP, struct.pack("=Q", dropped)),
+    ]
+    return _block(STATISTICS, struct.pack("=I", 0) + halves(end_ns), options)
+
+
+def file_error(path: str, error: OSError) -> UspnetError:
+    """What the user should know about a failed system call on a file."""
+    text = f"{path}: {os.strerror(error.errno or 0)}"
+    match error.errno:
+        case errno.ENOENT:
+            return NoDevice(text, "check the path; directories are not made")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return NotPermitted(text, "choose a place that you may use, or change its permissions")
+        case errno.EISDIR:
+            return Usage(text, "name a file in it")
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return DeviceFault(text, "free some space, or keep less: --snaplen, --count")
+        case _:
+            return DeviceFault(text, "choose another place for the file")
