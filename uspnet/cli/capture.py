@@ -46,12 +46,9 @@ def capture(
 ) -> None:
     """Capture packets to pcapng or pcap; without -w, count them."""
     from uspnet.cli.show import View
-    from uspnet.errors import Usage
     from uspnet.jobs.capture import CaptureJob, make_sink
     from uspnet.port import make_port
 
-    if write == "-" and json:
-        raise Usage("-w - and --json both want stdout", "write to a file, or leave --json out")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll)
     with (

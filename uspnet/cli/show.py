@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from uspnet import __version__
+from uspnet.errors import Usage
 from uspnet.jobs.job import Job
 
 Summary = Callable[[dict[str, Any]], list[str]]
@@ -54,6 +55,8 @@ class View:
     """Follows a job on the terminal or line by line, and prints its end. A context manager."""
 
     def __init__(self, job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+        if as_json and job.stdout_taken:
+            raise Usage("packets and --json both want stdout", "write to a file, or leave --json out")
         self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
         self.console = Console(stderr=True, highlight=False)
         self.live: Live | None = None

@@ -164,7 +164,7 @@ class Sink(Driver):
 
     def _held(self) -> str:
         held = sum(int(queue.base.counters.packets) for queue in self.made)
-        return f"{self.path} (holds {held:,} packets)"
+        return f"{'stdout' if self.takes_stdout else self.path} (holds {held:,} packets)"
 
     def _tail(self) -> bytes:
         if self.values["format"] != "pcapng":

@@ -15,6 +15,9 @@ enum {
 
 _Static_assert(sizeof(struct pcap_chunk) == PCAP_CHUNK, "a chunk is its header and its records");
 
+/* Stored one by one: an array on the stack, copied in wider pieces, would stall on each store. */
+typedef uint32_t __attribute__((may_alias, aligned(1))) words;
+
 static inline uint64_t position(uint32_t number, uint32_t bytes)
 {
     return (uint64_t)number << 32 | bytes;
@@ -37,9 +40,14 @@ static inline void put_block(uint8_t *to, uint64_t ns, uint32_t caplen, uint32_t
                              const uint8_t *from, uint64_t room)
 {
     const uint32_t zero = 0, total = EPB_HEADER + pad4(caplen) + EPB_TRAILER;
-    const uint32_t header[7] = {BLOCK_EPB,    total,  0, (uint32_t)(ns >> 32),
-                                (uint32_t)ns, caplen, length};
-    memcpy(to, header, sizeof header);
+    words *header = (words *)to;
+    header[0] = BLOCK_EPB;
+    header[1] = total;
+    header[2] = 0;
+    header[3] = (uint32_t)(ns >> 32);
+    header[4] = (uint32_t)ns;
+    header[5] = caplen;
+    header[6] = length;
     pcap_copy(to + EPB_HEADER, from, caplen, room);
     memcpy(to + EPB_HEADER + caplen, &zero, sizeof zero);
     memcpy(to + total - EPB_TRAILER, &total, sizeof total);
@@ -49,9 +57,11 @@ static inline void put_block(uint8_t *to, uint64_t ns, uint32_t caplen, uint32_t
 static inline void put_record(uint8_t *to, uint64_t ns, uint32_t unit, uint32_t caplen,
                               uint32_t length, const uint8_t *from, uint64_t room)
 {
-    const uint32_t header[4] = {(uint32_t)(ns / 1000000000), (uint32_t)(ns % 1000000000) / unit,
-                                caplen, length};
-    memcpy(to, header, sizeof header);
+    words *header = (words *)to;
+    header[0] = (uint32_t)(ns / 1000000000);
+    header[1] = (uint32_t)(ns % 1000000000) / unit;
+    header[2] = caplen;
+    header[3] = length;
     pcap_copy(to + RECORD_HEADER, from, caplen, room);
 }
 
