@@ -139,7 +139,7 @@ class Sink(Driver):
         if self.writer.shared.error == errno.EPIPE:
             self.end_job()
             return
-        with self.quiesce(self.made):
+        with self.quiesce():
             self.finish()
 
     def finish(self) -> None:
