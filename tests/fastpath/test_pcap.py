@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The capture file reader against every kind of file, sound and broken; and the sink's ring."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import Pool
+
+FRAMES = [bytes(range(n)) for n in (60, 61, 62, 63, 14, 100)]
+STAMPS = [1_700_000_000_123_456_789 + 1_000_001 * n for n in range(len(FRAMES))]
+
+
+class Reader:
+    """The ring on bytes instead of a mapped file, with its own pool."""
+
+    def __init__(self, data: bytes, *, loop: bool = False) -> None:
+        # Exactly as large as the data: a read beyond it is what a sanitizer would report.
+        self.data = ffi.new("uint8_t[]", data)
+        self.pool = Pool(128, 1522)
+        self.stack = self.pool.stack(128)
+        self.counters = ffi.new("struct counters *")
+        self.stamps = ffi.new("uint64_t[64]")
+        self.c = ffi.new("struct pcap_source *")
+        self.c.base, self.c.size, self.c.loop = self.data, len(data), loop
+        queue = self.c.q
+        queue.pool, queue.stack, queue.counters = self.pool.c, self.stack, self.counters
+        queue.stamps = self.stamps
+        self.c.why = lib.pcap_open(self.c)
+
+    def burst(self, n: int = 32) -> list[tuple[int, bytes]]:
+        packets = ffi.new("struct packet[64]")
+        got = lib.pcap_rx(ffi.cast("struct queue *", self.c), packets, n)
+        found = []
+        for i in range(got):
+            p = packets[i]
+            start = self.pool.c.base + p.index * self.pool.c.size + p.offset
+            found.append((int(self.stamps[i]), bytes(ffi.buffer(start, p.length))))
+        lib_give(self.stack, packets, got)
+        return found
+
+    def all(self) -> list[tuple[int, bytes]]:
+        """Every packet, in a bounded number of bursts."""
+        found: list[tuple[int, bytes]] = []
+        if self.c.why:
+            return found
+        for _ in range(10 + self.c.size // 12):
+            found += self.burst()
+            if self.c.q.ended:
+                assert self.stack.top == 128
+                return found
+        raise AssertionError("the reader does not end")
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def lib_give(stack: Any, packets: Any, n: int) -> None:
+    for i in range(n):
+        stack.free[stack.top] = packets[i].index
+        stack.top += 1
+
+
+def read(data: bytes) -> tuple[list[tuple[int, bytes]], Reader]:
+    reader = Reader(data)
+    try:
+        return reader.all(), reader
+    finally:
+        reader.close()
+
+
+def block(order: str, kind: int, body: bytes) -> bytes:
+    body += b"\0" * (-len(body) % 4)
+    length = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + length + body + length
+
+
+def section(order: str) -> bytes:
+    return block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+
+def interface(order: str, resolution: int | None = 9, offset: int = 0, link: int = 1,
+              snaplen: int = 0) -> bytes:
+    options = b""
+    if resolution is not None:
+        options += struct.pack(order + "HHB3x", 9, 1, resolution)
+    if offset:
+        options += struct.pack(order + "HHq", 14, 8, offset)
+    return block(order, 1, struct.pack(order + "HHI", link, 0, snaplen) + options + bytes(4))
+
+
+def enhanced(order: str, time: int, frame: bytes, number: int = 0) -> bytes:
+    head = struct.pack(order + "IIIII", number, time >> 32, time & 0xFFFFFFFF, len(frame),
+                       len(frame))
+    return block(order, 6, head + frame)
+
+
+def obsolete(order: str, time: int, frame: bytes) -> bytes:
+    head = struct.pack(order + "HHIIII", 0, 7, time >> 32, time & 0xFFFFFFFF, len(frame),
+                       len(frame))
+    return block(order, 2, head + frame)
+
+
+def pcapng(order: str = "<") -> bytes:
+    return section(order) + interface(order) + b"".join(map(enhanced, order * 9, STAMPS, FRAMES))
+
+
+def classic(order: str = "<", magic: int = 0xA1B2C3D4) -> bytes:
+    unit = 1 if magic == 0xA1B23C4D else 1000
+    data = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, 1)
+    for ns, frame in zip(STAMPS, FRAMES, strict=True):
+        seconds, part = divmod(ns, 10**9)
+        data += struct.pack(order + "IIII", seconds, part // unit, len(frame), len(frame)) + frame
+    return data
+
+
+KINDS = {
+    "pcapng-le": pcapng("<"),
+    "pcapng-be": pcapng(">"),
+    "us-le": classic("<"),
+    "us-be": classic(">"),
+    "ns-le": classic("<", 0xA1B23C4D),
+    "ns-be": classic(">", 0xA1B23C4D),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format(kind: str) -> None:
+    found, reader = read(KINDS[kind])
+    unit = 1000 if kind.startswith("us") else 1
+    assert found == [(ns // unit * unit, f) for ns, f in zip(STAMPS, FRAMES, strict=True)]
+    assert reader.counters.bytes == sum(map(len, FRAMES))
+    assert not reader.c.q.fault
+
+
+@pytest.mark.parametrize(
+    ("resolution", "units"),
+    [(0, 1), (3, 10**3), (6, 10**6), (9, 10**9), (12, 10**12), (0x80, 1), (0x8A, 2**10),
+     (0x9E, 2**30), (0xA0, 2**32), (None, 10**6)],
+)
+@pytest.mark.parametrize("offset", [0, 1000, -5])
+def test_resolutions(resolution: int | None, units: int, offset: int) -> None:
+    ticks = 1_234_567 * units + units // 3
+    data = section("<") + interface("<", resolution, offset) + enhanced("<", ticks, FRAMES[0])
+    (ns, _), = read(data)[0]
+    assert ns == (ticks // units + offset) * 10**9 + ticks % units * 10**9 // units
+
+
+@pytest.mark.parametrize("resolution", [20, 127, 0xC0, 0xFF])
+def test_times_that_do_not_fit_are_unknown(resolution: int) -> None:
+    data = section("<") + interface("<", resolution) + enhanced("<", 99, FRAMES[0])
+    assert read(data)[0] == [(0, FRAMES[0])]
+    data = section("<") + interface("<", 0) + enhanced("<", 2**63, FRAMES[0])
+    assert read(data)[0] == [(0, FRAMES[0])]
+
+
+def test_the_beginning_of_1970_is_known() -> None:
+    data = section("<") + interface("<") + enhanced("<", 0, FRAMES[0])
+    assert read(data)[0] == [(1, FRAMES[0])]
+
+
+def test_sections_and_strange_blocks() -> None:
+    data = b""
+    for order in "<><":
+        data += section(order) + block(order, 0x0BAD, b"comment") + interface(order, None)
+        data += interface(order, 9) + enhanced(order, STAMPS[0], FRAMES[0], 1)
+        data += obsolete(order, STAMPS[1] // 1000, FRAMES[1])
+        data += block(order, 3, struct.pack(order + "I", len(FRAMES[2])) + FRAMES[2])
+    one = [(STAMPS[0], FRAMES[0]), (STAMPS[1] // 1000 * 1000, FRAMES[1]), (0, FRAMES[2])]
+    assert read(data)[0] == one * 3
+
+
+def test_simple_packets_end_at_the_snap_length() -> None:
+    data = section("<") + interface("<", snaplen=20)
+    data += block("<", 3, struct.pack("<I", 60) + FRAMES[0][:20])
+    assert read(data)[0] == [(0, FRAMES[0][:20])]
+
+
+def test_long_packets_are_dropped_and_empty_ones_wrong() -> None:
+    data = section("<") + interface("<")
+    for frame in (FRAMES[0], bytes(1601), b"", bytes(1600), FRAMES[1]):
+        data += enhanced("<", 5, frame)
+    found, reader = read(data)
+    assert [len(frame) for _, frame in found] == [60, 1600, 61]
+    assert (reader.counters.dropped, reader.counters.errors) == (1, 1)
+    assert not reader.c.q.fault
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loop_starts_again(kind: str) -> None:
+    reader = Reader(KINDS[kind], loop=True)
+    found = [packet for _ in range(10) for packet in reader.burst(7)]
+    assert len(found) == 70
+    assert [frame for _, frame in found] == (FRAMES * 12)[:70]
+    reader.close()
+
+
+def test_a_loop_without_packets_ends() -> None:
+    reader = Reader(section("<"), loop=True)
+    assert reader.all() == []
+    reader.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncated_anywhere(kind: str) -> None:
+    whole = read(KINDS[kind])[0]
+    for cut in range(len(KINDS[kind])):
+        found, reader = read(KINDS[kind][:cut])
+        assert found == whole[: len(found)]
+        if reader.c.why:
+            assert reader.c.q.fault == lib.FAULT_MALFORMED or not found
+            assert reader.c.at <= cut
+            assert reader.c.number == len(found)
+
+
+@pytest.mark.parametrize("length", [0, 4, 8, 11, 13, 16, 2**31, 2**32 - 4, 2**32 - 1])
+@pytest.mark.parametrize("kind", [0x0BAD, 1, 2, 3, 6])
+def test_block_lengths_that_can_not_be(kind: int, length: int) -> None:
+    bad = struct.pack("<III", kind, length, length) + bytes(64)
+    found, reader = read(pcapng() + bad)
+    assert len(found) == len(FRAMES)
+    assert reader.c.q.fault == lib.FAULT_MALFORMED
+    assert (reader.counters.errors, reader.c.at) == (1, len(pcapng()))
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (enhanced("<", 1, FRAMES[0], 9), lib.PCAP_ORDER),
+        (interface("<", link=101) + enhanced("<", 1, FRAMES[0], 1), lib.PCAP_LINK),
+        (interface("<") * lib.PCAP_INTERFACES, lib.PCAP_TOO_MANY),
+        (section("<") + enhanced("<", 1, FRAMES[0]), lib.PCAP_ORDER),
+        (section("<").replace(b"\1\0\0\0", b"\2\0\0\0", 1), lib.PCAP_VERSION),
+        (block("<", 6, struct.pack("<5I", 0, 0, 0, 2**32 - 8, 60)), lib.PCAP_LENGTH),
+        (block("<", 3, struct.pack("<I", 60)), lib.PCAP_LENGTH),
+        (block("<", 1, struct.pack("<HHIHH", 1, 0, 0, 9, 60000)), lib.PCAP_LENGTH),
+    ],
+)
+def test_what_is_wrong_is_told(more: bytes, why: int) -> None:
+    found, reader = read(pcapng() + more)
+    assert (len(found), reader.c.why) == (len(FRAMES), why)
+
+
+def wireshark_count(data: bytes, path: Path) -> int:
+    """Packets that Wireshark's library reads before it gives a file up."""
+    path.write_bytes(data)
+    run = subprocess.run(["capinfos", "-cM", path], capture_output=True, text=True, timeout=30)
+    told = re.search(r"after reading (\d+) packets|Number of packets: +(\d+)", run.stderr + run.stdout)
+    return int(told[1] or told[2]) if told else 0
+
+
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    changes=st.lists(
+        st.tuples(st.integers(0, 800), st.sampled_from([0, 1, 3, 6, 0x7F, 0x80, 0xFF, None])),
+        min_size=1, max_size=6,
+    ),
+)
+def test_mutated_files(kind: str, changes: list[tuple[int, int | None]]) -> None:
+    """No crash, an end, every buffer back, and no packet out of nowhere."""
+    data = bytearray(KINDS[kind])
+    for at, value in changes:
+        if value is None:
+            del data[at % len(data) :][:8]
+        else:
+            data[at % len(data)] = value
+    found, reader = read(bytes(data))
+    assert sum(len(frame) for _, frame in found) <= len(data)
+    assert reader.counters.packets == len(found)
+
+
+@pytest.mark.skipif(not shutil.which("capinfos"), reason="capinfos (tshark) is missing")
+@pytest.mark.parametrize("kind", ["pcapng-le", "us-be"])
+def test_broken_files_hold_no_more_than_wireshark_finds(kind: str, tmp_path: Path) -> None:
+    for at in range(0, len(KINDS[kind]), 23):
+        data = bytearray(KINDS[kind])
+        data[at] ^= 0xFF
+        found, _ = read(bytes(data))
+        assert len(found) <= wireshark_count(bytes(data), tmp_path / "f"), at
+
+
+def test_a_file_may_shrink(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(section("<") + interface("<") + enhanced("<", 1, FRAMES[0]) * 900)
+    with (tmp_path / "f").open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        reader = Reader(b"")
+        reader.c.base, reader.c.size = ffi.from_buffer(mapped), len(mapped)
+        reader.c.why = lib.pcap_open(reader.c)
+        assert lib.guard_install() == 0
+        lib.guard_add(reader.c.base, reader.c.size, ffi.addressof(reader.c.q, "fault"))
+        assert len(reader.burst()) == 32
+        os.ftruncate(file.fileno(), 4096)
+        found = [packet for _ in range(30) for packet in reader.burst()]
+        lib.guard_remove(reader.c.base)
+        assert reader.c.q.fault == lib.FAULT_MEMORY
+        assert all(frame == FRAMES[0] for _, frame in found)
+        assert reader.stack.top == 128
+        reader.close()
+
+
+class Ring:
+    """A sink's ring of three chunks; the test is its writer."""
+
+    def __init__(self, form: int, snaplen: int = lib.PCAP_LONGEST) -> None:
+        self.pool = Pool(128, 9728)
+        self.stack = self.pool.stack(128)
+        self.counters = ffi.new("struct counters *")
+        self.shared = ffi.new("struct pcap_shared *")
+        self.chunks = ffi.new("struct pcap_chunk[]", 3)
+        self.c = ffi.new("struct pcap_sink *")
+        self.c.shared, self.c.snaplen, self.c.bell_fd = self.shared, snaplen, -1
+        self.ring = ffi.addressof(self.c.ring)
+        self.ring.positions = ffi.addressof(self.shared.positions, 0)
+        self.ring.chunks, self.ring.n_chunks, self.ring.format = self.chunks, 3, form
+        queue = self.c.q
+        queue.pool, queue.stack, queue.counters = self.pool.c, self.stack, self.counters
+
+    def send(self, n: int, length: int) -> int:
+        packets = ffi.new("struct packet[64]")
+        for i in range(n):
+            self.stack.top -= 1
+            packets[i] = (self.stack.free[self.stack.top], 64, length)
+        done = lib.pcap_tx(ffi.cast("struct queue *", self.c), packets, n)
+        lib_give(self.stack, packets + done, n - done)
+        return int(done)
+
+    def take(self, most: int = 2**31) -> bytes:
+        """What the writer would write next, at most so many bytes, cut to whole records."""
+        start = ffi.new("uint8_t **")
+        ready = min(lib.pcap_peek(self.ring, start), most)
+        whole = lib.pcap_whole(self.ring, start[0], ready)
+        data = bytes(ffi.buffer(start[0], whole))
+        lib.pcap_release(self.ring, whole)
+        return data
+
+
+@pytest.mark.parametrize("form", [lib.PCAP_NG, lib.PCAP_US, lib.PCAP_NS])
+@pytest.mark.parametrize("length", [14, 60, 61, 1514, 9728])
+def test_sink_ring_fills_wraps_and_forgets(form: int, length: int) -> None:
+    ring, sent, taken = Ring(form), 0, 0
+    size = -(-length // 4) * 4 + 32 if form == lib.PCAP_NG else length + 16
+    while (done := ring.send(32, length)) == 32:
+        sent += done
+    sent += done
+    assert ring.send(1, length) == 0
+    assert ring.stack.top == 128
+    taken += len(ring.take(100_000))
+    while data := ring.take():
+        assert len(data) % size == 0
+        taken += len(data)
+    assert taken == sent * size
+    for _ in range(40):  # around the ring, more than once
+        assert ring.send(32, length) == 32
+        while data := ring.take():
+            taken += len(data)
+    assert taken == (sent + 1280) * size
+    ring.send(32, length)
+    ring.take(size * 5 + 3)
+    octets = ffi.new("uint64_t *")
+    assert lib.pcap_forget(ring.ring, octets) == 27
+    assert octets[0] == 27 * length
+    ring.pool.close()
+
+
+def test_sink_copies_every_byte_and_pads_with_zeros() -> None:
+    ring = Ring(lib.PCAP_NG, snaplen=1000)
+    ffi.memmove(ring.pool.c.base, os.urandom(ring.pool.c.size * 128), ring.pool.c.size * 128)
+    for length in range(14, 1100):
+        index = ring.stack.free[ring.stack.top - 1]
+        want = bytes(ffi.buffer(ring.pool.c.base + index * ring.pool.c.size + 64, length))
+        assert ring.send(1, length) == 1
+        data, kept = ring.take(), min(length, 1000)
+        kind, total, number, _, _, caplen, wire = struct.unpack_from("=7I", data)
+        assert (kind, total, number, caplen, wire) == (6, len(data), 0, kept, length)
+        assert data[28 : 28 + kept] == want[:kept]
+        assert data[28 + kept : -4] == bytes(-kept % 4)
+        assert data[-4:] == struct.pack("=I", total)
+    ring.pool.close()
