@@ -44,13 +44,14 @@ def header(kind: str, snaplen: int, interface: str | None) -> bytes:
     ]
     section = struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1)  # -1: the length isn't known yet
     name = [(IF_NAME, interface.encode(errors="surrogateescape")[:65535])] if interface else []
+    link = struct.pack("=HHI", LINK_ETHERNET, 0, snaplen)
     return _block(SECTION, section, options) + _block(
-        INTERFACE, struct.pack("=HHI", LINK_ETHERNET, 0, snaplen), [*name, (IF_TSRESOL, NANOSECONDS)]
+        INTERFACE, link, [*name, (IF_TSRESOL, NANOSECONDS)]
     )
 
 
 def statistics(start_ns: int, end_ns: int, received: int, dropped: int) -> bytes:
-    """pcapng's last block: when the capture ran, and what it saw and lost."""
+    """The last block of a pcapng file: when the capture ran, and what it saw and lost."""
 
     def halves(ns: int) -> bytes:
         return struct.pack("=II", ns >> 32, ns & 0xFFFFFFFF)

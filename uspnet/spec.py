@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Port specs: `scheme:target,option=value,…`, parsed against the options that a driver declares.
+r"""Port specs: `scheme:target,option=value,…`, parsed against the options that a driver declares.
 
-A comma inside a target or a value is written `\\,`.
+A comma inside a target or a value is written `\,`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class Writer:
             self.pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             self.close()
-            raise NoMemory(f"no process to write with: {error.strerror}", "see: ulimit -u") from None
+            text = f"no process to write with: {error.strerror}"
+            raise NoMemory(text, "see: ulimit -u") from None
         finally:
             os.close(watched)
 

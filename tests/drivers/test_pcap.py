@@ -53,7 +53,8 @@ def capture(*args: str) -> dict[str, Any]:
 
 
 def tool(*args: str | Path) -> str:
-    run = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=MARGIN_S)
+    command = [str(arg) for arg in args]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=MARGIN_S, check=False)
     assert run.returncode == 0, run.stderr
     assert "cut short" not in run.stderr, run.stderr
     return run.stdout
@@ -106,9 +107,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(60):
         data = dice.randbytes(dice.choice([14, 59, 60, 61, 62, 63, 64, 65, 512, 1514]))
         lines.append(f"2024-02-29T12:00:{number:02d}.{dice.randrange(10**9):09d}Z")
-        lines += [
-            f"{at:06x} {data[at : at + 16].hex(' ')}" for at in range(0, len(data), 16)
-        ]
+        lines += [f"{at:06x} {data[at : at + 16].hex(' ')}" for at in range(0, len(data), 16)]
     text, made = folder / "sample.txt", folder / "sample.pcapng"
     text.write_text("\n".join(lines) + "\n")
     tool("text2pcap", "-q", "-t", "ISO", text, made)
@@ -133,11 +132,17 @@ def test_there_and_back(sample: Path, tmp_path: Path, kind: str) -> None:
 def test_headers_name_the_port(tmp_path: Path) -> None:
     capture("null:", "-c", "77", "-w", str(tmp_path / "f"), "-s", "40")
     shown = tool("capinfos", tmp_path / "f")
-    for wanted in ("Capture application: uspnet", "Name = null:", "Capture length = 40",
-                   "Time precision = nanoseconds", "Number of stat entries = 1"):
+    for wanted in (
+        "Capture application: uspnet",
+        "Name = null:",
+        "Capture length = 40",
+        "Time precision = nanoseconds",
+        "Number of stat entries = 1",
+    ):
         assert wanted in shown
-    lengths = tool("tshark", "-r", tmp_path / "f", "-T", "fields", "-e", "frame.cap_len",
-                   "-e", "frame.len").split()
+    lengths = tool(
+        "tshark", "-r", tmp_path / "f", "-T", "fields", "-e", "frame.cap_len", "-e", "frame.len"
+    ).split()
     assert lengths == ["40", "60"] * 77
 
 
@@ -197,12 +202,14 @@ def test_stdout_holds_the_file_alone(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_ends_the_capture() -> None:
     process = start("capture", "null:", "--duration", "20", "-w", "-")
-    assert process.stdout and process.stderr
+    assert process.stdout
+    assert process.stderr
     os.read(process.stdout.fileno(), 1000)
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait(MARGIN_S) == 0
-    numbers = [int(n.replace(",", "")) for n in re.findall(r"(?:received|written|dropped) ([\d,]+)", err)]
+    told = re.findall(r"(?:received|written|dropped) ([\d,]+)", err)
+    numbers = [int(number.replace(",", "")) for number in told]
     assert numbers[0] == numbers[1] + numbers[2]
 
 
@@ -226,24 +233,33 @@ def test_a_fifo_is_written_for_its_reader(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_kill_leaves_whole_records(kind: str) -> None:
-    """20 kills over the three formats, at random moments of a capture that has more than enough."""
+    """21 kills over the three formats, at random moments of a capture that drops."""
     path, dice = Path("/dev/shm/uspnet-test-kill"), random.Random()
     for _ in range(7):
-        process = start("capture", "null:,size=60", "-w", str(path), "-F", kind, "-B", "8",
-                        "--duration", "5", start_new_session=True)
+        process = start(
+            "capture",
+            "null:,size=60",
+            "-w",
+            str(path),
+            "-F",
+            kind,
+            "-B",
+            "8",
+            "--duration",
+            "5",
+            start_new_session=True,
+        )
         try:
             end = time.monotonic() + MARGIN_S
             while not (path.exists() and path.stat().st_size) and time.monotonic() < end:
                 time.sleep(0.001)
-            time.sleep(dice.uniform(0, 0.15))
+            time.sleep(dice.uniform(0, 0.08))
             mine = children()
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             while mine & children():
                 time.sleep(0.01)
-            assert count(path) >= 0
-            last = tool("tshark", "-r", path, "-c", "1")
-            assert not last or "Ethernet" in last
+            assert count(path) >= 0  # tshark reads with the same library
         finally:
             process.kill()
             path.unlink(missing_ok=True)
@@ -267,29 +283,55 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 def test_a_full_disk_keeps_whole_records(tmp_path: Path, kind: str, size: str) -> None:
     frame = {"pcapng": 60, "pcap": 1514, "nsecpcap": 61}[kind]
     with small_disk(tmp_path / "disk", size) as disk:
-        err = uspnet("capture", f"null:,size={frame}", "-c", "2000000", "-w", str(disk / "f"), "-F",
-                     kind, code=1)
+        err = uspnet(
+            "capture",
+            f"null:,size={frame}",
+            "-c",
+            "2000000",
+            "-w",
+            str(disk / "f"),
+            "-F",
+            kind,
+            code=1,
+        )
         assert "No space left" in err
-        held = int(re.search(r"holds ([\d,]+) packets", err)[1].replace(",", ""))  # type: ignore[index]
-        assert count(disk / "f") == held > 0
+        assert count(disk / "f") == held(err) > 0
         left = os.statvfs(disk).f_bavail
         assert left <= 1  # all that fits is there: what is cut off may free a page
 
 
-def test_a_size_limit_is_told(tmp_path: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+def held(err: str) -> int:
+    """What the message says of how many packets a file holds."""
+    found = re.search(r"holds ([\d,]+) packets", err)
+    assert found, err
+    return int(found[1].replace(",", ""))
 
-    err = uspnet("capture", "null:", "-c", "500000", "-w", str(tmp_path / "f"), code=1,
-                 preexec_fn=limit)
+
+def test_a_size_limit_is_told(tmp_path: Path) -> None:
+    def limit() -> None:  # it also holds for our own shared memory
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, 8 << 20))
+
+    err = uspnet(
+        "capture",
+        "null:",
+        "-c",
+        "5000000",
+        "-B",
+        "1",
+        "-w",
+        str(tmp_path / "f"),
+        code=1,
+        preexec_fn=limit,
+    )
     assert os.strerror(errno.EFBIG) in err
-    assert count(tmp_path / "f") == (300_000 - 300) // 92
+    assert count(tmp_path / "f") == held(err) > (8 << 20) // 93
 
 
 def test_a_killed_writer_is_told(tmp_path: Path) -> None:
     before = children()
     process = start(
-        "capture", "null:", "--duration", "20", "-B", "1", "-w", "/dev/shm/uspnet-test-writer")
+        "capture", "null:", "--duration", "20", "-B", "1", "-w", "/dev/shm/uspnet-test-writer"
+    )
     try:
         while not (mine := children() - before):
             time.sleep(0.01)
@@ -337,8 +379,10 @@ def test_mistakes_have_hints(tmp_path: Path, args: list[str], code: int, words: 
 def test_the_input_is_never_overwritten(sample: Path, tmp_path: Path) -> None:
     mine = tmp_path / "f.pcapng"
     shutil.copy(sample, mine)
-    for args in (["capture", f"pcap:{mine}", "-w", str(mine)],
-                 ["fwd", f"pcap:out={mine}", f"pcap:{mine}"]):
+    for args in (
+        ["capture", f"pcap:{mine}", "-w", str(mine)],
+        ["fwd", f"pcap:out={mine}", f"pcap:{mine}"],
+    ):
         assert "being read" in uspnet(*args, code=3)
         assert mine.read_bytes() == sample.read_bytes()
 

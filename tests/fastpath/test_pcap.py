@@ -91,8 +91,9 @@ def section(order: str) -> bytes:
     return block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
 
 
-def interface(order: str, resolution: int | None = 9, offset: int = 0, link: int = 1,
-              snaplen: int = 0) -> bytes:
+def interface(
+    order: str, resolution: int | None = 9, offset: int = 0, link: int = 1, snaplen: int = 0
+) -> bytes:
     options = b""
     if resolution is not None:
         options += struct.pack(order + "HHB3x", 9, 1, resolution)
@@ -102,14 +103,16 @@ def interface(order: str, resolution: int | None = 9, offset: int = 0, link: int
 
 
 def enhanced(order: str, time: int, frame: bytes, number: int = 0) -> bytes:
-    head = struct.pack(order + "IIIII", number, time >> 32, time & 0xFFFFFFFF, len(frame),
-                       len(frame))
+    head = struct.pack(
+        order + "IIIII", number, time >> 32, time & 0xFFFFFFFF, len(frame), len(frame)
+    )
     return block(order, 6, head + frame)
 
 
 def obsolete(order: str, time: int, frame: bytes) -> bytes:
-    head = struct.pack(order + "HHIIII", 0, 7, time >> 32, time & 0xFFFFFFFF, len(frame),
-                       len(frame))
+    head = struct.pack(
+        order + "HHIIII", 0, 7, time >> 32, time & 0xFFFFFFFF, len(frame), len(frame)
+    )
     return block(order, 2, head + frame)
 
 
@@ -147,14 +150,24 @@ def test_every_format(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("resolution", "units"),
-    [(0, 1), (3, 10**3), (6, 10**6), (9, 10**9), (12, 10**12), (0x80, 1), (0x8A, 2**10),
-     (0x9E, 2**30), (0xA0, 2**32), (None, 10**6)],
+    [
+        (0, 1),
+        (3, 10**3),
+        (6, 10**6),
+        (9, 10**9),
+        (12, 10**12),
+        (0x80, 1),
+        (0x8A, 2**10),
+        (0x9E, 2**30),
+        (0xA0, 2**32),
+        (None, 10**6),
+    ],
 )
 @pytest.mark.parametrize("offset", [0, 1000, -5])
 def test_resolutions(resolution: int | None, units: int, offset: int) -> None:
     ticks = 1_234_567 * units + units // 3
     data = section("<") + interface("<", resolution, offset) + enhanced("<", ticks, FRAMES[0])
-    (ns, _), = read(data)[0]
+    ((ns, _),) = read(data)[0]
     assert ns == (ticks // units + offset) * 10**9 + ticks % units * 10**9 // units
 
 
@@ -256,8 +269,10 @@ def test_what_is_wrong_is_told(more: bytes, why: int) -> None:
 def wireshark_count(data: bytes, path: Path) -> int:
     """Packets that Wireshark's library reads before it gives a file up."""
     path.write_bytes(data)
-    run = subprocess.run(["capinfos", "-cM", path], capture_output=True, text=True, timeout=30)
-    told = re.search(r"after reading (\d+) packets|Number of packets: +(\d+)", run.stderr + run.stdout)
+    command = ["capinfos", "-cM", path]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    text = run.stderr + run.stdout
+    told = re.search(r"after reading (\d+) packets|Number of packets: +(\d+)", text)
     return int(told[1] or told[2]) if told else 0
 
 
@@ -266,7 +281,8 @@ def wireshark_count(data: bytes, path: Path) -> int:
     kind=st.sampled_from(sorted(KINDS)),
     changes=st.lists(
         st.tuples(st.integers(0, 800), st.sampled_from([0, 1, 3, 6, 0x7F, 0x80, 0xFF, None])),
-        min_size=1, max_size=6,
+        min_size=1,
+        max_size=6,
     ),
 )
 def test_mutated_files(kind: str, changes: list[tuple[int, int | None]]) -> None:

@@ -8,11 +8,19 @@ import errno
 import os
 import stat
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from uspnet import pcapfile
 from uspnet.drivers.pcap_source import Source
-from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, Refused, Usage, UspnetError
+from uspnet.errors import (
+    DeviceFault,
+    DeviceTimeout,
+    NoDevice,
+    NotSupported,
+    Refused,
+    Usage,
+    UspnetError,
+)
 from uspnet.fastpath import ffi, lib
 from uspnet.pcapfile import file_error
 from uspnet.port import Direction, Driver
@@ -82,23 +90,27 @@ class Sink(Driver):
             self.created = True
             return fd
         end = time.monotonic() + READER_WAIT_S
-        while True:
-            try:
-                fd = os.open(self.path, flags | os.O_CREAT, 0o666)
-                os.set_blocking(fd, True)
-                return fd
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
+        while (fd := self._open_existing(flags)) < 0:
             if time.monotonic() > end:
                 raise NoDevice(f"{self.path}: nobody reads this FIFO", "start its reader first")
             time.sleep(0.02)
+        os.set_blocking(fd, True)
+        return fd
+
+    def _open_existing(self, flags: int) -> int:
+        """A descriptor; -1 for a FIFO without a reader."""
+        try:
+            return os.open(self.path, flags | os.O_CREAT, 0o666)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return -1
 
     def make_queue(self, direction: Direction, index: int) -> Any:
         """One ring of chunks."""
-        assert self.writer
+        writer = cast("Writer", self.writer)  # since open
         c = ffi.new("struct pcap_sink *")
-        c.shared, c.ring, c.bell_fd = self.writer.shared, self.writer.rings[index], self.writer.bell
+        c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
         c.snaplen = self.values["snaplen"]
         c.q.burst = ffi.addressof(lib, "pcap_tx")
         if not self.regular:  # somebody looks at the packets as they come
@@ -149,7 +161,7 @@ class Sink(Driver):
         self.complete = True
         if not self.writer.gone(0):
             self.writer.let_go(self._tail())
-            self._wait()
+            self._wait(self.writer)
         killed = self.writer.status() and not self.writer.shared.error
         for queue in self.made:
             packets, octets = self.writer.forget(queue.index)
@@ -158,7 +170,8 @@ class Sink(Driver):
             counters.bytes -= octets
             counters.dropped += packets
         if killed and self.regular:
-            raise DeviceFault(f"{self._held()}: the process that writes it was killed", "see: dmesg")
+            text = f"{self._held()}: the process that writes it was killed"
+            raise DeviceFault(text, "see: dmesg")
         if self.writer.shared.error not in (0, errno.EPIPE):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
 
@@ -175,21 +188,20 @@ class Sink(Driver):
         taken = sum(int(c.packets) for c in counters)
         return pcapfile.statistics(self.started_ns, time.time_ns(), taken + dropped, dropped)
 
-    def _wait(self) -> None:
+    def _wait(self, writer: Writer) -> None:
         """Waits for the writer as long as it gets on."""
-        assert self.writer
         last, since = -1, time.monotonic()
-        while not self.writer.gone(0.1):
-            now = self.writer.progress()
+        while not writer.gone(0.1):
+            now = writer.progress()
             if now != last:
                 last, since = now, time.monotonic()
             elif self.regular and time.monotonic() - since > DISK_WAIT_S:
                 raise DeviceTimeout(
                     f"{self.path}: the disk takes nothing; a process goes on trying",
-                    f"its id is {self.writer.pid}",
+                    f"its id is {writer.pid}",
                 )
             elif not self.regular and time.monotonic() - since > READER_WAIT_S:
-                self.writer.kill()
+                writer.kill()
 
     def stop(self) -> None:
         """Also after an error, the file gets what was captured."""

@@ -14,17 +14,17 @@ enum pcap_format { PCAP_NG, PCAP_US, PCAP_NS };
 /* What is wrong with a file. */
 enum pcap_why {
     PCAP_WELL,
-    PCAP_CUT,        /* the file ends inside a record */
-    PCAP_LENGTH,     /* a length that can't be */
-    PCAP_ORDER,      /* a packet of an interface that was never described; no section header */
-    PCAP_VERSION,    /* a version that we don't know */
-    PCAP_LINK,       /* not Ethernet */
-    PCAP_TOO_MANY    /* more interfaces than the table holds */
+    PCAP_CUT,     /* the file ends inside a record */
+    PCAP_LENGTH,  /* a length that can't be */
+    PCAP_ORDER,   /* a packet of an interface that was never described; no section header */
+    PCAP_VERSION, /* a version that we don't know */
+    PCAP_LINK,    /* not Ethernet */
+    PCAP_TOO_MANY /* more interfaces than the table holds */
 };
 
 struct pcap_interface {
-    uint64_t units;  /* of its time stamps in a second; 0: finer than we can count */
-    int64_t offset;  /* seconds to add */
+    uint64_t units; /* of its time stamps in a second; 0: finer than we can count */
+    int64_t offset; /* seconds to add */
     uint32_t link_type;
     uint32_t snaplen; /* 0: no limit */
 };
@@ -34,13 +34,13 @@ struct pcap_source {
     struct queue q;
     const uint8_t *base;
     uint64_t size;
-    uint64_t at;     /* offset of the next record or block */
-    uint64_t begin;  /* where `at` starts */
-    uint64_t number; /* packets read in this pass */
-    uint32_t format; /* enum pcap_format */
-    uint32_t swapped; /* the file's (or section's) byte order is not ours */
-    uint32_t loop;   /* start again at the end */
-    uint32_t why;    /* enum pcap_why, with FAULT_MALFORMED */
+    uint64_t at;        /* offset of the next record or block */
+    uint64_t begin;     /* where `at` starts */
+    uint64_t number;    /* packets read in this pass */
+    uint32_t format;    /* enum pcap_format */
+    uint32_t swapped;   /* the file's (or section's) byte order is not ours */
+    uint32_t loop;      /* start again at the end */
+    uint32_t why;       /* enum pcap_why, with FAULT_MALFORMED */
     uint32_t link_type; /* that we can't take, with PCAP_LINK */
     uint32_t longest;   /* bytes of the longest packet that the survey saw */
     uint32_t n_interfaces;
@@ -64,7 +64,7 @@ enum { PCAP_RINGS = 64, PCAP_CHUNK = 262144, PCAP_TAIL = 512 };
 struct pcap_positions {
     uint64_t published; /* by the worker: all before it is whole records */
     uint64_t apart[15];
-    uint64_t written;   /* by the writer: all before it is in the file */
+    uint64_t written; /* by the writer: all before it is in the file */
     uint64_t alone[15];
 };
 
@@ -75,9 +75,9 @@ struct pcap_chunk {
 };
 
 struct pcap_shared {
-    uint32_t asleep;  /* by the writer: ring the bell when there is something */
-    int32_t error;    /* by the writer: errno that ended it */
-    uint32_t tail;    /* bytes below, written by the parent before it lets the writer go */
+    uint32_t asleep; /* by the writer: ring the bell when there is something */
+    int32_t error;   /* by the writer: errno that ended it */
+    uint32_t tail;   /* bytes below, written by the parent before it lets the writer go */
     uint32_t unused[13];
     uint8_t tail_bytes[512];
     struct pcap_positions positions[64];

@@ -38,14 +38,16 @@ class CaptureJob(Job):
 
     def _plans(self) -> list[Plan]:
         used = self.cores[: self.port.queues]
-        lanes = [((self.port, i), (self.sink, i) if self.sink else None)
-                 for i in range(self.port.queues)]
+        lanes: list[tuple[tuple[Driver, int] | None, tuple[Driver, int] | None]] = [
+            ((self.port, i), (self.sink, i) if self.sink else None) for i in range(self.port.queues)
+        ]
         loop = lib.loop_forward if self.sink else lib.loop_drop
         return [Plan(loop, lanes[i :: len(used)], core) for i, core in enumerate(used)]
 
     def result(self) -> dict[str, Any]:
-        """What was captured so far. received = filtered + written + dropped + discarded, where
-        packets are discarded only when there is no file."""
+        """What was captured so far. received = filtered + written + dropped + discarded; packets
+        are discarded only when there is no file to write.
+        """
         elapsed = self.elapsed()
         received, octets = self.total("rx", "packets"), self.total("rx", "bytes")
         written, dropped = self.total("tx", "packets"), self.total("tx", "dropped")
