@@ -28,7 +28,8 @@ class Reader:
 
     def __init__(self, data: bytes, *, loop: bool = False) -> None:
         # Exactly as large as the data: a read beyond it is what a sanitizer would report.
-        self.data = ffi.new("uint8_t[]", data)
+        self.data = ffi.new("uint8_t[]", len(data))
+        ffi.memmove(self.data, data, len(data))
         self.pool = Pool(128, 1522)
         self.stack = self.pool.stack(128)
         self.counters = ffi.new("struct counters *")

@@ -105,7 +105,7 @@ uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);
 void pcap_flush(struct queue *q);
 
 /* The writer's side. peek: bytes ready at *from, all in one chunk; release: they are in the file;
- * whole: how many of these bytes are whole records; sleep: 1 if the writer may wait for the bell. */
+ * whole: how many of these bytes are whole records; sleep: 1 if the writer may await the bell. */
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from);
 void pcap_release(struct pcap_ring *r, uint32_t bytes);
 uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes);
@@ -114,7 +114,7 @@ uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_
 uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets);
 // [c]
 
-/* pcap_parse.c: one record or block on. STEP_FAULT leaves `at` where the trouble is, and sets why. */
+/* pcap_parse.c: one record or block on. STEP_FAULT leaves `at` at the trouble, and sets why. */
 enum step { STEP_PACKET, STEP_OTHER, STEP_END, STEP_FAULT };
 
 struct found {
