@@ -213,6 +213,23 @@ def test_a_reader_that_leaves_ends_the_capture() -> None:
     assert numbers[0] == numbers[1] + numbers[2]
 
 
+def test_packets_and_json_do_not_share_stdout() -> None:
+    process = start("capture", "null:", "-w", "-", "-c", "5", "--json")
+    out, _ = process.communicate(timeout=MARGIN_S)
+    assert process.returncode == 2
+    assert json.loads(out)["error"] == "Usage"
+
+
+def test_a_reader_that_is_gone_before_the_start() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = start("capture", "null:", "--duration", "20", "-w", "-", stdout=write)
+    os.close(write)
+    _, err = process.communicate(timeout=MARGIN_S)
+    assert process.returncode == 0
+    assert "written 0, dropped 0" in err
+
+
 def test_live_pipe_is_prompt() -> None:
     process = start("pktgen", "pcap:out=-", "--rate", "10", "-c", "10")
     assert process.stdout
@@ -298,6 +315,8 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path, kind: str, size: str) -
         assert count(disk / "f") == held(err) > 0
         left = os.statvfs(disk).f_bavail
         assert left <= 1  # all that fits is there: what is cut off may free a page
+        uspnet("capture", "null:", "-w", str(disk / "g"), "-c", "5", code=left == 0)
+        assert left or not (disk / "g").exists()
 
 
 def held(err: str) -> int:

@@ -277,7 +277,7 @@ def wireshark_count(data: bytes, path: Path) -> int:
     return int(told[1] or told[2]) if told else 0
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     changes=st.lists(

@@ -129,11 +129,11 @@ class Sink(Driver):
         try:
             if self.regular and not self.takes_stdout:
                 os.ftruncate(self.fd, 0)
-            self.created = False
             while head:
                 head = head[os.write(self.fd, head) :]
+            self.created = False
         except BrokenPipeError:
-            return  # the reader has left already; the writer will find out
+            self.end_job()  # the reader has left already
         except OSError as error:
             if self.regular and not self.takes_stdout:
                 os.ftruncate(self.fd, 0)

@@ -77,7 +77,7 @@ class Source(Driver):
         if not stat.S_ISREG(status.st_mode):
             raise NotSupported(f"{self.path} is not a regular file", "save it to a file first")
         if not status.st_size:
-            raise Malformed(f"{self.path} is empty", "see: capinfos FILE")
+            raise Malformed(f"{self.path} is empty", f"see: capinfos {self.path}")
         try:
             mapped = mmap.mmap(fd, status.st_size, access=mmap.ACCESS_READ)
         except OSError as error:
@@ -127,6 +127,7 @@ class Source(Driver):
         """What is wrong with the file."""
         c = self.c
         where = f"{self.path}: packet {c.number + 1} at byte {c.at}"
+        hint = f"see: capinfos {self.path}"
         if c.q.fault == lib.FAULT_MEMORY:
             return Malformed(f"{where}: the file was cut short while it was read", "copy it first")
         if c.why == lib.PCAP_WELL:
@@ -137,10 +138,10 @@ class Source(Driver):
                 "only Ethernet packets (link type 1) can be used",
             )
         if c.at == 0:
-            hint = FOREIGN.get(bytes(ffi.buffer(c.base, min(c.size, 2))), "see: capinfos FILE")
-            hint = FOREIGN.get(bytes(ffi.buffer(c.base, min(c.size, 4))), hint)
+            begin = bytes(ffi.buffer(c.base, min(c.size, 4)))
+            hint = FOREIGN.get(begin, FOREIGN.get(begin[:2], hint))
             return Malformed(f"{self.path} is not a pcap or pcapng file", hint)
-        return Malformed(f"{where}: {WHY[c.why]}", "see: capinfos FILE")
+        return Malformed(f"{where}: {WHY[c.why]}", hint)
 
     def close(self) -> None:
         """Unmaps the file."""
