@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ring between the workers that capture and the process that writes; the test is the writer."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+import pytest
+
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import Pool
+
+
+def give_back(stack: Any, packets: Any, n: int) -> None:
+    for i in range(n):
+        stack.free[stack.top] = packets[i].index
+        stack.top += 1
+
+
+class Ring:
+    """A sink's ring of three chunks; the test is its writer."""
+
+    def __init__(self, form: int, snaplen: int = lib.PCAP_LONGEST) -> None:
+        self.pool = Pool(128, 9728)
+        self.stack = self.pool.stack(128)
+        self.counters = ffi.new("struct counters *")
+        self.shared = ffi.new("struct pcap_shared *")
+        self.chunks = ffi.new("struct pcap_chunk[]", 3)
+        self.c = ffi.new("struct pcap_sink *")
+        self.c.shared, self.c.snaplen, self.c.bell_fd = self.shared, snaplen, -1
+        self.ring = ffi.addressof(self.c.ring)
+        self.ring.positions = ffi.addressof(self.shared.positions, 0)
+        self.ring.chunks, self.ring.n_chunks, self.ring.format = self.chunks, 3, form
+        queue = self.c.q
+        queue.pool, queue.stack, queue.counters = self.pool.c, self.stack, self.counters
+
+    def send(self, n: int, length: int) -> int:
+        packets = ffi.new("struct packet[64]")
+        for i in range(n):
+            self.stack.top -= 1
+            packets[i] = (self.stack.free[self.stack.top], 64, length)
+        done = lib.pcap_tx(ffi.cast("struct queue *", self.c), packets, n)
+        give_back(self.stack, packets + done, n - done)
+        return int(done)
+
+    def take(self, most: int = 2**31) -> bytes:
+        """What the writer would write next, at most so many bytes, cut to whole records."""
+        start = ffi.new("uint8_t **")
+        ready = min(lib.pcap_peek(self.ring, start), most)
+        whole = lib.pcap_whole(self.ring, start[0], ready)
+        data = bytes(ffi.buffer(start[0], whole))
+        lib.pcap_release(self.ring, whole)
+        return data
+
+
+@pytest.mark.parametrize("form", [lib.PCAP_NG, lib.PCAP_US, lib.PCAP_NS])
+@pytest.mark.parametrize("length", [14, 60, 61, 1514, 9728])
+def test_sink_ring_fills_wraps_and_forgets(form: int, length: int) -> None:
+    ring, sent, taken = Ring(form), 0, 0
+    size = -(-length // 4) * 4 + 32 if form == lib.PCAP_NG else length + 16
+    while (done := ring.send(32, length)) == 32:
+        sent += done
+    sent += done
+    assert ring.send(1, length) == 0
+    assert ring.stack.top == 128
+    taken += len(ring.take(100_000))
+    while data := ring.take():
+        assert len(data) % size == 0
+        taken += len(data)
+    assert taken == sent * size
+    for _ in range(40):  # around the ring, more than once
+        assert ring.send(32, length) == 32
+        while data := ring.take():
+            taken += len(data)
+    assert taken == (sent + 1280) * size
+    ring.send(32, length)
+    ring.take(size * 5 + 3)
+    octets = ffi.new("uint64_t *")
+    assert lib.pcap_forget(ring.ring, octets) == 27
+    assert octets[0] == 27 * length
+    ring.pool.close()
+
+
+def test_sink_copies_every_byte_and_pads_with_zeros() -> None:
+    ring = Ring(lib.PCAP_NG, snaplen=1000)
+    ffi.memmove(ring.pool.c.base, os.urandom(ring.pool.c.size * 128), ring.pool.c.size * 128)
+    for length in range(14, 1100):
+        index = ring.stack.free[ring.stack.top - 1]
+        want = bytes(ffi.buffer(ring.pool.c.base + index * ring.pool.c.size + 64, length))
+        assert ring.send(1, length) == 1
+        data, kept = ring.take(), min(length, 1000)
+        kind, total, number, _, _, caplen, wire = struct.unpack_from("=7I", data)
+        assert (kind, total, number, caplen, wire) == (6, len(data), 0, kept, length)
+        assert data[28 : 28 + kept] == want[:kept]
+        assert data[28 + kept : -4] == bytes(-kept % 4)
+        assert data[-4:] == struct.pack("=I", total)
+    ring.pool.close()
