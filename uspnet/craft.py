@@ -15,6 +15,7 @@ from uspnet.pool import FRAME_MAX
 
 EXAMPLE = "write it as: Ether()/IP(dst='198.18.0.2')/UDP(dport=9)/('x'*18)"
 REPEAT_MAX = 65536
+SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
 
 
 def craft(expression: str) -> bytes:
@@ -29,6 +30,7 @@ def craft(expression: str) -> bytes:
         packet = _value(tree)
         if not isinstance(packet, Packet):
             raise Usage("--packet: the expression is not a packet", EXAMPLE)
+        _address(packet)
         frame = bytes(packet)
     except Usage:
         raise
@@ -37,6 +39,16 @@ def craft(expression: str) -> bytes:
     if not 14 <= len(frame) <= FRAME_MAX:
         raise Usage(f"--packet: {len(frame)} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
     return frame
+
+
+def _address(packet: Any) -> None:
+    """Fills in missing MAC addresses: Scapy would send ARP requests to find them out."""
+    from scapy.layers.l2 import Ether  # noqa: PLC0415
+
+    for layer in packet.iterpayloads():
+        if isinstance(layer, Ether):
+            for name, mac in (("dst", DST_MAC), ("src", SRC_MAC)):
+                layer.fields.setdefault(name, mac)
 
 
 def _layer(name: str) -> Any:
@@ -62,7 +74,9 @@ def _value(node: ast.expr) -> Any:
         case ast.List(items) | ast.Tuple(items):
             return [_value(item) for item in items]
         case ast.Call(ast.Name(name), items, keywords):
-            named = {word.arg: _value(word.value) for word in keywords if word.arg}
+            if not all(word.arg for word in keywords):
+                raise Usage("--packet: can't use **", EXAMPLE)
+            named = {str(word.arg): _value(word.value) for word in keywords}
             return _layer(name)(*[_value(item) for item in items], **named)
         case _:
             raise Usage(f"--packet: can't use {ast.unparse(node)!r}", EXAMPLE)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Port specs: taken apart, checked against a driver's options, and never a crash."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uspnet.errors import Usage
+from uspnet.spec import Option, choice, integer, parse, scaled, seconds, string, switch
+
+OPTIONS = {
+    "size": Option(integer(14, 9728), 60, "bytes, 14 to 9728"),
+    "loop": Option(switch, False, "on or off"),
+    "role": Option(choice("client", "server"), "client", "client or server"),
+    "wait": Option(seconds, 2.0, "seconds, or forever"),
+    "secret": Option(string(4), "", "at most 4 bytes"),
+}
+
+
+def test_a_spec_has_a_scheme_a_target_and_options():
+    spec = parse("memif:/run/m.sock,role=server,id=0")
+    assert (spec.scheme, spec.target) == ("memif", "/run/m.sock")
+    assert spec.given == {"role": "server", "id": "0"}
+    assert str(spec) == "memif:/run/m.sock,role=server,id=0"
+
+
+def test_options_may_stand_where_the_target_would():
+    assert parse("null:size=60,queues=2").given == {"size": "60", "queues": "2"}
+
+
+def test_values_are_read_and_defaults_filled_in():
+    values = parse("x:t,size=0x40,loop=on,wait=forever").options(OPTIONS)
+    assert values == {
+        "size": 64, "loop": True, "role": "client", "wait": float("inf"), "secret": ""
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("x:t,size=13", "14 to 9728"),
+        ("x:t,size=", "14 to 9728"),
+        ("x:t,size=ten", "14 to 9728"),
+        ("x:t,loop=yes", "on or off"),
+        ("x:t,role=peer", "client or server"),
+        ("x:t,wait=-1", "seconds"),
+        ("x:t,wait=nan", "seconds"),
+        ("x:t,secret=12345", "4 bytes"),
+        ("x:t,other=1", "loop, role, secret"),
+    ],
+)
+def test_a_bad_value_says_what_would_be_good(text, hint):
+    with pytest.raises(Usage) as caught:
+        parse(text).options(OPTIONS)
+    assert hint in caught.value.hint
+
+
+def test_a_bare_interface_name_is_shown_as_ports():
+    with pytest.raises(Usage) as caught:
+        parse("eth0")
+    assert "xdp:eth0" in caught.value.hint
+    assert "packet:eth0" in caught.value.hint
+
+
+@given(st.text())
+def test_any_text_is_a_spec_or_a_usage_error(text):
+    with contextlib.suppress(Usage):
+        assert str(parse(text)) == text
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("2k", 2e3), ("1.5M", 1.5e6), ("1g", 1e9)])
+def test_scaled(text, value):
+    assert scaled(text) == value
