@@ -21,6 +21,12 @@ def board():
     made.close()
 
 
+def count(board, direction, queue):
+    return board.counters(
+        number=0, port="null:", driver="null", direction=direction, queue=queue, unknown=[]
+    )
+
+
 def mine():
     return [job for job in running_jobs() if job.pid == os.getpid()]
 
@@ -30,8 +36,8 @@ def test_an_unpublished_board_is_not_seen(board):
 
 
 def test_a_reader_sees_what_was_counted(board):
-    rx = board.counters(0, "null:", "null", "rx", 0)
-    tx = board.counters(0, "null:", "null", "tx", 0)
+    rx = count(board, "rx", 0)
+    tx = count(board, "tx", 0)
     rx.packets, rx.bytes, rx.missed, tx.dropped = 7, 420, 1, 3
     board.publish(time.time_ns())
     (job,) = mine()
@@ -52,7 +58,7 @@ def test_a_child_that_inherited_the_board_is_no_second_job(board):
 
 
 def test_counters_add_up_and_what_is_unknown_is_none(board):
-    queues = [("rx", board.counters(0, "p", "d", "rx", i)) for i in range(2)]
+    queues = [("rx", count(board, "rx", i)) for i in range(2)]
     for number, (_, counters) in enumerate(queues, 1):
         counters.packets = number
     total = port_counters(queues, frozenset({"rx_missed_errors"}))

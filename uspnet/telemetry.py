@@ -50,7 +50,8 @@ class Board:
 
     def counters(self, **row: Any) -> Any:
         """A fresh `struct counters *` for one queue. `row` says which: number and name of its
-        port, driver, direction, queue, and the counters that this port can't know."""
+        port, driver, direction, queue, and the counters that this port can't know.
+        """
         at = HEADER_BYTES + len(self.rows) * COUNTER_BYTES
         self.rows.append(row)
         return ffi.cast("struct counters *", self.memory.base + at)

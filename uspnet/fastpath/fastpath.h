@@ -61,12 +61,12 @@ struct queue {
     struct pool *pool;
     struct stack *stack;
     struct counters *counters;
-    uint64_t *stamps;  /* a loop's array beside its handles: ns since 1970, 0 unknown; may be NULL */
-    int32_t wake_fd;   /* becomes ready when there may be work; -1: none */
-    uint32_t patient;  /* this source loses nothing by waiting (a file) */
-    uint32_t gate;     /* set by Python: there is no ring behind this queue right now */
-    uint32_t fault;    /* enum fault, set once by the ring */
-    uint32_t ended;    /* this source has no more packets */
+    uint64_t *stamps; /* a loop's array beside its handles: ns since 1970, 0 unknown; may be NULL */
+    int32_t wake_fd;  /* becomes ready when there may be work; -1: none */
+    uint32_t patient; /* this source loses nothing by waiting (a file) */
+    uint32_t gate;    /* set by Python: there is no ring behind this queue right now */
+    uint32_t fault;   /* enum fault, set once by the ring */
+    uint32_t ended;   /* this source has no more packets */
     int32_t sys_errno; /* of the system call behind FAULT_IO */
 };
 
@@ -93,31 +93,31 @@ struct stream {
 };
 
 struct worker {
-    uint32_t stop;     /* set by Python, read once a round */
-    uint32_t pause;    /* set by Python: touch nothing until it is 0 again */
-    uint32_t paused;   /* set by the worker when it has seen that */
-    uint32_t poll;     /* enum poll_mode */
-    uint32_t burst;    /* packets a burst, 1 … BURST_MAX */
-    uint32_t rewrite;  /* enum rewrite, forward only */
-    uint32_t full;     /* enum when_full, forward only */
-    uint32_t ending;   /* enum ending, set by the loop */
-    int32_t wake_fd;   /* eventfd by which Python ends a sleep */
+    uint32_t stop;    /* set by Python, read once a round */
+    uint32_t pause;   /* set by Python: touch nothing until it is 0 again */
+    uint32_t paused;  /* set by the worker when it has seen that */
+    uint32_t poll;    /* enum poll_mode */
+    uint32_t burst;   /* packets a burst, 1 … BURST_MAX */
+    uint32_t rewrite; /* enum rewrite, forward only */
+    uint32_t full;    /* enum when_full, forward only */
+    uint32_t ending;  /* enum ending, set by the loop */
+    int32_t wake_fd;  /* eventfd by which Python ends a sleep */
     uint32_t n_lanes;
     struct lane *lanes;
     struct stack *stack;
-    uint64_t *budget;     /* packets left to handle, shared by a job's workers; may be NULL */
-    uint64_t deadline;    /* ticks; 0: none */
-    uint64_t spin;        /* ticks without work before an adaptive worker sleeps */
-    uint64_t idle_since;  /* ticks; 0: not idle */
-    uint64_t start, end;  /* ticks at the loop's first and last round */
-    uint64_t first;       /* ticks when the first packets had moved; 0: none yet */
+    uint64_t *budget;    /* packets left to handle, shared by a job's workers; may be NULL */
+    uint64_t deadline;   /* ticks; 0: none */
+    uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
+    uint64_t idle_since; /* ticks; 0: not idle */
+    uint64_t start, end; /* ticks at the loop's first and last round */
+    uint64_t first;      /* ticks when the first packets had moved; 0: none yet */
     uint64_t ticks_hz;
 
     /* generate */
     const uint8_t *frame; /* the template of every packet */
     uint32_t frame_length;
-    uint32_t stamp_at;    /* offset of the 18-byte signature in the frame; 0: none */
-    double rate;          /* packets a second; 0: as fast as the ring takes them */
+    uint32_t stamp_at; /* offset of the 18-byte signature in the frame; 0: none */
+    double rate;       /* packets a second; 0: as fast as the ring takes them */
     uint64_t offered;
 
     /* measure */
@@ -125,7 +125,7 @@ struct worker {
     uint32_t n_streams;
     uint32_t first_stream; /* generate: the number of streams[0] */
     uint64_t unsigned_packets;
-    uint64_t *histogram; /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
+    uint64_t *histogram;  /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
     struct worker *guest; /* generate: a measuring worker without a thread of its own, or NULL */
 };
 

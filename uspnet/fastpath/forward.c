@@ -38,7 +38,8 @@ static uint32_t lane_receive(struct worker *w, struct lane *lane)
 {
     uint32_t want = w->burst, got, kept;
     if (w->budget)
-        want = least(want, load_relaxed(w->budget) < want ? (uint32_t)load_relaxed(w->budget) : want);
+        want =
+            least(want, load_relaxed(w->budget) < want ? (uint32_t)load_relaxed(w->budget) : want);
     if (lane->rx->stamps)
         memset(lane->stamps, 0, want * sizeof *lane->stamps);
     got = queue_burst(lane->rx, lane->packets, want);

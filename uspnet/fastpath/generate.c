@@ -43,8 +43,7 @@ static void lane_fill(struct worker *w, struct lane *lane, uint32_t stream, uint
     for (uint32_t i = n; i < taken; i++)
         stack_give(w->stack, index[i]);
     for (uint32_t i = 0; i < n; i++)
-        lane->packets[i] =
-            (struct packet){index[i], colour(index[i]), (uint16_t)w->frame_length};
+        lane->packets[i] = (struct packet){index[i], colour(index[i]), (uint16_t)w->frame_length};
     if (w->stamp_at)
         sign(w, lane, stream, n);
     w->offered += n;

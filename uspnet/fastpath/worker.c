@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 enum {
-    SLEEP_MS = 100,        /* a sleeper looks round at least this often */
-    NAP_US = 50,           /* where a queue has no descriptor to wait on */
-    SLEEPERS_MAX = 64,     /* queues a worker waits on by descriptor */
-    SUBSLOTS = 32,         /* histogram slots an octave: values are within 3 % */
+    SLEEP_MS = 100,    /* a sleeper looks round at least this often */
+    NAP_US = 50,       /* where a queue has no descriptor to wait on */
+    SLEEPERS_MAX = 64, /* queues a worker waits on by descriptor */
+    SUBSLOTS = 32,     /* histogram slots an octave: values are within 3 % */
 };
 
 uint64_t ticks_now(void) { return ticks(); }

@@ -26,6 +26,7 @@ from uspnet.telemetry import Board, port_counters
 
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 TICK_S = 0.05  # how often the main thread looks at ports and faults
+SETTLE_MAX_S = 2.0  # a port that others send to as well never falls silent
 SETTLE_S = 0.2  # after the last packet is sent, stragglers may take this long to come back
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -70,6 +71,7 @@ class Job(ABC):
         self.followers: list[Worker] = []
         self.guests: list[Worker] = []  # followers that run in a leader's thread until it ends
         self._settled = (-1, 0.0)
+        self._settle_end = 0.0
         self.stdout_taken = any(port.takes_stdout for port in ports)
         self.stopped_by = 0  # a signal's number
         self.started = self.ended = 0.0
@@ -233,15 +235,18 @@ class Job(ABC):
         self.on_detail(f"bursts of up to {limits.burst} packets")
 
     def _end_followers(self) -> None:
-        """When the leaders have ended, followers get SETTLE_S since their last packet."""
+        """When the leaders have ended, followers get SETTLE_S since their last packet,
+        and SETTLE_MAX_S in all.
+        """
         if any(worker.running() for worker in self.workers if worker not in self.followers):
             return
         while self.guests:
             self.guests.pop().thread.start()
         seen, now = self.total("rx", "packets"), time.monotonic()
-        if seen != self._settled[0]:
+        self._settle_end = self._settle_end or now + SETTLE_MAX_S
+        if seen != self._settled[0] and now < self._settle_end:
             self._settled = (seen, now)
-        elif now - self._settled[1] > SETTLE_S:
+        elif now >= self._settle_end or now - self._settled[1] > SETTLE_S:
             for worker in self.followers:
                 worker.stop()
 
