@@ -206,7 +206,8 @@ def test_a_reader_that_leaves_ends_the_capture() -> None:
     assert process.stderr
     os.read(process.stdout.fileno(), 1000)
     process.stdout.close()
-    err = process.stderr.read()
+    with process.stderr:
+        err = process.stderr.read()
     assert process.wait(MARGIN_S) == 0
     told = re.findall(r"(?:received|written|dropped) ([\d,]+)", err)
     numbers = [int(number.replace(",", "")) for number in told]

@@ -56,7 +56,7 @@ class View:
 
     def __init__(self, job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
         if as_json and job.stdout_taken:
-            raise Usage("packets and --json both want stdout", "write to a file, or leave --json out")
+            raise Usage("packets and --json both want stdout", "write to a file, or drop --json")
         self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
         self.console = Console(stderr=True, highlight=False)
         self.live: Live | None = None

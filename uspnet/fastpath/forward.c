@@ -34,12 +34,16 @@ static void give_up(struct worker *w, struct lane *lane, uint32_t from, uint32_t
     stack_give_packets(w->stack, lane->packets + from, to - from);
 }
 
+/* A burst, or what is left of the job's budget. */
+static uint32_t wanted(const struct worker *w)
+{
+    uint64_t left = w->budget ? load_relaxed(w->budget) : w->burst;
+    return left < w->burst ? (uint32_t)left : w->burst;
+}
+
 static uint32_t lane_receive(struct worker *w, struct lane *lane)
 {
-    uint32_t want = w->burst, got, kept;
-    if (w->budget)
-        want =
-            least(want, load_relaxed(w->budget) < want ? (uint32_t)load_relaxed(w->budget) : want);
+    uint32_t want = wanted(w), got, kept;
     if (lane->rx->stamps)
         memset(lane->stamps, 0, want * sizeof *lane->stamps);
     got = queue_burst(lane->rx, lane->packets, want);
