@@ -11,6 +11,7 @@ import platform
 import queue
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -91,6 +92,8 @@ class Process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(GRACE_S)
                 break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)  # its own children, if it left any
         for stream in (self.child.stdin, self.child.stdout):
             with contextlib.suppress(OSError):
                 if stream:

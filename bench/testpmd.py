@@ -56,6 +56,14 @@ class Testpmd(Process):
         """Waits for its first answer."""
         self._ports(READY_S)
 
+    def wait_for_traffic(self) -> None:
+        """Waits until packets come in on some port."""
+        deadline = time.monotonic() + READY_S
+        while not any(port["RX-packets"] for port in self._ports()):
+            if time.monotonic() > deadline:
+                raise self.failed("receives nothing")
+            time.sleep(0.02)
+
     def _ports(self, within_s: float = ANSWER_S) -> list[dict[str, int]]:
         """The counters of each port. Rates are those since the call before."""
         self.say("show port stats all")

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cases: what is measured, with which contestants. Each contestant is one short function.
+
+Frames are 60 bytes without FCS (64 on the wire) everywhere. Sources run on core 0, sinks on core 1,
+each process with all its threads on its one core. Where a source meets a sink, the rate is taken
+at the sink, over the same seconds, while both run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tool
+from lab import BenchError, Process, need, place, received_by, veth
+from testpmd import Testpmd, memif
+
+SOURCE, SINK = 0, 1  # cores
+SETTLE_S = 0.3  # from the first packet to the start of the measurement
+NULLS = ["net_null0,size=60", "net_null1,size=60"]
+SIZE = ["--txpkts=60"]
+FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
+SEARCH_STEPS = 6
+BUSY = ("--poll", "busy")
+
+
+@dataclass
+class Sample:
+    """One measurement: the rate that is compared, and what else it showed."""
+
+    pps: float
+    more: dict[str, float] = field(default_factory=dict)
+
+
+Contestant = Callable[[float], Sample]  # takes seconds
+
+
+@dataclass(frozen=True)
+class Case:
+    """uspnet beside its yardstick. `also` is measured for information, without a target."""
+
+    name: str
+    title: str
+    target: float  # the least ratio of ours to theirs
+    ours: Contestant
+    theirs: Contestant
+    rival: str
+    also: dict[str, Contestant] = field(default_factory=dict)
+    two_cores: bool = False  # compared with the ceiling too
+    most_s: float = 60.0
+
+
+# -- null: the loop itself -----------------------------------------------------------------------
+
+
+def null_ours(seconds: float) -> Sample:
+    """`uspnet fwd null: null:`."""
+    result = tool.run("fwd", "null:", "null:", *BUSY, seconds=seconds, core=SOURCE)
+    return Sample(result["pps"])
+
+
+def null_theirs(seconds: float) -> Sample:
+    """testpmd, io forwarding between two null ports."""
+    with Testpmd("io", NULLS, SOURCE) as both:
+        return Sample(both.rates(seconds).tx)
+
+
+# -- memif ---------------------------------------------------------------------------------------
+
+
+def pktgen(socket: Path, seconds: float, *words: str) -> tool.Uspnet:
+    """uspnet's generator as a memif client with zero copy, on its way."""
+    port = f"memif:{socket},role=client"
+    return tool.Uspnet("pktgen", port, *BUSY, *words, "--duration", seconds, core=SOURCE)
+
+
+def counting(socket: Path) -> tool.Uspnet:
+    """uspnet's capture as a memif server that counts."""
+    return tool.Uspnet("capture", f"memif:{socket},role=server", *BUSY, core=SINK)
+
+
+def wait_for(socket: Path) -> None:
+    """Waits until a server listens there."""
+    deadline = time.monotonic() + tool.END_S
+    while not socket.exists():
+        if time.monotonic() > deadline:
+            raise BenchError(f"nobody listens on {socket}")
+        time.sleep(0.02)
+
+
+def into_testpmd(seconds: float) -> Sample:
+    """uspnet's generator into a testpmd that counts."""
+    with place("memif.sock") as socket, Testpmd("rxonly", [memif(socket, "server")], SINK) as sink:
+        with pktgen(socket, seconds + 2 * SETTLE_S + 0.5) as source:
+            sink.wait_for_traffic()
+            time.sleep(SETTLE_S)
+            rates = sink.rates(seconds)
+            result = source.result(1.0)
+    return Sample(rates.rx, {"ring_full_share": result["found_ring_full"] / result["offered"]})
+
+
+def between_testpmds(mode: str) -> Contestant:
+    """testpmd that generates (txonly or flowgen) into a testpmd that counts."""
+
+    def measure(seconds: float) -> Sample:
+        with (
+            place("memif.sock") as socket,
+            Testpmd("rxonly", [memif(socket, "server")], SINK) as sink,
+            Testpmd(mode, [memif(socket, "client")], SOURCE, more=SIZE) as source,
+        ):
+            time.sleep(SETTLE_S)
+            rates = sink.rates(seconds)
+            sent, dropped = source.sent_and_dropped()
+            return Sample(rates.rx, {"ring_full_share": dropped / max(sent + dropped, 1)})
+
+    return measure
+
+
+def between_ours(*words: str) -> Contestant:
+    """uspnet's generator into uspnet's capture, which counts."""
+
+    def measure(seconds: float) -> Sample:
+        with place("memif.sock") as socket, counting(socket) as sink:
+            wait_for(socket)
+            with pktgen(socket, seconds, *words) as source:
+                sent = source.result(seconds)
+            received = sink.stop()["received"]
+            lost = sent["sent"] - received
+            full = sent["found_ring_full"] / max(sent["offered"], 1)
+        return Sample(received / sent["elapsed_s"], {"lost": lost, "ring_full_share": full})
+
+    return measure
+
+
+# -- capture to a file in memory -----------------------------------------------------------------
+
+
+def capture_trial(seconds: float, rate: float = 0) -> dict[str, float]:
+    """uspnet's generator, paced when `rate` is given, into uspnet's capture to a file."""
+    paced = ["--rate", f"{rate:.0f}pps"] if rate else []
+    with place("memif.sock") as socket, place("x.pcapng", "/dev/shm") as file:  # noqa: S108
+        port = f"memif:{socket},role=server"
+        with tool.Uspnet("capture", port, "-w", str(file), *BUSY, core=SINK) as sink:
+            wait_for(socket)
+            with pktgen(socket, seconds, *paced) as source:
+                sent = source.result(seconds)
+            got = sink.stop()
+    return {
+        "elapsed_s": sent["elapsed_s"],
+        "unsent": sent["unsent"],
+        "lost": sent["sent"] - got["received"],
+        "dropped": got["dropped"],
+        "written": got["written"],
+        "unaccounted": got["received"] - got["written"] - got["dropped"],
+    }
+
+
+def file_ours(seconds: float) -> Sample:
+    """As fast as it goes: packets written a second."""
+    trial = capture_trial(seconds)
+    shown = {name: trial[name] for name in ("lost", "dropped", "unaccounted")}
+    return Sample(trial["written"] / trial["elapsed_s"], shown)
+
+
+def file_lossless(seconds: float) -> Sample:
+    """The highest rate at which nothing is dropped, lost or late, by bisection."""
+    high = file_ours(seconds).pps
+    low = 0.0
+    rate = high
+    for _ in range(SEARCH_STEPS):
+        trial = capture_trial(seconds, rate)
+        if trial["dropped"] or trial["lost"] or trial["unsent"]:
+            high = rate
+        else:
+            low = rate
+            if rate >= high:
+                break
+        rate = (low + high) / 2
+    return Sample(low)
+
+
+def file_theirs(seconds: float) -> Sample:
+    """testpmd that generates into a testpmd that forwards from memif to a capture file."""
+    with place("memif.sock") as socket, place("x.pcap", "/dev/shm") as file:  # noqa: S108
+        ports = [memif(socket, "server"), f"net_pcap0,tx_pcap={file}"]
+        with (
+            Testpmd("io", ports, SINK) as sink,
+            Testpmd("txonly", [memif(socket, "client")], SOURCE, more=SIZE),
+        ):
+            time.sleep(SETTLE_S)
+            return Sample(sink.rates(seconds).tx)
+
+
+# -- a veth pair, through the kernel -------------------------------------------------------------
+
+
+def arriving(netns: str, seconds: float) -> float:
+    """Packets a second that the kernel sees arrive on b1."""
+    time.sleep(SETTLE_S)
+    before, start = received_by(netns, "b1"), time.monotonic()
+    time.sleep(seconds)
+    return (received_by(netns, "b1") - before) / (time.monotonic() - start)
+
+
+def wait_for_traffic(netns: str) -> None:
+    """Waits until packets arrive on b1."""
+    start, deadline = received_by(netns, "b1"), time.monotonic() + tool.END_S
+    while received_by(netns, "b1") < start + 1000:
+        if time.monotonic() > deadline:
+            raise BenchError("no packets arrive on b1")
+        time.sleep(0.05)
+
+
+def packet_tx_ours(seconds: float) -> Sample:
+    """uspnet's generator on an AF_PACKET port."""
+    with veth() as netns, ExitStack() as stack:
+        words = ("pktgen", "packet:b0", *BUSY, "--duration", seconds + tool.END_S)
+        source = stack.enter_context(tool.Uspnet(*words, core=SOURCE, netns=netns))
+        wait_for_traffic(netns)
+        rate = arriving(netns, seconds)
+        source.stop()
+        return Sample(rate)
+
+
+def packet_tx_theirs(seconds: float) -> Sample:
+    """testpmd generates on net_af_packet."""
+    with veth() as netns:
+        port = ["net_af_packet0,iface=b0"]
+        with Testpmd("txonly", port, SOURCE, netns=netns, more=SIZE):
+            wait_for_traffic(netns)
+            return Sample(arriving(netns, seconds))
+
+
+def trafgen(netns: str) -> Process:
+    """netsniff-ng's generator, as fast as it goes."""
+    need("trafgen")
+    frame = "{ 2,0,0,0,0,2, 2,0,0,0,0,1, 8,0, fill(0, 46) }"
+    command = ["trafgen", "--dev", "b0", "--cpus", "1", "--no-sock-mem", frame]
+    return Process(command, SOURCE, netns)
+
+
+def packet_tx_trafgen(seconds: float) -> Sample:
+    """trafgen on the same veth."""
+    with veth() as netns, trafgen(netns) as source:
+        wait_for_traffic(netns)
+        rate = arriving(netns, seconds)
+        source.child.terminate()
+        return Sample(rate)
+
+
+def packet_rx_ours(seconds: float) -> Sample:
+    """uspnet's capture counts what trafgen sends."""
+    with veth() as netns, trafgen(netns) as source:
+        wait_for_traffic(netns)
+        result = tool.run("capture", "packet:b1", *BUSY, seconds=seconds, core=SINK, netns=netns)
+        source.child.terminate()
+        return Sample(result["pps"])
+
+
+def packet_rx_theirs(seconds: float) -> Sample:
+    """testpmd counts what trafgen sends."""
+    with veth() as netns, trafgen(netns) as source:
+        wait_for_traffic(netns)
+        with Testpmd("rxonly", ["net_af_packet0,iface=b1"], SINK, netns=netns) as sink:
+            rate = sink.rates(seconds).rx
+        source.child.terminate()
+        return Sample(rate)
+
+
+MEMIF_TX = "memif: generator into a testpmd that counts"
+MEMIF_MEMIF = "memif: generator into counter"
+CAPTURE = "memif: generator into capture file on tmpfs, written"
+FLOWGEN = {"testpmd flowgen": between_testpmds("flowgen")}
+
+CASES = [
+    Case("null", "forward null to null, one core", 2, null_ours, null_theirs, "testpmd io"),
+    Case("memif-tx", MEMIF_TX, 1, into_testpmd, between_testpmds("txonly"), "testpmd txonly",
+         also=FLOWGEN, two_cores=True),
+    Case("memif-memif", MEMIF_MEMIF, 2, between_ours(), between_testpmds("txonly"),
+         "testpmd txonly", also=FLOWGEN, two_cores=True),
+    Case("memif-sequence", f"{MEMIF_MEMIF}, each payload written", 1, between_ours("--sequence"),
+         between_testpmds("flowgen"), "testpmd flowgen", two_cores=True),
+    Case("capture-file", CAPTURE, 5, file_ours, file_theirs, "testpmd net_pcap",
+         two_cores=True, most_s=FILE_SECONDS),
+    Case("capture-lossless", f"{CAPTURE}, nothing lost", 1, file_lossless, file_theirs,
+         "testpmd net_pcap", two_cores=True, most_s=FILE_SECONDS),
+    Case("packet-tx", "AF_PACKET on veth: generate", 1, packet_tx_ours, packet_tx_theirs,
+         "testpmd txonly", also={"trafgen": packet_tx_trafgen}),
+    Case("packet-rx", "AF_PACKET on veth: count", 1, packet_rx_ours, packet_rx_theirs,
+         "testpmd rxonly"),
+]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured alone, not against a rival: instructions a packet, and the time to start."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import instructions
+from lab import ROOT, BenchError
+
+STARTS = 10
+START_LIMIT_MS = 150.0
+IXY_INSTRUCTIONS = 127  # a packet, forwarding at burst 32, by ixy's own count
+
+
+@dataclass
+class Figure:
+    """One number; `limit` is the most it should be, None when it is for information."""
+
+    name: str
+    value: float
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A few numbers that should be small."""
+
+    name: str
+    title: str
+    unit: str
+    measure: Callable[[], list[Figure]]
+
+
+def startup() -> list[Figure]:
+    """`uspnet --help` beside a Python that imports what it is made of, in turns."""
+    ours, bare = [], []
+    for _ in range(STARTS):
+        ours.append(timed([sys.executable, "-m", "uspnet", "--help"]))
+        bare.append(timed([sys.executable, "-c", "import typer, rich"]))
+    help_ms, bare_ms = statistics.median(ours), statistics.median(bare)
+    return [
+        Figure("uspnet --help", help_ms),
+        Figure("python -c 'import typer, rich'", bare_ms),
+        Figure("difference", help_ms - bare_ms, START_LIMIT_MS),
+    ]
+
+
+def timed(command: list[str]) -> float:
+    """Milliseconds from start to end of a command."""
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{' '.join(command)} failed")
+    return (time.perf_counter() - start) * 1000
+
+
+def per_packet() -> list[Figure]:
+    """The forward loop, counted by valgrind."""
+    limits = {name: IXY_INSTRUCTIONS if "memif" in name else None for name in instructions.PATHS}
+    return [Figure(name, count, limits[name]) for name, count in instructions.count_all()]
+
+
+COSTS = [
+    Cost("instructions", "forward loop at burst 32, callgrind", "instructions a packet", per_packet),
+    Cost("startup", f"median of {STARTS} starts", "ms", startup),
+]

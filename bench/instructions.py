@@ -1,0 +1,2 @@
+PATHS=[]
+def count_all(): return []
