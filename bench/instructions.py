@@ -1,2 +1,181 @@
-PATHS=[]
-def count_all(): return []
+# SPDX-License-Identifier: Apache-2.0
+"""Instructions a packet of the forward loop, counted by valgrind's callgrind.
+
+Two memif rings in ordinary memory; this script plays the peer: it fills the receive ring, runs
+`loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
+`loop_forward` is counted, and the count of one phase is the difference between runs of three and
+of two phases, so that the loop's start, its end and the first filling cancel out. The counting
+process is this file run as a script: `instructions.py PATH PHASES`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lab import ROOT, BenchError, need
+
+if TYPE_CHECKING:
+    from uspnet.port import Driver
+
+PATHS = ["memif to memif, copying (server)", "memif to memif, zero copy (client)", "null to null"]
+SLOTS = 4096
+FRAME, BUFFER, BURST = 60, 2048, 32  # bytes, bytes, packets
+VALGRIND = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+NULL_S = 2.0  # under valgrind
+
+
+def count_all() -> Iterator[tuple[str, float]]:
+    """Each path's name and its instructions a packet."""
+    need("valgrind")
+    for number, name in enumerate(PATHS):
+        if name.startswith("null"):
+            total, packets = collected(number, 1)
+            yield name, total / packets
+        else:
+            (two, _), (three, _) = collected(number, 2), collected(number, 3)
+            yield name, (three - two) / SLOTS
+
+
+def collected(path: int, phases: int) -> tuple[int, int]:
+    """Instructions inside `loop_forward`, and the packets it forwarded."""
+    script = [sys.executable, str(Path(__file__).resolve()), str(path), str(phases)]
+    command = [*VALGRIND, "--toggle-collect=loop_forward", *script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or not found:
+        raise BenchError("valgrind failed\n" + done.stderr[-500:])
+    return int(found[1]), int(done.stdout)
+
+
+class Bench:
+    """One lane from a receive ring to a transmit ring, and the peer of both.
+
+    As client with zero copy, or as server, which copies in both directions.
+    """
+
+    def __init__(self, *, zero: bool) -> None:
+        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
+        from uspnet.pool import Pool  # noqa: PLC0415
+
+        self.ffi, self.lib, self.zero = ffi, lib, zero
+        self.pool = Pool(2 * SLOTS + 4 * BURST, 1522)
+        self.stack = self.pool.stack(self.pool.count)
+        self.keep: list[Any] = []
+        self.rx, self.tx = self._queue("rx"), self._queue("tx")
+        self.rx.q.ended = 1  # the loop ends when the ring is empty
+        self.worker = make_worker(self.rx, self.tx, self.stack)
+
+    def _memory(self, size: int) -> Any:
+        from uspnet.pool import SharedMemory  # noqa: PLC0415
+
+        self.keep.append(SharedMemory("bench", size, huge=True))
+        return self.keep[-1].base
+
+    def _queue(self, direction: str) -> Any:
+        """As the memif driver fills it in: a client's tx and a server's rx are C2S rings."""
+        ffi, sends = self.ffi, direction == "tx"
+        m = ffi.new("struct memif_queue *")
+        counters = ffi.new("struct counters *")
+        kind = "zero" if self.zero else "copy"
+        m.q.burst = ffi.addressof(self.lib, f"memif_{kind}_{direction}")
+        m.q.pool, m.q.stack, m.q.counters, m.q.wake_fd = self.pool.c, self.stack, counters, -1
+        m.ring = ffi.cast("struct memif_ring *", self._memory(128 + 16 * SLOTS))
+        m.ring.flags = self.lib.MEMIF_MASK_INT
+        head, tail = ffi.addressof(m.ring, "head"), ffi.addressof(m.ring, "tail")
+        m.ours, m.theirs = (head, tail) if self.zero else (tail, head)
+        m.size = SLOTS
+        m.their_lead = SLOTS if sends and not self.zero else 0
+        m.bell_fd = os.eventfd(0) if sends else -1
+        region = self._memory(SLOTS * BUFFER)
+        regions = ffi.new("struct memif_region[1]", [(region, SLOTS * BUFFER)])
+        m.regions, m.n_regions, m.pool_region = regions, 1, 1
+        m.out = out = ffi.new("uint32_t[]", SLOTS)
+        self.keep += [m, counters, regions, out]
+        return m
+
+    def _fill(self, m: Any, length: int) -> None:
+        """Slots as the peer writes them."""
+        for i in range(SLOTS):
+            slot = m.ring.slots[i]
+            slot.flags, slot.length = 0, length
+            if not self.zero:
+                slot.region, slot.offset = 0, i * BUFFER
+
+    def phase(self) -> None:
+        """The peer's work, then ours: SLOTS packets from one ring to the other."""
+        rx, tx = self.rx, self.tx
+        if self.zero:
+            packets = self.ffi.new("struct packet[]", BURST)
+            while (rx.next - rx.clean) & 0xFFFF < SLOTS:
+                rx.q.burst(self.ffi.addressof(rx.q), packets, BURST)  # lends, receives nothing
+            self._fill(rx, FRAME)
+            rx.theirs[0], tx.theirs[0] = rx.next, tx.next
+        else:
+            self._fill(rx, FRAME)
+            self._fill(tx, BUFFER)
+            rx.theirs[0] = (rx.next + SLOTS) & 0xFFFF
+            tx.theirs[0] = (tx.next + SLOTS) & 0xFFFF
+        self.worker.c.stop = self.worker.c.idle_since = 0
+        self.lib.loop_forward(self.worker.c)
+
+
+def make_worker(rx: Any, tx: Any, stack: Any) -> Any:
+    """A worker with one lane, as a job makes it."""
+    from uspnet.fastpath import lib  # noqa: PLC0415
+    from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
+    from uspnet.port import Queue  # noqa: PLC0415
+
+    nobody = cast("Driver", None)
+    lane = Lane(Queue(nobody, "rx", 0, rx), Queue(nobody, "tx", 0, tx))
+    worker = Worker(lib.loop_forward, [lane], stack)
+    worker.c.poll, worker.c.burst = lib.POLL_BUSY, BURST
+    return worker
+
+
+def forward_memif(phases: int, *, zero: bool) -> int:
+    """Packets forwarded in so many phases."""
+    bench = Bench(zero=zero)
+    for _ in range(phases):
+        bench.phase()
+    packets = int(bench.tx.q.counters.packets)
+    if packets != phases * SLOTS or bench.rx.q.counters.errors or bench.tx.q.fault:
+        raise BenchError(f"forwarded {packets} of {phases * SLOTS} packets")
+    return packets
+
+
+def forward_null() -> int:
+    """Packets forwarded from null to null."""
+    from uspnet.fastpath import ffi, lib  # noqa: PLC0415
+    from uspnet.jobs.worker import Clock  # noqa: PLC0415
+    from uspnet.pool import Pool  # noqa: PLC0415
+
+    pool = Pool(4 * BURST, 1522)
+    stack, counters = pool.stack(pool.count), ffi.new("struct counters[2]")
+    queues = []
+    for number, direction in enumerate(("rx", "tx")):
+        queue = ffi.new("struct null_queue *", {"length": FRAME})
+        queue.q.burst = ffi.addressof(lib, f"null_{direction}")
+        queue.q.pool, queue.q.stack, queue.q.wake_fd = pool.c, stack, -1
+        queue.q.counters = counters + number
+        queues.append(queue)
+    worker = make_worker(*queues, stack)
+    worker.c.deadline = lib.ticks_now() + int(Clock().hz() * NULL_S)
+    lib.loop_forward(worker.c)
+    return int(counters[1].packets)
+
+
+if __name__ == "__main__":
+    which, count = int(sys.argv[1]), int(sys.argv[2])
+    if PATHS[which].startswith("null"):
+        print(forward_null())
+    else:
+        print(forward_memif(count, zero="zero" in PATHS[which]))
