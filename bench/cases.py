@@ -247,7 +247,7 @@ def packet_tx_trafgen(seconds: float) -> Sample:
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
         rate = arriving(netns, seconds)
-        source.child.terminate()
+        source.interrupt()
         return Sample(rate)
 
 
@@ -256,7 +256,7 @@ def packet_rx_ours(seconds: float) -> Sample:
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
         result = tool.run("capture", "packet:b1", *BUSY, seconds=seconds, core=SINK, netns=netns)
-        source.child.terminate()
+        source.interrupt()
         return Sample(result["pps"])
 
 
@@ -266,7 +266,7 @@ def packet_rx_theirs(seconds: float) -> Sample:
         wait_for_traffic(netns)
         with Testpmd("rxonly", ["net_af_packet0,iface=b1"], SINK, netns=netns) as sink:
             rate = sink.rates(seconds).rx
-        source.child.terminate()
+        source.interrupt()
         return Sample(rate)
 
 

@@ -99,6 +99,10 @@ class Process:
                 if stream:
                     stream.close()
 
+    def interrupt(self) -> None:
+        """Ends it and its children as Ctrl-C on a terminal does."""
+        os.killpg(self.child.pid, signal.SIGINT)
+
     def ready(self) -> None:
         """Waits until it can be used."""
 
