@@ -63,7 +63,7 @@ def null_ours(seconds: float) -> Sample:
 
 
 def null_theirs(seconds: float) -> Sample:
-    """testpmd, io forwarding between two null ports."""
+    """A testpmd, io forwarding between two null ports."""
     with Testpmd("io", NULLS, SOURCE) as both:
         return Sample(both.rates(seconds).tx)
 
@@ -72,13 +72,13 @@ def null_theirs(seconds: float) -> Sample:
 
 
 def pktgen(socket: Path, seconds: float, *words: str) -> tool.Uspnet:
-    """uspnet's generator as a memif client with zero copy, on its way."""
+    """Our generator as a memif client with zero copy, on its way."""
     port = f"memif:{socket},role=client"
     return tool.Uspnet("pktgen", port, *BUSY, *words, "--duration", seconds, core=SOURCE)
 
 
 def counting(socket: Path) -> tool.Uspnet:
-    """uspnet's capture as a memif server that counts."""
+    """Our capture as a memif server that counts."""
     return tool.Uspnet("capture", f"memif:{socket},role=server", *BUSY, core=SINK)
 
 
@@ -92,18 +92,21 @@ def wait_for(socket: Path) -> None:
 
 
 def into_testpmd(seconds: float) -> Sample:
-    """uspnet's generator into a testpmd that counts."""
-    with place("memif.sock") as socket, Testpmd("rxonly", [memif(socket, "server")], SINK) as sink:
-        with pktgen(socket, seconds + 2 * SETTLE_S + 0.5) as source:
-            sink.wait_for_traffic()
-            time.sleep(SETTLE_S)
-            rates = sink.rates(seconds)
-            result = source.result(1.0)
+    """Our generator into a testpmd that counts."""
+    with (
+        place("memif.sock") as socket,
+        Testpmd("rxonly", [memif(socket, "server")], SINK) as sink,
+        pktgen(socket, seconds + 2 * SETTLE_S + 0.5) as source,
+    ):
+        sink.wait_for_traffic()
+        time.sleep(SETTLE_S)
+        rates = sink.rates(seconds)
+        result = source.result(1.0)
     return Sample(rates.rx, {"ring_full_share": result["found_ring_full"] / result["offered"]})
 
 
 def between_testpmds(mode: str) -> Contestant:
-    """testpmd that generates (txonly or flowgen) into a testpmd that counts."""
+    """A testpmd that generates (txonly or flowgen) into a testpmd that counts."""
 
     def measure(seconds: float) -> Sample:
         with (
@@ -120,7 +123,7 @@ def between_testpmds(mode: str) -> Contestant:
 
 
 def between_ours(*words: str) -> Contestant:
-    """uspnet's generator into uspnet's capture, which counts."""
+    """Our generator into uspnet's capture, which counts."""
 
     def measure(seconds: float) -> Sample:
         with place("memif.sock") as socket, counting(socket) as sink:
@@ -139,9 +142,9 @@ def between_ours(*words: str) -> Contestant:
 
 
 def capture_trial(seconds: float, rate: float = 0) -> dict[str, float]:
-    """uspnet's generator, paced when `rate` is given, into uspnet's capture to a file."""
+    """Our generator, paced when `rate` is given, into uspnet's capture to a file."""
     paced = ["--rate", f"{rate:.0f}pps"] if rate else []
-    with place("memif.sock") as socket, place("x.pcapng", "/dev/shm") as file:  # noqa: S108
+    with place("memif.sock") as socket, place("x.pcapng", "/dev/shm") as file:
         port = f"memif:{socket},role=server"
         with tool.Uspnet("capture", port, "-w", str(file), *BUSY, core=SINK) as sink:
             wait_for(socket)
@@ -183,8 +186,8 @@ def file_lossless(seconds: float) -> Sample:
 
 
 def file_theirs(seconds: float) -> Sample:
-    """testpmd that generates into a testpmd that forwards from memif to a capture file."""
-    with place("memif.sock") as socket, place("x.pcap", "/dev/shm") as file:  # noqa: S108
+    """A testpmd that generates into a testpmd that forwards from memif to a capture file."""
+    with place("memif.sock") as socket, place("x.pcap", "/dev/shm") as file:
         ports = [memif(socket, "server"), f"net_pcap0,tx_pcap={file}"]
         with (
             Testpmd("io", ports, SINK) as sink,
@@ -215,7 +218,7 @@ def wait_for_traffic(netns: str) -> None:
 
 
 def packet_tx_ours(seconds: float) -> Sample:
-    """uspnet's generator on an AF_PACKET port."""
+    """Our generator on an AF_PACKET port."""
     with veth() as netns, ExitStack() as stack:
         words = ("pktgen", "packet:b0", *BUSY, "--duration", seconds + tool.END_S)
         source = stack.enter_context(tool.Uspnet(*words, core=SOURCE, netns=netns))
@@ -226,7 +229,7 @@ def packet_tx_ours(seconds: float) -> Sample:
 
 
 def packet_tx_theirs(seconds: float) -> Sample:
-    """testpmd generates on net_af_packet."""
+    """A testpmd generates on net_af_packet."""
     with veth() as netns:
         port = ["net_af_packet0,iface=b0"]
         with Testpmd("txonly", port, SOURCE, netns=netns, more=SIZE):
@@ -243,7 +246,7 @@ def trafgen(netns: str) -> Process:
 
 
 def packet_tx_trafgen(seconds: float) -> Sample:
-    """trafgen on the same veth."""
+    """What trafgen sends on the same veth."""
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
         rate = arriving(netns, seconds)
@@ -252,7 +255,7 @@ def packet_tx_trafgen(seconds: float) -> Sample:
 
 
 def packet_rx_ours(seconds: float) -> Sample:
-    """uspnet's capture counts what trafgen sends."""
+    """Our capture counts what trafgen sends."""
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
         result = tool.run("capture", "packet:b1", *BUSY, seconds=seconds, core=SINK, netns=netns)
@@ -261,13 +264,29 @@ def packet_rx_ours(seconds: float) -> Sample:
 
 
 def packet_rx_theirs(seconds: float) -> Sample:
-    """testpmd counts what trafgen sends."""
+    """DPDK counts what trafgen sends."""
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
         with Testpmd("rxonly", ["net_af_packet0,iface=b1"], SINK, netns=netns) as sink:
             rate = sink.rates(seconds).rx
         source.interrupt()
         return Sample(rate)
+
+
+def packet_rx_netsniff(seconds: float) -> Sample:
+    """What netsniff-ng receives of what trafgen sends, written to /dev/null."""
+    need("netsniff-ng")
+    command = ["netsniff-ng", "--in", "b1", "--out", "/dev/null", "--silent", "--no-sock-mem"]
+    with veth() as netns, trafgen(netns) as source:
+        wait_for_traffic(netns)
+        with Process(command, SINK, netns) as sink:
+            time.sleep(seconds)
+            sink.interrupt()
+            deadline = time.monotonic() + tool.END_S
+            while "packets incoming" not in (line := sink.line(deadline)):
+                pass
+        source.interrupt()
+        return Sample(int(line.split()[0]) / seconds)
 
 
 MEMIF_TX = "memif: generator into a testpmd that counts"
@@ -290,5 +309,5 @@ CASES = [
     Case("packet-tx", "AF_PACKET on veth: generate", 1, packet_tx_ours, packet_tx_theirs,
          "testpmd txonly", also={"trafgen": packet_tx_trafgen}),
     Case("packet-rx", "AF_PACKET on veth: count", 1, packet_rx_ours, packet_rx_theirs,
-         "testpmd rxonly"),
+         "testpmd rxonly", also={"netsniff-ng": packet_rx_netsniff}),
 ]

@@ -167,7 +167,7 @@ def forward_null() -> int:
         queue.q.pool, queue.q.stack, queue.q.wake_fd = pool.c, stack, -1
         queue.q.counters = counters + number
         queues.append(queue)
-    worker = make_worker(*queues, stack)
+    worker = make_worker(queues[0], queues[1], stack)
     worker.c.deadline = lib.ticks_now() + int(Clock().hz() * NULL_S)
     lib.loop_forward(worker.c)
     return int(counters[1].packets)

@@ -87,8 +87,9 @@ class Process:
 
     def end(self) -> None:
         """Waits for its end; asks for it after a while, and then insists."""
-        for ask in (lambda: None, self.child.terminate, self.child.kill):
-            ask()
+        for number in (0, signal.SIGTERM, signal.SIGKILL):
+            if number:
+                self.child.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.child.wait(GRACE_S)
                 break

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from cases import CASES, SINK, SOURCE, Case, Sample
@@ -94,15 +93,10 @@ def run_cost(cost: Cost) -> dict[str, Any]:
     return result
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a run like Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Runs the chosen cases, prints a line for each, and keeps everything as JSON and a chart."""
     given = arguments()
-    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run like Ctrl-C
     report: dict[str, Any] = {"rounds": given.rounds, "seconds": given.seconds}
     report |= {"cases": [], "costs": []}
     status = 0

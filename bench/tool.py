@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from lab import Process
+from lab import BenchError, Process
 
 END_S = 20.0  # for a command that should be ending, to end
 
@@ -34,7 +34,7 @@ class Uspnet(Process):
             pass
         result: dict[str, Any] = json.loads(line)
         if "error" in result:
-            raise self.failed("failed")
+            raise BenchError(f"{self.name}: {result['message']}")
         return result
 
 
