@@ -24,8 +24,15 @@ def draw(report: dict[str, Any], stem: Path) -> None:
         axes.barh(y, ratio, 0.6, color=OURS if met else MISSED, xerr=error, ecolor=INK, capsize=3)
         axes.plot([case["target"]] * 2, [y - 0.4, y + 0.4], color=INK, linestyle=":")
         rates = f"{case['uspnet'] / 1e6:.3g} : {case['yardstick'] / 1e6:.3g} Mpps"
-        axes.annotate(f"{ratio:.2f}x   {rates}", (case["ratio_most"], y), (6, 0),
-                      textcoords="offset points", va="center", fontsize=8, color=INK)
+        axes.annotate(
+            f"{ratio:.2f}x   {rates}",
+            (case["ratio_most"], y),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=INK,
+        )
     names = [f"{case['name']}\nbeside {case['rival']}" for case in cases]
     axes.set_yticks(range(len(cases)), names, fontsize=8)
     axes.axvline(1, color=INK, linewidth=0.8)

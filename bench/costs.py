@@ -67,6 +67,8 @@ def per_packet() -> list[Figure]:
 
 
 COSTS = [
-    Cost("instructions", "forward loop at burst 32, callgrind", "instructions a packet", per_packet),
+    Cost(
+        "instructions", "forward loop at burst 32, callgrind", "instructions a packet", per_packet
+    ),
     Cost("startup", f"median of {STARTS} starts", "ms", startup),
 ]
