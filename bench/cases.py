@@ -4,6 +4,7 @@
 Frames are 60 bytes without FCS (64 on the wire) everywhere. Sources run on core 0, sinks on core 1,
 each process with all its threads on its one core. Where a source meets a sink, the rate is taken
 at the sink, over the same seconds, while both run.
+size: one short function a contestant; they are read side by side.
 """
 
 from __future__ import annotations
