@@ -22,6 +22,7 @@ from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
 
 RETRY_S = 0.05  # between a client's attempts to connect
 LINGER_S = 0.2  # how long packets of a peer that left may wait for our worker
+BLOCKED_S = 0.5  # longer than any eventfd takes a write
 CLIENT_WAIT_S = 2.0
 NOT_YET = {"the peer left", "ID not found", "Already connected"}  # a server that is starting
 REFUSALS = {
@@ -59,6 +60,8 @@ class Memif(Driver, scheme="memif"):
         self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
         self.server = values["role"] == "server"
         self.identity, self.secret = values["id"], values["secret"]
+        if self.secret:  # names are shown, and told to peers
+            self.name = self.name.replace(f"secret={self.secret}", "secret=***")
         self.pairs = self.queues = values["queues"]
         self.frame, self.reconnect = values["frame"], values["reconnect"]
         self.zero_copy = values["zero-copy"] and not self.server
@@ -66,7 +69,8 @@ class Memif(Driver, scheme="memif"):
         self.session: ClientSession | ServerSession | None = None
         self.running = self.linked = self.ever_linked = False
         self.listener: Any = None
-        self.attempt_at = self.give_up_at = self.linger_until = 0.0
+        self.attempt_at = self.give_up_at = self.linger_until = self.look_at = 0.0
+        self.bells: list[int] = []
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -166,13 +170,24 @@ class Memif(Driver, scheme="memif"):
         if session and session.up and not self.linked:
             self._link()
         if error := self.fault():
-            raise Disconnect(error.message, ours=True)
+            raise Disconnect(error.message.removeprefix(f"{self.name}: "), ours=True)
 
     def fault(self) -> UspnetError | None:
         """What the peer did to its rings or its memory, if anything."""
         if isinstance(self.session, ServerSession) and self.session.fault[0]:
             return PeerFault(f"{self.name}: the peer truncated its shared memory")
+        if self._blocked():
+            return PeerFault(f"{self.name}: the peer's eventfd blocks")
         return super().fault()
+
+    def _blocked(self) -> bool:
+        """Has a worker been ringing the same bell since we last looked?"""
+        now, before = time.monotonic(), self.bells
+        if now < self.look_at:
+            return False
+        self.look_at = now + BLOCKED_S
+        self.bells = [q.c.ringing and q.base.counters.doorbells for q in self.made]
+        return any(new and new == old for new, old in zip(self.bells, before, strict=False))
 
     def _connect(self) -> None:
         now = time.monotonic()
@@ -234,6 +249,7 @@ class Memif(Driver, scheme="memif"):
     def _link(self) -> None:
         """Puts the session's rings behind the queues, and opens them."""
         session = self.session
+        self.linked = self.ever_linked = True
         with self.quiesce():
             for queue in self.made:
                 if isinstance(session, ServerSession):
@@ -242,7 +258,6 @@ class Memif(Driver, scheme="memif"):
                     self._place_client(session.memory, queue)
         if isinstance(session, ServerSession):
             session.channel.send(Type.CONNECTED, OUR_NAME)
-        self.linked = self.ever_linked = True
 
     def _place(self, queue: Queue, ring: Any, size: int, fd: int) -> None:
         """What both roles fill in. C2S: tx of a client, rx of a server."""
@@ -282,13 +297,13 @@ class Memif(Driver, scheme="memif"):
 
     def _unlink(self, reason: str) -> None:
         """Closes the queues, brings their buffers home, and ends the session."""
-        session, self.session = self.session, None
         self.linger_until = 0.0
         if self.linked:
             with self.quiesce():
                 for queue in self.made:
                     self._strip(queue)
             self.linked = False
+        session, self.session = self.session, None
         if session:
             session.close(reason)
 

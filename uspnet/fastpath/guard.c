@@ -28,14 +28,16 @@ static struct guard *guard_of(uintptr_t address)
     return NULL;
 }
 
-/* Only async-signal-safe work: a table look-up, one mmap, one store. */
+/* Only async-signal-safe work: a table look-up, one mmap, one store. Without NORESERVE, a huge
+ * sparse region could be more than the kernel is willing to promise. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
     struct guard *g = guard_of((uintptr_t)info->si_addr);
     (void)number;
     (void)context;
     if (g && mmap((void *)g->start, g->size, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                  0) != MAP_FAILED) {
         store_release(g->fault, FAULT_MEMORY);
         return;
     }
@@ -51,7 +53,8 @@ int guard_install(void)
     return sigaction(SIGBUS, &action, NULL);
 }
 
-/* Python adds and removes guards from one thread, while no queue uses the mapping. */
+/* Python adds and removes guards from one thread, while no queue uses the mapping. `start` and
+ * `size` are whole pages of the file's page size. Returns -1 when the table is full. */
 int guard_add(void *start, uint64_t size, uint32_t *fault)
 {
     for (int i = 0; i < GUARDS; i++) {

@@ -11,6 +11,9 @@
  * checked against what this struct knows, and never read back. */
 #ifndef USPNET_MEMIF_H
 #define USPNET_MEMIF_H
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* preadv2 */
+#endif
 #include "fastpath.h"
 
 // [python]
@@ -41,6 +44,7 @@ struct memif_queue {
     uint16_t our_lead, their_lead; /* size on the S2C side's head, else 0 */
     uint16_t next, clean;    /* our position; zero copy: first slot whose buffer is still out */
     int32_t bell_fd;         /* the peer's eventfd, to wake it */
+    uint32_t ringing;        /* inside that system call, which a hostile peer can make block */
     uint32_t n_regions;      /* server: the client's regions */
     const struct memif_region *regions;
     uint8_t *buffers;        /* client, copying: slot i's buffer is buffers + i × buffer_size */
@@ -61,13 +65,13 @@ int memif_copy_arm(struct queue *q, int on);
 int memif_zero_arm(struct queue *q, int on);
 // [c]
 
+#include <sys/uio.h>
 #include <unistd.h>
-
 
 _Static_assert(offsetof(struct memif_ring, tail) == 64, "memif.h of VPP: tail on line 1");
 _Static_assert(offsetof(struct memif_ring, slots) == 128, "memif.h of VPP: slots on line 2");
 
-typedef long long vec128 __attribute__((vector_size(16), aligned(16)));
+typedef long long vec128 __attribute__((vector_size(16), aligned(16), may_alias));
 
 static inline struct memif_descriptor *slot_of(struct memif_queue *m, uint16_t at)
 {
@@ -99,9 +103,17 @@ static inline void publish(struct memif_queue *m, uint16_t at)
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the position before we look whether it sleeps */
     if (unlikely(!(load_relaxed(&m->ring->flags) & MEMIF_MASK_INT))) {
         uint64_t one = 1;
-        (void)!write(m->bell_fd, &one, sizeof one); /* full: the peer has its wake-up already */
         m->q.counters->doorbells++;
+        store_relaxed(&m->ringing, 1);
+        (void)!write(m->bell_fd, &one, sizeof one); /* full: the peer has its wake-up already */
+        store_relaxed(&m->ringing, 0);
     }
+}
+
+/* The longest frame that we take: what a buffer and a packet handle have room for. */
+static inline uint32_t longest(const struct pool *pool)
+{
+    return least(pool_room(pool), UINT16_MAX);
 }
 
 /* The memory behind a slot, or NULL when its descriptor lies. Sets *room to its whole length. */
@@ -122,16 +134,16 @@ static inline uint8_t *slot_memory(struct memif_queue *m, uint16_t at,
     return region->base + d->offset;
 }
 
-
 /* Interrupt mode asks for wake-ups, polling mode declines them. After unmasking, the caller looks
  * at the ring once more: the peer may have published just before. */
 static inline void memif_mask(struct memif_queue *m, int masked)
 {
     uint64_t value;
+    struct iovec to = {&value, sizeof value};
     store_relaxed(&m->ring->flags, masked ? MEMIF_MASK_INT : 0);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the flag before that look */
-    if (masked)
-        (void)!read(m->q.wake_fd, &value, sizeof value);
+    if (masked) /* the peer can clear O_NONBLOCK; this call does not block all the same */
+        (void)!preadv2(m->q.wake_fd, &to, 1, -1, RWF_NOWAIT);
 }
 
 #endif

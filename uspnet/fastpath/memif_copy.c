@@ -2,14 +2,19 @@
 /* memif rings that copy: all those of a server, and those of a client without zero copy. */
 #include "memif.h"
 
-/* Copies whole cache lines where both sides have them: no call, no branch on small lengths. */
-static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n, uint64_t room)
+/* Exactly n bytes, without a call: what lies behind a packet in its buffer is none of the peer's
+ * business. The last block overlaps the one before it. */
+static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
 {
-    if (likely((n + 63ull) / 64 * 64 <= room)) {
-        for (uint32_t at = 0; at < n; at += 64)
-            memcpy(to + at, from + at, 64);
-    } else {
+    if (unlikely(n < 32)) {
         memcpy(to, from, n);
+    } else if (n < 64) {
+        memcpy(to, from, 32);
+        memcpy(to + n - 32, from + n - 32, 32);
+    } else {
+        for (uint32_t at = 0; at + 64 < n; at += 64)
+            memcpy(to + at, from + at, 64);
+        memcpy(to + n - 64, from + n - 64, 64);
     }
 }
 
@@ -53,7 +58,7 @@ static inline uint32_t drain_one(struct memif_queue *m, uint32_t ahead, uint8_t 
         bad |= !from || d.length == 0 || d.length > room || d.length > limit - total;
         if (unlikely(bad))
             continue;
-        copy(to + total, from, d.length, limit - total < room ? limit - total : room);
+        copy(to + total, from, d.length);
         total += d.length;
     } while (unlikely(d.flags & MEMIF_NEXT));
     *length = bad ? 0 : total;
@@ -93,7 +98,7 @@ void memif_copy_lend(struct memif_queue *m)
 uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;
-    uint32_t index[BURST_MAX], ahead = filled(m), got = 0, taken, room = pool_room(q->pool);
+    uint32_t index[BURST_MAX], ahead = filled(m), got = 0, bad = 0, taken, room = longest(q->pool);
     uint16_t first = m->next, end = (uint16_t)(first + ahead);
     uint64_t bytes = 0;
     if (ahead == 0)
@@ -101,7 +106,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
     n = least(n, ahead);
     prefetch_slots(m, n);
     taken = stack_take(q->stack, index, n);
-    while (got < taken && m->next != end) {
+    while (got + bad < taken && m->next != end) {
         struct packet p = {index[got], colour(index[got]), 0};
         uint32_t length, left = (uint16_t)(end - m->next);
         uint32_t used = drain_one(m, left, packet_data(q->pool, p), room, &length);
@@ -109,7 +114,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
             break;
         m->next = (uint16_t)(m->next + used);
         if (unlikely(length == 0)) {
-            q->counters->errors++;
+            bad++;
             continue;
         }
         p.length = (uint16_t)length;
@@ -121,17 +126,18 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
     if (m->buffers)
         lend_again(m, first, m->next);
     publish(m, m->next);
+    q->counters->errors += bad;
     queue_count(q, got, bytes);
     return got;
 }
 
 /* Copies one packet into the slots at `next`, chained when one is too small. Returns the slots
- * used, 0 when there are too few; *sent is false when only unusable slots were used up. */
+ * used, 0 when there are too few; *good is false when only unusable slots were used up. */
 static inline uint32_t fill_one(struct memif_queue *m, uint32_t free, const uint8_t *from,
-                                uint32_t length, int *sent)
+                                uint32_t length, int *good)
 {
     uint32_t used = 0, done = 0;
-    *sent = 1;
+    *good = 1;
     while (done < length) {
         uint16_t at = (uint16_t)(m->next + used);
         struct memif_descriptor d;
@@ -147,14 +153,14 @@ static inline uint32_t fill_one(struct memif_queue *m, uint32_t free, const uint
                                           0};
         used++;
         if (unlikely(!to || d.length == 0)) { /* a lent slot without memory: give it back empty */
-            *sent = 0;
+            *good = 0;
             d.length = 0;
             d.flags = 0;
             slot_write(m, at, d);
             return used;
         }
         part = least(d.length, length - done);
-        copy(to, from + done, part, d.length);
+        copy(to, from + done, part);
         done += part;
         d.length = part;
         d.flags = done < length ? MEMIF_NEXT : 0;
@@ -166,28 +172,33 @@ static inline uint32_t fill_one(struct memif_queue *m, uint32_t free, const uint
 uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;
-    uint32_t free = unfilled(m), done = 0;
+    uint32_t free = unfilled(m), done = 0, sent = 0;
     uint16_t first = m->next;
     uint64_t bytes = 0;
     while (done < n && free) {
-        int sent;
+        int good;
         const uint8_t *from = packet_data(q->pool, packets[done]);
-        uint32_t used = fill_one(m, free, from, packets[done].length, &sent);
-        if (used == 0)
-            break;
+        uint32_t used = fill_one(m, free, from, packets[done].length, &good);
+        if (unlikely(used == 0)) {
+            if (free < m->size && packets[done].length)
+                break;
+            q->counters->errors++; /* empty, or longer than the whole ring: it will never fit */
+            done++;
+            continue;
+        }
         m->next = (uint16_t)(m->next + used);
         free -= used;
-        if (unlikely(!sent)) {
+        if (unlikely(!good)) {
             q->counters->errors++;
             continue;
         }
         bytes += packets[done++].length;
+        sent++;
     }
-    if (m->next == first)
-        return 0;
-    publish(m, m->next);
+    if (m->next != first)
+        publish(m, m->next);
     stack_give_packets(q->stack, packets, done);
-    queue_count(q, done, bytes);
+    queue_count(q, sent, bytes);
     return done;
 }
 

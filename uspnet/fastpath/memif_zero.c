@@ -49,7 +49,7 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
 static void lend(struct memif_queue *m)
 {
     uint32_t index[BURST_MAX], n = ring_reserve(m->next, m->clean, m->size, BURST_MAX);
-    uint32_t room = pool_room(m->q.pool);
+    uint32_t room = longest(m->q.pool);
     if (n < least(BURST_MAX / 2, m->size / 2))
         return;
     n = stack_take(m->q.stack, index, n);
@@ -63,7 +63,7 @@ static void lend(struct memif_queue *m)
  * Same returns as drain_one. Only lengths and flags are the peer's; the buffers we know. */
 static inline uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p)
 {
-    uint32_t used = 0, total = 0, bad = 0, room = pool_room(m->q.pool);
+    uint32_t used = 0, total = 0, bad = 0, room = longest(m->q.pool);
     struct memif_descriptor d;
     do {
         uint32_t index;

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.memif.protocol import (
     FLAG_C2S,
+    HANDSHAKE_S,
     MODE_ETHERNET,
     OUR_NAME,
     VERSION,
@@ -23,6 +26,8 @@ from uspnet.memif.protocol import (
 )
 from uspnet.pool import Pool, SharedMemory
 
+SHARED_MAX = 1 << 32  # a descriptor's offset has 32 bits
+
 
 class ClientMemory:
     """What one connection shares: region 0 with rings, and buffers unless the pool is region 1."""
@@ -33,6 +38,11 @@ class ClientMemory:
         rings = 2 * pairs * ring_bytes(log2_size)
         self.buffers_at = -(-rings // 4096) * 4096
         buffers = 0 if pool else (2 * pairs << log2_size) * buffer_size
+        if max(self.buffers_at + buffers, pool.memory.size if pool else 0) > SHARED_MAX:
+            raise NoMemory(
+                "memif can't share more than 4 GiB of buffers",
+                "use smaller rings, fewer queues, or a shorter frame=",
+            )
         self.memory = SharedMemory("uspnet-memif", self.buffers_at + buffers, huge=bool(buffers))
         self.regions = ffi.new("struct memif_region[1]", [(self.memory.base, self.memory.size)])
         for c2s in (True, False):
@@ -79,6 +89,7 @@ class ClientSession:
         self.waiting: deque[tuple[Any, ...]] = deque()
         self.up = False
         self.peer = ""
+        self.deadline = time.monotonic() + HANDSHAKE_S
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             sock.setblocking(False)
@@ -90,6 +101,8 @@ class ClientSession:
 
     def handle(self) -> None:
         """Handles every message that waits. Raises Disconnect."""
+        if not self.up and time.monotonic() > self.deadline:
+            raise Disconnect("Handshake took too long", ours=True)
         while (message := self.channel.receive()) is not None:
             kind, fields, fd = message
             if fd is not None:

@@ -26,7 +26,7 @@ from uspnet.fastpath import ffi, lib
 
 VERSION = 0x0200
 MESSAGE_BYTES = 128
-REGIONS_MAX = 256
+REGIONS_MAX = 64  # each costs a descriptor and a guard
 REGION_BYTES_MAX = 1 << 36
 LOG2_SIZE_MAX = 14
 RING_HEADER, SLOT_BYTES = 128, 16
@@ -34,6 +34,7 @@ FLAG_C2S = 1
 MODE_ETHERNET = 0
 OUR_NAME = f"uspnet {__version__}".encode()
 FDS_MAX = 8  # descriptors taken from one message, to close those that should not be there
+HANDSHAKE_S = 5.0  # a peer that has not finished by then is let go
 
 
 class Type(IntEnum):
@@ -170,7 +171,7 @@ class RingPlace:
 class PeerRegion:
     """Memory that a client shares with us: checked, sealed if it can be, mapped, guarded.
 
-    Owns `fd`. Raises Disconnect when it is not what the client says.
+    Owns `fd` until it is mapped. Raises Disconnect when it is not what the client says.
     """
 
     def __init__(self, fd: int, size: int) -> None:
@@ -183,24 +184,28 @@ class PeerRegion:
 
     def _is_memory(self) -> bool:
         """Only a regular file of shared memory that is long enough: never a device or a pipe."""
-        status = os.fstat(self.fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size < self.size:
+        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
             return False
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.fd, fcntl.F_GET_SEALS)  # only tmpfs and hugetlbfs files answer
-            return True
+            return os.fstat(self.fd).st_size >= self.size
         return False
 
     def map_in(self, fault: Any) -> None:
         """Maps the region; a truncation shows up in `fault` (uint32_t *). Raises Disconnect."""
+        page = os.fstatvfs(self.fd).f_bsize  # a huge page of hugetlbfs is mapped whole or not
+        mapped = -(-self.size // page) * page
         try:
-            self.map = mmap.mmap(self.fd, self.size)
+            self.map = mmap.mmap(self.fd, mapped)
         except (OSError, ValueError) as error:
             raise Disconnect(f"Can't map region: {error}", ours=True) from None
         self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
-        lib.guard_add(self.memory, self.size, fault)
+        if lib.guard_add(self.memory, mapped, fault):
+            raise Disconnect("Too many regions", ours=True)
+        os.close(self.fd)
+        self.fd = -1
 
     @property
     def base(self) -> Any:

@@ -10,10 +10,11 @@ import stat
 import time
 from typing import Any, Protocol
 
-from uspnet.errors import Busy, NoDevice, NotPermitted, UspnetError
+from uspnet.errors import Busy, NoDevice, NotPermitted
 from uspnet.fastpath import ffi, lib
 from uspnet.memif.protocol import (
     FLAG_C2S,
+    HANDSHAKE_S,
     LOG2_SIZE_MAX,
     MODE_ETHERNET,
     OUR_NAME,
@@ -29,7 +30,6 @@ from uspnet.memif.protocol import (
     text_of,
 )
 
-HANDSHAKE_S = 5.0  # a client that has not finished by then is let go
 STRANGERS_MAX = 16  # connections that have not said which interface they want
 
 
@@ -204,10 +204,10 @@ class Listener:
             self.inode = (status.st_dev, status.st_ino)
 
     def accept(self) -> None:
-        """Greets every client that waits at the door."""
-        while True:
+        """Greets the clients that wait at the door, a few at a time."""
+        for _ in range(STRANGERS_MAX):  # a flood must not keep us here
             try:
-                sock, _ = self.sock.accept()
+                sock, _address = self.sock.accept()
             except OSError:
                 return
             if len(self.strangers) >= STRANGERS_MAX:
@@ -267,8 +267,10 @@ def remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-        except OSError as error:
-            raise UspnetError(f"{path}: {error.strerror}", "choose another path") from None
+        except PermissionError:
+            raise NotPermitted(f"{path}: may not be looked at", "choose another path") from None
+        except OSError:
+            pass  # its queue of clients is full, or it is another kind of socket
     raise Busy(f"{path}: another program listens there", "use role=client to join it")
 
 
