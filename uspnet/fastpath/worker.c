@@ -15,11 +15,12 @@ enum {
 
 uint64_t ticks_now(void) { return ticks(); }
 
-/* Between two rounds a worker holds nothing: Python may change rings, queues and the stack. */
+/* Between two rounds a worker holds nothing: Python may change rings, queues and the stack. It
+ * waits for Python even when it is to stop: its last steps touch them too. */
 static void worker_pause(struct worker *w)
 {
     store_release(&w->paused, 1);
-    while (load_acquire(&w->pause) && !load_acquire(&w->stop))
+    while (load_acquire(&w->pause))
         usleep(NAP_US);
     store_release(&w->paused, 0);
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from uspnet.fastpath import ffi, lib
 from uspnet.port import Queue
 
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
+KICK = signal.SIGURG  # ignored by default; a job installs a handler that does nothing
+KICK_S = 0.05  # a worker that does not answer for so long is kicked
 POLL_MODES = {"busy": lib.POLL_BUSY, "adaptive": lib.POLL_ADAPTIVE, "sleep": lib.POLL_SLEEP}
 ENDINGS = {
     lib.RUNNING: "running",
@@ -103,14 +106,31 @@ class Worker:
 
     def pause(self, deadline_s: float = 1.0) -> None:
         """Returns when the loop touches nothing. Raises DeviceTimeout when that takes too long."""
-        self.c.pause = 1
         end = time.monotonic() + deadline_s
+        while self.running() and self.c.paused and not self.c.pause:
+            time.sleep(0.0001)  # it has yet to notice that the last pause is over
+        self.c.pause = 1
         while self.running() and not self.c.paused:
             self.wake()
             if time.monotonic() > end:
                 self.c.pause = 0
                 raise DeviceTimeout(f"a worker did not pause within {deadline_s:g} s")
+            if time.monotonic() > end - deadline_s + KICK_S:
+                self.kick()
             time.sleep(0.0001)
+
+    def kick(self) -> None:
+        """Ends a system call that the worker is stuck in: a hostile peer can make one block."""
+        if self.thread.ident and self.running():
+            signal.pthread_kill(self.thread.ident, KICK)
+
+    def join(self) -> None:
+        """Stops the loop and waits for its end."""
+        self.stop()
+        self.thread.join(KICK_S)
+        while self.running():
+            self.kick()
+            self.thread.join(KICK_S)
 
     def resume(self) -> None:
         """Lets the loop go on."""
