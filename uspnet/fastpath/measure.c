@@ -44,13 +44,19 @@ static void see(struct worker *w, const struct pool *pool, struct packet p, uint
 {
     const uint8_t *at = packet_data(pool, p) + w->stamp_at;
     uint64_t number, sent_at;
-    if (p.length < w->stamp_at + SIGNATURE_BYTES || at[0] != SIGNATURE || at[1] >= w->n_streams) {
+    uint8_t stream;
+    if (p.length < w->stamp_at + SIGNATURE_BYTES || at[0] != SIGNATURE) {
+        w->unsigned_packets++;
+        return;
+    }
+    stream = load_relaxed(&at[1]); /* once: a zero-copy peer may write to the pool at any time */
+    if (stream >= w->n_streams) {
         w->unsigned_packets++;
         return;
     }
     memcpy(&number, at + 2, 8);
     memcpy(&sent_at, at + 10, 8);
-    stream_see(&w->streams[at[1]], number);
+    stream_see(&w->streams[stream], number);
     if (sent_at <= now)
         w->histogram[histogram_slot(now - sent_at)]++;
 }
