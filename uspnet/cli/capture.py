@@ -40,6 +40,7 @@ def capture(
     cores: o.Cores = None,
     burst: o.Burst = 32,
     poll: o.PollMode = None,
+    reconnect: o.Reconnect = True,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -50,7 +51,7 @@ def capture(
     from uspnet.port import make_port
 
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
-    limits = o.limits(duration, count, cores, burst, poll)
+    limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
         CaptureJob(make_port(port), limits, sink) as job,
         View(job, as_json=json, quiet=quiet, verbose=verbose) as view,

@@ -39,6 +39,7 @@ def fwd(
     cores: o.Cores = None,
     burst: o.Burst = 32,
     poll: o.PollMode = None,
+    reconnect: o.Reconnect = True,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -49,7 +50,7 @@ def fwd(
     from uspnet.port import make_port
 
     ports = [make_port(port_a), make_port(port_b)]
-    limits = o.limits(duration, count, cores, burst, poll)
+    limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
         ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job,
         View(job, as_json=json, quiet=quiet, verbose=verbose) as view,

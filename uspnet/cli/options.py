@@ -40,6 +40,12 @@ Burst = Annotated[
 PollMode = Annotated[
     Poll | None, typer.Option("--poll", help="How an idle worker waits: spin, both, or sleep.")
 ]
+Reconnect = Annotated[
+    bool,
+    typer.Option(
+        "--reconnect/--no-reconnect", help="Wait for a peer that left to come back, or fail."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how the run is set up.")]
@@ -67,13 +73,16 @@ def limits(
     cores: str | None,
     burst: int,
     poll: Poll | None,
+    *,
+    reconnect: bool = True,
 ) -> Limits:
     """The shared options as the jobs take them. Raises Usage."""
     from uspnet.jobs.job import Limits
 
     if duration is not None and not 0 < duration < 1e9:
         raise Usage(f"--duration {duration:g} is not a time", "give seconds, more than 0")
-    return Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
+    mode = (poll or Poll.adaptive).value
+    return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect)
 
 
 def bits(text: str) -> float:

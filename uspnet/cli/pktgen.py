@@ -66,6 +66,7 @@ def pktgen(
     cores: o.Cores = None,
     burst: o.Burst = 32,
     poll: o.PollMode = None,
+    reconnect: o.Reconnect = True,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
@@ -93,7 +94,7 @@ def pktgen(
     back = out if rx_port == port else make_port(rx_port) if rx_port else None
     if poll is None and (rate or back):
         poll = o.Poll.busy
-    limits = o.limits(duration, count, cores, burst, poll)
+    limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
     with (
         GenerateJob(out, limits, Traffic(frame, pps, numbered), back) as job,

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Self
 
 from uspnet.fastpath import ffi, lib
-from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
+from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import Pool
 from uspnet.port import Direction, Driver, Queue
 from uspnet.telemetry import Board, port_counters
@@ -29,6 +29,7 @@ TICK_S = 0.05  # how often the main thread looks at ports and faults
 SETTLE_MAX_S = 2.0  # a port that others send to as well never falls silent
 SETTLE_S = 0.2  # after the last packet is sent, stragglers may take this long to come back
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
+DRAIN_MAX_S = 10.0  # however slowly it takes them
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CLOCK = Clock()
 
@@ -43,6 +44,7 @@ class Limits:
     burst: int = 32
     poll: str = "adaptive"
     linger: float = 0.0  # seconds to stay connected after the last packet
+    reconnect: bool = True  # wait for peers that left to come back
 
 
 @dataclass
@@ -98,6 +100,7 @@ class Job(ABC):
             self._catch_signals()
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self.stop
+                port.reconnect = port.reconnect and self.limits.reconnect
                 self.undo.callback(port.close)
                 port.open()
         except BaseException:
@@ -115,6 +118,7 @@ class Job(ABC):
 
         for number in SIGNALS:
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
+        self.undo.callback(signal.signal, KICK, signal.signal(KICK, lambda number, frame: None))
 
     def plan(self, plans: list[Plan], frame: int = 0) -> None:
         """Makes the pool, the queues and the workers. `frame`: bytes of the longest frame sent."""
@@ -280,12 +284,13 @@ class Job(ABC):
 
     def _drain(self) -> None:
         """Gives the other side time to take what is in the rings."""
-        end, last = time.monotonic() + DRAIN_S, -1
-        while time.monotonic() < end:
+        end, last = time.monotonic() + DRAIN_S, 1 << 32
+        latest = end + DRAIN_MAX_S
+        while time.monotonic() < min(end, latest):
             pending = sum(port.pending() for port in self.ports)
             if pending == 0 or self.stopped_by == signal.SIGTERM:
                 return
-            if pending != last:  # a few slots may be free without our being told
+            if pending < last:  # a few slots may be free without our being told
                 patience = DRAIN_S if pending > lib.BURST_MAX else TICK_S
                 end, last = time.monotonic() + patience, pending
             self._control(0.002)
@@ -293,8 +298,7 @@ class Job(ABC):
     def _join(self) -> None:
         for worker in self.workers:
             if worker.thread.ident:
-                worker.stop()
-                worker.thread.join()
+                worker.join()
 
     # -- results ---------------------------------------------------------------------------------
 
