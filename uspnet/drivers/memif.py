@@ -70,6 +70,7 @@ class Memif(Driver, scheme="memif"):
         self.running = self.linked = self.ever_linked = False
         self.listener: Any = None
         self.attempt_at = self.give_up_at = self.linger_until = self.look_at = 0.0
+        self.farewell = Disconnect("")
         self.bells: list[int] = []
 
     # -- life ------------------------------------------------------------------------------------
@@ -213,9 +214,13 @@ class Memif(Driver, scheme="memif"):
         if self.linked and not error.ours:
             for queue in self.made:
                 queue.c.q.gate = int(queue.direction == "tx" or queue.c.q.gate)
-            self.linger_until = time.monotonic() + LINGER_S
+            self.linger_until, self.farewell = time.monotonic() + LINGER_S, error
         else:
             self._unlink(error.message if error.ours else "")
+            self._go_on(error)
+
+    def _go_on(self, error: Disconnect) -> None:
+        """Without a peer, if that makes sense. Raises PeerFault."""
         if self.ever_linked and self.reconnect:
             return
         early = not self.ever_linked and time.monotonic() < self.give_up_at
@@ -223,7 +228,6 @@ class Memif(Driver, scheme="memif"):
             self.attempt_at = time.monotonic() + RETRY_S
             return
         if self.ever_linked or not self.server:
-            self._unlink("")
             hint = REFUSALS.get(error.message, "see whether the other program still runs")
             raise PeerFault(f"{self.name}: {error.message}", hint)
 
@@ -231,6 +235,7 @@ class Memif(Driver, scheme="memif"):
         left = any(queue.direction == "rx" and self._waiting(queue) for queue in self.made)
         if not left or time.monotonic() > self.linger_until:
             self._unlink("")
+            self._go_on(self.farewell)
 
     def _waiting(self, queue: Queue) -> bool:
         m = queue.c

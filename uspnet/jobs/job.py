@@ -118,7 +118,7 @@ class Job(ABC):
 
         for number in SIGNALS:
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
-        self.undo.callback(signal.signal, KICK, signal.signal(KICK, lambda number, frame: None))
+        self.undo.callback(signal.signal, KICK, signal.signal(KICK, lambda *_: None))
 
     def plan(self, plans: list[Plan], frame: int = 0) -> None:
         """Makes the pool, the queues and the workers. `frame`: bytes of the longest frame sent."""
