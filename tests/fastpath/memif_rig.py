@@ -56,6 +56,7 @@ class Rig:
         self.out = ffi.new("uint32_t[]", self.size)
         self.burst = getattr(lib, f"memif_{how}_{self.direction}")
         self.m = self._queue(sends, start)
+        self.m.q.burst = ffi.addressof(lib, f"memif_{how}_{self.direction}")
         self.q = ffi.cast("struct queue *", self.m)
         self.packets = ffi.new("struct packet[64]")
         self.held = []

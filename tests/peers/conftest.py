@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of peers share: a build with sanitizers, testpmd, and uspnet as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
+HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
+TESTPMD_PAGES = 320  # of 2 MiB: two testpmds, and uspnet's pools
+sys.path.insert(0, str(HERE))
+
+
+def library(name):
+    """The full path of one of gcc's libraries; its bare name when there is none."""
+    found = subprocess.run(
+        ["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True
+    )
+    return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory):
+    """Runs a Python program on a build with AddressSanitizer and UBSan; returns its stdout."""
+    if not shutil.which("gcc"):
+        pytest.skip("needs gcc")
+    libraries = [library("libasan.so"), library("libubsan.so")]
+    if not all(os.path.isabs(path) for path in libraries):
+        pytest.skip("needs gcc's libasan and libubsan")
+    place = tmp_path_factory.mktemp("sanitized")
+    clean = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
+    shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=clean)
+    build = [sys.executable, str(place / "uspnet/fastpath/build.py")]
+    subprocess.run(build, check=True, env={**os.environ, "USPNET_CFLAGS": SANITIZE})
+
+    def run(script, *args, timeout=240):
+        env = {
+            **os.environ,
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=8",
+            "PYTHONPATH": str(place),
+        }
+        command = [sys.executable, str(HERE / script), *map(str, args)]
+        done = subprocess.run(
+            command, env=env, cwd=place, capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == 0, done.stderr[-4000:] + done.stdout
+        return done.stdout
+
+    return run
+
+
+class Uspnet:
+    """One uspnet process."""
+
+    def __init__(self, *args):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "uspnet", *map(str, args), "--json", "--quiet"],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        self.pid = self.process.pid
+
+    def result(self, timeout=60):
+        """Waits for its end: the object that it prints, with its exit code as `exit`."""
+        out, err = self.process.communicate(timeout=timeout)
+        assert "Traceback" not in err, err
+        assert out, err
+        return {**json.loads(out), "exit": self.process.returncode}
+
+    def interrupt(self, number=signal.SIGINT):
+        """Ends it with a signal; as `result`."""
+        self.process.send_signal(number)
+        return self.result()
+
+    def counter(self, name):
+        """One counter now, over all ports."""
+        from uspnet.telemetry import running_jobs
+
+        rows = [job.ports for job in running_jobs() if job.pid == self.pid]
+        return sum(row[name] or 0 for ports in rows for row in ports)
+
+    def fds(self):
+        """How many descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident(self):
+        """Its memory in KiB."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return sum(int(x.split()[1]) for x in lines if x.startswith(("RssAnon", "RssShmem")))
+
+
+class Testpmd:
+    """One dpdk-testpmd, driven by its prompt."""
+
+    def __init__(self, vdev, mode="rxonly", core=1, options=(), run=True):
+        eal = ["--lcores", f"0@{core},1@{core}", "--no-pci", "--in-memory", "-m", "256"]
+        app = ["-i", f"--forward-mode={mode}", *(["--auto-start"] if run else []), *options]
+        command = ["dpdk-testpmd", *eal, "--file-prefix", f"t{time.monotonic_ns()}", "--vdev",
+                   vdev, "--", *app]
+        self.process = subprocess.Popen(
+            ["stdbuf", "-oL", *command],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        self.pid = self.process.pid
+        self.log = []
+        self.until("Press enter to exit" if False else "Port 0:" if False else "Done")
+
+    def until(self, words):
+        """Reads its output up to a line with these words."""
+        for line in self.process.stdout:
+            self.log.append(line)
+            if words in line:
+                return line
+        raise AssertionError("".join(self.log[-20:]))
+
+    def ask(self, command):
+        """Types a command."""
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def counters(self):
+        """RX-packets, TX-packets and so on of port 0, now."""
+        self.ask("show port stats 0")
+        self.until("NIC statistics for port 0")
+        result = {}
+        for line in self.process.stdout:
+            if "Throughput" in line:
+                break
+            words = line.replace(":", " ").split()
+            result.update({k: int(v) for k, v in zip(words[::2], words[1::2]) if v.isdigit()})
+        self.until("####")
+        return result
+
+    def end(self):
+        """Ends it in good order."""
+        if self.process.poll() is None:
+            self.process.communicate("stop\nquit\n", timeout=20)
+
+    def kill(self):
+        """Ends it without warning."""
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def uspnet():
+    """Starts uspnet processes; those that still run at the end are killed."""
+    started = []
+
+    def start(*args):
+        started.append(Uspnet(*args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+        one.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def huge_pages():
+    """Enough huge pages for DPDK; the old number again at the end."""
+    before = int(HUGE_PAGES.read_text())
+    if before < TESTPMD_PAGES:
+        if os.geteuid():
+            pytest.skip(f"needs {TESTPMD_PAGES} huge pages, or root to make them")
+        HUGE_PAGES.write_text(str(TESTPMD_PAGES))
+    if int(HUGE_PAGES.read_text()) < TESTPMD_PAGES:
+        pytest.skip(f"needs {TESTPMD_PAGES} huge pages of memory")
+    yield
+    if before < TESTPMD_PAGES:
+        HUGE_PAGES.write_text(str(before))
+
+
+@pytest.fixture
+def testpmd(huge_pages):
+    """Starts testpmds; those that still run at the end are killed."""
+    if not shutil.which("dpdk-testpmd"):
+        pytest.skip("needs dpdk-testpmd")
+    started = []
+
+    def start(*args, **more):
+        started.append(Testpmd(*args, **more))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
