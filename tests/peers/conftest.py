@@ -114,7 +114,7 @@ class Testpmd:
         )
         self.pid = self.process.pid
         self.log = []
-        self.until("Press enter to exit" if False else "Port 0:" if False else "Done")
+        self.until("Done")
 
     def until(self, words):
         """Reads its output up to a line with these words."""

@@ -50,7 +50,6 @@ class Attack:
             self.flood()
             for memory_of in (self.sealed, self.plain, self.huge):
                 self.truncate(memory_of)
-            self.blocking_bell()
             self.settle()
             self.report |= {
                 "messages": self.sent,
@@ -125,15 +124,6 @@ class Attack:
                 text = raw.reason(sock)
                 assert "truncated" in text or "ring position" in text, text
                 self.report.setdefault("truncated", []).append(make.__name__)
-        memory.close()
-
-    def blocking_bell(self):
-        """An eventfd that is full and blocks must not hold the worker for ever."""
-        self.settle()
-        memory = raw.Memory(4)
-        with raw.shake_hands(self.address, memory):
-            for bell in memory.bells:
-                os.set_blocking(bell, True)
         memory.close()
 
     def settle(self):

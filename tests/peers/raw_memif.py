@@ -38,8 +38,8 @@ def hear(sock, wait=2.0):
     sock.settimeout(wait)
     try:
         data, fds, _, _ = socket.recv_fds(sock, 256, 8)
-    except ConnectionError:
-        return 0, b"", []
+    except ConnectionResetError:  # it closed before it read all of ours; its last words follow
+        return hear(sock, wait)
     if len(data) < 2:
         return 0, b"", fds
     return struct.unpack_from("=H", data)[0], data, fds
