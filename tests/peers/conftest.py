@@ -103,9 +103,9 @@ class Uspnet:
 class Testpmd:
     """One dpdk-testpmd, driven by its prompt."""
 
-    def __init__(self, vdev, mode="rxonly", core=1, options=(), run=True):
+    def __init__(self, vdev, mode="rxonly", core=1, options=()):
         eal = ["--lcores", f"0@{core},1@{core}", "--no-pci", "--in-memory", "-m", "256"]
-        app = ["-i", f"--forward-mode={mode}", *(["--auto-start"] if run else []), *options]
+        app = ["-i", f"--forward-mode={mode}", "--auto-start", "--no-flush-rx", *options]
         command = ["dpdk-testpmd", *eal, "--file-prefix", f"t{time.monotonic_ns()}", "--vdev",
                    vdev, "--", *app]
         self.process = subprocess.Popen(
@@ -114,7 +114,7 @@ class Testpmd:
         )
         self.pid = self.process.pid
         self.log = []
-        self.until("Done")
+        self.until("packet forwarding - ports")
 
     def until(self, words):
         """Reads its output up to a line with these words."""

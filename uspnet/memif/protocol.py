@@ -196,7 +196,7 @@ class PeerRegion:
     def map_in(self, fault: Any) -> None:
         """Maps the region; a truncation shows up in `fault` (uint32_t *). Raises Disconnect."""
         page = os.fstatvfs(self.fd).f_bsize  # a huge page of hugetlbfs is mapped whole or not
-        mapped = -(-self.size // page) * page
+        mapped = min(-(-self.size // page) * page, os.fstat(self.fd).st_size)
         try:
             self.map = mmap.mmap(self.fd, mapped)
         except (OSError, ValueError) as error:
