@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DPDK's testpmd on the other side of memif: both roles, with and without zero copy.
+
+USPNET_FULL=1 runs every ring size from 2^1 to 2^14 with every frame size.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+FULL = bool(os.environ.get("USPNET_FULL"))
+RINGS = [2**n for n in range(1, 15)] if FULL else [2, 64, 16384]
+SIZES = [60, 61, 64, 128, 256, 512, 1024, 1280, 1514, 9000] if FULL else [60, 1514, 9000]
+COUNT = 100_000
+MANY = 10_000_000
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not (result := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return result
+
+
+def vdev(path, role, log2=10, bsize=2048, **more):
+    extra = "".join(f",{key}={value}" for key, value in more.items())
+    return (f"net_memif0,role={role},socket={path},socket-abstract=no,rsize={log2},"
+            f"bsize={bsize}{extra}")
+
+
+def everything_arrives(pmd, sender, count):
+    """testpmd has received what uspnet says that it sent, and both say how much that is."""
+    until(lambda: pmd.counters()["RX-packets"] >= count, 60)
+    assert pmd.counters()["RX-packets"] == count
+    result = sender.result()
+    assert result["sent"] == count
+    assert result["exit"] == 0
+    return result
+
+
+def test_ten_million_packets_to_a_server(testpmd, uspnet, tmp_path):
+    path = tmp_path / "m.sock"
+    pmd = testpmd(vdev(path, "server"))
+    sender = uspnet("pktgen", f"memif:{path}", "--count", MANY, "--cores", 0, "--linger", 5)
+    everything_arrives(pmd, sender, MANY)
+
+
+def test_ten_million_packets_from_a_server(testpmd, uspnet, tmp_path):
+    path = tmp_path / "m.sock"
+    sender = uspnet("pktgen", f"memif:{path},role=server", "--count", MANY, "--cores", 0,
+                    "--linger", 5)
+    until(path.exists)
+    pmd = testpmd(vdev(path, "client"))
+    everything_arrives(pmd, sender, MANY)
+
+
+@pytest.mark.parametrize("zero", ["on", "off"])
+def test_nothing_lost_or_doubled_round_a_server(testpmd, uspnet, tmp_path, zero):
+    path = tmp_path / "m.sock"
+    testpmd(vdev(path, "server"), "io")
+    port = f"memif:{path},zero-copy={zero}"
+    loop = uspnet("pktgen", port, "--rx-port", port, "--count", MANY // 5, "--rate", "1M",
+                  "--cores", 0)
+    complete(loop.result())
+
+
+@pytest.mark.parametrize("zero", ["yes", "no"])
+def test_nothing_lost_or_doubled_round_a_client(testpmd, uspnet, tmp_path, zero):
+    path = tmp_path / "m.sock"
+    port = f"memif:{path},role=server"
+    loop = uspnet("pktgen", port, "--rx-port", port, "--count", MANY // 5, "--rate", "1M",
+                  "--cores", 0)
+    until(path.exists)
+    testpmd(vdev(path, "client", **{"zero-copy": zero}), "io")
+    complete(loop.result())
+
+
+def complete(result):
+    assert result["exit"] == 0
+    assert result["lost"] == result["duplicated"] == result["unsent"] == 0
+    assert result["sent"] == result["received"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("zero", ["on", "off"])
+def test_a_client_of_any_ring_size(testpmd, uspnet, tmp_path, zero, ring, size):
+    path = tmp_path / "m.sock"
+    chained = ring * 2048 < size
+    if chained:
+        pytest.skip(f"{size} bytes need more than {ring} slots")
+    pmd = testpmd(vdev(path, "server", bsize=16384), options=["--mbuf-size=16384"])
+    sender = uspnet("pktgen", f"memif:{path},ring={ring},zero-copy={zero},buffer=2048",
+                    "--size", size, "--count", COUNT, "--cores", 0, "--linger", 5)
+    everything_arrives(pmd, sender, COUNT)
+
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("zero", ["yes", "no"])
+def test_a_server_for_any_ring_size(testpmd, uspnet, tmp_path, zero, ring):
+    if zero == "yes" and ring < 64:
+        pytest.skip("testpmd's zero-copy client wants rings of 64 slots")
+    path = tmp_path / "m.sock"
+    sink = uspnet("capture", f"memif:{path},role=server", "--count", COUNT, "--cores", 0)
+    until(path.exists)
+    pmd = testpmd(vdev(path, "client", log2=ring.bit_length() - 1, **{"zero-copy": zero}),
+                  "txonly")
+    result = sink.result()
+    assert result["received"] == COUNT
+    assert result["ports"][0]["rx_bytes"] == 64 * COUNT
+    assert not result["ports"][0]["rx_errors"]
+    assert pmd.process.poll() is None
+
+
+def test_abstract_sockets_and_secrets(testpmd, uspnet):
+    name = f"uspnet-test-{os.getpid()}"
+    pmd = testpmd(f"net_memif0,role=server,socket={name},socket-abstract=yes,id=3,secret=abc")
+    wrong = uspnet("pktgen", f"memif:@{name},id=3,secret=abd").result()
+    assert wrong["exit"] == 1
+    assert "secret" in wrong["message"].lower() + wrong["hint"]
+    sender = uspnet("pktgen", f"memif:@{name},id=3,secret=abc", "--count", 1000, "--linger", 5)
+    everything_arrives(pmd, sender, 1000)
