@@ -144,7 +144,8 @@ class Driver(ABC):
 
     def finish(self) -> None:
         """Completes what the port still owes, after the workers have ended; then all counters are
-        final. Raises when that fails, or when a source ended too early. Not called after errors."""
+        final. Raises when that fails, or when a source ended too early. Not called after errors.
+        """
 
     def stop(self) -> None:
         """Stops traffic; queues are no longer used."""

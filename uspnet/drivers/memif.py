@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceTimeout, NoDevice, NotPermitted, PeerFault, Usage, UspnetError
+from uspnet.errors import DeviceTimeout, NotPermitted, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.memif.client import ClientMemory, ClientSession
 from uspnet.memif.protocol import OUR_NAME, Disconnect, Type

@@ -226,8 +226,7 @@ static inline uint32_t stack_take(struct stack *s, uint32_t *index, uint32_t n)
 static inline void stack_give(struct stack *s, uint32_t index) { s->free[s->top++] = index; }
 
 /* `restrict` lets the compiler copy several indices at once. */
-static inline void stack_give_packets(struct stack *s, const struct packet *restrict p,
-                                      uint32_t n)
+static inline void stack_give_packets(struct stack *s, const struct packet *restrict p, uint32_t n)
 {
     uint32_t *restrict free = s->free + s->top;
     for (uint32_t i = 0; i < n; i++)

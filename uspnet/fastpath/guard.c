@@ -36,8 +36,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
     (void)number;
     (void)context;
     if (g && mmap((void *)g->start, g->size, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-                  0) != MAP_FAILED) {
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
         store_release(g->fault, FAULT_MEMORY);
         return;
     }

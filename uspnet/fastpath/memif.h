@@ -39,18 +39,18 @@ struct memif_region {
 struct memif_queue {
     struct queue q;
     struct memif_ring *ring;
-    uint16_t *ours, *theirs; /* the position we move, and the one that the peer moves */
-    uint32_t size;           /* slots, a power of two */
+    uint16_t *ours, *theirs;       /* the position we move, and the one that the peer moves */
+    uint32_t size;                 /* slots, a power of two */
     uint16_t our_lead, their_lead; /* size on the S2C side's head, else 0 */
-    uint16_t next, clean;    /* our position; zero copy: first slot whose buffer is still out */
-    int32_t bell_fd;         /* the peer's eventfd, to wake it */
-    uint32_t ringing;        /* inside that system call, which a hostile peer can make block */
-    uint32_t n_regions;      /* server: the client's regions */
+    uint16_t next, clean; /* our position; zero copy: first slot whose buffer is still out */
+    int32_t bell_fd;      /* the peer's eventfd, to wake it */
+    uint32_t ringing;     /* inside that system call, which a hostile peer can make block */
+    uint32_t n_regions;   /* server: the client's regions */
     const struct memif_region *regions;
-    uint8_t *buffers;        /* client, copying: slot i's buffer is buffers + i × buffer_size */
+    uint8_t *buffers; /* client, copying: slot i's buffer is buffers + i × buffer_size */
     uint32_t buffer_size;
-    uint32_t pool_region;    /* client, zero copy: the region that is our pool */
-    uint32_t *out;           /* client, zero copy: the pool buffer in each slot */
+    uint32_t pool_region; /* client, zero copy: the region that is our pool */
+    uint32_t *out;        /* client, zero copy: the pool buffer in each slot */
 };
 
 enum { MEMIF_COOKIE = 0x3E31F20, MEMIF_NEXT = 1, MEMIF_MASK_INT = 1 };
@@ -71,27 +71,33 @@ int memif_zero_arm(struct queue *q, int on);
 _Static_assert(offsetof(struct memif_ring, tail) == 64, "memif.h of VPP: tail on line 1");
 _Static_assert(offsetof(struct memif_ring, slots) == 128, "memif.h of VPP: slots on line 2");
 
-typedef long long vec128 __attribute__((vector_size(16), aligned(16), may_alias));
+/* A slot's fields come in two reads of eight bytes, each done once: what was checked is what is
+ * used. Fields are not read one by one, so the compiler can't read one of them twice. */
+struct memif_front {
+    uint16_t flags, region;
+    uint32_t length;
+};
 
-static inline struct memif_descriptor *slot_of(struct memif_queue *m, uint16_t at)
+static inline struct memif_front front_read(const struct memif_descriptor *slot)
 {
-    return &m->ring->slots[at & (m->size - 1)];
+    struct memif_front front;
+    uint64_t word = load_relaxed((const uint64_t *)slot);
+    memcpy(&front, &word, sizeof front);
+    return front;
 }
 
-/* One 16-byte read: the peer can't change a field between its check and its use. */
-static inline struct memif_descriptor slot_read(struct memif_queue *m, uint16_t at)
+static inline struct memif_descriptor slot_read(const struct memif_descriptor *slot)
 {
     struct memif_descriptor d;
-    vec128 v = *(volatile vec128 *)slot_of(m, at);
-    memcpy(&d, &v, sizeof d);
+    uint64_t words[2] = {load_relaxed((const uint64_t *)slot),
+                         load_relaxed((const uint64_t *)slot + 1)};
+    memcpy(&d, words, sizeof d);
     return d;
 }
 
-static inline void slot_write(struct memif_queue *m, uint16_t at, struct memif_descriptor d)
+static inline struct memif_descriptor *slot_of(const struct memif_queue *m, uint32_t at)
 {
-    vec128 v;
-    memcpy(&v, &d, sizeof v);
-    *(volatile vec128 *)slot_of(m, at) = v;
+    return &m->ring->slots[at & (m->size - 1)];
 }
 
 /* Publishes our position, and wakes the peer if it sleeps. */
@@ -99,7 +105,7 @@ static inline void publish(struct memif_queue *m, uint16_t at)
 {
     store_release(m->ours, (uint16_t)(at + m->our_lead)); /* slots before the position */
     if (m->bell_fd < 0)
-        return; /* a drained ring wakes nobody */
+        return;                              /* a drained ring wakes nobody */
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the position before we look whether it sleeps */
     if (unlikely(!(load_relaxed(&m->ring->flags) & MEMIF_MASK_INT))) {
         uint64_t one = 1;
@@ -117,7 +123,7 @@ static inline uint32_t longest(const struct pool *pool)
 }
 
 /* The memory behind a slot, or NULL when its descriptor lies. Sets *room to its whole length. */
-static inline uint8_t *slot_memory(struct memif_queue *m, uint16_t at,
+static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
                                    const struct memif_descriptor *d, uint64_t *room)
 {
     const struct memif_region *region;
@@ -132,6 +138,84 @@ static inline uint8_t *slot_memory(struct memif_queue *m, uint16_t at,
         return NULL;
     *room = region->size - d->offset;
     return region->base + d->offset;
+}
+
+/* Exactly n bytes, without a call: what lies behind a packet in its buffer is none of the peer's
+ * business. The last block overlaps the one before it. */
+static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    if (unlikely(n < 32)) {
+        memcpy(to, from, n);
+    } else if (n < 64) {
+        memcpy(to, from, 32);
+        memcpy(to + n - 32, from + n - 32, 32);
+    } else {
+        for (uint32_t at = 0; at + 64 < n; at += 64)
+            memcpy(to + at, from + at, 64);
+        memcpy(to + n - 64, from + n - 64, 64);
+    }
+}
+
+/* What a burst needs of its ring, in locals: no store into a slot or buffer can change it. */
+struct view {
+    struct memif_descriptor *slots;
+    uint32_t mask;
+    uint32_t kind; /* a slot's first four bytes when it has no flags and lies in this region */
+    uint8_t *base; /* of that region, or of our own buffers */
+    uint64_t size; /* of that region, or of each of our buffers */
+};
+
+static inline struct view view_of(const struct memif_queue *m)
+{
+    struct view v = {m->ring->slots, m->size - 1, 0, m->buffers, m->buffer_size};
+    if (!m->buffers && m->n_regions) {
+        v.base = m->regions[0].base;
+        v.size = m->regions[0].size;
+    }
+    return v;
+}
+
+/* Looks at another region than before. 0: there is none, or the slot has flags. */
+static int view_move(const struct memif_queue *m, struct view *v, uint32_t kind)
+{
+    struct {
+        uint16_t flags, region;
+    } slot;
+    memcpy(&slot, &kind, sizeof slot);
+    if (slot.flags || slot.region >= m->n_regions)
+        return 0;
+    v->kind = kind;
+    v->base = m->regions[slot.region].base;
+    v->size = m->regions[slot.region].size;
+    return 1;
+}
+
+/* Is this a slot without flags, with memory? Then its memory begins at *memory, *length is what the
+ * slot says. Each field is read once.
+ * `own`: the memory is our own buffer, whatever the slot says. */
+static inline int view_slot(const struct memif_queue *m, struct view *v, uint32_t at, int own,
+                            uint8_t **memory, uint32_t *length)
+{
+    struct memif_descriptor *slot = &v->slots[at & v->mask];
+    uint32_t kind = load_relaxed((uint32_t *)slot), offset;
+    *length = load_relaxed(&slot->length);
+    if (own) {
+        *memory = v->base + (at & v->mask) * v->size;
+        return !kind && *length <= v->size;
+    }
+    if (unlikely(kind != v->kind) && !view_move(m, v, kind))
+        return 0;
+    offset = load_relaxed(&slot->offset);
+    *memory = v->base + offset;
+    return (uint64_t)offset + *length <= v->size;
+}
+
+/* The descriptor of a client's own slot when it is empty. */
+static inline struct memif_descriptor own_slot(const struct memif_queue *m, uint32_t at)
+{
+    uint32_t first = (uint32_t)(m->buffers - m->regions[0].base);
+    uint32_t offset = first + (at & (m->size - 1)) * m->buffer_size;
+    return (struct memif_descriptor){0, 0, m->buffer_size, offset, 0};
 }
 
 /* Interrupt mode asks for wake-ups, polling mode declines them. After unmasking, the caller looks

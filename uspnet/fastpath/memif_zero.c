@@ -13,23 +13,42 @@ static inline uint32_t finished(struct memif_queue *m)
     return 0;
 }
 
+/* Buffers come home as two runs of `out`, around its end. */
 static void reclaim(struct memif_queue *m)
 {
-    for (uint32_t n = finished(m); n > 0; n--)
-        stack_give(m->q.stack, m->out[m->clean++ & (m->size - 1)]);
+    struct stack *s = m->q.stack;
+    uint32_t at = m->clean & (m->size - 1), n = finished(m), first = least(n, m->size - at);
+    memcpy(s->free + s->top, m->out + at, first * sizeof *m->out);
+    memcpy(s->free + s->top + first, m->out, (n - first) * sizeof *m->out);
+    s->top += n;
+    m->clean = (uint16_t)(m->clean + n);
 }
 
-static inline void slot_lend(struct memif_queue *m, struct packet p)
+/* What filling slots needs, in locals: stores into the ring can't change them. */
+struct lending {
+    struct memif_descriptor *slots;
+    uint32_t *out, mask, size;
+    uint16_t region;
+};
+
+static inline struct lending lending_of(const struct memif_queue *m)
 {
-    uint32_t offset = p.index * m->q.pool->size + p.offset;
-    m->out[m->next & (m->size - 1)] = p.index;
-    slot_write(m, m->next++,
-               (struct memif_descriptor){0, (uint16_t)m->pool_region, p.length, offset, 0});
+    return (struct lending){m->ring->slots, m->out, m->size - 1, m->q.pool->size,
+                            (uint16_t)m->pool_region};
+}
+
+static inline void slot_lend(const struct lending *l, uint32_t at, struct packet p)
+{
+    uint32_t offset = p.index * l->size + p.offset;
+    l->out[at & l->mask] = p.index;
+    l->slots[at & l->mask] = (struct memif_descriptor){0, l->region, p.length, offset, 0};
 }
 
 uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;
+    const struct lending l = lending_of(m);
+    uint32_t next = m->next;
     uint64_t bytes = 0;
     if (ring_reserve(m->next, m->clean, m->size, n) < n)
         reclaim(m); /* only when room is short: `theirs` is a line that the peer writes */
@@ -37,9 +56,11 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
     if (n == 0)
         return 0;
     for (uint32_t i = 0; i < n; i++) {
-        slot_lend(m, packets[i]);
-        bytes += packets[i].length;
+        struct packet p = packets[i];
+        slot_lend(&l, next + i, p);
+        bytes += p.length;
     }
+    m->next = (uint16_t)(next + n);
     publish(m, m->next);
     queue_count(q, n, bytes);
     return n;
@@ -48,33 +69,56 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
 /* Lends free buffers to the server, in batches: each publication moves a shared line. */
 static void lend(struct memif_queue *m)
 {
+    const struct lending l = lending_of(m);
     uint32_t index[BURST_MAX], n = ring_reserve(m->next, m->clean, m->size, BURST_MAX);
-    uint32_t room = longest(m->q.pool);
+    uint32_t next = m->next, room = longest(m->q.pool);
     if (n < least(BURST_MAX / 2, m->size / 2))
         return;
     n = stack_take(m->q.stack, index, n);
     for (uint32_t i = 0; i < n; i++)
-        slot_lend(m, (struct packet){index[i], colour(index[i]), (uint16_t)room});
+        slot_lend(&l, next + i, (struct packet){index[i], colour(index[i]), (uint16_t)room});
+    m->next = (uint16_t)(next + n);
     if (n)
         publish(m, m->next);
 }
 
+/* Takes packets of one slot each, up to the first slot that is malformed or begins a chain. */
+static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packets, uint32_t n,
+                                     uint64_t *bytes)
+{
+    const struct memif_descriptor *slots = m->ring->slots;
+    const uint32_t *out = m->out, mask = m->size - 1, room = pool_room(m->q.pool);
+    uint32_t at = m->clean, got;
+    uint64_t total = 0;
+    for (got = 0; got < n; got++, at++) {
+        struct memif_front d = front_read(&slots[at & mask]);
+        uint32_t index = out[at & mask];
+        if (unlikely((d.flags & MEMIF_NEXT) || d.length - 1 >= room))
+            break;
+        packets[got] = (struct packet){index, colour(index), (uint16_t)d.length};
+        total += d.length;
+    }
+    m->clean = (uint16_t)at;
+    *bytes += total;
+    return got;
+}
+
 /* The packet in the slots at `clean`: the first buffer, with the rest of its chain joined to it.
  * Same returns as drain_one. Only lengths and flags are the peer's; the buffers we know. */
-static inline uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p)
+static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p)
 {
     uint32_t used = 0, total = 0, bad = 0, room = longest(m->q.pool);
-    struct memif_descriptor d;
+    struct memif_front d;
     do {
-        uint32_t index;
+        uint32_t index, at = (m->clean + used) & (m->size - 1);
         if (unlikely(used == ahead)) {
             bad = 1;
             if (ahead < m->size)
                 return 0;
             break;
         }
-        d = slot_read(m, (uint16_t)(m->clean + used));
-        index = m->out[(m->clean + used) & (m->size - 1)];
+        d = front_read(&m->ring->slots[at]);
+        index = m->out[at];
         bad |= d.length == 0 || d.length > room - total;
         if (used++ == 0)
             *p = (struct packet){index, colour(index), 0};
@@ -96,7 +140,12 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint64_t bytes = 0;
     while (got < n && ahead) {
         struct packet p;
-        uint32_t used = receive_one(m, ahead, &p);
+        uint32_t used = receive_plain(m, packets + got, least(n - got, ahead), &bytes);
+        got += used;
+        ahead -= used;
+        if (likely(got == n || ahead == 0))
+            break;
+        used = receive_one(m, ahead, &p);
         if (used == 0)
             break;
         ahead -= used;

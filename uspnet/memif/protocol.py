@@ -89,7 +89,8 @@ class Channel:
     def send(self, kind: Type, *fields: Any, fd: int | None = None) -> None:
         """Sends one message, with a descriptor if one is given. Raises Disconnect."""
         message = struct.pack("=H" + LAYOUTS[kind], kind, *fields).ljust(MESSAGE_BYTES, b"\0")
-        rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        fds = array.array("i", [] if fd is None else [fd])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
         try:
             self.sock.sendmsg([message], rights, socket.MSG_NOSIGNAL)
         except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server's role: it listens, and works in the memory that a client offers. It trusts nothing."""
+"""The server's role: it listens, works in memory that a client offers, and trusts nothing."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class ServerSession:
                 case Type.INIT if not self.port:
                     self._init(listener, *fields)
                 case Type.ADD_REGION if self.port and not self.up:
-                    self._add_region(*fields, fd)
+                    self._add_region(*fields, fd=fd)
                 case Type.ADD_RING if self.port and not self.up:
-                    self._add_ring(*fields, fd)
+                    self._add_ring(*fields, fd=fd)
                 case Type.CONNECT if self.port and not self.up:
                     self._connect()
                 case Type.DISCONNECT:
@@ -105,7 +105,7 @@ class ServerSession:
         self.port, port.session = port, self
         self.channel.send(Type.ACK)
 
-    def _add_region(self, index: int, size: int, fd: int | None) -> None:
+    def _add_region(self, index: int, size: int, *, fd: int | None) -> None:
         if fd is None:
             raise Disconnect("Missing region fd", ours=True)
         if index != len(self.regions) or index >= REGIONS_MAX:
@@ -115,7 +115,7 @@ class ServerSession:
         self.channel.send(Type.ACK)
 
     def _add_ring(  # noqa: PLR0913 - the message's fields
-        self, flags: int, index: int, region: int, at: int, log2: int, header: int, fd: int | None
+        self, flags: int, index: int, region: int, at: int, log2: int, header: int, *, fd: int | None
     ) -> None:
         if fd is None:
             raise Disconnect("Missing interrupt fd", ours=True)

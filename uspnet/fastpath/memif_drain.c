@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Receiving from memif rings that copy: a server's C2S, and a client's S2C without zero copy. */
+#include "memif.h"
+
+/* Slots that the peer has filled for us and that we have not drained yet. */
+static inline uint32_t filled(struct memif_queue *m)
+{
+    uint16_t ahead = (uint16_t)(load_acquire(m->theirs) - m->their_lead - m->next);
+    if (likely(ahead <= m->size))
+        return ahead;
+    queue_fault(&m->q, FAULT_PEER);
+    return 0;
+}
+
+/* Copies one packet out of the slots at `next`. Returns the slots used, 0 while a chain is still
+ * incomplete; *length is 0 when the packet was malformed. */
+static uint32_t drain_one(struct memif_queue *m, uint32_t ahead, uint8_t *to, uint32_t limit,
+                          uint32_t *length)
+{
+    uint32_t used = 0, total = 0, bad = 0;
+    struct memif_descriptor d;
+    do {
+        uint64_t room = 0;
+        const uint8_t *from;
+        if (unlikely(used == ahead)) {
+            *length = 0;
+            return ahead == m->size ? used : 0; /* a chain as long as the ring never ends */
+        }
+        d = slot_read(slot_of(m, m->next + used));
+        from = slot_memory(m, m->next + used, &d, &room);
+        used++;
+        bad |= !from || d.length == 0 || d.length > room || d.length > limit - total;
+        if (unlikely(bad))
+            continue;
+        copy(to + total, from, d.length);
+        total += d.length;
+    } while (unlikely(d.flags & MEMIF_NEXT));
+    *length = bad ? 0 : total;
+    return used;
+}
+
+/* Copies packets of one slot each into the buffers `index`, up to the first slot that is malformed
+ * or begins a chain. Moves `next`. */
+static inline uint32_t drain_plain(struct memif_queue *m, const uint32_t *index,
+                                   struct packet *packets, uint32_t n, uint64_t *bytes, int own)
+{
+    struct view v = view_of(m);
+    const struct pool pool = *m->q.pool;
+    const uint32_t limit = longest(&pool);
+    uint64_t total = 0;
+    uint32_t got, at = m->next;
+    for (got = 0; got < n; got++, at++) {
+        struct packet p = {index[got], colour(index[got]), 0};
+        uint32_t length;
+        uint8_t *from;
+        if (unlikely(!view_slot(m, &v, at, own, &from, &length) || length - 1 >= limit))
+            break;
+        copy(packet_data(&pool, p), from, length);
+        p.length = (uint16_t)length;
+        packets[got] = p;
+        total += length;
+    }
+    m->next = (uint16_t)at;
+    *bytes += total;
+    return got;
+}
+
+/* An S2C ring's slots go back to the server empty, as they were lent. */
+static void lend_again(struct memif_queue *m, uint16_t from, uint16_t to)
+{
+    for (; from != to; from++)
+        *slot_of(m, from) = own_slot(m, from);
+}
+
+/* Lends every slot of a fresh S2C ring. */
+void memif_copy_lend(struct memif_queue *m)
+{
+    lend_again(m, 0, (uint16_t)m->size);
+    publish(m, m->next);
+}
+
+uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct memif_queue *m = (struct memif_queue *)q;
+    uint32_t index[BURST_MAX], ahead = filled(m), got = 0, bad = 0, taken, room = longest(q->pool);
+    uint16_t first = m->next, end = (uint16_t)(first + ahead);
+    uint64_t bytes = 0;
+    if (ahead == 0)
+        return 0;
+    taken = stack_take(q->stack, index, least(n, ahead));
+    while (got + bad < taken && m->next != end) {
+        struct packet p;
+        uint32_t length, used, left = (uint16_t)(end - m->next);
+        used = least(taken - got - bad, left);
+        got += m->buffers ? drain_plain(m, index + got, packets + got, used, &bytes, 1)
+                          : drain_plain(m, index + got, packets + got, used, &bytes, 0);
+        left = (uint16_t)(end - m->next);
+        if (likely(got + bad == taken || left == 0))
+            break;
+        p = (struct packet){index[got], colour(index[got]), 0};
+        used = drain_one(m, left, packet_data(q->pool, p), room, &length);
+        if (unlikely(used == 0))
+            break;
+        m->next = (uint16_t)(m->next + used);
+        if (unlikely(length == 0)) {
+            bad++;
+            continue;
+        }
+        p.length = (uint16_t)length;
+        bytes += length;
+        packets[got++] = p;
+    }
+    for (uint32_t i = got; i < taken; i++)
+        stack_give(q->stack, index[i]);
+    if (m->buffers)
+        lend_again(m, first, m->next);
+    publish(m, m->next);
+    q->counters->errors += bad;
+    queue_count(q, got, bytes);
+    return got;
+}
+
+/* Interrupt mode: unmask, then look once more, since the peer may have published just before. */
+int memif_copy_arm(struct queue *q, int on)
+{
+    struct memif_queue *m = (struct memif_queue *)q;
+    memif_mask(m, !on);
+    return on && filled(m) > 0;
+}
