@@ -13,6 +13,7 @@ from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 
 HUGE_BYTES = 2 << 20
+PAGE = 4096
 HEADROOM: int = (lib.HEADROOM_COLOURS - 1) * lib.CACHE_LINE
 FRAME_MAX = 9728  # bytes: the longest frame that any port takes in one buffer
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -21,6 +22,11 @@ SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 def buffer_bytes(frame: int) -> int:
     """The buffer size for frames of up to `frame` bytes: a multiple of 2 KiB."""
     return -(-(frame + HEADROOM) // 2048) * 2048
+
+
+def pages_for(size: int) -> int:
+    """`size` rounded up to whole pages, in bytes."""
+    return -(-size // PAGE) * PAGE
 
 
 class SharedMemory:
@@ -74,14 +80,16 @@ class SharedMemory:
 class Pool:
     """The buffers that every port and worker of a job share. Zero when new.
 
-    Parameters: `count` buffers for frames of up to `frame` bytes.
+    Parameters: `count` buffers for frames of up to `frame` bytes, and `spare` bytes behind them
+    for what devices share with us besides packets: descriptor rings.
     """
 
-    def __init__(self, count: int, frame: int) -> None:
+    def __init__(self, count: int, frame: int, spare: int = 0) -> None:
         self.frame = frame
         self.size = buffer_bytes(frame)
         self.count = count
-        self.memory = SharedMemory("uspnet-pool", count * self.size, huge=True)
+        self._spare = pages_for(count * self.size)  # where what is left of it begins
+        self.memory = SharedMemory("uspnet-pool", self._spare + spare, huge=True)
         self.c = ffi.new("struct pool *", (self.memory.base, self.size, count))
         self._given = 0
 
@@ -89,6 +97,11 @@ class Pool:
     def pages(self) -> str:
         """What stands behind it: "2 MiB" or "4 KiB" pages."""
         return self.memory.pages
+
+    @property
+    def room(self) -> int:
+        """Bytes of the longest frame that fits into a buffer, wherever in it a packet starts."""
+        return self.size - HEADROOM
 
     def stack(self, count: int) -> Any:
         """A worker's stack with `count` buffers that nobody else has. Returns `struct stack *`.
@@ -102,6 +115,18 @@ class Pool:
         stack = ffi.new("struct stack *", (count, count, free))
         self._keep = [*getattr(self, "_keep", []), free, stack]
         return stack
+
+    def reserve(self, size: int) -> int:
+        """Takes `size` bytes of the spare memory; returns their offset, a multiple of a page.
+
+        They are filled with ones, so that a device which reads them too early shows it.
+        """
+        start = self._spare
+        if start + size > self.memory.size:
+            raise NoMemory(f"{size} bytes of device memory were not planned for")
+        self._spare += pages_for(size)
+        ffi.memmove(self.memory.base + start, b"\xff" * size, size)
+        return start
 
     def close(self) -> None:
         """Gives the memory back."""

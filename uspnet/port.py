@@ -90,7 +90,7 @@ class Driver(ABC):
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.name = str(spec)
-        self.values = spec.options(self.options)
+        self.values = spec.options(self.known_options())
         self.queues = 1  # pairs
         self.frame = ETHERNET_FRAME  # bytes of the longest frame, without FCS
         self.made: list[Queue] = []
@@ -99,10 +99,23 @@ class Driver(ABC):
         # Ends the job in good order: a port's other side wants no more. A running job sets it.
         self.end_job: Callable[[], None] = lambda: None
 
+    @property
+    def kind(self) -> str:
+        """The driver's name, as counters show it."""
+        return self.scheme
+
+    def known_options(self) -> Mapping[str, Option]:
+        """The options that this port takes; `spec` is already there."""
+        return self.options
+
     # -- what a driver implements ---------------------------------------------------------------
 
     def open(self) -> None:
         """Claims what the port needs, and learns `queues` and `frame`."""
+
+    def dma_bytes(self) -> int:
+        """What the port needs of the pool's spare memory, in bytes."""
+        return 0
 
     def attach(self, pool: Pool) -> None:
         """Registers the job's packet memory."""

@@ -123,7 +123,8 @@ class Job(ABC):
     def plan(self, plans: list[Plan], frame: int = 0) -> None:
         """Makes the pool, the queues and the workers. `frame`: bytes of the longest frame sent."""
         buffers = [self._buffers(plan) for plan in plans]
-        pool = Pool(sum(buffers), max([frame, *(port.frame for port in self.ports)]))
+        spare = sum(port.dma_bytes() for port in self.ports)
+        pool = Pool(sum(buffers), max([frame, *(port.frame for port in self.ports)]), spare)
         self.undo.callback(pool.close)
         self.pool = pool
         for port in self.ports:
@@ -157,7 +158,7 @@ class Job(ABC):
         counters = self.board.counters(
             number=self.ports.index(port),
             port=port.name,
-            driver=port.scheme,
+            driver=port.kind,
             direction=direction,
             queue=index,
             unknown=sorted(port.unknown),
@@ -325,9 +326,10 @@ class Job(ABC):
         rows = []
         for port in self.ports:
             queues = [(queue.direction, queue.base.counters) for queue in port.made]
-            row: dict[str, Any] = {"port": port.name, "driver": port.scheme}
+            row: dict[str, Any] = {"port": port.name, "driver": port.kind}
             row.update(port_counters(queues, port.unknown))
-            row.update(port.extra_counters())
+            for name, value in port.extra_counters().items():
+                row[name] = value if value is None else value + (row.get(name) or 0)
             rows.append(row)
         return rows
 

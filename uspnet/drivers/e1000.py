@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intel 82540EM and 82574L: the gigabit NICs that every emulator has, with legacy descriptors.
+
+Sections (§) are those of Intel's "PCI/PCI-X Family of Gigabit Ethernet Controllers Software
+Developer's Manual", 317453, revision 4.0; "82574 §" those of the "82574 GbE Controller Family
+Datasheet", 317694, revision 3.4.
+Does not do: several queues, checksum and segmentation offload, flow control, wake on LAN.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from uspnet.errors import NoMemory
+from uspnet.fastpath import ffi, lib
+from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, ring_size
+from uspnet.register import RC, RO, RW, WO, Register, Registers
+from uspnet.spec import Option
+from uspnet.transports import Dma
+
+RESET_S = 0.1  # a reset takes a few microseconds; the EEPROM is read in a few milliseconds
+SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
+STANDARD_FRAME = 1522  # bytes: what passes without long packets, a VLAN tag included
+DESCRIPTOR = ffi.sizeof("struct legacy_descriptor")
+VLAN_TAG = 0x8100  # the EtherType before a tag
+COMMAND = RW(0, "Transmit descriptor, §3.3.3", width=64, EOP=24, IFCS=25, VLE=30, VLAN=(48, 63))
+# RCTL's codes for bytes a descriptor: (BSEX, BSIZE).
+BUFFER_SIZES = {16384: (1, 1), 8192: (1, 2), 4096: (1, 3), 2048: (0, 0), 1024: (0, 1)}
+
+
+class Regs(Registers, bytes=0x20000):
+    """The 8254x's registers, as far as they are used here."""
+
+    CTRL = RW(0x0000, "Device Control, §13.4.1", FD=0, ASDE=5, SLU=6, ILOS=7, RST=26, VME=30)
+    STATUS = RO(0x0008, "Device Status, §13.4.2", FD=0, LU=1, TXOFF=4, SPEED=(6, 7))
+    VET = RW(0x0038, "VLAN Ether Type, §13.4.12", VET=(0, 15))
+    ICR = RC(0x00C0, "Interrupt Cause Read, §13.4.17", TXDW=0, LSC=2, RXDMT0=4, RXO=6, RXT0=7)
+    IMC = WO(0x00D8, "Interrupt Mask Clear, §13.4.21", ALL=(0, 31))
+    RCTL = RW(
+        0x0100, "Receive Control, §13.4.22",
+        EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, BSIZE=(16, 17), VFE=18, BSEX=25, SECRC=26,
+    )  # fmt: skip
+    TCTL = RW(0x0400, "Transmit Control, §13.4.33", EN=1, PSP=3, CT=(4, 11), COLD=(12, 21))
+    TIPG = RW(0x0410, "Transmit Gap, §13.4.34", IPGT=(0, 9), IPGR1=(10, 19), IPGR2=(20, 29))
+    RDBA = RW(0x2800, "Receive Descriptor Base, §13.4.25 and §13.4.26", width=64)
+    RDLEN = RW(0x2808, "Receive Descriptor Length, §13.4.27", LEN=(0, 19))
+    RDH = RW(0x2810, "Receive Descriptor Head, §13.4.28", RDH=(0, 15))
+    RDT = RW(0x2818, "Receive Descriptor Tail, §13.4.29", RDT=(0, 15))
+    TDBA = RW(0x3800, "Transmit Descriptor Base, §13.4.36 and §13.4.37", width=64)
+    TDLEN = RW(0x3808, "Transmit Descriptor Length, §13.4.38", LEN=(0, 19))
+    TDH = RW(0x3810, "Transmit Descriptor Head, §13.4.39", TDH=(0, 15))
+    TDT = RW(0x3818, "Transmit Descriptor Tail, §13.4.40", TDT=(0, 15))
+    CRCERRS = RC(0x4000, "CRC Errors, §13.7.1")
+    RXERRC = RC(0x400C, "Receive Errors, §13.7.4")
+    MPC = RC(0x4010, "Missed Packets, §13.7.5")
+    RLEC = RC(0x4040, "Receive Length Errors, §13.7.15")
+    RUC = RC(0x40A4, "Receive Undersize, §13.7.34")
+    ROC = RC(0x40AC, "Receive Oversize, §13.7.36")
+    MTA = RW(0x5200, "Multicast Table, §13.5.1", count=128, stride=4)
+    RAL = RW(0x5400, "Receive Address Low, §13.5.2", count=16, stride=8)
+    RAH = RW(0x5404, "Receive Address High, §13.5.3", count=16, stride=8, ADDRESS=(0, 15), AV=31)
+
+
+class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
+    """The 82540EM."""
+
+    registers: ClassVar[type[Regs]] = Regs
+    # QEMU's model takes no frames until a second after its receiver was enabled.
+    models: ClassVar[dict[str, Model]] = {"e1000": Model("e1000", settle_s=1.1)}
+    options: ClassVar[dict[str, Option]] = {
+        "rx-ring": ring_size(32, 4096),
+        "tx-ring": ring_size(32, 4096),
+        **VLAN_OPTIONS,
+    }
+    frame_max = 9728  # the pool's limit; the device's is 16,110
+
+    def open(self) -> None:
+        """Resets the device, which loads its address from the EEPROM."""
+        self.regs = self.registers(self.transport.map_bar(0), self.name)
+        self.reset()
+        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
+        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+        self.totals: dict[str, int] = {}
+
+    def reset(self) -> None:
+        """A full reset, with interrupts masked before and after (§14.3, §14.9)."""
+        self.regs.IMC.write(ALL=0xFFFFFFFF)
+        self.regs.CTRL.update(RST=1)
+        self.regs.CTRL.wait(RST=0, timeout=RESET_S)
+        self.regs.IMC.write(ALL=0xFFFFFFFF)
+        self.regs.ICR.read()
+
+    # -- queues ---------------------------------------------------------------------------------
+
+    def ring_bytes(self) -> int:
+        """Both rings, each on a page of its own."""
+        return 2 * max(DESCRIPTOR * self.ring_slots(), 4096)
+
+    def ring_slots(self) -> int:
+        """The larger of the two."""
+        return int(max(self.values["rx-ring"], self.values["tx-ring"]))
+
+    def _queue(self, size: int, doorbell: dict[str, Any], limit: int) -> tuple[Any, Dma]:
+        memory = self.transport.alloc_dma(size * DESCRIPTOR)
+        queue = ffi.new("struct legacy_queue *")
+        queue.ring = ffi.cast("struct legacy_descriptor *", memory.pointer)
+        queue.buffers, queue.last = self.table(size), self.table(size)
+        queue.size, queue.limit, queue.bell = size, limit, doorbell
+        queue.dma_base = self.transport.dma_base
+        return queue, memory
+
+    def make_rx(self, index: int) -> Any:
+        """The receive ring."""
+        bell = self.regs.window.doorbell(self.regs.RDT.offset)
+        queue, self.rx_memory = self._queue(self.values["rx-ring"], bell, self.slot_bytes())
+        return queue
+
+    def make_tx(self, index: int) -> Any:
+        """The transmit ring. Every descriptor is a whole packet (§3.3.3)."""
+        bell = self.regs.window.doorbell(self.regs.TDT.offset, sends=True)
+        queue, self.tx_memory = self._queue(self.values["tx-ring"], bell, self.frame)
+        tag = self.values["vlan-insert"]
+        queue.command = COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
+        return queue
+
+    def slot_bytes(self) -> int:
+        """What the device may write into one buffer. Without long packets it never exceeds the
+        standard frame; with them, longer frames than a slot takes come in pieces."""
+        if self.frame <= STANDARD_FRAME:
+            return 2048
+        return max(size for size in BUFFER_SIZES if size <= self.pool.room)
+
+    # -- start and stop -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """§14.3 to §14.5, in their order."""
+        self.reset()
+        self.dma_enable()
+        self.set_link_up()
+        self.set_address()
+        self.clear_multicast_table()
+        for queue in self.rx:
+            self.start_rx(queue)
+        for queue in self.tx:
+            self.start_tx(queue)
+
+    def set_link_up(self) -> None:
+        """Lets the PHY negotiate, and VLAN tags be stripped and inserted (§14.3, §9.4)."""
+        tags = self.values["vlan-strip"] or self.values["vlan-insert"]
+        self.regs.VET.write(VLAN_TAG)
+        self.regs.CTRL.update(SLU=1, ASDE=1, ILOS=0, VME=int(bool(tags)))
+
+    def set_address(self) -> None:
+        """The first entry of the address filter is ours (§14.4)."""
+        self.mac = self.values["mac"] or self.mac
+        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
+        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
+
+    def clear_multicast_table(self) -> None:
+        """A reset leaves it undefined (§14.4)."""
+        for index in range(self.regs.MTA.row.count):
+            self.regs.MTA[index].write(0)
+
+    def start_rx(self, queue: Any) -> None:
+        """The ring full of buffers, then the receiver (§14.4)."""
+        if lib.legacy_fill(queue):
+            raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
+        self.regs.RDBA.write(self.rx_memory.address)
+        self.regs.RDLEN.write(LEN=self.rx_memory.size)
+        self.regs.RDH.write(0)
+        self.regs.RDT.write(queue.tail)
+        self.regs.RCTL.write(
+            EN=1, BAM=1, SECRC=1,
+            UPE=int(self.values["promisc"]),
+            MPE=int(self.values["promisc"] or self.values["multicast"]),
+            LPE=int(self.frame > STANDARD_FRAME),
+            **self.buffer_size(queue.limit),
+        )  # fmt: skip
+
+    def buffer_size(self, size: int) -> dict[str, int]:
+        """RCTL's fields for that many bytes a buffer."""
+        extended, code = BUFFER_SIZES[size]
+        return {"BSEX": extended, "BSIZE": code}
+
+    def start_tx(self, queue: Any) -> None:
+        """The empty ring, the gaps of IEEE 802.3, then the transmitter (§14.5)."""
+        self.regs.TDBA.write(self.tx_memory.address)
+        self.regs.TDLEN.write(LEN=self.tx_memory.size)
+        self.regs.TDH.write(0)
+        self.regs.TDT.write(0)
+        self.regs.TIPG.write(IPGT=10, IPGR1=8, IPGR2=6)
+        self.regs.TCTL.write(EN=1, PSP=1, CT=0x0F, COLD=0x40)
+
+    def stop(self) -> None:
+        """No DMA any more, then nothing of the rings is in use."""
+        try:
+            self.regs.RCTL.write(0)
+            self.regs.TCTL.write(0)
+            self.dma_disable()
+            self.reset()
+        finally:
+            for queue in self.rx:
+                lib.legacy_empty(queue, 1)
+            for queue in self.tx:
+                lib.legacy_empty(queue, 0)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def link(self) -> Link:
+        """From the status register (§13.4.2)."""
+        status = self.regs.STATUS.present()
+        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
+
+    def counters(self) -> dict[str, int]:
+        """What the device did not pass on (§13.7). The registers clear when they are read."""
+        for register in (self.regs.MPC, self.regs.CRCERRS, self.regs.RXERRC, *self.lengths()):
+            self.totals[register.name] = self.totals.get(register.name, 0) + register.read()
+        seen = self.totals
+        # RLEC counts both of the others; QEMU's models leave it at zero.
+        lengths = max(seen["RLEC"], seen["RUC"] + seen["ROC"])
+        return {
+            "rx_missed_errors": seen["MPC"],
+            "rx_errors": seen["CRCERRS"] + seen["RXERRC"] + lengths,
+        }
+
+    def lengths(self) -> list[Register]:
+        """The counters of frames too short or too long."""
+        return [self.regs.RLEC, self.regs.RUC, self.regs.ROC]
+
+    def pending(self) -> int:
+        """What the device has not reported back."""
+        return sum(lib.legacy_clean(queue) for queue in self.tx)
+
+
+class RegsL(Regs):
+    """The 82574L's registers where they differ."""
+
+    RCTL = RW(
+        0x0100, "Receive Control, 82574 §10.2.5.1",
+        EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, BSIZE=(16, 17), VFE=18, BSEX=25, SECRC=26,
+        FLXBUF=(27, 30),
+    )  # fmt: skip
+    TXDCTL = RW(0x3828, "Transmit Descriptor Control, 82574 §10.2.6", WTHRESH=(16, 21), ALWAYS=22)
+
+
+class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
+    """The 82574L: an 82540EM on PCI Express, in its legacy mode."""
+
+    registers: ClassVar[type[Regs]] = RegsL
+    regs: RegsL
+    models: ClassVar[dict[str, Model]] = {"e1000e": Model("e1000e")}
+    frame_max = 9216  # bytes, 82574 §1.2
+
+    def slot_bytes(self) -> int:
+        """Buffers may be any number of KiB up to 15."""
+        if self.frame <= STANDARD_FRAME:
+            return 2048
+        return int(min(self.pool.room // 1024, 15) * 1024)
+
+    def buffer_size(self, size: int) -> dict[str, int]:
+        """In KiB."""
+        return {"FLXBUF": size // 1024}
+
+    def start_tx(self, queue: Any) -> None:
+        """One bit of TXDCTL must be set (82574 §10.2.6)."""
+        self.regs.TXDCTL.write(ALWAYS=1)
+        super().start_tx(queue)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`qemu:MODEL` - an emulated NIC in a private QEMU: the same driver, the device's own model.
+
+    uspnet pktgen qemu:e1000e,wire=lan0        one end of a cable
+    uspnet capture qemu:igb,wire=lan0          the other one, in another terminal
+    uspnet pktgen qemu:e1000e,loop=on --rx-port same
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import ClassVar
+
+from uspnet.errors import Usage
+from uspnet.nic import NICS, Model, Nic, NicPort
+from uspnet.spec import Option, Spec, string, switch
+from uspnet.transports import Transport
+from uspnet.transports.qemu import Machine
+from uspnet.transports.qtest import Qtest
+from uspnet.wire import Loop, WireEnd
+
+
+def models() -> dict[str, type[Nic]]:
+    """Every emulated NIC that some driver runs on, with that driver."""
+    return {name: nic for nic in NICS.values() for name in nic.models}
+
+
+class Qemu(NicPort, scheme="qemu"):
+    """Starts QEMU, and ends it on close."""
+
+    help = "emulated NIC in a private QEMU"
+    options: ClassVar[dict[str, Option]] = {
+        "wire": Option(string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"),
+        "loop": Option(switch, False, "return what is sent: on or off"),
+    }
+    machine: Machine | None = None
+    end: WireEnd | Loop | None = None
+
+    def __init__(self, spec: Spec) -> None:
+        known = models()
+        if spec.target not in known:
+            names = ", ".join(f"qemu:{name}" for name in sorted(known))
+            raise Usage(f"{spec}: no driver for {spec.target or 'nothing'}", f"models are: {names}")
+        self.model: Model = known[spec.target].models[spec.target]
+        self.driver = known[spec.target]
+        self.spec = spec
+        super().__init__(spec)
+        if self.values["wire"] and self.values["loop"]:
+            raise Usage(f"{spec}: a loop has no other end", "give wire= or loop=on")
+        self.connected = False  # the cable, as the NIC has been told
+        self.settled_at = 0.0
+
+    def known_options(self) -> dict[str, Option]:
+        """The wire's, the driver's and the model's."""
+        return {**self.options, **self.driver.known_options(), **self.model.options}
+
+    def connect(self) -> Transport:
+        """A fresh machine with the model in it."""
+        if self.values["wire"]:
+            self.end = WireEnd(self.values["wire"])
+        elif self.values["loop"]:
+            self.end = Loop()
+        words = [self.model.device, f"mac={fresh_mac()}"]
+        words += [
+            f"{name}={_word(self.values[option])}" for option, name in self.model.arguments.items()
+        ]
+        wire_fd = self.end.socket.fileno() if self.end else -1
+        self.machine = Machine(self.name, ",".join(words), wire_fd)
+        self.connected = True  # as QEMU starts
+        self._look_at_cable()
+        return Qtest(self.name, self.machine)
+
+    def _look_at_cable(self) -> None:
+        """Has the NIC's link follow the far end of the cable."""
+        there = bool(self.end and self.end.joined())
+        if there != self.connected and self.machine:
+            self.machine.plug_cable(on=there)
+            self.connected = there
+
+    def start(self) -> None:
+        """Lets the device run; some models keep received frames back for a while."""
+        super().start()
+        self.settled_at = time.monotonic() + self.model.settle_s
+
+    def control(self) -> None:
+        """Watches the cable, QEMU and the queues."""
+        if self.machine and (error := self.machine.ended()):
+            raise error
+        self._look_at_cable()
+        super().control()
+
+    def up(self) -> bool:
+        """Is there a link, and does the model use it?"""
+        return self.connected and time.monotonic() >= self.settled_at and super().up()
+
+    def why_down(self) -> str:
+        """What is missing."""
+        if self.connected:
+            return "the model brings its link up"
+        wire = self.values["wire"]
+        return f"nobody holds the other end of wire {wire}" if wire else "no cable: give wire="
+
+    def close(self) -> None:
+        """Ends QEMU and lets the cable go."""
+        super().close()
+        if self.machine:
+            self.machine.close()
+            self.machine = None
+        if self.end:
+            self.end.close()
+            self.end = None
+
+
+def fresh_mac() -> str:
+    """An address of QEMU's own range that no other machine has."""
+    return "52:54:00:" + os.urandom(3).hex(":")
+
+
+def _word(value: object) -> str:
+    """An option's value as QEMU writes it."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)

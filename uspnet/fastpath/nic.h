@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the rings of NIC drivers share: the doorbell, a plain store on a physical device and a
+ * line of text on an emulated one. */
+#ifndef USPNET_NIC_H
+#define USPNET_NIC_H
+#include "fastpath.h"
+
+// [python]
+/* A conversation with QEMU's qtest server, shared by Python and the workers: every request takes
+ * the lock, so answers come back in the order of the requests. */
+struct qtest_link {
+    uint32_t lock;
+    int32_t fd;
+    uint32_t gone;   /* QEMU has ended, or does not answer */
+    uint32_t owed;   /* answers to doorbells that nobody has read yet */
+    uint32_t filled; /* bytes in `line` */
+    char line[256];  /* what has arrived of the next answer */
+};
+
+/* Where a ring tells its device how far it may go. */
+struct doorbell {
+    volatile void *mmio;     /* the mapped register; NULL: by way of `link` */
+    struct qtest_link *link;
+    uint64_t address;        /* of the register in the emulated machine */
+    uint32_t bytes;          /* width of the register: 2 or 4 */
+    int32_t wire_fd;         /* of a transmit ring's emulated cable; -1: none */
+};
+
+/* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.
+ * -1: QEMU is gone, or did not understand. */
+int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
+/* Ends the calling process, just forked, together with `parent`. Nonzero: too late already. */
+int end_with(int32_t parent);
+// [c]
+
+int qtest_ring(const struct doorbell *d, uint32_t value);
+int wire_writable(int fd);
+
+/* May a transmit ring take packets? A real cable sets the pace by itself; QEMU's models send at
+ * once, and what their cable has no room for they forget. */
+static inline int doorbell_ready(const struct doorbell *d)
+{
+    return likely(d->mmio != NULL) || d->wire_fd < 0 || wire_writable(d->wire_fd);
+}
+
+/* The descriptors written before must be seen before the store that announces them. */
+static inline void doorbell_barrier(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("" ::: "memory"); /* stores to memory stay before one to a device */
+#elif defined(__aarch64__)
+    __asm__ volatile("dmb oshst" ::: "memory");
+#else
+    __sync_synchronize();
+#endif
+}
+
+/* Writes `value` to the device's register, once a burst. */
+static inline void doorbell_ring(struct queue *q, const struct doorbell *d, uint32_t value)
+{
+    q->counters->doorbells++;
+    if (unlikely(!d->mmio)) {
+        if (qtest_ring(d, value))
+            queue_fault(q, FAULT_GONE);
+        return;
+    }
+    doorbell_barrier();
+    if (d->bytes == 2)
+        *(volatile uint16_t *)d->mmio = (uint16_t)value;
+    else
+        *(volatile uint32_t *)d->mmio = value;
+}
+
+#endif

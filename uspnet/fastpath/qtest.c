@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The text protocol of QEMU's qtest server, as far as a worker needs it: one request a line, one
+ * answer a line, "OK" or "OK 0x…". A doorbell does not wait for its answer: whoever asks next,
+ * or rings once too often, reads it. */
+#define _GNU_SOURCE
+#include "nic.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_MS = 1000, /* a request takes QEMU 0.05 to 0.5 ms */
+    OWED_MAX = 8,     /* doorbells under way: what a burst each on a few queues needs */
+};
+
+static void lock(struct qtest_link *link)
+{
+    while (__atomic_exchange_n(&link->lock, 1, __ATOMIC_ACQUIRE))
+        sched_yield();
+}
+
+static int unlock(struct qtest_link *link, int result)
+{
+    if (result)
+        link->gone = 1; /* an answer is missing: nothing after it could be believed */
+    store_release(&link->lock, 0);
+    return result;
+}
+
+static int tell(struct qtest_link *link, const char *request, size_t length)
+{
+    while (length) {
+        ssize_t sent = send(link->fd, request, length, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return -1;
+        request += sent;
+        length -= (size_t)sent;
+    }
+    return 0;
+}
+
+/* Waits for more of the answer. The socket blocks, but never for longer than ANSWER_MS. */
+static int hear(struct qtest_link *link)
+{
+    struct pollfd fd = {.fd = link->fd, .events = POLLIN};
+    ssize_t got;
+    if (link->filled == sizeof link->line || poll(&fd, 1, ANSWER_MS) <= 0)
+        return -1;
+    got = recv(link->fd, link->line + link->filled, sizeof link->line - link->filled, 0);
+    if (got <= 0)
+        return -1;
+    link->filled += (uint32_t)got;
+    return 0;
+}
+
+/* Takes one answer. Interrupt lines are not answers. */
+static int answer(struct qtest_link *link, uint64_t *value)
+{
+    for (;;) {
+        char *end = memchr(link->line, '\n', link->filled);
+        uint32_t used;
+        int ok, irq;
+        if (!end) {
+            if (hear(link))
+                return -1;
+            continue;
+        }
+        *end = 0;
+        used = (uint32_t)(end - link->line) + 1;
+        ok = !strncmp(link->line, "OK", 2);
+        irq = !strncmp(link->line, "IRQ", 3);
+        if (ok && value)
+            *value = strtoull(link->line + 2, NULL, 16);
+        link->filled -= used;
+        memmove(link->line, link->line + used, link->filled);
+        if (!irq)
+            return ok ? 0 : -1;
+    }
+}
+
+/* Reads the answers to doorbells until at most `left` are owed. */
+static int settle(struct qtest_link *link, uint32_t left)
+{
+    for (; link->owed > left; link->owed--)
+        if (answer(link, NULL))
+            return -1;
+    return 0;
+}
+
+int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value)
+{
+    lock(link);
+    if (link->gone || settle(link, 0) || tell(link, request, length))
+        return unlock(link, -1);
+    return unlock(link, answer(link, value));
+}
+
+int qtest_ring(const struct doorbell *d, uint32_t value)
+{
+    struct qtest_link *link = d->link;
+    char request[64];
+    int length = snprintf(request, sizeof request, "write%c 0x%llx 0x%x\n",
+                          d->bytes == 2 ? 'w' : 'l', (unsigned long long)d->address, value);
+    lock(link);
+    if (link->gone || settle(link, OWED_MAX - 1) || tell(link, request, (size_t)length))
+        return unlock(link, -1);
+    link->owed++;
+    return unlock(link, 0);
+}
+
+int wire_writable(int fd)
+{
+    struct pollfd wire = {.fd = fd, .events = POLLOUT};
+    return poll(&wire, 1, 0) > 0;
+}
+
+/* Between fork and exec only async-signal-safe calls are allowed; these are. */
+int end_with(int32_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        return -1;
+    if (getppid() != parent)
+        _exit(1);
+    return 0;
+}

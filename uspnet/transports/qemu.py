@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private QEMU that runs no guest: a machine with one NIC, for as long as we hold it.
+
+Nothing of it is on disk. Both its sockets are inherited, so it needs no path; it ends with the
+process that started it, however that ends; its stderr goes into memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import socket
+import subprocess
+from typing import Any
+
+from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
+from uspnet.fastpath import lib
+
+BINARY = "qemu-system-x86_64"
+INSTALL = "apt-get install qemu-system-x86"
+DIMM_ADDRESS = 1 << 32  # where a q35 machine of a few MiB puts its first memory module
+SLOT = 4  # of the NIC on the machine's PCI bus
+ANSWER_S = 5.0
+# The CPU's firmware: halt at reset, and halt again after whatever wakes it.
+ROM_BYTES = 65536
+RESET = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to hlt
+ROM = b"\xf4" * (ROM_BYTES - 16) + RESET.ljust(16, b"\xf4")
+
+
+def binary() -> str:
+    """The QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice."""
+    found = shutil.which(os.environ.get("USPNET_QEMU", BINARY))
+    if not found:
+        raise NoDevice(f"{BINARY} is not installed", f"run: {INSTALL}")
+    return found
+
+
+def memory_file(name: str, content: bytes = b"") -> int:
+    """An unnamed file that lives as long as its descriptor."""
+    fd = os.memfd_create(name)
+    os.write(fd, content)
+    return fd
+
+
+class Machine:
+    """One QEMU. `device` is the NIC's `-device` argument, `wire_fd` its cable (-1: unplugged)."""
+
+    slot = SLOT
+
+    def __init__(self, name: str, device: str, wire_fd: int) -> None:
+        self.name = name
+        self.device, self.wire_fd = device, wire_fd
+        self.errors = memory_file("uspnet-qemu-stderr")
+        self.qtest, qtest_end = socket.socketpair()
+        self.monitor, monitor_end = socket.socketpair()
+        self.monitor.settimeout(ANSWER_S)
+        rom = memory_file("uspnet-rom", ROM)
+        fds = [rom, qtest_end.fileno(), monitor_end.fileno()]
+        command = self._command(*fds)
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - a list of our own words
+                [binary(), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self.errors,
+                pass_fds=[*fds, *([wire_fd] if wire_fd >= 0 else [])],
+                start_new_session=True,  # Ctrl-C is for us; we end it in good order
+                preexec_fn=functools.partial(lib.end_with, os.getpid()),  # noqa: PLW1509 - no threads yet
+            )
+        except BaseException:
+            self._close_ends()
+            raise
+        finally:
+            os.close(rom)
+            qtest_end.close()
+            monitor_end.close()
+        self._answers = self.monitor.makefile("r")
+        try:
+            self._greet()
+        except BaseException:
+            self.close()
+            raise
+
+    def _command(self, rom: int, qtest: int, monitor: int) -> list[str]:
+        nic = f"{self.device},id=nic,addr={SLOT}"
+        cable = []
+        if self.wire_fd >= 0:
+            cable = ["-netdev", f"dgram,id=wire,local.type=fd,local.str={self.wire_fd}"]
+            nic += ",netdev=wire"
+        words = "-nodefaults -no-user-config -display none -machine q35 -m 2M,slots=1,maxmem=256G"
+        return [
+            *words.split(),
+            *("-accel", "tcg,tb-size=1", "-bios", f"/proc/self/fd/{rom}"),
+            *("-chardev", f"socket,id=qtest,fd={qtest}"),
+            *("-object", "qtest,id=server,chardev=qtest,log=none"),
+            *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "monitor,mode=control"),
+            *cable,
+            *("-device", nic),
+        ]
+
+    def _greet(self) -> None:
+        """Waits until QEMU talks: it reads its whole command line first."""
+        greeting = self._hear()
+        version = greeting["QMP"]["version"]["qemu"]
+        self.version = (version["major"], version["minor"])
+        self.monitor_command("qmp_capabilities")
+
+    def _hear(self) -> dict[str, Any]:
+        try:
+            line = self._answers.readline()
+        except TimeoutError:
+            raise DeviceTimeout(f"{self.name}: QEMU did not answer in {ANSWER_S:g} s") from None
+        except OSError:
+            line = ""
+        if not line:
+            raise self._silent()
+        return dict(json.loads(line))
+
+    def monitor_command(self, command: str, fds: tuple[int, ...] = (), **arguments: Any) -> Any:
+        """Runs one QMP command and returns its result. Raises DeviceFault when QEMU refuses."""
+        text = json.dumps({"execute": command, "arguments": arguments}).encode()
+        try:
+            socket.send_fds(self.monitor, [text], fds)
+        except OSError:
+            raise self._silent() from None
+        while True:
+            answer = self._hear()
+            if "error" in answer:
+                raise DeviceFault(f"{self.name}: QEMU: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]  # anything else is an event
+
+    def plug(self, fd: int, size: int) -> None:
+        """Adds shared memory as a module at DIMM_ADDRESS, whole and in one piece: nothing of a
+        PC's memory map (holes, firmware, the 4 GiB border) lies in it."""
+        theirs = self.monitor_command("add-fd", (fd,))["fd"]
+        path = f"/proc/self/fd/{theirs}"
+        backend = {"qom-type": "memory-backend-file", "id": "pool", "share": True}
+        self.monitor_command("object-add", **backend, **{"size": size, "mem-path": path})
+        module = {"driver": "pc-dimm", "id": "module", "memdev": "pool", "addr": DIMM_ADDRESS}
+        self.monitor_command("device_add", **module)
+
+    def plug_cable(self, *, on: bool) -> None:
+        """Tells the NIC that its link is there, or not."""
+        self.monitor_command("set_link", name="nic", up=on)
+
+    def _silent(self) -> UspnetError:
+        return self.ended(1.0) or DeviceFault(f"{self.name}: QEMU closed its monitor")
+
+    def ended(self, patience_s: float = 0.0) -> UspnetError | None:
+        """Why QEMU has ended, as an error; None while it runs."""
+        try:
+            code = self.process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            return None
+        last = os.pread(self.errors, 4096, 0).decode(errors="replace").strip().splitlines()[-1:]
+        if code < 0:
+            why = f"it was killed by signal {-code}"
+        else:
+            why = last[0].removeprefix(f"{BINARY}: ") if last else f"exit status {code}"
+        if "not a valid device model" in why:
+            model = self.device.split(",")[0]
+            return NotSupported(
+                f"{self.name}: this QEMU has no {model}", "install a newer QEMU, see: uspnet doctor"
+            )
+        return DeviceFault(f"{self.name}: QEMU has ended: {why}", "run it once more")
+
+    def _close_ends(self) -> None:
+        self.qtest.close()
+        self.monitor.close()
+        os.close(self.errors)
+
+    def close(self) -> None:
+        """Ends QEMU. It has nothing to save."""
+        self.process.kill()
+        self.process.wait()
+        self._answers.close()
+        self._close_ends()
