@@ -21,9 +21,7 @@ class Config(Registers, bytes=256):
 
     VENDOR = RO(0x00, "Vendor ID, §6.2.1", width=16)
     DEVICE = RO(0x02, "Device ID, §6.2.1", width=16)
-    COMMAND = RW(
-        0x04, "Command, §6.2.2", width=16, IO=0, MEMORY=1, BUS_MASTER=2, INTX_DISABLE=10
-    )
+    COMMAND = RW(0x04, "Command, §6.2.2", width=16, IO=0, MEMORY=1, BUS_MASTER=2, INTX_DISABLE=10)
     STATUS = RW(0x06, "Status, §6.2.3", width=16, INTX=3, CAPABILITIES=4)
     REVISION = RO(0x08, "Revision ID, §6.2.1", width=8)
     CLASS = RO(0x0A, "Base class and subclass, §6.2.1", width=16)

@@ -101,7 +101,7 @@ class Pool:
     @property
     def room(self) -> int:
         """Bytes of the longest frame that fits into a buffer, wherever in it a packet starts."""
-        return self.size - HEADROOM
+        return int(self.size - HEADROOM)
 
     def stack(self, count: int) -> Any:
         """A worker's stack with `count` buffers that nobody else has. Returns `struct stack *`.

@@ -50,12 +50,18 @@ class Window(Protocol):
 class Value(int):
     """What a register held, with its fields as attributes: `regs.STATUS.read().LU`."""
 
-    row: Row
-
     def __new__(cls, number: int, row: Row) -> Self:
+        """`number`, seen as what `row` holds."""
         value = super().__new__(cls, number)
-        value.row = row
+        value._seen_as = [row]  # in a list: a bare row is a descriptor
         return value
+
+    _seen_as: list[Row]
+
+    @property
+    def row(self) -> Row:
+        """What it was read from."""
+        return self._seen_as[0]
 
     def __getattr__(self, name: str) -> int:
         try:
@@ -78,7 +84,8 @@ class Value(int):
 
 class Row:
     """One line of a table. `width` is in bits; 64 means two words, the lower first. `alias` marks
-    a second name of an offset. An array has `count` registers, `stride` bytes apart."""
+    a second name of an offset. An array has `count` registers, `stride` bytes apart.
+    """
 
     access = ""
     readable = writable = True

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
-from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, ring_size
-from uspnet.register import RC, RO, RW, WO, Register, Registers
+from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, Tally, ring_size
+from uspnet.register import RC, RO, RW, WO, Registers
 from uspnet.spec import Option
 from uspnet.transports import Dma
 
@@ -76,11 +76,11 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     def open(self) -> None:
         """Resets the device, which loads its address from the EEPROM."""
-        self.regs = self.registers(self.transport.map_bar(0), self.name)
+        self.bar = self.transport.map_bar(0)
+        self.regs = self.registers(self.bar, self.name)
         self.reset()
         low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
         self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
-        self.totals: dict[str, int] = {}
 
     def reset(self) -> None:
         """A full reset, with interrupts masked before and after (§14.3, §14.9)."""
@@ -94,11 +94,11 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     def ring_bytes(self) -> int:
         """Both rings, each on a page of its own."""
-        return 2 * max(DESCRIPTOR * self.ring_slots(), 4096)
+        return 2 * int(max(DESCRIPTOR * self.ring_slots(), 4096))
 
     def ring_slots(self) -> int:
         """The larger of the two."""
-        return int(max(self.values["rx-ring"], self.values["tx-ring"]))
+        return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
 
     def _queue(self, size: int, doorbell: dict[str, Any], limit: int) -> tuple[Any, Dma]:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
@@ -111,13 +111,13 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     def make_rx(self, index: int) -> Any:
         """The receive ring."""
-        bell = self.regs.window.doorbell(self.regs.RDT.offset)
+        bell = self.bar.doorbell(self.regs.RDT.offset)
         queue, self.rx_memory = self._queue(self.values["rx-ring"], bell, self.slot_bytes())
         return queue
 
     def make_tx(self, index: int) -> Any:
         """The transmit ring. Every descriptor is a whole packet (§3.3.3)."""
-        bell = self.regs.window.doorbell(self.regs.TDT.offset, sends=True)
+        bell = self.bar.doorbell(self.regs.TDT.offset, sends=True)
         queue, self.tx_memory = self._queue(self.values["tx-ring"], bell, self.frame)
         tag = self.values["vlan-insert"]
         queue.command = COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
@@ -125,7 +125,8 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     def slot_bytes(self) -> int:
         """What the device may write into one buffer. Without long packets it never exceeds the
-        standard frame; with them, longer frames than a slot takes come in pieces."""
+        standard frame; with them, longer frames than a slot takes come in pieces.
+        """
         if self.frame <= STANDARD_FRAME:
             return 2048
         return max(size for size in BUFFER_SIZES if size <= self.pool.room)
@@ -134,6 +135,7 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     def start(self) -> None:
         """§14.3 to §14.5, in their order."""
+        self.tally = Tally()
         self.reset()
         self.dma_enable()
         self.set_link_up()
@@ -212,20 +214,15 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
 
     def counters(self) -> dict[str, int]:
-        """What the device did not pass on (§13.7). The registers clear when they are read."""
-        for register in (self.regs.MPC, self.regs.CRCERRS, self.regs.RXERRC, *self.lengths()):
-            self.totals[register.name] = self.totals.get(register.name, 0) + register.read()
-        seen = self.totals
+        """What the device did not pass on (§13.7)."""
+        regs, seen = self.regs, self.tally
+        seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.RUC, regs.ROC)
         # RLEC counts both of the others; QEMU's models leave it at zero.
         lengths = max(seen["RLEC"], seen["RUC"] + seen["ROC"])
         return {
             "rx_missed_errors": seen["MPC"],
             "rx_errors": seen["CRCERRS"] + seen["RXERRC"] + lengths,
         }
-
-    def lengths(self) -> list[Register]:
-        """The counters of frames too short or too long."""
-        return [self.regs.RLEC, self.regs.RUC, self.regs.ROC]
 
     def pending(self) -> int:
         """What the device has not reported back."""
@@ -255,7 +252,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
         """Buffers may be any number of KiB up to 15."""
         if self.frame <= STANDARD_FRAME:
             return 2048
-        return int(min(self.pool.room // 1024, 15) * 1024)
+        return min(self.pool.room // 1024, 15) * 1024
 
     def buffer_size(self, size: int) -> dict[str, int]:
         """In KiB."""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`qemu:MODEL` - an emulated NIC in a private QEMU: the same driver, the device's own model.
 
-    uspnet pktgen qemu:e1000e,wire=lan0        one end of a cable
-    uspnet capture qemu:igb,wire=lan0          the other one, in another terminal
-    uspnet pktgen qemu:e1000e,loop=on --rx-port same
+`wire=NAME` is a cable between two of them, in one process or in two; `loop=on` returns what is
+sent; without either, the NIC is unplugged.
 """
 
 from __future__ import annotations
@@ -31,7 +30,9 @@ class Qemu(NicPort, scheme="qemu"):
 
     help = "emulated NIC in a private QEMU"
     options: ClassVar[dict[str, Option]] = {
-        "wire": Option(string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"),
+        "wire": Option(
+            string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"
+        ),
         "loop": Option(switch, False, "return what is sent: on or off"),
     }
     machine: Machine | None = None

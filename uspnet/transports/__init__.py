@@ -46,7 +46,8 @@ class BarWindow(ABC):
     @abstractmethod
     def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
         """What a C ring needs to write the register at `offset`: a `struct doorbell`'s fields.
-        `sends`: it is a transmit ring's."""
+        `sends`: it is a transmit ring's.
+        """
 
 
 class Transport(ABC):
@@ -78,9 +79,10 @@ class Transport(ABC):
     def map_bar(self, number: int) -> BarWindow:
         """A window on memory BAR `number`. Raises NotSupported when there is none."""
 
-    def irq(self, count: int) -> list[int]:  # noqa: ARG002 - for those that have some
+    def irq(self, count: int) -> list[int]:
         """Descriptors for up to `count` interrupt vectors; empty where there are none, and then
-        a worker that sleeps looks round by short naps."""
+        a worker that sleeps looks round by short naps.
+        """
         return []
 
     @abstractmethod

@@ -29,7 +29,7 @@ class FakeBar(BarWindow):
     def read(self, offset: int, size: int) -> int:
         """The cell, through its hook; all ones once the device was removed."""
         if self.transport.removed:
-            return 256**size - 1
+            return int(256**size) - 1
         value = self.on_read.get(offset, int)(self.cells.get(offset, 0))
         self.transport.log.append(("read", offset, value))
         return value
@@ -61,7 +61,7 @@ class Fake(Transport):
 
     def read_config(self, offset: int, size: int) -> int:
         """The given bytes, zero elsewhere."""
-        return self.config.get(offset, 0) % 256**size
+        return self.config.get(offset, 0) % int(256**size)
 
     def write_config(self, offset: int, value: int, size: int) -> None:
         """Remembers the value."""

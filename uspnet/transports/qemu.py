@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
@@ -118,9 +119,11 @@ class Machine:
             raise self._silent()
         return dict(json.loads(line))
 
-    def monitor_command(self, command: str, fds: tuple[int, ...] = (), **arguments: Any) -> Any:
+    def monitor_command(
+        self, command: str, arguments: Mapping[str, Any] | None = None, fds: tuple[int, ...] = ()
+    ) -> Any:
         """Runs one QMP command and returns its result. Raises DeviceFault when QEMU refuses."""
-        text = json.dumps({"execute": command, "arguments": arguments}).encode()
+        text = json.dumps({"execute": command, "arguments": arguments or {}}).encode()
         try:
             socket.send_fds(self.monitor, [text], fds)
         except OSError:
@@ -134,17 +137,18 @@ class Machine:
 
     def plug(self, fd: int, size: int) -> None:
         """Adds shared memory as a module at DIMM_ADDRESS, whole and in one piece: nothing of a
-        PC's memory map (holes, firmware, the 4 GiB border) lies in it."""
-        theirs = self.monitor_command("add-fd", (fd,))["fd"]
+        PC's memory map (holes, firmware, the 4 GiB border) lies in it.
+        """
+        theirs = self.monitor_command("add-fd", fds=(fd,))["fd"]
         path = f"/proc/self/fd/{theirs}"
-        backend = {"qom-type": "memory-backend-file", "id": "pool", "share": True}
-        self.monitor_command("object-add", **backend, **{"size": size, "mem-path": path})
-        module = {"driver": "pc-dimm", "id": "module", "memdev": "pool", "addr": DIMM_ADDRESS}
-        self.monitor_command("device_add", **module)
+        backend = {"qom-type": "memory-backend-file", "mem-path": path, "size": size}
+        self.monitor_command("object-add", {**backend, "id": "pool", "share": True})
+        module = {"driver": "pc-dimm", "memdev": "pool", "addr": DIMM_ADDRESS}
+        self.monitor_command("device_add", {**module, "id": "module"})
 
     def plug_cable(self, *, on: bool) -> None:
         """Tells the NIC that its link is there, or not."""
-        self.monitor_command("set_link", name="nic", up=on)
+        self.monitor_command("set_link", {"name": "nic", "up": on})
 
     def _silent(self) -> UspnetError:
         return self.ended(1.0) or DeviceFault(f"{self.name}: QEMU closed its monitor")
