@@ -50,18 +50,13 @@ class Window(Protocol):
 class Value(int):
     """What a register held, with its fields as attributes: `regs.STATUS.read().LU`."""
 
+    row: Row
+
     def __new__(cls, number: int, row: Row) -> Self:
         """`number`, seen as what `row` holds."""
         value = super().__new__(cls, number)
-        value._seen_as = [row]  # in a list: a bare row is a descriptor
+        value.row = row
         return value
-
-    _seen_as: list[Row]
-
-    @property
-    def row(self) -> Row:
-        """What it was read from."""
-        return self._seen_as[0]
 
     def __getattr__(self, name: str) -> int:
         try:
@@ -109,11 +104,11 @@ class Row:
         self.name = name
 
     @overload
-    def __get__(self, table: None, owner: type) -> Row: ...
-    @overload
     def __get__(self, table: Registers, owner: type) -> Register: ...
-    def __get__(self, table: Registers | None, owner: type) -> Row | Register:
-        return self if table is None else Register(table, self, 0)
+    @overload
+    def __get__(self, table: object, owner: type) -> Row: ...
+    def __get__(self, table: object, owner: type) -> Row | Register:
+        return Register(table, self, 0) if isinstance(table, Registers) else self
 
     @property
     def ones(self) -> int:
