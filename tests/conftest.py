@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.station import frames, qemu, station  # noqa: F401 - fixtures
+
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 0x0003
 NUMBERS = itertools.count()

@@ -42,7 +42,7 @@ enum {
     FRAME_MIN = 14,    /* received: an Ethernet header */
     SEND_MIN = 17,     /* shorter ones the device can't pad */
     TX_LAZY = 64,      /* slots in flight before the first look at what is done */
-    RX_BEHIND = 32,    /* slots refilled before the device is told */
+    RX_BEHIND = 32,    /* slots refilled before the device is told; half of a small ring */
     RX_DONE = 1 << 0,  /* status, §3.2.3.1 */
     RX_LAST = 1 << 1,
     RX_BAD = 0x97,     /* errors, §3.2.3.2: CRC, symbol, sequence, carrier extension, data */
@@ -152,7 +152,7 @@ uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
     }
     for (uint32_t i = used; i < taken; i++)
         stack_give(q->stack, fresh[i]);
-    if (l->next + l->size - 1 - l->tail >= RX_BEHIND) {
+    if (l->next + l->size - 1 - l->tail >= least(RX_BEHIND, l->size / 2)) {
         l->tail = l->next + l->size - 1;
         doorbell_ring(q, &l->bell, slot_of(l, l->tail));
     }
