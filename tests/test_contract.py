@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same promises for every port that can be built here. New NIC models join by themselves."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from uspnet.drivers.qemu import models
+from uspnet.errors import DeviceFault, NotSupported
+from uspnet.port import drivers
+
+drivers()
+NUMBERS = itertools.count()
+MODELS = sorted(models())
+
+
+def wire() -> str:
+    """The name of a wire that nobody else has."""
+    return f"contract-{os.getpid()}-{next(NUMBERS)}"
+
+
+@pytest.fixture(params=[f"qemu:{model}" for model in MODELS])
+def spec(request, qemu):
+    return request.param
+
+
+@pytest.fixture
+def built(station, spec):
+    """`built(*options)`: ports of the tested kind, one for each text of options."""
+
+    def build(*options: str):
+        try:
+            return station(*(f"{spec},{text}" for text in options))
+        except NotSupported as error:
+            pytest.skip(str(error))
+
+    return build
+
+
+@pytest.fixture
+def pair(built):
+    """Two of them on one cable, started: station, one port, the other."""
+    cable = wire()
+    made = built(f"wire={cable}", f"wire={cable}").start()
+    return made, *made.ports
+
+
+def test_what_one_sends_the_other_receives_both_ways(pair, frames):
+    made, a, b = pair
+    batch = frames(500)
+    assert made.carry(a, b, batch) == batch
+    assert made.carry(b, a, batch) == batch
+
+
+def test_rings_wrap_more_than_fifty_times(built, frames):
+    made = built("loop=on").start()
+    port = made.ports[0]
+    count = 51 * port.device.ring_slots()
+    batch = frames(64)
+    left = count
+    while left > 0:
+        assert made.carry(port, port, batch) == batch
+        left -= len(batch)
+    assert made.counter(port, "rx", "packets") == made.counter(port, "tx", "packets") == count - left
+    for way, name in itertools.product(("rx", "tx"), ("errors", "dropped", "missed")):
+        assert made.counter(port, way, name) == 0
+    assert not any(port.extra_counters().values())
+
+
+def test_ports_start_and_stop_any_number_of_times(built, frames):
+    made = built("loop=on")
+    port = made.ports[0]
+    batch = frames(50)
+    for _ in range(3):
+        made.start()
+        assert made.held() > 0
+        assert made.carry(port, port, batch) == batch
+        made.stop()
+        assert made.held() == 0, "buffers that nobody has"
+        assert port.extra_counters()["rx_missed_errors"] == 0
+
+
+def test_doorbells_ring_once_a_burst_at_most(built, frames):
+    made = built("loop=on").start()
+    port = made.ports[0]
+    batch = frames(32, 60, 200)
+    bursts = 50
+    for _ in range(bursts):
+        assert made.carry(port, port, batch) == batch
+    assert made.counter(port, "tx", "doorbells") <= bursts + made.counter(port, "tx", "stalled")
+    assert made.counter(port, "rx", "doorbells") <= 32 * bursts
+
+
+def test_an_unplugged_port_is_down_and_says_so(built):
+    made = built("mtu=1500")
+    port = made.ports[0]
+    port.start()
+    port.control()
+    assert not port.up()
+    assert "cable" in port.why_down()
+
+
+def test_what_is_sent_is_pending_until_the_device_has_it(built, frames):
+    made = built("loop=on").start()
+    port = made.ports[0]
+    made.send(port, frames(20))
+    made.until(lambda: port.pending() == 0)
+    assert made.receive(port, 20) == frames(20)
+
+
+def test_a_killed_qemu_is_a_fault_within_a_second(pair, frames):
+    made, a, b = pair
+    os.kill(b.machine.process.pid, signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(DeviceFault, match="signal 9") as caught:
+        while time.monotonic() < start + 5:
+            for port in (a, b):
+                made.take(port)
+                made.offer(port, frames(8))
+                port.control()
+    assert time.monotonic() - start < 1
+    assert caught.value.hint
+    assert made.queues[b, "tx", 0].fault(), "the ring has seen it too"
+    b.stop()  # and nothing of that is an error
+
+
+def test_closing_leaves_nothing_behind(station, spec):
+    before = set(os.listdir("/proc/self/fd"))
+    made = station(f"{spec},loop=on")
+    process = made.ports[0].machine.process
+    made.start()
+    made.undo.close()
+    assert process.returncode is not None
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_counters_name_the_driver(spec):
+    command = ["-m", "uspnet", "pktgen", f"{spec},loop=on", "--count", "10", "--json"]
+    done = subprocess.run([os.sys.executable, *command], capture_output=True, text=True, check=False)
+    if "NotSupported" in done.stdout:
+        pytest.skip(done.stdout)
+    assert done.returncode == 0, done
+    assert '"sent": 10' in done.stdout
+    assert '"driver": "qemu"' not in done.stdout
