@@ -33,7 +33,10 @@ class Station:
 
     def _make_queues(self) -> None:
         ends = [
-            (port, way, i) for port in self.ports for i in range(port.queues) for way in ("rx", "tx")
+            (port, way, i)
+            for port in self.ports
+            for i in range(port.queues)
+            for way in ("rx", "tx")
         ]
         buffers = sum(port.holds(way) for port, way, _ in ends) + 4 * lib.BURST_MAX
         spare = sum(port.dma_bytes() for port in self.ports)

@@ -67,7 +67,9 @@ def test_rings_wrap_more_than_fifty_times(built, frames):
     while left > 0:
         assert made.carry(port, port, batch) == batch
         left -= len(batch)
-    assert made.counter(port, "rx", "packets") == made.counter(port, "tx", "packets") == count - left
+    assert (
+        made.counter(port, "rx", "packets") == made.counter(port, "tx", "packets") == count - left
+    )
     for way, name in itertools.product(("rx", "tx"), ("errors", "dropped", "missed")):
         assert made.counter(port, way, name) == 0
     assert not any(port.extra_counters().values())
@@ -142,7 +144,9 @@ def test_closing_leaves_nothing_behind(station, spec):
 
 def test_counters_name_the_driver(spec):
     command = ["-m", "uspnet", "pktgen", f"{spec},loop=on", "--count", "10", "--json"]
-    done = subprocess.run([os.sys.executable, *command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [os.sys.executable, *command], capture_output=True, text=True, check=False
+    )
     if "NotSupported" in done.stdout:
         pytest.skip(done.stdout)
     assert done.returncode == 0, done

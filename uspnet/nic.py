@@ -67,13 +67,15 @@ class Model:
     """An emulated device that a driver runs on: QEMU's `-device` argument.
 
     `options` are the port's own for this model; `arguments` makes words for `-device` of them.
-    `settle_s`: how long after `start` the model keeps received frames back.
+    `settle_s`: how long after `start` the model keeps received frames back; `since`: the first
+    QEMU that has it, as far as anybody looked.
     """
 
     device: str
     options: Mapping[str, Option] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)  # option → property of -device
     settle_s: float = 0.0
+    since: str = "7.2"
 
 
 @dataclass(frozen=True)

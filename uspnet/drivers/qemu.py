@@ -67,7 +67,7 @@ class Qemu(NicPort, scheme="qemu"):
             f"{name}={_word(self.values[option])}" for option, name in self.model.arguments.items()
         ]
         wire_fd = self.end.socket.fileno() if self.end else -1
-        self.machine = Machine(self.name, ",".join(words), wire_fd)
+        self.machine = Machine(self.name, ",".join(words), self.model.since, wire_fd)
         self.connected = True  # as QEMU starts
         self._look_at_cable()
         return Qtest(self.name, self.machine)

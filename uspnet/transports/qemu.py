@@ -46,13 +46,15 @@ def memory_file(name: str, content: bytes = b"") -> int:
 
 
 class Machine:
-    """One QEMU. `device` is the NIC's `-device` argument, `wire_fd` its cable (-1: unplugged)."""
+    """One QEMU. `device` is the NIC's `-device` argument, which QEMU knows since version `since`;
+    `wire_fd` is its cable (-1: unplugged).
+    """
 
     slot = SLOT
 
-    def __init__(self, name: str, device: str, wire_fd: int) -> None:
+    def __init__(self, name: str, device: str, since: str, wire_fd: int) -> None:
         self.name = name
-        self.device, self.wire_fd = device, wire_fd
+        self.device, self.since, self.wire_fd = device, since, wire_fd
         self.errors = memory_file("uspnet-qemu-stderr")
         self.qtest, qtest_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
@@ -167,7 +169,8 @@ class Machine:
         if "not a valid device model" in why:
             model = self.device.split(",")[0]
             return NotSupported(
-                f"{self.name}: this QEMU has no {model}", "install a newer QEMU, see: uspnet doctor"
+                f"{self.name}: this QEMU has no {model}",
+                f"install QEMU {self.since} or newer, see: uspnet doctor",
             )
         return DeviceFault(f"{self.name}: QEMU has ended: {why}", "run it once more")
 
