@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
+from typing import Self
 
 import pytest
 
@@ -51,7 +52,7 @@ class Station:
             self.counters.append(ffi.new("struct counters *"))
             self.queues[port, way, i] = port.queue(way, i, self.stack, self.counters[-1])
 
-    def __enter__(self) -> Station:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

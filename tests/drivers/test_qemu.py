@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""qemu: ports as a whole: mistakes, the whole commands, and what is left when somebody is killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from uspnet.errors import DeviceFault, NoDevice, Usage
+from uspnet.port import make_port
+
+pytestmark = pytest.mark.usefixtures("qemu")
+COMMAND = [sys.executable, "-m", "uspnet"]
+
+
+def run(*words):
+    """Runs a command to its end; what it printed under --json."""
+    done = subprocess.run([*COMMAND, *words, "--json"], capture_output=True, text=True, check=False)
+    return json.loads(done.stdout) | {"exit": done.returncode}
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not (result := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return result
+
+
+def test_what_makes_no_sense_is_said():
+    with pytest.raises(Usage, match="no driver for nothing") as caught:
+        make_port("qemu:")
+    assert "qemu:e1000e" in caught.value.hint
+    with pytest.raises(Usage, match="unknown option 'packed'"):
+        make_port("qemu:e1000e,packed=on")
+    with pytest.raises(Usage, match="no other end"):
+        make_port("qemu:e1000e,wire=a,loop=on")
+    with pytest.raises(Usage, match="station"):
+        make_port("qemu:e1000e,mac=01:00:00:00:00:00")
+
+
+def test_a_missing_qemu_is_said(monkeypatch):
+    monkeypatch.setenv("USPNET_QEMU", "/none/qemu")
+    port = make_port("qemu:e1000e")
+    with pytest.raises(NoDevice, match="not installed") as caught:
+        port.open()
+    assert "apt-get install" in caught.value.hint
+    port.close()
+
+
+def test_a_qemu_that_is_none_is_said(monkeypatch):
+    monkeypatch.setenv("USPNET_QEMU", "/bin/true")
+    port = make_port("qemu:e1000e")
+    with pytest.raises(DeviceFault, match="QEMU has ended"):
+        port.open()
+    port.close()
+
+
+def test_pktgen_counts_what_comes_back():
+    result = run("pktgen", "qemu:e1000e,loop=on", "--rx-port", "qemu:e1000e,loop=on", "--count", "5000")
+    assert result["exit"] == 0
+    assert result["sent"] == result["received"] == 5000
+    assert result["lost"] == result["duplicated"] == result["reordered"] == 0
+    assert result["ports"][0]["rx_missed_errors"] == 0
+
+
+def test_fwd_joins_two_wires_between_processes():
+    left, right = f"left-{os.getpid()}", f"right-{os.getpid()}"
+    ports = [f"qemu:e1000,wire={left}", f"qemu:e1000e,wire={right}"]
+    with subprocess.Popen([*COMMAND, "fwd", *ports, "--json"], stdout=subprocess.PIPE) as fwd:
+        ends = [f"qemu:e1000e,wire={left}", f"qemu:e1000e,wire={right}"]
+        out = run("pktgen", ends[0], "--rx-port", ends[1], "--count", "3000")
+        back = run("pktgen", ends[1], "--rx-port", ends[0], "--count", "3000")
+        fwd.send_signal(signal.SIGINT)
+        forwarded = json.loads(fwd.stdout.read())
+    assert fwd.returncode == 0
+    assert [out["lost"], back["lost"]] == [0, 0]
+    assert forwarded["forwarded"] == 6000
+    assert forwarded["dropped"] == 0
+
+
+def test_a_killed_uspnet_leaves_no_qemu_and_no_file(tmp_path):
+    """At random moments: while QEMU starts, while it runs, while it ends."""
+    moments = random.Random(1)
+    home = os.environ | {"TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    for number in range(12):
+        wire = f"kill-{os.getpid()}-{number}"
+        spec = f"qemu:e1000e,wire={wire}"
+        mac = f"mac=02:00:00:00:{os.getpid() % 256:02x}:{number:02x}"
+        words = ["pktgen", spec, "--rx-port", f"{spec},{mac}", "--quiet"]
+        with subprocess.Popen([*COMMAND, *words], env=home) as process:
+            if number % 2:
+                until(lambda: len(qemus_of(process.pid)) == 2 or process.poll() is not None)
+            time.sleep(moments.uniform(0.0, 0.6))
+            children = qemus_of(process.pid)
+            process.kill()
+        until(lambda: not any(alive(child) for child in children))  # noqa: B023 - used at once
+    assert list(tmp_path.iterdir()) == []
+
+
+def qemus_of(parent):
+    """Process ids of the children of a process."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def alive(pid):
+    """Does it run? A zombie that nobody reaps does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
