@@ -20,17 +20,33 @@ def name(request, tmp_path):
 
 def test_a_frame_goes_from_end_to_end(name):
     with closing(WireEnd(name)) as a:
-        assert not a.joined()
+        assert not a.present()
         with closing(WireEnd(name)) as b:
-            assert a.joined()
-            assert b.joined()
+            assert a.present()
+            assert not a.join(), "b isn't ready"
+            assert b.join()
+            assert a.join()
             a.socket.send(b"to b")
             b.socket.send(b"to a")
             assert (a.socket.recv(9), b.socket.recv(9)) == (b"to a", b"to b")
-        assert not a.joined()
+        assert not a.present()
+        a.part()
         with closing(WireEnd(name)) as again:
-            assert a.joined()  # first: until then it holds on to the one that left
-            assert again.joined()
+            assert again.present()
+            assert not again.join()
+            assert a.join()
+            assert again.join()
+
+
+def test_nobody_can_send_to_an_end_that_is_not_ready(name):
+    with closing(WireEnd(name)) as a, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+        with pytest.raises(PermissionError):
+            stranger.sendto(b"frame", a.mine)
+        a.join()
+        stranger.sendto(b"frame", a.mine)
+        a.part()
+        with pytest.raises(PermissionError):
+            stranger.sendto(b"frame", a.mine)
 
 
 def test_a_wire_has_two_ends(name):
@@ -57,7 +73,8 @@ def test_any_program_can_hold_an_end_of_a_path(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mine:
         mine.bind(f"{tmp_path}/wire.a")
         with closing(WireEnd(f"{tmp_path}/wire")) as end:
-            assert end.joined()
+            assert end.present()
+            assert end.join()
             mine.sendto(b"frame", end.mine)
             assert end.socket.recv(9) == b"frame"
 

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cables between emulated NICs: a wire has two ends, and every frame on it is one datagram.
 
-Each end is a Unix datagram socket bound to its own name and connected to the other's, as soon as
-that exists. QEMU inherits the socket and only sends and receives; connecting is done here, on
-our copy of the descriptor. A named wire uses abstract names, which vanish with their owners; a
-wire that is a path uses the files PATH.a and PATH.b, so that any program can hold an end.
+Each end is a Unix datagram socket bound to its own name. QEMU inherits the socket and only sends
+and receives; whom it is connected to is decided here, on our copy of the descriptor. An end that
+is not ready to receive is connected to a stopper, so that nobody else can send to it or connect
+to it; two ends that are ready connect to each other. So neither loses frames to a NIC that is
+still asleep.
+
+A named wire uses abstract names, which vanish with their owners; a wire that is a path uses the
+files PATH.a and PATH.b, so that any program can hold an end.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import socket
 from pathlib import Path
 
 from uspnet.errors import Busy, NoDevice, NotPermitted
+from uspnet.fastpath import lib
 
 ROOM = 4 << 20  # bytes that may be on their way; the kernel grants up to net.core.wmem_max
 
@@ -26,16 +31,23 @@ def _socket() -> socket.socket:
 
 
 class Loop:
-    """A plug that returns everything: a socket connected to itself."""
+    """A plug that returns everything: a socket connected to itself. A WireEnd to its users."""
 
     def __init__(self) -> None:
         self.socket = _socket()
         self.socket.bind("")  # the kernel chooses a name
         self.socket.connect(self.socket.getsockname())
 
-    def joined(self) -> bool:
+    def present(self) -> bool:
         """Always."""
         return True
+
+    def join(self) -> bool:
+        """Always."""
+        return True
+
+    def part(self) -> None:
+        """Never."""
 
     def close(self) -> None:
         """Unplugs it."""
@@ -48,24 +60,25 @@ class WireEnd:
     def __init__(self, name: str) -> None:
         self.name = name
         self.path = Path(name) if "/" in name else None
-        self.socket = _socket()
+        self.mine = ""
+        self.socket, self._stopper = _socket(), _socket()
+        self._stopper.bind("")  # the kernel chooses a name
         ends = [f"{name}.a", f"{name}.b"]
         if not self.path:
             ends = [f"\0uspnet-wire-{os.getuid()}-{end}" for end in ends]
         try:
-            for mine, far in (ends, ends[::-1]):
-                if self._bind(mine):
-                    self.mine, self.far = mine, far
-                    return
+            self.part()
+            self.mine = next((end for end in ends if self._bind(end)), "")
+            if not self.mine:
+                raise Busy(f"wire {name}: both ends are taken", "choose another name for the wire")
         except BaseException:
-            self.socket.close()
+            self.close()
             raise
-        self.socket.close()
-        raise Busy(f"wire {name}: both ends are taken", "choose another name for the wire")
+        self.far = ends[1 - ends.index(self.mine)]
 
     def _bind(self, address: str) -> bool:
         """Takes one end, also when a program that was killed left its file behind."""
-        if self.path and os.path.exists(address) and not _alive(address):
+        if self.path and os.path.exists(address) and not _held(address):
             os.unlink(address)
         try:
             self.socket.bind(address)
@@ -77,29 +90,42 @@ class WireEnd:
             return False
         return True
 
-    def joined(self) -> bool:
-        """Is there somebody at the far end? Connects to it, also to a new one."""
+    def present(self) -> bool:
+        """Does anybody hold the far end, ready or not?"""
+        return _held(self.far)
+
+    def join(self) -> bool:
+        """Lets the far end in, and connects to it. True when it is ready too."""
+        if not self._ready:
+            lib.wire_release(self.socket.fileno())
+            self._ready = True
         try:
             self.socket.connect(self.far)
         except OSError:
             return False
         return True
 
+    def part(self) -> None:
+        """Keeps the far end out."""
+        self.socket.connect(self._stopper.getsockname())
+        self._ready = False
+
     def close(self) -> None:
         """Lets the end go, and its file."""
         self.socket.close()
-        if self.path:
+        self._stopper.close()
+        if self.path and self.mine:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.mine)
 
 
-def _alive(address: str) -> bool:
-    """Does a program hold the socket file?"""
+def _held(address: str) -> bool:
+    """Does a program hold a socket of this name?"""
     with _socket() as probe:
         try:
             probe.connect(address)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:
-            return True  # connected to its own far end, and to nobody else: EPERM
+            return True  # it is connected to somebody else: EPERM
     return True

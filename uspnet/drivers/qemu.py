@@ -49,8 +49,9 @@ class Qemu(NicPort, scheme="qemu"):
         super().__init__(spec)
         if self.values["wire"] and self.values["loop"]:
             raise Usage(f"{spec}: a loop has no other end", "give wire= or loop=on")
-        self.connected = False  # the cable, as the NIC has been told
-        self.settled_at = 0.0
+        self.plugged = False  # what the NIC has been told about its link
+        self.joined = False  # both ends are ready
+        self.ready_at = float("inf")  # when the model takes frames, if its link is up by then
 
     def known_options(self) -> dict[str, Option]:
         """The wire's, the driver's and the model's."""
@@ -68,21 +69,41 @@ class Qemu(NicPort, scheme="qemu"):
         ]
         wire_fd = self.end.socket.fileno() if self.end else -1
         self.machine = Machine(self.name, ",".join(words), self.model.since, wire_fd)
-        self.connected = True  # as QEMU starts
+        self.plugged = True  # as QEMU starts
         self._look_at_cable()
         return Qtest(self.name, self.machine)
 
     def _look_at_cable(self) -> None:
-        """Has the NIC's link follow the far end of the cable."""
-        there = bool(self.end and self.end.joined())
-        if there != self.connected and self.machine:
+        """Has the NIC's link follow the far end of the cable, and the cable our readiness.
+
+        Without somebody who is ready, transmit queues take nothing.
+        """
+        there = bool(self.end and self.end.present())
+        if there != self.plugged and self.machine:
             self.machine.plug_cable(on=there)
-            self.connected = there
+            self.plugged = there
+        if self.end and there and (self.joined or self._ready()):
+            self.joined = self.end.join()
+        elif self.end:
+            self.joined = False
+            self.end.part()
+        for queue in self.made:
+            if queue.direction == "tx":
+                queue.base.gate = not self.joined
 
     def start(self) -> None:
         """Lets the device run; some models keep received frames back for a while."""
         super().start()
-        self.settled_at = time.monotonic() + self.model.settle_s
+        self.ready_at = time.monotonic() + self.model.settle_s
+        self._look_at_cable()
+
+    def stop(self) -> None:
+        """Leaves the cable, then stops the device."""
+        self.ready_at = float("inf")
+        self.joined = False
+        if self.end:
+            self.end.part()
+        super().stop()
 
     def control(self) -> None:
         """Watches the cable, QEMU and the queues."""
@@ -93,13 +114,16 @@ class Qemu(NicPort, scheme="qemu"):
 
     def up(self) -> bool:
         """Is there a link, and does the model use it?"""
-        return self.connected and time.monotonic() >= self.settled_at and super().up()
+        return self.joined and super().up()
+
+    def _ready(self) -> bool:
+        return time.monotonic() >= self.ready_at and super().up()
 
     def why_down(self) -> str:
         """What is missing."""
-        if self.connected:
-            return "the model brings its link up"
         wire = self.values["wire"]
+        if self.plugged:
+            return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
         return f"nobody holds the other end of wire {wire}" if wire else "no cable: give wire="
 
     def close(self) -> None:

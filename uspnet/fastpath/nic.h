@@ -30,6 +30,8 @@ struct doorbell {
 /* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.
  * -1: QEMU is gone, or did not understand. */
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
+/* Takes a datagram socket off its peer: anybody may connect to it again. */
+int wire_release(int32_t fd);
 /* Ends the calling process, just forked, together with `parent`. Nonzero: too late already. */
 int end_with(int32_t parent);
 // [c]

@@ -123,6 +123,12 @@ int wire_writable(int fd)
     return poll(&wire, 1, 0) > 0;
 }
 
+int wire_release(int32_t fd)
+{
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    return connect(fd, &none, sizeof none);
+}
+
 /* Between fork and exec only async-signal-safe calls are allowed; these are. */
 int end_with(int32_t parent)
 {
