@@ -184,7 +184,7 @@ class Nic(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Brings the device up from reset, with every queue that was made, in its manual's order."""
+        """Brings the device up from reset, with every queue made, in its manual's order."""
 
     @abstractmethod
     def stop(self) -> None:

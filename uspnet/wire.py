@@ -61,6 +61,7 @@ class WireEnd:
         self.name = name
         self.path = Path(name) if "/" in name else None
         self.mine = ""
+        self._ready = False
         self.socket, self._stopper = _socket(), _socket()
         self._stopper.bind("")  # the kernel chooses a name
         ends = [f"{name}.a", f"{name}.b"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""qemu: ports as a whole: mistakes, the whole commands, and what is left when somebody is killed."""
+"""qemu: ports as a whole: mistakes, whole commands, and what is left when somebody is killed."""
 
 import json
 import os
@@ -63,7 +63,9 @@ def test_a_qemu_that_is_none_is_said(monkeypatch):
 
 
 def test_pktgen_counts_what_comes_back():
-    result = run("pktgen", "qemu:e1000e,loop=on", "--rx-port", "qemu:e1000e,loop=on", "--count", "5000")
+    result = run(
+        "pktgen", "qemu:e1000e,loop=on", "--rx-port", "qemu:e1000e,loop=on", "--count", "5000"
+    )
     assert result["exit"] == 0
     assert result["sent"] == result["received"] == 5000
     assert result["lost"] == result["duplicated"] == result["reordered"] == 0

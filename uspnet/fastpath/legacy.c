@@ -21,8 +21,8 @@ struct legacy_queue {
     uint32_t limit;                 /* bytes: what one slot takes of a frame */
     uint32_t joining;               /* receive: `part` is the beginning of a frame */
     struct packet part;
-    uint64_t command;               /* transmit: the bits that every descriptor carries */
-    uint64_t dma_base;              /* where the device sees the pool's first byte */
+    uint64_t command;  /* transmit: the bits that every descriptor carries */
+    uint64_t dma_base; /* where the device sees the pool's first byte */
     struct doorbell bell;
 };
 uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n);
@@ -39,15 +39,15 @@ uint32_t legacy_clean(struct legacy_queue *l); /* returns the slots still in fli
 #endif
 
 enum {
-    FRAME_MIN = 14,    /* received: an Ethernet header */
-    SEND_MIN = 17,     /* shorter ones the device can't pad */
-    TX_LAZY = 64,      /* slots in flight before the first look at what is done */
-    RX_BEHIND = 32,    /* slots refilled before the device is told; half of a small ring */
-    RX_DONE = 1 << 0,  /* status, §3.2.3.1 */
+    FRAME_MIN = 14,   /* received: an Ethernet header */
+    SEND_MIN = 17,    /* shorter ones the device can't pad */
+    TX_LAZY = 64,     /* slots in flight before the first look at what is done */
+    RX_BEHIND = 32,   /* slots refilled before the device is told; half of a small ring */
+    RX_DONE = 1 << 0, /* status, §3.2.3.1 */
     RX_LAST = 1 << 1,
-    RX_BAD = 0x97,     /* errors, §3.2.3.2: CRC, symbol, sequence, carrier extension, data */
+    RX_BAD = 0x97, /* errors, §3.2.3.2: CRC, symbol, sequence, carrier extension, data */
 };
-static const uint64_t TX_DONE = 1ull << 32; /* status, §3.3.3.2 */
+static const uint64_t TX_DONE = 1ull << 32;   /* status, §3.3.3.2 */
 static const uint64_t TX_REPORT = 1ull << 27; /* command, §3.3.3.1: write the status back */
 
 static inline uint32_t slot_of(const struct legacy_queue *l, uint32_t position)

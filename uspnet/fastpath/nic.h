@@ -20,11 +20,11 @@ struct qtest_link {
 
 /* Where a ring tells its device how far it may go. */
 struct doorbell {
-    volatile void *mmio;     /* the mapped register; NULL: by way of `link` */
+    volatile void *mmio; /* the mapped register; NULL: by way of `link` */
     struct qtest_link *link;
-    uint64_t address;        /* of the register in the emulated machine */
-    uint32_t bytes;          /* width of the register: 2 or 4 */
-    int32_t wire_fd;         /* of a transmit ring's emulated cable; -1: none */
+    uint64_t address; /* of the register in the emulated machine */
+    uint32_t bytes;   /* width of the register: 2 or 4 */
+    int32_t wire_fd;  /* of a transmit ring's emulated cable; -1: none */
 };
 
 /* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.

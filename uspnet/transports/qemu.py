@@ -62,6 +62,7 @@ class Machine:
         rom = memory_file("uspnet-rom", ROM)
         fds = [rom, qtest_end.fileno(), monitor_end.fileno()]
         command = self._command(*fds)
+        with_us = functools.partial(lib.end_with, os.getpid())
         try:
             self.process = subprocess.Popen(  # noqa: S603 - a list of our own words
                 [binary(), *command],
@@ -70,7 +71,7 @@ class Machine:
                 stderr=self.errors,
                 pass_fds=[*fds, *([wire_fd] if wire_fd >= 0 else [])],
                 start_new_session=True,  # Ctrl-C is for us; we end it in good order
-                preexec_fn=functools.partial(lib.end_with, os.getpid()),  # noqa: PLW1509 - no threads yet
+                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
             )
         except BaseException:
             self._close_ends()
