@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.station import frames, qemu, station  # noqa: F401 - fixtures
+from tests.station import make_frames, qemu, station  # noqa: F401 - fixtures
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 0x0003

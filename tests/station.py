@@ -174,8 +174,8 @@ def frame(number: int, size: int, to: bytes = b"\x02\0\0\0\0\x02") -> bytes:
 
 
 @pytest.fixture
-def frames():
-    """`frames(count, low, high)`: frames of sizes from low to high, all different."""
+def make_frames():
+    """`make_frames(count, low, high)`: frames of sizes from low to high, all different."""
 
     def make(count: int, low: int = 60, high: int = 1514) -> list[bytes]:
         step = 7  # prime to the range, so that neighbours differ in size

@@ -51,18 +51,18 @@ def pair(built):
     return made, *made.ports
 
 
-def test_what_one_sends_the_other_receives_both_ways(pair, frames):
+def test_what_one_sends_the_other_receives_both_ways(pair, make_frames):
     made, a, b = pair
-    batch = frames(500)
+    batch = make_frames(500)
     assert made.carry(a, b, batch) == batch
     assert made.carry(b, a, batch) == batch
 
 
-def test_rings_wrap_more_than_fifty_times(built, frames):
+def test_rings_wrap_more_than_fifty_times(built, make_frames):
     made = built("loop=on").start()
     port = made.ports[0]
     count = 51 * port.device.ring_slots()
-    batch = frames(64)
+    batch = make_frames(64)
     left = count
     while left > 0:
         assert made.carry(port, port, batch) == batch
@@ -75,10 +75,10 @@ def test_rings_wrap_more_than_fifty_times(built, frames):
     assert not any(port.extra_counters().values())
 
 
-def test_ports_start_and_stop_any_number_of_times(built, frames):
+def test_ports_start_and_stop_any_number_of_times(built, make_frames):
     made = built("loop=on")
     port = made.ports[0]
-    batch = frames(50)
+    batch = make_frames(50)
     for _ in range(3):
         made.start()
         assert made.held() > 0
@@ -88,10 +88,10 @@ def test_ports_start_and_stop_any_number_of_times(built, frames):
         assert port.extra_counters()["rx_missed_errors"] == 0
 
 
-def test_doorbells_ring_once_a_burst_at_most(built, frames):
+def test_doorbells_ring_once_a_burst_at_most(built, make_frames):
     made = built("loop=on").start()
     port = made.ports[0]
-    batch = frames(32, 60, 200)
+    batch = make_frames(32, 60, 200)
     bursts = 50
     for _ in range(bursts):
         assert made.carry(port, port, batch) == batch
@@ -108,20 +108,20 @@ def test_an_unplugged_port_is_down_and_says_so(built):
     assert "cable" in port.why_down()
 
 
-def test_what_is_sent_is_pending_until_the_device_has_it(built, frames):
+def test_what_is_sent_is_pending_until_the_device_has_it(built, make_frames):
     made = built("loop=on").start()
     port = made.ports[0]
-    made.send(port, frames(20))
+    made.send(port, make_frames(20))
     made.until(lambda: port.pending() == 0)
-    assert made.receive(port, 20) == frames(20)
+    assert made.receive(port, 20) == make_frames(20)
 
 
-def test_a_killed_qemu_is_a_fault_within_a_second(pair, frames):
+def test_a_killed_qemu_is_a_fault_within_a_second(pair, make_frames):
     made, a, b = pair
     os.kill(b.machine.process.pid, signal.SIGKILL)
     start = time.monotonic()
     with pytest.raises(DeviceFault, match="signal 9") as caught:
-        made.until(lambda: made.offer(a, frames(8)) + made.offer(b, frames(8)) < 0)
+        made.until(lambda: made.offer(a, make_frames(8)) + made.offer(b, make_frames(8)) < 0)
     assert time.monotonic() - start < 1
     assert caught.value.hint
     assert made.queues[b, "tx", 0].fault(), "the ring has seen it too"

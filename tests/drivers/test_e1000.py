@@ -79,9 +79,9 @@ def fill(made, port, far, frames):
     return got
 
 
-def test_ten_thousand_frames_each_way_are_byte_equal(station, model, tmp_path, far, frames):
+def test_ten_thousand_frames_each_way_are_byte_equal(station, model, tmp_path, far, make_frames):
     made, port = connected(station, model, tmp_path, rx_ring=128, tx_ring=128)
-    batch = frames(10_000)
+    batch = make_frames(10_000)
     made.send(port, batch, far.take)
     made.until(lambda: far.take() or len(far.got) >= len(batch))
     assert far.got == batch
@@ -92,9 +92,9 @@ def test_ten_thousand_frames_each_way_are_byte_equal(station, model, tmp_path, f
     assert made.counter(port, "tx", "doorbells") <= 10_000 // 32 * 2 + 2
 
 
-def test_jumbo_frames_are_byte_equal(station, model, tmp_path, far, frames):
+def test_jumbo_frames_are_byte_equal(station, model, tmp_path, far, make_frames):
     made, port = connected(station, model, tmp_path, mtu=9000)
-    batch = frames(300, 1500, 9014)
+    batch = make_frames(300, 1500, 9014)
     made.send(port, batch, far.take)
     made.until(lambda: far.take() or len(far.got) >= len(batch))
     assert far.got == batch
@@ -102,9 +102,9 @@ def test_jumbo_frames_are_byte_equal(station, model, tmp_path, far, frames):
         assert fill(made, port, far, [frame]) == [frame]
 
 
-def test_a_starved_ring_loses_nothing_unseen(station, model, tmp_path, far, frames):
+def test_a_starved_ring_loses_nothing_unseen(station, model, tmp_path, far, make_frames):
     made, port = connected(station, model, tmp_path, rx_ring=32)
-    batch = frames(500)
+    batch = make_frames(500)
     sent = 0
     end = time.monotonic() + 1
     while sent < len(batch) and time.monotonic() < end:  # nobody takes anything meanwhile
@@ -130,10 +130,10 @@ def test_the_link_follows_the_cable(station, model, tmp_path):
     made.until(lambda: not port.up())
 
 
-def test_addresses_are_read_set_and_filtered(station, model, tmp_path, far, frames):
+def test_addresses_are_read_set_and_filtered(station, model, tmp_path, far, make_frames):
     made, port = connected(station, model, tmp_path, mac="02:00:00:00:00:02", promisc="off")
     assert port.device.mac == bytes.fromhex("020000000002")
-    mine = frames(1)[0]
+    mine = make_frames(1)[0]
     other = b"\x02\0\0\0\0\x77" + mine[6:]
     multicast = b"\x01\0\x5e\0\0\1" + mine[6:]
     broadcast = b"\xff" * 6 + mine[6:]
@@ -142,9 +142,9 @@ def test_addresses_are_read_set_and_filtered(station, model, tmp_path, far, fram
     assert made.receive(port, 3) == [mine, multicast, broadcast]
 
 
-def test_vlan_tags_are_stripped_and_inserted(station, model, tmp_path, far, frames):
+def test_vlan_tags_are_stripped_and_inserted(station, model, tmp_path, far, make_frames):
     made, port = connected(station, model, tmp_path, vlan_strip="on", vlan_insert=7)
-    plain = frames(1, 100, 100)[0]
+    plain = make_frames(1, 100, 100)[0]
     tagged = plain[:12] + b"\x81\x00\x00\x07" + plain[12:]
     made.send(port, [plain])
     made.until(lambda: far.take() or far.got)
@@ -152,9 +152,9 @@ def test_vlan_tags_are_stripped_and_inserted(station, model, tmp_path, far, fram
     assert fill(made, port, far, [tagged]) == [plain]
 
 
-def test_frames_that_the_device_cannot_send_are_counted(station, model, tmp_path, far, frames):
+def test_frames_that_the_device_cannot_send_are_counted(station, model, tmp_path, far, make_frames):
     made, port = connected(station, model, tmp_path)
-    good = frames(1)[0]
+    good = make_frames(1)[0]
     made.send(port, [good[:16], good, good * 30])
     made.until(lambda: far.take() or far.got)
     assert far.got == [good]
