@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The fast path's contract: packet handles, the pool, queues, workers and loops.
+ * The fast path's contract: packet handles, the pool and queues. worker.h has who moves packets.
  *
  * Everything above the "[c]" fence is read twice: by the compiler, and by cffi as the declarations
  * that Python sees (build.py). So it holds plain enums, structs and prototypes, and nothing else.
@@ -69,73 +69,6 @@ struct queue {
     uint32_t ended;   /* this source has no more packets */
     int32_t sys_errno; /* of the system call behind FAULT_IO */
 };
-
-enum poll_mode { POLL_BUSY, POLL_ADAPTIVE, POLL_SLEEP };
-enum rewrite { REWRITE_NONE, REWRITE_MACSWAP };
-enum when_full { FULL_DROP, FULL_WAIT };
-enum ending { RUNNING, END_STOPPED, END_DEADLINE, END_COUNT, END_SOURCE };
-
-/* A receive queue and where its packets go (forward), or one of the two alone (drop, generate). */
-struct lane {
-    struct queue *rx, *tx;
-    uint32_t from, held; /* packets[from … held - 1] wait for room in tx */
-    uint32_t tried;      /* these packets were refused before */
-    uint32_t unused;
-    struct packet packets[64];
-    uint64_t stamps[64];
-};
-
-/* Sequence numbers seen of one stream, with a window of the latest 65,536 (RFC 4737 in spirit). */
-struct stream {
-    uint64_t next; /* the number after the highest seen */
-    uint64_t received, duplicated, reordered, stale;
-    uint64_t seen[1024]; /* a bit a number, modulo 65,536 */
-};
-
-struct worker {
-    uint32_t stop;    /* set by Python, read once a round */
-    uint32_t pause;   /* set by Python: touch nothing until it is 0 again */
-    uint32_t paused;  /* set by the worker when it has seen that */
-    uint32_t poll;    /* enum poll_mode */
-    uint32_t burst;   /* packets a burst, 1 … BURST_MAX */
-    uint32_t rewrite; /* enum rewrite, forward only */
-    uint32_t full;    /* enum when_full, forward only */
-    uint32_t ending;  /* enum ending, set by the loop */
-    int32_t wake_fd;  /* eventfd by which Python ends a sleep */
-    uint32_t n_lanes;
-    struct lane *lanes;
-    struct stack *stack;
-    uint64_t *budget;    /* packets left to handle, shared by a job's workers; may be NULL */
-    uint64_t deadline;   /* ticks; 0: none */
-    uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
-    uint64_t idle_since; /* ticks; 0: not idle */
-    uint64_t start, end; /* ticks at the loop's first and last round */
-    uint64_t first;      /* ticks when the first packets had moved; 0: none yet */
-    uint64_t ticks_hz;
-
-    /* generate */
-    const uint8_t *frame; /* the template of every packet */
-    uint32_t frame_length;
-    uint32_t stamp_at; /* offset of the 18-byte signature in the frame; 0: none */
-    double rate;       /* packets a second; 0: as fast as the ring takes them */
-    uint64_t offered;
-
-    /* measure */
-    struct stream *streams;
-    uint32_t n_streams;
-    uint32_t first_stream; /* generate: the number of streams[0] */
-    uint64_t unsigned_packets;
-    uint64_t *histogram;  /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
-    struct worker *guest; /* generate: a measuring worker without a thread of its own, or NULL */
-};
-
-void loop_generate(struct worker *w);
-void loop_forward(struct worker *w);
-void loop_drop(struct worker *w);
-void loop_measure(struct worker *w);
-
-uint64_t ticks_now(void);
-uint64_t histogram_floor(uint32_t slot); /* ns: the smallest latency that falls into the slot */
 
 /* Queues that a peer's memory stands behind survive its truncation: guard.c. */
 int guard_install(void);
@@ -266,44 +199,10 @@ static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes
     q->counters->bytes += bytes;
 }
 
-/* A fresh burst of n packets in the lane, none sent yet. */
-static inline void lane_hold(struct lane *lane, uint32_t n)
-{
-    lane->from = lane->tried = 0;
-    lane->held = n;
-}
-
-/* Sends what the lane holds and returns how many were taken. The rest found the ring full. */
-static inline uint32_t lane_send(struct lane *lane)
-{
-    uint32_t n = lane->held - lane->from;
-    uint32_t sent = queue_burst(lane->tx, lane->packets + lane->from, n);
-    lane->from += sent;
-    if (unlikely(sent < n) && !lane->tried) {
-        lane->tried = 1;
-        lane->tx->counters->stalled += n - sent;
-    }
-    return sent;
-}
-
 static inline void queue_fault(struct queue *q, enum fault fault)
 {
     if (!load_relaxed(&q->fault))
         store_release(&q->fault, (uint32_t)fault);
-}
-
-/* --- workers: worker.c --------------------------------------------------------------------- */
-
-int worker_continue(struct worker *w);
-void worker_idle(struct worker *w);
-uint32_t worker_claim(struct worker *w, uint32_t n);
-uint32_t measure_round(struct worker *w);
-
-static inline void worker_busy(struct worker *w)
-{
-    if (unlikely(!w->first))
-        w->first = ticks();
-    w->idle_since = 0;
 }
 
 #endif

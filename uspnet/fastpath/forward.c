@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The loops that move packets on: forward (also into a file) and drop. */
-#include "fastpath.h"
+#include "worker.h"
 
 static void macswap(const struct pool *pool, const struct packet *p, uint32_t n)
 {

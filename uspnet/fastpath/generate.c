@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* generate: sends copies of one template, as fast as the rings take them or at a fixed rate. */
-#include "fastpath.h"
+#include "worker.h"
 
 enum { SIGNATURE = 0x75 }; /* first byte of the 18-byte signature; see measure.c for the layout */
 

@@ -4,7 +4,7 @@
  * The signature is 18 bytes, what a 60-byte UDP/IPv4 frame has room for: 0x75, stream (1 byte),
  * sequence number (8), CLOCK_MONOTONIC in ns when the burst was sent (8), in host byte order:
  * sender and receiver are the same process. */
-#include "fastpath.h"
+#include "worker.h"
 
 enum { SIGNATURE = 0x75, SIGNATURE_BYTES = 18, WINDOW = 65536 };
 

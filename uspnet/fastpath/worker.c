@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What every loop shares: when to end, how to wait for work, and a latency histogram's scale. */
-#include "fastpath.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <poll.h>
