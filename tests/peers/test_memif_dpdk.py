@@ -16,6 +16,8 @@ RINGS = [2**n for n in range(1, 15)] if FULL else [2, 64, 16384]
 SIZES = [60, 61, 64, 128, 256, 512, 1024, 1280, 1514, 9000] if FULL else [60, 1514, 9000]
 COUNT = 100_000
 MANY = 10_000_000
+ROUND = MANY if FULL else 400_000
+RATE = "200k"  # testpmd drops what it has no room for: its ring holds 80 ms of this
 
 
 def until(true, seconds=10.0):
@@ -61,10 +63,9 @@ def test_ten_million_packets_from_a_server(testpmd, uspnet, tmp_path):
 @pytest.mark.parametrize("zero", ["on", "off"])
 def test_nothing_lost_or_doubled_round_a_server(testpmd, uspnet, tmp_path, zero):
     path = tmp_path / "m.sock"
-    testpmd(vdev(path, "server"), "io")
-    port = f"memif:{path},zero-copy={zero}"
-    loop = uspnet("pktgen", port, "--rx-port", port, "--count", MANY // 5, "--rate", "1M",
-                  "--cores", 0)
+    testpmd(vdev(path, "server", log2=14), "io")
+    port = f"memif:{path},zero-copy={zero},ring=16384,frame=1522"
+    loop = uspnet("pktgen", port, "--rx-port", port, "--count", ROUND, "--rate", RATE)
     complete(loop.result())
 
 
@@ -72,10 +73,9 @@ def test_nothing_lost_or_doubled_round_a_server(testpmd, uspnet, tmp_path, zero)
 def test_nothing_lost_or_doubled_round_a_client(testpmd, uspnet, tmp_path, zero):
     path = tmp_path / "m.sock"
     port = f"memif:{path},role=server"
-    loop = uspnet("pktgen", port, "--rx-port", port, "--count", MANY // 5, "--rate", "1M",
-                  "--cores", 0)
+    loop = uspnet("pktgen", port, "--rx-port", port, "--count", ROUND, "--rate", RATE)
     until(path.exists)
-    testpmd(vdev(path, "client", **{"zero-copy": zero}), "io")
+    testpmd(vdev(path, "client", log2=14, **{"zero-copy": zero}), "io")
     complete(loop.result())
 
 

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""uspnet on both sides of memif, and what people type wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not (result := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return result
+
+
+def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=()):
+    """pktgen into capture; the results of both."""
+    sink = uspnet("capture", f"memif:{path},role=server{server}", "--count", count, *receive)
+    source = uspnet("pktgen", f"memif:{path},wait=forever{client}", "--count", count, *send)
+    return source.result(), sink.result()
+
+
+@pytest.mark.parametrize("poll", ["busy", "adaptive", "sleep"])
+@pytest.mark.parametrize("size", [60, 1514, 9000])
+@pytest.mark.parametrize("zero", ["on", "off"])
+def test_a_client_sends_to_a_server(uspnet, tmp_path, zero, size, poll):
+    sent, got = pair(uspnet, tmp_path / "m", f",zero-copy={zero}", send=["--size", size],
+                     receive=["--poll", poll])
+    assert sent["sent"] == got["received"] == 200_000
+    assert got["ports"][0]["rx_bytes"] == 200_000 * size
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("zero", ["on", "off"])
+def test_a_server_sends_to_a_client(uspnet, tmp_path, zero):
+    path = tmp_path / "m"
+    source = uspnet("pktgen", f"memif:{path},role=server", "--count", 200_000)
+    until(path.exists)
+    sink = uspnet("capture", f"memif:{path},zero-copy={zero}", "--count", 200_000)
+    assert sink.result()["received"] == source.result()["sent"] == 200_000
+
+
+@pytest.mark.parametrize("poll", ["adaptive", "sleep"])
+def test_a_sleeper_is_woken(uspnet, tmp_path, poll):
+    path = tmp_path / "m"
+    sink = uspnet("capture", f"memif:{path},role=server", "--count", 50, "--poll", poll)
+    until(path.exists)
+    source = uspnet("pktgen", f"memif:{path}", "--rate", "100", "--count", 50)
+    assert source.result()["sent"] == 50
+    assert sink.result()["received"] == 50
+
+
+def test_queue_pairs_secrets_ids_and_an_abstract_socket(uspnet):
+    name = f"@uspnet-test-{os.getpid()}"
+    both = ",queues=2,id=9,secret=tell"
+    sent, got = pair(uspnet, name, both, both, receive=["--cores", "0,1"])
+    assert sent["sent"] == got["received"] == 200_000
+
+
+def test_round_trip_through_fwd_and_back(uspnet, tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    forward = uspnet("fwd", f"memif:{a},role=server", f"memif:{b},role=server",
+                     "--on-full", "wait")
+    until(b.exists)
+    result = uspnet("pktgen", f"memif:{a}", "--rx-port", f"memif:{b}", "--rate", "100k",
+                    "--count", 50_000).result()
+    assert result["received"] == result["sent"] == 50_000
+    assert result["duplicated"] == result["lost"] == 0
+    assert forward.interrupt()["forwarded"] == 50_000
+
+
+def test_two_clients_on_one_socket_in_one_process(uspnet, tmp_path):
+    path = tmp_path / "m"
+    forward = uspnet("fwd", f"memif:{path},role=server,id=0", f"memif:{path},role=server,id=1",
+                     "--on-full", "wait")
+    until(path.exists)
+    result = uspnet("pktgen", f"memif:{path},id=0", "--rx-port", f"memif:{path},id=1",
+                    "--rate", "50k", "--count", 20_000).result()
+    assert result["received"] == 20_000
+    forward.interrupt()
+
+
+def test_server_and_client_in_one_process(uspnet, tmp_path):
+    path = tmp_path / "m"
+    result = uspnet("pktgen", f"memif:{path},role=server", "--rx-port", f"memif:{path}",
+                    "--rate", "50k", "--count", 20_000).result()
+    assert result["received"] == 20_000
+
+
+# -- wrong input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "kind"),
+    [
+        ("memif:{}/none", 1, "DeviceTimeout"),
+        ("memif:{}/no/folder,role=server", 1, "NoDevice"),
+        ("memif:{}/file,role=server", 1, "Busy"),
+        ("memif:{}/file", 1, "DeviceTimeout"),
+        ("memif:{}/none,ring=1000", 2, "Usage"),
+        ("memif:{}/none,ring=32768", 2, "Usage"),
+        ("memif:{}/none,role=both", 2, "Usage"),
+        ("memif:{}/none,secret=1234567890123456789012345", 2, "Usage"),
+        ("memif:", 2, "Usage"),
+        ("memif:@", 2, "Usage"),
+        ("memif:{}/" + "x" * 100, 2, "Usage"),
+    ],
+)
+def test_what_is_wrong_is_said_with_a_hint(uspnet, tmp_path, spec, code, kind):
+    (tmp_path / "file").write_text("")
+    result = uspnet("pktgen", spec.format(tmp_path), "--count", 1).result()
+    assert (result["exit"], result["error"]) == (code, kind)
+    assert result["hint"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("id=5", "ID not found"), ("secret=no", "Incorrect secret"), ("secret=", "Secret required")],
+)
+def test_a_refusal_is_explained(uspnet, tmp_path, option, text):
+    path = tmp_path / "m"
+    uspnet("capture", f"memif:{path},role=server,secret=yes")
+    until(path.exists)
+    secret = "" if option.startswith("secret") else ",secret=yes"
+    result = uspnet("pktgen", f"memif:{path},{option},wait=0.5{secret}").result()
+    assert result["exit"] == 1
+    assert result["hint"]
+    assert text in result["message"] or result["error"] == "DeviceTimeout"
+
+
+def test_a_path_in_use_is_refused_and_a_stale_one_replaced(uspnet, tmp_path):
+    path = tmp_path / "m"
+    first = uspnet("capture", f"memif:{path},role=server")
+    until(path.exists)
+    second = uspnet("capture", f"memif:{path},role=server").result()
+    assert (second["exit"], second["error"]) == (1, "Busy")
+    first.process.kill()
+    first.process.wait()
+    assert path.exists()
+    sent, got = pair(uspnet, path, count=1000)
+    assert sent["sent"] == got["received"] == 1000
+
+
+def test_somebody_elses_socket_is_left_alone(uspnet, tmp_path):
+    path = tmp_path / "m"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+        other.listen()
+        result = uspnet("capture", f"memif:{path},role=server").result()
+    assert (result["exit"], result["error"]) == (1, "Busy")
+    assert path.exists()
+
+
+def catches(pid, number):
+    """Has the process a handler for this signal yet?"""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return caught >> (number - 1) & 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("role", ["server", "client,wait=forever"])
+@pytest.mark.parametrize("command", ["pktgen", "capture"])
+def test_a_signal_ends_the_wait_for_a_peer(uspnet, tmp_path, command, role, number):
+    path = tmp_path / "m"
+    job = uspnet(command, f"memif:{path},role={role}")
+    until(lambda: catches(job.pid, signal.SIGTERM))
+    if "server" in role:
+        until(path.exists)
+    assert job.interrupt(number)["exit"] == 0
+    assert not path.exists()

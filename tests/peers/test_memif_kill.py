@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The peer is killed, stopped or gone, under load: the job goes on, and so does the traffic.
+
+USPNET_FULL=1 kills a hundred times.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+ROUNDS = 100 if os.environ.get("USPNET_FULL") else 15
+FDS_MORE, KIB_MORE = 8, 32 << 10
+
+
+def until(true, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not (result := true()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+    return result
+
+
+def grows(job, name):
+    """Until the counter moves on."""
+    before = job.counter(name)
+    until(lambda: job.counter(name) > before)
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+@pytest.mark.parametrize("sends", [True, False])
+@pytest.mark.parametrize("zero", ["on", "off"])
+def test_a_peer_killed_again_and_again(uspnet, tmp_path, role, sends, zero):
+    path = tmp_path / "m.sock"
+    other = "client" if role == "server" else "server"
+    ours = f"memif:{path},role={role},wait=forever,zero-copy={zero}"
+    theirs = f"memif:{path},role={other},wait=forever,zero-copy={zero}"
+    us, them = ("pktgen", "capture") if sends else ("capture", "pktgen")
+    counter = "tx_packets" if sends else "rx_packets"
+    job = uspnet(us, ours)
+    first = None
+    for _ in range(ROUNDS):
+        peer = uspnet(them, theirs)
+        until(lambda: job.counter(counter))
+        grows(job, counter)
+        first = first or (job.fds(), job.resident())
+        peer.process.kill()
+        peer.process.communicate()
+    assert job.process.poll() is None
+    assert job.fds() <= first[0] + FDS_MORE
+    assert job.resident() <= first[1] + KIB_MORE
+    assert job.interrupt()["exit"] == 0
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_testpmd_killed_again_and_again(testpmd, uspnet, tmp_path, role):
+    path = tmp_path / "m.sock"
+    other = "client" if role == "server" else "server"
+    job = uspnet("pktgen", f"memif:{path},role={role},wait=forever")
+    vdev = f"net_memif0,role={other},socket={path},socket-abstract=no"
+    if role == "server":
+        until(path.exists)
+    first = None
+    for _ in range(ROUNDS // 3):
+        peer = testpmd(vdev)
+        until(lambda: job.counter("tx_packets"))
+        grows(job, "tx_packets")
+        first = first or (job.fds(), job.resident())
+        peer.kill()
+        if role == "client":
+            path.unlink(missing_ok=True)  # testpmd leaves it behind, and then refuses it
+    assert job.fds() <= first[0] + FDS_MORE
+    assert job.resident() <= first[1] + KIB_MORE
+    assert job.interrupt()["exit"] == 0
+
+
+def test_a_peer_that_is_stopped_goes_on_where_it_was(uspnet, tmp_path):
+    path = tmp_path / "m.sock"
+    sink = uspnet("capture", f"memif:{path},role=server")
+    until(path.exists)
+    source = uspnet("pktgen", f"memif:{path}")
+    until(lambda: sink.counter("rx_packets"))
+    sink.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    sink.process.send_signal(signal.SIGCONT)
+    grows(sink, "rx_packets")
+    sent = source.interrupt()["sent"]
+    until(lambda: sink.counter("rx_packets") == sent)
+    assert sink.interrupt()["received"] == sent
+
+
+@pytest.mark.parametrize("how", [["--no-reconnect"], []])
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_without_reconnect_the_job_ends_with_its_peer(uspnet, tmp_path, role, how):
+    path = tmp_path / "m.sock"
+    other = "client" if role == "server" else "server"
+    option = "" if how else ",reconnect=off"
+    job = uspnet("pktgen", f"memif:{path},role={role},wait=forever{option}", *how)
+    peer = uspnet("capture", f"memif:{path},role={other},wait=forever")
+    until(lambda: peer.counter("rx_packets"))
+    peer.process.kill()
+    result = job.result()
+    assert result["exit"] == 1
+    assert result["error"] == "PeerFault"
+    assert path.exists() == (role == "client")  # the dead server's path
