@@ -104,7 +104,8 @@ class Testpmd:
     """One dpdk-testpmd, driven by its prompt."""
 
     def __init__(self, vdev, mode="rxonly", core=1, options=()):
-        eal = ["--lcores", f"0@{core},1@{core}", "--no-pci", "--in-memory", "-m", "256"]
+        eal = ["--lcores", f"0@{core},1@{core}", "--no-pci", "--in-memory", "-m", "256",
+               "--single-file-segments"]  # what its zero-copy client needs
         app = ["-i", f"--forward-mode={mode}", "--auto-start", "--no-flush-rx", *options]
         command = ["dpdk-testpmd", *eal, "--file-prefix", f"t{time.monotonic_ns()}", "--vdev",
                    vdev, "--", *app]
@@ -142,10 +143,12 @@ class Testpmd:
         self.until("####")
         return result
 
-    def end(self):
-        """Ends it in good order."""
-        if self.process.poll() is None:
-            self.process.communicate("stop\nquit\n", timeout=20)
+    def dropped(self):
+        """Packets that it received and had no room to send on."""
+        self.ask("show fwd stats all")
+        self.until("Forward statistics for port 0")
+        line = self.until("TX-dropped")
+        return int(line.split("TX-dropped:")[1].split()[0])
 
     def kill(self):
         """Ends it without warning."""
