@@ -15,8 +15,14 @@ MALLOC = FFI()
 MALLOC.cdef("void *aligned_alloc(size_t, size_t); void free(void *);")
 LIBC = MALLOC.dlopen(None)
 NEXT = lib.MEMIF_NEXT
-KINDS = ["copy-tx-client", "copy-tx-server", "copy-rx-client", "copy-rx-server", "zero-tx-client",
-         "zero-rx-client"]
+KINDS = [
+    "copy-tx-client",
+    "copy-tx-server",
+    "copy-rx-client",
+    "copy-rx-server",
+    "zero-tx-client",
+    "zero-rx-client",
+]
 
 
 def allocate(size):

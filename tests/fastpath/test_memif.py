@@ -31,7 +31,7 @@ def errors(rig):
     return rig.counters.errors
 
 
-# -- empty, full, wrap -------------------------------------------------------------------------------
+# -- empty, full, wrap ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("log2", range(1, 15))
@@ -108,7 +108,7 @@ def test_a_peer_sees_no_byte_behind_a_packet(kind, length):
     assert slot == frame(7, length) + bytes(rig.slot - length)
 
 
-# -- chains ------------------------------------------------------------------------------------------
+# -- chains ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", RX)
@@ -188,7 +188,7 @@ def test_a_frame_longer_than_the_ring_is_dropped_as_an_error(kind):
     assert rig.conserved()
 
 
-# -- lies --------------------------------------------------------------------------------------------
+# -- lies -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_without_free_buffers_nothing_is_lost():
     assert rig.receive_all() == [b"a" * 60, b"b" * 60, b"c" * 60]
 
 
-# -- wake-ups ----------------------------------------------------------------------------------------
+# -- wake-ups -------------------------------------------------------------------------------------
 
 
 def test_a_doorbell_rings_only_for_a_peer_that_sleeps():
@@ -337,7 +337,7 @@ def test_arming_asks_for_a_doorbell_and_looks_once_more(kind):
         os.close(wake)
 
 
-# -- any order of events -----------------------------------------------------------------------------
+# -- any order of events --------------------------------------------------------------------------
 
 STEPS = st.lists(
     st.tuples(st.booleans(), st.lists(st.integers(1, 1600), max_size=40), st.integers(0, 40)),
@@ -347,8 +347,11 @@ STEPS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    kind=st.sampled_from(KINDS), log2=st.integers(1, 7), start=st.integers(0, 65535),
-    slot=st.sampled_from([128, 300, 2048]), steps=STEPS,
+    kind=st.sampled_from(KINDS),
+    log2=st.integers(1, 7),
+    start=st.integers(0, 65535),
+    slot=st.sampled_from([128, 300, 2048]),
+    steps=STEPS,
 )
 def test_what_goes_in_comes_out_in_order(kind, log2, start, slot, steps):
     rig = Rig(kind, log2, start, slot=2048 if "rx" in kind else slot)

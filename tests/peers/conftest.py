@@ -53,7 +53,13 @@ def sanitized(tmp_path_factory):
         }
         command = [sys.executable, str(HERE / script), *map(str, args)]
         done = subprocess.run(
-            command, env=env, cwd=place, capture_output=True, text=True, timeout=timeout
+            command,
+            env=env,
+            cwd=place,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         assert done.returncode == 0, done.stderr[-4000:] + done.stdout
         return done.stdout
@@ -67,7 +73,10 @@ class Uspnet:
     def __init__(self, *args):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "uspnet", *map(str, args), "--json", "--quiet"],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.pid = self.process.pid
 
@@ -104,14 +113,32 @@ class Testpmd:
     """One dpdk-testpmd, driven by its prompt."""
 
     def __init__(self, vdev, mode="rxonly", core=1, options=()):
-        eal = ["--lcores", f"0@{core},1@{core}", "--no-pci", "--in-memory", "-m", "256",
-               "--single-file-segments"]  # what its zero-copy client needs
+        eal = [
+            "--lcores",
+            f"0@{core},1@{core}",
+            "--no-pci",
+            "--in-memory",
+            "-m",
+            "256",
+            "--single-file-segments",
+        ]  # what its zero-copy client needs
         app = ["-i", f"--forward-mode={mode}", "--auto-start", "--no-flush-rx", *options]
-        command = ["dpdk-testpmd", *eal, "--file-prefix", f"t{time.monotonic_ns()}", "--vdev",
-                   vdev, "--", *app]
+        command = [
+            "dpdk-testpmd",
+            *eal,
+            "--file-prefix",
+            f"t{time.monotonic_ns()}",
+            "--vdev",
+            vdev,
+            "--",
+            *app,
+        ]
         self.process = subprocess.Popen(
             ["stdbuf", "-oL", *command],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.pid = self.process.pid
         self.log = []
@@ -139,7 +166,8 @@ class Testpmd:
             if "Throughput" in line:
                 break
             words = line.replace(":", " ").split()
-            result.update({k: int(v) for k, v in zip(words[::2], words[1::2]) if v.isdigit()})
+            pairs = zip(words[::2], words[1::2], strict=False)
+            result.update({k: int(v) for k, v in pairs if v.isdigit()})
         self.until("####")
         return result
 

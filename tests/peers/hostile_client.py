@@ -73,8 +73,11 @@ class Attack:
         """Mutated replies, whatever the client says."""
         sock, _ = self.listener.accept()
         ack = raw.message(raw.ACK)
-        talk = [(HELLO, []), *[(ack, [])] * self.random.randrange(6),
-                (raw.message(raw.CONNECTED, b"hostile"), [])]
+        talk = [
+            (HELLO, []),
+            *[(ack, [])] * self.random.randrange(6),
+            (raw.message(raw.CONNECTED, b"hostile"), []),
+        ]
         with sock:
             for data, fds in self.mutator.conversation(talk):
                 self.sent += raw.say(sock, data, fds)
@@ -91,7 +94,7 @@ class Attack:
         with sock:
             raw.say(sock, HELLO)
             while True:
-                kind, data, fds = raw.hear(sock)
+                kind, _, fds = raw.hear(sock)
                 if kind in (0, raw.DISCONNECT):
                     break
                 (regions if kind == raw.ADD_REGION else rings).extend(fds)
@@ -114,9 +117,13 @@ class Attack:
                 ring = chance.randrange(2) * (128 + (16 << 10))
                 at = ring + 128 + 16 * chance.randrange(1024)
                 memory[at : at + 16] = self.mutator.descriptor(len(memory))
-                tail = chance.choice([struct.unpack_from("=H", memory, ring + 64)[0] + 3,
-                                      struct.unpack_from("=H", memory, ring + 6)[0],
-                                      chance.randrange(65536)])
+                tail = chance.choice(
+                    [
+                        struct.unpack_from("=H", memory, ring + 64)[0] + 3,
+                        struct.unpack_from("=H", memory, ring + 6)[0],
+                        chance.randrange(65536),
+                    ]
+                )
                 if chance.random() < 0.2:
                     struct.pack_into("=H", memory, ring + 64, tail & 0xFFFF)
             with contextlib.suppress(OSError):

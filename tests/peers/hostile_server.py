@@ -152,7 +152,7 @@ class Attack:
 
 def main():
     seed, wanted = int(sys.argv[1]), int(sys.argv[2])
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
     address = f"\0uspnet-hostile-{os.getpid()}"
     port = make_port(f"memif:@{address[1:]},role=server")

@@ -13,8 +13,16 @@ import socket
 import struct
 
 ACK, HELLO, INIT, ADD_REGION, ADD_RING, CONNECT, CONNECTED, DISCONNECT = range(1, 9)
-LAYOUTS = {ACK: "", HELLO: "32sHHHHHB", INIT: "HIB24s32s", ADD_REGION: "HQ", ADD_RING: "HHHIBH",
-           CONNECT: "32s", CONNECTED: "32s", DISCONNECT: "I96s"}
+LAYOUTS = {
+    ACK: "",
+    HELLO: "32sHHHHHB",
+    INIT: "HIB24s32s",
+    ADD_REGION: "HQ",
+    ADD_RING: "HHHIBH",
+    CONNECT: "32s",
+    CONNECTED: "32s",
+    DISCONNECT: "I96s",
+}
 COOKIE, C2S, NEXT = 0x3E31F20, 1, 1
 
 
@@ -183,8 +191,17 @@ class Mutator:
         """A field somewhere becomes extreme, or a byte random."""
         changed = bytearray(data)
         at = self.random.randrange(min(len(data), 24) or 1)
-        new = self.random.choice([b"\xff", b"\0", b"\xff\xff", b"\xff" * 4, b"\0\0\0\x80", b"\x01",
-                                  self.random.randbytes(1)])
+        new = self.random.choice(
+            [
+                b"\xff",
+                b"\0",
+                b"\xff\xff",
+                b"\xff" * 4,
+                b"\0\0\0\x80",
+                b"\x01",
+                self.random.randbytes(1),
+            ]
+        )
         changed[at : at + len(new)] = new
         return bytes(changed[: len(data)])
 
@@ -195,10 +212,34 @@ class Mutator:
             "=HHIII",
             chance.choice([0, 0, 0, 0, 1, 1, 2, 0xFFFF]),
             chance.choice([0, 0, 0, 0, 0, 1, 0xFFFF]),
-            chance.choice([0, 1, 60, 64, 1514, 2048, 9000, 65535, 0x7FFFFFFF, 0xFFFFFFFF,
-                           chance.randrange(1 << 32), chance.randrange(1, 2049)]),
-            chance.choice([0, region_bytes - 60, region_bytes - 1, region_bytes, 0xFFFFFFFF,
-                           chance.randrange(1 << 32), chance.randrange(region_bytes)]) & 0xFFFFFFFF,
+            chance.choice(
+                [
+                    0,
+                    1,
+                    60,
+                    64,
+                    1514,
+                    2048,
+                    9000,
+                    65535,
+                    0x7FFFFFFF,
+                    0xFFFFFFFF,
+                    chance.randrange(1 << 32),
+                    chance.randrange(1, 2049),
+                ]
+            ),
+            chance.choice(
+                [
+                    0,
+                    region_bytes - 60,
+                    region_bytes - 1,
+                    region_bytes,
+                    0xFFFFFFFF,
+                    chance.randrange(1 << 32),
+                    chance.randrange(region_bytes),
+                ]
+            )
+            & 0xFFFFFFFF,
             chance.randrange(1 << 32),
         )
 

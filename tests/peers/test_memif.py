@@ -31,8 +31,13 @@ def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=())
 @pytest.mark.parametrize("size", [60, 1514, 9000])
 @pytest.mark.parametrize("zero", ["on", "off"])
 def test_a_client_sends_to_a_server(uspnet, tmp_path, zero, size, poll):
-    sent, got = pair(uspnet, tmp_path / "m", f",zero-copy={zero}", send=["--size", size],
-                     receive=["--poll", poll])
+    sent, got = pair(
+        uspnet,
+        tmp_path / "m",
+        f",zero-copy={zero}",
+        send=["--size", size],
+        receive=["--poll", poll],
+    )
     assert sent["sent"] == got["received"] == 200_000
     assert got["ports"][0]["rx_bytes"] == 200_000 * size
     assert not (tmp_path / "m").exists()
@@ -66,11 +71,11 @@ def test_queue_pairs_secrets_ids_and_an_abstract_socket(uspnet):
 
 def test_round_trip_through_fwd_and_back(uspnet, tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
-    forward = uspnet("fwd", f"memif:{a},role=server", f"memif:{b},role=server",
-                     "--on-full", "wait")
+    forward = uspnet("fwd", f"memif:{a},role=server", f"memif:{b},role=server", "--on-full", "wait")
     until(b.exists)
-    result = uspnet("pktgen", f"memif:{a}", "--rx-port", f"memif:{b}", "--rate", "100k",
-                    "--count", 50_000).result()
+    result = uspnet(
+        "pktgen", f"memif:{a}", "--rx-port", f"memif:{b}", "--rate", "100k", "--count", 50_000
+    ).result()
     assert result["received"] == result["sent"] == 50_000
     assert result["duplicated"] == result["lost"] == 0
     assert forward.interrupt()["forwarded"] == 50_000
@@ -78,23 +83,44 @@ def test_round_trip_through_fwd_and_back(uspnet, tmp_path):
 
 def test_two_clients_on_one_socket_in_one_process(uspnet, tmp_path):
     path = tmp_path / "m"
-    forward = uspnet("fwd", f"memif:{path},role=server,id=0", f"memif:{path},role=server,id=1",
-                     "--on-full", "wait")
+    forward = uspnet(
+        "fwd",
+        f"memif:{path},role=server,id=0",
+        f"memif:{path},role=server,id=1",
+        "--on-full",
+        "wait",
+    )
     until(path.exists)
-    result = uspnet("pktgen", f"memif:{path},id=0", "--rx-port", f"memif:{path},id=1",
-                    "--rate", "50k", "--count", 20_000).result()
+    result = uspnet(
+        "pktgen",
+        f"memif:{path},id=0",
+        "--rx-port",
+        f"memif:{path},id=1",
+        "--rate",
+        "50k",
+        "--count",
+        20_000,
+    ).result()
     assert result["received"] == 20_000
     forward.interrupt()
 
 
 def test_server_and_client_in_one_process(uspnet, tmp_path):
     path = tmp_path / "m"
-    result = uspnet("pktgen", f"memif:{path},role=server", "--rx-port", f"memif:{path}",
-                    "--rate", "50k", "--count", 20_000).result()
+    result = uspnet(
+        "pktgen",
+        f"memif:{path},role=server",
+        "--rx-port",
+        f"memif:{path}",
+        "--rate",
+        "50k",
+        "--count",
+        20_000,
+    ).result()
     assert result["received"] == 20_000
 
 
-# -- wrong input -------------------------------------------------------------------------------------
+# -- wrong input ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

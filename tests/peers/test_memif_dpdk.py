@@ -30,8 +30,9 @@ def until(true, seconds=10.0):
 
 def vdev(path, role, log2=10, bsize=2048, **more):
     extra = "".join(f",{key}={value}" for key, value in more.items())
-    return (f"net_memif0,role={role},socket={path},socket-abstract=no,rsize={log2},"
-            f"bsize={bsize}{extra}")
+    return (
+        f"net_memif0,role={role},socket={path},socket-abstract=no,rsize={log2},bsize={bsize}{extra}"
+    )
 
 
 def everything_arrives(pmd, sender, count):
@@ -53,8 +54,9 @@ def test_ten_million_packets_to_a_server(testpmd, uspnet, tmp_path):
 
 def test_ten_million_packets_from_a_server(testpmd, uspnet, tmp_path):
     path = tmp_path / "m.sock"
-    sender = uspnet("pktgen", f"memif:{path},role=server", "--count", MANY, "--cores", 0,
-                    "--linger", 5)
+    sender = uspnet(
+        "pktgen", f"memif:{path},role=server", "--count", MANY, "--cores", 0, "--linger", 5
+    )
     until(path.exists)
     pmd = testpmd(vdev(path, "client"))
     everything_arrives(pmd, sender, MANY)
@@ -65,8 +67,9 @@ def test_nothing_lost_or_doubled_round_a_server(testpmd, uspnet, tmp_path, zero)
     path = tmp_path / "m.sock"
     pmd = testpmd(vdev(path, "server", log2=14), "io")
     port = f"memif:{path},zero-copy={zero},ring=16384,frame=1522"
-    loop = uspnet("pktgen", port, "--rx-port", port, "--count", ROUND, "--rate", RATE,
-                  "--linger", 60)
+    loop = uspnet(
+        "pktgen", port, "--rx-port", port, "--count", ROUND, "--rate", RATE, "--linger", 60
+    )
     complete(loop, pmd)
 
 
@@ -74,8 +77,9 @@ def test_nothing_lost_or_doubled_round_a_server(testpmd, uspnet, tmp_path, zero)
 def test_nothing_lost_or_doubled_round_a_client(testpmd, uspnet, tmp_path, zero):
     path = tmp_path / "m.sock"
     port = f"memif:{path},role=server"
-    loop = uspnet("pktgen", port, "--rx-port", port, "--count", ROUND, "--rate", RATE,
-                  "--linger", 60)
+    loop = uspnet(
+        "pktgen", port, "--rx-port", port, "--count", ROUND, "--rate", RATE, "--linger", 60
+    )
     until(path.exists)
     pmd = testpmd(vdev(path, "client", log2=14, **{"zero-copy": zero}), "io")
     complete(loop, pmd)
@@ -102,8 +106,18 @@ def test_a_client_of_any_ring_size(testpmd, uspnet, tmp_path, zero, ring, size):
     if chained:
         pytest.skip(f"{size} bytes need more than {ring} slots")
     pmd = testpmd(vdev(path, "server", bsize=16384), options=["--mbuf-size=16384"])
-    sender = uspnet("pktgen", f"memif:{path},ring={ring},zero-copy={zero},buffer=2048",
-                    "--size", size, "--count", COUNT, "--cores", 0, "--linger", 5)
+    sender = uspnet(
+        "pktgen",
+        f"memif:{path},ring={ring},zero-copy={zero},buffer=2048",
+        "--size",
+        size,
+        "--count",
+        COUNT,
+        "--cores",
+        0,
+        "--linger",
+        5,
+    )
     everything_arrives(pmd, sender, COUNT)
 
 
@@ -115,8 +129,7 @@ def test_a_server_for_any_ring_size(testpmd, uspnet, tmp_path, zero, ring):
     path = tmp_path / "m.sock"
     sink = uspnet("capture", f"memif:{path},role=server", "--count", COUNT, "--cores", 0)
     until(path.exists)
-    pmd = testpmd(vdev(path, "client", log2=ring.bit_length() - 1, **{"zero-copy": zero}),
-                  "txonly")
+    pmd = testpmd(vdev(path, "client", log2=ring.bit_length() - 1, **{"zero-copy": zero}), "txonly")
     result = sink.result()
     assert result["received"] == COUNT
     assert result["ports"][0]["rx_bytes"] == 64 * COUNT

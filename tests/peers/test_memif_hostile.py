@@ -61,7 +61,7 @@ def test_ten_thousand_messages_to_a_client(sanitized, how):
     assert report["received_after"] == 10
 
 
-# -- refusals, each with its reason ------------------------------------------------------------------
+# -- refusals, each with its reason ---------------------------------------------------------------
 
 
 def change(talk, at, kind=None, fields=(), fds=None):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-ROUNDS = 100 if os.environ.get("USPNET_FULL") else 15
+ROUNDS = 100 if os.environ.get("USPNET_FULL") else 8
 FDS_MORE, KIB_MORE = 8, 32 << 10
 
 
@@ -64,7 +64,7 @@ def test_testpmd_killed_again_and_again(testpmd, uspnet, tmp_path, role):
     if role == "server":
         until(path.exists)
     first = None
-    for _ in range(ROUNDS // 3):
+    for _ in range(ROUNDS // 2):
         peer = testpmd(vdev)
         until(lambda: job.counter("tx_packets"))
         grows(job, "tx_packets")

@@ -54,8 +54,10 @@ class Memif(Driver, scheme="memif"):
         super().__init__(spec)
         values = self.values
         if not spec.target or spec.target == "@" or len(spec.target.encode()) > 107:
-            raise Usage(f"{spec}: needs a socket path of up to 107 bytes, or @name",
-                        "for example memif:/run/m.sock")
+            raise Usage(
+                f"{spec}: needs a socket path of up to 107 bytes, or @name",
+                "for example memif:/run/m.sock",
+            )
         if values["ring"] & (values["ring"] - 1):
             raise Usage(f"{spec}: ring={values['ring']} is not a power of two", "try ring=1024")
         self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
