@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import struct
+import time
 
 ACK, HELLO, INIT, ADD_REGION, ADD_RING, CONNECT, CONNECTED, DISCONNECT = range(1, 9)
 LAYOUTS = {
@@ -66,14 +67,19 @@ def reason(sock):
 
 
 def connect(address):
-    """A socket to a server. Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        sock.connect(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
+    """A socket to a server, which may be between bind and listen. Raises OSError."""
+    end = time.monotonic() + 2
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            if not isinstance(error, ConnectionRefusedError) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+        else:
+            return sock
 
 
 class Memory:
