@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uspnet.errors import Usage
 
 SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
 OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
+PCI = re.compile(r"^(?:pci:)?(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(,.*)?$", re.I)
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -55,6 +56,14 @@ class Spec:
 
 def parse(text: str) -> Spec:
     """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work."""
+    if match := PCI.match(text):
+        domain, function, more = match.groups()
+        text = f"pci:{domain or '0000'}:{function}{more or ''}".lower()
+        return replace(_parse(text), text=text.removeprefix("pci:"))
+    return _parse(text)
+
+
+def _parse(text: str) -> Spec:
     match = SCHEME.match(text)
     if not match:
         raise Usage(

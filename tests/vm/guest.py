@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual machine with an IOMMU and NICs, on the host's own file tree.
+
+QEMU emulates the processor (TCG), so that no /dev/kvm is needed. Each kind of NIC is there twice,
+on one wire with a Unix socket of the test: `guest.wires["e1000e"]`. Sending there reaches both
+NICs; what one NIC sends reaches the other and the test, byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.vm.kernel import ROOT, Kernel, Missing, initramfs
+
+QEMU = "qemu-system-x86_64"
+BOOT_S = 60  # a slow machine's; a quick one needs 5
+KINDS = {  # name → QEMU's -device
+    "e1000": "e1000",
+    "e1000e": "e1000e",
+    "virtio-net": "virtio-net-pci,disable-legacy=on,iommu_platform=on",
+    "vmxnet3": "vmxnet3",
+    "igb": "igb",  # QEMU 8 and later
+}
+FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
+COMMAND_LINE = (
+    "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 mitigations=off"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self):
+        return json.loads(self.out)
+
+
+class Process:
+    """A command that runs in the guest meanwhile."""
+
+    def __init__(self, guest, pid):
+        self.guest, self.pid = guest, pid
+
+    def signal(self, number):
+        self.guest.ask("kill", pid=self.pid, number=int(number))
+
+    def output(self):
+        """What it has printed so far: stdout and stderr."""
+        answer = self.guest.ask("output", pid=self.pid)
+        return answer["out"], answer["err"]
+
+    def wait(self, timeout=60):
+        """Its end; killed, and a TimeoutError, when it takes longer than that."""
+        answer = self.guest.ask("wait", timeout + 30, pid=self.pid, timeout=timeout)
+        if answer["late"]:
+            raise TimeoutError(f"took more than {timeout} s:\n{answer['out']}{answer['err']}")
+        return Result(answer["code"], answer["out"], answer["err"])
+
+
+class Wire:
+    """The test's end of a wire: one datagram is one frame."""
+
+    def __init__(self, folder, kind):
+        self.near, self.far = str(folder / f"{kind}.t"), str(folder / f"{kind}.q")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.near)
+        self.frames = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        """Takes what comes, since a socket keeps only a few; ends with an empty frame."""
+        while frame := self.socket.recv(65536):
+            self.frames.put(frame)
+
+    def send(self, frame):
+        self.socket.sendto(frame, self.far)
+
+    def receive(self, count, timeout=10.0):
+        """Up to `count` frames; fewer when the time is over."""
+        frames, end = [], time.monotonic() + timeout
+        with contextlib.suppress(queue.Empty):
+            while len(frames) < count:
+                frames.append(self.frames.get(timeout=max(0, end - time.monotonic())))
+        return frames
+
+    def drain(self):
+        """Forgets what has come so far."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.frames.get_nowait()
+
+    def close(self):
+        self.socket.sendto(b"", self.near)
+
+
+class Guest:
+    """A running guest. `share` is a folder that both sides see, under the same path."""
+
+    def __init__(self, kernel: Kernel, folder: Path, *, iommu=True):
+        if not shutil.which(QEMU):
+            raise Missing("no QEMU: apt-get install qemu-system-x86")
+        models = subprocess.run([QEMU, "-device", "help"], capture_output=True, text=True).stdout
+        self.kinds = [k for k in KINDS if f'name "{KINDS[k].split(",")[0]}"' in models]
+        self.share, self.console = folder / "share", folder / "console"
+        self.share.mkdir()
+        self.share.chmod(0o777)
+        self.sockets = folder
+        self.iommu = iommu
+        self.answers: dict[int, queue.Queue] = {0: queue.Queue()}
+        self.last = 0
+        self.lock = threading.Lock()
+        self.wires = {kind: Wire(folder, kind) for kind in self.kinds}
+        (folder / "initramfs").write_bytes(initramfs(kernel))
+        self._boot(kernel, folder)
+
+    def _boot(self, kernel, folder):
+        """Starts QEMU, and waits until the agent says that it is there."""
+        ours, theirs = socket.socketpair()
+        words = f"share={self.share} python={sys.executable} agent={Path(__file__).parent}/agent.py"
+        with theirs:
+            self.qemu = subprocess.Popen(
+                [
+                    QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                    "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi",
+                    "-cpu", "max,la57=off", "-smp", "2", "-m", "1G",
+                    "-kernel", kernel.image, "-initrd", folder / "initramfs",
+                    "-append", f"{COMMAND_LINE} {words}",
+                    "-serial", f"file:{self.console}",
+                    *(["-device", "intel-iommu,intremap=on,caching-mode=on"] * self.iommu),
+                    *shared_folder("root", "/", ",readonly=on"),
+                    *shared_folder("share", self.share, ""),
+                    "-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,fd={theirs.fileno()}",
+                    "-device", "virtserialport,chardev=agent,name=uspnet",
+                    *self._nics(),
+                ],
+                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=(folder / "qemu.log").open("wb"),
+            )  # fmt: skip
+        self.port = ours
+        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            self._answer(0, BOOT_S)
+        except BaseException:
+            self.close()
+            raise
+
+    def _nics(self):
+        """Two NICs of each kind on one hub, and the test's end."""
+        words, slot = [], FIRST_SLOT
+        for hub, kind in enumerate(self.kinds):
+            wire = self.wires[kind]
+            words += ["-netdev", f"dgram,id=w{hub},local.type=unix,local.path={wire.far},"
+                      f"remote.type=unix,remote.path={wire.near}",
+                      "-netdev", f"hubport,id=h{hub},hubid={hub},netdev=w{hub}"]  # fmt: skip
+            for number in (0, 1):
+                words += ["-netdev", f"hubport,id=n{slot},hubid={hub}",
+                          "-device", f"{KINDS[kind]},netdev=n{slot},addr={slot:#x},"
+                          f"mac={self.mac(kind, number)}"]  # fmt: skip
+                slot += 1
+        return words
+
+    def address(self, kind, number=0):
+        """The PCI address of a NIC."""
+        return f"0000:00:{FIRST_SLOT + 2 * self.kinds.index(kind) + number:02x}.0"
+
+    def mac(self, kind, number=0):
+        """The address that its NIC was given."""
+        return f"02:00:00:00:{self.kinds.index(kind):02x}:{number:02x}"
+
+    # -- the conversation with the agent --------------------------------------------------------
+
+    def _listen(self):
+        """Sorts answers to those who wait for them. An answer of None: there is no guest."""
+        with self.port.makefile("rb") as lines, contextlib.suppress(OSError, ValueError):
+            for line in lines:
+                answer = json.loads(line)
+                self.answers[answer.pop("id")].put(answer)
+        with self.lock:
+            for waiting in self.answers.values():
+                waiting.put(None)
+
+    def _answer(self, number, timeout):
+        try:
+            answer = self.answers[number].get(timeout=timeout)
+        except queue.Empty:
+            answer = None
+        del self.answers[number]
+        if answer is None:
+            tail = self.console.read_text(errors="replace")[-3000:]
+            log = (self.sockets / "qemu.log").read_text(errors="replace")
+            raise TimeoutError(f"the guest does not answer; its console ends with:\n{tail}\n{log}")
+        return answer
+
+    def ask(self, op, patience=60, /, **args):
+        """Has the agent do something. Raises OSError for what fails in the guest."""
+        with self.lock:
+            self.last += 1
+            number = self.last
+            self.answers[number] = queue.Queue()
+            self.port.sendall(json.dumps({"id": number, "op": op, "args": args}).encode() + b"\n")
+        answer = self._answer(number, patience)
+        if "error" in answer:
+            raise OSError(answer["errno"] or 0, answer["error"])
+        return answer
+
+    def background(self, argv, *, env=None, user=None, cwd=ROOT):
+        """Starts a command: a program, or ["uspnet", …], or ["source", PYTHON, …]. `user` is a
+        number."""
+        words = [str(word) for word in argv]
+        answer = self.ask(
+            "start", argv=words, cwd=str(cwd), env=env or {}, user=user, root=str(ROOT)
+        )
+        return Process(self, answer["pid"])
+
+    def run(self, argv, *, timeout=60, **how):
+        """Runs a command to its end."""
+        return self.background(argv, **how).wait(timeout)
+
+    def python(self, source, *arguments, timeout=60, **how):
+        """Runs Python source that may import uspnet, and gives what it printed. Fails with it."""
+        result = self.run(["source", source, *arguments], timeout=timeout, **how)
+        assert result.code == 0, f"{result.out}{result.err}"
+        return result.out
+
+    def read(self, path):
+        return self.ask("read", path=str(path))["text"]
+
+    def write(self, path, text):
+        self.ask("write", path=str(path), text=str(text))
+
+    def link(self, path):
+        return self.ask("link", path=str(path))["text"]
+
+    def names(self, path):
+        return self.ask("names", path=str(path))["names"]
+
+    # -- devices, by plain sysfs writes ---------------------------------------------------------
+
+    def driver(self, address):
+        """The kernel driver that has the function, "" for none."""
+        return self.link(f"/sys/bus/pci/devices/{address}/driver").rpartition("/")[2]
+
+    def give(self, address, driver):
+        """Gives a function to the named kernel driver; to the one it belongs to when empty."""
+        at = f"/sys/bus/pci/devices/{address}"
+        if self.driver(address):
+            self.write(f"{at}/driver/unbind", address)
+        self.write(f"{at}/driver_override", driver or "\n")
+        self.write("/sys/bus/pci/drivers_probe", address)
+        assert self.driver(address) == driver or not driver
+
+    def group(self, address):
+        """The function's IOMMU group."""
+        return self.link(f"/sys/bus/pci/devices/{address}/iommu_group").rpartition("/")[2]
+
+    def messages(self, pattern):
+        """The kernel's messages that match."""
+        shown = self.run(["dmesg"]).out
+        return [line for line in shown.splitlines() if re.search(pattern, line)]
+
+    def close(self):
+        """Ends the machine, at once."""
+        self.qemu.kill()
+        self.qemu.wait()
+        self.port.close()
+        for wire in self.wires.values():
+            wire.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(wire.far)
+
+
+def shared_folder(tag, path, options):
+    """QEMU's words for a folder of the host over 9p."""
+    return ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{options}",
+            "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]  # fmt: skip

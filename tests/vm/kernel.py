@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels for the guest, and the initramfs that boots them.
+
+`lab` is a kernel with everything built in, iommufd and no-IOMMU mode among it: the file that
+USPNET_VM_KERNEL names, else the one in the folder `shared/vm` beside the checkout.
+`debian` is Debian's stock kernel, with its modules: an installed one, else one that was fetched,
+without installing it, by running this file: `python tests/vm/kernel.py`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = "bzImage-6.12-vfio"
+FETCHED = ROOT / "build" / "vm-kernel"
+MODULES = (
+    "virtio_pci 9p 9pnet_virtio overlay virtio_console "  # the guest itself
+    "af_packet veth tun dummy bridge 8021q bonding vrf "
+    "e1000 e1000e igb virtio_net vmxnet3 "
+    "vfio_iommu_type1 vfio_pci uio_pci_generic"
+).split()
+DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
+
+
+class Missing(Exception):
+    """Something that the guest needs is not there; the text says what to install."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A bootable image; `modules` is the folder of its modules, None when all are built in."""
+
+    image: Path
+    modules: Path | None = None
+
+
+def lab_kernel() -> Kernel:
+    """The one with everything built in."""
+    named = os.environ.get("USPNET_VM_KERNEL")
+    for path in [Path(named)] if named else [ROOT.parent / "shared" / "vm" / LAB]:
+        if path.is_file():
+            return Kernel(path)
+    raise Missing(f"no kernel with iommufd: USPNET_VM_KERNEL, or shared/vm/{LAB}")
+
+
+def debian_kernel() -> Kernel:
+    """The newest one that has VFIO and 9p as modules."""
+    found = []
+    for root in (FETCHED, Path("/")):
+        for image in root.glob("boot/vmlinuz-*-amd64"):
+            modules = root / "lib/modules" / image.name.removeprefix("vmlinuz-") / "kernel"
+            if (modules / "fs/9p").is_dir() and (modules / "drivers/vfio").is_dir():
+                found.append((image.stat().st_mtime, Kernel(image, modules)))
+    if not found:
+        raise Missing("no Debian kernel: run python tests/vm/kernel.py, which fetches one")
+    return max(found, key=lambda pair: pair[0])[1]
+
+
+KERNELS = {"lab": lab_kernel, "debian": debian_kernel}
+
+
+def read_module(path: Path) -> bytes:
+    """A module's bytes, decompressed."""
+    data = path.read_bytes()
+    return lzma.decompress(data) if path.suffix == ".xz" else data
+
+
+def load_order(folder: Path) -> dict[str, Path]:
+    """The modules that the guest loads, by name, each after those it depends on."""
+    paths = {p.name.split(".")[0].replace("-", "_"): p for p in folder.rglob("*.ko*")}
+    order: dict[str, Path] = {}
+
+    def add(name: str) -> None:
+        if name in order or name not in paths:  # what is not there is built in
+            return
+        if needs := DEPENDS.search(read_module(paths[name])):
+            for each in filter(None, needs[1].decode().split(",")):
+                add(each.replace("-", "_"))
+        order[name] = paths[name]
+
+    for name in MODULES:
+        add(name)
+    return order
+
+
+def cpio(files: dict[str, tuple[int, bytes]]) -> bytes:
+    """An archive in the kernel's initramfs format ("newc"): path → mode and contents."""
+    out = bytearray()
+    for inode, (name, (mode, data)) in enumerate([*files.items(), ("TRAILER!!!", (0, b""))], 1):
+        path = name.encode() + b"\0"
+        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(path), 0)
+        out += b"070701" + b"".join(b"%08X" % field for field in fields) + path
+        out += bytes(-len(out) % 4) + data
+        out += bytes(-len(out) % 4)
+    return bytes(out)
+
+
+def initramfs(kernel: Kernel) -> bytes:
+    """BusyBox, the init script, and the kernel's modules."""
+    busybox = next((Path(p) for p in BUSYBOX if Path(p).is_file()), None)
+    if not busybox:
+        raise Missing("no BusyBox: apt-get install busybox-static")
+    folder, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
+    files = {
+        **{name: (folder, b"") for name in ("bin", "dev", "modules", "lower", "upper", "new")},
+        "bin/busybox": (program, busybox.read_bytes()),
+        "init": (program, Path(__file__).with_name("init.sh").read_bytes()),
+    }
+    order = load_order(kernel.modules) if kernel.modules else {}
+    for number, (name, path) in enumerate(order.items()):
+        files[f"modules/{number:03}-{name}"] = (program, read_module(path))
+    return gzip.compress(cpio(files), 1)
+
+
+def fetch() -> None:
+    """Downloads Debian's kernel package, and keeps the image and the modules that are loaded."""
+    shown = subprocess.run(
+        ["apt-cache", "depends", "linux-image-amd64"], check=True, capture_output=True, text=True
+    ).stdout
+    package = re.search(r"Depends: (linux-image-\S+)", shown)
+    if not package:
+        raise SystemExit("apt-cache knows no linux-image-amd64: run apt-get update")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["apt-get", "download", package[1]], check=True, cwd=folder)
+        tree = Path(folder, "tree")
+        subprocess.run(["dpkg-deb", "-x", next(Path(folder).glob("*.deb")), tree], check=True)
+        shutil.rmtree(FETCHED, ignore_errors=True)
+        for path in [*tree.glob("boot/vmlinuz-*"), *load_order(tree / "lib/modules").values()]:
+            copy = FETCHED / path.relative_to(tree)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+
+
+if __name__ == "__main__":
+    try:
+        debian_kernel()
+    except Missing:
+        fetch()
+    sys.stdout.write(f"{debian_kernel().image}\n")

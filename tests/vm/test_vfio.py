@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VFIO on a real kernel, with and without a driver on top."""
+
+import re
+import signal
+
+import pytest
+
+OPEN = """
+import sys
+from uspnet.transports.choose import TRANSPORTS, choose
+address, name = sys.argv[1:3]
+device = TRANSPORTS[name](address)
+"""
+POOL = """
+from uspnet.pool import Pool
+from uspnet.errors import UspnetError
+pool = Pool(1000, 1522, 65536)
+"""
+
+
+@pytest.fixture(params=["vfio-group", "vfio-cdev"])
+def transport(request, guest):
+    if request.param == "vfio-cdev" and guest.kernel_name == "debian":
+        pytest.skip("Debian's kernel has no iommufd")
+    return request.param
+
+
+def command(guest, address):
+    """The Command register, as the kernel sees it."""
+    path = f"/sys/bus/pci/devices/{address}/config"
+    shown = guest.python("import sys; print(open(sys.argv[1], 'rb').read(6)[4:].hex())", path)
+    return int.from_bytes(bytes.fromhex(shown), "little")
+
+
+def test_configuration_bars_and_registers(guest, taken, transport):
+    address = taken(guest, guest.address("e1000e"))
+    shown = guest.python(
+        OPEN + "print(hex(device.read_config(0, 2)), hex(device.read_config(2, 2)))\n"
+        "device.write_config(4, device.read_config(4, 2) | 2, 2)\n"
+        "bar = device.map_bar(0)\n"
+        "print(bar.size, bar.read(0x5400, 4).to_bytes(4, 'little').hex())\n"
+        "device.close()",
+        address, transport,
+    )  # fmt: skip
+    assert shown.split() == ["0x8086", "0x10d3", "131072", "02000000"]
+
+
+def test_what_is_not_there(guest, taken, transport):
+    address = taken(guest, guest.address("e1000e"))
+    shown = guest.python(
+        OPEN + "from uspnet.errors import UspnetError\n"
+        "for attempt in (lambda: device.map_bar(5), lambda: device.map_bar(2),\n"
+        "                lambda: device.map_bar(0).read(0x20000, 4)):\n"
+        "    try: attempt()\n"
+        "    except UspnetError as error: print(error.kind)",
+        address, transport,
+    )  # fmt: skip
+    assert shown.split() == ["NotSupported", "NotSupported", "DeviceFault"]
+
+
+def test_one_map_serves_two_functions(guest, taken, transport):
+    first, second = (taken(guest, guest.address("e1000e", n)) for n in (0, 1))
+    shown = guest.python(
+        OPEN + POOL + "other = TRANSPORTS[name](sys.argv[3])\n"
+        "device.attach(pool); other.attach(pool)\n"
+        "print(device.space is other.space, device.dma_base == other.dma_base)\n"
+        "print(device.dma_base % 2**21, device.alloc_dma(100).address - device.dma_base)\n"
+        "other.close(); device.close(); pool.close()",
+        first, transport, second,
+    )  # fmt: skip
+    assert shown.split() == ["True", "True", "0", str(1000 * 2048)]
+
+
+def test_message_signalled_interrupts(guest, taken, transport):
+    """VFIO can be told to raise an interrupt as the device would."""
+    address = taken(guest, guest.address("e1000e"))
+    shown = guest.python(
+        OPEN + "import select\n"
+        "from uspnet.transports.vfio import IRQ_NONE, SET_IRQS, call\n"
+        "events = device.irq(3)\n"
+        "call(device.fd, SET_IRQS, 'IIII', IRQ_NONE, device.events_on, 1, 1)\n"
+        "print(len(events), select.select(events, [], [], 0)[0] == [events[1]])\n"
+        "device.close()",
+        address, transport,
+    )  # fmt: skip
+    assert shown.split() == ["3", "True"]
+
+
+def test_a_second_user_is_told_who_has_it(guest, taken, transport):
+    address = taken(guest, guest.address("e1000e"))
+    source = OPEN + "import time; print('open', flush=True); time.sleep(100)"
+    holder = guest.background(["source", source, address, transport])
+    while not holder.output()[0]:
+        pass
+    late = guest.run(["source", OPEN, address, transport])
+    assert f"{address} is in use by" in late.err
+    assert f"(pid {holder.pid})" in late.err
+    holder.signal(signal.SIGKILL)
+    holder.wait()
+    assert guest.run(["source", OPEN, address, transport]).code == 0
+
+
+def test_locked_memory_limit_is_named(guest, taken, transport):
+    address = taken(guest, guest.address("e1000e"))
+    nodes = [f"/dev/vfio/{guest.group(address)}", "/dev/vfio/vfio", "/dev/iommu"]
+    nodes += [
+        f"/dev/vfio/devices/{name}"
+        for name in guest.names(f"/sys/bus/pci/devices/{address}/vfio-dev")
+    ]
+    source = (
+        OPEN + POOL + "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 20, 1 << 20))\n"
+        "try: device.attach(pool)\n"
+        "except UspnetError as error: print(error, '/', error.hint)"
+    )
+    refused = guest.run(["source", source, address, transport], user=1000)
+    assert "no permission" in refused.err
+    guest.run(["sh", "-c", "chown 1000 " + " ".join(nodes)])
+    result = guest.run(["source", source, address, transport], user=1000)
+    assert "the limit is 1024 KiB / raise it: ulimit -l unlimited" in result.out, result.err
+    guest.run(["sh", "-c", "chown 0 " + " ".join(nodes)])
+
+
+def test_bus_mastering_ends_with_the_process(guest, taken, transport):
+    address = taken(guest, guest.address("e1000e"))
+    source = (
+        OPEN + "import time\ndevice.master(on=True)\n"
+        "print(device.read_config(4, 2) & 4, flush=True); time.sleep(100)"
+    )
+    process = guest.background(["source", source, address, transport])
+    while not process.output()[0]:
+        assert not process.output()[1]
+    assert process.output()[0] == "4\n"
+    assert command(guest, address) & 4
+    process.signal(signal.SIGKILL)
+    process.wait()
+    assert not command(guest, address) & 4
+
+
+def test_a_kernel_driver_is_not_disturbed(guest):
+    address = guest.address("e1000e")
+    result = guest.run(["uspnet", "pktgen", address, "--count", "1"])
+    assert result.code == 1
+    assert "belongs to the kernel driver e1000e" in result.err
+    assert f"uspnet bind {address}" in result.err
+    assert re.search("no such PCI function", guest.run(["uspnet", "pktgen", "ff:00.0"]).err)

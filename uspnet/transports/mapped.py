@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BARs mapped into this process, whoever let us map them; and one user at a time for a function."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.transports import BarWindow
+
+DEVICES = Path("/sys/bus/pci/devices")
+
+
+class MappedBar(BarWindow):
+    """A BAR in our address space: reads and writes are plain loads and stores."""
+
+    def __init__(self, name: str, fd: int, offset: int, size: int) -> None:
+        super().__init__(size)
+        self.name = name
+        self.map = mmap.mmap(fd, size, offset=offset)
+        self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
+
+    def _at(self, offset: int, size: int) -> Any:
+        if not 0 <= offset <= self.size - size or offset % size:
+            raise DeviceFault(f"{self.name}: no register at {offset:#x} of {self.size:#x}")
+        return self.memory + offset
+
+    def read(self, offset: int, size: int) -> int:
+        """One load."""
+        return int(lib.mmio_read(self._at(offset, size), size))
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """One store."""
+        lib.mmio_write(self._at(offset, size), value, size)
+
+    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
+        """The address of the register."""
+        return {"mmio": self._at(offset, size), "bytes": size, "wire_fd": -1}
+
+    def close(self) -> None:
+        """Unmaps it. No ring may ring its doorbell after this."""
+        ffi.release(self.memory)
+        self.map.close()
+
+
+class FunctionLock:
+    """Keeps other uspnet processes from a PCI function: an flock on its `config` file in sysfs,
+    which leaves nothing behind when we die. Raises NoDevice, Busy."""
+
+    def __init__(self, address: str) -> None:
+        path = DEVICES / address / "config"
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NoDevice(f"{address}: no such PCI function", "see: uspnet devices") from None
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = self._owner()
+            self.close()
+            raise Busy(f"{address} is in use by {who}", "see: uspnet stats") from None
+
+    def _owner(self) -> str:
+        """The process that has the lock, from /proc/locks: "1: FLOCK ADVISORY WRITE pid dev:inode"."""
+        inode = f":{os.fstat(self.fd).st_ino} "
+        for line in Path("/proc/locks").read_text().splitlines():
+            if inode in line and "FLOCK" in line and "->" not in line:
+                return process_name(int(line.split()[4]))
+        return "another process"
+
+    def close(self) -> None:
+        """Lets others in."""
+        os.close(self.fd)
+
+
+def process_name(pid: int) -> str:
+    """`name (pid 123)`."""
+    try:
+        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (pid {pid})"
+    except OSError:
+        return f"pid {pid}"
+
+
+def holders(paths: Iterable[str]) -> str:
+    """The other processes that have one of these files open, as far as we may see them."""
+    wanted, found = set(paths), []
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(entry) in wanted for entry in os.scandir(folder)):
+                found.append(int(folder.parent.name))
+    return ", ".join(process_name(pid) for pid in found if pid != os.getpid())
+
+
+def device_error(name: str, node: str, error: OSError) -> UspnetError:
+    """The error for a device node that can't be opened or used."""
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return NotPermitted(
+            f"{name}: no permission for {node}",
+            f"run as root, or: sudo uspnet bind --owner $USER {name}",
+        )
+    if error.errno == errno.EBUSY:
+        who = holders([node]) or "another process"
+        return Busy(f"{name}: {node} is in use by {who}", f"end it, or see: fuser -v {node}")
+    if error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
+        return NoDevice(f"{name}: {node}: {error.strerror}", f"run: uspnet doctor {name}")
+    return DeviceFault(f"{name}: {node}: {error.strerror}", f"run: uspnet doctor {name}")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A function through its resource files in sysfs, without IOMMU and without VFIO.
+
+DANGER: nothing stands between the device and memory. A wrong address in a descriptor, by a fault
+of ours or of the device, overwrites whatever lies there: the kernel's memory, or another
+process's. And when we are killed, the device goes on writing to memory that is not ours any more.
+So it is chosen only when asked for, by `transport=uio`; use VFIO wherever there is an IOMMU.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from uspnet.errors import Busy, NoDevice, NotPermitted, NotSupported, UspnetError
+from uspnet.pool import Pool
+from uspnet.transports import Transport
+from uspnet.transports.mapped import DEVICES, FunctionLock, MappedBar
+from uspnet.transports.physical import contiguous
+
+COMMAND, MEMORY, BUS_MASTER, INTX_OFF = 0x04, 1 << 1, 1 << 2, 1 << 10  # PCI 3.0 §6.2.2
+FREE = {"", "uio_pci_generic", "igb_uio"}  # drivers that leave the function alone
+WARNING = "no IOMMU: a fault of ours or the device's can overwrite any memory"
+
+
+class Uio(Transport):
+    """A function that no kernel driver uses."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.folder = DEVICES / address
+        self.bars: dict[int, MappedBar] = {}
+        self.config = -1
+        self.lock = FunctionLock(address)
+        try:
+            self._open()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError) and not isinstance(error, UspnetError):
+                raise self._error("config", error) from None
+            raise
+
+    def _open(self) -> None:
+        link = self.folder / "driver"
+        driver = link.resolve().name if link.exists() else ""
+        if driver not in FREE:
+            raise Busy(
+                f"{self.name} belongs to the kernel driver {driver}",
+                f"run: uspnet bind --driver uio_pci_generic {self.name}",
+            )
+        if not driver:
+            (self.folder / "enable").write_text("1")
+        self.config = os.open(self.folder / "config", os.O_RDWR | os.O_CLOEXEC)
+        self._command(off=BUS_MASTER, on=MEMORY | INTX_OFF)
+
+    def _error(self, file: str, error: OSError) -> UspnetError:
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            return NotPermitted(
+                f"{self.name}: no permission for {self.folder / file}",
+                "run as root; where Secure Boot has locked the kernel down, only VFIO works",
+            )
+        return NoDevice(f"{self.name}: {file}: {error.strerror}", "see: uspnet devices")
+
+    def _command(self, off: int, on: int) -> None:
+        """Changes bits of the Command register."""
+        self.write_config(COMMAND, self.read_config(COMMAND, 2) & ~off | on, 2)
+
+    def attach(self, pool: Pool) -> None:
+        """The device uses physical addresses."""
+        super().attach(pool)
+        self.dma_base = contiguous(pool, self.name)
+
+    def read_config(self, offset: int, size: int) -> int:
+        """By way of sysfs."""
+        return int.from_bytes(os.pread(self.config, size, offset), "little")
+
+    def write_config(self, offset: int, value: int, size: int) -> None:
+        """By way of sysfs."""
+        os.pwrite(self.config, value.to_bytes(size, "little"), offset)
+
+    def map_bar(self, number: int) -> MappedBar:
+        """`resourceN`, mapped once."""
+        if number not in self.bars:
+            file = f"resource{number}"
+            try:
+                fd = os.open(self.folder / file, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise NotSupported(f"{self.name} has no BAR {number}") from None
+            except OSError as error:
+                raise self._error(file, error) from None
+            try:
+                self.bars[number] = MappedBar(self.name, fd, 0, os.fstat(fd).st_size)
+            except OSError as error:
+                raise self._error(file, error) from None
+            finally:
+                os.close(fd)
+        return self.bars[number]
+
+    def reset(self) -> None:
+        """The kernel's choice of the function's own ways to reset, if it has one."""
+        if (self.folder / "reset").exists():
+            (self.folder / "reset").write_text("1")
+
+    def close(self) -> None:
+        """Bus mastering off, and the function is nobody's again."""
+        if self.config >= 0:
+            self._command(off=BUS_MASTER, on=0)
+            os.close(self.config)
+            self.config = -1
+        for bar in self.bars.values():
+            bar.close()
+        self.bars = {}
+        self.lock.close()

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both VFIO interfaces share: the ioctls of an opened device, and the DMA address space.
+
+Numbers and structs are those of the kernel's include/uapi/linux/vfio.h and iommufd.h; every call
+has its struct's name beside its format.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import struct
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+from uspnet.errors import NoMemory, NotSupported, UspnetError
+from uspnet.fastpath import ffi
+from uspnet.pool import HUGE_BYTES, Pool
+from uspnet.transports import Transport
+from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
+
+IOVA_BASE = 1 << 32  # above every address that a 32-bit device, or the MSI window, claims
+COMMAND, BUS_MASTER = 0x04, 1 << 2  # PCI 3.0 §6.2.2
+CONFIG_REGION = 7  # VFIO_PCI_CONFIG_REGION_INDEX; regions 0 to 5 are the BARs
+REGION_MMAP = 1 << 2  # VFIO_REGION_INFO_FLAG_MMAP
+MSI, MSIX = 1, 2  # VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
+DEVICE_RESETS = 1 << 0  # VFIO_DEVICE_FLAGS_RESET
+IRQ_EVENTFDS = 1 << 2 | 1 << 5  # VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER
+IRQ_NONE = 1 << 0 | 1 << 5  # VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER
+
+
+def io(number: int) -> int:
+    """_IO(';', number): the type and number of every VFIO and iommufd request."""
+    return ord(";") << 8 | number
+
+
+GET_INFO, GET_REGION_INFO, GET_IRQ_INFO = io(107), io(108), io(109)  # VFIO_DEVICE_…
+SET_IRQS, RESET = io(110), io(111)  # VFIO_DEVICE_…
+
+
+def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
+    """An ioctl on a struct that begins with its own size, as all of them do; returns the rest of
+    the struct afterwards. `layout` describes that rest. Raises OSError."""
+    layout = "=I" + layout
+    data = bytearray(struct.pack(layout, struct.calcsize(layout), *values))
+    fcntl.ioctl(fd, request, data, True)  # noqa: FBT003 - the kernel's answer is wanted
+    return struct.unpack(layout, data)[1:]
+
+
+class DmaSpace(ABC):
+    """One I/O address space, shared by all NICs of this process that can: a pool is mapped once,
+    as one range, at addresses of ours."""
+
+    _shared: ClassVar[dict[str, DmaSpace]] = {}
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.users = 0
+        self._next = IOVA_BASE
+        self._mapped: dict[int, tuple[Pool, int, int]] = {}  # by id: pool, address, NICs using it
+
+    @classmethod
+    def join(cls, key: str) -> Self:
+        """The space of that name, made if need be. Each `join` wants one `leave`."""
+        space = cls._shared.get(key)
+        if not isinstance(space, cls):
+            space = cls._shared[key] = cls(key)
+        space.users += 1
+        return space
+
+    def leave(self) -> None:
+        """The last one closes it."""
+        self.users -= 1
+        if not self.users:
+            del self._shared[self.key]
+            self.close()
+
+    def map(self, pool: Pool) -> int:
+        """Lets the devices at the pool. Returns the address of its first byte to them."""
+        _, address, users = self._mapped.get(id(pool), (pool, 0, 0))
+        if not users:
+            address = self._next
+            try:
+                self.map_range(int(ffi.cast("uintptr_t", pool.memory.base)), address, pool.memory.size)
+            except OSError as error:
+                raise map_error(error, pool.memory.size) from None
+            self._next += -(-pool.memory.size // HUGE_BYTES) * HUGE_BYTES
+        self._mapped[id(pool)] = (pool, address, users + 1)
+        return address
+
+    def unmap(self, pool: Pool) -> None:
+        """Takes it from them when the last one has done so."""
+        _, address, users = self._mapped.pop(id(pool))
+        if users > 1:
+            self._mapped[id(pool)] = (pool, address, users - 1)
+        else:
+            self.unmap_range(address, pool.memory.size)
+
+    @abstractmethod
+    def map_range(self, virtual: int, address: int, size: int) -> None:
+        """Maps memory of ours for reading and writing. Raises OSError."""
+
+    @abstractmethod
+    def unmap_range(self, address: int, size: int) -> None:
+        """Undoes `map_range`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives the space back."""
+
+
+def map_error(error: OSError, size: int) -> NoMemory:
+    """Why memory could not be locked and mapped."""
+    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if error.errno == errno.ENOMEM and limit != resource.RLIM_INFINITY:
+        return NoMemory(
+            f"{size >> 10} KiB can't be locked for DMA: the limit is {limit >> 10} KiB",
+            "raise it: ulimit -l unlimited, or LimitMEMLOCK=infinity in a systemd unit",
+        )
+    return NoMemory(f"{size >> 10} KiB can't be mapped for DMA: {error.strerror}")
+
+
+class Vfio(Transport):
+    """A function that vfio-pci holds. A subclass opens `fd` and joins `space`.
+
+    The kernel resets the function when it is opened and when it is closed, and then takes bus
+    mastering from it; it does the latter also when we are killed."""
+
+    fd = -1
+    space: DmaSpace | None = None
+    pool: Pool | None = None
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.bars: dict[int, MappedBar] = {}
+        self.events: list[int] = []
+        self.events_on = MSIX
+        self.lock = FunctionLock(address)
+        try:
+            self.open()
+            _, offset = self._region(CONFIG_REGION)[2:]
+            self.config_at = offset
+            self.master(on=False)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError) and not isinstance(error, UspnetError):
+                raise device_error(address, "vfio", error) from None
+            raise
+
+    @abstractmethod
+    def open(self) -> None:
+        """Opens `fd`, attached to `space`. Raises Busy, NotPermitted, NoDevice, NotSupported."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Undoes what `open` did besides `fd`."""
+
+    def _region(self, index: int) -> tuple[int, int, int, int]:
+        """Flags, capabilities, size and offset of a region."""
+        # struct vfio_region_info: flags, index, cap_offset, size, offset
+        flags, _, caps, size, offset = call(self.fd, GET_REGION_INFO, "IIIQQ", 0, index, 0, 0, 0)
+        return flags, caps, size, offset
+
+    def attach(self, pool: Pool) -> None:
+        """Maps the pool; the device sees it from `dma_base`."""
+        super().attach(pool)
+        assert self.space  # noqa: S101 - since open
+        self.dma_base = self.space.map(pool)
+
+    def read_config(self, offset: int, size: int) -> int:
+        """By way of the kernel, which virtualizes some of it."""
+        return int.from_bytes(os.pread(self.fd, size, self.config_at + offset), "little")
+
+    def write_config(self, offset: int, value: int, size: int) -> None:
+        """By way of the kernel, which forbids some of it."""
+        os.pwrite(self.fd, value.to_bytes(size, "little"), self.config_at + offset)
+
+    def master(self, *, on: bool) -> None:
+        """Lets the function read and write memory, or not."""
+        command = self.read_config(COMMAND, 2) & ~BUS_MASTER
+        self.write_config(COMMAND, command | (BUS_MASTER if on else 0), 2)
+
+    def map_bar(self, number: int) -> MappedBar:
+        """A BAR, mapped once."""
+        if number not in self.bars:
+            flags, _, size, offset = self._region(number)
+            if not size or not flags & REGION_MMAP:
+                raise NotSupported(f"{self.name}: BAR {number} is not memory that can be mapped")
+            self.bars[number] = MappedBar(self.name, self.fd, offset, size)
+        return self.bars[number]
+
+    def irq(self, count: int) -> list[int]:
+        """Eventfds for MSI-X vectors, or for MSI's; none where the function has neither."""
+        for index in (MSIX, MSI):
+            # struct vfio_irq_info: flags, index, count
+            have = call(self.fd, GET_IRQ_INFO, "III", 0, index, 0)[2]
+            if have and not self.events:
+                made = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(min(count, have))]
+                self.events, self.events_on = made, index
+                # struct vfio_irq_set: flags, index, start, count, data
+                call(self.fd, SET_IRQS, f"IIII{len(made)}i", IRQ_EVENTFDS, index, 0, len(made), *made)
+        return self.events
+
+    def reset(self) -> None:
+        """A function-level reset, if the function has any."""
+        # struct vfio_device_info: flags, num_regions, num_irqs, cap_offset
+        flags = call(self.fd, GET_INFO, "IIII", 0, 0, 0, 0)[0]
+        if flags & DEVICE_RESETS:
+            fcntl.ioctl(self.fd, RESET)
+
+    def close(self) -> None:
+        """Ends all DMA and interrupts, and gives the function back to vfio-pci."""
+        if self.fd >= 0:
+            self._quieten()
+            os.close(self.fd)
+            self.fd = -1
+        self.leave()
+        self.lock.close()
+
+    def _quieten(self) -> None:
+        """Bus mastering off first: nothing is unmapped under a device that may still write."""
+        try:
+            self.master(on=False)
+            if self.events:
+                call(self.fd, SET_IRQS, "IIII", IRQ_NONE, self.events_on, 0, 0)
+        except OSError:
+            pass  # the device is gone, and its DMA with it
+        for fd in self.events:
+            os.close(fd)
+        for bar in self.bars.values():
+            bar.close()
+        self.events, self.bars = [], {}
+        if self.space and self.pool:
+            self.space.unmap(self.pool)
+            self.pool = None

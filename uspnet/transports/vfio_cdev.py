@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VFIO by character device and iommufd: kernels from 6.6 on, where they were built with both.
+
+The order of calls is that of the kernel's Documentation/driver-api/vfio.rst, "VFIO Device cdev".
+"""
+
+from __future__ import annotations
+
+import os
+
+from uspnet.errors import NotSupported
+from uspnet.transports.mapped import DEVICES, device_error
+from uspnet.transports.vfio import DmaSpace, Vfio, call, io
+
+IOMMU = "/dev/iommu"
+BIND, ATTACH = io(118), io(119)  # VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_ATTACH_IOMMUFD_PT
+IOAS_ALLOC, IOAS_MAP, IOAS_UNMAP = io(0x81), io(0x85), io(0x86)  # IOMMU_…
+MAP_FLAGS = 1 << 0 | 1 << 1 | 1 << 2  # IOMMU_IOAS_MAP_FIXED_IOVA, …WRITEABLE, …READABLE
+
+
+class Ioas(DmaSpace):
+    """One I/O address space for all devices of this process."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.fd = os.open(IOMMU, os.O_RDWR | os.O_CLOEXEC)
+        # struct iommu_ioas_alloc: flags, out_ioas_id
+        self.id = call(self.fd, IOAS_ALLOC, "II", 0, 0)[1]
+
+    def map_range(self, virtual: int, address: int, size: int) -> None:
+        """One range. struct iommu_ioas_map: flags, ioas_id, reserved, user_va, length, iova."""
+        call(self.fd, IOAS_MAP, "IIIQQQ", MAP_FLAGS, self.id, 0, virtual, size, address)
+
+    def unmap_range(self, address: int, size: int) -> None:
+        """struct iommu_ioas_unmap: ioas_id, iova, length."""
+        call(self.fd, IOAS_UNMAP, "IQQ", self.id, address, size)
+
+    def close(self) -> None:
+        """The kernel frees the space with its descriptor."""
+        os.close(self.fd)
+
+
+class VfioCdev(Vfio):
+    """A function reached through its own node, /dev/vfio/devices/vfioN."""
+
+    def open(self) -> None:
+        """Device, iommufd, bind, attach: in that order."""
+        node = cdev_node(self.name)
+        if not node:
+            raise NotSupported(
+                f"{self.name} has no VFIO character device",
+                "bind it to vfio-pci, on a kernel with CONFIG_VFIO_DEVICE_CDEV",
+            )
+        at = node
+        try:
+            self.fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+            at = IOMMU
+            self.space = space = Ioas.join("vfio-cdev")
+            at = node
+            # struct vfio_device_bind_iommufd: flags, iommufd, out_devid
+            call(self.fd, BIND, "IiI", 0, space.fd, 0)
+            # struct vfio_device_attach_iommufd_pt: flags, pt_id
+            call(self.fd, ATTACH, "II", 0, space.id)
+        except OSError as error:
+            raise device_error(self.name, at, error) from None
+
+    def leave(self) -> None:
+        """Leaves the address space; closing the device has detached it."""
+        if self.space:
+            self.space.leave()
+        self.space = None
+
+
+def cdev_node(address: str) -> str:
+    """The function's node, "" without one: its number changes with every binding, and without an
+    IOMMU there is only the folder in sysfs."""
+    folder = DEVICES / address / "vfio-dev"
+    nodes = [f"/dev/vfio/devices/{path.name}" for path in folder.glob("*")]
+    return next((node for node in nodes if os.path.exists(node)), "")

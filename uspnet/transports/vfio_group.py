@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VFIO by group and container: every kernel since 3.6 has it. Also its no-IOMMU mode.
+
+The order of calls is that of the kernel's Documentation/driver-api/vfio.rst, "VFIO Usage Example".
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from uspnet.errors import Busy, NotSupported
+from uspnet.transports.mapped import DEVICES, device_error
+from uspnet.transports.physical import contiguous
+from uspnet.transports.vfio import DmaSpace, Vfio, call, io
+from uspnet.pool import Pool
+
+CONTAINER = "/dev/vfio/vfio"
+# VFIO_GET_API_VERSION and so on
+API_VERSION, CHECK_EXTENSION, SET_IOMMU = io(100), io(101), io(102)
+GROUP_STATUS, SET_CONTAINER, GET_DEVICE_FD = io(103), io(104), io(106)
+MAP_DMA, UNMAP_DMA = io(113), io(114)
+TYPE1V2, NOIOMMU = 3, 8  # VFIO_TYPE1v2_IOMMU, VFIO_NOIOMMU_IOMMU
+VIABLE = 1 << 0  # VFIO_GROUP_FLAGS_VIABLE
+READ_WRITE = 1 << 0 | 1 << 1  # VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE
+
+
+class Container(DmaSpace):
+    """One container for all groups of this process, or one for all without an IOMMU."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.fd = os.open(CONTAINER, os.O_RDWR | os.O_CLOEXEC)
+        self.groups: dict[str, list[int]] = {}  # node → its descriptor, and how many NICs use it
+        self.type = NOIOMMU if "noiommu" in key else TYPE1V2
+
+    def enter(self, node: str) -> int:
+        """Adds a group. Returns its descriptor."""
+        if node in self.groups:
+            self.groups[node][1] += 1
+            return self.groups[node][0]
+        fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            # struct vfio_group_status: flags
+            if not call(fd, GROUP_STATUS, "I", 0)[0] & VIABLE:
+                raise OSError(errno.EXDEV, "not viable")
+            fcntl.ioctl(fd, SET_CONTAINER, bytearray(struct.pack("i", self.fd)))
+            if not self.groups:
+                fcntl.ioctl(self.fd, SET_IOMMU, self.type)
+        except BaseException:
+            os.close(fd)
+            raise
+        self.groups[node] = [fd, 1]
+        return fd
+
+    def exit(self, node: str) -> None:
+        """Takes a group out when its last NIC is closed."""
+        entry = self.groups[node]
+        entry[1] -= 1
+        if not entry[1]:
+            os.close(entry[0])
+            del self.groups[node]
+
+    def map_range(self, virtual: int, address: int, size: int) -> None:
+        """One entry. struct vfio_iommu_type1_dma_map: flags, vaddr, iova, size."""
+        call(self.fd, MAP_DMA, "IQQQ", READ_WRITE, virtual, address, size)
+
+    def unmap_range(self, address: int, size: int) -> None:
+        """struct vfio_iommu_type1_dma_unmap: flags, iova, size."""
+        call(self.fd, UNMAP_DMA, "IQQ", 0, address, size)
+
+    def close(self) -> None:
+        """Closes the container; its groups are closed already."""
+        os.close(self.fd)
+
+
+class VfioGroup(Vfio):
+    """A function reached through its group's node."""
+
+    space: Container | None = None
+    node = ""
+
+    def open(self) -> None:
+        """Group, container, IOMMU, device: in that order."""
+        group = (DEVICES / self.name / "iommu_group").resolve()
+        bare = (group / "name").exists() and "noiommu" in (group / "name").read_text()
+        node = f"/dev/vfio/{'noiommu-' if bare else ''}{group.name}"
+        try:
+            self.space = Container.join("vfio-noiommu" if bare else "vfio-group")
+            fd = self.space.enter(node)
+            self.node = node
+            self.fd = fcntl.ioctl(fd, GET_DEVICE_FD, bytearray(self.name.encode() + b"\0"))
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise self._not_viable(group.name) from None
+            raise device_error(self.name, node, error) from None
+
+    def _not_viable(self, group: str) -> Busy:
+        """Which other functions of the group a kernel driver still has."""
+        members = []
+        for path in (DEVICES / self.name / "iommu_group/devices").iterdir():
+            driver = (path / "driver").resolve().name if (path / "driver").exists() else ""
+            if driver not in {"", "vfio-pci", "pcieport"}:
+                members.append(f"{path.name} ({driver})")
+        return Busy(
+            f"{self.name} shares IOMMU group {group} with {', '.join(members)}",
+            "all of a group must be given up together: uspnet bind every one of them",
+        )
+
+    def attach(self, pool: Pool) -> None:
+        """Without an IOMMU, the device uses physical addresses."""
+        if self.space and self.space.type == TYPE1V2:
+            super().attach(pool)
+            return
+        self.dma_base = contiguous(pool, self.name)
+
+    def leave(self) -> None:
+        """Leaves the group, then the container."""
+        if self.space and self.node:
+            self.space.exit(self.node)
+        if self.space:
+            self.space.leave()
+        self.node, self.space = "", None
