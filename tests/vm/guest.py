@@ -81,7 +81,8 @@ class Wire:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.near)
         self.frames = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
 
     def _listen(self):
         """Takes what comes, since a socket keeps only a few; ends with an empty frame."""
@@ -107,6 +108,8 @@ class Wire:
 
     def close(self):
         self.socket.sendto(b"", self.near)
+        self.listener.join()
+        self.socket.close()
 
 
 class Guest:
@@ -133,7 +136,7 @@ class Guest:
         """Starts QEMU, and waits until the agent says that it is there."""
         ours, theirs = socket.socketpair()
         words = f"share={self.share} python={sys.executable} agent={Path(__file__).parent}/agent.py"
-        with theirs:
+        with theirs, (folder / "qemu.log").open("wb") as log:
             self.qemu = subprocess.Popen(
                 [
                     QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
@@ -150,10 +153,11 @@ class Guest:
                     *self._nics(),
                 ],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=(folder / "qemu.log").open("wb"),
+                stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
         self.port = ours
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
         try:
             self._answer(0, BOOT_S)
         except BaseException:
@@ -278,6 +282,7 @@ class Guest:
         """Ends the machine, at once."""
         self.qemu.kill()
         self.qemu.wait()
+        self.listener.join()
         self.port.close()
         for wire in self.wires.values():
             wire.close()
