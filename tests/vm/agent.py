@@ -32,8 +32,7 @@ def preload(root):
     if root in sys.path:
         return
     sys.path.insert(0, root)
-    import rich.live
-    import rich.table
+
     import uspnet
 
     for module in pkgutil.walk_packages(uspnet.__path__, "uspnet."):

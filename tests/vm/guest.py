@@ -34,9 +34,7 @@ KINDS = {  # name → QEMU's -device
     "igb": "igb",  # QEMU 8 and later
 }
 FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
-COMMAND_LINE = (
-    "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 mitigations=off"
-)
+COMMAND_LINE = "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 mitigations=off"
 
 
 @dataclass(frozen=True)
@@ -272,6 +270,12 @@ class Guest:
     def group(self, address):
         """The function's IOMMU group."""
         return self.link(f"/sys/bus/pci/devices/{address}/iommu_group").rpartition("/")[2]
+
+    def nodes(self, address):
+        """The device nodes that one who drives the function must be able to open."""
+        names = self.names(f"/sys/bus/pci/devices/{address}/vfio-dev")
+        found = ["/dev/vfio/vfio", f"/dev/vfio/{self.group(address)}"]
+        return found + [f"/dev/vfio/devices/{name}" for name in names] + ["/dev/iommu"] * bool(names)
 
     def messages(self, pattern):
         """The kernel's messages that match."""

@@ -114,7 +114,7 @@ def initramfs(kernel: Kernel) -> bytes:
         raise Missing("no BusyBox: apt-get install busybox-static")
     folder, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     files = {
-        **{name: (folder, b"") for name in ("bin", "dev", "modules", "lower", "upper", "new")},
+        **dict.fromkeys(("bin", "dev", "modules", "lower", "upper", "new"), (folder, b"")),
         "bin/busybox": (program, busybox.read_bytes()),
         "init": (program, Path(__file__).with_name("init.sh").read_bytes()),
     }

@@ -51,11 +51,11 @@ def packets_of(path):
     return found
 
 
-def pktgen(guest, wire, spec, count=300):
+def pktgen(guest, wire, spec, count=300, **how):
     """Frames sent there arrive here."""
     wire.drain()
     words = ["--count", count, "--size", 300, "--rate", "3000", "--json", "--poll", "sleep"]
-    result = guest.run(["uspnet", "pktgen", spec, *words])
+    result = guest.run(["uspnet", "pktgen", spec, *words], **how)
     assert result.code == 0, result.out + result.err
     assert result.json()["sent"] == count
     assert wire.receive(count) == [expected(300)] * count
@@ -134,3 +134,36 @@ def test_frames_both_ways_without_an_iommu(bare_guest, taken, transport):
     spec = f"{address},{transport},rx-ring=64,tx-ring=64".replace(",,", ",")
     pktgen(guest, guest.wires[kind], spec)
     capture(guest, guest.wires[kind], spec)
+
+
+STRAY = """
+import sys
+from uspnet.transports.vfio import Vfio
+attach = Vfio.attach
+def astray(self, pool):
+    attach(self, pool)
+    self.dma_base += 1 << 36  # where nothing is mapped
+Vfio.attach = astray
+from uspnet.cli import main
+sys.argv = ["uspnet", *sys.argv[1:]]
+sys.exit(main())
+"""
+
+
+def test_the_iommu_stops_and_reports_stray_addresses(guest, taken):
+    address = taken(guest, guest.address("e1000e"))
+    guest.wires["e1000e"].drain()
+    words = ["pktgen", address, "--rate", "100", "--duration", "1", "--linger", "0"]
+    guest.run(["source", STRAY, *words])
+    assert not guest.wires["e1000e"].receive(1, 0.5)
+    assert guest.messages(rf"DMAR:.*{address[5:]}.*fault")
+    guest.run(["dmesg", "-C"])
+
+
+def test_without_privileges_once_the_nodes_are_ours(guest, taken):
+    address = taken(guest, guest.address("e1000e"))
+    guest.run(["chown", "1000", *guest.nodes(address)])
+    try:
+        pktgen(guest, guest.wires["e1000e"], address, user=1000)
+    finally:
+        guest.run(["chown", "0", *guest.nodes(address)])

@@ -103,11 +103,6 @@ def test_a_second_user_is_told_who_has_it(guest, taken, transport):
 
 def test_locked_memory_limit_is_named(guest, taken, transport):
     address = taken(guest, guest.address("e1000e"))
-    nodes = [f"/dev/vfio/{guest.group(address)}", "/dev/vfio/vfio", "/dev/iommu"]
-    nodes += [
-        f"/dev/vfio/devices/{name}"
-        for name in guest.names(f"/sys/bus/pci/devices/{address}/vfio-dev")
-    ]
     source = (
         OPEN + POOL + "import resource\n"
         "resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 20, 1 << 20))\n"
@@ -116,10 +111,10 @@ def test_locked_memory_limit_is_named(guest, taken, transport):
     )
     refused = guest.run(["source", source, address, transport], user=1000)
     assert "no permission" in refused.err
-    guest.run(["sh", "-c", "chown 1000 " + " ".join(nodes)])
+    guest.run(["chown", "1000", *guest.nodes(address)])
     result = guest.run(["source", source, address, transport], user=1000)
     assert "the limit is 1024 KiB / raise it: ulimit -l unlimited" in result.out, result.err
-    guest.run(["sh", "-c", "chown 0 " + " ".join(nodes)])
+    guest.run(["chown", "0", *guest.nodes(address)])
 
 
 def test_bus_mastering_ends_with_the_process(guest, taken, transport):

@@ -26,7 +26,9 @@ class Pci(NicPort, scheme="pci"):
     def known_options(self) -> dict[str, Option]:
         """Its own, and those of every NIC: which one it is shows when it is opened."""
         drivers = [nic.known_options() for nic in NICS.values()]
-        return {name: option for known in [*drivers, self.options] for name, option in known.items()}
+        return {
+            name: option for known in [*drivers, self.options] for name, option in known.items()
+        }
 
     def __init__(self, spec: Spec) -> None:
         if not ADDRESS.match(spec.target):

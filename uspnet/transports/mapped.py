@@ -53,7 +53,8 @@ class MappedBar(BarWindow):
 
 class FunctionLock:
     """Keeps other uspnet processes from a PCI function: an flock on its `config` file in sysfs,
-    which leaves nothing behind when we die. Raises NoDevice, Busy."""
+    which leaves nothing behind when we die. Raises NoDevice, Busy.
+    """
 
     def __init__(self, address: str) -> None:
         path = DEVICES / address / "config"

@@ -17,7 +17,8 @@ def contiguous(pool: Pool, name: str) -> int:
     """The physical address of a pool that lies in one piece. Raises NoMemory, NotPermitted.
 
     Only huge pages stay where they are while a device writes to them, and rings that are told
-    `address = base + offset` need them to be neighbours."""
+    `address = base + offset` need them to be neighbours.
+    """
     if pool.pages != "2 MiB":
         raise NoMemory(
             f"{name}: without an IOMMU the pool needs {-(-pool.memory.size // HUGE_BYTES)} huge pages",
@@ -39,4 +40,4 @@ def contiguous(pool: Pool, name: str) -> int:
             f"{name}: the pool's {pages} huge pages are not neighbours in physical memory",
             "reserve them at boot (hugepages=64), or use smaller rings",
         )
-    return where[0]
+    return int(where[0])

@@ -42,16 +42,18 @@ SET_IRQS, RESET = io(110), io(111)  # VFIO_DEVICE_…
 
 def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
     """An ioctl on a struct that begins with its own size, as all of them do; returns the rest of
-    the struct afterwards. `layout` describes that rest. Raises OSError."""
+    the struct afterwards. `layout` describes that rest. Raises OSError.
+    """
     layout = "=I" + layout
     data = bytearray(struct.pack(layout, struct.calcsize(layout), *values))
-    fcntl.ioctl(fd, request, data, True)  # noqa: FBT003 - the kernel's answer is wanted
+    fcntl.ioctl(fd, request, data, True)
     return struct.unpack(layout, data)[1:]
 
 
 class DmaSpace(ABC):
     """One I/O address space, shared by all NICs of this process that can: a pool is mapped once,
-    as one range, at addresses of ours."""
+    as one range, at addresses of ours.
+    """
 
     _shared: ClassVar[dict[str, DmaSpace]] = {}
 
@@ -81,13 +83,18 @@ class DmaSpace(ABC):
         """Lets the devices at the pool. Returns the address of its first byte to them."""
         _, address, users = self._mapped.get(id(pool), (pool, 0, 0))
         if not users:
-            address = self._next
-            try:
-                self.map_range(int(ffi.cast("uintptr_t", pool.memory.base)), address, pool.memory.size)
-            except OSError as error:
-                raise map_error(error, pool.memory.size) from None
-            self._next += -(-pool.memory.size // HUGE_BYTES) * HUGE_BYTES
+            address = self.place(pool)
         self._mapped[id(pool)] = (pool, address, users + 1)
+        return address
+
+    def place(self, pool: Pool) -> int:
+        """Maps a pool that is not mapped yet, behind those that were."""
+        address, size = self._next, pool.memory.size
+        try:
+            self.map_range(int(ffi.cast("uintptr_t", pool.memory.base)), address, size)
+        except OSError as error:
+            raise map_error(error, size) from None
+        self._next += -(-size // HUGE_BYTES) * HUGE_BYTES
         return address
 
     def unmap(self, pool: Pool) -> None:
@@ -126,11 +133,12 @@ class Vfio(Transport):
     """A function that vfio-pci holds. A subclass opens `fd` and joins `space`.
 
     The kernel resets the function when it is opened and when it is closed, and then takes bus
-    mastering from it; it does the latter also when we are killed."""
+    mastering from it; it does the latter also when we are killed.
+    """
 
     fd = -1
     space: DmaSpace | None = None
-    pool: Pool | None = None
+    mapped: Pool | None = None
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
@@ -168,6 +176,7 @@ class Vfio(Transport):
         super().attach(pool)
         assert self.space  # noqa: S101 - since open
         self.dma_base = self.space.map(pool)
+        self.mapped = pool
 
     def read_config(self, offset: int, size: int) -> int:
         """By way of the kernel, which virtualizes some of it."""
@@ -197,10 +206,14 @@ class Vfio(Transport):
             # struct vfio_irq_info: flags, index, count
             have = call(self.fd, GET_IRQ_INFO, "III", 0, index, 0)[2]
             if have and not self.events:
-                made = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(min(count, have))]
+                made = [
+                    os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(min(count, have))
+                ]
                 self.events, self.events_on = made, index
                 # struct vfio_irq_set: flags, index, start, count, data
-                call(self.fd, SET_IRQS, f"IIII{len(made)}i", IRQ_EVENTFDS, index, 0, len(made), *made)
+                call(
+                    self.fd, SET_IRQS, f"IIII{len(made)}i", IRQ_EVENTFDS, index, 0, len(made), *made
+                )
         return self.events
 
     def reset(self) -> None:
@@ -232,6 +245,6 @@ class Vfio(Transport):
         for bar in self.bars.values():
             bar.close()
         self.events, self.bars = [], {}
-        if self.space and self.pool:
-            self.space.unmap(self.pool)
-            self.pool = None
+        if self.space and self.mapped:
+            self.space.unmap(self.mapped)
+            self.mapped = None

@@ -32,7 +32,7 @@ class Ioas(DmaSpace):
         call(self.fd, IOAS_MAP, "IIIQQQ", MAP_FLAGS, self.id, 0, virtual, size, address)
 
     def unmap_range(self, address: int, size: int) -> None:
-        """struct iommu_ioas_unmap: ioas_id, iova, length."""
+        """A struct iommu_ioas_unmap: ioas_id, iova, length."""
         call(self.fd, IOAS_UNMAP, "IQQ", self.id, address, size)
 
     def close(self) -> None:
@@ -73,7 +73,8 @@ class VfioCdev(Vfio):
 
 def cdev_node(address: str) -> str:
     """The function's node, "" without one: its number changes with every binding, and without an
-    IOMMU there is only the folder in sysfs."""
+    IOMMU there is only the folder in sysfs.
+    """
     folder = DEVICES / address / "vfio-dev"
     nodes = [f"/dev/vfio/devices/{path.name}" for path in folder.glob("*")]
     return next((node for node in nodes if os.path.exists(node)), "")

@@ -11,11 +11,11 @@ import fcntl
 import os
 import struct
 
-from uspnet.errors import Busy, NotSupported
+from uspnet.errors import Busy
+from uspnet.pool import Pool
 from uspnet.transports.mapped import DEVICES, device_error
 from uspnet.transports.physical import contiguous
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
-from uspnet.pool import Pool
 
 CONTAINER = "/dev/vfio/vfio"
 # VFIO_GET_API_VERSION and so on
@@ -28,13 +28,14 @@ READ_WRITE = 1 << 0 | 1 << 1  # VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE
 
 
 class Container(DmaSpace):
-    """One container for all groups of this process, or one for all without an IOMMU."""
+    """One container for all groups of this process."""
+
+    type = TYPE1V2
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.fd = os.open(CONTAINER, os.O_RDWR | os.O_CLOEXEC)
         self.groups: dict[str, list[int]] = {}  # node → its descriptor, and how many NICs use it
-        self.type = NOIOMMU if "noiommu" in key else TYPE1V2
 
     def enter(self, node: str) -> int:
         """Adds a group. Returns its descriptor."""
@@ -68,12 +69,25 @@ class Container(DmaSpace):
         call(self.fd, MAP_DMA, "IQQQ", READ_WRITE, virtual, address, size)
 
     def unmap_range(self, address: int, size: int) -> None:
-        """struct vfio_iommu_type1_dma_unmap: flags, iova, size."""
+        """A struct vfio_iommu_type1_dma_unmap: flags, iova, size."""
         call(self.fd, UNMAP_DMA, "IQQ", 0, address, size)
 
     def close(self) -> None:
         """Closes the container; its groups are closed already."""
         os.close(self.fd)
+
+
+class BareContainer(Container):
+    """One container for all groups that no IOMMU stands in front of: as dangerous as `uio`."""
+
+    type = NOIOMMU
+
+    def place(self, pool: Pool) -> int:
+        """Physical addresses are what they are."""
+        return contiguous(pool, "VFIO")
+
+    def unmap_range(self, address: int, size: int) -> None:
+        """Nothing was mapped."""
 
 
 class VfioGroup(Vfio):
@@ -88,7 +102,7 @@ class VfioGroup(Vfio):
         bare = (group / "name").exists() and "noiommu" in (group / "name").read_text()
         node = f"/dev/vfio/{'noiommu-' if bare else ''}{group.name}"
         try:
-            self.space = Container.join("vfio-noiommu" if bare else "vfio-group")
+            self.space = BareContainer.join("bare") if bare else Container.join("vfio")
             fd = self.space.enter(node)
             self.node = node
             self.fd = fcntl.ioctl(fd, GET_DEVICE_FD, bytearray(self.name.encode() + b"\0"))
@@ -108,13 +122,6 @@ class VfioGroup(Vfio):
             f"{self.name} shares IOMMU group {group} with {', '.join(members)}",
             "all of a group must be given up together: uspnet bind every one of them",
         )
-
-    def attach(self, pool: Pool) -> None:
-        """Without an IOMMU, the device uses physical addresses."""
-        if self.space and self.space.type == TYPE1V2:
-            super().attach(pool)
-            return
-        self.dma_base = contiguous(pool, self.name)
 
     def leave(self) -> None:
         """Leaves the group, then the container."""
