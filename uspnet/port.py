@@ -75,6 +75,8 @@ class Driver(ABC):
     fixed_frame = False  # does the other side (an interface's MTU) limit what we may send?
     connects = False  # has an other side that must be there before a job makes sense
     takes_stdout = False  # packets go there, so summaries must not
+    how = ""  # the way to the device that an opened port took, and why
+    danger = ""  # what the user took on with it
     can_receive = True
     can_send = True
 

@@ -7,6 +7,7 @@ launcher, a process without threads that has imported uspnet once and forks: imp
 seconds on an emulated processor.
 """
 
+import contextlib
 import glob
 import importlib
 import json
@@ -40,10 +41,8 @@ def preload(root):
             importlib.import_module(module.name)
     with open(os.devnull, "w") as nowhere:  # Typer imports more when it first parses something
         sys.argv, sys.stdout = ["uspnet", "stats", "--json"], nowhere
-        try:
+        with contextlib.suppress(SystemExit):
             uspnet.cli.main()
-        except SystemExit:
-            pass
 
 
 def become(argv, cwd, env, user, root, files):
@@ -59,7 +58,7 @@ def become(argv, cwd, env, user, root, files):
         os.setuid(user)
     if argv[0] not in {"uspnet", "source"}:
         os.execvp(argv[0], argv)
-    sys.stdout, sys.stderr = open(1, "w"), open(2, "w")
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     code = 0
     try:
         if argv[0] == "uspnet":
@@ -73,7 +72,7 @@ def become(argv, cwd, env, user, root, files):
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as Python itself would
         traceback.print_exc()
         code = 1
     sys.stdout.flush()
@@ -89,7 +88,10 @@ def launcher(port):
             return
         request = json.loads(message)
         if request["argv"][0] in {"uspnet", "source"}:
-            preload(request["root"])
+            try:
+                preload(request["root"])
+            except Exception:  # noqa: BLE001 - the command will fail in the same way
+                os.write(files[1], traceback.format_exc().encode())
         told, tell = os.pipe()
         between = os.fork()
         if not between:  # when it has ended, its child is the first process's: the agent's
@@ -98,7 +100,7 @@ def launcher(port):
                 port.close()
                 try:
                     become(**request, files=files)
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - nothing else may happen in this process
                     os.write(2, f"{request['argv'][0]}: {error}\n".encode())
                     os._exit(127)
             os.write(tell, str(pid).encode())
@@ -196,7 +198,7 @@ def handle(port, request):
     """Does one request, and answers."""
     try:
         answer = OPERATIONS[request["op"]](**request["args"])
-    except Exception as error:  # it is the test that must see it
+    except Exception as error:  # noqa: BLE001 - it is the test that must see it
         answer = {"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", 0)}
     line = json.dumps({"id": request["id"], **answer}).encode() + b"\n"
     with LOCK:

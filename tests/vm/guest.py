@@ -116,7 +116,9 @@ class Guest:
     def __init__(self, kernel: Kernel, folder: Path, *, iommu=True):
         if not shutil.which(QEMU):
             raise Missing("no QEMU: apt-get install qemu-system-x86")
-        models = subprocess.run([QEMU, "-device", "help"], capture_output=True, text=True).stdout
+        models = subprocess.run(
+            [QEMU, "-device", "help"], check=True, capture_output=True, text=True
+        ).stdout
         self.kinds = [k for k in KINDS if f'name "{KINDS[k].split(",")[0]}"' in models]
         self.share, self.console = folder / "share", folder / "console"
         self.share.mkdir()
@@ -275,7 +277,9 @@ class Guest:
         """The device nodes that one who drives the function must be able to open."""
         names = self.names(f"/sys/bus/pci/devices/{address}/vfio-dev")
         found = ["/dev/vfio/vfio", f"/dev/vfio/{self.group(address)}"]
-        return found + [f"/dev/vfio/devices/{name}" for name in names] + ["/dev/iommu"] * bool(names)
+        return (
+            found + [f"/dev/vfio/devices/{name}" for name in names] + ["/dev/iommu"] * bool(names)
+        )
 
     def messages(self, pattern):
         """The kernel's messages that match."""

@@ -132,6 +132,8 @@ def test_frames_both_ways_without_an_iommu(bare_guest, taken, transport):
         guest.write(path, "Y")
         taken(guest, address)
     spec = f"{address},{transport},rx-ring=64,tx-ring=64".replace(",,", ",")
+    told = guest.run(["uspnet", "pktgen", spec, "--count", "1"]).err
+    assert f"{spec}: DANGER: no IOMMU" in told
     pktgen(guest, guest.wires[kind], spec)
     capture(guest, guest.wires[kind], spec)
 

@@ -37,5 +37,7 @@ class Pci(NicPort, scheme="pci"):
 
     def connect(self) -> Transport:
         """The function, opened."""
-        name, _ = choose(self.spec.target, self.values["transport"])
-        return TRANSPORTS[name](self.spec.target)
+        name, why = choose(self.spec.target, self.values["transport"])
+        transport = TRANSPORTS[name](self.spec.target)
+        self.how, self.danger = f"by {name}: {why}", transport.danger
+        return transport

@@ -232,6 +232,11 @@ class Job(ABC):
 
     def _tell_setup(self) -> None:
         pool, limits = self.pool, self.limits
+        for port in self.ports:
+            if port.how:
+                self.on_detail(f"{port.name}: {port.how}")
+            if port.danger:
+                self.on_notice(f"{port.name}: DANGER: {port.danger}")
         self.on_detail(f"pool: {pool.count} buffers of {pool.size} bytes on {pool.pages} pages")
         for number, worker in enumerate(self.workers):
             core = "any core" if worker.core is None else f"core {worker.core}"

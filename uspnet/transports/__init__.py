@@ -51,7 +51,9 @@ class BarWindow(ABC):
 
 
 class Transport(ABC):
-    """One PCI function, opened. `name` is for messages."""
+    """One PCI function, opened. `name` is for messages, `danger` what users must be told."""
+
+    danger = ""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -8,7 +8,7 @@ import os
 from uspnet.errors import Busy, NoDevice
 from uspnet.transports import Transport
 from uspnet.transports.mapped import DEVICES
-from uspnet.transports.uio import WARNING, Uio
+from uspnet.transports.uio import Uio
 from uspnet.transports.vfio_cdev import IOMMU, VfioCdev, cdev_node
 from uspnet.transports.vfio_group import VfioGroup
 
@@ -25,7 +25,7 @@ def choose(address: str, wanted: str = "") -> tuple[str, str]:
     if not folder.is_dir():
         raise NoDevice(f"{address}: no such PCI function", "see: uspnet devices")
     if wanted:
-        return wanted, f"asked for; {WARNING}" if wanted == "uio" else "asked for"
+        return wanted, "asked for"
     link = folder / "driver"
     driver = link.resolve().name if link.exists() else ""
     if not driver.startswith("vfio"):

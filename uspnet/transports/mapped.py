@@ -70,7 +70,7 @@ class FunctionLock:
             raise Busy(f"{address} is in use by {who}", "see: uspnet stats") from None
 
     def _owner(self) -> str:
-        """The process that has the lock, from /proc/locks: "1: FLOCK ADVISORY WRITE pid dev:inode"."""
+        """Who has the lock; a line of /proc/locks is "1: FLOCK ADVISORY WRITE pid dev:inode …"."""
         inode = f":{os.fstat(self.fd).st_ino} "
         for line in Path("/proc/locks").read_text().splitlines():
             if inode in line and "FLOCK" in line and "->" not in line:

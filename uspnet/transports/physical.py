@@ -12,6 +12,8 @@ from uspnet.pool import HUGE_BYTES, Pool
 
 PRESENT, FRAME = 1 << 63, (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
 
+DANGER = "no IOMMU: a fault of ours or of the device can overwrite any memory"
+
 
 def contiguous(pool: Pool, name: str) -> int:
     """The physical address of a pool that lies in one piece. Raises NoMemory, NotPermitted.
@@ -19,9 +21,10 @@ def contiguous(pool: Pool, name: str) -> int:
     Only huge pages stay where they are while a device writes to them, and rings that are told
     `address = base + offset` need them to be neighbours.
     """
+    needed = -(-pool.memory.size // HUGE_BYTES)
     if pool.pages != "2 MiB":
         raise NoMemory(
-            f"{name}: without an IOMMU the pool needs {-(-pool.memory.size // HUGE_BYTES)} huge pages",
+            f"{name}: without an IOMMU the pool must lie on huge pages, {needed} of them",
             "reserve some: echo 64 | sudo tee /proc/sys/vm/nr_hugepages",
         )
     pages = pool.memory.size // HUGE_BYTES

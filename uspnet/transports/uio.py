@@ -16,15 +16,16 @@ from uspnet.errors import Busy, NoDevice, NotPermitted, NotSupported, UspnetErro
 from uspnet.pool import Pool
 from uspnet.transports import Transport
 from uspnet.transports.mapped import DEVICES, FunctionLock, MappedBar
-from uspnet.transports.physical import contiguous
+from uspnet.transports.physical import DANGER, contiguous
 
 COMMAND, MEMORY, BUS_MASTER, INTX_OFF = 0x04, 1 << 1, 1 << 2, 1 << 10  # PCI 3.0 §6.2.2
 FREE = {"", "uio_pci_generic", "igb_uio"}  # drivers that leave the function alone
-WARNING = "no IOMMU: a fault of ours or the device's can overwrite any memory"
 
 
 class Uio(Transport):
     """A function that no kernel driver uses."""
+
+    danger = DANGER
 
     def __init__(self, address: str) -> None:
         super().__init__(address)

@@ -14,7 +14,7 @@ import struct
 from uspnet.errors import Busy
 from uspnet.pool import Pool
 from uspnet.transports.mapped import DEVICES, device_error
-from uspnet.transports.physical import contiguous
+from uspnet.transports.physical import DANGER, contiguous
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
 
 CONTAINER = "/dev/vfio/vfio"
@@ -103,6 +103,7 @@ class VfioGroup(Vfio):
         node = f"/dev/vfio/{'noiommu-' if bare else ''}{group.name}"
         try:
             self.space = BareContainer.join("bare") if bare else Container.join("vfio")
+            self.danger = DANGER if bare else ""
             fd = self.space.enter(node)
             self.node = node
             self.fd = fcntl.ioctl(fd, GET_DEVICE_FD, bytearray(self.name.encode() + b"\0"))
