@@ -13,6 +13,7 @@ test=(
     tshark tcpdump netsniff-ng               # the judges of files and kernel ports
     valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     qemu-system-x86                          # emulated NICs
+    busybox-static                           # the guest of tests/vm
     dpdk-dev                                 # dpdk-testpmd
     # what testpmd must load for memif, vhost, virtio-user, af_packet, pcap and null ports
     librte-meta-net librte-meta-bus librte-meta-mempool

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "bzImage-6.12-vfio"
 FETCHED = ROOT / "build" / "vm-kernel"
-MODULES = (
+MODULES = (  # noqa: SIM905 - easier to read
     "virtio_pci 9p 9pnet_virtio overlay virtio_console "  # the guest itself
     "af_packet veth tun dummy bridge 8021q bonding vrf "
     "e1000 e1000e igb virtio_net vmxnet3 "
