@@ -34,7 +34,8 @@ KINDS = {  # name → QEMU's -device
     "igb": "igb",  # QEMU 8 and later
 }
 FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
-COMMAND_LINE = "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 mitigations=off"
+COMMAND_LINE = "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 "
+    "mitigations=off no_timer_check"  # a busy host delays timers
 
 
 @dataclass(frozen=True)
