@@ -15,7 +15,9 @@ from uspnet.errors import Usage
 
 SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
 OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
-PCI = re.compile(r"^(?:pci:)?(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(,.*)?$", re.I)
+PCI = re.compile(
+    r"^(?:pci:)?(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(,.*)?$", re.IGNORECASE
+)
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -58,8 +60,8 @@ def parse(text: str) -> Spec:
     """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work."""
     if match := PCI.match(text):
         domain, function, more = match.groups()
-        text = f"pci:{domain or '0000'}:{function}{more or ''}".lower()
-        return replace(_parse(text), text=text.removeprefix("pci:"))
+        text = f"{domain or '0000'}:{function}".lower() + (more or "")
+        return replace(_parse(f"pci:{text}"), text=text)
     return _parse(text)
 
 
