@@ -34,8 +34,10 @@ KINDS = {  # name → QEMU's -device
     "igb": "igb",  # QEMU 8 and later
 }
 FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
-COMMAND_LINE = "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 "
-    "mitigations=off no_timer_check"  # a busy host delays timers
+COMMAND_LINE = (  # no_timer_check: a busy host delays the timer that the kernel would check
+    "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 "
+    "mitigations=off no_timer_check"
+)
 
 
 @dataclass(frozen=True)
