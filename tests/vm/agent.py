@@ -25,7 +25,7 @@ OUTPUT = "/run/guest"  # <pid>.out and <pid>.err are what a command printed
 LOCK = threading.Lock()  # held for one exchange on the serial port, or with the launcher
 
 
-# -- the launcher -----------------------------------------------------------------------------------
+# -- the launcher --------------------------------------------------------------------------------
 
 
 def preload(root):
@@ -100,7 +100,7 @@ def launcher(port):
                 port.close()
                 try:
                     become(**request, files=files)
-                except BaseException as error:  # noqa: BLE001 - nothing else may happen in this process
+                except BaseException as error:  # noqa: BLE001 - to the user, then gone
                     os.write(2, f"{request['argv'][0]}: {error}\n".encode())
                     os._exit(127)
             os.write(tell, str(pid).encode())
@@ -123,7 +123,7 @@ def start_launcher():
     return ours
 
 
-# -- what a test can ask for ------------------------------------------------------------------------
+# -- what a test can ask for ---------------------------------------------------------------------
 
 
 def start(argv, cwd, env, user, root):
