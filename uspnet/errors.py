@@ -64,6 +64,10 @@ class DeviceFault(UspnetError):
     """A device, or the system call behind a port, failed."""
 
 
+class LeftUnbound(DeviceFault):
+    """A NIC could not be given back to its kernel driver, and now has none, or another."""
+
+
 class PeerFault(UspnetError):
     """The program at the other end broke its protocol, refused us, or left."""
 

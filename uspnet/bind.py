@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bind`: decide, save, take. Afterwards every function is bound, or every one is as it was.
+
+The network and the loader of modules come from outside, so that tests can play the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from uspnet import holders, persist, rebind
+from uspnet.collect import collect
+from uspnet.errors import LeftUnbound, NotPermitted, NotSupported, Refused, Usage, UspnetError
+from uspnet.netstate import NetState
+from uspnet.functions import Function, folder, function, resolve
+from uspnet.safety import BLOCKING, Case, Reason, check, peers_to_look_up
+from uspnet.saved import Saved, Store, boot_id
+from uspnet.sysfs import Tree
+
+DRIVERS = ("vfio-pci", "uio_pci_generic")
+NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+NODE_S = 2.0  # how long a device node may take to appear
+
+
+class Network(Protocol):
+    """The machine's network configuration, to look at and to give back."""
+
+    def snapshot(self, peers: Sequence[str]) -> NetState:
+        """One look; `peers` are looked up."""
+
+    def apply(self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
+        """Gives back what `collect` kept. Returns what did not work."""
+
+
+class KernelNetwork:
+    """The real one, through netlink."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+
+    def snapshot(self, peers: Sequence[str]) -> NetState:
+        """One look at this network namespace."""
+        from uspnet.netlink import snapshot  # noqa: PLC0415 - pyroute2 takes a while to import
+
+        return snapshot(peers)
+
+    def apply(self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
+        """Gives addresses, routes and the rest back."""
+        from uspnet.restore import apply  # noqa: PLC0415 - as above
+
+        return apply(saved, self.tree, pairs, elapsed_s)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where binding happens."""
+
+    tree: Tree
+    network: Network
+    environ: Mapping[str, str] = field(default_factory=dict)
+    pid: int = 0
+    modprobe: rebind.Modprobe = rebind.modprobe
+
+    @property
+    def store(self) -> Store:
+        """Saved states."""
+        return Store(self.tree)
+
+
+def this_machine() -> Machine:
+    """The machine that uspnet runs on."""
+    tree = Tree()
+    return Machine(tree, KernelNetwork(tree), os.environ, os.getpid())
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for, besides the addresses."""
+
+    allow: frozenset[str] = frozenset()
+    driver: str | None = None
+    persist: bool = False
+    owner: str | None = None
+    confirm_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What bind would do with one function, and why it may not."""
+
+    function: Function
+    driver: str
+    reasons: tuple[Reason, ...]
+    network: dict[str, Any]
+    already: bool = False
+
+    @property
+    def address(self) -> str:
+        """The function's address."""
+        return self.function.address
+
+    def blocking(self, allow: frozenset[str]) -> list[Reason]:
+        """The reasons that nobody has overridden."""
+        return [reason for reason in self.reasons if reason.blocks and reason.name not in allow]
+
+    def steps(self) -> list[str]:
+        """What would be written, for --dry-run."""
+        if self.already:
+            return ["nothing: it is bound already"]
+        where = f"/{folder(self.address)}"
+        old = self.function.driver
+        return [
+            f"save its state in /var/lib/uspnet/{self.address}.json",
+            f"write {self.driver} to {where}/driver_override",
+            *([f"write {self.address} to {where}/driver/unbind (leaves {old})"] if old else []),
+            f"write {self.address} to /{rebind.PROBE}",
+            f"verify that {self.driver} holds it",
+        ]
+
+
+class InUse(Refused):
+    """Something blocks. `plans` hold every reason, for --json."""
+
+    kind = "Refused"
+
+    def __init__(self, message: str, hint: str, plans: Sequence[Plan]) -> None:
+        super().__init__(message, hint)
+        self.plans = plans
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the whole machine, to judge several functions by."""
+
+    tree: Tree
+    net: NetState
+    logins: tuple[str, ...]  # where login sessions come from
+
+    def reasons(self, found: Function, together: frozenset[str] = frozenset()) -> list[Reason]:
+        """Everything that speaks against binding; `together`: what is bound in the same request."""
+        return check(Case(self.tree, self.net, found, together, self.logins))
+
+
+def look(machine: Machine) -> Look:
+    """Looks at the machine now."""
+    tree = machine.tree
+    logins = tuple(holders.ssh_peers(tree, machine.environ, machine.pid))
+    return Look(tree, machine.network.snapshot(peers_to_look_up(tree, logins)), logins)
+
+
+def plan(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
+    """What `bind` would do. Raises Usage, NoDevice, Refused, NotSupported."""
+    unknown = sorted(wish.allow - BLOCKING.keys())
+    if unknown:
+        raise Usage(f"--allow {unknown[0]}: no such reason", f"reasons: {', '.join(BLOCKING)}")
+    tree = machine.tree
+    functions = [function(tree, address) for address in dict.fromkeys(resolve(tree, t) for t in texts)]
+    for found in functions:
+        if not found.is_network:
+            kind = f"class {found.class_code:06x}"
+            raise Refused(f"{found.address} is not a network card ({kind})", "see: uspnet devices")
+    seen, together = look(machine), frozenset(found.address for found in functions)
+    plans = []
+    for found in functions:
+        driver = choose_driver(tree, found, wish.driver)
+        reasons = tuple(seen.reasons(found, together))
+        network = collect(seen.net, tree, found.interfaces)
+        plans.append(Plan(found, driver, reasons, network, already=found.driver == driver))
+    return plans
+
+
+def choose_driver(tree: Tree, found: Function, wanted: str | None) -> str:
+    """The driver to bind to: vfio-pci, unless another was asked for. Raises NotSupported, Usage."""
+    driver = wanted or DRIVERS[0]
+    if driver not in DRIVERS:
+        looks = "it looks like a device: is the address before it? " if ":" in driver else ""
+        raise Usage(f"--driver {driver}: no such driver", f"{looks}drivers: {', '.join(DRIVERS)}")
+    open_door = tree.text(NOIOMMU) in {"Y", "1"}
+    if driver == "vfio-pci" and found.group is None and not open_door:
+        raise NotSupported(
+            f"{found.address} has no IOMMU group, so vfio-pci can't protect the memory from it",
+            f"switch the IOMMU on, see: uspnet doctor {found.address}; or, if the card may write "
+            "anywhere in memory: --driver uio_pci_generic",
+        )
+    return driver
+
+
+def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
+    """Binds all of the functions, or none. Raises Refused with every reason, and what `plan` does;
+    DeviceFault after rolling back; LeftUnbound when that failed too.
+    """
+    check_privilege(machine.tree)
+    if wish.owner is not None:
+        _user(wish.owner)
+        if wish.driver == "uio_pci_generic":
+            raise NotSupported("uio needs root: physical addresses are secret", "use vfio-pci")
+    with machine.store.lock():
+        plans = plan(machine, texts, wish)
+        refuse(plans, wish.allow)
+        todo = [item for item in plans if not item.already]
+        for item in todo:
+            rebind.load(machine.tree, item.driver, machine.modprobe)
+        with undisturbed():
+            save(machine, todo)
+            _take_all(machine, plans, todo, wish)
+    return plans
+
+
+def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
+    """Raises Refused when anything blocks; the message holds every reason with its chain."""
+    blocked = [(item, item.blocking(allow)) for item in plans]
+    blocked = [(item, reasons) for item, reasons in blocked if reasons and not item.already]
+    if not blocked:
+        return
+    lines = [f"  {item.address}: {reason}" for item, reasons in blocked for reason in reasons]
+    names = sorted({reason.name for _, reasons in blocked for reason in reasons})
+    hints = sorted({reason.hint for _, reasons in blocked for reason in reasons if reason.hint})
+    hints.append(f"to bind all the same: --allow {','.join(names)} (and --confirm 60)")
+    raise InUse("in use, not bound:\n" + "\n".join(lines), "; ".join(hints), plans)
+
+
+def save(machine: Machine, plans: Sequence[Plan]) -> None:
+    """Saves every function's state. What an unfinished bind of this boot saved is kept: it knows
+    more than can be seen now.
+    """
+    now = boot_id(machine.tree)
+    for item in plans:
+        old = machine.store.load(item.address)
+        if old and old.boot == now and item.function.driver != old.driver:
+            machine.store.put(replace(old, target=item.driver))
+            continue
+        found = item.function
+        machine.store.put(
+            Saved(
+                item.address,
+                found.driver,
+                found.override,
+                item.driver,
+                now,
+                time.time(),
+                item.network,
+            )
+        )
+
+
+def _take_all(machine: Machine, plans: Sequence[Plan], todo: Sequence[Plan], wish: Wish) -> None:
+    from uspnet import guardian, unbind  # noqa: PLC0415 - unbind imports this module
+
+    touched: list[Plan] = []
+    try:
+        if wish.confirm_s is not None and todo:
+            guardian.start(machine, [item.address for item in todo], wish.confirm_s)
+        for item in todo:
+            touched.append(item)
+            rebind.take(machine.tree, item.address, item.driver)
+        for item in plans:
+            if wish.owner is not None:
+                hand_over(machine.tree, item.address, wish.owner)
+            if wish.persist:
+                persist.write(machine, item.address, item.driver)
+    except (UspnetError, OSError) as error:
+        lost = unbind.undo(machine, [item.address for item in touched])
+        untouched = [item for item in todo if item not in touched]
+        for item in untouched:
+            machine.store.drop(item.address)
+        _report_failure(error, lost, [item.address for item in touched])
+
+
+def _report_failure(error: Exception, lost: list[UspnetError], touched: list[str]) -> None:
+    message = error.message if isinstance(error, UspnetError) else str(error)
+    unbound = [item for item in lost if isinstance(item, LeftUnbound)]
+    if unbound:
+        text = "; ".join(item.message for item in unbound)
+        raise LeftUnbound(f"{message}; rolling back failed too: {text}", unbound[0].hint) from None
+    done = f"rolled back: {', '.join(touched)} as before" if touched else "nothing was changed"
+    text = "; ".join([message, *(item.message for item in lost if item.message != message), done])
+    kind = type(error) if isinstance(error, UspnetError) else UspnetError
+    raise kind(text, getattr(error, "hint", "")) from None
+
+
+def hand_over(tree: Tree, address: str, owner: str) -> None:
+    """Lets a user drive the function: its VFIO nodes become theirs. Raises Usage, NotSupported."""
+    user, group = _user(owner)
+    found = function(tree, address)
+    nodes = [f"dev/vfio/{found.group}"]
+    if found.vfio_node:
+        nodes.append(f"dev/vfio/devices/{found.vfio_node}")
+    end = time.monotonic() + NODE_S
+    while not all(tree.exists(node) for node in nodes):
+        if time.monotonic() > end:
+            raise NotSupported(f"there is no /{nodes[0]} to give to {owner}", "see: uspnet doctor")
+        time.sleep(0.02)
+    for node in nodes:
+        os.chown(tree.path(node), user, group)
+
+
+def _user(name: str) -> tuple[int, int]:
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        raise Usage(f"--owner {name}: there is no such user", "see: getent passwd") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def check_privilege(tree: Tree) -> None:
+    """Raises NotPermitted where sysfs can't be written."""
+    if not os.access(tree.path(rebind.PROBE), os.W_OK):
+        raise NotPermitted("binding and unbinding need root", "run it with sudo")
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C, a hang-up or SIGTERM waits until the device is in the old state or the new one."""
+    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network configuration that vanishes with a NIC's interfaces, collected before they go.
+
+Collected are the interfaces themselves, everything that the kernel destroys with them (VLANs,
+macvlans), and the addresses, nexthop objects, routes and per-interface sysctls of all of these.
+Messages are kept as the kernel sent them; `restore` sends them again.
+Policy rules, bonds, bridges, teams and VRFs outlive the NIC, so they are not collected.
+Not kept: traffic control, XDP programs, ethtool settings, bridge VLANs, static neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uspnet.netstate import Link, NetState
+from uspnet.sysfs import Tree
+
+SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
+
+
+def vanishing(state: NetState, names: tuple[str, ...]) -> list[Link]:
+    """The interfaces of these names, and those that stand on them and go with them, lowest first."""
+    found = [link for name in names if (link := state.link(name))]
+    for link in found:  # grows while it is walked
+        found += [above for above in state.above(link) if above.lower == link.index]
+    return list({link.index: link for link in found}.values())
+
+
+def collect(state: NetState, tree: Tree, names: tuple[str, ...]) -> dict[str, Any]:
+    """Everything that vanishes with these interfaces, as JSON can hold it."""
+    gone = vanishing(state, names)
+    indices = {link.index for link in gone}
+    nexthops = [hop for hop in state.nexthops if hop.out in indices]
+    objects = {hop.id for hop in nexthops}
+    groups = [hop for hop in state.nexthops if objects & set(hop.members)]
+    return {
+        "names": {str(link.index): link.name for link in state.links},
+        "own": [name for name in names if state.link(name)],
+        "ports": {name: tree.text(f"sys/class/net/{name}/dev_port") for name in names},
+        "links": [link.raw for link in gone],
+        "addresses": [address.raw for address in state.addresses if address.index in indices],
+        "nexthops": [hop.raw for hop in (*nexthops, *groups)],
+        "routes": [
+            route.raw
+            for route in state.routes
+            if state.ways(route) & indices and not route.follows_address
+        ],
+        "sysctls": {link.name: _sysctls(tree, link.name) for link in gone},
+    }
+
+
+def _sysctls(tree: Tree, name: str) -> dict[str, str]:
+    found = {}
+    for folder in SYSCTLS:
+        for key in tree.names(f"proc/sys/{folder}/{name}"):
+            value = tree.text(f"proc/sys/{folder}/{name}/{key}")
+            if value is not None:
+                found[f"{folder}/{{}}/{key}"] = value
+    return found
+
+
+def pair_up(saved: Mapping[str, Any], tree: Tree, current: tuple[str, ...]) -> dict[str, str]:
+    """Which of the interfaces that are there now was which before: by port number, else in order."""
+    now = {tree.text(f"sys/class/net/{name}/dev_port"): name for name in current}
+    own = saved.get("own", [])
+    if len(now) == len(current) and len(current) > 1:
+        ports = saved["ports"]
+        return {name: now[ports[name]] for name in own if ports.get(name) in now}
+    return dict(zip(own, current, strict=False))

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bind --confirm SECONDS`: a process of its own that puts everything back unless it is told in time.
+
+It is started before anything is touched, in its own session, so that it outlives the terminal, the
+login and uspnet itself. It watches the saved states: `bind --keep` removes their deadline.
+A program that still drives a NIC at the deadline is asked to end, and after 5 s ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from uspnet import holders
+from uspnet.bind import KernelNetwork, Machine
+from uspnet.errors import DeviceTimeout, UspnetError
+from uspnet.functions import function
+from uspnet.saved import boot_id
+from uspnet.sysfs import Tree
+from uspnet.unbind import give_back
+
+READY = b"ready\n"
+POLL_S = 0.2
+START_S = 10.0
+GRACE_S = 5.0  # between asking a program to end and ending it
+RETRIES = 5
+LOG = "var/lib/uspnet/guardian.log"
+
+
+def now_s() -> float:
+    """Seconds since boot; goes on while the machine sleeps, and nobody can set it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
+    """Starts the guardian of functions whose state is saved. Returns its process id when it is on
+    watch. Raises DeviceTimeout; nothing may be touched then.
+    """
+    deadline = now_s() + confirm_s
+    for address in addresses:
+        if saved := machine.store.load(address):
+            machine.store.put(replace(saved, deadline=deadline))
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter
+        [sys.executable, "-m", "uspnet.guardian", machine.tree.root, *addresses],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        start_new_session=True,
+    )
+    assert process.stdout  # noqa: S101 - for the type checker: a pipe was asked for
+    with process.stdout as pipe:
+        if pipe.read(len(READY)) != READY:
+            process.kill()
+            process.wait()
+            raise DeviceTimeout("the guardian did not start: nothing was changed", "see: dmesg")
+    process.returncode = 0  # it outlives us: no warning about a child left running
+    for address in addresses:
+        if saved := machine.store.load(address):
+            machine.store.put(replace(saved, guardian=process.pid))
+    return process.pid
+
+
+def watch(machine: Machine, addresses: Sequence[str]) -> list[str]:
+    """Waits for the deadline or for everybody to be kept. Returns what was done, a line each."""
+    waiting, lines = set(addresses), []
+    while waiting:
+        for address in sorted(waiting):
+            try:
+                saved = machine.store.load(address)
+                if saved is None or saved.deadline is None or saved.boot != boot_id(machine.tree):
+                    waiting.discard(address)
+                elif now_s() >= saved.deadline:
+                    waiting.discard(address)
+                    lines.append(f"{address}: {_put_back(machine, address)}")
+            except UspnetError as error:
+                waiting.discard(address)
+                lines.append(f"{address}: {error.message}")
+        time.sleep(POLL_S if waiting else 0)
+    return lines
+
+
+def _put_back(machine: Machine, address: str) -> str:
+    text = ""
+    for _ in range(RETRIES):
+        try:
+            with machine.store.lock():
+                saved = machine.store.load(address)
+                if saved is None or saved.deadline is None:  # confirmed at the last moment
+                    return "kept"
+                end_users(machine.tree, address)
+                problems = give_back(machine, saved)
+                if not problems:
+                    return "not confirmed in time: given back"
+                text = "; ".join(problems)
+        except UspnetError as error:
+            text = error.message
+        time.sleep(1)
+    return f"not confirmed in time, and not given back: {text}"
+
+
+def end_users(tree: Tree, address: str) -> None:
+    """Ends the programs that drive a function: vfio-pci would wait for them for ever."""
+    users = [user.pid for user in holders.users_of_device(tree, function(tree, address))]
+    for number, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
+        end = time.monotonic() + wait_s
+        for pid in users:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        while users and time.monotonic() < end:
+            users = [u.pid for u in holders.users_of_device(tree, function(tree, address))]
+            time.sleep(0.05)
+
+
+def main(args: list[str]) -> None:
+    """The guardian's process: root of the trees, then addresses."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())  # bind holds signals back while it starts us
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    tree = Tree(args[0])
+    network = KernelNetwork(tree)
+    if tree.root == "/":
+        from uspnet import netlink  # noqa: F401, PLC0415 - now, while every file can be read
+    machine = Machine(tree, network, {}, os.getpid())
+    os.write(1, READY)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    lines = watch(machine, args[1:])
+    with open(tree.path(LOG), "a", encoding="utf-8") as log:
+        log.writelines(f"{time.strftime('%F %T')} {line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who uses the machine's network, read from /proc and /sys: processes, connections, mounts, storage."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from uspnet.functions import Function, folder
+from uspnet.sysfs import Tree
+
+ESTABLISHED = "01"  # of TCP; of UDP: connected
+NETWORK_FILESYSTEMS = frozenset(
+    ["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "lustre", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.ceph"]
+)
+SOCKET_LINK = re.compile(r"^socket:\[(\d+)\]$")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running process."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid})"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An established socket."""
+
+    local: str
+    peer: str
+    inode: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A file system or block device that lives at the other end of the network. `server` is an
+    address, or None when only a name is known.
+    """
+
+    kind: str
+    what: str
+    server: str | None
+
+
+def process(tree: Tree, pid: int) -> Process:
+    """The process with this id."""
+    return Process(pid, tree.text(f"proc/{pid}/comm") or "?")
+
+
+def _descriptors(tree: Tree) -> Iterator[tuple[int, str]]:
+    """(process id, what it has open) for every descriptor that may be seen."""
+    for pid in tree.processes():
+        for fd in tree.names(f"proc/{pid}/fd"):
+            if target := tree.link(f"proc/{pid}/fd/{fd}"):
+                yield pid, target
+
+
+def owners_of_sockets(tree: Tree, inodes: set[int]) -> dict[int, Process]:
+    """Which process has which socket; kernel sockets have none."""
+    owners: dict[int, Process] = {}
+    if not inodes:
+        return owners
+    for pid, target in _descriptors(tree):
+        match = SOCKET_LINK.match(target)
+        if match and (inode := int(match[1])) in inodes:
+            owners.setdefault(inode, process(tree, pid))
+    return owners
+
+
+def device_nodes(tree: Tree, function: Function) -> set[str]:
+    """The device nodes and sysfs files through which a process drives this function."""
+    nodes = {f"/dev/{name}" for name in tree.names(f"{folder(function.address)}/uio")}
+    if function.group and function.driver == "vfio-pci":
+        nodes |= {f"/dev/vfio/{function.group}", f"/dev/vfio/noiommu-{function.group}"}
+    if function.vfio_node:
+        nodes.add(f"/dev/vfio/devices/{function.vfio_node}")
+    return nodes
+
+
+def users_of_device(tree: Tree, function: Function) -> list[Process]:
+    """The processes that drive the function from user space right now."""
+    nodes = device_nodes(tree, function)
+    found = {}
+    for pid, target in _descriptors(tree):
+        if target in nodes or (f"/{function.address}/resource" in target and "/sys/" in target):
+            found[pid] = process(tree, pid)
+    return list(found.values())
+
+
+def packet_sockets(tree: Tree, index: int) -> set[int]:
+    """Inodes of the AF_PACKET sockets that are bound to an interface."""
+    found = set()
+    for line in tree.lines("proc/net/packet")[1:]:
+        parts = line.split()  # sk, references, type, protocol, interface, running, memory, user, inode
+        if len(parts) >= 9 and parts[4] == str(index):
+            found.add(int(parts[8]))
+    return found
+
+
+def connections(tree: Tree) -> list[Connection]:
+    """Established TCP and connected UDP sockets of both families."""
+    found = []
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        for line in tree.lines(f"proc/net/{name}")[1:]:
+            parts = line.split()
+            if len(parts) > 9 and parts[3] == ESTABLISHED:
+                local, peer = (_proc_address(part) for part in parts[1:3])
+                found.append(Connection(local, peer, int(parts[9])))
+    return found
+
+
+def _proc_address(text: str) -> str:
+    """`0100007F:0016` as an address: each 32-bit word is in host order."""
+    raw = bytes.fromhex(text.partition(":")[0])
+    words = [raw[i : i + 4][::-1] for i in range(0, len(raw), 4)]
+    address = ip_address(b"".join(words))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def ssh_peers(tree: Tree, environ: Mapping[str, str], pid: int) -> list[str]:
+    """Where this login session comes from. `sudo` hides SSH_CONNECTION, so the parents are asked."""
+    peers = []
+    found = environ.get("SSH_CONNECTION") or environ.get("SSH_CLIENT")
+    while found is None and pid > 1:
+        variables = (tree.text(f"proc/{pid}/environ") or "").split("\0")
+        named = dict(text.split("=", 1) for text in variables if "=" in text)
+        found = named.get("SSH_CONNECTION") or named.get("SSH_CLIENT")
+        status = tree.lines(f"proc/{pid}/status")
+        pid = next((int(line.split()[1]) for line in status if line.startswith("PPid:")), 0)
+    if found and (address := literal(found.split()[0])):
+        peers.append(address)
+    return peers
+
+
+def literal(text: str) -> str | None:
+    """The text as an address without its zone; None when it isn't one."""
+    try:
+        return str(ip_address(text.strip("[]").partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def storage(tree: Tree) -> list[Storage]:
+    """Mounts, iSCSI sessions and NVMe controllers that are reached through the network."""
+    return [*_mounts(tree), *_iscsi(tree), *_nvme(tree)]
+
+
+def _mounts(tree: Tree) -> Iterator[Storage]:
+    for line in tree.lines("proc/mounts"):
+        parts = line.split()
+        if len(parts) < 4 or parts[2] not in NETWORK_FILESYSTEMS:
+            continue
+        source, where, kind, options = parts[:4]
+        given = dict(text.split("=", 1) for text in options.split(",") if "=" in text)
+        if kind == "9p" and given.get("trans", "tcp") not in {"tcp", "rdma"}:
+            continue  # shared memory of a virtual machine: no network
+        yield Storage("mount", f"{where} ({kind})", literal(given.get("addr", "")) or _host(source))
+
+
+def _host(source: str) -> str | None:
+    """The server in `server:/path`, `//server/share` or `10.0.0.1:6789,…:/`."""
+    if source.startswith("//"):
+        return literal(source[2:].partition("/")[0])
+    if source.startswith("["):
+        return literal(source[1:].partition("]")[0])
+    host = source.partition(",")[0].rpartition("@")[2]
+    return literal(host) or literal(host.partition(":")[0])
+
+
+def _iscsi(tree: Tree) -> Iterator[Storage]:
+    for session in tree.names("sys/class/iscsi_session"):
+        name = tree.text(f"sys/class/iscsi_session/{session}/targetname") or session
+        number = session.removeprefix("session")
+        connection = f"sys/class/iscsi_connection/connection{number}:0"
+        server = tree.text(f"{connection}/address") or tree.text(f"{connection}/persistent_address")
+        yield Storage("iscsi", f"iSCSI session {name}", literal(server or ""))
+
+
+def _nvme(tree: Tree) -> Iterator[Storage]:
+    for name in tree.names("sys/class/nvme"):
+        if tree.text(f"sys/class/nvme/{name}/transport") in {"tcp", "rdma"}:
+            address = tree.text(f"sys/class/nvme/{name}/address") or ""
+            given = dict(text.split("=", 1) for text in address.split(",") if "=" in text)
+            yield Storage("iscsi", f"NVMe over the network /dev/{name}", literal(given.get("traddr", "")))
+
+
+def family_of(address: str) -> int:
+    """AF_INET or AF_INET6."""
+    return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6

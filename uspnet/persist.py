@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Binding again at every boot, in driverctl's way: /etc/driverctl.d/pci-ADDRESS holds the driver's
+name, and driverctl's udev rule and systemd unit act on it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from uspnet.sysfs import Tree
+
+if TYPE_CHECKING:
+    from uspnet.bind import Machine
+    from uspnet.saved import Saved
+
+FOLDER = "etc/driverctl.d"
+PROGRAMS = ("usr/sbin/driverctl", "sbin/driverctl", "usr/bin/driverctl")
+
+
+def path_of(address: str) -> str:
+    """Driverctl's file for a function."""
+    return f"{FOLDER}/pci-{address}"
+
+
+def is_installed(tree: Tree) -> bool:
+    """Is driverctl there to act on the file?"""
+    return any(tree.exists(name) for name in PROGRAMS)
+
+
+def write(machine: Machine, address: str, driver: str) -> None:
+    """Makes the binding permanent; remembers what the file held before."""
+    tree, store = machine.tree, machine.store
+    saved = store.load(address)
+    if saved and not saved.persisted:
+        before = tree.text(path_of(address))
+        store.put(replace(saved, persisted=True, persisted_before=before))
+    _put(tree, address, driver)
+
+
+def take_back(tree: Tree, saved: Saved) -> None:
+    """Leaves driverctl's file as it was before."""
+    if not saved.persisted:
+        return
+    if saved.persisted_before is not None:
+        _put(tree, saved.address, saved.persisted_before)
+    elif tree.exists(path_of(saved.address)):
+        os.unlink(tree.path(path_of(saved.address)))
+
+
+def _put(tree: Tree, address: str, driver: str) -> None:
+    os.makedirs(tree.path(FOLDER), exist_ok=True)
+    new = tree.path(f"{FOLDER}/.{address}.new")
+    with open(new, "w", encoding="utf-8") as file:
+        file.write(f"{driver}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(new, tree.path(path_of(address)))

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moving one PCI function from a kernel driver to another, and back: the writes to sysfs.
+
+Every write can fail, and the device can vanish at any time. `take` leaves undoing to `give_back`,
+which goes by what is true now and not by what was done, so that it also works after a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+from uspnet.errors import DeviceFault, LeftUnbound, NoDevice, NotSupported
+from uspnet.functions import DEVICES, DRIVERS, current_driver, folder, override_of
+from uspnet.sysfs import Tree
+
+PROBE = "sys/bus/pci/drivers_probe"
+PROBE_S = 3.0  # drivers may probe asynchronously
+Modprobe = Callable[[Tree, str], None]
+
+
+def modprobe(tree: Tree, driver: str) -> None:
+    """Loads a kernel module and what it needs. The kernel has no call for that which knows of
+    dependencies, so this runs the program that the kernel itself would run. Raises NotSupported.
+    """
+    hint = "see: uspnet doctor"
+    program = tree.text("proc/sys/kernel/modprobe")
+    if not program or not os.access(program, os.X_OK):
+        raise NotSupported(f"module {driver} is not loaded, and there is no modprobe", hint)
+    done = subprocess.run(  # noqa: S603 - an absolute path from the kernel, no shell
+        [program, "-q", driver], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        why = done.stderr.strip() or "modprobe found none"
+        raise NotSupported(f"kernel module {driver} can't be loaded: {why}", hint)
+
+
+def load(tree: Tree, driver: str, run: Modprobe = modprobe) -> None:
+    """Makes sure that a driver is there. Raises NotSupported."""
+    if tree.exists(f"{DRIVERS}/{driver}"):
+        return
+    run(tree, driver)
+    if not tree.exists(f"{DRIVERS}/{driver}"):
+        raise NotSupported(f"this kernel has no driver {driver}", "see: uspnet doctor")
+
+
+def take(tree: Tree, address: str, driver: str) -> None:
+    """Gives the function to a driver. Raises NoDevice, DeviceFault; the caller then gives back."""
+    _write(tree, address, f"{folder(address)}/driver_override", driver)
+    if current_driver(tree, address):
+        _write(tree, address, f"{folder(address)}/driver/unbind", address)
+    _write(tree, address, PROBE, address)
+    if not _wait(tree, address, driver):
+        found = current_driver(tree, address) or "no driver"
+        _gone(tree, address)
+        raise DeviceFault(f"{driver} did not take {address}: it has {found}", "see: dmesg | tail")
+
+
+def give_back(tree: Tree, address: str, driver: str | None, override: str | None) -> None:
+    """Gives the function back to the driver that it had. Raises NoDevice, LeftUnbound."""
+    problems: list[str] = []
+
+    def attempt(path: str, text: str) -> None:
+        try:
+            _write(tree, address, path, text)
+        except DeviceFault as error:
+            problems.append(error.message)
+
+    if override_of(tree, address) != override:
+        attempt(f"{folder(address)}/driver_override", override or "\n")
+    now = current_driver(tree, address)
+    if now not in (None, driver):
+        attempt(f"{folder(address)}/driver/unbind", address)
+    if driver is not None and current_driver(tree, address) is None:
+        attempt(PROBE, address)
+        if not _wait(tree, address, driver):
+            attempt(f"{DRIVERS}/{driver}/bind", address)
+    _gone(tree, address)
+    if not _wait(tree, address, driver) or override_of(tree, address) != override:
+        _complain(tree, address, driver, problems)
+
+
+def release(tree: Tree, address: str) -> None:
+    """Lets the kernel choose a driver, as it does for a new device. Raises NoDevice, DeviceFault."""
+    _write(tree, address, f"{folder(address)}/driver_override", "\n")
+    if current_driver(tree, address):
+        _write(tree, address, f"{folder(address)}/driver/unbind", address)
+    _write(tree, address, PROBE, address)
+
+
+def _complain(tree: Tree, address: str, driver: str | None, problems: list[str]) -> None:
+    now = current_driver(tree, address)
+    state = f"LEFT WITH {now}" if now else "LEFT UNBOUND"
+    if now == driver:
+        state = f"left with driver_override {override_of(tree, address)!r}"
+    why = "; ".join(problems) or "no write failed, yet the driver did not take it"
+    raise LeftUnbound(
+        f"{address} is {state}: {driver or 'no driver'} could not be given back ({why})",
+        f"try again: uspnet unbind {address}; or: echo > /{DEVICES}/{address}/driver_override; "
+        f"echo {address} > /{PROBE}",
+    )
+
+
+def _wait(tree: Tree, address: str, driver: str | None) -> bool:
+    """Waits until the function has this driver; gives up when it has another or time is over."""
+    end = time.monotonic() + PROBE_S
+    while (now := current_driver(tree, address)) != driver:
+        if now is not None or driver is None or time.monotonic() > end:
+            return False
+        if not tree.exists(folder(address)):
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _write(tree: Tree, address: str, path: str, text: str) -> None:
+    try:
+        tree.write(path, text)
+    except OSError as error:
+        _gone(tree, address)
+        raise DeviceFault(
+            f"writing {text.strip() or 'nothing'} to /{path} failed: {error.strerror}",
+            "see: dmesg | tail",
+        ) from None
+
+
+def _gone(tree: Tree, address: str) -> None:
+    if not tree.exists(folder(address)):
+        raise NoDevice(
+            f"{address} vanished half-way: there is nothing left to bind or give back",
+            "when it comes back, the kernel's own driver takes it",
+        )

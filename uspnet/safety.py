@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""May a NIC be taken from the kernel? Every reason against it, with the chain that leads to it.
+
+What counts is not only the NIC's own interface but everything that stands on it (bond, bridge,
+VLAN, macvlan, team, VRF), its virtual functions and its neighbours in the IOMMU group.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from uspnet import holders
+from uspnet.errors import NoDevice
+from uspnet.netstate import TYPE_UNICAST, Chain, NetState, Route
+from uspnet.functions import DEVICES, Function, function
+from uspnet.sysfs import Tree
+
+# Reasons that block, by the name that --allow takes.
+BLOCKING = {
+    "default-route": "a default route leads through it",
+    "route": "another route leads through it",
+    "rule": "a policy rule names it",
+    "vrf": "it belongs to a VRF",
+    "upper": "a bond, bridge, VLAN, macvlan or team stands on it",
+    "address": "it is up, with carrier and an address",
+    "ssh": "a login session comes in through it",
+    "socket": "connections are established on its addresses",
+    "mount": "a network file system is mounted through it",
+    "iscsi": "a network block device is reached through it",
+    "netboot": "the machine was booted through it",
+    "sriov": "its virtual functions would be destroyed",
+    "group": "others of its IOMMU group belong to the kernel",
+    "bifurcated": "its kernel driver serves user space best while it stays bound",
+    "process": "a process uses it",
+    "xdp": "an XDP program is attached",
+    "namespace": "its interface is in another network namespace",
+}
+BIFURCATED = frozenset({"mlx4_core", "mlx5_core", "mana"})
+SHARED_FIRMWARE = frozenset({"i40e", "ice", "bnxt_en", "qede", "cxgb4"})
+VFIO_FRIENDS = frozenset({"vfio-pci", "pci-stub", "pcieport"})  # neighbours that do no harm
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that speaks against binding. A notice does not block."""
+
+    name: str
+    text: str
+    chain: Chain = ()
+    blocks: bool = True
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{' → '.join(self.chain)}: {self.text}" if self.chain else self.text
+
+    def as_dict(self) -> dict[str, object]:
+        """For --json."""
+        return {
+            "reason": self.name,
+            "text": self.text,
+            "chain": list(self.chain),
+            "blocks": self.blocks,
+            "hint": self.hint,
+        }
+
+
+@dataclass(frozen=True)
+class Case:
+    """One function, and everything that is needed to judge it."""
+
+    tree: Tree
+    net: NetState
+    function: Function
+    together: frozenset[str] = field(default=frozenset())  # all addresses of the same request
+    peers: tuple[str, ...] = ()  # where login sessions come from
+
+    @cached_property
+    def vfs(self) -> list[Function]:
+        """Its virtual functions."""
+        found = []
+        for address in self.function.vfs:
+            try:
+                found.append(function(self.tree, address))
+            except NoDevice:
+                continue
+        return found
+
+    @cached_property
+    def chains(self) -> dict[int, Chain]:
+        """All interfaces that would lose their way: its own, its VFs', and what stands on them."""
+        names = self.function.interfaces + tuple(name for vf in self.vfs for name in vf.interfaces)
+        return self.net.chains(names)
+
+    @cached_property
+    def owned(self) -> dict[str, Chain]:
+        """The addresses on those interfaces."""
+        return {
+            address.address: self.chains[address.index]
+            for address in self.net.addresses
+            if address.index in self.chains
+        }
+
+    def way_to(self, server: str | None) -> Chain | None:
+        """The chain through which the kernel reaches a server; a server that is known by name only
+        is taken to be behind the default route.
+        """
+        if server is not None:
+            return self.chains.get(self.net.lookups.get(server, 0))
+        return next((chain for route, chain in self.routes if route.is_default), None)
+
+    @cached_property
+    def routes(self) -> list[tuple[Route, Chain]]:
+        """The routes that lead through it, and the chain of each."""
+        return [
+            (route, self.chains[index])
+            for route in self.net.routes
+            for index in sorted(self.net.ways(route) & self.chains.keys())
+        ]
+
+
+def check(case: Case) -> list[Reason]:
+    """Every reason and notice, the weightiest rules first, none twice."""
+    return list(dict.fromkeys(reason for rule in RULES for reason in rule(case)))
+
+
+def peers_to_look_up(tree: Tree, logins: Iterable[str]) -> list[str]:
+    """The addresses whose way out `check` wants to know."""
+    servers = (item.server for item in holders.storage(tree))
+    return sorted({address for address in (*logins, *servers) if address})
+
+
+def _default_route(case: Case) -> Iterator[Reason]:
+    for route, chain in case.routes:
+        if route.is_default:
+            family = "IPv4" if route.family == 2 else "IPv6"
+            where = "" if route.table == 254 else f" in table {route.table}"
+            through = f" through nexthop object {route.nexthop}" if route.nexthop else ""
+            yield Reason("default-route", f"{family} default route{where}{through}", chain)
+
+
+def _routes(case: Case) -> Iterator[Reason]:
+    others: dict[tuple[Chain, int], list[Route]] = {}
+    for route, chain in case.routes:
+        configured = not (route.is_default or route.follows_address)
+        if route.type == TYPE_UNICAST and configured and not route.destination.startswith("fe80:"):
+            others.setdefault((chain, route.table), []).append(route)
+    for (chain, table), found in others.items():
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        where = "" if table == 254 else f" in table {table}"
+        yield Reason("route", f"route to {found[0].destination}{more}{where}", chain)
+
+
+def _rules(case: Case) -> Iterator[Reason]:
+    names = {chain[-1]: chain for chain in case.chains.values()}
+    for rule in case.net.rules:
+        if rule.interface in names:
+            text = f"policy rule {rule.direction} {rule.interface}, table {rule.table}"
+            yield Reason("rule", text, names[rule.interface])
+
+
+def _uppers(case: Case) -> Iterator[Reason]:
+    kinds = {link.index: link.kind for link in case.net.links}
+    for index, chain in case.chains.items():
+        kind = kinds[index]
+        if kind == "vrf":
+            yield Reason("vrf", f"it belongs to VRF {chain[-1]}", chain)
+        elif len(chain) > 1:
+            yield Reason("upper", f"{kind or 'interface'} {chain[-1]} stands on it", chain)
+    for lower, name in case.net.foreign:
+        if lower in case.chains:
+            text = f"{name} in another network namespace stands on it"
+            yield Reason("upper", text, case.chains[lower])
+
+
+def _links(case: Case) -> Iterator[Reason]:
+    for link in case.net.links:
+        if link.index not in case.chains:
+            continue
+        chain = case.chains[link.index]
+        found = [a for a in case.net.addresses if a.index == link.index and a.is_global]
+        if found:
+            text = ", ".join(f"{a.address}/{a.prefix}" for a in found)
+            busy = link.up and link.carrier
+            state = "up with carrier" if busy else "up without carrier" if link.up else "down"
+            yield Reason("address", f"{state}, has {text}", chain, blocks=busy)
+        elif link.up and len(chain) == 1:
+            yield Reason("link", "up, without an address of its own", chain, blocks=False)
+        if link.xdp:
+            yield Reason("xdp", "an XDP program is attached", chain)
+
+
+def _sessions(case: Case) -> Iterator[Reason]:
+    for peer in case.peers:
+        if chain := case.chains.get(case.net.lookups.get(peer, 0)):
+            yield Reason("ssh", f"this login session comes from {peer}", chain)
+    used: dict[str, list[holders.Connection]] = {}
+    for connection in holders.connections(case.tree):
+        if connection.local in case.owned and connection.peer not in case.owned:
+            used.setdefault(connection.local, []).append(connection)
+    inodes = {connection.inode for found in used.values() for connection in found}
+    owners = holders.owners_of_sockets(case.tree, inodes)
+    for local, found in used.items():
+        names = sorted({owners[c.inode].name for c in found if c.inode in owners})
+        chain = case.owned[local]
+        if any(name.startswith("sshd") for name in names):
+            yield Reason("ssh", f"a login session is connected to {local}", chain)
+        by = f" by {', '.join(names)}" if names else ""
+        yield Reason("socket", f"{len(found)} connections on {local}{by}", chain)
+
+
+def _storage(case: Case) -> Iterator[Reason]:
+    for item in holders.storage(case.tree):
+        if chain := case.way_to(item.server):
+            at = f" from {item.server}" if item.server else ""
+            yield Reason(item.kind, f"{item.what}{at}", chain)
+
+
+def _netboot(case: Case) -> Iterator[Reason]:
+    line = case.tree.text("proc/cmdline") or ""
+    macs = {link.mac: case.chains[link.index] for link in case.net.links if link.index in case.chains}
+    for ibft in case.tree.names("sys/firmware/ibft"):
+        mac = case.tree.text(f"sys/firmware/ibft/{ibft}/mac")
+        if mac and mac.lower() in macs:
+            yield Reason("netboot", f"the firmware booted from iSCSI through it ({ibft})", macs[mac])
+    for mac, chain in macs.items():
+        if mac and f"bootif=01-{mac.replace(':', '-')}" in line.lower():
+            yield Reason("netboot", "BOOTIF on the kernel's command line names it", chain)
+    for name in re.findall(r"(?:^|\s)ip=(\S+)", line):
+        device = [chain for chain in case.chains.values() if chain[-1] in re.split(r"[:\[\]]", name)]
+        for chain in device:
+            yield Reason("netboot", f"ip={name} on the kernel's command line", chain)
+    if re.search(r"(?:^|\s)(?:nfsroot=|root=/dev/nfs|root=nfs|netroot=)", line):
+        for chain in {chain for route, chain in case.routes}:
+            yield Reason("netboot", "the root file system is on the network", chain)
+
+
+def _sriov(case: Case) -> Iterator[Reason]:
+    if case.function.vfs:
+        used = [
+            f"{vf.address} ({', '.join(filter(None, (vf.driver, *vf.interfaces))) or 'no driver'})"
+            for vf in case.vfs
+        ]
+        yield Reason(
+            "sriov",
+            f"{len(case.function.vfs)} virtual functions would be destroyed: {', '.join(used)}",
+            hint=f"echo 0 > /{DEVICES}/{case.function.address}/sriov_numvfs",
+        )
+
+
+def _group(case: Case) -> Iterator[Reason]:
+    mine = case.function.address
+    for address in case.function.members:
+        try:
+            other = function(case.tree, address)
+        except NoDevice:
+            continue
+        safe = other.driver is None or other.driver in VFIO_FRIENDS or other.is_bridge
+        if safe or address in case.together:
+            continue
+        what = ", ".join((other.driver or "", *other.interfaces))
+        yield Reason(
+            "group",
+            f"{address} ({what}) shares IOMMU group {case.function.group} and belongs to the kernel",
+            hint=f"uspnet bind {mine} {address}" if other.is_network else
+            "move the card to another slot: VFIO can't open half a group",
+        )
+
+
+def _driver(case: Case) -> Iterator[Reason]:
+    found = case.function
+    if found.driver in BIFURCATED:
+        yield Reason(
+            "bifurcated",
+            f"{found.driver} shares the device with user space while it stays bound",
+            hint=f"use it as a port without binding: xdp:{(*found.interfaces, 'NAME')[0]}",
+        )
+    kernel = found.driver and not found.in_user_space and found.driver != "pci-stub"
+    if kernel and found.is_network and not found.interfaces:
+        yield Reason(
+            "namespace",
+            f"{found.driver} holds it but shows no interface: it may be in another network namespace",
+            hint="see: lsns -t net",
+        )
+    if found.driver in SHARED_FIRMWARE:
+        base = found.address.rpartition(".")[0]
+        others = [name for name in case.tree.names(DEVICES) if name.rpartition(".")[0] == base]
+        if len(set(others) - case.together - {found.address}):
+            text = f"other functions of the card stay with the kernel and share {found.driver}'s firmware"
+            yield Reason("siblings", text, blocks=False)
+
+
+def _processes(case: Case) -> Iterator[Reason]:
+    for user in holders.users_of_device(case.tree, case.function):
+        yield Reason("process", f"{user} drives it")
+    for index, chain in case.chains.items():
+        inodes = holders.packet_sockets(case.tree, index)
+        owners = holders.owners_of_sockets(case.tree, inodes)
+        for owner in sorted({str(process) for process in owners.values()}):
+            yield Reason("process", f"{owner} captures or sends on it", chain)
+
+
+RULES: tuple[Callable[[Case], Iterator[Reason]], ...] = (
+    _sessions, _default_route, _routes, _rules, _uppers, _links, _storage, _netboot, _sriov, _group,
+    _driver, _processes,
+)  # fmt: skip

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a NIC was before it was bound: one JSON file each in /var/lib/uspnet, for `unbind`.
+
+A file is written before anything is touched, and removed when everything is back. It is replaced
+by renaming, so that a crash or a power cut leaves the old or the new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from uspnet.errors import Busy, Malformed
+from uspnet.functions import ADDRESS
+from uspnet.sysfs import Tree
+
+FOLDER = "var/lib/uspnet"
+VERSION = 1
+LOCK_S = 10.0  # how long to wait for another bind or unbind
+
+
+@dataclass
+class Saved:
+    """One function's state before it was bound, and what bind did to it."""
+
+    address: str
+    driver: str | None  # None: it had none
+    override: str | None
+    target: str  # the driver that it was bound to
+    boot: str  # the kernel's boot id
+    saved_at: float  # UNIX time in seconds
+    network: dict[str, Any] = field(default_factory=dict)  # see collect.py
+    persisted: bool = False
+    persisted_before: str | None = None  # what driverctl's file held before
+    deadline: float | None = None  # CLOCK_BOOTTIME in seconds: put back then, unless confirmed
+    guardian: int | None = None  # the process that will do that
+
+
+def boot_id(tree: Tree) -> str:
+    """Tells this boot of the machine from every other."""
+    return tree.text("proc/sys/kernel/random/boot_id") or ""
+
+
+class Store:
+    """The folder of saved states."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self.folder = tree.path(FOLDER)
+
+    def _path(self, address: str) -> str:
+        return os.path.join(self.folder, f"{address}.json")
+
+    def load(self, address: str) -> Saved | None:
+        """The saved state; None when there is none. Raises Malformed."""
+        path = self._path(address)
+        try:
+            with open(path, encoding="utf-8") as file:
+                data = json.load(file)
+            if data.pop("version") != VERSION or data["address"] != address:
+                raise ValueError("another version, or another address")
+            return Saved(**data)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            hint = f"let the kernel choose a driver: uspnet unbind {address} --allow unsaved"
+            raise Malformed(f"{path} is damaged ({error})", hint) from None
+
+    def addresses(self) -> list[str]:
+        """Functions that have a saved state."""
+        names = self.tree.names(FOLDER)
+        found = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return [address for address in found if ADDRESS.match(address)]
+
+    def put(self, saved: Saved) -> None:
+        """Writes a state to disk, and returns when it is there."""
+        self._make_folder()
+        path = self._path(saved.address)
+        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump({"version": VERSION, **asdict(saved)}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(f"{path}.new", path)
+        self._sync()
+
+    def drop(self, address: str) -> None:
+        """Forgets a state."""
+        try:
+            os.unlink(self._path(address))
+        except FileNotFoundError:
+            return
+        self._sync()
+
+    def _make_folder(self) -> None:
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        os.chmod(self.folder, 0o700)
+
+    def _sync(self) -> None:
+        fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One bind, unbind or guardian at a time. Raises Busy."""
+        self._make_folder()
+        path = os.path.join(self.folder, "lock")
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            end = time.monotonic() + LOCK_S
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise Busy(
+                            "another uspnet bind or unbind is at work", f"see: fuser {path}"
+                        ) from None
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(fd)
