@@ -40,7 +40,8 @@ class Network(Protocol):
 
 
 class KernelNetwork:
-    """The real one, through netlink."""
+    """The real one, through netlink. A tree that is not rooted at / is a made-up machine, and this
+    machine's network is none of its business."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -49,13 +50,13 @@ class KernelNetwork:
         """One look at this network namespace."""
         from uspnet.netlink import snapshot  # noqa: PLC0415 - pyroute2 takes a while to import
 
-        return snapshot(peers)
+        return snapshot(peers) if self.tree.root == "/" else NetState()
 
     def apply(self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
         """Gives addresses, routes and the rest back."""
         from uspnet.restore import apply  # noqa: PLC0415 - as above
 
-        return apply(saved, self.tree, pairs, elapsed_s)
+        return apply(saved, self.tree, pairs, elapsed_s) if self.tree.root == "/" else []
 
 
 @dataclass(frozen=True)

@@ -44,12 +44,17 @@ LINK_STATE = {"IFLA_MACVLAN_MACADDR_COUNT", "IFLA_MACVLAN_MACADDR_DATA", "IFLA_M
 
 
 def apply(
-    saved: Mapping[str, Any], tree: Tree, pairs: Mapping[str, str], elapsed_s: float
+    saved: Mapping[str, Any],
+    tree: Tree,
+    pairs: Mapping[str, str],
+    elapsed_s: float,
+    namespace: str | None = None,
 ) -> list[str]:
-    """Gives everything back. `pairs`: name before → name now. Returns what did not work."""
+    """Gives everything back. `pairs`: name before → name now. Returns what did not work.
+    `namespace`: the network namespace, if not this process's."""
     if not saved.get("links"):
         return []
-    return asyncio.run(_Restorer(saved, tree, pairs, elapsed_s).run())
+    return asyncio.run(_Restorer(saved, tree, pairs, elapsed_s).run(namespace))
 
 
 class _Restorer:
@@ -61,8 +66,8 @@ class _Restorer:
         self.problems: list[str] = []
         self.indices: dict[str, int] = {}  # of the interfaces that are there now, by name
 
-    async def run(self) -> list[str]:
-        async with Wire() as self.wire:
+    async def run(self, namespace: str | None) -> list[str]:
+        async with Wire(namespace) as self.wire:
             await self._look()
             for raw in self.saved["links"]:
                 await self._link(raw)

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every write to sysfs fails in turn. Afterwards the state is the old or the new one, or it is said."""
+
+import errno
+import json
+import os
+
+import pytest
+
+from uspnet import rebind
+from uspnet.bind import Wish, bind, plan
+from uspnet.errors import (
+    Busy,
+    DeviceFault,
+    LeftUnbound,
+    Malformed,
+    NoDevice,
+    NotSupported,
+    Refused,
+    Usage,
+)
+from uspnet.unbind import keep, unbind
+
+A = "0000:03:00.0"
+B = "0000:03:00.1"
+STEPS = 3  # writes of a bind that succeeds
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(rebind, "PROBE_S", 0.05)
+
+
+def state_of(lab, address=A):
+    device = lab.kernel.device(address)
+    override = (device / "driver_override").read_text().strip()
+    return lab.kernel.driver(address), override
+
+
+def test_bind_and_unbind_write_what_the_plan_says(lab):
+    lab.nic(A, "eth0")
+    (found,) = plan(lab.machine(), ["03:00.0"], Wish())
+    assert len(found.steps()) == 5
+    assert lab.kernel.log == []
+    bind(lab.machine(), ["eth0"], Wish())
+    assert state_of(lab) == ("vfio-pci", "vfio-pci")
+    assert lab.kernel.log == [
+        (f"sys/bus/pci/devices/{A}/driver_override", "vfio-pci"),
+        (f"sys/bus/pci/devices/{A}/driver/unbind", A),
+        ("sys/bus/pci/drivers_probe", A),
+    ]
+    (outcome,) = unbind(lab.machine(), [A])
+    assert state_of(lab) == ("igb", "(null)")
+    assert outcome.text == "igb has it as eth0"
+    assert lab.network.applied == [{"eth0": "eth0"}]
+    assert lab.machine().store.addresses() == []
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_one_failing_write_is_rolled_back(lab, step):
+    lab.nic(A, "eth0")
+    before = state_of(lab)
+    lab.kernel.fail = lambda now: now == step
+    with pytest.raises(DeviceFault, match="rolled back: 0000:03:00.0 as before") as failed:
+        bind(lab.machine(), [A], Wish())
+    assert failed.value.exit_code == 1
+    assert state_of(lab) == before
+    assert lab.machine().store.addresses() == []
+    assert bool(lab.network.applied) == (step == 2)  # only then was the interface gone
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_when_rolling_back_fails_too_it_is_said_loudly(lab, step):
+    lab.nic(A, "eth0")
+    before = state_of(lab)
+    lab.kernel.fail = lambda now: now >= step
+    with pytest.raises(DeviceFault) as failed:
+        bind(lab.machine(), [A], Wish())
+    if step == 0:  # nothing had changed, so there was nothing to roll back
+        assert state_of(lab) == before
+        assert "rolled back" in failed.value.message
+        return
+    assert isinstance(failed.value, LeftUnbound)
+    assert failed.value.exit_code == 1
+    driver, override = state_of(lab)
+    if driver is None:
+        assert "LEFT UNBOUND" in failed.value.message
+    else:
+        assert f"driver_override '{override}'" in failed.value.message
+    lab.kernel.fail = lambda now: False
+    unbind(lab.machine(), [A])  # the saved state is still there
+    assert state_of(lab) == before
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_two_failing_writes(lab, step):
+    """The second one hits the rolling back, wherever it is."""
+    lab.nic(A, "eth0")
+    before = state_of(lab)
+    lab.kernel.fail = lambda now: now in {2, 3 + step}
+    with pytest.raises(DeviceFault) as failed:
+        bind(lab.machine(), [A], Wish())
+    if state_of(lab) == before:
+        assert "rolled back" in failed.value.message
+    else:
+        assert isinstance(failed.value, LeftUnbound)
+        assert "LEFT" in failed.value.message.upper()
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_unbind_with_a_failing_write_says_so_and_can_be_repeated(lab, step):
+    lab.nic(A, "eth0")
+    bind(lab.machine(), [A], Wish())
+    start = len(lab.kernel.log)
+    lab.kernel.fail = lambda now: now == start + step
+    try:
+        unbind(lab.machine(), [A])
+    except LeftUnbound as error:
+        assert "LEFT" in error.message
+        assert state_of(lab) != ("igb", "(null)")
+    lab.kernel.fail = lambda now: False
+    unbind(lab.machine(), [A])
+    assert state_of(lab) == ("igb", "(null)")
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_device_that_vanishes_half_way(lab, step):
+    lab.nic(A, "eth0")
+    lab.kernel.vanish_at = step
+    with pytest.raises(NoDevice, match="vanished half-way"):
+        bind(lab.machine(), [A], Wish())
+    assert lab.machine().store.addresses() == []
+
+
+def test_all_or_none(lab):
+    lab.nic(A, "eth0")
+    lab.nic(B, "eth1")
+    lab.kernel.fail = lambda now: now == 5  # the second function's probe
+    with pytest.raises(DeviceFault, match="rolled back"):
+        bind(lab.machine(), [A, B], Wish())
+    assert [state_of(lab, name) for name in (A, B)] == [("igb", "(null)")] * 2
+    assert len(lab.network.applied) == 2
+
+
+def test_a_driver_that_does_not_take_it(lab):
+    lab.nic(A, "eth0")
+    lab.kernel.probe = lambda address: None
+    lab.kernel.match = lambda address: "igb"
+    with pytest.raises(DeviceFault, match="vfio-pci did not take"):
+        bind(lab.machine(), [A], Wish())
+    assert state_of(lab) == ("igb", "(null)")
+
+
+def test_an_override_of_somebody_else_comes_back(lab):
+    lab.nic(A, "eth0")
+    (lab.kernel.device(A) / "driver_override").write_text("igb\n")
+    bind(lab.machine(), [A], Wish())
+    unbind(lab.machine(), [A])
+    assert state_of(lab) == ("igb", "igb")
+
+
+def test_a_function_without_driver_stays_without(lab):
+    lab.nic(A, driver=None)
+    bind(lab.machine(), [A], Wish())
+    unbind(lab.machine(), [A])
+    assert state_of(lab) == (None, "(null)")
+
+
+def test_a_renamed_interface_is_told_apart(lab):
+    lab.nic(A, "lan0", "lan1")
+    lab.kernel.rename = lambda name: f"eth{name[-1]}"
+    bind(lab.machine(), [A], Wish())
+    unbind(lab.machine(), [A])
+    assert lab.network.applied == [{"lan0": "eth0", "lan1": "eth1"}]
+
+
+def test_configuration_that_does_not_come_back_is_said_and_kept(lab):
+    lab.nic(A, "eth0")
+    bind(lab.machine(), [A], Wish())
+    lab.network.problems = ["route to default: Network is unreachable"]
+    with pytest.raises(DeviceFault, match="Network is unreachable"):
+        unbind(lab.machine(), [A])
+    lab.network.problems = []
+    unbind(lab.machine(), [A])
+    assert lab.machine().store.addresses() == []
+
+
+def test_binding_twice_changes_nothing(lab):
+    lab.nic(A, "eth0")
+    bind(lab.machine(), [A], Wish())
+    writes = len(lab.kernel.log)
+    (found,) = bind(lab.machine(), [A], Wish())
+    assert found.already
+    assert len(lab.kernel.log) == writes
+    assert lab.machine().store.load(A).driver == "igb"
+
+
+def test_a_crash_half_way_is_mended_by_unbind_and_by_bind(lab):
+    lab.nic(A, "eth0")
+    lab.kernel.fail = lambda now: now >= 2
+    with pytest.raises(LeftUnbound):
+        bind(lab.machine(), [A], Wish())
+    lab.kernel.fail = lambda now: False
+    bind(lab.machine(), [A], Wish())
+    saved = lab.machine().store.load(A)
+    assert (saved.driver, saved.network["own"]) == ("igb", ["eth0"])
+
+
+def test_bound_by_another_tool(lab):
+    lab.nic(A, driver="vfio-pci")
+    lab.kernel.natural[A] = "igb"
+    with pytest.raises(Refused, match="was not bound by uspnet"):
+        unbind(lab.machine(), [A])
+    (outcome,) = unbind(lab.machine(), [A], allow=frozenset({"unsaved"}))
+    assert outcome.driver == "igb"
+
+
+def test_a_damaged_state_is_named(lab):
+    lab.nic(A, "eth0")
+    bind(lab.machine(), [A], Wish())
+    lab.file(f"var/lib/uspnet/{A}.json", "{")
+    with pytest.raises(Malformed, match="damaged"):
+        unbind(lab.machine(), [A])
+    unbind(lab.machine(), [A], allow=frozenset({"unsaved"}))
+    assert state_of(lab) == ("igb", "(null)")
+
+
+def test_a_device_in_use_is_not_unbound(lab):
+    lab.nic(A, "eth0")
+    bind(lab.machine(), [A], Wish())
+    lab.process(77, "pktgen", "/dev/vfio/17")
+    with pytest.raises(Busy, match=r"pktgen \(process 77\)"):
+        unbind(lab.machine(), [A])
+    assert state_of(lab)[0] == "vfio-pci"
+
+
+def test_after_a_reboot(lab):
+    """The kernel has taken it back by itself, or driverctl has bound it again."""
+    lab.nic(A, "eth0")
+    bind(lab.machine(), [A], Wish())
+    lab.file("proc/sys/kernel/random/boot_id", "boot-2")
+    (outcome,) = unbind(lab.machine(), ["03:00.0"])
+    assert outcome.driver == "igb"
+    bind(lab.machine(), [A], Wish())
+    lab.file("proc/sys/kernel/random/boot_id", "boot-3")
+    lab.kernel.detach(A)
+    (lab.kernel.device(A) / "driver_override").write_text("(null)\n")
+    lab.kernel.probe(A)
+    (outcome,) = unbind(lab.machine(), [], everything=True)
+    assert outcome.text == "a reboot has already given it back"
+
+
+def test_persist_is_driverctls_file_and_is_taken_back(lab):
+    lab.nic(A, "eth0")
+    lab.nic(B, "eth1", group="18")
+    lab.file(f"etc/driverctl.d/pci-{B}", "igb")
+    bind(lab.machine(), [A, B], Wish(persist=True))
+    for address in (A, B):
+        assert (lab.root / f"etc/driverctl.d/pci-{address}").read_text() == "vfio-pci\n"
+    unbind(lab.machine(), [A, B])
+    assert os.listdir(lab.root / "etc/driverctl.d") == [f"pci-{B}"]
+    assert (lab.root / f"etc/driverctl.d/pci-{B}").read_text() == "igb\n"
+
+
+def test_the_owner_gets_the_nodes(lab):
+    lab.nic(A, "eth0")
+    lab.file("dev/vfio/17", "")
+    bind(lab.machine(), [A], Wish(owner="nobody"))
+    assert (lab.root / "dev/vfio/17").stat().st_uid == 65534
+
+
+def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
+    monkeypatch.setattr("uspnet.bind.NODE_S", 0.05)
+    lab.nic(A, "eth0")
+    with pytest.raises(NotSupported, match="rolled back"):
+        bind(lab.machine(), [A], Wish(owner="nobody", persist=True))
+    assert state_of(lab) == ("igb", "(null)")
+
+
+def test_missing_module_is_loaded(lab):
+    lab.nic(A, "eth0")
+    os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")
+    bind(lab.machine(), [A], Wish())
+    assert lab.loaded == ["vfio-pci"]
+
+
+def test_missing_modprobe_is_said(lab):
+    lab.nic(A, "eth0")
+    os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")
+    machine = lab.machine()
+    with pytest.raises(NotSupported, match="no modprobe"):
+        bind(machine.__class__(lab.tree, lab.network), [A], Wish())
+    assert lab.kernel.log == []
+
+
+def test_without_iommu_vfio_is_no_choice(lab):
+    lab.nic(A, "eth0", group=None)
+    with pytest.raises(NotSupported, match="no IOMMU group"):
+        bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], Wish(driver="uio_pci_generic"))
+    assert state_of(lab) == ("uio_pci_generic", "uio_pci_generic")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("0000:99:00.0", NoDevice), ("nonsense", NoDevice), ("../x", NoDevice), ("veth0", Usage)],
+)
+def test_what_is_no_nic(lab, text, kind):
+    lab.nic(A, "eth0")
+    (lab.root / "sys/class/net/veth0").mkdir()
+    with pytest.raises(kind) as error:
+        bind(lab.machine(), [text], Wish())
+    assert error.value.hint
+    if text == "veth0":
+        assert "packet:veth0" in error.value.hint
+
+
+def test_a_disk_is_refused(lab):
+    lab.nic(A, driver="nvme", code=0x010802)
+    with pytest.raises(Refused, match="not a network card"):
+        bind(lab.machine(), [A], Wish(allow=frozenset({"group"})))
+
+
+@pytest.mark.parametrize("name", ["everything", "all", "force"])
+def test_there_is_no_wholesale_override(lab, name):
+    lab.nic(A, "eth0")
+    with pytest.raises(Usage, match="no such reason"):
+        bind(lab.machine(), [A], Wish(allow=frozenset({name})))
+
+
+def test_the_state_is_on_disk_before_anything_is_touched(lab):
+    lab.nic(A, "eth0")
+    seen = []
+
+    def look(step):
+        path = lab.root / f"var/lib/uspnet/{A}.json"
+        seen.append(json.loads(path.read_text())["driver"])
+        return False
+
+    lab.kernel.fail = look
+    bind(lab.machine(), [A], Wish())
+    assert seen == ["igb"] * STEPS
+    assert (lab.root / "var/lib/uspnet").stat().st_mode & 0o777 == 0o700
+    assert (lab.root / f"var/lib/uspnet/{A}.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_touches_nothing(lab, monkeypatch):
+    lab.nic(A, "eth0")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("uspnet.saved.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        bind(lab.machine(), [A], Wish())
+    assert lab.kernel.log == []
+
+
+def test_keep_needs_something_to_keep(lab):
+    lab.nic(A, "eth0")
+    with pytest.raises(NoDevice):
+        keep(lab.machine(), [A])
