@@ -33,22 +33,34 @@ NEXTHOP_GROUP_ENTRY = 8  # bytes: u32 id, u8 weight, and padding
 NETNS_FOLDERS = ("/run/netns", "/run/docker/netns")
 
 
-class NexthopMessage(nlmsg):  # type: ignore[misc] # pyroute2 has no types
+class Octets(nlmsg.hex):  # type: ignore[misc] # pyroute2 has no types
+    """Bytes as text, `07:00:…`. pyroute2's own kind can read but not write."""
+
+    __slots__ = ()
+
+    def encode(self) -> None:
+        """Builds the attribute."""
+        self["value"] = bytes.fromhex(self["value"].replace(":", ""))
+        nlmsg.hex.encode(self)
+
+
+class NexthopMessage(nlmsg):  # type: ignore[misc]
     """`struct nhmsg` and its attributes (linux/nexthop.h)."""
 
     __slots__ = ()
+    octets = Octets
     prefix = "NHA_"
     fields = (("family", "B"), ("scope", "B"), ("protocol", "B"), ("resvd", "B"), ("flags", "I"))
     nla_map = (
         ("NHA_UNSPEC", "none"),
         ("NHA_ID", "uint32"),
-        ("NHA_GROUP", "hex"),
+        ("NHA_GROUP", "octets"),
         ("NHA_GROUP_TYPE", "uint16"),
         ("NHA_BLACKHOLE", "flag"),
         ("NHA_OIF", "uint32"),
-        ("NHA_GATEWAY", "hex"),
+        ("NHA_GATEWAY", "ipaddr"),
         ("NHA_ENCAP_TYPE", "uint16"),
-        ("NHA_ENCAP", "hex"),
+        ("NHA_ENCAP", "octets"),
     )
 
 
@@ -57,7 +69,8 @@ class RouteMessage(rtmsg_base, nlmsg):  # type: ignore[misc]
 
     __slots__ = ()
     nla_map = (
-        *rtmsg_base.nla_map,
+        *(pair for pair in rtmsg_base.nla_map if pair[0] != "RTA_EXPIRES"),
+        ("RTA_EXPIRES", "uint32"),
         ("RTA_PAD", "hex"),
         ("RTA_UID", "uint32"),
         ("RTA_TTL_PROPAGATE", "uint8"),
@@ -123,10 +136,10 @@ class Wire:
 def plain(value: Any) -> Any:
     """A netlink message as dicts, lists, texts and numbers; unknown attributes are left out."""
     if isinstance(value, dict):
-        kept = {key: plain(item) for key, item in value.items() if key not in {"header", "event"}}
-        if "attrs" in kept:
-            kept["attrs"] = [pair for pair in kept["attrs"] if pair[0] != "UNKNOWN"]
-        return kept
+        attrs = [[name, plain(item)] for name, item in value.get("attrs", ()) if name != "UNKNOWN"]
+        drop = {"header", "event", "attrs"}
+        kept = {key: plain(item) for key, item in value.items() if key not in drop}
+        return {**kept, "attrs": attrs} if "attrs" in value else kept
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, bytes):

@@ -40,6 +40,7 @@ TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel makes anew
 USER_HZ = 100  # rta_expires counts these a second
 PATIENCE_S = 5.0  # a gateway can be reached once the link is up
 NOT_YET = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.EADDRNOTAVAIL}
+SHARED_MAC = {"bond", "team"}  # these give their members their own MAC
 LINK_STATE = {"IFLA_MACVLAN_MACADDR_COUNT", "IFLA_MACVLAN_MACADDR_DATA", "IFLA_MACVLAN_MACADDR"}
 
 
@@ -145,7 +146,8 @@ class _Restorer:
         if queue := attribute(raw, "IFLA_TXQLEN"):
             attrs.append(("IFLA_TXQLEN", queue))
         await self._set(f"MTU of {name}", index, attrs)
-        if not attribute(raw, "IFLA_MASTER"):  # a bond gives its members its own MAC
+        info = attribute(raw, "IFLA_LINKINFO", {})
+        if attribute(info, "IFLA_INFO_SLAVE_KIND") not in SHARED_MAC:
             mac = [("IFLA_ADDRESS", attribute(raw, "IFLA_ADDRESS"))]
             await self._set(f"MAC of {name}", index, mac)
 
@@ -235,7 +237,7 @@ class _Restorer:
             left = int(expires / USER_HZ - self.elapsed_s)
             if left <= 0:
                 return  # as the kernel would have done
-            attrs.append(("RTA_EXPIRES", left.to_bytes(4, "little").hex(":")))
+            attrs.append(("RTA_EXPIRES", left))
         message = {**raw, "flags": raw["flags"] & RTNH_F_ONLINK, "attrs": attrs}
         several = attribute(raw, "RTA_MULTIPATH") is not None
         flags = CREATE | (REPLACE if several else EXCL)
