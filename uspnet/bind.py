@@ -101,6 +101,7 @@ class Plan:
     reasons: tuple[Reason, ...]
     network: dict[str, Any]
     already: bool = False
+    obstacle: UspnetError | None = None  # why it can't be done, safe or not
 
     @property
     def address(self) -> str:
@@ -157,11 +158,11 @@ def look(machine: Machine) -> Look:
 
 
 def plan(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
-    """What `bind` would do. Raises Usage, NoDevice, Refused, NotSupported."""
+    """What `bind` would do. Raises Usage, NoDevice, Refused."""
     unknown = sorted(wish.allow - BLOCKING.keys())
     if unknown:
         raise Usage(f"--allow {unknown[0]}: no such reason", f"reasons: {', '.join(BLOCKING)}")
-    tree = machine.tree
+    driver, tree = choose_driver(wish.driver), machine.tree
     functions = [function(tree, address) for address in dict.fromkeys(resolve(tree, t) for t in texts)]
     for found in functions:
         if not found.is_network:
@@ -170,27 +171,31 @@ def plan(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
     seen, together = look(machine), frozenset(found.address for found in functions)
     plans = []
     for found in functions:
-        driver = choose_driver(tree, found, wish.driver)
         reasons = tuple(seen.reasons(found, together))
         network = collect(seen.net, tree, found.interfaces)
-        plans.append(Plan(found, driver, reasons, network, already=found.driver == driver))
+        already, obstacle = found.driver == driver, unprotected(tree, found, driver)
+        plans.append(Plan(found, driver, reasons, network, already, obstacle))
     return plans
 
 
-def choose_driver(tree: Tree, found: Function, wanted: str | None) -> str:
-    """The driver to bind to: vfio-pci, unless another was asked for. Raises NotSupported, Usage."""
+def choose_driver(wanted: str | None) -> str:
+    """The driver to bind to: vfio-pci, unless another was asked for. Raises Usage."""
     driver = wanted or DRIVERS[0]
     if driver not in DRIVERS:
         looks = "it looks like a device: is the address before it? " if ":" in driver else ""
         raise Usage(f"--driver {driver}: no such driver", f"{looks}drivers: {', '.join(DRIVERS)}")
-    open_door = tree.text(NOIOMMU) in {"Y", "1"}
-    if driver == "vfio-pci" and found.group is None and not open_door:
-        raise NotSupported(
-            f"{found.address} has no IOMMU group, so vfio-pci can't protect the memory from it",
-            f"switch the IOMMU on, see: uspnet doctor {found.address}; or, if the card may write "
-            "anywhere in memory: --driver uio_pci_generic",
-        )
     return driver
+
+
+def unprotected(tree: Tree, found: Function, driver: str) -> NotSupported | None:
+    """vfio-pci wants an IOMMU, unless somebody has opened that door for the whole machine."""
+    if driver != "vfio-pci" or found.group is not None or tree.text(NOIOMMU) in {"Y", "1"}:
+        return None
+    return NotSupported(
+        f"{found.address} has no IOMMU group, so vfio-pci can't protect the memory from it",
+        f"switch the IOMMU on, see: uspnet doctor {found.address}; or, if the card may write "
+        "anywhere in memory: --driver uio_pci_generic",
+    )
 
 
 def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
@@ -215,12 +220,16 @@ def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
 
 
 def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
-    """Raises Refused when anything blocks; the message holds every reason with its chain."""
+    """Raises InUse when anything blocks; the message holds every reason with its name and chain.
+    Raises NotSupported when it would be safe but can't be done."""
     blocked = [(item, item.blocking(allow)) for item in plans]
     blocked = [(item, reasons) for item, reasons in blocked if reasons and not item.already]
     if not blocked:
+        for item in plans:
+            if item.obstacle and not item.already:
+                raise item.obstacle
         return
-    lines = [f"  {item.address}: {reason}" for item, reasons in blocked for reason in reasons]
+    lines = [f"  {p.address} [{reason.name}] {reason}" for p, found in blocked for reason in found]
     names = sorted({reason.name for _, reasons in blocked for reason in reasons})
     hints = sorted({reason.hint for _, reasons in blocked for reason in reasons if reason.hint})
     hints.append(f"to bind all the same: --allow {','.join(names)} (and --confirm 60)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any, Self
 
 from pyroute2 import AsyncIPRoute
@@ -194,13 +195,13 @@ async def _lookup(wire: Wire, peer: str) -> int:
 
 
 async def _foreign() -> list[tuple[int, str]]:
-    """Interfaces in named network namespaces that stand on one of ours, such as a container's
+    """Interfaces in other network namespaces that stand on one of ours, such as a container's
     macvlan. Their IFLA_LINK is our index, and IFLA_LINK_NETNSID is their number for our namespace.
     """
     found = []
     ours = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for path in _named_namespaces():
+        for path in _other_namespaces():
             try:
                 async with Wire(path) as wire:
                     number = (await wire.ip.get_netnsid(fd=ours) or {}).get("nsid")
@@ -216,9 +217,15 @@ async def _foreign() -> list[tuple[int, str]]:
     return found
 
 
-def _named_namespaces() -> list[str]:
-    tree = Tree()
-    return [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in tree.names(folder)]
+def _other_namespaces() -> list[str]:
+    """A path to each network namespace but ours: those of processes, and those that have a name."""
+    tree, found = Tree(), {}
+    named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in tree.names(folder)]
+    for path in (*named, *(f"/proc/{pid}/ns/net" for pid in tree.processes())):
+        with suppress(OSError):
+            found.setdefault(os.stat(path).st_ino, path)
+    found.pop(os.stat("/proc/self/ns/net").st_ino, None)
+    return list(found.values())
 
 
 def _kind(message: Message) -> str:

@@ -39,7 +39,7 @@ def root(
         raise typer.Exit(2)
 
 
-from uspnet.cli import capture, demo, doctor, fwd, pktgen, stats  # noqa: E402, F401 - they register
+from uspnet.cli import bind, capture, demo, devices, doctor, fwd, pktgen, stats, unbind  # noqa: E402, F401 - they register
 
 
 def main() -> None:

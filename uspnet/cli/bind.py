@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet bind`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+if TYPE_CHECKING:
+    from uspnet.bind import Plan
+
+Addresses = Annotated[
+    list[str], typer.Argument(metavar="ADDR…", help="0000:03:00.0, 03:00.0 or an interface.")
+]
+Allow = Annotated[
+    str | None,
+    typer.Option(
+        "--allow", metavar="REASONS", help="Bind in spite of these, by name: route,upper,…"
+    ),
+]
+Confirm = Annotated[
+    float | None,
+    typer.Option(
+        "--confirm", metavar="S", min=1, max=86400,
+        help="Give everything back after S seconds unless --keep comes in time.",
+    ),
+]  # fmt: skip
+
+
+@app.command()
+def bind(
+    addresses: Addresses,
+    allow: Allow = None,
+    driver: Annotated[
+        str | None, typer.Option(metavar="NAME", help="vfio-pci (default) or uio_pci_generic.")
+    ] = None,
+    confirm: Confirm = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what --confirm is about to give back.")
+    ] = False,
+    persist: Annotated[
+        bool, typer.Option("--persist", help="Bind at every boot, by driverctl.")
+    ] = False,
+    owner: Annotated[
+        str | None, typer.Option(metavar="USER", help="Let this user drive it without root.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Take NICs from the kernel, if nothing needs them; all of the given ones or none.
+
+    Refuses with exit code 3 and every reason while something uses a NIC. Each reason has a name,
+    and --allow overrides those that it names.
+    """
+    from uspnet import bind as b  # noqa: PLC0415 - start quickly
+    from uspnet import unbind as u  # noqa: PLC0415
+    from uspnet.cli.unbind import show_outcomes  # noqa: PLC0415
+
+    machine = b.this_machine()
+    names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
+    wish = b.Wish(names, driver, persist, owner, confirm)
+    if keep:
+        show_outcomes("bind", u.keep(machine, addresses), json, quiet)
+        return
+    try:
+        plans = b.plan(machine, addresses, wish) if dry_run else b.bind(machine, addresses, wish)
+        if dry_run and not json:
+            print("\n".join(format_plan(plans)))
+        if dry_run:
+            b.refuse(plans, names)
+    except b.InUse as error:
+        if not json:
+            raise
+        print_plans(error.plans, names, error.as_dict())
+        raise typer.Exit(error.exit_code) from None
+    if json:
+        print_plans(plans, names, {"dry_run": dry_run})
+    elif not quiet and not dry_run:
+        print("\n".join(format_bound(plans, wish)))
+
+
+def print_plans(plans: Any, allow: frozenset[str], more: dict[str, Any]) -> None:
+    """The one JSON object: each function with its reasons, and whether these were overridden."""
+    from uspnet.cli.show import print_json  # noqa: PLC0415
+
+    rows = [
+        {
+            "address": plan.address,
+            "driver": plan.driver,
+            "was": plan.function.driver,
+            "already": plan.already,
+            "steps": plan.steps(),
+            "reasons": [
+                {**reason.as_dict(), "allowed": reason.name in allow} for reason in plan.reasons
+            ],
+        }
+        for plan in plans
+    ]
+    print_json({"command": "bind", **more, "devices": rows})
+
+
+def format_plan(plans: list[Plan]) -> list[str]:
+    """What would be done, for --dry-run."""
+    lines = []
+    for plan in plans:
+        lines.append(f"{plan.address} ({plan.function.driver or 'no driver'} → {plan.driver})")
+        lines += [f"  {'blocks' if r.blocks else 'note'} [{r.name}] {r}" for r in plan.reasons]
+        lines += [f"  step {number}: {text}" for number, text in enumerate(plan.steps(), 1)]
+    return lines
+
+
+def format_bound(plans: list[Plan], wish: Any) -> list[str]:
+    """What was done, and what to type next."""
+    from uspnet import persist  # noqa: PLC0415
+    from uspnet.sysfs import Tree  # noqa: PLC0415
+
+    lines = []
+    for plan in plans:
+        was = plan.function.driver or "no driver"
+        done = "already" if plan.already else f"now (was {was})"
+        lines.append(f"{plan.address}: {plan.driver} has it {done}")
+        lines += [f"  note: {reason}" for reason in plan.reasons if not reason.blocks]
+    names = " ".join(plan.address for plan in plans)
+    if wish.confirm_s is not None:
+        lines.append(f"given back in {wish.confirm_s:.0f} s, unless: uspnet bind --keep {names}")
+    if wish.persist and not persist.is_installed(Tree()):
+        lines.append("driverctl is missing, so a reboot undoes this: apt-get install driverctl")
+    if wish.owner is not None:
+        lines.append(f"packet memory counts against {wish.owner}'s ulimit -l (memlock)")
+    if wish.driver == "uio_pci_generic":
+        lines.append("danger: no IOMMU stands between the card and the memory of everything else")
+    return lines

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet devices`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from uspnet.inventory import Nic
+
+COLUMNS = ("address", "model", "numa", "kernel", "interface", "group", "uspnet", "state")
+STYLES = {"free": "green", "bound": "cyan", "in use": "red", "shared": "yellow"}
+
+
+@app.command()
+def devices(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="ADDR…", help="Only these NICs.")
+    ] = None,
+    json: o.Json = False,
+) -> None:
+    """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
+    from rich.console import Console  # noqa: PLC0415 - start quickly
+
+    from uspnet.bind import this_machine  # noqa: PLC0415
+    from uspnet.cli.show import print_json  # noqa: PLC0415
+    from uspnet.inventory import inventory  # noqa: PLC0415
+
+    nics = inventory(this_machine(), which or ())
+    if json:
+        print_json({"command": "devices", "devices": [nic.as_dict() for nic in nics]})
+    elif not nics:
+        print("no PCI network card")
+    else:
+        console = Console(highlight=False)
+        console.print(format_nics(nics))
+        for nic in nics:
+            if nic.why:
+                console.print(f"{nic.address} is {nic.state}: {nic.why}", markup=False)
+
+
+def format_nics(nics: list[Nic]) -> Table:
+    """One row a NIC. Both drivers' columns are headed by whose they are."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None)
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name in {"address", "state"})
+    for nic in nics:
+        members = f" with {', '.join(nic.group_members)}" if nic.group_members else ""
+        cells = (
+            nic.address,
+            nic.model,
+            "-" if nic.numa is None else str(nic.numa),
+            nic.kernel_driver or "-",
+            "\n".join((*nic.interfaces, *nic.addresses)) or "-",
+            f"{nic.iommu_group}{members}" if nic.iommu_group else "-",
+            nic.uspnet_driver or "-",
+        )
+        state = Text(nic.state, style=STYLES[nic.state])
+        table.add_row(*map(Text, cells), state)
+    return table

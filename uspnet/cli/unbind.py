@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet unbind`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+if TYPE_CHECKING:
+    from uspnet.unbind import Outcome
+
+
+@app.command()
+def unbind(
+    addresses: Annotated[
+        list[str] | None, typer.Argument(metavar="ADDR…", help="0000:03:00.0 or 03:00.0.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that uspnet bound.")] = False,
+    allow: Annotated[
+        str | None,
+        typer.Option(metavar="REASONS", help="unsaved: also what another tool has bound."),
+    ] = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Give NICs back as they were: driver, name, MTU, addresses, routes."""
+    from uspnet.bind import this_machine  # noqa: PLC0415 - start quickly
+    from uspnet.errors import Usage  # noqa: PLC0415
+    from uspnet.unbind import unbind as give_back  # noqa: PLC0415
+
+    if bool(addresses) == everything:
+        raise Usage("name the NICs, or --all", "see: uspnet devices")
+    names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
+    outcomes = give_back(this_machine(), addresses or (), everything=everything, allow=names)
+    show_outcomes("unbind", outcomes, json, quiet)
+
+
+def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
+    """What became of each function."""
+    from uspnet.cli.show import print_json  # noqa: PLC0415
+
+    if json:
+        print_json({"command": command, "devices": [asdict(outcome) for outcome in outcomes]})
+    elif not quiet:
+        for outcome in outcomes:
+            print(f"{outcome.address}: {outcome.text}")
+        if not outcomes:
+            print("nothing is bound")

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `uspnet devices` shows: every NIC, and in one word whether it may be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from uspnet import holders
+from uspnet.bind import Look, Machine, look
+from uspnet.errors import Malformed
+from uspnet.functions import Function, function, model, nic_driver, resolve, scan
+from uspnet.safety import Reason
+
+State = Literal["free", "bound", "in use", "shared"]
+
+
+@dataclass(frozen=True)
+class Nic:
+    """One row."""
+
+    address: str
+    ids: str
+    model: str
+    numa: int | None
+    kernel_driver: str | None
+    interfaces: tuple[str, ...]
+    addresses: tuple[str, ...]  # IP addresses
+    iommu_group: str | None
+    group_members: tuple[str, ...]
+    uspnet_driver: str | None
+    state: State
+    why: str
+    reasons: tuple[dict[str, object], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        return asdict(self)
+
+
+def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
+    """Every network function, or those that are named. Raises Usage, NoDevice."""
+    tree = machine.tree
+    wanted = [function(tree, resolve(tree, text)) for text in texts] if texts else scan(tree)
+    seen = look(machine)
+    return [describe(machine, seen, found) for found in wanted]
+
+
+def describe(machine: Machine, seen: Look, found: Function) -> Nic:
+    """One function."""
+    reasons = seen.reasons(found)
+    state, why = classify(machine, found, reasons)
+    indices = {link.index for link in seen.net.links if link.name in found.interfaces}
+    return Nic(
+        found.address,
+        found.ids,
+        model(machine.tree, found),
+        found.numa,
+        found.driver,
+        found.interfaces,
+        tuple(f"{a.address}/{a.prefix}" for a in seen.net.addresses if a.index in indices),
+        found.group,
+        found.members,
+        nic_driver(found.vendor, found.device),
+        state,
+        why,
+        tuple(reason.as_dict() for reason in reasons),
+    )
+
+
+def classify(machine: Machine, found: Function, reasons: Sequence[Reason]) -> tuple[State, str]:
+    """free, bound, in use or shared, and why."""
+    if found.in_user_space:
+        users = holders.users_of_device(machine.tree, found)
+        return ("in use", f"{users[0]} drives it") if users else ("bound", _bound(machine, found))
+    blocking = [reason for reason in reasons if reason.blocks]
+    others = [reason for reason in blocking if reason.name != "group"]
+    if others:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        return "in use", f"{others[0]}{more}"
+    if blocking:
+        return "shared", str(blocking[0])
+    if found.driver is None and found.address in machine.store.addresses():
+        return "free", f"left without driver: uspnet unbind {found.address}"
+    return "free", "" if found.driver else "no driver holds it"
+
+
+def _bound(machine: Machine, found: Function) -> str:
+    try:
+        saved = machine.store.load(found.address)
+    except Malformed as error:
+        return error.message
+    if saved is None:
+        return "not by uspnet"
+    if saved.deadline is not None:
+        left = saved.deadline - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return f"for {left:.0f} s more, unless: uspnet bind --keep {found.address}"
+    names = ", ".join(saved.network.get("own", ()))
+    return f"was {saved.driver or 'without driver'}{f' as {names}' if names else ''}"

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's part for PCI NICs: what keeps one from being driven, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from typing import Literal
+
+from uspnet import holders
+from uspnet.bind import NOIOMMU, Look, Machine, look
+from uspnet.functions import DRIVERS, Function, folder, function, model, nic_driver, resolve
+from uspnet.sysfs import Tree
+
+State = Literal["ok", "note", "problem"]
+Row = tuple[str, State, str, str]  # what was looked at, how it is, what was found, how to mend it
+
+
+def machine_rows(tree: Tree) -> Iterator[Row]:
+    """What every NIC of the machine needs. None of it stops other kinds of ports."""
+    yield _iommu(tree)
+    yield _module(tree)
+    yield _character_device(tree)
+    yield _lockdown(tree)
+
+
+def nic_rows(machine: Machine, text: str) -> Iterator[Row]:
+    """What this one NIC lacks. Raises Usage, NoDevice."""
+    tree = machine.tree
+    found = function(tree, resolve(tree, text))
+    name = nic_driver(found.vendor, found.device)
+    yield (
+        ("driver", "ok", f"{model(tree, found)}: uspnet's {name}", "")
+        if name
+        else ("driver", "problem", f"uspnet has no driver for {found.ids} ({model(tree, found)})",
+              f"use the kernel's: xdp:{(*found.interfaces, 'NAME')[0]}")
+    )  # fmt: skip
+    yield from _group(tree, found)
+    yield _reset(found)
+    yield from _binding(machine, look(machine), found)
+
+
+def _iommu(tree: Tree) -> Row:
+    units = tree.names("sys/class/iommu")
+    if units:
+        return ("IOMMU", "ok", ", ".join(units), "")
+    if tree.text(NOIOMMU) in {"Y", "1"}:
+        text = "none, and VFIO's unsafe no-IOMMU mode is on: a card can write anywhere in memory"
+        return ("IOMMU", "note", text, "")
+    line = (tree.text("proc/cmdline") or "").split()
+    off = [word for word in line if word in {"iommu=off", "intel_iommu=off", "amd_iommu=off"}]
+    if off:
+        text = f"switched off by {off[0]} on the kernel's command line"
+        return ("IOMMU", "problem", text, f"take {off[0]} out of /etc/default/grub; update-grub; reboot")
+    if tree.exists("sys/firmware/acpi/tables/DMAR"):
+        mend = "add intel_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
+        return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", mend)
+    if tree.exists("sys/firmware/acpi/tables/IVRS"):
+        mend = "add amd_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
+        return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", mend)
+    mend = "switch VT-d or AMD-Vi on in the firmware; a virtual machine needs a virtual IOMMU"
+    return ("IOMMU", "problem", "the firmware offers none", mend)
+
+
+def _module(tree: Tree) -> Row:
+    if tree.exists(f"{DRIVERS}/vfio-pci"):
+        return ("vfio-pci", "ok", "loaded", "")
+    folder_ = f"lib/modules/{platform.release()}"
+    for name in ("modules.dep", "modules.builtin"):
+        if any("/vfio-pci.ko" in line.split(":")[0] for line in tree.lines(f"{folder_}/{name}")):
+            return ("vfio-pci", "ok", "not loaded yet; bind loads it", "")
+    text = "this kernel has no vfio-pci"
+    return ("vfio-pci", "problem", text, "apt-get install linux-image-amd64; reboot")
+
+
+def _character_device(tree: Tree) -> Row:
+    if tree.exists("dev/iommu"):
+        return ("/dev/iommu", "ok", "VFIO's character devices can be used", "")
+    return ("/dev/iommu", "note", "this kernel has none: VFIO groups are used instead", "")
+
+
+def _lockdown(tree: Tree) -> Row:
+    mode = tree.text("sys/kernel/security/lockdown") or "[none]"
+    if "[none]" in mode:
+        return ("lockdown", "ok", "off", "")
+    text = f"{mode.partition('[')[2].partition(']')[0]} (Secure Boot): only vfio-pci with IOMMU works"
+    return ("lockdown", "note", text, "uio needs Secure Boot switched off in the firmware")
+
+
+def _group(tree: Tree, found: Function) -> Iterator[Row]:
+    if found.group is None:
+        yield ("IOMMU group", "problem", f"{found.address} is in none", "see the IOMMU above")
+        return
+    regions = tree.lines(f"sys/kernel/iommu_groups/{found.group}/reserved_regions")
+    if any(line.split()[-1:] == ["direct"] for line in regions):
+        text = "the firmware reserves memory for the card (RMRR), so the kernel keeps it"
+        mend = "switch the card's remote management or legacy support off in the firmware"
+        yield ("reserved memory", "problem", text, mend)
+    others = ", ".join(found.members)
+    yield ("IOMMU group", "ok", f"{found.group}{f' with {others}' if others else ''}", "")
+
+
+def _reset(found: Function) -> Row:
+    if found.reset_methods:
+        return ("reset", "ok", ", ".join(found.reset_methods), "")
+    return ("reset", "note", "the kernel knows no way to reset this function by itself", "")
+
+
+def _binding(machine: Machine, seen: Look, found: Function) -> Iterator[Row]:
+    address = found.address
+    users = holders.users_of_device(machine.tree, found)
+    for user in users:
+        yield ("user", "problem", f"{user} drives it", f"kill {user.pid}")
+    for reason in seen.reasons(found):
+        if reason.blocks and not (users and reason.name == "process"):
+            if found.in_user_space and reason.name != "group":
+                continue
+            mend = reason.hint or f"uspnet bind {address} --allow {reason.name} --confirm 60"
+            yield (reason.name, "problem", str(reason), mend)
+    if not found.in_user_space:
+        yield ("binding", "problem", f"{found.driver or 'nobody'} holds it", f"uspnet bind {address}")
+        return
+    yield ("binding", "ok", f"{found.driver} holds it", "")
+    nodes = [f"dev/vfio/{found.group}"] if found.driver == "vfio-pci" else []
+    for node in nodes:
+        if not machine.tree.exists(node):
+            mend = f"uspnet unbind {address}; uspnet bind {address}"
+            yield ("device node", "problem", f"/{node} is missing", mend)
+        elif not os.access(machine.tree.path(node), os.R_OK | os.W_OK):
+            mend = f"sudo uspnet unbind {address}; sudo uspnet bind {address} --owner $USER"
+            yield ("device node", "problem", f"/{node} is not ours to open", mend)
+        else:
+            yield ("device node", "ok", f"/{node}", "")
+    yield from _half_taken(machine, folder(address), address)
+
+
+def _half_taken(machine: Machine, where: str, address: str) -> Iterator[Row]:
+    if not machine.tree.exists(where) or machine.store.load(address) is not None:
+        return
+    text = "bound by another tool: uspnet can't give its interface back as it was"
+    yield ("saved state", "note", text, f"uspnet unbind {address} --allow unsaved")
