@@ -203,6 +203,11 @@ def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
     DeviceFault after rolling back; LeftUnbound when that failed too.
     """
     check_privilege(machine.tree)
+    if wish.confirm_s is not None and wish.persist:
+        raise Usage(
+            "--persist would outlive --confirm when the machine goes down meanwhile",
+            "confirm first (--keep), then: uspnet bind --persist",
+        )
     if wish.owner is not None:
         _user(wish.owner)
         if wish.driver == "uio_pci_generic":

@@ -92,6 +92,8 @@ def _bound(machine: Machine, found: Function) -> str:
         saved = machine.store.load(found.address)
     except Malformed as error:
         return error.message
+    except PermissionError:
+        return "only root knows what it was"
     if saved is None:
         return "not by uspnet"
     if saved.deadline is not None:

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands, on a made-up machine: what is printed, JSON, and exit codes."""
+
+import json
+import os
+
+import pytest
+
+import uspnet.bind
+from uspnet.cli import app
+from uspnet.cli.failure import run
+from uspnet.inventory import inventory
+from uspnet.jobs.doctor_nic import machine_rows, nic_rows
+from uspnet.netstate import Rule
+
+A = "0000:03:00.0"
+B = "0000:03:00.1"
+
+
+@pytest.fixture
+def uspnet_on(lab, monkeypatch, capsys):
+    """Runs a command line there; returns exit code, stdout and stderr."""
+    monkeypatch.setattr(uspnet.bind, "this_machine", lab.machine)
+
+    def call(text):
+        code = run(app, text.split())
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def test_bind_and_unbind(lab, uspnet_on):
+    lab.nic(A, "eth0")
+    code, out, _ = uspnet_on("bind eth0")
+    assert (code, out.splitlines()[0]) == (0, f"{A}: vfio-pci has it now (was igb)")
+    assert uspnet_on(f"bind {A}")[1].startswith(f"{A}: vfio-pci has it already")
+    assert uspnet_on("unbind --all")[:2] == (0, f"{A}: igb has it as eth0\n")
+    assert uspnet_on("unbind --all")[:2] == (0, "nothing is bound\n")
+
+
+def test_refusal(lab, uspnet_on):
+    lab.nic(A, "eth0")
+    lab.route("eth0")
+    lab.item("rules", Rule("eth0", 7))
+    code, out, err = uspnet_on("bind eth0")
+    assert (code, out) == (3, "")
+    assert f"{A} [default-route] eth0: IPv4 default route" in err
+    assert "--allow default-route,rule" in err
+    code, out, err = uspnet_on("bind eth0 --json --allow rule")
+    found = json.loads(out)
+    assert (code, err, found["error"]) == (3, "", "Refused")
+    rows = [(r["reason"], r["blocks"], r["allowed"]) for r in found["devices"][0]["reasons"]]
+    assert rows[:2] == [("default-route", True, False), ("rule", True, True)]
+    assert lab.kernel.log == []
+
+
+@pytest.mark.parametrize("more", ["", " --json"])
+def test_dry_run_touches_nothing(lab, uspnet_on, more):
+    lab.nic(A, "eth0")
+    code, out, _ = uspnet_on(f"bind eth0 --dry-run{more}")
+    assert code == 0
+    assert "driver_override" in out
+    assert lab.kernel.log == []
+    lab.route("eth0")
+    assert uspnet_on(f"bind eth0 --dry-run{more}")[0] == 3
+    assert not (lab.root / "var").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "kind"),
+    [
+        ("bind", 2, "Usage"),
+        ("bind 0000:99:00.0", 1, "NoDevice"),
+        ("bind eth0 --force", 2, "Usage"),
+        ("bind eth0 --allow all", 2, "Usage"),
+        ("bind eth0 --driver eth1", 2, "Usage"),
+        ("bind eth0 --owner nobody-such", 2, "Usage"),
+        ("bind eth0 --confirm 5 --persist", 2, "Usage"),
+        ("bind --keep eth0", 1, "NoDevice"),
+        ("unbind", 2, "Usage"),
+        ("unbind --all eth0", 2, "Usage"),
+        ("unbind --allow route eth0", 2, "Usage"),
+        ("devices 0000:99:00.0", 1, "NoDevice"),
+    ],
+)
+def test_mistakes(lab, uspnet_on, text, code, kind):
+    lab.nic(A, "eth0")
+    found, out, _ = uspnet_on(f"{text} --json")
+    assert (found, json.loads(out)["error"]) == (code, kind)
+    assert lab.kernel.log == []
+
+
+def test_rolled_back_and_left_unbound_under_json(lab, uspnet_on, monkeypatch):
+    monkeypatch.setattr("uspnet.rebind.PROBE_S", 0.05)
+    lab.nic(A, "eth0")
+    lab.kernel.fail = lambda step: step == 1
+    code, out, _ = uspnet_on("bind eth0 --json")
+    assert (code, json.loads(out)["error"]) == (1, "DeviceFault")
+    lab.kernel.fail = lambda step: step >= 5
+    code, out, _ = uspnet_on("bind eth0 --json")
+    assert (code, json.loads(out)["error"]) == (1, "LeftUnbound")
+    assert "LEFT UNBOUND" in json.loads(out)["message"]
+
+
+def test_devices(lab, uspnet_on):
+    lab.nic(A, "eth0", group="1")
+    lab.nic(B, "eth1", group="2")
+    lab.nic("0000:04:00.0", "eth2", group="3")
+    lab.nic("0000:04:00.1", driver="snd", group="3", code=0x040300)
+    lab.nic("0000:05:00.0", driver="vfio-pci", group="5")
+    lab.nic("0000:06:00.0", driver=None, group="6")
+    lab.route("eth1")
+    lab.address("eth1", "10.0.0.1")
+    code, out, _ = uspnet_on("devices --json")
+    rows = {row["address"]: row for row in json.loads(out)["devices"]}
+    assert code == 0
+    assert {a: row["state"] for a, row in rows.items()} == {
+        A: "free", B: "in use", "0000:04:00.0": "shared", "0000:05:00.0": "bound",
+        "0000:06:00.0": "free",
+    }  # fmt: skip
+    assert rows[B]["addresses"] == ["10.0.0.1/24"]
+    assert rows[B]["why"] == "eth1: IPv4 default route (and 1 more)"
+    assert rows["0000:04:00.0"]["group_members"] == ["0000:04:00.1"]
+    assert rows["0000:05:00.0"]["why"] == "not by uspnet"
+    code, out, _ = uspnet_on("devices")
+    assert "0000:05:00.0 is bound: not by uspnet" in out
+
+
+def test_devices_tells_what_was_bound_and_who_uses_it(lab, uspnet_on):
+    lab.nic(A, "eth0")
+    uspnet_on("bind eth0")
+    (nic,) = inventory(lab.machine())
+    assert (nic.state, nic.why) == ("bound", "was igb as eth0")
+    lab.process(9, "pktgen", "/dev/vfio/17")
+    (nic,) = inventory(lab.machine())
+    assert (nic.state, nic.why) == ("in use", "pktgen (process 9) drives it")
+
+
+def test_a_model_has_a_name(lab):
+    lab.nic(A, "eth0")
+    ids = "# list\n8086  Intel Corporation\n\t10c9  82576 Gigabit\n\t\t8086 1  Sub\n9000  Other\nC 02  Net"
+    lab.file("usr/share/misc/pci.ids", ids)
+    assert inventory(lab.machine())[0].model == "Intel Corporation 82576 Gigabit"
+
+
+def problems(lab, text=None):
+    rows = nic_rows(lab.machine(), text) if text else machine_rows(lab.tree)
+    return {check: (found, mend) for check, state, found, mend in rows if state == "problem"}
+
+
+@pytest.mark.parametrize(
+    ("files", "text", "mend"),
+    [
+        ({}, "offers none", "firmware"),
+        ({"proc/cmdline": "quiet intel_iommu=off"}, "switched off by intel_iommu=off", "take"),
+        ({"sys/firmware/acpi/tables/DMAR": "x"}, "does not use it", "intel_iommu=on"),
+        ({"sys/firmware/acpi/tables/IVRS": "x"}, "does not use it", "amd_iommu=on"),
+    ],
+)
+def test_doctor_on_the_iommu(lab, files, text, mend):
+    for name, content in files.items():
+        lab.file(name, content)
+    found = problems(lab)["IOMMU"]
+    assert text in found[0]
+    assert mend in found[1]
+    lab.file("sys/class/iommu/dmar0/x", "")
+    assert "IOMMU" not in problems(lab)
+
+
+def test_doctor_on_modules_and_lockdown(lab):
+    os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")
+    assert "no vfio-pci" in problems(lab)["vfio-pci"][0]
+    release = os.uname().release
+    lab.file(f"lib/modules/{release}/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko: a.ko")
+    assert "vfio-pci" not in problems(lab)
+    lab.file("sys/kernel/security/lockdown", "none [integrity] confidentiality")
+    assert [row for row in machine_rows(lab.tree) if row[0] == "lockdown" and row[1] == "note"]
+
+
+def test_doctor_on_a_nic(lab, uspnet_on):
+    lab.nic(A, "eth0")
+    lab.nic(B, "eth1")
+    lab.file("sys/kernel/iommu_groups/17/reserved_regions", "0x0 0xfff direct\n0xfee00000 0xfeefffff msi")
+    found = problems(lab, "eth0")
+    assert found["group"][1] == f"uspnet bind {A} {B}"
+    assert found["binding"][1] == f"uspnet bind {A}"
+    assert "RMRR" in found["reserved memory"][0]
+    uspnet_on(f"bind {A} {B}")
+    assert "is missing" in problems(lab, A)["device node"][0]
+    lab.file("dev/vfio/17", "")
+    lab.process(9, "testpmd", "/dev/vfio/17")
+    found = problems(lab, A)
+    assert found["user"] == ("testpmd (process 9) drives it", "kill 9")
+    assert "device node" not in found
