@@ -35,13 +35,16 @@ class Network(Protocol):
     def snapshot(self, peers: Sequence[str]) -> NetState:
         """One look; `peers` are looked up."""
 
-    def apply(self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
+    def apply(
+        self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
+    ) -> list[str]:
         """Gives back what `collect` kept. Returns what did not work."""
 
 
 class KernelNetwork:
     """The real one, through netlink. A tree that is not rooted at / is a made-up machine, and this
-    machine's network is none of its business."""
+    machine's network is none of its business.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -52,7 +55,9 @@ class KernelNetwork:
 
         return snapshot(peers) if self.tree.root == "/" else NetState()
 
-    def apply(self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
+    def apply(
+        self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
+    ) -> list[str]:
         """Gives addresses, routes and the rest back."""
         from uspnet.restore import apply  # noqa: PLC0415 - as above
 
@@ -163,7 +168,9 @@ def plan(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
     if unknown:
         raise Usage(f"--allow {unknown[0]}: no such reason", f"reasons: {', '.join(BLOCKING)}")
     driver, tree = choose_driver(wish.driver), machine.tree
-    functions = [function(tree, address) for address in dict.fromkeys(resolve(tree, t) for t in texts)]
+    functions = [
+        function(tree, address) for address in dict.fromkeys(resolve(tree, t) for t in texts)
+    ]
     for found in functions:
         if not found.is_network:
             kind = f"class {found.class_code:06x}"
@@ -226,7 +233,8 @@ def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
 
 def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
     """Raises InUse when anything blocks; the message holds every reason with its name and chain.
-    Raises NotSupported when it would be safe but can't be done."""
+    Raises NotSupported when it would be safe but can't be done.
+    """
     blocked = [(item, item.blocking(allow)) for item in plans]
     blocked = [(item, reasons) for item, reasons in blocked if reasons and not item.already]
     if not blocked:

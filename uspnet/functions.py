@@ -100,7 +100,9 @@ def function(tree: Tree, address: str) -> Function:
     group = tree.target(f"{where}/iommu_group")
     others = tree.names(f"{where}/iommu_group/devices") if group else []
     numa = _number(tree.text(f"{where}/numa_node"), -1)
-    vfs = (tree.target(f"{where}/{name}") for name in tree.names(where) if name.startswith("virtfn"))
+    vfs = (
+        tree.target(f"{where}/{name}") for name in tree.names(where) if name.startswith("virtfn")
+    )
     vfio = tree.names(f"{where}/vfio-dev")
     return Function(
         address,

@@ -14,7 +14,20 @@ from uspnet.sysfs import Tree
 
 ESTABLISHED = "01"  # of TCP; of UDP: connected
 NETWORK_FILESYSTEMS = frozenset(
-    ["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "lustre", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.ceph"]
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "ceph",
+        "9p",
+        "afs",
+        "lustre",
+        "glusterfs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "fuse.ceph",
+    ]
 )
 SOCKET_LINK = re.compile(r"^socket:\[(\d+)\]$")
 
@@ -99,7 +112,9 @@ def packet_sockets(tree: Tree, index: int) -> set[int]:
     """Inodes of the AF_PACKET sockets that are bound to an interface."""
     found = set()
     for line in tree.lines("proc/net/packet")[1:]:
-        parts = line.split()  # sk, references, type, protocol, interface, running, memory, user, inode
+        parts = (
+            line.split()
+        )  # sk, references, type, protocol, interface, running, memory, user, inode
         if len(parts) >= 9 and parts[4] == str(index):
             found.add(int(parts[8]))
     return found
@@ -190,7 +205,9 @@ def _nvme(tree: Tree) -> Iterator[Storage]:
         if tree.text(f"sys/class/nvme/{name}/transport") in {"tcp", "rdma"}:
             address = tree.text(f"sys/class/nvme/{name}/address") or ""
             given = dict(text.split("=", 1) for text in address.split(",") if "=" in text)
-            yield Storage("iscsi", f"NVMe over the network /dev/{name}", literal(given.get("traddr", "")))
+            yield Storage(
+                "iscsi", f"NVMe over the network /dev/{name}", literal(given.get("traddr", ""))
+            )
 
 
 def family_of(address: str) -> int:

@@ -219,7 +219,8 @@ async def _foreign() -> list[tuple[int, str]]:
 
 def _other_namespaces() -> list[str]:
     """A path to each network namespace but ours: those of processes, and those that have a name."""
-    tree, found = Tree(), {}
+    tree = Tree()
+    found: dict[int, str] = {}  # inode → path
     named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in tree.names(folder)]
     for path in (*named, *(f"/proc/{pid}/ns/net" for pid in tree.processes())):
         with suppress(OSError):
@@ -276,7 +277,9 @@ def _nexthop(message: Message) -> Nexthop:
     group = bytes.fromhex(attribute(message, "NHA_GROUP", "").replace(":", ""))
     starts = range(0, len(group), NEXTHOP_GROUP_ENTRY)
     members = tuple(int.from_bytes(group[i : i + 4], "little") for i in starts)
-    return Nexthop(attribute(message, "NHA_ID", 0), attribute(message, "NHA_OIF", 0), members, message)
+    return Nexthop(
+        attribute(message, "NHA_ID", 0), attribute(message, "NHA_OIF", 0), members, message
+    )
 
 
 def _rules(message: Message) -> list[Rule]:

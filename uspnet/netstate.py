@@ -117,13 +117,16 @@ class NetState:
         return [
             other
             for other in self.links
-            if other.index != link.index and (other.index == link.master or other.lower == link.index)
+            if other.index != link.index
+            and (other.index == link.master or other.lower == link.index)
         ]
 
     def chains(self, names: tuple[str, ...]) -> dict[int, Chain]:
         """Everything that stands on these interfaces, themselves included: index → shortest chain."""
         found: dict[int, Chain] = {}
-        todo: list[tuple[Chain, Link]] = [((name,), link) for name in names if (link := self.link(name))]
+        todo: list[tuple[Chain, Link]] = [
+            ((name,), link) for name in names if (link := self.link(name))
+        ]
         while todo:
             chain, link = todo.pop(0)
             if link.index in found:

@@ -52,7 +52,8 @@ def apply(
     namespace: str | None = None,
 ) -> list[str]:
     """Gives everything back. `pairs`: name before → name now. Returns what did not work.
-    `namespace`: the network namespace, if not this process's."""
+    `namespace`: the network namespace, if not this process's.
+    """
     if not saved.get("links"):
         return []
     return asyncio.run(_Restorer(saved, tree, pairs, elapsed_s).run(namespace))
@@ -196,7 +197,12 @@ class _Restorer:
         if valid <= 0:
             self.problems.append(f"the lease of {text} has run out meanwhile")
             return
-        lifetimes = {"ifa_preferred": max(preferred, 0), "ifa_valid": valid, "cstamp": 0, "tstamp": 0}
+        lifetimes = {
+            "ifa_preferred": max(preferred, 0),
+            "ifa_valid": valid,
+            "cstamp": 0,
+            "tstamp": 0,
+        }
         attrs.append(("IFA_CACHEINFO", lifetimes))
         message = {
             **{key: raw[key] for key in ("family", "prefixlen", "scope")},
@@ -204,9 +210,7 @@ class _Restorer:
             "index": self._index(raw["index"]),
             "attrs": attrs,
         }
-        await self._try(
-            f"address {text}", RTM_NEWADDR, message, CREATE | EXCL, errno.EEXIST
-        )
+        await self._try(f"address {text}", RTM_NEWADDR, message, CREATE | EXCL, errno.EEXIST)
 
     async def _nexthop(self, raw: Message) -> None:
         message = {**raw, "flags": raw["flags"] & RTNH_F_ONLINK, "scope": 0}
@@ -216,9 +220,7 @@ class _Restorer:
             if key != "NHA_GROUP_TYPE" or value
         ]
         number = attribute(raw, "NHA_ID")
-        await self._try(
-            f"nexthop object {number}", RTM_NEWNEXTHOP, message, CREATE | REPLACE
-        )
+        await self._try(f"nexthop object {number}", RTM_NEWNEXTHOP, message, CREATE | REPLACE)
 
     def _has_gateway(self, raw: Message) -> bool:
         """Routes through gateways come after those that tell where the gateways are."""

@@ -220,16 +220,22 @@ def _storage(case: Case) -> Iterator[Reason]:
 
 def _netboot(case: Case) -> Iterator[Reason]:
     line = case.tree.text("proc/cmdline") or ""
-    macs = {link.mac: case.chains[link.index] for link in case.net.links if link.index in case.chains}
+    macs = {
+        link.mac: case.chains[link.index] for link in case.net.links if link.index in case.chains
+    }
     for ibft in case.tree.names("sys/firmware/ibft"):
         mac = case.tree.text(f"sys/firmware/ibft/{ibft}/mac")
         if mac and mac.lower() in macs:
-            yield Reason("netboot", f"the firmware booted from iSCSI through it ({ibft})", macs[mac])
+            yield Reason(
+                "netboot", f"the firmware booted from iSCSI through it ({ibft})", macs[mac]
+            )
     for mac, chain in macs.items():
         if mac and f"bootif=01-{mac.replace(':', '-')}" in line.lower():
             yield Reason("netboot", "BOOTIF on the kernel's command line names it", chain)
     for name in re.findall(r"(?:^|\s)ip=(\S+)", line):
-        device = [chain for chain in case.chains.values() if chain[-1] in re.split(r"[:\[\]]", name)]
+        device = [
+            chain for chain in case.chains.values() if chain[-1] in re.split(r"[:\[\]]", name)
+        ]
         for chain in device:
             yield Reason("netboot", f"ip={name} on the kernel's command line", chain)
     if re.search(r"(?:^|\s)(?:nfsroot=|root=/dev/nfs|root=nfs|netroot=)", line):
@@ -264,8 +270,9 @@ def _group(case: Case) -> Iterator[Reason]:
         yield Reason(
             "group",
             f"{address} ({what}) shares IOMMU group {case.function.group} and belongs to the kernel",
-            hint=f"uspnet bind {mine} {address}" if other.is_network else
-            "move the card to another slot: VFIO can't open half a group",
+            hint=f"uspnet bind {mine} {address}"
+            if other.is_network
+            else "move the card to another slot: VFIO can't open half a group",
         )
 
 

@@ -31,7 +31,11 @@ class Outcome:
 
 
 def unbind(
-    machine: Machine, texts: Sequence[str], *, everything: bool = False, allow: frozenset[str] = frozenset()
+    machine: Machine,
+    texts: Sequence[str],
+    *,
+    everything: bool = False,
+    allow: frozenset[str] = frozenset(),
 ) -> list[Outcome]:
     """Gives functions back; `everything`: all that have a saved state. Each is tried. Raises the
     first failure afterwards, with the others' messages.
@@ -78,7 +82,9 @@ def _unbind_one(machine: Machine, address: str, allow: frozenset[str]) -> Outcom
             f"try again: uspnet unbind {address}",
         )
     names = f" as {', '.join(now.interfaces)}" if now.interfaces else ""
-    return Outcome(address, now.driver, now.interfaces, f"{now.driver or 'no driver'} has it{names}")
+    return Outcome(
+        address, now.driver, now.interfaces, f"{now.driver or 'no driver'} has it{names}"
+    )
 
 
 def _unbind_unsaved(machine: Machine, address: str, allow: frozenset[str]) -> Outcome:

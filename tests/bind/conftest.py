@@ -26,7 +26,7 @@ class Kernel:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log: list[tuple[str, str]] = []
-        self.fail = lambda step: False  # which writes fail, by number from 0
+        self.fail = lambda _: False  # which writes fail, by number from 0
         self.vanish_at: int | None = None
         self.natural: dict[str, str] = {}  # address → the driver that matches its ids
         self.interfaces: dict[str, list[tuple[str, int]]] = {}  # address → (name, index) on attach
@@ -165,7 +165,9 @@ class Lab:
         (folder / "bind").touch()
         (folder / "unbind").touch()
 
-    def nic(self, address="0000:03:00.0", *names, driver="igb", group="17", code=0x020000, ids=0x10C9):
+    def nic(
+        self, address="0000:03:00.0", *names, driver="igb", group="17", code=0x020000, ids=0x10C9
+    ):
         """A function whose driver shows the named interfaces."""
         device = self.kernel.device(address)
         device.mkdir(parents=True)
@@ -229,7 +231,9 @@ class Lab:
 
     def route(self, name: str, destination="default", family=IPV4, **more) -> None:
         outs = (self.index(name),) if name else ()
-        self._add("routes", Route(IPV6 if ":" in destination else family, destination, outs, **more))
+        self._add(
+            "routes", Route(IPV6 if ":" in destination else family, destination, outs, **more)
+        )
 
     def item(self, what: str, item) -> None:
         self._add(what, item)

@@ -181,7 +181,9 @@ def test_doctor_on_modules_and_lockdown(lab):
 def test_doctor_on_a_nic(lab, uspnet_on):
     lab.nic(A, "eth0")
     lab.nic(B, "eth1")
-    lab.file("sys/kernel/iommu_groups/17/reserved_regions", "0x0 0xfff direct\n0xfee00000 0xfeefffff msi")
+    lab.file(
+        "sys/kernel/iommu_groups/17/reserved_regions", "0x0 0xfff direct\n0xfee00000 0xfeefffff msi"
+    )
     found = problems(lab, "eth0")
     assert found["group"][1] == f"uspnet bind {A} {B}"
     assert found["binding"][1] == f"uspnet bind {A}"

@@ -142,7 +142,9 @@ def ipv6_only(space):
 def multipath(space):
     space.ip("address add 10.0.0.1/24 dev nic0")
     space.ip("address add fd00::1/64 dev nic0 nodad")
-    space.ip("route add 10.1.0.0/16 nexthop via 10.0.0.2 dev nic0 weight 3 nexthop via 10.0.0.3 dev nic0")
+    space.ip(
+        "route add 10.1.0.0/16 nexthop via 10.0.0.2 dev nic0 weight 3 nexthop via 10.0.0.3 dev nic0"
+    )
     space.ip("route add 10.2.0.0/16 via inet6 fd00::2 dev nic0")
     space.ip("-6 route add fd01::/64 nexthop via fd00::2 dev nic0 nexthop via fd00::3 dev nic0")
 

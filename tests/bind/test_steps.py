@@ -61,7 +61,7 @@ def test_one_failing_write_is_rolled_back(lab, step):
     lab.nic(A, "eth0")
     before = state_of(lab)
     lab.kernel.fail = lambda now: now == step
-    with pytest.raises(DeviceFault, match="rolled back: 0000:03:00.0 as before") as failed:
+    with pytest.raises(DeviceFault, match=f"rolled back: {A} as before") as failed:
         bind(lab.machine(), [A], Wish())
     assert failed.value.exit_code == 1
     assert state_of(lab) == before
@@ -87,7 +87,7 @@ def test_when_rolling_back_fails_too_it_is_said_loudly(lab, step):
         assert "LEFT UNBOUND" in failed.value.message
     else:
         assert f"driver_override '{override}'" in failed.value.message
-    lab.kernel.fail = lambda now: False
+    lab.kernel.fail = lambda _: False
     unbind(lab.machine(), [A])  # the saved state is still there
     assert state_of(lab) == before
 
@@ -113,12 +113,13 @@ def test_unbind_with_a_failing_write_says_so_and_can_be_repeated(lab, step):
     bind(lab.machine(), [A], Wish())
     start = len(lab.kernel.log)
     lab.kernel.fail = lambda now: now == start + step
-    try:
+    if step == 2:  # the driver's own bind file is the second way
         unbind(lab.machine(), [A])
-    except LeftUnbound as error:
-        assert "LEFT" in error.message
+    else:
+        with pytest.raises(LeftUnbound, match="LEFT"):
+            unbind(lab.machine(), [A])
         assert state_of(lab) != ("igb", "(null)")
-    lab.kernel.fail = lambda now: False
+    lab.kernel.fail = lambda _: False
     unbind(lab.machine(), [A])
     assert state_of(lab) == ("igb", "(null)")
 
@@ -144,8 +145,8 @@ def test_all_or_none(lab):
 
 def test_a_driver_that_does_not_take_it(lab):
     lab.nic(A, "eth0")
-    lab.kernel.probe = lambda address: None
-    lab.kernel.match = lambda address: "igb"
+    lab.kernel.probe = lambda _: None
+    lab.kernel.match = lambda _: "igb"
     with pytest.raises(DeviceFault, match="vfio-pci did not take"):
         bind(lab.machine(), [A], Wish())
     assert state_of(lab) == ("igb", "(null)")
@@ -200,7 +201,7 @@ def test_a_crash_half_way_is_mended_by_unbind_and_by_bind(lab):
     lab.kernel.fail = lambda now: now >= 2
     with pytest.raises(LeftUnbound):
         bind(lab.machine(), [A], Wish())
-    lab.kernel.fail = lambda now: False
+    lab.kernel.fail = lambda _: False
     bind(lab.machine(), [A], Wish())
     saved = lab.machine().store.load(A)
     assert (saved.driver, saved.network["own"]) == ("igb", ["eth0"])

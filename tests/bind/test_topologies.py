@@ -267,7 +267,9 @@ def test_busy_is_refused_and_idle_is_taken(lab, build, text, name, devbind):
         bind(lab.machine(), [A], Wish())
         assert lab.kernel.driver(A) == "vfio-pci"
         return
-    assert [r for r in blocking if r.name == name and str(r).startswith(text)], [*map(str, blocking)]
+    assert [r for r in blocking if r.name == name and str(r).startswith(text)], [
+        *map(str, blocking)
+    ]
     with pytest.raises(Refused) as refused:
         bind(lab.machine(), [A], Wish())
     assert text in refused.value.message

@@ -48,7 +48,9 @@ def bind(
     owner: Annotated[
         str | None, typer.Option(metavar="USER", help="Let this user drive it without root.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -57,9 +59,9 @@ def bind(
     Refuses with exit code 3 and every reason while something uses a NIC. Each reason has a name,
     and --allow overrides those that it names.
     """
-    from uspnet import bind as b  # noqa: PLC0415 - start quickly
-    from uspnet import unbind as u  # noqa: PLC0415
-    from uspnet.cli.unbind import show_outcomes  # noqa: PLC0415
+    from uspnet import bind as b
+    from uspnet import unbind as u
+    from uspnet.cli.unbind import show_outcomes
 
     machine = b.this_machine()
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
@@ -86,7 +88,7 @@ def bind(
 
 def print_plans(plans: Any, allow: frozenset[str], more: dict[str, Any]) -> None:
     """The one JSON object: each function with its reasons, and whether these were overridden."""
-    from uspnet.cli.show import print_json  # noqa: PLC0415
+    from uspnet.cli.show import print_json
 
     rows = [
         {
@@ -116,8 +118,8 @@ def format_plan(plans: list[Plan]) -> list[str]:
 
 def format_bound(plans: list[Plan], wish: Any) -> list[str]:
     """What was done, and what to type next."""
-    from uspnet import persist  # noqa: PLC0415
-    from uspnet.sysfs import Tree  # noqa: PLC0415
+    from uspnet import persist
+    from uspnet.sysfs import Tree
 
     lines = []
     for plan in plans:

@@ -27,11 +27,11 @@ def devices(
     json: o.Json = False,
 ) -> None:
     """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
-    from rich.console import Console  # noqa: PLC0415 - start quickly
+    from rich.console import Console
 
-    from uspnet.bind import this_machine  # noqa: PLC0415
-    from uspnet.cli.show import print_json  # noqa: PLC0415
-    from uspnet.inventory import inventory  # noqa: PLC0415
+    from uspnet.bind import this_machine
+    from uspnet.cli.show import print_json
+    from uspnet.inventory import inventory
 
     nics = inventory(this_machine(), which or ())
     if json:
@@ -48,8 +48,8 @@ def devices(
 
 def format_nics(nics: list[Nic]) -> Table:
     """One row a NIC. Both drivers' columns are headed by whose they are."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None)
     for name in COLUMNS:

@@ -20,7 +20,9 @@ def unbind(
     addresses: Annotated[
         list[str] | None, typer.Argument(metavar="ADDR…", help="0000:03:00.0 or 03:00.0.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Everything that uspnet bound.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything that uspnet bound.")
+    ] = False,
     allow: Annotated[
         str | None,
         typer.Option(metavar="REASONS", help="unsaved: also what another tool has bound."),
@@ -29,9 +31,9 @@ def unbind(
     quiet: o.Quiet = False,
 ) -> None:
     """Give NICs back as they were: driver, name, MTU, addresses, routes."""
-    from uspnet.bind import this_machine  # noqa: PLC0415 - start quickly
-    from uspnet.errors import Usage  # noqa: PLC0415
-    from uspnet.unbind import unbind as give_back  # noqa: PLC0415
+    from uspnet.bind import this_machine
+    from uspnet.errors import Usage
+    from uspnet.unbind import unbind as give_back
 
     if bool(addresses) == everything:
         raise Usage("name the NICs, or --all", "see: uspnet devices")
@@ -42,7 +44,7 @@ def unbind(
 
 def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
     """What became of each function."""
-    from uspnet.cli.show import print_json  # noqa: PLC0415
+    from uspnet.cli.show import print_json
 
     if json:
         print_json({"command": command, "devices": [asdict(outcome) for outcome in outcomes]})

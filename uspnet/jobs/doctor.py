@@ -9,12 +9,16 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from uspnet.bind import this_machine
 from uspnet.errors import UspnetError
+from uspnet.jobs import doctor_nic
+from uspnet.functions import ADDRESS
 from uspnet.port import make_port
+from uspnet.sysfs import Tree
 
 State = Literal["ok", "note", "problem"]
 
@@ -165,6 +169,26 @@ def port(spec: str) -> Check:
     return Check(spec, "ok", driver.help)
 
 
+def is_nic(spec: str) -> bool:
+    """Is it a PCI address, or the name of a kernel interface?"""
+    name = spec.partition(",")[0]
+    return bool(ADDRESS.match(name)) or Path(f"/sys/class/net/{name}").exists()
+
+
+def nic_needs(*, needed: bool) -> list[Check]:
+    """What PCI NICs need of the machine; notes only, when no NIC is asked for."""
+    rows = (Check(*row) for row in doctor_nic.machine_rows(Tree()))
+    return [row if needed or row.state == "ok" else replace(row, state="note") for row in rows]
+
+
+def nic(spec: str) -> list[Check]:
+    """One PCI NIC: what keeps it from being driven."""
+    try:
+        return [Check(*row) for row in doctor_nic.nic_rows(this_machine(), spec.partition(",")[0])]
+    except UspnetError as error:
+        return [Check(spec, "problem", error.message, error.hint)]
+
+
 def examine(spec: str | None) -> dict[str, Any]:
     """Every check, as `--json` prints it. `spec`: also this port."""
     effective = int(_fields("/proc/self/status").get("CapEff", "0"), 16)
@@ -172,8 +196,10 @@ def examine(spec: str | None) -> dict[str, Any]:
     checks = [look() for look in plain]
     checks += [locked_memory(effective), *capabilities(effective), tun()]
     checks += [tool(name) for name in TOOLS]
+    wants_nic = spec is not None and is_nic(spec)
+    checks += nic_needs(needed=wants_nic)
     if spec is not None:
-        checks.append(port(spec))
+        checks += nic(spec) if wants_nic else [port(spec)]
     return {
         "command": "doctor",
         "port": spec,

@@ -52,7 +52,12 @@ def _iommu(tree: Tree) -> Row:
     off = [word for word in line if word in {"iommu=off", "intel_iommu=off", "amd_iommu=off"}]
     if off:
         text = f"switched off by {off[0]} on the kernel's command line"
-        return ("IOMMU", "problem", text, f"take {off[0]} out of /etc/default/grub; update-grub; reboot")
+        return (
+            "IOMMU",
+            "problem",
+            text,
+            f"take {off[0]} out of /etc/default/grub; update-grub; reboot",
+        )
     if tree.exists("sys/firmware/acpi/tables/DMAR"):
         mend = "add intel_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
         return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", mend)
@@ -84,7 +89,9 @@ def _lockdown(tree: Tree) -> Row:
     mode = tree.text("sys/kernel/security/lockdown") or "[none]"
     if "[none]" in mode:
         return ("lockdown", "ok", "off", "")
-    text = f"{mode.partition('[')[2].partition(']')[0]} (Secure Boot): only vfio-pci with IOMMU works"
+    text = (
+        f"{mode.partition('[')[2].partition(']')[0]} (Secure Boot): only vfio-pci with IOMMU works"
+    )
     return ("lockdown", "note", text, "uio needs Secure Boot switched off in the firmware")
 
 
@@ -119,7 +126,12 @@ def _binding(machine: Machine, seen: Look, found: Function) -> Iterator[Row]:
             mend = reason.hint or f"uspnet bind {address} --allow {reason.name} --confirm 60"
             yield (reason.name, "problem", str(reason), mend)
     if not found.in_user_space:
-        yield ("binding", "problem", f"{found.driver or 'nobody'} holds it", f"uspnet bind {address}")
+        yield (
+            "binding",
+            "problem",
+            f"{found.driver or 'nobody'} holds it",
+            f"uspnet bind {address}",
+        )
         return
     yield ("binding", "ok", f"{found.driver} holds it", "")
     nodes = [f"dev/vfio/{found.group}"] if found.driver == "vfio-pci" else []
