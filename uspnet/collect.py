@@ -20,7 +20,7 @@ SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
 
 
 def vanishing(state: NetState, names: tuple[str, ...]) -> list[Link]:
-    """The interfaces of these names, and those that stand on them and go with them, lowest first."""
+    """The interfaces of these names, and those on them that go with them, lowest first."""
     found = [link for name in names if (link := state.link(name))]
     for link in found:  # grows while it is walked
         found += [above for above in state.above(link) if above.lower == link.index]
@@ -61,7 +61,7 @@ def _sysctls(tree: Tree, name: str) -> dict[str, str]:
 
 
 def pair_up(saved: Mapping[str, Any], tree: Tree, current: tuple[str, ...]) -> dict[str, str]:
-    """Which of the interfaces that are there now was which before: by port number, else in order."""
+    """Which interface of now was which before: by port number, else in order."""
     now = {tree.text(f"sys/class/net/{name}/dev_port"): name for name in current}
     own = saved.get("own", [])
     if len(now) == len(current) and len(current) > 1:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bind --confirm SECONDS`: a process of its own that puts everything back unless it is told in time.
+"""`bind --confirm SECONDS`: puts everything back unless it is told in time not to.
 
-It is started before anything is touched, in its own session, so that it outlives the terminal, the
-login and uspnet itself. It watches the saved states: `bind --keep` removes their deadline.
+The guardian is a process of its own. It is started before anything is touched, in its own session,
+so that it outlives the terminal, the login and uspnet itself. It watches the saved states: `bind
+--keep` removes their deadline.
 A program that still drives a NIC at the deadline is asked to end, and after 5 s ended.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who uses the machine's network, read from /proc and /sys: processes, connections, mounts, storage."""
+"""Who uses the network, read from /proc and /sys: processes, connections, mounts, storage."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _proc_address(text: str) -> str:
 
 
 def ssh_peers(tree: Tree, environ: Mapping[str, str], pid: int) -> list[str]:
-    """Where this login session comes from. `sudo` hides SSH_CONNECTION, so the parents are asked."""
+    """Where this login comes from. `sudo` hides SSH_CONNECTION, so the parents are asked."""
     peers = []
     found = environ.get("SSH_CONNECTION") or environ.get("SSH_CLIENT")
     while found is None and pid > 1:

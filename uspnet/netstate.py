@@ -122,7 +122,7 @@ class NetState:
         ]
 
     def chains(self, names: tuple[str, ...]) -> dict[int, Chain]:
-        """Everything that stands on these interfaces, themselves included: index → shortest chain."""
+        """Everything that stands on these, themselves included: index → shortest chain."""
         found: dict[int, Chain] = {}
         todo: list[tuple[Chain, Link]] = [
             ((name,), link) for name in names if (link := self.link(name))

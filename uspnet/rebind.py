@@ -83,7 +83,7 @@ def give_back(tree: Tree, address: str, driver: str | None, override: str | None
 
 
 def release(tree: Tree, address: str) -> None:
-    """Lets the kernel choose a driver, as it does for a new device. Raises NoDevice, DeviceFault."""
+    """Lets the kernel choose a driver, as for a new device. Raises NoDevice, DeviceFault."""
     _write(tree, address, f"{folder(address)}/driver_override", "\n")
     if current_driver(tree, address):
         _write(tree, address, f"{folder(address)}/driver/unbind", address)

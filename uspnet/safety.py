@@ -269,7 +269,7 @@ def _group(case: Case) -> Iterator[Reason]:
         what = ", ".join((other.driver or "", *other.interfaces))
         yield Reason(
             "group",
-            f"{address} ({what}) shares IOMMU group {case.function.group} and belongs to the kernel",
+            f"{address} ({what}) of IOMMU group {case.function.group} belongs to the kernel",
             hint=f"uspnet bind {mine} {address}"
             if other.is_network
             else "move the card to another slot: VFIO can't open half a group",
@@ -288,14 +288,14 @@ def _driver(case: Case) -> Iterator[Reason]:
     if kernel and found.is_network and not found.interfaces:
         yield Reason(
             "namespace",
-            f"{found.driver} holds it but shows no interface: it may be in another network namespace",
+            f"{found.driver} shows no interface for it: is it in another network namespace?",
             hint="see: lsns -t net",
         )
     if found.driver in SHARED_FIRMWARE:
         base = found.address.rpartition(".")[0]
         others = [name for name in case.tree.names(DEVICES) if name.rpartition(".")[0] == base]
         if len(set(others) - case.together - {found.address}):
-            text = f"other functions of the card stay with the kernel and share {found.driver}'s firmware"
+            text = f"other functions of the card, on the same firmware, stay with {found.driver}"
             yield Reason("siblings", text, blocks=False)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`unbind`: a NIC becomes what it was: driver, interface name, MTU, MAC, addresses, routes, state."""
+"""`unbind`: a NIC becomes what it was: driver, interface name, MTU, MAC, addresses, routes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _unbind_one(machine: Machine, address: str, allow: frozenset[str]) -> Outcom
     now = function(tree, address)
     if problems:
         raise DeviceFault(
-            f"{address}: {now.driver} holds it again, but not all is as before: {'; '.join(problems)}",
+            f"{address}: {now.driver} has it, but not all is as before: {'; '.join(problems)}",
             f"try again: uspnet unbind {address}",
         )
     names = f" as {', '.join(now.interfaces)}" if now.interfaces else ""
@@ -94,7 +94,7 @@ def _unbind_unsaved(machine: Machine, address: str, allow: frozenset[str]) -> Ou
         return Outcome(address, found.driver, found.interfaces, "it was not bound")
     if UNSAVED not in allow:
         raise Refused(
-            f"{address} was not bound by uspnet ({found.driver or 'no driver'}), so there is nothing to give back",
+            f"{address} was not bound by uspnet ({found.driver or 'no driver'}): nothing was saved",
             f"let the kernel choose a driver: uspnet unbind {address} --allow {UNSAVED}",
         )
     rebind.release(tree, address)

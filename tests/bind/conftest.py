@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine below tmp_path: PCI functions in a made-up sysfs, and a kernel that reacts to writes."""
+"""A made-up machine: PCI functions in sysfs below tmp_path, and a kernel that reacts to writes."""
 
 from __future__ import annotations
 

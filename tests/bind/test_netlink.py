@@ -213,7 +213,10 @@ def test_a_macvlan_in_a_container_is_found(namespace):
     try:
         namespace.ip("link add link nic0 name mac9 type macvlan mode bridge", skip=True)
         namespace.ip(f"link set mac9 netns {other.name}")
-        code = "from uspnet.netlink import snapshot; s = snapshot(); print(s.foreign, s.link('nic0').index)"
+        code = (
+            "from uspnet.netlink import snapshot; s = snapshot();"
+            "print(s.foreign, s.link('nic0').index)"
+        )
         done = subprocess.run(
             ["nsenter", f"--net=/run/netns/{namespace.name}", os.sys.executable, "-c", code],
             capture_output=True, text=True, check=True,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every write to sysfs fails in turn. Afterwards the state is the old or the new one, or it is said."""
+"""Every write to sysfs fails in turn: the state is then the old or the new one, or it is said."""
 
 import errno
 import json

@@ -17,7 +17,8 @@ B = "0000:03:00.1"
 
 def devbind_calls_active(state, names):
     return any(
-        route.family == IPV4 and route.table == MAIN_TABLE and not route.destination.startswith("169.254")
+        (route.family, route.table) == (IPV4, MAIN_TABLE)
+        and not route.destination.startswith("169.254")
         and {link.name for link in state.links if link.index in state.ways(route)} & set(names)
         for route in state.routes
     )  # fmt: skip
@@ -241,10 +242,10 @@ MACHINES = [
     (nvme_over_tcp, "eth0: NVMe over the network /dev/nvme1 from 192.0.2.9", "iscsi", False),
     (network_boot, "eth0: ip=10.0.0.5::10.0.0.1:255.255.255.0:host:eth0:off", "netboot", False),
     (ibft, "eth0: the firmware booted from iSCSI through it", "netboot", False),
-    (physical_with_vfs, "2 virtual functions would be destroyed: 0000:03:10.0 (vfio-pci)", "sriov", False),
-    (shared_group, f"{B} (igb, eth1) shares IOMMU group 17", "group", False),
+    (physical_with_vfs, "2 virtual functions would be destroyed: 0000:03:10.0", "sriov", False),
+    (shared_group, f"{B} (igb, eth1) of IOMMU group 17", "group", False),
     (bifurcated, "mlx5_core shares the device", "bifurcated", False),
-    (another_namespace, "igb holds it but shows no interface", "namespace", False),
+    (another_namespace, "igb shows no interface for it", "namespace", False),
     (sniffed, "eth0: tcpdump (process 500) captures or sends on it", "process", False),
     (xdp_program, "eth0: an XDP program is attached", "xdp", False),
     (second_port, "eth1: IPv4 default route", "default-route", True),

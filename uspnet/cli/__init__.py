@@ -39,7 +39,17 @@ def root(
         raise typer.Exit(2)
 
 
-from uspnet.cli import bind, capture, demo, devices, doctor, fwd, pktgen, stats, unbind  # noqa: E402, F401 - they register
+from uspnet.cli import (  # noqa: E402, F401 - they register
+    bind,
+    capture,
+    demo,
+    devices,
+    doctor,
+    fwd,
+    pktgen,
+    stats,
+    unbind,
+)
 
 
 def main() -> None:

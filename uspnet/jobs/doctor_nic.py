@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor's part for PCI NICs: what keeps one from being driven, and the command that mends it."""
+"""The doctor's part for PCI NICs: what keeps one from being driven, and what mends it."""
 
 from __future__ import annotations
 
