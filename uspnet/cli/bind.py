@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from uspnet.bind import Plan
 
 Addresses = Annotated[
-    list[str], typer.Argument(metavar="ADDR…", help="0000:03:00.0, 03:00.0 or an interface.")
+    list[str], typer.Argument(metavar="ADDR", help="0000:03:00.0, 03:00.0 or an interface.")
 ]
 Allow = Annotated[
     str | None,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,7 @@ STYLES = {"free": "green", "bound": "cyan", "in use": "red", "shared": "yellow"}
 @app.command()
 def devices(
     which: Annotated[
-        list[str] | None, typer.Argument(metavar="ADDR…", help="Only these NICs.")
+        list[str] | None, typer.Argument(metavar="ADDR", help="Only these NICs.")
     ] = None,
     json: o.Json = False,
 ) -> None:
@@ -44,6 +45,8 @@ def devices(
         for nic in nics:
             if nic.why:
                 console.print(f"{nic.address} is {nic.state}: {nic.why}", markup=False)
+        if os.geteuid():
+            console.print("not root, so programs of other users that use a NIC can't be seen")
 
 
 def format_nics(nics: list[Nic]) -> Table:

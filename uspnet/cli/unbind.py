@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command()
 def unbind(
     addresses: Annotated[
-        list[str] | None, typer.Argument(metavar="ADDR…", help="0000:03:00.0 or 03:00.0.")
+        list[str] | None, typer.Argument(metavar="ADDR", help="0000:03:00.0 or 03:00.0.")
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Everything that uspnet bound.")
