@@ -7,7 +7,6 @@ The network and the loader of modules come from outside, so that tests can play 
 from __future__ import annotations
 
 import os
-import pwd
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from uspnet import holders, persist, rebind
+from uspnet import holders, owner, persist, rebind
 from uspnet.collect import collect
 from uspnet.errors import LeftUnbound, NotPermitted, NotSupported, Refused, Usage, UspnetError
 from uspnet.netstate import NetState
@@ -26,7 +25,6 @@ from uspnet.sysfs import Tree
 
 DRIVERS = ("vfio-pci", "uio_pci_generic")
 NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
-NODE_S = 2.0  # how long a device node may take to appear
 
 
 class Network(Protocol):
@@ -216,7 +214,7 @@ def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
             "confirm first (--keep), then: uspnet bind --persist",
         )
     if wish.owner is not None:
-        _user(wish.owner)
+        owner.find(wish.owner)
         if wish.driver == "uio_pci_generic":
             raise NotSupported("uio needs root: physical addresses are secret", "use vfio-pci")
     with machine.store.lock():
@@ -285,9 +283,11 @@ def _take_all(machine: Machine, plans: Sequence[Plan], todo: Sequence[Plan], wis
             rebind.take(machine.tree, item.address, item.driver)
         for item in plans:
             if wish.owner is not None:
-                hand_over(machine.tree, item.address, wish.owner)
+                owner.hand_over(machine.tree, item.address, wish.owner)
             if wish.persist:
                 persist.write(machine, item.address, item.driver)
+        if wish.confirm_s is not None:
+            guardian.set_deadline(machine, [item.address for item in todo], wish.confirm_s)
     except (UspnetError, OSError) as error:
         lost = unbind.undo(machine, [item.address for item in touched])
         untouched = [item for item in todo if item not in touched]
@@ -306,30 +306,6 @@ def _report_failure(error: Exception, lost: list[UspnetError], touched: list[str
     text = "; ".join([message, *(item.message for item in lost if item.message != message), done])
     kind = type(error) if isinstance(error, UspnetError) else UspnetError
     raise kind(text, getattr(error, "hint", "")) from None
-
-
-def hand_over(tree: Tree, address: str, owner: str) -> None:
-    """Lets a user drive the function: its VFIO nodes become theirs. Raises Usage, NotSupported."""
-    user, group = _user(owner)
-    found = function(tree, address)
-    nodes = [f"dev/vfio/{found.group}"]
-    if found.vfio_node:
-        nodes.append(f"dev/vfio/devices/{found.vfio_node}")
-    end = time.monotonic() + NODE_S
-    while not all(tree.exists(node) for node in nodes):
-        if time.monotonic() > end:
-            raise NotSupported(f"there is no /{nodes[0]} to give to {owner}", "see: uspnet doctor")
-        time.sleep(0.02)
-    for node in nodes:
-        os.chown(tree.path(node), user, group)
-
-
-def _user(name: str) -> tuple[int, int]:
-    try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
-        raise Usage(f"--owner {name}: there is no such user", "see: getent passwd") from None
-    return entry.pw_uid, entry.pw_gid
 
 
 def check_privilege(tree: Tree) -> None:

@@ -43,10 +43,7 @@ def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
     """Starts the guardian of functions whose state is saved. Returns its process id when it is on
     watch. Raises DeviceTimeout; nothing may be touched then.
     """
-    deadline = now_s() + confirm_s
-    for address in addresses:
-        if saved := machine.store.load(address):
-            machine.store.put(replace(saved, deadline=deadline))
+    set_deadline(machine, addresses, confirm_s)
     process = subprocess.Popen(  # noqa: S603 - this very interpreter
         [sys.executable, "-m", "uspnet.guardian", machine.tree.root, *addresses],
         stdin=subprocess.DEVNULL,
@@ -69,6 +66,14 @@ def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
     return process.pid
 
 
+def set_deadline(machine: Machine, addresses: Sequence[str], confirm_s: float) -> None:
+    """Moves the deadline: bind counts from its start, and once more from its end."""
+    deadline = now_s() + confirm_s
+    for address in addresses:
+        if saved := machine.store.load(address):
+            machine.store.put(replace(saved, deadline=deadline))
+
+
 def watch(machine: Machine, addresses: Sequence[str]) -> list[str]:
     """Waits for the deadline or for everybody to be kept. Returns what was done, a line each."""
     waiting, lines = set(addresses), []
@@ -78,9 +83,9 @@ def watch(machine: Machine, addresses: Sequence[str]) -> list[str]:
                 saved = machine.store.load(address)
                 if saved is None or saved.deadline is None or saved.boot != boot_id(machine.tree):
                     waiting.discard(address)
-                elif now_s() >= saved.deadline:
+                elif now_s() >= saved.deadline and (done := _put_back(machine, address)):
                     waiting.discard(address)
-                    lines.append(f"{address}: {_put_back(machine, address)}")
+                    lines.append(f"{address}: {done}")
             except UspnetError as error:
                 waiting.discard(address)
                 lines.append(f"{address}: {error.message}")
@@ -96,6 +101,8 @@ def _put_back(machine: Machine, address: str) -> str:
                 saved = machine.store.load(address)
                 if saved is None or saved.deadline is None:  # confirmed at the last moment
                     return "kept"
+                if now_s() < saved.deadline:  # bind was still at work, and has moved it
+                    return ""
                 end_users(machine.tree, address)
                 problems = give_back(machine, saved)
                 if not problems:

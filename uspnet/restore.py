@@ -38,7 +38,7 @@ FOREVER = 0xFFFFFFFF  # a lifetime
 ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel makes anew
 USER_HZ = 100  # rta_expires counts these a second
-PATIENCE_S = 5.0  # a gateway can be reached once the link is up
+PATIENCE_S = 15.0  # in all: some objects want a carrier, and links take their time
 NOT_YET = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 SHARED_MAC = {"bond", "team"}  # these give their members their own MAC
 LINK_STATE = {"IFLA_MACVLAN_MACADDR_COUNT", "IFLA_MACVLAN_MACADDR_DATA", "IFLA_MACVLAN_MACADDR"}
@@ -66,6 +66,7 @@ class _Restorer:
         self.saved, self.tree = saved, tree
         self.pairs, self.elapsed_s = pairs, elapsed_s
         self.problems: list[str] = []
+        self.end = time.monotonic() + PATIENCE_S
         self.indices: dict[str, int] = {}  # of the interfaces that are there now, by name
 
     async def run(self, namespace: str | None) -> list[str]:
@@ -93,14 +94,13 @@ class _Restorer:
 
     async def _try(self, what: str, kind: int, message: Message, flags: int, fine: int = 0) -> bool:
         """Sends, again and again while the link comes up. An error numbered `fine` is none."""
-        end = time.monotonic() + PATIENCE_S
         while True:
             try:
                 await self.wire.send(kind, message, flags | ACK)
             except NetlinkError as error:
                 if error.code == fine:
                     return True
-                if error.code not in NOT_YET or time.monotonic() > end:
+                if error.code not in NOT_YET or time.monotonic() > self.end:
                     self.problems.append(f"{what}: {error.args[-1]}")
                     return False
                 await asyncio.sleep(0.2)

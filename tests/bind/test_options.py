@@ -38,7 +38,7 @@ def test_the_owner_gets_the_nodes(lab):
 
 
 def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
-    monkeypatch.setattr("uspnet.bind.NODE_S", 0.05)
+    monkeypatch.setattr("uspnet.owner.NODE_S", 0.05)
     lab.nic(A, "eth0")
     with pytest.raises(NotSupported, match="rolled back"):
         bind(lab.machine(), [A], Wish(owner="nobody", persist=True))

@@ -52,7 +52,7 @@ def wait_for_carrier(guest, at):
     while int(guest.read(f"{at}/flags"), 16) & 1 and guest.read(f"{at}/carrier") != "1\n":
         assert time.monotonic() < end
         time.sleep(0.1)
-    time.sleep(1)  # what stands on it follows
+    time.sleep(2)  # what stands on it follows, and duplicate address detection ends
 
 
 def idle(guest, name):
@@ -82,6 +82,7 @@ def renamed(guest, name):
 def nexthop_object(guest, name):
     ip(guest, f"link set {name} up")
     ip(guest, f"address add 10.77.0.1/24 dev {name}")
+    wait_for_carrier(guest, f"/sys/class/net/{name}")
     ip(guest, f"nexthop add id 7 via 10.77.0.2 dev {name}")
     ip(guest, "route add default nhid 7")
 
@@ -149,6 +150,7 @@ def nic(guest):
         for link in (f"{name}.5", "bond7.5", "bond7", "br7"):
             guest.run(["ip", "link", "del", link])
         now = interface(guest, address)
+        guest.write(f"/proc/sys/net/ipv6/conf/{now}/disable_ipv6", "1")
         for text in (f"address flush dev {now}", f"link set {now} down mtu 1500 name {name}"):
             ip(guest, text)
 
@@ -199,9 +201,9 @@ def test_unconfirmed_comes_back(guest, nic, killed):
 
 def test_confirmed_stays(guest, nic):
     address = nic(idle, "e1000e")
-    assert guest.run(["uspnet", "bind", address, "--confirm", "8"]).code == 0
+    assert guest.run(["uspnet", "bind", address, "--confirm", "20"]).code == 0
     assert guest.run(["uspnet", "bind", "--keep", address]).out == f"{address}: kept\n"
-    time.sleep(9)
+    time.sleep(22)
     assert guest.driver(address) == "vfio-pci"
     assert guest.run(["uspnet", "unbind", address]).code == 0
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`bind --owner USER`: a NIC that somebody may drive without being root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+
+from uspnet.errors import NotSupported, Usage
+from uspnet.functions import function
+from uspnet.sysfs import Tree
+
+NODE_S = 2.0  # how long a device node may take to appear
+
+
+def hand_over(tree: Tree, address: str, name: str) -> None:
+    """Lets a user drive the function: its VFIO nodes become theirs. Raises Usage, NotSupported."""
+    user, group = find(name)
+    found = function(tree, address)
+    nodes = [f"dev/vfio/{found.group}"]
+    if found.vfio_node:
+        nodes.append(f"dev/vfio/devices/{found.vfio_node}")
+    end = time.monotonic() + NODE_S
+    while not all(tree.exists(node) for node in nodes):
+        if time.monotonic() > end:
+            raise NotSupported(f"there is no /{nodes[0]} to give to {name}", "see: uspnet doctor")
+        time.sleep(0.02)
+    for node in nodes:
+        os.chown(tree.path(node), user, group)
+
+
+def find(name: str) -> tuple[int, int]:
+    """The user's and group's numbers. Raises Usage."""
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        raise Usage(f"--owner {name}: there is no such user", "see: getent passwd") from None
+    return entry.pw_uid, entry.pw_gid
