@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from uspnet import holders, owner, persist, rebind
 from uspnet.collect import collect
 from uspnet.errors import LeftUnbound, NotPermitted, NotSupported, Refused, Usage, UspnetError
-from uspnet.netstate import NetState
 from uspnet.functions import Function, folder, function, resolve
+from uspnet.netstate import NetState
 from uspnet.safety import BLOCKING, Case, Reason, check, peers_to_look_up
 from uspnet.saved import Saved, Store, boot_id
 from uspnet.sysfs import Tree

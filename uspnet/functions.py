@@ -176,12 +176,11 @@ def model(tree: Tree, found: Function) -> str:
 
 def nic_driver(vendor: int, device: int) -> str | None:
     """The name of uspnet's driver for a NIC with these ids; None when it has none."""
-    from uspnet import port  # noqa: PLC0415 - drivers are loaded when somebody asks for one
+    from uspnet import nic, port  # noqa: PLC0415 - drivers are loaded when somebody asks for one
 
-    for kind in port.drivers().values():
-        if (vendor, device) in getattr(kind, "ids", {}):
-            return kind.__module__.rpartition(".")[2]
-    return None
+    port.drivers()  # they register themselves
+    kind = nic.NICS.get((vendor, device))
+    return kind.__name__.lower() if kind else None
 
 
 def _number(text: str | None, otherwise: int) -> int:

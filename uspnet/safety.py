@@ -14,8 +14,8 @@ from functools import cached_property
 
 from uspnet import holders
 from uspnet.errors import NoDevice
-from uspnet.netstate import TYPE_UNICAST, Chain, NetState, Route
 from uspnet.functions import DEVICES, Function, function
+from uspnet.netstate import TYPE_UNICAST, Chain, NetState, Route
 from uspnet.sysfs import Tree
 
 # Reasons that block, by the name that --allow takes.

@@ -195,3 +195,8 @@ def test_doctor_on_a_nic(lab, uspnet_on):
     found = problems(lab, A)
     assert found["user"] == ("testpmd (process 9) drives it", "kill 9")
     assert "device node" not in found
+
+
+def test_a_nic_that_uspnet_drives_is_named(lab):
+    lab.nic(A, "eth0", ids=0x10D3)
+    assert inventory(lab.machine())[0].uspnet_driver == "e1000e"

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from uspnet.bind import this_machine
 from uspnet.errors import UspnetError
-from uspnet.jobs import doctor_nic
 from uspnet.functions import ADDRESS
+from uspnet.jobs import doctor_nic
 from uspnet.port import make_port
 from uspnet.sysfs import Tree
 
