@@ -41,6 +41,7 @@ USER_HZ = 100  # rta_expires counts these a second
 PATIENCE_S = 15.0  # in all: some objects want a carrier, and links take their time
 NOT_YET = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 SHARED_MAC = {"bond", "team"}  # these give their members their own MAC
+VLAN_FLAGS = 0x1F  # reorder header, GVRP, loose binding, MVRP, bridge binding
 LINK_STATE = {"IFLA_MACVLAN_MACADDR_COUNT", "IFLA_MACVLAN_MACADDR_DATA", "IFLA_MACVLAN_MACADDR"}
 
 
@@ -57,6 +58,13 @@ def apply(
     if not saved.get("links"):
         return []
     return asyncio.run(_Restorer(saved, tree, pairs, elapsed_s).run(namespace))
+
+
+def _settable(name: str, value: Any) -> tuple[str, Any]:
+    """The kernel tells VLAN flags with a mask of all bits, and takes them with the known ones."""
+    if name == "IFLA_VLAN_FLAGS":
+        return name, {"flags": value["flags"] & VLAN_FLAGS, "mask": VLAN_FLAGS}
+    return name, value
 
 
 class _Restorer:
@@ -157,7 +165,7 @@ class _Restorer:
         kept = [pair for pair in info["attrs"] if pair[0] in {"IFLA_INFO_KIND", "IFLA_INFO_DATA"}]
         for key, data in kept:
             if key == "IFLA_INFO_DATA":
-                data["attrs"] = [pair for pair in data["attrs"] if pair[0] not in LINK_STATE]
+                data["attrs"] = [_settable(*p) for p in data["attrs"] if p[0] not in LINK_STATE]
         message: Message = {
             "attrs": [
                 ("IFLA_IFNAME", name),
