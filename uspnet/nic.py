@@ -195,8 +195,10 @@ class Nic(ABC):
         """The cable's state now."""
 
     @abstractmethod
-    def counters(self) -> dict[str, int]:
-        """The device's own counters since `start`, under the kernel's names: what only it knows."""
+    def counters(self) -> Mapping[str, int | None]:
+        """The device's own counters since `start`, under the kernel's names: what only it knows.
+        None: it can't say.
+        """
 
     @abstractmethod
     def pending(self) -> int:

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Intel's NICs with advanced descriptors share: rings, RSS's tables, and the PHY's bus.
+
+A driver's table names its registers as the first of them, the 82576, does: RDT, TDT and so on.
+Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
+revision 2.63.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from uspnet.errors import DeviceTimeout, NoMemory
+from uspnet.fastpath import ffi, lib
+from uspnet.nic import VLAN_OPTIONS, Nic, ring_size
+from uspnet.pool import pages_for
+from uspnet.register import RO, RW
+from uspnet.spec import Option
+from uspnet.transports import BarWindow, Dma
+
+DESCRIPTOR = ffi.sizeof("struct advanced_descriptor")
+DATA, CONTEXT = 3, 2  # types of transmit descriptors
+COMMAND = RW(
+    0, "Advanced data, §7.2.2.3", width=64, DTYP=(20, 23), EOP=24, IFCS=25, DEXT=29, VLE=30
+)
+CONTEXT_LOW = RW(0, "Advanced context, first half, §7.2.2.2", width=64, VLAN=(16, 31))
+CONTEXT_HIGH = RW(8, "Advanced context, second half, §7.2.2.2", width=64, DTYP=(20, 23), DEXT=29)
+# The key of Microsoft's "Verifying the RSS Hash Calculation": its results are published.
+RSS_KEY = bytes.fromhex(
+    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
+)
+PHY_S = 0.1  # an MDIO transfer takes 64 µs
+SEMAPHORE_S = 1.0  # firmware holds the PHY for milliseconds
+RETRY_S = 0.001
+BMCR, BMSR = 0, 1  # PHY registers, IEEE 802.3 §22.2.4
+CONTROL = RW(BMCR, "PHY Control, IEEE 802.3 §22.2.4.1", width=16, RESTART=9, AUTONEG=12)
+STATE = RO(BMSR, "PHY Status, IEEE 802.3 §22.2.4.2", width=16, NEGOTIATED=5)
+MDIO_WRITE, MDIO_READ = 1, 2
+
+
+def four(values: bytes) -> list[int]:
+    """Bytes as registers of four, the first one lowest."""
+    return [int.from_bytes(values[i : i + 4], "little") for i in range(0, len(values), 4)]
+
+
+def redirection(entries: int, queues: int) -> list[int]:
+    """RSS's redirection table over so many queues, in turn, as registers (§7.1.1)."""
+    return four(bytes(i % queues for i in range(entries)))
+
+
+class Advanced(Nic, ids={}, ring="advanced"):
+    """Rings of advanced descriptors."""
+
+    options: ClassVar[dict[str, Option]] = {
+        "rx-ring": ring_size(32, 4096),
+        "tx-ring": ring_size(32, 4096),
+        **VLAN_OPTIONS,
+    }
+    regs: Any  # a table with RDT, TDT
+    bar: BarWindow
+
+    def open(self) -> None:
+        """Maps the registers."""
+        self.bar = self.transport.map_bar(0)
+        self.regs = self.registers(self.bar, self.name)
+        self.rx_memory: list[Dma] = []
+        self.tx_memory: list[Dma] = []
+
+    def ring_bytes(self) -> int:
+        """Both rings, each on pages of its own."""
+        return 2 * pages_for(DESCRIPTOR * self.ring_slots())
+
+    def ring_slots(self) -> int:
+        """The larger of the two."""
+        return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
+
+    def _queue(self, size: int, doorbell: dict[str, Any]) -> tuple[Any, Dma]:
+        memory = self.transport.alloc_dma(size * DESCRIPTOR)
+        queue = ffi.new("struct advanced_queue *")
+        queue.ring = ffi.cast("struct advanced_descriptor *", memory.pointer)
+        queue.buffers, queue.last = self.table(size), self.table(size)
+        queue.size, queue.limit, queue.bell = size, self.frame, doorbell
+        queue.dma_base = self.transport.dma_base
+        return queue, memory
+
+    def make_rx(self, index: int) -> Any:
+        """A receive ring."""
+        bell = self.bar.doorbell(self.regs.RDT[index].offset)
+        queue, memory = self._queue(self.values["rx-ring"], bell)
+        self.rx_memory.append(memory)
+        return queue
+
+    def make_tx(self, index: int) -> Any:
+        """A transmit ring. Every data descriptor is a whole packet (§7.2.2.3)."""
+        bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
+        queue, memory = self._queue(self.values["tx-ring"], bell)
+        self.tx_memory.append(memory)
+        tag = int(self.values["vlan-insert"] > 0)
+        fields = {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag}
+        queue.command = COMMAND.put(0, fields)
+        return queue
+
+    def fill(self, queue: Any) -> None:
+        """Gives a receive ring its buffers."""
+        if lib.advanced_fill(queue):
+            raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
+
+    def set_tag(self, queue: Any) -> None:
+        """An empty transmit ring's first descriptor names the VLAN tag to insert: it applies until
+        there is another (§7.2.2.2).
+        """
+        if tag := self.values["vlan-insert"]:
+            queue.ring[0].address = CONTEXT_LOW.put(0, {"VLAN": tag})
+            queue.ring[0].word = CONTEXT_HIGH.put(0, {"DTYP": CONTEXT, "DEXT": 1})
+            queue.next = queue.clean = 1
+
+    def empty(self) -> None:
+        """Takes all buffers back. The device has stopped."""
+        for queue in self.rx:
+            lib.advanced_empty(queue, 1)
+        for queue in self.tx:
+            lib.advanced_empty(queue, 0)
+
+    def pending(self) -> int:
+        """What the device has not reported back."""
+        return sum(lib.advanced_clean(queue) for queue in self.tx)
+
+
+class Phy:
+    """The PHY of one function, behind the device's MDI register.
+
+    `regs`: a table with STATUS.LAN, SWSM, SW_FW_SYNC and MDIC.
+    """
+
+    def __init__(self, regs: Any) -> None:
+        self.regs = regs
+
+    def negotiate(self) -> None:
+        """Has the PHY negotiate, unless it has: a restart would cut the link for seconds."""
+        with self.owned():
+            if not STATE.get(self.read(BMSR), "NEGOTIATED"):
+                self.write(BMCR, CONTROL.put(0, {"AUTONEG": 1, "RESTART": 1}))
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keeps firmware and other functions off the PHY (§4.6)."""
+        deadline = time.monotonic() + SEMAPHORE_S
+        while not self._mark(taken=True):
+            if time.monotonic() > deadline:
+                raise DeviceTimeout(
+                    f"{self.regs.owner}: SW_FW_SYNC: others kept the PHY for {SEMAPHORE_S:g} s",
+                    "run it once more; if it stays so, the device needs a power cycle",
+                )
+            time.sleep(RETRY_S)
+        try:
+            yield
+        finally:
+            self._mark(taken=False)
+
+    def _mark(self, *, taken: bool) -> bool:
+        """Takes or returns the PHY. False: somebody else has it. Reading a free SMBI takes it."""
+        regs = self.regs
+        name = f"PHY{regs.STATUS.read().LAN}"
+        regs.SWSM.wait(SMBI=0, timeout=SEMAPHORE_S)
+        try:
+            regs.SWSM.update(SWESMBI=1)
+            regs.SWSM.wait(SWESMBI=1, timeout=SEMAPHORE_S)
+            owners = regs.SW_FW_SYNC.present()
+            if taken and (getattr(owners, name) or getattr(owners, f"FW_{name}")):
+                return False
+            regs.SW_FW_SYNC.write(owners, **{name: int(taken)})
+            return True
+        finally:
+            regs.SWSM.write(0)
+
+    def _mdio(self, **fields: int) -> int:
+        """One transfer on the PHY's management bus (§8.2.4)."""
+        self.regs.MDIC.write(PHY=1, **fields)
+        return int(self.regs.MDIC.wait(READY=1, ERROR=0, timeout=PHY_S).DATA)
+
+    def read(self, register: int) -> int:
+        """A PHY register's value."""
+        return self._mdio(OP=MDIO_READ, REG=register)
+
+    def write(self, register: int, value: int) -> None:
+        """Sets a PHY register."""
+        self._mdio(OP=MDIO_WRITE, REG=register, DATA=value)
