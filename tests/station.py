@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import ExitStack
 from typing import Self
 
 import pytest
 
+from uspnet.errors import NoDevice
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
 from uspnet.port import Driver, make_port
+from uspnet.transports.qemu import binary
 
 PATIENCE_S = 20.0  # the machine may be busy
 
@@ -162,8 +163,10 @@ def station():
 @pytest.fixture
 def qemu():
     """Skips without QEMU."""
-    if not shutil.which("qemu-system-x86_64"):
-        pytest.skip("qemu-system-x86_64 is not installed")
+    try:
+        binary()
+    except NoDevice as error:
+        pytest.skip(str(error))
 
 
 def frame(number: int, size: int, to: bytes = b"\x02\0\0\0\0\x02") -> bytes:

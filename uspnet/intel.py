@@ -17,7 +17,7 @@ from uspnet.errors import DeviceTimeout, NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.nic import VLAN_OPTIONS, Nic, ring_size
 from uspnet.pool import pages_for
-from uspnet.register import RO, RW
+from uspnet.register import RO, RW, Row
 from uspnet.spec import Option
 from uspnet.transports import BarWindow, Dma
 
@@ -26,6 +26,7 @@ DATA, CONTEXT = 3, 2  # types of transmit descriptors
 COMMAND = RW(
     0, "Advanced data, §7.2.2.3", width=64, DTYP=(20, 23), EOP=24, IFCS=25, DEXT=29, VLE=30
 )
+STATUS = RO(8, "Advanced receive, written back, §7.1.5", width=64, DD=0, EOP=1, VP=3, RXE=31)
 CONTEXT_LOW = RW(0, "Advanced context, first half, §7.2.2.2", width=64, VLAN=(16, 31))
 CONTEXT_HIGH = RW(8, "Advanced context, second half, §7.2.2.2", width=64, DTYP=(20, 23), DEXT=29)
 # The key of Microsoft's "Verifying the RSS Hash Calculation": its results are published.
@@ -59,6 +60,7 @@ class Advanced(Nic, ids={}, ring="advanced"):
         "tx-ring": ring_size(32, 4096),
         **VLAN_OPTIONS,
     }
+    status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes
     regs: Any  # a table with RDT, TDT
     bar: BarWindow
 
@@ -90,6 +92,7 @@ class Advanced(Nic, ids={}, ring="advanced"):
         """A receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
         queue, memory = self._queue(self.values["rx-ring"], bell)
+        queue.bad = self.status.mask("RXE")
         self.rx_memory.append(memory)
         return queue
 

@@ -197,7 +197,7 @@ class Nic(ABC):
     @abstractmethod
     def counters(self) -> Mapping[str, int | None]:
         """The device's own counters since `start`, under the kernel's names: what only it knows.
-        None: it can't say.
+        None for those that nobody knows.
         """
 
     @abstractmethod

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """e1000 and e1000e on QEMU's models: frame by frame against the far end of the cable."""
 
-import socket
 import time
 
 import pytest
 
+from tests.far import FarEnd, connected, fill
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.fastpath import ffi
 from uspnet.nic import NICS
@@ -19,64 +19,6 @@ pytestmark = pytest.mark.usefixtures("qemu")
 @pytest.fixture(params=MODELS)
 def model(request):
     return request.param
-
-
-class FarEnd:
-    """The other end of a wire that is a path, held by this program."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(f"{path}.b")
-        self.socket.setblocking(False)
-        self.near = f"{path}.a"
-        self.got = []
-
-    def take(self):
-        while True:
-            try:
-                self.got.append(self.socket.recv(65536))
-            except BlockingIOError:
-                return
-
-    def give(self, frame):
-        """True when the wire had room."""
-        try:
-            self.socket.sendto(frame, self.near)
-        except BlockingIOError:
-            return False
-        return True
-
-
-@pytest.fixture
-def far(tmp_path):
-    end = FarEnd(tmp_path / "wire")
-    yield end
-    end.socket.close()
-
-
-def options(**more):
-    return "".join(f",{name.replace('_', '-')}={value}" for name, value in more.items())
-
-
-def connected(station, model, tmp_path, **more):
-    """A started port on a wire that ends here."""
-    made = station(f"qemu:{model},wire={tmp_path}/wire{options(**more)}").start()
-    return made, made.ports[0]
-
-
-def fill(made, port, far, frames):
-    """Sends frames from the far end and returns what the port received."""
-    sent, got = 0, []
-
-    def step():
-        nonlocal sent
-        while sent < len(frames) and far.give(frames[sent]):
-            sent += 1
-        got.extend(made.take(port))
-        return len(got) >= len(frames)
-
-    made.until(step)
-    return got
 
 
 def test_ten_thousand_frames_each_way_are_byte_equal(station, model, tmp_path, far, make_frames):

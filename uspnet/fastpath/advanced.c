@@ -23,6 +23,7 @@ struct advanced_queue {
     uint32_t clean;                   /* transmit: position of the oldest slot not yet taken back */
     uint32_t tail;                    /* receive: position that the device was told last */
     uint32_t limit;                   /* bytes of the longest frame */
+    uint32_t bad;                     /* receive: status bits of a damaged frame */
     uint32_t skipping; /* receive: the slots up to the next end of a frame belong to a bad one */
     uint64_t command;  /* transmit: the bits that every descriptor carries */
     uint64_t dma_base; /* where the device sees the pool's first byte */
@@ -48,8 +49,6 @@ enum {
     RX_BEHIND = 32, /* slots refilled before the device is told; half of a small ring */
     RX_DONE = 1 << 0,
     RX_LAST = 1 << 1,
-    RX_BAD = 1 << 29, /* the MAC found the frame damaged */
-    RX_STATE = RX_DONE | RX_LAST | RX_BAD,
 };
 static const uint64_t TX_DONE = 1ull << 32;
 static const uint64_t TX_REPORT = 1ull << 27;      /* write the status back */
@@ -96,7 +95,7 @@ static uint32_t refuse(struct advanced_queue *a, uint32_t state)
 /* Checks what the device wrote. Returns 1 for a whole, good frame in its buffer. */
 static inline uint32_t accept_frame(struct advanced_queue *a, uint64_t word, uint32_t length)
 {
-    uint32_t state = (uint32_t)word & RX_STATE;
+    uint32_t state = (uint32_t)word & (RX_DONE | RX_LAST | a->bad);
     if (likely(state == (RX_DONE | RX_LAST) && length - FRAME_MIN <= a->limit - FRAME_MIN &&
                !a->skipping))
         return 1;

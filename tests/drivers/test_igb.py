@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""igb on QEMU's 82576: frame by frame against the far end of the cable, and RSS by its hash."""
+
+import struct
+import time
+
+import pytest
+
+from tests.far import FarEnd, connected, fill
+from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, Usage
+from uspnet.fastpath import ffi
+from uspnet.intel import RSS_KEY
+from uspnet.nic import NICS
+from uspnet.pool import Pool
+from uspnet.transports.fake import Fake
+
+QUEUES = 4
+HEAD = bytes.fromhex("020000000002020000000001")
+
+
+@pytest.fixture
+def igb(station, qemu):
+    """Makes stations, where QEMU has the model."""
+
+    def build(*specs):
+        try:
+            return station(*specs)
+        except NotSupported as error:
+            pytest.skip(str(error))
+
+    return build
+
+
+def test_ten_thousand_frames_each_way_are_byte_equal(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, rx_ring=128, tx_ring=128)  # 78 times round
+    batch = make_frames(10_000)
+    made.send(port, batch, far.take)
+    made.until(lambda: far.take() or len(far.got) >= len(batch))
+    assert far.got == batch
+    assert fill(made, port, far, batch) == batch
+    assert made.counter(port, "tx", "packets") == made.counter(port, "rx", "packets") == 10_000
+    assert made.counter(port, "rx", "errors") == 0
+    assert port.extra_counters() == {"rx_missed_errors": 0, "rx_errors": 0}
+    assert made.counter(port, "tx", "doorbells") <= 10_000 // 32 * 2 + 2
+
+
+def test_jumbo_frames_are_byte_equal(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, mtu=9702)
+    batch = make_frames(300, 1500, 9724)
+    batch.append(make_frames(1, 9724, 9724)[0])
+    made.send(port, batch, far.take)
+    made.until(lambda: far.take() or len(far.got) >= len(batch))
+    assert far.got == batch
+    for frame in batch:
+        assert fill(made, port, far, [frame]) == [frame]
+
+
+def test_frames_above_the_mtu_do_not_come_in(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path)
+    small, long = make_frames(1, 60, 60)[0], make_frames(1, 1523, 1523)[0]
+    assert far.give(long)
+    assert far.give(small)
+    assert made.receive(port, 1) == [small]
+
+
+def test_a_starved_ring_loses_nothing_unseen(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, rx_ring=32)
+    batch = make_frames(500)
+    sent = 0
+    end = time.monotonic() + 1
+    while sent < len(batch) and time.monotonic() < end:  # nobody takes anything meanwhile
+        sent += far.give(batch[sent])
+    missed = port.extra_counters()["rx_missed_errors"]
+    got = made.receive(port, sent - missed)
+    missed = port.extra_counters()["rx_missed_errors"]
+    assert len(got) + missed == sent
+    assert all(frame in batch for frame in got)
+
+
+def test_the_link_follows_the_cable(igb, tmp_path):
+    made = igb(f"qemu:igb,wire={tmp_path}/wire")
+    port = made.ports[0]
+    port.start()
+    port.control()
+    assert not port.device.link().up
+    end = FarEnd(tmp_path / "wire")
+    made.until(port.up)
+    assert port.device.link().speed == 1000
+    end.socket.close()
+    made.until(lambda: not port.up())
+
+
+def test_addresses_are_read_set_and_filtered(igb, tmp_path, far, make_frames):
+    fresh = igb("qemu:igb").ports[0].device.mac
+    assert fresh.startswith(b"\x52\x54\0")
+    made, port = connected(igb, "igb", tmp_path, mac="02:00:00:00:00:02", promisc="off")
+    assert port.device.mac == bytes.fromhex("020000000002")
+    mine = make_frames(1)[0]
+    other = b"\x02\0\0\0\0\x77" + mine[6:]
+    multicast = b"\x01\0\x5e\0\0\1" + mine[6:]
+    broadcast = b"\xff" * 6 + mine[6:]
+    for frame in (other, mine, multicast, broadcast):
+        assert far.give(frame)
+    assert made.receive(port, 3) == [mine, multicast, broadcast]
+
+
+def test_vlan_tags_are_stripped_and_inserted(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, vlan_strip="on", vlan_insert=7, tx_ring=32)
+    plain = make_frames(1, 100, 100)[0]
+    tagged = plain[:12] + b"\x81\x00\x00\x07" + plain[12:]
+    made.send(port, [plain] * 100, far.take)  # so that the ring wraps over the descriptor with the tag
+    made.until(lambda: far.take() or len(far.got) == 100)
+    assert far.got == [tagged] * 100
+    assert fill(made, port, far, [tagged]) == [plain]
+    assert made.counter(port, "tx", "packets") == 100
+
+
+def test_frames_that_the_device_cannot_send_are_counted(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path)
+    good = make_frames(1)[0]
+    made.send(port, [good[:16], good, good * 30])
+    made.until(lambda: far.take() or far.got)
+    assert far.got == [good]
+    assert made.counter(port, "tx", "errors") == 2
+
+
+# -- several queues -----------------------------------------------------------------------------
+
+
+def toeplitz(data):
+    """The hash of RSS (§7.1.1)."""
+    key, result = int.from_bytes(RSS_KEY, "big"), 0
+    for i in range(8 * len(data)):
+        if data[i // 8] << i % 8 & 0x80:
+            result ^= key >> 8 * len(RSS_KEY) - 32 - i & 0xFFFFFFFF
+    return result
+
+
+def ipv4(protocol, source, target, ports):
+    """A frame, and the queue that it belongs to."""
+    rest = struct.pack("!HH", *ports) + bytes(36)
+    rest = rest[:12] + b"\x50" + rest[13:] if protocol == 6 else rest
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(rest), 1, 0, 64, protocol, 0, source, target)
+    hashed = toeplitz(source + target + struct.pack("!HH", *ports))
+    return HEAD + b"\x08\0" + head + rest, hashed % 128 % QUEUES
+
+
+def test_the_hash_is_the_published_one():
+    ports = struct.pack("!HH", 2794, 1766)
+    assert toeplitz(bytes([66, 9, 149, 187, 161, 142, 100, 80]) + ports) == 0x51CCC178
+
+
+def test_each_queue_gets_its_flows_and_no_others(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, queues=QUEUES)
+    given = [
+        ipv4((17, 6)[i % 2], bytes([10, 0, i // 200, i % 200]), b"\x0a\x01\0\1", (1000 + i, 53))
+        for i in range(2000)
+    ]
+    given += [(frame, 0) for frame in make_frames(50)]  # not IP
+    wanted = [[frame for frame, queue in given if queue == i] for i in range(QUEUES)]
+    got = [[] for _ in range(QUEUES)]
+    for start in range(0, len(given), 32):
+        for frame, _ in given[start : start + 32]:
+            made.until(lambda: far.give(frame))  # noqa: B023 - used at once
+
+        def taken(end=min(start + 32, len(given))):
+            for index, queue in enumerate(got):
+                queue.extend(made.take(port, index))
+            return sum(map(len, got)) == end
+
+        made.until(taken)
+    assert got == wanted
+    assert all(len(queue) > 300 for queue in wanted)
+    for index, queue in enumerate(wanted):
+        assert made.queues[port, "rx", index].base.counters.packets == len(queue)
+
+
+def test_every_queue_sends(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, queues=8)
+    batch = make_frames(8 * 20)
+    for index in range(8):
+        part = batch[20 * index : 20 * index + 20]
+        made.until(lambda: far.take() or made.offer(port, part, index) == 20)  # noqa: B023
+    made.until(lambda: far.take() or len(far.got) == len(batch))
+    assert sorted(far.got) == sorted(batch)
+    made.until(lambda: port.pending() == 0)
+
+
+def test_what_the_model_loses_uncounted_is_unknown(igb, tmp_path, far, make_frames):
+    made, port = connected(igb, "igb", tmp_path, queues=2, rx_ring=32)
+    batch = make_frames(200)  # not IP: all for the first queue
+    sent = sum(far.give(frame) for frame in batch)
+    made.until(lambda: port.extra_counters()["rx_missed_errors"] is None)
+    assert len(made.receive(port, 31)) < sent
+
+
+# -- what the driver says, on a device that is only a script --------------------------------------
+
+
+def script(device_id, **values):
+    """A NIC on a fake device, and the device."""
+    device = Fake({0: 0x8086, 2: device_id}, 0x20000)
+    bar = device.bar
+    bar.on_write[0] = lambda value: value & ~(1 << 26)  # the reset is done
+    bar.on_read[8] = lambda _: 0x80000783 | (0 if bar.cells.get(0, 0) & 4 else 1 << 19)
+    bar.on_write[0x20] = lambda value: value | 1 << 28 | 0x20  # the PHY has negotiated
+    bar.cells |= {0x10: 1 << 9, 0x5400: 0x03020100 | 2, 0x5404: 0x80000504}
+    kind = NICS[0x8086, device_id]
+    defaults = {name: option.default for name, option in kind.known_options().items()}
+    nic = kind(device, "fake", defaults | values)
+    nic.open()
+    return nic, device
+
+
+@pytest.fixture(params=[0x10C9, 0x150E, 0x1521, 0x1533, 0x1539])
+def scripted(request):
+    nic, device = script(request.param, queues=2)
+    pool = Pool(2048, nic.frame, 2 * nic.ring_bytes())
+    nic.attach(pool)
+    stack = pool.stack(2048)
+    for index in range(2):
+        for made, queue in ((nic.rx, nic.make_rx(index)), (nic.tx, nic.make_tx(index))):
+            made.append(queue)
+            queue.q.pool, queue.q.stack = pool.c, stack
+            queue.q.counters = device.keep = ffi.new("struct counters *")
+    yield nic, device, stack
+    pool.close()
+
+
+def test_start_up_is_the_manuals(scripted):
+    nic, device, _ = scripted
+    device.log.clear()
+    nic.start()
+    steps = [offset for way, offset, _ in device.log if way == "write" and not 0x5200 <= offset < 0x5D00]
+    assert nic.mac.hex(":") == "02:01:02:03:04:05"
+    rx = [0x28, 0, 4, 8, 0xC, 0x10, 0x18, 0x28, 0x18]
+    tx = [0x28, 0, 4, 8, 0x10, 0x18, 0x28, 0x18]
+    assert steps == [
+        *(0xD8, 0x1528, 0x0, 0x0, 0xD8, 0x1528),  # masked, DMA ended, reset, masked
+        *(0x18, 0x38, 0x0, 0x20),  # ours; tags, link up; the PHY is asked, and left alone
+        *(0x5004, 0x100, 0x5000),  # rules, still closed; RSS
+        *(0xC000 + each for each in rx),
+        *(0xC040 + each for each in rx),
+        *(0x100, 0x400),  # open
+        *(0xE000 + each for each in tx),
+        *(0xE040 + each for each in tx),
+    ]
+    cells = device.bar.cells
+    assert cells[0xC004] == cells[0xE044] == 1  # the pool lies at 4 GiB: both halves are written
+    assert cells[0xC00C] == 1 << 31 | 1 << 25 | 2  # drops when full, one buffer of 2 KiB
+    assert cells[0xC018] == 511
+    assert cells[0x5004] == 1526
+    assert cells[0x100] == 0x0400803A
+    assert cells[0x5C00] == 0x01000100
+    assert cells[0x5C80] == 0xDA565A6D
+    assert nic.link().up
+    assert nic.link().speed == 1000
+
+
+def test_stop_gives_every_buffer_back(scripted):
+    nic, device, stack = scripted
+    for _ in range(3):
+        nic.start()
+        assert stack.room - stack.top == 2 * 512
+        nic.stop()
+        assert stack.room == stack.top
+        assert device.config[4] & 4 == 0  # no bus master any more
+
+
+def test_a_reset_that_never_ends_is_named(scripted):
+    nic, device, _ = scripted
+    del device.bar.on_write[0]
+    with pytest.raises(DeviceTimeout, match=r"CTRL .*wanted RST=0"):
+        nic.start()
+
+
+def test_a_phy_that_others_hold_is_named(scripted):
+    nic, device, _ = scripted
+    device.bar.cells[0x5B5C] = 1 << 17  # firmware has it
+    with pytest.raises(DeviceTimeout, match="SW_FW_SYNC"):
+        nic.start()
+    assert device.bar.cells[0x5B50] == 0, "the semaphore is free again"
+
+
+def test_a_removed_device_is_a_fault(scripted):
+    nic, device, stack = scripted
+    nic.start()
+    device.removed = True
+    with pytest.raises(DeviceFault, match="STATUS reads as all ones"):
+        nic.link()
+    with pytest.raises(DeviceFault):
+        nic.stop()
+    assert stack.room == stack.top
+
+
+def test_drops_of_every_queue_are_missed_packets(scripted):
+    nic, device, _ = scripted
+    nic.start()
+    clearing = "I21" not in nic.title
+    counts = {0xC030: 3, 0xC070: 4, 0x4010: 5}
+    for offset in counts:
+        clears = clearing or offset == 0x4010
+        device.bar.on_read[offset] = lambda _, at=offset, clears=clears: (
+            counts.pop(at, 0) if clears else counts[at]
+        )
+    for _ in range(2):
+        assert nic.counters() == {"rx_missed_errors": 12, "rx_errors": 0}
+
+
+def test_more_queues_than_the_device_has_are_refused():
+    script(0x10C9, queues=8)
+    for device_id, most in ((0x1533, 4), (0x1539, 2)):
+        script(device_id, queues=most)
+        with pytest.raises(Usage, match=f"has {most} queues"):
+            script(device_id, queues=most + 1)

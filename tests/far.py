@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The far end of an emulated NIC's cable, held by a test."""
+
+import socket
+
+import pytest
+
+
+class FarEnd:
+    """The other end of a wire that is a path, held by this program."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(f"{path}.b")
+        self.socket.setblocking(False)
+        self.near = f"{path}.a"
+        self.got = []
+
+    def take(self):
+        while True:
+            try:
+                self.got.append(self.socket.recv(65536))
+            except BlockingIOError:
+                return
+
+    def give(self, frame):
+        """True when the wire had room."""
+        try:
+            self.socket.sendto(frame, self.near)
+        except BlockingIOError:
+            return False
+        return True
+
+
+@pytest.fixture
+def far(tmp_path):
+    end = FarEnd(tmp_path / "wire")
+    yield end
+    end.socket.close()
+
+
+def _options(**more):
+    return "".join(f",{name.replace('_', '-')}={value}" for name, value in more.items())
+
+
+def connected(station, model, tmp_path, **more):
+    """A started port on a wire that ends here."""
+    made = station(f"qemu:{model},wire={tmp_path}/wire{_options(**more)}").start()
+    return made, made.ports[0]
+
+
+def fill(made, port, far, frames):
+    """Sends frames from the far end and returns what the port received."""
+    sent, got = 0, []
+
+    def step():
+        nonlocal sent
+        while sent < len(frames) and far.give(frames[sent]):
+            sent += 1
+        got.extend(made.take(port))
+        return len(got) >= len(frames)
+
+    made.until(step)
+    return got
