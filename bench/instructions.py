@@ -22,11 +22,18 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lab import ROOT, BenchError, need
+from rings import RINGS, NicBench
 
 if TYPE_CHECKING:
     from uspnet.port import Driver
 
-PATHS = ["memif to memif, copying (server)", "memif to memif, zero copy (client)", "null to null"]
+NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
+PATHS = [
+    "memif to memif, copying (server)",
+    "memif to memif, zero copy (client)",
+    "null to null",
+    *NICS,
+]
 SLOTS = 4096
 FRAME, BUFFER, BURST = 60, 2048, 32  # bytes, bytes, packets
 VALGRIND = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
@@ -152,6 +159,20 @@ def forward_memif(phases: int, *, zero: bool) -> int:
     return packets
 
 
+def forward_nic(phases: int, ring: str) -> int:
+    """Packets forwarded in so many phases."""
+    bench = NicBench(ring, SLOTS)
+    worker = make_worker(bench.rx, bench.tx, bench.stack)
+    for _ in range(phases):
+        bench.device()
+        worker.c.stop = worker.c.idle_since = 0
+        bench.lib.loop_forward(worker.c)
+    packets = int(bench.tx.q.counters.packets)
+    if packets != phases * SLOTS or bench.rx.q.counters.errors or bench.tx.q.counters.errors:
+        raise BenchError(f"forwarded {packets} of {phases * SLOTS} packets")
+    return packets
+
+
 def forward_null() -> int:
     """Packets forwarded from null to null."""
     from uspnet.fastpath import ffi, lib  # noqa: PLC0415
@@ -177,5 +198,7 @@ if __name__ == "__main__":
     which, count = int(sys.argv[1]), int(sys.argv[2])
     if PATHS[which].startswith("null"):
         print(forward_null())
+    elif PATHS[which] in NICS:
+        print(forward_nic(count, NICS[PATHS[which]]))
     else:
         print(forward_memif(count, zero="zero" in PATHS[which]))

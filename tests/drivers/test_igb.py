@@ -108,7 +108,9 @@ def test_vlan_tags_are_stripped_and_inserted(igb, tmp_path, far, make_frames):
     made, port = connected(igb, "igb", tmp_path, vlan_strip="on", vlan_insert=7, tx_ring=32)
     plain = make_frames(1, 100, 100)[0]
     tagged = plain[:12] + b"\x81\x00\x00\x07" + plain[12:]
-    made.send(port, [plain] * 100, far.take)  # so that the ring wraps over the descriptor with the tag
+    made.send(
+        port, [plain] * 100, far.take
+    )  # so that the ring wraps over the descriptor with the tag
     made.until(lambda: far.take() or len(far.got) == 100)
     assert far.got == [tagged] * 100
     assert fill(made, port, far, [tagged]) == [plain]
@@ -140,7 +142,9 @@ def ipv4(protocol, source, target, ports):
     """A frame, and the queue that it belongs to."""
     rest = struct.pack("!HH", *ports) + bytes(36)
     rest = rest[:12] + b"\x50" + rest[13:] if protocol == 6 else rest
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(rest), 1, 0, 64, protocol, 0, source, target)
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(rest), 1, 0, 64, protocol, 0, source, target
+    )
     hashed = toeplitz(source + target + struct.pack("!HH", *ports))
     return HEAD + b"\x08\0" + head + rest, hashed % 128 % QUEUES
 
@@ -231,7 +235,9 @@ def test_start_up_is_the_manuals(scripted):
     nic, device, _ = scripted
     device.log.clear()
     nic.start()
-    steps = [offset for way, offset, _ in device.log if way == "write" and not 0x5200 <= offset < 0x5D00]
+    steps = [
+        offset for way, offset, _ in device.log if way == "write" and not 0x5200 <= offset < 0x5D00
+    ]
     assert nic.mac.hex(":") == "02:01:02:03:04:05"
     rx = [0x28, 0, 4, 8, 0xC, 0x10, 0x18, 0x28, 0x18]
     tx = [0x28, 0, 4, 8, 0x10, 0x18, 0x28, 0x18]
