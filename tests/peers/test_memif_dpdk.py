@@ -140,7 +140,7 @@ def test_a_server_for_any_ring_size(testpmd, uspnet, tmp_path, zero, ring):
 def test_abstract_sockets_and_secrets(testpmd, uspnet):
     name = f"uspnet-test-{os.getpid()}"
     pmd = testpmd(f"net_memif0,role=server,socket={name},socket-abstract=yes,id=3,secret=abc")
-    wrong = uspnet("pktgen", f"memif:@{name},id=3,secret=abd").result()
+    wrong = uspnet("pktgen", f"memif:@{name},id=3,secret=xyz").result()
     assert wrong["exit"] == 1
     assert "secret" in wrong["message"].lower() + wrong["hint"]
     sender = uspnet("pktgen", f"memif:@{name},id=3,secret=abc", "--count", 1000, "--linger", 5)

@@ -115,7 +115,15 @@ class ServerSession:
         self.channel.send(Type.ACK)
 
     def _add_ring(  # noqa: PLR0913 - the message's fields
-        self, flags: int, index: int, region: int, at: int, log2: int, header: int, *, fd: int | None
+        self,
+        flags: int,
+        index: int,
+        region: int,
+        at: int,
+        log2: int,
+        header: int,
+        *,
+        fd: int | None,
     ) -> None:
         if fd is None:
             raise Disconnect("Missing interrupt fd", ours=True)
