@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, NoMemory
@@ -47,9 +48,17 @@ def four(values: bytes) -> list[int]:
     return [int.from_bytes(values[i : i + 4], "little") for i in range(0, len(values), 4)]
 
 
-def redirection(entries: int, queues: int) -> list[int]:
-    """RSS's redirection table over so many queues, in turn, as registers (§7.1.1)."""
-    return four(bytes(i % queues for i in range(entries)))
+def redirection(entries: int, queues: list[int]) -> list[int]:
+    """RSS's redirection table: these queues in turn, as registers (§7.1.1)."""
+    return four(bytes(queues[i % len(queues)] for i in range(entries)))
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring: the C struct of its queue, and the memory of its descriptors."""
+
+    queue: Any
+    memory: Dma
 
 
 class Advanced(Nic, ids={}, ring="advanced"):
@@ -68,8 +77,8 @@ class Advanced(Nic, ids={}, ring="advanced"):
         """Maps the registers."""
         self.bar = self.transport.map_bar(0)
         self.regs = self.registers(self.bar, self.name)
-        self.rx_memory: list[Dma] = []
-        self.tx_memory: list[Dma] = []
+        self.rx_rings: dict[int, Ring] = {}  # by queue; workers ask for them in any order
+        self.tx_rings: dict[int, Ring] = {}
 
     def ring_bytes(self) -> int:
         """Both rings, each on pages of its own."""
@@ -79,32 +88,30 @@ class Advanced(Nic, ids={}, ring="advanced"):
         """The larger of the two."""
         return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
 
-    def _queue(self, size: int, doorbell: dict[str, Any]) -> tuple[Any, Dma]:
+    def _queue(self, size: int, doorbell: dict[str, Any]) -> Ring:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
         queue = ffi.new("struct advanced_queue *")
         queue.ring = ffi.cast("struct advanced_descriptor *", memory.pointer)
         queue.buffers, queue.last = self.table(size), self.table(size)
         queue.size, queue.limit, queue.bell = size, self.frame, doorbell
         queue.dma_base = self.transport.dma_base
-        return queue, memory
+        return Ring(queue, memory)
 
     def make_rx(self, index: int) -> Any:
         """A receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
-        queue, memory = self._queue(self.values["rx-ring"], bell)
-        queue.bad = self.status.mask("RXE")
-        self.rx_memory.append(memory)
-        return queue
+        self.rx_rings[index] = ring = self._queue(self.values["rx-ring"], bell)
+        ring.queue.bad = self.status.mask("RXE")
+        return ring.queue
 
     def make_tx(self, index: int) -> Any:
         """A transmit ring. Every data descriptor is a whole packet (§7.2.2.3)."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
-        queue, memory = self._queue(self.values["tx-ring"], bell)
-        self.tx_memory.append(memory)
+        self.tx_rings[index] = ring = self._queue(self.values["tx-ring"], bell)
         tag = int(self.values["vlan-insert"] > 0)
         fields = {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag}
-        queue.command = COMMAND.put(0, fields)
-        return queue
+        ring.queue.command = COMMAND.put(0, fields)
+        return ring.queue
 
     def fill(self, queue: Any) -> None:
         """Gives a receive ring its buffers."""
@@ -122,14 +129,14 @@ class Advanced(Nic, ids={}, ring="advanced"):
 
     def empty(self) -> None:
         """Takes all buffers back. The device has stopped."""
-        for queue in self.rx:
-            lib.advanced_empty(queue, 1)
-        for queue in self.tx:
-            lib.advanced_empty(queue, 0)
+        for ring in self.rx_rings.values():
+            lib.advanced_empty(ring.queue, 1)
+        for ring in self.tx_rings.values():
+            lib.advanced_empty(ring.queue, 0)
 
     def pending(self) -> int:
         """What the device has not reported back."""
-        return sum(lib.advanced_clean(queue) for queue in self.tx)
+        return sum(lib.advanced_clean(ring.queue) for ring in self.tx_rings.values())
 
 
 class Phy:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
-from uspnet.intel import RSS_KEY, Advanced, Phy, four, redirection
+from uspnet.intel import RSS_KEY, Advanced, Phy, Ring, four, redirection
 from uspnet.nic import Link, Model, Tally
 from uspnet.register import RC, RO, RW, WO, Registers
 from uspnet.spec import Option, integer
@@ -161,12 +161,12 @@ class Igb(
         self.clear_multicast_table()
         self.set_receive_rules()
         self.spread_flows()
-        for index, queue in enumerate(self.rx):
-            self.start_rx(index, queue)
+        for index, ring in self.rx_rings.items():
+            self.start_rx(index, ring)
         self.regs.RCTL.update(EN=1)
         self.regs.TCTL.write(EN=1, PSP=1, CT=0x0F, COLD=0x40)
-        for index, queue in enumerate(self.tx):
-            self.start_tx(index, queue)
+        for index, ring in self.tx_rings.items():
+            self.start_tx(index, ring)
 
     def take_over(self) -> None:
         """Tells firmware that a driver is here, and waits until the NVM is loaded (§4.5.5).
@@ -207,36 +207,38 @@ class Igb(
         """RSS over the receive queues that were made; without IP a frame goes to the first
         (§7.1.1). The descriptor's place for a checksum holds the hash then.
         """
-        if len(self.rx) < 2:
+        if len(self.rx_rings) < 2:
             self.regs.MRQC.write(0)
             return
         for index, word in enumerate(four(RSS_KEY)):
             self.regs.RSSRK[index].write(word)
-        for index, word in enumerate(redirection(RETA_ENTRIES, len(self.rx))):
+        for index, word in enumerate(redirection(RETA_ENTRIES, sorted(self.rx_rings))):
             self.regs.RETA[index].write(word)
         self.regs.RXCSUM.update(PCSD=1)
         self.regs.MRQC.write(ENABLE=RSS, TCP4=1, IP4=1, TCP6EX=1, IP6=1, TCP6=1, UDP4=1, UDP6=1)
 
-    def start_rx(self, index: int, queue: Any) -> None:
+    def start_rx(self, index: int, ring: Ring) -> None:
         """A ring full of buffers (§4.5.9). Beside others, a full one must not hold them up."""
-        self.fill(queue)
-        regs, memory = self.regs, self.rx_memory[index]
+        self.fill(ring.queue)
+        regs, memory = self.regs, ring.memory
         regs.RXDCTL[index].write(0)
         regs.RDBA[index].write(memory.address)
         regs.RDLEN[index].write(LEN=memory.size)
         regs.SRRCTL[index].write(
-            BSIZEPACKET=-(-self.frame // 1024), DESCTYPE=ONE_BUFFER, DROP_EN=int(len(self.rx) > 1)
+            BSIZEPACKET=-(-self.frame // 1024),
+            DESCTYPE=ONE_BUFFER,
+            DROP_EN=int(len(self.rx_rings) > 1),
         )
         regs.RDH[index].write(0)
         regs.RDT[index].write(0)
         regs.RXDCTL[index].write(PTHRESH=8, HTHRESH=8, WTHRESH=1, ENABLE=1)
         regs.RXDCTL[index].wait(ENABLE=1, timeout=QUEUE_S)
-        regs.RDT[index].write(queue.tail)
+        regs.RDT[index].write(ring.queue.tail)
 
-    def start_tx(self, index: int, queue: Any) -> None:
+    def start_tx(self, index: int, ring: Ring) -> None:
         """An empty ring (§4.5.10)."""
-        self.set_tag(queue)
-        regs, memory = self.regs, self.tx_memory[index]
+        self.set_tag(ring.queue)
+        regs, memory = self.regs, ring.memory
         regs.TXDCTL[index].write(0)
         regs.TDBA[index].write(memory.address)
         regs.TDLEN[index].write(LEN=memory.size)
@@ -244,7 +246,7 @@ class Igb(
         regs.TDT[index].write(0)
         regs.TXDCTL[index].write(PTHRESH=8, HTHRESH=1, WTHRESH=0, ENABLE=1)
         regs.TXDCTL[index].wait(ENABLE=1, timeout=QUEUE_S)
-        regs.TDT[index].write(queue.next)
+        regs.TDT[index].write(ring.queue.next)
 
     def stop(self) -> None:
         """No DMA any more, then nothing of the rings is in use."""
@@ -266,7 +268,7 @@ class Igb(
 
     def count_queue_drops(self) -> int:
         """Frames that found their queue full."""
-        registers = [self.regs.RQDPC[index] for index in range(len(self.rx))]
+        registers = [self.regs.RQDPC[index] for index in self.rx_rings]
         self.tally.add(*registers)
         return sum(self.tally[register.name] for register in registers)
 
@@ -315,7 +317,7 @@ class I210(Igb, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="
 
     def count_queue_drops(self) -> int:
         """Since the reset, which clears them."""
-        return sum(int(self.regs.RQDPC[index].read()) for index in range(len(self.rx)))
+        return sum(int(self.regs.RQDPC[index].read()) for index in self.rx_rings)
 
 
 class I211(I210, ids={(0x8086, 0x1539): "I211"}, ring="advanced"):
