@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 import uuid
+from itertools import compress
 
 import pytest
 
@@ -43,7 +44,7 @@ class Namespace:
     def show(self):
         """Addresses, routes and links as iproute2 shows them, without numbers and counters."""
         loose = {
-            "operstate", "tentative", "ifindex", "link_index", "flags", "dynamic",
+            "expires", "operstate", "tentative", "ifindex", "link_index", "flags", "dynamic",
             "valid_life_time", "preferred_life_time",
         }  # fmt: skip
 
@@ -56,8 +57,8 @@ class Namespace:
         found = {}
         for question in questions:
             rows = strip(json.loads(self.ip(f"-j {question}") or "[]"))
-            if question == "address":
-                rows = [row for row in rows if row["ifname"] not in {"lo", "wire0"}]
+            ours = (row.get("ifname", row.get("dev")) not in {"lo", "wire0"} for row in rows)
+            rows = list(compress(rows, ours))
             found[question] = sorted(map(json.dumps, rows))
         return found
 
