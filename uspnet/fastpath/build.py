@@ -30,7 +30,7 @@ def fenced(path: Path) -> str:
 def make_builder() -> FFI:
     """The cffi builder. `USPNET_CFLAGS` adds compiler and linker flags (sanitizers)."""
     builder = FFI()
-    headers = sorted(HERE.glob("*.h"), key=lambda path: path.name != "fastpath.h")
+    headers = sorted(HERE.glob("*.h"), key=lambda path: (path.name != "fastpath.h", path.name))
     rings = "\n".join(fenced(path) for path in SOURCES)
     builder.cdef("\n".join(fenced(path) for path in headers) + rings)
     extra = os.environ.get("USPNET_CFLAGS", "").split()
