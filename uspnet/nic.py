@@ -118,11 +118,12 @@ class Nic(ABC):
     """
 
     ids: ClassVar[Mapping[tuple[int, int], str]] = {}
-    ring: ClassVar[str] = ""  # fastpath/<ring>.c: <ring>_rx, <ring>_tx
+    ring: str = ""  # fastpath/<ring>.c: <ring>_rx, <ring>_tx; an object may choose another
     models: ClassVar[Mapping[str, Model]] = {}  # QEMU's, as `qemu:NAME`
     options: ClassVar[Mapping[str, Option]] = {}
     registers: ClassVar[type[Registers]]
     frame_max: ClassVar[int] = 1522  # bytes that the device sends and receives, without FCS
+    unknown: ClassVar[frozenset[str]] = frozenset()  # counters that the device can't know
 
     def __init_subclass__(cls, ids: Mapping[tuple[int, int], str], ring: str, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -204,6 +205,9 @@ class Nic(ABC):
     def pending(self) -> int:
         """Packets in transmit rings that the device has not sent yet. Workers don't run."""
 
+    def check(self) -> None:
+        """Raises DeviceFault when the running device says that it can't go on."""
+
     # -- shared by all --------------------------------------------------------------------------
 
     def attach(self, pool: Pool) -> None:
@@ -228,7 +232,6 @@ class Nic(ABC):
 class NicPort(Driver):
     """A port that carries a NIC. A subclass says how to connect to one."""
 
-    unknown: ClassVar[frozenset[str]] = frozenset()
     nic: Nic | None = None
     transport: Transport | None = None
 
@@ -254,6 +257,11 @@ class NicPort(Driver):
         """The NIC of an opened port."""
         assert self.nic, "the port is not open"  # noqa: S101 - a caller's mistake
         return self.nic
+
+    @property
+    def unknown(self) -> frozenset[str]:  # type: ignore[override] - a NIC's, once it is known
+        """Counters that the NIC can't know."""
+        return self.nic.unknown if self.nic else frozenset()
 
     @property
     def kind(self) -> str:
@@ -289,6 +297,11 @@ class NicPort(Driver):
     def start(self) -> None:
         """Lets the device run."""
         self.device.start()
+
+    def control(self) -> None:
+        """Asks the device how it is, too."""
+        super().control()
+        self.device.check()
 
     def stop(self) -> None:
         """Stops the device; one that is gone has stopped already."""

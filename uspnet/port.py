@@ -57,6 +57,8 @@ class Queue:
             case lib.FAULT_IO:
                 reason = OSError(self.base.sys_errno, "").errno
                 return self.port.io_error(reason or 0)
+            case lib.FAULT_RING:
+                return DeviceFault(f"{name}: the device gave back a buffer that it did not have")
             case _:
                 return DeviceFault(f"{name}: the device is gone")
 
