@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The driver's end of split virtqueues (§ of VIRTIO 1.2), and what packed ones share with it.
+ *
+ * A packet to send is a chain of two descriptors. The first is the net header: the same twelve
+ * zeros for all packets, so that sending touches neither the packet's memory nor what lies in
+ * front of it, and the descriptor is written once, when the ring is made. A received frame follows
+ * its header in one buffer. */
+#include "virtq.h"
+
+static inline uint64_t split_word(uint32_t length, uint32_t flags, uint32_t next)
+{
+    return length | (uint64_t)flags << 32 | (uint64_t)next << 48;
+}
+
+/* §2.7.13.3.1: the driver must perform a suitable memory barrier before the idx update, to ensure
+ * the device sees the most up-to-date copy of descriptors and ring. */
+static inline void publish(struct virtq_queue *v)
+{
+    virtq_write_barrier();
+    store_relaxed(&v->available->index, (uint16_t)v->next);
+}
+
+void virtq_kick(struct virtq_queue *v) { virtq_notify(v, &v->used->flags, (uint16_t)v->next); }
+
+/* Chains that the device reports as used, at most `most` of them. §2.7.14: the driver must read
+ * what was used after it has seen the index that says so. */
+static inline uint32_t reported(struct virtq_queue *v, uint32_t most)
+{
+    uint32_t n = (uint16_t)(load_relaxed(&v->used->index) - v->clean);
+    virtq_read_barrier();
+    if (likely(n <= most) && likely(!v->q.fault))
+        return n;
+    queue_fault(&v->q, FAULT_RING);
+    return 0;
+}
+
+/* --- receive -------------------------------------------------------------------------------- */
+
+int virtq_refuse(struct virtq_queue *v, uint32_t index)
+{
+    v->q.counters->errors++;
+    stack_give(v->q.stack, index);
+    return 0;
+}
+
+/* The first piece of a frame that takes several buffers (§5.1.6.4). */
+int virtq_begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
+{
+    if (pieces == 0 || pieces > v->chains)
+        return virtq_refuse(v, p->index);
+    v->part = *p;
+    v->left = pieces - 1;
+    return 0;
+}
+
+/* A further piece, without a header. They are joined in the first one's buffer; a piece that is
+ * empty or too long spoils the whole, which then has length 0. */
+int virtq_join(struct virtq_queue *v, struct packet *p, uint32_t length)
+{
+    const struct pool *pool = v->q.pool;
+    struct packet piece = {p->index, colour(p->index), 0};
+    uint64_t whole = (uint64_t)v->part.length + length;
+    if (v->part.length && length && length <= v->limit &&
+        whole <= pool_room(pool) - VIRTQ_NET_HEADER) {
+        memcpy(packet_data(pool, v->part) + v->part.length, packet_data(pool, piece), length);
+        v->part.length = (uint16_t)whole;
+    } else {
+        v->part.length = 0;
+    }
+    stack_give(v->q.stack, p->index);
+    if (--v->left)
+        return 0;
+    *p = v->part;
+    return p->length ? 1 : virtq_refuse(v, p->index);
+}
+
+/* Puts n buffers into the ring. Their chains' length and flags never change. */
+static inline void place(struct virtq_queue *v, const uint32_t *ids, const uint32_t *fresh,
+                         uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t id = ids[i];
+        v->buffers[id] = fresh[i];
+        v->descriptors[id].address = virtq_address(v, fresh[i], colour(fresh[i]));
+        v->available->ring[v->next++ & (v->chains - 1)] = (uint16_t)id;
+    }
+}
+
+uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    uint32_t fresh[BURST_MAX], ids[BURST_MAX], taken, used, got = 0;
+    uint64_t bytes = 0;
+    n = least(n, reported(v, v->chains));
+    if (n == 0)
+        return 0;
+    taken = stack_take(q->stack, fresh, n);
+    for (used = 0; used < taken; used++) {
+        const volatile struct virtq_used_element *e = &v->used->ring[v->clean & (v->chains - 1)];
+        struct packet p;
+        ids[used] = e->id;
+        if (unlikely(!virtq_take(v, ids[used], &p.index)))
+            break;
+        v->clean++;
+        if (likely(virtq_accept(v, &p, e->length))) {
+            bytes += p.length;
+            packets[got++] = p;
+        }
+    }
+    place(v, ids, fresh, used);
+    for (uint32_t i = used; i < taken; i++)
+        stack_give(q->stack, fresh[i]);
+    if (used) {
+        publish(v);
+        virtq_kick(v);
+    }
+    queue_count(q, got, bytes);
+    return got;
+}
+
+/* --- transmit ------------------------------------------------------------------------------- */
+
+uint32_t virtq_clean(struct virtq_queue *v)
+{
+    uint32_t ready = reported(v, v->next - v->clean);
+    while (ready) {
+        uint32_t head = load_relaxed(&v->used->ring[v->clean & (2 * v->chains - 1)].id), n;
+        if (unlikely(head & 1))
+            head = VIRTQ_NONE; /* chains begin at even descriptors */
+        n = virtq_sent_until(v, head / 2, ready);
+        if (unlikely(n == 0))
+            break;
+        ready -= n;
+    }
+    return v->next - v->clean;
+}
+
+uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    uint32_t first = v->next, flying = first - v->clean, done;
+    uint64_t bytes = 0;
+    if (virtq_due(v, flying, n))
+        flying = virtq_clean(v);
+    n = virtq_room(v, flying, n);
+    for (done = 0; done < n; done++) {
+        struct packet p = packets[done];
+        uint32_t id = v->ids[v->next & (v->chains - 1)];
+        if (unlikely(!virtq_sendable(v, p)))
+            continue;
+        v->buffers[id] = p.index;
+        v->descriptors[2 * id + 1].address = virtq_address(v, p.index, p.offset);
+        v->descriptors[2 * id + 1].word = split_word(p.length, 0, 0);
+        v->available->ring[v->next++ & (2 * v->chains - 1)] = (uint16_t)(2 * id);
+        bytes += p.length;
+    }
+    if (v->next == first)
+        return done;
+    publish(v);
+    virtq_kick(v);
+    queue_count(q, v->next - first, bytes);
+    return done;
+}
+
+/* --- before and after ----------------------------------------------------------------------- */
+
+int virtq_fill(struct virtq_queue *v, int receive)
+{
+    uint32_t fresh;
+    v->next = v->clean = v->left = 0;
+    v->available->flags = VIRTQ_QUIET; /* used chains are looked for, not waited for */
+    v->used->flags = v->used->index = 0;
+    memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
+    for (uint32_t id = 0; id < v->chains; id++) {
+        if (receive) {
+            v->descriptors[id].word = split_word(v->limit, VIRTQ_WRITE, 0);
+            if (!stack_take(v->q.stack, &fresh, 1))
+                return -1;
+            place(v, &id, &fresh, 1);
+        } else {
+            v->ids[id] = id;
+            v->descriptors[2 * id].address = v->header;
+            v->descriptors[2 * id].word = split_word(VIRTQ_NET_HEADER, VIRTQ_NEXT, 2 * id + 1);
+        }
+    }
+    publish(v);
+    return 0;
+}
+
+void virtq_empty(struct virtq_queue *v)
+{
+    for (uint32_t id = 0; id < v->chains; id++) {
+        if (v->buffers[id] != VIRTQ_NONE)
+            stack_give(v->q.stack, v->buffers[id]);
+        v->buffers[id] = VIRTQ_NONE;
+    }
+    if (v->left)
+        stack_give(v->q.stack, v->part.index);
+    v->next = v->clean = v->left = 0;
+}
+
+void virtq_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uint32_t in)
+{
+    v->descriptors[0].address = address;
+    v->descriptors[0].word = split_word(out, VIRTQ_NEXT, 1);
+    v->descriptors[1].address = address + out;
+    v->descriptors[1].word = split_word(in, VIRTQ_WRITE, 0);
+    v->available->ring[v->next++ & (2 * v->chains - 1)] = 0;
+    publish(v);
+    virtq_kick(v);
+}
+
+int virtq_answered(struct virtq_queue *v)
+{
+    if (load_relaxed(&v->used->index) != (uint16_t)v->next)
+        return 0;
+    virtq_read_barrier(); /* the index, then the answer */
+    return 1;
+}
