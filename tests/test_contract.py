@@ -17,7 +17,11 @@ from uspnet.port import drivers
 
 drivers()
 NUMBERS = itertools.count()
-MODELS = sorted(models())
+SPECS = [
+    ",".join(filter(None, [f"qemu:{name}", variant]))
+    for name, nic in sorted(models().items())
+    for variant in ("", *nic.models[name].variants)
+]
 
 
 def wire() -> str:
@@ -25,7 +29,7 @@ def wire() -> str:
     return f"contract-{os.getpid()}-{next(NUMBERS)}"
 
 
-@pytest.fixture(params=[f"qemu:{model}" for model in MODELS])
+@pytest.fixture(params=SPECS)
 def spec(request, qemu):
     return request.param
 
@@ -79,7 +83,7 @@ def test_ports_start_and_stop_any_number_of_times(built, make_frames):
         assert made.carry(port, port, batch) == batch
         made.stop()
         assert made.held() == 0, "buffers that nobody has"
-        assert port.extra_counters()["rx_missed_errors"] == 0
+        assert not port.extra_counters()["rx_missed_errors"], "0, or None: it can't know"
 
 
 def test_doorbells_ring_once_a_burst_at_most(built, make_frames):
@@ -118,7 +122,10 @@ def test_a_killed_qemu_is_a_fault_within_a_second(pair, make_frames):
         made.until(lambda: made.offer(a, make_frames(8)) + made.offer(b, make_frames(8)) < 0)
     assert time.monotonic() - start < 1
     assert caught.value.hint
-    assert made.queues[b, "tx", 0].fault(), "the ring has seen it too"
+    bells = made.counter(b, "tx", "doorbells")
+    made.offer(b, make_frames(8))
+    if made.counter(b, "tx", "doorbells") > bells:
+        assert made.queues[b, "tx", 0].fault(), "a ring that rang has seen it too"
     b.stop()  # and nothing of that is an error
 
 

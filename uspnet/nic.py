@@ -68,7 +68,8 @@ class Model:
 
     `options` are the port's own for this model; `arguments` makes words for `-device` of them.
     `settle_s`: how long after `start` the model keeps received frames back; `since`: the first
-    QEMU that has it, as far as anybody looked.
+    QEMU that has it, as far as anybody looked. `variants`: options that make another device of
+    it, each worth a test of its own.
     """
 
     device: str
@@ -76,6 +77,7 @@ class Model:
     arguments: Mapping[str, str] = field(default_factory=dict)  # option → property of -device
     settle_s: float = 0.0
     since: str = "7.2"
+    variants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,7 @@ class NicPort(Driver):
         return self.nic
 
     @property
-    def unknown(self) -> frozenset[str]:  # type: ignore[override] - a NIC's, once it is known
+    def unknown(self) -> frozenset[str]:  # type: ignore[override]
         """Counters that the NIC can't know."""
         return self.nic.unknown if self.nic else frozenset()
 

@@ -11,7 +11,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
@@ -172,7 +171,8 @@ class Ring:
             c.available = ffi.cast("struct virtq_available *", driver)
             c.used = ffi.cast("struct virtq_used *", device)
         c.header = memory.address + layout.header
-        c.chains = layout.size // 2 if double else layout.size
+        c.span = 2 if double else 1
+        c.chains = layout.size // c.span
         self._tables = [ffi.new("uint32_t[]", c.chains) for _ in range(2)]
         c.buffers, c.ids = self._tables
 

@@ -11,7 +11,7 @@ import os
 import time
 from typing import ClassVar
 
-from uspnet.errors import Usage
+from uspnet.errors import DeviceFault, Usage
 from uspnet.nic import NICS, Model, Nic, NicPort
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.transports import Transport
@@ -109,8 +109,11 @@ class Qemu(NicPort, scheme="qemu"):
         """Watches the cable, QEMU and the queues."""
         if self.machine and (error := self.machine.ended()):
             raise error
-        self._look_at_cable()
-        super().control()
+        try:
+            self._look_at_cable()
+            super().control()
+        except DeviceFault as fault:  # perhaps it has ended just now
+            raise (self.machine and self.machine.ended(0.5)) or fault from None
 
     def up(self) -> bool:
         """Is there a link, and does the model use it?"""

@@ -20,7 +20,12 @@ static inline void publish(struct virtq_queue *v)
     store_relaxed(&v->available->index, (uint16_t)v->next);
 }
 
-void virtq_kick(struct virtq_queue *v) { virtq_notify(v, &v->used->flags, (uint16_t)v->next); }
+static inline void notify(struct virtq_queue *v)
+{
+    virtq_notify(v, &v->used->flags, (uint16_t)v->next);
+}
+
+uint32_t virtq_value(const struct virtq_queue *v) { return virtq_told(v, (uint16_t)v->next); }
 
 /* Chains that the device reports as used, at most `most` of them. §2.7.14: the driver must read
  * what was used after it has seen the index that says so. */
@@ -112,7 +117,7 @@ uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
         stack_give(q->stack, fresh[i]);
     if (used) {
         publish(v);
-        virtq_kick(v);
+        notify(v);
     }
     queue_count(q, got, bytes);
     return got;
@@ -157,7 +162,7 @@ uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
     if (v->next == first)
         return done;
     publish(v);
-    virtq_kick(v);
+    notify(v);
     queue_count(q, v->next - first, bytes);
     return done;
 }
@@ -207,7 +212,7 @@ void virtq_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uint32_t i
     v->descriptors[1].word = split_word(in, VIRTQ_WRITE, 0);
     v->available->ring[v->next++ & (2 * v->chains - 1)] = 0;
     publish(v);
-    virtq_kick(v);
+    notify(v);
 }
 
 int virtq_answered(struct virtq_queue *v)

@@ -48,6 +48,7 @@ struct virtq_queue {
     uint32_t *buffers; /* ours: each chain id's pool buffer; VIRTQ_NONE: we have it */
     uint32_t *ids;     /* transmit, ours: at positions to come, the id to use */
     uint32_t chains;   /* that the ring holds, a power of two */
+    uint32_t span;     /* descriptors a chain: 1 or 2 */
     uint32_t next;     /* position of the next chain to hand over; runs freely */
     uint32_t clean;    /* position of the next chain to get back */
     uint32_t limit;    /* bytes: of a receive buffer, or of the longest frame to send */
@@ -70,9 +71,9 @@ void virtq_empty(struct virtq_queue *v);
 /* Transmit: takes back what was sent; returns the packets still in flight. */
 uint32_t virtq_clean(struct virtq_queue *v);
 uint32_t virtq_packed_clean(struct virtq_queue *v);
-/* Notifies the device of a freshly filled ring. */
-void virtq_kick(struct virtq_queue *v);
-void virtq_packed_kick(struct virtq_queue *v);
+/* What to write to the doorbell now. */
+uint32_t virtq_value(const struct virtq_queue *v);
+uint32_t virtq_packed_value(const struct virtq_queue *v);
 /* A control queue, one command at a time: `out` bytes at `address`, then room for `in` bytes. */
 void virtq_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uint32_t in);
 void virtq_packed_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uint32_t in);
@@ -136,14 +137,20 @@ static inline uint64_t virtq_address(const struct virtq_queue *v, uint32_t index
     return v->dma_base + (uint64_t)index * v->q.pool->size + offset;
 }
 
+/* A doorbell's value. `at` is what the ring has come to, for devices that are told (§4.1.5.2). */
+static inline uint32_t virtq_told(const struct virtq_queue *v, uint32_t at)
+{
+    return v->tells ? at << 16 | v->number : v->number;
+}
+
 /* Rings the doorbell unless the device, in *flags, does not want it. §2.7.13.4.1 and §2.8.21.4.1:
  * the driver must perform a suitable memory barrier before reading those flags, or both ends may
- * wait for each other. `at` is what the ring has come to, for devices that are told (§4.1.5.2). */
+ * wait for each other. */
 static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, uint32_t at)
 {
     virtq_full_barrier();
     if (!(load_relaxed(flags) & VIRTQ_QUIET))
-        doorbell_ring(&v->q, &v->bell, v->tells ? at << 16 | v->number : v->number);
+        doorbell_ring(&v->q, &v->bell, virtq_told(v, at));
 }
 
 /* The buffer of a chain that the device gave back. An id that it did not have is a fault. */

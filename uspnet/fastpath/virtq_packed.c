@@ -33,13 +33,15 @@ static inline void publish(struct virtq_queue *v, uint32_t slot, uint64_t word)
     store_relaxed(&v->descriptors[slot].word, word);
 }
 
-static inline void kick(struct virtq_queue *v, uint32_t per_chain)
+/* The ring's next descriptor and the round's sense, as a doorbell tells them (§4.1.5.2). */
+static inline uint32_t come_to(const struct virtq_queue *v)
 {
-    uint32_t wrap = v->next & v->chains ? 0 : 1u << 15;
-    virtq_notify(v, &v->theirs->flags, (v->next & (v->chains - 1)) * per_chain | wrap);
+    return (v->next & (v->chains - 1)) * v->span | (v->next & v->chains ? 0 : 1u << 15);
 }
 
-void virtq_packed_kick(struct virtq_queue *v) { kick(v, 1); }
+static inline void notify(struct virtq_queue *v) { virtq_notify(v, &v->theirs->flags, come_to(v)); }
+
+uint32_t virtq_packed_value(const struct virtq_queue *v) { return virtq_told(v, come_to(v)); }
 
 /* --- receive -------------------------------------------------------------------------------- */
 
@@ -93,7 +95,7 @@ uint32_t virtq_packed_rx(struct queue *q, struct packet *packets, uint32_t n)
     for (uint32_t i = used; i < taken; i++)
         stack_give(q->stack, fresh[i]);
     if (used)
-        kick(v, 1);
+        notify(v);
     queue_count(q, got, bytes);
     return got;
 }
@@ -145,7 +147,7 @@ uint32_t virtq_packed_tx(struct queue *q, struct packet *packets, uint32_t n)
     if (v->next == first)
         return done;
     publish(v, tx_slot(v, first), first_word);
-    kick(v, 2);
+    notify(v);
     queue_count(q, v->next - first, bytes);
     return done;
 }
@@ -181,7 +183,7 @@ void virtq_packed_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uin
     d[1].address = address + out;
     d[1].word = packed_word(in, 0, flags | VIRTQ_WRITE);
     publish(v, slot, packed_word(out, 0, flags | VIRTQ_NEXT));
-    kick(v, 2);
+    notify(v);
 }
 
 int virtq_packed_answered(struct virtq_queue *v)
