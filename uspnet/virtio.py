@@ -79,10 +79,9 @@ class Virtio(ABC):
             time.sleep(POLL_S)
 
     def begin_init(self, needed: Iterable[str]) -> None:
-        """Steps 1 to 6: after this the device takes its queues. Features that are `needed` and
-        not offered are refused with NotSupported.
+        """Steps 2 to 6, after a reset: then the device takes its queues. Features that are
+        `needed` and not offered are refused with NotSupported.
         """
-        self.reset_device()
         status = STATUS.put(0, {"ACKNOWLEDGE": 1})
         self.set_status(status)
         status = STATUS.put(status, {"DRIVER": 1})

@@ -107,6 +107,7 @@ class VirtioNet(
         """Finds the structures, agrees on features, and reads the configuration."""
         self.find_structures(NetConfig.STATUS.offset + 2)
         self.net = NetConfig(self.parts[DEVICE], self.name)
+        self.reset_device()
         self.begin_init(self.needed)
         self.stable(self._read_config)
         rx, tx = range(0, 2 * self.queues, 2), range(1, 2 * self.queues, 2)
@@ -124,7 +125,7 @@ class VirtioNet(
                 f"{self.name}: the device has {self.most_pairs} queue pairs", "lower queues="
             )
         self.queues = pairs
-        if features.MTU and self.values["mtu"] > (most := self.net.MTU.read()):
+        if features.MTU and self.values["mtu"] > (most := int(self.net.MTU.read())):
             raise Usage(f"{self.name}: the device takes no MTU above {most}", "lower mtu=")
 
     def _size(self, option: str, numbers: range) -> int:
