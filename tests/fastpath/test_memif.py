@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""memif's rings; the test plays the peer on the same memory."""
+"""memif's rings; the test plays the peer on the same memory.
+
+size: four rings and every lie a peer can tell them, on one set of helpers.
+"""
 
 from __future__ import annotations
 

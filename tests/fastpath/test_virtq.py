@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtqueues, split and packed: the test is the device, on the same memory, honest or not."""
+"""Virtqueues, split and packed: the test is the device, on the same memory, honest or not.
+
+size: both rings stand side by side, so that the same lies are told to each.
+"""
 
 import struct
 

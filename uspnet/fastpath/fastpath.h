@@ -47,7 +47,15 @@ struct counters {
     uint64_t reserved[8]; /* to two cache lines: the adjacent-line prefetcher pairs them */
 };
 
-enum fault { FAULT_NONE, FAULT_PEER, FAULT_MEMORY, FAULT_MALFORMED, FAULT_IO, FAULT_GONE, FAULT_RING };
+enum fault {
+    FAULT_NONE,
+    FAULT_PEER,
+    FAULT_MEMORY,
+    FAULT_MALFORMED,
+    FAULT_IO,
+    FAULT_GONE,
+    FAULT_RING
+};
 
 /* One receive or transmit ring. The ring's own struct begins with this one.
  *
