@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VMware's VMXNET3, revisions 1 to 3: the paravirtual NIC of ESXi, Workstation and QEMU.
+
+It has no public datasheet. Names after § are the structures and constants of vmxnet3_defs.h and
+upt1_defs.h, the headers that its open drivers share; fastpath/vmxnet3.h holds the layouts. The
+order of start-up is that of those drivers.
+Does not do: several queues (QEMU's model receives into one), LRO, checksum and segmentation
+offload, data rings, multicast lists (all of it or none), wake on LAN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from uspnet.errors import DeviceFault, NoMemory, NotSupported
+from uspnet.fastpath import ffi, lib
+from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, ring_size
+from uspnet.pool import Pool, pages_for
+from uspnet.register import RO, RW, WO, Registers
+from uspnet.spec import Option, integer
+from uspnet.transports import Dma
+
+COMMAND_S = 0.5  # a command is done when its register can be read; ESXi takes some milliseconds
+DESCRIPTOR = ffi.sizeof("struct vmxnet3_descriptor")
+COMPLETION = ffi.sizeof("struct vmxnet3_completion")
+AREA = ffi.sizeof("struct vmxnet3_area")
+SHARED = ffi.offsetof("struct vmxnet3_area", "unused2")  # the part that is §Vmxnet3_DriverShared
+BUFFER_MAX = 16383  # bytes, §VMXNET3_MAX_RX_BUF_SIZE
+RING_MIN = 32  # slots, §VMXNET3_RING_SIZE_ALIGN
+MAGIC = 0xBABEFEE1  # §VMXNET3_REV1_MAGIC
+
+COMMAND = {  # §Vmxnet3_Cmd
+    "ACTIVATE_DEV": 0xCAFE0000,
+    "QUIESCE_DEV": 0xCAFE0001,
+    "RESET_DEV": 0xCAFE0002,
+    "UPDATE_RX_MODE": 0xCAFE0003,
+    "UPDATE_MAC_FILTERS": 0xCAFE0004,
+    "UPDATE_VLAN_FILTERS": 0xCAFE0005,
+    "GET_QUEUE_STATUS": 0xF00D0000,
+    "GET_STATS": 0xF00D0001,
+    "GET_LINK": 0xF00D0002,
+}
+GUEST = RW(0, "§Vmxnet3_GOSInfo", BITS=(0, 1), TYPE=(2, 5))
+FEATURES = RW(0, "§UPT1_F_RXCSUM", RXCSUM=0, RSS=1, RXVLAN=2, LRO=3)
+INTERRUPTS = RW(0, "§VMXNET3_IC_DISABLE_ALL", DISABLE_ALL=0)
+RX_MODE = RW(0, "§Vmxnet3_RxFilterConf", UCAST=0, MCAST=1, BCAST=2, ALL_MULTI=3, PROMISC=4)
+EVENTS = RW(0, "§VMXNET3_ECR_RQERR", RQERR=0, TQERR=1, LINK=2, DIC=3, DEBUG=4)
+DESCRIPTOR_WORD = RW(0, "§Vmxnet3_TxDesc", width=64, EOP=44, TI=47, TCI=(48, 63))
+
+
+class Regs(Registers, bytes=0x1000):
+    """BAR 1: the device as a whole."""
+
+    VRRS = RW(0x00, "Revision Report and Selection, §VMXNET3_REG_VRRS", V1=0, V2=1, V3=2)
+    UVRS = RW(0x08, "UPT Version Report and Selection, §VMXNET3_REG_UVRS", V1=0)
+    DSAL = RW(0x10, "Driver Shared Address Low, §VMXNET3_REG_DSAL")
+    DSAH = RW(0x18, "Driver Shared Address High, §VMXNET3_REG_DSAH")
+    CMD = RW(0x20, "Command, then its result, §Vmxnet3_Cmd", RESULT=(0, 31))
+    LINK = RO(0x20, "Result of §VMXNET3_CMD_GET_LINK", alias=True, UP=0, SPEED=(16, 31))
+    MACL = RW(0x28, "MAC Address Low, §VMXNET3_REG_MACL")
+    MACH = RW(0x30, "MAC Address High, §VMXNET3_REG_MACH", ADDRESS=(0, 15))
+    ECR = RW(0x40, "Event Cause, §VMXNET3_REG_ECR", RQERR=0, TQERR=1, LINK=2, DIC=3, DEBUG=4)
+
+
+class Doors(Registers, bytes=0x1000):
+    """BAR 0: interrupt masks and doorbells."""
+
+    IMR = WO(0x000, "Interrupt Mask, §VMXNET3_REG_IMR", count=25, stride=8, MASKED=0)
+    TXPROD = WO(0x600, "Transmit Producer, §VMXNET3_REG_TXPROD", count=8, stride=8)
+    RXPROD = WO(0x800, "Receive Producer, first ring, §VMXNET3_REG_RXPROD", count=16, stride=8)
+    RXPROD2 = WO(0xA00, "Receive Producer, second ring, §VMXNET3_REG_RXPROD2", count=16, stride=8)
+
+
+class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
+    """One queue pair."""
+
+    registers: ClassVar[type[Regs]] = Regs
+    models: ClassVar[dict[str, Model]] = {"vmxnet3": Model("vmxnet3")}
+    options: ClassVar[dict[str, Option]] = {
+        # QEMU's model drops what finds no descriptor, at once: only a long ring outlasts a pause.
+        "rx-ring": replace(ring_size(RING_MIN, 4096), default=4096),
+        "tx-ring": ring_size(RING_MIN, 4096),
+        "rx-buffer": Option(
+            integer(128, BUFFER_MAX),
+            BUFFER_MAX,
+            "bytes of a frame that one descriptor takes: longer frames arrive in pieces",
+        ),
+        **VLAN_OPTIONS,
+    }
+    frame_max = 9022  # an MTU of 9,000, §VMXNET3_MAX_MTU, and the header
+
+    def open(self) -> None:
+        """Agrees on a revision, resets the device, and learns its address."""
+        self.bar, self.doorbells = self.transport.map_bar(1), self.transport.map_bar(0)
+        self.regs = self.registers(self.bar, self.name)
+        self.doors = Doors(self.doorbells, self.name)
+        self.active = False
+        self.last = self.first = (0, 0, 0, 0)
+        self.negotiate()
+        self.reset()
+        low, high = self.regs.MACL.read(), self.regs.MACH.read()
+        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+
+    def negotiate(self) -> None:
+        """Selects the newest revision that both know (§VMXNET3_REG_VRRS, §VMXNET3_REG_UVRS)."""
+        for register in (self.regs.VRRS, self.regs.UVRS):
+            offered = register.present()
+            known = [name for name, offer in offered.fields().items() if offer]
+            if not known:
+                raise NotSupported(f"{self.name}: {register.name} offers only {offered}")
+            register.write(**{known[-1]: 1})
+
+    def command(self, name: str) -> None:
+        """Has the device do something; reading the register waits for it. Raises DeviceFault."""
+        self.regs.CMD.write(COMMAND[name])
+        self.regs.CMD.present()
+
+    def activate(self) -> None:
+        """The one command that has a result. Raises DeviceTimeout when it stays refused."""
+        self.command("ACTIVATE_DEV")
+        self.regs.CMD.wait(RESULT=0, timeout=COMMAND_S)
+
+    def reset(self) -> None:
+        """The device forgets the shared area."""
+        self.command("QUIESCE_DEV")
+        self.command("RESET_DEV")
+        self.set_shared_area(0)
+
+    def set_shared_area(self, address: int) -> None:
+        """The device takes the address when its upper half is written. 0: there is none."""
+        high, low = divmod(address, 1 << 32)
+        self.regs.DSAL.write(low)
+        self.regs.DSAH.write(high)
+
+    # -- queues ---------------------------------------------------------------------------------
+
+    def body_slots(self) -> int:
+        """Slots of the second receive ring, for all pieces of a frame but the first. Some are
+        there even if a frame has but one: every driver's second ring has some.
+        """
+        return int(self.values["rx-ring"]) if self.values["rx-buffer"] < self.frame else RING_MIN
+
+    def ring_bytes(self) -> int:
+        """The shared area; descriptors and as many completions; all on pages of their own."""
+        rx, tx, body = self.values["rx-ring"], self.values["tx-ring"], self.body_slots()
+        sizes = [AREA, tx * DESCRIPTOR, tx * COMPLETION]
+        sizes += [rx * DESCRIPTOR, body * DESCRIPTOR, 2 * rx * COMPLETION]
+        return sum(pages_for(size) for size in sizes)
+
+    def ring_slots(self) -> int:
+        """The larger of the two directions."""
+        return int(max(self.values["rx-ring"] + self.body_slots(), self.values["tx-ring"]))
+
+    def attach(self, pool: Pool) -> None:
+        """Makes the shared area."""
+        super().attach(pool)
+        self.area_memory = self.transport.alloc_dma(AREA)
+        self.area = ffi.cast("struct vmxnet3_area *", self.area_memory.pointer)
+
+    def _ring(self, ring: Any, size: int, limit: int, doorbell: dict[str, Any]) -> Dma:
+        memory = self.transport.alloc_dma(size * DESCRIPTOR)
+        ring.slots = ffi.cast("struct vmxnet3_descriptor *", memory.pointer)
+        ring.buffers = self.table(size)
+        ring.size, ring.limit, ring.bell = size, limit, doorbell
+        return memory
+
+    def _completions(self, queue: Any, size: int) -> Dma:
+        memory = self.transport.alloc_dma(size * COMPLETION)
+        queue.completions = ffi.cast("struct vmxnet3_completion *", memory.pointer)
+        queue.completions_size = size
+        queue.dma_base = self.transport.dma_base
+        return memory
+
+    def make_rx(self, index: int) -> Any:
+        """Two rings, for the beginnings of frames and for the rest, and their completions."""
+        queue = ffi.new("struct vmxnet3_queue *")
+        size, limit = self.values["rx-ring"], self.piece_bytes()
+        bells = [self.doors.RXPROD, self.doors.RXPROD2]
+        self.rx_memory = [
+            self._ring(ring, slots, limit, self.doorbells.doorbell(bell.offset))
+            for ring, slots, bell in zip(queue.rings, (size, self.body_slots()), bells, strict=True)
+        ]
+        self.rx_completions = self._completions(queue, 2 * size)
+        queue.wants_doorbell = ffi.addressof(self.area.rx, "wants_doorbell")
+        return queue
+
+    def make_tx(self, index: int) -> Any:
+        """One ring. Every descriptor is a whole packet (§Vmxnet3_TxDesc)."""
+        queue = ffi.new("struct vmxnet3_queue *")
+        size, tag = self.values["tx-ring"], self.values["vlan-insert"]
+        bell = self.doorbells.doorbell(self.doors.TXPROD.offset, sends=True)
+        self.tx_memory = self._ring(queue.rings[0], size, self.frame, bell)
+        self.tx_completions = self._completions(queue, size)
+        queue.command = DESCRIPTOR_WORD.put(0, {"EOP": 1, "TI": int(tag > 0), "TCI": tag})
+        return queue
+
+    def piece_bytes(self) -> int:
+        """What one receive descriptor takes of a frame."""
+        return int(min(self.values["rx-buffer"], self.pool.room))
+
+    # -- start and stop -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """As the open drivers do: rings, shared area, activation, then what needs a live device."""
+        self.reset()
+        self.dma_enable()
+        self.fill_rings()
+        self.describe_device()
+        self.describe_queues()
+        self.set_shared_area(self.area_memory.address)
+        self.activate()
+        self.doors.IMR.write(MASKED=1)
+        self.set_address()
+        self.set_filters()
+        self.publish_buffers()
+        self.first = self.last = (0, 0, 0, 0)
+        self.active = True
+        self.first = self.statistics()
+
+    def fill_rings(self) -> None:
+        """Buffers into the receive rings, nothing into the others."""
+        for queue in self.tx:
+            lib.vmxnet3_fill(queue, 0)
+        for queue in self.rx:
+            if lib.vmxnet3_fill(queue, 1):
+                raise NoMemory(f"{self.name}: too few buffers for its rings", "lower rx-ring=")
+
+    def describe_device(self) -> None:
+        """The shared area (§Vmxnet3_DriverShared). Interrupts are off; we look by ourselves."""
+        area = self.area
+        ffi.memmove(area, bytes(AREA), AREA)
+        area.magic, area.size, area.version = MAGIC, SHARED, 1
+        area.guest = GUEST.put(0, {"BITS": 2, "TYPE": 1})  # 64 bits, the most usual of systems
+        area.revisions = area.upt_versions = 1
+        area.features = FEATURES.put(0, {"RXVLAN": int(self.values["vlan-strip"])})
+        area.queues = self.area_memory.address + ffi.offsetof("struct vmxnet3_area", "tx")
+        area.queues_size = ffi.sizeof(area.tx) + ffi.sizeof(area.rx)
+        area.mtu = self.values["mtu"]
+        area.pieces = -(-self.pool.room // self.piece_bytes())
+        area.tx_queues = area.rx_queues = 1
+        area.interrupts = 1
+        area.interrupt_control = INTERRUPTS.put(0, {"DISABLE_ALL": 1})
+        area.rx_mode = self.rx_mode()
+        area.vlans = [0xFFFFFFFF] * len(area.vlans)
+
+    def rx_mode(self) -> int:
+        """Which frames are for us (§Vmxnet3_RxFilterConf)."""
+        promisc = int(self.values["promisc"])
+        fields = {"UCAST": 1, "BCAST": 1, "PROMISC": promisc}
+        return RX_MODE.put(0, {**fields, "ALL_MULTI": promisc | int(self.values["multicast"])})
+
+    def describe_queues(self) -> None:
+        """Where the rings are (§Vmxnet3_TxQueueDesc, §Vmxnet3_RxQueueDesc)."""
+        tx, rx = self.area.tx, self.area.rx
+        for queue in self.tx:
+            tx.ring, tx.size = self.tx_memory.address, queue.rings[0].size
+            tx.completions, tx.completions_size = self.tx_completions.address, tx.size
+        for queue in self.rx:
+            rx.rings = [memory.address for memory in self.rx_memory]
+            rx.sizes = [ring.size for ring in queue.rings]
+            rx.completions = self.rx_completions.address
+            rx.completions_size = queue.completions_size
+        tx.stopped = rx.stopped = 1
+
+    def set_address(self) -> None:
+        """MEASURED: QEMU's model returns to its own address when it is activated."""
+        self.mac = self.values["mac"] or self.mac
+        self.regs.MACL.write(int.from_bytes(self.mac[:4], "little"))
+        self.regs.MACH.write(ADDRESS=int.from_bytes(self.mac[4:], "little"))
+
+    def set_filters(self) -> None:
+        """Has the device look at them once more: some take note only of these commands."""
+        for name in ("UPDATE_RX_MODE", "UPDATE_VLAN_FILTERS", "UPDATE_MAC_FILTERS"):
+            self.command(name)
+
+    def publish_buffers(self) -> None:
+        """The first doorbells of the receive rings; later ones only when the device asks."""
+        for queue in self.rx:
+            self.doors.RXPROD.write(queue.rings[0].told)
+            self.doors.RXPROD2.write(queue.rings[1].told)
+
+    def stop(self) -> None:
+        """Quiet first, so that the last counters hold; no DMA any more; then the buffers."""
+        try:
+            if self.active:
+                self.last = self.statistics()
+            self.active = False
+            self.command("QUIESCE_DEV")
+            self.dma_disable()
+            self.reset()
+        finally:
+            for queue in (*self.rx, *self.tx):
+                lib.vmxnet3_empty(queue)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def link(self) -> Link:
+        """The cable's state. Raises DeviceFault when the device has stopped a queue."""
+        self.check_queues()
+        self.regs.CMD.write(COMMAND["GET_LINK"])
+        link = self.regs.LINK.present()
+        return Link(bool(link.UP), int(link.SPEED))
+
+    def check_queues(self) -> None:
+        """A device that finds a descriptor wrong stops (§VMXNET3_ECR_RQERR, §Vmxnet3_QueueStatus).
+
+        MEASURED: QEMU's model never does; it counts such packets as errors.
+        """
+        events = int(self.area.events) if self.active else 0
+        if not EVENTS.get(events, "RQERR") and not EVENTS.get(events, "TQERR"):
+            return
+        self.command("GET_QUEUE_STATUS")
+        raise DeviceFault(
+            f"{self.name}: the device has stopped its queues: receive error "
+            f"{self.area.rx.error:#x}, transmit error {self.area.tx.error:#x}",
+            "run it once more",
+        )
+
+    def statistics(self) -> tuple[int, int, int, int]:
+        """The device's own counters, as it has them now (§UPT1_RxStats, §UPT1_TxStats)."""
+        self.command("GET_STATS")
+        rx, tx = self.area.rx, self.area.tx
+        return rx.out_of_buffer, rx.errors, tx.errors, tx.discarded
+
+    def counters(self) -> dict[str, int]:
+        """What the device lost. It counts the frames that it marks as bad in one of these, too;
+        those that it did not count are here all the same.
+        """
+        if self.active:
+            self.last = self.statistics()
+        missed, bad, unsent, discarded = (
+            max(now - before, 0) for now, before in zip(self.last, self.first, strict=True)
+        )
+        spoiled = sum(queue.spoiled for queue in self.rx)
+        return {
+            "rx_missed_errors": missed,
+            "rx_errors": max(bad, spoiled - missed),
+            "tx_errors": unsent,
+            "tx_dropped": discarded,
+        }
+
+    def pending(self) -> int:
+        """What the device has not reported back."""
+        return sum(lib.vmxnet3_clean(queue) for queue in self.tx)

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+/* VMXNET3's rings (vmxnet3.h): descriptors that we write, completions that the device writes. Each
+ * carries a generation bit that turns over at every lap, so neither side ever erases anything, and
+ * no register is read. Completions name the slot they are about; nothing that they say is
+ * believed before it was compared with what the device holds. */
+#include "vmxnet3.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "descriptors are little endian"
+#endif
+
+enum {
+    FRAME_MIN = 14,  /* an Ethernet header */
+    TX_LAZY = 64,    /* slots in flight before the first look at what is done */
+    RX_BEHIND = 32,  /* slots refilled before the device is told; half of a small ring */
+    LENGTH = 0x3FFF, /* §Vmxnet3_RxCompDesc: len */
+    SLOT = 0xFFF,    /* rxdIdx, txdIdx */
+};
+static const uint64_t RX_BODY = 1ull << 14, RX_GENERATION = 1ull << 31; /* §Vmxnet3_RxDesc */
+static const uint64_t TX_GENERATION = 1ull << 14, TX_REPORT = 1ull << 45; /* §Vmxnet3_TxDesc: cq */
+static const uint64_t LAST = 1ull << 14, FIRST = 1ull << 15; /* §Vmxnet3_RxCompDesc: eop, sop */
+static const uint64_t BAD = 1ull << 14;                      /* err, in the higher half */
+
+static inline uint32_t slot_of(const struct vmxnet3_ring *ring, uint32_t position)
+{
+    return position & (ring->size - 1);
+}
+
+/* 1 in the first lap of a ring, 0 in the second, and so on. */
+static inline uint32_t generation(uint32_t position, uint32_t size) { return !(position & size); }
+
+static inline uint64_t dma_address(const struct vmxnet3_queue *v, uint32_t index, uint32_t offset)
+{
+    return v->dma_base + (uint64_t)index * v->q.pool->size + offset;
+}
+
+/* The next completion, if the device has written it: read once, its generation first. */
+static inline int completed(struct vmxnet3_queue *v, struct vmxnet3_completion *c)
+{
+    struct vmxnet3_completion *at = &v->completions[v->completed & (v->completions_size - 1)];
+    c->high = load_acquire(&at->high); /* before the rest of it, and the frame itself, are read */
+    if (c->high >> 63 != generation(v->completed, v->completions_size))
+        return 0;
+    c->low = load_relaxed(&at->low);
+    v->completed++;
+    return 1;
+}
+
+/* How far the slot lies behind the oldest one that the device has; -1: it has no such slot. */
+static inline int32_t distance(const struct vmxnet3_ring *ring, uint32_t slot)
+{
+    uint32_t ahead = (slot - ring->next) & (ring->size - 1);
+    return slot < ring->size && ahead < ring->fill - ring->next ? (int32_t)ahead : -1;
+}
+
+/* --- receive -------------------------------------------------------------------------------- */
+
+static inline void post(struct vmxnet3_queue *v, struct vmxnet3_ring *ring, uint32_t index)
+{
+    uint32_t slot = slot_of(ring, ring->fill);
+    uint64_t word = ring->limit;
+    if (ring != v->rings)
+        word |= RX_BODY;
+    if (generation(ring->fill, ring->size))
+        word |= RX_GENERATION;
+    ring->buffers[slot] = index;
+    ring->slots[slot].address = dma_address(v, index, colour(index));
+    store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
+    ring->fill++;
+}
+
+int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
+{
+    uint32_t index;
+    memset(v->completions, 0, v->completions_size * sizeof *v->completions);
+    v->completed = v->joining = 0;
+    for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2 && ring->size; ring++) {
+        memset(ring->slots, 0, ring->size * sizeof *ring->slots);
+        ring->next = ring->fill = 0;
+        while (receive && ring->fill < ring->size - 1) {
+            if (!stack_take(v->q.stack, &index, 1))
+                return -1;
+            post(v, ring, index);
+        }
+        ring->told = ring->fill;
+    }
+    return 0;
+}
+
+static int refuse(struct vmxnet3_queue *v, uint32_t index)
+{
+    v->q.counters->errors++;
+    stack_give(v->q.stack, index);
+    return 0;
+}
+
+/* A frame longer than a slot takes comes in pieces; they are joined in the first one's buffer.
+ * A bad piece, of length 0, spoils the whole. Returns 1 when *p is a whole frame. */
+static int join(struct vmxnet3_queue *v, struct packet *p, const struct vmxnet3_completion *c)
+{
+    const struct pool *pool = v->q.pool;
+    uint32_t whole;
+    if (v->joining && c->low & FIRST)
+        v->joining = refuse(v, v->part.index); /* that one never ended */
+    if (!v->joining) {
+        if (!(c->low & FIRST))
+            return refuse(v, p->index); /* this one never began */
+        v->joining = 1;
+        v->part = *p;
+    } else {
+        whole = (uint32_t)v->part.length + p->length;
+        if (v->part.length && p->length && whole <= pool_room(pool)) {
+            memcpy(packet_data(pool, v->part) + v->part.length, packet_data(pool, *p), p->length);
+            v->part.length = (uint16_t)whole;
+        } else {
+            v->part.length = 0;
+        }
+        stack_give(v->q.stack, p->index);
+    }
+    if (!(c->low & LAST))
+        return 0;
+    v->joining = 0;
+    *p = v->part;
+    return 1;
+}
+
+/* Checks what the device wrote about a buffer that it had in ring `number`. Returns 1 when *p is
+ * a whole, good frame. */
+static inline int accept_frame(struct vmxnet3_queue *v, struct packet *p, uint32_t number,
+                               const struct vmxnet3_completion *c)
+{
+    uint32_t length = (uint32_t)c->high & LENGTH, begins = number == 0;
+    uint32_t fits = length <= v->rings[number].limit && begins == !!(c->low & FIRST);
+    p->length = fits ? (uint16_t)length : 0;
+    if (unlikely(v->joining || (c->low & (FIRST | LAST)) != (FIRST | LAST)) && !join(v, p, c))
+        return 0;
+    if (unlikely(p->length < FRAME_MIN))
+        return refuse(v, p->index);
+    if (unlikely(c->high & BAD)) { /* the device counts those, too */
+        v->spoiled++;
+        stack_give(v->q.stack, p->index);
+        return 0;
+    }
+    return 1;
+}
+
+/* Takes the buffer that a completion names out of its ring, and puts `fresh` into it. Slots that
+ * the device has skipped are given to it again. Returns the ring's number; -1: no such buffer. */
+static inline int32_t exchange(struct vmxnet3_queue *v, const struct vmxnet3_completion *c,
+                               uint32_t *index, uint32_t fresh)
+{
+    uint32_t number = (uint32_t)(c->low >> 16) & 0x3FF; /* rqID: with one queue, the ring's */
+    struct vmxnet3_ring *ring;
+    int32_t ahead;
+    if (unlikely(number > 1))
+        return -1;
+    ring = &v->rings[number];
+    ahead = distance(ring, (uint32_t)c->low & SLOT);
+    if (unlikely(ahead < 0))
+        return -1;
+    for (; unlikely(ahead > 0); ahead--) {
+        uint32_t skipped = ring->buffers[slot_of(ring, ring->next++)];
+        post(v, ring, skipped);
+    }
+    *index = ring->buffers[slot_of(ring, ring->next++)];
+    post(v, ring, fresh);
+    return (int32_t)number;
+}
+
+/* The device says whether it wants to be told at all: one that lives in software looks by itself. */
+static inline void tell(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
+{
+    if (ring->fill - ring->told < least(RX_BEHIND, ring->size / 2))
+        return;
+    ring->told = ring->fill;
+    if (load_relaxed(v->wants_doorbell))
+        doorbell_ring(&v->q, &ring->bell, slot_of(ring, ring->fill));
+}
+
+uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct vmxnet3_queue *v = (struct vmxnet3_queue *)q;
+    struct vmxnet3_completion *at = &v->completions[v->completed & (v->completions_size - 1)], c;
+    uint32_t fresh[BURST_MAX], taken, used = 0, got = 0;
+    uint64_t bytes = 0;
+    if (load_relaxed(&at->high) >> 63 != generation(v->completed, v->completions_size))
+        return 0;
+    taken = stack_take(q->stack, fresh, n);
+    for (uint32_t i = 0; i < taken && completed(v, &c); i++) {
+        struct packet p;
+        int32_t number = exchange(v, &c, &p.index, fresh[used]);
+        if (unlikely(number < 0)) {
+            q->counters->errors++;
+            continue;
+        }
+        used++;
+        p.offset = colour(p.index);
+        if (likely(accept_frame(v, &p, (uint32_t)number, &c))) {
+            bytes += p.length;
+            packets[got++] = p;
+        }
+    }
+    for (uint32_t i = used; i < taken; i++)
+        stack_give(q->stack, fresh[i]);
+    tell(v, &v->rings[0]);
+    tell(v, &v->rings[1]);
+    queue_count(q, got, bytes);
+    return got;
+}
+
+/* --- transmit ------------------------------------------------------------------------------- */
+
+/* The device reports the last slot of each burst, or every slot; all before it are done too. */
+uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
+{
+    struct vmxnet3_ring *ring = v->rings;
+    struct vmxnet3_completion c;
+    for (uint32_t i = 0; i < ring->size && completed(v, &c); i++) {
+        int32_t ahead = distance(ring, (uint32_t)c.low & SLOT);
+        if (unlikely(ahead < 0))
+            v->q.counters->errors++;
+        for (; ahead >= 0; ahead--)
+            stack_give(v->q.stack, ring->buffers[slot_of(ring, ring->next++)]);
+    }
+    return ring->fill - ring->next;
+}
+
+uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct vmxnet3_queue *v = (struct vmxnet3_queue *)q;
+    struct vmxnet3_ring *ring = v->rings;
+    struct vmxnet3_descriptor *held = NULL; /* the latest, until we know whether it is the last */
+    uint32_t flying = ring->fill - ring->next, done = 0, sent = 0;
+    uint64_t bytes = 0, word = 0;
+    if (unlikely(!doorbell_ready(&ring->bell)))
+        return 0;
+    if (flying >= TX_LAZY || flying + n >= ring->size)
+        flying = vmxnet3_clean(v);
+    for (; done < n && flying + sent < ring->size - 1; done++) {
+        struct packet p = packets[done];
+        uint32_t slot = slot_of(ring, ring->fill);
+        if (unlikely(p.length < FRAME_MIN || p.length > ring->limit)) {
+            q->counters->errors++;
+            stack_give(q->stack, p.index);
+            continue;
+        }
+        if (held)
+            store_release(&held->word, word); /* after its address: now it is the device's */
+        held = &ring->slots[slot];
+        held->address = dma_address(v, p.index, p.offset);
+        word = v->command | p.length;
+        if (generation(ring->fill, ring->size))
+            word |= TX_GENERATION;
+        ring->buffers[slot] = p.index;
+        bytes += p.length;
+        ring->fill++;
+        sent++;
+    }
+    if (sent == 0)
+        return done;
+    store_release(&held->word, word | TX_REPORT);
+    doorbell_ring(q, &ring->bell, slot_of(ring, ring->fill));
+    queue_count(q, sent, bytes);
+    return done;
+}
+
+void vmxnet3_empty(struct vmxnet3_queue *v)
+{
+    for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2; ring++)
+        while (ring->next != ring->fill)
+            stack_give(v->q.stack, ring->buffers[slot_of(ring, ring->next++)]);
+    if (v->joining)
+        stack_give(v->q.stack, v->part.index);
+    v->joining = 0;
+}
