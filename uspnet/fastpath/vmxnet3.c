@@ -16,7 +16,7 @@ enum {
     LENGTH = 0x3FFF, /* §Vmxnet3_RxCompDesc: len */
     SLOT = 0xFFF,    /* rxdIdx, txdIdx */
 };
-static const uint64_t RX_BODY = 1ull << 14, RX_GENERATION = 1ull << 31; /* §Vmxnet3_RxDesc */
+static const uint64_t RX_BODY = 1ull << 14, RX_GENERATION = 1ull << 31;   /* §Vmxnet3_RxDesc */
 static const uint64_t TX_GENERATION = 1ull << 14, TX_REPORT = 1ull << 45; /* §Vmxnet3_TxDesc: cq */
 static const uint64_t LAST = 1ull << 14, FIRST = 1ull << 15; /* §Vmxnet3_RxCompDesc: eop, sop */
 static const uint64_t BAD = 1ull << 14;                      /* err, in the higher half */

@@ -68,9 +68,9 @@ struct vmxnet3_area {
     uint32_t rx_mode; /* §Vmxnet3_RxFilterConf */
     uint16_t multicast_size, unused1;
     uint64_t multicast;
-    uint32_t vlans[128]; /* a bit for each VLAN that is received */
+    uint32_t vlans[128];                  /* a bit for each VLAN that is received */
     uint64_t rss[2], power[2], plugin[2]; /* §Vmxnet3_VariableLenConfDesc */
-    uint32_t events, reserved3[5]; /* §VMXNET3_ECR_RQERR and the like, set by the device */
+    uint32_t events, reserved3[5];        /* §VMXNET3_ECR_RQERR and the like, set by the device */
     uint8_t unused2[304];
     struct vmxnet3_tx_area tx; /* aligned to 128 bytes, §VMXNET3_QUEUE_DESC_ALIGN */
     struct vmxnet3_rx_area rx;
