@@ -49,13 +49,15 @@ def connected(station, model, tmp_path, **more):
     return made, made.ports[0]
 
 
-def fill(made, port, far, frames):
-    """Sends frames from the far end and returns what the port received."""
+def fill(made, port, far, frames, window=1 << 30):
+    """Sends frames from the far end and returns what the port received. At most `window` of them
+    are under way at a time.
+    """
     sent, got = 0, []
 
     def step():
         nonlocal sent
-        while sent < len(frames) and far.give(frames[sent]):
+        while sent < min(len(frames), len(got) + window) and far.give(frames[sent]):
             sent += 1
         got.extend(made.take(port))
         return len(got) >= len(frames)

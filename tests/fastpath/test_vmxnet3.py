@@ -415,7 +415,9 @@ def test_whatever_the_device_writes_no_buffer_is_lost_or_doubled(filled, seed):
         if noise.random() < 0.3:
             filled.take(noise.randrange(1, 33))
         filled.send([noise.choice([10, 60, 1500])] * noise.randrange(5))
-        filled.sender.complete(noise.choice([noise.getrandbits(12), filled.tx.rings[0].next % SIZE]), 0)
+        filled.sender.complete(
+            noise.choice([noise.getrandbits(12), filled.tx.rings[0].next % SIZE]), 0
+        )
         if noise.random() < 0.5:
             lib.vmxnet3_clean(filled.tx)
     lib.vmxnet3_empty(filled.rx)

@@ -74,6 +74,7 @@ int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
     uint32_t index;
     memset(v->completions, 0, v->completions_size * sizeof *v->completions);
     v->completed = v->joining = 0;
+    v->spoiled = 0;
     for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2 && ring->size; ring++) {
         memset(ring->slots, 0, ring->size * sizeof *ring->slots);
         ring->next = ring->fill = 0;
