@@ -198,10 +198,10 @@ def scripted(device):
     pool = Pool(1024, nic.frame, nic.ring_bytes())
     nic.attach(pool)
     stack = pool.stack(1024)
-    for made, queue in ((nic.rx, nic.make_rx(0)), (nic.tx, nic.make_tx(0))):
+    counters = ffi.new("struct counters[2]")
+    for number, made, queue in ((0, nic.rx, nic.make_rx(0)), (1, nic.tx, nic.make_tx(0))):
         made.append(queue)
-        queue.q.pool, queue.q.stack = pool.c, stack
-        queue.q.counters = device.keep = ffi.new("struct counters *")
+        queue.q.pool, queue.q.stack, queue.q.counters = pool.c, stack, counters + number
     yield nic, stack
     pool.close()
 

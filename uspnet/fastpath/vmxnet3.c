@@ -168,7 +168,7 @@ static inline int32_t exchange(struct vmxnet3_queue *v, const struct vmxnet3_com
     return (int32_t)number;
 }
 
-/* The device says whether it wants to be told at all: one that lives in software looks by itself. */
+/* The device says whether it wants to be told at all: one made of software looks by itself. */
 static inline void tell(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
 {
     if (ring->fill - ring->told < least(RX_BEHIND, ring->size / 2))
