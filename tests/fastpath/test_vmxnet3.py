@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VMXNET3's rings: the test is the device, on the same memory, honest or not."""
+"""VMXNET3's rings: the test is the device, on the same memory, honest or not.
+
+size: two kinds of ring, and every lie that a device can tell about them.
+"""
 
 import random
 
