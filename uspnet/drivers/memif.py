@@ -131,12 +131,17 @@ class Memif(Driver, scheme="memif"):
         """Slots that we filled and the peer has not drained, as far as it lets us know."""
         if not self.linked or self.linger_until:
             return 0
-        waiting = 0
-        for queue in self.made:
-            if queue.direction == "tx" and not queue.c.q.gate:
-                drained = queue.c.theirs[0] - queue.c.their_lead
-                waiting += (queue.c.next - drained) & 0xFFFF
-        return waiting
+        return sum(self._untaken(queue) for queue in self.made if queue.direction == "tx")
+
+    def _untaken(self, queue: Queue) -> int:
+        """Slots that we filled and the peer has not drained. A client does not say what it has
+        drained, only what it lends again, and that in batches: then this is the most it can be.
+        """
+        m = queue.c
+        if m.q.gate:
+            return 0
+        waiting = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
+        return int(min(waiting, m.size, m.q.counters.packets))
 
     # -- control ---------------------------------------------------------------------------------
 
@@ -317,9 +322,9 @@ class Memif(Driver, scheme="memif"):
 
     def _strip(self, queue: Queue) -> None:
         m = queue.c
-        if m.ring and queue.direction == "tx":
-            left = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
-            m.q.counters.dropped += min(left, m.size)  # sent, but never taken
+        if queue.direction == "tx" and m.ring and not self.server:
+            waiting = (m.next - m.theirs[0]) & 0xFFFF
+            m.q.counters.dropped += min(waiting, m.size)  # sent, but never taken
         if self.zero_copy:
             lib.memif_zero_reset(m)
         m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
