@@ -62,9 +62,20 @@ class Namespace:
             found[question] = sorted(map(json.dumps, rows))
         return found
 
+    def quiet(self):
+        """How all is once nothing has changed for 2 s: addresses are checked for duplicates, and
+        more happens after a link comes up."""
+        end, now, since = time.monotonic() + 30, self.show(), time.monotonic()
+        while time.monotonic() < since + 2:
+            assert time.monotonic() < end, "the links never settle"
+            time.sleep(0.2)
+            if (again := self.show()) != now:
+                now, since = again, time.monotonic()
+        return now
+
     def settles(self, before):
         """Is all as before, at the latest when the kernel has finished bringing links up?"""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 20
         while (now := self.show()) != before and time.monotonic() < end:
             time.sleep(0.1)
         return now == before
@@ -244,8 +255,7 @@ RESTORED = [bond, bridge, macvlan, vlan, nexthop_object, policy_table, vrf, ipv6
 def test_everything_comes_back(lab, namespace, build):
     """The interface vanishes as on unbinding, comes back with another name and number, down."""
     build(namespace)
-    time.sleep(2)  # duplicate address detection, and what the kernel does after a link comes up
-    before = namespace.show()
+    before = namespace.quiet()
     saved = json.loads(json.dumps(collect(snapshot((), namespace.name), lab.tree, ("nic0",))))
     namespace.ip("link del nic0")
     assert namespace.show() != before
