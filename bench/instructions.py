@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import virtqueues
 from lab import ROOT, BenchError, need
 from rings import RINGS, NicBench
 
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
     from uspnet.port import Driver
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
+VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
 PATHS = [
     "memif to memif, copying (server)",
     "memif to memif, zero copy (client)",
     "null to null",
     *NICS,
+    *VIRTQS,
 ]
 SLOTS = 4096
 FRAME, BUFFER, BURST = 60, 2048, 32  # bytes, bytes, packets
@@ -49,7 +52,7 @@ def count_all() -> Iterator[tuple[str, float]]:
             yield name, total / packets
         else:
             (two, _), (three, _) = collected(number, 2), collected(number, 3)
-            yield name, (three - two) / SLOTS
+            yield name, (three - two) / (virtqueues.SLOTS if name in VIRTQS else SLOTS)
 
 
 def collected(path: int, phases: int) -> tuple[int, int]:
@@ -159,17 +162,16 @@ def forward_memif(phases: int, *, zero: bool) -> int:
     return packets
 
 
-def forward_nic(phases: int, ring: str) -> int:
+def forward_nic(phases: int, bench: NicBench | virtqueues.VirtqBench) -> int:
     """Packets forwarded in so many phases."""
-    bench = NicBench(ring, SLOTS)
     worker = make_worker(bench.rx, bench.tx, bench.stack)
     for _ in range(phases):
         bench.device()
         worker.c.stop = worker.c.idle_since = 0
         bench.lib.loop_forward(worker.c)
     packets = int(bench.tx.q.counters.packets)
-    if packets != phases * SLOTS or bench.rx.q.counters.errors or bench.tx.q.counters.errors:
-        raise BenchError(f"forwarded {packets} of {phases * SLOTS} packets")
+    if packets != phases * bench.slots or bench.rx.q.counters.errors or bench.tx.q.counters.errors:
+        raise BenchError(f"forwarded {packets} of {phases * bench.slots} packets")
     return packets
 
 
@@ -199,6 +201,9 @@ if __name__ == "__main__":
     if PATHS[which].startswith("null"):
         print(forward_null())
     elif PATHS[which] in NICS:
-        print(forward_nic(count, NICS[PATHS[which]]))
+        print(forward_nic(count, NicBench(NICS[PATHS[which]], SLOTS)))
+    elif PATHS[which] in VIRTQS:
+        is_packed, may_merge = VIRTQS[PATHS[which]]
+        print(forward_nic(count, virtqueues.VirtqBench(packed=is_packed, merges=may_merge)))
     else:
         print(forward_memif(count, zero="zero" in PATHS[which]))

@@ -172,8 +172,7 @@ class Ring:
         c.header = memory.address + layout.header
         c.span = 2 if double else 1
         c.chains = layout.size // c.span
-        self._tables = [ffi.new("uint32_t[]", c.chains) for _ in range(2)]
-        c.buffers, c.ids = self._tables
+        c.buffers = self._buffers = ffi.new("uint32_t[]", c.chains)
 
     def call(self, name: str, *arguments: int) -> int:
         """The C function of that name for this ring's format."""

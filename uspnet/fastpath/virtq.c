@@ -79,60 +79,72 @@ int virtq_join(struct virtq_queue *v, struct packet *p, uint32_t length)
     return p->length ? 1 : virtq_refuse(v, p->index);
 }
 
-/* Puts n buffers into the ring. Their chains' length and flags never change. */
-static inline void place(struct virtq_queue *v, const uint32_t *ids, const uint32_t *fresh,
+/* Puts n buffers into the ring, not beyond its end. Their chains' length and flags never change. */
+static inline void place(struct virtq_queue *restrict v, const uint32_t *ids, const uint32_t *fresh,
                          uint32_t n)
 {
+    uint16_t *ring = v->available->ring + (v->next & (v->chains - 1));
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t id = ids[i];
-        v->buffers[id] = fresh[i];
-        v->descriptors[id].address = virtq_address(v, fresh[i], colour(fresh[i]));
-        v->available->ring[v->next++ & (v->chains - 1)] = (uint16_t)id;
+        v->buffers[ids[i]] = fresh[i];
+        v->descriptors[ids[i]].address = virtq_address(v, fresh[i], colour(fresh[i]));
+        ring[i] = (uint16_t)ids[i];
     }
+    v->next += n;
+}
+
+/* Takes at most n used chains, not beyond the ring's end, and puts fresh buffers in their place:
+ * the ring is always full. Only then does the device see these again, so that whatever it gives
+ * back twice is noticed. */
+static uint32_t receive(struct virtq_queue *restrict v, struct packet *restrict packets, uint32_t n)
+{
+    uint32_t fresh[BURST_MAX], ids[BURST_MAX], at = v->clean & (v->chains - 1), used, got = 0;
+    const volatile struct virtq_used_element *e = v->used->ring + at;
+    uint64_t bytes = 0;
+    n = stack_take(v->q.stack, fresh, least(n, v->chains - at));
+    for (used = 0; used < n; used++) {
+        struct packet p;
+        ids[used] = e[used].id;
+        if (unlikely(!virtq_take(v, ids[used], &p.index)))
+            break;
+        if (likely(virtq_accept(v, &p, e[used].length))) {
+            bytes += p.length;
+            packets[got++] = p;
+        }
+    }
+    v->clean += used;
+    place(v, ids, fresh, used);
+    for (uint32_t i = used; i < n; i++)
+        stack_give(v->q.stack, fresh[i]);
+    queue_count(&v->q, got, bytes);
+    return got;
 }
 
 uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t fresh[BURST_MAX], ids[BURST_MAX], taken, used, got = 0;
-    uint64_t bytes = 0;
+    uint32_t before = v->next;
     n = least(n, reported(v, v->chains));
     if (n == 0)
         return 0;
-    taken = stack_take(q->stack, fresh, n);
-    for (used = 0; used < taken; used++) {
-        const volatile struct virtq_used_element *e = &v->used->ring[v->clean & (v->chains - 1)];
-        struct packet p;
-        ids[used] = e->id;
-        if (unlikely(!virtq_take(v, ids[used], &p.index)))
-            break;
-        v->clean++;
-        if (likely(virtq_accept(v, &p, e->length))) {
-            bytes += p.length;
-            packets[got++] = p;
-        }
-    }
-    place(v, ids, fresh, used);
-    for (uint32_t i = used; i < taken; i++)
-        stack_give(q->stack, fresh[i]);
-    if (used) {
+    n = receive(v, packets, n);
+    if (v->next != before) {
         publish(v);
         notify(v);
     }
-    queue_count(q, got, bytes);
-    return got;
+    return n;
 }
 
 /* --- transmit ------------------------------------------------------------------------------- */
 
-uint32_t virtq_clean(struct virtq_queue *v)
+uint32_t virtq_clean(struct virtq_queue *restrict v)
 {
     uint32_t ready = reported(v, v->next - v->clean);
     while (ready) {
-        uint32_t head = load_relaxed(&v->used->ring[v->clean & (2 * v->chains - 1)].id), n;
+        uint32_t at = v->clean & (2 * v->chains - 1), n;
+        uint32_t head = load_relaxed(&v->used->ring[at].id);
         if (unlikely(head & 1))
             head = VIRTQ_NONE; /* chains begin at even descriptors */
-        n = virtq_sent_until(v, head / 2, ready);
+        n = virtq_sent(v, head / 2, ready);
         if (unlikely(n == 0))
             break;
         ready -= n;
@@ -140,42 +152,60 @@ uint32_t virtq_clean(struct virtq_queue *v)
     return v->next - v->clean;
 }
 
-uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
+/* Fills in the second descriptors; everything else stands there since the ring was made. */
+static uint32_t transmit(struct virtq_queue *restrict v, const struct packet *restrict packets,
+                         uint32_t n)
 {
-    struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t first = v->next, flying = first - v->clean, done;
+    uint32_t first = v->next, done;
     uint64_t bytes = 0;
-    if (virtq_due(v, flying, n))
-        flying = virtq_clean(v);
-    n = virtq_room(v, flying, n);
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
-        uint32_t id = v->ids[v->next & (v->chains - 1)];
+        uint32_t id = v->next & (v->chains - 1);
+        struct virtq_descriptor *d = &v->descriptors[2 * id + 1];
+        if (!virtq_free(v, id))
+            break;
         if (unlikely(!virtq_sendable(v, p)))
             continue;
         v->buffers[id] = p.index;
-        v->descriptors[2 * id + 1].address = virtq_address(v, p.index, p.offset);
-        v->descriptors[2 * id + 1].word = split_word(p.length, 0, 0);
-        v->available->ring[v->next++ & (2 * v->chains - 1)] = (uint16_t)(2 * id);
+        d->address = virtq_address(v, p.index, p.offset);
+        d->word = split_word(p.length, 0, 0);
+        v->next++;
         bytes += p.length;
     }
-    if (v->next == first)
-        return done;
-    publish(v);
-    notify(v);
-    queue_count(q, v->next - first, bytes);
+    queue_count(&v->q, v->next - first, bytes);
     return done;
+}
+
+uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    uint32_t before = v->next;
+    if (virtq_due(v, n))
+        virtq_clean(v);
+    n = transmit(v, packets, n);
+    if (v->next != before) {
+        publish(v);
+        notify(v);
+    }
+    return n;
 }
 
 /* --- before and after ----------------------------------------------------------------------- */
 
+/* What both formats begin with: no chain is out. */
+void virtq_begin_fill(struct virtq_queue *v)
+{
+    v->next = v->clean = v->left = 0;
+    v->buffer = v->q.pool ? v->q.pool->size : 0; /* a control queue has none */
+    memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
+}
+
 int virtq_fill(struct virtq_queue *v, int receive)
 {
     uint32_t fresh;
-    v->next = v->clean = v->left = 0;
+    virtq_begin_fill(v);
     v->available->flags = VIRTQ_QUIET; /* used chains are looked for, not waited for */
     v->used->flags = v->used->index = 0;
-    memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
     for (uint32_t id = 0; id < v->chains; id++) {
         if (receive) {
             v->descriptors[id].word = split_word(v->limit, VIRTQ_WRITE, 0);
@@ -183,7 +213,7 @@ int virtq_fill(struct virtq_queue *v, int receive)
                 return -1;
             place(v, &id, &fresh, 1);
         } else {
-            v->ids[id] = id;
+            v->available->ring[id] = v->available->ring[v->chains + id] = (uint16_t)(2 * id);
             v->descriptors[2 * id].address = v->header;
             v->descriptors[2 * id].word = split_word(VIRTQ_NET_HEADER, VIRTQ_NEXT, 2 * id + 1);
         }

@@ -46,7 +46,6 @@ struct virtq_queue {
     struct virtq_used *used;              /* split: written by the device */
     struct virtq_events *ours, *theirs;   /* packed */
     uint32_t *buffers; /* ours: each chain id's pool buffer; VIRTQ_NONE: we have it */
-    uint32_t *ids;     /* transmit, ours: at positions to come, the id to use */
     uint32_t chains;   /* that the ring holds, a power of two */
     uint32_t span;     /* descriptors a chain: 1 or 2 */
     uint32_t next;     /* position of the next chain to hand over; runs freely */
@@ -59,6 +58,7 @@ struct virtq_queue {
     uint32_t left;     /* receive: pieces still to come of the frame that `part` begins */
     struct packet part;
     uint64_t header;   /* transmit: where the device sees 12 zeros, the header of every packet */
+    uint64_t buffer;   /* bytes of a pool buffer: the pool's size, at hand */
     uint64_t dma_base; /* where the device sees the pool's first byte */
     struct doorbell bell;
 };
@@ -134,7 +134,7 @@ static inline void virtq_full_barrier(void)
 
 static inline uint64_t virtq_address(const struct virtq_queue *v, uint32_t index, uint32_t offset)
 {
-    return v->dma_base + (uint64_t)index * v->q.pool->size + offset;
+    return v->dma_base + (uint64_t)index * v->buffer + offset;
 }
 
 /* A doorbell's value. `at` is what the ring has come to, for devices that are told (§4.1.5.2). */
@@ -165,6 +165,7 @@ static inline int virtq_take(struct virtq_queue *v, uint32_t id, uint32_t *index
     return 1;
 }
 
+void virtq_begin_fill(struct virtq_queue *v);
 int virtq_refuse(struct virtq_queue *v, uint32_t index);
 int virtq_begin(struct virtq_queue *v, struct packet *p, uint32_t pieces);
 int virtq_join(struct virtq_queue *v, struct packet *p, uint32_t length);
@@ -174,12 +175,12 @@ int virtq_join(struct virtq_queue *v, struct packet *p, uint32_t length);
  * offload was negotiated), so without merging this does not touch the packet's memory. */
 static inline int virtq_accept(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
-    uint32_t at = colour(p->index);
+    uint32_t least_bytes = VIRTQ_NET_HEADER + VIRTQ_FRAME_MIN;
     if (unlikely(v->left))
         return virtq_join(v, p, length);
-    if (unlikely(length < VIRTQ_NET_HEADER + VIRTQ_FRAME_MIN || length > v->limit))
+    if (unlikely(length - least_bytes > v->limit - least_bytes))
         return virtq_refuse(v, p->index);
-    p->offset = (uint16_t)(at + VIRTQ_NET_HEADER);
+    p->offset = (uint16_t)(colour(p->index) + VIRTQ_NET_HEADER);
     p->length = (uint16_t)(length - VIRTQ_NET_HEADER);
     if (v->merges) {
         uint16_t pieces;
@@ -190,53 +191,43 @@ static inline int virtq_accept(struct virtq_queue *v, struct packet *p, uint32_t
     return 1;
 }
 
-/* A sent chain's buffer comes home, and its id is free again. */
-static inline void virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t index)
+/* Takes back what was sent, from the chain at `clean` to that of `id`, at most `most` of them. An
+ * in-order device reports only the last of a batch (§2.7.9, §2.8.9), others each by itself.
+ * Returns how many they were; 0 after a fault. */
+static inline uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most)
 {
-    stack_give(v->q.stack, index);
-    v->ids[v->clean++ & (v->chains - 1)] = id;
-}
-
-/* All chains from `clean` up to that of `id`, the last of a batch of at most `most`. An in-order
- * device reports only the last of a batch (§2.7.9, §2.8.9); any other one each. Returns how many
- * they were; 0 after a fault. */
-static inline uint32_t virtq_sent_until(struct virtq_queue *v, uint32_t id, uint32_t most)
-{
-    uint32_t first = v->clean, mask = v->chains - 1, index;
-    if (likely(!v->in_order)) {
-        if (!virtq_take(v, id, &index))
-            return 0;
-        virtq_sent(v, id, index);
-        return 1;
+    uint32_t mask = v->chains - 1, n = v->in_order ? ((id - v->clean) & mask) + 1 : 1, index;
+    if (unlikely(n > most || id > mask)) {
+        queue_fault(&v->q, FAULT_RING);
+        return 0;
     }
-    while (v->clean - first < most) {
-        uint32_t each = v->ids[v->clean & mask];
-        if (!virtq_take(v, each, &index))
+    for (uint32_t i = n; i-- > 0;) {
+        if (unlikely(!virtq_take(v, (id - i) & mask, &index)))
             return 0;
-        virtq_sent(v, each, index);
-        if (each == id)
-            return v->clean - first;
+        stack_give(v->q.stack, index);
     }
-    queue_fault(&v->q, FAULT_RING);
-    return 0;
-}
-
-/* The packets that a transmit ring has room for, at most n. */
-static inline uint32_t virtq_room(const struct virtq_queue *v, uint32_t flying, uint32_t n)
-{
-    return least(n, v->chains - flying);
+    v->clean += n;
+    return n;
 }
 
 /* Is a look at what was sent due, before n packets more? */
-static inline int virtq_due(const struct virtq_queue *v, uint32_t flying, uint32_t n)
+static inline int virtq_due(const struct virtq_queue *v, uint32_t n)
 {
+    uint32_t flying = v->next - v->clean;
     return flying >= least(VIRTQ_LAZY, v->chains / 2) || flying + n > v->chains;
+}
+
+/* Can a chain be sent now? Ids follow the position, so that one which a device out of order still
+ * has keeps those behind it waiting. */
+static inline int virtq_free(const struct virtq_queue *v, uint32_t id)
+{
+    return likely(v->next - v->clean < v->chains) && likely(v->buffers[id] == VIRTQ_NONE);
 }
 
 /* Can the device send a frame of so many bytes? If not, it is counted and its buffer kept. */
 static inline int virtq_sendable(struct virtq_queue *v, struct packet p)
 {
-    if (likely(p.length >= VIRTQ_FRAME_MIN && p.length <= v->limit))
+    if (likely((uint32_t)p.length - VIRTQ_FRAME_MIN <= v->limit - VIRTQ_FRAME_MIN))
         return 1;
     virtq_refuse(v, p.index);
     return 0;

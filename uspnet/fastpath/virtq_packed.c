@@ -9,17 +9,23 @@ static inline uint64_t packed_word(uint32_t length, uint32_t id, uint32_t flags)
     return length | (uint64_t)id << 32 | (uint64_t)flags << 48;
 }
 
+static inline uint64_t flags(uint32_t bits) { return (uint64_t)bits << 48; }
+
 /* The flags that make a descriptor at this position available (§2.8.1). */
 static inline uint32_t available(const struct virtq_queue *v, uint32_t position)
 {
     return position & v->chains ? VIRTQ_USED : VIRTQ_AVAILABLE;
 }
 
-/* Has the device used the chain at this position (§2.8.1)? */
-static inline int is_used(const struct virtq_queue *v, uint32_t position, uint64_t word)
+/* Both flags, as they are when the device has used the chain at this position (§2.8.1). */
+static inline uint64_t used_flags(const struct virtq_queue *v, uint32_t position)
 {
-    uint32_t both = VIRTQ_AVAILABLE | VIRTQ_USED;
-    return ((uint32_t)(word >> 48) & both) == (position & v->chains ? 0 : both);
+    return position & v->chains ? 0 : flags(VIRTQ_AVAILABLE | VIRTQ_USED);
+}
+
+static inline int is_used(uint64_t word, uint64_t used)
+{
+    return (word & flags(VIRTQ_AVAILABLE | VIRTQ_USED)) == used;
 }
 
 static inline uint32_t id_of(uint64_t word) { return (uint16_t)(word >> 32); }
@@ -45,59 +51,68 @@ uint32_t virtq_packed_value(const struct virtq_queue *v) { return virtq_told(v, 
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-static inline uint32_t rx_slot(const struct virtq_queue *v, uint32_t position)
-{
-    return position & (v->chains - 1);
-}
-
-/* Puts n buffers into the ring, the first one last. */
-static inline void place(struct virtq_queue *v, const uint32_t *ids, const uint32_t *fresh,
+/* Puts n buffers into the ring, not beyond its end, the first one last. */
+static inline void place(struct virtq_queue *restrict v, const uint32_t *ids, const uint32_t *fresh,
                          uint32_t n)
 {
-    for (uint32_t i = n; i-- > 0;) {
-        uint32_t slot = rx_slot(v, v->next + i);
-        uint64_t word = packed_word(v->limit, ids[i], VIRTQ_WRITE | available(v, v->next + i));
+    uint32_t slot = v->next & (v->chains - 1);
+    struct virtq_descriptor *d = v->descriptors + slot;
+    uint64_t word = packed_word(v->limit, 0, VIRTQ_WRITE | available(v, v->next)), first = d->word;
+    for (uint32_t i = 0; i < n; i++) {
         v->buffers[ids[i]] = fresh[i];
-        v->descriptors[slot].address = virtq_address(v, fresh[i], colour(fresh[i]));
+        d[i].address = virtq_address(v, fresh[i], colour(fresh[i]));
         if (i)
-            v->descriptors[slot].word = word;
+            d[i].word = word | (uint64_t)ids[i] << 32;
         else
-            publish(v, slot, word);
+            first = word | (uint64_t)ids[i] << 32;
     }
+    publish(v, slot, first);
     v->next += n;
 }
 
-uint32_t virtq_packed_rx(struct queue *q, struct packet *packets, uint32_t n)
+/* Takes at most n used chains, not beyond the ring's end, and puts fresh buffers in their place:
+ * the ring is always full. Only then does the device see these again, so that whatever it gives
+ * back twice is noticed. */
+static uint32_t receive(struct virtq_queue *restrict v, struct packet *restrict packets, uint32_t n)
 {
-    struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t fresh[BURST_MAX], ids[BURST_MAX], taken, used, got = 0;
-    uint64_t bytes = 0;
-    if (!is_used(v, v->clean, load_relaxed(&v->descriptors[rx_slot(v, v->clean)].word)) ||
-        unlikely(q->fault))
-        return 0;
-    taken = stack_take(q->stack, fresh, n);
-    for (used = 0; used < taken; used++) {
-        uint64_t word = load_relaxed(&v->descriptors[rx_slot(v, v->clean)].word);
+    uint32_t fresh[BURST_MAX], ids[BURST_MAX], at = v->clean & (v->chains - 1), used, got = 0;
+    const struct virtq_descriptor *d = v->descriptors + at;
+    uint64_t bytes = 0, as_used = used_flags(v, v->clean);
+    n = stack_take(v->q.stack, fresh, least(n, v->chains - at));
+    for (used = 0; used < n; used++) {
+        uint64_t word = load_relaxed(&d[used].word);
         struct packet p;
-        if (!is_used(v, v->clean, word))
+        if (!is_used(word, as_used))
             break;
         virtq_read_barrier(); /* §2.8.22: the flags, then what the device wrote before them */
         ids[used] = id_of(word);
         if (unlikely(!virtq_take(v, ids[used], &p.index)))
             break;
-        v->clean++;
         if (likely(virtq_accept(v, &p, (uint32_t)word))) {
             bytes += p.length;
             packets[got++] = p;
         }
     }
-    place(v, ids, fresh, used);
-    for (uint32_t i = used; i < taken; i++)
-        stack_give(q->stack, fresh[i]);
+    v->clean += used;
     if (used)
-        notify(v);
-    queue_count(q, got, bytes);
+        place(v, ids, fresh, used);
+    for (uint32_t i = used; i < n; i++)
+        stack_give(v->q.stack, fresh[i]);
+    queue_count(&v->q, got, bytes);
     return got;
+}
+
+uint32_t virtq_packed_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    uint32_t at = v->clean & (v->chains - 1), before = v->next;
+    if (!is_used(load_relaxed(&v->descriptors[at].word), used_flags(v, v->clean)) ||
+        unlikely(q->fault))
+        return 0;
+    n = receive(v, packets, n);
+    if (v->next != before)
+        notify(v);
+    return n;
 }
 
 /* --- transmit ------------------------------------------------------------------------------- */
@@ -107,48 +122,58 @@ static inline uint32_t tx_slot(const struct virtq_queue *v, uint32_t position)
     return 2 * (position & (v->chains - 1));
 }
 
-uint32_t virtq_packed_clean(struct virtq_queue *v)
+uint32_t virtq_packed_clean(struct virtq_queue *restrict v)
 {
     while (v->clean != v->next && likely(!v->q.fault)) {
         uint64_t word = load_relaxed(&v->descriptors[tx_slot(v, v->clean)].word);
-        if (!is_used(v, v->clean, word))
+        if (!is_used(word, used_flags(v, v->clean)))
             break;
         virtq_read_barrier(); /* the flags, then the buffer is ours */
-        if (unlikely(!virtq_sent_until(v, id_of(word), v->next - v->clean)))
+        if (unlikely(!virtq_sent(v, id_of(word), v->next - v->clean)))
             break;
     }
     return v->next - v->clean;
 }
 
-uint32_t virtq_packed_tx(struct queue *q, struct packet *packets, uint32_t n)
+/* Not beyond the ring's end, the first header last. The headers' addresses stand there always. */
+static uint32_t transmit(struct virtq_queue *restrict v, const struct packet *restrict packets,
+                         uint32_t n)
 {
-    struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t first = v->next, flying = first - v->clean, done;
-    uint64_t bytes = 0, first_word = 0;
-    if (virtq_due(v, flying, n))
-        flying = virtq_packed_clean(v);
-    n = virtq_room(v, flying, n);
-    for (done = 0; done < n; done++) {
+    uint32_t first = v->next, at = first & (v->chains - 1), sent = 0, done;
+    struct virtq_descriptor *d = v->descriptors + 2 * at;
+    uint64_t sense = flags(available(v, first)), bytes = 0;
+    for (done = 0; done < n && at + sent < v->chains; done++) {
         struct packet p = packets[done];
-        uint32_t id = v->ids[v->next & (v->chains - 1)], flags = available(v, v->next);
-        struct virtq_descriptor *d = &v->descriptors[tx_slot(v, v->next)];
-        uint64_t word = packed_word(VIRTQ_NET_HEADER, id, flags | VIRTQ_NEXT);
+        uint64_t id = at + sent;
+        if (!virtq_free(v, (uint32_t)id))
+            break;
         if (unlikely(!virtq_sendable(v, p)))
             continue;
         v->buffers[id] = p.index;
-        d[1].address = virtq_address(v, p.index, p.offset);
-        d[1].word = packed_word(p.length, id, flags);
-        if (v->next++ == first)
-            first_word = word;
-        else
-            d->word = word;
+        d[2 * sent + 1].address = virtq_address(v, p.index, p.offset);
+        d[2 * sent + 1].word = sense | id << 32 | p.length;
+        if (sent++)
+            d[2 * sent - 2].word = sense | flags(VIRTQ_NEXT) | id << 32 | VIRTQ_NET_HEADER;
+        v->next++;
         bytes += p.length;
     }
-    if (v->next == first)
-        return done;
-    publish(v, tx_slot(v, first), first_word);
-    notify(v);
-    queue_count(q, v->next - first, bytes);
+    if (sent)
+        publish(v, 2 * at, sense | flags(VIRTQ_NEXT) | (uint64_t)at << 32 | VIRTQ_NET_HEADER);
+    queue_count(&v->q, sent, bytes);
+    return done;
+}
+
+uint32_t virtq_packed_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    uint32_t before = v->next, done;
+    if (virtq_due(v, n))
+        virtq_packed_clean(v);
+    done = transmit(v, packets, n);
+    if (unlikely(done < n)) /* the ring's end, or it is full */
+        done += transmit(v, packets + done, n - done);
+    if (v->next != before)
+        notify(v);
     return done;
 }
 
@@ -157,17 +182,15 @@ uint32_t virtq_packed_tx(struct queue *q, struct packet *packets, uint32_t n)
 int virtq_packed_fill(struct virtq_queue *v, int receive)
 {
     uint32_t fresh;
-    v->next = v->clean = v->left = 0;
+    virtq_begin_fill(v);
     *v->ours = (struct virtq_events){0, VIRTQ_QUIET}; /* used chains are looked for */
     *v->theirs = (struct virtq_events){0, 0};
-    memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
     for (uint32_t id = 0; id < v->chains; id++) {
         if (receive) {
             if (!stack_take(v->q.stack, &fresh, 1))
                 return -1;
             place(v, &id, &fresh, 1);
         } else {
-            v->ids[id] = id;
             v->descriptors[2 * id] = (struct virtq_descriptor){v->header, 0};
             v->descriptors[2 * id + 1] = (struct virtq_descriptor){0, 0};
         }
@@ -177,19 +200,19 @@ int virtq_packed_fill(struct virtq_queue *v, int receive)
 
 void virtq_packed_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uint32_t in)
 {
-    uint32_t slot = tx_slot(v, v->next), flags = available(v, v->next++);
+    uint32_t slot = tx_slot(v, v->next), sense = available(v, v->next++);
     struct virtq_descriptor *d = &v->descriptors[slot];
     d[0].address = address;
     d[1].address = address + out;
-    d[1].word = packed_word(in, 0, flags | VIRTQ_WRITE);
-    publish(v, slot, packed_word(out, 0, flags | VIRTQ_NEXT));
+    d[1].word = packed_word(in, 0, sense | VIRTQ_WRITE);
+    publish(v, slot, packed_word(out, 0, sense | VIRTQ_NEXT));
     notify(v);
 }
 
 int virtq_packed_answered(struct virtq_queue *v)
 {
     uint32_t position = v->next - 1;
-    if (!is_used(v, position, load_relaxed(&v->descriptors[tx_slot(v, position)].word)))
+    if (!is_used(load_relaxed(&v->descriptors[tx_slot(v, position)].word), used_flags(v, position)))
         return 0;
     virtq_read_barrier(); /* the flags, then the answer */
     return 1;
