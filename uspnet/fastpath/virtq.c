@@ -152,42 +152,47 @@ uint32_t virtq_clean(struct virtq_queue *restrict v)
     return v->next - v->clean;
 }
 
-/* Fills in the second descriptors; everything else stands there since the ring was made. */
+/* Sends one run. Only the second descriptors are filled in; everything else stands there since the
+ * ring was made. Ids follow the position: a chain that a device out of order still has keeps those
+ * behind it waiting. */
 static uint32_t transmit(struct virtq_queue *restrict v, const struct packet *restrict packets,
                          uint32_t n)
 {
-    uint32_t first = v->next, done;
+    uint32_t at = v->next & (v->chains - 1), sent = 0, done, *buffers = v->buffers + at;
+    struct virtq_descriptor *d = v->descriptors + 2 * at + 1;
     uint64_t bytes = 0;
+    n = virtq_run(v, n);
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
-        uint32_t id = v->next & (v->chains - 1);
-        struct virtq_descriptor *d = &v->descriptors[2 * id + 1];
-        if (!virtq_free(v, id))
+        if (unlikely(buffers[sent] != VIRTQ_NONE))
             break;
         if (unlikely(!virtq_sendable(v, p)))
             continue;
-        v->buffers[id] = p.index;
-        d->address = virtq_address(v, p.index, p.offset);
-        d->word = split_word(p.length, 0, 0);
-        v->next++;
+        buffers[sent] = p.index;
+        d[2 * sent].address = virtq_address(v, p.index, p.offset);
+        d[2 * sent].word = split_word(p.length, 0, 0);
         bytes += p.length;
+        sent++;
     }
-    queue_count(&v->q, v->next - first, bytes);
+    v->next += sent;
+    queue_count(&v->q, sent, bytes);
     return done;
 }
 
 uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t before = v->next;
+    uint32_t before = v->next, done;
     if (virtq_due(v, n))
         virtq_clean(v);
-    n = transmit(v, packets, n);
+    done = transmit(v, packets, n);
+    if (unlikely(done < n)) /* the ring's end, or it is full */
+        done += transmit(v, packets + done, n - done);
     if (v->next != before) {
         publish(v);
         notify(v);
     }
-    return n;
+    return done;
 }
 
 /* --- before and after ----------------------------------------------------------------------- */

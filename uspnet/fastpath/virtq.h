@@ -196,7 +196,15 @@ static inline int virtq_accept(struct virtq_queue *v, struct packet *p, uint32_t
  * Returns how many they were; 0 after a fault. */
 static inline uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most)
 {
-    uint32_t mask = v->chains - 1, n = v->in_order ? ((id - v->clean) & mask) + 1 : 1, index;
+    uint32_t mask = v->chains - 1, n = 1, index;
+    if (likely(!v->in_order)) {
+        if (unlikely(!virtq_take(v, id, &index)))
+            return 0;
+        stack_give(v->q.stack, index);
+        v->clean++;
+        return 1;
+    }
+    n += (id - v->clean) & mask;
     if (unlikely(n > most || id > mask)) {
         queue_fault(&v->q, FAULT_RING);
         return 0;
@@ -217,11 +225,12 @@ static inline int virtq_due(const struct virtq_queue *v, uint32_t n)
     return flying >= least(VIRTQ_LAZY, v->chains / 2) || flying + n > v->chains;
 }
 
-/* Can a chain be sent now? Ids follow the position, so that one which a device out of order still
- * has keeps those behind it waiting. */
-static inline int virtq_free(const struct virtq_queue *v, uint32_t id)
+/* The packets that can be sent in one run, at most n: there is room, and the ring's end is not
+ * passed. */
+static inline uint32_t virtq_run(const struct virtq_queue *v, uint32_t n)
 {
-    return likely(v->next - v->clean < v->chains) && likely(v->buffers[id] == VIRTQ_NONE);
+    uint32_t at = v->next & (v->chains - 1), flying = v->next - v->clean;
+    return least(n, least(v->chains - at, v->chains - flying));
 }
 
 /* Can the device send a frame of so many bytes? If not, it is counted and its buffer kept. */

@@ -57,14 +57,13 @@ static inline void place(struct virtq_queue *restrict v, const uint32_t *ids, co
 {
     uint32_t slot = v->next & (v->chains - 1);
     struct virtq_descriptor *d = v->descriptors + slot;
-    uint64_t word = packed_word(v->limit, 0, VIRTQ_WRITE | available(v, v->next)), first = d->word;
+    uint64_t word = packed_word(v->limit, 0, VIRTQ_WRITE | available(v, v->next)), first,
+             *where = &first;
     for (uint32_t i = 0; i < n; i++) {
         v->buffers[ids[i]] = fresh[i];
         d[i].address = virtq_address(v, fresh[i], colour(fresh[i]));
-        if (i)
-            d[i].word = word | (uint64_t)ids[i] << 32;
-        else
-            first = word | (uint64_t)ids[i] << 32;
+        *where = word | (uint64_t)ids[i] << 32;
+        where = &d[i + 1].word;
     }
     publish(v, slot, first);
     v->next += n;
@@ -124,41 +123,50 @@ static inline uint32_t tx_slot(const struct virtq_queue *v, uint32_t position)
 
 uint32_t virtq_packed_clean(struct virtq_queue *restrict v)
 {
-    while (v->clean != v->next && likely(!v->q.fault)) {
+    uint64_t as_used = used_flags(v, v->clean);
+    if (unlikely(v->q.fault))
+        return v->next - v->clean;
+    while (v->clean != v->next) {
         uint64_t word = load_relaxed(&v->descriptors[tx_slot(v, v->clean)].word);
-        if (!is_used(word, used_flags(v, v->clean)))
+        if (!is_used(word, as_used))
             break;
         virtq_read_barrier(); /* the flags, then the buffer is ours */
         if (unlikely(!virtq_sent(v, id_of(word), v->next - v->clean)))
             break;
+        as_used = used_flags(v, v->clean);
     }
     return v->next - v->clean;
 }
 
-/* Not beyond the ring's end, the first header last. The headers' addresses stand there always. */
+/* Sends one run, its first header last. The headers' addresses stand there always. Ids follow the
+ * position: a chain that a device out of order still has keeps those behind it waiting. */
 static uint32_t transmit(struct virtq_queue *restrict v, const struct packet *restrict packets,
                          uint32_t n)
 {
-    uint32_t first = v->next, at = first & (v->chains - 1), sent = 0, done;
+    uint32_t at = v->next & (v->chains - 1), sent = 0, done, *buffers = v->buffers + at;
     struct virtq_descriptor *d = v->descriptors + 2 * at;
-    uint64_t sense = flags(available(v, first)), bytes = 0;
-    for (done = 0; done < n && at + sent < v->chains; done++) {
+    uint64_t body = packed_word(0, at, available(v, v->next)), bytes = 0, first;
+    uint64_t head = body | packed_word(VIRTQ_NET_HEADER, 0, VIRTQ_NEXT), *where = &first;
+    n = virtq_run(v, n);
+    for (done = 0; done < n; done++) {
         struct packet p = packets[done];
-        uint64_t id = at + sent;
-        if (!virtq_free(v, (uint32_t)id))
+        if (unlikely(buffers[sent] != VIRTQ_NONE))
             break;
         if (unlikely(!virtq_sendable(v, p)))
             continue;
-        v->buffers[id] = p.index;
-        d[2 * sent + 1].address = virtq_address(v, p.index, p.offset);
-        d[2 * sent + 1].word = sense | id << 32 | p.length;
-        if (sent++)
-            d[2 * sent - 2].word = sense | flags(VIRTQ_NEXT) | id << 32 | VIRTQ_NET_HEADER;
-        v->next++;
+        buffers[sent++] = p.index;
+        d[1].address = virtq_address(v, p.index, p.offset);
+        d[1].word = body | p.length;
+        *where = head;
+        d += 2;
+        where = &d->word;
+        body += 1ull << 32; /* the next id */
+        head += 1ull << 32;
         bytes += p.length;
     }
     if (sent)
-        publish(v, 2 * at, sense | flags(VIRTQ_NEXT) | (uint64_t)at << 32 | VIRTQ_NET_HEADER);
+        publish(v, 2 * at, first);
+    v->next += sent;
     queue_count(&v->q, sent, bytes);
     return done;
 }
