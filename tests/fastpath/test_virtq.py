@@ -391,6 +391,18 @@ def test_sent_packets_may_come_back_in_any_order(bench):
     assert bench.held == SIZE
 
 
+def test_a_packet_that_comes_back_late_holds_others_up_but_not_for_ever(bench):
+    bench.send([100] * 32)
+    first, *others = [chain for chain, _ in bench.tx_device.take()]
+    for chain in others:
+        bench.tx_device.give(chain)
+    assert bench.tx.call("clean") == 1
+    assert bench.send([100]) == 0, "the next id is still out"
+    bench.tx_device.give(first)
+    assert bench.send([100] * 3) == 3
+    assert bench.held == SIZE + 3
+
+
 def test_an_in_order_device_may_report_a_batch_by_its_last(make):
     bench = make(in_order=1)
     for count in (20, 1, 30, 17):

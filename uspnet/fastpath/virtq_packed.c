@@ -178,8 +178,10 @@ uint32_t virtq_packed_tx(struct queue *q, struct packet *packets, uint32_t n)
     if (virtq_due(v, n))
         virtq_packed_clean(v);
     done = transmit(v, packets, n);
-    if (unlikely(done < n)) /* the ring's end, or it is full */
+    if (unlikely(done < n)) { /* the ring's end, or it is full, or an old chain is in the way */
+        virtq_packed_clean(v);
         done += transmit(v, packets + done, n - done);
+    }
     if (v->next != before)
         notify(v);
     return done;
