@@ -141,9 +141,7 @@ def test_frames_that_the_device_cannot_send_are_counted(station, kind, tmp_path,
     assert made.counter(port, "tx", "errors") == 2
 
 
-def test_what_the_cable_cannot_carry_is_said(station):
-    with pytest.raises(NotSupported, match="MQ"):
-        station(f"qemu:{MODEL},queues=4")
+def test_an_mtu_beyond_a_buffer_is_refused(station):
     with pytest.raises(Usage, match="no MTU above"):
         station(f"qemu:{MODEL},mtu=9700")
 
@@ -245,6 +243,8 @@ def test_features_that_are_missing_are_named():
     with pytest.raises(NotSupported, match="does not offer RING_PACKED"):
         script.nic.open()
     assert script.device.bar.cells[0x14] & 0x80, "and the device knows that we gave up"
+    with pytest.raises(NotSupported, match="does not offer CTRL_VQ MQ"):
+        Scripted(queues=4).nic.open()
     with pytest.raises(NotSupported, match="VERSION_1"):
         Scripted(offered=0).nic.open()
 
