@@ -85,7 +85,7 @@ if [[ ! -e $stamp || $(find "${sources[@]}" -newer "$stamp" ! -name '_fastpath.c
     .venv/bin/pip install -q --disable-pip-version-check -e ".$extras"
     touch "$stamp"
 fi
-if [[ $1 == test && ! -e build/vm-kernel ]]; then
+if [[ $1 == test && ${USPNET_VM:-} && ! -e build/vm-kernel ]]; then
     echo "fetching Debian's kernel for the guest of tests/vm"
     .venv/bin/python tests/vm/kernel.py
 fi

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from tests.vm.kernel import KERNELS, Missing
 @contextmanager
 def booted(kernel, **how):
     """A guest in a folder of its own, whose path is short enough for sockets."""
+    if not os.environ.get("USPNET_VM"):
+        pytest.skip("tests in a guest run only with USPNET_VM=1: they take minutes")
     folder = Path(tempfile.mkdtemp(prefix="uspnet-vm-"))
     try:
         guest = Guest(KERNELS[kernel](), folder, **how)
