@@ -34,6 +34,16 @@ KINDS = {  # name → QEMU's -device
     "vmxnet3": "vmxnet3",
 }
 FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
+
+
+def slot_of(kinds, kind, number):
+    """The PCI slot of a NIC. A 82576's virtual functions take two slots, 16 above its own."""
+    others = [k for k in kinds if k != "igb"]
+    if kind == "igb":
+        return FIRST_SLOT + 2 * number
+    return FIRST_SLOT + 4 * ("igb" in kinds) + 2 * others.index(kind) + number
+
+
 COMMAND_LINE = (  # no_timer_check: a busy host delays the timer that the kernel would check
     "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 "
     "mitigations=off no_timer_check"
@@ -170,22 +180,22 @@ class Guest:
 
     def _nics(self):
         """Two NICs of each kind on one hub, and the test's end."""
-        words, slot = [], FIRST_SLOT
+        words = []
         for hub, kind in enumerate(self.kinds):
             wire = self.wires[kind]
             words += ["-netdev", f"dgram,id=w{hub},local.type=unix,local.path={wire.far},"
                       f"remote.type=unix,remote.path={wire.near}",
                       "-netdev", f"hubport,id=h{hub},hubid={hub},netdev=w{hub}"]  # fmt: skip
             for number in (0, 1):
+                slot = slot_of(self.kinds, kind, number)
                 words += ["-netdev", f"hubport,id=n{slot},hubid={hub}",
                           "-device", f"{KINDS[kind]},netdev=n{slot},addr={slot:#x},"
                           f"mac={self.mac(kind, number)}"]  # fmt: skip
-                slot += 1
         return words
 
     def address(self, kind, number=0):
         """The PCI address of a NIC."""
-        return f"0000:00:{FIRST_SLOT + 2 * self.kinds.index(kind) + number:02x}.0"
+        return f"0000:00:{slot_of(self.kinds, kind, number):02x}.0"
 
     def mac(self, kind, number=0):
         """The address that its NIC was given."""
