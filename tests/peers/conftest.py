@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
-TESTPMD_PAGES = 320  # of 2 MiB: two testpmds, and uspnet's pools
+TESTPMD_PAGES = 1024  # of 2 MiB: two testpmds, and uspnet's pools of jumbo buffers
 sys.path.insert(0, str(HERE))
 
 
