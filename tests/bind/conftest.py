@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from uspnet.bind import Machine
-from uspnet.netstate import IPV4, IPV6, Address, Link, NetState, Route
-from uspnet.rebind import PROBE
-from uspnet.sysfs import Tree
+from uspnet.binding.bind import Machine
+from uspnet.binding.netstate import IPV4, IPV6, Address, Link, NetState, Route
+from uspnet.binding.rebind import PROBE
+from uspnet.binding.sysfs import Tree
 
 BUS = "sys/bus/pci"
 ROOT = "sys/devices/pci0000:00"

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-import uspnet.bind
+import uspnet.binding.bind
+from uspnet.binding.inventory import inventory
+from uspnet.binding.netstate import Rule
 from uspnet.cli import app
 from uspnet.cli.failure import run
-from uspnet.inventory import inventory
 from uspnet.jobs.doctor_nic import machine_rows, nic_rows
-from uspnet.netstate import Rule
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
@@ -20,7 +20,7 @@ B = "0000:03:00.1"
 @pytest.fixture
 def uspnet_on(lab, monkeypatch, capsys):
     """Runs a command line there; returns exit code, stdout and stderr."""
-    monkeypatch.setattr(uspnet.bind, "this_machine", lab.machine)
+    monkeypatch.setattr(uspnet.binding.bind, "this_machine", lab.machine)
 
     def call(text):
         code = run(app, text.split())
@@ -92,7 +92,7 @@ def test_mistakes(lab, uspnet_on, text, code, kind):
 
 
 def test_rolled_back_and_left_unbound_under_json(lab, uspnet_on, monkeypatch):
-    monkeypatch.setattr("uspnet.rebind.PROBE_S", 0.05)
+    monkeypatch.setattr("uspnet.binding.rebind.PROBE_S", 0.05)
     lab.nic(A, "eth0")
     lab.kernel.fail = lambda step: step == 1
     code, out, _ = uspnet_on("bind eth0 --json")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from uspnet import guardian
-from uspnet.bind import KernelNetwork, Machine, Wish, bind
+from uspnet.binding import guardian
+from uspnet.binding.bind import KernelNetwork, Machine, Wish, bind
+from uspnet.binding.unbind import keep, unbind
 from uspnet.errors import DeviceTimeout
-from uspnet.unbind import keep, unbind
 
 A = "0000:03:00.0"
 
@@ -98,8 +98,8 @@ def test_unbound_before_the_deadline(shared):
 
 BINDER = """
 import sys
-from uspnet.bind import KernelNetwork, Machine, Wish, bind
-from uspnet.sysfs import Tree
+from uspnet.binding.bind import KernelNetwork, Machine, Wish, bind
+from uspnet.binding.sysfs import Tree
 class Slow(Tree):
     def write(self, name, text):
         super().write(name, text)
@@ -147,7 +147,7 @@ def test_a_program_that_uses_it_is_ended(shared):
 
 def test_without_guardian_nothing_is_touched(lab, monkeypatch):
     lab.nic(A, "eth0")
-    monkeypatch.setattr("uspnet.guardian.sys.executable", "/bin/false")
+    monkeypatch.setattr("uspnet.binding.guardian.sys.executable", "/bin/false")
     with pytest.raises(DeviceTimeout, match="nothing was changed"):
         bind(lab.machine(), [A], Wish(confirm_s=1.0))
     assert lab.kernel.log == []

@@ -10,10 +10,10 @@ from itertools import compress
 
 import pytest
 
-from uspnet.bind import Wish, plan
-from uspnet.collect import collect
-from uspnet.netlink import snapshot
-from uspnet.restore import apply
+from uspnet.binding.bind import Wish, plan
+from uspnet.binding.collect import collect
+from uspnet.binding.netlink import snapshot
+from uspnet.binding.restore import apply
 
 A = "0000:03:00.0"
 
@@ -234,7 +234,7 @@ def test_a_macvlan_in_a_container_is_found(namespace):
         namespace.ip("link add link nic0 name mac9 type macvlan mode bridge", skip=True)
         namespace.ip(f"link set mac9 netns {other.name}")
         code = (
-            "from uspnet.netlink import snapshot; s = snapshot();"
+            "from uspnet.binding.netlink import snapshot; s = snapshot();"
             "print(s.foreign, s.link('nic0').index)"
         )
         done = subprocess.run(

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from uspnet.bind import Wish, bind
+from uspnet.binding.bind import Wish, bind
+from uspnet.binding.unbind import unbind
 from uspnet.errors import NoDevice, NotSupported, Refused, Usage
-from uspnet.unbind import unbind
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
@@ -38,7 +38,7 @@ def test_the_owner_gets_the_nodes(lab):
 
 
 def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
-    monkeypatch.setattr("uspnet.owner.NODE_S", 0.05)
+    monkeypatch.setattr("uspnet.binding.owner.NODE_S", 0.05)
     lab.nic(A, "eth0")
     with pytest.raises(NotSupported, match="rolled back"):
         bind(lab.machine(), [A], Wish(owner="nobody", persist=True))

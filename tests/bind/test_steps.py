@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from uspnet import rebind
-from uspnet.bind import Wish, bind, plan
+from uspnet.binding import rebind
+from uspnet.binding.bind import Wish, bind, plan
+from uspnet.binding.unbind import keep, unbind
 from uspnet.errors import (
     Busy,
     DeviceFault,
@@ -16,7 +17,6 @@ from uspnet.errors import (
     NoDevice,
     Refused,
 )
-from uspnet.unbind import keep, unbind
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
@@ -270,7 +270,7 @@ def test_a_full_disk_touches_nothing(lab, monkeypatch):
     def full(fd):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("uspnet.saved.os.fsync", full)
+    monkeypatch.setattr("uspnet.binding.saved.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         bind(lab.machine(), [A], Wish())
     assert lab.kernel.log == []

@@ -7,9 +7,9 @@ interfaces stands behind `dev` in the IPv4 main table. Everything else it takes 
 
 import pytest
 
-from uspnet.bind import Wish, bind, plan
+from uspnet.binding.bind import Wish, bind, plan
+from uspnet.binding.netstate import IPV4, IPV6, MAIN_TABLE, PROTO_KERNEL, Nexthop, Rule
 from uspnet.errors import Refused
-from uspnet.netstate import IPV4, IPV6, MAIN_TABLE, PROTO_KERNEL, Nexthop, Rule
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"

@@ -11,7 +11,7 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 
 if TYPE_CHECKING:
-    from uspnet.bind import Plan
+    from uspnet.binding.bind import Plan
 
 Addresses = Annotated[
     list[str], typer.Argument(metavar="ADDR", help="0000:03:00.0, 03:00.0 or an interface.")
@@ -59,8 +59,8 @@ def bind(
     Refuses with exit code 3 and every reason while something uses a NIC. Each reason has a name,
     and --allow overrides those that it names.
     """
-    from uspnet import bind as b
-    from uspnet import unbind as u
+    from uspnet.binding import bind as b
+    from uspnet.binding import unbind as u
     from uspnet.cli.unbind import show_outcomes
 
     machine = b.this_machine()
@@ -118,8 +118,8 @@ def format_plan(plans: list[Plan]) -> list[str]:
 
 def format_bound(plans: list[Plan], wish: Any) -> list[str]:
     """What was done, and what to type next."""
-    from uspnet import persist
-    from uspnet.sysfs import Tree
+    from uspnet.binding import persist
+    from uspnet.binding.sysfs import Tree
 
     lines = []
     for plan in plans:

@@ -14,7 +14,7 @@ from uspnet.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from uspnet.inventory import Nic
+    from uspnet.binding.inventory import Nic
 
 COLUMNS = ("address", "model", "numa", "kernel", "interface", "group", "uspnet", "state")
 STYLES = {"free": "green", "bound": "cyan", "in use": "red", "shared": "yellow"}
@@ -30,9 +30,9 @@ def devices(
     """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
     from rich.console import Console
 
-    from uspnet.bind import this_machine
+    from uspnet.binding.bind import this_machine
+    from uspnet.binding.inventory import inventory
     from uspnet.cli.show import print_json
-    from uspnet.inventory import inventory
 
     nics = inventory(this_machine(), which or ())
     if json:

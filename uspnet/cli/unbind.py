@@ -12,7 +12,7 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 
 if TYPE_CHECKING:
-    from uspnet.unbind import Outcome
+    from uspnet.binding.unbind import Outcome
 
 
 @app.command()
@@ -31,9 +31,9 @@ def unbind(
     quiet: o.Quiet = False,
 ) -> None:
     """Give NICs back as they were: driver, name, MTU, addresses, routes."""
-    from uspnet.bind import this_machine
+    from uspnet.binding.bind import this_machine
+    from uspnet.binding.unbind import unbind as give_back
     from uspnet.errors import Usage
-    from uspnet.unbind import unbind as give_back
 
     if bool(addresses) == everything:
         raise Usage("name the NICs, or --all", "see: uspnet devices")

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from uspnet.bind import this_machine
+from uspnet.binding.bind import this_machine
+from uspnet.binding.functions import ADDRESS
+from uspnet.binding.sysfs import Tree
 from uspnet.errors import UspnetError
-from uspnet.functions import ADDRESS
 from uspnet.jobs import doctor_nic
 from uspnet.port import make_port
-from uspnet.sysfs import Tree
 
 State = Literal["ok", "note", "problem"]
 

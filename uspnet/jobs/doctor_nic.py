@@ -8,10 +8,10 @@ import platform
 from collections.abc import Iterator
 from typing import Literal
 
-from uspnet import holders
-from uspnet.bind import NOIOMMU, Look, Machine, look
-from uspnet.functions import DRIVERS, Function, folder, function, model, nic_driver, resolve
-from uspnet.sysfs import Tree
+from uspnet.binding import holders
+from uspnet.binding.bind import NOIOMMU, Look, Machine, look
+from uspnet.binding.functions import DRIVERS, Function, folder, function, model, nic_driver, resolve
+from uspnet.binding.sysfs import Tree
 
 State = Literal["ok", "note", "problem"]
 Row = tuple[str, State, str, str]  # what was looked at, how it is, what was found, how to mend it

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from uspnet.functions import Function, folder
-from uspnet.sysfs import Tree
+from uspnet.binding.functions import Function, folder
+from uspnet.binding.sysfs import Tree
 
 ESTABLISHED = "01"  # of TCP; of UDP: connected
 NETWORK_FILESYSTEMS = frozenset(

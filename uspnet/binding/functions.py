@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from uspnet.binding.sysfs import Tree
 from uspnet.errors import NoDevice, Usage
-from uspnet.sysfs import Tree
 
 DEVICES = "sys/bus/pci/devices"
 DRIVERS = "sys/bus/pci/drivers"

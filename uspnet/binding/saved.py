@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from uspnet.binding.functions import ADDRESS
+from uspnet.binding.sysfs import Tree
 from uspnet.errors import Busy, Malformed
-from uspnet.functions import ADDRESS
-from uspnet.sysfs import Tree
 
 FOLDER = "var/lib/uspnet"
 VERSION = 1

@@ -9,11 +9,11 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uspnet.sysfs import Tree
+from uspnet.binding.sysfs import Tree
 
 if TYPE_CHECKING:
-    from uspnet.bind import Machine
-    from uspnet.saved import Saved
+    from uspnet.binding.bind import Machine
+    from uspnet.binding.saved import Saved
 
 FOLDER = "etc/driverctl.d"
 PROGRAMS = ("usr/sbin/driverctl", "sbin/driverctl", "usr/bin/driverctl")

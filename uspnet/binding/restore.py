@@ -17,7 +17,7 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from uspnet.netlink import (
+from uspnet.binding.netlink import (
     RTM_GETLINK,
     RTM_NEWADDR,
     RTM_NEWLINK,
@@ -26,8 +26,8 @@ from uspnet.netlink import (
     Wire,
     attribute,
 )
-from uspnet.netstate import IPV6, Message
-from uspnet.sysfs import Tree
+from uspnet.binding.netstate import IPV6, Message
+from uspnet.binding.sysfs import Tree
 
 ACK, REPLACE, EXCL, CREATE = 0x4, 0x100, 0x200, 0x400  # NLM_F_…
 IFF_UP = 0x1

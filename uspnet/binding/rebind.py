@@ -12,9 +12,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from uspnet.binding.functions import DEVICES, DRIVERS, current_driver, folder, override_of
+from uspnet.binding.sysfs import Tree
 from uspnet.errors import DeviceFault, LeftUnbound, NoDevice, NotSupported
-from uspnet.functions import DEVICES, DRIVERS, current_driver, folder, override_of
-from uspnet.sysfs import Tree
 
 PROBE = "sys/bus/pci/drivers_probe"
 PROBE_S = 3.0  # drivers may probe asynchronously

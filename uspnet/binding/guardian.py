@@ -18,13 +18,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from uspnet import holders
-from uspnet.bind import KernelNetwork, Machine
+from uspnet.binding import holders
+from uspnet.binding.bind import KernelNetwork, Machine
+from uspnet.binding.functions import function
+from uspnet.binding.saved import boot_id
+from uspnet.binding.sysfs import Tree
+from uspnet.binding.unbind import give_back
 from uspnet.errors import DeviceTimeout, UspnetError
-from uspnet.functions import function
-from uspnet.saved import boot_id
-from uspnet.sysfs import Tree
-from uspnet.unbind import give_back
 
 READY = b"ready\n"
 POLL_S = 0.2
@@ -45,7 +45,7 @@ def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
     """
     set_deadline(machine, addresses, confirm_s)
     process = subprocess.Popen(  # noqa: S603 - this very interpreter
-        [sys.executable, "-m", "uspnet.guardian", machine.tree.root, *addresses],
+        [sys.executable, "-m", "uspnet.binding.guardian", machine.tree.root, *addresses],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -134,7 +134,7 @@ def main(args: list[str]) -> None:
     tree = Tree(args[0])
     network = KernelNetwork(tree)
     if tree.root == "/":
-        from uspnet import netlink  # noqa: F401, PLC0415 - now, while every file can be read
+        from uspnet.binding import netlink  # noqa: F401, PLC0415 - while files can be read
     machine = Machine(tree, network, {}, os.getpid())
     os.write(1, READY)
     null = os.open(os.devnull, os.O_RDWR)

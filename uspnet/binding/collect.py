@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uspnet.netstate import Link, NetState
-from uspnet.sysfs import Tree
+from uspnet.binding.netstate import Link, NetState
+from uspnet.binding.sysfs import Tree
 
 SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
 

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from uspnet import holders, owner, persist, rebind
-from uspnet.collect import collect
+from uspnet.binding import holders, owner, persist, rebind
+from uspnet.binding.collect import collect
+from uspnet.binding.functions import Function, folder, function, resolve
+from uspnet.binding.netstate import NetState
+from uspnet.binding.safety import BLOCKING, Case, Reason, check, peers_to_look_up
+from uspnet.binding.saved import Saved, Store, boot_id
+from uspnet.binding.sysfs import Tree
 from uspnet.errors import LeftUnbound, NotPermitted, NotSupported, Refused, Usage, UspnetError
-from uspnet.functions import Function, folder, function, resolve
-from uspnet.netstate import NetState
-from uspnet.safety import BLOCKING, Case, Reason, check, peers_to_look_up
-from uspnet.saved import Saved, Store, boot_id
-from uspnet.sysfs import Tree
 
 DRIVERS = ("vfio-pci", "uio_pci_generic")
 NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
@@ -49,7 +49,7 @@ class KernelNetwork:
 
     def snapshot(self, peers: Sequence[str]) -> NetState:
         """One look at this network namespace."""
-        from uspnet.netlink import snapshot  # noqa: PLC0415 - pyroute2 takes a while to import
+        from uspnet.binding.netlink import snapshot  # noqa: PLC0415 - pyroute2 is slow to import
 
         return snapshot(peers) if self.tree.root == "/" else NetState()
 
@@ -57,7 +57,7 @@ class KernelNetwork:
         self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
     ) -> list[str]:
         """Gives addresses, routes and the rest back."""
-        from uspnet.restore import apply  # noqa: PLC0415 - as above
+        from uspnet.binding.restore import apply  # noqa: PLC0415 - as above
 
         return apply(saved, self.tree, pairs, elapsed_s) if self.tree.root == "/" else []
 
@@ -272,7 +272,7 @@ def save(machine: Machine, plans: Sequence[Plan]) -> None:
 
 
 def _take_all(machine: Machine, plans: Sequence[Plan], todo: Sequence[Plan], wish: Wish) -> None:
-    from uspnet import guardian, unbind  # noqa: PLC0415 - unbind imports this module
+    from uspnet.binding import guardian, unbind  # noqa: PLC0415 - unbind imports this module
 
     touched: list[Plan] = []
     try:

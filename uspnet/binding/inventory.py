@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from uspnet import holders
-from uspnet.bind import Look, Machine, look
+from uspnet.binding import holders
+from uspnet.binding.bind import Look, Machine, look
+from uspnet.binding.functions import Function, function, model, nic_driver, resolve, scan
+from uspnet.binding.safety import Reason
 from uspnet.errors import Malformed
-from uspnet.functions import Function, function, model, nic_driver, resolve, scan
-from uspnet.safety import Reason
 
 State = Literal["free", "bound", "in use", "shared"]
 

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from uspnet import holders
+from uspnet.binding import holders
+from uspnet.binding.functions import DEVICES, Function, function
+from uspnet.binding.netstate import TYPE_UNICAST, Chain, NetState, Route
+from uspnet.binding.sysfs import Tree
 from uspnet.errors import NoDevice
-from uspnet.functions import DEVICES, Function, function
-from uspnet.netstate import TYPE_UNICAST, Chain, NetState, Route
-from uspnet.sysfs import Tree
 
 # Reasons that block, by the name that --allow takes.
 BLOCKING = {

@@ -20,9 +20,19 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg_base
 
-from uspnet.holders import family_of
-from uspnet.netstate import IPV4, IPV6, Address, Link, Message, NetState, Nexthop, Route, Rule
-from uspnet.sysfs import Tree
+from uspnet.binding.holders import family_of
+from uspnet.binding.netstate import (
+    IPV4,
+    IPV6,
+    Address,
+    Link,
+    Message,
+    NetState,
+    Nexthop,
+    Route,
+    Rule,
+)
+from uspnet.binding.sysfs import Tree
 
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000  # LOWER_UP is the carrier
 RTM_NEWLINK, RTM_GETLINK = 16, 18

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from uspnet import holders, persist, rebind
-from uspnet.bind import Machine, check_privilege, undisturbed
-from uspnet.collect import pair_up
+from uspnet.binding import holders, persist, rebind
+from uspnet.binding.bind import Machine, check_privilege, undisturbed
+from uspnet.binding.collect import pair_up
+from uspnet.binding.functions import current_driver, function, interfaces_of, resolve
+from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import Busy, DeviceFault, NoDevice, Refused, Usage, UspnetError
-from uspnet.functions import current_driver, function, interfaces_of, resolve
-from uspnet.saved import Saved, boot_id
 
 INTERFACE_S = 10.0  # a driver may load firmware before its interface appears
 UDEV_S = 3.0  # udev may rename it after that
