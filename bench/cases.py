@@ -9,6 +9,7 @@ size: one short function a contestant; they are read side by side.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +27,16 @@ SIZE = ["--txpkts=60"]
 FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
 SEARCH_STEPS = 6
 BUSY = ("--poll", "busy")
+RECORD = 28 + 60 + 4  # bytes of an Enhanced Packet Block around 60
+CHUNK = 1 << 18  # bytes that uspnet's writer hands to write() when there is much to do
+WRITE_ALONE = """
+import os, sys, time
+file, seconds, chunk = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), *map(float, sys.argv[2:])
+data, done, start = bytes(int(chunk)), 0, time.monotonic()
+while (now := time.monotonic()) < start + seconds:
+    done += os.write(file, data)
+print(done / (now - start))
+"""
 
 
 @dataclass
@@ -198,6 +209,15 @@ def file_theirs(seconds: float) -> Sample:
             return Sample(sink.rates(seconds).tx)
 
 
+def file_alone(seconds: float) -> Sample:
+    """What the file system takes: the same records from one warm buffer, by write() alone."""
+    with place("x", "/dev/shm") as file:
+        command = [sys.executable, "-c", WRITE_ALONE, str(file), str(seconds), str(CHUNK)]
+        with Process(command, SINK) as writer:
+            rate = float(writer.line(time.monotonic() + seconds + tool.END_S))
+    return Sample(rate / RECORD)
+
+
 # -- a veth pair, through the kernel -------------------------------------------------------------
 
 
@@ -333,6 +353,7 @@ CASES = [
         file_ours,
         file_theirs,
         "testpmd net_pcap",
+        also={"write() of the same records, nothing else": file_alone},
         two_cores=True,
         most_s=FILE_SECONDS,
     ),
