@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 demo=(gcc libc6-dev python3-venv python3-dev)
 test=(
     "${demo[@]}"
-    make git iproute2 ethtool                # build, networks to test in
+    make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # the judges of files and kernel ports
     valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     qemu-system-x86                          # emulated NICs
