@@ -31,7 +31,7 @@ def stats(
     from rich.console import Console
     from rich.live import Live
 
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import print_json, until_interrupted
 
     jobs = find(job)
     if json:
@@ -44,14 +44,11 @@ def stats(
     if once or not console.is_terminal:
         console.print(format_jobs(jobs, {}) if jobs else "no job is running")
         return
-    try:
-        with Live(console=console, auto_refresh=False) as live:
-            while True:
-                before, jobs = jobs, find(job)
-                live.update(format_jobs(jobs, rates(before, jobs, interval)), refresh=True)
-                time.sleep(interval)
-    except KeyboardInterrupt:
-        return
+    with until_interrupted(), Live(console=console, auto_refresh=False) as live:
+        while True:
+            before, jobs = jobs, find(job)
+            live.update(format_jobs(jobs, rates(before, jobs, interval)), refresh=True)
+            time.sleep(interval)
 
 
 def find(pid: int | None) -> list[RunningJob]:
