@@ -249,7 +249,7 @@ class NicPort(Driver):
         """Connects, and finds the driver by the function's ids. The device is left as it is."""
         self.transport = self.connect()
         config = config_of(self.transport)
-        ids = (int(config.VENDOR.read()), int(config.DEVICE.read()))
+        ids = (int(config.VENDOR.present()), int(config.DEVICE.read()))
         if ids not in NICS:
             raise NotSupported(
                 f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
