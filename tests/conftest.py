@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -34,6 +35,16 @@ def until(true, seconds=10.0):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
     return result
+
+
+def pcap_frames(path):
+    """Every frame of a pcap file."""
+    data, at, frames = path.read_bytes(), 24, []
+    while at < len(data):
+        length = struct.unpack_from("I", data, at + 8)[0]
+        frames.append(data[at + 16 : at + 16 + length])
+        at += 16 + length
+    return frames
 
 
 class Running:
