@@ -305,7 +305,7 @@ class I350(Igb, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
 class RegsI210(Regs):
     """The I210's registers where they differ."""
 
-    RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.9", count=4, stride=64)
+    RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.10", count=4, stride=64)
 
 
 class I210(Igb, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):
