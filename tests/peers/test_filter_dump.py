@@ -39,7 +39,7 @@ def test_both_captures_hold_the_same_frames(model, dump, tmp_path, make_frames):
     command = ["capture", f"qemu:{model},wire={tmp_path}/wire", "-w", ours, "-F", "pcap"]
     with subprocess.Popen([sys.executable, "-m", "uspnet", *command, "-c", "1000"]) as process:
         for frame in frames:
-            until(lambda: far.give(frame) or process.poll() is not None)  # noqa: B023 - used at once
+            until(lambda: process.poll() is not None or far.give(frame))  # noqa: B023 - at once
     far.socket.close()
     assert process.returncode == 0
     assert pcap_frames(ours) == pcap_frames(theirs) == frames
