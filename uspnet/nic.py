@@ -257,6 +257,9 @@ class NicPort(Driver):
         self.nic = NICS[ids](self.transport, self.name, self.values)
         return self.nic
 
+    def tend(self) -> None:
+        """Looks after what is between us and the device. Raises what ended it."""
+
     def open(self) -> None:
         """Finds the driver, and has it take the device."""
         nic = self.find()

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import until
 from tests.drivers.test_qemu import alive, qemus_of
+from tests.far import FarEnd
 from uspnet.drivers.qemu import models
 from uspnet.port import drivers
 
@@ -117,7 +118,21 @@ def test_a_killed_qemu_ends_a_watch_with_a_hint(start):
     os.kill(qemus_of(process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 1
+    assert "QEMU has ended: it was killed by signal 9" in errors
     assert "hint: " in errors
+
+
+def test_a_watch_shows_what_changes(start, tmp_path):
+    process = start("regs", f"qemu:e1000e,wire={tmp_path}/wire", "STATUS", *WATCH)
+    head, first = [process.stdout.readline() for _ in range(2)]
+    assert "82574L" in head
+    assert " LU" not in first
+    end = FarEnd(tmp_path / "wire")
+    line = process.stdout.readline()
+    assert re.fullmatch(r"\d+\.\d s  STATUS  0x\w+ FD .*→ 0x\w+ FD LU .*\n", line)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+    end.socket.close()
 
 
 def test_two_v_trace_every_access(uspnet):

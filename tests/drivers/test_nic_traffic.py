@@ -174,6 +174,19 @@ def test_frames_that_the_device_cannot_send_are_counted(join, far, make_frames):
     assert made.counter(port, "tx", "errors") == 2
 
 
+def test_nonsense_from_a_foreign_program_is_survived(join, far, make_frames):
+    made, port = join()
+    good = make_frames(1)[0]
+    for size in (1, 13, 14, 20, 59, 1523, 2048, 9730, 16384, 65000):
+        made.until(lambda: far.give(bytes(size)))  # noqa: B023 - used at once
+        made.until(lambda: far.give(good))
+        got = []
+        made.until(lambda: good in got or got.extend(made.take(port)))  # noqa: B023 - at once
+        assert all(len(frame) <= made.pool.room for frame in got)
+    port.stop()
+    assert made.held() == 0
+
+
 def test_a_qemu_that_ends_by_itself_is_a_fault(join, far):
     made, port = join()
     os.kill(port.machine.process.pid, signal.SIGTERM)

@@ -78,6 +78,7 @@ class Registers:
 
     def look(self) -> list[Seen]:
         """Reads what may be read. Raises DeviceFault when the device is gone."""
+        self.port.tend()
         self.nic.config.VENDOR.present()
         return [Seen(each, each.read() if read else None) for each, read in self.chosen]
 
