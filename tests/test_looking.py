@@ -75,7 +75,7 @@ def test_nothing_is_written_and_nothing_read_that_changes(look, device):
         (["MPC"], ["MPC"], ["MPC"]),
         (["MP*"], ["MPC"], []),
         (["RQDPC[1]"], ["RQDPC[1]"], ["RQDPC[1]"]),
-        (["IMC"], ["IMC"], []),
+        (["IMC", "SWSM"], ["IMC", "SWSM"], []),
         (["MP*", "mpc"], ["MPC"], ["MPC"]),
     ],
 )

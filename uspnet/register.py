@@ -83,8 +83,7 @@ class Row:
     """
 
     access = ""
-    readable = writable = True
-    quiet = True  # reading it changes nothing
+    look = "always"  # who is only looking reads it always, when it is named, or never
 
     def __init__(  # noqa: PLR0913 - a row of a table
         self,
@@ -151,28 +150,27 @@ class RO(Row):
     """Read only."""
 
     access = "RO"
-    writable = False
 
 
 class WO(Row):
     """Write only: what it reads as means nothing."""
 
     access = "WO"
-    readable = quiet = False
+    look = "never"
 
 
 class RC(Row):
     """Cleared by reading, as counters and interrupt causes are."""
 
     access = "RC"
-    writable = quiet = False
+    look = "named"
 
 
 class RS(Row):
     """A semaphore: reading it when it is free takes it. Written to give it back."""
 
     access = "RS"
-    quiet = False
+    look = "never"
 
 
 class Register:

@@ -56,8 +56,8 @@ def regs(
     None of them is written. VFIO lets nobody in without a reset, so a NIC in a slot shows the state
     that the reset left, where the function has one; qemu: ports show a machine's first state.
 
-    Registers that change when they are read (counters that clear themselves, interrupt causes,
-    semaphores) are read only when their name is given in full. --watch ends with Ctrl-C.
+    Registers that clear when they are read (counters, interrupt causes) are read only when their
+    name is given in full; semaphores, which a look would take, never. --watch ends with Ctrl-C.
     """
     from uspnet.cli.show import print_json
     from uspnet.errors import Usage

@@ -3,7 +3,8 @@
 
 Looking must not disturb: no driver opens the device, nothing in it is written or reset, no memory
 is shared with it. What opening the function does by itself (VFIO resets it) is said with the
-result. Registers whose reading changes something are read only when they are named in full.
+result. Registers that clear when they are read are read only when they are named in full, and
+semaphores, which a look would take, never.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ def choose(every: list[Register], names: Sequence[str]) -> list[tuple[Register, 
     for each in every:
         named = not {each.name, each.row.name}.isdisjoint(wanted)
         if named or any(_matches(each, name) for name in wanted or ("*",)):
-            chosen.append((each, each.row.quiet or (named and each.row.readable)))
+            look = each.row.look
+            chosen.append((each, look == "always" or (look == "named" and named)))
     return [pair for pair in chosen if not pair[0].row.alias or names]
 
 
