@@ -152,11 +152,12 @@ def watch_live(console: Any, job: Registers, interval: float) -> None:
     """A table that stays where it is."""
     from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     seen, moved = job.look(), set[str]()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(Group(head(job), format_registers(seen, moved)), refresh=True)
+            live.update(Group(Text(head(job)), format_registers(seen, moved)), refresh=True)
             time.sleep(interval)
             before, seen = seen, job.look()
             moved = {now.register.name for _, now in changes(before, seen)}
