@@ -47,6 +47,23 @@ def pcap_frames(path):
     return frames
 
 
+def qemus_of(parent):
+    """Process ids of the children of a process."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def alive(pid):
+    """Does it run? A zombie that nobody reaps does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Running:
     """A uspnet process: started, known to be moving packets, and ended by a signal."""
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
-from tests.drivers.test_qemu import alive
+from tests.conftest import alive, until
 from uspnet.port import drivers
 
 pytestmark = pytest.mark.skipif("pcap" not in drivers(), reason="needs the pcap: port")

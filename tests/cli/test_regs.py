@@ -13,8 +13,7 @@ import sys
 
 import pytest
 
-from tests.conftest import until
-from tests.drivers.test_qemu import alive, qemus_of
+from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
 from uspnet.drivers.qemu import models
 from uspnet.port import drivers

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.drivers.test_qemu import alive, qemus_of, until
+from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
 from uspnet.drivers.qemu import models
 from uspnet.errors import NotSupported
