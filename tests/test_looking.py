@@ -9,7 +9,7 @@ import pytest
 from uspnet.cli.regs import changes, format_registers, rows
 from uspnet.drivers.pci import Pci
 from uspnet.errors import Busy, DeviceFault, NotSupported, Usage
-from uspnet.jobs.registers import Registers
+from uspnet.jobs.registers import Registers, known_names
 from uspnet.port import drivers, make_port
 from uspnet.spec import parse
 from uspnet.transports import choose, mapped, uio
@@ -110,6 +110,11 @@ def test_a_port_without_registers_is_named():
     with pytest.raises(NotSupported, match="null: has no registers") as caught:
         Registers(make_port("null:"), ())
     assert "qemu:" in caught.value.hint
+
+
+def test_shells_are_told_the_names():
+    assert {"DSAL", "CMD"} <= known_names("qemu:vmxnet3") < known_names("0000:03:00.0")
+    assert {"RDT", "DSAL"} <= known_names("0000:03:00.0")
 
 
 def test_who_holds_the_device_is_named(tmp_path, monkeypatch):

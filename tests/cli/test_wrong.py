@@ -46,6 +46,8 @@ WRONG = [
     (["stats", "0"], 1, "NoDevice", "process id 0", "uspnet stats"),
     (["stats", "all"], 2, "Usage", "integer", "uspnet stats --help"),
     (["regs"], 2, "Usage", "PORT", "uspnet regs --help"),
+    (["regs", "null:", "--interval", "nan"], 2, "Usage", "--interval nan", "0.1 to 3600"),
+    (["stats", "--interval", "0"], 2, "Usage", "--interval 0", "0.1 to 3600"),
     (["regs", "eth0"], 2, "Usage", "eth0", "packet:eth0"),
     (["regs", "null:"], 1, "NotSupported", "no registers", "qemu:e1000e"),
     (["regs", "ffff:1f:1f.7"], 1, "NoDevice", "no such PCI function", "uspnet devices"),

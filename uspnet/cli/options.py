@@ -60,6 +60,16 @@ def _trace(level: int) -> int:
     return level
 
 
+def _interval(seconds: float) -> float:
+    if not 0.1 <= seconds <= 3600:
+        raise Usage(f"--interval {seconds:g} is not a time", "give seconds, 0.1 to 3600")
+    return seconds
+
+
+Interval = Annotated[
+    float,
+    typer.Option("--interval", metavar="S", callback=_interval, help="Seconds between looks."),
+]
 Verbose = Annotated[
     int,
     typer.Option(

@@ -21,15 +21,10 @@ if TYPE_CHECKING:
 
 
 def complete(context: typer.Context, incomplete: str) -> list[str]:
-    """For shells: the registers of the port's model, or of every NIC, that begin so."""
-    from uspnet.drivers.qemu import models
-    from uspnet.nic import NICS
-    from uspnet.port import drivers
+    """For shells: the names that begin so."""
+    from uspnet.jobs.registers import known_names
 
-    drivers()
-    model = str(context.params.get("port")).removeprefix("qemu:").partition(",")[0]
-    kinds = [models()[model]] if model in models() else NICS.values()
-    names = {name for kind in kinds for name in kind.registers.rows}
+    names = known_names(str(context.params.get("port")))
     return sorted(name for name in names if name.startswith(incomplete.upper()))
 
 
@@ -47,7 +42,7 @@ def regs(
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again and again; mark what changes.")
     ] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    interval: o.Interval = 1.0,
     json: o.Json = False,
     verbose: o.Verbose = 0,  # noqa: ARG001 - its callback does it
 ) -> None:

@@ -24,7 +24,7 @@ Rates = dict[tuple[int, int], tuple[float, float]]
 def stats(
     job: Annotated[int | None, typer.Argument(metavar="JOB", help="A job's process id.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    interval: o.Interval = 1.0,
     json: o.Json = False,
 ) -> None:
     """Counters of running jobs, live or once."""

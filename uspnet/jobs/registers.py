@@ -15,9 +15,10 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
+from uspnet.drivers.qemu import models
 from uspnet.errors import NotSupported, Usage
-from uspnet.nic import NicPort
-from uspnet.port import Driver
+from uspnet.nic import NICS, NicPort
+from uspnet.port import Driver, drivers
 from uspnet.register import Register, Value
 
 WHY = {  # not read, by access
@@ -120,3 +121,11 @@ def _matches(register: Register, name: str) -> bool:
     """Brackets are an index, not a choice of characters."""
     pattern = name.replace("[", "[[]")
     return any(fnmatchcase(each, pattern) for each in (register.name, register.row.name))
+
+
+def known_names(spec: str) -> set[str]:
+    """The registers of a port's model, or of every NIC when only its slot is known."""
+    drivers()
+    model = spec.removeprefix("qemu:").partition(",")[0]
+    kinds = [models()[model]] if model in models() else NICS.values()
+    return {name for kind in kinds for name in kind.registers.rows}
