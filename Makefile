@@ -29,6 +29,7 @@ lint: setup-test
 	$(PYTHON) tools/size.py
 	PYTHONPATH=. $(PYTHON) tools/man.py --check
 	PYTHONPATH=. $(PYTHON) tools/readme.py --check
+	PYTHONPATH=. $(PYTHON) tools/drivers.py --check
 
 bench: setup-test
 	.venv/bin/pip install -q --disable-pip-version-check -e '.[bench]'
@@ -37,6 +38,7 @@ bench: setup-test
 man: setup-test
 	PYTHONPATH=. $(PYTHON) tools/man.py
 	PYTHONPATH=. $(PYTHON) tools/readme.py
+	PYTHONPATH=. $(PYTHON) tools/drivers.py
 
 format: setup-test
 	$(CLANG_FORMAT) -i $(C)

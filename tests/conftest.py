@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -34,6 +35,33 @@ def until(true, seconds=10.0):
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
     return result
+
+
+def pcap_frames(path):
+    """Every frame of a pcap file."""
+    data, at, frames = path.read_bytes(), 24, []
+    while at < len(data):
+        length = struct.unpack_from("I", data, at + 8)[0]
+        frames.append(data[at + 16 : at + 16 + length])
+        at += 16 + length
+    return frames
+
+
+def qemus_of(parent):
+    """Process ids of the children of a process."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def alive(pid):
+    """Does it run? A zombie that nobody reaps does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Running:

@@ -2,6 +2,7 @@
 """The far end of an emulated NIC's cable, held by a test."""
 
 import socket
+import time
 
 import pytest
 
@@ -64,3 +65,27 @@ def fill(made, port, far, frames, window=1 << 30):
 
     made.until(step)
     return got
+
+
+def carry_out(made, port, far, frames):
+    """Sends frames from the port and returns what came out at the far end."""
+    far.got.clear()
+    made.send(port, frames, far.take)
+    made.until(lambda: far.take() or len(far.got) >= len(frames))
+    return far.got
+
+
+def starve(far, frames):
+    """Gives frames to a port from which nobody takes any, for a second at most. Returns how many
+    the wire took.
+    """
+    sent, end = 0, time.monotonic() + 1
+    while sent < len(frames) and time.monotonic() < end:
+        sent += far.give(frames[sent])
+    return sent
+
+
+def lost(made, port):
+    """Received frames that are in some counter of loss."""
+    extra = port.extra_counters()
+    return extra["rx_missed_errors"] + extra["rx_errors"] + made.counter(port, "rx", "errors")

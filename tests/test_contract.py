@@ -11,9 +11,13 @@ import time
 
 import pytest
 
+from uspnet.drivers.pci import Pci
 from uspnet.drivers.qemu import models
-from uspnet.errors import DeviceFault
+from uspnet.errors import DeviceFault, NotSupported
+from uspnet.nic import NICS
 from uspnet.port import drivers
+from uspnet.spec import parse
+from uspnet.transports.fake import Fake
 
 drivers()
 NUMBERS = itertools.count()
@@ -137,6 +141,22 @@ def test_closing_leaves_nothing_behind(station, spec):
     made.undo.close()
     assert process.returncode is not None
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("kind", sorted(set(NICS.values()), key=lambda kind: kind.__name__))
+def test_a_device_that_is_gone_fails_in_bounded_time(kind):
+    device = Fake({}, 0x20000)
+    device.removed = True
+    values = {name: option.default for name, option in kind.known_options().items()}
+    with pytest.raises((DeviceFault, NotSupported)):
+        kind(device, "fake", values).open()
+
+    class Slot(Pci):
+        def connect(self):
+            return device
+
+    with pytest.raises(DeviceFault, match="VENDOR reads as all ones"):
+        Slot(parse("03:00.0")).open()
 
 
 def test_counters_name_the_driver(spec):

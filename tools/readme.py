@@ -42,21 +42,21 @@ def ports() -> str:
     return table(("port", "talks to", "options"), rows)
 
 
-def filled(text: str) -> str:
-    """The README with what stands between its markers made anew."""
-    for name, made in (("commands", commands()), ("ports", ports())):
+def fill(text: str, made: dict[str, str]) -> str:
+    """A document with what stands between its markers made anew. `made`: by the markers' name."""
+    for name, new in made.items():
         before, begin, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->")
         if not begin or not end:
-            raise SystemExit(f"README.md has no markers for {name}")
-        text = before + begin + made + end + after
+            raise SystemExit(f"no markers for {name}")
+        text = before + begin + new + end + after
     return text
 
 
 def main() -> int:
     """Writes the tables, or with `--check` says whether they are up to date."""
     text = README.read_text()
-    new = filled(text)
+    new = fill(text, {"commands": commands(), "ports": ports()})
     if "--check" in sys.argv:
         if new != text:
             print("README.md's tables are out of date: run make man")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -210,6 +210,10 @@ class Nic(ABC):
     def check(self) -> None:
         """Raises DeviceFault when the running device says that it can't go on."""
 
+    def tables(self) -> Sequence[Registers]:
+        """Its registers, for people to look at. Maps them, and changes nothing in the device."""
+        return [self.registers(self.transport.map_bar(0), self.name)]
+
     # -- shared by all --------------------------------------------------------------------------
 
     def attach(self, pool: Pool) -> None:
@@ -241,18 +245,26 @@ class NicPort(Driver):
     def connect(self) -> Transport:
         """The transport to the device. Raises NoDevice, Busy, NotPermitted."""
 
-    def open(self) -> None:
-        """Connects, finds the driver by the function's ids, and has it take the device."""
+    def find(self) -> Nic:
+        """Connects, and finds the driver by the function's ids. The device is left as it is."""
         self.transport = self.connect()
         config = config_of(self.transport)
-        ids = (int(config.VENDOR.read()), int(config.DEVICE.read()))
+        ids = (int(config.VENDOR.present()), int(config.DEVICE.read()))
         if ids not in NICS:
             raise NotSupported(
                 f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
             )
         self.nic = NICS[ids](self.transport, self.name, self.values)
-        self.nic.open()
-        self.queues, self.frame = self.nic.queues, self.nic.frame
+        return self.nic
+
+    def tend(self) -> None:
+        """Looks after what is between us and the device. Raises what ended it."""
+
+    def open(self) -> None:
+        """Finds the driver, and has it take the device."""
+        nic = self.find()
+        nic.open()
+        self.queues, self.frame = nic.queues, nic.frame
 
     @property
     def device(self) -> Nic:

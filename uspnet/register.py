@@ -83,7 +83,7 @@ class Row:
     """
 
     access = ""
-    readable = writable = True
+    look = "always"  # who is only looking reads it always, when it is named, or never
 
     def __init__(  # noqa: PLR0913 - a row of a table
         self,
@@ -150,21 +150,27 @@ class RO(Row):
     """Read only."""
 
     access = "RO"
-    writable = False
 
 
 class WO(Row):
     """Write only: what it reads as means nothing."""
 
     access = "WO"
-    readable = False
+    look = "never"
 
 
 class RC(Row):
     """Cleared by reading, as counters and interrupt causes are."""
 
     access = "RC"
-    writable = False
+    look = "named"
+
+
+class RS(Row):
+    """A semaphore: reading it when it is free takes it. Written to give it back."""
+
+    access = "RS"
+    look = "never"
 
 
 class Register:
@@ -269,11 +275,6 @@ class Registers:
             for index in range(row.count):
                 yield Register(self, row, index)
 
-    def named(self, name: str) -> list[Register]:
-        """The registers of that name, in any case: `RDT`, or one of an array, `rdt[2]`."""
-        wanted = name.upper()
-        return [each for each in self if wanted in {each.name.upper(), each.row.name.upper()}]
-
-    def dump(self) -> dict[str, Value]:
-        """Every register that can be read without changing anything."""
-        return {each.name: each.read() for each in self if each.row.access in {"RO", "RW"}}
+    def there(self) -> list[Register]:
+        """Those that lie in the window: a structure may end before its table does."""
+        return [each for each in self if each.offset + each.row.width // 8 <= self.window.size]

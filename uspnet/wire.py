@@ -8,7 +8,8 @@ to it; two ends that are ready connect to each other. So neither loses frames to
 still asleep.
 
 A named wire uses abstract names, which vanish with their owners; a wire that is a path uses the
-files PATH.a and PATH.b, so that any program can hold an end.
+files PATH.a and PATH.b, so that any program can hold an end. It must not send an empty datagram:
+QEMU takes that for the end, and never listens again (net/dgram.c).
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from uspnet.transports.qemu import binary
+
 TIMEOUT_S = 60
 
 
@@ -49,3 +51,22 @@ def start():
     for process in started:
         process.kill()
         process.communicate()
+
+
+OLD = """#!/bin/sh
+case "$*" in
+*--version*) echo "QEMU emulator version 7.2.15"; exit ;;
+*igb*) echo "qemu-system-x86_64: -device igb: 'igb' is not a valid device model name" >&2; exit 1 ;;
+esac
+exec {binary} "$@"
+"""
+
+
+@pytest.fixture
+def old_qemu(tmp_path_factory, monkeypatch):
+    """The installed QEMU behind a script that knows no igb, as QEMU 7.2 does not."""
+    script = tmp_path_factory.mktemp("old") / "qemu"
+    script.write_text(OLD.format(binary=binary()))
+    script.chmod(0o755)
+    monkeypatch.setenv("USPNET_QEMU", str(script))
+    return script

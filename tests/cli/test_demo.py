@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import alive, until
 from uspnet.port import drivers
 
 pytestmark = pytest.mark.skipif("pcap" not in drivers(), reason="needs the pcap: port")
@@ -34,6 +37,35 @@ def test_every_packet_is_in_the_file(uspnet, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.pcapng"]
 
 
+def nic_of(result):
+    """The emulated NIC's part of a demo."""
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)["nic"]
+
+
+def test_an_emulated_nic_sends_to_another(uspnet, qemu):
+    nic = nic_of(uspnet("demo", "--count", "5000", "--json"))
+    assert nic["missing"] == ""
+    assert (nic["offered"], nic["sent"], nic["received"], nic["lost"]) == (5000, 5000, 5000, 0)
+    assert nic["tx_bytes"] == nic["rx_bytes"] == 5000 * 60
+
+
+def test_an_older_qemu_shows_what_it_has(uspnet, qemu, old_qemu):
+    nic = nic_of(uspnet("demo", "--count", "1000", "--json"))
+    assert (nic["missing"], nic["received"]) == ("", 1000)
+    assert "qemu:e1000e," in " ".join(nic["command"])
+
+
+def test_without_qemu_its_command_is_shown_and_all_is_well(uspnet, monkeypatch):
+    monkeypatch.setenv("USPNET_QEMU", "/none/qemu")
+    nic = nic_of(uspnet("demo", "--count", "1000", "--json"))
+    assert "not installed" in nic["missing"]
+    assert "apt-get install" in nic["hint"]
+    assert nic["sent"] is nic["lost"] is None
+    lines = uspnet("demo", "--count", "1000").stdout.splitlines()
+    assert len([line for line in lines if "apt-get install" in line]) == 1
+
+
 def test_people_get_the_path_and_the_commands(uspnet, tmp_path):
     result = uspnet("demo", "--count", str(PACKETS))
     assert result.returncode == 0
@@ -41,6 +73,7 @@ def test_people_get_the_path_and_the_commands(uspnet, tmp_path):
     assert [path.name for path in folder.iterdir()] == ["demo.pcapng"]
     assert str(folder / "demo.pcapng") in result.stdout
     assert "uspnet fwd memif:/tmp/a.sock,role=server memif:/tmp/b.sock" in result.stdout
+    assert "demo-" not in result.stdout.replace(str(folder), ""), "names that stay"
 
 
 def test_the_file_is_one_that_wireshark_reads(uspnet, tmp_path):
@@ -70,3 +103,32 @@ def test_an_interrupt_leaves_nothing(start, tmp_path, after_s):
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert str(tmp_path) not in listed.stdout.replace(" ".join(sys.argv), "")
     assert not os.path.exists(tmp_path / "a.sock")
+
+
+def marked(mark):
+    """Processes that have `mark` in their environment, ourselves aside."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes() and alive(int(path.parent.name)):
+                found.append(int(path.parent.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
+def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
+    process = start("demo", "--count", "50000")
+    until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "by hand" in out or list(tmp_path.iterdir()) == []
+    until(lambda: marked(str(tmp_path)) == [])
+
+
+def name_of(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from uspnet.transports.qemu import upgrade
+
 
 def rows(result):
     return {row["check"]: row for row in json.loads(result.stdout)["checks"]}
@@ -34,6 +36,46 @@ def test_a_look_at_a_port_leaves_nothing(uspnet, tmp_path):
     port = f"memif:{tmp_path}/m.sock,role=server"
     assert uspnet("doctor", port).returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+QEMU = ["/none/qemu", "/bin/true"]
+
+
+@pytest.mark.parametrize("program", QEMU)
+def test_a_qemu_that_is_missing_or_none_has_its_command(uspnet, monkeypatch, program):
+    monkeypatch.setenv("USPNET_QEMU", program)
+    found = rows(uspnet("doctor", "--json"))["QEMU"]
+    assert found["state"] == "note", "other ports work without"
+    assert "apt-get install qemu-system-x86" in found["mend"]
+    assert "unset USPNET_QEMU" in found["mend"]
+    result = uspnet("doctor", "qemu:igb", "--json")
+    assert result.returncode == 1
+    assert rows(result)["qemu:igb"]["state"] == "problem"
+    assert rows(result)["qemu:igb"]["mend"]
+
+
+def test_a_qemu_too_old_for_a_model_is_named(uspnet, qemu, old_qemu):
+    result = uspnet("doctor", "qemu:igb", "--json")
+    found = rows(result)
+    assert result.returncode == 1
+    assert found["QEMU"]["found"] == "version 7.2 is too old for igb (since 8.0)"
+    assert "apt-get install qemu-system-x86" in found["QEMU"]["mend"]
+    assert "this QEMU has no igb" in found["qemu:igb"]["found"]
+    assert "QEMU 8.0 or newer: apt-get install" in found["qemu:igb"]["mend"]
+    assert uspnet("doctor", "qemu:e1000e").returncode == 0
+
+
+@pytest.mark.parametrize(("release", "backports"), [("bookworm", True), ("trixie", False)])
+def test_backports_are_named_where_they_help(monkeypatch, release, backports):
+    answer = {"VERSION_CODENAME": release}
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: answer)
+    assert (f"-t {release}-backports" in upgrade()) == backports
+
+
+def test_the_installed_qemu_is_fine(uspnet, qemu):
+    result = uspnet("doctor", "qemu:e1000e", "--json")
+    assert result.returncode == 0
+    assert rows(result)["QEMU"]["state"] in {"ok", "note"}
 
 
 def test_what_is_only_missing_is_a_note_with_a_command(uspnet):

@@ -66,7 +66,10 @@ def test_help_loads_neither_scapy_nor_the_fast_path():
     assert result.stderr == "[]\n"
 
 
-@pytest.mark.parametrize("tool", [["man.py", "--check"], ["readme.py", "--check"], ["size.py"]])
+TOOLS = [*([name, "--check"] for name in ("man.py", "readme.py", "drivers.py")), ["size.py"]]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
 def test_generated_texts_and_sizes_are_in_order(tool):
     if tool[0] == "size.py" and not (ROOT / ".git").exists():
         pytest.skip("needs a git work tree")

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.conftest import pcap_frames
 from uspnet.fastpath import ffi
 from uspnet.pool import Pool
 from uspnet.port import make_port
@@ -62,12 +63,7 @@ class Tcpdump:
         self.process.send_signal(signal.SIGINT)
         text = self.process.communicate(timeout=10)[1]
         assert "\n0 packets dropped by kernel" in text
-        data, at, frames = self.path.read_bytes(), 24, []
-        while at < len(data):
-            length = struct.unpack_from("I", data, at + 8)[0]
-            frames.append(data[at + 16 : at + 16 + length])
-            at += 16 + length
-        return frames
+        return pcap_frames(self.path)
 
 
 class Driven:

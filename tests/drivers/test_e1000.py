@@ -1,114 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""e1000 and e1000e on QEMU's models: frame by frame against the far end of the cable."""
+"""What e1000 and e1000e say, on a device that is a script; test_nic_traffic.py has the rest."""
 
 import time
 
 import pytest
 
-from tests.far import FarEnd, connected, fill
-from uspnet.errors import DeviceTimeout, Usage
+from uspnet.errors import DeviceFault, DeviceTimeout
 from uspnet.fastpath import ffi
 from uspnet.nic import NICS
 from uspnet.pool import Pool
+from uspnet.port import drivers
 from uspnet.transports.fake import Fake
 
-MODELS = ["e1000", "e1000e"]
-pytestmark = pytest.mark.usefixtures("qemu")
-
-
-@pytest.fixture(params=MODELS)
-def model(request):
-    return request.param
-
-
-def test_ten_thousand_frames_each_way_are_byte_equal(station, model, tmp_path, far, make_frames):
-    made, port = connected(station, model, tmp_path, rx_ring=128, tx_ring=128)
-    batch = make_frames(10_000)
-    made.send(port, batch, far.take)
-    made.until(lambda: far.take() or len(far.got) >= len(batch))
-    assert far.got == batch
-    assert fill(made, port, far, batch) == batch
-    assert made.counter(port, "tx", "packets") == made.counter(port, "rx", "packets") == 10_000
-    assert made.counter(port, "rx", "errors") == 0
-    assert port.extra_counters() == {"rx_missed_errors": 0, "rx_errors": 0}
-    assert made.counter(port, "tx", "doorbells") <= 10_000 // 32 * 2 + 2
-
-
-def test_jumbo_frames_are_byte_equal(station, model, tmp_path, far, make_frames):
-    made, port = connected(station, model, tmp_path, mtu=9000)
-    batch = make_frames(300, 1500, 9014)
-    made.send(port, batch, far.take)
-    made.until(lambda: far.take() or len(far.got) >= len(batch))
-    assert far.got == batch
-    for frame in batch:
-        assert fill(made, port, far, [frame]) == [frame]
-
-
-def test_a_starved_ring_loses_nothing_unseen(station, model, tmp_path, far, make_frames):
-    made, port = connected(station, model, tmp_path, rx_ring=32)
-    batch = make_frames(500)
-    sent = 0
-    end = time.monotonic() + 1
-    while sent < len(batch) and time.monotonic() < end:  # nobody takes anything meanwhile
-        sent += far.give(batch[sent])
-    missed = port.extra_counters()["rx_missed_errors"]
-    got = made.receive(port, sent - missed)
-    missed = port.extra_counters()["rx_missed_errors"]
-    assert len(got) + missed == sent
-    assert all(frame in batch for frame in got)
-
-
-def test_the_link_follows_the_cable(station, model, tmp_path):
-    made = station(f"qemu:{model},wire={tmp_path}/wire")
-    port = made.ports[0]
-    port.start()
-    port.control()
-    assert not port.device.link().up
-    assert "other end" in port.why_down()
-    end = FarEnd(tmp_path / "wire")
-    made.until(port.up)
-    assert port.device.link().speed == 1000
-    end.socket.close()
-    made.until(lambda: not port.up())
-
-
-def test_addresses_are_read_set_and_filtered(station, model, tmp_path, far, make_frames):
-    made, port = connected(station, model, tmp_path, mac="02:00:00:00:00:02", promisc="off")
-    assert port.device.mac == bytes.fromhex("020000000002")
-    mine = make_frames(1)[0]
-    other = b"\x02\0\0\0\0\x77" + mine[6:]
-    multicast = b"\x01\0\x5e\0\0\1" + mine[6:]
-    broadcast = b"\xff" * 6 + mine[6:]
-    for frame in (other, mine, multicast, broadcast):
-        assert far.give(frame)
-    assert made.receive(port, 3) == [mine, multicast, broadcast]
-
-
-def test_vlan_tags_are_stripped_and_inserted(station, model, tmp_path, far, make_frames):
-    made, port = connected(station, model, tmp_path, vlan_strip="on", vlan_insert=7)
-    plain = make_frames(1, 100, 100)[0]
-    tagged = plain[:12] + b"\x81\x00\x00\x07" + plain[12:]
-    made.send(port, [plain])
-    made.until(lambda: far.take() or far.got)
-    assert far.got == [tagged]
-    assert fill(made, port, far, [tagged]) == [plain]
-
-
-def test_frames_that_the_device_cannot_send_are_counted(station, model, tmp_path, far, make_frames):
-    made, port = connected(station, model, tmp_path)
-    good = make_frames(1)[0]
-    made.send(port, [good[:16], good, good * 30])
-    made.until(lambda: far.take() or far.got)
-    assert far.got == [good]
-    assert made.counter(port, "tx", "errors") == 2
-
-
-def test_an_mtu_above_the_devices_is_refused(station):
-    with pytest.raises(Usage, match="82574L takes no MTU above 9194"):
-        station("qemu:e1000e,mtu=9195")
-
-
-# -- what the drivers say, on a device that is only a script ------------------------------------
+drivers()
 
 
 @pytest.fixture(params=[0x100E, 0x10D3], ids=["82540EM", "82574L"])
@@ -167,3 +71,14 @@ def test_a_reset_that_never_ends_is_named(scripted):
     with pytest.raises(DeviceTimeout, match=r"CTRL .*wanted RST=0"):
         nic.start()
     assert time.monotonic() - start < 5
+
+
+def test_a_removed_device_is_a_fault(scripted):
+    nic, device, stack = scripted
+    nic.start()
+    device.removed = True
+    with pytest.raises(DeviceFault, match="STATUS reads as all ones"):
+        nic.link()
+    with pytest.raises(DeviceFault, match="all ones"):
+        nic.stop()
+    assert stack.room == stack.top

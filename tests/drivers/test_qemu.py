@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import alive, qemus_of, until
 from uspnet.errors import DeviceFault, NoDevice, Usage
 from uspnet.port import make_port
 
@@ -23,14 +23,6 @@ def run(*words):
     """Runs a command to its end; what it printed under --json."""
     done = subprocess.run([*COMMAND, *words, "--json"], capture_output=True, text=True, check=False)
     return json.loads(done.stdout) | {"exit": done.returncode}
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
 
 
 def test_what_makes_no_sense_is_said():
@@ -104,20 +96,3 @@ def test_a_killed_uspnet_leaves_no_qemu_and_no_file(tmp_path):
             process.kill()
         until(lambda: not any(alive(child) for child in children))  # noqa: B023 - used at once
     assert list(tmp_path.iterdir()) == []
-
-
-def qemus_of(parent):
-    """Process ids of the children of a process."""
-    try:
-        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-    except OSError:
-        return []
-    return [int(word) for word in text.split()]
-
-
-def alive(pid):
-    """Does it run? A zombie that nobody reaps does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

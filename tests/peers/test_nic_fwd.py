@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`uspnet fwd` between emulated NICs of any two kinds, with both far ends held here; and what is
-left when somebody is killed. `USPNET_SLOW=1` takes every pair, and 100 starts and 50 kills of each.
+left when somebody is killed. `USPNET_FULL=1` takes every pair, and 100 starts and 50 kills of each.
 """
 
 import itertools
@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.drivers.test_qemu import alive, qemus_of, until
+from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
 from uspnet.drivers.qemu import models
 from uspnet.errors import NotSupported
@@ -22,10 +22,10 @@ from uspnet.port import drivers, make_port
 
 drivers()
 MODELS = sorted(models())
-SLOW = bool(os.environ.get("USPNET_SLOW"))
-STARTS, KILLS = (100, 50) if SLOW else (2, 3)
+FULL = bool(os.environ.get("USPNET_FULL"))
+STARTS, KILLS = (100, 50) if FULL else (2, 3)
 NEIGHBOURS = [(a, b) for a, b in zip(MODELS, MODELS[1:] + MODELS[:1], strict=True) if a != b]
-PAIRS = list(itertools.combinations_with_replacement(MODELS, 2)) if SLOW else NEIGHBOURS
+PAIRS = list(itertools.combinations_with_replacement(MODELS, 2)) if FULL else NEIGHBOURS
 WINDOW = 256  # frames under way on each wire
 PATIENCE_S = 30.0
 LOSSES = ["rx_errors", "rx_dropped", "rx_missed_errors", "tx_errors", "tx_dropped"]

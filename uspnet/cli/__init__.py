@@ -47,6 +47,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
     doctor,
     fwd,
     pktgen,
+    regs,
     stats,
     unbind,
 )

@@ -43,7 +43,7 @@ def capture(
     reconnect: o.Reconnect = True,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    verbose: o.Verbose = 0,
 ) -> None:
     """Capture packets to pcapng or pcap; without -w, count them."""
     from uspnet.cli.show import View
@@ -54,7 +54,7 @@ def capture(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
         CaptureJob(make_port(port), limits, sink) as job,
-        View(job, as_json=json, quiet=quiet, verbose=verbose) as view,
+        View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         view.finish(job.execute(), summary)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +32,11 @@ def demo(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Run the main job on software ports: pktgen, fwd and capture, without any privilege."""
+    """Run the main job: pktgen, fwd and capture on software ports, then an emulated NIC.
+
+    No privilege is needed. Without QEMU there is no emulated NIC, and the command that installs it
+    is shown.
+    """
     from rich.console import Console
 
     from uspnet.cli.show import print_json
@@ -43,8 +48,9 @@ def demo(
         if not json and not quiet:
             run.on_notice = lambda text: console.print(text, markup=False)
         result = run.execute()
-    if result["complete"] and result["lost"]:
-        raise UspnetError(f"{result['lost']:,} packets did not arrive", "see: uspnet doctor")
+    lost = result["lost"] + (result["nic"]["lost"] or 0)
+    if result["complete"] and lost:
+        raise UspnetError(f"{lost:,} packets did not arrive", "see: uspnet doctor")
     if json:
         print_json(result)
     elif result["complete"] and not quiet:
@@ -56,15 +62,45 @@ def show(console: Any, result: dict[str, Any]) -> None:
     file = shlex.quote(result["files"][0])
     console.print()
     console.print(format_hops(result))
-    console.print(f"\nlost: {result['lost']:,} of {result['offered']:,} packets", style="bold")
+    console.print(f"lost: {result['lost']:,} of {result['offered']:,} packets", style="bold")
     console.print(f"file: {file}  (try: tshark -c 3 -r {file})", markup=False)
+    console.print()
+    show_nic(console, result["nic"])
     console.print("\nby hand, each in a terminal of its own:", style="bold")
     for hop in reversed(result["hops"]):
         console.print("  " + shlex.join(by_hand(hop["command"])), markup=False)
+    if not result["nic"]["missing"]:
+        console.print("and the emulated NICs, in one:", style="bold")
+        console.print("  " + shlex.join(by_hand(result["nic"]["command"])), markup=False)
+
+
+def show_nic(console: Any, nic: dict[str, Any]) -> None:
+    """What two emulated NICs did, or the one line that says why there are none."""
+    from rich.table import Table
+
+    from uspnet.cli.show import format_count, format_rate
+
+    if nic["missing"]:
+        console.print(f"no emulated NIC: {nic['missing']} ({nic['hint']})", markup=False)
+        return
+    sender, receiver = (word.partition(",")[0] for word in nic["command"] if "qemu:" in word)
+    title = f"pktgen → {sender} → cable → {receiver} → counted"
+    table = Table(title=title, box=None, title_justify="left")
+    table.add_column("driver, on QEMU's model")
+    for name in ("packets", "bytes", "rate"):
+        table.add_column(name, justify="right")
+    for name, packets, octets in (
+        (f"{sender} sent", nic["sent"], nic["tx_bytes"]),
+        (f"{receiver} received", nic["received"], nic["rx_bytes"]),
+    ):
+        rate = format_rate(nic["pps"], "pps")
+        table.add_row(name, format_count(packets), format_count(octets), rate)
+    console.print(table)
+    console.print(f"lost: {nic['lost']:,} of {nic['offered']:,} packets", style="bold")
 
 
 def by_hand(command: list[str]) -> list[str]:
-    """The command with sockets that stay, and without the waiting that only a script needs."""
+    """The command with names that stay, and without the waiting that only a script needs."""
     names = {"a.sock": "/tmp/a.sock", "b.sock": "/tmp/b.sock"}  # noqa: S108 - for people to type
 
     def port(spec: str) -> str:
@@ -72,7 +108,8 @@ def by_hand(command: list[str]) -> list[str]:
         kept = [option for option in options if not option.startswith("wait=")]
         return ",".join(["memif:" + names[path.rpartition("/")[2]], *kept])
 
-    return [port(word) if word.startswith("memif:") else word for word in command]
+    plain = [re.sub(r"wire=demo-\d+", "wire=lan", word) for word in command]
+    return [port(word) if word.startswith("memif:") else word for word in plain]
 
 
 def format_hops(result: dict[str, Any]) -> Table:

@@ -42,7 +42,7 @@ def fwd(
     reconnect: o.Reconnect = True,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    verbose: o.Verbose = 0,
 ) -> None:
     """Forward between two ports, both ways."""
     from uspnet.cli.show import View
@@ -53,7 +53,7 @@ def fwd(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
         ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job,
-        View(job, as_json=json, quiet=quiet, verbose=verbose) as view,
+        View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         view.finish(job.execute(), summary)
 

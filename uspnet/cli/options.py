@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +49,35 @@ Reconnect = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say how the run is set up.")]
+
+
+def _trace(level: int) -> int:
+    """From the second -v on, every access to a register is a line on stderr."""
+    if level > 1:
+        from uspnet.register import trace
+
+        trace(lambda line: print(line, file=sys.stderr))
+    return level
+
+
+def _interval(seconds: float) -> float:
+    if not 0.1 <= seconds <= 3600:
+        raise Usage(f"--interval {seconds:g} is not a time", "give seconds, 0.1 to 3600")
+    return seconds
+
+
+Interval = Annotated[
+    float,
+    typer.Option("--interval", metavar="S", callback=_interval, help="Seconds between looks."),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose", "-v", count=True, callback=_trace, metavar="",
+        show_default=False,
+        help="Say how the run is set up; -vv: also every access to a NIC's registers.",
+    ),
+]  # fmt: skip
 
 
 def core_list(text: str | None) -> list[int] | None:

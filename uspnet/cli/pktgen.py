@@ -69,7 +69,7 @@ def pktgen(
     reconnect: o.Reconnect = True,
     json: o.Json = False,
     quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
+    verbose: o.Verbose = 0,
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or any one packet that Scapy can make."""
     from uspnet.cli.show import View
@@ -98,7 +98,7 @@ def pktgen(
     limits.linger = linger
     with (
         GenerateJob(out, limits, Traffic(frame, pps, numbered), back) as job,
-        View(job, as_json=json, quiet=quiet, verbose=verbose) as view,
+        View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         result = job.execute()
         view.finish(result, summary)

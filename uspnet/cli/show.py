@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.table import Table
 
 from uspnet import __version__
 from uspnet.errors import Usage
-from uspnet.jobs.job import Job
+from uspnet.jobs.job import SIGNALS, Job
 
 Summary = Callable[[dict[str, Any]], list[str]]
 
@@ -116,6 +118,23 @@ class View:
             out = sys.stderr if self.job.stdout_taken else sys.stdout
             for line in summary(result):
                 print(line, file=out)
+
+
+@contextlib.contextmanager
+def until_interrupted() -> Iterator[None]:
+    """A signal ends what is inside, in good order."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def print_json(result: dict[str, Any]) -> None:

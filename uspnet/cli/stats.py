@@ -24,14 +24,14 @@ Rates = dict[tuple[int, int], tuple[float, float]]
 def stats(
     job: Annotated[int | None, typer.Argument(metavar="JOB", help="A job's process id.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    interval: o.Interval = 1.0,
     json: o.Json = False,
 ) -> None:
     """Counters of running jobs, live or once."""
     from rich.console import Console
     from rich.live import Live
 
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import print_json, until_interrupted
 
     jobs = find(job)
     if json:
@@ -44,14 +44,11 @@ def stats(
     if once or not console.is_terminal:
         console.print(format_jobs(jobs, {}) if jobs else "no job is running")
         return
-    try:
-        with Live(console=console, auto_refresh=False) as live:
-            while True:
-                before, jobs = jobs, find(job)
-                live.update(format_jobs(jobs, rates(before, jobs, interval)), refresh=True)
-                time.sleep(interval)
-    except KeyboardInterrupt:
-        return
+    with until_interrupted(), Live(console=console, auto_refresh=False) as live:
+        while True:
+            before, jobs = jobs, find(job)
+            live.update(format_jobs(jobs, rates(before, jobs, interval)), refresh=True)
+            time.sleep(interval)
 
 
 def find(pid: int | None) -> list[RunningJob]:

@@ -33,7 +33,7 @@ class Regs(Registers, bytes=0x20000):
 
     CTRL = RW(0x0000, "Device Control, §13.4.1", FD=0, ASDE=5, SLU=6, ILOS=7, RST=26, VME=30)
     STATUS = RO(0x0008, "Device Status, §13.4.2", FD=0, LU=1, TXOFF=4, SPEED=(6, 7))
-    VET = RW(0x0038, "VLAN Ether Type, §13.4.12", VET=(0, 15))
+    VET = RW(0x0038, "VLAN Ether Type, §13.4.11", VET=(0, 15))
     ICR = RC(0x00C0, "Interrupt Cause Read, §13.4.17", TXDW=0, LSC=2, RXDMT0=4, RXO=6, RXT0=7)
     IMC = WO(0x00D8, "Interrupt Mask Clear, §13.4.21", ALL=(0, 31))
     RCTL = RW(

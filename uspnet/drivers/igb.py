@@ -17,7 +17,7 @@ from typing import ClassVar
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.intel import RSS_KEY, Advanced, Phy, Ring, four, redirection
 from uspnet.nic import Link, Model, Tally
-from uspnet.register import RC, RO, RW, WO, Registers
+from uspnet.register import RC, RO, RS, RW, WO, Registers
 from uspnet.spec import Option, integer
 
 MASTER_S = 0.1  # for transfers under way when DMA is to end
@@ -71,7 +71,7 @@ class Regs(Registers, bytes=0x20000):
         0x5818, "Multiple Receive Queues Command, §8.10",
         ENABLE=(0, 2), TCP4=16, IP4=17, TCP6EX=18, IP6EX=19, IP6=20, TCP6=21, UDP4=22, UDP6=23,
     )  # fmt: skip
-    SWSM = RW(0x5B50, "Software Semaphore, §8.7", SMBI=0, SWESMBI=1)
+    SWSM = RS(0x5B50, "Software Semaphore, §8.7", SMBI=0, SWESMBI=1)
     SW_FW_SYNC = RW(
         0x5B5C, "Software-Firmware Synchronization, §8.7",
         PHY0=1, PHY1=2, PHY2=5, PHY3=6, FW_PHY0=17, FW_PHY1=18, FW_PHY2=21, FW_PHY3=22,
@@ -305,7 +305,7 @@ class I350(Igb, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
 class RegsI210(Regs):
     """The I210's registers where they differ."""
 
-    RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.9", count=4, stride=64)
+    RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.10", count=4, stride=64)
 
 
 class I210(Igb, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):

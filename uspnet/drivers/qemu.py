@@ -105,12 +105,16 @@ class Qemu(NicPort, scheme="qemu"):
             self.end.part()
         super().stop()
 
-    def control(self) -> None:
-        """Watches the cable, QEMU and the queues."""
+    def tend(self) -> None:
+        """Watches QEMU and the cable."""
         if self.machine and (error := self.machine.ended()):
             raise error
+        self._look_at_cable()
+
+    def control(self) -> None:
+        """Watches the queues, too."""
         try:
-            self._look_at_cable()
+            self.tend()
             super().control()
         except DeviceFault as fault:  # perhaps it has ended just now
             raise (self.machine and self.machine.ended(0.5)) or fault from None

@@ -29,7 +29,7 @@ from uspnet.virtio import (
     Layout,
     Ring,
 )
-from uspnet.virtio_pci import DEVICE, VirtioPci
+from uspnet.virtio_pci import DEVICE, Common, VirtioPci
 
 CONTROL_SLOTS = 64
 SPEED_UNKNOWN = 0x7FFFFFFF  # Mbit/s, and above
@@ -60,6 +60,7 @@ class VirtioNet(
 ):
     """A virtio network device."""
 
+    registers: ClassVar[type[Common]] = Common
     # With the largest receive ring that QEMU has; both take smaller ones.
     models: ClassVar[dict[str, Model]] = {
         name: Model(
@@ -105,13 +106,18 @@ class VirtioNet(
 
     def open(self) -> None:
         """Finds the structures, agrees on features, and reads the configuration."""
-        self.find_structures(NetConfig.STATUS.offset + 2)
-        self.net = NetConfig(self.parts[DEVICE], self.name)
+        self.tables()
         self.reset_device()
         self.begin_init(self.needed)
         self.stable(self._read_config)
         rx, tx = range(0, 2 * self.queues, 2), range(1, 2 * self.queues, 2)
         self.sizes = self._size("rx-ring", rx), self._size("tx-ring", tx)
+
+    def tables(self) -> tuple[Common, NetConfig]:
+        """The structures that all devices have, and that network devices have."""
+        self.find_structures(NetConfig.STATUS.offset + 2)
+        self.net = NetConfig(self.parts[DEVICE], self.name)
+        return self.regs, self.net
 
     def _read_config(self) -> None:
         """Station address, queues and MTU, each if it is there (§5.1.4)."""

@@ -92,15 +92,19 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
 
     def open(self) -> None:
         """Agrees on a revision, resets the device, and learns its address."""
-        self.bar, self.doorbells = self.transport.map_bar(1), self.transport.map_bar(0)
-        self.regs = self.registers(self.bar, self.name)
-        self.doors = Doors(self.doorbells, self.name)
+        self.doorbells = self.transport.map_bar(0)
+        self.regs, self.doors = self.tables()
         self.active = False
         self.last = self.first = (0, 0, 0, 0)
         self.negotiate()
         self.reset()
         low, high = self.regs.MACL.read(), self.regs.MACH.read()
         self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+
+    def tables(self) -> tuple[Regs, Doors]:
+        """Both BARs."""
+        regs, doors = (self.transport.map_bar(number) for number in (1, 0))
+        return self.registers(regs, self.name), Doors(doors, self.name)
 
     def negotiate(self) -> None:
         """Selects the newest revision that both know (§VMXNET3_REG_VRRS, §VMXNET3_REG_UVRS)."""

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""demo: pktgen → memif → fwd → memif → capture, as three processes of uspnet, end to end.
+"""demo: pktgen → memif → fwd → memif → capture, as three processes of uspnet, end to end; then
+pktgen → emulated NIC → cable → another one → counted, where QEMU has two.
 
 Nothing but temporary files is touched, and no privilege is needed. The sockets are gone at the
 end, whatever happens; the capture file stays when everything went well.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,8 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from uspnet.errors import DeviceTimeout, UspnetError
+from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.jobs.job import SIGNALS
+from uspnet.transports.qemu import binary
 
 START_S = 10.0  # for each process to have its socket up, on a busy machine
 RUN_S = 60.0  # for all packets to arrive
@@ -29,6 +32,8 @@ PATIENCE_S = 2.0  # for the last packets, when the sender has ended
 TICK_S = 0.02
 FRAME_BYTES = 60
 FILE = "demo.pcapng"
+NIC_PACKETS = 50_000  # half a second's worth
+PAIRS = (("igb", "e1000e"), ("e1000e", "e1000"))  # emulated NICs; older QEMUs lack the first
 COUNTED = ("sent", "forwarded", "written")  # by pktgen, fwd and capture
 
 
@@ -78,9 +83,8 @@ class Step:
         except ValueError:
             raise UspnetError(f"demo: {self.name} failed: {errors or out}") from None
         if "error" in self.result:
-            raise UspnetError(
-                f"demo: {self.name}: {self.result['message']}", self.result.get("hint", "")
-            )
+            kind = NotSupported if self.result["error"] == "NotSupported" else UspnetError
+            raise kind(f"demo: {self.name}: {self.result['message']}", self.result.get("hint", ""))
 
     def rate(self, name: str) -> float:
         """Packets a second from its first packet to its last. `name`: what it counted."""
@@ -106,6 +110,8 @@ class Demo:
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
         self.kept = self.stopped = False
         self.steps = self._steps()
+        self.nic = Step("emulated NIC", [])
+        self.without_nic: UspnetError | None = None  # why there was none
 
     def _steps(self) -> list[Step]:
         first, second = self.sockets
@@ -115,6 +121,11 @@ class Demo:
         forward = ["fwd", server, f"memif:{second},{wait}", "--on-full", "wait"]
         generate = ["pktgen", client, "--count", count, "--size", str(FRAME_BYTES)]
         return [Step("capture", capture), Step("fwd", forward), Step("pktgen", generate)]
+
+    def _nic_step(self, sender: str, receiver: str) -> Step:
+        wire, count = f"wire=demo-{os.getpid()}", str(min(self.count, NIC_PACKETS))
+        ports = [f"qemu:{sender},{wire}", "--rx-port", f"qemu:{receiver},{wire}"]
+        return Step("emulated NIC", ["pktgen", *ports, "--count", count])
 
     def __enter__(self) -> Self:
         def stop(_number: int, _frame: object) -> None:
@@ -129,7 +140,7 @@ class Demo:
         self.undo.close()
 
     def _clean(self) -> None:
-        for step in self.steps:
+        for step in (*self.steps, self.nic):
             step.kill()
         for socket in self.sockets:
             socket.unlink(missing_ok=True)
@@ -152,8 +163,31 @@ class Demo:
                 self._until(capture.ended, PATIENCE_S)
             capture.finish(interrupt=True)
             forward.finish(interrupt=True)
+            self._run_nic()
             self.kept = True
         return self.result()
+
+    def _run_nic(self) -> None:
+        """Sends from one emulated NIC to another, if this QEMU has any. Not having it is no error:
+        `without_nic` says so.
+        """
+        try:
+            binary()
+        except NoDevice as error:
+            self.without_nic = error
+            return
+        for pair in PAIRS:
+            self.nic = self._nic_step(*pair)
+            self.on_notice(f"starting QEMU twice: {' and '.join(pair)}")
+            self.nic.launch()
+            self._until(self.nic.ended, START_S + RUN_S)
+            try:
+                self.nic.finish()
+            except NotSupported as error:
+                self.without_nic = error
+            else:
+                self.without_nic = None
+                return
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -201,5 +235,20 @@ class Demo:
             "lost": max(generate.get("offered", 0) - written, 0),
             "pps": generate.get("pps", 0.0),
             "hops": hops,
+            "nic": self._nic_result(),
             "files": [str(self.file)] if self.kept else [],
+        }
+
+    def _nic_result(self) -> dict[str, Any]:
+        """What became of the packets between the emulated NICs; None without any."""
+        error, result = self.without_nic, self.nic.result
+        names = ("offered", "sent", "received", "lost", "pps")
+        sender, receiver = result.get("ports", [{}, {}])
+        return {
+            "command": ["uspnet", *self.nic.arguments],
+            "missing": error.message if error else "",
+            "hint": error.hint if error else "",
+            **{name: result.get(name) for name in names},
+            "tx_bytes": sender.get("tx_bytes"),
+            "rx_bytes": receiver.get("rx_bytes"),
         }

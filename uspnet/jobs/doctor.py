@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -16,9 +17,11 @@ from typing import Any, Literal
 from uspnet.binding.bind import this_machine
 from uspnet.binding.functions import ADDRESS
 from uspnet.binding.sysfs import Tree
-from uspnet.errors import UspnetError
+from uspnet.drivers.qemu import models
+from uspnet.errors import NoDevice, UspnetError
 from uspnet.jobs import doctor_nic
-from uspnet.port import make_port
+from uspnet.port import drivers, make_port
+from uspnet.transports import qemu
 
 State = Literal["ok", "note", "problem"]
 
@@ -30,7 +33,6 @@ KERNEL = (5, 11)  # AF_XDP's busy polling, and CAP_BPF since 5.8
 TOOLS = {  # what other programs are for, and their Debian packages
     "tshark": ("reads capture files", "tshark"),
     "tcpdump": ("reads capture files", "tcpdump"),
-    "qemu-system-x86_64": ("emulates NICs", "qemu-system-x86"),
     "dpdk-testpmd": ("a peer to test against", "dpdk-dev"),
 }
 TOOL_S = 5.0  # for a tool to tell its version
@@ -147,14 +149,42 @@ def tool(name: str) -> Check:
         return Check(name, "note", f"missing; {purpose}", f"apt-get install {package}")
     if name == "dpdk-testpmd":  # it takes huge pages before it says anything
         return Check(name, "ok", purpose)
+    said = version(name)
+    if said is None:
+        return Check(name, "note", "does not run", f"apt-get install --reinstall {package}")
+    return Check(name, "ok", said or purpose)
+
+
+def version(program: str) -> str | None:
+    """The first line of what it says of its version; None when it does not run."""
     try:
-        run = subprocess.run(  # noqa: S603 - a name from TOOLS
-            [name, "--version"], capture_output=True, text=True, timeout=TOOL_S, check=False
+        run = subprocess.run(  # noqa: S603 - of TOOLS, or the QEMU that ports would start
+            [program, "--version"], capture_output=True, text=True, timeout=TOOL_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return Check(name, "note", "does not run", f"apt-get install --reinstall {package}")
+        return None
     lines = (run.stdout or run.stderr).strip().splitlines()
-    return Check(name, "ok", lines[0].rstrip(".") if lines else purpose)
+    return lines[0].rstrip(".") if lines else ""
+
+
+def emulator() -> Check:
+    """Which NICs can be emulated?"""
+    drivers()
+    try:
+        said = version(qemu.binary())
+    except NoDevice as error:
+        return Check("QEMU", "note", f"{error.message}: no qemu: ports", error.hint)
+    found = re.search(r"version (\d+)\.(\d+)", said or "")
+    if not found:
+        mend = f"{qemu.INSTALL}, and unset USPNET_QEMU"
+        return Check("QEMU", "note", "its binary does not run, or is another program's", mend)
+    have = tuple(map(int, found.groups()))
+    wanted = {name: nic.models[name].since for name, nic in models().items()}
+    lack = [name for name, since in wanted.items() if have < tuple(map(int, since.split(".")))]
+    if not lack:
+        return Check("QEMU", "ok", said or "")
+    missing = ", ".join(f"{name} (since {wanted[name]})" for name in sorted(lack))
+    return Check("QEMU", "note", f"{found[0]} is too old for {missing}", qemu.upgrade())
 
 
 def port(spec: str) -> Check:
@@ -195,7 +225,7 @@ def examine(spec: str | None) -> dict[str, Any]:
     plain: list[Callable[[], Check]] = [kernel, cores, clock, memory, huge_pages]
     checks = [look() for look in plain]
     checks += [locked_memory(effective), *capabilities(effective), tun()]
-    checks += [tool(name) for name in TOOLS]
+    checks += [*(tool(name) for name in TOOLS), emulator()]
     wants_nic = spec is not None and is_nic(spec)
     checks += nic_needs(needed=wants_nic)
     if spec is not None:

@@ -51,9 +51,12 @@ class BarWindow(ABC):
 
 
 class Transport(ABC):
-    """One PCI function, opened. `name` is for messages, `danger` what users must be told."""
+    """One PCI function, opened. `name` is for messages, `danger` what users must be told, `found`
+    the state that opening it left it in.
+    """
 
     danger = ""
+    found = "as it was"
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -60,7 +60,9 @@ class Fake(Transport):
         self.dma_base = 1 << 32
 
     def read_config(self, offset: int, size: int) -> int:
-        """The given bytes, zero elsewhere."""
+        """The given bytes, zero elsewhere; all ones once the device was removed."""
+        if self.removed:
+            return int(256**size) - 1
         return self.config.get(offset, 0) % int(256**size)
 
     def write_config(self, offset: int, value: int, size: int) -> None:

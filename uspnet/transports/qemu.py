@@ -7,9 +7,11 @@ process that started it, however that ends; its stderr goes into memory.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from uspnet.fastpath import lib
 
 BINARY = "qemu-system-x86_64"
 INSTALL = "apt-get install qemu-system-x86"
+BACKPORTS = ("bookworm",)  # releases of Debian whose own QEMU lacks models
 DIMM_ADDRESS = 1 << 32  # where a q35 machine of a few MiB puts its first memory module
 SLOT = 4  # of the NIC on the machine's PCI bus
 ANSWER_S = 5.0
@@ -32,10 +35,21 @@ ROM = b"\xf4" * (ROM_BYTES - 16) + RESET.ljust(16, b"\xf4")
 
 def binary() -> str:
     """The QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice."""
-    found = shutil.which(os.environ.get("USPNET_QEMU", BINARY))
+    wanted = os.environ.get("USPNET_QEMU", BINARY)
+    found = shutil.which(wanted)
     if not found:
-        raise NoDevice(f"{BINARY} is not installed", f"run: {INSTALL}")
+        other = "" if wanted == BINARY else ", and unset USPNET_QEMU"
+        raise NoDevice(f"{wanted} is not installed", f"run: {INSTALL}{other}")
     return found
+
+
+def upgrade() -> str:
+    """The command that gets a newer QEMU than this system's own."""
+    with contextlib.suppress(OSError):
+        name = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+        if name in BACKPORTS:
+            return f"{INSTALL} -t {name}-backports (add these to APT's sources first)"
+    return f"{INSTALL}, or a newer one of another source"
 
 
 def memory_file(name: str, content: bytes = b"") -> int:
@@ -171,9 +185,11 @@ class Machine:
             model = self.device.split(",")[0]
             return NotSupported(
                 f"{self.name}: this QEMU has no {model}",
-                f"install QEMU {self.since} or newer, see: uspnet doctor",
+                f"it takes QEMU {self.since} or newer: {upgrade()}",
             )
-        return DeviceFault(f"{self.name}: QEMU has ended: {why}", "run it once more")
+        return DeviceFault(
+            f"{self.name}: QEMU has ended: {why}", "run it once more, or see: uspnet doctor"
+        )
 
     def _close_ends(self) -> None:
         self.qtest.close()

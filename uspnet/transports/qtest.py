@@ -66,6 +66,8 @@ class QtestBar(BarWindow):
 class Qtest(Transport):
     """The NIC of a machine. The machine's pool is a memory module at `DIMM_ADDRESS`."""
 
+    found = "as in a machine that has just been switched on"
+
     def __init__(self, name: str, machine: Machine) -> None:
         super().__init__(name)
         self.machine = machine

@@ -26,6 +26,7 @@ class Uio(Transport):
     """A function that no kernel driver uses."""
 
     danger = DANGER
+    found = "as it was, but for bus mastering, which is off"
 
     def __init__(self, address: str) -> None:
         super().__init__(address)

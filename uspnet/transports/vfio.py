@@ -136,6 +136,7 @@ class Vfio(Transport):
     mastering from it; it does the latter also when we are killed.
     """
 
+    found = "as the kernel's reset left it, where the function has one"
     fd = -1
     space: DmaSpace | None = None
     mapped: Pool | None = None

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet regs`."""
+
+from __future__ import annotations
+
+import time
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uspnet.cli import app
+from uspnet.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from uspnet.jobs.registers import Registers, Seen
+
+
+def complete(context: typer.Context, incomplete: str) -> list[str]:
+    """For shells: the names that begin so."""
+    from uspnet.jobs.registers import known_names
+
+    names = known_names(str(context.params.get("port")))
+    return sorted(name for name in names if name.startswith(incomplete.upper()))
+
+
+@app.command()
+def regs(
+    port: Annotated[
+        str, typer.Argument(metavar="PORT", help="A NIC: 0000:03:00.0, or qemu:e1000e.")
+    ],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help="CTRL, RDT[0], or a pattern: R*.", autocompletion=complete
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again; mark what changes.")
+    ] = False,
+    interval: o.Interval = 1.0,
+    json: o.Json = False,
+    verbose: o.Verbose = 0,  # noqa: ARG001 - its callback does it
+) -> None:
+    """A device's registers, by name, decoded.
+
+    None of them is written. VFIO lets nobody in without a reset, so a NIC in a slot shows the state
+    that the reset left, where the function has one; qemu: ports show a machine's first state.
+
+    Registers that clear when they are read (counters, interrupt causes) are read only when their
+    name is given in full; semaphores, which a look would take, never. --watch ends with Ctrl-C.
+    """
+    from uspnet.cli.show import print_json
+    from uspnet.errors import Usage
+    from uspnet.jobs.registers import Registers
+    from uspnet.port import make_port
+
+    if watch and json:
+        raise Usage("--watch has no end that --json could print", "drop one of them")
+    with Registers(make_port(port), names or ()) as job:
+        if watch:
+            follow(job, interval)
+        elif json:
+            print_json(job.result(job.look()))
+        else:
+            show(job, job.look())
+
+
+def head(job: Registers) -> str:
+    """What is looked at, and in which state."""
+    how = f", {job.port.how}" if job.port.how else ""
+    return f"{job.port.name}: {job.nic.title}{how}, {job.nic.transport.found}"
+
+
+def show(job: Registers, seen: list[Seen]) -> None:
+    """All of it, once: a table on a terminal, else one line a register."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(head(job), markup=False)
+    if console.is_terminal:
+        console.print(format_registers(seen, set()))
+        return
+    found = list(rows(seen, set()))
+    width = max(len(row[0]) for row in found)
+    for name, where, text in found:
+        console.print(f"{name:<{width}}  {where}  {text}", markup=False)
+
+
+def rows(seen: list[Seen], moved: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Name, place and content; equal neighbours of an array in one row. `moved`: names of those
+    that stand alone.
+    """
+    several = len({each.register.table for each in seen}) > 1
+
+    def alike(each: Seen) -> Any:
+        alone = each.register.name in moved
+        return each.register.row.name, each.value, each.register.index if alone else -1
+
+    for _, some in groupby(seen, alike):
+        first, *others = some
+        name = first.register.name
+        if others:
+            name = name.replace("]", f"-{others[-1].register.index}]")
+        place = f"{type(first.register.table).__name__}+" if several else ""
+        text = first.why if first.value is None else str(first.value)
+        yield name, f"{place}{first.register.offset:#07x}", text
+
+
+def format_registers(seen: list[Seen], moved: set[str]) -> Table:
+    """One row a register; those that `moved` come first, in a colour of their own."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None)
+    for title in ("register", "place", "holds"):
+        table.add_column(title, no_wrap=title != "holds")
+    found = sorted(rows(seen, moved), key=lambda row: row[0] not in moved)
+    for row in found:
+        table.add_row(*map(Text, row), style="bold yellow" if row[0] in moved else None)
+    return table
+
+
+def changes(before: list[Seen], after: list[Seen]) -> Iterator[tuple[Seen, Seen]]:
+    """Pairs of what a register held, and what it holds now."""
+    for was, now in zip(before, after, strict=True):
+        if was.value != now.value:
+            yield was, now
+
+
+def follow(job: Registers, interval: float) -> None:
+    """Looks until a signal comes."""
+    from rich.console import Console
+
+    from uspnet.cli.show import until_interrupted
+
+    console = Console(highlight=False, soft_wrap=True)
+    with until_interrupted():
+        (watch_live if console.is_terminal else watch_lines)(console, job, interval)
+
+
+def watch_live(console: Any, job: Registers, interval: float) -> None:
+    """A table that stays where it is."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    seen, moved = job.look(), set[str]()
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(Group(Text(head(job)), format_registers(seen, moved)), refresh=True)
+            time.sleep(interval)
+            before, seen = seen, job.look()
+            moved = {now.register.name for _, now in changes(before, seen)}
+
+
+def watch_lines(console: Any, job: Registers, interval: float) -> None:
+    """All of it, then a line for every change."""
+    started = time.monotonic()
+    seen = job.look()
+    show(job, seen)
+    while True:
+        time.sleep(interval)
+        before, seen = seen, job.look()
+        for was, now in changes(before, seen):
+            at = time.monotonic() - started
+            text = f"{at:.1f} s  {now.register.name}  {was.value} → {now.value}"
+            console.print(text, markup=False)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""regs: a device's registers by name, from its driver's tables.
+
+Looking must not disturb: no driver opens the device, nothing in it is written or reset, no memory
+is shared with it. What opening the function does by itself (VFIO resets it) is said with the
+result. Registers that clear when they are read are read only when they are named in full, and
+semaphores, which a look would take, never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Self
+
+from uspnet.drivers.qemu import models
+from uspnet.errors import NotSupported, Usage
+from uspnet.nic import NICS, NicPort
+from uspnet.port import Driver, drivers
+from uspnet.register import Register, Value
+
+WHY = {  # not read, by access
+    "WO": "write only",
+    "RC": "not read: reading clears it",
+    "RS": "not read: reading takes it",
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A register at one moment. `value` is None when it was not read; `why` says so."""
+
+    register: Register
+    value: Value | None
+
+    @property
+    def why(self) -> str:
+        """Why it was not read."""
+        return "" if self.value is not None else WHY[self.register.row.access]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` shows it."""
+        row = self.register.row
+        return {
+            "name": self.register.name,
+            "table": type(self.register.table).__name__,
+            "offset": self.register.offset,
+            "bits": row.width,
+            "access": row.access,
+            "title": row.title,
+            "value": self.value,
+            "fields": {} if self.value is None else self.value.fields(),
+        }
+
+
+class Registers:
+    """The chosen registers of a port's device; all of them without `names`. A context manager."""
+
+    def __init__(self, port: Driver, names: Sequence[str]) -> None:
+        if not isinstance(port, NicPort):
+            raise NotSupported(
+                f"{port.name} has no registers", "name a NIC: 0000:03:00.0, or qemu:e1000e"
+            )
+        self.port, self.names = port, names
+
+    def __enter__(self) -> Self:
+        try:
+            self.nic = self.port.find()
+            every = [each for table in self.nic.tables() for each in table.there()]
+            self.chosen = choose(every, self.names)
+        except BaseException:
+            self.port.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.port.close()
+
+    def look(self) -> list[Seen]:
+        """Reads what may be read. Raises DeviceFault when the device is gone."""
+        self.port.tend()
+        self.nic.config.VENDOR.present()
+        return [Seen(each, each.read() if read else None) for each, read in self.chosen]
+
+    def result(self, seen: list[Seen]) -> dict[str, Any]:
+        """What `--json` prints."""
+        return {
+            "command": "regs",
+            "port": self.port.name,
+            "driver": self.port.kind,
+            "device": self.nic.title,
+            "how": self.port.how,
+            "found": self.nic.transport.found,
+            "registers": [each.as_dict() for each in seen],
+        }
+
+
+def choose(every: list[Register], names: Sequence[str]) -> list[tuple[Register, bool]]:
+    """Registers by name (`CTRL`, an array's `RDT` or `RDT[0]`, or a pattern such as `R*`), in any
+    case, in the tables' order; and whether to read each. Raises Usage for a name without one.
+    """
+    wanted = [name.upper() for name in names]
+    full = {name for each in every for name in (each.name, each.row.name)}
+    for given, name in zip(names, wanted, strict=True):
+        if not any(_matches(each, name) for each in every):
+            close = get_close_matches(name, full, n=5)
+            hint = f"perhaps {', '.join(close)}" if close else "without a name: all of them"
+            raise Usage(f"no register is called {given}", hint)
+    chosen = []
+    for each in every:
+        named = not {each.name, each.row.name}.isdisjoint(wanted)
+        if named or any(_matches(each, name) for name in wanted or ("*",)):
+            look = each.row.look
+            chosen.append((each, look == "always" or (look == "named" and named)))
+    return [pair for pair in chosen if not pair[0].row.alias or names]
+
+
+def _matches(register: Register, name: str) -> bool:
+    """Brackets are an index, not a choice of characters."""
+    pattern = name.replace("[", "[[]")
+    return any(fnmatchcase(each, pattern) for each in (register.name, register.row.name))
+
+
+def known_names(spec: str) -> set[str]:
+    """The registers of a port's model, or of every NIC when only its slot is known."""
+    drivers()
+    model = spec.removeprefix("qemu:").partition(",")[0]
+    kinds = [models()[model]] if model in models() else NICS.values()
+    return {name for kind in kinds for name in kind.registers.rows}
