@@ -32,16 +32,14 @@ def demo(
     quiet: o.Quiet = False,
 ) -> None:
     """Run the main job on software ports: pktgen, fwd and capture, without any privilege."""
-    from rich.console import Console
-
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import plain_console, print_json
     from uspnet.errors import UspnetError
     from uspnet.jobs.demo import Demo
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     with Demo(count, write) as run:
         if not json and not quiet:
-            run.on_notice = lambda text: console.print(text, markup=False)
+            run.on_notice = lambda text: console.print(text, soft_wrap=True)
         result = run.execute()
     if result["complete"] and result["lost"]:
         raise UspnetError(f"{result['lost']:,} packets did not arrive", "see: uspnet doctor")
@@ -55,12 +53,12 @@ def show(console: Any, result: dict[str, Any]) -> None:
     """The run for people: a table, the file, and the commands to do each step by hand."""
     file = shlex.quote(result["files"][0])
     console.print()
-    console.print(format_hops(result))
+    console.print(format_hops(result), soft_wrap=True)
     console.print(f"\nlost: {result['lost']:,} of {result['offered']:,} packets", style="bold")
-    console.print(f"file: {file}  (try: tshark -c 3 -r {file})", markup=False)
+    console.print(f"file: {file}  (try: tshark -c 3 -r {file})", soft_wrap=True)
     console.print("\nby hand, each in a terminal of its own:", style="bold")
     for hop in reversed(result["hops"]):
-        console.print("  " + shlex.join(by_hand(hop["command"])), markup=False)
+        console.print("  " + shlex.join(by_hand(hop["command"])), soft_wrap=True)
 
 
 def by_hand(command: list[str]) -> list[str]:
