@@ -20,17 +20,29 @@ def test_an_expression_is_what_scapy_makes_of_it():
     text += " src='198.18.0.1', ttl=3)/UDP(sport=7, dport=9)/('x'*18)"
     ether = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
     ip = IP(dst="198.18.0.2", src="198.18.0.1", ttl=3)
-    assert craft(text) == bytes(ether / ip / UDP(sport=7, dport=9) / ("x" * 18))
+    assert craft(text) == (bytes(ether / ip / UDP(sport=7, dport=9) / ("x" * 18)), 18)
 
 
 def test_addresses_are_never_asked_for_on_the_network():
-    frame = craft("Ether()/IP(dst='198.18.0.2')/UDP()")
+    frame, _ = craft("Ether()/IP(dst='198.18.0.2')/UDP()")
     assert frame[:12].hex() == "020000000002" + "020000000001"
 
 
 def test_options_lists_and_bytes_can_be_written():
-    assert len(craft("Ether()/IP(src='1.2.3.4',dst='1.2.3.5')/TCP(options=[('MSS',1460)])")) == 58
-    assert craft("Ether(dst='02:00:00:00:00:02', src='02:00:00:00:00:01', type=5)/Raw(b'\\xff')")
+    frame, payload = craft("Ether()/IP(src='1.2.3.4',dst='1.2.3.5')/TCP(options=[('MSS',1460)])")
+    assert (len(frame), payload) == (58, 0)
+    frame, payload = craft("Ether(dst='02:00:00:00:00:02', type=5)/Raw(b'\\xff')")
+    assert (frame[-1:], payload) == (b"\xff", 1)
+
+
+def test_a_payload_that_will_change_is_under_no_udp_checksum():
+    text = "Ether()/IP(src='1.2.3.4',dst='1.2.3.5')/UDP(dport=4789)/VXLAN()/Ether()/IP()/UDP()/'x'"
+    frame, _ = craft(text, numbered=True)
+    assert (frame[40:42], frame[90:92]) == (bytes(2), bytes(2))
+    kept, _ = craft("Ether()/IP(src='1.2.3.4',dst='1.2.3.5')/UDP(chksum=7)/'x'", numbered=True)
+    assert kept[40:42] == b"\0\7"
+    six, _ = craft("Ether()/IPv6(src='::1',dst='::1')/UDP()/'x'", numbered=True)
+    assert six[60:62] != bytes(2)
 
 
 HOSTILE = [
@@ -79,4 +91,6 @@ def test_everything_else_is_refused(text):
 @given(st.text(alphabet="Ether()IP/'x*18[],=_.\\ \n", max_size=40))
 def test_any_text_is_a_frame_or_a_usage_error(text):
     with contextlib.suppress(Usage):
-        assert len(craft(text)) >= 14
+        frame, payload = craft(text)
+        assert len(frame) >= 14
+        assert payload <= len(frame)

@@ -64,6 +64,16 @@ def test_a_bare_interface_name_is_shown_as_ports():
         parse("eth0")
     assert "xdp:eth0" in caught.value.hint
     assert "packet:eth0" in caught.value.hint
+    with pytest.raises(Usage) as caught:
+        parse("eth0", ["packet", "pcap"])
+    assert "xdp:" not in caught.value.hint
+
+
+def test_a_bare_path_is_shown_as_a_file_and_as_a_socket():
+    with pytest.raises(Usage) as caught:
+        parse("./in.pcap")
+    assert "pcap:./in.pcap" in caught.value.hint
+    assert "memif:./in.pcap" in caught.value.hint
 
 
 @given(st.text())

@@ -18,11 +18,17 @@ REPEAT_MAX = 65536
 SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
 
 
-def craft(expression: str) -> bytes:
-    """The bytes of one Ethernet frame, at least 14 and at most FRAME_MAX. Raises Usage."""
+def craft(expression: str, *, numbered: bool = False) -> tuple[bytes, int]:
+    """One Ethernet frame of 14 to FRAME_MAX bytes, and how many at its end are mere payload.
+
+    `numbered`: the payload is going to change, so UDP over IPv4 gets no checksum (RFC 768) unless
+    the expression sets one. Raises Usage.
+    """
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except SyntaxError as error:
+        raise Usage(f"--packet: {error.msg}", EXAMPLE) from None
+    except (ValueError, RecursionError) as error:
         raise Usage(f"--packet: {error}", EXAMPLE) from None
     from scapy.packet import Packet  # noqa: PLC0415 - Scapy takes a second to import
 
@@ -31,14 +37,26 @@ def craft(expression: str) -> bytes:
         if not isinstance(packet, Packet):
             raise Usage("--packet: the expression is not a packet", EXAMPLE)
         _address(packet)
-        frame = bytes(packet)
+        if numbered:
+            _leave_unchecked(packet)
+        frame, payload = bytes(packet), bytes(packet.lastlayer())
+        mere = packet.lastlayer().name in {"Raw", "Padding"} and frame.endswith(payload)
     except Usage:
         raise
     except Exception as error:  # noqa: BLE001 - Scapy raises anything
         raise Usage(f"--packet: {error}", EXAMPLE) from None
     if not 14 <= len(frame) <= FRAME_MAX:
         raise Usage(f"--packet: {len(frame)} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
-    return frame
+    return frame, len(payload) * mere
+
+
+def _leave_unchecked(packet: Any) -> None:
+    """Sets the UDP checksums that the expression leaves open to none, where none is allowed."""
+    from scapy.layers.inet import IP, UDP  # noqa: PLC0415
+
+    for layer in packet.iterpayloads():
+        if isinstance(layer, UDP) and isinstance(layer.underlayer, IP):
+            layer.fields.setdefault("chksum", 0)
 
 
 def _address(packet: Any) -> None:

@@ -216,8 +216,8 @@ def drivers() -> dict[str, type[Driver]]:
 
 def make_port(text: str) -> Driver:
     """The port that a spec names, not yet opened. Raises Usage."""
-    spec = parse(text)
     kinds = drivers()
+    spec = parse(text, kinds)
     if spec.scheme not in kinds:
         known = ", ".join(f"{name}:" for name in sorted(kinds))
         raise Usage(f"{text}: no driver for {spec.scheme}:", f"ports are: {known}")

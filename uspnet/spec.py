@@ -7,7 +7,7 @@ A comma inside a target or a value is written `\,`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
 PCI = re.compile(
     r"^(?:pci:)?(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(,.*)?$", re.IGNORECASE
 )
+INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -56,24 +57,21 @@ class Spec:
         return values
 
 
-def parse(text: str) -> Spec:
-    """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work."""
+def parse(text: str, schemes: Collection[str] = INTERFACE_SCHEMES) -> Spec:
+    """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work: of
+    `schemes`, those that there is a driver for.
+    """
     if match := PCI.match(text):
         domain, function, more = match.groups()
         text = f"{domain or '0000'}:{function}".lower() + (more or "")
-        return replace(_parse(f"pci:{text}"), text=text)
-    return _parse(text)
+        return replace(_parse(f"pci:{text}", schemes), text=text)
+    return _parse(text, schemes)
 
 
-def _parse(text: str) -> Spec:
+def _parse(text: str, schemes: Collection[str]) -> Spec:
     match = SCHEME.match(text)
     if not match:
-        raise Usage(
-            f"{text!r} is not a port",
-            f"a kernel interface is xdp:{text} or packet:{text}; a file is pcap:{text}"
-            if text and "," not in text
-            else "a port is scheme:target[,option=value…], for example memif:/run/m.sock",
-        )
+        raise Usage(f"{text!r} is not a port", _likely(text, schemes))
     scheme, rest = match.groups()
     target, *parts = (part.replace("\\,", ",") for part in re.split(r"(?<!\\),", rest))
     if OPTION.match(target) and scheme != "memif":
@@ -87,6 +85,16 @@ def _parse(text: str) -> Spec:
             raise Usage(f"{text}: {name} is given twice", "keep one of them")
         given[name] = value
     return Spec(text, scheme, target, given)
+
+
+def _likely(text: str, schemes: Collection[str]) -> str:
+    """A hint: what somebody who wrote `text` for a port may have meant."""
+    if "/" in text or "." in text:
+        return f"a capture file is pcap:{text}; a shared-memory socket is memif:{text}"
+    if text and "," not in text:
+        specs = " or ".join(f"{name}:{text}" for name in INTERFACE_SCHEMES if name in schemes)
+        return f"a kernel interface is {specs}; a capture file is pcap:{text}"
+    return "a port is scheme:target[,option=value…], for example memif:/run/m.sock"
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:

@@ -17,7 +17,12 @@ WRONG = [
     (["pktgen", "null:,wrong=1"], 2, "Usage", "unknown option", "size"),
     (["pktgen", "null:size=5"], 2, "Usage", "size=5", "14 to 9728"),
     (["pktgen", "null:", "--size", "7"], 2, "Usage", "42 bytes", "--size"),
-    (["pktgen", "null:", "--size", "50", "--sequence"], 2, "Usage", "too short", "--size"),
+    (["pktgen", "null:", "--size", "50", "--sequence"], 2, "Usage", "too few", "--size"),
+    (["pktgen", "null:", "--sequence", "--packet", "Ether()/IP()/UDP()"],
+     2, "Usage", "0 bytes of payload", "--packet: /('x'*18)"),
+    (["pktgen", "null:name"], 2, "Usage", "has no name", "null:size="),
+    (["pktgen", "pcap:in.pcapng"], 2, "Usage", "nothing can be sent", "fwd pcap:in.pcapng"),
+    (["pktgen", "null:", "--rx-port", "pcap:out=x"], 2, "Usage", "can't receive", "come out of"),
     (["pktgen", "null:", "--rate", "fast"], 2, "Usage", "not a rate", "Mpps"),
     (["pktgen", "null:", "--rate", "-1"], 2, "Usage", "not a rate", "Mpps"),
     (["pktgen", "null:", "--link", "0", "--rate", "1%"], 2, "Usage", "--link", "10G"),
@@ -39,6 +44,7 @@ WRONG = [
     (["capture", "lan1"], 2, "Usage", "lan1", "packet:lan1"),
     (["capture", "null:", "--snaplen", "-1"], 2, "Usage", "snaplen", "--help"),
     (["capture", "memif:/none/m.sock,wait=0"], 1, "NoDevice", "/none", "role=server"),
+    (["fwd", "./in.pcap", "null:"], 2, "Usage", "not a port", "pcap:./in.pcap"),
     (["fwd", "null:"], 2, "Usage", "PORT", "uspnet fwd --help"),
     (["fwd", "null:", "lan1"], 2, "Usage", "lan1", "packet:lan1"),
     (["fwd", "null:", "null:", "--mode", "route"], 2, "Usage", "route", "--help"),
@@ -94,3 +100,9 @@ def test_a_reader_that_leaves_is_no_error(start):
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() in (0, 1)
+
+
+def test_a_port_is_shown_as_it_was_typed_on_one_line(uspnet):
+    path = "@" + ":x:[red] " + "long" * 20
+    result = uspnet("pktgen", f"memif:{path},wait=0.5", "--poll", "sleep")
+    assert f"waiting: memif:{path},wait=0.5: no server on {path} yet\n" in result.stderr

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer is killed, stopped or gone, under load: the job goes on, and so does the traffic.
 
-USPNET_FULL=1 kills a hundred times.
+USPNET_FULL=1 kills a hundred times. `pytest -s` shows how long traffic took to flow again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import statistics
 import time
 
 import pytest
@@ -30,6 +32,28 @@ def grows(job, name):
     until(lambda: job.counter(name) > before)
 
 
+def has_socket(process):
+    """It listens, or knocks."""
+    folder = f"/proc/{process.pid}/fd"
+    with contextlib.suppress(FileNotFoundError):  # it opens and closes others meanwhile
+        return any(os.readlink(f"{folder}/{fd}").startswith("socket:") for fd in os.listdir(folder))
+
+
+def recovery(job, name, peer):
+    """Seconds from the peer's return to the next packet."""
+    until(lambda: has_socket(peer))
+    back = time.monotonic()
+    until(lambda: job.counter(name))
+    grows(job, name)
+    return time.monotonic() - back
+
+
+def tell(times):
+    milliseconds = [round(1000 * each) for each in times]
+    median, most = statistics.median(milliseconds), max(milliseconds)
+    print(f"back {len(times)} times, after ms: median {median}, max {most}; {milliseconds}")
+
+
 @pytest.mark.parametrize("role", ["server", "client"])
 @pytest.mark.parametrize("sends", [True, False])
 @pytest.mark.parametrize("zero", ["on", "off"])
@@ -41,14 +65,14 @@ def test_a_peer_killed_again_and_again(uspnet, tmp_path, role, sends, zero):
     us, them = ("pktgen", "capture") if sends else ("capture", "pktgen")
     counter = "tx_packets" if sends else "rx_packets"
     job = uspnet(us, ours)
-    first = None
+    first, times = None, []
     for _ in range(ROUNDS):
         peer = uspnet(them, theirs)
-        until(lambda: job.counter(counter))
-        grows(job, counter)
+        times.append(recovery(job, counter, peer.process))
         first = first or (job.fds(), job.resident())
         peer.process.kill()
         peer.process.communicate()
+    tell(times)
     assert job.process.poll() is None
     assert job.fds() <= first[0] + FDS_MORE
     assert job.resident() <= first[1] + KIB_MORE
@@ -63,15 +87,15 @@ def test_testpmd_killed_again_and_again(testpmd, uspnet, tmp_path, role):
     vdev = f"net_memif0,role={other},socket={path},socket-abstract=no"
     if role == "server":
         until(path.exists)
-    first = None
+    first, times = None, []
     for _ in range(ROUNDS // 2):
         peer = testpmd(vdev)
-        until(lambda: job.counter("tx_packets"))
-        grows(job, "tx_packets")
+        times.append(recovery(job, "tx_packets", peer.process))
         first = first or (job.fds(), job.resident())
         peer.kill()
         if role == "client":
             path.unlink(missing_ok=True)  # testpmd leaves it behind, and then refuses it
+    tell(times)
     assert job.fds() <= first[0] + FDS_MORE
     assert job.resident() <= first[1] + KIB_MORE
     assert job.interrupt()["exit"] == 0

@@ -37,16 +37,14 @@ def demo(
     No privilege is needed. Without QEMU there is no emulated NIC, and the command that installs it
     is shown.
     """
-    from rich.console import Console
-
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import plain_console, print_json
     from uspnet.errors import UspnetError
     from uspnet.jobs.demo import Demo
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     with Demo(count, write) as run:
         if not json and not quiet:
-            run.on_notice = lambda text: console.print(text, markup=False)
+            run.on_notice = lambda text: console.print(text, soft_wrap=True)
         result = run.execute()
     lost = result["lost"] + (result["nic"]["lost"] or 0)
     if result["complete"] and lost:
@@ -61,17 +59,17 @@ def show(console: Any, result: dict[str, Any]) -> None:
     """The run for people: a table, the file, and the commands to do each step by hand."""
     file = shlex.quote(result["files"][0])
     console.print()
-    console.print(format_hops(result))
+    console.print(format_hops(result), soft_wrap=True)
     console.print(f"lost: {result['lost']:,} of {result['offered']:,} packets", style="bold")
-    console.print(f"file: {file}  (try: tshark -c 3 -r {file})", markup=False)
+    console.print(f"file: {file}  (try: tshark -c 3 -r {file})", soft_wrap=True)
     console.print()
     show_nic(console, result["nic"])
     console.print("\nby hand, each in a terminal of its own:", style="bold")
     for hop in reversed(result["hops"]):
-        console.print("  " + shlex.join(by_hand(hop["command"])), markup=False)
+        console.print("  " + shlex.join(by_hand(hop["command"])), soft_wrap=True)
     if not result["nic"]["missing"]:
         console.print("and the emulated NICs, in one:", style="bold")
-        console.print("  " + shlex.join(by_hand(result["nic"]["command"])), markup=False)
+        console.print("  " + shlex.join(by_hand(result["nic"]["command"])), soft_wrap=True)
 
 
 def show_nic(console: Any, nic: dict[str, Any]) -> None:
@@ -81,7 +79,7 @@ def show_nic(console: Any, nic: dict[str, Any]) -> None:
     from uspnet.cli.show import format_count, format_rate
 
     if nic["missing"]:
-        console.print(f"no emulated NIC: {nic['missing']} ({nic['hint']})", markup=False)
+        console.print(f"no emulated NIC: {nic['missing']} ({nic['hint']})", soft_wrap=True)
         return
     sender, receiver = (word.partition(",")[0] for word in nic["command"] if "qemu:" in word)
     title = f"pktgen → {sender} → cable → {receiver} → counted"
@@ -95,7 +93,7 @@ def show_nic(console: Any, nic: dict[str, Any]) -> None:
     ):
         rate = format_rate(nic["pps"], "pps")
         table.add_row(name, format_count(packets), format_count(octets), rate)
-    console.print(table)
+    console.print(table, soft_wrap=True)
     console.print(f"lost: {nic['lost']:,} of {nic['offered']:,} packets", style="bold")
 
 

@@ -28,11 +28,9 @@ def devices(
     json: o.Json = False,
 ) -> None:
     """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
-    from rich.console import Console
-
     from uspnet.binding.bind import this_machine
     from uspnet.binding.inventory import inventory
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import plain_console, print_json
 
     nics = inventory(this_machine(), which or ())
     if json:
@@ -40,11 +38,11 @@ def devices(
     elif not nics:
         print("no PCI network card")
     else:
-        console = Console(highlight=False)
+        console = plain_console()
         console.print(format_nics(nics))
         for nic in nics:
             if nic.why:
-                console.print(f"{nic.address} is {nic.state}: {nic.why}", markup=False)
+                console.print(f"{nic.address} is {nic.state}: {nic.why}", soft_wrap=True)
         if os.geteuid():
             console.print("not root, so programs of other users that use a NIC can't be seen")
 

@@ -25,22 +25,20 @@ def doctor(
     quiet: o.Quiet = False,
 ) -> None:
     """Say what would stop uspnet from working here, and the command that mends it."""
+    from uspnet.cli.show import plain_console, print_json
     from uspnet.jobs.doctor import examine
 
     result = examine(port)
     if json:
-        from uspnet.cli.show import print_json
-
         print_json(result)
     else:
-        from rich.console import Console
-
-        console = Console(highlight=False)
+        console = plain_console()
         table = format_checks(result, all_states=not quiet)
         if table.row_count:
             console.print(table)
         if not quiet:
-            console.print(f"\n{result['problems'] or 'no'} problem(s)")
+            count = result["problems"]
+            console.print(f"\n{count or 'no'} problem{'' if count == 1 else 's'}")
     raise typer.Exit(1 if result["problems"] else 0)
 
 

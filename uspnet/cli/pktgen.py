@@ -28,7 +28,7 @@ Sequence = Annotated[
     bool | None,
     typer.Option(
         "--sequence/--no-sequence",
-        help="Number and time-stamp each packet; on with --rx-port.",
+        help="Number and time-stamp each packet in its last 18 bytes; on with --rx-port.",
     ),
 ]
 FailOnLoss = Annotated[
@@ -73,8 +73,8 @@ def pktgen(
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or any one packet that Scapy can make."""
     from uspnet.cli.show import View
-    from uspnet.errors import Loss, Usage
-    from uspnet.frames import HEADERS, SIGNATURE_BYTES, parse_rate, udp_frame
+    from uspnet.errors import Loss
+    from uspnet.frames import HEADERS, parse_rate, udp_frame
     from uspnet.jobs.generate import GenerateJob, Traffic
     from uspnet.port import make_port
 
@@ -82,13 +82,12 @@ def pktgen(
     if packet is not None:
         from uspnet.craft import craft
 
-        frame = craft(packet)
+        frame, payload = craft(packet, numbered=numbered)
     else:
-        if numbered and size < HEADERS + SIGNATURE_BYTES:
-            raise Usage(f"{size} bytes is too short for a sequence number", "raise --size to 60")
         frame = udp_frame(
             size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port, udp_checksum=not numbered
         )
+        payload = len(frame) - HEADERS
     pps = parse_rate(rate, len(frame), o.bits(link)) if rate else 0.0
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port else None
@@ -97,7 +96,7 @@ def pktgen(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
     with (
-        GenerateJob(out, limits, Traffic(frame, pps, numbered), back) as job,
+        GenerateJob(out, limits, Traffic(frame, payload, pps, numbered), back) as job,
         View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         result = job.execute()

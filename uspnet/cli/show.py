@@ -22,7 +22,19 @@ from uspnet.jobs.job import SIGNALS, Job
 Summary = Callable[[dict[str, Any]], list[str]]
 
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
+PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
 PORT_COLUMNS = ("rx_packets", "tx_packets", "rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """Rich's console for texts that users chose: paths and port specs are neither markup nor emoji.
+
+    Print lines with `soft_wrap=True`: whoever reads them decides where they break.
+    """
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def format_count(value: float | None) -> str:
@@ -60,7 +72,7 @@ class View:
         if as_json and job.stdout_taken:
             raise Usage("packets and --json both want stdout", "write to a file, or drop --json")
         self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
-        self.console = Console(stderr=True, highlight=False)
+        self.console = plain_console(stderr=True)
         self.live: Live | None = None
         self.last: list[tuple[int, int]] = []
         self.last_at = 0.0
@@ -82,7 +94,7 @@ class View:
 
     def _notice(self, text: str) -> None:
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(text, soft_wrap=True)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -96,7 +108,8 @@ class View:
         elif not first:
             for row, (rx, tx) in zip(result["ports"], rates, strict=True):
                 text = f"{row['port']}: rx {format_rate(rx, 'pps')}, tx {format_rate(tx, 'pps')}"
-                self.console.print(f"{result['elapsed_s']:.0f} s  {text}", markup=False)
+                line = f"{result['elapsed_s']:.0f} s  {text}"
+                self.console.print(line, soft_wrap=True)
 
     def _rates(self, result: dict[str, Any], seconds: float) -> list[tuple[float, float]]:
         counts = [(row["rx_packets"], row["tx_packets"]) for row in result["ports"]]

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from uspnet.telemetry import RunningJob
 
-PLAIN_WIDTH = 200  # columns, where no terminal sets them
 Rates = dict[tuple[int, int], tuple[float, float]]
 
 
@@ -28,19 +27,16 @@ def stats(
     json: o.Json = False,
 ) -> None:
     """Counters of running jobs, live or once."""
-    from rich.console import Console
     from rich.live import Live
 
-    from uspnet.cli.show import print_json, until_interrupted
+    from uspnet.cli.show import plain_console, print_json, until_interrupted
 
     jobs = find(job)
     if json:
         rows = [{"pid": j.pid, "job": j.command, "ports": j.ports} for j in jobs]
         print_json({"command": "stats", "jobs": rows})
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    console = plain_console()
     if once or not console.is_terminal:
         console.print(format_jobs(jobs, {}) if jobs else "no job is running")
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction, Driver
@@ -23,6 +24,8 @@ class Null(Driver, scheme="null"):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
+        if spec.target:
+            raise Usage(f"{spec}: null: has no name", "write null: or null:size=1514,queues=2")
         self.queues = self.values["queues"]
         self.frame = max(self.frame, self.values["size"])
 

@@ -19,11 +19,13 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 @dataclass
 class Traffic:
-    """What to send: `frame` without FCS, `rate` in packets a second (0: no limit), and whether each
-    packet carries a sequence number and the time it was sent in its last 18 bytes.
+    """What to send: `frame` without FCS, of which the last `payload` bytes are no headers; `rate`
+    in packets a second (0: no limit); and whether each packet carries a sequence number and the
+    time it was sent in its last 18 bytes.
     """
 
     frame: bytes
+    payload: int
     rate: float = 0.0
     sequence: bool = False
 
@@ -34,11 +36,16 @@ class GenerateJob(Job):
     def __init__(
         self, port: Driver, limits: Limits, traffic: Traffic, rx_port: Driver | None = None
     ) -> None:
-        for needed, can in ((port, port.can_send), (rx_port, not rx_port or rx_port.can_receive)):
-            if not can and needed:
-                raise Usage(f"{needed.name} can't be used this way", "see: uspnet pktgen --help")
-        if traffic.sequence and len(traffic.frame) < 14 + SIGNATURE_BYTES:
-            raise Usage("the frame is too short for a sequence number", "raise --size to 60")
+        if not port.can_send:
+            hint = f"give the port to send to; a file is replayed by: uspnet fwd {port.name} PORT"
+            raise Usage(f"{port.name}: nothing can be sent there", hint)
+        if rx_port and not rx_port.can_receive:
+            raise Usage(f"{rx_port.name} can't receive", "give a port that packets come out of")
+        if traffic.sequence and traffic.payload < SIGNATURE_BYTES:
+            raise Usage(
+                f"{traffic.payload} bytes of payload are too few for a sequence number",
+                "raise --size to 60, or add a payload to --packet: /('x'*18)",
+            )
         ports = [port] if rx_port in (None, port) else [port, rx_port]
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
