@@ -124,7 +124,8 @@ def map_error(error: OSError, size: int) -> NoMemory:
     if error.errno == errno.ENOMEM and limit != resource.RLIM_INFINITY:
         return NoMemory(
             f"{size >> 10} KiB can't be locked for DMA: the limit is {limit >> 10} KiB",
-            "raise it: ulimit -l unlimited, or LimitMEMLOCK=infinity in a systemd unit",
+            "take smaller rings (rx-ring=256); or raise it: ulimit -l unlimited as root, memlock in "
+            "/etc/security/limits.conf, LimitMEMLOCK=infinity in a systemd unit",
         )
     return NoMemory(f"{size >> 10} KiB can't be mapped for DMA: {error.strerror}")
 
