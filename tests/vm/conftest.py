@@ -46,6 +46,7 @@ def is_there(kernel):
 def booted(kernel, **how):
     """A guest in a folder of its own, whose path is short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="uspnet-vm-"))
+    folder.chmod(0o711)  # users in the guest find the shared folder in it
     try:
         guest = Guest(KERNELS[kernel](), folder, **how)
     except Missing as missing:
