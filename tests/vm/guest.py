@@ -27,6 +27,7 @@ from tests.vm.kernel import ROOT, Kernel, Missing, initramfs
 
 QEMU = "qemu-system-x86_64"
 BOOT_S = 60  # a slow machine's; a quick one needs 5
+IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
 KINDS = {  # name → QEMU's -device
     "igb": "igb",  # QEMU 8 and later; first, since its functions' VFs sit 16 slots above it
     "e1000": "e1000",
@@ -186,6 +187,7 @@ class Guest:
         self.listener.start()
         try:
             self._answer(0, BOOT_S)
+            self.run(["source", "pass"], timeout=IMPORT_S)
         except BaseException:
             self.close()
             raise
