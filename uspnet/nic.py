@@ -315,6 +315,7 @@ class NicPort(Driver):
     def control(self) -> None:
         """Asks the device how it is, too."""
         super().control()
+        self.device.transport.check()
         self.device.check()
 
     def stop(self) -> None:

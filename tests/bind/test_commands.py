@@ -2,7 +2,6 @@
 """The commands, on a made-up machine: what is printed, JSON, and exit codes."""
 
 import json
-import os
 
 import pytest
 
@@ -11,7 +10,6 @@ from uspnet.binding.inventory import inventory
 from uspnet.binding.netstate import Rule
 from uspnet.cli import app
 from uspnet.cli.failure import run
-from uspnet.jobs.doctor_nic import machine_rows, nic_rows
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
@@ -142,59 +140,6 @@ def test_a_model_has_a_name(lab):
     ids = "# list\n8086  Intel Corporation\n\t10c9  82576 Gigabit\n\t\t8086 1  Sub\n9000  O\nC 02"
     lab.file("usr/share/misc/pci.ids", ids)
     assert inventory(lab.machine())[0].model == "Intel Corporation 82576 Gigabit"
-
-
-def problems(lab, text=None):
-    rows = nic_rows(lab.machine(), text) if text else machine_rows(lab.tree)
-    return {check: (found, mend) for check, state, found, mend in rows if state == "problem"}
-
-
-@pytest.mark.parametrize(
-    ("files", "text", "mend"),
-    [
-        ({}, "offers none", "firmware"),
-        ({"proc/cmdline": "quiet intel_iommu=off"}, "switched off by intel_iommu=off", "take"),
-        ({"sys/firmware/acpi/tables/DMAR": "x"}, "does not use it", "intel_iommu=on"),
-        ({"sys/firmware/acpi/tables/IVRS": "x"}, "does not use it", "amd_iommu=on"),
-    ],
-)
-def test_doctor_on_the_iommu(lab, files, text, mend):
-    for name, content in files.items():
-        lab.file(name, content)
-    found = problems(lab)["IOMMU"]
-    assert text in found[0]
-    assert mend in found[1]
-    lab.file("sys/class/iommu/dmar0/x", "")
-    assert "IOMMU" not in problems(lab)
-
-
-def test_doctor_on_modules_and_lockdown(lab):
-    os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")
-    assert "no vfio-pci" in problems(lab)["vfio-pci"][0]
-    release = os.uname().release
-    lab.file(f"lib/modules/{release}/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko: a.ko")
-    assert "vfio-pci" not in problems(lab)
-    lab.file("sys/kernel/security/lockdown", "none [integrity] confidentiality")
-    assert [row for row in machine_rows(lab.tree) if row[0] == "lockdown" and row[1] == "note"]
-
-
-def test_doctor_on_a_nic(lab, uspnet_on):
-    lab.nic(A, "eth0")
-    lab.nic(B, "eth1")
-    lab.file(
-        "sys/kernel/iommu_groups/17/reserved_regions", "0x0 0xfff direct\n0xfee00000 0xfeefffff msi"
-    )
-    found = problems(lab, "eth0")
-    assert found["group"][1] == f"uspnet bind {A} {B}"
-    assert found["binding"][1] == f"uspnet bind {A}"
-    assert "RMRR" in found["reserved memory"][0]
-    uspnet_on(f"bind {A} {B}")
-    assert "is missing" in problems(lab, A)["device node"][0]
-    lab.file("dev/vfio/17", "")
-    lab.process(9, "testpmd", "/dev/vfio/17")
-    found = problems(lab, A)
-    assert found["user"] == ("testpmd (process 9) drives it", "kill 9")
-    assert "device node" not in found
 
 
 def test_a_nic_that_uspnet_drives_is_named(lab):

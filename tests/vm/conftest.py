@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -11,21 +12,47 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import topologies
 from tests.vm.guest import Guest
 from tests.vm.kernel import KERNELS, Missing
+from tests.vm.network import interface
+
+FULL = bool(os.environ.get("USPNET_FULL"))  # every combination: an hour under emulation
+
+
+def pytest_generate_tests(metafunc):
+    """A test runs on each kernel; one marked `once` on the first of those it names that is there,
+    unless everything is wanted.
+    """
+    if "guest" not in metafunc.fixturenames:
+        return
+    kernels, marker = list(KERNELS), metafunc.definition.get_closest_marker("once")
+    if marker:
+        kernels = list(marker.args)
+        there = [name for name in kernels if is_there(name)]
+        kernels = there if FULL and there else [*there, *kernels][:1]
+    metafunc.parametrize("guest", kernels, indirect=True, scope="session")
+
+
+def is_there(kernel):
+    try:
+        KERNELS[kernel]()
+    except Missing:
+        return False
+    return True
 
 
 @contextmanager
 def booted(kernel, **how):
     """A guest in a folder of its own, whose path is short enough for sockets."""
-    if not os.environ.get("USPNET_VM"):
-        pytest.skip("tests in a guest run only with USPNET_VM=1: they take minutes")
     folder = Path(tempfile.mkdtemp(prefix="uspnet-vm-"))
+    folder.chmod(0o711)  # users in the guest find the shared folder in it
     try:
         guest = Guest(KERNELS[kernel](), folder, **how)
     except Missing as missing:
         shutil.rmtree(folder)
         pytest.skip(str(missing))
+    guest.kernel_name = kernel
     try:
         yield guest
     finally:
@@ -33,18 +60,17 @@ def booted(kernel, **how):
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session", params=["lab", "debian"])
+@pytest.fixture(scope="session")
 def guest(request):
     """A guest with an IOMMU. Debian's kernel has VFIO groups only; `lab` has all interfaces."""
     with booted(request.param) as guest:
-        guest.kernel_name = request.param
         yield guest
 
 
 @pytest.fixture(scope="session")
 def bare_guest():
     """A guest without an IOMMU, with huge pages."""
-    with booted("lab", iommu=False) as guest:
+    with booted("lab" if is_there("lab") else "debian", iommu=False) as guest:
         guest.write("/proc/sys/vm/nr_hugepages", "32")
         yield guest
 
@@ -64,3 +90,31 @@ def taken():
     for guest, address, before in reversed(undo):
         guest.give(address, "")
         assert guest.driver(address) == before
+
+
+@pytest.fixture
+def nic(guest):
+    """build(topology, kind): its PCI address. Afterwards nothing of that is left."""
+    done = []
+
+    def build(topology, kind):
+        if kind not in guest.kinds:
+            pytest.skip(f"this QEMU has no {kind}")
+        address = guest.address(kind)
+        name = interface(guest, address)
+        done.append((address, name))
+        guest.environment = topology(guest, name) or {}
+        return address
+
+    before = set(guest.processes)
+    yield build
+    for process in set(guest.processes) - before:
+        with contextlib.suppress(OSError):
+            process.end()
+    for address, name in done:
+        if guest.driver(address) in {"vfio-pci", "uio_pci_generic"}:
+            guest.run(["uspnet", "unbind", "--all"])
+        at = f"/sys/bus/pci/devices/{address}/sriov_numvfs"
+        if "sriov_numvfs" in guest.names(at.rpartition("/")[0]) and guest.read(at) != "0\n":
+            guest.write(at, "0")
+        topologies.undo(guest, name, interface(guest, address))

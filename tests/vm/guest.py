@@ -14,6 +14,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.vm.kernel import ROOT, Kernel, Missing, initramfs
 
 QEMU = "qemu-system-x86_64"
 BOOT_S = 60  # a slow machine's; a quick one needs 5
+IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
 KINDS = {  # name → QEMU's -device
     "igb": "igb",  # QEMU 8 and later; first, since its functions' VFs sit 16 slots above it
     "e1000": "e1000",
@@ -34,6 +36,10 @@ KINDS = {  # name → QEMU's -device
     "vmxnet3": "vmxnet3",
 }
 FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
+NEIGHBOURS = (  # two more on a conventional bus, whose functions can't be told apart: one group
+    "-device", "pcie-pci-bridge,id=pci,addr=0x1e",
+    "-device", "e1000,bus=pci,addr=1", "-device", "e1000,bus=pci,addr=2",
+)  # fmt: skip
 
 
 def slot_of(kinds, kind, number):
@@ -70,6 +76,11 @@ class Process:
 
     def signal(self, number):
         self.guest.ask("kill", pid=self.pid, number=int(number))
+
+    def end(self):
+        """Ends it, whatever it does."""
+        self.signal(signal.SIGKILL)
+        return self.wait()
 
     def output(self):
         """What it has printed so far: stdout and stderr."""
@@ -141,6 +152,8 @@ class Guest:
         self.answers: dict[int, queue.Queue] = {0: queue.Queue()}
         self.last = 0
         self.lock = threading.Lock()
+        self.processes: list[Process] = []
+        self.environment: dict[str, str] = {}  # what commands run with
         self.wires = {kind: Wire(folder, kind) for kind in self.kinds}
         (folder / "initramfs").write_bytes(initramfs(kernel))
         self._boot(kernel, folder)
@@ -174,6 +187,7 @@ class Guest:
         self.listener.start()
         try:
             self._answer(0, BOOT_S)
+            self.run(["source", "pass"], timeout=IMPORT_S)
         except BaseException:
             self.close()
             raise
@@ -191,7 +205,16 @@ class Guest:
                 words += ["-netdev", f"hubport,id=n{slot},hubid={hub}",
                           "-device", f"{KINDS[kind]},netdev=n{slot},addr={slot:#x},"
                           f"mac={self.mac(kind, number)}"]  # fmt: skip
-        return words
+        return [*words, *NEIGHBOURS]
+
+    def neighbours(self):
+        """The two that share an IOMMU group, with a bridge."""
+        return [name for name in self.names("/sys/bus/pci/devices") if name[5:7] != "00"]
+
+    @property
+    def transports(self):
+        """The ways to a function that this kernel has."""
+        return ["vfio-group", *(["vfio-cdev"] if "iommu" in self.names("/dev") else [])]
 
     def address(self, kind, number=0):
         """The PCI address of a NIC."""
@@ -241,10 +264,11 @@ class Guest:
         """Starts a command: a program, or ["uspnet", …], or ["source", PYTHON, …]. `user` is a
         number."""
         words = [str(word) for word in argv]
-        answer = self.ask(
-            "start", argv=words, cwd=str(cwd), env=env or {}, user=user, root=str(ROOT)
-        )
-        return Process(self, answer["pid"])
+        env = {**self.environment, **(env or {})}
+        answer = self.ask("start", argv=words, cwd=str(cwd), env=env, user=user, root=str(ROOT))
+        process = Process(self, answer["pid"])
+        self.processes.append(process)
+        return process
 
     def run(self, argv, *, timeout=60, **how):
         """Runs a command to its end."""

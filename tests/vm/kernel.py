@@ -26,7 +26,7 @@ LAB = "bzImage-6.12-vfio"
 FETCHED = ROOT / "build" / "vm-kernel"
 MODULES = (  # noqa: SIM905 - easier to read
     "virtio_pci 9p 9pnet_virtio overlay virtio_console "  # the guest itself
-    "af_packet veth tun dummy bridge 8021q bonding vrf "
+    "af_packet veth tun dummy bridge 8021q bonding vrf macvlan "
     "e1000 e1000e igb virtio_net vmxnet3 "
     "vfio_iommu_type1 vfio_pci uio_pci_generic"
 ).split()

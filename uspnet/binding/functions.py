@@ -160,17 +160,10 @@ def resolve(tree: Tree, text: str) -> str:
 
 def model(tree: Tree, found: Function) -> str:
     """The function's name for people, from the machine's PCI id list; else its ids."""
+    line = rf"^{found.vendor:04x}  (.+)\n(?:[\t#].*\n)*?\t{found.device:04x}  (.+)$"
     for name in ID_FILES:
-        vendor = ""
-        for line in tree.lines(name):
-            if line.startswith("C "):  # the classes follow: no more vendors
-                break
-            if line.startswith(f"{found.vendor:04x}  "):
-                vendor = line[6:].strip()
-            elif vendor and line.startswith(f"\t{found.device:04x}  "):
-                return f"{vendor} {line[7:].strip()}"
-            elif vendor and line[:1] not in "\t#":
-                break
+        if match := re.search(line, tree.text(name) or "", re.MULTILINE):
+            return " ".join(part.strip() for part in match.groups())
     return nic_driver(found.vendor, found.device) or found.ids
 
 

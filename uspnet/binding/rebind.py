@@ -83,24 +83,36 @@ def give_back(tree: Tree, address: str, driver: str | None, override: str | None
 
 
 def release(tree: Tree, address: str) -> None:
-    """Lets the kernel choose a driver, as for a new device. Raises NoDevice, DeviceFault."""
-    _write(tree, address, f"{folder(address)}/driver_override", "\n")
-    if current_driver(tree, address):
-        _write(tree, address, f"{folder(address)}/driver/unbind", address)
-    _write(tree, address, PROBE, address)
+    """Lets the kernel choose a driver, as for a new device. Raises NoDevice, LeftUnbound."""
+    try:
+        _write(tree, address, f"{folder(address)}/driver_override", "\n")
+        if current_driver(tree, address):
+            _write(tree, address, f"{folder(address)}/driver/unbind", address)
+        _write(tree, address, PROBE, address)
+    except DeviceFault as error:
+        raise LeftUnbound(
+            f"{address} is {_left(tree, address)}: {error.message}", _again(address)
+        ) from None
 
 
 def _complain(tree: Tree, address: str, driver: str | None, problems: list[str]) -> None:
-    now = current_driver(tree, address)
-    state = f"LEFT WITH {now}" if now else "LEFT UNBOUND"
-    if now == driver:
+    state = _left(tree, address)
+    if current_driver(tree, address) == driver:
         state = f"left with driver_override {override_of(tree, address)!r}"
     why = "; ".join(problems) or "no write failed, yet the driver did not take it"
     raise LeftUnbound(
         f"{address} is {state}: {driver or 'no driver'} could not be given back ({why})",
-        f"try again: uspnet unbind {address}; or: echo > /{DEVICES}/{address}/driver_override; "
-        f"echo {address} > /{PROBE}",
+        f"try again: uspnet unbind {address}; or: {_again(address)}",
     )
+
+
+def _left(tree: Tree, address: str) -> str:
+    now = current_driver(tree, address)
+    return f"LEFT WITH {now}" if now else "LEFT UNBOUND"
+
+
+def _again(address: str) -> str:
+    return f"echo > /{DEVICES}/{address}/driver_override; echo {address} > /{PROBE}"
 
 
 def _wait(tree: Tree, address: str, driver: str | None) -> bool:

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -91,12 +91,12 @@ class Store:
         self._sync()
 
     def drop(self, address: str) -> None:
-        """Forgets a state."""
-        try:
-            os.unlink(self._path(address))
-        except FileNotFoundError:
-            return
-        self._sync()
+        """Forgets a state, and what a process that was killed has left of writing one."""
+        for path in (self._path(address), f"{self._path(address)}.new"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        with suppress(OSError):  # it is gone, if not yet for good
+            self._sync()
 
     def _make_folder(self) -> None:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)

@@ -90,7 +90,8 @@ def _unbind_one(machine: Machine, address: str, allow: frozenset[str]) -> Outcom
 def _unbind_unsaved(machine: Machine, address: str, allow: frozenset[str]) -> Outcome:
     tree = machine.tree
     found = function(tree, address)
-    if not found.in_user_space and found.override is None:
+    unfinished = found.driver is None and UNSAVED in allow
+    if not found.in_user_space and found.override is None and not unfinished:
         return Outcome(address, found.driver, found.interfaces, "it was not bound")
     if UNSAVED not in allow:
         raise Refused(
@@ -113,10 +114,14 @@ def give_back(machine: Machine, saved: Saved) -> list[str]:
             rebind.load(tree, saved.driver, machine.modprobe)
     rebind.give_back(tree, saved.address, saved.driver, saved.override)
     problems = _network_back(machine, saved)
-    if not problems:
+    if problems:
+        return problems
+    try:
         persist.take_back(tree, saved)
         machine.store.drop(saved.address)
-    return problems
+    except OSError as error:
+        return [f"{error.filename}: {error.strerror}"]
+    return []
 
 
 def _network_back(machine: Machine, saved: Saved) -> list[str]:

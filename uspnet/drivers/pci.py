@@ -11,6 +11,7 @@ from uspnet.nic import NICS, NicPort
 from uspnet.spec import Option, Spec, choice
 from uspnet.transports import Transport
 from uspnet.transports.choose import TRANSPORTS, choose
+from uspnet.transports.mapped import DEVICES
 
 ADDRESS = re.compile(r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$")
 
@@ -24,10 +25,11 @@ class Pci(NicPort, scheme="pci"):
     }
 
     def known_options(self) -> dict[str, Option]:
-        """Its own, and those of every NIC: which one it is shows when it is opened."""
-        drivers = [nic.known_options() for nic in NICS.values()]
+        """Its own, and those of the NIC in the slot; of every NIC when none is there to ask."""
+        nic = NICS.get(ids_of(self.spec.target))
+        known = [each.known_options() for each in ([nic] if nic else NICS.values())]
         return {
-            name: option for known in [*drivers, self.options] for name, option in known.items()
+            name: option for each in [*known, self.options] for name, option in each.items()
         }
 
     def __init__(self, spec: Spec) -> None:
@@ -41,3 +43,14 @@ class Pci(NicPort, scheme="pci"):
         transport = TRANSPORTS[name](self.spec.target)
         self.how, self.danger = f"by {name}: {why}", transport.danger
         return transport
+
+
+def ids_of(address: str) -> tuple[int, int]:
+    """A function's vendor and device, as sysfs tells them; zeros without one."""
+    try:
+        vendor, device = (
+            int((DEVICES / address / name).read_text(), 16) for name in ("vendor", "device")
+        )
+    except (OSError, ValueError):
+        return 0, 0
+    return vendor, device

@@ -12,6 +12,7 @@ from uspnet.binding import holders
 from uspnet.binding.bind import NOIOMMU, Look, Machine, look
 from uspnet.binding.functions import DRIVERS, Function, folder, function, model, nic_driver, resolve
 from uspnet.binding.sysfs import Tree
+from uspnet.transports.faults import FaultLog
 
 State = Literal["ok", "note", "problem"]
 Row = tuple[str, State, str, str]  # what was looked at, how it is, what was found, how to mend it
@@ -38,6 +39,7 @@ def nic_rows(machine: Machine, text: str) -> Iterator[Row]:
     )  # fmt: skip
     yield from _group(tree, found)
     yield _reset(found)
+    yield _faults(tree, found.address)
     yield from _binding(machine, look(machine), found)
 
 
@@ -81,8 +83,13 @@ def _module(tree: Tree) -> Row:
 
 def _character_device(tree: Tree) -> Row:
     if tree.exists("dev/iommu"):
-        return ("/dev/iommu", "ok", "VFIO's character devices can be used", "")
-    return ("/dev/iommu", "note", "this kernel has none: VFIO groups are used instead", "")
+        if os.access(tree.path("dev/iommu"), os.R_OK | os.W_OK):
+            return ("/dev/iommu", "ok", "VFIO's character devices can be used", "")
+        text = "not ours to open: VFIO groups are used instead"
+        return ("/dev/iommu", "note", text, "sudo chmod 666 /dev/iommu, as /dev/vfio/vfio is")
+    text = "this kernel has no VFIO character devices: VFIO groups are used instead"
+    mend = "not needed; a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV has them"
+    return ("/dev/iommu", "note", text, mend)
 
 
 def _lockdown(tree: Tree) -> Row:
@@ -106,6 +113,19 @@ def _group(tree: Tree, found: Function) -> Iterator[Row]:
         yield ("reserved memory", "problem", text, mend)
     others = ", ".join(found.members)
     yield ("IOMMU group", "ok", f"{found.group}{f' with {others}' if others else ''}", "")
+
+
+def _faults(tree: Tree, address: str) -> Row:
+    log = FaultLog(address, path=tree.path("dev/kmsg"), whole=True)
+    faults = list(log.news())
+    log.close()
+    if not log.readable:
+        mend = "sudo dmesg | grep -e DMAR -e AMD-Vi"
+        return ("IOMMU faults", "note", "the kernel's log is root's to read", mend)
+    if not faults:
+        return ("IOMMU faults", "ok", "none in the kernel's log", "")
+    text = f"{len(faults)} times it was stopped, the last time from {faults[-1]}"
+    return ("IOMMU faults", "note", text, "dmesg | grep -e DMAR -e AMD-Vi")
 
 
 def _reset(found: Function) -> Row:

@@ -90,6 +90,9 @@ class Transport(ABC):
         """
         return []
 
+    def check(self) -> None:
+        """Raises DeviceFault when the function was caught doing what it may not."""
+
     @abstractmethod
     def reset(self) -> None:
         """Resets the function where the bus can do that; a driver resets the rest itself."""

@@ -39,4 +39,6 @@ def choose(address: str, wanted: str = "") -> tuple[str, str]:
         return "vfio-group", "the kernel has no VFIO character devices"
     if not os.path.exists(IOMMU):
         return "vfio-group", f"the kernel has no {IOMMU}"
+    if not os.access(IOMMU, os.R_OK | os.W_OK):
+        return "vfio-group", f"{IOMMU} is not ours to open"
     return "vfio-cdev", f"the kernel has {IOMMU}"

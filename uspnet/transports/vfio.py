@@ -15,10 +15,11 @@ import struct
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
-from uspnet.errors import NoMemory, NotSupported, UspnetError
+from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
 from uspnet.fastpath import ffi
 from uspnet.pool import HUGE_BYTES, Pool
 from uspnet.transports import Transport
+from uspnet.transports.faults import FaultLog
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
 
 IOVA_BASE = 1 << 32  # above every address that a 32-bit device, or the MSI window, claims
@@ -124,7 +125,8 @@ def map_error(error: OSError, size: int) -> NoMemory:
     if error.errno == errno.ENOMEM and limit != resource.RLIM_INFINITY:
         return NoMemory(
             f"{size >> 10} KiB can't be locked for DMA: the limit is {limit >> 10} KiB",
-            "raise it: ulimit -l unlimited, or LimitMEMLOCK=infinity in a systemd unit",
+            "take smaller rings: rx-ring=256; or raise it: ulimit -l unlimited (as root), memlock "
+            "in /etc/security/limits.conf, LimitMEMLOCK=infinity in a systemd unit",
         )
     return NoMemory(f"{size >> 10} KiB can't be mapped for DMA: {error.strerror}")
 
@@ -147,6 +149,7 @@ class Vfio(Transport):
         self.events: list[int] = []
         self.events_on = MSIX
         self.lock = FunctionLock(address)
+        self.faults = FaultLog(address)
         try:
             self.open()
             _, offset = self._region(CONFIG_REGION)[2:]
@@ -217,6 +220,14 @@ class Vfio(Transport):
                 )
         return self.events
 
+    def check(self) -> None:
+        """Has the IOMMU stopped it? The kernel's log says so, where we may read it."""
+        for fault in self.faults.news():
+            raise DeviceFault(
+                f"{self.name}: the IOMMU stopped it from {fault}, which is not the job's memory",
+                f"nothing was harmed; see: dmesg, uspnet doctor {self.name}",
+            )
+
     def reset(self) -> None:
         """A function-level reset, if the function has any."""
         # struct vfio_device_info: flags, num_regions, num_irqs, cap_offset
@@ -231,6 +242,7 @@ class Vfio(Transport):
             os.close(self.fd)
             self.fd = -1
         self.leave()
+        self.faults.close()
         self.lock.close()
 
     def _quieten(self) -> None:

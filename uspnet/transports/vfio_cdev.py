@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from uspnet.errors import NotSupported
+from uspnet.errors import NotPermitted, NotSupported
 from uspnet.transports.mapped import DEVICES, device_error
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
 
@@ -61,6 +61,13 @@ class VfioCdev(Vfio):
             call(self.fd, BIND, "IiI", 0, space.fd, 0)
             # struct vfio_device_attach_iommufd_pt: flags, pt_id
             call(self.fd, ATTACH, "II", 0, space.id)
+        except PermissionError as error:
+            if at != IOMMU:
+                raise device_error(self.name, at, error) from None
+            raise NotPermitted(
+                f"{self.name}: no permission for {IOMMU}",
+                f"leave transport= to uspnet; or let everybody, as root: chmod 666 {IOMMU}",
+            ) from None
         except OSError as error:
             raise device_error(self.name, at, error) from None
 

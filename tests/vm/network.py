@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest's network: built by iproute2, and looked at by it. One process does many things,
+because starting one takes half a second on an emulated processor.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+LOOSE = {"ifindex", "link_index", "operstate", "tentative", "flags", "valid_life_time",
+         "preferred_life_time", "dynamic"}  # fmt: skip
+LOOK = """
+ip -j -b - <<END; ip -6 -j -b - <<END
+address show
+route show table all
+rule show
+END
+route show table all
+rule show
+END
+"""
+
+
+def ip(guest, *lines, force=False):
+    """Has `ip` do these things. Fails with it, unless `force`."""
+    batch = guest.share / "batch"
+    batch.write_text("\n".join(lines) + "\n")
+    result = guest.run(["ip", *(["-force"] * force), "-batch", batch])
+    assert force or result.code == 0, (lines, result.err)
+
+
+def look(guest):
+    """Everything that iproute2 tells of addresses, routes and rules."""
+    result = guest.run(["sh", "-c", LOOK])
+    assert result.code == 0, result.err
+    return result.out
+
+
+def shown(guest):
+    """The same, without numbers."""
+    return rows_of(look(guest))
+
+
+def rows_of(text):
+    rows, decoder = [], json.JSONDecoder()
+    text = text.strip()
+    while text:
+        found, end = decoder.raw_decode(text)
+        rows += (json.dumps(strip(row)) for row in found)
+        text = text[end:].strip()
+    return sorted(rows)
+
+
+def strip(value):
+    if isinstance(value, dict):
+        return {key: strip(item) for key, item in value.items() if key not in LOOSE}
+    return [strip(item) for item in value] if isinstance(value, list) else value
+
+
+def settled(guest, before, seconds=30):
+    """Waits until all is as before; says what is not."""
+    end = time.monotonic() + seconds
+    while (now := shown(guest)) != before and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [row for row in before if row not in now] == []
+    assert [row for row in now if row not in before] == []
+
+
+def quiet(guest, name):
+    """What is shown once the interface has a carrier, if it is up, and nothing changes any more."""
+    at, end = f"/sys/class/net/{name}", time.monotonic() + 20
+    while int(guest.read(f"{at}/flags"), 16) & 1 and guest.read(f"{at}/carrier") != "1\n":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    before = look(guest)
+    while (now := look(guest)) != before or '"tentative"' in now:
+        assert time.monotonic() < end
+        before = now
+    return rows_of(now)
+
+
+def interface(guest, address):
+    """The name of a function's interface now."""
+    at = f"/sys/bus/pci/devices/{address}"
+    child = [name for name in guest.names(at) if name.startswith("virtio")]
+    return guest.names(f"{at}/{child[0]}/net" if child else f"{at}/net")[0]

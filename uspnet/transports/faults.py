@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel's log says of memory accesses that the IOMMU stopped.
+
+The lines are those of the kernel's drivers/iommu/intel/dmar.c and drivers/iommu/amd/iommu.c. A
+kernel with dmesg_restrict shows its log to root only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LOG = "/dev/kmsg"
+RECORD = 8192  # bytes of the longest record, Documentation/ABI/testing/dev-kmsg
+FUNCTION = r"(?P<function>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
+INTEL = re.compile(
+    rf"DMAR: \[DMA (?P<way>Read|Write)[^\]]*\] Request device \[{FUNCTION}\].* "
+    r"fault addr (?:0x)?(?P<at>[0-9a-f]+)"
+)
+AMD = re.compile(
+    rf"{FUNCTION}.* address=0x(?P<at>[0-9a-f]+) flags=0x(?P<flags>[0-9a-f]+)"
+)
+AMD_WRITE = 1 << 5  # EVENT_FLAG_RW
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One access that was stopped."""
+
+    writes: bool
+    address: int
+
+    def __str__(self) -> str:
+        return f"{'writing' if self.writes else 'reading'} address {self.address:#x}"
+
+
+def fault(line: str, function: str) -> Fault | None:
+    """What a line of the log says of a function, `0000:03:00.0`. The lines leave the domain out."""
+    if match := INTEL.search(line):
+        writes = match["way"] == "Write"
+    elif "IO_PAGE_FAULT" in line and (match := AMD.search(line)):
+        writes = bool(int(match["flags"], 16) & AMD_WRITE)
+    else:
+        return None
+    if not function.endswith(f":{match['function']}"):
+        return None
+    return Fault(writes, int(match["at"], 16))
+
+
+class FaultLog:
+    """Reads the kernel's log from now on, or from its beginning; nothing where that is forbidden.
+    `readable` says which.
+    """
+
+    def __init__(self, function: str, *, path: str = LOG, whole: bool = False) -> None:
+        self.function, self.fd = function, -1
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if not whole:
+                os.lseek(self.fd, 0, os.SEEK_END)
+        except OSError:
+            self.close()
+        self.readable = self.fd >= 0
+
+    def news(self) -> Iterator[Fault]:
+        """The faults since the last look."""
+        while self.fd >= 0:
+            try:
+                text = os.read(self.fd, RECORD).decode(errors="replace")
+            except BlockingIOError:
+                return
+            except BrokenPipeError:  # the record was overwritten before we came
+                continue
+            except OSError:
+                self.close()
+                return
+            if not text:
+                return
+            yield from filter(None, (fault(line, self.function) for line in text.splitlines()))
+
+    def close(self) -> None:
+        """Ends it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
