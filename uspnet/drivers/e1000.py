@@ -9,19 +9,14 @@ Does not do: several queues, checksum and segmentation offload, flow control, wa
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from uspnet.errors import NoMemory
-from uspnet.fastpath import ffi, lib
-from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, Tally, ring_size
+from uspnet.intel import Intel, Ring
+from uspnet.nic import Model, Tally
 from uspnet.register import RC, RO, RW, WO, Registers
-from uspnet.spec import Option
-from uspnet.transports import Dma
 
 RESET_S = 0.1  # a reset takes a few microseconds; the EEPROM is read in a few milliseconds
-SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
 STANDARD_FRAME = 1522  # bytes: what passes without long packets, a VLAN tag included
-DESCRIPTOR = ffi.sizeof("struct legacy_descriptor")
 VLAN_TAG = 0x8100  # the EtherType before a tag
 COMMAND = RW(0, "Transmit descriptor, §3.3.3", width=64, EOP=24, IFCS=25, VLE=30, VLAN=(48, 63))
 # RCTL's codes for bytes a descriptor: (BSEX, BSIZE).
@@ -61,26 +56,19 @@ class Regs(Registers, bytes=0x20000):
     RAH = RW(0x5404, "Receive Address High, §13.5.3", count=16, stride=8, ADDRESS=(0, 15), AV=31)
 
 
-class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
+class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
     """The 82540EM."""
 
     registers: ClassVar[type[Regs]] = Regs
     # QEMU's model takes no frames until a second after its receiver was enabled.
     models: ClassVar[dict[str, Model]] = {"e1000": Model("e1000", settle_s=1.1)}
-    options: ClassVar[dict[str, Option]] = {
-        "rx-ring": ring_size(32, 4096),
-        "tx-ring": ring_size(32, 4096),
-        **VLAN_OPTIONS,
-    }
     frame_max = 9728  # the pool's limit; the device's is 16,110
 
     def open(self) -> None:
         """Resets the device, which loads its address from the EEPROM."""
-        self.bar = self.transport.map_bar(0)
-        self.regs = self.registers(self.bar, self.name)
+        super().open()
         self.reset()
-        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
-        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+        self.learn_address()
 
     def reset(self) -> None:
         """A full reset, with interrupts masked before and after (§14.3, §14.9)."""
@@ -92,36 +80,10 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     # -- queues ---------------------------------------------------------------------------------
 
-    def ring_bytes(self) -> int:
-        """Both rings, each on a page of its own."""
-        return 2 * int(max(DESCRIPTOR * self.ring_slots(), 4096))
-
-    def ring_slots(self) -> int:
-        """The larger of the two."""
-        return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
-
-    def _queue(self, size: int, doorbell: dict[str, Any], limit: int) -> tuple[Any, Dma]:
-        memory = self.transport.alloc_dma(size * DESCRIPTOR)
-        queue = ffi.new("struct legacy_queue *")
-        queue.ring = ffi.cast("struct legacy_descriptor *", memory.pointer)
-        queue.buffers, queue.last = self.table(size), self.table(size)
-        queue.size, queue.limit, queue.bell = size, limit, doorbell
-        queue.dma_base = self.transport.dma_base
-        return queue, memory
-
-    def make_rx(self, index: int) -> Any:
-        """The receive ring."""
-        bell = self.bar.doorbell(self.regs.RDT.offset)
-        queue, self.rx_memory = self._queue(self.values["rx-ring"], bell, self.slot_bytes())
-        return queue
-
-    def make_tx(self, index: int) -> Any:
-        """The transmit ring. Every descriptor is a whole packet (§3.3.3)."""
-        bell = self.bar.doorbell(self.regs.TDT.offset, sends=True)
-        queue, self.tx_memory = self._queue(self.values["tx-ring"], bell, self.frame)
+    def command(self) -> int:
+        """§3.3.3."""
         tag = self.values["vlan-insert"]
-        queue.command = COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
-        return queue
+        return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
 
     def slot_bytes(self) -> int:
         """What the device may write into one buffer. Without long packets it never exceeds the
@@ -141,10 +103,10 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         self.set_link_up()
         self.set_address()
         self.clear_multicast_table()
-        for queue in self.rx:
-            self.start_rx(queue)
-        for queue in self.tx:
-            self.start_tx(queue)
+        for ring in self.rx_rings.values():
+            self.start_rx(ring)
+        for ring in self.tx_rings.values():
+            self.start_tx(ring)
 
     def set_link_up(self) -> None:
         """Lets the PHY negotiate, and VLAN tags be stripped and inserted (§14.3, §9.4)."""
@@ -152,31 +114,19 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         self.regs.VET.write(VLAN_TAG)
         self.regs.CTRL.update(SLU=1, ASDE=1, ILOS=0, VME=int(bool(tags)))
 
-    def set_address(self) -> None:
-        """The first entry of the address filter is ours (§14.4)."""
-        self.mac = self.values["mac"] or self.mac
-        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
-        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
-
-    def clear_multicast_table(self) -> None:
-        """A reset leaves it undefined (§14.4)."""
-        for index in range(self.regs.MTA.row.count):
-            self.regs.MTA[index].write(0)
-
-    def start_rx(self, queue: Any) -> None:
+    def start_rx(self, ring: Ring) -> None:
         """The ring full of buffers, then the receiver (§14.4)."""
-        if lib.legacy_fill(queue):
-            raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
-        self.regs.RDBA.write(self.rx_memory.address)
-        self.regs.RDLEN.write(LEN=self.rx_memory.size)
+        self.fill(ring.queue)
+        self.regs.RDBA.write(ring.memory.address)
+        self.regs.RDLEN.write(LEN=ring.memory.size)
         self.regs.RDH.write(0)
-        self.regs.RDT.write(queue.tail)
+        self.regs.RDT.write(ring.queue.tail)
         self.regs.RCTL.write(
             EN=1, BAM=1, SECRC=1,
             UPE=int(self.values["promisc"]),
             MPE=int(self.values["promisc"] or self.values["multicast"]),
             LPE=int(self.frame > STANDARD_FRAME),
-            **self.buffer_size(queue.limit),
+            **self.buffer_size(ring.queue.limit),
         )  # fmt: skip
 
     def buffer_size(self, size: int) -> dict[str, int]:
@@ -184,10 +134,10 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         extended, code = BUFFER_SIZES[size]
         return {"BSEX": extended, "BSIZE": code}
 
-    def start_tx(self, queue: Any) -> None:
+    def start_tx(self, ring: Ring) -> None:
         """The empty ring, the gaps of IEEE 802.3, then the transmitter (§14.5)."""
-        self.regs.TDBA.write(self.tx_memory.address)
-        self.regs.TDLEN.write(LEN=self.tx_memory.size)
+        self.regs.TDBA.write(ring.memory.address)
+        self.regs.TDLEN.write(LEN=ring.memory.size)
         self.regs.TDH.write(0)
         self.regs.TDT.write(0)
         self.regs.TIPG.write(IPGT=10, IPGR1=8, IPGR2=6)
@@ -201,17 +151,9 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
             self.dma_disable()
             self.reset()
         finally:
-            for queue in self.rx:
-                lib.legacy_empty(queue, 1)
-            for queue in self.tx:
-                lib.legacy_empty(queue, 0)
+            self.empty()
 
     # -- state ----------------------------------------------------------------------------------
-
-    def link(self) -> Link:
-        """From the status register (§13.4.2)."""
-        status = self.regs.STATUS.present()
-        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
 
     def counters(self) -> dict[str, int]:
         """What the device did not pass on (§13.7)."""
@@ -223,10 +165,6 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
             "rx_missed_errors": seen["MPC"],
             "rx_errors": seen["CRCERRS"] + seen["RXERRC"] + lengths,
         }
-
-    def pending(self) -> int:
-        """What the device has not reported back."""
-        return sum(lib.legacy_clean(queue) for queue in self.tx)
 
 
 class RegsL(Regs):
@@ -258,7 +196,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
         """In KiB."""
         return {"FLXBUF": size // 1024}
 
-    def start_tx(self, queue: Any) -> None:
+    def start_tx(self, ring: Ring) -> None:
         """One bit of TXDCTL must be set (82574 §10.2.6)."""
         self.regs.TXDCTL.write(ALWAYS=1)
-        super().start_tx(queue)
+        super().start_tx(ring)

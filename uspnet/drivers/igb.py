@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.intel import RSS_KEY, Advanced, Phy, Ring, four, redirection
-from uspnet.nic import Link, Model, Tally
+from uspnet.nic import Model, Tally
 from uspnet.register import RC, RO, RW, WO, Registers
 from uspnet.spec import Option, integer
 
@@ -24,7 +24,6 @@ MASTER_S = 0.1  # for transfers under way when DMA is to end
 RESET_S = 0.1  # a reset takes a millisecond, and so does loading the NVM
 SETTLE_S = 0.001  # after a reset before the first access
 QUEUE_S = 0.1
-SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
 FCS = 4
 VLAN_TAG = 0x8100  # the EtherType before a tag
 ONE_BUFFER = 1  # SRRCTL's code for advanced descriptors without header splitting
@@ -126,8 +125,7 @@ class Igb(
             raise Usage(f"{self.name}: {self.title} has {self.queues_max} queues", "lower queues=")
         super().open()
         self.reset()
-        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
-        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+        self.learn_address()
 
     def reset(self) -> None:
         """A full reset, with interrupts masked before and after (§4.5.4, §4.5.5). Ends DMA first
@@ -183,17 +181,6 @@ class Igb(
         strip = int(self.values["vlan-strip"])
         self.regs.CTRL.update(SLU=1, FRCSPD=0, FRCDPX=0, RFCE=0, TFCE=0, VME=strip)
         Phy(self.regs).negotiate()
-
-    def set_address(self) -> None:
-        """The first entry of the address filter is ours (§8.10)."""
-        self.mac = self.values["mac"] or self.mac
-        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
-        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
-
-    def clear_multicast_table(self) -> None:
-        """A reset leaves it undefined (§4.5.9)."""
-        for index in range(self.regs.MTA.row.count):
-            self.regs.MTA[index].write(0)
 
     def set_receive_rules(self) -> None:
         """Which frames come in, and how long they may be: never longer than a buffer (§8.10)."""
@@ -260,11 +247,6 @@ class Igb(
             self.empty()
 
     # -- state ----------------------------------------------------------------------------------
-
-    def link(self) -> Link:
-        """From the status register (§8.2.2)."""
-        status = self.regs.STATUS.present()
-        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
 
     def count_queue_drops(self) -> int:
         """Frames that found their queue full."""

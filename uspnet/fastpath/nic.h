@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the rings of NIC drivers share: the doorbell, a plain store on a physical device and a
- * line of text on an emulated one. */
+ * What the rings of NIC drivers share: addresses as the device sees them, and the doorbell, a plain
+ * store on a physical device and a line of text on an emulated one. */
 #ifndef USPNET_NIC_H
 #define USPNET_NIC_H
 #include "fastpath.h"
@@ -38,6 +38,13 @@ int end_with(int32_t parent);
 
 int qtest_ring(const struct doorbell *d, uint32_t value);
 int wire_writable(int fd);
+
+/* Where a device whose pool begins at `base` sees a byte of a buffer. */
+static inline uint64_t dma_address(const struct queue *q, uint64_t base, uint32_t index,
+                                   uint32_t offset)
+{
+    return base + (uint64_t)index * q->pool->size + offset;
+}
 
 /* May a transmit ring take packets? A real cable sets the pace by itself; QEMU's models send at
  * once, and what their cable has no room for they forget. */

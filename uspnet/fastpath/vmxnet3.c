@@ -29,11 +29,6 @@ static inline uint32_t slot_of(const struct vmxnet3_ring *ring, uint32_t positio
 /* 1 in the first lap of a ring, 0 in the second, and so on. */
 static inline uint32_t generation(uint32_t position, uint32_t size) { return !(position & size); }
 
-static inline uint64_t dma_address(const struct vmxnet3_queue *v, uint32_t index, uint32_t offset)
-{
-    return v->dma_base + (uint64_t)index * v->q.pool->size + offset;
-}
-
 /* The next completion, if the device has written it: read once, its generation first. */
 static inline int completed(struct vmxnet3_queue *v, struct vmxnet3_completion *c)
 {
@@ -64,7 +59,7 @@ static inline void post(struct vmxnet3_queue *v, struct vmxnet3_ring *ring, uint
     if (generation(ring->fill, ring->size))
         word |= RX_GENERATION;
     ring->buffers[slot] = index;
-    ring->slots[slot].address = dma_address(v, index, colour(index));
+    ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, colour(index));
     store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
     ring->fill++;
 }
@@ -248,7 +243,7 @@ uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (held)
             store_release(&held->word, word); /* after its address: now it is the device's */
         held = &ring->slots[slot];
-        held->address = dma_address(v, p.index, p.offset);
+        held->address = dma_address(&v->q, v->dma_base, p.index, p.offset);
         word = v->command | p.length;
         if (generation(ring->fill, ring->size))
             word |= TX_GENERATION;
