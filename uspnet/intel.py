@@ -19,7 +19,7 @@ from uspnet.errors import DeviceTimeout, NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.nic import VLAN_OPTIONS, Link, Nic, ring_size
 from uspnet.pool import pages_for
-from uspnet.register import RO, RW, Row
+from uspnet.register import RO, RW, Register, Row
 from uspnet.spec import Option
 from uspnet.transports import BarWindow, Dma
 
@@ -97,6 +97,19 @@ class Intel(Nic, ids={}, ring="advanced"):
     def command(self) -> int:
         """The bits that every transmit descriptor carries."""
 
+    def vector(self, index: int) -> dict[str, Any]:
+        """The interrupt of a receive queue, where there is one: a `struct vector`'s fields."""
+        return {}
+
+    def gate(self, unmask: Register, mask: Register, bits: int) -> dict[str, Any]:
+        """Of a `struct vector` the fields for registers that take bits to be set and cleared."""
+        return {
+            "unmask": self.bar.doorbell(unmask.offset),
+            "mask": self.bar.doorbell(mask.offset),
+            "unmask_value": bits,
+            "mask_value": bits,
+        }
+
     def _ring(self, size: int, limit: int, doorbell: dict[str, Any]) -> Ring:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
         queue = ffi.new("struct intel_queue *")
@@ -110,6 +123,7 @@ class Intel(Nic, ids={}, ring="advanced"):
         """A receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
         ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
+        ring.queue.vector = self.vector(index)
         self.rx_rings[index] = ring
         return ring.queue
 

@@ -126,6 +126,8 @@ class Nic(ABC):
     registers: ClassVar[type[Registers]]
     frame_max: ClassVar[int] = 1522  # bytes that the device sends and receives, without FCS
     unknown: ClassVar[frozenset[str]] = frozenset()  # counters that the device can't know
+    # "MSI-X", a vector for each receive queue, or "INTx", for the only one: what `start` sets up.
+    interrupts: ClassVar[str] = ""
 
     def __init_subclass__(cls, ids: Mapping[tuple[int, int], str], ring: str, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -145,6 +147,7 @@ class Nic(ABC):
         self.queues = 1  # pairs
         self.tally = Tally()
         self.mac = bytes(6)
+        self.events: list[int] = []  # descriptors of interrupts, by receive queue
         self.rx: list[Any] = []  # the C structs of its queues, by index
         self.tx: list[Any] = []
         self._tables: list[Any] = []
@@ -253,6 +256,18 @@ class NicPort(Driver):
         self.nic = NICS[ids](self.transport, self.name, self.values)
         self.nic.open()
         self.queues, self.frame = self.nic.queues, self.nic.frame
+        self._take_interrupts(self.nic)
+
+    def _take_interrupts(self, nic: Nic) -> None:
+        """One for each receive queue. Transmit rings have none: a full one is empty again sooner
+        than a worker has gone to sleep.
+        """
+        how = "none, idle workers nap"
+        if nic.interrupts and self.transport:
+            nic.events = self.transport.irq(nic.interrupts, nic.queues)
+        if nic.events:
+            how = f"{nic.interrupts}, {len(nic.events)} of {nic.queues} receive queues"
+        self.how = "; ".join(filter(None, [self.how, f"interrupts: {how}"]))
 
     @property
     def device(self) -> Nic:
@@ -294,6 +309,9 @@ class NicPort(Driver):
             nic.tx.append(queue)
         queue.q.burst = ffi.addressof(lib, f"{nic.ring}_{direction}")
         queue.q.wake_fd = -1
+        if direction == "rx" and index < len(nic.events):
+            queue.q.wake_fd = nic.events[index]
+            queue.q.arm = ffi.addressof(lib, f"{nic.ring}_arm")
         return queue
 
     def start(self) -> None:

@@ -9,7 +9,7 @@ Does not do: several queues, checksum and segmentation offload, flow control, wa
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uspnet.intel import Intel, Ring
 from uspnet.nic import Model, Tally
@@ -30,6 +30,7 @@ class Regs(Registers, bytes=0x20000):
     STATUS = RO(0x0008, "Device Status, §13.4.2", FD=0, LU=1, TXOFF=4, SPEED=(6, 7))
     VET = RW(0x0038, "VLAN Ether Type, §13.4.12", VET=(0, 15))
     ICR = RC(0x00C0, "Interrupt Cause Read, §13.4.17", TXDW=0, LSC=2, RXDMT0=4, RXO=6, RXT0=7)
+    IMS = RW(0x00D0, "Interrupt Mask Set, §13.4.20", RXT0=7)
     IMC = WO(0x00D8, "Interrupt Mask Clear, §13.4.21", ALL=(0, 31))
     RCTL = RW(
         0x0100, "Receive Control, §13.4.22",
@@ -63,6 +64,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
     # QEMU's model takes no frames until a second after its receiver was enabled.
     models: ClassVar[dict[str, Model]] = {"e1000": Model("e1000", settle_s=1.1)}
     frame_max = 9728  # the pool's limit; the device's is 16,110
+    interrupts = "INTx"
 
     def open(self) -> None:
         """Resets the device, which loads its address from the EEPROM."""
@@ -84,6 +86,13 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         """§3.3.3."""
         tag = self.values["vlan-insert"]
         return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
+
+    def vector(self, index: int) -> dict[str, Any]:
+        """That of received frames. It stays, and so does INTx, until it is read (§13.4.17)."""
+        regs = self.regs
+        gate = self.gate(regs.IMS, regs.IMC, regs.IMS.row.mask("RXT0"))
+        cause = self.bar.doorbell(regs.ICR.offset)
+        return {**gate, "cause": cause, "line_fd": self.transport.line_fd}
 
     def slot_bytes(self) -> int:
         """What the device may write into one buffer. Without long packets it never exceeds the
@@ -175,6 +184,11 @@ class RegsL(Regs):
         EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, BSIZE=(16, 17), VFE=18, BSEX=25, SECRC=26,
         FLXBUF=(27, 30),
     )  # fmt: skip
+    CTRL_EXT = RW(0x0018, "Extended Device Control, 82574 §10.2.2.5", EIAME=24, PBA=31)
+    IMS = RW(0x00D0, "Interrupt Mask Set, 82574 §10.2.4.5", RXQ0=20)
+    EIAC = RW(0x00DC, "Interrupt Auto Clear, 82574 §10.2.4.8", RXQ0=20)
+    IAM = RW(0x00E0, "Interrupt Auto Mask, 82574 §10.2.4.7", RXQ0=20)
+    IVAR = RW(0x00E4, "Vector Allocation, 82574 §10.2.4.9", RXQ0=(0, 2), RXQ0_VALID=3)
     TXDCTL = RW(0x3828, "Transmit Descriptor Control, 82574 §10.2.6", WTHRESH=(16, 21), ALWAYS=22)
 
 
@@ -185,6 +199,20 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
     regs: RegsL
     models: ClassVar[dict[str, Model]] = {"e1000e": Model("e1000e")}
     frame_max = 9216  # bytes, 82574 §1.2
+    interrupts = "MSI-X"
+
+    def vector(self, index: int) -> dict[str, Any]:
+        """The receive queue's own cause."""
+        return self.gate(self.regs.IMS, self.regs.IMC, self.regs.IMS.row.mask("RXQ0"))
+
+    def start_rx(self, ring: Ring) -> None:
+        """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.1.9)."""
+        if self.events:
+            self.regs.IVAR.write(RXQ0=0, RXQ0_VALID=1)
+            self.regs.EIAC.write(RXQ0=1)
+            self.regs.IAM.write(RXQ0=1)
+            self.regs.CTRL_EXT.update(EIAME=1, PBA=1)
+        super().start_rx(ring)
 
     def slot_bytes(self) -> int:
         """Buffers may be any number of KiB up to 15."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.intel import RSS_KEY, Advanced, Phy, Ring, four, redirection
@@ -54,7 +54,15 @@ class Regs(Registers, bytes=0x20000):
         EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, VFE=18, SECRC=26,
     )  # fmt: skip
     TCTL = RW(0x0400, "Transmit Control, §8.12.1", EN=1, PSP=3, CT=(4, 11), COLD=(12, 21))
+    GPIE = RW(0x1514, "General Purpose Interrupts, §8.8", NSICR=0, MSIX=4, EIAME=30, PBA=31)
+    EIMS = RW(0x1524, "Extended Interrupt Mask Set, a bit a vector, §8.8")
     EIMC = WO(0x1528, "Extended Interrupt Mask Clear, §8.8", ALL=(0, 31))
+    EIAC = RW(0x152C, "Extended Interrupt Auto Clear, a bit a vector, §8.8")
+    EIAM = RW(0x1530, "Extended Interrupt Auto Mask, a bit a vector, §8.8")
+    IVAR = RW(
+        0x1700, "Interrupt Vector Allocation, by queue, §8.8", count=8, stride=4,
+        RX=(0, 4), RX_VALID=7,
+    )  # fmt: skip
     CRCERRS = RC(0x4000, "CRC Errors, §8.19")
     RXERRC = RC(0x400C, "Receive Errors, §8.19")
     MPC = RC(0x4010, "Missed Packets, §8.19")
@@ -117,6 +125,7 @@ class Igb(
     frame_max = 9728 - FCS  # bytes, §1
     overrun = False  # frames found no room, since the start
     queues_max: ClassVar[int] = 8  # of the device's 16: RSS gives no queue to more
+    interrupts = "MSI-X"
 
     def open(self) -> None:
         """Resets the device, which loads its address from the NVM."""
@@ -146,6 +155,10 @@ class Igb(
         self.regs.EIMC.write(ALL=0xFFFFFFFF)
         self.regs.ICR.read()
 
+    def vector(self, index: int) -> dict[str, Any]:
+        """The receive queue's own, of the same number."""
+        return self.gate(self.regs.EIMS, self.regs.EIMC, 1 << index)
+
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -159,6 +172,7 @@ class Igb(
         self.clear_multicast_table()
         self.set_receive_rules()
         self.spread_flows()
+        self.route_interrupts()
         for index, ring in self.rx_rings.items():
             self.start_rx(index, ring)
         self.regs.RCTL.update(EN=1)
@@ -203,6 +217,21 @@ class Igb(
             self.regs.RETA[index].write(word)
         self.regs.RXCSUM.update(PCSD=1)
         self.regs.MRQC.write(ENABLE=RSS, TCP4=1, IP4=1, TCP6EX=1, IP6=1, TCP6=1, UDP4=1, UDP6=1)
+
+    def route_interrupts(self) -> None:
+        """A vector for each receive queue, which clears and masks itself (§7.3, §8.8)."""
+        if not self.events:
+            return
+        vectors = (1 << len(self.events)) - 1
+        self.regs.GPIE.write(NSICR=1, MSIX=1, EIAME=1, PBA=1)
+        self.regs.EIAC.write(vectors)
+        self.regs.EIAM.write(vectors)
+        for index in range(len(self.events)):
+            self.route(index)
+
+    def route(self, index: int) -> None:
+        """Has a receive queue raise the vector of its number."""
+        self.regs.IVAR[index].write(RX=index, RX_VALID=1)
 
     def start_rx(self, index: int, ring: Ring) -> None:
         """A ring full of buffers (§4.5.9). Beside others, a full one must not hold them up."""
@@ -272,29 +301,41 @@ class Igb(
         }
 
 
+class Regs82580(Regs):
+    """The registers of the 82580 and all later ones where they differ."""
+
+    IVAR = RW(
+        0x1700, "Interrupt Vector Allocation, by pairs of queues, I210 §8.8", count=4, stride=4,
+        EVEN=(0, 4), EVEN_VALID=7, ODD=(16, 20), ODD_VALID=23,
+    )  # fmt: skip
+
+
 class I82580(Igb, ids={(0x8086, 0x150E): "82580", (0x8086, 0x1516): "82580"}, ring="advanced"):
     """The 82580: up to four ports, 8 queues each."""
 
+    registers: ClassVar[type[Regs]] = Regs82580
     models: ClassVar[dict[str, Model]] = {}
 
+    def route(self, index: int) -> None:
+        """Two queues share a register."""
+        register, half = self.regs.IVAR[index // 2], ("EVEN", "ODD")[index % 2]
+        register.update(**{half: index, f"{half}_VALID": 1})
 
-class I350(Igb, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
+
+class I350(I82580, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
     """The I350: up to four ports, 8 queues each."""
 
-    models: ClassVar[dict[str, Model]] = {}
 
-
-class RegsI210(Regs):
+class RegsI210(Regs82580):
     """The I210's registers where they differ."""
 
     RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.9", count=4, stride=64)
 
 
-class I210(Igb, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):
+class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):
     """The I210: one port, 4 queues. Its drop counters run on until they are written."""
 
     registers: ClassVar[type[Regs]] = RegsI210
-    models: ClassVar[dict[str, Model]] = {}
     queues_max = 4
 
     def count_queue_drops(self) -> int:

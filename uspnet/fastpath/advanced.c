@@ -10,6 +10,7 @@
 // [python]
 uint32_t advanced_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t advanced_tx(struct queue *q, struct packet *packets, uint32_t n);
+int advanced_arm(struct queue *q, int on);
 // [c]
 
 enum {
@@ -66,6 +67,13 @@ uint32_t advanced_rx(struct queue *q, struct packet *packets, uint32_t n)
     intel_announce(r);
     queue_count(q, got, bytes);
     return got;
+}
+
+int advanced_arm(struct queue *q, int on)
+{
+    const struct intel_queue *r = (const struct intel_queue *)q;
+    vector_arm(q, &r->vector, on);
+    return load_relaxed(&r->ring[intel_slot(r, r->next)].word) & RX_DONE;
 }
 
 /* --- transmit ------------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ struct intel_queue {
     uint64_t command;  /* transmit: the bits that every descriptor carries */
     uint64_t dma_base; /* where the device sees the pool's first byte */
     struct doorbell bell;
+    struct vector vector; /* receive */
 };
 /* Before the device starts: fills a receive ring. Nonzero: the stack has too few buffers. */
 int intel_fill(struct intel_queue *r);

@@ -7,6 +7,7 @@
 // [python]
 uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t legacy_tx(struct queue *q, struct packet *packets, uint32_t n);
+int legacy_arm(struct queue *q, int on);
 // [c]
 
 enum {
@@ -62,12 +63,24 @@ static inline int accept_frame(struct intel_queue *r, struct packet *p, uint64_t
     return 1;
 }
 
+static inline int received(const struct intel_queue *r)
+{
+    return load_relaxed(&r->ring[intel_slot(r, r->next)].word) >> 32 & RX_DONE;
+}
+
+int legacy_arm(struct queue *q, int on)
+{
+    const struct intel_queue *r = (const struct intel_queue *)q;
+    vector_arm(q, &r->vector, on);
+    return received(r);
+}
+
 uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct intel_queue *r = (struct intel_queue *)q;
     uint32_t fresh[BURST_MAX], taken, used, got = 0;
     uint64_t bytes = 0;
-    if (!(r->ring[intel_slot(r, r->next)].word >> 32 & RX_DONE))
+    if (!received(r))
         return 0;
     taken = stack_take(q->stack, fresh, n);
     for (used = 0; used < taken; used++) {

@@ -27,6 +27,15 @@ struct doorbell {
     int32_t wire_fd;  /* of a transmit ring's emulated cable; -1: none */
 };
 
+/* The interrupt of a receive queue: held back unless the queue's worker sleeps, so that a busy one
+ * costs nothing. What the device wants to say meanwhile it says when it may. */
+struct vector {
+    struct doorbell unmask, mask; /* registers that let it through, and hold it back */
+    uint32_t unmask_value, mask_value;
+    struct doorbell cause; /* INTx: reading it takes the interrupt off the line; else no `mmio` */
+    int32_t line_fd;       /* INTx: an eventfd by which the kernel lets the line through again */
+};
+
 /* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.
  * -1: QEMU is gone, or did not understand. */
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
@@ -37,6 +46,7 @@ int end_with(int32_t parent);
 // [c]
 
 int qtest_ring(const struct doorbell *d, uint32_t value);
+void vector_arm(const struct queue *q, const struct vector *v, int on);
 int wire_writable(int fd);
 
 /* Where a device whose pool begins at `base` sees a byte of a buffer. */
@@ -65,20 +75,23 @@ static inline void doorbell_barrier(void)
 #endif
 }
 
-/* Writes `value` to the device's register, once a burst. */
-static inline void doorbell_ring(struct queue *q, const struct doorbell *d, uint32_t value)
+static inline void doorbell_store(const struct doorbell *d, uint32_t value)
 {
-    q->counters->doorbells++;
-    if (unlikely(!d->mmio)) {
-        if (qtest_ring(d, value))
-            queue_fault(q, FAULT_GONE);
-        return;
-    }
     doorbell_barrier();
     if (d->bytes == 2)
         *(volatile uint16_t *)d->mmio = (uint16_t)value;
     else
         *(volatile uint32_t *)d->mmio = value;
+}
+
+/* Writes `value` to the device's register, once a burst. */
+static inline void doorbell_ring(struct queue *q, const struct doorbell *d, uint32_t value)
+{
+    q->counters->doorbells++;
+    if (likely(d->mmio != NULL))
+        doorbell_store(d, value);
+    else if (qtest_ring(d, value))
+        queue_fault(q, FAULT_GONE);
 }
 
 #endif
