@@ -46,6 +46,7 @@ int end_with(int32_t parent);
 // [c]
 
 int qtest_ring(const struct doorbell *d, uint32_t value);
+void vector_forget(const struct queue *q);
 void vector_arm(const struct queue *q, const struct vector *v, int on);
 int wire_writable(int fd);
 
