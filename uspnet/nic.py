@@ -136,9 +136,9 @@ class Nic(ABC):
             if each in NICS:
                 raise TypeError(f"two drivers for {each[0]:04x}:{each[1]:04x}")
             NICS[each] = cls
-        for direction in ("rx", "tx"):
-            if not hasattr(lib, f"{ring}_{direction}"):
-                raise TypeError(f"{cls.__name__}: no {ring}_{direction} in the fast path")
+        for part in ("rx", "tx", *(["arm"] if cls.interrupts else [])):
+            if not hasattr(lib, f"{ring}_{part}"):
+                raise TypeError(f"{cls.__name__}: no {ring}_{part} in the fast path")
 
     def __init__(self, transport: Transport, name: str, values: Mapping[str, Any]) -> None:
         self.transport, self.name, self.values = transport, name, values
@@ -262,7 +262,7 @@ class NicPort(Driver):
         """One for each receive queue. Transmit rings have none: a full one is empty again sooner
         than a worker has gone to sleep.
         """
-        how = "none, idle workers nap"
+        how = "none, idle workers nap 50 µs"
         if nic.interrupts and self.transport:
             nic.events = self.transport.irq(nic.interrupts, nic.queues)
         if nic.events:
