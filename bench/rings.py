@@ -30,7 +30,7 @@ class NicBench:
         self.bells = ffi.new("uint32_t[2]")
         self.keep: list[Any] = []
         self.rx, self.tx = self._queue(0), self._queue(1)
-        if getattr(lib, f"{ring}_fill")(self.rx):
+        if lib.intel_fill(self.rx):
             raise MemoryError
         self.rx.q.ended = 1  # the loop ends when the ring is empty
         self.reported = 0
@@ -38,11 +38,11 @@ class NicBench:
     def _queue(self, number: int) -> Any:
         """As the drivers fill it in."""
         ffi, ring = self.ffi, self.ring
-        queue, counters = ffi.new(f"struct {ring}_queue *"), ffi.new("struct counters *")
+        queue, counters = ffi.new("struct intel_queue *"), ffi.new("struct counters *")
         buffers, last = ffi.new("uint32_t[]", self.size), ffi.new("uint32_t[]", self.size)
         self.keep += [counters, buffers, last]
         memory = self.pool.memory.base + self.pool.reserve(16 * self.size)
-        queue.ring = ffi.cast(f"struct {ring}_descriptor *", memory)
+        queue.ring = ffi.cast("struct intel_descriptor *", memory)
         queue.buffers, queue.last, queue.size, queue.limit = buffers, last, self.size, 1522
         queue.q.burst = ffi.addressof(self.lib, f"{ring}_{('rx', 'tx')[number]}")
         queue.q.pool, queue.q.stack, queue.q.counters = self.pool.c, self.stack, counters

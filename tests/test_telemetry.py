@@ -39,11 +39,13 @@ def test_a_reader_sees_what_was_counted(board):
     rx = count(board, "rx", 0)
     tx = count(board, "tx", 0)
     rx.packets, rx.bytes, rx.missed, tx.dropped = 7, 420, 1, 3
+    rx.sleeps, tx.sleeps = 5, 1
     board.publish(time.time_ns())
     (job,) = mine()
     (port,) = job.ports
     assert job.command == "test"
     assert (port["rx_packets"], port["rx_bytes"], port["tx_dropped"]) == (7, 420, 3)
+    assert port["sleeps"] == 6
     rx.packets = 8
     assert mine()[0].ports[0]["rx_packets"] == 8
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Intel's NICs with advanced descriptors share: rings, RSS's tables, and the PHY's bus.
+"""What Intel's NICs share: rings; and those with advanced descriptors: RSS's tables, the PHY's bus.
 
-A driver's table names its registers as the first of them, the 82576, does: RDT, TDT and so on.
+A driver's table names its registers as the 82576's does: RDT, TDT and so on.
 Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
 revision 2.63.
 """
@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, NoMemory
 from uspnet.fastpath import ffi, lib
-from uspnet.nic import VLAN_OPTIONS, Nic, ring_size
+from uspnet.nic import VLAN_OPTIONS, Link, Nic, ring_size
 from uspnet.pool import pages_for
-from uspnet.register import RO, RW, Row
+from uspnet.register import RO, RW, Register, Row
 from uspnet.spec import Option
 from uspnet.transports import BarWindow, Dma
 
-DESCRIPTOR = ffi.sizeof("struct advanced_descriptor")
+DESCRIPTOR = ffi.sizeof("struct intel_descriptor")
 DATA, CONTEXT = 3, 2  # types of transmit descriptors
 COMMAND = RW(
     0, "Advanced data, §7.2.2.3", width=64, DTYP=(20, 23), EOP=24, IFCS=25, DEXT=29, VLE=30
@@ -30,6 +31,7 @@ COMMAND = RW(
 STATUS = RO(8, "Advanced receive, written back, §7.1.5", width=64, DD=0, EOP=1, VP=3, RXE=31)
 CONTEXT_LOW = RW(0, "Advanced context, first half, §7.2.2.2", width=64, VLAN=(16, 31))
 CONTEXT_HIGH = RW(8, "Advanced context, second half, §7.2.2.2", width=64, DTYP=(20, 23), DEXT=29)
+SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
 # The key of Microsoft's "Verifying the RSS Hash Calculation": its results are published.
 RSS_KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
@@ -61,16 +63,15 @@ class Ring:
     memory: Dma
 
 
-class Advanced(Nic, ids={}, ring="advanced"):
-    """Rings of advanced descriptors."""
+class Intel(Nic, ids={}, ring="advanced"):
+    """Rings of 16 bytes a descriptor, up to a tail register."""
 
     options: ClassVar[dict[str, Option]] = {
         "rx-ring": ring_size(32, 4096),
         "tx-ring": ring_size(32, 4096),
         **VLAN_OPTIONS,
     }
-    status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes
-    regs: Any  # a table with RDT, TDT
+    regs: Any  # a table with RDT, TDT, MTA, RAL, RAH, STATUS
     bar: BarWindow
 
     def open(self) -> None:
@@ -88,35 +89,104 @@ class Advanced(Nic, ids={}, ring="advanced"):
         """The larger of the two."""
         return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
 
-    def _queue(self, size: int, doorbell: dict[str, Any]) -> Ring:
+    def slot_bytes(self) -> int:
+        """What one receive descriptor takes of a frame."""
+        return int(self.frame)
+
+    @abstractmethod
+    def command(self) -> int:
+        """The bits that every transmit descriptor carries."""
+
+    def vector(self, index: int) -> dict[str, Any]:
+        """The interrupt of a receive queue, where there is one: a `struct vector`'s fields."""
+        return {}
+
+    def gate(self, unmask: Register, mask: Register, bits: int) -> dict[str, Any]:
+        """Of a `struct vector` the fields for registers that take bits to be set and cleared."""
+        return {
+            "unmask": self.bar.doorbell(unmask.offset),
+            "mask": self.bar.doorbell(mask.offset),
+            "unmask_value": bits,
+            "mask_value": bits,
+        }
+
+    def _ring(self, size: int, limit: int, doorbell: dict[str, Any]) -> Ring:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
-        queue = ffi.new("struct advanced_queue *")
-        queue.ring = ffi.cast("struct advanced_descriptor *", memory.pointer)
+        queue = ffi.new("struct intel_queue *")
+        queue.ring = ffi.cast("struct intel_descriptor *", memory.pointer)
         queue.buffers, queue.last = self.table(size), self.table(size)
-        queue.size, queue.limit, queue.bell = size, self.frame, doorbell
+        queue.size, queue.limit, queue.bell = size, limit, doorbell
         queue.dma_base = self.transport.dma_base
         return Ring(queue, memory)
 
     def make_rx(self, index: int) -> Any:
         """A receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
-        self.rx_rings[index] = ring = self._queue(self.values["rx-ring"], bell)
-        ring.queue.bad = self.status.mask("RXE")
+        ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
+        ring.queue.vector = self.vector(index)
+        self.rx_rings[index] = ring
         return ring.queue
 
     def make_tx(self, index: int) -> Any:
-        """A transmit ring. Every data descriptor is a whole packet (§7.2.2.3)."""
+        """A transmit ring. Every data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
-        self.tx_rings[index] = ring = self._queue(self.values["tx-ring"], bell)
-        tag = int(self.values["vlan-insert"] > 0)
-        fields = {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag}
-        ring.queue.command = COMMAND.put(0, fields)
+        self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
+        ring.queue.command = self.command()
         return ring.queue
 
     def fill(self, queue: Any) -> None:
         """Gives a receive ring its buffers."""
-        if lib.advanced_fill(queue):
+        if lib.intel_fill(queue):
             raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
+
+    def empty(self) -> None:
+        """Takes all buffers back. The device has stopped."""
+        for ring in self.rx_rings.values():
+            lib.intel_empty(ring.queue, 1)
+        for ring in self.tx_rings.values():
+            lib.intel_empty(ring.queue, 0)
+
+    def pending(self) -> int:
+        """What the device has not reported back."""
+        return sum(lib.intel_clean(ring.queue) for ring in self.tx_rings.values())
+
+    def learn_address(self) -> None:
+        """A reset has loaded it into the first entry of the address filter (§8.10)."""
+        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
+        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+
+    def set_address(self) -> None:
+        """The first entry of the address filter is ours (§8.10)."""
+        self.mac = self.values["mac"] or self.mac
+        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
+        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
+
+    def clear_multicast_table(self) -> None:
+        """A reset leaves it undefined (§4.5.9)."""
+        for index in range(self.regs.MTA.row.count):
+            self.regs.MTA[index].write(0)
+
+    def link(self) -> Link:
+        """From the status register (§8.2.2)."""
+        status = self.regs.STATUS.present()
+        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
+
+
+class Advanced(Intel, ids={}, ring="advanced"):
+    """Rings of advanced descriptors."""
+
+    status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes
+
+    def make_rx(self, index: int) -> Any:
+        """One that tells what is damaged."""
+        queue = super().make_rx(index)
+        queue.bad = self.status.mask("RXE")
+        return queue
+
+    def command(self) -> int:
+        """§7.2.2.3."""
+        tag = int(self.values["vlan-insert"] > 0)
+        return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
 
     def set_tag(self, queue: Any) -> None:
         """An empty transmit ring's first descriptor names the VLAN tag to insert: it applies until
@@ -126,17 +196,6 @@ class Advanced(Nic, ids={}, ring="advanced"):
             queue.ring[0].address = CONTEXT_LOW.put(0, {"VLAN": tag})
             queue.ring[0].word = CONTEXT_HIGH.put(0, {"DTYP": CONTEXT, "DEXT": 1})
             queue.next = queue.clean = 1
-
-    def empty(self) -> None:
-        """Takes all buffers back. The device has stopped."""
-        for ring in self.rx_rings.values():
-            lib.advanced_empty(ring.queue, 1)
-        for ring in self.tx_rings.values():
-            lib.advanced_empty(ring.queue, 0)
-
-    def pending(self) -> int:
-        """What the device has not reported back."""
-        return sum(lib.advanced_clean(ring.queue) for ring in self.tx_rings.values())
 
 
 class Phy:

@@ -126,6 +126,8 @@ class Nic(ABC):
     registers: ClassVar[type[Registers]]
     frame_max: ClassVar[int] = 1522  # bytes that the device sends and receives, without FCS
     unknown: ClassVar[frozenset[str]] = frozenset()  # counters that the device can't know
+    # "MSI-X", a vector for each receive queue, or "INTx", for the only one: what `start` sets up.
+    interrupts: ClassVar[str] = ""
 
     def __init_subclass__(cls, ids: Mapping[tuple[int, int], str], ring: str, **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -134,9 +136,9 @@ class Nic(ABC):
             if each in NICS:
                 raise TypeError(f"two drivers for {each[0]:04x}:{each[1]:04x}")
             NICS[each] = cls
-        for direction in ("rx", "tx"):
-            if not hasattr(lib, f"{ring}_{direction}"):
-                raise TypeError(f"{cls.__name__}: no {ring}_{direction} in the fast path")
+        for part in ("rx", "tx", *(["arm"] if cls.interrupts else [])):
+            if not hasattr(lib, f"{ring}_{part}"):
+                raise TypeError(f"{cls.__name__}: no {ring}_{part} in the fast path")
 
     def __init__(self, transport: Transport, name: str, values: Mapping[str, Any]) -> None:
         self.transport, self.name, self.values = transport, name, values
@@ -145,6 +147,7 @@ class Nic(ABC):
         self.queues = 1  # pairs
         self.tally = Tally()
         self.mac = bytes(6)
+        self.events: list[int] = []  # descriptors of interrupts, by receive queue
         self.rx: list[Any] = []  # the C structs of its queues, by index
         self.tx: list[Any] = []
         self._tables: list[Any] = []
@@ -265,6 +268,18 @@ class NicPort(Driver):
         nic = self.find()
         nic.open()
         self.queues, self.frame = nic.queues, nic.frame
+        self._take_interrupts(nic)
+
+    def _take_interrupts(self, nic: Nic) -> None:
+        """One for each receive queue. Transmit rings have none: a full one is empty again sooner
+        than a worker has gone to sleep.
+        """
+        how = "none, idle workers nap 50 µs"
+        if nic.interrupts and self.transport:
+            nic.events = self.transport.irq(nic.interrupts, nic.queues)
+        if nic.events:
+            how = f"{nic.interrupts}, {len(nic.events)} of {nic.queues} receive queues"
+        self.how = "; ".join(filter(None, [self.how, f"interrupts: {how}"]))
 
     @property
     def device(self) -> Nic:
@@ -306,6 +321,9 @@ class NicPort(Driver):
             nic.tx.append(queue)
         queue.q.burst = ffi.addressof(lib, f"{nic.ring}_{direction}")
         queue.q.wake_fd = -1
+        if direction == "rx" and index < len(nic.events):
+            queue.q.wake_fd = nic.events[index]
+            queue.q.arm = ffi.addressof(lib, f"{nic.ring}_arm")
         return queue
 
     def start(self) -> None:

@@ -72,11 +72,6 @@ class Board:
         self.memory.close()
 
 
-def counter_values(counters: Any) -> dict[str, int]:
-    """One queue's counters as numbers. `counters`: `struct counters *`."""
-    return {name: getattr(counters, name) for name in (*NAMES["rx"], "stalled", "sleeps")}
-
-
 def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
     """A port's counters under the kernel's names, summed over its queues.
 
@@ -91,7 +86,9 @@ def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) ->
 
 @dataclass
 class RunningJob:
-    """A job of another process, as its board shows it at one moment."""
+    """A job of another process, as its board shows it at one moment. Beside the kernel's counters
+    a port has `sleeps`: how often its workers waited to be woken.
+    """
 
     pid: int
     command: str
@@ -129,11 +126,12 @@ def _read(path: Path) -> RunningJob | None:
                 row["number"],
                 {
                     **{name: row[name] for name in ("port", "driver", "unknown")},
-                    **dict.fromkeys(COUNTERS, 0),
+                    **dict.fromkeys((*COUNTERS, "sleeps"), 0),
                 },
             )
             for ours, name in NAMES[row["direction"]].items():
                 port[name] += getattr(block, ours)
+            port["sleeps"] += block.sleeps
         for port in ports.values():
             port.update(dict.fromkeys(port.pop("unknown")))
         if header["pid"] != pid:

@@ -175,12 +175,16 @@ class VirtioPci(Virtio):
         offset, width = self._doorbell(number)
         self.notify[1].write(offset, value, width)
 
-    def enable_queue(self, number: int, ring: Ring) -> None:
-        """Tells the device where a queue is (§4.1.5.1.3)."""
+    def enable_queue(self, number: int, ring: Ring, vector: int | None = None) -> None:
+        """Tells the device where a queue is (§4.1.5.1.3), and its vector of MSI-X if it has one."""
         address, layout = ring.memory.address, ring.layout
         self.regs.QUEUE_SELECT.write(number)
         self.regs.QUEUE_SIZE.write(layout.size)
         self.regs.QUEUE_DESC.write(address)
         self.regs.QUEUE_DRIVER.write(address + layout.driver)
         self.regs.QUEUE_DEVICE.write(address + layout.device)
+        if vector is not None:
+            self.regs.QUEUE_MSIX_VECTOR.write(vector)
+            if self.regs.QUEUE_MSIX_VECTOR.read() != vector:  # §4.1.5.1.2: reads as none
+                raise DeviceFault(f"{self.name}: queue {number} gets no MSI-X vector")
         self.regs.QUEUE_ENABLE.write(1)

@@ -82,3 +82,25 @@ def test_a_removed_device_is_a_fault(scripted):
     with pytest.raises(DeviceFault, match="all ones"):
         nic.stop()
     assert stack.room == stack.top
+
+
+def test_interrupts_are_routed_and_stay_masked(scripted):
+    nic, device, _ = scripted
+    nic.events = [-1]  # somebody listens
+    device.log.clear()
+    nic.start()
+    steps = [offset for way, offset, _ in device.log if way == "write"]
+    assert 0xD0 not in steps, "no interrupt is let through before a worker sleeps"
+    vector, stores = nic.rx[0].vector, device.bar.stores
+    assert (vector.unmask.mmio, vector.mask.mmio) == (stores + 0xD0 // 4, stores + 0xD8 // 4)
+    assert vector.unmask_value == vector.mask_value
+    if nic.interrupts == "INTx":
+        assert vector.unmask_value == 1 << 7
+        assert vector.cause.mmio == stores + 0xC0 // 4
+        return
+    assert vector.unmask_value == 1 << 20
+    assert not vector.cause.mmio
+    assert steps.index(0xE4) < steps.index(0x100), "before the receiver"
+    assert device.bar.cells[0xE4] == 1 << 3  # vector 0, valid
+    assert device.bar.cells[0xDC] == device.bar.cells[0xE0] == 1 << 20
+    assert device.bar.cells[0x18] == 1 << 31 | 1 << 24

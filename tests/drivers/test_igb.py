@@ -161,6 +161,28 @@ def test_start_up_is_the_manuals(scripted):
     assert nic.link().speed == 1000
 
 
+def test_each_receive_queue_has_a_masked_vector(scripted):
+    nic, device, _ = scripted
+    nic.events = [-1, -1]  # somebody listens
+    device.log.clear()
+    nic.start()
+    steps = [offset for way, offset, _ in device.log if way == "write"]
+    assert 0x1524 not in steps, "no interrupt is let through before a worker sleeps"
+    assert max(steps.index(each) for each in (0x1514, 0x152C, 0x1530, 0x1700)) < steps.index(0xC028)
+    cells, stores = device.bar.cells, device.bar.stores
+    assert cells[0x1514] == 1 << 31 | 1 << 30 | 1 << 4 | 1
+    assert cells[0x152C] == cells[0x1530] == 3
+    if nic.title == "82576":
+        assert (cells[0x1700], cells[0x1704]) == (0x80, 0x81)
+    else:
+        assert cells[0x1700] == 0x00810080
+    for index, ring in nic.rx_rings.items():
+        vector = ring.queue.vector
+        assert vector.unmask.mmio == stores + 0x1524 // 4
+        assert vector.mask.mmio == stores + 0x1528 // 4
+        assert vector.unmask_value == vector.mask_value == 1 << index
+
+
 def test_stop_gives_every_buffer_back(scripted):
     nic, device, stack = scripted
     for _ in range(3):

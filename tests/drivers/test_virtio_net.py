@@ -215,6 +215,24 @@ def test_start_up_is_the_specifications():
     script.pool.close()
 
 
+def test_the_receive_queue_alone_has_a_vector():
+    script = Scripted()
+    nic, bar = script.open()
+    nic.events = [-1]  # somebody listens
+    script.device.log.clear()
+    nic.start()
+    said = [(at, value) for way, at, value in script.device.log if way == "write"]
+    assert [value for at, value in said if at == 0x1A] == [0]
+    assert nic.rx[0].available.flags == nic.tx[0].available.flags == 1, "quiet until one sleeps"
+    nic.stop()
+    bar.on_write[0x1A] = lambda _: 0xFFFF
+    with pytest.raises(DeviceFault, match="queue 0 gets no MSI-X vector"):
+        nic.start()
+    nic.stop()
+    assert script.stack.top == script.stack.room
+    script.pool.close()
+
+
 def test_a_device_that_asks_for_a_reset_is_a_fault():
     script = Scripted()
     nic, bar = script.open()

@@ -177,6 +177,18 @@ def test_the_shared_area_is_what_the_device_expects(scripted):
     assert nic.link().speed == 10000
 
 
+def test_only_received_frames_may_interrupt(scripted, device):
+    nic, _ = scripted
+    nic.events = [-1]  # somebody listens
+    nic.start()
+    assert (nic.area.interrupts, nic.area.interrupt_control) == (2, 0)
+    assert (nic.area.rx.interrupt, nic.area.tx.interrupt, nic.area.event_interrupt) == (0, 1, 1)
+    assert (device.doors.cells[0], device.doors.cells[8]) == (1, 1), "both masked"
+    vector, stores = nic.rx[0].vector, device.doors.stores
+    assert (vector.unmask.mmio, vector.unmask_value) == (stores, 0)
+    assert (vector.mask.mmio, vector.mask_value) == (stores, 1)
+
+
 def test_stop_gives_every_buffer_back(scripted, device):
     nic, stack = scripted
     for _ in range(3):

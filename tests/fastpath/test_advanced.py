@@ -29,12 +29,12 @@ class Bench:
         self.packets = ffi.new("struct packet[64]")
 
     def ring(self, number, frame):
-        a = ffi.new("struct advanced_queue *")
+        a = ffi.new("struct intel_queue *")
         counters = ffi.new("struct counters *")
         buffers, last = ffi.new("uint32_t[]", SIZE), ffi.new("uint32_t[]", SIZE)
         self.keep += [counters, buffers, last]
         memory = self.pool.memory.base + self.pool.reserve(SIZE * 16)
-        a.ring = ffi.cast("struct advanced_descriptor *", memory)
+        a.ring = ffi.cast("struct intel_descriptor *", memory)
         a.buffers, a.last, a.size, a.limit = buffers, last, SIZE, frame
         a.q.pool, a.q.stack, a.q.counters = self.pool.c, self.stack, counters
         a.bell.mmio, a.bell.bytes, a.dma_base = self.bells + number, 4, 1 << 32
@@ -95,7 +95,7 @@ def bench():
 
 @pytest.fixture
 def filled(bench):
-    assert lib.advanced_fill(bench.rx) == 0
+    assert lib.intel_fill(bench.rx) == 0
     return bench
 
 
@@ -200,7 +200,7 @@ def test_a_device_that_writes_anything_costs_no_buffer(filled):
         for frame in filled.receive():
             assert 14 <= len(frame) <= 1522
     assert filled.held == SIZE
-    lib.advanced_empty(filled.rx, 1)
+    lib.intel_empty(filled.rx, 1)
     assert sorted(filled.stack.free[0:BUFFERS]) == list(range(BUFFERS))
 
 
@@ -215,9 +215,9 @@ def test_sent_packets_carry_their_lengths_and_are_reported_once_a_burst(bench):
     address = (1 << 32) + bench.tx.buffers[0] * bench.pool.size + 64
     assert bench.tx.ring[0].address == address
     assert bench.bells[1] == 3
-    assert lib.advanced_clean(bench.tx) == 3
+    assert lib.intel_clean(bench.tx) == 3
     bench.report()
-    assert lib.advanced_clean(bench.tx) == 0
+    assert lib.intel_clean(bench.tx) == 0
     assert bench.held == 0
 
 
@@ -229,7 +229,7 @@ def test_sending_wraps_more_than_fifty_times(bench):
         sent += taken
         bench.report()
         assert bench.held <= SIZE
-    lib.advanced_clean(bench.tx)
+    lib.intel_clean(bench.tx)
     assert bench.held == 0
     assert sorted(bench.stack.free[0:BUFFERS]) == list(range(BUFFERS))
     assert bench.bells[1] == sent % SIZE
@@ -258,9 +258,9 @@ def test_a_device_that_reports_early_frees_nothing(bench):
     bench.tx.ring[7].word = TX_DONE  # the second burst, before the first
     for slot in (0, 1, 2):
         bench.tx.ring[slot].word = TX_DONE  # and what was not asked for
-    assert lib.advanced_clean(bench.tx) == 8
+    assert lib.intel_clean(bench.tx) == 8
     bench.tx.ring[3].word = TX_DONE
-    assert lib.advanced_clean(bench.tx) == 0
+    assert lib.intel_clean(bench.tx) == 0
     assert bench.held == 0
 
 
@@ -269,14 +269,14 @@ def test_a_slot_before_the_packets_is_nobodys_buffer(bench):
     assert bench.send([100] * 32) == SIZE - 1
     bench.report()
     assert bench.send([100] * 3) == 3
-    lib.advanced_empty(bench.tx, 0)
+    lib.intel_empty(bench.tx, 0)
     assert bench.held == 0
     assert sorted(bench.stack.free[0:BUFFERS]) == list(range(BUFFERS))
 
 
 def test_too_few_buffers_are_noticed_and_none_is_lost(bench):
     rest, bench.stack.top = bench.stack.top, 10
-    assert lib.advanced_fill(bench.rx) != 0
-    lib.advanced_empty(bench.rx, 1)
+    assert lib.intel_fill(bench.rx) != 0
+    lib.intel_empty(bench.rx, 1)
     assert bench.stack.top == 10
     bench.stack.top = rest

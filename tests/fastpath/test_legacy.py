@@ -23,12 +23,12 @@ class Bench:
         self.packets = ffi.new("struct packet[64]")
 
     def ring(self, number):
-        q = ffi.new("struct legacy_queue *")
+        q = ffi.new("struct intel_queue *")
         counters = ffi.new("struct counters *")
         buffers, last = ffi.new("uint32_t[]", SIZE), ffi.new("uint32_t[]", SIZE)
         self.keep += [counters, buffers, last]
         memory = self.pool.memory.base + self.pool.reserve(SIZE * 16)
-        q.ring = ffi.cast("struct legacy_descriptor *", memory)
+        q.ring = ffi.cast("struct intel_descriptor *", memory)
         q.buffers, q.last, q.size, q.limit = buffers, last, SIZE, self.pool.room
         q.q.pool, q.q.stack, q.q.counters = self.pool.c, self.stack, counters
         q.bell.mmio, q.bell.bytes, q.dma_base = self.bells + number, 4, 1 << 32
@@ -73,7 +73,7 @@ def bench():
 
 @pytest.fixture
 def filled(bench):
-    assert lib.legacy_fill(bench.rx) == 0
+    assert lib.intel_fill(bench.rx) == 0
     return bench
 
 
@@ -148,7 +148,7 @@ def test_a_chain_without_end_is_one_error_and_takes_no_memory(filled):
     assert packet.length == 64
     assert filled.rx.q.counters.errors == 1
     lib_give(filled, packet)
-    lib.legacy_empty(filled.rx, 1)
+    lib.intel_empty(filled.rx, 1)
     assert filled.stack.room == filled.stack.top
 
 
@@ -166,9 +166,9 @@ def test_sent_packets_are_reported_once_a_burst(bench):
     words = [bench.tx.ring[slot].word for slot in range(5)]
     assert [bool(word & REPORT) for word in words] == [False] * 4 + [True]
     assert bench.bells[1] == 5
-    assert lib.legacy_clean(bench.tx) == 5
+    assert lib.intel_clean(bench.tx) == 5
     bench.report()
-    assert lib.legacy_clean(bench.tx) == 0
+    assert lib.intel_clean(bench.tx) == 0
     assert bench.stack.room == bench.stack.top
 
 
@@ -191,20 +191,20 @@ def test_a_device_that_reports_early_frees_only_its_burst(bench):
     bench.send([100] * 4)
     bench.send([100] * 4)
     bench.tx.ring[7].word |= TX_DONE  # the second burst, before the first
-    assert lib.legacy_clean(bench.tx) == 8
+    assert lib.intel_clean(bench.tx) == 8
     bench.tx.ring[3].word |= TX_DONE
-    assert lib.legacy_clean(bench.tx) == 0
+    assert lib.intel_clean(bench.tx) == 0
 
 
 def test_emptying_gives_back_what_was_on_its_way(bench):
     bench.send([100] * 20)
-    lib.legacy_empty(bench.tx, 0)
+    lib.intel_empty(bench.tx, 0)
     assert bench.stack.room == bench.stack.top
 
 
 def test_too_few_buffers_are_noticed_and_none_is_lost(bench):
     rest, bench.stack.top = bench.stack.top, 10
-    assert lib.legacy_fill(bench.rx) != 0
-    lib.legacy_empty(bench.rx, 1)
+    assert lib.intel_fill(bench.rx) != 0
+    lib.intel_empty(bench.rx, 1)
     assert bench.stack.top == 10
     bench.stack.top = rest

@@ -78,7 +78,7 @@ def test_message_signalled_interrupts(guest, taken, transport):
     shown = guest.python(
         OPEN + "import select\n"
         "from uspnet.transports.vfio import IRQ_NONE, SET_IRQS, call\n"
-        "events = device.irq(3)\n"
+        "events = device.irq('MSI-X', 3)\n"
         "call(device.fd, SET_IRQS, 'IIII', IRQ_NONE, device.events_on, 1, 1)\n"
         "print(len(events), select.select(events, [], [], 0)[0] == [events[1]])\n"
         "device.close()",

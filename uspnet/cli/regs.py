@@ -78,17 +78,17 @@ def head(job: Registers) -> str:
 
 def show(job: Registers, seen: list[Seen]) -> None:
     """All of it, once: a table on a terminal, else one line a register."""
-    from rich.console import Console
+    from uspnet.cli.show import plain_console
 
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(head(job), markup=False)
+    console = plain_console()
+    console.print(head(job), soft_wrap=True)
     if console.is_terminal:
         console.print(format_registers(seen, set()))
         return
     found = list(rows(seen, set()))
     width = max(len(row[0]) for row in found)
     for name, where, text in found:
-        console.print(f"{name:<{width}}  {where}  {text}", markup=False)
+        console.print(f"{name:<{width}}  {where}  {text}", soft_wrap=True)
 
 
 def rows(seen: list[Seen], moved: set[str]) -> Iterator[tuple[str, str, str]]:
@@ -134,11 +134,9 @@ def changes(before: list[Seen], after: list[Seen]) -> Iterator[tuple[Seen, Seen]
 
 def follow(job: Registers, interval: float) -> None:
     """Looks until a signal comes."""
-    from rich.console import Console
+    from uspnet.cli.show import plain_console, until_interrupted
 
-    from uspnet.cli.show import until_interrupted
-
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     with until_interrupted():
         (watch_live if console.is_terminal else watch_lines)(console, job, interval)
 
@@ -169,4 +167,4 @@ def watch_lines(console: Any, job: Registers, interval: float) -> None:
         for was, now in changes(before, seen):
             at = time.monotonic() - started
             text = f"{at:.1f} s  {now.register.name}  {was.value} → {now.value}"
-            console.print(text, markup=False)
+            console.print(text, soft_wrap=True)

@@ -11,17 +11,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from uspnet.errors import NoMemory
-from uspnet.fastpath import ffi, lib
-from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, Tally, ring_size
+from uspnet.intel import Intel, Ring
+from uspnet.nic import Model, Tally
 from uspnet.register import RC, RO, RW, WO, Registers
-from uspnet.spec import Option
-from uspnet.transports import Dma
 
 RESET_S = 0.1  # a reset takes a few microseconds; the EEPROM is read in a few milliseconds
-SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
 STANDARD_FRAME = 1522  # bytes: what passes without long packets, a VLAN tag included
-DESCRIPTOR = ffi.sizeof("struct legacy_descriptor")
 VLAN_TAG = 0x8100  # the EtherType before a tag
 COMMAND = RW(0, "Transmit descriptor, §3.3.3", width=64, EOP=24, IFCS=25, VLE=30, VLAN=(48, 63))
 # RCTL's codes for bytes a descriptor: (BSEX, BSIZE).
@@ -35,6 +30,7 @@ class Regs(Registers, bytes=0x20000):
     STATUS = RO(0x0008, "Device Status, §13.4.2", FD=0, LU=1, TXOFF=4, SPEED=(6, 7))
     VET = RW(0x0038, "VLAN Ether Type, §13.4.11", VET=(0, 15))
     ICR = RC(0x00C0, "Interrupt Cause Read, §13.4.17", TXDW=0, LSC=2, RXDMT0=4, RXO=6, RXT0=7)
+    IMS = RW(0x00D0, "Interrupt Mask Set, §13.4.20", RXT0=7)
     IMC = WO(0x00D8, "Interrupt Mask Clear, §13.4.21", ALL=(0, 31))
     RCTL = RW(
         0x0100, "Receive Control, §13.4.22",
@@ -61,26 +57,20 @@ class Regs(Registers, bytes=0x20000):
     RAH = RW(0x5404, "Receive Address High, §13.5.3", count=16, stride=8, ADDRESS=(0, 15), AV=31)
 
 
-class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
+class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
     """The 82540EM."""
 
     registers: ClassVar[type[Regs]] = Regs
     # QEMU's model takes no frames until a second after its receiver was enabled.
     models: ClassVar[dict[str, Model]] = {"e1000": Model("e1000", settle_s=1.1)}
-    options: ClassVar[dict[str, Option]] = {
-        "rx-ring": ring_size(32, 4096),
-        "tx-ring": ring_size(32, 4096),
-        **VLAN_OPTIONS,
-    }
     frame_max = 9728  # the pool's limit; the device's is 16,110
+    interrupts = "INTx"
 
     def open(self) -> None:
         """Resets the device, which loads its address from the EEPROM."""
-        self.bar = self.transport.map_bar(0)
-        self.regs = self.registers(self.bar, self.name)
+        super().open()
         self.reset()
-        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
-        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+        self.learn_address()
 
     def reset(self) -> None:
         """A full reset, with interrupts masked before and after (§14.3, §14.9)."""
@@ -92,36 +82,17 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
 
     # -- queues ---------------------------------------------------------------------------------
 
-    def ring_bytes(self) -> int:
-        """Both rings, each on a page of its own."""
-        return 2 * int(max(DESCRIPTOR * self.ring_slots(), 4096))
-
-    def ring_slots(self) -> int:
-        """The larger of the two."""
-        return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
-
-    def _queue(self, size: int, doorbell: dict[str, Any], limit: int) -> tuple[Any, Dma]:
-        memory = self.transport.alloc_dma(size * DESCRIPTOR)
-        queue = ffi.new("struct legacy_queue *")
-        queue.ring = ffi.cast("struct legacy_descriptor *", memory.pointer)
-        queue.buffers, queue.last = self.table(size), self.table(size)
-        queue.size, queue.limit, queue.bell = size, limit, doorbell
-        queue.dma_base = self.transport.dma_base
-        return queue, memory
-
-    def make_rx(self, index: int) -> Any:
-        """The receive ring."""
-        bell = self.bar.doorbell(self.regs.RDT.offset)
-        queue, self.rx_memory = self._queue(self.values["rx-ring"], bell, self.slot_bytes())
-        return queue
-
-    def make_tx(self, index: int) -> Any:
-        """The transmit ring. Every descriptor is a whole packet (§3.3.3)."""
-        bell = self.bar.doorbell(self.regs.TDT.offset, sends=True)
-        queue, self.tx_memory = self._queue(self.values["tx-ring"], bell, self.frame)
+    def command(self) -> int:
+        """§3.3.3."""
         tag = self.values["vlan-insert"]
-        queue.command = COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
-        return queue
+        return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
+
+    def vector(self, index: int) -> dict[str, Any]:
+        """That of received frames. It stays, and so does INTx, until it is read (§13.4.17)."""
+        regs = self.regs
+        gate = self.gate(regs.IMS, regs.IMC, regs.IMS.row.mask("RXT0"))
+        cause = self.bar.doorbell(regs.ICR.offset)
+        return {**gate, "cause": cause, "line_fd": self.transport.line_fd}
 
     def slot_bytes(self) -> int:
         """What the device may write into one buffer. Without long packets it never exceeds the
@@ -141,10 +112,10 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         self.set_link_up()
         self.set_address()
         self.clear_multicast_table()
-        for queue in self.rx:
-            self.start_rx(queue)
-        for queue in self.tx:
-            self.start_tx(queue)
+        for ring in self.rx_rings.values():
+            self.start_rx(ring)
+        for ring in self.tx_rings.values():
+            self.start_tx(ring)
 
     def set_link_up(self) -> None:
         """Lets the PHY negotiate, and VLAN tags be stripped and inserted (§14.3, §9.4)."""
@@ -152,31 +123,19 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         self.regs.VET.write(VLAN_TAG)
         self.regs.CTRL.update(SLU=1, ASDE=1, ILOS=0, VME=int(bool(tags)))
 
-    def set_address(self) -> None:
-        """The first entry of the address filter is ours (§14.4)."""
-        self.mac = self.values["mac"] or self.mac
-        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
-        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
-
-    def clear_multicast_table(self) -> None:
-        """A reset leaves it undefined (§14.4)."""
-        for index in range(self.regs.MTA.row.count):
-            self.regs.MTA[index].write(0)
-
-    def start_rx(self, queue: Any) -> None:
+    def start_rx(self, ring: Ring) -> None:
         """The ring full of buffers, then the receiver (§14.4)."""
-        if lib.legacy_fill(queue):
-            raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
-        self.regs.RDBA.write(self.rx_memory.address)
-        self.regs.RDLEN.write(LEN=self.rx_memory.size)
+        self.fill(ring.queue)
+        self.regs.RDBA.write(ring.memory.address)
+        self.regs.RDLEN.write(LEN=ring.memory.size)
         self.regs.RDH.write(0)
-        self.regs.RDT.write(queue.tail)
+        self.regs.RDT.write(ring.queue.tail)
         self.regs.RCTL.write(
             EN=1, BAM=1, SECRC=1,
             UPE=int(self.values["promisc"]),
             MPE=int(self.values["promisc"] or self.values["multicast"]),
             LPE=int(self.frame > STANDARD_FRAME),
-            **self.buffer_size(queue.limit),
+            **self.buffer_size(ring.queue.limit),
         )  # fmt: skip
 
     def buffer_size(self, size: int) -> dict[str, int]:
@@ -184,10 +143,10 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
         extended, code = BUFFER_SIZES[size]
         return {"BSEX": extended, "BSIZE": code}
 
-    def start_tx(self, queue: Any) -> None:
+    def start_tx(self, ring: Ring) -> None:
         """The empty ring, the gaps of IEEE 802.3, then the transmitter (§14.5)."""
-        self.regs.TDBA.write(self.tx_memory.address)
-        self.regs.TDLEN.write(LEN=self.tx_memory.size)
+        self.regs.TDBA.write(ring.memory.address)
+        self.regs.TDLEN.write(LEN=ring.memory.size)
         self.regs.TDH.write(0)
         self.regs.TDT.write(0)
         self.regs.TIPG.write(IPGT=10, IPGR1=8, IPGR2=6)
@@ -201,17 +160,9 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
             self.dma_disable()
             self.reset()
         finally:
-            for queue in self.rx:
-                lib.legacy_empty(queue, 1)
-            for queue in self.tx:
-                lib.legacy_empty(queue, 0)
+            self.empty()
 
     # -- state ----------------------------------------------------------------------------------
-
-    def link(self) -> Link:
-        """From the status register (§13.4.2)."""
-        status = self.regs.STATUS.present()
-        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
 
     def counters(self) -> dict[str, int]:
         """What the device did not pass on (§13.7)."""
@@ -224,10 +175,6 @@ class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
             "rx_errors": seen["CRCERRS"] + seen["RXERRC"] + lengths,
         }
 
-    def pending(self) -> int:
-        """What the device has not reported back."""
-        return sum(lib.legacy_clean(queue) for queue in self.tx)
-
 
 class RegsL(Regs):
     """The 82574L's registers where they differ."""
@@ -237,6 +184,11 @@ class RegsL(Regs):
         EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, BSIZE=(16, 17), VFE=18, BSEX=25, SECRC=26,
         FLXBUF=(27, 30),
     )  # fmt: skip
+    CTRL_EXT = RW(0x0018, "Extended Device Control, 82574 §10.2.2.5", EIAME=24, PBA=31)
+    IMS = RW(0x00D0, "Interrupt Mask Set, 82574 §10.2.4.5", RXQ0=20)
+    EIAC = RW(0x00DC, "Interrupt Auto Clear, 82574 §10.2.4.8", RXQ0=20)
+    IAM = RW(0x00E0, "Interrupt Auto Mask, 82574 §10.2.4.7", RXQ0=20)
+    IVAR = RW(0x00E4, "Vector Allocation, 82574 §10.2.4.9", RXQ0=(0, 2), RXQ0_VALID=3)
     TXDCTL = RW(0x3828, "Transmit Descriptor Control, 82574 §10.2.6", WTHRESH=(16, 21), ALWAYS=22)
 
 
@@ -247,6 +199,20 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
     regs: RegsL
     models: ClassVar[dict[str, Model]] = {"e1000e": Model("e1000e")}
     frame_max = 9216  # bytes, 82574 §1.2
+    interrupts = "MSI-X"
+
+    def vector(self, index: int) -> dict[str, Any]:
+        """The receive queue's own cause."""
+        return self.gate(self.regs.IMS, self.regs.IMC, self.regs.IMS.row.mask("RXQ0"))
+
+    def start_rx(self, ring: Ring) -> None:
+        """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.1.9)."""
+        if self.events:
+            self.regs.IVAR.write(RXQ0=0, RXQ0_VALID=1)
+            self.regs.EIAC.write(RXQ0=1)
+            self.regs.IAM.write(RXQ0=1)
+            self.regs.CTRL_EXT.update(EIAME=1, PBA=1)
+        super().start_rx(ring)
 
     def slot_bytes(self) -> int:
         """Buffers may be any number of KiB up to 15."""
@@ -258,7 +224,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
         """In KiB."""
         return {"FLXBUF": size // 1024}
 
-    def start_tx(self, queue: Any) -> None:
+    def start_tx(self, ring: Ring) -> None:
         """One bit of TXDCTL must be set (82574 §10.2.6)."""
         self.regs.TXDCTL.write(ALWAYS=1)
-        super().start_tx(queue)
+        super().start_tx(ring)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.intel import RSS_KEY, Advanced, Phy, Ring, four, redirection
-from uspnet.nic import Link, Model, Tally
+from uspnet.nic import Model, Tally
 from uspnet.register import RC, RO, RS, RW, WO, Registers
 from uspnet.spec import Option, integer
 
@@ -24,7 +24,6 @@ MASTER_S = 0.1  # for transfers under way when DMA is to end
 RESET_S = 0.1  # a reset takes a millisecond, and so does loading the NVM
 SETTLE_S = 0.001  # after a reset before the first access
 QUEUE_S = 0.1
-SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
 FCS = 4
 VLAN_TAG = 0x8100  # the EtherType before a tag
 ONE_BUFFER = 1  # SRRCTL's code for advanced descriptors without header splitting
@@ -55,7 +54,15 @@ class Regs(Registers, bytes=0x20000):
         EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, VFE=18, SECRC=26,
     )  # fmt: skip
     TCTL = RW(0x0400, "Transmit Control, §8.12.1", EN=1, PSP=3, CT=(4, 11), COLD=(12, 21))
+    GPIE = RW(0x1514, "General Purpose Interrupts, §8.8", NSICR=0, MSIX=4, EIAME=30, PBA=31)
+    EIMS = RW(0x1524, "Extended Interrupt Mask Set, a bit a vector, §8.8")
     EIMC = WO(0x1528, "Extended Interrupt Mask Clear, §8.8", ALL=(0, 31))
+    EIAC = RW(0x152C, "Extended Interrupt Auto Clear, a bit a vector, §8.8")
+    EIAM = RW(0x1530, "Extended Interrupt Auto Mask, a bit a vector, §8.8")
+    IVAR = RW(
+        0x1700, "Interrupt Vector Allocation, by queue, §8.8", count=8, stride=4,
+        RX=(0, 4), RX_VALID=7,
+    )  # fmt: skip
     CRCERRS = RC(0x4000, "CRC Errors, §8.19")
     RXERRC = RC(0x400C, "Receive Errors, §8.19")
     MPC = RC(0x4010, "Missed Packets, §8.19")
@@ -118,6 +125,7 @@ class Igb(
     frame_max = 9728 - FCS  # bytes, §1
     overrun = False  # frames found no room, since the start
     queues_max: ClassVar[int] = 8  # of the device's 16: RSS gives no queue to more
+    interrupts = "MSI-X"
 
     def open(self) -> None:
         """Resets the device, which loads its address from the NVM."""
@@ -126,8 +134,7 @@ class Igb(
             raise Usage(f"{self.name}: {self.title} has {self.queues_max} queues", "lower queues=")
         super().open()
         self.reset()
-        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
-        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+        self.learn_address()
 
     def reset(self) -> None:
         """A full reset, with interrupts masked before and after (§4.5.4, §4.5.5). Ends DMA first
@@ -148,6 +155,10 @@ class Igb(
         self.regs.EIMC.write(ALL=0xFFFFFFFF)
         self.regs.ICR.read()
 
+    def vector(self, index: int) -> dict[str, Any]:
+        """The receive queue's own, of the same number."""
+        return self.gate(self.regs.EIMS, self.regs.EIMC, 1 << index)
+
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -161,6 +172,7 @@ class Igb(
         self.clear_multicast_table()
         self.set_receive_rules()
         self.spread_flows()
+        self.route_interrupts()
         for index, ring in self.rx_rings.items():
             self.start_rx(index, ring)
         self.regs.RCTL.update(EN=1)
@@ -184,17 +196,6 @@ class Igb(
         self.regs.CTRL.update(SLU=1, FRCSPD=0, FRCDPX=0, RFCE=0, TFCE=0, VME=strip)
         Phy(self.regs).negotiate()
 
-    def set_address(self) -> None:
-        """The first entry of the address filter is ours (§8.10)."""
-        self.mac = self.values["mac"] or self.mac
-        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
-        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
-
-    def clear_multicast_table(self) -> None:
-        """A reset leaves it undefined (§4.5.9)."""
-        for index in range(self.regs.MTA.row.count):
-            self.regs.MTA[index].write(0)
-
     def set_receive_rules(self) -> None:
         """Which frames come in, and how long they may be: never longer than a buffer (§8.10)."""
         promisc, multicast = self.values["promisc"], self.values["multicast"]
@@ -216,6 +217,21 @@ class Igb(
             self.regs.RETA[index].write(word)
         self.regs.RXCSUM.update(PCSD=1)
         self.regs.MRQC.write(ENABLE=RSS, TCP4=1, IP4=1, TCP6EX=1, IP6=1, TCP6=1, UDP4=1, UDP6=1)
+
+    def route_interrupts(self) -> None:
+        """A vector for each receive queue, which clears and masks itself (§7.3, §8.8)."""
+        if not self.events:
+            return
+        vectors = (1 << len(self.events)) - 1
+        self.regs.GPIE.write(NSICR=1, MSIX=1, EIAME=1, PBA=1)
+        self.regs.EIAC.write(vectors)
+        self.regs.EIAM.write(vectors)
+        for index in range(len(self.events)):
+            self.route(index)
+
+    def route(self, index: int) -> None:
+        """Has a receive queue raise the vector of its number."""
+        self.regs.IVAR[index].write(RX=index, RX_VALID=1)
 
     def start_rx(self, index: int, ring: Ring) -> None:
         """A ring full of buffers (§4.5.9). Beside others, a full one must not hold them up."""
@@ -261,11 +277,6 @@ class Igb(
 
     # -- state ----------------------------------------------------------------------------------
 
-    def link(self) -> Link:
-        """From the status register (§8.2.2)."""
-        status = self.regs.STATUS.present()
-        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
-
     def count_queue_drops(self) -> int:
         """Frames that found their queue full."""
         registers = [self.regs.RQDPC[index] for index in self.rx_rings]
@@ -290,29 +301,41 @@ class Igb(
         }
 
 
+class Regs82580(Regs):
+    """The registers of the 82580 and all later ones where they differ."""
+
+    IVAR = RW(
+        0x1700, "Interrupt Vector Allocation, by pairs of queues, I210 §8.8", count=4, stride=4,
+        EVEN=(0, 4), EVEN_VALID=7, ODD=(16, 20), ODD_VALID=23,
+    )  # fmt: skip
+
+
 class I82580(Igb, ids={(0x8086, 0x150E): "82580", (0x8086, 0x1516): "82580"}, ring="advanced"):
     """The 82580: up to four ports, 8 queues each."""
 
+    registers: ClassVar[type[Regs]] = Regs82580
     models: ClassVar[dict[str, Model]] = {}
 
+    def route(self, index: int) -> None:
+        """Two queues share a register."""
+        register, half = self.regs.IVAR[index // 2], ("EVEN", "ODD")[index % 2]
+        register.update(**{half: index, f"{half}_VALID": 1})
 
-class I350(Igb, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
+
+class I350(I82580, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
     """The I350: up to four ports, 8 queues each."""
 
-    models: ClassVar[dict[str, Model]] = {}
 
-
-class RegsI210(Regs):
+class RegsI210(Regs82580):
     """The I210's registers where they differ."""
 
     RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.10", count=4, stride=64)
 
 
-class I210(Igb, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):
+class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):
     """The I210: one port, 4 queues. Its drop counters run on until they are written."""
 
     registers: ClassVar[type[Regs]] = RegsI210
-    models: ClassVar[dict[str, Model]] = {}
     queues_max = 4
 
     def count_queue_drops(self) -> int:

@@ -2,7 +2,7 @@
 """virtio-net on PCI: modern devices, and transitional ones in modern mode.
 
 Sections (§) are those of "Virtual I/O Device (VIRTIO) Version 1.2".
-Does not do: legacy devices, checksum and segmentation offload, receive hashing, interrupts.
+Does not do: legacy devices, checksum and segmentation offload, receive hashing.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class VirtioNet(
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
     }
     frame_max = FRAME_MAX - NET_HEADER  # both share a buffer
+    interrupts = "MSI-X"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # no register has it
     net: NetConfig
     sizes: tuple[int, int]  # descriptors of each receive and transmit ring
@@ -204,7 +205,9 @@ class VirtioNet(
         """A ring with its buffers, then where it is (§4.1.5.1.3)."""
         if ring.call("fill", int(ring.c in self.rx)):
             raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
-        self.enable_queue(number, ring)
+        index, sends = divmod(number, 2)
+        wakes = not sends and index < min(self.queues, len(self.events))
+        self.enable_queue(number, ring, index if wakes else None)
 
     def set_pairs(self) -> None:
         """How many pairs the device may use: one after a reset (§5.1.6.5.5)."""

@@ -88,6 +88,7 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
         ),
         **VLAN_OPTIONS,
     }
+    interrupts = "MSI-X"
     frame_max = 9022  # an MTU of 9,000, §VMXNET3_MAX_MTU, and the header
 
     def open(self) -> None:
@@ -186,6 +187,8 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
             for ring, slots, bell in zip(queue.rings, (size, self.body_slots()), bells, strict=True)
         ]
         self.rx_completions = self._completions(queue, 2 * size)
+        gate = self.doorbells.doorbell(self.doors.IMR[0].offset)
+        queue.vector = {"unmask": gate, "unmask_value": 0, "mask": gate, "mask_value": 1}
         queue.wants_doorbell = ffi.addressof(self.area.rx, "wants_doorbell")
         return queue
 
@@ -214,7 +217,8 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
         self.describe_queues()
         self.set_shared_area(self.area_memory.address)
         self.activate()
-        self.doors.IMR.write(MASKED=1)
+        for vector in range(len(self.events) + 1):
+            self.doors.IMR[vector].write(MASKED=1)
         self.set_address()
         self.set_filters()
         self.publish_buffers()
@@ -231,7 +235,7 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
                 raise NoMemory(f"{self.name}: too few buffers for its rings", "lower rx-ring=")
 
     def describe_device(self) -> None:
-        """The shared area (§Vmxnet3_DriverShared). Interrupts are off; we look by ourselves."""
+        """The shared area (§Vmxnet3_DriverShared). Only received frames ever interrupt."""
         area = self.area
         ffi.memmove(area, bytes(AREA), AREA)
         area.magic, area.size, area.version = MAGIC, SHARED, 1
@@ -243,8 +247,9 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
         area.mtu = self.values["mtu"]
         area.pieces = -(-self.pool.room // self.piece_bytes())
         area.tx_queues = area.rx_queues = 1
-        area.interrupts = 1
-        area.interrupt_control = INTERRUPTS.put(0, {"DISABLE_ALL": 1})
+        area.auto_mask, area.interrupts = 1, len(self.events) + 1
+        area.event_interrupt = area.tx.interrupt = len(self.events)
+        area.interrupt_control = INTERRUPTS.put(0, {"DISABLE_ALL": int(not self.events)})
         area.rx_mode = self.rx_mode()
         area.vlans = [0xFFFFFFFF] * len(area.vlans)
 

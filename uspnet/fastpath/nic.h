@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the rings of NIC drivers share: the doorbell, a plain store on a physical device and a
- * line of text on an emulated one. */
+ * What the rings of NIC drivers share: addresses as the device sees them, and the doorbell, a plain
+ * store on a physical device and a line of text on an emulated one. */
 #ifndef USPNET_NIC_H
 #define USPNET_NIC_H
 #include "fastpath.h"
@@ -27,6 +27,15 @@ struct doorbell {
     int32_t wire_fd;  /* of a transmit ring's emulated cable; -1: none */
 };
 
+/* The interrupt of a receive queue: held back unless the queue's worker sleeps, so that a busy one
+ * costs nothing. What the device wants to say meanwhile it says when it may. */
+struct vector {
+    struct doorbell unmask, mask; /* registers that let it through, and hold it back */
+    uint32_t unmask_value, mask_value;
+    struct doorbell cause; /* INTx: reading it takes the interrupt off the line; else no `mmio` */
+    int32_t line_fd;       /* INTx: an eventfd by which the kernel lets the line through again */
+};
+
 /* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.
  * -1: QEMU is gone, or did not understand. */
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
@@ -37,7 +46,16 @@ int end_with(int32_t parent);
 // [c]
 
 int qtest_ring(const struct doorbell *d, uint32_t value);
+void vector_forget(const struct queue *q);
+void vector_arm(const struct queue *q, const struct vector *v, int on);
 int wire_writable(int fd);
+
+/* Where a device whose pool begins at `base` sees a byte of a buffer. */
+static inline uint64_t dma_address(const struct queue *q, uint64_t base, uint32_t index,
+                                   uint32_t offset)
+{
+    return base + (uint64_t)index * q->pool->size + offset;
+}
 
 /* May a transmit ring take packets? A real cable sets the pace by itself; QEMU's models send at
  * once, and what their cable has no room for they forget. */
@@ -58,20 +76,23 @@ static inline void doorbell_barrier(void)
 #endif
 }
 
-/* Writes `value` to the device's register, once a burst. */
-static inline void doorbell_ring(struct queue *q, const struct doorbell *d, uint32_t value)
+static inline void doorbell_store(const struct doorbell *d, uint32_t value)
 {
-    q->counters->doorbells++;
-    if (unlikely(!d->mmio)) {
-        if (qtest_ring(d, value))
-            queue_fault(q, FAULT_GONE);
-        return;
-    }
     doorbell_barrier();
     if (d->bytes == 2)
         *(volatile uint16_t *)d->mmio = (uint16_t)value;
     else
         *(volatile uint32_t *)d->mmio = value;
+}
+
+/* Writes `value` to the device's register, once a burst. */
+static inline void doorbell_ring(struct queue *q, const struct doorbell *d, uint32_t value)
+{
+    q->counters->doorbells++;
+    if (likely(d->mmio != NULL))
+        doorbell_store(d, value);
+    else if (qtest_ring(d, value))
+        queue_fault(q, FAULT_GONE);
 }
 
 #endif

@@ -134,6 +134,13 @@ uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
     return n;
 }
 
+int virtq_arm(struct queue *q, int on)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    virtq_ask_notice(q, &v->available->flags, on);
+    return load_relaxed(&v->used->index) != (uint16_t)v->clean;
+}
+
 /* --- transmit ------------------------------------------------------------------------------- */
 
 uint32_t virtq_clean(struct virtq_queue *restrict v)

@@ -84,6 +84,8 @@ uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t virtq_packed_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t virtq_packed_tx(struct queue *q, struct packet *packets, uint32_t n);
+int virtq_arm(struct queue *q, int on);
+int virtq_packed_arm(struct queue *q, int on);
 // [c]
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -151,6 +153,16 @@ static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, ui
     virtq_full_barrier();
     if (!(load_relaxed(flags) & VIRTQ_QUIET))
         doorbell_ring(&v->q, &v->bell, virtq_told(v, at));
+}
+
+/* Says in *flags whether the device shall notify us. Before we look at the ring once more, the
+ * device must be able to see that: §2.7.13.4.1 and §2.8.21.4.1, as it is for the device. */
+static inline void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on)
+{
+    if (on)
+        vector_forget(q);
+    store_relaxed(flags, on ? 0 : VIRTQ_QUIET);
+    virtq_full_barrier();
 }
 
 /* The buffer of a chain that the device gave back. An id that it did not have is a fault. */

@@ -101,17 +101,29 @@ static uint32_t receive(struct virtq_queue *restrict v, struct packet *restrict 
     return got;
 }
 
+static inline int has_come(const struct virtq_queue *v)
+{
+    uint32_t at = v->clean & (v->chains - 1);
+    return is_used(load_relaxed(&v->descriptors[at].word), used_flags(v, v->clean));
+}
+
 uint32_t virtq_packed_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t at = v->clean & (v->chains - 1), before = v->next;
-    if (!is_used(load_relaxed(&v->descriptors[at].word), used_flags(v, v->clean)) ||
-        unlikely(q->fault))
+    uint32_t before = v->next;
+    if (!has_come(v) || unlikely(q->fault))
         return 0;
     n = receive(v, packets, n);
     if (v->next != before)
         notify(v);
     return n;
+}
+
+int virtq_packed_arm(struct queue *q, int on)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    virtq_ask_notice(q, &v->ours->flags, on);
+    return has_come(v);
 }
 
 /* --- transmit ------------------------------------------------------------------------------- */

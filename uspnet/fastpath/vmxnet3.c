@@ -29,17 +29,23 @@ static inline uint32_t slot_of(const struct vmxnet3_ring *ring, uint32_t positio
 /* 1 in the first lap of a ring, 0 in the second, and so on. */
 static inline uint32_t generation(uint32_t position, uint32_t size) { return !(position & size); }
 
-static inline uint64_t dma_address(const struct vmxnet3_queue *v, uint32_t index, uint32_t offset)
+static inline const struct vmxnet3_completion *next_completion(const struct vmxnet3_queue *v)
 {
-    return v->dma_base + (uint64_t)index * v->q.pool->size + offset;
+    return &v->completions[v->completed & (v->completions_size - 1)];
+}
+
+/* Has the device written it, by the generation in its higher half? */
+static inline int is_written(const struct vmxnet3_queue *v, uint64_t high)
+{
+    return high >> 63 == generation(v->completed, v->completions_size);
 }
 
 /* The next completion, if the device has written it: read once, its generation first. */
 static inline int completed(struct vmxnet3_queue *v, struct vmxnet3_completion *c)
 {
-    struct vmxnet3_completion *at = &v->completions[v->completed & (v->completions_size - 1)];
+    const struct vmxnet3_completion *at = next_completion(v);
     c->high = load_acquire(&at->high); /* before the rest of it, and the frame itself, are read */
-    if (c->high >> 63 != generation(v->completed, v->completions_size))
+    if (!is_written(v, c->high))
         return 0;
     c->low = load_relaxed(&at->low);
     v->completed++;
@@ -64,7 +70,7 @@ static inline void post(struct vmxnet3_queue *v, struct vmxnet3_ring *ring, uint
     if (generation(ring->fill, ring->size))
         word |= RX_GENERATION;
     ring->buffers[slot] = index;
-    ring->slots[slot].address = dma_address(v, index, colour(index));
+    ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, colour(index));
     store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
     ring->fill++;
 }
@@ -181,10 +187,10 @@ static inline void tell(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
 uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct vmxnet3_queue *v = (struct vmxnet3_queue *)q;
-    struct vmxnet3_completion *at = &v->completions[v->completed & (v->completions_size - 1)], c;
+    struct vmxnet3_completion c;
     uint32_t fresh[BURST_MAX], taken, used = 0, got = 0;
     uint64_t bytes = 0;
-    if (load_relaxed(&at->high) >> 63 != generation(v->completed, v->completions_size))
+    if (!is_written(v, load_relaxed(&next_completion(v)->high)))
         return 0;
     taken = stack_take(q->stack, fresh, n);
     for (uint32_t i = 0; i < taken && completed(v, &c); i++) {
@@ -207,6 +213,13 @@ uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
     tell(v, &v->rings[1]);
     queue_count(q, got, bytes);
     return got;
+}
+
+int vmxnet3_arm(struct queue *q, int on)
+{
+    const struct vmxnet3_queue *v = (const struct vmxnet3_queue *)q;
+    vector_arm(q, &v->vector, on);
+    return is_written(v, load_relaxed(&next_completion(v)->high));
 }
 
 /* --- transmit ------------------------------------------------------------------------------- */
@@ -248,7 +261,7 @@ uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (held)
             store_release(&held->word, word); /* after its address: now it is the device's */
         held = &ring->slots[slot];
-        held->address = dma_address(v, p.index, p.offset);
+        held->address = dma_address(&v->q, v->dma_base, p.index, p.offset);
         word = v->command | p.length;
         if (generation(ring->fill, ring->size))
             word |= TX_GENERATION;

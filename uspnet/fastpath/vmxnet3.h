@@ -100,9 +100,11 @@ struct vmxnet3_queue {
     uint8_t *wants_doorbell;   /* receive: the device's wish, in the shared area */
     uint32_t joining;          /* receive: `part` is the beginning of a frame */
     struct packet part;
+    struct vector vector; /* receive */
 };
 uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n);
+int vmxnet3_arm(struct queue *q, int on);
 /* Before the device starts: empty rings, or receive rings full of buffers. Nonzero: the stack has
  * too few. */
 int vmxnet3_fill(struct vmxnet3_queue *v, int receive);

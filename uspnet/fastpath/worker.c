@@ -88,45 +88,58 @@ static struct queue *awaited(const struct lane *lane, short *events)
     return full ? lane->tx : lane->rx;
 }
 
-static void disarm(struct worker *w)
+/* Is anything to be had from the queue, later if not now? */
+static int is_open(const struct queue *q)
+{
+    return !load_relaxed(&q->ended) && !load_relaxed(&q->gate);
+}
+
+/* What a sleeper waits on. Returns 0 when a queue has no descriptor: then we nap. */
+static nfds_t sleepers(const struct worker *w, struct pollfd *fds)
+{
+    nfds_t n = 0;
+    fds[n++] = (struct pollfd){.fd = w->wake_fd, .events = POLLIN};
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        short events;
+        const struct queue *q = awaited(&w->lanes[i], &events);
+        if (!is_open(q))
+            continue;
+        if (q->wake_fd < 0 || n > SLEEPERS_MAX)
+            return 0;
+        fds[n++] = (struct pollfd){.fd = q->wake_fd, .events = events};
+    }
+    return n;
+}
+
+/* Has the queues that we wait for wake us, or do so no more. Nonzero: there is work right now. */
+static int arm(struct worker *w, int on)
 {
     for (uint32_t i = 0; i < w->n_lanes; i++) {
-        struct queue *rx = w->lanes[i].rx;
-        if (rx && rx->arm && !load_relaxed(&rx->gate))
-            rx->arm(rx, 0);
+        short events;
+        struct queue *q = awaited(&w->lanes[i], &events);
+        if (!is_open(q))
+            continue;
+        if (q->arm && q->arm(q, on) && on)
+            return 1;
+        q->counters->sleeps += on;
     }
+    return 0;
 }
 
 /* Sleeps until a queue's descriptor is ready, Python wakes us, or it is time to look round. */
 static void worker_sleep(struct worker *w)
 {
-    struct pollfd fds[SLEEPERS_MAX + 1] = {{.fd = w->wake_fd, .events = POLLIN}};
-    nfds_t n = 1;
-    int nap = 0;
-    for (uint32_t i = 0; i < w->n_lanes; i++) {
-        struct lane *lane = &w->lanes[i];
-        short events;
-        struct queue *q = awaited(lane, &events);
-        if (load_relaxed(&q->ended) || load_relaxed(&q->gate))
-            continue;
-        if (q->wake_fd < 0 || n > SLEEPERS_MAX) {
-            nap = 1;
-            continue;
-        }
-        if (q->arm && q->arm(q, 1)) {
-            disarm(w);
-            return;
-        }
-        q->counters->sleeps++;
-        fds[n++] = (struct pollfd){.fd = q->wake_fd, .events = events};
-    }
-    if (nap) {
+    struct pollfd fds[SLEEPERS_MAX + 1];
+    nfds_t n = sleepers(w, fds);
+    if (!n) {
         usleep(NAP_US);
-    } else if (poll(fds, n, SLEEP_MS) > 0 && fds[0].revents) {
+        return;
+    }
+    if (!arm(w, 1) && poll(fds, n, SLEEP_MS) > 0 && fds[0].revents) {
         uint64_t value;
         (void)!read(w->wake_fd, &value, sizeof value);
     }
-    disarm(w);
+    arm(w, 0);
 }
 
 static void flush(struct worker *w)

@@ -57,6 +57,7 @@ class Transport(ABC):
 
     danger = ""
     found = "as it was"
+    line_fd = -1  # INTx: an eventfd; writing to it has the kernel let the next interrupt through
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -84,9 +85,9 @@ class Transport(ABC):
     def map_bar(self, number: int) -> BarWindow:
         """A window on memory BAR `number`. Raises NotSupported when there is none."""
 
-    def irq(self, count: int) -> list[int]:
-        """Descriptors for up to `count` interrupt vectors; empty where there are none, and then
-        a worker that sleeps looks round by short naps.
+    def irq(self, kind: str, count: int) -> list[int]:
+        """Descriptors for up to `count` interrupt vectors, "MSI-X" or "INTx"; empty where there are
+        none, and then a worker that sleeps looks round by short naps.
         """
         return []
 

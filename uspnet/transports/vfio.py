@@ -7,6 +7,7 @@ has its struct's name beside its format.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,10 +27,11 @@ IOVA_BASE = 1 << 32  # above every address that a 32-bit device, or the MSI wind
 COMMAND, BUS_MASTER = 0x04, 1 << 2  # PCI 3.0 §6.2.2
 CONFIG_REGION = 7  # VFIO_PCI_CONFIG_REGION_INDEX; regions 0 to 5 are the BARs
 REGION_MMAP = 1 << 2  # VFIO_REGION_INFO_FLAG_MMAP
-MSI, MSIX = 1, 2  # VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
+INTERRUPTS = {"INTx": 0, "MSI-X": 2}  # VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
 DEVICE_RESETS = 1 << 0  # VFIO_DEVICE_FLAGS_RESET
 IRQ_EVENTFDS = 1 << 2 | 1 << 5  # VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER
 IRQ_NONE = 1 << 0 | 1 << 5  # VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER
+IRQ_UNMASK = 1 << 2 | 1 << 4  # VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK
 
 
 def io(number: int) -> int:
@@ -43,11 +45,13 @@ SET_IRQS, RESET = io(110), io(111)  # VFIO_DEVICE_…
 
 def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
     """An ioctl on a struct that begins with its own size, as all of them do; returns the rest of
-    the struct afterwards. `layout` describes that rest. Raises OSError.
+    the struct afterwards. `layout` describes that rest. Raises OSError, also when only a part of
+    what was asked for could be had.
     """
     layout = "=I" + layout
     data = bytearray(struct.pack(layout, struct.calcsize(layout), *values))
-    fcntl.ioctl(fd, request, data, True)
+    if fcntl.ioctl(fd, request, data, True):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return struct.unpack(layout, data)[1:]
 
 
@@ -146,8 +150,8 @@ class Vfio(Transport):
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.bars: dict[int, MappedBar] = {}
-        self.events: list[int] = []
-        self.events_on = MSIX
+        self.events: list[int] = []  # eventfds: of vectors, or of INTx with `line_fd`
+        self.events_on = 0  # an index of INTERRUPTS
         self.lock = FunctionLock(address)
         self.faults = FaultLog(address)
         try:
@@ -204,20 +208,20 @@ class Vfio(Transport):
             self.bars[number] = MappedBar(self.name, self.fd, offset, size)
         return self.bars[number]
 
-    def irq(self, count: int) -> list[int]:
-        """Eventfds for MSI-X vectors, or for MSI's; none where the function has neither."""
-        for index in (MSIX, MSI):
-            # struct vfio_irq_info: flags, index, count
-            have = call(self.fd, GET_IRQ_INFO, "III", 0, index, 0)[2]
-            if have and not self.events:
-                made = [
-                    os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(min(count, have))
-                ]
-                self.events, self.events_on = made, index
-                # struct vfio_irq_set: flags, index, start, count, data
-                call(
-                    self.fd, SET_IRQS, f"IIII{len(made)}i", IRQ_EVENTFDS, index, 0, len(made), *made
-                )
+    def irq(self, kind: str, count: int) -> list[int]:
+        """Eventfds, asked for once; none where the function, or the kernel, has not enough."""
+        self.events_on = index = INTERRUPTS[kind]
+        # struct vfio_irq_info: flags, index, count
+        count = min(count, call(self.fd, GET_IRQ_INFO, "III", 0, index, 0)[2])
+        self.events = [self._eventfd() for _ in range(count)]
+        try:
+            if count:
+                self._set_irqs(IRQ_EVENTFDS, self.events)
+            if count and kind == "INTx":  # the kernel masks the line whenever it has signalled
+                self.line_fd = self._eventfd()
+                self._set_irqs(IRQ_UNMASK, [self.line_fd])
+        except OSError:
+            self._end_interrupts()
         return self.events
 
     def check(self) -> None:
@@ -227,6 +231,23 @@ class Vfio(Transport):
                 f"{self.name}: the IOMMU stopped it from {fault}, which is not the job's memory",
                 f"nothing was harmed; see: dmesg, uspnet doctor {self.name}",
             )
+
+    def _eventfd(self) -> int:
+        return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def _set_irqs(self, flags: int, fds: list[int]) -> None:
+        """A struct vfio_irq_set: flags, index, start, count, data."""
+        layout = f"IIII{len(fds)}i"
+        call(self.fd, SET_IRQS, layout, flags, self.events_on, 0, len(fds), *fds)
+
+    def _end_interrupts(self) -> None:
+        if self.events:
+            with contextlib.suppress(OSError):  # the device is gone
+                self._set_irqs(IRQ_NONE, [])
+        for fd in (*self.events, self.line_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.events, self.line_fd = [], -1
 
     def reset(self) -> None:
         """A function-level reset, if the function has any."""
@@ -247,17 +268,12 @@ class Vfio(Transport):
 
     def _quieten(self) -> None:
         """Bus mastering off first: nothing is unmapped under a device that may still write."""
-        try:
+        with contextlib.suppress(OSError):  # the device is gone, and its DMA with it
             self.master(on=False)
-            if self.events:
-                call(self.fd, SET_IRQS, "IIII", IRQ_NONE, self.events_on, 0, 0)
-        except OSError:
-            pass  # the device is gone, and its DMA with it
-        for fd in self.events:
-            os.close(fd)
+        self._end_interrupts()
         for bar in self.bars.values():
             bar.close()
-        self.events, self.bars = [], {}
+        self.bars = {}
         if self.space and self.mapped:
             self.space.unmap(self.mapped)
             self.mapped = None

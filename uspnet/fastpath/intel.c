@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Intel's rings before and after traffic, and what a device has sent. */
+#include "intel.h"
+
+static const uint64_t TX_DONE = 1ull << 32; /* status, in both formats */
+
+int intel_fill(struct intel_queue *r)
+{
+    uint32_t index;
+    for (uint32_t slot = 0; slot < r->size; slot++) {
+        if (!stack_take(r->q.stack, &index, 1))
+            return -1;
+        intel_post(r, slot, index);
+        r->clean = slot + 1; /* how far intel_empty has to go */
+    }
+    r->next = r->skipping = r->joining = 0;
+    r->tail = r->size - 1; /* one slot stays ours: a full ring would look like an empty one */
+    return 0;
+}
+
+/* Gives the buffers of the slots from `clean` to before `end` back to the stack. */
+static void take_back(struct intel_queue *r, uint32_t end)
+{
+    struct stack *s = r->q.stack;
+    while (r->clean != end) {
+        uint32_t slot = intel_slot(r, r->clean);
+        uint32_t n = least(end - r->clean, r->size - slot); /* the ring's end parts them */
+        memcpy(s->free + s->top, r->buffers + slot, n * sizeof *r->buffers);
+        s->top += n;
+        r->clean += n;
+    }
+}
+
+/* The device reports the last slot of each burst; all before it are done too. */
+uint32_t intel_clean(struct intel_queue *r)
+{
+    while (r->clean != r->next) {
+        uint32_t last = r->last[intel_slot(r, r->clean)];
+        if (!(load_acquire(&r->ring[intel_slot(r, last)].word) & TX_DONE))
+            break;
+        take_back(r, last + 1);
+    }
+    return r->next - r->clean;
+}
+
+void intel_empty(struct intel_queue *r, int receive)
+{
+    if (receive) {
+        for (uint32_t slot = 0; slot < r->clean; slot++)
+            stack_give(r->q.stack, r->buffers[slot]);
+        if (r->joining)
+            stack_give(r->q.stack, r->part.index);
+    } else {
+        take_back(r, r->next);
+    }
+    r->next = r->clean = r->tail = r->skipping = r->joining = 0;
+}
