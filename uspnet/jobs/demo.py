@@ -105,11 +105,8 @@ class Demo:
         self.count = count
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.undo = contextlib.ExitStack()
-        self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
-        self.file = Path(write).absolute() if write else self.folder / FILE
-        self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
+        self.write = write
         self.kept = self.stopped = False
-        self.steps = self._steps()
         self.nic = Step("emulated NIC", [])
         self.without_nic: UspnetError | None = None  # why there was none
 
@@ -131,9 +128,13 @@ class Demo:
         def stop(_number: int, _frame: object) -> None:
             self.stopped = True
 
-        self.undo.callback(self._clean)
-        for number in SIGNALS:
+        for number in SIGNALS:  # before there is anything that a signal could leave behind
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
+        self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
+        self.file = Path(self.write).absolute() if self.write else self.folder / FILE
+        self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
+        self.steps = self._steps()
+        self.undo.callback(self._clean)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -194,7 +195,8 @@ class Demo:
         try:
             yield
         except Interrupted:
-            self.on_notice("interrupted: nothing is left behind")
+            left = f"{self.file} is incomplete" if self.write else "nothing is left behind"
+            self.on_notice(f"interrupted: {left}")
 
     def _until(self, done: Callable[[], bool], seconds: float, *alive: Step) -> None:
         """Waits. A step in `alive` that ends in the meantime early says why."""
