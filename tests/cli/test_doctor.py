@@ -65,11 +65,17 @@ def test_a_qemu_too_old_for_a_model_is_named(uspnet, qemu, old_qemu):
     assert uspnet("doctor", "qemu:e1000e").returncode == 0
 
 
-@pytest.mark.parametrize(("release", "backports"), [("bookworm", True), ("trixie", False)])
-def test_backports_are_named_where_they_help(monkeypatch, release, backports):
+@pytest.mark.parametrize("release", ["bookworm", "trixie"])
+def test_backports_are_named_where_they_help(monkeypatch, tmp_path, release):
     answer = {"VERSION_CODENAME": release}
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: answer)
-    assert (f"-t {release}-backports" in upgrade()) == backports
+    monkeypatch.setattr("uspnet.transports.qemu.APT", tmp_path)
+    helps = release == "bookworm"
+    assert (f"-t {release}-backports" in upgrade()) == helps
+    assert ("sources first" in upgrade()) == helps
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d/x.list").write_text("deb http://mirror bookworm-backports main")
+    assert "sources first" not in upgrade(), "they are there"
 
 
 def test_the_installed_qemu_is_fine(uspnet, qemu):

@@ -132,6 +132,7 @@ def test_a_watch_shows_what_changes(start, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 0
     end.socket.close()
+    assert not (tmp_path / "wire.a").exists()
 
 
 def test_two_v_trace_every_access(uspnet):

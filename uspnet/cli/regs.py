@@ -54,20 +54,23 @@ def regs(
     Registers that clear when they are read (counters, interrupt causes) are read only when their
     name is given in full; semaphores, which a look would take, never. --watch ends with Ctrl-C.
     """
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import print_json, until_interrupted
     from uspnet.errors import Usage
     from uspnet.jobs.registers import Registers
     from uspnet.port import make_port
 
     if watch and json:
         raise Usage("--watch has no end that --json could print", "drop one of them")
-    with Registers(make_port(port), names or ()) as job:
+    with until_interrupted(), Registers(make_port(port), names or ()) as job:
         if watch:
             follow(job, interval)
         elif json:
             print_json(job.result(job.look()))
         else:
             show(job, job.look())
+        return
+    if not watch:
+        raise typer.Exit(130)
 
 
 def head(job: Registers) -> str:
@@ -134,11 +137,10 @@ def changes(before: list[Seen], after: list[Seen]) -> Iterator[tuple[Seen, Seen]
 
 def follow(job: Registers, interval: float) -> None:
     """Looks until a signal comes."""
-    from uspnet.cli.show import plain_console, until_interrupted
+    from uspnet.cli.show import plain_console
 
     console = plain_console()
-    with until_interrupted():
-        (watch_live if console.is_terminal else watch_lines)(console, job, interval)
+    (watch_live if console.is_terminal else watch_lines)(console, job, interval)
 
 
 def watch_live(console: Any, job: Registers, interval: float) -> None:

@@ -105,13 +105,15 @@ class Demo:
         self.count = count
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.undo = contextlib.ExitStack()
+        self.kept = self.stopped = False
+        self._catch_signals()
         self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
-        self.kept = self.stopped = False
         self.steps = self._steps()
         self.nic = Step("emulated NIC", [])
         self.without_nic: UspnetError | None = None  # why there was none
+        self.undo.callback(self._clean)
 
     def _steps(self) -> list[Step]:
         first, second = self.sockets
@@ -127,13 +129,16 @@ class Demo:
         ports = [f"qemu:{sender},{wire}", "--rx-port", f"qemu:{receiver},{wire}"]
         return Step("emulated NIC", ["pktgen", *ports, "--count", count])
 
-    def __enter__(self) -> Self:
+    def _catch_signals(self) -> None:
+        """Before there is anything to clean up."""
+
         def stop(_number: int, _frame: object) -> None:
             self.stopped = True
 
-        self.undo.callback(self._clean)
         for number in SIGNALS:
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -194,7 +199,9 @@ class Demo:
         try:
             yield
         except Interrupted:
-            self.on_notice("interrupted: nothing is left behind")
+            kept = self.file.parent != self.folder
+            left = f"{self.file} is incomplete" if kept else "nothing is left behind"
+            self.on_notice(f"interrupted: {left}")
 
     def _until(self, done: Callable[[], bool], seconds: float, *alive: Step) -> None:
         """Waits. A step in `alive` that ends in the meantime early says why."""

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
@@ -23,6 +24,7 @@ from uspnet.fastpath import lib
 
 BINARY = "qemu-system-x86_64"
 INSTALL = "apt-get install qemu-system-x86"
+APT = Path("/etc/apt")
 BACKPORTS = ("bookworm",)  # releases of Debian whose own QEMU lacks models
 DIMM_ADDRESS = 1 << 32  # where a q35 machine of a few MiB puts its first memory module
 SLOT = 4  # of the NIC on the machine's PCI bus
@@ -45,11 +47,16 @@ def binary() -> str:
 
 def upgrade() -> str:
     """The command that gets a newer QEMU than this system's own."""
+    name = ""
     with contextlib.suppress(OSError):
         name = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-        if name in BACKPORTS:
-            return f"{INSTALL} -t {name}-backports (add these to APT's sources first)"
-    return f"{INSTALL}, or a newer one of another source"
+    if name not in BACKPORTS:
+        return f"{INSTALL}, or a newer one of another source"
+    suite, known = f"{name}-backports", False
+    for path in (APT / "sources.list", *(APT / "sources.list.d").glob("*")):
+        with contextlib.suppress(OSError):
+            known = known or suite in path.read_text()
+    return f"{INSTALL} -t {suite}" + ("" if known else " (add these to APT's sources first)")
 
 
 def memory_file(name: str, content: bytes = b"") -> int:
