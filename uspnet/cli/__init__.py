@@ -59,8 +59,6 @@ def main() -> None:
     try:
         code = run(app, sys.argv[1:])
         sys.stdout.flush()
-    except KeyboardInterrupt:  # before a job took the signals over, or outside one
-        code = 130
     except BrokenPipeError:  # the reader has left: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,7 @@ def stats(
     if once or not console.is_terminal:
         console.print(format_jobs(jobs, {}) if jobs else "no job is running")
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with Live(console=console, auto_refresh=False) as live:
             while True:

@@ -101,11 +101,13 @@ class Demo:
         self.count = count
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.undo = contextlib.ExitStack()
+        self.kept = self.stopped = False
+        self._catch_signals()
         self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
-        self.kept = self.stopped = False
         self.steps = self._steps()
+        self.undo.callback(self._clean)
 
     def _steps(self) -> list[Step]:
         first, second = self.sockets
@@ -116,13 +118,16 @@ class Demo:
         generate = ["pktgen", client, "--count", count, "--size", str(FRAME_BYTES)]
         return [Step("capture", capture), Step("fwd", forward), Step("pktgen", generate)]
 
-    def __enter__(self) -> Self:
+    def _catch_signals(self) -> None:
+        """Before there is anything to clean up."""
+
         def stop(_number: int, _frame: object) -> None:
             self.stopped = True
 
-        self.undo.callback(self._clean)
         for number in SIGNALS:
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
