@@ -13,7 +13,7 @@ from typing import Any
 from uspnet.errors import Usage
 from uspnet.pool import FRAME_MAX
 
-EXAMPLE = "write it as: Ether()/IP(dst='198.18.0.2')/UDP(dport=9)/('x'*18)"
+EXAMPLE = "write it as: Ether()/IP(dst='198.18.0.2')/UDP(sport=1024,dport=9)/('x'*18)"
 REPEAT_MAX = 65536
 SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
 

@@ -29,6 +29,13 @@ def pages_for(size: int) -> int:
     return -(-size // PAGE) * PAGE
 
 
+def memory_available() -> int:
+    """Bytes that the kernel could give out now without taking them from anybody."""
+    with open("/proc/meminfo") as lines:
+        (kib,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return int(kib) << 10
+
+
 class SharedMemory:
     """A sealed memfd and our mapping of it. No peer that gets the descriptor can shrink it.
 
@@ -52,7 +59,7 @@ class SharedMemory:
             os.close(fd)
             raise NoMemory(
                 f"{size >> 20} MiB of shared memory: {error.strerror}",
-                "free memory, or use fewer queues and smaller rings",
+                "free memory, or use fewer queues and smaller rings; see also: ulimit -v, ulimit -f",
             ) from None
         return fd, mapped
 

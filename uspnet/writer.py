@@ -56,7 +56,7 @@ class Writer:
         except OSError as error:
             self.close()
             text = f"no process to write with: {error.strerror}"
-            raise NoMemory(text, "see: ulimit -u") from None
+            raise NoMemory(text, "see: ulimit -u, ulimit -n") from None
         finally:
             os.close(watched)
 

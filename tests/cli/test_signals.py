@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -68,3 +70,31 @@ def test_stats_sees_a_running_job_and_forgets_a_killed_one(start, uspnet):
     wait_for(process, there=False)
     gone = uspnet("stats", str(process.pid))
     assert gone.returncode == 1
+
+
+def test_ctrl_c_while_it_starts_ends_it_without_a_word():
+    command = [sys.executable, "-X", "importtime", "-m", "uspnet", "pktgen", "null:"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while "uspnet.errors" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=START_S)
+    assert process.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" not in errors
+
+
+def test_ctrl_c_ends_live_stats():
+    script = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    command = [sys.executable, "-c", script, sys.executable, "-m", "uspnet", "stats"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        while "uspnet stats" not in process.stdout.readline():
+            assert process.poll() is None
+        process.stdin.write("\x03")
+        process.stdin.flush()
+        shown = process.stdout.read()
+        assert process.wait(START_S) == 0
+    assert "Traceback" not in shown

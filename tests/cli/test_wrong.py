@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -106,3 +109,30 @@ def test_a_port_is_shown_as_it_was_typed_on_one_line(uspnet):
     path = "@" + ":x:[red] " + "long" * 20
     result = uspnet("pktgen", f"memif:{path},wait=0.5", "--poll", "sleep")
     assert f"waiting: memif:{path},wait=0.5: no server on {path} yet\n" in result.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("more", [["--json"], []])
+def test_a_full_disk_behind_stdout_is_an_error(more, unbuffered):
+    command = [sys.executable, "-m", "uspnet", "pktgen", "null:", "--count", "10", *more]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_nobodys_file(tmp_path, closed):
+    words = f'exec "$@" {closed}'
+    file = tmp_path / "f.pcapng"
+    command = ["sh", "-c", words, "sh", sys.executable, "-m", "uspnet", "capture", "null:"]
+    done = subprocess.run(
+        [*command, "-c", "10", "-w", file], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert b"received" not in file.read_bytes()

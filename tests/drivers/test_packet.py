@@ -223,3 +223,13 @@ def test_without_privilege(veth, needs):
     assert "not permitted" in run.stderr
     assert "CAP_NET_RAW" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_rings_that_there_is_no_memory_for_are_refused(veth):
+    from uspnet.pool import memory_available
+
+    if memory_available() > 64 << 30:
+        pytest.skip("has memory for the largest rings")
+    run = veth.uspnet("capture", "packet:a,queues=64,ring=1024", "--json", check=False)
+    assert run.returncode == 1
+    assert json.loads(run.stdout)["error"] == "NoMemory"

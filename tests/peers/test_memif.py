@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -203,3 +205,37 @@ def test_a_signal_ends_the_wait_for_a_peer(uspnet, tmp_path, command, role, numb
         until(path.exists)
     assert job.interrupt(number)["exit"] == 0
     assert not path.exists()
+
+
+CROWD = """
+import os, sys
+from uspnet.errors import Busy
+from uspnet.memif.server import Listener
+
+def child(gate, held):
+    os.close(held[1])  # the test's end is ours, too
+    os.read(gate, 1)
+    try:
+        listener = Listener(sys.argv[1])
+    except Busy:
+        os._exit(1)
+    os.read(held[0], 1)
+    os._exit(0)
+
+for _ in range(40):
+    gate, held = os.pipe(), os.pipe()
+    children = []
+    for _ in range(4):
+        children.append(os.fork() or child(gate[0], held))
+    os.write(gate[1], b"x" * 4)
+    losers = [os.wait()[1] for _ in range(3)]
+    os.write(held[1], b"x")
+    assert all(losers) and os.wait()[1] == 0, losers
+    assert os.path.exists(sys.argv[1])  # the winner left it behind: stale for the next crowd
+"""
+
+
+def test_of_many_that_want_a_path_at_once_one_gets_it(tmp_path):
+    command = [sys.executable, "-c", CROWD, str(tmp_path / "m")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -55,13 +54,6 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
 
 def main() -> None:
     """The entry point. Every mistake ends here, as a message with a hint; none as a traceback."""
-    from uspnet.cli.failure import run
+    from uspnet.cli.failure import finish, run
 
-    try:
-        code = run(app, sys.argv[1:])
-        sys.stdout.flush()
-    except KeyboardInterrupt:  # before a job took the signals over, or outside one
-        code = 130
-    except BrokenPipeError:  # the reader has left: nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    sys.exit(finish(run(app, sys.argv[1:])))

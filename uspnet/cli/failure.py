@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -28,8 +29,7 @@ def run(app: typer.Typer, args: list[str]) -> int:
     except UspnetError as error:
         tell(error.kind, error.message, error.hint, as_json=as_json)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has left: nobody to tell
         return 0
     except PermissionError as error:
         return _as(NotPermitted(_text(error), "run as root, or see: uspnet doctor"), as_json)
@@ -38,6 +38,18 @@ def run(app: typer.Typer, args: list[str]) -> int:
     except OSError as error:
         return _as(UspnetError(_text(error), "see: uspnet doctor"), as_json)
     return result if isinstance(result, int) else 0
+
+
+def finish(code: int) -> int:
+    """Writes out what stdout still holds. Returns the exit code: `code`, unless that fails."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python tries once more
+        if not isinstance(error, BrokenPipeError):
+            tell("UspnetError", f"stdout: {error.strerror}", "free some space", as_json=False)
+            return code or 1
+    return code
 
 
 def _text(error: OSError) -> str:
@@ -52,8 +64,9 @@ def _as(error: UspnetError, as_json: bool) -> int:
 def tell(kind: str, message: str, hint: str, *, as_json: bool) -> None:
     """Prints an error: one JSON object on stdout under `--json`, else two lines on stderr."""
     if as_json:
-        print(json.dumps({"error": kind, "message": message, "hint": hint}))
-        return
+        with contextlib.suppress(OSError):  # a full disk, say: then stderr gets it
+            print(json.dumps({"error": kind, "message": message, "hint": hint}), flush=True)
+            return
     print(f"uspnet: {message}", file=sys.stderr)
     if hint:
         print(f"  hint: {hint}", file=sys.stderr)

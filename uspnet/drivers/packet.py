@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 from uspnet.errors import DeviceFault, NoMemory, NotPermitted, NotSupported, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.interface import Interface, check_name
-from uspnet.pool import FRAME_MAX
+from uspnet.pool import FRAME_MAX, memory_available
 from uspnet.port import Direction, Driver
 from uspnet.spec import Option, Spec, choice, integer, switch
 
@@ -136,6 +136,11 @@ class Packet(Driver, scheme="packet"):
     def _map_ring(self, sock: socket.socket, queue: Any) -> None:
         """Has the kernel make the receive ring, and maps it."""
         blocks = (self.values["ring"] << 20) // BLOCK
+        if not self.rings and (want := self.queues * self.values["ring"] << 20) > memory_available():
+            raise NoMemory(  # the kernel would rather kill somebody than refuse
+                f"{self.name}: {want >> 20:,} MiB of rings are more than there is",
+                "make them smaller or fewer: ring=, queues=",
+            )
         # struct tpacket_req3; the frame size matters to the kernel's sanity checks alone
         request = struct.pack("7I", BLOCK, blocks, BLOCK, blocks, RETIRE_MS, 0, 0)
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)

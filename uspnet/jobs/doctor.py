@@ -20,6 +20,7 @@ from uspnet.binding.sysfs import Tree
 from uspnet.drivers.qemu import models
 from uspnet.errors import NoDevice, UspnetError
 from uspnet.jobs import doctor_nic
+from uspnet.pool import memory_available
 from uspnet.port import drivers, make_port
 from uspnet.transports import qemu
 
@@ -96,10 +97,10 @@ def clock() -> Check:
 
 def memory() -> Check:
     """Is there memory for packets?"""
-    free = int(_fields("/proc/meminfo").get("MemAvailable", "0 kB").split()[0])
-    state: State = "ok" if free >= POOL_KIB else "problem"
+    free = memory_available()
+    state: State = "ok" if free >= POOL_KIB << 10 else "problem"
     mend = "" if state == "ok" else "free some memory; a job needs about 64 MiB"
-    return Check("memory", state, f"{free >> 10:,} MiB available", mend)
+    return Check("memory", state, f"{free >> 20:,} MiB available", mend)
 
 
 def huge_pages() -> Check:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
+import select
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -268,14 +268,14 @@ class Job(ABC):
 
     def _control(self, timeout: float) -> None:
         """Waits for a port's control descriptor, or the time; handles what came, and faults."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._wake, selectors.EVENT_READ)
-            for port in self.ports:
-                for fd in port.control_fds():
-                    selector.register(fd, selectors.EVENT_READ)
-            if any(key.fd == self._wake for key, _ in selector.select(timeout)):
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._wake, 64)
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        for port in self.ports:
+            for fd in port.control_fds():
+                poll.register(fd, select.POLLIN)
+        if any(fd == self._wake for fd, _ in poll.poll(timeout * 1000)):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake, 64)
         for port in self.ports:
             port.control()
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hmac
 import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from uspnet.errors import Busy, NoDevice, NotPermitted
@@ -30,6 +33,7 @@ from uspnet.memif.protocol import (
     text_of,
 )
 
+ALONE_S = 1.0  # how long another program may keep a folder locked
 STRANGERS_MAX = 16  # connections that have not said which interface they want
 
 
@@ -183,8 +187,9 @@ class Listener:
         )
         self.inode: tuple[int, int] | None = None
         try:
-            self._bind()
-            self.sock.listen(STRANGERS_MAX)
+            with alone(address):
+                self._bind()
+                self.sock.listen(STRANGERS_MAX)
         except BaseException:
             self.close()
             raise
@@ -260,6 +265,32 @@ class Listener:
 def printable(address: str) -> str:
     """An address as people type it."""
     return address.replace("\0", "@")
+
+
+@contextlib.contextmanager
+def alone(address: str) -> Iterator[None]:
+    """Inside, no other uspnet takes a path in the same folder: between bind and listen, a socket
+    looks as if its owner had left it behind.
+    """
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError):  # bind says what is wrong with the folder
+            if not address.startswith("\0"):
+                folder = os.open(os.path.dirname(address) or ".", os.O_RDONLY | os.O_CLOEXEC)
+                undo.callback(os.close, folder)
+                lock(folder)
+        yield
+
+
+def lock(fd: int) -> None:
+    """Locks a file until it is closed; goes without when somebody keeps it for ALONE_S."""
+    end = time.monotonic() + ALONE_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.002)
+        else:
+            return
 
 
 def remove_stale(path: str) -> None:
