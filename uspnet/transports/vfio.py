@@ -139,6 +139,7 @@ class Vfio(Transport):
     """
 
     fd = -1
+    config_at = -1  # where configuration space begins in `fd`, once that is known
     space: DmaSpace | None = None
     mapped: Pool | None = None
 
@@ -247,7 +248,8 @@ class Vfio(Transport):
     def _quieten(self) -> None:
         """Bus mastering off first: nothing is unmapped under a device that may still write."""
         try:
-            self.master(on=False)
+            if self.config_at >= 0:
+                self.master(on=False)
             if self.events:
                 call(self.fd, SET_IRQS, "IIII", IRQ_NONE, self.events_on, 0, 0)
         except OSError:
