@@ -45,6 +45,14 @@ def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
     assert state_of(lab) == ("igb", "(null)")
 
 
+def test_without_iommu_there_is_no_owner(lab):
+    lab.nic(A, "eth0", group=None)
+    lab.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y")
+    with pytest.raises(NotSupported, match="only root"):
+        bind(lab.machine(), [A], Wish(owner="nobody"))
+    assert lab.kernel.log == []
+
+
 def test_missing_module_is_loaded(lab):
     lab.nic(A, "eth0")
     os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")

@@ -220,6 +220,9 @@ def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
     with machine.store.lock():
         plans = plan(machine, texts, wish)
         refuse(plans, wish.allow)
+        if wish.owner is not None and any(item.function.group is None for item in plans):
+            hint = "switch the IOMMU on, see: uspnet doctor"
+            raise NotSupported("without an IOMMU only root may drive a NIC", hint)
         todo = [item for item in plans if not item.already]
         for item in todo:
             rebind.load(machine.tree, item.driver, machine.modprobe)

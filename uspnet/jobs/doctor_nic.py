@@ -154,8 +154,9 @@ def _binding(machine: Machine, seen: Look, found: Function) -> Iterator[Row]:
         )
         return
     yield ("binding", "ok", f"{found.driver} holds it", "")
-    nodes = [f"dev/vfio/{found.group}"] if found.driver == "vfio-pci" else []
-    for node in nodes:
+    if found.driver == "vfio-pci":
+        name = machine.tree.text(f"sys/kernel/iommu_groups/{found.group}/name")
+        node = f"dev/vfio/{'noiommu-' if name == 'vfio-noiommu' else ''}{found.group}"
         if not machine.tree.exists(node):
             mend = f"uspnet unbind {address}; uspnet bind {address}"
             yield ("device node", "problem", f"/{node} is missing", mend)

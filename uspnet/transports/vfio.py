@@ -144,6 +144,7 @@ class Vfio(Transport):
 
     found = "as the kernel's reset left it, where the function has one"
     fd = -1
+    config_at = -1  # where configuration space begins in `fd`, once that is known
     space: DmaSpace | None = None
     mapped: Pool | None = None
 
@@ -269,7 +270,8 @@ class Vfio(Transport):
     def _quieten(self) -> None:
         """Bus mastering off first: nothing is unmapped under a device that may still write."""
         with contextlib.suppress(OSError):  # the device is gone, and its DMA with it
-            self.master(on=False)
+            if self.config_at >= 0:
+                self.master(on=False)
         self._end_interrupts()
         for bar in self.bars.values():
             bar.close()
