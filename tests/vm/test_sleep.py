@@ -129,6 +129,7 @@ def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
     assert idle["interrupts"] == idle["received"] == 0
     assert 1 <= idle["sleeps"] < 50 * idle["now"]
     assert idle["naps"] < 100 * idle["now"]
+    assert idle["busy"] < idle["now"] / 4, "seconds of processor time"
     assert result.json()["received"] == 200
     assert woken["interrupts"] > 0
     assert f"interrupts: {INTERRUPTS[kind]}, 1 of 1" in " ".join(result.err.split())
