@@ -10,9 +10,15 @@ import pytest
 
 from uspnet.frames import udp_frame
 
-FRAME = udp_frame(
-    60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
-)
+
+def flow(port):
+    """A frame of the UDP flow from that port."""
+    return udp_frame(
+        60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", port, 9
+    )
+
+
+FRAME = flow(1024)
 INTERRUPTS = {
     "e1000": "INTx",
     "e1000e": "MSI-X",
@@ -24,7 +30,10 @@ LOOK = """
 import json, sys, time
 from pathlib import Path
 from uspnet.telemetry import running_jobs
-port = [port for job in running_jobs() for port in job.ports][0]
+jobs = [job for job in running_jobs() if job.pid == int(sys.argv[1])]
+if not jobs:
+    sys.exit(print("null"))
+port = jobs[0].ports[0]
 tasks = [task for task in Path(f"/proc/{sys.argv[1]}/task").iterdir() if task.name != sys.argv[1]]
 texts = [(task / "status").read_text() for task in tasks]
 naps = sum(int(text.partition("\\nvoluntary_ctxt_switches:")[2].split()[0]) for text in texts)
@@ -40,26 +49,58 @@ class Sleeper:
     def __init__(self, guest, address, *words):
         self.guest, self.address = guest, address
         self.process = guest.background(["uspnet", *words, "--json", "--poll", "sleep", "-v"])
+        self.result = None
+
+    def wait(self):
+        """Until its workers run."""
         end = time.monotonic() + 60
-        while not guest.python("from uspnet.telemetry import running_jobs as r; print(r())")[2:]:
+        while not self.look():
             assert time.monotonic() < end, self.process.output()
+        time.sleep(1.5)  # models take nothing before their link is up
+        return self
 
     def interrupts(self):
-        """How often the kernel has seen its interrupt."""
+        """How often the kernel has seen each of its vectors, on both processors."""
         lines = self.guest.read("/proc/interrupts").splitlines()
-        (line,) = (each for each in lines if "vfio" in each and self.address in each)
-        return sum(map(int, re.findall(r" (\d+)(?= )", line)[:2]))
+        ours = [each for each in lines if "vfio" in each and self.address in each]
+        return [sum(map(int, re.findall(r" (\d+)(?= )", line)[:2])) for line in ours]
 
     def look(self):
         shown = json.loads(self.guest.python(LOOK, self.process.pid))
-        return {**shown, "interrupts": self.interrupts()}
+        return shown and {**shown, "interrupts": sum(self.interrupts())}
 
     def since(self, before):
         return {name: value - before[name] for name, value in self.look().items()}
 
+    def received(self, count, before):
+        """The same, once that many frames have come."""
+        end = time.monotonic() + 20
+        while (grown := self.since(before))["received"] < count:
+            assert time.monotonic() < end, grown
+        return grown
+
     def end(self):
-        self.process.signal(signal.SIGINT)
-        return self.process.wait()
+        if not self.result:
+            self.process.signal(signal.SIGINT)
+            self.result = self.process.wait()
+        return self.result
+
+
+@pytest.fixture
+def asleep(guest, taken):
+    """asleep(kinds, command, options) starts a job on NICs of these kinds; it ends before they are
+    given back."""
+    started = []
+
+    def start(kinds, command, options=""):
+        addresses = [taken(guest, guest.address(kind)) for kind in kinds]
+        words = [f"{address}{options}" for address in addresses]
+        started.append(Sleeper(guest, addresses[0], command, *words))
+        return started[-1].wait()
+
+    yield start
+    for sleeper in started:
+        sleeper.end()
 
 
 @pytest.fixture(params=["vfio-group", "vfio-cdev"])
@@ -70,12 +111,11 @@ def transport(request, guest):
 
 
 @pytest.mark.parametrize("kind", INTERRUPTS)
-def test_an_idle_port_sleeps_until_frames_come(guest, taken, kind, transport):
+def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
     if kind not in guest.kinds:
         pytest.skip(f"this QEMU has no {kind}")
-    address, wire = taken(guest, guest.address(kind)), guest.wires[kind]
-    sleeper = Sleeper(guest, address, "capture", f"{address},transport={transport}")
-    time.sleep(1.5)  # the 82540EM's model takes nothing for a second
+    wire = guest.wires[kind]
+    sleeper = asleep([kind], "capture", f",transport={transport}")
     before = sleeper.look()
     time.sleep(2)
     idle = sleeper.since(before)
@@ -83,23 +123,22 @@ def test_an_idle_port_sleeps_until_frames_come(guest, taken, kind, transport):
     for _ in range(200):
         wire.send(FRAME)
         time.sleep(0.005)
-    time.sleep(0.3)
-    woken = sleeper.since(before)
+    woken = sleeper.received(200, before)
     result = sleeper.end()
     assert result.code == 0, result.out + result.err
     assert idle["interrupts"] == idle["received"] == 0
     assert 1 <= idle["sleeps"] < 50 * idle["now"]
     assert idle["naps"] < 100 * idle["now"]
-    assert woken["received"] == result.json()["received"] == 200
+    assert idle["busy"] < idle["now"] / 4, "seconds of processor time"
+    assert result.json()["received"] == 200
     assert woken["interrupts"] > 0
     assert f"interrupts: {INTERRUPTS[kind]}, 1 of 1" in " ".join(result.err.split())
 
 
-def test_a_worker_on_two_ports_is_woken_by_either(guest, taken):
+def test_a_worker_on_two_ports_is_woken_by_either(guest, asleep):
     kinds = [kind for kind in ("igb", "e1000e", "vmxnet3") if kind in guest.kinds][:2]
-    addresses = [taken(guest, guest.address(kind)) for kind in kinds]
     wires = [guest.wires[kind] for kind in kinds]
-    sleeper = Sleeper(guest, addresses[0], "fwd", *addresses)
+    sleeper = asleep(kinds, "fwd")
     for near, far in (wires, reversed(wires)):
         near.drain()
         far.drain()
@@ -108,6 +147,20 @@ def test_a_worker_on_two_ports_is_woken_by_either(guest, taken):
             near.send(frame)
             time.sleep(0.01)
         assert far.receive(100) == frames
-    assert sleeper.interrupts() > 0
+    assert all(sleeper.interrupts())
     result = sleeper.end()
     assert result.json()["forwarded"] == 200, result.out
+
+
+def test_each_queue_has_an_interrupt_of_its_own(guest, asleep):
+    if "igb" not in guest.kinds:
+        pytest.skip("this QEMU has no igb")
+    sleeper = asleep(["igb"], "capture", ",queues=4")
+    before = sleeper.look()
+    for port in range(1000, 1100):
+        guest.wires["igb"].send(flow(port))
+        time.sleep(0.01)
+    sleeper.received(100, before)
+    each = sleeper.interrupts()
+    assert len(each) == 4
+    assert all(each)

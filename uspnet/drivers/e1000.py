@@ -184,11 +184,11 @@ class RegsL(Regs):
         EN=1, SBP=2, UPE=3, MPE=4, LPE=5, BAM=15, BSIZE=(16, 17), VFE=18, BSEX=25, SECRC=26,
         FLXBUF=(27, 30),
     )  # fmt: skip
-    CTRL_EXT = RW(0x0018, "Extended Device Control, 82574 §10.2.2.5", EIAME=24, PBA=31)
-    IMS = RW(0x00D0, "Interrupt Mask Set, 82574 §10.2.4.5", RXQ0=20)
-    EIAC = RW(0x00DC, "Interrupt Auto Clear, 82574 §10.2.4.8", RXQ0=20)
-    IAM = RW(0x00E0, "Interrupt Auto Mask, 82574 §10.2.4.7", RXQ0=20)
-    IVAR = RW(0x00E4, "Vector Allocation, 82574 §10.2.4.9", RXQ0=(0, 2), RXQ0_VALID=3)
+    CTRL_EXT = RW(0x0018, "Extended Device Control, 82574 §10.2.2", EIAME=24, PBA=31)
+    IMS = RW(0x00D0, "Interrupt Mask Set, 82574 §10.2.4", RXQ0=20)
+    EIAC = RW(0x00DC, "Interrupt Auto Clear, 82574 §10.2.4", RXQ0=20)
+    IAM = RW(0x00E0, "Interrupt Auto Mask, 82574 §10.2.4", RXQ0=20)
+    IVAR = RW(0x00E4, "Vector Allocation, 82574 §10.2.4", RXQ0=(0, 2), RXQ0_VALID=3)
     TXDCTL = RW(0x3828, "Transmit Descriptor Control, 82574 §10.2.6", WTHRESH=(16, 21), ALWAYS=22)
 
 
@@ -206,7 +206,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
         return self.gate(self.regs.IMS, self.regs.IMC, self.regs.IMS.row.mask("RXQ0"))
 
     def start_rx(self, ring: Ring) -> None:
-        """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.1.9)."""
+        """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.4)."""
         if self.events:
             self.regs.IVAR.write(RXQ0=0, RXQ0_VALID=1)
             self.regs.EIAC.write(RXQ0=1)

@@ -5,27 +5,12 @@
  * zeros for all packets, so that sending touches neither the packet's memory nor what lies in
  * front of it, and the descriptor is written once, when the ring is made. A received frame follows
  * its header in one buffer. */
-#include "virtq.h"
+#include "virtq_driver.h"
 
 static inline uint64_t split_word(uint32_t length, uint32_t flags, uint32_t next)
 {
     return length | (uint64_t)flags << 32 | (uint64_t)next << 48;
 }
-
-/* §2.7.13.3.1: the driver must perform a suitable memory barrier before the idx update, to ensure
- * the device sees the most up-to-date copy of descriptors and ring. */
-static inline void publish(struct virtq_queue *v)
-{
-    virtq_write_barrier();
-    store_relaxed(&v->available->index, (uint16_t)v->next);
-}
-
-static inline void notify(struct virtq_queue *v)
-{
-    virtq_notify(v, &v->used->flags, (uint16_t)v->next);
-}
-
-uint32_t virtq_value(const struct virtq_queue *v) { return virtq_told(v, (uint16_t)v->next); }
 
 /* Chains that the device reports as used, at most `most` of them. §2.7.14: the driver must read
  * what was used after it has seen the index that says so. */
@@ -39,9 +24,106 @@ static inline uint32_t reported(struct virtq_queue *v, uint32_t most)
     return 0;
 }
 
-/* --- receive -------------------------------------------------------------------------------- */
+static inline const struct virtq_used_element *element(const struct virtq_queue *v,
+                                                       uint32_t position, uint32_t span)
+{
+    return v->used->ring + (position & (v->chains * span - 1));
+}
 
-int virtq_refuse(struct virtq_queue *v, uint32_t index)
+static inline uint32_t straight(const struct virtq_queue *v, uint32_t most, uint32_t span)
+{
+    const struct virtq_used_element *e = element(v, v->clean, span);
+    uint32_t id = (v->clean & (v->chains - 1)) * span, n = 0;
+    while (n < most && load_relaxed(&e[n].id) == id + n * span)
+        n++;
+    return n;
+}
+
+/* All that are asked for were reported. Chains begin at multiples of their span. */
+static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t span, uint32_t *id)
+{
+    uint32_t head = load_relaxed(&element(v, position, span)->id);
+    *id = head % span ? VIRTQ_NONE : head / span;
+    return 1;
+}
+
+static inline void lengths(const struct virtq_queue *v, uint32_t *restrict lengths, uint32_t n)
+{
+    const struct virtq_used_element *e = element(v, v->clean, 1);
+    for (uint32_t i = 0; i < n; i++)
+        lengths[i] = e[i].length;
+}
+
+/* Their chains' length and flags never change. */
+static inline void place(struct virtq_queue *v, uint32_t position, uint32_t id,
+                         const uint32_t *restrict fresh, uint32_t n)
+{
+    uint16_t *restrict ring = v->available->ring + (position & (v->chains - 1));
+    struct virtq_descriptor *restrict d = v->descriptors + id;
+    uint64_t base = v->dma_base;
+    uint32_t size = v->buffer;
+    for (size_t i = 0; i < n; i++)
+        d[i].address = virtq_address(base, size, fresh[i], colour(fresh[i]));
+    for (uint32_t i = 0; i < n; i++)
+        ring[i] = (uint16_t)(id + i);
+}
+
+/* Only the second descriptors are filled in; everything else stands there since the ring was
+ * made. */
+static inline void send(struct virtq_queue *v, uint32_t position,
+                        const struct packet *restrict packets, uint32_t n)
+{
+    struct virtq_descriptor *restrict d = v->descriptors + 2 * (position & (v->chains - 1));
+    uint64_t base = v->dma_base;
+    uint32_t size = v->buffer;
+    for (size_t i = 0; i < n; i++) {
+        struct packet p = packets[i];
+        d[2 * i + 1].address = virtq_address(base, size, p.index, p.offset);
+        d[2 * i + 1].word = split_word(p.length, 0, 0);
+    }
+}
+
+/* §2.7.13.3.1: the driver must perform a suitable memory barrier before the idx update, to ensure
+ * the device sees the most up-to-date copy of descriptors and ring. */
+static inline void publish(struct virtq_queue *v)
+{
+    virtq_write_barrier();
+    store_relaxed(&v->available->index, (uint16_t)v->next);
+    virtq_notify(v, &v->used->flags, (uint16_t)v->next);
+}
+
+static const struct virtq_format SPLIT = {straight, used,    lengths,    place,
+                                          send,     publish, virtq_clean};
+
+uint32_t virtq_value(const struct virtq_queue *v) { return virtq_told(v, (uint16_t)v->next); }
+
+uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct virtq_queue *v = (struct virtq_queue *)q;
+    n = least(n, reported(v, v->chains));
+    return n ? virtq_receive(v, packets, n, &SPLIT) : 0;
+}
+
+int virtq_arm(struct queue *q, int on)
+{
+    const struct virtq_queue *v = (const struct virtq_queue *)q;
+    virtq_ask_notice(q, &v->available->flags, on);
+    return load_relaxed(&v->used->index) != (uint16_t)v->clean && !q->fault;
+}
+
+uint32_t virtq_clean(struct virtq_queue *v)
+{
+    return virtq_reclaim(v, reported(v, v->next - v->clean), &SPLIT);
+}
+
+uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    return virtq_transmit((struct virtq_queue *)q, packets, n, &SPLIT);
+}
+
+/* --- what both formats share, where it need not be quick -------------------------------------- */
+
+static int refuse(struct virtq_queue *v, uint32_t index)
 {
     v->q.counters->errors++;
     stack_give(v->q.stack, index);
@@ -49,10 +131,10 @@ int virtq_refuse(struct virtq_queue *v, uint32_t index)
 }
 
 /* The first piece of a frame that takes several buffers (§5.1.6.4). */
-int virtq_begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
+static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
 {
     if (pieces == 0 || pieces > v->chains)
-        return virtq_refuse(v, p->index);
+        return refuse(v, p->index);
     v->part = *p;
     v->left = pieces - 1;
     return 0;
@@ -60,7 +142,7 @@ int virtq_begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
 
 /* A further piece, without a header. They are joined in the first one's buffer; a piece that is
  * empty or too long spoils the whole, which then has length 0. */
-int virtq_join(struct virtq_queue *v, struct packet *p, uint32_t length)
+static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
     const struct pool *pool = v->q.pool;
     struct packet piece = {p->index, colour(p->index), 0};
@@ -76,132 +158,73 @@ int virtq_join(struct virtq_queue *v, struct packet *p, uint32_t length)
     if (--v->left)
         return 0;
     *p = v->part;
-    return p->length ? 1 : virtq_refuse(v, p->index);
+    return p->length ? 1 : refuse(v, p->index);
 }
 
-/* Puts n buffers into the ring, not beyond its end. Their chains' length and flags never change. */
-static inline void place(struct virtq_queue *restrict v, const uint32_t *ids, const uint32_t *fresh,
-                         uint32_t n)
+/* Checks what the device wrote into buffer p->index, `length` bytes with the net header. Returns 1
+ * when *p is a whole, good frame. */
+static inline int accept_frame(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
-    uint16_t *ring = v->available->ring + (v->next & (v->chains - 1));
+    uint16_t pieces;
+    if (unlikely(v->left))
+        return join(v, p, length);
+    if (unlikely(!virtq_all_fit(v, &length, 1)))
+        return refuse(v, p->index);
+    virtq_handles(p, &p->index, &length, 1);
+    if (!v->merges)
+        return 1;
+    memcpy(&pieces, packet_data(v->q.pool, *p) - VIRTQ_NET_HEADER + VIRTQ_MERGED_AT, 2);
+    return likely(pieces == 1) ? 1 : begin(v, p, pieces);
+}
+
+uint32_t virtq_accept(struct virtq_queue *v, struct packet *packets, const uint32_t *buffers,
+                      const uint32_t *lengths, uint32_t n, uint32_t *bytes)
+{
+    uint32_t got = 0, sum = 0;
     for (uint32_t i = 0; i < n; i++) {
-        v->buffers[ids[i]] = fresh[i];
-        v->descriptors[ids[i]].address = virtq_address(v, fresh[i], colour(fresh[i]));
-        ring[i] = (uint16_t)ids[i];
-    }
-    v->next += n;
-}
-
-/* Takes at most n used chains, not beyond the ring's end, and puts fresh buffers in their place:
- * the ring is always full. Only then does the device see these again, so that whatever it gives
- * back twice is noticed. */
-static uint32_t receive(struct virtq_queue *restrict v, struct packet *restrict packets, uint32_t n)
-{
-    uint32_t fresh[BURST_MAX], ids[BURST_MAX], at = v->clean & (v->chains - 1), used, got = 0;
-    const volatile struct virtq_used_element *e = v->used->ring + at;
-    uint64_t bytes = 0;
-    n = stack_take(v->q.stack, fresh, least(n, v->chains - at));
-    for (used = 0; used < n; used++) {
-        struct packet p;
-        ids[used] = e[used].id;
-        if (unlikely(!virtq_take(v, ids[used], &p.index)))
-            break;
-        if (likely(virtq_accept(v, &p, e[used].length))) {
-            bytes += p.length;
+        struct packet p = {buffers[i], 0, 0};
+        if (likely(accept_frame(v, &p, lengths[i]))) {
+            sum += p.length;
             packets[got++] = p;
         }
     }
-    v->clean += used;
-    place(v, ids, fresh, used);
-    for (uint32_t i = used; i < n; i++)
-        stack_give(v->q.stack, fresh[i]);
-    queue_count(&v->q, got, bytes);
+    *bytes = sum;
     return got;
 }
 
-uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
+/* Takes back what was sent: a chain that is not the one at `clean`. An in-order device reports
+ * only the last of a batch (§2.7.9, §2.8.9), at most `most`. Returns how many they were; 0 after a
+ * fault. */
+uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most)
 {
-    struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t before = v->next;
-    n = least(n, reported(v, v->chains));
-    if (n == 0)
+    uint32_t mask = v->chains - 1, n = v->in_order ? ((id - v->clean) & mask) + 1 : 1, index;
+    if (n > most || id > mask) {
+        queue_fault(&v->q, FAULT_RING);
         return 0;
-    n = receive(v, packets, n);
-    if (v->next != before) {
-        publish(v);
-        notify(v);
+    }
+    for (uint32_t i = n; i-- > 0;) {
+        if (!virtq_take(v, (id - i) & mask, &index))
+            return 0;
+        stack_give(v->q.stack, index);
     }
     return n;
 }
 
-int virtq_arm(struct queue *q, int on)
+/* Copies those of n packets that the device can send, counts the others and keeps their buffers. */
+uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct packet *p, uint32_t n,
+                    uint32_t *bytes)
 {
-    struct virtq_queue *v = (struct virtq_queue *)q;
-    virtq_ask_notice(q, &v->available->flags, on);
-    return load_relaxed(&v->used->index) != (uint16_t)v->clean;
-}
-
-/* --- transmit ------------------------------------------------------------------------------- */
-
-uint32_t virtq_clean(struct virtq_queue *restrict v)
-{
-    uint32_t ready = reported(v, v->next - v->clean);
-    while (ready) {
-        uint32_t at = v->clean & (2 * v->chains - 1), n;
-        uint32_t head = load_relaxed(&v->used->ring[at].id);
-        if (unlikely(head & 1))
-            head = VIRTQ_NONE; /* chains begin at even descriptors */
-        n = virtq_sent(v, head / 2, ready);
-        if (unlikely(n == 0))
-            break;
-        ready -= n;
-    }
-    return v->next - v->clean;
-}
-
-/* Sends one run. Only the second descriptors are filled in; everything else stands there since the
- * ring was made. Ids follow the position: a chain that a device out of order still has keeps those
- * behind it waiting. */
-static uint32_t transmit(struct virtq_queue *restrict v, const struct packet *restrict packets,
-                         uint32_t n)
-{
-    uint32_t at = v->next & (v->chains - 1), sent = 0, done, *buffers = v->buffers + at;
-    struct virtq_descriptor *d = v->descriptors + 2 * at + 1;
-    uint64_t bytes = 0;
-    n = virtq_run(v, n);
-    for (done = 0; done < n; done++) {
-        struct packet p = packets[done];
-        if (unlikely(buffers[sent] != VIRTQ_NONE))
-            break;
-        if (unlikely(!virtq_sendable(v, p)))
+    uint32_t found = 0;
+    *bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (p[i].length < VIRTQ_FRAME_MIN || p[i].length > v->limit) {
+            refuse(v, p[i].index);
             continue;
-        buffers[sent] = p.index;
-        d[2 * sent].address = virtq_address(v, p.index, p.offset);
-        d[2 * sent].word = split_word(p.length, 0, 0);
-        bytes += p.length;
-        sent++;
+        }
+        *bytes += p[i].length;
+        good[found++] = p[i];
     }
-    v->next += sent;
-    queue_count(&v->q, sent, bytes);
-    return done;
-}
-
-uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
-{
-    struct virtq_queue *v = (struct virtq_queue *)q;
-    uint32_t before = v->next, done;
-    if (virtq_due(v, n))
-        virtq_clean(v);
-    done = transmit(v, packets, n);
-    if (unlikely(done < n)) { /* the ring's end, or it is full, or an old chain is in the way */
-        virtq_clean(v);
-        done += transmit(v, packets + done, n - done);
-    }
-    if (v->next != before) {
-        publish(v);
-        notify(v);
-    }
-    return done;
+    return found;
 }
 
 /* --- before and after ----------------------------------------------------------------------- */
@@ -209,7 +232,7 @@ uint32_t virtq_tx(struct queue *q, struct packet *packets, uint32_t n)
 /* What both formats begin with: no chain is out. */
 void virtq_begin_fill(struct virtq_queue *v)
 {
-    v->next = v->clean = v->left = 0;
+    v->next = v->clean = v->published = v->left = 0;
     v->buffer = v->q.pool ? v->q.pool->size : 0; /* a control queue has none */
     memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
 }
@@ -225,14 +248,16 @@ int virtq_fill(struct virtq_queue *v, int receive)
             v->descriptors[id].word = split_word(v->limit, VIRTQ_WRITE, 0);
             if (!stack_take(v->q.stack, &fresh, 1))
                 return -1;
-            place(v, &id, &fresh, 1);
+            v->buffers[id] = fresh;
+            place(v, id, id, &fresh, 1);
         } else {
             v->available->ring[id] = v->available->ring[v->chains + id] = (uint16_t)(2 * id);
             v->descriptors[2 * id].address = v->header;
             v->descriptors[2 * id].word = split_word(VIRTQ_NET_HEADER, VIRTQ_NEXT, 2 * id + 1);
         }
     }
-    publish(v);
+    v->next = receive ? v->chains : 0;
+    v->available->index = (uint16_t)v->next;
     return 0;
 }
 
@@ -256,7 +281,6 @@ void virtq_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uint32_t i
     v->descriptors[1].word = split_word(in, VIRTQ_WRITE, 0);
     v->available->ring[v->next++ & (2 * v->chains - 1)] = 0;
     publish(v);
-    notify(v);
 }
 
 int virtq_answered(struct virtq_queue *v)

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The driver's end of virtqueues: receive, transmit and reclaim, once for both formats (§ of VIRTIO
+ * 1.2). A format is a handful of functions; everything here is compiled into each of its callers,
+ * with all of them, and whether frames merge, known.
+ *
+ * A burst goes through small steps, each over the whole of it. Most devices give chains back in
+ * the order of their ids, so the steps that look after ownership take runs of ids, many at a time;
+ * what comes back in another order is looked at one by one. */
+#ifndef USPNET_VIRTQ_DRIVER_H
+#define USPNET_VIRTQ_DRIVER_H
+#include "virtq.h"
+
+#define VIRTQ_INLINE static inline __attribute__((always_inline))
+
+enum {
+    VIRTQ_FRAME_MIN = 14, /* an Ethernet header */
+    VIRTQ_LAZY = 64,      /* packets in flight before the first look at what was sent */
+};
+
+/* What makes a format. Positions count chains; `span`: descriptors a chain. No run of chains
+ * passes the ring's end. */
+struct virtq_format {
+    /* How many chains came back, at most `most`, counted from the one at `clean` while their ids
+     * follow the position. What the device wrote into them may be read then. */
+    uint32_t (*straight)(const struct virtq_queue *v, uint32_t most, uint32_t span);
+    /* Did a chain come back here? Its id, or one that no ring has. */
+    int (*used)(const struct virtq_queue *v, uint32_t position, uint32_t span, uint32_t *id);
+    /* How much the device wrote into each of n chains, from the one at `clean` on. */
+    void (*lengths)(const struct virtq_queue *v, uint32_t *restrict lengths, uint32_t n);
+    /* Puts n buffers to fill into the ring, with ids that follow each other. */
+    void (*place)(struct virtq_queue *v, uint32_t position, uint32_t id,
+                  const uint32_t *restrict fresh, uint32_t n);
+    /* Puts n packets to send into the ring; ids follow the position. */
+    void (*send)(struct virtq_queue *v, uint32_t position, const struct packet *restrict packets,
+                 uint32_t n);
+    /* Hands over all chains before `next`, and tells the device. */
+    void (*publish)(struct virtq_queue *v);
+    uint32_t (*clean)(struct virtq_queue *v);
+};
+
+void virtq_begin_fill(struct virtq_queue *v);
+uint32_t virtq_accept(struct virtq_queue *v, struct packet *packets, const uint32_t *buffers,
+                      const uint32_t *lengths, uint32_t n, uint32_t *bytes);
+uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most);
+uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct packet *p, uint32_t n,
+                    uint32_t *bytes);
+
+/* `size`: of a pool buffer. */
+static inline uint64_t virtq_address(uint64_t dma_base, uint32_t size, uint32_t index,
+                                     uint32_t offset)
+{
+    return dma_base + (uint64_t)index * size + offset;
+}
+
+/* A doorbell's value. `at` is what the ring has come to, for devices that are told (§4.1.5.2). */
+static inline uint32_t virtq_told(const struct virtq_queue *v, uint32_t at)
+{
+    return v->tells ? at << 16 | v->number : v->number;
+}
+
+/* Rings the doorbell unless the device, in *flags, does not want it. §2.7.13.4.1 and §2.8.21.4.1:
+ * the driver must perform a suitable memory barrier before reading those flags, or both ends may
+ * wait for each other. */
+static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, uint32_t at)
+{
+    virtq_full_barrier();
+    if (!(load_relaxed(flags) & VIRTQ_QUIET))
+        doorbell_ring(&v->q, &v->bell, virtq_told(v, at));
+}
+
+/* Says in *flags, ours, whether the device shall notify us. It must be able to see that before we
+ * look at the ring once more: its own end does the same the other way round. */
+static inline void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on)
+{
+    if (on)
+        vector_forget(q);
+    store_relaxed(flags, on ? 0 : VIRTQ_QUIET);
+    virtq_full_barrier();
+}
+
+/* --- ownership ------------------------------------------------------------------------------- */
+
+/* The buffer of a chain that the device gave back. An id that it did not have is a fault. */
+static inline int virtq_take(struct virtq_queue *v, uint32_t id, uint32_t *index)
+{
+    if (unlikely(id >= v->chains || v->buffers[id] == VIRTQ_NONE)) {
+        queue_fault(&v->q, FAULT_RING);
+        return 0;
+    }
+    *index = v->buffers[id];
+    v->buffers[id] = VIRTQ_NONE;
+    return 1;
+}
+
+/* The same of n chains whose ids follow each other; all, or none after a fault. */
+static inline int virtq_take_run(struct virtq_queue *v, uint32_t id, uint32_t n,
+                                 uint32_t *restrict out)
+{
+    uint32_t *restrict buffers = v->buffers + id, missing = 0;
+    for (uint32_t i = 0; i < n; i++)
+        missing |= buffers[i] == VIRTQ_NONE;
+    if (unlikely(missing)) {
+        queue_fault(&v->q, FAULT_RING);
+        return 0;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = buffers[i];
+        buffers[i] = VIRTQ_NONE;
+    }
+    return 1;
+}
+
+/* --- receive --------------------------------------------------------------------------------- */
+
+/* Are all n lengths, with the net header, those of frames that fit? */
+static inline int virtq_all_fit(const struct virtq_queue *v, const uint32_t *lengths, uint32_t n)
+{
+    uint32_t least_bytes = VIRTQ_NET_HEADER + VIRTQ_FRAME_MIN, most = v->limit - least_bytes,
+             bad = 0;
+    for (uint32_t i = 0; i < n; i++)
+        bad |= lengths[i] - least_bytes > most;
+    return !bad;
+}
+
+/* The header of a frame in one buffer holds nothing for us (no offload was negotiated), so without
+ * merging this does not touch the packets' memory. Returns bytes. */
+static inline uint32_t virtq_handles(struct packet *packets, const uint32_t *restrict buffers,
+                                     const uint32_t *restrict lengths, uint32_t n)
+{
+    typedef uint32_t __attribute__((may_alias)) half; /* of a handle: two stores, not three */
+    half *restrict out = (half *)packets;
+    uint32_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t length = lengths[i] - VIRTQ_NET_HEADER, offset = colour(buffers[i]);
+        out[2 * i] = buffers[i];
+        out[2 * i + 1] = (offset + VIRTQ_NET_HEADER) | length << 16;
+        bytes += length;
+    }
+    return bytes;
+}
+
+/* The buffers of the chains that came back, at most n. Of the first `straight` the ids follow the
+ * position, those of the others are told. */
+VIRTQ_INLINE uint32_t virtq_returned(struct virtq_queue *v, uint32_t n, uint32_t *buffers,
+                                     uint32_t straight, uint32_t *ids,
+                                     const struct virtq_format *format)
+{
+    uint32_t used = straight;
+    if (unlikely(!virtq_take_run(v, v->clean & (v->chains - 1), straight, buffers)))
+        return 0;
+    for (; used < n; used++)
+        if (!format->used(v, v->clean + used, 1, &ids[used]) ||
+            unlikely(!virtq_take(v, ids[used], &buffers[used])))
+            break;
+    return used;
+}
+
+/* Puts a buffer into the place of each that came back. Only now does the device see these again,
+ * so that whatever it gave back twice was noticed. */
+VIRTQ_INLINE void virtq_refill(struct virtq_queue *v, const uint32_t *fresh, uint32_t straight,
+                               uint32_t n, const uint32_t *ids, const struct virtq_format *format)
+{
+    uint32_t from = v->next, at = from & (v->chains - 1);
+    memcpy(v->buffers + at, fresh, straight * sizeof *fresh);
+    if (likely(straight))
+        format->place(v, from, at, fresh, straight);
+    for (uint32_t i = straight; i < n; i++) {
+        v->buffers[ids[i]] = fresh[i];
+        format->place(v, from + i, ids[i], fresh + i, 1);
+    }
+    v->next = from + n;
+    format->publish(v);
+}
+
+/* Takes at most n used chains, not beyond the ring's end, and puts fresh buffers in their place:
+ * the ring is always full. */
+VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packets, uint32_t n,
+                                    const struct virtq_format *format)
+{
+    uint32_t fresh[BURST_MAX], ids[BURST_MAX], buffers[BURST_MAX], lengths[BURST_MAX];
+    uint32_t straight, used, got, bytes;
+    n = stack_take(v->q.stack, fresh, least(n, v->chains - (v->clean & (v->chains - 1))));
+    straight = format->straight(v, n, 1);
+    used = virtq_returned(v, n, buffers, straight, ids, format);
+    format->lengths(v, lengths, used);
+    if (unlikely(used < n)) /* their buffers stay ours */
+        for (uint32_t i = used; i < n; i++)
+            stack_give(v->q.stack, fresh[i]);
+    if (unlikely(!used))
+        return 0;
+    v->clean += used;
+    virtq_refill(v, fresh, straight, used, ids, format);
+    got = used;
+    if (likely(!v->merges && virtq_all_fit(v, lengths, used)))
+        bytes = virtq_handles(packets, buffers, lengths, used);
+    else
+        got = virtq_accept(v, packets, buffers, lengths, used, &bytes);
+    queue_count(&v->q, got, bytes);
+    return got;
+}
+
+/* --- transmit -------------------------------------------------------------------------------- */
+
+/* Takes back what was sent, at most `most` chains. Returns the packets still in flight. */
+VIRTQ_INLINE uint32_t virtq_reclaim(struct virtq_queue *v, uint32_t most,
+                                    const struct virtq_format *format)
+{
+    struct stack *s = v->q.stack;
+    while (most) {
+        uint32_t at = v->clean & (v->chains - 1), id;
+        uint32_t n = format->straight(v, least(most, v->chains - at), 2);
+        if (likely(n)) {
+            if (unlikely(!virtq_take_run(v, at, n, s->free + s->top)))
+                break;
+            s->top += n;
+        } else if (!format->used(v, v->clean, 2, &id) || !(n = virtq_sent(v, id, most))) {
+            break;
+        }
+        v->clean += n;
+        most -= n;
+    }
+    return v->next - v->clean;
+}
+
+/* The packets that can be sent in one run, at most n: there is room, the ring's end is not passed,
+ * and no chain is in the way that a device out of order still has: ids follow the position. */
+static inline uint32_t virtq_room(const struct virtq_queue *v, uint32_t n)
+{
+    uint32_t at = v->next & (v->chains - 1), flying = v->next - v->clean, held = 0, free = 0;
+    const uint32_t *buffers = v->buffers + at;
+    n = least(n, least(v->chains - at, v->chains - flying));
+    for (uint32_t i = 0; i < n; i++)
+        held |= ~buffers[i];
+    if (likely(!held))
+        return n;
+    while (buffers[free] == VIRTQ_NONE)
+        free++;
+    return free;
+}
+
+/* Sends one run. Returns how many packets are done with; those that the device can't send are
+ * counted, and their buffers kept. */
+VIRTQ_INLINE uint32_t virtq_send(struct virtq_queue *v, const struct packet *packets, uint32_t n,
+                                 const struct virtq_format *format)
+{
+    struct packet sifted[BURST_MAX];
+    uint32_t *restrict buffers = v->buffers + (v->next & (v->chains - 1)), good, wrong = 0;
+    uint32_t done = virtq_room(v, n), most = v->limit - VIRTQ_FRAME_MIN, bytes = 0;
+    for (uint32_t i = 0; i < done; i++) {
+        wrong |= (uint32_t)packets[i].length - VIRTQ_FRAME_MIN > most;
+        bytes += packets[i].length;
+    }
+    good = done;
+    if (unlikely(wrong)) {
+        good = virtq_sift(v, sifted, packets, done, &bytes);
+        packets = sifted;
+    }
+    for (uint32_t i = 0; i < good; i++)
+        buffers[i] = packets[i].index;
+    if (likely(good))
+        format->send(v, v->next, packets, good);
+    v->next += good;
+    queue_count(&v->q, good, bytes);
+    return done;
+}
+
+VIRTQ_INLINE uint32_t virtq_transmit(struct virtq_queue *v, const struct packet *packets,
+                                     uint32_t n, const struct virtq_format *format)
+{
+    uint32_t from = v->next, flying = from - v->clean, done;
+    if (flying >= least(VIRTQ_LAZY, v->chains / 2) || flying + n > v->chains)
+        format->clean(v);
+    done = virtq_send(v, packets, n, format);
+    if (unlikely(done < n)) { /* the ring's end, or it is full, or an old chain is in the way */
+        format->clean(v);
+        done += virtq_send(v, packets + done, n - done, format);
+    }
+    if (v->next != from)
+        format->publish(v);
+    return done;
+}
+
+#endif
