@@ -2,10 +2,12 @@
 """virtio-net on QEMU's model, frame by frame against the far end of the cable, and on a script."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.far import FarEnd, connected, fill
+from tests.flows import check_queues, flows, receive_by_queue
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.nic import NICS
@@ -144,6 +146,70 @@ def test_frames_that_the_device_cannot_send_are_counted(station, kind, tmp_path,
 def test_an_mtu_beyond_a_buffer_is_refused(station):
     with pytest.raises(Usage, match="no MTU above"):
         station(f"qemu:{MODEL},mtu=9700")
+
+
+# -- several queues, against the kernel's end of the cable ---------------------------------------
+
+
+@pytest.fixture
+def inside(namespace):
+    """This test runs in a network namespace of its own."""
+    with namespace.entered():
+        yield namespace
+
+
+def tapped(station, model, name, **options):
+    """A started port whose cable ends in the kernel."""
+    return station(
+        f"qemu:{model},tap={name}" + "".join(f",{k}={v}" for k, v in options.items())
+    ).start()
+
+
+def giver(sock):
+    """Sends a frame into the interface: the port is to receive it."""
+    return lambda frame: sock.send(frame) == len(frame)
+
+
+@pytest.mark.parametrize("packed", ["off", "on"])
+def test_each_queue_gets_its_flows_and_no_others(station, inside, packed):
+    made = tapped(station, MODEL, "t0", queues=4, packed=packed)
+    port = made.ports[0]
+    assert port.device.features.RSS
+    assert inside.link("t0")["linkinfo"]["info_data"]["numqueues"] == 4
+    check_queues(made, port, giver(inside.socket("t0")))
+    made.stop()
+    made.start()
+    check_queues(made, port, giver(inside.socket("t0")))
+
+
+@pytest.mark.parametrize("packed", ["off", "on"])
+def test_every_queue_sends(station, inside, packed, make_frames, read_frames):
+    made = tapped(station, MODEL, "t0", queues=4, packed=packed)
+    port, sock = made.ports[0], inside.socket("t0")
+    for index in range(4):
+        batch = make_frames(100 + index)
+        for start in range(0, len(batch), 32):
+            part = batch[start : start + 32]
+            made.until(lambda: made.offer(port, part, index) == len(part))  # noqa: B023
+            assert read_frames(sock, len(part)) == part
+        assert made.queues[port, "tx", index].base.counters.packets == len(batch)
+    made.until(lambda: port.pending() == 0)
+
+
+def test_without_rss_the_device_spreads_flows_by_itself(station, inside, monkeypatch):
+    model = replace(NICS[0x1AF4, 0x1041].models[MODEL], several="mq=on")
+    monkeypatch.setitem(NICS[0x1AF4, 0x1041].models, MODEL, model)
+    made = tapped(station, MODEL, "t0", queues=4)
+    port, given = made.ports[0], flows(300, 4)
+    assert not port.device.features.RSS
+    got = receive_by_queue(made, port, giver(inside.socket("t0")), given)
+    assert sorted(frame for queue in got for frame in queue) == sorted(frame for frame, _ in given)
+    assert sum(bool(queue) for queue in got) > 1
+
+
+def test_more_queues_than_the_device_has_are_refused(station, inside):
+    with pytest.raises(Usage, match="one queue"):
+        station(f"qemu:{MODEL},queues=4,wire=x")
 
 
 # -- what the driver says, on a device that is only a script ------------------------------------
