@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NICs: what a register-level driver implements, and the port that carries one.
+"""NICs: what a register-level driver implements.
 
-A driver (`Nic`) knows one family of devices and reaches it through a transport. A port (`NicPort`)
-knows how to get at the device: in a PCI slot, or in a private QEMU. Each is unaware of the other's
-kind, so a driver proven on QEMU's model is, line by line, the one that runs on hardware.
+A driver (`Nic`) knows one family of devices and reaches it through a transport. A port (`NicPort`,
+in nic_port.py) knows how to get at the device: in a PCI slot, or in a private QEMU. Each is unaware
+of the other's kind, so a driver proven on QEMU's model is, line by line, the one that runs on
+hardware.
 """
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, Usage
+from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.pci import config_of
-from uspnet.pool import FRAME_MAX, Pool, pages_for
-from uspnet.port import Direction, Driver
+from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
 from uspnet.spec import Option, integer, switch
 from uspnet.transports import Transport
@@ -238,126 +237,3 @@ class Nic(ABC):
     def dma_disable(self) -> None:
         """Keeps the device from memory, whatever it is still up to."""
         self.config.COMMAND.update(BUS_MASTER=0)
-
-
-class NicPort(Driver):
-    """A port that carries a NIC. A subclass says how to connect to one."""
-
-    nic: Nic | None = None
-    transport: Transport | None = None
-
-    @abstractmethod
-    def connect(self) -> Transport:
-        """The transport to the device. Raises NoDevice, Busy, NotPermitted."""
-
-    def find(self) -> Nic:
-        """Connects, and finds the driver by the function's ids. The device is left as it is."""
-        self.transport = self.connect()
-        config = config_of(self.transport)
-        ids = (int(config.VENDOR.present()), int(config.DEVICE.read()))
-        if ids not in NICS:
-            raise NotSupported(
-                f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
-            )
-        self.nic = NICS[ids](self.transport, self.name, self.values)
-        return self.nic
-
-    def tend(self) -> None:
-        """Looks after what is between us and the device. Raises what ended it."""
-
-    def open(self) -> None:
-        """Finds the driver, and has it take the device."""
-        nic = self.find()
-        nic.open()
-        self.queues, self.frame = nic.queues, nic.frame
-        self._take_interrupts(nic)
-
-    def _take_interrupts(self, nic: Nic) -> None:
-        """One for each receive queue. Transmit rings have none: a full one is empty again sooner
-        than a worker has gone to sleep.
-        """
-        how = "none, idle workers nap 50 µs"
-        if nic.interrupts and self.transport:
-            nic.events = self.transport.irq(nic.interrupts, nic.queues)
-        if nic.events:
-            how = f"{nic.interrupts}, {len(nic.events)} of {nic.queues} receive queues"
-        self.how = "; ".join(filter(None, [self.how, f"interrupts: {how}"]))
-
-    @property
-    def device(self) -> Nic:
-        """The NIC of an opened port."""
-        assert self.nic, "the port is not open"  # noqa: S101 - a caller's mistake
-        return self.nic
-
-    @property
-    def unknown(self) -> frozenset[str]:  # type: ignore[override]
-        """Counters that the NIC can't know."""
-        return self.nic.unknown if self.nic else frozenset()
-
-    @property
-    def kind(self) -> str:
-        """The NIC driver's name."""
-        return type(self.nic).__name__.lower() if self.nic else self.scheme
-
-    def dma_bytes(self) -> int:
-        """All rings."""
-        return self.queues * pages_for(self.device.ring_bytes())
-
-    def attach(self, pool: Pool) -> None:
-        """Lets the device use the job's packet memory."""
-        super().attach(pool)
-        self.device.attach(pool)
-
-    def holds(self, direction: Direction) -> int:
-        """A whole ring."""
-        return self.device.ring_slots()
-
-    def make_queue(self, direction: Direction, index: int) -> Any:
-        """The NIC's, with what all have in common."""
-        nic = self.device
-        if direction == "rx":
-            queue = nic.make_rx(index)
-            nic.rx.append(queue)
-        else:
-            queue = nic.make_tx(index)
-            nic.tx.append(queue)
-        queue.q.burst = ffi.addressof(lib, f"{nic.ring}_{direction}")
-        queue.q.wake_fd = -1
-        if direction == "rx" and index < len(nic.events):
-            queue.q.wake_fd = nic.events[index]
-            queue.q.arm = ffi.addressof(lib, f"{nic.ring}_arm")
-        return queue
-
-    def start(self) -> None:
-        """Lets the device run."""
-        self.device.start()
-
-    def control(self) -> None:
-        """Asks the device how it is, too."""
-        super().control()
-        self.device.transport.check()
-        self.device.check()
-
-    def stop(self) -> None:
-        """Stops the device; one that is gone has stopped already."""
-        if self.nic:
-            with contextlib.suppress(DeviceFault, DeviceTimeout):
-                self.nic.stop()
-
-    def up(self) -> bool:
-        """Is there a link?"""
-        return self.device.link().up
-
-    def pending(self) -> int:
-        """Packets that the device has not sent yet."""
-        return self.device.pending()
-
-    def extra_counters(self) -> dict[str, int | None]:
-        """The device's own."""
-        return {**self.device.counters()} if self.nic else {}
-
-    def close(self) -> None:
-        """Gives the device back."""
-        if self.transport:
-            self.transport.close()
-            self.transport = None

@@ -31,7 +31,7 @@ FEATURES = RW(
 # ever, and who rings once a burst finds all it needs in the flags.
 ALWAYS = (
     "MTU", "MAC", "STATUS", "CTRL_VQ", "CTRL_RX", "CTRL_MAC_ADDR", "VERSION_1", "ACCESS_PLATFORM",
-    "IN_ORDER", "ORDER_PLATFORM", "NOTIFICATION_DATA", "SPEED_DUPLEX",
+    "ORDER_PLATFORM", "NOTIFICATION_DATA", "SPEED_DUPLEX",
 )  # fmt: skip
 STATUS = RW(
     0, "Device Status, §2.1", width=8,
@@ -173,7 +173,8 @@ class Ring:
         c.header = memory.address + layout.header
         c.span = 2 if double else 1
         c.chains = layout.size // c.span
-        c.buffers = self._buffers = ffi.new("uint32_t[]", c.chains)
+        nothing = [lib.VIRTQ_NONE] * c.chains  # until `fill`, which may never come
+        c.buffers = self._buffers = ffi.new("uint32_t[]", nothing)
 
     def call(self, name: str, *arguments: int) -> int:
         """The C function of that name for this ring's format."""

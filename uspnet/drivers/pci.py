@@ -7,7 +7,8 @@ import re
 from typing import ClassVar
 
 from uspnet.errors import Usage
-from uspnet.nic import NICS, NicPort
+from uspnet.nic import NICS
+from uspnet.nic_port import NicPort
 from uspnet.spec import Option, Spec, choice
 from uspnet.transports import Transport
 from uspnet.transports.choose import TRANSPORTS, choose

@@ -14,7 +14,8 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.interface import check_name
-from uspnet.nic import NICS, Model, Nic, NicPort
+from uspnet.nic import NICS, Model, Nic
+from uspnet.nic_port import NicPort
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.transports import Transport
 from uspnet.transports.qemu import Machine

@@ -2,7 +2,8 @@
 """virtio-net on PCI: modern devices, and transitional ones in modern mode.
 
 Sections (§) are those of "Virtual I/O Device (VIRTIO) Version 1.2".
-Does not do: legacy devices, checksum and segmentation offload, receive hashing.
+Does not do: legacy devices; checksum and segmentation offload, so that every header is zeros and
+every frame complete; hash reports; VLAN tags, which the device can only filter; event indexes.
 """
 
 from __future__ import annotations
@@ -111,7 +112,10 @@ class VirtioNet(
         self.needed |= {"RING_PACKED"} if self.packed else set()
         self.needed |= {"MRG_RXBUF"} if values["mrg-rxbuf"] else set()
         self.needed |= {"MQ", "CTRL_VQ"} if values["queues"] > 1 else set()
-        self.wanted = {"RSS"} if values["queues"] > 1 else set()
+        # A device that keeps the order need not report a full buffer before the last one of a
+        # frame (§2.7.9), whose length we would not know.
+        self.wanted = set() if values["mrg-rxbuf"] else {"IN_ORDER"}
+        self.wanted |= {"RSS"} if values["queues"] > 1 else set()
 
     # -- what the device says of itself ---------------------------------------------------------
 

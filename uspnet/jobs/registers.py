@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from uspnet.drivers.qemu import models
 from uspnet.errors import NotSupported, Usage
-from uspnet.nic import NICS, NicPort
+from uspnet.nic import NICS
+from uspnet.nic_port import NicPort
 from uspnet.port import Driver, drivers
 from uspnet.register import Register, Value
 
