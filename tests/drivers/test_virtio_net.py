@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """virtio-net on QEMU's model, frame by frame against the far end of the cable."""
 
+import sys
 import time
 from dataclasses import replace
 
@@ -199,6 +200,15 @@ def test_each_queue_gets_its_flows_and_no_others(station, inside, packed):
     made.stop()
     made.start()
     check_queues(made, port, giver(inside.socket("t0")))
+
+
+def test_a_qemu_that_may_load_no_program_spreads_flows_itself(namespace, needs):
+    """Else the kernel does it for QEMU, in eBPF."""
+    needs("setpriv")
+    powers = "-bpf,-perfmon,-sys_admin"
+    script = [sys.executable, "-m", "tests.flows", f"qemu:{MODEL},queues=4,tap=t0", "t0"]
+    done = namespace.run("setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *script)
+    assert "software RSS" in done.stdout
 
 
 @pytest.mark.parametrize("packed", ["off", "on"])
