@@ -235,11 +235,6 @@ def test_without_rss_the_device_spreads_flows_by_itself(station, inside, monkeyp
     assert sum(bool(queue) for queue in got) > 1
 
 
-def test_more_queues_than_the_device_has_are_refused(station, inside):
-    with pytest.raises(Usage, match="one queue"):
-        station(f"qemu:{MODEL},queues=4,wire=x")
-
-
 def test_the_ring_faults_by_name(station):
     made = station(f"qemu:{MODEL},loop=on").start()
     port = made.ports[0]
