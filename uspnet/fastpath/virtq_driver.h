@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The driver's end of virtqueues: receive, transmit and reclaim, once for both formats (§ of VIRTIO
- * 1.2). A format is a handful of functions; everything here is compiled into each of its callers,
- * with all of them, and whether frames merge, known.
+ * 1.2). A format is a handful of functions, and everything here is compiled for each of the two.
  *
  * A burst goes through small steps, each over the whole of it. Most devices give chains back in
  * the order of their ids, so the steps that look after ownership take runs of ids, many at a time;
