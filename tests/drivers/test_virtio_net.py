@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.far import FarEnd, connected, fill
+from tests.far import FarEnd, connected, fill, options_text
 from tests.flows import check_queues, flows, receive_by_queue
 from uspnet.drivers.virtio_net import VirtioNet
 from uspnet.errors import DeviceFault, Usage
@@ -110,8 +110,7 @@ def test_a_starved_ring_loses_nothing(station, kind, tmp_path, far, make_frames)
 
 
 def test_the_link_follows_the_cable(station, kind, tmp_path, make_frames):
-    options = "".join(f",{name.replace('_', '-')}={value}" for name, value in kind.items())
-    made = station(f"qemu:{MODEL},wire={tmp_path}/wire{options}")
+    made = station(f"qemu:{MODEL},wire={tmp_path}/wire{options_text(**kind)}")
     port = made.ports[0]
     port.start()
     port.control()
@@ -180,9 +179,7 @@ def inside(namespace):
 
 def tapped(station, model, name, **options):
     """A started port whose cable ends in the kernel."""
-    return station(
-        f"qemu:{model},tap={name}" + "".join(f",{k}={v}" for k, v in options.items())
-    ).start()
+    return station(f"qemu:{model},tap={name}{options_text(**options)}").start()
 
 
 def giver(sock):
@@ -190,9 +187,8 @@ def giver(sock):
     return lambda frame: sock.send(frame) == len(frame)
 
 
-@pytest.mark.parametrize("packed", ["off", "on"])
-def test_each_queue_gets_its_flows_and_no_others(station, inside, packed):
-    made = tapped(station, MODEL, "t0", queues=4, packed=packed)
+def test_each_queue_gets_its_flows_and_no_others(station, kind, inside):
+    made = tapped(station, MODEL, "t0", queues=4, **kind)
     port = made.ports[0]
     assert port.device.features.RSS
     assert inside.link("t0")["linkinfo"]["info_data"]["numqueues"] == 4
@@ -211,9 +207,8 @@ def test_a_qemu_that_may_load_no_program_spreads_flows_itself(namespace, needs):
     assert "software RSS" in done.stdout
 
 
-@pytest.mark.parametrize("packed", ["off", "on"])
-def test_every_queue_sends(station, inside, packed, make_frames, read_frames):
-    made = tapped(station, MODEL, "t0", queues=4, packed=packed)
+def test_every_queue_sends(station, kind, inside, make_frames, read_frames):
+    made = tapped(station, MODEL, "t0", queues=4, **kind)
     port, sock = made.ports[0], inside.socket("t0")
     for index in range(4):
         batch = make_frames(100 + index)
