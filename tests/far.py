@@ -40,13 +40,13 @@ def far(tmp_path):
     end.socket.close()
 
 
-def _options(**more):
+def options_text(**more):
     return "".join(f",{name.replace('_', '-')}={value}" for name, value in more.items())
 
 
 def connected(station, model, tmp_path, **more):
     """A started port on a wire that ends here."""
-    made = station(f"qemu:{model},wire={tmp_path}/wire{_options(**more)}").start()
+    made = station(f"qemu:{model},wire={tmp_path}/wire{options_text(**more)}").start()
     return made, made.ports[0]
 
 

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flows, and which queue each belongs to: RSS computed beside the device's own."""
 
+import os
+import socket
 import struct
+import sys
 
-from tests.station import frame
+from tests.station import Station, frame
 from uspnet.rss import RSS_KEY
 
 TCP, UDP, OTHER = 6, 17, 253  # IP protocols; the last is for experiments, RFC 3692
@@ -73,3 +76,12 @@ def check_queues(made, port, give):
         wanted = [content for content, its in given if its == index]
         assert sorted(queue) == sorted(wanted)
         assert len(wanted) > 150
+
+
+if __name__ == "__main__":  # a process of its own, for tests of what it may do: SPEC INTERFACE
+    with Station(sys.argv[1]) as station, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        station.start()
+        sock.bind((sys.argv[2], 0))
+        check_queues(station, station.ports[0], lambda content: sock.send(content) == len(content))
+        log = station.ports[0].machine.errors
+        print(os.pread(log, 65536, 0).decode())

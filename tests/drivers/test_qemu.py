@@ -133,8 +133,8 @@ def test_a_cable_may_end_in_the_kernel(namespace, station, model, make_frames, r
         ("tap=a/b", "no interface name", "15"),
         ("tap=", "names no interface", "15"),
         ("tap=a,wire=b", "one other end", "wire="),
-        ("queues=4", "one queue", "tap="),
-        ("queues=4,loop=on", "one queue", "tap="),
+        ("queues=4", "several queues", "tap="),
+        ("queues=4,loop=on", "several queues", "tap="),
     ],
 )
 def test_cables_that_make_no_sense_are_refused(options, text, hint):

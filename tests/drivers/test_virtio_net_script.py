@@ -177,6 +177,13 @@ def test_an_mtu_above_the_devices_is_refused():
         Scripted(mtu=9000).nic.open()
 
 
+def test_more_queues_than_the_device_has_are_refused():
+    script = Scripted(offered=OFFERED | 1 << 22 | 1 << 17, queues=4)  # MQ, CTRL_VQ
+    script.device.bar.cells[DEVICE + 8] = 2
+    with pytest.raises(Usage, match="has 2 queue pairs"):
+        script.nic.open()
+
+
 def test_a_configuration_is_read_until_it_stands_still():
     script = Scripted()
     bar = script.device.bar

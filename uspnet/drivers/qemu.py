@@ -64,7 +64,10 @@ class Qemu(NicPort, scheme="qemu"):
             raise Usage(f"{spec}: a cable has one other end", "give wire=, loop=on or tap=")
         self.several = bool(self.model.several) and self.values["queues"] > 1
         if self.several and not self.values["tap"]:
-            raise Usage(f"{spec}: such a cable has one queue", "give tap=NAME, or drop queues=")
+            raise Usage(
+                f"{spec}: only a cable into the kernel has several queues",
+                "give tap=NAME, or drop queues=",
+            )
         self.plugged = False  # what the NIC has been told about its link
         self.joined = False  # both ends are ready
         self.ready_at = float("inf")  # when the model takes frames, if its link is up by then

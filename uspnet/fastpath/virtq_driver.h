@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The driver's end of virtqueues: receive, transmit and reclaim, once for both formats (§ of VIRTIO
- * 1.2). A format is a handful of functions; everything here is compiled into each of its callers,
- * with all of them, and whether frames merge, known.
+ * 1.2). A format is a handful of functions, and everything here is compiled for each of the two.
  *
  * A burst goes through small steps, each over the whole of it. Most devices give chains back in
  * the order of their ids, so the steps that look after ownership take runs of ids, many at a time;
@@ -140,6 +139,23 @@ static inline uint32_t virtq_handles(struct packet *packets, const uint32_t *res
     return bytes;
 }
 
+/* How many buffers a frame takes that begins with this one, as the device says (§5.1.6.4). */
+static inline uint32_t virtq_pieces(const struct virtq_queue *v, struct packet p)
+{
+    uint16_t pieces;
+    memcpy(&pieces, packet_data(v->q.pool, p) - VIRTQ_NET_HEADER + VIRTQ_MERGED_AT, 2);
+    return pieces;
+}
+
+static inline int virtq_all_whole(const struct virtq_queue *v, const struct packet *packets,
+                                  uint32_t n)
+{
+    uint32_t bad = 0;
+    for (uint32_t i = 0; i < n; i++)
+        bad |= virtq_pieces(v, packets[i]) != 1;
+    return !bad;
+}
+
 /* The buffers of the chains that came back, at most n. Of the first `straight` the ids follow the
  * position, those of the others are told. */
 VIRTQ_INLINE uint32_t virtq_returned(struct virtq_queue *v, uint32_t n, uint32_t *buffers,
@@ -179,7 +195,8 @@ VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packet
                                     const struct virtq_format *format)
 {
     uint32_t fresh[BURST_MAX], ids[BURST_MAX], buffers[BURST_MAX], lengths[BURST_MAX];
-    uint32_t straight, used, got, bytes;
+    uint32_t straight, used, got, bytes = 0;
+    int plain;
     n = stack_take(v->q.stack, fresh, least(n, v->chains - (v->clean & (v->chains - 1))));
     straight = format->straight(v, n, 1);
     used = virtq_returned(v, n, buffers, straight, ids, format);
@@ -192,9 +209,12 @@ VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packet
     v->clean += used;
     virtq_refill(v, fresh, straight, used, ids, format);
     got = used;
-    if (likely(!v->merges && virtq_all_fit(v, lengths, used)))
+    plain = !v->left && virtq_all_fit(v, lengths, used);
+    if (likely(plain)) {
         bytes = virtq_handles(packets, buffers, lengths, used);
-    else
+        plain = !v->merges || virtq_all_whole(v, packets, used);
+    }
+    if (unlikely(!plain)) /* one by one */
         got = virtq_accept(v, packets, buffers, lengths, used, &bytes);
     queue_count(&v->q, got, bytes);
     return got;

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What both formats of virtqueues share at the driver's end (§ of VIRTIO 1.2) where it need not be
+ * quick: frames in several buffers, what is wrong, what comes back in another order. */
+#include "virtq_driver.h"
+
+static int refuse(struct virtq_queue *v, uint32_t index)
+{
+    v->q.counters->errors++;
+    stack_give(v->q.stack, index);
+    return 0;
+}
+
+/* The first piece of a frame that takes several buffers (§5.1.6.4). */
+static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
+{
+    if (pieces == 0 || pieces > v->chains)
+        return refuse(v, p->index);
+    v->part = *p;
+    v->left = pieces - 1;
+    return 0;
+}
+
+/* A further piece, without a header. They are joined in the first one's buffer; a piece that is
+ * empty or too long spoils the whole, which then has length 0. */
+static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
+{
+    const struct pool *pool = v->q.pool;
+    struct packet piece = {p->index, colour(p->index), 0};
+    uint64_t whole = (uint64_t)v->part.length + length;
+    if (v->part.length && length && length <= v->limit &&
+        whole <= pool_room(pool) - VIRTQ_NET_HEADER) {
+        memcpy(packet_data(pool, v->part) + v->part.length, packet_data(pool, piece), length);
+        v->part.length = (uint16_t)whole;
+    } else {
+        v->part.length = 0;
+    }
+    stack_give(v->q.stack, p->index);
+    if (--v->left)
+        return 0;
+    *p = v->part;
+    return p->length ? 1 : refuse(v, p->index);
+}
+
+/* Checks what the device wrote into buffer p->index, `length` bytes with the net header. Returns 1
+ * when *p is a whole, good frame. */
+static inline int accept_frame(struct virtq_queue *v, struct packet *p, uint32_t length)
+{
+    uint32_t pieces;
+    if (unlikely(v->left))
+        return join(v, p, length);
+    if (unlikely(!virtq_all_fit(v, &length, 1)))
+        return refuse(v, p->index);
+    virtq_handles(p, &p->index, &length, 1);
+    if (!v->merges)
+        return 1;
+    pieces = virtq_pieces(v, *p);
+    return likely(pieces == 1) ? 1 : begin(v, p, pieces);
+}
+
+uint32_t virtq_accept(struct virtq_queue *v, struct packet *packets, const uint32_t *buffers,
+                      const uint32_t *lengths, uint32_t n, uint32_t *bytes)
+{
+    uint32_t got = 0, sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct packet p = {buffers[i], 0, 0};
+        if (likely(accept_frame(v, &p, lengths[i]))) {
+            sum += p.length;
+            packets[got++] = p;
+        }
+    }
+    *bytes = sum;
+    return got;
+}
+
+/* Takes back what was sent: a chain that is not the one at `clean`. An in-order device reports
+ * only the last of a batch (§2.7.9, §2.8.9), at most `most`. Returns how many they were; 0 after a
+ * fault. */
+uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most)
+{
+    uint32_t mask = v->chains - 1, n = v->in_order ? ((id - v->clean) & mask) + 1 : 1, index;
+    if (n > most || id > mask) {
+        queue_fault(&v->q, FAULT_RING);
+        return 0;
+    }
+    for (uint32_t i = n; i-- > 0;) {
+        if (!virtq_take(v, (id - i) & mask, &index))
+            return 0;
+        stack_give(v->q.stack, index);
+    }
+    return n;
+}
+
+/* Copies those of n packets that the device can send, counts the others and keeps their buffers. */
+uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct packet *p, uint32_t n,
+                    uint32_t *bytes)
+{
+    uint32_t found = 0;
+    *bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (p[i].length < VIRTQ_FRAME_MIN || p[i].length > v->limit) {
+            refuse(v, p[i].index);
+            continue;
+        }
+        *bytes += p[i].length;
+        good[found++] = p[i];
+    }
+    return found;
+}
+
+/* What both formats begin with: no chain is out. */
+void virtq_begin_fill(struct virtq_queue *v)
+{
+    v->next = v->clean = v->published = v->left = 0;
+    v->buffer = v->q.pool ? v->q.pool->size : 0; /* a control queue has none */
+    memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
+}
+
+void virtq_empty(struct virtq_queue *v)
+{
+    for (uint32_t id = 0; id < v->chains; id++) {
+        if (v->buffers[id] != VIRTQ_NONE)
+            stack_give(v->q.stack, v->buffers[id]);
+        v->buffers[id] = VIRTQ_NONE;
+    }
+    if (v->left)
+        stack_give(v->q.stack, v->part.index);
+    v->next = v->clean = v->left = 0;
+}
