@@ -23,18 +23,20 @@ if __name__ == "__main__":
 
 import virtqueues
 from lab import ROOT, BenchError, need
-from rings import RINGS, NicBench
+from rings import RINGS, NicBench, Vmxnet3Bench
 
 if TYPE_CHECKING:
     from uspnet.port import Driver
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
+VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
 PATHS = [
     "memif to memif, copying (server)",
     "memif to memif, zero copy (client)",
     "null to null",
     *NICS,
+    VMXNET3,
     *VIRTQS,
 ]
 SLOTS = 4096
@@ -51,8 +53,8 @@ def count_all() -> Iterator[tuple[str, float]]:
             total, packets = collected(number, 1)
             yield name, total / packets
         else:
-            (two, _), (three, _) = collected(number, 2), collected(number, 3)
-            yield name, (three - two) / (virtqueues.SLOTS if name in VIRTQS else SLOTS)
+            (two, fewer), (three, more) = collected(number, 2), collected(number, 3)
+            yield name, (three - two) / (more - fewer)
 
 
 def collected(path: int, phases: int) -> tuple[int, int]:
@@ -162,7 +164,7 @@ def forward_memif(phases: int, *, zero: bool) -> int:
     return packets
 
 
-def forward_nic(phases: int, bench: NicBench | virtqueues.VirtqBench) -> int:
+def forward_nic(phases: int, bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBench) -> int:
     """Packets forwarded in so many phases."""
     worker = make_worker(bench.rx, bench.tx, bench.stack)
     for _ in range(phases):
@@ -202,6 +204,8 @@ if __name__ == "__main__":
         print(forward_null())
     elif PATHS[which] in NICS:
         print(forward_nic(count, NicBench(NICS[PATHS[which]], SLOTS)))
+    elif PATHS[which] == VMXNET3:
+        print(forward_nic(count, Vmxnet3Bench()))
     elif PATHS[which] in VIRTQS:
         is_packed, may_merge = VIRTQS[PATHS[which]]
         print(forward_nic(count, virtqueues.VirtqBench(packed=is_packed, merges=may_merge)))

@@ -59,3 +59,67 @@ class NicBench:
             self.reported += 1
         for position in range(self.rx.next, self.rx.next + self.slots):
             self.rx.ring[position % self.size].word = RX_DONE[self.ring]
+
+
+class Vmxnet3Bench:
+    """VMXNET3's rings, of the most descriptors there can be; half of them a phase."""
+
+    slots, size = 2048, 4096
+    REPORT = 1 << 45  # transmit descriptor: §Vmxnet3_TxDesc, cq
+    WHOLE = 3 << 14  # receive completion: §Vmxnet3_RxCompDesc, sop and eop
+    GENERATION = 1 << 63
+
+    def __init__(self) -> None:
+        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
+        from uspnet.pool import Pool  # noqa: PLC0415
+
+        self.ffi, self.lib = ffi, lib
+        self.pool = Pool(3 * self.size, 1522, 6 * 16 * self.size)
+        self.stack = self.pool.stack(self.pool.count)
+        self.bells = ffi.new("uint32_t[2]")
+        self.keep: list[Any] = []
+        self.rx, self.tx = self._queue(0), self._queue(1)
+        if lib.vmxnet3_fill(self.rx, 1) or lib.vmxnet3_fill(self.tx, 0):
+            raise MemoryError
+        self.rx.q.ended = 1
+        self.reported, self.completed = 0, [0, 0]
+
+    def _memory(self, kind: str, count: int) -> Any:
+        memory = self.pool.memory.base + self.pool.reserve(16 * count)
+        return self.ffi.cast(f"struct vmxnet3_{kind} *", memory)
+
+    def _queue(self, number: int) -> Any:
+        """As the driver fills it in; frames take one buffer, so the second ring is small."""
+        ffi, size = self.ffi, self.size
+        v, counters = ffi.new("struct vmxnet3_queue *"), ffi.new("struct counters *")
+        wants = ffi.new("uint8_t *", 1)
+        self.keep += [counters, wants]
+        for ring, slots in zip(v.rings, ((size, 32), (size,))[number], strict=False):
+            buffers = ffi.new("uint32_t[]", slots)
+            self.keep.append(buffers)
+            ring.slots, ring.buffers, ring.size = self._memory("descriptor", slots), buffers, slots
+            ring.limit, ring.bell.mmio, ring.bell.bytes = self.pool.room, self.bells + number, 4
+        v.completions_size = (2 * size, size)[number]
+        v.completions = self._memory("completion", v.completions_size)
+        v.command, v.wants_doorbell = 1 << 44, wants  # §Vmxnet3_TxDesc: eop
+        v.q.burst = ffi.addressof(self.lib, f"vmxnet3_{('rx', 'tx')[number]}")
+        v.q.pool, v.q.stack, v.q.counters, v.q.wake_fd = self.pool.c, self.stack, counters, -1
+        return v
+
+    def device(self) -> None:
+        """Reports what was sent, and receives as much again."""
+        ring = self.tx.rings[0]
+        for position in range(self.reported, ring.fill):
+            if ring.slots[position % self.size].word & self.REPORT:
+                self._complete(1, position % self.size, 0)
+        self.reported = ring.fill
+        ring = self.rx.rings[0]
+        for position in range(ring.next, ring.next + self.slots):
+            self._complete(0, position % self.size | self.WHOLE, FRAME)
+
+    def _complete(self, number: int, low: int, high: int) -> None:
+        v = (self.rx, self.tx)[number]
+        lap, at = divmod(self.completed[number], v.completions_size)
+        v.completions[at].low = low
+        v.completions[at].high = high | (0 if lap % 2 else self.GENERATION)
+        self.completed[number] += 1

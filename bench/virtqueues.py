@@ -12,7 +12,12 @@ from typing import Any
 SLOTS = 1024  # packets a phase
 FRAME = 60  # bytes
 QUIET = 1
-VIRTQS = {"virtq": (False, 0), "virtq_packed": (True, 0), "virtq, merging": (False, 1)}
+VIRTQS = {  # packed, merges
+    "virtq": (False, 0),
+    "virtq_packed": (True, 0),
+    "virtq, merging": (False, 1),
+    "virtq_packed, merging": (True, 1),
+}
 
 
 class VirtqBench:

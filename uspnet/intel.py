@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Intel's NICs share: rings; and those with advanced descriptors: RSS's tables, the PHY's bus.
+"""What Intel's NICs share: rings; and those with advanced descriptors: tags, and the PHY's bus.
 
 A driver's table names its registers as the 82576's does: RDT, TDT and so on.
 Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
@@ -32,10 +32,6 @@ STATUS = RO(8, "Advanced receive, written back, §7.1.5", width=64, DD=0, EOP=1,
 CONTEXT_LOW = RW(0, "Advanced context, first half, §7.2.2.2", width=64, VLAN=(16, 31))
 CONTEXT_HIGH = RW(8, "Advanced context, second half, §7.2.2.2", width=64, DTYP=(20, 23), DEXT=29)
 SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
-# The key of Microsoft's "Verifying the RSS Hash Calculation": its results are published.
-RSS_KEY = bytes.fromhex(
-    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
-)
 PHY_S = 0.1  # an MDIO transfer takes 64 µs
 SEMAPHORE_S = 1.0  # firmware holds the PHY for milliseconds
 RETRY_S = 0.001
@@ -48,11 +44,6 @@ MDIO_WRITE, MDIO_READ = 1, 2
 def four(values: bytes) -> list[int]:
     """Bytes as registers of four, the first one lowest."""
     return [int.from_bytes(values[i : i + 4], "little") for i in range(0, len(values), 4)]
-
-
-def redirection(entries: int, queues: list[int]) -> list[int]:
-    """RSS's redirection table: these queues in turn, as registers (§7.1.1)."""
-    return four(bytes(queues[i % len(queues)] for i in range(entries)))
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ class Model:
     `options` are the port's own for this model; `arguments` makes words for `-device` of them.
     `settle_s`: how long after `start` the model keeps received frames back; `since`: the first
     QEMU that has it, as far as anybody looked. `variants`: options that make another device of
-    it, each worth a test of its own.
+    it, each worth a test of its own. `several`: what `-device` needs for more than one queue pair,
+    each of which is a queue of the cable, too; a model without it has its queues to itself.
     """
 
     device: str
@@ -78,6 +79,7 @@ class Model:
     settle_s: float = 0.0
     since: str = "7.2"
     variants: tuple[str, ...] = ()
+    several: str = ""
 
 
 @dataclass(frozen=True)

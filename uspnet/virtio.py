@@ -25,13 +25,13 @@ FEATURES = RW(
     0, "Feature bits, §5.1.3 and §6", width=64,
     MTU=3, MAC=5, MRG_RXBUF=15, STATUS=16, CTRL_VQ=17, CTRL_RX=18, MQ=22, CTRL_MAC_ADDR=23,
     VERSION_1=32, ACCESS_PLATFORM=33, RING_PACKED=34, IN_ORDER=35, ORDER_PLATFORM=36,
-    NOTIFICATION_DATA=38, SPEED_DUPLEX=63,
+    NOTIFICATION_DATA=38, RSS=60, SPEED_DUPLEX=63,
 )  # fmt: skip
 # Taken whenever they are offered. EVENT_IDX is not among them: who polls wants no notification
 # ever, and who rings once a burst finds all it needs in the flags.
 ALWAYS = (
     "MTU", "MAC", "STATUS", "CTRL_VQ", "CTRL_RX", "CTRL_MAC_ADDR", "VERSION_1", "ACCESS_PLATFORM",
-    "IN_ORDER", "ORDER_PLATFORM", "NOTIFICATION_DATA", "SPEED_DUPLEX",
+    "ORDER_PLATFORM", "NOTIFICATION_DATA", "SPEED_DUPLEX",
 )  # fmt: skip
 STATUS = RW(
     0, "Device Status, §2.1", width=8,
@@ -39,8 +39,8 @@ STATUS = RW(
 )  # fmt: skip
 RX_PROMISC, RX_ALLMULTI = (0, 0), (0, 1)  # commands: class and number, §5.1.6.5
 MAC_ADDR_SET = (1, 1)
-VQ_PAIRS_SET = (4, 0)
-COMMAND_BYTES = 64  # room for a command with its answer
+VQ_PAIRS_SET, RSS_CONFIG = (4, 0), (4, 1)
+COMMAND_BYTES = 512  # room for a command with its answer
 ACK_OK = 0
 
 
@@ -78,9 +78,10 @@ class Virtio(ABC):
                 )
             time.sleep(POLL_S)
 
-    def begin_init(self, needed: Iterable[str]) -> None:
+    def begin_init(self, needed: Iterable[str], wanted: Iterable[str] = ()) -> None:
         """Steps 2 to 6, after a reset: then the device takes its queues. Features that are
-        `needed` and not offered are refused with NotSupported.
+        `needed` and not offered are refused with NotSupported; `wanted` ones are taken beside
+        those that always are.
         """
         status = STATUS.put(0, {"ACKNOWLEDGE": 1})
         self.set_status(status)
@@ -89,7 +90,7 @@ class Virtio(ABC):
         offered = Value(self.device_features(), FEATURES).fields()
         if missing := sorted(name for name in needed if not offered[name]):
             self._fail(f"does not offer {' '.join(missing)}")
-        taken = {name: offered[name] for name in {*ALWAYS, *needed}}
+        taken = {name: offered[name] for name in {*ALWAYS, *needed, *wanted}}
         self.features = Value(FEATURES.put(0, taken), FEATURES)
         self.driver_features(self.features)
         self.set_status(STATUS.put(status, {"FEATURES_OK": 1}))
@@ -172,7 +173,8 @@ class Ring:
         c.header = memory.address + layout.header
         c.span = 2 if double else 1
         c.chains = layout.size // c.span
-        c.buffers = self._buffers = ffi.new("uint32_t[]", c.chains)
+        nothing = [lib.VIRTQ_NONE] * c.chains  # until `fill`, which may never come
+        c.buffers = self._buffers = ffi.new("uint32_t[]", nothing)
 
     def call(self, name: str, *arguments: int) -> int:
         """The C function of that name for this ring's format."""

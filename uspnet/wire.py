@@ -9,6 +9,8 @@ still asleep.
 
 A named wire uses abstract names, which vanish with their owners; a wire that is a path uses the
 files PATH.a and PATH.b, so that any program can hold an end.
+
+A cable can also lead into the kernel: its far end is a TAP interface then.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from pathlib import Path
 
 from uspnet.errors import Busy, NoDevice, NotPermitted
 from uspnet.fastpath import lib
+from uspnet.interface import Interface
+from uspnet.tun import open_queues
 
 ROOM = 4 << 20  # bytes that may be on their way; the kernel grants up to net.core.wmem_max
 
@@ -30,31 +34,80 @@ def _socket() -> socket.socket:
     return made
 
 
-class Loop:
-    """A plug that returns everything: a socket connected to itself. A WireEnd to its users."""
+class End:
+    """What a NIC's cable leads to: a descriptor for each queue that it has at the far end."""
+
+    fds: list[int]
+
+    @property
+    def netdev(self) -> str:
+        """QEMU's `-netdev` for it, without the id."""
+        return f"dgram,local.type=fd,local.str={self.fds[0]}"
+
+    def present(self) -> bool:
+        """Does anybody hold the far end, ready or not?"""
+        return True
+
+    def join(self) -> bool:
+        """Lets the far end in. True when it is ready too."""
+        return True
+
+    def part(self) -> None:
+        """Keeps the far end out."""
+
+    def close(self) -> None:
+        """Lets the cable go."""
+
+
+class Tap(End):
+    """The kernel's network stack, through the TAP interface `name`, which is brought up with this
+    MTU. `owner` is the port that errors name.
+    """
+
+    def __init__(self, owner: str, name: str, queues: int, mtu: int) -> None:
+        self.fds = open_queues(owner, name, queues)
+        self.interface: Interface | None = None
+        try:
+            self.interface = Interface(name)
+            self.interface.set_mtu(mtu)
+            self.interface.set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def netdev(self) -> str:
+        """The kernel computes no checksum and cuts no segment for us: there is no net header."""
+        return f"tap,vhost=off,fds={':'.join(map(str, self.fds))}"
+
+    def present(self) -> bool:
+        """Is the interface up?"""
+        return bool(self.interface and self.interface.is_up())
+
+    def close(self) -> None:
+        """Closes the descriptors; the kernel removes an interface that it made for us."""
+        while self.fds:
+            os.close(self.fds.pop())
+        if self.interface:
+            self.interface.close()
+            self.interface = None
+
+
+class Loop(End):
+    """A plug that returns everything: a socket connected to itself."""
 
     def __init__(self) -> None:
         self.socket = _socket()
         self.socket.bind("")  # the kernel chooses a name
         self.socket.connect(self.socket.getsockname())
-
-    def present(self) -> bool:
-        """Always."""
-        return True
-
-    def join(self) -> bool:
-        """Always."""
-        return True
-
-    def part(self) -> None:
-        """Never."""
+        self.fds = [self.socket.fileno()]
 
     def close(self) -> None:
         """Unplugs it."""
         self.socket.close()
 
 
-class WireEnd:
+class WireEnd(End):
     """The first free end of the wire `name`. Raises Busy when both are taken."""
 
     def __init__(self, name: str) -> None:
@@ -63,6 +116,7 @@ class WireEnd:
         self.mine = ""
         self._ready = False
         self.socket, self._stopper = _socket(), _socket()
+        self.fds = [self.socket.fileno()]
         self._stopper.bind("")  # the kernel chooses a name
         ends = [f"{name}.a", f"{name}.b"]
         if not self.path:

@@ -7,16 +7,14 @@ import time
 import pytest
 
 from tests.far import FarEnd, connected, fill
+from tests.flows import check_queues, toeplitz
 from uspnet.errors import DeviceFault, DeviceTimeout, Usage
 from uspnet.fastpath import ffi
-from uspnet.intel import RSS_KEY
 from uspnet.nic import NICS
 from uspnet.pool import Pool
 from uspnet.transports.fake import Fake
 
-QUEUES = 4
 pytestmark = pytest.mark.usefixtures("qemu")
-HEAD = bytes.fromhex("020000000002020000000001")
 
 
 def test_ten_thousand_frames_each_way_are_byte_equal(station, tmp_path, far, make_frames):
@@ -117,52 +115,14 @@ def test_frames_that_the_device_cannot_send_are_counted(station, tmp_path, far, 
 # -- several queues -----------------------------------------------------------------------------
 
 
-def toeplitz(data):
-    """The hash of RSS (§7.1.1)."""
-    key, result = int.from_bytes(RSS_KEY, "big"), 0
-    for i in range(8 * len(data)):
-        if data[i // 8] << i % 8 & 0x80:
-            result ^= key >> 8 * len(RSS_KEY) - 32 - i & 0xFFFFFFFF
-    return result
-
-
-def ipv4(protocol, source, target, ports):
-    """A frame, and the queue that it belongs to."""
-    rest = struct.pack("!HH", *ports) + bytes(36)
-    rest = rest[:12] + b"\x50" + rest[13:] if protocol == 6 else rest
-    head = struct.pack(
-        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(rest), 1, 0, 64, protocol, 0, source, target
-    )
-    hashed = toeplitz(source + target + struct.pack("!HH", *ports))
-    return HEAD + b"\x08\0" + head + rest, hashed % 128 % QUEUES
-
-
 def test_the_hash_is_the_published_one():
     ports = struct.pack("!HH", 2794, 1766)
     assert toeplitz(bytes([66, 9, 149, 187, 161, 142, 100, 80]) + ports) == 0x51CCC178
 
 
-def test_each_queue_gets_its_flows_and_no_others(station, tmp_path, far, make_frames):
-    made, port = connected(station, "igb", tmp_path, queues=QUEUES)
-    given = [
-        ipv4((17, 6)[i % 2], bytes([10, 0, i // 200, i % 200]), b"\x0a\x01\0\1", (1000 + i, 53))
-        for i in range(2000)
-    ]
-    given += [(frame, 0) for frame in make_frames(50)]  # not IP
-    wanted = [[frame for frame, queue in given if queue == i] for i in range(QUEUES)]
-    got = [[] for _ in range(QUEUES)]
-    for start in range(0, len(given), 32):
-        for frame, _ in given[start : start + 32]:
-            made.until(lambda: far.give(frame))  # noqa: B023 - used at once
-
-        end = min(start + 32, len(given))
-        while sum(map(len, got)) < end:
-            for index, queue in enumerate(got):
-                queue.extend(made.take(port, index))
-    assert got == wanted
-    assert all(len(queue) > 300 for queue in wanted)
-    for index, queue in enumerate(wanted):
-        assert made.queues[port, "rx", index].base.counters.packets == len(queue)
+def test_each_queue_gets_its_flows_and_no_others(station, tmp_path, far):
+    made, port = connected(station, "igb", tmp_path, queues=4)
+    check_queues(made, port, far.give)
 
 
 def test_every_queue_sends(station, tmp_path, far, make_frames):

@@ -39,7 +39,7 @@ def test_what_makes_no_sense_is_said():
     assert "qemu:e1000e" in caught.value.hint
     with pytest.raises(Usage, match="unknown option 'packed'"):
         make_port("qemu:e1000e,packed=on")
-    with pytest.raises(Usage, match="no other end"):
+    with pytest.raises(Usage, match="one other end"):
         make_port("qemu:e1000e,wire=a,loop=on")
     with pytest.raises(Usage, match="station"):
         make_port("qemu:e1000e,mac=01:00:00:00:00:00")
@@ -121,3 +121,65 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+# -- a cable into the kernel ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["e1000", "igb,queues=4", "virtio-net,queues=2", "vmxnet3"])
+def test_a_cable_may_end_in_the_kernel(namespace, station, model, make_frames, read_frames):
+    with namespace.entered():
+        made = station(f"qemu:{model},tap=t0,mtu=1400").start()
+        port, sock, batch = made.ports[0], namespace.socket("t0"), make_frames(32, 60, 1414)
+        assert namespace.link("t0")["mtu"] == 1400
+        assert made.offer(port, batch) == len(batch)
+        assert read_frames(sock, len(batch)) == batch
+        for frame in batch:
+            sock.send(frame)
+        got = []
+        made.until(
+            lambda: (
+                got.extend(f for i in range(port.queues) for f in made.take(port, i))
+                or len(got) >= len(batch)
+            )
+        )
+        assert sorted(got) == sorted(batch)
+        namespace.ip("link", "set", "dev", "t0", "down")
+        made.until(lambda: not port.up())
+        assert port.why_down() == "ip link set t0 up"
+        namespace.ip("link", "set", "dev", "t0", "up")
+        made.until(port.up)
+        made.undo.close()
+    assert "t0" not in namespace.links()
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "hint"),
+    [
+        ("tap=a234567890123456", "no interface name", "15"),
+        ("tap=a/b", "no interface name", "15"),
+        ("tap=", "names no interface", "15"),
+        ("tap=a,wire=b", "one other end", "wire="),
+        ("queues=4", "one queue", "tap="),
+        ("queues=4,loop=on", "one queue", "tap="),
+    ],
+)
+def test_cables_that_make_no_sense_are_refused(options, text, hint):
+    with pytest.raises(Usage, match=text) as caught:
+        make_port(f"qemu:virtio-net,{options}")
+    assert hint in caught.value.hint
+
+
+def test_taps_that_cannot_be_had_are_named(namespace, needs):
+    needs("setpriv")
+    nobody = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
+    pktgen = [*COMMAND, "pktgen", "qemu:virtio-net,tap=t0,queues=2", "--count", "1", "--json"]
+    done = namespace.run(*nobody, *pktgen, check=False)
+    said = json.loads(done.stdout)
+    assert (done.returncode, said["error"]) == (1, "NotPermitted")
+    assert "ip tuntap add t0 mode tap" in said["hint"]
+    namespace.ip("tuntap", "add", "name", "t0", "mode", "tap")  # of one queue
+    said = json.loads(namespace.run(*pktgen, check=False).stdout)
+    assert said["error"] == "Busy"
+    assert "several queues" in said["message"]
+    assert namespace.links() == {"lo", "t0"}

@@ -244,6 +244,22 @@ def test_buffers_may_come_back_in_any_order(bench):
     assert bench.receive() == [frame(7)]
 
 
+def test_a_burst_may_begin_in_order_and_go_on_otherwise(bench):
+    number, rest = 0, []
+    for _ in range(5 * SIZE):
+        chains = [*rest, *bench.rx_device.take()]
+        chains[4:8] = reversed(chains[4:8])
+        burst, rest = chains[:11], chains[11:]
+        for i, chain in enumerate(burst):
+            bench.deliver(chain, frame(number + i))
+        got = bench.receive()
+        got += bench.receive()  # the ring's end parts them
+        assert got == [frame(number + i) for i in range(11)]
+        number += 11
+        assert bench.held == SIZE
+    assert not bench.fault
+
+
 @pytest.mark.parametrize("length", [0, 1, 12, 25, 1601, 0xFFFF, 0x10064, 0xFFFFFFFF])
 def test_a_bad_length_is_counted_and_the_buffer_comes_back(bench, length):
     chains = bench.rx_device.take()
@@ -424,11 +440,16 @@ def test_an_in_order_batch_that_was_not_sent_is_a_fault(make):
     assert bench.held == SIZE
 
 
-@pytest.mark.parametrize("wrong", ["never sent", "twice", "beyond the ring"])
+@pytest.mark.parametrize("wrong", ["never sent", "twice", "again in its place", "beyond the ring"])
 def test_a_report_of_what_is_not_there_is_a_fault(bench, wrong):
     bench.send([100] * 4)
     chains = [chain for chain, _ in bench.tx_device.take()]
-    numbers = {"never sent": [40], "twice": [chains[0]] * 2, "beyond the ring": [0xFFFF]}
+    numbers = {
+        "never sent": [40],
+        "twice": [chains[0]] * 2,
+        "again in its place": [chains[1]] * 2,
+        "beyond the ring": [0xFFFF],
+    }
     for number in numbers[wrong]:
         bench.tx_device.give(number)
     bench.tx.call("clean")

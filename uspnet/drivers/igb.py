@@ -15,9 +15,10 @@ import time
 from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
-from uspnet.intel import RSS_KEY, Advanced, Phy, Ring, four, redirection
+from uspnet.intel import Advanced, Phy, Ring, four
 from uspnet.nic import Model, Tally
 from uspnet.register import RC, RO, RW, WO, Registers
+from uspnet.rss import RSS_KEY, spread
 from uspnet.spec import Option, integer
 
 MASTER_S = 0.1  # for transfers under way when DMA is to end
@@ -28,7 +29,6 @@ FCS = 4
 VLAN_TAG = 0x8100  # the EtherType before a tag
 ONE_BUFFER = 1  # SRRCTL's code for advanced descriptors without header splitting
 RSS = 2  # MRQC's code for RSS without virtual machines
-RETA_ENTRIES = 128
 
 
 class Regs(Registers, bytes=0x20000):
@@ -213,7 +213,7 @@ class Igb(
             return
         for index, word in enumerate(four(RSS_KEY)):
             self.regs.RSSRK[index].write(word)
-        for index, word in enumerate(redirection(RETA_ENTRIES, sorted(self.rx_rings))):
+        for index, word in enumerate(four(bytes(spread(sorted(self.rx_rings))))):
             self.regs.RETA[index].write(word)
         self.regs.RXCSUM.update(PCSD=1)
         self.regs.MRQC.write(ENABLE=RSS, TCP4=1, IP4=1, TCP6EX=1, IP6=1, TCP6=1, UDP4=1, UDP6=1)

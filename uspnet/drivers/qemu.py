@@ -2,7 +2,8 @@
 """`qemu:MODEL` - an emulated NIC in a private QEMU: the same driver, the device's own model.
 
 `wire=NAME` is a cable between two of them, in one process or in two; `loop=on` returns what is
-sent; without either, the NIC is unplugged.
+sent; `tap=NAME` leads into the kernel's network stack, and is the only cable with several queues;
+without any of them, the NIC is unplugged.
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ import time
 from typing import ClassVar
 
 from uspnet.errors import DeviceFault, Usage
+from uspnet.interface import check_name
 from uspnet.nic import NICS, Model, Nic, NicPort
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.transports import Transport
 from uspnet.transports.qemu import Machine
 from uspnet.transports.qtest import Qtest
-from uspnet.wire import Loop, WireEnd
+from uspnet.wire import End, Loop, Tap, WireEnd
 
 
 def models() -> dict[str, type[Nic]]:
     """Every emulated NIC that some driver runs on, with that driver."""
     return {name: nic for nic in NICS.values() for name in nic.models}
+
+
+def interface_name(text: str) -> str:
+    """Reads an interface's name."""
+    if not text:
+        raise ValueError("names no interface")
+    return check_name("tap", text)
 
 
 class Qemu(NicPort, scheme="qemu"):
@@ -34,9 +43,12 @@ class Qemu(NicPort, scheme="qemu"):
             string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"
         ),
         "loop": Option(switch, False, "return what is sent: on or off"),
+        "tap": Option(
+            interface_name, "", "the cable ends in the kernel: a TAP interface, 1 to 15 characters"
+        ),
     }
     machine: Machine | None = None
-    end: WireEnd | Loop | None = None
+    end: End | None = None
 
     def __init__(self, spec: Spec) -> None:
         known = models()
@@ -47,8 +59,11 @@ class Qemu(NicPort, scheme="qemu"):
         self.driver = known[spec.target]
         self.spec = spec
         super().__init__(spec)
-        if self.values["wire"] and self.values["loop"]:
-            raise Usage(f"{spec}: a loop has no other end", "give wire= or loop=on")
+        if sum(bool(self.values[name]) for name in ("wire", "loop", "tap")) > 1:
+            raise Usage(f"{spec}: a cable has one other end", "give wire=, loop=on or tap=")
+        self.several = bool(self.model.several) and self.values["queues"] > 1
+        if self.several and not self.values["tap"]:
+            raise Usage(f"{spec}: such a cable has one queue", "give tap=NAME, or drop queues=")
         self.plugged = False  # what the NIC has been told about its link
         self.joined = False  # both ends are ready
         self.ready_at = float("inf")  # when the model takes frames, if its link is up by then
@@ -63,12 +78,15 @@ class Qemu(NicPort, scheme="qemu"):
             self.end = WireEnd(self.values["wire"])
         elif self.values["loop"]:
             self.end = Loop()
+        elif self.values["tap"]:
+            queues = self.values["queues"] if self.several else 1
+            self.end = Tap(self.name, self.values["tap"], queues, self.values["mtu"])
         words = [self.model.device, f"mac={fresh_mac()}"]
+        words += [self.model.several] if self.several else []
         words += [
             f"{name}={_word(self.values[option])}" for option, name in self.model.arguments.items()
         ]
-        wire_fd = self.end.socket.fileno() if self.end else -1
-        self.machine = Machine(self.name, ",".join(words), self.model.since, wire_fd)
+        self.machine = Machine(self.name, ",".join(words), self.model.since, self.end)
         self.plugged = True  # as QEMU starts
         self._look_at_cable()
         return Qtest(self.name, self.machine)
@@ -125,6 +143,8 @@ class Qemu(NicPort, scheme="qemu"):
     def why_down(self) -> str:
         """What is missing."""
         wire = self.values["wire"]
+        if self.values["tap"] and not self.plugged:
+            return f"ip link set {self.values['tap']} up"
         if self.plugged:
             return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
         return f"nobody holds the other end of wire {wire}" if wire else "no cable: give wire="

@@ -2,33 +2,26 @@
 """`tap:NAME` - the kernel's own network stack: what is sent here arrives on interface NAME, and
 what the kernel sends there is received.
 
-The interface is made when there is none of that name, and goes when the port is closed, however
-the process ends. One that exists already (`ip tuntap add NAME mode tap`) is used as it is, and
-stays. Nothing is offloaded: the kernel's frames are whole, checksummed and within the MTU.
-
-Reference: Linux Documentation/networking/tuntap.rst.
+`uspnet/tun.py` says when the interface comes and goes. Nothing is offloaded: the kernel's frames
+are whole, checksummed and within the MTU.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import ipaddress
 import os
-import struct
 from typing import Any, ClassVar
 
-from uspnet.errors import Busy, DeviceFault, NotPermitted, NotSupported, UspnetError
+from uspnet.errors import DeviceFault, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.frames import mac_bytes
 from uspnet.interface import Interface, check_name
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction, Driver
 from uspnet.spec import Option, Spec, integer, switch
+from uspnet.tun import open_queues
 
-DEVICE = "/dev/net/tun"
-TUNSETIFF = 0x400454CA
-IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI = 0x0002, 0x0100, 0x1000
 HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
 
 
@@ -55,8 +48,7 @@ class Tap(Driver, scheme="tap"):
 
     def open(self) -> None:
         """Makes or finds the interface, and sets it up as the options say."""
-        for _ in range(self.queues):
-            self._attach_queue()
+        self.fds = open_queues(self.name, self.ifname, self.queues)
         self.interface = Interface(self.ifname)
         if self.values["mtu"]:
             self.interface.set_mtu(self.values["mtu"])
@@ -67,40 +59,6 @@ class Tap(Driver, scheme="tap"):
         if self.values["up"]:
             self.interface.set_up()
         self.frame = min(self.interface.mtu + HEADER, FRAME_MAX)
-
-    def _attach_queue(self) -> None:
-        flags = IFF_TAP | IFF_NO_PI | (IFF_MULTI_QUEUE if self.queues > 1 else 0)
-        try:
-            self.fds.append(os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-            request = struct.pack("16sH22x", os.fsencode(self.ifname), flags)
-            fcntl.ioctl(self.fds[-1], TUNSETIFF, request)
-        except OSError as error:
-            raise self._open_error(error.errno or 0) from None
-
-    def _open_error(self, number: int) -> UspnetError:
-        name = self.ifname
-        match number:
-            case errno.ENOENT | errno.ENODEV | errno.ENXIO:
-                return NotSupported(f"{DEVICE} is not there", "load the module: modprobe tun")
-            case errno.EPERM | errno.EACCES:
-                return NotPermitted(
-                    f"{self.name}: TAP interfaces are not permitted",
-                    "run as root, or with CAP_NET_ADMIN; or have root make one for you: "
-                    f"ip tuntap add {name} mode tap user $USER",
-                )
-            case errno.EBUSY:
-                return Busy(
-                    f"{self.name}: another process holds {name}",
-                    f"take another name, or end that process: grep {name} /proc/*/fdinfo/*",
-                )
-            case errno.EINVAL:
-                return Busy(
-                    f"{self.name}: {name} exists and is no TAP interface with "
-                    f"{'several queues' if self.queues > 1 else 'one queue'}",
-                    f"take another name; see: ip -details link show {name}",
-                )
-            case _:
-                return DeviceFault(f"{self.name}: {DEVICE}: {os.strerror(number)}")
 
     def make_queue(self, direction: Direction, index: int) -> Any:
         """Both directions of a pair share a descriptor."""

@@ -2,7 +2,8 @@
 """virtio-net on PCI: modern devices, and transitional ones in modern mode.
 
 Sections (§) are those of "Virtual I/O Device (VIRTIO) Version 1.2".
-Does not do: legacy devices, checksum and segmentation offload, receive hashing.
+Does not do: legacy devices; checksum and segmentation offload, so that every header is zeros and
+every frame complete; hash reports; VLAN tags, which the device can only filter; event indexes.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from uspnet.fastpath import lib
 from uspnet.nic import Link, Model, Nic, ring_size
 from uspnet.pool import FRAME_MAX, PAGE, pages_for
 from uspnet.register import RO, Registers
+from uspnet.rss import ENTRIES, RSS_KEY, spread
 from uspnet.spec import Option, integer, switch
 from uspnet.transports import Transport
 from uspnet.virtio import (
     MAC_ADDR_SET,
     NET_HEADER,
+    RSS_CONFIG,
     RX_ALLMULTI,
     RX_PROMISC,
     VQ_PAIRS_SET,
@@ -41,7 +44,7 @@ VARIANTS = (
 )
 
 
-class NetConfig(Registers, bytes=17):
+class NetConfig(Registers, bytes=24):
     """The network device's configuration. What follows MAC depends on features."""
 
     MAC = RO(0x00, "Station address, §5.1.4", width=8, count=6, stride=1)
@@ -50,6 +53,12 @@ class NetConfig(Registers, bytes=17):
     MTU = RO(0x0A, "Longest payload, §5.1.4", width=16)
     SPEED = RO(0x0C, "Mbit/s, §5.1.4")
     DUPLEX = RO(0x10, "1: full, §5.1.4", width=8)
+    RSS_KEY_BYTES = RO(0x11, "rss_max_key_size, §5.1.4", width=8)
+    RSS_ENTRIES = RO(0x12, "rss_max_indirection_table_length, §5.1.4", width=16)
+    HASH_TYPES = RO(
+        0x14, "supported_hash_types, §5.1.4 and §5.1.6.4.3.1",
+        IP4=0, TCP4=1, UDP4=2, IP6=3, TCP6=4, UDP6=5, IP6EX=6, TCP6EX=7, UDP6EX=8,
+    )  # fmt: skip
 
 
 class VirtioNet(
@@ -66,6 +75,7 @@ class VirtioNet(
             f"virtio-net-pci-{kind},rx_queue_size=1024",
             arguments={"packed": "packed", "mrg-rxbuf": "mrg_rxbuf", "mtu": "host_mtu"},
             variants=variants,
+            several="mq=on,rss=on",
         )
         for name, kind, variants in (
             ("virtio-net", "non-transitional", VARIANTS),
@@ -101,6 +111,10 @@ class VirtioNet(
         self.needed |= {"RING_PACKED"} if self.packed else set()
         self.needed |= {"MRG_RXBUF"} if values["mrg-rxbuf"] else set()
         self.needed |= {"MQ", "CTRL_VQ"} if values["queues"] > 1 else set()
+        # A device that keeps the order need not report a full buffer before the last one of a
+        # frame (§2.7.9), whose length we would not know.
+        self.wanted = set() if values["mrg-rxbuf"] else {"IN_ORDER"}
+        self.wanted |= {"RSS"} if values["queues"] > 1 else set()
 
     # -- what the device says of itself ---------------------------------------------------------
 
@@ -109,7 +123,7 @@ class VirtioNet(
         self.find_structures(NetConfig.STATUS.offset + 2)
         self.net = NetConfig(self.parts[DEVICE], self.name)
         self.reset_device()
-        self.begin_init(self.needed)
+        self.begin_init(self.needed, self.wanted)
         self.stable(self._read_config)
         rx, tx = range(0, 2 * self.queues, 2), range(1, 2 * self.queues, 2)
         self.sizes = self._size("rx-ring", rx), self._size("tx-ring", tx)
@@ -176,7 +190,7 @@ class VirtioNet(
         self.was_up = False
         self.reset_device()
         self.dma_enable()
-        self.begin_init(self.needed)
+        self.begin_init(self.needed, self.wanted)
         self.make_control()
         for number, ring in self.rings.items():
             self.start_queue(number, ring)
@@ -204,9 +218,33 @@ class VirtioNet(
         self.enable_queue(number, ring, index if wakes else None)
 
     def set_pairs(self) -> None:
-        """How many pairs the device may use: one after a reset (§5.1.6.5.5)."""
-        if self.control and self.features.MQ:
+        """How many pairs the device may use: one after a reset (§5.1.6.5.5). A device that can
+        is told which flow belongs to which; others choose by themselves.
+        """
+        if self.control and self.features.RSS:
+            self.control.ask(RSS_CONFIG, self.rss())
+        elif self.control and self.features.MQ:
             self.control.ask(VQ_PAIRS_SET, struct.pack("<H", self.queues))
+
+    def rss(self) -> bytes:
+        """Our table and key (§5.1.6.5.7.1). What is not IP goes to the first queue. Extension
+        headers don't count, as with other NICs.
+        """
+        types = self.net.HASH_TYPES.read()
+        if len(RSS_KEY) > self.net.RSS_KEY_BYTES.read() or self.net.RSS_ENTRIES.read() < ENTRIES:
+            raise NotSupported(f"{self.name}: the device's RSS is too small", "drop queues=")
+        plain = {
+            name: getattr(types, name) for name in ("IP4", "TCP4", "UDP4", "IP6", "TCP6", "UDP6")
+        }
+        table = struct.pack(f"<{ENTRIES}H", *spread(list(range(self.queues))))
+        return b"".join(
+            (
+                struct.pack("<IHH", NetConfig.HASH_TYPES.put(0, plain), ENTRIES - 1, 0),
+                table,
+                struct.pack("<HB", self.queues, len(RSS_KEY)),
+                RSS_KEY,
+            )
+        )
 
     def set_address(self) -> None:
         """The address we were given; a reset brought the device's own back (§5.1.6.5.2)."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.fastpath import lib
+from uspnet.wire import End
 
 BINARY = "qemu-system-x86_64"
 INSTALL = "apt-get install qemu-system-x86"
@@ -47,14 +48,15 @@ def memory_file(name: str, content: bytes = b"") -> int:
 
 class Machine:
     """One QEMU. `device` is the NIC's `-device` argument, which QEMU knows since version `since`;
-    `wire_fd` is its cable (-1: unplugged).
+    `cable` is what its NIC is plugged into, None: nothing.
     """
 
     slot = SLOT
 
-    def __init__(self, name: str, device: str, since: str, wire_fd: int) -> None:
+    def __init__(self, name: str, device: str, since: str, cable: End | None) -> None:
         self.name = name
-        self.device, self.since, self.wire_fd = device, since, wire_fd
+        self.device, self.since, self.cable = device, since, cable
+        self.wire_fd = cable.fds[0] if cable else -1
         self.errors = memory_file("uspnet-qemu-stderr")
         self.qtest, qtest_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
@@ -69,7 +71,7 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self.errors,
-                pass_fds=[*fds, *([wire_fd] if wire_fd >= 0 else [])],
+                pass_fds=[*fds, *(cable.fds if cable else [])],
                 start_new_session=True,  # Ctrl-C is for us; we end it in good order
                 preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
             )
@@ -90,8 +92,8 @@ class Machine:
     def _command(self, rom: int, qtest: int, monitor: int) -> list[str]:
         nic = f"{self.device},id=nic,addr={SLOT}"
         cable = []
-        if self.wire_fd >= 0:
-            cable = ["-netdev", f"dgram,id=wire,local.type=fd,local.str={self.wire_fd}"]
+        if self.cable:
+            cable = ["-netdev", f"{self.cable.netdev},id=wire"]
             nic += ",netdev=wire"
         words = "-nodefaults -no-user-config -display none -machine q35 -m 2M,slots=1,maxmem=256G"
         return [

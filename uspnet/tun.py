@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TAP interfaces: the kernel's end is an interface, ours a descriptor for each of its queues.
+
+The interface is made when there is none of that name, and goes with the last descriptor, however
+the process ends. One that exists already (`ip tuntap add NAME mode tap`) is used, and stays.
+
+Reference: Linux Documentation/networking/tuntap.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from uspnet.errors import Busy, DeviceFault, NotPermitted, NotSupported, UspnetError
+
+DEVICE = "/dev/net/tun"
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI = 0x0002, 0x0100, 0x1000
+
+
+def open_queues(owner: str, name: str, count: int) -> list[int]:
+    """A descriptor for each of the interface's queues. `owner` is the port that errors name."""
+    flags = IFF_TAP | IFF_NO_PI | (IFF_MULTI_QUEUE if count > 1 else 0)
+    fds: list[int] = []
+    try:
+        for _ in range(count):
+            fds.append(os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags))
+    except OSError as error:
+        for fd in fds:
+            os.close(fd)
+        raise _error(owner, name, count, error.errno or 0) from None
+    return fds
+
+
+def _error(owner: str, name: str, count: int, number: int) -> UspnetError:
+    match number:
+        case errno.ENOENT | errno.ENODEV | errno.ENXIO:
+            return NotSupported(f"{DEVICE} is not there", "load the module: modprobe tun")
+        case errno.EPERM | errno.EACCES:
+            several = " multi_queue" if count > 1 else ""
+            return NotPermitted(
+                f"{owner}: TAP interfaces are not permitted",
+                "run as root, or with CAP_NET_ADMIN; or have root make one for you: "
+                f"ip tuntap add {name} mode tap user $USER{several}",
+            )
+        case errno.EBUSY:
+            return Busy(
+                f"{owner}: another process holds {name}",
+                f"take another name, or end that process: grep {name} /proc/*/fdinfo/*",
+            )
+        case errno.EINVAL:
+            return Busy(
+                f"{owner}: {name} exists and is no TAP interface with "
+                f"{'several queues' if count > 1 else 'one queue'}",
+                f"take another name; see: ip -details link show {name}",
+            )
+        case _:
+            return DeviceFault(f"{owner}: {DEVICE}: {os.strerror(number)}")
