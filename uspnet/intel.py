@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Intel's NICs share: rings; and those with advanced descriptors: RSS's tables, the PHY's bus.
+"""What Intel's NICs share: rings; and those with advanced descriptors: tags, and the PHY's bus.
 
 A driver's table names its registers as the 82576's does: RDT, TDT and so on.
 Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
