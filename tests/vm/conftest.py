@@ -34,6 +34,19 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize("guest", kernels, indirect=True, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """What runs in one guest comes together, so that it boots once; guests come last."""
+    order = list(KERNELS)
+
+    def place(item):
+        if "bare_guest" in item.fixturenames:
+            return len(order)
+        return order.index(item.callspec.params["guest"]) if "guest" in item.fixturenames else -1
+
+    items.sort(key=place)
+
+
 def is_there(kernel):
     try:
         KERNELS[kernel]()
