@@ -59,7 +59,7 @@ class SharedMemory:
             os.close(fd)
             raise NoMemory(
                 f"{size >> 20} MiB of shared memory: {error.strerror}",
-                "free memory, or use fewer queues and smaller rings; see also: ulimit -v, ulimit -f",
+                "free memory, or use fewer queues and smaller rings; see: ulimit -v, ulimit -f",
             ) from None
         return fd, mapped
 
