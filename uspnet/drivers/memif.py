@@ -8,10 +8,12 @@ the packets of this port. A server always copies once, in or out of the client's
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceTimeout, NotPermitted, PeerFault, Usage, UspnetError
+from uspnet.errors import DeviceTimeout, NotPermitted, NotSupported, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.memif.client import ClientMemory, ClientSession
 from uspnet.memif.listener import leave, listen, printable
@@ -209,8 +211,10 @@ class Memif(Driver, scheme="memif"):
             self.session = ClientSession(self.address, self.identity, self.secret, self._memory)
         except PermissionError:
             raise NotPermitted(f"{self.name}: may not connect", "ask for access to it") from None
-        except OSError:
-            return  # nobody listens yet
+        except OSError as error:  # mostly, nobody listens yet
+            if error.errno == errno.EPROTOTYPE or os.path.isfile(self.address):
+                hint = f"a server makes one: uspnet capture memif:{self.spec.target},role=server"
+                raise NotSupported(f"{self.name}: that is no memif socket", hint) from None
 
     def _memory(self, max_pairs: int, max_log2: int) -> ClientMemory:
         log2 = min(int(self.values["ring"]).bit_length() - 1, max_log2)
