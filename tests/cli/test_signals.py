@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -74,13 +75,16 @@ def test_stats_sees_a_running_job_and_forgets_a_killed_one(start, uspnet):
 
 def test_ctrl_c_while_it_starts_ends_it_without_a_word():
     command = [sys.executable, "-X", "importtime", "-m", "uspnet", "pktgen", "null:"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    while "uspnet.errors" not in process.stderr.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=START_S)
+    ) as process:
+        while "uspnet.errors" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(START_S)
+        process.kill()
+        errors = process.stderr.read()
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" not in errors
 

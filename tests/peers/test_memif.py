@@ -131,7 +131,8 @@ def test_server_and_client_in_one_process(uspnet, tmp_path):
         ("memif:{}/none", 1, "DeviceTimeout"),
         ("memif:{}/no/folder,role=server", 1, "NoDevice"),
         ("memif:{}/file,role=server", 1, "Busy"),
-        ("memif:{}/file", 1, "DeviceTimeout"),
+        ("memif:{}/file", 1, "NotSupported"),
+        ("memif:{}/stream", 1, "NotSupported"),
         ("memif:{}/none,ring=1000", 2, "Usage"),
         ("memif:{}/none,ring=32768", 2, "Usage"),
         ("memif:{}/none,role=both", 2, "Usage"),
@@ -143,10 +144,13 @@ def test_server_and_client_in_one_process(uspnet, tmp_path):
 )
 def test_what_is_wrong_is_said_with_a_hint(uspnet, tmp_path, spec, code, kind):
     (tmp_path / "file").write_text("")
-    result = uspnet("pktgen", spec.format(tmp_path), "--count", 1).result()
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.bind(str(tmp_path / "stream"))
+        stream.listen()
+        result = uspnet("pktgen", spec.format(tmp_path), "--count", 1).result()
     assert (result["exit"], result["error"]) == (code, kind)
     assert result["hint"]
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "stream"}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,7 @@ def test_a_signal_ends_the_wait_for_a_peer(uspnet, tmp_path, command, role, numb
 CROWD = """
 import os, sys
 from uspnet.errors import Busy
-from uspnet.memif.server import Listener
+from uspnet.memif.listener import Listener
 
 def child(gate, held):
     os.close(held[1])  # the test's end is ours, too

@@ -8,14 +8,18 @@ the packets of this port. A server always copies once, in or out of the client's
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceTimeout, NotPermitted, PeerFault, Usage, UspnetError
+from uspnet.errors import DeviceTimeout, NotPermitted, NotSupported, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.memif.client import ClientMemory, ClientSession
+from uspnet.memif.listener import leave, listen, printable
 from uspnet.memif.protocol import OUR_NAME, Disconnect, Type
-from uspnet.memif.server import ServerSession, leave, listen, printable
+from uspnet.memif.rings import place_client, place_server, strip
+from uspnet.memif.server import ServerSession
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction, Driver, Queue
 from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
@@ -173,7 +177,7 @@ class Memif(Driver, scheme="memif"):
     def _advance(self) -> None:
         session = self.session
         if isinstance(session, ServerSession):
-            session.handle(self.listener)
+            session.handle(self.listener.ports)
         elif session:
             session.handle()
         if session and session.up and not self.linked:
@@ -207,8 +211,10 @@ class Memif(Driver, scheme="memif"):
             self.session = ClientSession(self.address, self.identity, self.secret, self._memory)
         except PermissionError:
             raise NotPermitted(f"{self.name}: may not connect", "ask for access to it") from None
-        except OSError:
-            return  # nobody listens yet
+        except OSError as error:  # mostly, nobody listens yet
+            if error.errno == errno.EPROTOTYPE or os.path.isfile(self.address):
+                hint = f"a server makes one: uspnet capture memif:{self.spec.target},role=server"
+                raise NotSupported(f"{self.name}: that is no memif socket", hint) from None
 
     def _memory(self, max_pairs: int, max_log2: int) -> ClientMemory:
         log2 = min(int(self.values["ring"]).bit_length() - 1, max_log2)
@@ -266,47 +272,11 @@ class Memif(Driver, scheme="memif"):
         with self.quiesce():
             for queue in self.made:
                 if isinstance(session, ServerSession):
-                    self._place_server(session, queue)
+                    place_server(queue, session)
                 elif session and session.memory:
-                    self._place_client(session.memory, queue)
+                    place_client(queue, session.memory)
         if isinstance(session, ServerSession):
             session.channel.send(Type.CONNECTED, OUR_NAME)
-
-    def _place(self, queue: Queue, ring: Any, size: int, fd: int) -> None:
-        """What both roles fill in. C2S: tx of a client, rx of a server."""
-        m, sends = queue.c, queue.direction == "tx"
-        c2s = sends != self.server
-        head = ffi.addressof(ring, "head")
-        tail = ffi.addressof(ring, "tail")
-        m.ring, m.size, m.next, m.clean = ring, size, 0, 0
-        m.ours, m.theirs = (tail, head) if self.server else (head, tail)
-        m.our_lead = size if not c2s and not self.server and not self.zero_copy else 0
-        m.their_lead = size if not c2s and self.server else 0
-        m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
-        m.q.fault = lib.FAULT_NONE
-        if not sends:
-            ring.flags = lib.MEMIF_MASK_INT  # we poll, until a worker goes to sleep
-
-    def _place_server(self, session: ServerSession, queue: Queue) -> None:
-        place = session.rings.get((queue.direction == "rx", queue.index))
-        if not place:
-            return  # the client has fewer queues: this one stays closed
-        self._place(queue, session.ring(place), 1 << place.log2_size, place.fd)
-        queue.c.regions, queue.c.n_regions = session.c_regions, len(session.regions)
-        queue.c.q.gate = 0
-
-    def _place_client(self, memory: ClientMemory, queue: Queue) -> None:
-        if queue.index >= memory.pairs:
-            return
-        m, c2s = queue.c, queue.direction == "tx"
-        fd = memory.fds[memory.number(c2s, queue.index)]
-        self._place(queue, memory.ring(c2s, queue.index), 1 << memory.log2_size, fd)
-        m.regions, m.n_regions, m.pool_region = memory.regions, 1, 1
-        if not self.zero_copy:
-            m.buffers, m.buffer_size = memory.buffers(c2s, queue.index), memory.buffer_size
-            if not c2s:
-                lib.memif_copy_lend(m)
-        m.q.gate = 0
 
     def _unlink(self, reason: str) -> None:
         """Closes the queues, brings their buffers home, and ends the session."""
@@ -314,20 +284,8 @@ class Memif(Driver, scheme="memif"):
         if self.linked:
             with self.quiesce():
                 for queue in self.made:
-                    self._strip(queue)
+                    strip(queue, client=not self.server, zero_copy=self.zero_copy)
             self.linked = False
         session, self.session = self.session, None
         if session:
             session.close(reason)
-
-    def _strip(self, queue: Queue) -> None:
-        m = queue.c
-        if queue.direction == "tx" and m.ring and not self.server:
-            waiting = (m.next - m.theirs[0]) & 0xFFFF
-            m.q.counters.dropped += min(waiting, m.size)  # sent, but never taken
-        if self.zero_copy:
-            lib.memif_zero_reset(m)
-        m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
-        m.q.fault = lib.FAULT_NONE
-        m.ring = m.ours = m.theirs = ffi.NULL
-        m.buffers = ffi.NULL

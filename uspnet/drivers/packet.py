@@ -137,8 +137,8 @@ class Packet(Driver, scheme="packet"):
         """Has the kernel make the receive ring, and maps it."""
         blocks = (self.values["ring"] << 20) // BLOCK
         want = self.queues * self.values["ring"] << 20
-        if not self.rings and want > memory_available():
-            raise NoMemory(  # the kernel would rather kill somebody than refuse
+        if not self.rings and want > memory_available():  # the kernel would rather kill somebody
+            raise NoMemory(
                 f"{self.name}: {want >> 20:,} MiB of rings are more than there is",
                 "make them smaller or fewer: ring=, queues=",
             )
