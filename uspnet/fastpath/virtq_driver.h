@@ -68,15 +68,7 @@ static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, ui
         doorbell_ring(&v->q, &v->bell, virtq_told(v, at));
 }
 
-/* Says in *flags, ours, whether the device shall notify us. It must be able to see that before we
- * look at the ring once more: its own end does the same the other way round. */
-static inline void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on)
-{
-    if (on)
-        vector_forget(q);
-    store_relaxed(flags, on ? 0 : VIRTQ_QUIET);
-    virtq_full_barrier();
-}
+void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on);
 
 /* --- ownership ------------------------------------------------------------------------------- */
 

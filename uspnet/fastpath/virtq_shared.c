@@ -126,3 +126,15 @@ void virtq_empty(struct virtq_queue *v)
         stack_give(v->q.stack, v->part.index);
     v->next = v->clean = v->left = 0;
 }
+
+/* --- while a worker sleeps -------------------------------------------------------------------- */
+
+/* Says in *flags, ours, whether the device shall notify us. It must be able to see that before we
+ * look at the ring once more: its own end does the same the other way round. */
+void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on)
+{
+    if (on)
+        vector_forget(q);
+    store_relaxed(flags, on ? 0 : VIRTQ_QUIET);
+    virtq_full_barrier();
+}
