@@ -37,6 +37,23 @@ def test_the_owner_gets_the_nodes(lab):
     assert (lab.root / "dev/vfio/17").stat().st_uid == 65534
 
 
+@pytest.mark.parametrize("cdev", [True, False])
+def test_the_owner_gets_the_character_device_where_the_kernel_has_it(lab, monkeypatch, cdev):
+    """Kernels without them have the folder in sysfs all the same."""
+    monkeypatch.setattr("uspnet.binding.owner.NODE_S", 0.05)
+    lab.nic(A, "eth0")
+    lab.file("dev/vfio/17", "")
+    folder = lab.kernel.device(A) / "vfio-dev/vfio3"
+    folder.mkdir(parents=True)
+    if cdev:
+        (folder / "dev").write_text("511:3")
+        with pytest.raises(NotSupported, match="there is no /dev/vfio/devices/vfio3"):
+            bind(lab.machine(), [A], Wish(owner="nobody"))
+        lab.file("dev/vfio/devices/vfio3", "")
+    bind(lab.machine(), [A], Wish(owner="nobody"))
+    assert not cdev or (lab.root / "dev/vfio/devices/vfio3").stat().st_uid == 65534
+
+
 def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
     monkeypatch.setattr("uspnet.binding.owner.NODE_S", 0.05)
     lab.nic(A, "eth0")

@@ -103,7 +103,9 @@ def function(tree: Tree, address: str) -> Function:
     vfs = (
         tree.target(f"{where}/{name}") for name in tree.names(where) if name.startswith("virtfn")
     )
-    vfio = tree.names(f"{where}/vfio-dev")
+    # Kernels without character devices show a folder there too, since 6.0.
+    vfio = [name for name in tree.names(f"{where}/vfio-dev")
+            if tree.exists(f"{where}/vfio-dev/{name}/dev")]  # fmt: skip
     return Function(
         address,
         vendor=_number(tree.text(f"{where}/vendor"), 0),

@@ -22,9 +22,9 @@ def hand_over(tree: Tree, address: str, name: str) -> None:
     if found.vfio_node:
         nodes.append(f"dev/vfio/devices/{found.vfio_node}")
     end = time.monotonic() + NODE_S
-    while not all(tree.exists(node) for node in nodes):
+    while missing := [node for node in nodes if not tree.exists(node)]:
         if time.monotonic() > end:
-            raise NotSupported(f"there is no /{nodes[0]} to give to {name}", "see: uspnet doctor")
+            raise NotSupported(f"there is no /{missing[0]} to give to {name}", "see: uspnet doctor")
         time.sleep(0.02)
     for node in nodes:
         os.chown(tree.path(node), user, group)
