@@ -142,7 +142,11 @@ class Testpmd:
         )
         self.pid = self.process.pid
         self.log = []
-        self.until("packet forwarding - ports")
+        try:
+            self.until("packet forwarding - ports")
+        except BaseException:
+            self.kill()
+            raise
 
     def until(self, words):
         """Reads its output up to a line with these words."""
