@@ -42,7 +42,7 @@ def test_start_up_is_the_manuals(scripted):
     nic.start()
     steps = [offset for way, offset, _ in device.log if way == "write" and offset < 0x5200]
     assert nic.mac.hex(":") == "02:01:02:03:04:05"
-    assert [each for each in steps if each != 0x3828] == [
+    assert [each for each in steps if each not in {0x3828, 0x5000}] == [  # 82574L's alone
         *(0xD8, 0x0, 0xD8),  # masked, reset, masked
         *(0x38, 0x0),  # tags, link up
         *(0x2800, 0x2804, 0x2808, 0x2810, 0x2818, 0x100),  # the ring, then the receiver

@@ -102,7 +102,7 @@ def test_start_up_is_the_manuals(scripted):
     assert steps == [
         *(0xD8, 0x1528, 0x0, 0x0, 0xD8, 0x1528),  # masked, DMA ended, reset, masked
         *(0x18, 0x38, 0x0, 0x20),  # ours; tags, link up; the PHY is asked, and left alone
-        *(0x5004, 0x100, 0x5000),  # rules, still closed; RSS
+        *(0x5000, 0x5004, 0x100, 0x5000),  # rules, still closed; RSS
         *(0xC040 + each for each in rx),
         *(0xC000 + each for each in rx),
         *(0x100, 0x400),  # open

@@ -9,14 +9,17 @@ import signal
 import pytest
 
 from tests.far import FarEnd, carry_out, connected, fill, lost, starve
+from uspnet.craft import craft
 from uspnet.drivers.qemu import models
 from uspnet.errors import DeviceFault, Usage
+from uspnet.frames import udp_frame
 from uspnet.port import drivers
 
 drivers()
 MODELS = ["e1000", "e1000e", "igb", "vmxnet3"]
 # Frames under way at a time: vmxnet3's model drops at once what finds no descriptor.
 WINDOW = dict.fromkeys(MODELS, 1 << 30) | {"vmxnet3": 30}
+MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 LOSSES = {"rx_missed_errors", "rx_errors", "tx_errors", "tx_dropped"}
 pytestmark = pytest.mark.usefixtures("qemu")
 
@@ -163,6 +166,46 @@ def test_tags_pass_as_they_are_by_default(join, far, make_frames):
     tagged = [plain[:12] + b"\x81\x00\x00\x07" + plain[12:]]
     assert carry_out(made, port, far, tagged) == tagged
     assert fill(made, port, far, tagged) == tagged
+
+
+def spoiled(frame, at):
+    """The frame with another byte there."""
+    return frame[:at] + bytes([frame[at] ^ 0xFF]) + frame[at + 1 :]
+
+
+def checksummed():
+    """Good frames of several protocols, and the same with a byte of a checksum changed."""
+    udp = udp_frame(100, *MACS, "198.18.0.1", "198.18.0.2", 1024, 9)
+    none = udp_frame(100, *MACS, "198.18.0.1", "198.18.0.2", 1024, 9, udp_checksum=False)
+    tcp, tcp6 = (craft(f"Ether()/{ip}/TCP()/('x' * 40)")[0] for ip in ("IP()", "IPv6()"))
+    good = [udp, none, tcp, tcp6, bytes(12) + b"\x88\xb5" + bytes(46)]
+    checksums = [(udp, 24), (udp, 40), (tcp, 24), (tcp, 50), (tcp6, 70)]
+    return good, [spoiled(frame, at) for frame, at in checksums]
+
+
+@pytest.mark.parametrize("nic", ["e1000e", "igb", "igb,queues=2"])
+def test_wrong_checksums_are_refused_when_asked_for(nic, station, tmp_path, far):
+    good, bad = checksummed()
+    made, port = connected(station, f"{nic},rx-checksum=on", tmp_path)
+    for frame in (frame for pair in zip(bad, good, strict=True) for frame in pair):
+        made.until(lambda: far.give(frame))  # noqa: B023 - used at once
+    got = []
+    made.until(
+        lambda: (
+            got.extend(f for i in range(port.queues) for f in made.take(port, i))
+            or len(got) == len(good)
+        )
+    )
+    assert sorted(got) == sorted(good)
+    assert made.counter(port, "rx", "errors") == len(bad)
+
+
+@pytest.mark.parametrize("nic", ["e1000e", "igb"])
+def test_wrong_checksums_pass_by_default(nic, station, tmp_path, far):
+    _, bad = checksummed()
+    made, port = connected(station, nic, tmp_path)
+    assert fill(made, port, far, bad) == bad
+    assert made.counter(port, "rx", "errors") == 0
 
 
 def test_frames_that_the_device_cannot_send_are_counted(join, far, make_frames):

@@ -4,7 +4,7 @@
 Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
 revision 2.63; the later chips are the same where their own tables here don't say otherwise
 ("I210 §": 333016, revision 3.4).
-Does not do: checksum and segmentation offload, virtual functions, flow control, time stamps,
+Does not do: checksum insertion, segmentation offload, virtual functions, flow control, time stamps,
 wake on LAN, fibre and SERDES ports.
 """
 
@@ -15,7 +15,7 @@ import time
 from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
-from uspnet.intel import Advanced, Phy, Ring, four
+from uspnet.intel import CHECKSUM_OPTIONS, Advanced, Phy, Ring, four
 from uspnet.nic import Model, Tally
 from uspnet.register import RC, RO, RS, RW, WO, Registers
 from uspnet.rss import RSS_KEY, spread
@@ -121,6 +121,7 @@ class Igb(
     options: ClassVar[dict[str, Option]] = {
         "queues": Option(integer(1, 8), 1, "queue pairs, 1 to 8"),
         **Advanced.options,
+        **CHECKSUM_OPTIONS,
     }
     frame_max = 9728 - FCS  # bytes, §1
     overrun = False  # frames found no room, since the start
@@ -199,6 +200,7 @@ class Igb(
     def set_receive_rules(self) -> None:
         """Which frames come in, and how long they may be: never longer than a buffer (§8.10)."""
         promisc, multicast = self.values["promisc"], self.values["multicast"]
+        self.set_checks()
         self.regs.RLPML.write(LENGTH=self.frame + FCS)
         self.regs.RCTL.write(
             BAM=1, SECRC=1, LPE=1, UPE=int(promisc), MPE=int(promisc or multicast)
@@ -289,16 +291,11 @@ class Igb(
         MEASURED: of several queues, QEMU's model drops what one has no room for and counts it
         nowhere, but for an interrupt cause. Then the number is unknown.
         """
-        regs, seen = self.regs, self.tally
-        self.overrun = self.overrun or bool(regs.ICR.read().RXO)
-        seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.RUC, regs.ROC)
-        # RLEC counts both of the others; QEMU's model leaves it at zero.
-        lengths = max(seen["RLEC"], seen["RUC"] + seen["ROC"])
-        missed = seen["MPC"] + self.count_queue_drops()
-        return {
-            "rx_missed_errors": None if self.overrun and not missed else missed,
-            "rx_errors": seen["CRCERRS"] + seen["RXERRC"] + lengths,
-        }
+        self.overrun = self.overrun or bool(self.regs.ICR.read().RXO)
+        missed, errors = self.lost()
+        missed += self.count_queue_drops()
+        unknown = self.overrun and not missed
+        return {"rx_missed_errors": None if unknown else missed, "rx_errors": errors}
 
 
 class Regs82580(Regs):

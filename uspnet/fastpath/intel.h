@@ -22,7 +22,7 @@ struct intel_queue {
     uint32_t clean;                /* transmit: position of the oldest slot not yet taken back */
     uint32_t tail;                 /* receive: position that the device was told last */
     uint32_t limit;                /* bytes: what one slot takes of a frame */
-    uint32_t bad;                  /* advanced receive: status bits of a damaged frame */
+    uint32_t bad;                  /* receive: error bits of a frame that is not to be taken */
     uint32_t skipping; /* advanced receive: the slots up to a frame's end belong to a bad one */
     uint32_t joining;  /* legacy receive: `part` is the beginning of a frame */
     struct packet part;

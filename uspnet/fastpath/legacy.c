@@ -13,7 +13,6 @@ int legacy_arm(struct queue *q, int on);
 enum {
     RX_DONE = 1 << 0, /* status, §3.2.3.1 */
     RX_LAST = 1 << 1,
-    RX_BAD = 0x97, /* errors, §3.2.3.2: CRC, symbol, sequence, carrier extension, data */
 };
 
 /* --- receive -------------------------------------------------------------------------------- */
@@ -54,7 +53,7 @@ static int join(struct intel_queue *r, struct packet *p, uint32_t last)
 static inline int accept_frame(struct intel_queue *r, struct packet *p, uint64_t word)
 {
     uint32_t length = (uint16_t)word, last = (uint32_t)(word >> 32) & RX_LAST;
-    uint32_t bad = (uint32_t)(word >> 40) & RX_BAD || length > r->limit;
+    uint32_t bad = (uint32_t)(word >> 40 & r->bad) || length > r->limit;
     p->length = bad ? 0 : (uint16_t)length;
     if (unlikely(r->joining || !last))
         return join(r, p, last);
