@@ -233,6 +233,19 @@ def test_a_slot_that_the_device_does_not_have_is_counted(filled, low):
     assert filled.held == IN_RINGS
 
 
+def test_bursts_wrap_with_wrong_ones_in_their_middle(filled):
+    for number in range(SIZE):
+        frames = [bytes([number, i]) * 50 for i in range(6)]
+        for i, frame in enumerate(frames):
+            assert filled.deliver(frame)
+            if i == number % 6:
+                slot, _ = filled.device.take(0)
+                filled.device.complete(slot | WHOLE, 5)
+        assert filled.take() == frames
+        assert filled.rx.q.counters.errors == number + 1
+    assert filled.held == IN_RINGS
+
+
 def test_a_slot_is_completed_only_once(filled):
     slot, _ = filled.device.take(0)
     for _ in range(3):

@@ -5,29 +5,17 @@
  * believed before it was compared with what the device holds. */
 #include "vmxnet3.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "descriptors are little endian"
-#endif
-
 enum {
     FRAME_MIN = 14,  /* an Ethernet header */
     TX_LAZY = 64,    /* slots in flight before the first look at what is done */
     RX_BEHIND = 32,  /* slots refilled before the device is told; half of a small ring */
     LENGTH = 0x3FFF, /* §Vmxnet3_RxCompDesc: len */
     SLOT = 0xFFF,    /* rxdIdx, txdIdx */
+    RING = 0x3FF,    /* rqID: with one queue, the ring's number */
 };
-static const uint64_t RX_BODY = 1ull << 14, RX_GENERATION = 1ull << 31;   /* §Vmxnet3_RxDesc */
 static const uint64_t TX_GENERATION = 1ull << 14, TX_REPORT = 1ull << 45; /* §Vmxnet3_TxDesc: cq */
 static const uint64_t LAST = 1ull << 14, FIRST = 1ull << 15; /* §Vmxnet3_RxCompDesc: eop, sop */
 static const uint64_t BAD = 1ull << 14;                      /* err, in the higher half */
-
-static inline uint32_t slot_of(const struct vmxnet3_ring *ring, uint32_t position)
-{
-    return position & (ring->size - 1);
-}
-
-/* 1 in the first lap of a ring, 0 in the second, and so on. */
-static inline uint32_t generation(uint32_t position, uint32_t size) { return !(position & size); }
 
 static inline const struct vmxnet3_completion *next_completion(const struct vmxnet3_queue *v)
 {
@@ -37,7 +25,7 @@ static inline const struct vmxnet3_completion *next_completion(const struct vmxn
 /* Has the device written it, by the generation in its higher half? */
 static inline int is_written(const struct vmxnet3_queue *v, uint64_t high)
 {
-    return high >> 63 == generation(v->completed, v->completions_size);
+    return high >> 63 == vmxnet3_generation(v->completed, v->completions_size);
 }
 
 /* The next completion, if the device has written it: read once, its generation first. */
@@ -60,39 +48,6 @@ static inline int32_t distance(const struct vmxnet3_ring *ring, uint32_t slot)
 }
 
 /* --- receive -------------------------------------------------------------------------------- */
-
-static inline void post(struct vmxnet3_queue *v, struct vmxnet3_ring *ring, uint32_t index)
-{
-    uint32_t slot = slot_of(ring, ring->fill);
-    uint64_t word = ring->limit;
-    if (ring != v->rings)
-        word |= RX_BODY;
-    if (generation(ring->fill, ring->size))
-        word |= RX_GENERATION;
-    ring->buffers[slot] = index;
-    ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, colour(index));
-    store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
-    ring->fill++;
-}
-
-int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
-{
-    uint32_t index;
-    memset(v->completions, 0, v->completions_size * sizeof *v->completions);
-    v->completed = v->joining = 0;
-    v->spoiled = 0;
-    for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2 && ring->size; ring++) {
-        memset(ring->slots, 0, ring->size * sizeof *ring->slots);
-        ring->next = ring->fill = 0;
-        while (receive && ring->fill < ring->size - 1) {
-            if (!stack_take(v->q.stack, &index, 1))
-                return -1;
-            post(v, ring, index);
-        }
-        ring->told = ring->fill;
-    }
-    return 0;
-}
 
 static int refuse(struct vmxnet3_queue *v, uint32_t index)
 {
@@ -156,7 +111,7 @@ static inline int accept_frame(struct vmxnet3_queue *v, struct packet *p, uint32
 static inline int32_t exchange(struct vmxnet3_queue *v, const struct vmxnet3_completion *c,
                                uint32_t *index, uint32_t fresh)
 {
-    uint32_t number = (uint32_t)(c->low >> 16) & 0x3FF; /* rqID: with one queue, the ring's */
+    uint32_t number = (uint32_t)(c->low >> 16) & RING;
     struct vmxnet3_ring *ring;
     int32_t ahead;
     if (unlikely(number > 1))
@@ -166,12 +121,48 @@ static inline int32_t exchange(struct vmxnet3_queue *v, const struct vmxnet3_com
     if (unlikely(ahead < 0))
         return -1;
     for (; unlikely(ahead > 0); ahead--) {
-        uint32_t skipped = ring->buffers[slot_of(ring, ring->next++)];
-        post(v, ring, skipped);
+        uint32_t skipped = ring->buffers[vmxnet3_slot(ring, ring->next++)];
+        vmxnet3_post(v, ring, skipped);
     }
-    *index = ring->buffers[slot_of(ring, ring->next++)];
-    post(v, ring, fresh);
+    *index = ring->buffers[vmxnet3_slot(ring, ring->next++)];
+    vmxnet3_post(v, ring, fresh);
     return (int32_t)number;
+}
+
+/* The ordinary case: frames that are whole, good, and in the first ring's slots one after another.
+ * Takes up to n of them, up to the first that is otherwise, and puts `fresh` into their slots. */
+static inline uint32_t take_whole(struct vmxnet3_queue *restrict v, struct packet *restrict packets,
+                                  const uint32_t *restrict fresh, uint32_t n, uint64_t *bytes)
+{
+    const uint64_t base = v->dma_base, buffer = v->q.pool->size;
+    const uint64_t said = FIRST | LAST | SLOT | (uint64_t)RING << 16;
+    struct vmxnet3_ring *ring = v->rings;
+    const uint32_t size = ring->size, limit = ring->limit, lap = v->completions_size;
+    const struct vmxnet3_completion *completions = v->completions;
+    struct vmxnet3_descriptor *slots = ring->slots;
+    uint32_t *restrict buffers = ring->buffers;
+    uint32_t next = ring->next, fill = ring->fill, at = v->completed, got;
+    uint64_t total = 0;
+    for (got = 0; got < n; got++, next++, fill++, at++) {
+        const struct vmxnet3_completion *c = &completions[at & (lap - 1)];
+        const uint64_t high = load_acquire(&c->high), low = load_relaxed(&c->low);
+        const uint32_t slot = next & (size - 1), free = fill & (size - 1), index = fresh[got];
+        const uint32_t length = (uint32_t)high & LENGTH, offset = colour(index);
+        if (high >> 63 != vmxnet3_generation(at, lap) || (low & said) != (FIRST | LAST | slot) ||
+            unlikely(high & BAD || length - FRAME_MIN > limit - FRAME_MIN))
+            break;
+        packets[got] = (struct packet){buffers[slot], colour(buffers[slot]), (uint16_t)length};
+        total += length;
+        buffers[free] = index;
+        slots[free].address = base + index * buffer + offset;
+        store_release(&slots[free].word,
+                      limit | (vmxnet3_generation(fill, size) ? RX_GENERATION : 0));
+    }
+    ring->next = next;
+    ring->fill = fill;
+    v->completed = at;
+    *bytes = total;
+    return got;
 }
 
 /* The device says whether it wants to be told at all: one made of software looks by itself. */
@@ -181,19 +172,22 @@ static inline void tell(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
         return;
     ring->told = ring->fill;
     if (load_relaxed(v->wants_doorbell))
-        doorbell_ring(&v->q, &ring->bell, slot_of(ring, ring->fill));
+        doorbell_ring(&v->q, &ring->bell, vmxnet3_slot(ring, ring->fill));
 }
 
 uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct vmxnet3_queue *v = (struct vmxnet3_queue *)q;
     struct vmxnet3_completion c;
-    uint32_t fresh[BURST_MAX], taken, used = 0, got = 0;
+    uint32_t fresh[BURST_MAX], taken, used = 0, got;
     uint64_t bytes = 0;
     if (!is_written(v, load_relaxed(&next_completion(v)->high)))
         return 0;
     taken = stack_take(q->stack, fresh, n);
-    for (uint32_t i = 0; i < taken && completed(v, &c); i++) {
+    if (likely(!v->joining))
+        used = take_whole(v, packets, fresh, taken, &bytes);
+    got = used;
+    for (uint32_t i = used; i < taken && completed(v, &c); i++) {
         struct packet p;
         int32_t number = exchange(v, &c, &p.index, fresh[used]);
         if (unlikely(number < 0)) {
@@ -234,7 +228,7 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
         if (unlikely(ahead < 0))
             v->q.counters->errors++;
         for (; ahead >= 0; ahead--)
-            stack_give(v->q.stack, ring->buffers[slot_of(ring, ring->next++)]);
+            stack_give(v->q.stack, ring->buffers[vmxnet3_slot(ring, ring->next++)]);
     }
     return ring->fill - ring->next;
 }
@@ -245,15 +239,19 @@ uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
     struct vmxnet3_ring *ring = v->rings;
     struct vmxnet3_descriptor *held = NULL; /* the latest, until we know whether it is the last */
     uint32_t flying = ring->fill - ring->next, done = 0, sent = 0;
+    const uint64_t base = v->dma_base, buffer = q->pool->size, command = v->command;
+    const uint32_t size = ring->size, limit = ring->limit;
+    uint32_t *restrict buffers = ring->buffers;
+    uint32_t fill = ring->fill;
     uint64_t bytes = 0, word = 0;
     if (unlikely(!doorbell_ready(&ring->bell)))
         return 0;
     if (flying >= TX_LAZY || flying + n >= ring->size)
         flying = vmxnet3_clean(v);
-    for (; done < n && flying + sent < ring->size - 1; done++) {
+    for (; done < n && flying + sent < size - 1; done++) {
         struct packet p = packets[done];
-        uint32_t slot = slot_of(ring, ring->fill);
-        if (unlikely(p.length < FRAME_MIN || p.length > ring->limit)) {
+        uint32_t slot = fill & (size - 1);
+        if (unlikely(p.length < FRAME_MIN || p.length > limit)) {
             q->counters->errors++;
             stack_give(q->stack, p.index);
             continue;
@@ -261,29 +259,18 @@ uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (held)
             store_release(&held->word, word); /* after its address: now it is the device's */
         held = &ring->slots[slot];
-        held->address = dma_address(&v->q, v->dma_base, p.index, p.offset);
-        word = v->command | p.length;
-        if (generation(ring->fill, ring->size))
-            word |= TX_GENERATION;
-        ring->buffers[slot] = p.index;
+        held->address = base + p.index * buffer + p.offset;
+        word = command | p.length | (vmxnet3_generation(fill, size) ? TX_GENERATION : 0);
+        buffers[slot] = p.index;
         bytes += p.length;
-        ring->fill++;
+        fill++;
         sent++;
     }
     if (sent == 0)
         return done;
+    ring->fill = fill;
     store_release(&held->word, word | TX_REPORT);
-    doorbell_ring(q, &ring->bell, slot_of(ring, ring->fill));
+    doorbell_ring(q, &ring->bell, vmxnet3_slot(ring, ring->fill));
     queue_count(q, sent, bytes);
     return done;
-}
-
-void vmxnet3_empty(struct vmxnet3_queue *v)
-{
-    for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2; ring++)
-        while (ring->next != ring->fill)
-            stack_give(v->q.stack, ring->buffers[slot_of(ring, ring->next++)]);
-    if (v->joining)
-        stack_give(v->q.stack, v->part.index);
-    v->joining = 0;
 }

@@ -113,9 +113,41 @@ void vmxnet3_empty(struct vmxnet3_queue *v);
 uint32_t vmxnet3_clean(struct vmxnet3_queue *v); /* returns the slots still in flight */
 // [c]
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "descriptors are little endian"
+#endif
+
 _Static_assert(offsetof(struct vmxnet3_area, tx) == 1024, "as the device sees it");
 _Static_assert(offsetof(struct vmxnet3_area, unused2) == 720, "§Vmxnet3_DriverShared");
 _Static_assert(sizeof(struct vmxnet3_tx_area) == 256, "§Vmxnet3_TxQueueDesc");
 _Static_assert(sizeof(struct vmxnet3_rx_area) == 256, "§Vmxnet3_RxQueueDesc");
+
+static const uint64_t RX_BODY = 1ull << 14, RX_GENERATION = 1ull << 31; /* §Vmxnet3_RxDesc */
+
+static inline uint32_t vmxnet3_slot(const struct vmxnet3_ring *ring, uint32_t position)
+{
+    return position & (ring->size - 1);
+}
+
+/* 1 in the first lap of a ring, 0 in the second, and so on. */
+static inline uint32_t vmxnet3_generation(uint32_t position, uint32_t size)
+{
+    return !(position & size);
+}
+
+/* Puts a buffer into a receive ring. */
+static inline void vmxnet3_post(struct vmxnet3_queue *v, struct vmxnet3_ring *ring, uint32_t index)
+{
+    uint32_t slot = vmxnet3_slot(ring, ring->fill);
+    uint64_t word = ring->limit;
+    if (ring != v->rings)
+        word |= RX_BODY;
+    if (vmxnet3_generation(ring->fill, ring->size))
+        word |= RX_GENERATION;
+    ring->buffers[slot] = index;
+    ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, colour(index));
+    store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
+    ring->fill++;
+}
 
 #endif

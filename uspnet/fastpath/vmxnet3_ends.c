@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/* VMXNET3's rings before and after traffic. */
+#include "vmxnet3.h"
+
+int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
+{
+    uint32_t index;
+    memset(v->completions, 0, v->completions_size * sizeof *v->completions);
+    v->completed = v->joining = 0;
+    v->spoiled = 0;
+    for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2 && ring->size; ring++) {
+        memset(ring->slots, 0, ring->size * sizeof *ring->slots);
+        ring->next = ring->fill = 0;
+        while (receive && ring->fill < ring->size - 1) {
+            if (!stack_take(v->q.stack, &index, 1))
+                return -1;
+            vmxnet3_post(v, ring, index);
+        }
+        ring->told = ring->fill;
+    }
+    return 0;
+}
+
+void vmxnet3_empty(struct vmxnet3_queue *v)
+{
+    for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2; ring++)
+        while (ring->next != ring->fill)
+            stack_give(v->q.stack, ring->buffers[vmxnet3_slot(ring, ring->next++)]);
+    if (v->joining)
+        stack_give(v->q.stack, v->part.index);
+    v->joining = 0;
+}
