@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uspnet.binding.bind import Machine
+from uspnet.binding.machine import Machine
 from uspnet.binding.netstate import IPV4, IPV6, Address, Link, NetState, Route
 from uspnet.binding.rebind import PROBE
 from uspnet.binding.sysfs import Tree

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-import uspnet.binding.bind
+import uspnet.binding.machine
 from uspnet.binding.inventory import inventory
 from uspnet.binding.netstate import Rule
 from uspnet.cli import app
@@ -18,7 +18,7 @@ B = "0000:03:00.1"
 @pytest.fixture
 def uspnet_on(lab, monkeypatch, capsys):
     """Runs a command line there; returns exit code, stdout and stderr."""
-    monkeypatch.setattr(uspnet.binding.bind, "this_machine", lab.machine)
+    monkeypatch.setattr(uspnet.binding.machine, "this_machine", lab.machine)
 
     def call(text):
         code = run(app, text.split())

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from uspnet.binding import guardian
-from uspnet.binding.bind import KernelNetwork, Machine, Wish, bind
+from uspnet.binding.bind import Wish, bind
+from uspnet.binding.machine import KernelNetwork, Machine
 from uspnet.binding.unbind import keep, unbind
 from uspnet.errors import DeviceTimeout
 
@@ -98,7 +99,8 @@ def test_unbound_before_the_deadline(shared):
 
 BINDER = """
 import sys
-from uspnet.binding.bind import KernelNetwork, Machine, Wish, bind
+from uspnet.binding.bind import Wish, bind
+from uspnet.binding.machine import KernelNetwork, Machine
 from uspnet.binding.sysfs import Tree
 class Slow(Tree):
     def write(self, name, text):

@@ -1,87 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bind`: decide, save, take. Afterwards every function is bound, or every one is as it was.
-
-The network and the loader of modules come from outside, so that tests can play the machine.
-"""
+"""`bind`: decide, save, take. Afterwards every function is bound, or every one is as it was."""
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from uspnet.binding import holders, owner, persist, rebind
 from uspnet.binding.collect import collect
 from uspnet.binding.functions import Function, folder, function, resolve
+from uspnet.binding.machine import Machine, check_privilege, undisturbed
 from uspnet.binding.netstate import NetState
 from uspnet.binding.safety import BLOCKING, Case, Reason, check, peers_to_look_up
-from uspnet.binding.saved import Saved, Store, boot_id
+from uspnet.binding.saved import Saved, boot_id
 from uspnet.binding.sysfs import Tree
-from uspnet.errors import LeftUnbound, NotPermitted, NotSupported, Refused, Usage, UspnetError
+from uspnet.errors import LeftUnbound, NotSupported, Refused, Usage, UspnetError
 
 DRIVERS = ("vfio-pci", "uio_pci_generic")
 NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
-
-
-class Network(Protocol):
-    """The machine's network configuration, to look at and to give back."""
-
-    def snapshot(self, peers: Sequence[str]) -> NetState:
-        """One look; `peers` are looked up."""
-
-    def apply(
-        self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
-    ) -> list[str]:
-        """Gives back what `collect` kept. Returns what did not work."""
-
-
-class KernelNetwork:
-    """The real one, through netlink. A tree that is not rooted at / is a made-up machine, and this
-    machine's network is none of its business.
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
-
-    def snapshot(self, peers: Sequence[str]) -> NetState:
-        """One look at this network namespace."""
-        from uspnet.binding.netlink import snapshot  # noqa: PLC0415 - pyroute2 is slow to import
-
-        return snapshot(peers) if self.tree.root == "/" else NetState()
-
-    def apply(
-        self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
-    ) -> list[str]:
-        """Gives addresses, routes and the rest back."""
-        from uspnet.binding.restore import apply  # noqa: PLC0415 - as above
-
-        return apply(saved, self.tree, pairs, elapsed_s) if self.tree.root == "/" else []
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where binding happens."""
-
-    tree: Tree
-    network: Network
-    environ: Mapping[str, str] = field(default_factory=dict)
-    pid: int = 0
-    modprobe: rebind.Modprobe = rebind.modprobe
-
-    @property
-    def store(self) -> Store:
-        """Saved states."""
-        return Store(self.tree)
-
-
-def this_machine() -> Machine:
-    """The machine that uspnet runs on."""
-    tree = Tree()
-    return Machine(tree, KernelNetwork(tree), os.environ, os.getpid())
 
 
 @dataclass(frozen=True)
@@ -309,20 +247,3 @@ def _report_failure(error: Exception, lost: list[UspnetError], touched: list[str
     text = "; ".join([message, *(item.message for item in lost if item.message != message), done])
     kind = type(error) if isinstance(error, UspnetError) else UspnetError
     raise kind(text, getattr(error, "hint", "")) from None
-
-
-def check_privilege(tree: Tree) -> None:
-    """Raises NotPermitted where sysfs can't be written."""
-    if not os.access(tree.path(rebind.PROBE), os.W_OK):
-        raise NotPermitted("binding and unbinding need root", "run it with sudo")
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C, a hang-up or SIGTERM waits until the device is in the old state or the new one."""
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

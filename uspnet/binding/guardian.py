@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from uspnet.binding import holders
-from uspnet.binding.bind import KernelNetwork, Machine
 from uspnet.binding.functions import function
+from uspnet.binding.machine import KernelNetwork, Machine
 from uspnet.binding.saved import boot_id
 from uspnet.binding.sysfs import Tree
 from uspnet.binding.unbind import give_back

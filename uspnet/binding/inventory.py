@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from uspnet.binding import holders
-from uspnet.binding.bind import Look, Machine, look
+from uspnet.binding.bind import Look, look
 from uspnet.binding.functions import Function, function, model, nic_driver, resolve, scan
+from uspnet.binding.machine import Machine
 from uspnet.binding.safety import Reason
 from uspnet.errors import Malformed
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uspnet.binding.sysfs import Tree
 
 if TYPE_CHECKING:
-    from uspnet.binding.bind import Machine
+    from uspnet.binding.machine import Machine
     from uspnet.binding.saved import Saved
 
 FOLDER = "etc/driverctl.d"

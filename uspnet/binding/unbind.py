@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from uspnet.binding import holders, persist, rebind
-from uspnet.binding.bind import Machine, check_privilege, undisturbed
 from uspnet.binding.collect import pair_up
 from uspnet.binding.functions import current_driver, function, interfaces_of, resolve
+from uspnet.binding.machine import Machine, check_privilege, undisturbed
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import Busy, DeviceFault, NoDevice, Refused, Usage, UspnetError
 

@@ -61,9 +61,10 @@ def bind(
     """
     from uspnet.binding import bind as b
     from uspnet.binding import unbind as u
+    from uspnet.binding.machine import this_machine
     from uspnet.cli.unbind import show_outcomes
 
-    machine = b.this_machine()
+    machine = this_machine()
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
     wish = b.Wish(names, driver, persist, owner, confirm)
     if keep:

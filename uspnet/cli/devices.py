@@ -28,8 +28,8 @@ def devices(
     json: o.Json = False,
 ) -> None:
     """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
-    from uspnet.binding.bind import this_machine
     from uspnet.binding.inventory import inventory
+    from uspnet.binding.machine import this_machine
     from uspnet.cli.show import plain_console, print_json
 
     nics = inventory(this_machine(), which or ())

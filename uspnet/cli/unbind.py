@@ -31,7 +31,7 @@ def unbind(
     quiet: o.Quiet = False,
 ) -> None:
     """Give NICs back as they were: driver, name, MTU, addresses, routes."""
-    from uspnet.binding.bind import this_machine
+    from uspnet.binding.machine import this_machine
     from uspnet.binding.unbind import unbind as give_back
     from uspnet.errors import Usage
 

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from uspnet.binding.bind import this_machine
 from uspnet.binding.functions import ADDRESS
+from uspnet.binding.machine import this_machine
 from uspnet.binding.sysfs import Tree
 from uspnet.drivers.qemu import models
 from uspnet.errors import NoDevice, UspnetError

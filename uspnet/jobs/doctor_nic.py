@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from uspnet.binding import holders
-from uspnet.binding.bind import NOIOMMU, Look, Machine, look
+from uspnet.binding.bind import NOIOMMU, Look, look
 from uspnet.binding.functions import DRIVERS, Function, folder, function, model, nic_driver, resolve
+from uspnet.binding.machine import Machine
 from uspnet.binding.sysfs import Tree
 from uspnet.transports.faults import FaultLog
 
