@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cables: two ends in either order, by name or by path, and what is left when an end goes."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -67,6 +68,18 @@ def test_an_end_that_was_killed_is_taken_over(tmp_path):
     assert os.listdir(tmp_path) == ["wire.a"]
     with closing(WireEnd(path)) as end:
         assert end.mine == f"{path}.a"
+
+
+@pytest.mark.parametrize("end", ["a", "b"])
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path, end):
+    file = tmp_path / f"lib.{end}"
+    file.write_text("precious")
+    with contextlib.ExitStack() as ends:
+        if end == "b":
+            ends.enter_context(closing(WireEnd(f"{tmp_path}/lib")))
+        with pytest.raises(Busy, match=rf"lib\.{end} is there and is not a socket"):
+            WireEnd(f"{tmp_path}/lib")
+    assert file.read_text() == "precious"
 
 
 def test_any_program_can_hold_an_end_of_a_path(tmp_path):

@@ -134,7 +134,9 @@ class WireEnd(End):
 
     def _bind(self, address: str) -> bool:
         """Takes one end, also when a program that was killed left its file behind."""
-        if self.path and os.path.exists(address) and not _held(address):
+        if self.path and os.path.lexists(address) and not _held(address):
+            if not Path(address).is_socket():
+                raise Busy(f"{address} is there and is not a socket", "choose another path")
             os.unlink(address)
         try:
             self.socket.bind(address)
