@@ -150,6 +150,18 @@ def test_pieces_are_joined(filled):
     assert filled.stack.room - filled.stack.top == SIZE
 
 
+def test_pieces_too_short_for_a_frame_are_an_error(filled):
+    filled.give(0, 6, DONE)
+    filled.give(1, 7)
+    filled.give(2, 6, DONE)
+    filled.give(3, 8)
+    (packet,) = filled.receive()
+    assert packet.length == 14, "an Ethernet header is the least"
+    assert filled.rx.q.counters.errors == 1
+    lib_give(filled, packet)
+    assert filled.stack.room - filled.stack.top == SIZE
+
+
 def test_a_chain_without_end_is_one_error_and_takes_no_memory(filled):
     for slot in range(SIZE):
         filled.give(slot, 1000, DONE)

@@ -46,7 +46,7 @@ static int join(struct intel_queue *r, struct packet *p, uint32_t last)
         return 0;
     r->joining = 0;
     *p = r->part;
-    return p->length ? 1 : refuse(r, p->index);
+    return p->length >= FRAME_MIN ? 1 : refuse(r, p->index);
 }
 
 /* Checks what the device wrote into a slot. Returns 1 when *p is a whole, good frame. */
