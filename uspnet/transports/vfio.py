@@ -214,8 +214,9 @@ class Vfio(Transport):
         self.events_on = index = INTERRUPTS[kind]
         # struct vfio_irq_info: flags, index, count
         count = min(count, call(self.fd, GET_IRQ_INFO, "III", 0, index, 0)[2])
-        self.events = [self._eventfd() for _ in range(count)]
         try:
+            for _ in range(count):
+                self.events.append(self._eventfd())
             if count:
                 self._set_irqs(IRQ_EVENTFDS, self.events)
             if count and kind == "INTx":  # the kernel masks the line whenever it has signalled

@@ -24,8 +24,12 @@ class Ioas(DmaSpace):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.fd = os.open(IOMMU, os.O_RDWR | os.O_CLOEXEC)
-        # struct iommu_ioas_alloc: flags, out_ioas_id
-        self.id = call(self.fd, IOAS_ALLOC, "II", 0, 0)[1]
+        try:
+            # struct iommu_ioas_alloc: flags, out_ioas_id
+            self.id = call(self.fd, IOAS_ALLOC, "II", 0, 0)[1]
+        except OSError:
+            self.close()
+            raise
 
     def map_range(self, virtual: int, address: int, size: int) -> None:
         """One range. struct iommu_ioas_map: flags, ioas_id, reserved, user_va, length, iova."""
