@@ -87,6 +87,15 @@ class Process:
         answer = self.guest.ask("output", pid=self.pid)
         return answer["out"], answer["err"]
 
+    def first_output(self, timeout=60):
+        """What it prints first. Looks only now and then: the guest has other work."""
+        end = time.monotonic() + timeout
+        while not (shown := self.output())[0]:
+            assert not shown[1], shown[1]
+            assert time.monotonic() < end, "it prints nothing"
+            time.sleep(0.1)
+        return shown[0]
+
     def wait(self, timeout=60):
         """Its end; killed, and a TimeoutError, when it takes longer than that."""
         answer = self.guest.ask("wait", timeout + 30, pid=self.pid, timeout=timeout)

@@ -29,6 +29,7 @@ def test_a_bound_nic_shows_its_registers(guest, taken, kind):
 
 def test_a_nic_in_use_is_left_alone(guest, taken):
     address = taken(guest, guest.address("e1000e"))
+    guest.wires["e1000e"].drain()
     holder = guest.background(["uspnet", "pktgen", address, "--rate", "100"])
     assert guest.wires["e1000e"].receive(1, 40), holder.output()
     refused = guest.run(["uspnet", "regs", address])

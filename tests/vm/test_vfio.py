@@ -91,8 +91,7 @@ def test_a_second_user_is_told_who_has_it(guest, taken, transport):
     address = taken(guest, guest.address("e1000e"))
     source = OPEN + "import time; print('open', flush=True); time.sleep(100)"
     holder = guest.background(["source", source, address, transport])
-    while not holder.output()[0]:
-        pass
+    assert holder.first_output() == "open\n"
     late = guest.run(["source", OPEN, address, transport])
     assert f"{address} is in use by" in late.err
     assert f"(pid {holder.pid})" in late.err
@@ -124,9 +123,7 @@ def test_bus_mastering_ends_with_the_process(guest, taken, transport):
         "print(device.read_config(4, 2) & 4, flush=True); time.sleep(100)"
     )
     process = guest.background(["source", source, address, transport])
-    while not process.output()[0]:
-        assert not process.output()[1]
-    assert process.output()[0] == "4\n"
+    assert process.first_output() == "4\n"
     assert command(guest, address) & 4
     process.signal(signal.SIGKILL)
     process.wait()
