@@ -135,8 +135,7 @@ def test_a_held_device_is_not_unbound(guest, nic):
     node = f"/dev/vfio/{guest.group(address)}"
     source = f"f = open({node!r}, 'r+b', buffering=0); print(1, flush=True)\nwhile True: pass"
     holder = guest.background(["source", source])
-    while not holder.output()[0]:
-        assert not holder.output()[1]
+    holder.first_output()
     refused = guest.run(["uspnet", "unbind", address])
     assert refused.code == 1
     assert f"kill {holder.pid}" in refused.err

@@ -144,8 +144,7 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300) as tap:
 def sniffed(guest, name):
     """program that captures on it"""
     sniffer = guest.background([sys.executable, "-c", SNIFFER, name])
-    while not sniffer.output()[0]:
-        assert not sniffer.output()[1]
+    sniffer.first_output()
 
 
 # What blocks binding, by name; one of the texts; does dpdk-devbind see it?
