@@ -12,6 +12,8 @@ SIZE = 32
 BUFFERS = 512
 DONE, LAST, BAD = 1 << 0, 1 << 1, 1 << 31
 VLAN_AND_CHECKSUMS = 1 << 3 | 3 << 5 | 3 << 29  # status that is no business of the ring
+CHECKED_4, CHECKED_IP, WRONG_4, WRONG_IP = 1 << 5, 1 << 6, 1 << 29, 1 << 30
+TCP, UDP, SCTP = 1 << 8, 1 << 9, 1 << 10  # of the packet's type, in the first half
 REPORT, TX_DONE = 1 << 27, 1 << 32
 COMMAND = 0x23300000  # whatever Python chose
 POISON = 2**64 - 1
@@ -41,12 +43,12 @@ class Bench:
         a.command, a.bad = COMMAND, BAD
         return a
 
-    def give(self, slot, length, status=DONE | LAST, data=b""):
+    def give(self, slot, length, status=DONE | LAST, data=b"", first=POISON):
         """The device fills a slot: it overwrites the whole descriptor."""
         d = self.rx.ring[slot]
         at = d.address - self.rx.dma_base
         self.pool.memory.map[at : at + len(data)] = data
-        d.address = POISON
+        d.address = first
         d.word = status | length << 32 | 7 << 48
 
     def receive(self, n=32):
@@ -159,6 +161,35 @@ def test_what_the_device_gets_wrong_is_counted(filled, length, status):
     assert filled.rx.ring[0].address != POISON
 
 
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "status", "wrong"),
+    [
+        (TCP, CHECKED_4 | CHECKED_IP, False),
+        (TCP, CHECKED_4 | CHECKED_IP | WRONG_4, True),
+        (UDP, CHECKED_4 | CHECKED_IP | WRONG_IP, True),
+        (UDP, CHECKED_4 | WRONG_4, True),
+        (0, CHECKED_IP | WRONG_IP, True),
+        (UDP, CHECKED_IP | WRONG_4, False),
+        (TCP, CHECKED_4 | WRONG_IP, False),
+        (TCP, WRONG_4 | WRONG_IP, False),
+        (SCTP, CHECKED_4 | CHECKED_IP | WRONG_4, False),
+        (SCTP, CHECKED_4 | CHECKED_IP | WRONG_4 | WRONG_IP, True),
+    ],
+)
+def test_a_wrong_checksum_counts_where_it_was_looked_at_and_asked_for(
+    filled, on, kind, status, wrong
+):
+    filled.rx.bad |= WRONG_4 | WRONG_IP if on else 0
+    filled.give(0, 100, DONE | LAST | status, first=kind)
+    filled.give(1, 101, DONE | LAST | status | BAD, first=kind)
+    filled.give(2, 1523, DONE | LAST | status, first=kind)
+    refused = int(on and wrong)
+    assert [len(frame) for frame in filled.receive()] == [100] * (1 - refused)
+    assert filled.rx.q.counters.errors == 2 + refused
+    assert filled.held == SIZE
+
+
 def test_frames_in_pieces_are_one_error_each(filled):
     for slot, status in enumerate([DONE, DONE, DONE | LAST, DONE | LAST, DONE, DONE | LAST]):
         filled.give(slot, 200 + slot, status)
@@ -193,7 +224,8 @@ def test_without_free_buffers_the_ring_keeps_its_own(filled):
 
 def test_a_device_that_writes_anything_costs_no_buffer(filled):
     chance = random.Random(1)
-    for _ in range(2000):
+    for turn in range(2000):
+        filled.rx.bad = BAD | (WRONG_4 | WRONG_IP) * (turn % 2)
         for slot in range(SIZE):
             filled.rx.ring[slot].word = chance.getrandbits(64)
             filled.rx.ring[slot].address = chance.getrandbits(64)
