@@ -3,13 +3,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 
 import pytest
+
+
+@pytest.fixture
+def needs_cores():
+    def check(text):
+        if not {int(core) for core in text.split(",")} <= os.sched_getaffinity(0):
+            pytest.skip(f"cores {text} are not ours")
+
+    return check
 
 
 def test_tcpdump_sees_exactly_what_was_sent(namespace, tcpdump):
@@ -109,6 +121,45 @@ def test_queues_share_the_packets(namespace, frames, wait_until):
         source.send(frame)
     wait_until(lambda: capture.count("rx_packets") == 400)
     assert capture.end()["received"] == 400
+
+
+@pytest.mark.parametrize(("left", "right"), [(4, 1), (1, 4), (3, 2)])
+@pytest.mark.parametrize("cores", ["0", "0,1"])
+def test_fwd_serves_every_queue_of_ports_that_have_unlike_numbers(
+    namespace, needs_cores, wait_until, left, right, cores
+):
+    needs_cores(cores)
+    fwd = namespace.start("fwd", f"tap:t0,queues={left}", f"tap:t1,queues={right}",
+                          "--cores", cores)
+    frame = bytes.fromhex("02000000000202000000000108004500002e0000400040110000c6120001c6120002")
+    random_ports = random.Random(1)
+    for source in (namespace.socket("t0"), namespace.socket("t1")):
+        for _ in range(400):
+            source.send(frame + random_ports.randbytes(26))
+    wait_until(lambda: fwd.count("tx_packets") + fwd.count("tx_dropped") == 800)
+    result = fwd.end()
+    assert (result["received"], result["forwarded"], result["dropped"]) == (800, 800, 0)
+
+
+def test_every_queue_leaves_by_one_of_a_worker_and_each_worker_has_its_own():
+    from uspnet.jobs.forward import Forwarding, ForwardJob
+    from uspnet.jobs.job import Limits
+    from uspnet.port import make_port
+
+    for left, right in itertools.product(range(1, 6), repeat=2):
+        ports = [make_port("null:"), make_port("null:")]
+        ports[0].queues, ports[1].queues = left, right
+        job = ForwardJob(ports, Limits(), Forwarding())
+        for workers in range(1, 5):
+            job.cores = list(range(workers))
+            plans = job._plans()
+            lanes = [lane for plan in plans for lane in plan.lanes]
+            assert all(plan.lanes for plan in plans)
+            assert sorted(rx[1] for rx, _ in lanes if rx[0] is ports[0]) == list(range(left))
+            assert sorted(rx[1] for rx, _ in lanes if rx[0] is ports[1]) == list(range(right))
+            owned = [{(id(tx[0]), tx[1]) for _, tx in plan.lanes} for plan in plans]
+            assert sum(map(len, owned)) == len(set().union(*owned))
+        job.undo.close()
 
 
 def test_frames_that_are_no_frames_are_counted(drive, frames):

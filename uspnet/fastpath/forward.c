@@ -2,10 +2,13 @@
 /* The loops that move packets on: forward (also into a file) and drop. */
 #include "worker.h"
 
+/* What is too short to have two addresses stays as it is. */
 static void macswap(const struct pool *pool, const struct packet *p, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         uint8_t *frame = packet_data(pool, p[i]), mac[6];
+        if (unlikely(p[i].length < 2 * sizeof mac))
+            continue;
         memcpy(mac, frame, 6);
         memcpy(frame, frame + 6, 6);
         memcpy(frame + 6, mac, 6);

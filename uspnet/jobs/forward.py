@@ -24,7 +24,9 @@ class Forwarding:
 
 
 class ForwardJob(Job):
-    """Forwards between two ports. Queue i of one goes to queue i of the other."""
+    """Forwards between two ports. Queue i of one goes to queue i of the other; where that has
+    fewer, several share one.
+    """
 
     def __init__(self, ports: list[Driver], limits: Limits, how: Forwarding) -> None:
         if len(ports) != 2:
@@ -45,19 +47,22 @@ class ForwardJob(Job):
         return self.result()
 
     def _plans(self) -> list[Plan]:
+        """A transmit queue belongs to one worker, with every lane that leaves by it."""
         a, b = self.ports
-        count = min(a.queues, b.queues)
-        lanes = []
-        for index in range(count):
-            if a.can_receive and b.can_send:
-                lanes.append(((a, index), (b, index)))
-            if b.can_receive and a.can_send:
-                lanes.append(((b, index), (a, index)))
-        if not lanes:
+        ways = [(x, y) for x, y in ((a, b), (b, a)) if x.can_receive and y.can_send]
+        if not ways:
             raise Usage(f"nothing can pass between {a.name} and {b.name}", "turn one of them round")
-        used = self.cores[: len(lanes)]
+        groups: dict[tuple[Driver, int], list[tuple[tuple[Driver, int], tuple[Driver, int]]]] = {}
+        for index in range(max(a.queues, b.queues)):
+            for source, sink in ways:
+                if index < source.queues:
+                    leaves_by = (sink, index % sink.queues)
+                    groups.setdefault(leaves_by, []).append(((source, index), leaves_by))
+        used = self.cores[: len(groups)]
+        shares = [list(groups.values())[i :: len(used)] for i in range(len(used))]
         self.plans = [
-            Plan(lib.loop_forward, lanes[i :: len(used)], core) for i, core in enumerate(used)
+            Plan(lib.loop_forward, [lane for group in share for lane in group], core)
+            for share, core in zip(shares, used, strict=True)
         ]
         return self.plans
 

@@ -142,10 +142,8 @@ class Job(ABC):
             self.workers.append(plan.worker)
 
     def _buffers(self, plan: Plan) -> int:
-        rings = 0
-        for rx, tx in plan.lanes:
-            rings += rx[0].holds("rx") if rx else 0
-            rings += tx[0].holds("tx") if tx else 0
+        rings = sum(rx[0].holds("rx") for rx in {lane[0] for lane in plan.lanes} if rx)
+        rings += sum(tx[0].holds("tx") for tx in {lane[1] for lane in plan.lanes} if tx)
         bursts: int = (2 * len(plan.lanes) + 2) * lib.BURST_MAX
         return rings + bursts + plan.extra_buffers
 
@@ -155,6 +153,9 @@ class Job(ABC):
         if end is None:
             return None
         port, index = end
+        for queue in port.made:  # several lanes may leave by one
+            if (queue.direction, queue.index) == (direction, index):
+                return queue
         counters = self.board.counters(
             number=self.ports.index(port),
             port=port.name,

@@ -76,8 +76,9 @@ class Worker:
 
     @property
     def queues(self) -> list[Queue]:
-        """Every queue that this worker owns."""
-        return [queue for lane in self.lanes for queue in (lane.rx, lane.tx) if queue]
+        """Every queue that this worker owns, each once."""
+        ends = [queue for lane in self.lanes for queue in (lane.rx, lane.tx) if queue]
+        return list(dict.fromkeys(ends))
 
     def stamp(self) -> None:
         """Has time stamps travel beside the packets of every lane."""
