@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class UspnetError(Exception):
-    """The base class. `kind` names the error under `--json`; `exit_code` is the process's."""
+    """The base class. `kind` names the error under `--json`; `exit_code` is the process's.
+    `partial`: what a job that it ended had done until then, as its result.
+    """
 
     exit_code = 1
+    partial: dict[str, Any] | None = None
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -19,9 +24,10 @@ class UspnetError(Exception):
         """The class's name."""
         return type(self).__name__
 
-    def as_dict(self) -> dict[str, str]:
-        """The object that `--json` prints."""
-        return {"error": self.kind, "message": self.message, "hint": self.hint}
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints: what was done until then stands beside the error."""
+        error = {"error": self.kind, "message": self.message, "hint": self.hint}
+        return {**error, **(self.partial or {})}
 
 
 class Usage(UspnetError, ValueError):

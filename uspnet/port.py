@@ -42,6 +42,14 @@ class Queue:
         """The C struct as `struct queue *`."""
         return ffi.cast("struct queue *", self.c)
 
+    def take_back(self, packets: int, octets: int, reason: int) -> None:
+        """Counts packets as dropped that were counted as sent: the other side never took them."""
+        counters = self.base.counters
+        counters.packets -= packets
+        counters.bytes -= octets
+        counters.drops[reason] += packets
+        counters.dropped += packets
+
     def fault(self) -> UspnetError | None:
         """What the ring found wrong, as an error to raise; None when all is well."""
         name = self.port.name

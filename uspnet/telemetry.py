@@ -38,6 +38,22 @@ NAMES = {
     },
 }
 COUNTERS = [name for names in NAMES.values() for name in names.values()]
+# Why packets are dropped, by the fast path's own list: "no_room" and so on.
+_REASONS: dict[str, int] = ffi.typeof("enum drop_reason").relements
+REASONS = {
+    name.removeprefix("DROP_").lower(): place
+    for name, place in sorted(_REASONS.items(), key=lambda item: item[1])
+    if name not in {"DROP_ERRORS", "DROP_REASONS"}
+}
+
+
+def drops_by_reason(blocks: Iterable[Any]) -> dict[str, int]:
+    """Dropped packets by reason, summed over `struct counters *`. Reasons that never happened
+    are left out.
+    """
+    listed = list(blocks)
+    totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}
+    return {name: total for name, total in totals.items() if total}
 
 
 class Board:
@@ -87,7 +103,7 @@ def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) ->
 @dataclass
 class RunningJob:
     """A job of another process, as its board shows it at one moment. Beside the kernel's counters
-    a port has `sleeps`: how often its workers waited to be woken.
+    a port has `drops`, by reason, and `sleeps`: how often its workers waited to be woken.
     """
 
     pid: int
@@ -127,8 +143,11 @@ def _read(path: Path) -> RunningJob | None:
                 {
                     **{name: row[name] for name in ("port", "driver", "unknown")},
                     **dict.fromkeys((*COUNTERS, "sleeps"), 0),
+                    "drops": {},
                 },
             )
+            for reason, count in drops_by_reason([block]).items():
+                port["drops"][reason] = port["drops"].get(reason, 0) + count
             for ours, name in NAMES[row["direction"]].items():
                 port[name] += getattr(block, ours)
             port["sleeps"] += block.sleeps

@@ -54,19 +54,28 @@ def capture(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
         CaptureJob(make_port(port), limits, sink) as job,
-        View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
+        View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
-        view.finish(job.execute(), summary)
+        view.finish(job.execute())
 
 
 def summary(result: dict[str, Any]) -> list[str]:
     """The run in a few lines."""
-    from uspnet.cli.show import format_count, format_ports, format_rate
+    from uspnet.cli.show import (
+        format_count,
+        format_drops,
+        format_loss,
+        format_ports,
+        format_rate,
+        format_remedies,
+    )
 
     return [
-        f"received {format_count(result['received'])} packets in {result['elapsed_s']:.2f} s: "
+        f"received {format_count(result['received'])} packets{format_loss(result)} in "
+        f"{result['elapsed_s']:.2f} s: "
         f"{format_rate(result['pps'], 'pps')}, {format_rate(result['bps'], 'bps')}",
-        f"written {format_count(result['written'])}, dropped {format_count(result['dropped'])}",
+        f"written {format_count(result['written'])}, {format_drops(result)}",
+        *format_remedies(result),
         *(f"file {name}" for name in result["files"]),
         *format_ports(result),
     ]

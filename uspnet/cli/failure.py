@@ -11,7 +11,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from uspnet.errors import NoMemory, NotPermitted, UspnetError
+from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
 
 
 def run(app: typer.Typer, args: list[str]) -> int:
@@ -24,11 +24,9 @@ def run(app: typer.Typer, args: list[str]) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "uspnet"
-        tell("Usage", error.format_message(), f"see: {where} --help", as_json=as_json)
-        return 2
+        return _as(Usage(error.format_message(), f"see: {where} --help"), as_json)
     except UspnetError as error:
-        tell(error.kind, error.message, error.hint, as_json=as_json)
-        return error.exit_code
+        return _as(error, as_json)
     except BrokenPipeError:  # the reader has left: nobody to tell
         return 0
     except PermissionError as error:
@@ -47,7 +45,7 @@ def finish(code: int) -> int:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python tries once more
         if not isinstance(error, BrokenPipeError):
-            tell("UspnetError", f"stdout: {error.strerror}", "free some space", as_json=False)
+            tell(UspnetError(f"stdout: {error.strerror}", "free some space"), as_json=False)
             return code or 1
     return code
 
@@ -57,16 +55,16 @@ def _text(error: OSError) -> str:
 
 
 def _as(error: UspnetError, as_json: bool) -> int:
-    tell(error.kind, error.message, error.hint, as_json=as_json)
+    tell(error, as_json=as_json)
     return error.exit_code
 
 
-def tell(kind: str, message: str, hint: str, *, as_json: bool) -> None:
+def tell(error: UspnetError, *, as_json: bool) -> None:
     """Prints an error: one JSON object on stdout under `--json`, else two lines on stderr."""
     if as_json:
         with contextlib.suppress(OSError):  # a full disk, say: then stderr gets it
-            print(json.dumps({"error": kind, "message": message, "hint": hint}), flush=True)
+            print(json.dumps(error.as_dict()), flush=True)
             return
-    print(f"uspnet: {message}", file=sys.stderr)
-    if hint:
-        print(f"  hint: {hint}", file=sys.stderr)
+    print(f"uspnet: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  hint: {error.hint}", file=sys.stderr)

@@ -53,18 +53,27 @@ def fwd(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
         ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job,
-        View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
+        View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
-        view.finish(job.execute(), summary)
+        view.finish(job.execute())
 
 
 def summary(result: dict[str, Any]) -> list[str]:
     """The run in a few lines."""
-    from uspnet.cli.show import format_count, format_ports, format_rate
+    from uspnet.cli.show import (
+        format_count,
+        format_drops,
+        format_loss,
+        format_ports,
+        format_rate,
+        format_remedies,
+    )
 
     return [
-        f"forwarded {format_count(result['forwarded'])} packets in {result['elapsed_s']:.2f} s: "
+        f"forwarded {format_count(result['forwarded'])} packets{format_loss(result)} in "
+        f"{result['elapsed_s']:.2f} s: "
         f"{format_rate(result['pps'], 'pps')}, {format_rate(result['bps'], 'bps')}",
-        f"dropped {format_count(result['dropped'])}",
+        format_drops(result),
+        *format_remedies(result),
         *format_ports(result),
     ]

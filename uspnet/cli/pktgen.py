@@ -97,10 +97,10 @@ def pktgen(
     limits.linger = linger
     with (
         GenerateJob(out, limits, Traffic(frame, payload, pps, numbered), back) as job,
-        View(job, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
+        View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         result = job.execute()
-        view.finish(result, summary)
+        view.finish(result)
     missing = result["unsent"] + result.get("lost", 0)
     if fail_on_loss and missing:
         raise Loss(f"{missing:,} of {result['offered']:,} packets did not arrive")

@@ -16,14 +16,21 @@ from rich.live import Live
 from rich.table import Table
 
 from uspnet import __version__
-from uspnet.errors import Usage
+from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import SIGNALS, Job
 
 Summary = Callable[[dict[str, Any]], list[str]]
+Rates = tuple[float | None, float | None]  # packets a second received and sent; None: not known
 
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
 PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
-PORT_COLUMNS = ("rx_packets", "tx_packets", "rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
+PORT_COLUMNS = ("rx packets", "tx packets", "missed", "dropped")
+DROPPED = ("rx_dropped", "rx_errors", "tx_dropped", "tx_errors")
+REMEDIES = {
+    "joined": "frames joined by the kernel can't be forwarded: ethtool -K IFNAME gro off, and at "
+    "the sender tso off gso off",
+    "too_long": "frames longer than a port takes: raise its MTU, or its mtu= or frame= option",
+}
 
 
 def plain_console(*, stderr: bool = False) -> Console:
@@ -42,35 +49,55 @@ def format_count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
-def format_rate(value: float, unit: str) -> str:
-    """`9.53 Mpps`: three digits and a power of a thousand."""
+def format_rate(value: float | None, unit: str) -> str:
+    """`9.53 Mpps`: three digits and a power of a thousand; a dash for what isn't known yet."""
+    if value is None:
+        return "-"
     for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= scale:
             return f"{value / scale:.2f} {prefix}{unit}"
     return f"{value:.0f} {unit}"
 
 
-def format_table(result: dict[str, Any], rates: list[tuple[float, float]]) -> Table:
+def port_cells(row: dict[str, Any]) -> list[str]:
+    """A port's counters for the columns PORT_COLUMNS. `dropped`: on both sides, for any reason."""
+    counts = (row["rx_packets"], row["tx_packets"], row["rx_missed_errors"], dropped_at(row))
+    return [format_count(count) for count in counts]
+
+
+def dropped_at(row: dict[str, Any]) -> int:
+    """Packets that a port dropped in either direction, for any reason."""
+    return sum(row[name] or 0 for name in DROPPED)
+
+
+def format_table(result: dict[str, Any], rates: list[Rates]) -> Table:
     """One row a port: rates now, and its counters. `rates`: (rx pps, tx pps) of each."""
     table = Table(title=f"uspnet {result['command']}  {result['elapsed_s']:.1f} s", box=None)
     table.add_column("port")
     for name in ("rx now", "tx now", *PORT_COLUMNS):
         table.add_column(name, justify="right")
     for row, now in zip(result["ports"], rates, strict=True):
-        table.add_row(
-            row["port"],
-            *(format_rate(rate, "pps") for rate in now),
-            *(format_count(row[name]) for name in PORT_COLUMNS),
-        )
+        table.add_row(row["port"], *(format_rate(rate, "pps") for rate in now), *port_cells(row))
     return table
+
+
+def format_line(row: dict[str, Any], rates: Rates) -> str:
+    """One port in one line: rates now, and what was lost so far."""
+    rx, tx = (format_rate(rate, "pps") for rate in rates)
+    losses = [("missed", row["rx_missed_errors"]), ("dropped", dropped_at(row))]
+    lost = "".join(f", {name} {format_count(count)}" for name, count in losses if count)
+    return f"{row['port']}: rx {rx}, tx {tx}{lost}"
 
 
 class View:
     """Follows a job on the terminal or line by line, and prints its end. A context manager."""
 
-    def __init__(self, job: Job, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    def __init__(
+        self, job: Job, summary: Summary, *, as_json: bool, quiet: bool, verbose: bool
+    ) -> None:
         if as_json and job.stdout_taken:
             raise Usage("packets and --json both want stdout", "write to a file, or drop --json")
+        self.summary = summary
         self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
         self.console = plain_console(stderr=True)
         self.live: Live | None = None
@@ -88,40 +115,43 @@ class View:
                 self.live.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
         if self.live:
             self.live.stop()
+        if isinstance(error, UspnetError) and error.partial and not self.as_json:
+            self.finish(error.partial)
 
     def _notice(self, text: str) -> None:
         if not self.quiet:
             self.console.print(text, soft_wrap=True)
 
     def _tick(self) -> None:
-        now = time.monotonic()
-        if now - self.last_at < (LIVE_S if self.live else LINE_S):
+        at = time.monotonic()
+        if at - self.last_at < (LIVE_S if self.live else LINE_S):
             return
         result = self.job.result()
-        rates = self._rates(result, now - self.last_at if self.last_at else 0.0)
-        first, self.last_at = not self.last_at, now
+        rates = self._rates(result, at - self.last_at if self.last_at else 0.0)
+        first, self.last_at = not self.last_at, at
         if self.live:
             self.live.update(format_table(result, rates), refresh=True)
         elif not first:
-            for row, (rx, tx) in zip(result["ports"], rates, strict=True):
-                text = f"{row['port']}: rx {format_rate(rx, 'pps')}, tx {format_rate(tx, 'pps')}"
-                line = f"{result['elapsed_s']:.0f} s  {text}"
+            for row, now in zip(result["ports"], rates, strict=True):
+                line = f"{result['elapsed_s']:.0f} s  {format_line(row, now)}"
                 self.console.print(line, soft_wrap=True)
 
-    def _rates(self, result: dict[str, Any], seconds: float) -> list[tuple[float, float]]:
+    def _rates(self, result: dict[str, Any], seconds: float) -> list[Rates]:
         counts = [(row["rx_packets"], row["tx_packets"]) for row in result["ports"]]
         before, self.last = self.last or counts, counts
         if not seconds:
-            return [(0.0, 0.0)] * len(counts)
+            return [(None, None)] * len(counts)
         return [
             ((rx - old_rx) / seconds, (tx - old_tx) / seconds)
             for (rx, tx), (old_rx, old_tx) in zip(counts, before, strict=True)
         ]
 
-    def finish(self, result: dict[str, Any], summary: Summary) -> None:
+    def finish(self, result: dict[str, Any]) -> None:
         """Prints the end of the run: JSON, or the command's summary in a few lines."""
         if self.live:
             self.live.stop()
@@ -129,7 +159,7 @@ class View:
             print_json(result)
         elif not self.quiet:
             out = sys.stderr if self.job.stdout_taken else sys.stdout
-            for line in summary(result):
+            for line in self.summary(result):
                 print(line, file=out)
 
 
@@ -153,6 +183,26 @@ def until_interrupted() -> Iterator[None]:
 def print_json(result: dict[str, Any]) -> None:
     """The one JSON object of a run, on stdout."""
     print(json.dumps({"uspnet": __version__, **result}))
+
+
+def format_loss(result: dict[str, Any]) -> str:
+    """`, lost 49,000 (98.0 %)`: the share of all packets that were meant for us; "" for none."""
+    lost = result["dropped"] + (result["missed"] or 0)
+    share = 100 * lost / (result["received"] + (result["missed"] or 0)) if lost else 0.0
+    return f", lost {lost:,} ({share:.1f} %)" if lost else ""
+
+
+def format_drops(result: dict[str, Any]) -> str:
+    """`dropped 12: too long 8, no room 4`, and what was missed, where anybody knows."""
+    reasons = [f"{name.replace('_', ' ')} {n:,}" for name, n in result["drops"].items()]
+    text = f"dropped {format_count(result['dropped'])}"
+    missed = f"missed {format_count(result['missed'])}; " if result["missed"] else ""
+    return missed + text + (": " + ", ".join(reasons) if reasons else "")
+
+
+def format_remedies(result: dict[str, Any]) -> list[str]:
+    """What to do about the packets that were dropped, a line a reason."""
+    return [f"  hint: {REMEDIES[name]}" for name in result["drops"] if name in REMEDIES]
 
 
 def format_ports(result: dict[str, Any]) -> list[str]:

@@ -76,7 +76,7 @@ def format_jobs(jobs: list[RunningJob], now: Rates) -> Table:
     """One row a port of each job."""
     from rich.table import Table
 
-    from uspnet.cli.show import PORT_COLUMNS, format_count, format_rate
+    from uspnet.cli.show import PORT_COLUMNS, format_rate, port_cells
 
     table = Table(title="uspnet stats", box=None)
     for name in ("job", "pid", "port"):
@@ -87,6 +87,5 @@ def format_jobs(jobs: list[RunningJob], now: Rates) -> Table:
         for n, port in enumerate(job.ports):
             pair = now.get((job.pid, n), (0.0, 0.0))
             cells = [format_rate(rate, "pps") for rate in pair]
-            cells += [format_count(port[name]) for name in PORT_COLUMNS]
-            table.add_row(job.command, str(job.pid), port["port"], *cells)
+            table.add_row(job.command, str(job.pid), port["port"], *cells, *port_cells(port))
     return table

@@ -165,10 +165,7 @@ class Sink(Driver):
         killed = self.writer.status() and not self.writer.shared.error
         for queue in self.made:
             packets, octets = self.writer.forget(queue.index)
-            counters = queue.base.counters
-            counters.packets -= packets
-            counters.bytes -= octets
-            counters.dropped += packets
+            queue.take_back(packets, octets, lib.DROP_PEER_LEFT)
         if killed and self.regular:
             text = f"{self._held()}: the process that writes it was killed"
             raise DeviceFault(text, "see: dmesg")

@@ -35,16 +35,35 @@ struct stack {
     uint32_t *free;
 };
 
-/* One queue's counters, in memory that other processes may read. Written by the owner alone. */
+/* Why a packet that entered a job leaves by no port. Those before DROP_ERRORS count as `dropped`
+ * under the kernel's names, the others as `errors`. Python takes the names from here. */
+enum drop_reason {
+    DROP_NO_ROOM,      /* good, but a ring or the pool was full */
+    DROP_PEER_LEFT,    /* handed to a ring whose other side never took it */
+    DROP_NOT_ETHERNET, /* of another link type than the port's */
+    DROP_JOINED,       /* several frames joined by the kernel, which can't be cut apart here */
+    DROP_ERRORS,
+    DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the other side takes */
+    DROP_TOO_SHORT,              /* shorter than an Ethernet header */
+    DROP_BAD_LENGTH,             /* a length that does not fit where the packet is said to be */
+    DROP_BAD_CHAIN,              /* pieces of a packet that are no packet together */
+    DROP_BAD_CHECKSUM,
+    DROP_REFUSED, /* by the kernel or the device, which did not say more */
+    DROP_REASONS
+};
+
+/* One queue's counters, in memory that other processes may read. Written by the owner alone.
+ * Each dropped packet is in `drops` once, and in one of `errors` and `dropped`. */
 struct counters {
     uint64_t packets, bytes;
-    uint64_t errors;    /* malformed: by a peer, a device or a file */
-    uint64_t dropped;   /* good packets that we had no room for */
+    uint64_t errors;    /* sum of drops[DROP_ERRORS …] */
+    uint64_t dropped;   /* sum of drops[… DROP_ERRORS - 1] */
     uint64_t missed;    /* lost before they reached us, as the other side counts it */
     uint64_t stalled;   /* packets that found the ring full at their first try */
     uint64_t doorbells; /* times the other side had to be woken */
     uint64_t sleeps;
-    uint64_t reserved[8]; /* to two cache lines: the adjacent-line prefetcher pairs them */
+    uint64_t drops[16];   /* by enum drop_reason */
+    uint64_t reserved[8]; /* to whole pairs of cache lines: the prefetcher takes them together */
 };
 
 enum fault {
@@ -205,6 +224,16 @@ static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes
 {
     q->counters->packets += packets;
     q->counters->bytes += bytes;
+}
+
+/* Counts n packets of the queue as dropped for one reason. */
+static inline void queue_drop(struct queue *q, enum drop_reason reason, uint64_t n)
+{
+    q->counters->drops[reason] += n;
+    if (reason < DROP_ERRORS)
+        q->counters->dropped += n;
+    else
+        q->counters->errors += n;
 }
 
 static inline void queue_fault(struct queue *q, enum fault fault)

@@ -74,7 +74,7 @@ static uint32_t lane_pass(struct worker *w, struct lane *lane)
     if (likely(left == 0) || w->full == FULL_WAIT || lane->rx->patient)
         return sent;
     stack_give_packets(w->stack, lane->packets + lane->from, left);
-    lane->tx->counters->dropped += left;
+    queue_drop(lane->tx, DROP_NO_ROOM, left);
     lane_hold(lane, 0);
     return sent + left;
 }
@@ -86,7 +86,7 @@ static void lanes_abandon(struct worker *w)
         struct lane *lane = &w->lanes[i];
         uint32_t n = lane->held - lane->from;
         stack_give_packets(w->stack, lane->packets + lane->from, n);
-        lane->tx->counters->dropped += n;
+        queue_drop(lane->tx, DROP_NO_ROOM, n);
         lane_hold(lane, 0);
         if (lane->tx->flush && !load_relaxed(&lane->tx->gate))
             lane->tx->flush(lane->tx);

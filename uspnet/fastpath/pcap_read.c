@@ -25,12 +25,10 @@ static int find(struct pcap_source *s, uint32_t *skips, struct found *f)
             s->number++;
             if (likely(f->length <= room && f->length))
                 return 1;
-            if (f->length)
-                s->q.counters->dropped++;
-            else
-                s->q.counters->errors++; /* no handle names nothing */
+            /* a handle can't describe a packet without a byte */
+            queue_drop(&s->q, f->length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
         } else if (step == STEP_FAULT) {
-            s->q.counters->errors++;
+            queue_drop(&s->q, DROP_BAD_LENGTH, 1);
             queue_fault(&s->q, FAULT_MALFORMED);
             store_release(&s->q.ended, 1); /* what came before is still delivered */
             return 0;
@@ -61,7 +59,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         packets[got++] = p;
     }
     if (unlikely(load_acquire(&q->fault) == FAULT_MEMORY)) { /* zeros came in place of the file */
-        q->counters->errors++;
+        queue_drop(q, DROP_BAD_LENGTH, 1);
         got = 0;
         bytes = 0;
     }

@@ -48,22 +48,19 @@ class CaptureJob(Job):
         """What was captured so far. received = filtered + written + dropped + discarded; packets
         are discarded only when there is no file to write.
         """
-        elapsed = self.elapsed()
-        received, octets = self.total("rx", "packets"), self.total("rx", "bytes")
-        written, dropped = self.total("tx", "packets"), self.total("tx", "dropped")
+        taken, drops = self.total("rx", "packets"), self.drops()
+        common = self.common()
         return {
-            "command": self.command,
-            "elapsed_s": elapsed,
-            "active_s": self.active(),
-            "ports": self.port_rows()[:1],
-            "received": received,
+            **common,
+            "ports": common["ports"][:1],
+            "received": self.received(),
             "filtered": 0,
-            "written": written,
-            "dropped": dropped,
-            "discarded": 0 if self.sink else received,
+            "written": self.total("tx", "packets"),
+            "dropped": sum(drops.values()),
+            "drops": drops,
+            "discarded": 0 if self.sink else taken,
             "files": [self.sink.target_name()] if self.sink else [],
-            "pps": received / elapsed if elapsed else 0.0,
-            "bps": octets * 8 / elapsed if elapsed else 0.0,
+            **self.rates(taken, self.total("rx", "bytes")),
         }
 
 

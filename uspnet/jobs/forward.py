@@ -68,16 +68,12 @@ class ForwardJob(Job):
 
     def result(self) -> dict[str, Any]:
         """What was forwarded so far. received = forwarded + dropped (+ what still waits)."""
-        elapsed = self.elapsed()
-        forwarded, octets = self.total("tx", "packets"), self.total("tx", "bytes")
+        forwarded, drops = self.total("tx", "packets"), self.drops()
         return {
-            "command": self.command,
-            "elapsed_s": elapsed,
-            "active_s": self.active(),
-            "ports": self.port_rows(),
-            "received": self.total("rx", "packets"),
+            **self.common(),
+            "received": self.received(),
             "forwarded": forwarded,
-            "dropped": self.total("tx", "dropped"),
-            "pps": forwarded / elapsed if elapsed else 0.0,
-            "bps": octets * 8 / elapsed if elapsed else 0.0,
+            "dropped": sum(drops.values()),
+            "drops": drops,
+            **self.rates(forwarded, self.total("tx", "bytes")),
         }

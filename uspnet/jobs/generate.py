@@ -118,22 +118,21 @@ class GenerateJob(Job):
         c.histogram = worker.histogram
 
     def result(self) -> dict[str, Any]:
-        """What was sent so far. offered = sent + unsent; sent = received + lost."""
-        elapsed = self.elapsed()
+        """What was sent so far. offered = sent + unsent, in which is what was dropped; sent =
+        received + lost.
+        """
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
         offered = sum(int(worker.c.offered) for worker in self.senders)
-        stalled = self.total("tx", "stalled")
+        drops, elapsed = self.drops("tx"), self.elapsed()
         return {
-            "command": self.command,
-            "elapsed_s": elapsed,
-            "active_s": self.active(),
-            "ports": self.port_rows(),
+            **self.common(),
             "offered": max(offered, sent),
             "sent": sent,
             "unsent": max(offered - sent, 0),
-            "found_ring_full": stalled,
-            "pps": sent / elapsed if elapsed else 0.0,
-            "bps": octets * 8 / elapsed if elapsed else 0.0,
+            "dropped": sum(drops.values()),
+            "drops": drops,
+            "found_ring_full": self.total("tx", "stalled"),
+            **self.rates(sent, octets),
             "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
             **(self._returned(sent) if self.rx_port else {}),
         }

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Self
 
+from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.result import Accounts
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import Pool
 from uspnet.port import Direction, Driver, Queue
-from uspnet.telemetry import Board, port_counters
+from uspnet.telemetry import Board
 
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 TICK_S = 0.05  # how often the main thread looks at ports and faults
@@ -58,7 +60,7 @@ class Plan:
     worker: Worker = field(init=False)
 
 
-class Job(ABC):
+class Job(Accounts, ABC):
     """Runs plans over ports. Use as a context manager; `run` does the work.
 
     `on_tick` is called about 20 times a second while it runs, `on_notice` with news for people,
@@ -69,6 +71,7 @@ class Job(ABC):
         self.command, self.ports, self.limits = command, ports, limits
         self.cores = usable_cores(limits.cores)
         self.undo = contextlib.ExitStack()
+        self._stop_ports = contextlib.ExitStack()
         self.workers: list[Worker] = []
         self.followers: list[Worker] = []
         self.guests: list[Worker] = []  # followers that run in a leader's thread until it ends
@@ -177,8 +180,9 @@ class Job(ABC):
 
     def start(self) -> None:
         """Lets traffic into the ports, in order."""
+        self.undo.callback(self._stop_ports.close)
         for port in self.ports:
-            self.undo.callback(port.stop)
+            self._stop_ports.callback(port.stop)
             port.start()
         self.wait_until_up([port for port in self.ports if port.connects])
 
@@ -193,7 +197,17 @@ class Job(ABC):
             self._control(TICK_S)
 
     def run(self) -> None:
-        """Runs the workers until the first of: limits, end of sources, a signal, a fault."""
+        """Runs the workers until the first of: limits, end of sources, a signal, a fault. An error
+        takes the result so far with it.
+        """
+        try:
+            self._run()
+        except UspnetError as error:
+            self._stop_ports.close()  # now the counters are final
+            error.partial = self.result()
+            raise
+
+    def _run(self) -> None:
         hz = CLOCK.hz()
         started_ns = time.time_ns()
         self.started = time.monotonic()
@@ -306,44 +320,3 @@ class Job(ABC):
         for worker in self.workers:
             if worker.thread.ident:
                 worker.join()
-
-    # -- results ---------------------------------------------------------------------------------
-
-    def elapsed(self) -> float:
-        """Seconds that the workers ran, by their own clocks; while they run, by ours."""
-        if not self.started:
-            return 0.0
-        leaders = [worker for worker in self.workers if worker not in self.followers]
-        ends = [(w.c.end - w.c.start) / w.c.ticks_hz for w in leaders if w.c.end]
-        if len(ends) == len(leaders) and ends:
-            return float(max(ends))
-        return time.monotonic() - self.started
-
-    def active(self) -> float:
-        """Seconds from the first packet to the last, by the workers' clocks; 0 while they run."""
-        moved = [w.c for w in self.workers if w.c.first and w.c.end]
-        if not moved:
-            return 0.0
-        last = max(c.idle_since or c.end for c in moved)
-        return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
-
-    def port_rows(self) -> list[dict[str, Any]]:
-        """Each port's counters under the kernel's names, as `--json` shows them."""
-        rows = []
-        for port in self.ports:
-            queues = [(queue.direction, queue.base.counters) for queue in port.made]
-            row: dict[str, Any] = {"port": port.name, "driver": port.kind}
-            row.update(port_counters(queues, port.unknown))
-            for name, value in port.extra_counters().items():
-                row[name] = value if value is None else value + (row.get(name) or 0)
-            rows.append(row)
-        return rows
-
-    def total(self, direction: Direction, name: str, ports: list[Driver] | None = None) -> int:
-        """One counter, summed over the queues of one direction."""
-        return sum(
-            int(getattr(queue.base.counters, name))
-            for port in ports or self.ports
-            for queue in port.made
-            if queue.direction == direction
-        )
