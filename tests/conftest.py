@@ -24,6 +24,7 @@ from tests.station import make_frames, qemu, station  # noqa: F401 - fixtures
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 0x0003
+NOBODY = 65534
 NUMBERS = itertools.count()
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,6 +63,31 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def as_nobody(call, *arguments):
+    """Calls a function as a user without privileges. Returns its result as text, or the name of
+    what it raised.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            said = str(call(*arguments))
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            said = type(error).__name__
+        os.write(into, said.encode())
+        os._exit(0)
+    os.close(into)
+    with open(out) as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    return said
 
 
 class Running:

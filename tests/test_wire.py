@@ -10,8 +10,20 @@ from contextlib import closing
 
 import pytest
 
-from uspnet.errors import Busy, NoDevice
+from tests.conftest import NOBODY, as_nobody
+from uspnet import folders
+from uspnet.errors import Busy, NoDevice, Refused, Usage
 from uspnet.wire import Loop, WireEnd
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path_factory, monkeypatch):
+    """The folder that named wires lie in."""
+    home = tmp_path_factory.mktemp("run")
+    home.chmod(0o755)
+    monkeypatch.setattr(folders, "RUNTIME", home)
+    monkeypatch.setattr(folders, "FALLBACK", home)
+    return home
 
 
 @pytest.fixture(params=["name", "path"])
@@ -101,3 +113,103 @@ def test_a_loop_returns_what_it_is_given():
     with closing(Loop()) as loop:
         loop.socket.send(b"frame")
         assert loop.socket.recv(9) == b"frame"
+
+
+# -- strangers ------------------------------------------------------------------------------------
+
+
+def test_a_named_wire_lies_in_a_folder_of_its_user(own):
+    with closing(WireEnd("lan")) as end:
+        (folder,) = own.iterdir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert os.path.dirname(end.mine) == str(folder)
+        assert os.stat(end.mine).st_mode & 0o077 == 0
+    assert list(own.iterdir()) == []
+
+
+def use(way, name):
+    """What a stranger gets for connecting to a socket, or making one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        getattr(sock, way)(name)
+    return "done"
+
+
+def test_a_stranger_can_neither_send_to_a_wire_nor_hold_its_far_end(own):
+    with closing(WireEnd("lan")) as end:
+        end.join()
+        for way, name in (("connect", end.mine), ("bind", end.far)):
+            assert as_nobody(use, way, name) == "PermissionError"
+        with open("/proc/net/unix") as sockets:
+            assert not any("@uspnet" in line for line in sockets), "abstract names have no owner"
+
+
+@pytest.mark.parametrize("thing", ["a stranger's", "open to all", "a link", "a file"])
+def test_a_folder_that_is_not_this_users_alone_is_refused(own, tmp_path, thing):
+    folder = own / ("uspnet" if os.geteuid() == 0 else f"uspnet-{os.geteuid()}")
+    if thing == "a link":
+        tmp_path.chmod(0o700)
+        folder.symlink_to(tmp_path)
+    elif thing == "a file":
+        folder.touch(0o700)
+    else:
+        folder.mkdir(0o700)
+        folder.chmod(0o755 if thing == "open to all" else 0o700)
+        if thing == "a stranger's":
+            if os.geteuid() != 0:
+                pytest.skip("only root can give a folder away")
+            os.chown(folder, NOBODY, NOBODY)
+    with pytest.raises(Refused, match="not a folder of this user alone"):
+        WireEnd("lan")
+
+
+def test_what_killed_programs_left_is_removed_by_the_next(own):
+    with closing(WireEnd("kept")) as kept:
+        for name in ("one", "two"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.bind(f"{os.path.dirname(kept.mine)}/{name}.a")
+        with closing(WireEnd("three")) as end:
+            left = sorted(os.listdir(os.path.dirname(end.mine)))
+            assert left == ["kept.a", "three.a"]
+
+
+def test_a_path_that_others_may_change_is_refused(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(Refused, match="another user may change"):
+        WireEnd(f"{shared}/lan")
+    (shared / "mine").mkdir(0o700)
+    with pytest.raises(Refused, match="another user may change"):
+        WireEnd(f"{shared}/mine/lan")
+    shared.chmod(0o1777)  # what is mine in it stays mine
+    WireEnd(f"{shared}/lan").close()
+
+
+def test_a_far_end_of_another_user_is_refused(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a socket away")
+    tmp_path.chmod(0o1777)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as theirs:
+        theirs.bind(f"{tmp_path}/lan.b")
+        os.chown(f"{tmp_path}/lan.b", NOBODY, NOBODY)
+        with closing(WireEnd(f"{tmp_path}/lan")) as end, pytest.raises(Refused, match="another"):
+            end.present()
+
+
+def test_a_name_that_is_too_long_is_said():
+    with pytest.raises(Usage, match="too long"):
+        WireEnd("n" * 100)
+
+
+def test_nothing_that_was_sent_before_a_loop_was_closed_comes_back(monkeypatch):
+    """A stranger may guess the name that the kernel chose."""
+    connect = socket.socket.connect
+
+    def late(sock, address):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"evil", address)
+        connect(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect", late)
+    with closing(Loop()) as loop, pytest.raises(BlockingIOError):
+        loop.socket.recv(9, socket.MSG_DONTWAIT)

@@ -7,9 +7,9 @@ is not ready to receive is connected to a stopper, so that nobody else can send 
 to it; two ends that are ready connect to each other. So neither loses frames to a NIC that is
 still asleep.
 
-A named wire uses abstract names, which vanish with their owners; a wire that is a path uses the
-files PATH.a and PATH.b, so that any program can hold an end. It must not send an empty datagram:
-QEMU takes that for the end, and never listens again (net/dgram.c).
+A named wire's sockets lie in a folder that only this user may enter; a wire that is a path uses
+the files PATH.a and PATH.b, so that any program of the same user can hold an end. It must not send
+an empty datagram: QEMU takes that for the end, and never listens again (net/dgram.c).
 
 A cable can also lead into the kernel: its far end is a TAP interface then.
 """
@@ -21,11 +21,14 @@ import os
 import socket
 from pathlib import Path
 
-from uspnet.errors import Busy, NoDevice, NotPermitted
+from uspnet.errors import Busy, NoDevice, NotPermitted, Refused, Usage
 from uspnet.fastpath import lib
+from uspnet.folders import alone, check_folder, own_folder
 from uspnet.interface import Interface
 from uspnet.tun import open_queues
 
+ADDRESS_MAX = 107  # bytes of a Unix socket's path
+ENDS = (".a", ".b")
 ROOM = 4 << 20  # bytes that may be on their way; the kernel grants up to net.core.wmem_max
 
 
@@ -101,6 +104,9 @@ class Loop(End):
         self.socket = _socket()
         self.socket.bind("")  # the kernel chooses a name
         self.socket.connect(self.socket.getsockname())
+        with contextlib.suppress(BlockingIOError):  # what a stranger sent before it was connected
+            while True:
+                self.socket.recv(1, socket.MSG_DONTWAIT)
         self.fds = [self.socket.fileno()]
 
     def close(self) -> None:
@@ -113,44 +119,68 @@ class WireEnd(End):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.path = Path(name) if "/" in name else None
+        self.named = "/" not in name
         self.mine = ""
         self._ready = False
         self.socket, self._stopper = _socket(), _socket()
         self.fds = [self.socket.fileno()]
+        os.fchmod(self.socket.fileno(), 0o600)  # the mode that the path will get
         self._stopper.bind("")  # the kernel chooses a name
-        ends = [f"{name}.a", f"{name}.b"]
-        if not self.path:
-            ends = [f"\0uspnet-wire-{os.getuid()}-{end}" for end in ends]
         try:
             self.part()
-            self.mine = next((end for end in ends if self._bind(end)), "")
-            if not self.mine:
-                raise Busy(f"wire {name}: both ends are taken", "choose another name for the wire")
+            ends = self._claim()
         except BaseException:
             self.close()
             raise
         self.far = ends[1 - ends.index(self.mine)]
 
+    def _claim(self) -> list[str]:
+        """Takes an end. Returns both addresses."""
+        while True:
+            stem = own_folder() / self.name if self.named else Path(self.name)
+            ends = [f"{stem}{end}" for end in ENDS]
+            if len(os.fsencode(ends[0])) > ADDRESS_MAX:
+                raise Usage(f"wire {self.name}: too long a name", "choose a shorter one")
+            if not self.named:
+                check_folder(stem.parent)
+            try:
+                with alone(ends[0]):
+                    if self.named:
+                        _sweep(stem.parent)
+                    self.mine = next((end for end in ends if self._bind(end)), "")
+            except FileNotFoundError:  # the last wire of its folder took that with it
+                if self.named:
+                    continue
+                raise NoDevice(f"wire {self.name}: no such folder", "create it first") from None
+            if not self.mine:
+                raise Busy(f"wire {self.name}: both ends are taken", "choose another name for it")
+            return ends
+
     def _bind(self, address: str) -> bool:
         """Takes one end, also when a program that was killed left its file behind."""
-        if self.path and os.path.lexists(address) and not _held(address):
-            if not Path(address).is_socket():
-                raise Busy(f"{address} is there and is not a socket", "choose another path")
-            os.unlink(address)
+        stale = os.path.lexists(address) and not _held(address)
+        if stale and not Path(address).is_socket():
+            raise Busy(f"{address} is there and is not a socket", "choose another path")
         try:
+            if stale:
+                os.unlink(address)
             self.socket.bind(address)
-        except FileNotFoundError:
-            raise NoDevice(f"wire {self.name}: no such folder", "create it first") from None
         except PermissionError:
             raise NotPermitted(f"wire {self.name}: not writable", "choose another path") from None
+        except FileNotFoundError:
+            raise
         except OSError:
             return False
         return True
 
     def present(self) -> bool:
-        """Does anybody hold the far end, ready or not?"""
-        return _held(self.far)
+        """Does anybody hold the far end, ready or not? Raises Refused for another user."""
+        if not _held(self.far):
+            return False
+        with contextlib.suppress(FileNotFoundError):  # it left just now
+            if os.lstat(self.far).st_uid != os.geteuid():
+                raise Refused(f"{self.far} is another user's", "choose a folder of your own")
+        return True
 
     def join(self) -> bool:
         """Lets the far end in, and connects to it. True when it is ready too."""
@@ -169,12 +199,22 @@ class WireEnd(End):
         self._ready = False
 
     def close(self) -> None:
-        """Lets the end go, and its file."""
-        self.socket.close()
-        self._stopper.close()
-        if self.path and self.mine:
+        """Lets the end go, and its file; the last one of a folder of ours lets that go, too."""
+        if self.mine:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.mine)
+            if self.named:
+                with contextlib.suppress(OSError):
+                    os.rmdir(os.path.dirname(self.mine))
+        self.socket.close()
+        self._stopper.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what programs that were killed left in a folder of ours."""
+    for path in folder.iterdir():
+        if path.suffix in ENDS and path.is_socket() and not _held(str(path)):
+            path.unlink(missing_ok=True)
 
 
 def _held(address: str) -> bool:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
 from tests.conftest import alive, qemus_of, until
 from uspnet.errors import DeviceFault, NoDevice, Usage
 from uspnet.port import make_port
+from uspnet.wire import WireEnd
 
 pytestmark = pytest.mark.usefixtures("qemu")
 COMMAND = [sys.executable, "-m", "uspnet"]
@@ -79,8 +81,16 @@ def test_fwd_joins_two_wires_between_processes():
     assert forwarded["dropped"] == 0
 
 
+def left_of(wires):
+    """The sockets that remain of these wires when the next one is made."""
+    with closing(WireEnd("next")) as end:
+        return [name for name in os.listdir(os.path.dirname(end.mine)) if name.startswith(wires)]
+
+
 def test_a_killed_uspnet_leaves_no_qemu_and_no_file(tmp_path):
-    """At random moments: while QEMU starts, while it runs, while it ends."""
+    """At random moments: while QEMU starts, while it runs, while it ends. What is left of its wire
+    goes when the next one is made.
+    """
     moments = random.Random(1)
     home = os.environ | {"TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     for number in range(12):
@@ -96,6 +106,9 @@ def test_a_killed_uspnet_leaves_no_qemu_and_no_file(tmp_path):
             process.kill()
         until(lambda: not any(alive(child) for child in children))  # noqa: B023 - used at once
     assert list(tmp_path.iterdir()) == []
+    until(lambda: not left_of(f"kill-{os.getpid()}-"))
+
+
 # -- a cable into the kernel ----------------------------------------------------------------------
 
 

@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import socket
 import stat
-import time
-from collections.abc import Iterator
 
 from uspnet.errors import Busy, NoDevice, NotPermitted
+from uspnet.folders import alone
 from uspnet.memif.protocol import Channel, Disconnect
 from uspnet.memif.server import Interface, ServerSession
 
-ALONE_S = 1.0  # how long another program may keep a folder locked
 STRANGERS_MAX = 16  # connections that have not said which interface they want
 
 
@@ -109,32 +105,6 @@ class Listener:
 def printable(address: str) -> str:
     """An address as people type it."""
     return address.replace("\0", "@")
-
-
-@contextlib.contextmanager
-def alone(address: str) -> Iterator[None]:
-    """Inside, no other uspnet takes a path in the same folder: between bind and listen, a socket
-    looks as if its owner had left it behind.
-    """
-    with contextlib.ExitStack() as undo:
-        with contextlib.suppress(OSError):  # bind says what is wrong with the folder
-            if not address.startswith("\0"):
-                folder = os.open(os.path.dirname(address) or ".", os.O_RDONLY | os.O_CLOEXEC)
-                undo.callback(os.close, folder)
-                lock(folder)
-        yield
-
-
-def lock(fd: int) -> None:
-    """Locks a file until it is closed; goes without when somebody keeps it for ALONE_S."""
-    end = time.monotonic() + ALONE_S
-    while time.monotonic() < end:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.002)
-        else:
-            return
 
 
 def remove_stale(path: str) -> None:

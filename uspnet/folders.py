@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders that sockets lie in: one of this user's own, and the question who else may change one.
+
+Where a wire's two ends meet must not depend on the environment, so no variable is asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from uspnet.errors import NoDevice, Refused
+
+ALONE_S = 1.0  # how long another program may keep a folder locked
+RUNTIME, FALLBACK = Path("/run"), Path("/tmp")  # noqa: S108 - what is made there is checked
+
+
+def own_folder() -> Path:
+    """The folder of this user's sockets, mode 0700, made when it isn't there. Raises Refused when
+    something else has its name.
+    """
+    user = os.geteuid()
+    folder = FALLBACK / f"uspnet-{user}"
+    if user == 0 and os.access(RUNTIME, os.W_OK):
+        folder = RUNTIME / "uspnet"
+    elif user and _is_private(RUNTIME / "user" / str(user)):
+        folder = RUNTIME / "user" / str(user) / "uspnet"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    if not _is_private(folder):
+        raise Refused(f"{folder} is not a folder of this user alone", f"see: ls -ld {folder}")
+    return folder
+
+
+def _is_private(folder: Path) -> bool:
+    """Is it a folder, not a link to one, that is ours and that nobody else may look into?"""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not stat.S_IMODE(status.st_mode) & 0o077
+    )
+
+
+def check_folder(folder: Path) -> None:
+    """Raises Refused when another user could replace files of ours in it, or the folder itself."""
+    whole = folder.resolve()
+    for each in (whole, *whole.parents):
+        try:
+            status = each.stat()
+        except FileNotFoundError:
+            raise NoDevice(f"{folder}: no such folder", f"mkdir -p {folder}") from None
+        shared = status.st_mode & 0o002 or (
+            status.st_mode & 0o020 and status.st_gid not in (0, os.getegid())
+        )
+        if status.st_uid not in (0, os.geteuid()) or (shared and not status.st_mode & stat.S_ISVTX):
+            raise Refused(
+                f"{each}: another user may change what is in it", "choose a folder of your own"
+            )
+
+
+@contextlib.contextmanager
+def alone(address: str) -> Iterator[None]:
+    """Inside, no other uspnet takes a path in the same folder: between bind and listen, a socket
+    looks as if its owner had left it behind.
+    """
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError):  # bind says what is wrong with the folder
+            if not address.startswith("\0"):
+                folder = os.open(os.path.dirname(address) or ".", os.O_RDONLY | os.O_CLOEXEC)
+                undo.callback(os.close, folder)
+                lock(folder)
+        yield
+
+
+def lock(fd: int) -> None:
+    """Locks a file until it is closed; goes without when somebody keeps it for ALONE_S."""
+    end = time.monotonic() + ALONE_S
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.002)
+        else:
+            return
