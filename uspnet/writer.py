@@ -12,11 +12,13 @@ import contextlib
 import errno
 import gc
 import os
+import resource
 import select
 import signal
 import stat
 from typing import Any, NoReturn
 
+from uspnet import privileges
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import SharedMemory
@@ -49,6 +51,7 @@ class Writer:
         # The child sees our end in the end of this pipe.
         watched, self.lifeline = os.pipe2(os.O_CLOEXEC)
         self.pidfd = -1
+        self.user = privileges.nobody()  # whom the child becomes, where that isn't us
         self.ended: int | None = None  # the child's exit status
         try:
             self.pid = self._fork(out, watched)
@@ -120,7 +123,7 @@ class _Child:
     """What the child works with. Every failure ends it, with its reason in shared memory."""
 
     def __init__(self, out: int, writer: Writer, watched: int) -> None:
-        self.out, self.bell, self.watched = out, writer.bell, watched
+        self.out, self.bell, self.watched, self.user = out, writer.bell, watched, writer.user
         self.shared, self.rings = writer.shared, writer.rings
         self.can_cut = False
 
@@ -142,6 +145,14 @@ class _Child:
         with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
             name.write("uspnet-writer")
         self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
+        self.confine()
+
+    def confine(self) -> None:
+        """From now on: no other user's rights, no capabilities, no further file or process."""
+        if error := lib.child_confine(ffi.new("struct child *", {"user": self.user})):
+            raise OSError(error, os.strerror(error))
+        for what, most in ((resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, 3)):
+            resource.setrlimit(what, (most, most))
 
     def run(self) -> None:
         """Writes until the parent is gone and nothing is left."""

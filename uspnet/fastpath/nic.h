@@ -41,8 +41,6 @@ struct vector {
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
 /* Takes a datagram socket off its peer: anybody may connect to it again. */
 int wire_release(int32_t fd);
-/* Ends the calling process, just forked, together with `parent`. Nonzero: too late already. */
-int end_with(int32_t parent);
 // [c]
 
 int qtest_ring(const struct doorbell *d, uint32_t value);

@@ -8,12 +8,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 enum {
     ANSWER_MS = 1000, /* a request takes QEMU 0.05 to 0.5 ms */
@@ -127,14 +124,4 @@ int wire_release(int32_t fd)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
     return connect(fd, &none, sizeof none);
-}
-
-/* Between fork and exec only async-signal-safe calls are allowed; these are. */
-int end_with(int32_t parent)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
-        return -1;
-    if (getppid() != parent)
-        _exit(1);
-    return 0;
 }

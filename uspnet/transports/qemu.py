@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from uspnet import privileges
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
-from uspnet.fastpath import lib
+from uspnet.fastpath import ffi, lib
 from uspnet.wire import End
 
 BINARY = "qemu-system-x86_64"
@@ -30,6 +31,9 @@ BACKPORTS = ("bookworm",)  # releases of Debian whose own QEMU lacks models
 DIMM_ADDRESS = 1 << 32  # where a q35 machine of a few MiB puts its first memory module
 SLOT = 4  # of the NIC on the machine's PCI bus
 ANSWER_S = 5.0
+ERRORS_BYTES = 1 << 20  # of its complaints, and of any other file that it could write to
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+SANDBOX_WORDS = ("-sandbox", "seccomp")  # in the complaint of one that can't have it
 # The CPU's firmware: halt at reset, and halt again after whatever wakes it.
 ROM_BYTES = 65536
 RESET = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to hlt
@@ -78,23 +82,34 @@ class Machine:
         self.name = name
         self.device, self.since, self.cable = device, since, cable
         self.wire_fd = cable.fds[0] if cable else -1
+        self.user = privileges.nobody()  # whom QEMU runs as, where that isn't us
+        self.sandbox = SANDBOX
+        try:
+            self._start()
+        except DeviceFault as error:
+            if not any(word in error.message for word in SANDBOX_WORDS):
+                raise
+            self.sandbox = ""  # a QEMU, or a kernel, without seccomp
+            self._start()
+
+    def _start(self) -> None:
+        """Starts QEMU, and waits until it talks."""
         self.errors = memory_file("uspnet-qemu-stderr")
         self.qtest, qtest_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
         self.monitor.settimeout(ANSWER_S)
         rom = memory_file("uspnet-rom", ROM)
         fds = [rom, qtest_end.fileno(), monitor_end.fileno()]
-        command = self._command(*fds)
-        with_us = functools.partial(lib.end_with, os.getpid())
+        how = ffi.new("struct child *", (self.user, os.getpid(), ERRORS_BYTES))
         try:
             self.process = subprocess.Popen(  # noqa: S603 - a list of our own words
-                [binary(), *command],
+                [binary(), *self._command(*fds)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self.errors,
-                pass_fds=[*fds, *(cable.fds if cable else [])],
+                pass_fds=[*fds, *(self.cable.fds if self.cable else [])],
                 start_new_session=True,  # Ctrl-C is for us; we end it in good order
-                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
+                preexec_fn=functools.partial(lib.child_begin, how),  # noqa: PLW1509 - async-safe
             )
         except BaseException:
             self._close_ends()
@@ -119,6 +134,7 @@ class Machine:
         words = "-nodefaults -no-user-config -display none -machine q35 -m 2M,slots=1,maxmem=256G"
         return [
             *words.split(),
+            *(("-sandbox", self.sandbox) if self.sandbox else ()),
             *("-accel", "tcg,tb-size=1", "-bios", f"/proc/self/fd/{rom}"),
             *("-chardev", f"socket,id=qtest,fd={qtest}"),
             *("-object", "qtest,id=server,chardev=qtest,log=none"),

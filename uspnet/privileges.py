@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job and its children may still do once everything is open.
+
+A job gives up every capability that no port of its needs later (`Driver.keeps`); it stays the same
+user. A child that root starts becomes a user that no account and no other process is, so that
+neither its files nor other processes are in its reach, nor it in theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import random
+from collections.abc import Iterable
+from enum import IntEnum
+from pathlib import Path
+
+from uspnet.errors import DeviceFault
+from uspnet.fastpath import lib
+
+SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
+USERS = range(61184, 65520)  # where systemd's DynamicUser= takes its own from, too
+
+
+class Capability(IntEnum):
+    """Those that a port may need after its start. Numbers are linux/capability.h's."""
+
+    DAC_OVERRIDE = 1
+    KILL = 5
+    NET_ADMIN = 12
+    NET_RAW = 13
+
+
+Capabilities = frozenset[Capability]
+NONE: Capabilities = frozenset()
+
+
+def drop(keep: Iterable[Capability]) -> None:
+    """Gives up all other capabilities, for good. Threads that exist already keep theirs."""
+    mask = sum(1 << capability for capability in set(keep))
+    if error := lib.capabilities_drop(mask):
+        raise DeviceFault(f"capabilities can't be given up: {os.strerror(error)}")
+
+
+def to_reach(path: str | os.PathLike[str], mode: int) -> Capabilities:
+    """What it takes, beside being this user, to use a path so later (`os.W_OK`, …). Of one that
+    isn't there yet nobody knows.
+    """
+    return frozenset({Capability.DAC_OVERRIDE}) if lib.bare_access(os.fsencode(path), mode) else NONE
+
+
+def to_end(child_user: int) -> Capabilities:
+    """What it takes to end a child that became this user; 0: none."""
+    return frozenset({Capability.KILL}) if child_user else NONE
+
+
+def nobody() -> int:
+    """A user for a child: no account and no process has its number. 0 when this process isn't
+    root, or may not give a child another user (a container's root, perhaps).
+    """
+    if os.geteuid() != 0 or not _may_switch():
+        return 0
+    taken = {owner for entry in os.scandir("/proc") if (owner := _owner(entry)) is not None}
+    for user in random.sample(USERS, len(USERS)):
+        if user not in taken and not _is_account(user):
+            return user
+    return 0
+
+
+def _may_switch() -> bool:
+    """May this process become another user, and are there others to become?"""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    ranges = [range(int(first), int(first) + int(count)) for first, _, count in mapped]
+    return (
+        effective & SWITCH == SWITCH
+        and any(USERS[0] in users and USERS[-1] in users for users in ranges)
+        and Path("/proc/self/setgroups").read_text() == "allow\n"
+    )
+
+
+def _owner(entry: os.DirEntry[str]) -> int | None:
+    """The user of a process, by its entry in /proc."""
+    try:
+        return entry.stat().st_uid
+    except OSError:
+        return None
+
+
+def _is_account(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
