@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 from uspnet.errors import DeviceFault, Malformed, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
+from uspnet.privileges import NONE, Capabilities
 from uspnet.spec import Option, Spec, parse
 
 Direction = Literal["rx", "tx"]
@@ -119,6 +120,13 @@ class Driver(ABC):
     def known_options(self) -> Mapping[str, Option]:
         """The options that this port takes; `spec` is already there."""
         return self.options
+
+    @property
+    def keeps(self) -> Capabilities:
+        """What it takes to go on, and to clean up, once the queues are made. The rest is given up
+        before `start`.
+        """
+        return NONE
 
     # -- what a driver implements ---------------------------------------------------------------
 

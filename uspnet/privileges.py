@@ -8,10 +8,12 @@ neither its files nor other processes are in its reach, nor it in theirs.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import random
-from collections.abc import Iterable
+import stat
+import sys
 from enum import IntEnum
 from pathlib import Path
 
@@ -26,6 +28,7 @@ class Capability(IntEnum):
     """Those that a port may need after its start. Numbers are linux/capability.h's."""
 
     DAC_OVERRIDE = 1
+    DAC_READ_SEARCH = 2
     KILL = 5
     NET_ADMIN = 12
     NET_RAW = 13
@@ -35,9 +38,9 @@ Capabilities = frozenset[Capability]
 NONE: Capabilities = frozenset()
 
 
-def drop(keep: Iterable[Capability]) -> None:
+def drop(*keep: Capabilities) -> None:
     """Gives up all other capabilities, for good. Threads that exist already keep theirs."""
-    mask = sum(1 << capability for capability in set(keep))
+    mask = sum(1 << capability for capability in _to_import().union(*keep))
     if error := lib.capabilities_drop(mask):
         raise DeviceFault(f"capabilities can't be given up: {os.strerror(error)}")
 
@@ -46,7 +49,15 @@ def to_reach(path: str | os.PathLike[str], mode: int) -> Capabilities:
     """What it takes, beside being this user, to use a path so later (`os.W_OK`, …). Of one that
     isn't there yet nobody knows.
     """
-    return frozenset({Capability.DAC_OVERRIDE}) if lib.bare_access(os.fsencode(path), mode) else NONE
+    return (
+        frozenset({Capability.DAC_OVERRIDE}) if lib.bare_access(os.fsencode(path), mode) else NONE
+    )
+
+
+def _to_import() -> Capabilities:
+    """What it takes to load more of our code: root runs it from a home that is closed to others."""
+    closed = any(lib.bare_access(os.fsencode(path), os.R_OK) == errno.EACCES for path in sys.path)
+    return frozenset({Capability.DAC_READ_SEARCH}) if closed else NONE
 
 
 def to_end(child_user: int) -> Capabilities:
@@ -54,11 +65,14 @@ def to_end(child_user: int) -> Capabilities:
     return frozenset({Capability.KILL}) if child_user else NONE
 
 
-def nobody() -> int:
+def nobody(program: str = "/") -> int:
     """A user for a child: no account and no process has its number. 0 when this process isn't
-    root, or may not give a child another user (a container's root, perhaps).
+    root, may not give a child another user (a container's root, perhaps), or when only root can
+    reach the program that the child runs.
     """
-    if os.geteuid() != 0 or not _may_switch():
+    whole = Path(program).resolve()
+    closed = any(not path.stat().st_mode & stat.S_IXOTH for path in (whole, *whole.parents))
+    if os.geteuid() != 0 or closed or not _may_switch():
         return 0
     taken = {owner for entry in os.scandir("/proc") if (owner := _owner(entry)) is not None}
     for user in random.sample(USERS, len(USERS)):

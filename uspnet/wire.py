@@ -25,6 +25,7 @@ from uspnet.errors import Busy, NoDevice, NotPermitted, Refused, Usage
 from uspnet.fastpath import lib
 from uspnet.folders import alone, check_folder, own_folder
 from uspnet.interface import Interface
+from uspnet.privileges import NONE, Capabilities, to_reach
 from uspnet.tun import open_queues
 
 ADDRESS_MAX = 107  # bytes of a Unix socket's path
@@ -42,6 +43,7 @@ class End:
     """What a NIC's cable leads to: a descriptor for each queue that it has at the far end."""
 
     fds: list[int]
+    keeps: Capabilities = NONE  # what it takes to close it
 
     @property
     def netdev(self) -> str:
@@ -133,6 +135,7 @@ class WireEnd(End):
             self.close()
             raise
         self.far = ends[1 - ends.index(self.mine)]
+        self.keeps = to_reach(os.path.dirname(self.mine), os.W_OK)
 
     def _claim(self) -> list[str]:
         """Takes an end. Returns both addresses."""

@@ -111,7 +111,7 @@ def limits(
     if duration is not None and not 0 < duration < 1e9:
         raise Usage(f"--duration {duration:g} is not a time", "give seconds, more than 0")
     mode = (poll or Poll.adaptive).value
-    return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect)
+    return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect, confine=True)
 
 
 def bits(text: str) -> float:

@@ -22,6 +22,7 @@ from uspnet.memif.rings import place_client, place_server, strip
 from uspnet.memif.server import ServerSession
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction, Driver, Queue
+from uspnet.privileges import NONE, Capabilities, to_reach
 from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
 
 RETRY_S = 0.05  # between a client's attempts to connect
@@ -87,6 +88,17 @@ class Memif(Driver, scheme="memif"):
         lib.guard_install()
         if self.server:
             self.listener = listen(self.address, self)
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To remove a server's path from another user's folder, or to connect to another user's
+        server, which may not even be there yet.
+        """
+        if self.address.startswith("\0"):
+            return NONE
+        return to_reach(
+            os.path.dirname(self.address) or "." if self.server else self.address, os.W_OK
+        )
 
     def holds(self, direction: Direction) -> int:
         """Zero copy keeps a buffer in every slot."""

@@ -24,6 +24,7 @@ from uspnet.errors import (
 from uspnet.fastpath import ffi, lib
 from uspnet.pcapfile import file_error
 from uspnet.port import Direction, Driver
+from uspnet.privileges import NONE, Capabilities, to_end
 from uspnet.spec import Option, Spec, choice, integer, string
 from uspnet.writer import Writer
 
@@ -61,6 +62,11 @@ class Sink(Driver):
     def target_name(self) -> str:
         """The path as the user gave it; `-` is stdout."""
         return self.path
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To end the writer, which may be another user."""
+        return to_end(self.writer.user) if self.writer else NONE
 
     def open(self) -> None:
         """Claims the file, which keeps its contents until `start`, and starts the writer."""

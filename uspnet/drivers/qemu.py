@@ -16,6 +16,7 @@ from uspnet.errors import DeviceFault, Usage
 from uspnet.interface import check_name
 from uspnet.nic import NICS, Model, Nic
 from uspnet.nic_port import NicPort
+from uspnet.privileges import NONE, Capabilities, to_end
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.transports import Transport
 from uspnet.transports.qemu import Machine
@@ -76,6 +77,12 @@ class Qemu(NicPort, scheme="qemu"):
         """The wire's, the driver's and the model's."""
         return {**self.options, **self.driver.known_options(), **self.model.options}
 
+    @property
+    def keeps(self) -> Capabilities:
+        """To end QEMU, which may be another user, and to remove the wire's file."""
+        ends = to_end(self.machine.user) if self.machine else NONE
+        return ends | (self.end.keeps if self.end else NONE)
+
     def connect(self) -> Transport:
         """A fresh machine with the model in it."""
         if self.values["wire"]:
@@ -91,6 +98,7 @@ class Qemu(NicPort, scheme="qemu"):
             f"{name}={_word(self.values[option])}" for option, name in self.model.arguments.items()
         ]
         self.machine = Machine(self.name, ",".join(words), self.model.since, self.end)
+        self.how = self.machine.how
         self.plugged = True  # as QEMU starts
         self._look_at_cable()
         return Qtest(self.name, self.machine)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Self
 
+from uspnet import privileges
 from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.result import Accounts
@@ -47,6 +48,7 @@ class Limits:
     poll: str = "adaptive"
     linger: float = 0.0  # seconds to stay connected after the last packet
     reconnect: bool = True  # wait for peers that left to come back
+    confine: bool = False  # give up what the process may do and the ports no longer need
 
 
 @dataclass
@@ -179,7 +181,11 @@ class Job(Accounts, ABC):
             os.write(self._awake, b"x")
 
     def start(self) -> None:
-        """Lets traffic into the ports, in order."""
+        """Lets traffic into the ports, in order. Everything is open: no privilege is needed to go
+        on, but what a port asks for. No worker runs yet, so all of them will be without it, too.
+        """
+        if self.limits.confine:
+            privileges.drop(*(port.keeps for port in self.ports))
         self.undo.callback(self._stop_ports.close)
         for port in self.ports:
             self._stop_ports.callback(port.stop)

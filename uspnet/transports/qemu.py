@@ -82,7 +82,7 @@ class Machine:
         self.name = name
         self.device, self.since, self.cable = device, since, cable
         self.wire_fd = cable.fds[0] if cable else -1
-        self.user = privileges.nobody()  # whom QEMU runs as, where that isn't us
+        self.user = privileges.nobody(binary())  # whom QEMU runs as, where that isn't us
         self.sandbox = SANDBOX
         try:
             self._start()
@@ -91,6 +91,14 @@ class Machine:
                 raise
             self.sandbox = ""  # a QEMU, or a kernel, without seccomp
             self._start()
+
+    @property
+    def how(self) -> str:
+        """What it may do that it need not, for people."""
+        said = [] if self.sandbox else ["QEMU has no sandbox"]
+        if os.geteuid() == 0 and not self.user:
+            said.append("QEMU runs as root, without capabilities")
+        return "; ".join(said)
 
     def _start(self) -> None:
         """Starts QEMU, and waits until it talks."""
