@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -14,10 +15,11 @@ class UspnetError(Exception):
     exit_code = 1
     partial: dict[str, Any] | None = None
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, hint: str = "", details: Sequence[str] = ()) -> None:
+        self.lines = (message, *details)  # a line of its own for each, whatever stands in it
+        self.message = "\n".join(self.lines)
         self.hint = hint
+        super().__init__(self.message)
 
     @property
     def kind(self) -> str:

@@ -73,8 +73,8 @@ class InUse(Refused):
 
     kind = "Refused"
 
-    def __init__(self, message: str, hint: str, plans: Sequence[Plan]) -> None:
-        super().__init__(message, hint)
+    def __init__(self, reasons: Sequence[str], hint: str, plans: Sequence[Plan]) -> None:
+        super().__init__("in use, not bound:", hint, reasons)
         self.plans = plans
 
 
@@ -185,7 +185,7 @@ def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
     names = sorted({reason.name for _, reasons in blocked for reason in reasons})
     hints = sorted({reason.hint for _, reasons in blocked for reason in reasons if reason.hint})
     hints.append(f"to bind all the same: --allow {','.join(names)} (and --confirm 60)")
-    raise InUse("in use, not bound:\n" + "\n".join(lines), "; ".join(hints), plans)
+    raise InUse(lines, "; ".join(hints), plans)
 
 
 def save(machine: Machine, plans: Sequence[Plan]) -> None:

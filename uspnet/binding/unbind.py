@@ -54,9 +54,9 @@ def unbind(
             except UspnetError as error:
                 errors.append(error)
     if errors:
+        first, *others = [line for error in errors for line in error.lines]
         done = [f"{outcome.address}: {outcome.text}" for outcome in outcomes]
-        message = "\n".join([error.message for error in errors] + done)
-        raise type(errors[0])(message, errors[0].hint)
+        raise type(errors[0])(first, errors[0].hint, [*others, *done])
     return outcomes
 
 

@@ -62,6 +62,7 @@ def bind(
     from uspnet.binding import bind as b
     from uspnet.binding import unbind as u
     from uspnet.binding.machine import this_machine
+    from uspnet.cli.show import show_lines
     from uspnet.cli.unbind import show_outcomes
 
     machine = this_machine()
@@ -73,7 +74,7 @@ def bind(
     try:
         plans = b.plan(machine, addresses, wish) if dry_run else b.bind(machine, addresses, wish)
         if dry_run and not json:
-            print("\n".join(format_plan(plans)))
+            show_lines(format_plan(plans))
         if dry_run:
             b.refuse(plans, names)
     except b.InUse as error:
@@ -84,7 +85,7 @@ def bind(
     if json:
         print_plans(plans, names, {"dry_run": dry_run})
     elif not quiet and not dry_run:
-        print("\n".join(format_bound(plans, wish)))
+        show_lines(format_bound(plans, wish))
 
 
 def print_plans(plans: Any, allow: frozenset[str], more: dict[str, Any]) -> None:

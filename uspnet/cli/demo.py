@@ -64,7 +64,8 @@ def show(console: Any, result: dict[str, Any]) -> None:
     console.print(f"file: {file}  (try: tshark -c 3 -r {file})", soft_wrap=True)
     console.print()
     show_nic(console, result["nic"])
-    console.print("\nby hand, each in a terminal of its own:", style="bold")
+    console.print()
+    console.print("by hand, each in a terminal of its own:", style="bold")
     for hop in reversed(result["hops"]):
         console.print("  " + shlex.join(by_hand(hop["command"])), soft_wrap=True)
     if not result["nic"]["missing"]:

@@ -10,9 +10,11 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from uspnet.binding.inventory import Nic
 
@@ -62,10 +64,17 @@ def format_nics(nics: list[Nic]) -> Table:
             nic.model,
             "-" if nic.numa is None else str(nic.numa),
             nic.kernel_driver or "-",
-            "\n".join((*nic.interfaces, *nic.addresses)) or "-",
+            lines((*nic.interfaces, *nic.addresses)),
             f"{nic.iommu_group}{members}" if nic.iommu_group else "-",
             nic.uspnet_driver or "-",
         )
         state = Text(nic.state, style=STYLES[nic.state])
-        table.add_row(*map(Text, cells), state)
+        table.add_row(*cells, state)
     return table
+
+
+def lines(names: tuple[str, ...]) -> Text:
+    """Each on a line of its own."""
+    from rich.text import Text
+
+    return Text("\n".join(map(printable, names)) or "-")

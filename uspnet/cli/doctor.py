@@ -38,7 +38,8 @@ def doctor(
             console.print(table)
         if not quiet:
             count = result["problems"]
-            console.print(f"\n{count or 'no'} problem{'' if count == 1 else 's'}")
+            console.print()
+            console.print(f"{count or 'no'} problem{'' if count == 1 else 's'}")
     raise typer.Exit(1 if result["problems"] else 0)
 
 
@@ -53,6 +54,5 @@ def format_checks(result: dict[str, Any], *, all_states: bool) -> Table:
     for row in result["checks"]:
         if all_states or row["state"] == "problem":
             state = Text(row["state"], style=STYLES[row["state"]])
-            cells = (Text(row[name]) for name in ("check", "found", "mend"))
-            table.add_row(state, *cells)
+            table.add_row(state, row["check"], row["found"], row["mend"])
     return table

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
+from uspnet.text import printable
 
 
 def run(app: typer.Typer, args: list[str]) -> int:
@@ -65,6 +66,7 @@ def tell(error: UspnetError, *, as_json: bool) -> None:
         with contextlib.suppress(OSError):  # a full disk, say: then stderr gets it
             print(json.dumps(error.as_dict()), flush=True)
             return
-    print(f"uspnet: {error.message}", file=sys.stderr)
+    lines = "\n".join(map(printable, error.lines))
+    print(f"uspnet: {lines}", file=sys.stderr)
     if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
+        print(f"  hint: {printable(error.hint)}", file=sys.stderr)

@@ -8,16 +8,18 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from uspnet import __version__
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import SIGNALS, Job
+from uspnet.text import printable
 
 Summary = Callable[[dict[str, Any]], list[str]]
 Rates = tuple[float | None, float | None]  # packets a second received and sent; None: not known
@@ -33,12 +35,22 @@ REMEDIES = {
 }
 
 
+class PrintableConsole(Console):
+    """Shows control characters in texts and in cells of tables instead of obeying them: each is
+    one line. A `Text` is taken as it is.
+    """
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """The text, printable."""
+        return super().render_str(printable(text), **how)
+
+
 def plain_console(*, stderr: bool = False) -> Console:
     """Rich's console for texts that users chose: paths and port specs are neither markup nor emoji.
 
     Print lines with `soft_wrap=True`: whoever reads them decides where they break.
     """
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = PrintableConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
@@ -159,8 +171,13 @@ class View:
             print_json(result)
         elif not self.quiet:
             out = sys.stderr if self.job.stdout_taken else sys.stdout
-            for line in self.summary(result):
-                print(line, file=out)
+            show_lines(self.summary(result), file=out)
+
+
+def show_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Prints each on a line of its own, whatever is in it."""
+    for line in lines:
+        print(printable(line), file=file)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,13 @@ from uspnet.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from uspnet.telemetry import RunningJob
+    from uspnet.telemetry import Boards, RunningJob
 
-Rates = dict[tuple[int, int], tuple[float, float]]
+Key = tuple[int, int]  # a process id and when its job started
+Rates = dict[tuple[Key, int], tuple[float | None, float | None]]  # of each job's ports
+
+LOOK_S = 0.5  # between the two looks that --once takes: one alone shows no rates
+NAME_WIDTH = 100  # characters of a port's name; --json has all of it
 
 
 @app.command()
@@ -29,63 +33,120 @@ def stats(
     """Counters of running jobs, live or once."""
     from rich.live import Live
 
-    from uspnet.cli.show import plain_console, print_json, until_interrupted
+    from uspnet.cli.show import plain_console, until_interrupted
 
-    jobs = find(job)
+    seen = find(job)
     if json:
-        rows = [{"pid": j.pid, "job": j.command, "ports": j.ports} for j in jobs]
-        print_json({"command": "stats", "jobs": rows})
+        show_json(seen)
         return
     console = plain_console()
     if once or not console.is_terminal:
-        console.print(format_jobs(jobs, {}) if jobs else "no job is running")
+        show_once(console, seen)
         return
     with until_interrupted(), Live(console=console, auto_refresh=False) as live:
+        live.update(format_jobs(seen, {}), refresh=True)
         while True:
-            before, jobs = jobs, find(job)
-            live.update(format_jobs(jobs, rates(before, jobs, interval)), refresh=True)
             time.sleep(interval)
+            before, seen = seen, find(job)
+            live.update(format_jobs(seen, rates(before.jobs, seen.jobs)), refresh=True)
 
 
-def find(pid: int | None) -> list[RunningJob]:
+def find(pid: int | None) -> Boards:
     """All jobs, or the one with this process id. Raises NoDevice when it isn't running."""
     from uspnet.errors import NoDevice
-    from uspnet.telemetry import running_jobs
+    from uspnet.telemetry import look
 
-    jobs = [job for job in running_jobs() if pid in (None, job.pid)]
-    if pid is not None and not jobs:
+    found = look(pid)
+    if pid is not None and not found.jobs:
         raise NoDevice(f"no job of yours has process id {pid}", "see: uspnet stats --once")
-    return jobs
+    return found
 
 
-def rates(before: list[RunningJob], after: list[RunningJob], seconds: float) -> Rates:
-    """Packets a second, received and sent, of each port since the look before."""
-    old = {(job.pid, n): port for job in before for n, port in enumerate(job.ports)}
+def key(job: RunningJob) -> Key:
+    """What tells jobs apart: a process id may be given to another."""
+    return job.pid, job.started_ns
+
+
+def show_once(console: Any, first: Boards) -> None:
+    """The jobs of one look, with rates from a second one; those that end between stay as they are."""
+    from uspnet.telemetry import look
+
+    now: Rates = {}
+    if first.jobs:
+        time.sleep(LOOK_S)
+        later = {key(job): job for job in look().jobs}
+        before = list(first.jobs)
+        first.jobs = [later.get(key(job), job) for job in before]
+        now = rates(before, first.jobs)
+    if first.jobs or first.unreadable:
+        console.print(format_jobs(first, now))
+    if not first.jobs:
+        console.print("no job is running")
+
+
+def show_json(seen: Boards) -> None:
+    """The one JSON object."""
+    from uspnet.cli.show import print_json
+
+    rows = [
+        {"pid": j.pid, "uid": j.uid, "user": user_name(j.uid), "job": j.command, "ports": j.ports}
+        for j in seen.jobs
+    ]
+    print_json({"command": "stats", "jobs": rows, "unreadable_boards": seen.unreadable})
+
+
+def user_name(uid: int) -> str:
+    """A user's name, or number where there is none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def rates(before: list[RunningJob], after: list[RunningJob]) -> Rates:
+    """Packets a second, received and sent, of each port since the look before; None: not known."""
+    old = {key(job): job for job in before}
     found: Rates = {}
     for job in after:
-        for n, port in enumerate(job.ports):
-            was = old.get((job.pid, n), port)
-            found[job.pid, n] = (
-                (port["rx_packets"] - was["rx_packets"]) / seconds,
-                (port["tx_packets"] - was["tx_packets"]) / seconds,
+        was = old.get(key(job), job)
+        seconds = job.seen_at - was.seen_at
+        for n, (past, port) in enumerate(zip(was.ports, job.ports, strict=False)):
+            found[key(job), n] = (
+                rate(past["rx_packets"], port["rx_packets"], seconds),
+                rate(past["tx_packets"], port["tx_packets"], seconds),
             )
     return found
 
 
-def format_jobs(jobs: list[RunningJob], now: Rates) -> Table:
+def rate(past: int | None, now: int | None, seconds: float) -> float | None:
+    """What a counter gained a second; None where that can't be told."""
+    if past is None or now is None or now < past or seconds <= 0:
+        return None
+    return (now - past) / seconds
+
+
+def format_jobs(seen: Boards, now: Rates) -> Table:
     """One row a port of each job."""
     from rich.table import Table
 
     from uspnet.cli.show import PORT_COLUMNS, format_rate, port_cells
+    from uspnet.text import printable
 
-    table = Table(title="uspnet stats", box=None)
-    for name in ("job", "pid", "port"):
+    table = Table(title="uspnet stats", box=None, caption_justify="left")
+    if count := seen.unreadable:
+        what = "1 board" if count == 1 else f"{count} boards"
+        table.caption = f"{what} could not be read: of another version of uspnet, or forged"
+    for name in ("job", "pid", "user", "port"):
         table.add_column(name)
     for name in ("rx now", "tx now", *PORT_COLUMNS):
         table.add_column(name, justify="right")
-    for job in jobs:
+    for job in seen.jobs:
+        whose = (job.command, str(job.pid), user_name(job.uid))
         for n, port in enumerate(job.ports):
-            pair = now.get((job.pid, n), (0.0, 0.0))
-            cells = [format_rate(rate, "pps") for rate in pair]
-            table.add_row(job.command, str(job.pid), port["port"], *cells, *port_cells(port))
+            pair = now.get((key(job), n), (None, None))
+            cells = (format_rate(each, "pps") for each in pair)
+            name = printable(port["port"], NAME_WIDTH)
+            table.add_row(*whose, name, *cells, *port_cells(port))
     return table

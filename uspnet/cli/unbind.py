@@ -44,12 +44,10 @@ def unbind(
 
 def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
     """What became of each function."""
-    from uspnet.cli.show import print_json
+    from uspnet.cli.show import print_json, show_lines
 
     if json:
         print_json({"command": command, "devices": [asdict(outcome) for outcome in outcomes]})
     elif not quiet:
-        for outcome in outcomes:
-            print(f"{outcome.address}: {outcome.text}")
-        if not outcomes:
-            print("nothing is bound")
+        lines = [f"{outcome.address}: {outcome.text}" for outcome in outcomes]
+        show_lines(lines or ["nothing is bound"])

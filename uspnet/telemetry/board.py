@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job's own end: it counts in shared memory, and says there what is counted.
+
+The board is a sealed memfd: a header, then one `struct counters` a queue. Readers find it by its
+name among the open files of `/proc`, so nothing is left behind however a job ends, and the
+kernel's own rule decides who may look (the same user, or root).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from uspnet.errors import NotSupported
+from uspnet.fastpath import ffi
+from uspnet.pool import SharedMemory
+from uspnet.telemetry.schema import MAGIC, PORTS_MAX, PREFIX, QUEUES_MAX, TEXT_MAX
+
+BOARD = "uspnet-board"
+COUNTERS_AT = PREFIX.size + TEXT_MAX  # pages that nobody writes to take no memory
+COUNTER_BYTES = ffi.sizeof("struct counters")
+# The kernel's names (rtnl_link_stats64) for what a queue counts.
+NAMES = {
+    "rx": {
+        "packets": "rx_packets",
+        "bytes": "rx_bytes",
+        "errors": "rx_errors",
+        "dropped": "rx_dropped",
+        "missed": "rx_missed_errors",
+    },
+    "tx": {
+        "packets": "tx_packets",
+        "bytes": "tx_bytes",
+        "errors": "tx_errors",
+        "dropped": "tx_dropped",
+    },
+}
+COUNTERS = [name for names in NAMES.values() for name in names.values()]
+# Why packets are dropped, by the fast path's own list: "no_room" and so on.
+_REASONS: dict[str, int] = ffi.typeof("enum drop_reason").relements
+REASONS = {
+    name.removeprefix("DROP_").lower(): place
+    for name, place in sorted(_REASONS.items(), key=lambda item: item[1])
+    if name not in {"DROP_ERRORS", "DROP_REASONS"}
+}
+
+
+class Board:
+    """Where a job keeps its queues' counters, and says what they are."""
+
+    def __init__(self, command: str, queues: int) -> None:
+        self.command = command
+        self.queues = max(queues, 1)
+        if queues > QUEUES_MAX:
+            text = f"{queues} queues are more than the {QUEUES_MAX} that a job can have"
+            raise NotSupported(text, "use fewer queues")
+        self.memory = SharedMemory(BOARD, COUNTERS_AT + self.queues * COUNTER_BYTES)
+        self.rows: list[dict[str, Any]] = []
+        self.ports: dict[int, dict[str, Any]] = {}
+
+    def counters(  # noqa: PLR0913 - what a queue is
+        self, *, number: int, port: str, driver: str, direction: str, queue: int, unknown: list[str]
+    ) -> Any:
+        """A fresh `struct counters *` for one queue: `number` and name of its port, its driver,
+        and the counters that this port can't know.
+        """
+        at = COUNTERS_AT + len(self.rows) * COUNTER_BYTES
+        self.ports.setdefault(number, {"port": port, "driver": driver, "unknown": unknown})
+        place = list(self.ports).index(number)
+        self.rows.append({"port": place, "direction": direction, "queue": queue})
+        return ffi.cast("struct counters *", self.memory.base + at)
+
+    def publish(self, started_ns: int) -> None:
+        """Writes the header: from now on, readers see the job. Raises NotSupported."""
+        header = {
+            "command": self.command,
+            "pid": os.getpid(),
+            "started_ns": started_ns,
+            "ports": list(self.ports.values()),
+            "queues": self.rows,
+        }
+        text = json.dumps(header).encode()
+        if len(text) > TEXT_MAX or len(self.ports) > PORTS_MAX:
+            raise NotSupported(f"{len(self.ports)} ports are too many for a job", "use fewer ports")
+        self.memory.map[PREFIX.size : PREFIX.size + len(text)] = text
+        prefix = PREFIX.pack(MAGIC, COUNTER_BYTES, self.queues, len(text))
+        self.memory.map[: PREFIX.size] = prefix
+
+    def close(self) -> None:
+        """Takes the board down."""
+        self.memory.close()
+
+
+def drops_by_reason(blocks: Iterable[Any]) -> dict[str, int]:
+    """Dropped packets by reason, summed over `struct counters *`. Reasons that never happened
+    are left out.
+    """
+    listed = list(blocks)
+    totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}
+    return {name: total for name, total in totals.items() if total}
+
+
+def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
+    """A port's counters under the kernel's names, summed over its queues.
+
+    `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
+    """
+    total: dict[str, Any] = dict.fromkeys(COUNTERS, 0)
+    for direction, counters in queues:
+        for ours, name in NAMES[direction].items():
+            total[name] += getattr(counters, ours)
+    return {name: None if name in unknown else value for name, value in total.items()}

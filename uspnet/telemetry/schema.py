@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a board's header may hold, and how it is laid out. Who reads one trusts nothing in it.
+
+A board begins with PREFIX; then comes the header, a JSON object; the counters stand at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from uspnet.port import Direction
+
+# Magic, bytes of one `struct counters`, number of queues, bytes of the header.
+PREFIX = struct.Struct("=8sIII")
+MAGIC = b"uspnet-2"
+TEXT_MAX = 1 << 19  # bytes of the header
+PORTS_MAX = 64
+QUEUES_MAX = 1024
+QUEUE_NUMBER_MAX = 65535
+NAME_MAX = 8192  # characters of a port's name: it may hold the longest path that there is
+WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)  # a command, a driver
+PID_MAX = 1 << 22
+TIME_MAX = 1 << 63
+
+
+@dataclass(frozen=True)
+class PortRow:
+    """One port of a job. `unknown`: the counters that it can't know."""
+
+    port: str
+    driver: str
+    unknown: frozenset[str]
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """Whose counters come next. `port`: its place among the ports."""
+
+    port: int
+    direction: Direction
+    queue: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A job, as its board describes it."""
+
+    command: str
+    pid: int
+    started_ns: int
+    ports: tuple[PortRow, ...]
+    queues: tuple[QueueRow, ...]
+
+
+def parse(text: bytes, counters: Collection[str]) -> Header:
+    """The header in `text`. `counters`: the names that can be unknown. Raises ValueError."""
+    try:
+        data = json.loads(
+            text,
+            object_pairs_hook=_members,
+            parse_constant=_refuse,
+            parse_float=_refuse,
+        )
+    except RecursionError:
+        raise ValueError("too deep") from None
+    command, pid, started, ports, queues = _fields(
+        data, ("command", "pid", "started_ns", "ports", "queues")
+    )
+    header = Header(
+        _word(command),
+        _number(pid, 1, PID_MAX),
+        _number(started, 0, TIME_MAX),
+        tuple(_port(row, counters) for row in _list(ports, PORTS_MAX)),
+        tuple(_queue(row) for row in _list(queues, QUEUES_MAX)),
+    )
+    if len(set(header.queues)) != len(header.queues):
+        raise ValueError("a queue stands there twice")
+    if any(row.port >= len(header.ports) for row in header.queues):
+        raise ValueError("a queue of no port")
+    return header
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no whole number")
+
+
+def _fields(data: Any, names: tuple[str, ...]) -> list[Any]:
+    """The members of an object that has exactly these."""
+    if type(data) is not dict or data.keys() != set(names):
+        raise ValueError(f"not an object of {', '.join(names)}")
+    return [data[name] for name in names]
+
+
+def _list(value: Any, longest: int) -> list[Any]:
+    if type(value) is not list or len(value) > longest:
+        raise ValueError(f"not a list of up to {longest}")
+    return value
+
+
+def _number(value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"not a number from {low} to {high}")
+    return value
+
+
+def _word(value: Any) -> str:
+    if type(value) is not str or not WORD.fullmatch(value):
+        raise ValueError("not a word")
+    return value
+
+
+def _port(row: Any, counters: Collection[str]) -> PortRow:
+    name, driver, unknown = _fields(row, ("port", "driver", "unknown"))
+    if type(name) is not str or not 0 < len(name) <= NAME_MAX:
+        raise ValueError("not a port's name")
+    for counter in _list(unknown, len(counters)):
+        if type(counter) is not str or counter not in counters:
+            raise ValueError("no counter of that name")
+    return PortRow(name, _word(driver), frozenset(unknown))
+
+
+def _queue(row: Any) -> QueueRow:
+    port, direction, queue = _fields(row, ("port", "direction", "queue"))
+    if direction not in {"rx", "tx"}:
+        raise ValueError("neither rx nor tx")
+    return QueueRow(_number(port, 0, PORTS_MAX), direction, _number(queue, 0, QUEUE_NUMBER_MAX))
