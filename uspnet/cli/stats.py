@@ -68,7 +68,7 @@ def key(job: RunningJob) -> Key:
 
 
 def show_once(console: Any, first: Boards) -> None:
-    """The jobs of one look, with rates from a second one; those that end between stay as they are."""
+    """The jobs of one look, with rates from a second one. Those that end meanwhile stay as seen."""
     from uspnet.telemetry import look
 
     now: Rates = {}
