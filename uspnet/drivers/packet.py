@@ -5,10 +5,11 @@ Like a NIC of one's own, the port receives every frame that comes in on the wire
 and not what this machine sends (`outgoing=off`). The kernel still handles the frames too. All of
 it lives in sockets, so the kernel undoes it however the process ends.
 
-Checksums that a stack left to its NIC (the other end of a veth pair does) are filled in.
+What a stack left to its NIC (the other end of a veth pair does) is made good: checksums are filled
+in, and frames that were never cut up, or that the kernel joined (GRO), are cut into those that go
+over a wire. Joined frames inside of a tunnel can't be: they are dropped as `joined`, and
+`ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
 
-Does not do: packets that a stack left to its NIC to cut up, or that the kernel joined. They are
-counted as rx_errors; `ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
 A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
 
 Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
@@ -42,7 +43,7 @@ ETH_P_ALL = 0x0003
 SO_SNDBUFFORCE, SO_ATTACH_FILTER, SO_DETACH_FILTER = 32, 26, 27
 
 HEADER = 14 + 4  # bytes that Ethernet and one VLAN tag add to the MTU
-BLOCK = 64 << 10  # bytes: several of the longest frames, and little to wait for
+BLOCK = 128 << 10  # bytes: one of the longest packets that the kernel joins, and several others
 RETIRE_MS = 1  # a block that isn't full is handed over after this
 SEND_BUFFER = 4 << 20  # bytes that may wait in the kernel for the NIC
 

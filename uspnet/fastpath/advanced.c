@@ -40,15 +40,26 @@ static uint32_t checked(uint64_t first, uint64_t word)
     return (uint32_t)(word & RX_CHECKED) << 24 & (first & RX_TCP_UDP ? RX_L4E | RX_IPE : RX_IPE);
 }
 
+/* Of a frame that is not good. */
+static enum drop_reason reason(uint64_t word, uint32_t length, uint32_t bad)
+{
+    if ((uint32_t)word & bad & (RX_L4E | RX_IPE))
+        return DROP_BAD_CHECKSUM;
+    if (!(word & RX_LAST))
+        return DROP_TOO_LONG;
+    return (uint32_t)word & bad ? DROP_REFUSED : wrong_length(length);
+}
+
 /* Looks again at a frame that seems bad. One that we don't take, or a piece of one, is counted: no
  * frame should need a second buffer. */
 static uint32_t refuse(struct intel_queue *r, uint64_t first, uint64_t word, uint32_t length)
 {
     uint32_t unchecked = (RX_L4E | RX_IPE) & ~checked(first, word);
-    if (good(r, word, length, r->bad & ~unchecked))
+    uint32_t bad = r->bad & ~unchecked;
+    if (good(r, word, length, bad))
         return 1;
     if (!r->skipping)
-        r->q.counters->errors++;
+        queue_drop(&r->q, reason(word, length, bad), 1);
     r->skipping = !(word & RX_LAST);
     return 0;
 }
@@ -113,7 +124,7 @@ uint32_t advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = next & mask, length = p.length;
         if (unlikely(length - SEND_MIN > r->limit - SEND_MIN)) {
-            intel_unsendable(q, p.index);
+            queue_refuse(q, p.index, wrong_length(length));
             continue;
         }
         r->buffers[slot] = p.index;

@@ -13,6 +13,7 @@
 
 // [python]
 enum { BURST_MAX = 64, CACHE_LINE = 64, HEADROOM_COLOURS = 8, HISTOGRAM_SLOTS = 1984 };
+enum { FRAME_SHORTEST = 14 }; /* bytes of an Ethernet header */
 
 /* A packet handle: 8 bytes that name a piece of one buffer. Bursts are arrays of them. */
 struct packet {
@@ -39,6 +40,7 @@ struct stack {
  * under the kernel's names, the others as `errors`. Python takes the names from here. */
 enum drop_reason {
     DROP_NO_ROOM,      /* good, but a ring or the pool was full */
+    DROP_DOWN,         /* good, but the interface was down, or the peer away */
     DROP_PEER_LEFT,    /* handed to a ring whose other side never took it */
     DROP_NOT_ETHERNET, /* of another link type than the port's */
     DROP_JOINED,       /* several frames joined by the kernel, which can't be cut apart here */
@@ -234,6 +236,19 @@ static inline void queue_drop(struct queue *q, enum drop_reason reason, uint64_t
         q->counters->dropped += n;
     else
         q->counters->errors += n;
+}
+
+/* Drops a packet that nobody else holds. */
+static inline void queue_refuse(struct queue *q, uint32_t index, enum drop_reason reason)
+{
+    queue_drop(q, reason, 1);
+    stack_give(q->stack, index);
+}
+
+/* Why a frame of this length can't be sent, when it can't. */
+static inline enum drop_reason wrong_length(uint32_t length)
+{
+    return length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_TOO_LONG;
 }
 
 static inline void queue_fault(struct queue *q, enum fault fault)

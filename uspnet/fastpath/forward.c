@@ -74,7 +74,7 @@ static uint32_t lane_pass(struct worker *w, struct lane *lane)
     if (likely(left == 0) || w->full == FULL_WAIT || lane->rx->patient)
         return sent;
     stack_give_packets(w->stack, lane->packets + lane->from, left);
-    queue_drop(lane->tx, DROP_NO_ROOM, left);
+    queue_drop(lane->tx, load_relaxed(&lane->tx->gate) ? DROP_DOWN : DROP_NO_ROOM, left);
     lane_hold(lane, 0);
     return sent + left;
 }

@@ -81,10 +81,4 @@ static inline void intel_send(struct intel_queue *r, uint32_t first)
     doorbell_ring(&r->q, &r->bell, intel_slot(r, r->next));
 }
 
-static inline void intel_unsendable(struct queue *q, uint32_t index)
-{
-    q->counters->errors++;
-    stack_give(q->stack, index);
-}
-
 #endif

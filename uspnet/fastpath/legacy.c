@@ -13,14 +13,14 @@ int legacy_arm(struct queue *q, int on);
 enum {
     RX_DONE = 1 << 0, /* status, §3.2.3.1 */
     RX_LAST = 1 << 1,
+    RX_CHECKSUMS = 3 << 5, /* errors, §3.2.3.2: TCPE and IPE */
 };
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-static int refuse(struct intel_queue *r, uint32_t index)
+static int refuse(struct intel_queue *r, uint32_t index, enum drop_reason reason)
 {
-    r->q.counters->errors++;
-    stack_give(r->q.stack, index);
+    queue_refuse(&r->q, index, reason);
     return 0;
 }
 
@@ -46,7 +46,16 @@ static int join(struct intel_queue *r, struct packet *p, uint32_t last)
         return 0;
     r->joining = 0;
     *p = r->part;
-    return p->length >= FRAME_MIN ? 1 : refuse(r, p->index);
+    return p->length >= FRAME_MIN ? 1 : refuse(r, p->index, DROP_BAD_CHAIN);
+}
+
+/* Of a frame that is not good. */
+static enum drop_reason reason(const struct intel_queue *r, uint64_t word)
+{
+    uint32_t errors = (uint32_t)(word >> 40 & r->bad);
+    if (errors & RX_CHECKSUMS)
+        return DROP_BAD_CHECKSUM;
+    return errors ? DROP_REFUSED : wrong_length((uint16_t)word);
 }
 
 /* Checks what the device wrote into a slot. Returns 1 when *p is a whole, good frame. */
@@ -58,7 +67,7 @@ static inline int accept_frame(struct intel_queue *r, struct packet *p, uint64_t
     if (unlikely(r->joining || !last))
         return join(r, p, last);
     if (unlikely(p->length < FRAME_MIN))
-        return refuse(r, p->index);
+        return refuse(r, p->index, reason(r, word));
     return 1;
 }
 
@@ -117,7 +126,7 @@ uint32_t legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = intel_slot(r, r->next);
         if (unlikely(p.length < SEND_MIN || p.length > r->limit)) {
-            intel_unsendable(q, p.index);
+            queue_refuse(q, p.index, wrong_length(p.length));
             continue;
         }
         r->buffers[slot] = p.index;

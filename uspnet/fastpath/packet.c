@@ -7,7 +7,7 @@
  * than any TPACKET version's transmit ring, whose pages the kernel attaches to each packet.
  * Reference: Linux Documentation/networking/packet_mmap.rst; include/uapi/linux/if_packet.h. */
 #define _GNU_SOURCE
-#include "fastpath.h"
+#include "offload.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,19 +19,30 @@
 // [python]
 struct packet_queue {
     struct queue q;
-    uint8_t *ring;       /* rx: the blocks, shared with the kernel */
-    uint32_t block_size; /* rx: bytes */
-    uint32_t blocks;     /* rx */
-    uint32_t block;      /* rx: the next one to become ours, or the one that is */
-    uint32_t left;       /* rx: packets of that block still to be taken */
-    uint32_t at;         /* rx: offset in the block of the first of them */
-    int32_t fd;          /* tx: the socket */
+    uint8_t *ring;            /* rx: the blocks, shared with the kernel */
+    uint32_t block_size;      /* rx: bytes */
+    uint32_t blocks;          /* rx */
+    uint32_t block;           /* rx: the next one to become ours, or the one that is */
+    uint32_t left;            /* rx: packets of that block still to be taken */
+    uint32_t at;              /* rx: offset in the block of the first of them */
+    int32_t fd;               /* tx: the socket */
+    struct segments segments; /* rx: what becomes of a joined packet, while it is being cut up */
+    uint64_t stamp;           /* rx: when that one came */
+    uint32_t tag;             /* rx: its VLAN tag, in network order; 0: none */
 };
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n);
 // [c]
 
 enum { MACS = 12, TAG = 4 }; /* bytes before and of a VLAN tag */
+
+/* A packet as it is in the ring. */
+struct frame {
+    const uint8_t *data;
+    uint64_t ns; /* since 1970 */
+    uint32_t length, tag;
+    struct virtio_net_hdr left_undone;
+};
 
 static struct tpacket_block_desc *block_of(const struct packet_queue *pq)
 {
@@ -65,89 +76,104 @@ static int block_ready(struct packet_queue *pq)
     return 0;
 }
 
-/* Puts back the VLAN tag that the kernel took out of the frame. */
-static void copy_tagged(uint8_t *to, const uint8_t *from, uint32_t length, uint32_t tpid,
-                        uint32_t tci)
+/* The VLAN tag that the kernel took out of the frame, as it was there. */
+static uint32_t taken_tag(const struct tpacket3_hdr *header, uint32_t status)
 {
-    uint16_t tag[2] = {htons((uint16_t)tpid), htons((uint16_t)tci)};
-    memcpy(to, from, MACS);
-    memcpy(to + MACS, tag, TAG);
-    memcpy(to + MACS + TAG, from + MACS, length - MACS);
+    uint32_t tpid = status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q;
+    return htonl(tpid << 16 | (header->hv1.tp_vlan_tci & 0xFFFF));
 }
 
-/* Fills in a checksum that the sender's stack left to its NIC: the Internet checksum (RFC 1071) of
- * all from `start` on, into the 16 bits at `start + offset`, which hold the pseudo-header's sum. */
-static int complete_checksum(uint8_t *frame, uint32_t length, uint32_t start, uint32_t offset)
+/* Looks at the next packet of the block, and steps behind it. 0: there is no use in it. */
+static inline int next_frame(struct packet_queue *pq, struct frame *f)
 {
-    uint64_t sum = 0;
-    uint16_t word = 0;
-    if (start + offset + sizeof word > length)
-        return 0;
-    for (uint32_t at = start; at + 1 < length; at += 2) {
-        memcpy(&word, frame + at, sizeof word);
-        sum += word;
-    }
-    if ((length - start) % 2) {
-        word = 0;
-        memcpy(&word, frame + length - 1, 1);
-        sum += word;
-    }
-    while (sum >> 16)
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    word = sum == 0xFFFF ? 0xFFFF : (uint16_t)~sum; /* 0 would mean "none" to UDP */
-    memcpy(frame + start + offset, &word, sizeof word);
-    return 1;
-}
-
-/* What the kernel left undone: its virtio header, in front of the frame, says where. A packet that
- * its NIC would have cut into several can't be sent as it is. */
-static int finish(uint8_t *frame, const uint8_t *from, uint32_t length, uint32_t tag)
-{
-    struct virtio_net_hdr v;
-    memcpy(&v, from - sizeof v, sizeof v);
-    if (v.gso_type != VIRTIO_NET_HDR_GSO_NONE)
-        return 0;
-    if (!(v.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
-        return 1;
-    return complete_checksum(frame, length, v.csum_start + tag, v.csum_offset);
-}
-
-/* Copies the next packet of the block into buffer `index`. 0: it is no use. */
-static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *packet,
-                       uint64_t *stamp)
-{
-    const uint8_t *block = (const uint8_t *)block_of(pq), *from;
+    const uint8_t *block = (const uint8_t *)block_of(pq);
     const struct tpacket3_hdr *header = (const void *)(block + pq->at);
     uint64_t start = pq->at, mac;
-    uint32_t status, length, next, tag;
-    uint8_t *to;
+    uint32_t status, next;
     if (unlikely(start + sizeof *header > pq->block_size || start % 4)) {
-        pq->q.counters->errors += pq->left - 1; /* nothing after it can be found */
+        queue_drop(&pq->q, DROP_BAD_LENGTH, pq->left); /* nothing after it can be found */
         pq->left = 1;
         return 0;
     }
     status = load_relaxed(&header->tp_status);
-    length = load_relaxed(&header->tp_snaplen);
+    f->length = load_relaxed(&header->tp_snaplen);
     mac = load_relaxed(&header->tp_mac);
     next = load_relaxed(&header->tp_next_offset);
     pq->at = next && next < pq->block_size ? pq->at + next : pq->block_size;
-    tag = status & TP_STATUS_VLAN_VALID ? TAG : 0;
-    if (unlikely(mac < sizeof *header || start + mac + length > pq->block_size || length < MACS ||
-                 length < load_relaxed(&header->tp_len) ||
-                 (uint64_t)length + tag > pool_room(pq->q.pool)))
+    if (unlikely(!(status & TP_STATUS_USER)))
+        return 0; /* a place that the kernel left empty: it has counted the packet as missed */
+    if (unlikely(mac < sizeof *header || start + mac + f->length > pq->block_size)) {
+        queue_drop(&pq->q, DROP_BAD_LENGTH, 1);
         return 0;
-    *packet = (struct packet){index, colour(index), (uint16_t)(length + tag)};
-    from = block + start + mac;
+    }
+    f->data = block + start + mac;
+    f->ns = (uint64_t)header->tp_sec * 1000000000u + header->tp_nsec;
+    f->tag = unlikely(status & TP_STATUS_VLAN_VALID) ? taken_tag(header, status) : 0;
+    memcpy(&f->left_undone, f->data - sizeof f->left_undone, sizeof f->left_undone);
+    if (unlikely(f->length < load_relaxed(&header->tp_len))) { /* more than a block holds */
+        queue_drop(&pq->q, f->left_undone.gso_type ? DROP_JOINED : DROP_TOO_LONG, 1);
+        return 0;
+    }
+    if (unlikely(f->length < FRAME_SHORTEST))
+        queue_drop(&pq->q, DROP_TOO_SHORT, 1);
+    return f->length >= FRAME_SHORTEST;
+}
+
+/* Puts a VLAN tag into a frame that begins TAG bytes after `to`. */
+static void put_tag(uint8_t *to, uint32_t tag)
+{
+    memmove(to, to + TAG, MACS);
+    memcpy(to + MACS, &tag, TAG);
+}
+
+/* Puts the next piece of a joined packet into buffer `index`. */
+static void take_segment(struct packet_queue *pq, uint32_t index, struct packet *packet)
+{
+    uint32_t shift = pq->tag ? TAG : 0;
+    uint8_t *to;
+    *packet = (struct packet){index, colour(index), 0};
     to = packet_data(pq->q.pool, *packet);
-    if (unlikely(tag))
-        copy_tagged(to, from, length,
-                    status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q,
-                    header->hv1.tp_vlan_tci);
-    else
-        memcpy(to, from, length);
-    if (stamp)
-        *stamp = (uint64_t)header->tp_sec * 1000000000u + header->tp_nsec;
-    return likely(!(status & TP_STATUS_CSUMNOTREADY)) || finish(to, from, length + tag, tag);
+    packet->length = (uint16_t)(segments_next(&pq->segments, to + shift) + shift);
+    if (shift)
+        put_tag(to, pq->tag);
+}
+
+/* Copies the next packet of the block, or a piece of it, into buffer `index`. 0: it is no use. */
+static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *packet)
+{
+    enum drop_reason reason = DROP_TOO_LONG;
+    uint32_t shift, room;
+    struct frame f;
+    uint8_t *to;
+    if (!next_frame(pq, &f))
+        return 0;
+    pq->stamp = f.ns;
+    shift = f.tag ? TAG : 0;
+    room = pool_room(pq->q.pool) - shift;
+    if (unlikely(f.left_undone.gso_type != VIRTIO_NET_HDR_GSO_NONE)) {
+        pq->tag = f.tag;
+        if (segments_start(&pq->segments, f.data, f.length, room, &f.left_undone, &reason)) {
+            take_segment(pq, index, packet);
+            return 1;
+        }
+        queue_drop(&pq->q, reason, 1);
+        return 0;
+    }
+    if (unlikely(f.length > room)) {
+        queue_drop(&pq->q, DROP_TOO_LONG, 1);
+        return 0;
+    }
+    *packet = (struct packet){index, colour(index), (uint16_t)(f.length + shift)};
+    to = packet_data(pq->q.pool, *packet);
+    memcpy(to + shift, f.data, f.length);
+    if (unlikely(f.left_undone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&
+        !checksum_complete(to + shift, f.length, &f.left_undone)) {
+        queue_drop(&pq->q, DROP_BAD_CHECKSUM, 1);
+        return 0;
+    }
+    if (unlikely(shift))
+        put_tag(to, f.tag);
+    return 1;
 }
 
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
@@ -156,15 +182,21 @@ uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint64_t bytes = 0;
     uint32_t got = 0, index;
     while (got < n && block_ready(pq)) {
+        int taken = 1;
         if (unlikely(!stack_take(q->stack, &index, 1)))
             break;
-        if (likely(packet_take(pq, index, &packets[got], q->stamps ? &q->stamps[got] : NULL))) {
+        if (unlikely(pq->segments.left))
+            take_segment(pq, index, &packets[got]);
+        else
+            taken = packet_take(pq, index, &packets[got]);
+        if (likely(taken)) {
+            if (q->stamps)
+                q->stamps[got] = pq->stamp;
             bytes += packets[got++].length;
         } else {
-            q->counters->errors++;
             stack_give(q->stack, index);
         }
-        if (--pq->left == 0)
+        if (likely(!pq->segments.left) && --pq->left == 0)
             block_give_back(pq);
     }
     queue_count(q, got, bytes);
@@ -180,6 +212,9 @@ static int send_ends(struct queue *q, int error)
     case ENOBUFS: /* the interface's own ring is full, or it has no carrier */
     case ENOMEM:
     case EINTR:
+        return 1;
+    case ENETDOWN: /* until Python sees it up again */
+        store_release(&q->gate, 1);
         return 1;
     case EMSGSIZE: /* longer than the MTU allows */
     case EINVAL:   /* shorter than an Ethernet header */
@@ -215,12 +250,12 @@ uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n)
         } else if (send_ends(q, errno)) {
             break;
         } else {
+            queue_drop(q, wrong_length(packets[done].length), 1);
             refused++;
             done++;
         }
     }
     stack_give_packets(q->stack, packets, done);
     queue_count(q, done - refused, bytes);
-    q->counters->errors += refused;
     return done;
 }

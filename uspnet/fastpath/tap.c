@@ -24,6 +24,9 @@ static void tap_fault(struct queue *q, int error)
     case ENOMEM:
     case ENOBUFS:
         return;
+    case EIO: /* it is down, until Python sees it up again */
+        store_release(&q->gate, 1);
+        return;
     case EBADFD: /* the interface was deleted */
         queue_fault(q, FAULT_GONE);
         return;
@@ -50,8 +53,7 @@ uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n)
             break;
         }
         if (unlikely(length >= room)) {
-            q->counters->errors++;
-            stack_give(q->stack, index[used++]);
+            queue_refuse(q, index[used++], DROP_TOO_LONG);
             continue;
         }
         p.length = (uint16_t)length;
@@ -75,6 +77,7 @@ uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (likely(write(tap->fd, packet_data(q->pool, p), p.length) == p.length)) {
             bytes += p.length;
         } else if (errno == EINVAL) { /* shorter than an Ethernet header */
+            queue_drop(q, p.length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_REFUSED, 1);
             refused++;
         } else {
             tap_fault(q, errno);
@@ -83,6 +86,5 @@ uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n)
     }
     stack_give_packets(q->stack, packets, done);
     queue_count(q, done - refused, bytes);
-    q->counters->errors += refused;
     return done;
 }

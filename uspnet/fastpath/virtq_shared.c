@@ -3,10 +3,9 @@
  * quick: frames in several buffers, what is wrong, what comes back in another order. */
 #include "virtq_driver.h"
 
-static int refuse(struct virtq_queue *v, uint32_t index)
+static int refuse(struct virtq_queue *v, uint32_t index, enum drop_reason reason)
 {
-    v->q.counters->errors++;
-    stack_give(v->q.stack, index);
+    queue_refuse(&v->q, index, reason);
     return 0;
 }
 
@@ -14,7 +13,7 @@ static int refuse(struct virtq_queue *v, uint32_t index)
 static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
 {
     if (pieces == 0 || pieces > v->chains)
-        return refuse(v, p->index);
+        return refuse(v, p->index, DROP_BAD_CHAIN);
     v->part = *p;
     v->left = pieces - 1;
     return 0;
@@ -38,7 +37,7 @@ static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
     if (--v->left)
         return 0;
     *p = v->part;
-    return p->length ? 1 : refuse(v, p->index);
+    return p->length ? 1 : refuse(v, p->index, DROP_BAD_CHAIN);
 }
 
 /* Checks what the device wrote into buffer p->index, `length` bytes with the net header. Returns 1
@@ -49,7 +48,7 @@ static inline int accept_frame(struct virtq_queue *v, struct packet *p, uint32_t
     if (unlikely(v->left))
         return join(v, p, length);
     if (unlikely(!virtq_all_fit(v, &length, 1)))
-        return refuse(v, p->index);
+        return refuse(v, p->index, DROP_BAD_LENGTH);
     virtq_handles(p, &p->index, &length, 1);
     if (!v->merges)
         return 1;
@@ -98,7 +97,7 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
     *bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (p[i].length < VIRTQ_FRAME_MIN || p[i].length > v->limit) {
-            refuse(v, p[i].index);
+            queue_refuse(&v->q, p[i].index, wrong_length(p[i].length));
             continue;
         }
         *bytes += p[i].length;

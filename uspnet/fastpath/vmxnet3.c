@@ -49,10 +49,9 @@ static inline int32_t distance(const struct vmxnet3_ring *ring, uint32_t slot)
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-static int refuse(struct vmxnet3_queue *v, uint32_t index)
+static int refuse(struct vmxnet3_queue *v, uint32_t index, enum drop_reason reason)
 {
-    v->q.counters->errors++;
-    stack_give(v->q.stack, index);
+    queue_refuse(&v->q, index, reason);
     return 0;
 }
 
@@ -63,10 +62,10 @@ static int join(struct vmxnet3_queue *v, struct packet *p, const struct vmxnet3_
     const struct pool *pool = v->q.pool;
     uint32_t whole;
     if (v->joining && c->low & FIRST)
-        v->joining = refuse(v, v->part.index); /* that one never ended */
+        v->joining = refuse(v, v->part.index, DROP_BAD_CHAIN); /* that one never ended */
     if (!v->joining) {
         if (!(c->low & FIRST))
-            return refuse(v, p->index); /* this one never began */
+            return refuse(v, p->index, DROP_BAD_CHAIN); /* this one never began */
         v->joining = 1;
         v->part = *p;
     } else {
@@ -97,7 +96,7 @@ static inline int accept_frame(struct vmxnet3_queue *v, struct packet *p, uint32
     if (unlikely(v->joining || (c->low & (FIRST | LAST)) != (FIRST | LAST)) && !join(v, p, c))
         return 0;
     if (unlikely(p->length < FRAME_MIN))
-        return refuse(v, p->index);
+        return refuse(v, p->index, DROP_BAD_LENGTH);
     if (unlikely(c->high & BAD)) { /* the device counts those, too */
         v->spoiled++;
         stack_give(v->q.stack, p->index);
@@ -191,7 +190,7 @@ uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p;
         int32_t number = exchange(v, &c, &p.index, fresh[used]);
         if (unlikely(number < 0)) {
-            q->counters->errors++;
+            queue_drop(q, DROP_BAD_CHAIN, 1); /* a frame in no buffer of ours */
             continue;
         }
         used++;
@@ -226,7 +225,7 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
     for (uint32_t i = 0; i < ring->size && completed(v, &c); i++) {
         int32_t ahead = distance(ring, (uint32_t)c.low & SLOT);
         if (unlikely(ahead < 0))
-            v->q.counters->errors++;
+            v->q.counters->errors++; /* of the device: no packet is lost by it */
         for (; ahead >= 0; ahead--)
             stack_give(v->q.stack, ring->buffers[vmxnet3_slot(ring, ring->next++)]);
     }
@@ -252,8 +251,7 @@ uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = fill & (size - 1);
         if (unlikely(p.length < FRAME_MIN || p.length > limit)) {
-            q->counters->errors++;
-            stack_give(q->stack, p.index);
+            queue_refuse(q, p.index, wrong_length(p.length));
             continue;
         }
         if (held)
