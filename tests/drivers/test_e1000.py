@@ -41,8 +41,9 @@ def test_start_up_is_the_manuals(scripted):
     device.log.clear()
     nic.start()
     steps = [offset for way, offset, _ in device.log if way == "write" and offset < 0x5200]
+    only_82574l = {0x3828, 0x5000, 0x5008}
     assert nic.mac.hex(":") == "02:01:02:03:04:05"
-    assert [each for each in steps if each not in {0x3828, 0x5000}] == [  # 82574L's alone
+    assert [each for each in steps if each not in only_82574l] == [
         *(0xD8, 0x0, 0xD8),  # masked, reset, masked
         *(0x38, 0x0),  # tags, link up
         *(0x2800, 0x2804, 0x2808, 0x2810, 0x2818, 0x100),  # the ring, then the receiver
@@ -52,6 +53,14 @@ def test_start_up_is_the_manuals(scripted):
     assert device.bar.cells[0x100] & ~(0xF << 27) == 0x0400801A  # FLXBUF aside
     assert nic.link().up
     assert nic.link().speed == 1000
+
+
+@pytest.mark.parametrize("scripted", [0x10D3], indirect=True)
+def test_what_a_kernel_driver_left_is_put_right(scripted):
+    nic, device, _ = scripted
+    device.bar.cells |= {0x5008: 1 << 15, 0x5818: 1}  # extended descriptors, spread over queues
+    nic.start()
+    assert device.bar.cells[0x5008] == device.bar.cells[0x5818] == 0
 
 
 def test_stop_gives_every_buffer_back(scripted):

@@ -194,6 +194,8 @@ class RegsL(Regs):
     IAM = RW(0x00E0, "Interrupt Auto Mask, 82574 §10.2.4", RXQ0=20)
     IVAR = RW(0x00E4, "Vector Allocation, 82574 §10.2.4", RXQ0=(0, 2), RXQ0_VALID=3)
     RXCSUM = RW(0x5000, "Receive Checksum Control, 82574 §10.2.5", IPOFLD=8, TUOFLD=9)
+    RFCTL = RW(0x5008, "Receive Filter Control, 82574 §10.2.5", EXSTEN=15)
+    MRQC = RW(0x5818, "Multiple Receive Queues Command, 82574 §10.2.5", QUEUES=(0, 1))
     TXDCTL = RW(0x3828, "Transmit Descriptor Control, 82574 §10.2.6", WTHRESH=(16, 21), ALWAYS=22)
 
 
@@ -214,6 +216,10 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
     def start_rx(self, ring: Ring) -> None:
         """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.4)."""
         self.set_checks()
+        # Legacy descriptors, one queue. Both are what a reset leaves, but not that of QEMU before
+        # 8.0: there a kernel driver's extended descriptors would stay.
+        self.regs.RFCTL.write(0)
+        self.regs.MRQC.write(0)
         if self.events:
             self.regs.IVAR.write(RXQ0=0, RXQ0_VALID=1)
             self.regs.EIAC.write(RXQ0=1)
