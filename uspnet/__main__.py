@@ -5,14 +5,16 @@ import os
 import signal
 import sys
 
+from uspnet import streams
 
-def _open_standard_streams() -> None:
-    """A closed one would be the next file that is opened, and get what was meant for the stream."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass
-    os.close(fd)
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - as long as the process
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+def _leave_the_folder() -> None:
+    """`python -m` looks for modules where the user stands, first of all. Nothing comes from there,
+    unless we do.
+    """
+    home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if sys.path and sys.path[0] in {"", os.getcwd()} and sys.path[0] != home:
+        del sys.path[0]
 
 
 def main() -> None:
@@ -20,7 +22,8 @@ def main() -> None:
 
     As an exception it would show a traceback, or get lost in some import that catches everything.
     """
-    _open_standard_streams()
+    streams.prepare()
+    _leave_the_folder()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else: nohup, or `&`
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while

@@ -18,7 +18,7 @@ import signal
 import stat
 from typing import Any, NoReturn
 
-from uspnet import privileges
+from uspnet import privileges, streams
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import SharedMemory
@@ -134,7 +134,7 @@ class _Child:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.setsid()
         gc.disable()  # no walk over the parent's objects: their pages would be copied
-        null = os.open(os.devnull, os.O_RDWR)
+        null = streams.null()
         for standard in (0, 1, 2):
             os.dup2(null, standard)
         first = 3

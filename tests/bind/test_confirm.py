@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from uspnet.binding import guardian
 from uspnet.binding.bind import Wish, bind
 from uspnet.binding.machine import KernelNetwork, Machine
@@ -20,7 +21,7 @@ from uspnet.errors import DeviceTimeout
 A = "0000:03:00.0"
 
 
-# Loaded by every Python that is started with this on its path: it plays the kernel for them too.
+# Run by every process before anything else: it plays the kernel for them too.
 CUSTOMIZE = """
 import importlib.util, json, pathlib
 spec = importlib.util.spec_from_file_location("lab", {conftest!r})
@@ -46,9 +47,9 @@ def shared(lab, tmp_path, monkeypatch):
         natural=lab.kernel.natural,
         interfaces=lab.kernel.interfaces,
     )
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path/sitecustomize.py").write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    (tmp_path / "customize.py").write_text(text)
+    first = f"exec(open({str(tmp_path / 'customize.py')!r}).read())\n"
+    monkeypatch.setattr(guardian, "MAIN", first + guardian.MAIN)
     return lab
 
 
@@ -99,6 +100,9 @@ def test_unbound_before_the_deadline(shared):
 
 BINDER = """
 import sys
+from uspnet.binding import guardian
+exec({main!r}.partition(chr(10))[0])
+guardian.MAIN = {main!r}
 from uspnet.binding.bind import Wish, bind
 from uspnet.binding.machine import KernelNetwork, Machine
 from uspnet.binding.sysfs import Tree
@@ -116,12 +120,9 @@ bind(Machine(tree, KernelNetwork(tree)), [{address!r}], Wish(confirm_s=1.0))
 
 @pytest.mark.parametrize("die", ["driver_override", "unbind", "drivers_probe"])
 def test_killed_at_any_step_the_guardian_still_puts_it_back(shared, die):
-    code = BINDER.format(die=die, address=A)
+    code = BINDER.format(die=die, address=A, main=guardian.MAIN)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(shared.root)],
-        check=False,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        [sys.executable, "-c", code, str(shared.root)], check=False, timeout=60, cwd=ROOT
     )
     assert done.returncode == -signal.SIGKILL
     wait_until(lambda: shared.machine().store.load(A) is None)
@@ -147,9 +148,23 @@ def test_a_program_that_uses_it_is_ended(shared):
     assert shared.kernel.driver(A) == "igb"
 
 
+def test_the_guardian_imports_nothing_of_the_current_folder(shared, tmp_path, monkeypatch):
+    mark, folder = tmp_path / "mark", tmp_path / "poisoned"
+    for name in ("contextlib", "typer", "uspnet", "runpy", "subprocess"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})")
+    monkeypatch.chdir(folder)
+    bind(shared.machine(), [A], Wish(confirm_s=60.0))
+    pid = shared.machine().store.load(A).guardian
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    keep(shared.machine(), [A])
+    wait_until(lambda: gone(pid))
+    assert not mark.exists()
+
+
 def test_without_guardian_nothing_is_touched(lab, monkeypatch):
     lab.nic(A, "eth0")
-    monkeypatch.setattr("uspnet.binding.guardian.sys.executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(DeviceTimeout, match="nothing was changed"):
         bind(lab.machine(), [A], Wish(confirm_s=1.0))
     assert lab.kernel.log == []

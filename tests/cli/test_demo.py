@@ -129,6 +129,17 @@ def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     until(lambda: marked(str(tmp_path)) == [])
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
+@pytest.mark.parametrize("after_s", [0.0, 0.3, 1.5])
+def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number, after_s):
+    process = start("demo", "--count", "500000000")
+    until(lambda: list(tmp_path.iterdir()))
+    time.sleep(after_s)
+    process.send_signal(number)
+    process.wait(timeout=20)
+    until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
+
+
 def started(pid):
     """Has Python come as far as our own code? Until then Ctrl-C is Python's business."""
     return "_fastpath" in Path(f"/proc/{pid}/maps").read_text()

@@ -14,11 +14,11 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from uspnet import children, streams
 from uspnet.binding import holders
 from uspnet.binding.functions import function
 from uspnet.binding.machine import KernelNetwork, Machine
@@ -32,6 +32,7 @@ POLL_S = 0.2
 START_S = 60.0  # to be on watch; a second is usual
 GRACE_S = 5.0  # between asking a program to end and ending it
 RETRIES = 5
+MAIN = "from uspnet.binding.guardian import main; main(sys.argv[1:])"
 LOG = "var/lib/uspnet/guardian.log"
 
 
@@ -45,15 +46,19 @@ def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
     watch. Raises DeviceTimeout; nothing may be touched then.
     """
     set_deadline(machine, addresses, confirm_s)
-    process = subprocess.Popen(  # noqa: S603 - this very interpreter
-        [sys.executable, "-m", "uspnet.binding.guardian", machine.tree.root, *addresses],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
-        start_new_session=True,
-    )
+    null = streams.null()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - this very interpreter
+            children.python(MAIN, machine.tree.root, *addresses),
+            stdin=null,
+            stdout=subprocess.PIPE,
+            stderr=null,
+            cwd="/",
+            env=children.environment(),
+            start_new_session=True,
+        )
+    finally:
+        os.close(null)
     assert process.stdout  # noqa: S101 - for the type checker: a pipe was asked for
     with process.stdout as pipe:
         told = select.select([pipe], [], [], START_S)[0]
@@ -130,7 +135,7 @@ def end_users(tree: Tree, address: str) -> None:
 
 
 def main(args: list[str]) -> None:
-    """The guardian's process: root of the trees, then addresses."""
+    """The guardian's process: root of the trees, then addresses. Its stderr leads nowhere."""
     signal.pthread_sigmask(signal.SIG_SETMASK, set())  # bind holds signals back while it starts us
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tree = Tree(args[0])
@@ -139,12 +144,7 @@ def main(args: list[str]) -> None:
         from uspnet.binding import netlink  # noqa: F401, PLC0415 - while files can be read
     machine = Machine(tree, network, {}, os.getpid())
     os.write(1, READY)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 1)
+    os.dup2(2, 1)
     lines = watch(machine, args[1:])
     with open(tree.path(LOG), "a", encoding="utf-8") as log:
         log.writelines(f"{time.strftime('%F %T')} {line}\n" for line in lines)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

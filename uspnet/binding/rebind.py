@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from uspnet import children
 from uspnet.binding.functions import DEVICES, DRIVERS, current_driver, folder, override_of
 from uspnet.binding.sysfs import Tree
 from uspnet.errors import DeviceFault, LeftUnbound, NoDevice, NotSupported
@@ -30,7 +31,13 @@ def modprobe(tree: Tree, driver: str) -> None:
     if not program or not os.access(program, os.X_OK):
         raise NotSupported(f"module {driver} is not loaded, and there is no modprobe", hint)
     done = subprocess.run(  # noqa: S603 - an absolute path from the kernel, no shell
-        [program, "-q", driver], capture_output=True, text=True, check=False
+        [program, "-q", driver],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd="/",
+        env=children.environment(),
+        check=False,
     )
     if done.returncode:
         why = done.stderr.strip() or "modprobe found none"

@@ -11,6 +11,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from uspnet import streams
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
 from uspnet.text import printable
 
@@ -44,7 +45,7 @@ def finish(code: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python tries once more
+        os.dup2(streams.null(), sys.stdout.fileno())  # Python tries once more
         if not isinstance(error, BrokenPipeError):
             tell(UspnetError(f"stdout: {error.strerror}", "free some space"), as_json=False)
             return code or 1

@@ -44,6 +44,10 @@ class PrintableConsole(Console):
         """The text, printable."""
         return super().render_str(printable(text), **how)
 
+    def on_broken_pipe(self) -> None:
+        """Leaves it to whoever turns errors into exit codes."""
+        raise  # noqa: PLE0704 - Rich calls this where it has caught one
+
 
 def plain_console(*, stderr: bool = False) -> Console:
     """Rich's console for texts that users chose: paths and port specs are neither markup nor emoji.

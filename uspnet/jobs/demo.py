@@ -9,12 +9,13 @@ end, whatever happens; the capture file stays when everything went well.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from uspnet import children, streams
 from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, UspnetError
+from uspnet.fastpath import lib
 from uspnet.jobs.job import SIGNALS
 from uspnet.transports.qemu import binary
 
@@ -34,6 +37,16 @@ FRAME_BYTES = 60
 FILE = "demo.pcapng"
 NIC_PACKETS = 50_000  # half a second's worth
 PAIRS = (("igb", "e1000e"), ("e1000e", "e1000"))  # emulated NICs; older QEMUs lack the first
+# What the janitor does: others of ours may still be ending, and busy in there.
+CLEAN = """
+import os, shutil, sys, time
+if not sys.stdin.buffer.read():
+    for _ in range(50):
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
+        time.sleep(0.05)
+        if not os.path.lexists(sys.argv[1]):
+            break
+"""
 COUNTED = ("sent", "forwarded", "written")  # by pktgen, fwd and capture
 
 
@@ -53,15 +66,22 @@ class Step:
     def launch(self) -> None:
         """Starts it. Signals from the terminal are ours to pass on: it gets its own session."""
         limits = ["--duration", f"{RUN_S:g}", "--json"]  # also when nobody is left to end it
-        command = [sys.executable, "-m", "uspnet", *self.arguments, *limits]
-        self.process = subprocess.Popen(  # noqa: S603 - ourselves
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        null = streams.null()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - ourselves
+                children.uspnet(*self.arguments, *limits),
+                stdin=null,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                cwd="/",
+                env=children.environment(),
+                start_new_session=True,
+                preexec_fn=functools.partial(lib.end_with, os.getpid()),  # noqa: PLW1509 - async-safe
+            )
+        finally:
+            os.close(null)
 
     def ended(self) -> bool:
         """Has the process ended?"""
@@ -98,6 +118,24 @@ class Step:
             self.process.communicate()
 
 
+class Janitor:
+    """A process that removes a folder, which we then make, when we end without a word: killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+            children.python(CLEAN, str(folder)),
+            stdin=subprocess.PIPE,
+            cwd="/",
+            env=children.environment(),
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """All is well."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate(b"all is well")
+
+
 class Demo:
     """Runs `count` packets through the chain. A context manager: leaving it ends everything."""
 
@@ -107,13 +145,15 @@ class Demo:
         self.undo = contextlib.ExitStack()
         self.kept = self.stopped = False
         self._catch_signals()
-        self.folder = Path(tempfile.mkdtemp(prefix="uspnet-demo-"))
+        self.folder = Path(tempfile.gettempdir(), f"uspnet-demo-{secrets.token_hex(8)}").absolute()
+        self.undo.callback(Janitor(self.folder).dismiss)
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
         self.steps = self._steps()
         self.nic = Step("emulated NIC", [])
         self.without_nic: UspnetError | None = None  # why there was none
         self.undo.callback(self._clean)
+        self.folder.mkdir(mode=0o700)
 
     def _steps(self) -> list[Step]:
         first, second = self.sockets

@@ -7,13 +7,13 @@ import os
 import platform
 import re
 import resource
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from uspnet import children
 from uspnet.binding.functions import ADDRESS
 from uspnet.binding.machine import this_machine
 from uspnet.binding.sysfs import Tree
@@ -146,11 +146,12 @@ def tun() -> Check:
 def tool(name: str) -> Check:
     """One optional program, and its version."""
     purpose, package = TOOLS[name]
-    if not shutil.which(name):
+    found = children.find_program(name)
+    if not found:
         return Check(name, "note", f"missing; {purpose}", f"apt-get install {package}")
     if name == "dpdk-testpmd":  # it takes huge pages before it says anything
         return Check(name, "ok", purpose)
-    said = version(name)
+    said = version(found)
     if said is None:
         return Check(name, "note", "does not run", f"apt-get install --reinstall {package}")
     return Check(name, "ok", said or purpose)
@@ -160,7 +161,14 @@ def version(program: str) -> str | None:
     """The first line of what it says of its version; None when it does not run."""
     try:
         run = subprocess.run(  # noqa: S603 - of TOOLS, or the QEMU that ports would start
-            [program, "--version"], capture_output=True, text=True, timeout=TOOL_S, check=False
+            [program, "--version"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TOOL_S,
+            cwd="/",
+            env=children.environment(),
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -12,14 +12,13 @@ import functools
 import json
 import os
 import platform
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uspnet import privileges
+from uspnet import children, privileges, streams
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.wire import End
@@ -43,9 +42,9 @@ ROM = b"\xf4" * (ROM_BYTES - 16) + RESET.ljust(16, b"\xf4")
 def binary() -> str:
     """The QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice."""
     wanted = os.environ.get("USPNET_QEMU", BINARY)
-    found = shutil.which(wanted)
+    found = children.find_program(wanted)
     if not found:
-        other = "" if wanted == BINARY else ", and unset USPNET_QEMU"
+        other = "" if wanted == BINARY else ", and unset USPNET_QEMU, or give its absolute path"
         raise NoDevice(f"{wanted} is not installed", f"run: {INSTALL}{other}")
     return found
 
@@ -109,12 +108,15 @@ class Machine:
         rom = memory_file("uspnet-rom", ROM)
         fds = [rom, qtest_end.fileno(), monitor_end.fileno()]
         how = ffi.new("struct child *", (self.user, os.getpid(), ERRORS_BYTES))
+        null = streams.null()
         try:
             self.process = subprocess.Popen(  # noqa: S603 - a list of our own words
                 [binary(), *self._command(*fds)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdin=null,
+                stdout=null,
                 stderr=self.errors,
+                cwd="/",
+                env=children.environment(),
                 pass_fds=[*fds, *(self.cable.fds if self.cable else [])],
                 start_new_session=True,  # Ctrl-C is for us; we end it in good order
                 preexec_fn=functools.partial(lib.child_begin, how),  # noqa: PLW1509 - async-safe
@@ -123,6 +125,7 @@ class Machine:
             self._close_ends()
             raise
         finally:
+            os.close(null)
             os.close(rom)
             qtest_end.close()
             monitor_end.close()

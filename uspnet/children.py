@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that we start. Nothing of the folder where the user stands, and nothing of the
+environment but what is named here, decides what runs in them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What a child may know: the user's language, time zone, folder for temporary files, and QEMU.
+KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR", "USPNET_QEMU")
+NEEDED = ("uspnet", "typer", "rich", "_cffi_backend", "pyroute2")  # whose folders a child is told
+LAUNCH = "import sys; sys.path += [p for p in {folders} if p not in sys.path]; "
+
+
+def environment() -> dict[str, str]:
+    """The whole environment of a child."""
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "PATH": SAFE_PATH}
+
+
+def find_program(name: str) -> str | None:
+    """The absolute path of a program; None when there is none, or only one that depends on the
+    current folder. For root, only the system's own folders count.
+    """
+    if os.sep in name:
+        return shutil.which(name) if os.path.isabs(name) else None
+    folders = SAFE_PATH if os.geteuid() == 0 else os.environ.get("PATH", SAFE_PATH)
+    return shutil.which(name, path=os.pathsep.join(filter(os.path.isabs, folders.split(":"))))
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    """The command that runs `code` in this very interpreter, isolated. It finds the packages that
+    we have found, after those of the interpreter itself.
+    """
+    begin = LAUNCH.format(folders=_folders())
+    return [sys.executable, "-I", "-c", begin + code, *arguments]
+
+
+def uspnet(*arguments: str) -> list[str]:
+    """The command that runs uspnet with these arguments."""
+    return python("from uspnet.__main__ import main; main()", *arguments)
+
+
+def _folders() -> list[str]:
+    """Where our own package and those that it needs were loaded from, each once."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in NEEDED)
+    paths = (Path(file) for file in files if file)
+    whole = (path.parent.parent if path.stem == "__init__" else path.parent for path in paths)
+    return list(dict.fromkeys(str(folder.absolute()) for folder in whole))
