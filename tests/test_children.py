@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing of the folder where the user stands, and nothing of the environment, decides what runs."""
+"""Nothing of the current folder, and nothing of the environment, decides what runs."""
 
 from __future__ import annotations
 

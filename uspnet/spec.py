@@ -6,6 +6,7 @@ A comma inside a target or a value is written `\,`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -139,7 +140,7 @@ def string(longest: int) -> Callable[[str], str]:
     """A reader of texts of at most `longest` bytes."""
 
     def read(text: str) -> str:
-        if len(text.encode()) > longest or "\0" in text:
+        if len(os.fsencode(text)) > longest or "\0" in text:
             raise ValueError(f"must be at most {longest} bytes")
         return text
 

@@ -58,7 +58,7 @@ class Memif(Driver, scheme="memif"):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         values = self.values
-        if not spec.target or spec.target == "@" or len(spec.target.encode()) > 107:
+        if not spec.target or spec.target == "@" or len(os.fsencode(spec.target)) > 107:
             raise Usage(
                 f"{spec}: needs a socket path of up to 107 bytes, or @name",
                 "for example memif:/run/m.sock",

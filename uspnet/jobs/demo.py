@@ -66,6 +66,7 @@ class Step:
     def launch(self) -> None:
         """Starts it. Signals from the terminal are ours to pass on: it gets its own session."""
         limits = ["--duration", f"{RUN_S:g}", "--json"]  # also when nobody is left to end it
+        with_us = functools.partial(lib.end_with, os.getpid())
         null = streams.null()
         try:
             self.process = subprocess.Popen(  # noqa: S603 - ourselves
@@ -78,7 +79,7 @@ class Step:
                 cwd="/",
                 env=children.environment(),
                 start_new_session=True,
-                preexec_fn=functools.partial(lib.end_with, os.getpid()),  # noqa: PLW1509 - async-safe
+                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
             )
         finally:
             os.close(null)

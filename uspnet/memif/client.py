@@ -84,7 +84,7 @@ class ClientSession:
 
         Raises OSError when nobody listens.
         """
-        self.identity, self.secret, self.make = identity, secret.encode(), make
+        self.identity, self.secret, self.make = identity, os.fsencode(secret), make
         self.memory: ClientMemory | None = None
         self.waiting: deque[tuple[Any, ...]] = deque()
         self.up = False

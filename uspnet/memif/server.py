@@ -102,7 +102,7 @@ class ServerSession:
             given = secret.split(b"\0")[0]
             if not given:
                 raise Disconnect("Secret required", ours=True)
-            if not hmac.compare_digest(given, port.secret.encode()):
+            if not hmac.compare_digest(given, os.fsencode(port.secret)):
                 raise Disconnect("Incorrect secret", ours=True)
         if port.session:
             raise Disconnect("Already connected", ours=True)
