@@ -41,7 +41,7 @@ class NicBench:
         queue, counters = ffi.new("struct intel_queue *"), ffi.new("struct counters *")
         buffers, last = ffi.new("uint32_t[]", self.size), ffi.new("uint32_t[]", self.size)
         self.keep += [counters, buffers, last]
-        memory = self.pool.memory.base + self.pool.reserve(16 * self.size)
+        memory = self.pool.rings.base + self.pool.reserve(16 * self.size)
         queue.ring = ffi.cast("struct intel_descriptor *", memory)
         queue.buffers, queue.last, queue.size, queue.limit = buffers, last, self.size, 1522
         queue.q.burst = ffi.addressof(self.lib, f"{ring}_{('rx', 'tx')[number]}")
@@ -85,7 +85,7 @@ class Vmxnet3Bench:
         self.reported, self.completed = 0, [0, 0]
 
     def _memory(self, kind: str, count: int) -> Any:
-        memory = self.pool.memory.base + self.pool.reserve(16 * count)
+        memory = self.pool.rings.base + self.pool.reserve(16 * count)
         return self.ffi.cast(f"struct vmxnet3_{kind} *", memory)
 
     def _queue(self, number: int) -> Any:

@@ -41,8 +41,8 @@ class Station:
             for way in ("rx", "tx")
         ]
         buffers = sum(port.holds(way) for port, way, _ in ends) + 4 * lib.BURST_MAX
-        spare = sum(port.dma_bytes() for port in self.ports)
-        self.pool = Pool(buffers, max(port.frame for port in self.ports), spare)
+        rings = sum(port.dma_bytes() for port in self.ports)
+        self.pool = Pool(buffers, max(port.frame for port in self.ports), rings)
         self.undo.callback(self.pool.close)
         for port in self.ports:
             port.attach(self.pool)

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
+import resource
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uspnet.errors import NoMemory
+from uspnet.errors import NoMemory, PeerFault
+from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, HEADROOM, Pool, SharedMemory, buffer_bytes
+from uspnet.port import make_port
 
 
 @given(st.integers(14, FRAME_MAX))
@@ -62,3 +67,70 @@ def test_too_much_is_an_error_and_leaves_nothing():
         SharedMemory("uspnet-test", 1 << 62)
     assert caught.value.hint
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_rings_are_in_no_memory_that_a_peer_gets():
+    with Pool(10, 1514, 8192) as pool:
+        at = pool.reserve(4096)
+        assert bytes(pool.rings.map[at : at + 4096]) == b"\xff" * 4096
+        assert bytes(pool.memory.map[:]) == bytes(pool.memory.size)
+        assert len({os.fstat(memory.fd).st_ino for memory in pool.memories}) == 2
+
+
+def test_no_more_rings_than_planned():
+    with Pool(10, 1514, 8192) as pool, pytest.raises(NoMemory):
+        pool.reserve(pool.rings.size + 1)
+    with Pool(10, 1514) as pool, pytest.raises(NoMemory):
+        pool.reserve(1)
+
+
+def test_without_a_descriptor_left_memory_is_an_error():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        with pytest.raises(NoMemory, match="Too many open files"):
+            Pool(10, 1514)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def replace(memory, size):
+    """What a peer does that punches a hole and takes the last huge page: the next access fails."""
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, *[ctypes.c_long] * 5]
+    at, fd = int(ffi.cast("uintptr_t", memory.base)), os.memfd_create("empty")
+    shared_fixed = 0x11
+    assert libc.mmap(at, size, mmap.PROT_READ | mmap.PROT_WRITE, shared_fixed, fd, 0) == at
+    os.close(fd)
+
+
+@pytest.mark.parametrize("size", [4096, 4097, 20480])
+def test_guarded_memory_survives_a_peer_that_takes_pages_away(size):
+    memory = SharedMemory("uspnet-test", size)
+    try:
+        lost = memory.guard()
+        assert memory.guard() is lost
+        memory.map[:3] = b"abc"
+        assert not lost[0]
+        replace(memory, size)
+        assert memory.map[size - 1] == 0
+        assert lost[0] == lib.FAULT_MEMORY
+    finally:
+        memory.close()
+
+
+def test_a_zero_copy_port_ends_the_job_when_packet_memory_is_gone():
+    port = make_port("memif:@uspnet-test-nobody,wait=forever")
+    try:
+        port.open()
+        with Pool(10, 1514) as pool:
+            port.attach(pool)
+            port.start()
+            port.control()
+            pool.memory.lost[0] = lib.FAULT_MEMORY
+            with pytest.raises(PeerFault, match="took pages out of the packet memory"):
+                port.control()
+    finally:
+        port.close()

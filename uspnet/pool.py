@@ -48,18 +48,21 @@ class SharedMemory:
         self.fd, self.map = mapped or self._create(name, size, 0)
         self.size = len(self.map)
         self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
+        self.lost: Any = None  # uint32_t *, nonzero: a peer took pages away
 
     def _create(self, name: str, size: int, flags: int) -> tuple[int, mmap.mmap]:
-        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
+        fd = -1
         try:
+            fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
             os.ftruncate(fd, size)
             mapped = mmap.mmap(fd, size)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
         except OSError as error:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
             raise NoMemory(
                 f"{size >> 20} MiB of shared memory: {error.strerror}",
-                "free memory, or use fewer queues and smaller rings; see: ulimit -v, ulimit -f",
+                "free memory, or use fewer queues and smaller rings; see: ulimit -n, -v, -f",
             ) from None
         return fd, mapped
 
@@ -77,8 +80,22 @@ class SharedMemory:
         """The first byte, as a C pointer."""
         return ffi.cast("uint8_t *", self.memory)
 
+    def guard(self) -> Any:
+        """Call before a peer gets the descriptor: it can punch holes, and then there may be no huge
+        page to fill them. Returns `lost`, which becomes nonzero when we touched such a hole.
+        """
+        if self.lost is None:
+            lost = ffi.new("uint32_t *")
+            lib.guard_install()
+            if lib.guard_add(self.memory, pages_for(self.size), lost):
+                raise NoMemory("too many memories are shared with peers", "use fewer ports")
+            self.lost = lost
+        return self.lost
+
     def close(self) -> None:
         """Unmaps and closes. Nothing may use the memory after this."""
+        if self.lost is not None:
+            lib.guard_remove(self.memory)
         ffi.release(self.memory)
         self.map.close()
         os.close(self.fd)
@@ -87,18 +104,30 @@ class SharedMemory:
 class Pool:
     """The buffers that every port and worker of a job share. Zero when new.
 
-    Parameters: `count` buffers for frames of up to `frame` bytes, and `spare` bytes behind them
-    for what devices share with us besides packets: descriptor rings.
+    Parameters: `count` buffers for frames of up to `frame` bytes, and `ring_bytes` of memory for
+    what devices share with us besides packets: descriptor rings. That is a memory of its own,
+    since peers may be given the one with the buffers.
     """
 
-    def __init__(self, count: int, frame: int, spare: int = 0) -> None:
+    def __init__(self, count: int, frame: int, ring_bytes: int = 0) -> None:
         self.frame = frame
         self.size = buffer_bytes(frame)
         self.count = count
-        self._spare = pages_for(count * self.size)  # where what is left of it begins
-        self.memory = SharedMemory("uspnet-pool", self._spare + spare, huge=True)
+        self.memory = SharedMemory("uspnet-pool", pages_for(count * self.size), huge=True)
+        self.rings: SharedMemory | None = None
+        if ring_bytes:
+            try:
+                self.rings = SharedMemory("uspnet-rings", pages_for(ring_bytes), huge=True)
+            except BaseException:
+                self.memory.close()
+                raise
         self.c = ffi.new("struct pool *", (self.memory.base, self.size, count))
-        self._given = 0
+        self._given = self._reserved = 0
+
+    @property
+    def memories(self) -> list[SharedMemory]:
+        """All that a device must reach."""
+        return [self.memory, self.rings] if self.rings else [self.memory]
 
     @property
     def pages(self) -> str:
@@ -124,20 +153,21 @@ class Pool:
         return stack
 
     def reserve(self, size: int) -> int:
-        """Takes `size` bytes of the spare memory; returns their offset, a multiple of a page.
+        """Takes `size` bytes of `rings`; returns their offset, a multiple of a page.
 
         They are filled with ones, so that a device which reads them too early shows it.
         """
-        start = self._spare
-        if start + size > self.memory.size:
+        start = self._reserved
+        if not self.rings or start + size > self.rings.size:
             raise NoMemory(f"{size} bytes of device memory were not planned for")
-        self._spare += pages_for(size)
-        ffi.memmove(self.memory.base + start, b"\xff" * size, size)
+        self._reserved += pages_for(size)
+        ffi.memmove(self.rings.base + start, b"\xff" * size, size)
         return start
 
     def close(self) -> None:
         """Gives the memory back."""
-        self.memory.close()
+        for memory in self.memories:
+            memory.close()
 
     def __enter__(self) -> Self:
         return self

@@ -134,7 +134,7 @@ class Driver(ABC):
         """Claims what the port needs, and learns `queues` and `frame`."""
 
     def dma_bytes(self) -> int:
-        """What the port needs of the pool's spare memory, in bytes."""
+        """What the port needs of the pool's memory for rings, in bytes."""
         return 0
 
     def attach(self, pool: Pool) -> None:

@@ -74,7 +74,7 @@ def test_start_up_is_the_specifications():
     assert [at for at, _ in said[10:29]] == [*ring, *ring, 0x14]
     assert said[28] == (0x14, 0x0F)  # driver OK
     assert said[29:] == [(0x16, 0), (NOTIFY, 0)], "the receive queue's doorbell"
-    assert bar.cells[0x24] == 1, "the pool lies at 4 GiB: both halves are written"
+    assert bar.cells[0x24] == 1, "the rings lie above 4 GiB: both halves are written"
     assert nic.link().up
     nic.check()
     nic.stop()

@@ -153,7 +153,7 @@ def test_start_up_is_in_order(scripted, device):
         writes.index((DSAL, nic.area_memory.address % 2**32)),
         writes.index((CMD, ACTIVATE)),
     )
-    assert writes[shared + 1] == (DSAH, 1)  # the pool lies at 4 GiB
+    assert writes[shared + 1] == (DSAH, 1)  # the rings lie above 4 GiB
     assert shared < active < writes.index((MACH, 0x0504)) < writes.index((0x800, 511))
     assert (0xA00, 31) in writes
     assert stack.room - stack.top == 511 + 31

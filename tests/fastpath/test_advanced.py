@@ -35,7 +35,7 @@ class Bench:
         counters = ffi.new("struct counters *")
         buffers, last = ffi.new("uint32_t[]", SIZE), ffi.new("uint32_t[]", SIZE)
         self.keep += [counters, buffers, last]
-        memory = self.pool.memory.base + self.pool.reserve(SIZE * 16)
+        memory = self.pool.rings.base + self.pool.reserve(SIZE * 16)
         a.ring = ffi.cast("struct intel_descriptor *", memory)
         a.buffers, a.last, a.size, a.limit = buffers, last, SIZE, frame
         a.q.pool, a.q.stack, a.q.counters = self.pool.c, self.stack, counters

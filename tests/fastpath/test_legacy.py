@@ -27,7 +27,7 @@ class Bench:
         counters = ffi.new("struct counters *")
         buffers, last = ffi.new("uint32_t[]", SIZE), ffi.new("uint32_t[]", SIZE)
         self.keep += [counters, buffers, last]
-        memory = self.pool.memory.base + self.pool.reserve(SIZE * 16)
+        memory = self.pool.rings.base + self.pool.reserve(SIZE * 16)
         q.ring = ffi.cast("struct intel_descriptor *", memory)
         q.buffers, q.last, q.size, q.limit = buffers, last, SIZE, self.pool.room
         q.bad = 0x97  # CRC, symbol, sequence, carrier extension, data

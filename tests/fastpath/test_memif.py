@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uspnet.fastpath import ffi, lib
+from uspnet.telemetry import REASONS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from memif_rig import KINDS, NEXT, Rig
@@ -31,7 +32,12 @@ def frame(number, length=60):
 
 
 def errors(rig):
+    assert rig.counters.errors == sum(rig.counters.drops[lib.DROP_ERRORS : lib.DROP_REASONS])
     return rig.counters.errors
+
+
+def reasons(rig):
+    return {name: n for name, at in REASONS.items() if (n := rig.counters.drops[at])}
 
 
 # -- empty, full, wrap ----------------------------------------------------------------------------
@@ -137,6 +143,7 @@ def test_a_chain_as_long_as_the_ring_is_malformed_and_given_up(kind):
         rig.lie(flags=NEXT)
     assert rig.receive() == []
     assert errors(rig) == 1
+    assert reasons(rig) == {"bad_chain": 1}
     assert rig.waiting() == 0
     rig.fill(b"x" * 60)
     assert rig.receive() == [b"x" * 60]
@@ -153,6 +160,7 @@ def test_a_zero_copy_chain_as_long_as_the_ring_is_given_up():
     rig.move(rig.size)
     assert rig.receive() == []
     assert errors(rig) == 1
+    assert reasons(rig) == {"bad_chain": 1}
     assert rig.conserved()
 
 
@@ -167,6 +175,7 @@ def test_a_chain_longer_than_a_buffer_is_malformed(kind):
     rig.fill([bytes(longest - 1), b"xy"], b"z" * 60)
     assert rig.receive_all() == [b"z" * 60]
     assert errors(rig) == 1
+    assert reasons(rig) == {"too_long": 1}
     assert rig.conserved()
 
 
@@ -186,6 +195,7 @@ def test_a_frame_longer_than_the_ring_is_dropped_as_an_error(kind):
     rig = Rig(kind, slot=128)
     assert rig.send(frame(3, 1025), b"x" * 60) == 2
     assert errors(rig) == 1
+    assert reasons(rig) == {"too_long": 1}
     assert rig.counters.packets == 1
     assert rig.drain() == [b"x" * 60]
     assert rig.conserved()
@@ -218,6 +228,7 @@ def test_a_lying_descriptor_is_counted_and_skipped(lie):
         del expected[1]  # it is the lie's last link
     assert rig.receive_all() == expected
     assert errors(rig) == 1
+    assert reasons(rig) == {"bad_length": 1}
     assert rig.conserved()
 
 
@@ -266,7 +277,8 @@ def test_a_lent_slot_without_memory_goes_back_empty(lie):
     rig = Rig("copy-tx-server")
     rig.ring.slots[0] = rig.ring.slots[2] = lie
     assert rig.send(b"a" * 60, b"b" * 60) == 2
-    assert errors(rig) == 2
+    assert errors(rig) == 0  # no packet is lost
+    assert rig.counters.bad_slots == 2
     lengths = [rig.ring.slots[i].length for i in range(4)]
     assert lengths == [0, 60, 0, 60]
     assert rig.waiting() == 4

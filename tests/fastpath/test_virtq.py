@@ -16,6 +16,7 @@ from uspnet.virtio import Layout, Ring
 SIZE = 64
 HEADER = 12
 BASE = 1 << 32  # where the device sees the pool
+RINGS = 2 << 32  # and the rings
 NEXT, WRITE, AVAILABLE, USED, QUIET = 1, 2, 1 << 7, 1 << 15, 1
 
 
@@ -111,7 +112,7 @@ class Bench:
 
     def ring(self, layout, number):
         offset = self.pool.reserve(layout.bytes)
-        memory = Dma(self.pool.memory.base + offset, BASE + offset, layout.bytes)
+        memory = Dma(self.pool.rings.base + offset, RINGS + offset, layout.bytes)
         ring = Ring(layout, memory, double=number == 1)
         counters = ffi.new("struct counters *")
         self.keep.append(counters)
@@ -370,8 +371,8 @@ def test_without_merging_the_header_is_not_looked_at(bench):
 def test_a_packet_is_a_header_and_a_frame(bench):
     assert bench.send([100]) == 1
     ((_, (header, body)),) = bench.tx_device.take()
-    at = header[0] - BASE
-    assert bench.pool.memory.map[at : at + HEADER] == bytes(HEADER)
+    at = header[0] - RINGS
+    assert bench.pool.rings.map[at : at + HEADER] == bytes(HEADER)
     assert header[1:] == (HEADER, NEXT)
     assert body[1:] == (100, 0)
     assert (body[0] - BASE) % bench.pool.size == 64

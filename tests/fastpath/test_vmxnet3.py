@@ -77,7 +77,7 @@ class Bench:
         return v
 
     def memory(self, slots):
-        return self.pool.memory.base + self.pool.reserve(slots * 16)
+        return self.pool.rings.base + self.pool.reserve(slots * 16)
 
     @property
     def held(self):

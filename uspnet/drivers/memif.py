@@ -20,7 +20,7 @@ from uspnet.memif.listener import leave, listen, printable
 from uspnet.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.memif.rings import place_client, place_server, strip
 from uspnet.memif.server import ServerSession
-from uspnet.pool import FRAME_MAX
+from uspnet.pool import FRAME_MAX, Pool
 from uspnet.port import Direction, Driver, Queue
 from uspnet.privileges import NONE, Capabilities, to_reach
 from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
@@ -100,6 +100,12 @@ class Memif(Driver, scheme="memif"):
             os.path.dirname(self.address) or "." if self.server else self.address, os.W_OK
         )
 
+    def attach(self, pool: Pool) -> None:
+        """With zero copy, the peer will be given the pool."""
+        super().attach(pool)
+        if self.zero_copy:
+            pool.memory.guard()
+
     def holds(self, direction: Direction) -> int:
         """Zero copy keeps a buffer in every slot."""
         return int(self.values["ring"]) if self.zero_copy else 0
@@ -172,6 +178,8 @@ class Memif(Driver, scheme="memif"):
         """Moves the connection on: handshakes, departures, returns. Raises when it can't go on."""
         if not self.running:
             return
+        if self.zero_copy and self.pool.memory.lost[0]:  # and with it, every port's packets
+            raise PeerFault(f"{self.name}: the peer took pages out of the packet memory")
         if self.linger_until:
             self._linger()
         try:
@@ -201,6 +209,8 @@ class Memif(Driver, scheme="memif"):
         """What the peer did to its rings or its memory, if anything."""
         if isinstance(self.session, ServerSession) and self.session.fault[0]:
             return PeerFault(f"{self.name}: the peer truncated its shared memory")
+        if isinstance(self.session, ClientSession) and self.session.lost():
+            return PeerFault(f"{self.name}: the peer took pages out of the shared memory")
         if self._blocked():
             return PeerFault(f"{self.name}: the peer's eventfd blocks")
         return super().fault()

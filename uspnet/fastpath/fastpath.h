@@ -65,7 +65,8 @@ struct counters {
     uint64_t doorbells; /* times the other side had to be woken */
     uint64_t sleeps;
     uint64_t drops[16];   /* by enum drop_reason */
-    uint64_t reserved[8]; /* to whole pairs of cache lines: the prefetcher takes them together */
+    uint64_t bad_slots;   /* lent by a peer without memory, and given back: no packet is lost */
+    uint64_t reserved[7]; /* to whole pairs of cache lines: the prefetcher takes them together */
 };
 
 enum fault {
@@ -103,6 +104,8 @@ struct queue {
 int guard_install(void);
 int guard_add(void *start, uint64_t size, uint32_t *fault);
 void guard_remove(void *start);
+void *guard_map(int fd, uint64_t size, uint32_t *fault);
+void guard_unmap(void *start, uint64_t size);
 // [c]
 
 #include <string.h>

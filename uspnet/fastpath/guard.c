@@ -5,39 +5,48 @@
 #define _GNU_SOURCE
 #include "fastpath.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 enum { GUARDS = 1024 };
 
 static struct guard {
-    uintptr_t start; /* 0: free; written last on add and first on remove */
+    uint32_t taken;
+    uintptr_t start; /* 0: guards nothing; written last on add and first on remove */
     uint64_t size;
     uint32_t *fault;
 } guards[GUARDS];
 
 static struct sigaction previous;
 
-static struct guard *guard_of(uintptr_t address)
+/* Copies the guard of an address, if it has one. A slot may be freed and taken again meanwhile, for
+ * another mapping: its size counts only when its start is still the same afterwards. */
+static int guard_of(uintptr_t address, struct guard *copy)
 {
     for (int i = 0; i < GUARDS; i++) {
-        uintptr_t start = load_acquire(&guards[i].start);
-        if (start && address >= start && address - start < guards[i].size)
-            return &guards[i];
+        copy->start = load_acquire(&guards[i].start);
+        copy->size = load_relaxed(&guards[i].size);
+        copy->fault = load_relaxed(&guards[i].fault);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (copy->start && copy->start == load_relaxed(&guards[i].start) &&
+            address >= copy->start && address - copy->start < copy->size)
+            return 1;
     }
-    return NULL;
+    return 0;
 }
 
 /* Only async-signal-safe work: a table look-up, one mmap, one store. Without NORESERVE, a huge
  * sparse region could be more than the kernel is willing to promise. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
-    struct guard *g = guard_of((uintptr_t)info->si_addr);
+    struct guard g;
     (void)number;
     (void)context;
-    if (g && mmap((void *)g->start, g->size, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
-        store_release(g->fault, FAULT_MEMORY);
+    if (guard_of((uintptr_t)info->si_addr, &g) &&
+        mmap((void *)g.start, g.size, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
+        store_release(g.fault, FAULT_MEMORY);
         return;
     }
     sigaction(SIGBUS, &previous, NULL); /* not ours: the access repeats under the old handler */
@@ -52,15 +61,15 @@ int guard_install(void)
     return sigaction(SIGBUS, &action, NULL);
 }
 
-/* Python adds and removes guards from one thread, while no queue uses the mapping. `start` and
- * `size` are whole pages of the file's page size. Returns -1 when the table is full. */
+/* `start` and `size` are whole pages of the file's page size, and no queue uses the mapping before
+ * it is added or after it is removed. Returns -1 when the table is full. */
 int guard_add(void *start, uint64_t size, uint32_t *fault)
 {
     for (int i = 0; i < GUARDS; i++) {
-        if (guards[i].start)
+        if (__atomic_exchange_n(&guards[i].taken, 1, __ATOMIC_ACQUIRE))
             continue;
-        guards[i].size = size;
-        guards[i].fault = fault;
+        store_relaxed(&guards[i].size, size);
+        store_relaxed(&guards[i].fault, fault);
         store_release(&guards[i].start, (uintptr_t)start);
         return 0;
     }
@@ -69,7 +78,31 @@ int guard_add(void *start, uint64_t size, uint32_t *fault)
 
 void guard_remove(void *start)
 {
-    for (int i = 0; i < GUARDS; i++)
-        if (guards[i].start == (uintptr_t)start)
-            store_release(&guards[i].start, 0);
+    for (int i = 0; i < GUARDS; i++) {
+        if (load_relaxed(&guards[i].start) != (uintptr_t)start)
+            continue;
+        store_relaxed(&guards[i].start, 0);
+        __atomic_thread_fence(__ATOMIC_RELEASE); /* before the slot's next size */
+        store_release(&guards[i].taken, 0);
+    }
+}
+
+/* Maps `size` bytes of a peer's file, whole pages, and guards every one of them. NULL: errno says
+ * why. The file may be shorter: that shows as a fault when the missing part is touched. */
+void *guard_map(int fd, uint64_t size, uint32_t *fault)
+{
+    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (start == MAP_FAILED)
+        return NULL;
+    if (guard_add(start, size, fault) == 0)
+        return start;
+    munmap(start, size);
+    errno = ENOSPC;
+    return NULL;
+}
+
+void guard_unmap(void *start, uint64_t size)
+{
+    guard_remove(start);
+    munmap(start, size);
 }

@@ -122,7 +122,8 @@ static inline uint32_t longest(const struct pool *pool)
     return least(pool_room(pool), UINT16_MAX);
 }
 
-/* The memory behind a slot, or NULL when its descriptor lies. Sets *room to its whole length. */
+/* The memory behind a slot, or NULL when its descriptor lies. Sets *room to its whole length, 0 for
+ * none. */
 static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
                                    const struct memif_descriptor *d, uint64_t *room)
 {
@@ -131,6 +132,7 @@ static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
         *room = m->buffer_size;
         return m->buffers + (uint64_t)(at & (m->size - 1)) * m->buffer_size;
     }
+    *room = 0;
     if (unlikely(d->region >= m->n_regions))
         return NULL;
     region = &m->regions[d->region];
@@ -138,6 +140,15 @@ static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
         return NULL;
     *room = region->size - d->offset;
     return region->base + d->offset;
+}
+
+/* What is wrong with one piece of a packet; DROP_REASONS: nothing. `room`: bytes from its start to
+ * the end of its memory; `left`: what our buffer still has room for. */
+static inline enum drop_reason piece_wrong(uint32_t length, uint64_t room, uint32_t left)
+{
+    if (length == 0 || length > room)
+        return DROP_BAD_LENGTH;
+    return length > left ? DROP_TOO_LONG : DROP_REASONS;
 }
 
 /* Exactly n bytes, without a call: what lies behind a packet in its buffer is none of the peer's

@@ -13,29 +13,31 @@ static inline uint32_t filled(struct memif_queue *m)
 }
 
 /* Copies one packet out of the slots at `next`. Returns the slots used, 0 while a chain is still
- * incomplete; *length is 0 when the packet was malformed. */
+ * incomplete; *wrong is DROP_REASONS when the packet is good. */
 static uint32_t drain_one(struct memif_queue *m, uint32_t ahead, uint8_t *to, uint32_t limit,
-                          uint32_t *length)
+                          uint32_t *length, enum drop_reason *wrong)
 {
-    uint32_t used = 0, total = 0, bad = 0;
+    uint32_t used = 0, total = 0;
     struct memif_descriptor d;
+    *wrong = DROP_REASONS;
     do {
-        uint64_t room = 0;
+        uint64_t room;
         const uint8_t *from;
         if (unlikely(used == ahead)) {
-            *length = 0;
+            *wrong = DROP_BAD_CHAIN;
             return ahead == m->size ? used : 0; /* a chain as long as the ring never ends */
         }
         d = slot_read(slot_of(m, m->next + used));
         from = slot_memory(m, m->next + used, &d, &room);
         used++;
-        bad |= !from || d.length == 0 || d.length > room || d.length > limit - total;
-        if (unlikely(bad))
+        if (*wrong == DROP_REASONS)
+            *wrong = piece_wrong(d.length, room, limit - total);
+        if (unlikely(*wrong != DROP_REASONS))
             continue;
         copy(to + total, from, d.length);
         total += d.length;
     } while (unlikely(d.flags & MEMIF_NEXT));
-    *length = bad ? 0 : total;
+    *length = total;
     return used;
 }
 
@@ -90,6 +92,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
     taken = stack_take(q->stack, index, least(n, ahead));
     while (got + bad < taken && m->next != end) {
         struct packet p;
+        enum drop_reason wrong;
         uint32_t length, used, left = (uint16_t)(end - m->next);
         used = least(taken - got - bad, left);
         got += m->buffers ? drain_plain(m, index + got, packets + got, used, &bytes, 1)
@@ -98,11 +101,12 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
         if (likely(got + bad == taken || left == 0))
             break;
         p = (struct packet){index[got], colour(index[got]), 0};
-        used = drain_one(m, left, packet_data(q->pool, p), room, &length);
+        used = drain_one(m, left, packet_data(q->pool, p), room, &length, &wrong);
         if (unlikely(used == 0))
             break;
         m->next = (uint16_t)(m->next + used);
-        if (unlikely(length == 0)) {
+        if (unlikely(wrong != DROP_REASONS)) {
+            queue_drop(q, wrong, 1);
             bad++;
             continue;
         }
@@ -115,7 +119,6 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
     if (m->buffers)
         lend_again(m, first, m->next);
     publish(m, m->next);
-    q->counters->errors += bad;
     queue_count(q, got, bytes);
     return got;
 }

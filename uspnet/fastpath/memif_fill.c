@@ -98,14 +98,15 @@ uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (unlikely(used == 0)) {
             if (free < m->size && packets[done].length)
                 break;
-            q->counters->errors++; /* empty, or longer than the whole ring: it will never fit */
+            /* longer than the whole ring: it will never fit */
+            queue_drop(q, packets[done].length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
             done++;
             continue;
         }
         m->next = (uint16_t)(m->next + used);
         free -= used;
         if (unlikely(!good)) {
-            q->counters->errors++;
+            q->counters->bad_slots++;
             continue;
         }
         bytes += packets[done++].length;

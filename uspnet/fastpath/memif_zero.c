@@ -105,29 +105,32 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
 
 /* The packet in the slots at `clean`: the first buffer, with the rest of its chain joined to it.
  * Same returns as drain_one. Only lengths and flags are the peer's; the buffers we know. */
-static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p)
+static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p,
+                            enum drop_reason *wrong)
 {
-    uint32_t used = 0, total = 0, bad = 0, room = longest(m->q.pool);
+    uint32_t used = 0, total = 0, room = longest(m->q.pool);
     struct memif_front d;
+    *wrong = DROP_REASONS;
     do {
         uint32_t index, at = (m->clean + used) & (m->size - 1);
         if (unlikely(used == ahead)) {
-            bad = 1;
+            *wrong = DROP_BAD_CHAIN;
             if (ahead < m->size)
                 return 0;
             break;
         }
         d = front_read(&m->ring->slots[at]);
         index = m->out[at];
-        bad |= d.length == 0 || d.length > room - total;
+        if (*wrong == DROP_REASONS)
+            *wrong = piece_wrong(d.length, room, room - total);
         if (used++ == 0)
             *p = (struct packet){index, colour(index), 0};
-        else if (!bad)
+        else if (*wrong == DROP_REASONS)
             memcpy(packet_data(m->q.pool, *p) + total,
                    packet_data(m->q.pool, (struct packet){index, colour(index), 0}), d.length);
-        total += bad ? 0 : d.length;
+        total += *wrong == DROP_REASONS ? d.length : 0;
     } while (unlikely(d.flags & MEMIF_NEXT));
-    p->length = bad ? 0 : (uint16_t)total;
+    p->length = (uint16_t)total;
     for (uint32_t i = 1; i < used; i++)
         stack_give(m->q.stack, m->out[(m->clean + i) & (m->size - 1)]);
     return used;
@@ -140,18 +143,19 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint64_t bytes = 0;
     while (got < n && ahead) {
         struct packet p;
+        enum drop_reason wrong;
         uint32_t used = receive_plain(m, packets + got, least(n - got, ahead), &bytes);
         got += used;
         ahead -= used;
         if (likely(got == n || ahead == 0))
             break;
-        used = receive_one(m, ahead, &p);
+        used = receive_one(m, ahead, &p, &wrong);
         if (used == 0)
             break;
         ahead -= used;
         m->clean = (uint16_t)(m->clean + used);
-        if (unlikely(p.length == 0)) {
-            q->counters->errors++;
+        if (unlikely(wrong != DROP_REASONS)) {
+            queue_drop(q, wrong, 1);
             stack_give(q->stack, p.index);
             continue;
         }

@@ -128,8 +128,8 @@ class Job(Accounts, ABC):
     def plan(self, plans: list[Plan], frame: int = 0) -> None:
         """Makes the pool, the queues and the workers. `frame`: bytes of the longest frame sent."""
         buffers = [self._buffers(plan) for plan in plans]
-        spare = sum(port.dma_bytes() for port in self.ports)
-        pool = Pool(sum(buffers), max([frame, *(port.frame for port in self.ports)]), spare)
+        rings = sum(port.dma_bytes() for port in self.ports)
+        pool = Pool(sum(buffers), max([frame, *(port.frame for port in self.ports)]), rings)
         self.undo.callback(pool.close)
         self.pool = pool
         for port in self.ports:

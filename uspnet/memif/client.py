@@ -44,11 +44,20 @@ class ClientMemory:
                 "use smaller rings, fewer queues, or a shorter frame=",
             )
         self.memory = SharedMemory("uspnet-memif", self.buffers_at + buffers, huge=bool(buffers))
+        self.fds: list[int] = []
+        try:
+            self.memory.guard()
+            for _ in range(2 * pairs):
+                self.fds.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise NoMemory(f"memif's eventfds: {error.strerror}", "see: ulimit -n") from None
+            raise
         self.regions = ffi.new("struct memif_region[1]", [(self.memory.base, self.memory.size)])
         for c2s in (True, False):
             for index in range(pairs):
                 self.ring(c2s, index).cookie = lib.MEMIF_COOKIE
-        self.fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2 * pairs)]
 
     def number(self, c2s: bool, index: int) -> int:
         """Rings are numbered C2S first."""
@@ -141,6 +150,11 @@ class ClientSession:
         self.channel.send(
             Type.INIT, VERSION, self.identity, MODE_ETHERNET, self.secret, OUR_NAME
         )
+
+    def lost(self) -> bool:
+        """Has the peer taken pages out of our memory?"""
+        memory = self.memory and self.memory.memory
+        return bool(memory and memory.lost and memory.lost[0])
 
     def _next(self) -> None:
         kind, *fields, fd = self.waiting.popleft()

@@ -10,24 +10,18 @@ from __future__ import annotations
 
 import array
 import contextlib
-import fcntl
-import mmap
 import os
 import socket
-import stat
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from uspnet import __version__
 from uspnet.errors import PeerFault
-from uspnet.fastpath import ffi, lib
 
 VERSION = 0x0200
 MESSAGE_BYTES = 128
 REGIONS_MAX = 64  # each costs a descriptor and a guard
-REGION_BYTES_MAX = 1 << 36
 LOG2_SIZE_MAX = 14
 RING_HEADER, SLOT_BYTES = 128, 16
 FLAG_C2S = 1
@@ -155,76 +149,3 @@ def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
 def ring_bytes(log2_size: int) -> int:
     """What a ring of 2^log2_size slots takes."""
     return RING_HEADER + (SLOT_BYTES << log2_size)
-
-
-@dataclass
-class RingPlace:
-    """Where a peer says that one of its rings is, and the eventfd that goes with it."""
-
-    c2s: bool
-    index: int
-    region: int
-    offset: int
-    log2_size: int
-    fd: int
-
-
-class PeerRegion:
-    """Memory that a client shares with us: checked, sealed if it can be, mapped, guarded.
-
-    Owns `fd` until it is mapped. Raises Disconnect when it is not what the client says.
-    """
-
-    def __init__(self, fd: int, size: int) -> None:
-        self.fd, self.size = fd, size
-        self.map: mmap.mmap | None = None
-        self.memory = ffi.NULL
-        if not 0 < size <= REGION_BYTES_MAX or not self._is_memory():
-            self.close()
-            raise Disconnect("Invalid region", ours=True)
-
-    def _is_memory(self) -> bool:
-        """Only a regular file of shared memory that is long enough: never a device or a pipe."""
-        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
-            return False
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self.fd, fcntl.F_GET_SEALS)  # only tmpfs and hugetlbfs files answer
-            return os.fstat(self.fd).st_size >= self.size
-        return False
-
-    def map_in(self, fault: Any) -> None:
-        """Maps the region; a truncation shows up in `fault` (uint32_t *). Raises Disconnect."""
-        page = os.fstatvfs(self.fd).f_bsize  # a huge page of hugetlbfs is mapped whole or not
-        mapped = min(-(-self.size // page) * page, os.fstat(self.fd).st_size)
-        try:
-            self.map = mmap.mmap(self.fd, mapped)
-        except (OSError, ValueError) as error:
-            raise Disconnect(f"Can't map region: {error}", ours=True) from None
-        self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
-        if lib.guard_add(self.memory, mapped, fault):
-            raise Disconnect("Too many regions", ours=True)
-        os.close(self.fd)
-        self.fd = -1
-
-    @property
-    def base(self) -> Any:
-        """The first byte, as a C pointer."""
-        return ffi.cast("uint8_t *", self.memory)
-
-    def close(self) -> None:
-        """Unmaps and closes."""
-        if self.map is not None:
-            lib.guard_remove(self.memory)
-            ffi.release(self.memory)
-            self.map.close()
-            self.map = None
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-def is_eventfd(fd: int) -> bool:
-    """Is it an eventfd? A worker will write to it, and must not be made to write elsewhere."""
-    return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventfd]"

@@ -20,13 +20,11 @@ from uspnet.memif.protocol import (
     VERSION,
     Channel,
     Disconnect,
-    PeerRegion,
-    RingPlace,
     Type,
-    is_eventfd,
     ring_bytes,
     text_of,
 )
+from uspnet.memif.region import PeerRegion, RingPlace, use_eventfd
 
 
 class Interface(Protocol):
@@ -116,7 +114,7 @@ class ServerSession:
         if index != len(self.regions) or index >= REGIONS_MAX:
             os.close(fd)
             raise Disconnect("Invalid region index", ours=True)
-        self.regions.append(PeerRegion(fd, size))
+        self.regions.append(PeerRegion(fd, size, self.fault))
         self.channel.send(Type.ACK)
 
     def _add_ring(  # noqa: PLR0913 - the message's fields
@@ -138,7 +136,7 @@ class ServerSession:
             os.close(fd)
             raise Disconnect("Invalid ring index", ours=True)
         self.rings[key] = ring
-        if not is_eventfd(fd):
+        if not use_eventfd(fd):
             raise Disconnect("Invalid interrupt fd", ours=True)
         if header or not 1 <= log2 <= LOG2_SIZE_MAX:
             raise Disconnect("Invalid ring size", ours=True)
@@ -146,18 +144,20 @@ class ServerSession:
             raise Disconnect("Invalid ring region or offset", ours=True)
         if at + ring_bytes(log2) > self.regions[region].size:
             raise Disconnect("Ring is outside its region", ours=True)
-        os.set_blocking(fd, False)
         self.channel.send(Type.ACK)
 
     def _connect(self) -> None:
         for region in self.regions:
-            region.map_in(self.fault)
+            region.check()
+            region.settle()
         self.c_regions = ffi.new(
             "struct memif_region[]", [(region.base, region.size) for region in self.regions]
         )
         for place in self.rings.values():
             if self.ring(place).cookie != lib.MEMIF_COOKIE:
                 raise Disconnect("Wrong ring", ours=True)
+        if self.fault[0]:
+            raise Disconnect("Region is shorter than announced", ours=True)
         self.up = True
 
     def ring(self, place: RingPlace) -> Any:

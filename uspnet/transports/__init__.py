@@ -3,7 +3,7 @@
 
 read_config, write_config   the function's PCI configuration space
 map_bar                     a window on one of its memory BARs
-alloc_dma                   memory that it can read and write, out of the job's pool
+alloc_dma                   memory that it can read and write, beside the job's packets
 irq                         descriptors that become ready on its interrupts
 reset                       puts the function back to its power-on state
 close                       undoes all of it
@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from uspnet.pool import Pool
+from uspnet.pool import Pool, SharedMemory
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,22 @@ class Transport(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.dma_base = 0  # where the device sees the pool's first byte
+        self.rings_base = 0  # and the first byte of its memory for rings
 
     def attach(self, pool: Pool) -> None:
-        """Lets the device use the pool's memory. A subclass maps it, then sets `dma_base`."""
+        """Lets the device use the pool's memories."""
         self.pool = pool
+        self.dma_base, self.rings_base = ([*map(self.reach, pool.memories), 0])[:2]
+
+    @abstractmethod
+    def reach(self, memory: SharedMemory) -> int:
+        """Lets the device use a memory. Returns the address of its first byte to the device."""
 
     def alloc_dma(self, size: int) -> Dma:
-        """`size` bytes of the pool's reserve, aligned to a page and poisoned. Raises NoMemory."""
+        """`size` bytes for rings, aligned to a page and poisoned. Raises NoMemory."""
         offset = self.pool.reserve(size)
-        pointer = self.pool.memory.base + offset
-        return Dma(pointer, self.dma_base + offset, size)
+        pointer = self.pool.memories[1].base + offset
+        return Dma(pointer, self.rings_base + offset, size)
 
     @abstractmethod
     def read_config(self, offset: int, size: int) -> int:

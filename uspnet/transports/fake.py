@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uspnet.fastpath import ffi
-from uspnet.pool import Pool
+from uspnet.pool import SharedMemory
 from uspnet.transports import BarWindow, Transport
 
 
@@ -54,10 +54,9 @@ class Fake(Transport):
         self.removed = False
         self.bar = FakeBar(self, bar_bytes)
 
-    def attach(self, pool: Pool) -> None:
-        """The device sees the pool at 4 GiB, so that truncated addresses show."""
-        super().attach(pool)
-        self.dma_base = 1 << 32
+    def reach(self, memory: SharedMemory) -> int:
+        """The device sees all above 4 GiB, so that truncated addresses show."""
+        return 1 << 32 | 1 << 20 if memory is self.pool.rings else 2 << 32
 
     def read_config(self, offset: int, size: int) -> int:
         """The given bytes, zero elsewhere; all ones once the device was removed."""

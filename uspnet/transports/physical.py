@@ -8,31 +8,31 @@ import struct
 
 from uspnet.errors import NoMemory, NotPermitted
 from uspnet.fastpath import ffi
-from uspnet.pool import HUGE_BYTES, Pool
+from uspnet.pool import HUGE_BYTES, SharedMemory
 
 PRESENT, FRAME = 1 << 63, (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
 
 DANGER = "no IOMMU: a fault of ours or of the device can overwrite any memory"
 
 
-def contiguous(pool: Pool, name: str) -> int:
-    """The physical address of a pool that lies in one piece. Raises NoMemory, NotPermitted.
+def contiguous(memory: SharedMemory, name: str) -> int:
+    """The physical address of a memory that lies in one piece. Raises NoMemory, NotPermitted.
 
     Only huge pages stay where they are while a device writes to them, and rings that are told
     `address = base + offset` need them to be neighbours.
     """
-    needed = -(-pool.memory.size // HUGE_BYTES)
-    if pool.pages != "2 MiB":
+    needed = -(-memory.size // HUGE_BYTES)
+    if memory.pages != "2 MiB":
         raise NoMemory(
-            f"{name}: without an IOMMU the pool must lie on huge pages, {needed} of them",
+            f"{name}: without an IOMMU, packets and rings need huge pages, {needed} of them here",
             "reserve some: echo 64 | sudo tee /proc/sys/vm/nr_hugepages",
         )
-    pages = pool.memory.size // HUGE_BYTES
-    base = int(ffi.cast("uintptr_t", pool.memory.base))
+    pages = memory.size // HUGE_BYTES
+    base = int(ffi.cast("uintptr_t", memory.base))
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
         where = []
         for page in range(pages):
-            pool.memory.map[page * HUGE_BYTES] |= 0  # so that it is there
+            memory.map[page * HUGE_BYTES] |= 0  # so that it is there
             pagemap.seek((base + page * HUGE_BYTES) // mmap.PAGESIZE * 8)
             (entry,) = struct.unpack("=Q", pagemap.read(8))
             where.append((entry & FRAME) * mmap.PAGESIZE)
@@ -40,7 +40,7 @@ def contiguous(pool: Pool, name: str) -> int:
         raise NotPermitted(f"{name}: physical addresses are root's to see", "run as root")
     if any(at != where[0] + page * HUGE_BYTES for page, at in enumerate(where)):
         raise NoMemory(
-            f"{name}: the pool's {pages} huge pages are not neighbours in physical memory",
+            f"{name}: {pages} huge pages of the job are not neighbours in physical memory",
             "reserve them at boot (hugepages=64), or use smaller rings",
         )
     return int(where[0])

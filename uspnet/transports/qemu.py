@@ -28,6 +28,7 @@ INSTALL = "apt-get install qemu-system-x86"
 APT = Path("/etc/apt")
 BACKPORTS = ("bookworm",)  # releases of Debian whose own QEMU lacks models
 DIMM_ADDRESS = 1 << 32  # where a q35 machine of a few MiB puts its first memory module
+DIMM_STEP = 1 << 30  # modules begin at whole GiB, whatever their pages
 SLOT = 4  # of the NIC on the machine's PCI bus
 ANSWER_S = 5.0
 ERRORS_BYTES = 1 << 20  # of its complaints, and of any other file that it could write to
@@ -81,6 +82,7 @@ class Machine:
         self.name = name
         self.device, self.since, self.cable = device, since, cable
         self.wire_fd = cable.fds[0] if cable else -1
+        self.modules, self.module_at = 0, DIMM_ADDRESS  # how many are plugged, and the next one's
         self.user = privileges.nobody(binary())  # whom QEMU runs as, where that isn't us
         self.sandbox = SANDBOX
         try:
@@ -142,7 +144,7 @@ class Machine:
         if self.cable:
             cable = ["-netdev", f"{self.cable.netdev},id=wire"]
             nic += ",netdev=wire"
-        words = "-nodefaults -no-user-config -display none -machine q35 -m 2M,slots=1,maxmem=256G"
+        words = "-nodefaults -no-user-config -display none -machine q35 -m 2M,slots=2,maxmem=256G"
         return [
             *words.split(),
             *(("-sandbox", self.sandbox) if self.sandbox else ()),
@@ -188,16 +190,19 @@ class Machine:
             if "return" in answer:
                 return answer["return"]  # anything else is an event
 
-    def plug(self, fd: int, size: int) -> None:
-        """Adds shared memory as a module at DIMM_ADDRESS, whole and in one piece: nothing of a
-        PC's memory map (holes, firmware, the 4 GiB border) lies in it.
+    def plug(self, fd: int, size: int) -> int:
+        """Adds shared memory as a module from DIMM_ADDRESS on, whole and in one piece: nothing of
+        a PC's memory map (holes, firmware, the 4 GiB border) lies in it. Returns its address.
         """
+        number, address = self.modules, self.module_at
+        self.modules, self.module_at = number + 1, address + -(-size // DIMM_STEP) * DIMM_STEP
         theirs = self.monitor_command("add-fd", fds=(fd,))["fd"]
         path = f"/proc/self/fd/{theirs}"
         backend = {"qom-type": "memory-backend-file", "mem-path": path, "size": size}
-        self.monitor_command("object-add", {**backend, "id": "pool", "share": True})
-        module = {"driver": "pc-dimm", "memdev": "pool", "addr": DIMM_ADDRESS}
-        self.monitor_command("device_add", {**module, "id": "module"})
+        self.monitor_command("object-add", {**backend, "id": f"memory{number}", "share": True})
+        module = {"driver": "pc-dimm", "memdev": f"memory{number}", "addr": address}
+        self.monitor_command("device_add", {**module, "id": f"module{number}"})
+        return address
 
     def plug_cable(self, *, on: bool) -> None:
         """Tells the NIC that its link is there, or not."""

@@ -12,9 +12,9 @@ from typing import Any
 from uspnet.errors import DeviceFault, NotSupported
 from uspnet.fastpath import ffi, lib
 from uspnet.pci import Bar, assign_bars, config_of
-from uspnet.pool import Pool
+from uspnet.pool import SharedMemory
 from uspnet.transports import BarWindow, Transport
-from uspnet.transports.qemu import DIMM_ADDRESS, Machine
+from uspnet.transports.qemu import Machine
 
 CONFIG_ADDRESS, CONFIG_DATA = 0xCF8, 0xCFC  # I/O ports, PCI 3.0 §3.2.2.3.2
 CONFIG_ENABLE = 0x80000000
@@ -64,7 +64,7 @@ class QtestBar(BarWindow):
 
 
 class Qtest(Transport):
-    """The NIC of a machine. The machine's pool is a memory module at `DIMM_ADDRESS`."""
+    """The NIC of a machine. The pool's memories are the machine's memory modules."""
 
     found = "as in a machine that has just been switched on"
 
@@ -74,11 +74,9 @@ class Qtest(Transport):
         self.link = Link(machine.qtest.fileno(), name)
         self.bars = assign_bars(self, PCI_HOLE)
 
-    def attach(self, pool: Pool) -> None:
-        """Plugs the pool into the machine."""
-        super().attach(pool)
-        self.machine.plug(pool.memory.fd, pool.memory.size)
-        self.dma_base = DIMM_ADDRESS
+    def reach(self, memory: SharedMemory) -> int:
+        """Plugs it into the machine."""
+        return self.machine.plug(memory.fd, memory.size)
 
     def _select(self, offset: int) -> int:
         """Points the data port at a register; the I/O port where its byte lies."""

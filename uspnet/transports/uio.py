@@ -13,7 +13,7 @@ import errno
 import os
 
 from uspnet.errors import Busy, NoDevice, NotPermitted, NotSupported, UspnetError
-from uspnet.pool import Pool
+from uspnet.pool import SharedMemory
 from uspnet.transports import Transport
 from uspnet.transports.mapped import DEVICES, FunctionLock, MappedBar
 from uspnet.transports.physical import DANGER, contiguous
@@ -67,10 +67,9 @@ class Uio(Transport):
         """Changes bits of the Command register."""
         self.write_config(COMMAND, self.read_config(COMMAND, 2) & ~off | on, 2)
 
-    def attach(self, pool: Pool) -> None:
+    def reach(self, memory: SharedMemory) -> int:
         """The device uses physical addresses."""
-        super().attach(pool)
-        self.dma_base = contiguous(pool, self.name)
+        return contiguous(memory, self.name)
 
     def read_config(self, offset: int, size: int) -> int:
         """By way of sysfs."""

@@ -18,7 +18,7 @@ from typing import ClassVar, Self
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
 from uspnet.fastpath import ffi
-from uspnet.pool import HUGE_BYTES, Pool
+from uspnet.pool import HUGE_BYTES, SharedMemory
 from uspnet.transports import Transport
 from uspnet.transports.faults import FaultLog
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
@@ -56,8 +56,8 @@ def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
 
 
 class DmaSpace(ABC):
-    """One I/O address space, shared by all NICs of this process that can: a pool is mapped once,
-    as one range, at addresses of ours.
+    """One I/O address space, shared by all NICs of this process that can: a memory is mapped
+    once, as one range, at addresses of ours.
     """
 
     _shared: ClassVar[dict[str, DmaSpace]] = {}
@@ -66,7 +66,7 @@ class DmaSpace(ABC):
         self.key = key
         self.users = 0
         self._next = IOVA_BASE
-        self._mapped: dict[int, tuple[Pool, int, int]] = {}  # by id: pool, address, NICs using it
+        self._mapped: dict[int, tuple[SharedMemory, int, int]] = {}  # by id: it, address, users
 
     @classmethod
     def join(cls, key: str) -> Self:
@@ -84,31 +84,31 @@ class DmaSpace(ABC):
             del self._shared[self.key]
             self.close()
 
-    def map(self, pool: Pool) -> int:
-        """Lets the devices at the pool. Returns the address of its first byte to them."""
-        _, address, users = self._mapped.get(id(pool), (pool, 0, 0))
+    def map(self, memory: SharedMemory) -> int:
+        """Lets the devices at the memory. Returns the address of its first byte to them."""
+        _, address, users = self._mapped.get(id(memory), (memory, 0, 0))
         if not users:
-            address = self.place(pool)
-        self._mapped[id(pool)] = (pool, address, users + 1)
+            address = self.place(memory)
+        self._mapped[id(memory)] = (memory, address, users + 1)
         return address
 
-    def place(self, pool: Pool) -> int:
-        """Maps a pool that is not mapped yet, behind those that were."""
-        address, size = self._next, pool.memory.size
+    def place(self, memory: SharedMemory) -> int:
+        """Maps a memory that is not mapped yet, behind those that were."""
+        address, size = self._next, memory.size
         try:
-            self.map_range(int(ffi.cast("uintptr_t", pool.memory.base)), address, size)
+            self.map_range(int(ffi.cast("uintptr_t", memory.base)), address, size)
         except OSError as error:
             raise map_error(error, size) from None
         self._next += -(-size // HUGE_BYTES) * HUGE_BYTES
         return address
 
-    def unmap(self, pool: Pool) -> None:
+    def unmap(self, memory: SharedMemory) -> None:
         """Takes it from them when the last one has done so."""
-        _, address, users = self._mapped.pop(id(pool))
+        _, address, users = self._mapped.pop(id(memory))
         if users > 1:
-            self._mapped[id(pool)] = (pool, address, users - 1)
+            self._mapped[id(memory)] = (memory, address, users - 1)
         else:
-            self.unmap_range(address, pool.memory.size)
+            self.unmap_range(address, memory.size)
 
     @abstractmethod
     def map_range(self, virtual: int, address: int, size: int) -> None:
@@ -146,11 +146,11 @@ class Vfio(Transport):
     fd = -1
     config_at = -1  # where configuration space begins in `fd`, once that is known
     space: DmaSpace | None = None
-    mapped: Pool | None = None
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.bars: dict[int, MappedBar] = {}
+        self.mapped: list[SharedMemory] = []
         self.events: list[int] = []  # eventfds: of vectors, or of INTx with `line_fd`
         self.events_on = 0  # an index of INTERRUPTS
         self.lock = FunctionLock(address)
@@ -180,12 +180,12 @@ class Vfio(Transport):
         flags, _, caps, size, offset = call(self.fd, GET_REGION_INFO, "IIIQQ", 0, index, 0, 0, 0)
         return flags, caps, size, offset
 
-    def attach(self, pool: Pool) -> None:
-        """Maps the pool; the device sees it from `dma_base`."""
-        super().attach(pool)
+    def reach(self, memory: SharedMemory) -> int:
+        """Maps it, for reading and writing."""
         assert self.space  # noqa: S101 - since open
-        self.dma_base = self.space.map(pool)
-        self.mapped = pool
+        address = self.space.map(memory)
+        self.mapped.append(memory)
+        return address
 
     def read_config(self, offset: int, size: int) -> int:
         """By way of the kernel, which virtualizes some of it."""
@@ -277,6 +277,5 @@ class Vfio(Transport):
         for bar in self.bars.values():
             bar.close()
         self.bars = {}
-        if self.space and self.mapped:
-            self.space.unmap(self.mapped)
-            self.mapped = None
+        while self.space and self.mapped:
+            self.space.unmap(self.mapped.pop())

@@ -12,7 +12,7 @@ import os
 import struct
 
 from uspnet.errors import Busy
-from uspnet.pool import Pool
+from uspnet.pool import SharedMemory
 from uspnet.transports.mapped import DEVICES, device_error
 from uspnet.transports.physical import DANGER, contiguous
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
@@ -82,9 +82,9 @@ class BareContainer(Container):
 
     type = NOIOMMU
 
-    def place(self, pool: Pool) -> int:
+    def place(self, memory: SharedMemory) -> int:
         """Physical addresses are what they are."""
-        return contiguous(pool, "VFIO")
+        return contiguous(memory, "VFIO")
 
     def unmap_range(self, address: int, size: int) -> None:
         """Nothing was mapped."""
