@@ -50,6 +50,12 @@ def _is_private(folder: Path) -> bool:
     )
 
 
+def is_shared(folder: os.stat_result) -> bool:
+    """May others than its owner, root and our own group make files in it?"""
+    group = folder.st_mode & 0o020 and folder.st_gid not in (0, os.getegid())
+    return bool(folder.st_mode & 0o002 or group)
+
+
 def check_folder(folder: Path) -> None:
     """Raises Refused when another user could replace files of ours in it, or the folder itself."""
     whole = folder.resolve()
@@ -58,10 +64,8 @@ def check_folder(folder: Path) -> None:
             status = each.stat()
         except FileNotFoundError:
             raise NoDevice(f"{folder}: no such folder", f"mkdir -p {folder}") from None
-        shared = status.st_mode & 0o002 or (
-            status.st_mode & 0o020 and status.st_gid not in (0, os.getegid())
-        )
-        if status.st_uid not in (0, os.geteuid()) or (shared and not status.st_mode & stat.S_ISVTX):
+        stays = not is_shared(status) or status.st_mode & stat.S_ISVTX
+        if status.st_uid not in (0, os.geteuid()) or not stays:
             raise Refused(
                 f"{each}: another user may change what is in it", "choose a folder of your own"
             )

@@ -22,6 +22,7 @@ from uspnet.errors import (
     UspnetError,
 )
 from uspnet.fastpath import ffi, lib
+from uspnet.outfile import OutFile
 from uspnet.pcapfile import file_error
 from uspnet.port import Direction, Driver
 from uspnet.privileges import NONE, Capabilities, to_end
@@ -55,7 +56,8 @@ class Sink(Driver):
         self.takes_stdout = self.path == "-"
         self.source: Driver | None = None
         self.writer: Writer | None = None
-        self.fd, self.created, self.regular = -1, False, False
+        self.file: OutFile | None = None
+        self.fd, self.regular = -1, False
         self.started_ns = 0
         self.complete = True  # nothing is owed to the file
 
@@ -74,10 +76,7 @@ class Sink(Driver):
             self.fd = self._claim()
         except OSError as error:
             raise file_error(self.path, error) from None
-        mode = os.fstat(self.fd).st_mode
-        self.regular = stat.S_ISREG(mode)
-        if stat.S_ISBLK(mode):
-            raise Refused(f"{self.path} is a disk", "name a file")
+        self.regular = stat.S_ISREG(os.fstat(self.fd).st_mode)
         if self.source:
             self.queues = self.source.queues
         if self.queues > lib.PCAP_RINGS:
@@ -90,27 +89,14 @@ class Sink(Driver):
             if os.isatty(1):
                 raise Usage("stdout is a terminal", "pipe it on: uspnet … | tshark -r -")
             return os.dup(1)
-        flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
-        with contextlib.suppress(FileExistsError):
-            fd = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-            self.created = True
-            return fd
+        self.file = OutFile(self.path)
         end = time.monotonic() + READER_WAIT_S
-        while (fd := self._open_existing(flags)) < 0:
+        while (fd := self.file.open()) < 0:
             if time.monotonic() > end:
                 raise NoDevice(f"{self.path}: nobody reads this FIFO", "start its reader first")
             time.sleep(0.02)
         os.set_blocking(fd, True)
         return fd
-
-    def _open_existing(self, flags: int) -> int:
-        """A descriptor; -1 for a FIFO without a reader."""
-        try:
-            return os.open(self.path, flags | os.O_CREAT, 0o666)
-        except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            return -1
 
     def make_queue(self, direction: Direction, index: int) -> Any:
         """One ring of chunks."""
@@ -137,7 +123,8 @@ class Sink(Driver):
                 os.ftruncate(self.fd, 0)
             while head:
                 head = head[os.write(self.fd, head) :]
-            self.created = False
+            if self.file:
+                self.file.created = False  # from now on it stays
         except BrokenPipeError:
             self.end_job()  # the reader has left already
         except OSError as error:
@@ -216,10 +203,11 @@ class Sink(Driver):
         if self.writer:
             self.writer.close()
             self.writer = None
+        if self.file:
+            if self.file.created and self.fd >= 0:
+                self.file.remove(self.fd)
+            self.file.close()
+            self.file = None
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        if self.created:
-            with contextlib.suppress(OSError):
-                os.unlink(self.path)
-            self.created = False
