@@ -8,6 +8,7 @@ import ctypes
 import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -97,6 +98,7 @@ class Running:
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
+        self.said = ""
 
     def ports(self):
         """Its counters now, one dict a port; none before its workers run."""
@@ -110,6 +112,18 @@ class Running:
         until(lambda: self.ports() or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.communicate()
         return self
+
+    def hears(self, text, seconds=10.0):
+        """Waits until it has said something on stderr."""
+        fd = self.process.stderr.fileno()
+
+        def heard():
+            if select.select([fd], [], [], 0)[0]:
+                self.said += os.read(fd, 65536).decode()
+            return text in self.said
+
+        until(heard, seconds)
+        self.said = self.said.partition(text)[2]
 
     def count(self, name):
         return sum(port[name] for port in self.ports())

@@ -18,7 +18,7 @@ from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotPermitted, Us
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
-SIOCSIFHWADDR = 0x8924
+SIOCSIFHWADDR, SIOCGIFHWADDR = 0x8924, 0x8927
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 ARPHRD_ETHER = 1
 NAME_MAX = 15  # bytes
@@ -76,18 +76,26 @@ class Interface:
                 f"{self.name}: {what}: {error.strerror}", f"see: ip link show {self.name}"
             ) from None
 
+    def _number(self, request: int, form: str) -> int:
+        try:
+            return int(struct.unpack_from(form, self._ioctl(request))[0])
+        except OSError:
+            raise self.gone_error() from None
+
     @property
     def flags(self) -> int:
         """IFF_UP, IFF_RUNNING, … . Raises DeviceFault when the interface is gone."""
-        try:
-            return int(struct.unpack_from("=H", self._ioctl(SIOCGIFFLAGS))[0])
-        except OSError:
-            raise DeviceFault(f"interface {self.name} was removed", "see: ip link") from None
+        return self._number(SIOCGIFFLAGS, "=H")
 
     @property
     def mtu(self) -> int:
-        """Bytes of payload in its longest frame."""
-        return int(struct.unpack_from("=i", self._ioctl(SIOCGIFMTU))[0])
+        """Bytes of payload in its longest frame. Raises DeviceFault when it is gone."""
+        return self._number(SIOCGIFMTU, "=i")
+
+    @property
+    def link_type(self) -> int:
+        """What its packets begin with: ARPHRD_… of linux/if_arp.h."""
+        return self._number(SIOCGIFHWADDR, "=H")
 
     def set_mtu(self, mtu: int) -> None:
         """Changes the MTU."""
@@ -111,6 +119,11 @@ class Interface:
     def is_up(self) -> bool:
         """Has somebody brought it up?"""
         return bool(self.flags & IFF_UP)
+
+    def gone_error(self) -> UspnetError:
+        """The error for use of an interface that is no longer there."""
+        text = f"interface {self.name} was removed, or went to another network namespace"
+        return DeviceFault(text, "see: ip link")
 
     def down_error(self) -> UspnetError:
         """The error for use of an interface that is down."""

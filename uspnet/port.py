@@ -111,6 +111,8 @@ class Driver(ABC):
         self.quiesce: Callable[[], AbstractContextManager[None]] = nullcontext
         # Ends the job in good order: a port's other side wants no more. A running job sets it.
         self.end_job: Callable[[], None] = lambda: None
+        # Tells people something that is no error. A running job sets it.
+        self.notice: Callable[[str], None] = lambda _text: None
 
     @property
     def kind(self) -> str:

@@ -190,9 +190,25 @@ def test_the_interface_ends_with_the_process(namespace, number, wait_until):
     wait_until(lambda: "t0" not in namespace.links())
 
 
+def test_a_run_goes_on_when_its_interface_was_down(namespace, frames, read_frames, wait_until):
+    namespace.veth("a", "b")
+    fwd = namespace.start("fwd", "packet:b", "tap:t0")
+    source = namespace.socket("a")
+    namespace.ip("link", "set", "dev", "t0", "down")
+    fwd.hears("interface t0 is down")
+    source.send(frames([60])[0])
+    wait_until(lambda: fwd.count("tx_dropped") == 1)
+    namespace.ip("link", "set", "dev", "t0", "up")
+    fwd.hears("interface t0 is up")
+    wait_until(lambda: not source.send(frames([61])[0]) or fwd.count("tx_packets") > 0)
+    result = fwd.end()
+    assert result["drops"]["down"] >= 1
+    assert result["received"] == result["forwarded"] + result["dropped"]
+
+
 @pytest.mark.parametrize("command", ["capture", "pktgen"])
-def test_an_interface_that_goes_down_ends_the_run(namespace, command):
-    running = namespace.start(command, "tap:t0")
+def test_an_interface_that_goes_down_ends_the_run_where_that_is_wished(namespace, command):
+    running = namespace.start(command, "tap:t0", "--no-reconnect")
     namespace.ip("link", "set", "dev", "t0", "down")
     code, out, _ = running.ends()
     assert code == 1

@@ -10,6 +10,9 @@ in, and frames that were never cut up, or that the kernel joined (GRO), are cut 
 over a wire. Joined frames inside of a tunnel can't be: they are dropped as `joined`, and
 `ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
 
+Interfaces without Ethernet are refused; `ethernet=add` puts a header in front of the packets of
+those that carry plain IP (TUN, WireGuard, PPP), and takes it off what is sent there.
+
 A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
 
 Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
@@ -17,17 +20,19 @@ Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
 
 from __future__ import annotations
 
-import errno
 import mmap
 import socket
 import struct
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceFault, NoMemory, NotPermitted, NotSupported, UspnetError
+from uspnet import link_types
+from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
 from uspnet.fastpath import ffi, lib
+from uspnet.frames import mac_bytes
 from uspnet.interface import Interface, check_name
+from uspnet.kernel_port import KernelPort
 from uspnet.pool import FRAME_MAX, memory_available
-from uspnet.port import Direction, Driver
+from uspnet.port import Direction
 from uspnet.spec import Option, Spec, choice, integer, switch
 
 SOL_PACKET = 263
@@ -42,31 +47,35 @@ BPF_RET = 0x06
 ETH_P_ALL = 0x0003
 SO_SNDBUFFORCE, SO_ATTACH_FILTER, SO_DETACH_FILTER = 32, 26, 27
 
-HEADER = 14 + 4  # bytes that Ethernet and one VLAN tag add to the MTU
 BLOCK = 128 << 10  # bytes: one of the longest packets that the kernel joins, and several others
 RETIRE_MS = 1  # a block that isn't full is handed over after this
 SEND_BUFFER = 4 << 20  # bytes that may wait in the kernel for the NIC
 
 
-class Packet(Driver, scheme="packet"):
+class Packet(KernelPort, scheme="packet"):
     """Sockets bound to one interface: one with a ring a receive queue, one a transmit queue."""
 
     help = "a kernel interface, through AF_PACKET"
     unknown: ClassVar[frozenset[str]] = frozenset()
-    fixed_frame = True
+    header = 14 + 4  # bytes of Ethernet and of one VLAN tag
     options: ClassVar[dict[str, Option]] = {
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
         "fanout": Option(choice(*FANOUT), "hash", "what picks a queue: hash, cpu or qm"),
         "promisc": Option(switch, True, "on: receive frames for other machines too"),
         "outgoing": Option(switch, False, "on: also receive what this machine sends"),
         "ring": Option(integer(1, 1024), 8, "MiB of receive ring a queue, 1 to 1024"),
+        "ethernet": Option(
+            choice("off", "add"), "off", "add: put an Ethernet header before IP, as of TUN"
+        ),
+        "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
+        "src": Option(mac_bytes, bytes(6), "ethernet=add from this address"),
     }
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.queues = self.values["queues"]
         self.ifname = check_name("packet", spec.target)
-        self.interface: Interface | None = None
+        self.ip = False  # do the interface's packets begin with IP?
         self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
         self.rings: list[tuple[mmap.mmap, Any]] = []  # a mapping, and C's view of it
         self.group: int | None = None  # of fan-out
@@ -75,8 +84,21 @@ class Packet(Driver, scheme="packet"):
         """Finds the interface, and tries that we may open sockets on it."""
         self.interface = Interface(self.ifname)
         self.interface.check_up()
-        self.frame = min(self.interface.mtu + HEADER, FRAME_MAX)
+        self._check_link_type(self.interface.link_type)
+        self.begin_watch()
+        self.frame = min(self.mtu + self.header, FRAME_MAX)
         self._socket().close()
+
+    def _check_link_type(self, link_type: int) -> None:
+        """Refuses what would be taken for Ethernet and is not."""
+        kind, hint = link_types.describe(link_type), f"see: dumpcap -i {self.ifname} -w FILE"
+        self.ip = self.values["ethernet"] == "add"
+        if self.ip and link_type in link_types.ETHERNET:
+            raise Usage(f"{self.name}: the interface is Ethernet already", "drop ethernet=add")
+        if link_type in link_types.IP:
+            hint = f"put Ethernet headers in front: {self.name},ethernet=add"
+        if link_type not in (link_types.IP if self.ip else link_types.ETHERNET):
+            raise NotSupported(f"{self.name}: the interface is not Ethernet but {kind}", hint)
 
     def _socket(self) -> socket.socket:
         """A raw socket that receives nothing yet."""
@@ -97,6 +119,11 @@ class Packet(Driver, scheme="packet"):
         self.sockets[direction].append(sock)
         queue = ffi.new("struct packet_queue *", {"fd": sock.fileno()})
         queue.q.burst = ffi.addressof(lib, f"packet_{direction}")
+        if self.ip:
+            queue.ifindex = self.kernel_side().index
+            ffi.memmove(queue.macs, self.values["dst"] + self.values["src"], 12)
+            if direction == "tx":
+                queue.q.burst = lib.packet_ip_tx
         queue.q.wake_fd = sock.fileno()
         if direction == "rx":
             self._set_up_rx(sock, queue)
@@ -123,16 +150,11 @@ class Packet(Driver, scheme="packet"):
         sock.bind((self.ifname, ETH_P_ALL))
         if self.values["promisc"]:
             # struct packet_mreq: index, type, and an address that this type has no use for
-            index = self._kernel_side().index
+            index = self.kernel_side().index
             member = struct.pack("=iHH8x", index, PACKET_MR_PROMISC, 0)
             sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, member)
         if self.queues > 1:
             self._join(sock)
-
-    def _kernel_side(self) -> Interface:
-        if not self.interface:
-            raise DeviceFault(f"{self.name}: the port is closed")
-        return self.interface
 
     def _map_ring(self, sock: socket.socket, queue: Any) -> None:
         """Has the kernel make the receive ring, and maps it."""
@@ -183,41 +205,40 @@ class Packet(Driver, scheme="packet"):
 
     def up(self) -> bool:
         """Has the interface a carrier?"""
-        return self._kernel_side().running()
+        return self.kernel_side().running()
 
     def why_down(self) -> str:
         """What the port waits for."""
         return f"interface {self.ifname} has no carrier"
 
     def control(self) -> None:
-        """Notices when the interface goes down or away, which a ring never tells."""
+        """Watches the interface: a ring never tells that it went down or away. Socket errors are
+        forgotten, for a worker that sleeps on the socket would be woken by them without end.
+        """
         self._count_missed()
-        self._kernel_side().check_up()
+        self.watch()
+        for sock in self.sockets["rx"]:
+            if not sock.getsockname()[0]:  # it came back under its old number, but not to us
+                raise self.kernel_side().gone_error()
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         super().control()
 
     def _count_missed(self) -> None:
-        """The kernel forgets its count of packets that found the ring full when it tells it."""
+        """Packets that found the ring full: the kernel tells how many, and forgets it."""
         receivers = [queue for queue in self.made if queue.direction == "rx"]
         for queue, sock in zip(receivers, self.sockets["rx"], strict=False):
             told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
             queue.base.counters.missed += struct.unpack("3I", told)[1]
 
-    def extra_counters(self) -> dict[str, int | None]:
-        """What was lost since the last look, too."""
+    def finish(self) -> None:
+        """Counts what was lost since the last look."""
         self._count_missed()
-        missed = (queue.base.counters.missed for queue in self.made if queue.direction == "rx")
-        return {"rx_missed_errors": sum(missed)}
-
-    def io_error(self, number: int) -> UspnetError:
-        """The interface went down under a transmit queue, or something rarer."""
-        if number == errno.ENETDOWN:
-            return self._kernel_side().down_error()
-        return super().io_error(number)
 
     def stop(self) -> None:
         """Lets nothing more in."""
         for sock in self.sockets["rx"]:
             self._filter(sock)
+        self._count_missed()
 
     def close(self) -> None:
         """Closes the sockets; promiscuous mode and the fan-out group go with them."""

@@ -8,29 +8,28 @@ are whole, checksummed and within the MTU.
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceFault, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.frames import mac_bytes
 from uspnet.interface import Interface, check_name
+from uspnet.kernel_port import KernelPort
 from uspnet.pool import FRAME_MAX
-from uspnet.port import Direction, Driver
+from uspnet.port import Direction
 from uspnet.spec import Option, Spec, integer, switch
 from uspnet.tun import open_queues
 
 HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
 
 
-class Tap(Driver, scheme="tap"):
+class Tap(KernelPort, scheme="tap"):
     """One descriptor of /dev/net/tun a queue pair."""
 
     help = "the kernel's own network stack, through a TAP interface"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
-    fixed_frame = True
+    header = HEADER
     options: ClassVar[dict[str, Option]] = {
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
         "mtu": Option(integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"),
@@ -43,7 +42,6 @@ class Tap(Driver, scheme="tap"):
         super().__init__(spec)
         self.queues = self.values["queues"]
         self.ifname = check_name("tap", spec.target)
-        self.interface: Interface | None = None
         self.fds: list[int] = []
 
     def open(self) -> None:
@@ -58,7 +56,8 @@ class Tap(Driver, scheme="tap"):
             self.interface.set_ip(self.values["ip"])
         if self.values["up"]:
             self.interface.set_up()
-        self.frame = min(self.interface.mtu + HEADER, FRAME_MAX)
+        self.begin_watch()
+        self.frame = min(self.mtu + HEADER, FRAME_MAX)
 
     def make_queue(self, direction: Direction, index: int) -> Any:
         """Both directions of a pair share a descriptor."""
@@ -67,30 +66,18 @@ class Tap(Driver, scheme="tap"):
         queue.q.wake_fd = self.fds[index]
         return queue
 
-    def _kernel_side(self) -> Interface:
-        if not self.interface:
-            raise DeviceFault(f"{self.name}: the port is closed")
-        return self.interface
-
     def up(self) -> bool:
         """Is the interface up?"""
-        return self._kernel_side().is_up()
+        return self.kernel_side().is_up()
 
     def why_down(self) -> str:
         """What the port waits for."""
         return f"ip link set {self.ifname} up"
 
     def control(self) -> None:
-        """Notices when the interface goes down or away."""
-        if self.values["up"]:
-            self._kernel_side().check_up()
+        """Watches the interface, too."""
+        self.watch()
         super().control()
-
-    def io_error(self, number: int) -> UspnetError:
-        """The interface is down under a transmit queue, or something rarer."""
-        if number == errno.EIO:
-            return self._kernel_side().down_error()
-        return super().io_error(number)
 
     def close(self) -> None:
         """Closes the descriptors; the kernel removes an interface that it made for us."""

@@ -43,6 +43,7 @@ enum drop_reason {
     DROP_DOWN,         /* good, but the interface was down, or the peer away */
     DROP_PEER_LEFT,    /* handed to a ring whose other side never took it */
     DROP_NOT_ETHERNET, /* of another link type than the port's */
+    DROP_NOT_IP,       /* for an interface that takes nothing else */
     DROP_JOINED,       /* several frames joined by the kernel, which can't be cut apart here */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the other side takes */

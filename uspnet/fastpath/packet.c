@@ -1,40 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* packet: a kernel interface through AF_PACKET.
- *
- * Receive: TPACKET_V3. The kernel fills blocks of a shared ring with frames of any length, and
- * hands a block over when it is full or a millisecond old.
- * Transmit: one sendmmsg() a burst, straight from the pool. MEASURED: 10 % faster on small frames
- * than any TPACKET version's transmit ring, whose pages the kernel attaches to each packet.
- * Reference: Linux Documentation/networking/packet_mmap.rst; include/uapi/linux/if_packet.h. */
-#define _GNU_SOURCE
-#include "offload.h"
+/* packet, receive: TPACKET_V3. The kernel fills blocks of a shared ring with frames of any length,
+ * and hands a block over when it is full or a millisecond old. */
+#include "packet.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
-#include <sys/socket.h>
 
 // [python]
-struct packet_queue {
-    struct queue q;
-    uint8_t *ring;            /* rx: the blocks, shared with the kernel */
-    uint32_t block_size;      /* rx: bytes */
-    uint32_t blocks;          /* rx */
-    uint32_t block;           /* rx: the next one to become ours, or the one that is */
-    uint32_t left;            /* rx: packets of that block still to be taken */
-    uint32_t at;              /* rx: offset in the block of the first of them */
-    int32_t fd;               /* tx: the socket */
-    struct segments segments; /* rx: what becomes of a joined packet, while it is being cut up */
-    uint64_t stamp;           /* rx: when that one came */
-    uint32_t tag;             /* rx: its VLAN tag, in network order; 0: none */
-};
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n);
-uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n);
 // [c]
-
-enum { MACS = 12, TAG = 4 }; /* bytes before and of a VLAN tag */
 
 /* A packet as it is in the ring. */
 struct frame {
@@ -83,6 +59,23 @@ static uint32_t taken_tag(const struct tpacket3_hdr *header, uint32_t status)
     return htonl(tpid << 16 | (header->hv1.tp_vlan_tci & 0xFFFF));
 }
 
+/* Puts an Ethernet header in front of an IP packet. There is always room: the kernel's own headers
+ * have been read, and the block is ours. 0: it is no IP packet. */
+static int add_ethernet(const struct packet_queue *pq, struct frame *f)
+{
+    uint32_t version = f->length ? f->data[0] >> 4 : 0;
+    uint16_t type = htons(version == 4 ? ETH_P_IP : ETH_P_IPV6);
+    uint8_t *to = (uint8_t *)f->data - ETH_HLEN;
+    if (version != 4 && version != 6)
+        return 0;
+    memcpy(to, pq->macs, sizeof pq->macs);
+    memcpy(to + sizeof pq->macs, &type, sizeof type);
+    f->data = to;
+    f->length += ETH_HLEN;
+    f->left_undone.csum_start += ETH_HLEN;
+    return 1;
+}
+
 /* Looks at the next packet of the block, and steps behind it. 0: there is no use in it. */
 static inline int next_frame(struct packet_queue *pq, struct frame *f)
 {
@@ -112,6 +105,10 @@ static inline int next_frame(struct packet_queue *pq, struct frame *f)
     memcpy(&f->left_undone, f->data - sizeof f->left_undone, sizeof f->left_undone);
     if (unlikely(f->length < load_relaxed(&header->tp_len))) { /* more than a block holds */
         queue_drop(&pq->q, f->left_undone.gso_type ? DROP_JOINED : DROP_TOO_LONG, 1);
+        return 0;
+    }
+    if (unlikely(pq->ifindex) && !add_ethernet(pq, f)) {
+        queue_drop(&pq->q, DROP_NOT_IP, 1);
         return 0;
     }
     if (unlikely(f->length < FRAME_SHORTEST))
@@ -201,61 +198,4 @@ uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
     }
     queue_count(q, got, bytes);
     return got;
-}
-
-/* What a failed send means: 1 no room now or a fault, so that nothing more can be sent; 0 the
- * frame itself was refused. */
-static int send_ends(struct queue *q, int error)
-{
-    switch (error) {
-    case EAGAIN:
-    case ENOBUFS: /* the interface's own ring is full, or it has no carrier */
-    case ENOMEM:
-    case EINTR:
-        return 1;
-    case ENETDOWN: /* until Python sees it up again */
-        store_release(&q->gate, 1);
-        return 1;
-    case EMSGSIZE: /* longer than the MTU allows */
-    case EINVAL:   /* shorter than an Ethernet header */
-        return 0;
-    case ENXIO:
-    case ENODEV:
-        queue_fault(q, FAULT_GONE);
-        return 1;
-    default:
-        q->sys_errno = error;
-        queue_fault(q, FAULT_IO);
-        return 1;
-    }
-}
-
-uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n)
-{
-    const struct packet_queue *pq = (struct packet_queue *)q;
-    struct mmsghdr messages[BURST_MAX];
-    struct iovec frames[BURST_MAX];
-    uint64_t bytes = 0;
-    uint32_t done = 0, refused = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        frames[i] = (struct iovec){packet_data(q->pool, packets[i]), packets[i].length};
-        messages[i].msg_hdr = (struct msghdr){.msg_iov = &frames[i], .msg_iovlen = 1};
-    }
-    while (done < n) {
-        int sent = sendmmsg(pq->fd, messages + done, n - done, MSG_DONTWAIT);
-        q->counters->doorbells++;
-        if (likely(sent > 0)) {
-            for (int i = 0; i < sent; i++)
-                bytes += frames[done++].iov_len;
-        } else if (send_ends(q, errno)) {
-            break;
-        } else {
-            queue_drop(q, wrong_length(packets[done].length), 1);
-            refused++;
-            done++;
-        }
-    }
-    stack_give_packets(q->stack, packets, done);
-    queue_count(q, done - refused, bytes);
-    return done;
 }

@@ -105,6 +105,7 @@ class Job(Accounts, ABC):
             self._catch_signals()
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self.stop
+                port.notice = self._pass_on
                 port.reconnect = port.reconnect and self.limits.reconnect
                 self.undo.callback(port.close)
                 port.open()
@@ -115,6 +116,9 @@ class Job(Accounts, ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.undo.close()
+
+    def _pass_on(self, text: str) -> None:
+        self.on_notice(text)  # whoever hears it by then
 
     def _catch_signals(self) -> None:
         def stop(number: int, _frame: FrameType | None) -> None:
