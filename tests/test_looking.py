@@ -128,7 +128,7 @@ def test_who_holds_the_device_is_named(tmp_path, monkeypatch):
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         holder.stdout.readline()
-        with pytest.raises(Busy, match=rf"in use by \S+ \(pid {holder.pid}\)"):
+        with pytest.raises(Busy, match=rf"in use by \S+ \(process {holder.pid}\)"):
             Registers(make_port(f"{ADDRESS},transport=uio"), ()).__enter__()
         holder.stdin.close()
 

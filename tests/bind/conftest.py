@@ -243,12 +243,16 @@ class Lab:
         self.network.state = replace(self.network.state, lookups=found)
 
     def process(self, pid: int, name: str, *targets: str) -> None:
-        """A running process with descriptors that point to these targets."""
+        """A running process with descriptors that point to these targets; files are of this
+        machine, and are made when they aren't there.
+        """
         self.file(f"proc/{pid}/comm", name)
         for number, target in enumerate(targets):
             link = self.root / f"proc/{pid}/fd/{number}"
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(target)
+            if target.startswith("/"):
+                self.file(target[1:], "")
+            link.symlink_to(self.root / target[1:] if target.startswith("/") else target)
 
     def connection(self, local: str, peer: str, inode: int, name="tcp") -> None:
         """An established IPv4 connection; both ends as `address:port`."""

@@ -34,6 +34,6 @@ def test_a_nic_in_use_is_left_alone(guest, taken):
     assert guest.wires["e1000e"].receive(1, 40), holder.output()
     refused = guest.run(["uspnet", "regs", address])
     assert f"{address} is in use by" in refused.err
-    assert f"(pid {holder.pid})" in refused.err
+    assert f"(process {holder.pid})" in refused.err
     holder.signal(signal.SIGINT)
     assert holder.wait().code == 0

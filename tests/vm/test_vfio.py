@@ -95,7 +95,7 @@ def test_a_second_user_is_told_who_has_it(guest, taken, transport):
     assert holder.first_output() == "open\n"
     late = guest.run(["source", OPEN, address, transport])
     assert f"{address} is in use by" in late.err
-    assert f"(pid {holder.pid})" in late.err
+    assert f"(process {holder.pid})" in late.err
     holder.signal(signal.SIGKILL)
     holder.wait()
     assert guest.run(["source", OPEN, address, transport]).code == 0

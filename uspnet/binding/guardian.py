@@ -9,7 +9,6 @@ A program that still drives a NIC at the deadline is asked to end, and after 5 s
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -26,6 +25,7 @@ from uspnet.binding.saved import boot_id
 from uspnet.binding.sysfs import Tree
 from uspnet.binding.unbind import give_back
 from uspnet.errors import DeviceTimeout, UspnetError
+from uspnet.text import printable
 
 READY = b"ready\n"
 POLL_S = 0.2
@@ -123,15 +123,12 @@ def _put_back(machine: Machine, address: str) -> str:
 
 def end_users(tree: Tree, address: str) -> None:
     """Ends the programs that drive a function: vfio-pci would wait for them for ever."""
-    users = [user.pid for user in holders.users_of_device(tree, function(tree, address))]
-    for number, wait_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        end = time.monotonic() + wait_s
-        for pid in users:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + GRACE_S
+        users = holders.signal_users(tree, function(tree, address), number)
         while users and time.monotonic() < end:
-            users = [u.pid for u in holders.users_of_device(tree, function(tree, address))]
             time.sleep(0.05)
+            users = holders.users_of_device(tree, function(tree, address))
 
 
 def main(args: list[str]) -> None:
@@ -147,4 +144,4 @@ def main(args: list[str]) -> None:
     os.dup2(2, 1)
     lines = watch(machine, args[1:])
     with open(tree.path(LOG), "a", encoding="utf-8") as log:
-        log.writelines(f"{time.strftime('%F %T')} {line}\n" for line in lines)
+        log.writelines(f"{time.strftime('%F %T')} {printable(line)}\n" for line in lines)

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from uspnet import processes
 from uspnet.binding.functions import Function, folder
 from uspnet.binding.sysfs import Tree
+from uspnet.processes import Process
 
 ESTABLISHED = "01"  # of TCP; of UDP: connected
 NETWORK_FILESYSTEMS = frozenset(
@@ -33,17 +36,6 @@ SOCKET_LINK = re.compile(r"^socket:\[(\d+)\]$")
 
 
 @dataclass(frozen=True)
-class Process:
-    """A running process."""
-
-    pid: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} (process {self.pid})"
-
-
-@dataclass(frozen=True)
 class Connection:
     """An established socket."""
 
@@ -63,49 +55,39 @@ class Storage:
     server: str | None
 
 
-def process(tree: Tree, pid: int) -> Process:
-    """The process with this id."""
-    return Process(pid, tree.text(f"proc/{pid}/comm") or "?")
-
-
-def _descriptors(tree: Tree) -> Iterator[tuple[int, str]]:
-    """(process id, what it has open) for every descriptor that may be seen."""
-    for pid in tree.processes():
-        for fd in tree.names(f"proc/{pid}/fd"):
-            if target := tree.link(f"proc/{pid}/fd/{fd}"):
-                yield pid, target
-
-
 def owners_of_sockets(tree: Tree, inodes: set[int]) -> dict[int, Process]:
     """Which process has which socket; kernel sockets have none."""
     owners: dict[int, Process] = {}
     if not inodes:
         return owners
-    for pid, target in _descriptors(tree):
-        match = SOCKET_LINK.match(target)
-        if match and (inode := int(match[1])) in inodes:
-            owners.setdefault(inode, process(tree, pid))
+    for pid in processes.pids(tree.root):
+        for _, name in processes.links(pid, tree.root):
+            match = SOCKET_LINK.match(name)
+            if match and (inode := int(match[1])) in inodes:
+                owners.setdefault(inode, processes.process(pid, tree.root))
     return owners
 
 
-def device_nodes(tree: Tree, function: Function) -> set[str]:
+def device_nodes(tree: Tree, function: Function) -> list[str]:
     """The device nodes and sysfs files through which a process drives this function."""
-    nodes = {f"/dev/{name}" for name in tree.names(f"{folder(function.address)}/uio")}
+    where = folder(function.address)
+    nodes = [f"dev/{name}" for name in tree.names(f"{where}/uio")]
     if function.group and function.driver == "vfio-pci":
-        nodes |= {f"/dev/vfio/{function.group}", f"/dev/vfio/noiommu-{function.group}"}
+        nodes += [f"dev/vfio/{function.group}", f"dev/vfio/noiommu-{function.group}"]
     if function.vfio_node:
-        nodes.add(f"/dev/vfio/devices/{function.vfio_node}")
-    return nodes
+        nodes.append(f"dev/vfio/devices/{function.vfio_node}")
+    nodes += [f"{where}/{name}" for name in tree.names(where) if name.startswith("resource")]
+    return [tree.path(name) for name in nodes]
 
 
 def users_of_device(tree: Tree, function: Function) -> list[Process]:
     """The processes that drive the function from user space right now."""
-    nodes = device_nodes(tree, function)
-    found = {}
-    for pid, target in _descriptors(tree):
-        if target in nodes or (f"/{function.address}/resource" in target and "/sys/" in target):
-            found[pid] = process(tree, pid)
-    return list(found.values())
+    return processes.users_of(device_nodes(tree, function), tree.root)
+
+
+def signal_users(tree: Tree, function: Function, number: signal.Signals) -> list[Process]:
+    """Sends a signal to each of them. Returns who got it."""
+    return processes.signal_users(device_nodes(tree, function), number, tree.root)
 
 
 def packet_sockets(tree: Tree, index: int) -> set[int]:

@@ -20,6 +20,7 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg_base
 
+from uspnet import processes
 from uspnet.binding.holders import family_of
 from uspnet.binding.netstate import (
     IPV4,
@@ -232,7 +233,7 @@ def _other_namespaces() -> list[str]:
     tree = Tree()
     found: dict[int, str] = {}  # inode → path
     named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in tree.names(folder)]
-    for path in (*named, *(f"/proc/{pid}/ns/net" for pid in tree.processes())):
+    for path in (*named, *(f"/proc/{pid}/ns/net" for pid in processes.pids(tree.root))):
         with suppress(OSError):
             found.setdefault(os.stat(path).st_ino, path)
     found.pop(os.stat("/proc/self/ns/net").st_ino, None)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 
 class Tree:
@@ -65,7 +64,3 @@ class Tree:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
-
-    def processes(self) -> Iterator[int]:
-        """Ids of the running processes."""
-        return (int(name) for name in self.names("proc") if name.isdigit())

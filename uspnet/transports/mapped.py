@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import mmap
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.processes import process, users_of
 from uspnet.transports import BarWindow
 
 DEVICES = Path("/sys/bus/pci/devices")
@@ -71,33 +70,17 @@ class FunctionLock:
 
     def _owner(self) -> str:
         """Who has the lock; a line of /proc/locks is "1: FLOCK ADVISORY WRITE pid dev:inode …"."""
-        inode = f":{os.fstat(self.fd).st_ino} "
+        status = os.fstat(self.fd)
+        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
         for line in Path("/proc/locks").read_text().splitlines():
-            if inode in line and "FLOCK" in line and "->" not in line:
-                return process_name(int(line.split()[4]))
+            words = line.split()
+            if words[1] == "FLOCK" and words[5] == f"{device}:{status.st_ino}":
+                return str(process(int(words[4])))
         return "another process"
 
     def close(self) -> None:
         """Lets others in."""
         os.close(self.fd)
-
-
-def process_name(pid: int) -> str:
-    """`name (pid 123)`."""
-    try:
-        return f"{Path(f'/proc/{pid}/comm').read_text().strip()} (pid {pid})"
-    except OSError:
-        return f"pid {pid}"
-
-
-def holders(paths: Iterable[str]) -> str:
-    """The other processes that have one of these files open, as far as we may see them."""
-    wanted, found = set(paths), []
-    for folder in Path("/proc").glob("[0-9]*/fd"):
-        with contextlib.suppress(OSError):
-            if any(os.readlink(entry) in wanted for entry in os.scandir(folder)):
-                found.append(int(folder.parent.name))
-    return ", ".join(process_name(pid) for pid in found if pid != os.getpid())
 
 
 def device_error(name: str, node: str, error: OSError) -> UspnetError:
@@ -108,7 +91,8 @@ def device_error(name: str, node: str, error: OSError) -> UspnetError:
             f"run as root, or: sudo uspnet bind --owner $USER {name}",
         )
     if error.errno == errno.EBUSY:
-        who = holders([node]) or "another process"
+        others = [user for user in users_of([node]) if user.pid != os.getpid()]
+        who = ", ".join(map(str, others)) or "another process"
         return Busy(f"{name}: {node} is in use by {who}", f"end it, or see: fuser -v {node}")
     if error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}:
         return NoDevice(f"{name}: {node}: {error.strerror}", f"run: uspnet doctor {name}")

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other processes: their names, and who has a device open.
+
+What a descriptor's link or a process's name says anybody can forge, so links only tell where a
+look is worth while: a holder is who has the very device open, by its number, or the very file.
+A process is signalled by a descriptor that was opened before the look: its id may be another's by
+then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from uspnet.fastpath import ffi, lib
+from uspnet.text import printable
+
+WORTH_A_LOOK = re.compile(r"/vfio/|/uio\d|/resource\d|/config$")
+NAME_MAX = 64  # characters of a process's name; the kernel's own tasks have longer ones
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running process."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.name, NAME_MAX)} (process {self.pid})"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A device, or a file on a device."""
+
+    device: int
+    inode: int
+
+
+def process(pid: int, root: str = "/") -> Process:
+    """The process with this id. `root`: where to look for /proc."""
+    try:
+        with open(os.path.join(root, f"proc/{pid}/comm"), "rb") as file:
+            name = os.fsdecode(file.read()).removesuffix("\n")
+    except OSError:
+        name = ""
+    return Process(pid, name or "?")
+
+
+def pids(root: str = "/") -> list[int]:
+    """Ids of the running processes."""
+    return sorted(int(name) for name in os.listdir(os.path.join(root, "proc")) if name.isdigit())
+
+
+def links(pid: int, root: str = "/") -> Iterator[tuple[str, str]]:
+    """The path of each of its descriptors in /proc, and what the kernel calls it."""
+    folder = os.path.join(root, f"proc/{pid}/fd")
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # gone, or somebody else's
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                yield entry.path, os.readlink(entry.path)
+
+
+def users_of(paths: Iterable[str], root: str = "/") -> list[Process]:
+    """The processes that have one of these device nodes or files open, as far as we may see."""
+    wanted = _wanted(paths)
+    return [process(pid, root) for pid in pids(root) if wanted and _uses(pid, wanted, root)]
+
+
+def signal_users(paths: Iterable[str], number: signal.Signals, root: str = "/") -> list[Process]:
+    """Sends a signal to each of them. Returns who got it."""
+    wanted, reached = _wanted(paths), []
+    for pid in pids(root) if wanted else ():
+        with contextlib.suppress(OSError):  # it has ended
+            handle = os.pidfd_open(pid)
+            try:
+                if _uses(pid, wanted, root):
+                    signal.pidfd_send_signal(handle, number)
+                    reached.append(process(pid, root))
+            finally:
+                os.close(handle)
+    return reached
+
+
+def _look(path: str) -> tuple[_File, str] | None:
+    """What stands behind a path, and the number of what it lies on as /proc writes it."""
+    seen = ffi.new("struct seen_file *")
+    if lib.look_at(os.fsencode(path), seen):
+        return None
+    return _File(int(seen.device), int(seen.inode)), f"{seen.major}:{seen.minor}"
+
+
+def _wanted(paths: Iterable[str]) -> set[_File]:
+    return {found[0] for path in paths if (found := _look(path))}
+
+
+def _uses(pid: int, wanted: set[_File], root: str) -> bool:
+    """Has it one of these files open?"""
+    inodes = {file.inode for file in wanted} - {0}
+    for path, name in links(pid, root):
+        if not WORTH_A_LOOK.search(name) or not (found := _look(path)):
+            continue
+        file, device = found
+        if file in wanted or (file.inode in inodes and _is_sysfs(pid, device, root)):
+            return True
+    return False
+
+
+def _is_sysfs(pid: int, device: str, root: str) -> bool:
+    """Is it sysfs that has this number there? Each network namespace has a sysfs of its own, in
+    which a file has the same inode.
+    """
+    with contextlib.suppress(OSError), open(os.path.join(root, f"proc/{pid}/mountinfo"), "rb") as f:
+        for line in f:
+            words = line.split()
+            if len(words) > 2 and words[2] == device.encode() and b" - sysfs " in line:
+                return True
+    return False
