@@ -19,6 +19,7 @@ SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
 SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
 IF_NAME, IF_TSRESOL = 2, 9
 ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP = 2, 3, 4, 5
+PROGRAM = f"uspnet {__version__}".encode()
 MAGIC = {"pcap": 0xA1B2C3D4, "nsecpcap": 0xA1B23C4D}
 
 
@@ -40,7 +41,7 @@ def header(kind: str, snaplen: int, interface: str | None) -> bytes:
     options = [
         (SHB_HARDWARE, system.machine.encode()),
         (SHB_OS, f"{system.sysname} {system.release}".encode()),
-        (SHB_USERAPPL, f"uspnet {__version__}".encode()),
+        (SHB_USERAPPL, PROGRAM),
     ]
     section = struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1)  # -1: the length isn't known yet
     name = [(IF_NAME, interface.encode(errors="surrogateescape")[:65535])] if interface else []
@@ -48,6 +49,11 @@ def header(kind: str, snaplen: int, interface: str | None) -> bytes:
     return _block(SECTION, section, options) + _block(
         INTERFACE, link, [*name, (IF_TSRESOL, NANOSECONDS)]
     )
+
+
+def application() -> bytes:
+    """The option of a section header that names the program."""
+    return _option(SHB_USERAPPL, PROGRAM)
 
 
 def statistics(start_ns: int, end_ns: int, received: int, dropped: int) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 from uspnet.errors import DeviceFault, Malformed, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
-from uspnet.pool import Pool
+from uspnet.pool import FRAME_MAX, Pool
 from uspnet.privileges import NONE, Capabilities
 from uspnet.spec import Option, Spec, parse
 
@@ -85,6 +85,8 @@ class Driver(ABC):
     reconnect = True  # when the other side leaves, wait for it to come back
     fixed_frame = False  # does the other side (an interface's MTU) limit what we may send?
     connects = False  # has an other side that must be there before a job makes sense
+    takes = FRAME_MAX  # bytes of the longest frame that may be sent to it, in the best case
+    knows_origins = False  # receive fills the `origins` beside its handles
     takes_stdout = False  # packets go there, so summaries must not
     how = ""  # the way to the device that an opened port took, and why
     danger = ""  # what the user took on with it
@@ -134,6 +136,13 @@ class Driver(ABC):
 
     def open(self) -> None:
         """Claims what the port needs, and learns `queues` and `frame`."""
+
+    def longest_frame(self, takes: int) -> int:
+        """Bytes of the longest frame it handles, where all other ports take frames so long."""
+        return self.frame
+
+    def fed_by(self, source: Driver) -> None:
+        """All that is sent here comes from that port. Called before `open`."""
 
     def dma_bytes(self) -> int:
         """What the port needs of the pool's memory for rings, in bytes."""

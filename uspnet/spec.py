@@ -19,6 +19,8 @@ OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
 PCI = re.compile(
     r"^(?:pci:)?(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(,.*)?$", re.IGNORECASE
 )
+UNESCAPED = re.compile(r"(?<!\\),")
+PATH_SCHEMES = ("pcap", "memif")
 INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -49,8 +51,10 @@ class Spec:
         values = {name: option.default for name, option in known.items()}
         for name, text in self.given.items():
             if name not in known:
-                names = ", ".join(sorted(known)) or "none"
-                raise Usage(f"{self.text}: unknown option {name!r}", f"options are: {names}")
+                hint = f"options are: {', '.join(sorted(known)) or 'none'}"
+                if self.scheme in PATH_SCHEMES:
+                    hint += "; in a name, write \\, for a comma, and ./ before one with a ="
+                raise Usage(f"{self.text}: unknown option {name!r}", hint)
             try:
                 values[name] = known[name].read(text)
             except ValueError as error:
@@ -74,18 +78,26 @@ def _parse(text: str, schemes: Collection[str]) -> Spec:
     if not match:
         raise Usage(f"{text!r} is not a port", _likely(text, schemes))
     scheme, rest = match.groups()
-    target, *parts = (part.replace("\\,", ",") for part in re.split(r"(?<!\\),", rest))
+    target, *parts = (part.replace("\\,", ",") for part in UNESCAPED.split(rest))
     if OPTION.match(target) and scheme != "memif":
         parts, target = [target, *parts], ""
     given: dict[str, str] = {}
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals or not name:
-            raise Usage(f"{text}: {part!r} is not option=value", "see: uspnet --help")
+            raise Usage(f"{text}: {part!r} is not option=value", _comma(scheme, target, parts))
         if name in given:
             raise Usage(f"{text}: {name} is given twice", "keep one of them")
         given[name] = value
     return Spec(text, scheme, target, given)
+
+
+def _comma(scheme: str, target: str, parts: list[str]) -> str:
+    """A hint: the comma may belong to a name."""
+    if scheme not in PATH_SCHEMES:
+        return "see: uspnet --help"
+    rest = "".join(("," if OPTION.match(part) else "\\,") + part for part in parts)
+    return f"a comma in a name is written \\, as in '{scheme}:{target}{rest}'"
 
 
 def _likely(text: str, schemes: Collection[str]) -> str:
@@ -105,6 +117,18 @@ def integer(low: int, high: int) -> Callable[[str], int]:
         value = int(text, 0) if text.strip() else None
         if value is None or not low <= value <= high:
             raise ValueError(f"must be {low} to {high}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A reader of numbers from low to high."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be {low:g} to {high:g}")
         return value
 
     return read

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import os
-import resource
 import select
 import signal
 import stat
-from typing import Any, NoReturn
+from typing import Any
 
-from uspnet import privileges, streams
+from uspnet import child, privileges
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import SharedMemory
 
 LEAVE_S = 1.0  # for a child without anything to do
 PATIENCE_MS = 100  # the longest that a record waits in memory while the writer has nothing to do
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 SHARED_BYTES = -(-ffi.sizeof("struct pcap_shared") // 4096) * 4096
 
 
@@ -54,7 +51,7 @@ class Writer:
         self.user = privileges.nobody()  # whom the child becomes, where that isn't us
         self.ended: int | None = None  # the child's exit status
         try:
-            self.pid = self._fork(out, watched)
+            self.pid = child.fork(_Child(out, self, watched).work)
             self.pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             self.close()
@@ -62,17 +59,6 @@ class Writer:
             raise NoMemory(text, "see: ulimit -u, ulimit -n") from None
         finally:
             os.close(watched)
-
-    def _fork(self, out: int, watched: int) -> int:
-        """No handler of ours may run in the child before it has set its own."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                _child(_Child(out, self, watched))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return pid
 
     def let_go(self, tail: bytes = b"") -> None:
         """Has the child write what is left, then `tail`, and leave. No worker may write now."""
@@ -127,32 +113,20 @@ class _Child:
         self.shared, self.rings = writer.shared, writer.rings
         self.can_cut = False
 
-    def isolate(self) -> None:
-        """Out of reach of the terminal's signals, and holding nothing that others wait for."""
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        os.setsid()
-        gc.disable()  # no walk over the parent's objects: their pages would be copied
-        null = streams.null()
-        for standard in (0, 1, 2):
-            os.dup2(null, standard)
-        first = 3
-        for kept in sorted((self.out, self.bell, self.watched)):
-            os.closerange(first, kept)
-            first = kept + 1
-        os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-        with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:
-            name.write("uspnet-writer")
-        self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
-        self.confine()
+    def work(self) -> None:
+        """Never returns into the parent's code, whatever happens."""
+        try:
+            self.isolate()
+            self.run()
+            os._exit(0)
+        except OSError as error:
+            self.shared.error = error.errno or errno.EIO
 
-    def confine(self) -> None:
-        """From now on: no other user's rights, no capabilities, no further file or process."""
-        if error := lib.child_confine(ffi.new("struct child *", {"user": self.user})):
-            raise OSError(error, os.strerror(error))
-        for what, most in ((resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, 3)):
-            resource.setrlimit(what, (most, most))
+    def isolate(self) -> None:
+        """Holding, and able to do, nothing else."""
+        child.isolate("uspnet-writer", (self.out, self.bell, self.watched))
+        self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
+        child.confine(self.user)
 
     def run(self) -> None:
         """Writes until the parent is gone and nothing is left."""
@@ -199,15 +173,3 @@ class _Child:
                 if ring:
                     lib.pcap_release(ring, whole)
                 raise
-
-
-def _child(child: _Child) -> NoReturn:
-    """Never returns into the parent's code, whatever happens."""
-    try:
-        child.isolate()
-        child.run()
-        os._exit(0)
-    except OSError as error:
-        child.shared.error = error.errno or errno.EIO
-    finally:
-        os._exit(1)

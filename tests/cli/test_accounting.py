@@ -42,7 +42,7 @@ def test_a_file_that_is_captured_into_keeps_what_came_before_an_error(uspnet, tm
 
 
 def test_dropped_packets_are_told_by_reason_and_add_up(uspnet, tmp_path):
-    long = capture_file(tmp_path / "long.pcap", record(60), record(20000), record(60))
+    long = capture_file(tmp_path / "long.pcap", record(60), record(70000), record(60))
     found = json.loads(uspnet("fwd", long, "null:", "--json").stdout)
     assert found["drops"] == {"too_long": 1}
     assert found["received"] == found["forwarded"] + found["dropped"] == 3

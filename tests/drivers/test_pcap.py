@@ -383,7 +383,7 @@ def test_paths_may_hold_commas_and_spaces(sample: Path, tmp_path: Path) -> None:
         (["capture", "pcap:{}"], 2, "directory"),
         (["capture", "pcap:{}/none"], 1, "No such file"),
         (["capture", "pcap:/etc/hostname"], 1, "not a pcap"),
-        (["capture", "pcap:/dev/null"], 1, "regular file"),
+        (["capture", "pcap:/dev/null"], 1, "is empty"),
         (["capture", "pcap:"], 2, "no file"),
         (["capture", "pcap:out={}/f"], 2, "can't receive"),
         (["fwd", "null:", "pcap:out={}/f,loop=on"], 2, "unknown option"),

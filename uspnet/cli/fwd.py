@@ -44,7 +44,10 @@ def fwd(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Forward between two ports, both ways."""
+    """Forward between two ports, both ways.
+
+    A capture file goes as fast as it is taken, or with its own timing: pcap:FILE,timing=on,speed=1.
+    """
     from uspnet.cli.show import View
     from uspnet.jobs.forward import Forwarding, ForwardJob
     from uspnet.port import make_port

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
-from uspnet.pool import FRAME_MAX
+from uspnet.pool import FRAME_MAX, LONGEST
 from uspnet.port import Direction, Driver
 from uspnet.spec import Option, Spec, integer
 
@@ -17,6 +17,7 @@ class Null(Driver, scheme="null"):
 
     help = "source of zeros, sink of everything"
     unknown: ClassVar[frozenset[str]] = frozenset()
+    takes = LONGEST
     options: ClassVar[dict[str, Option]] = {
         "size": Option(integer(14, FRAME_MAX), 60, "bytes of each frame received, 14 to 9728"),
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),

@@ -24,6 +24,7 @@ from uspnet.errors import (
 from uspnet.fastpath import ffi, lib
 from uspnet.outfile import OutFile
 from uspnet.pcapfile import file_error
+from uspnet.pool import LONGEST
 from uspnet.port import Direction, Driver
 from uspnet.privileges import NONE, Capabilities, to_end
 from uspnet.spec import Option, Spec, choice, integer, string
@@ -31,6 +32,7 @@ from uspnet.writer import Writer
 
 SNAPLEN_MAX = 262144  # bytes
 FORMATS = {"pcapng": lib.PCAP_NG, "pcap": lib.PCAP_US, "nsecpcap": lib.PCAP_NS}
+LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
 DISK_WAIT_S = 30.0  # for a disk that takes nothing
 
@@ -41,6 +43,7 @@ class Sink(Driver):
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
     can_receive = False
+    takes = LONGEST
     options: ClassVar[dict[str, Option]] = {
         "out": Option(string(4096), "", "the file to write; - is stdout"),
         "format": Option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)"),
@@ -60,6 +63,7 @@ class Sink(Driver):
         self.fd, self.regular = -1, False
         self.started_ns = 0
         self.complete = True  # nothing is owed to the file
+        self.keep: list[Any] = []  # what the ring points to
 
     def target_name(self) -> str:
         """The path as the user gave it; `-` is stdout."""
@@ -69,6 +73,19 @@ class Sink(Driver):
     def keeps(self) -> Capabilities:
         """To end the writer, which may be another user."""
         return to_end(self.writer.user) if self.writer else NONE
+
+    def fed_by(self, source: Driver) -> None:
+        """A file's packets go on with what their file says of them."""
+        if isinstance(source, Source):
+            self.source = source
+
+    def carries(self) -> bool:
+        """Does the source's own description of its packets go on, or may it, once it is known?"""
+        return (
+            isinstance(self.source, Source)
+            and self.values["format"] == "pcapng"
+            and self.source.c.format in (lib.PCAP_NG, lib.PCAP_UNKNOWN)
+        )
 
     def open(self) -> None:
         """Claims the file, which keeps its contents until `start`, and starts the writer."""
@@ -116,8 +133,10 @@ class Sink(Driver):
         if (status.st_dev, status.st_ino) in Source.reading:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
         self.started_ns = time.time_ns()
-        name = self.source.name if self.source else None
-        head = pcapfile.header(self.values["format"], self.values["snaplen"], name)
+        head = self._header()
+        if self.carries():
+            self._carry(cast("Source", self.source), head)
+            head = b""  # the ring writes one
         try:
             if self.regular and not self.takes_stdout:
                 os.ftruncate(self.fd, 0)
@@ -132,6 +151,20 @@ class Sink(Driver):
                 os.ftruncate(self.fd, 0)
             raise file_error(self.path, error) from None
         self.complete = False
+
+    def _header(self) -> bytes:
+        name = self.source.name if self.source else None
+        return pcapfile.header(self.values["format"], self.values["snaplen"], name)
+
+    def _carry(self, source: Source, head: bytes) -> None:
+        """Has the source hand over what describes its packets, too."""
+        c = self.made[0].c
+        header = ffi.from_buffer("uint8_t[]", head)
+        application = ffi.from_buffer("uint8_t[]", pcapfile.application())
+        self.keep += [header, application]
+        c.header, c.header_bytes = header, len(header)
+        c.application, c.application_bytes = application, len(application)
+        source.c.sink = c
 
     def control_fds(self) -> list[int]:
         """The writer, which ends early when it fails."""
@@ -159,11 +192,22 @@ class Sink(Driver):
         for queue in self.made:
             packets, octets = self.writer.forget(queue.index)
             queue.take_back(packets, octets, lib.DROP_PEER_LEFT)
+        self._tell()
         if killed and self.regular:
             text = f"{self._held()}: the process that writes it was killed"
             raise DeviceFault(text, "see: dmesg")
         if self.writer.shared.error not in (0, errno.EPIPE):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
+
+    def _tell(self) -> None:
+        """What the file could not take over."""
+        late = sum(int(queue.c.misfits) for queue in self.made)
+        if late:
+            self.notice(
+                f"{self.path}: {late:,} packets are later than a pcap file can say ({LATEST})"
+            )
+        if left := sum(int(queue.c.left_out) for queue in self.made):
+            self.notice(f"{self.path}: {left:,} blocks or options were too long, and left out")
 
     def _held(self) -> str:
         held = sum(int(queue.base.counters.packets) for queue in self.made)
@@ -172,11 +216,15 @@ class Sink(Driver):
     def _tail(self) -> bytes:
         if self.values["format"] != "pcapng":
             return b""
+        head = self._header() if self.carries() and not self.made[0].c.begun else b""
+        if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
+            return head  # the source's own statistics went on
         missed = sum(int(q.base.counters.missed) for q in self.source.made) if self.source else 0
         counters = [queue.base.counters for queue in self.made]
         dropped = sum(int(c.dropped) for c in counters) + missed
         taken = sum(int(c.packets) for c in counters)
-        return pcapfile.statistics(self.started_ns, time.time_ns(), taken + dropped, dropped)
+        end = pcapfile.statistics(self.started_ns, time.time_ns(), taken + dropped, dropped)
+        return head + end if len(head + end) <= lib.PCAP_TAIL else head
 
     def _wait(self, writer: Writer) -> None:
         """Waits for the writer as long as it gets on."""

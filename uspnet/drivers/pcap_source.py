@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`pcap:in.pcapng` - the packets of a capture file, with their time stamps.
+"""`pcap:in.pcapng` - the packets of a capture file, with their time stamps; `pcap:-` is stdin.
 
-Does not do: packets of other link types than Ethernet, the length on the wire of packets that
-were captured cut short, the modified pcap format of old Red Hat systems, compressed files.
+Ordinary files are mapped. What comes from another program (stdin, FIFOs, devices) and compressed
+files come through a process of their own: see feeder.py.
+
+Does not do: packets of other link types than Ethernet without `ethernet=add`, and those that say
+no EtherType with it; IXIA's, Red Hat's and other formats than pcap and pcapng.
 """
 
 from __future__ import annotations
@@ -14,15 +17,20 @@ import os
 import stat
 from typing import Any, ClassVar
 
-from uspnet.errors import Malformed, NotSupported, Usage, UspnetError
+from uspnet import compression, foreign
+from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.feeder import Feeder
+from uspnet.frames import mac_bytes
 from uspnet.pcapfile import file_error
-from uspnet.pool import FRAME_MAX
+from uspnet.pool import LONGEST
 from uspnet.port import Direction, Driver
-from uspnet.spec import Option, Spec, switch
+from uspnet.spec import Option, Spec, choice, number, seconds, switch
 
 SURVEY_BYTES = 256 << 20  # how much of a file is looked through for its longest packet
 SURVEY_STEPS = 1 << 16  # records between two looks at Python's signals
+NS = 1_000_000_000
+FOREVER_NS = (1 << 63) - 1
 WHY = {
     lib.PCAP_CUT: "the file ends inside it",
     lib.PCAP_LENGTH: "its lengths make no sense",
@@ -30,23 +38,27 @@ WHY = {
     lib.PCAP_VERSION: "of a version that is not known",
     lib.PCAP_TOO_MANY: f"more than {lib.PCAP_INTERFACES} interfaces in one section",
 }
-FOREIGN = {
-    b"\x1f\x8b": "it is compressed: gunzip it first",
-    b"\x28\xb5": "it is compressed: unzstd it first",
-    b"\x34\xcd\xb2\xa1": "the modified format: editcap -F pcapng OLD NEW",
-    b"\xa1\xb2\xcd\x34": "the modified format: editcap -F pcapng OLD NEW",
-}
+EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
 
 
 class Source(Driver):
-    """Receives the packets of a file, as fast as they are taken, with their time stamps."""
+    """Receives the packets of a file, as fast as they are taken or as they once came."""
 
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
     can_send = False
+    knows_origins = True
     reading: ClassVar[set[tuple[int, int]]] = set()  # device and inode of what this process reads
     options: ClassVar[dict[str, Option]] = {
         "loop": Option(switch, False, "on or off: begin again at the end"),
+        "timing": Option(switch, False, "on: with the file's own gaps between packets"),
+        "speed": Option(number(1e-6, 1e6), 1.0, "timing=on so many times as fast"),
+        "max-gap": Option(seconds, float("inf"), "timing=on waits at most so many seconds"),
+        "ethernet": Option(
+            choice("off", "add"), "off", "add: put an Ethernet header before IP and such"
+        ),
+        "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
+        "src": Option(mac_bytes, None, "ethernet=add from this address"),
     }
 
     def __init__(self, spec: Spec) -> None:
@@ -54,63 +66,131 @@ class Source(Driver):
         self.path = spec.target
         if not self.path:
             raise Usage(f"{self.name}: no file", "pcap:in.pcapng reads, pcap:out=x.pcapng writes")
+        self.label = "stdin" if self.path == "-" else self.path  # in messages
         self.c = ffi.new("struct pcap_source *")
+        self.feeder: Feeder | None = None
         self.undo = contextlib.ExitStack()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """The options that the ring follows."""
+        values, c = self.values, self.c
+        c.loop = values["loop"]
+        c.timer_fd = -1
+        c.make_ethernet, c.source_given = values["ethernet"] == "add", bool(values["src"])
+        ffi.memmove(c.macs, values["dst"] + (values["src"] or bytes(6)), 12)
+        if values["timing"]:
+            c.pace = 1 / values["speed"]
+        elif not {"speed", "max-gap"}.isdisjoint(self.spec.given):
+            raise Usage(f"{self.name}: without timing=on", "add timing=on")
+        if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
+            raise Usage(f"{self.name}: without ethernet=add", "add ethernet=add")
+        c.gap_max = min(int(min(values["max-gap"], FOREVER_NS / NS) * NS), FOREVER_NS)
+
+    # -- open ------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Maps the file, and looks through its beginning."""
+        """Maps the file and looks through its beginning, or has it read by a process."""
         try:
-            # A FIFO without a writer would block here.
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = self._claim()
         except OSError as error:
             raise file_error(self.path, error) from None
         try:
-            self._map(fd)
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise file_error(self.path, OSError(errno.EISDIR, ""))
+            inode = (status.st_dev, status.st_ino)
+            if not stat.S_ISREG(status.st_mode):
+                self._feed(fd, "")
+            elif kind := compression.kind_of(os.pread(fd, compression.MAGIC_BYTES, 0)):
+                self._feed(fd, kind)
+            else:
+                self._map(fd, status.st_size)
+            self.reading.add(inode)
+            self.undo.callback(self.reading.discard, inode)
         finally:
             os.close(fd)
-        self._survey()
+        if self.c.pace:
+            self._make_timer()
 
-    def _map(self, fd: int) -> None:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise file_error(self.path, OSError(errno.EISDIR, ""))
-        if not stat.S_ISREG(status.st_mode):
-            raise NotSupported(f"{self.path} is not a regular file", "save it to a file first")
-        if not status.st_size:
-            raise Malformed(f"{self.path} is empty", f"see: capinfos {self.path}")
+    def _claim(self) -> int:
+        if self.path != "-":
+            # A FIFO without a writer would block here.
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        if os.isatty(0):
+            raise Usage("stdin is a terminal", EXAMPLE)
+        status = os.fstat(0)
+        if (status.st_dev, status.st_ino) in self.reading and not stat.S_ISREG(status.st_mode):
+            raise Usage("stdin is read by another port already", "give each port a file of its own")
+        return os.dup(0)
+
+    def _map(self, fd: int, size: int) -> None:
+        if not size:
+            raise Malformed(f"{self.label} is empty", f"see: capinfos {self.path}")
         try:
-            mapped = mmap.mmap(fd, status.st_size, access=mmap.ACCESS_READ)
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        except ValueError:  # cut short in this moment
+            raise Malformed(f"{self.label} changes while it is read", "copy it first") from None
         except OSError as error:
             raise file_error(self.path, error) from None
         self.undo.callback(mapped.close)
         mapped.madvise(mmap.MADV_SEQUENTIAL)
         memory = ffi.from_buffer("uint8_t[]", mapped)
         self.undo.callback(ffi.release, memory)
-        self.c.base, self.c.size = ffi.cast("uint8_t *", memory), status.st_size
+        self.c.base, self.c.size = ffi.cast("uint8_t *", memory), size
         lib.guard_install()
-        lib.guard_add(self.c.base, self.c.size, ffi.addressof(self.c.q, "fault"))
+        if lib.guard_add(self.c.base, self.c.size, ffi.addressof(self.c.q, "fault")):
+            raise NoMemory(f"{self.label}: too many files are mapped", "use fewer ports")
         self.undo.callback(lib.guard_remove, self.c.base)
-        inode = (status.st_dev, status.st_ino)
-        self.reading.add(inode)
-        self.undo.callback(self.reading.discard, inode)
+        self._survey()
 
     def _survey(self) -> None:
         """Refuses what can't be read at all; learns the longest packet, so that it fits."""
-        self.c.why = lib.pcap_open(self.c)
-        whole = bool(self.c.why)
-        while not whole and self.c.at < SURVEY_BYTES:
-            whole = not lib.pcap_survey(self.c, SURVEY_STEPS)
+        c = self.c
+        whole = False
+        while not whole and c.at < SURVEY_BYTES:
+            whole = not lib.pcap_survey(c, SURVEY_STEPS)
         if error := self.fault():
             raise error
-        self.c.at, self.c.number = self.c.begin, 0
-        self.frame = max(self.frame, min(self.c.longest, FRAME_MAX) if whole else FRAME_MAX)
+        if c.foreign and whole and not c.usable:
+            raise self._not_ethernet(c.link_type)
+        self.frame = max(self.frame, c.longest if whole else LONGEST)
+        c.at, c.number, c.sections, c.foreign = c.begin, 0, 0, 0
+
+    def _feed(self, fd: int, kind: str) -> None:
+        if self.values["loop"]:
+            by_hand = f"{compression.COMMANDS[kind]} FILE > x" if kind else "cat FILE > x"
+            text = f"{self.label}: loop=on needs a file that can be read again"
+            raise NotSupported(text, f"save it first: {by_hand}")
+        try:
+            window = mmap.mmap(-1, lib.PCAP_WINDOW)
+        except OSError as error:
+            raise NoMemory(f"{self.label}: {error.strerror}", "see: ulimit -v") from None
+        self.undo.callback(window.close)
+        memory = ffi.from_buffer("uint8_t[]", window)
+        self.undo.callback(ffi.release, memory)
+        self.feeder = Feeder(fd, self.label, kind)
+        self.undo.callback(self.feeder.close)
+        self.c.base, self.c.live, self.c.stream = memory, 1, self.feeder.fd
+        self.frame = LONGEST  # nobody can look ahead
+
+    def _make_timer(self) -> None:
+        self.c.timer_fd = lib.pcap_timer()
+        if self.c.timer_fd < 0:
+            raise NoMemory(f"{self.label}: no timer", "see: ulimit -n")
+        self.undo.callback(os.close, self.c.timer_fd)
+
+    def longest_frame(self, takes: int) -> int:
+        """Longer ones are dropped, by name."""
+        return min(self.frame, takes)
+
+    # -- run -------------------------------------------------------------------------------------
 
     def make_queue(self, direction: Direction, index: int) -> Any:
         """The one queue: where we are in the file."""
-        self.c.loop = self.values["loop"]
         queue = self.c.q
-        queue.burst = ffi.addressof(lib, "pcap_rx")
-        queue.wake_fd, queue.patient = -1, 1
+        queue.burst, queue.arm = ffi.addressof(lib, "pcap_rx"), ffi.addressof(lib, "pcap_arm")
+        queue.wake_fd, queue.patient = self.c.stream if self.c.live else self.c.timer_fd, 1
         return self.c
 
     def control(self) -> None:
@@ -119,29 +199,58 @@ class Source(Driver):
             raise error
 
     def finish(self) -> None:
-        """Tells why the file ended too early."""
-        if error := self.fault():
+        """Tells what was left out or changed, and why the file ended too early."""
+        c = self.c
+        if c.foreign:
+            self.notice(f"{self.label}: {c.foreign:,} packets not Ethernet left out")
+        if c.timeless:
+            became = "kept, as 0 where there is none" if c.sink else "replaced by that of this run"
+            self.notice(
+                f"{self.label}: packet {c.timeless_first:,} has no time, or one outside of 1970 to"
+                f" 2554 (and {c.timeless - 1:,} more): {became}"
+            )
+        if c.lengths == lib.PCAP_OLDER:
+            self.notice(f"{self.label}: a pcap file so old tells no reliable lengths on the wire")
+        if self.feeder and not c.live and (error := self.feeder.failure()):
+            raise error
+        if error := self.fault() or self._nothing_delivered():
             raise error
 
     def fault(self) -> UspnetError | None:
         """What is wrong with the file."""
         c = self.c
-        where = f"{self.path}: packet {c.number + 1} at byte {c.at}"
-        hint = f"see: capinfos {self.path}"
+        at = c.passed + c.at
+        where = f"{self.label}: packet {c.number + 1} at byte {at}"
         if c.q.fault == lib.FAULT_MEMORY:
             return Malformed(f"{where}: the file was cut short while it was read", "copy it first")
         if c.why == lib.PCAP_WELL:
             return None
-        if c.why == lib.PCAP_LINK:
-            return NotSupported(
-                f"{self.path}: link type {c.link_type} is not Ethernet",
-                "only Ethernet packets (link type 1) can be used",
-            )
-        if c.at == 0:
-            begin = bytes(ffi.buffer(c.base, min(c.size, 4)))
-            hint = FOREIGN.get(begin, FOREIGN.get(begin[:2], hint))
-            return Malformed(f"{self.path} is not a pcap or pcapng file", hint)
-        return Malformed(f"{where}: {WHY[c.why]}", hint)
+        if at == 0 and c.why in (lib.PCAP_CUT, lib.PCAP_ORDER):
+            if self.feeder and not c.size:
+                return Malformed(f"{self.label} is empty", EXAMPLE)
+            begin = bytes(ffi.buffer(c.base, min(c.size, foreign.FILE_HEADER)))
+            what, hint = foreign.what(begin)
+            return Malformed(f"{self.label} {what}", hint)
+        return Malformed(f"{where}: {WHY[c.why]}", f"see: capinfos {self.path}")
+
+    def _nothing_delivered(self) -> UspnetError | None:
+        """The error of a file with packets of which none could be used."""
+        counters = [queue.base.counters for queue in self.made]
+        if not self.c.q.ended or any(c.packets or not (c.dropped or c.errors) for c in counters):
+            return None
+        if self.c.foreign:
+            return self._not_ethernet(self.c.link_type)
+        lost = sum(int(c.dropped + c.errors) for c in counters)
+        text = f"{self.label}: none of {lost:,} packets could be delivered"
+        return NotSupported(text, "their lengths are not what the other port takes: see the drops")
+
+    def _not_ethernet(self, link_type: int) -> UspnetError:
+        text = f"{self.label}: link type {link_type} is not Ethernet"
+        if self.c.make_ethernet:
+            return NotSupported(text, "no packet of it says an EtherType that could be used")
+        if lib.pcap_can_make(link_type):
+            return NotSupported(text, f"put Ethernet headers in front: {self.name},ethernet=add")
+        return NotSupported(text, "only Ethernet packets (link type 1) can be used")
 
     def close(self) -> None:
         """Unmaps the file."""

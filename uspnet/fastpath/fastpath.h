@@ -80,6 +80,18 @@ enum fault {
     FAULT_RING
 };
 
+/* What a capture file says of a packet beside its bytes and its time. */
+struct origin {
+    uint32_t length;        /* on the wire, of a packet that was cut short; 0: the handle's */
+    uint32_t kept;          /* what follows is set: it goes from pcapng to pcapng as it is */
+    uint64_t time;          /* in units of its interface */
+    const uint8_t *options; /* of its block; there until the source's next burst */
+    uint32_t option_bytes;
+    uint32_t interface; /* its number in the section */
+    uint32_t swapped;   /* the options are not in our byte order */
+    uint32_t losses;    /* before this packet, of an obsolete block; UINT32_MAX: none said */
+};
+
 /* One receive or transmit ring. The ring's own struct begins with this one.
  *
  * burst: receive fills up to n handles, in buffers taken from `stack`, and the caller owns them;
@@ -92,12 +104,14 @@ struct queue {
     struct pool *pool;
     struct stack *stack;
     struct counters *counters;
-    uint64_t *stamps; /* a loop's array beside its handles: ns since 1970, 0 unknown; may be NULL */
-    int32_t wake_fd;  /* becomes ready when there may be work; -1: none */
-    uint32_t patient; /* this source loses nothing by waiting (a file) */
-    uint32_t gate;    /* set by Python: there is no ring behind this queue right now */
-    uint32_t fault;   /* enum fault, set once by the ring */
-    uint32_t ended;   /* this source has no more packets */
+    /* A loop's arrays beside its handles, or NULL. */
+    uint64_t *stamps; /* ns since 1970; STAMP_UNKNOWN */
+    struct origin *origins;
+    int32_t wake_fd;   /* becomes ready when there may be work; -1: none */
+    uint32_t patient;  /* this source loses nothing by waiting (a file) */
+    uint32_t gate;     /* set by Python: there is no ring behind this queue right now */
+    uint32_t fault;    /* enum fault, set once by the ring */
+    uint32_t ended;    /* this source has no more packets */
     int32_t sys_errno; /* of the system call behind FAULT_IO */
 };
 
@@ -117,6 +131,8 @@ void guard_unmap(void *start, uint64_t size);
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define STAMP_UNKNOWN UINT64_MAX /* also of times that don't fit: before 1970 and after 2554 */
 
 #define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)

@@ -20,7 +20,7 @@ static void stamp(struct lane *lane, uint32_t n)
 {
     uint64_t now = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (lane->stamps[i])
+        if (lane->stamps[i] != STAMP_UNKNOWN)
             continue;
         if (!now)
             now = clock_ns(CLOCK_REALTIME);
@@ -48,7 +48,7 @@ static uint32_t lane_receive(struct worker *w, struct lane *lane)
 {
     uint32_t want = wanted(w), got, kept;
     if (lane->rx->stamps)
-        memset(lane->stamps, 0, want * sizeof *lane->stamps);
+        memset(lane->stamps, 0xFF, want * sizeof *lane->stamps); /* STAMP_UNKNOWN */
     got = queue_burst(lane->rx, lane->packets, want);
     if (got == 0)
         return 0;
@@ -67,8 +67,11 @@ static uint32_t lane_receive(struct worker *w, struct lane *lane)
 static uint32_t lane_pass(struct worker *w, struct lane *lane)
 {
     uint32_t sent, left;
-    if (lane->tx->stamps)
+    if (lane->tx->stamps) {
         lane->tx->stamps = lane->stamps + lane->from;
+        if (lane->tx->origins)
+            lane->tx->origins = lane->origins + lane->from;
+    }
     sent = lane_send(lane);
     left = lane->held - lane->from;
     if (likely(left == 0) || w->full == FULL_WAIT || lane->rx->patient)

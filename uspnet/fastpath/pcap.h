@@ -8,8 +8,12 @@
 #include "fastpath.h"
 
 // [python]
-enum { PCAP_INTERFACES = 1024, PCAP_LONGEST = 262144 }; /* bytes of a packet, as in libpcap */
-enum pcap_format { PCAP_NG, PCAP_US, PCAP_NS };
+enum {
+    PCAP_INTERFACES = 1024,
+    PCAP_LONGEST = 262144, /* bytes of a packet, as in libpcap */
+    PCAP_WINDOW = 17 << 20 /* bytes of a stream in memory: a block of 16 MiB, and what follows */
+};
+enum pcap_format { PCAP_UNKNOWN, PCAP_NG, PCAP_US, PCAP_NS };
 
 /* What is wrong with a file. */
 enum pcap_why {
@@ -18,18 +22,32 @@ enum pcap_why {
     PCAP_LENGTH,  /* a length that can't be */
     PCAP_ORDER,   /* a packet of an interface that was never described; no section header */
     PCAP_VERSION, /* a version that we don't know */
-    PCAP_LINK,    /* not Ethernet */
     PCAP_TOO_MANY /* more interfaces than the table holds */
 };
 
-struct pcap_interface {
-    uint64_t units; /* of its time stamps in a second; 0: finer than we can count */
-    int64_t offset; /* seconds to add */
-    uint32_t link_type;
-    uint32_t snaplen; /* 0: no limit */
+/* A record's two lengths, in files older than 2.4: the smaller is the captured one. */
+enum pcap_lengths {
+    PCAP_AS_NOW,
+    PCAP_EITHER, /* 2.3: the order is the writing program's */
+    PCAP_OLDER   /* before: the other one isn't reliable */
 };
 
-/* A file as a source. The mapping is read-only, and may change or shrink under our hands. */
+/* Nanoseconds are ticks * times / divisor >> shift, plus the offset. */
+struct pcap_interface {
+    uint64_t times, divisor;
+    int64_t offset; /* seconds to add */
+    uint32_t shift;
+    uint32_t plain; /* ticks are nanoseconds since 1970 */
+    uint32_t link_type;
+    uint32_t snaplen; /* 0: no limit */
+    uint32_t fcs;     /* bytes at the end of each packet */
+    uint32_t unused;
+};
+
+struct pcap_sink;
+
+/* A file as a source: a read-only mapping, which may change or shrink under our hands, or a window
+ * over what came through a pipe so far. */
 struct pcap_source {
     struct queue q;
     const uint8_t *base;
@@ -37,24 +55,58 @@ struct pcap_source {
     uint64_t at;        /* offset of the next record or block */
     uint64_t begin;     /* where `at` starts */
     uint64_t number;    /* packets read in this pass */
+    uint64_t passed;    /* bytes of a stream that came before the window */
+    uint64_t need;      /* bytes from `at` on without which a stream can't go on */
     uint32_t format;    /* enum pcap_format */
     uint32_t swapped;   /* the file's (or section's) byte order is not ours */
+    uint32_t lengths;   /* enum pcap_lengths */
     uint32_t loop;      /* start again at the end */
     uint32_t why;       /* enum pcap_why, with FAULT_MALFORMED */
-    uint32_t link_type; /* that we can't take, with PCAP_LINK */
+    uint32_t live;      /* a stream that may bring more */
+    int32_t stream;     /* the pipe behind the window */
     uint32_t longest;   /* bytes of the longest packet that the survey saw */
+    uint32_t usable;    /* did the survey see a packet that can be delivered? */
+    uint32_t link_type; /* of the first packet that can't be */
+    uint64_t foreign;   /* packets left out for their link type */
+
+    /* Packets without an Ethernet header may get one: these two addresses, destination first. */
+    uint32_t make_ethernet;
+    uint32_t source_given; /* else a source address in the packet's own link header is used */
+    uint8_t macs[12];
+    uint32_t unused_too;
+
+    /* Packets without a time, or with one that does not fit 64 bits of ns. */
+    uint64_t timeless, timeless_first;
+
+    /* The file's own timing, on CLOCK_MONOTONIC. */
+    double pace;                /* ns to wait for each ns between two packets; 0: don't */
+    uint64_t gap_max;           /* ns: the longest wait */
+    uint64_t last_ns, last_due; /* of the last packet that was due */
+    uint64_t due;               /* of the one that waits; 0: none */
+    uint64_t now;
+    int32_t timer_fd;
+    uint32_t paced; /* last_ns is set */
+
+    /* Where blocks without packets go, when they go on from pcapng to pcapng; NULL: nowhere. */
+    struct pcap_sink *sink;
+    uint32_t holding;  /* packets of this burst are not in the sink yet */
+    uint32_t sections; /* begun in this pass */
+    uint32_t pass;
+    uint32_t single; /* the first pass saw one section: the next ones need not describe it */
+
     uint32_t n_interfaces;
     uint32_t unused;
     struct pcap_interface interfaces[1024];
 };
 
-/* Reads the classic file header, or nothing of a pcapng file. Returns enum pcap_why. */
-uint32_t pcap_open(struct pcap_source *s);
 /* Looks at up to n records or blocks, and notes the longest packet. Returns whether more follow;
  * at the end, or at a fault behind some packets, the source is back at its begin; a fault before
  * the first packet stays in why and at. */
 uint32_t pcap_survey(struct pcap_source *s, uint32_t n);
 uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n);
+int pcap_arm(struct queue *q, int on);
+int pcap_can_make(uint32_t link_type); /* an Ethernet header that says the same? */
+int pcap_timer(void);                  /* a descriptor for timer_fd; -1: errno */
 
 /* The sink: workers format records into chunks of shared memory; a writer process, which no signal
  * to the capture can hit, writes them to the file. One ring of chunks a queue; a record lies in one
@@ -99,6 +151,14 @@ struct pcap_sink {
     uint32_t number;    /* of the current chunk */
     int32_t bell_fd;    /* eventfd that wakes the writer */
     uint64_t announced; /* the position when the bell last rang */
+    uint64_t misfits;   /* packets whose time the format can't hold */
+    uint64_t left_out;  /* blocks or options too long for a chunk */
+
+    /* What a file begins with when its source describes nothing, and the option that names us. */
+    const uint8_t *header, *application;
+    uint32_t header_bytes, application_bytes;
+    uint32_t begun; /* the file has a header */
+    uint32_t unused;
 };
 
 uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);
@@ -114,17 +174,34 @@ uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_
 uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets);
 // [c]
 
-/* pcap_parse.c: one record or block on. STEP_FAULT leaves `at` at the trouble, and sets why. */
-enum step { STEP_PACKET, STEP_OTHER, STEP_END, STEP_FAULT };
-
-struct found {
-    const uint8_t *data;
-    uint32_t length;
-    uint64_t ns; /* since 1970; 0: unknown */
+enum { BLOCK_PACKET = 2, BLOCK_SPB = 3, BLOCK_EPB = 6 };
+enum {
+    BLOCK_IDB = 1,
+    BLOCK_NRB = 4,
+    BLOCK_ISB = 5,
+    BLOCK_JOURNAL = 9,
+    BLOCK_DSB = 10,
+    BLOCK_CUSTOM = 0x0BAD,
+    BLOCK_SHB = 0x0A0D0D0A, /* reads the same in both byte orders */
+    ORDER_MAGIC = 0x1A2B3C4D,
 };
+enum { EPB_HEADER = 28, EPB_TRAILER = 4, RECORD_HEADER = 16, BLOCK_LEAST = 12 };
+enum { LINK_ETHERNET = 1 };
 
-enum step pcap_step(struct pcap_source *s, struct found *f);
-void pcap_rewind(struct pcap_source *s);
+/* pcap_write.c: room for a record in the ring; NULL: none now. commit: n bytes are a record. */
+uint8_t *pcap_reserve(struct pcap_sink *s, uint32_t bytes);
+void pcap_commit(struct pcap_sink *s, uint32_t bytes);
+static inline uint64_t position(uint32_t number, uint32_t bytes)
+{
+    return (uint64_t)number << 32 | bytes;
+}
+
+static inline struct pcap_chunk *chunk_at(const struct pcap_ring *r, uint32_t number)
+{
+    return &r->chunks[number % r->n_chunks];
+}
+
+enum { PCAP_ROOM = sizeof((struct pcap_chunk *)0)->records - 64 }; /* 64: see pcap_copy() */
 
 static inline uint32_t pad4(uint32_t n) { return (n + 3) & ~3u; }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A capture file as a source: copies each packet into a buffer of the pool. */
-#include "pcap.h"
+#include "pcap_parts.h"
+
+#include <sys/timerfd.h>
 
 enum { SKIPS = 4096 }; /* blocks without a packet that one burst may pass */
 
@@ -15,28 +17,133 @@ static int starts_again(struct pcap_source *s)
     return 1;
 }
 
-/* The next packet that can be delivered; 0: none in this burst. */
-static int find(struct pcap_source *s, uint32_t *skips, struct found *f)
+/* --- the file's own timing ------------------------------------------------------------------ */
+
+/* When a packet of that time is due. Steps back in time take no time, nor do unknown times. */
+static uint64_t due_at(const struct pcap_source *s, uint64_t ns)
 {
-    uint32_t room = pool_room(s->q.pool);
+    double wait;
+    if (!s->paced)
+        return s->now;
+    if (ns == STAMP_UNKNOWN || ns <= s->last_ns)
+        return s->last_due;
+    wait = (double)(ns - s->last_ns) * s->pace;
+    return s->last_due + (wait < (double)s->gap_max ? (uint64_t)wait : s->gap_max);
+}
+
+/* Is it too early for this packet? Then the file stays in front of it. */
+static int too_early(struct pcap_source *s, uint64_t ns)
+{
+    uint64_t due = due_at(s, ns);
+    if (due > s->now) {
+        s->due = due;
+        return 1;
+    }
+    s->due = 0;
+    s->last_due = due;
+    if (ns != STAMP_UNKNOWN) {
+        s->last_ns = ns;
+        s->paced = 1;
+    }
+    return 0;
+}
+
+int pcap_timer(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
+
+/* Has the timer end a sleep when the next packet is due. */
+int pcap_arm(struct queue *q, int on)
+{
+    struct pcap_source *s = (struct pcap_source *)q;
+    struct itimerspec when = {0};
+    if (!on || !s->due)
+        return 0;
+    if (clock_ns(CLOCK_MONOTONIC) >= s->due)
+        return 1;
+    when.it_value.tv_sec = (time_t)(s->due / 1000000000);
+    when.it_value.tv_nsec = (long)(s->due % 1000000000);
+    timerfd_settime(s->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    return 0;
+}
+
+/* --- the packets ---------------------------------------------------------------------------- */
+
+/* Counts a packet that no handle can describe, or whose link type is another. */
+static void leave_out(struct pcap_source *s, enum step step, const struct found *f)
+{
+    if (step == STEP_FOREIGN) {
+        s->foreign++;
+        queue_drop(&s->q, DROP_NOT_ETHERNET, 1);
+    } else {
+        queue_drop(&s->q, f->length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
+    }
+}
+
+/* Nothing but the end, or what may come later. Returns whether to look again. */
+static int look_again(struct pcap_source *s, enum step step)
+{
+    switch (step) {
+    case STEP_FAULT:
+        queue_drop(&s->q, DROP_BAD_LENGTH, 1);
+        queue_fault(&s->q, FAULT_MALFORMED);
+        store_release(&s->q.ended, 1); /* what came before is still delivered */
+        return 0;
+    case STEP_END:
+        return starts_again(s);
+    case STEP_WAIT: /* what this burst points to must stay where it is */
+        return !s->holding && pcap_fill(s);
+    default:
+        return step != STEP_HOLD;
+    }
+}
+
+/* The next packet that can be delivered; 0: none in this burst, which holds `got` so far. */
+static int find(struct pcap_source *s, uint32_t got, uint32_t *skips, struct found *f)
+{
+    uint32_t room = least(pool_room(s->q.pool), UINT16_MAX);
+    s->holding = got;
     for (;;) {
+        uint64_t before = s->at;
         enum step step = pcap_step(s, f);
-        if (step == STEP_PACKET) {
+        if (likely(step == STEP_PACKET)) {
+            uint32_t length = f->front + f->length;
+            if (unlikely(s->pace > 0) && too_early(s, f->ns)) {
+                s->at = before;
+                return 0;
+            }
             s->number++;
-            if (likely(f->length <= room && f->length))
+            if (likely(length <= room && f->length))
                 return 1;
-            /* a handle can't describe a packet without a byte */
-            queue_drop(&s->q, f->length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
-        } else if (step == STEP_FAULT) {
-            queue_drop(&s->q, DROP_BAD_LENGTH, 1);
-            queue_fault(&s->q, FAULT_MALFORMED);
-            store_release(&s->q.ended, 1); /* what came before is still delivered */
-            return 0;
-        } else if (step == STEP_END && !starts_again(s)) {
+            leave_out(s, step, f);
+        } else if (step == STEP_FOREIGN) {
+            s->number++;
+            leave_out(s, step, f);
+        } else if (!look_again(s, step)) {
             return 0;
         }
         if (++*skips >= SKIPS)
             return 0;
+    }
+}
+
+static inline void copy(const struct pcap_source *s, struct packet p, const struct found *f)
+{
+    uint8_t *to = packet_data(s->q.pool, p) + f->front;
+    uint64_t room = s->size - (uint64_t)(f->data - s->base);
+    uint64_t space = s->q.pool->size - p.offset - f->front;
+    if (unlikely(f->front))
+        memcpy(to - f->front, f->header, sizeof f->header);
+    pcap_copy(to, f->data, f->length, room < space ? room : space);
+}
+
+/* What travels beside the packet. */
+static void note(struct pcap_source *s, uint32_t at, struct found *f)
+{
+    s->q.stamps[at] = f->ns;
+    if (unlikely(f->ns == STAMP_UNKNOWN) && s->timeless++ == 0)
+        s->timeless_first = s->number;
+    if (s->q.origins) {
+        s->q.origins[at] = f->origin;
+        s->q.origins[at].length = f->wire + f->front;
     }
 }
 
@@ -48,21 +155,24 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     struct found f;
     if (unlikely(load_relaxed(&q->ended) || load_relaxed(&q->fault)))
         return 0;
+    if (unlikely(s->pace > 0))
+        s->now = clock_ns(CLOCK_MONOTONIC);
     taken = stack_take(q->stack, index, n);
-    while (got < taken && find(s, &skips, &f)) {
-        struct packet p = {index[got], colour(index[got]), (uint16_t)f.length};
-        uint64_t room = s->size - (uint64_t)(f.data - s->base), space = q->pool->size - p.offset;
-        pcap_copy(packet_data(q->pool, p), f.data, f.length, room < space ? room : space);
+    while (got < taken && find(s, got, &skips, &f)) {
+        struct packet p = {index[got], colour(index[got]), (uint16_t)(f.front + f.length)};
+        copy(s, p, &f);
         if (q->stamps)
-            q->stamps[got] = f.ns;
-        bytes += f.length;
+            note(s, got, &f);
+        bytes += p.length;
         packets[got++] = p;
     }
     if (unlikely(load_acquire(&q->fault) == FAULT_MEMORY)) { /* zeros came in place of the file */
-        queue_drop(q, DROP_BAD_LENGTH, 1);
+        queue_drop(q, DROP_BAD_LENGTH, got + 1);
         got = 0;
         bytes = 0;
     }
+    if (unlikely(s->pace > 0))
+        q->wake_fd = s->live && !s->due ? s->stream : s->timer_fd;
     for (uint32_t i = got; i < taken; i++)
         stack_give(q->stack, index[i]);
     queue_count(q, got, bytes);

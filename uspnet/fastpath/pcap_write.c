@@ -1,32 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A capture file as a sink: workers format records into chunks, a writer process takes them. */
-#include "pcap.h"
+#include "pcap_parts.h"
 
 #include <unistd.h>
 
-enum {
-    EPB_HEADER = 28,
-    EPB_TRAILER = 4,
-    BLOCK_EPB = 6,
-    RECORD_HEADER = 16,
-    SLACK = 64, /* whole cache lines are copied: behind a record, this much may be overwritten */
-    ROOM = sizeof((struct pcap_chunk *)0)->records - SLACK,
-};
+enum { EXTRA = 16 + 4 }; /* an option of ours, and the end of the options */
 
 _Static_assert(sizeof(struct pcap_chunk) == PCAP_CHUNK, "a chunk is its header and its records");
 
 /* Stored one by one: an array on the stack, copied in wider pieces, would stall on each store. */
 typedef uint32_t __attribute__((may_alias, aligned(1))) words;
-
-static inline uint64_t position(uint32_t number, uint32_t bytes)
-{
-    return (uint64_t)number << 32 | bytes;
-}
-
-static inline struct pcap_chunk *chunk_at(const struct pcap_ring *r, uint32_t number)
-{
-    return &r->chunks[number % r->n_chunks];
-}
 
 static inline uint32_t record_bytes(uint32_t format, uint32_t caplen)
 {
@@ -53,16 +36,39 @@ static inline void put_block(uint8_t *to, uint64_t ns, uint32_t caplen, uint32_t
     memcpy(to + total - EPB_TRAILER, &total, sizeof total);
 }
 
-/* A classic record: seconds and the part of a second, each in 32 bits. */
-static inline void put_record(uint8_t *to, uint64_t ns, uint32_t unit, uint32_t caplen,
-                              uint32_t length, const uint8_t *from, uint64_t room)
+/* A classic record: seconds and the part of a second, each in 32 bits. Returns whether they fit. */
+static inline int put_record(uint8_t *to, uint64_t ns, uint32_t unit, uint32_t caplen,
+                             uint32_t length, const uint8_t *from, uint64_t room)
 {
     words *header = (words *)to;
-    header[0] = (uint32_t)(ns / 1000000000);
+    uint64_t seconds = ns / 1000000000;
+    header[0] = likely(seconds <= UINT32_MAX) ? (uint32_t)seconds : UINT32_MAX;
     header[1] = (uint32_t)(ns % 1000000000) / unit;
     header[2] = caplen;
     header[3] = length;
     pcap_copy(to + RECORD_HEADER, from, caplen, room);
+    return likely(seconds <= UINT32_MAX);
+}
+
+/* An Enhanced Packet Block as its source had it, but for the bytes. Returns its length. */
+static uint32_t put_kept(uint8_t *to, const struct origin *o, uint32_t option_bytes,
+                         uint32_t caplen, const uint8_t *from, uint64_t room)
+{
+    uint32_t at = EPB_HEADER + pad4(caplen), n;
+    put_block(to, o->time, caplen, o->length, from, room);
+    ((words *)to)[2] = o->interface;
+    memcpy(to + at, o->options, option_bytes);
+    n = pcap_options(BLOCK_EPB, to + at, option_bytes, (int)o->swapped);
+    if (o->losses != UINT32_MAX) { /* before the end of the options, or instead of none */
+        const uint32_t losses[4] = {8 << 16 | 4, o->losses, 0, 0};
+        at += n ? n - 4 : 0;
+        memcpy(to + at, losses, sizeof losses);
+        n = sizeof losses;
+    }
+    at += n + EPB_TRAILER;
+    ((words *)to)[1] = at;
+    memcpy(to + at - EPB_TRAILER, &at, sizeof at);
+    return at;
 }
 
 static void ring_bell(struct pcap_sink *s)
@@ -86,17 +92,82 @@ static int next_chunk(struct pcap_sink *s)
     return 1;
 }
 
-static inline void put(struct pcap_sink *s, struct packet p, uint32_t caplen, uint64_t ns)
+/* Where the next record goes. */
+static inline uint8_t *end_of(const struct pcap_sink *s)
 {
-    uint8_t *to = chunk_at(&s->ring, s->number)->records + s->fill;
-    const uint8_t *from = packet_data(s->q.pool, p);
+    return chunk_at(&s->ring, s->number)->records + s->fill;
+}
+
+/* Whole cache lines may be copied as far as both buffers reach. */
+static inline uint64_t copy_room(const struct pcap_sink *s, struct packet p)
+{
     uint64_t here = s->q.pool->size - p.offset;
     uint64_t there = sizeof((struct pcap_chunk *)0)->records - s->fill - EPB_HEADER;
-    uint64_t room = here < there ? here : there;
+    return here < there ? here : there;
+}
+
+static inline void put(struct pcap_sink *s, struct packet p, uint32_t caplen, uint32_t length,
+                       uint64_t ns)
+{
+    const uint8_t *from = packet_data(s->q.pool, p);
+    uint32_t unit = s->ring.format == PCAP_NS ? 1 : 1000;
     if (s->ring.format == PCAP_NG)
-        put_block(to, ns, caplen, p.length, from, room);
-    else
-        put_record(to, ns, s->ring.format == PCAP_NS ? 1 : 1000, caplen, p.length, from, room);
+        put_block(end_of(s), ns, caplen, length, from, copy_room(s, p));
+    else if (!put_record(end_of(s), ns, unit, caplen, length, from, copy_room(s, p)))
+        s->misfits++;
+}
+
+uint8_t *pcap_reserve(struct pcap_sink *s, uint32_t bytes)
+{
+    if (unlikely(s->fill + bytes > PCAP_ROOM) && !next_chunk(s))
+        return NULL;
+    return end_of(s);
+}
+
+void pcap_commit(struct pcap_sink *s, uint32_t bytes)
+{
+    s->fill += bytes;
+    store_release(&s->ring.positions->published, position(s->number, s->fill));
+}
+
+/* The burst is in the ring as far as `done`. */
+static inline uint32_t sent(struct pcap_sink *s, struct packet *packets, uint32_t done, uint32_t n,
+                            uint32_t first, uint64_t bytes)
+{
+    store_release(&s->ring.positions->published, position(s->number, s->fill));
+    if (s->number != first || done < n)
+        ring_bell(s);
+    stack_give_packets(s->q.stack, packets, done);
+    queue_count(&s->q, done, bytes);
+    return done;
+}
+
+/* Packets of a file: with their lengths on the wire, and from pcapng to pcapng what else is known
+ * of them. */
+static uint32_t tx_origins(struct pcap_sink *s, struct packet *packets, uint32_t n)
+{
+    uint32_t done, first = s->number;
+    uint64_t bytes = 0;
+    for (done = 0; done < n; done++) {
+        struct packet p = packets[done];
+        const struct origin *o = &s->q.origins[done];
+        uint32_t caplen = least(p.length, s->snaplen), need = record_bytes(s->ring.format, caplen);
+        uint32_t options = o->kept ? o->option_bytes : 0;
+        if (unlikely(options > PCAP_ROOM - need - EXTRA)) {
+            options = 0;
+            s->left_out++;
+        }
+        if (!pcap_reserve(s, need + options + EXTRA))
+            break;
+        if (o->kept)
+            need =
+                put_kept(end_of(s), o, options, caplen, packet_data(s->q.pool, p), copy_room(s, p));
+        else
+            put(s, p, caplen, o->length, s->q.stamps[done]);
+        s->fill += need;
+        bytes += p.length;
+    }
+    return sent(s, packets, done, n, first, bytes);
 }
 
 uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n)
@@ -104,25 +175,22 @@ uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n)
     struct pcap_sink *s = (struct pcap_sink *)q;
     uint32_t done, first = s->number;
     uint64_t bytes = 0, now = 0;
+    if (q->origins)
+        return tx_origins(s, packets, n);
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
         uint32_t caplen = least(p.length, s->snaplen);
         uint32_t need = record_bytes(s->ring.format, caplen);
-        uint64_t ns = q->stamps ? q->stamps[done] : 0;
-        if (unlikely(s->fill + need > ROOM) && !next_chunk(s))
+        uint64_t ns = q->stamps ? q->stamps[done] : STAMP_UNKNOWN;
+        if (unlikely(s->fill + need > PCAP_ROOM) && !next_chunk(s))
             break;
-        if (unlikely(!ns))
+        if (unlikely(ns == STAMP_UNKNOWN))
             ns = now = now ? now : clock_ns(CLOCK_REALTIME);
-        put(s, p, caplen, ns);
+        put(s, p, caplen, p.length, ns);
         s->fill += need;
         bytes += p.length;
     }
-    store_release(&s->ring.positions->published, position(s->number, s->fill));
-    if (s->number != first || done < n)
-        ring_bell(s);
-    stack_give_packets(q->stack, packets, done);
-    queue_count(q, done, bytes);
-    return done;
+    return sent(s, packets, done, n, first, bytes);
 }
 
 /* Set for live outputs only: a file gets what waits within the writer's own patience. */
@@ -131,82 +199,4 @@ void pcap_flush(struct queue *q)
     struct pcap_sink *s = (struct pcap_sink *)q;
     if (s->announced != s->ring.positions->published)
         ring_bell(s);
-}
-
-/* --- the writer's side --------------------------------------------------------------------- */
-
-uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
-{
-    uint64_t published = load_acquire(&r->positions->published), written = r->positions->written;
-    uint32_t number = (uint32_t)(written >> 32), done = (uint32_t)written;
-    struct pcap_chunk *chunk = chunk_at(r, number);
-    uint32_t end = number == published >> 32 ? (uint32_t)published : chunk->bytes;
-    if (done == end && number != published >> 32) {
-        store_release(&r->positions->written, position(number + 1, 0));
-        return pcap_peek(r, from);
-    }
-    *from = chunk->records + done;
-    return end - done;
-}
-
-void pcap_release(struct pcap_ring *r, uint32_t bytes)
-{
-    store_release(&r->positions->written, r->positions->written + bytes);
-}
-
-static uint32_t header_bytes(const struct pcap_ring *r)
-{
-    return r->format == PCAP_NG ? EPB_HEADER : RECORD_HEADER;
-}
-
-/* The size of the record at `at`; *length: of its packet on the wire. Both headers end alike. */
-static uint32_t record_at(const struct pcap_ring *r, const uint8_t *at, uint32_t *length)
-{
-    const uint8_t *lengths = at + header_bytes(r) - 8;
-    uint32_t caplen;
-    memcpy(&caplen, lengths, sizeof caplen);
-    memcpy(length, lengths + 4, sizeof *length);
-    return record_bytes(r->format, caplen);
-}
-
-uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes)
-{
-    uint32_t at = 0, length;
-    while (at + header_bytes(r) <= bytes) {
-        uint32_t size = record_at(r, from + at, &length);
-        if (size > bytes - at)
-            break;
-        at += size;
-    }
-    return at;
-}
-
-uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_t n)
-{
-    uint8_t *from;
-    store_relaxed(&shared->asleep, 1);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* we say so, then look; see ring_bell() */
-    for (uint32_t i = 0; i < n; i++) {
-        if (pcap_peek(&rings[i], &from)) {
-            store_relaxed(&shared->asleep, 0);
-            return 0;
-        }
-    }
-    return 1;
-}
-
-uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets)
-{
-    uint64_t packets = 0;
-    uint32_t bytes;
-    uint8_t *from;
-    while ((bytes = pcap_peek(r, &from))) {
-        for (uint32_t at = 0; at < bytes; packets++) {
-            uint32_t length;
-            at += record_at(r, from + at, &length);
-            *octets += length;
-        }
-        pcap_release(r, bytes);
-    }
-    return packets;
 }

@@ -21,6 +21,7 @@ struct lane {
     uint32_t unused;
     struct packet packets[64];
     uint64_t stamps[64];
+    struct origin origins[64];
 };
 
 /* Sequence numbers seen of one stream, with a window of the latest 65,536 (RFC 4737 in spirit). */

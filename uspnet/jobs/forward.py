@@ -32,6 +32,9 @@ class ForwardJob(Job):
         if len(ports) != 2:
             raise Usage("fwd takes two ports", "uspnet fwd PORT PORT")
         super().__init__("fwd", ports, limits)
+        for port, other in (ports, ports[::-1]):
+            if other.can_receive and port.can_send:
+                port.fed_by(other)
         self.how = how
 
     def execute(self) -> dict[str, Any]:

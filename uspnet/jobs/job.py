@@ -23,7 +23,7 @@ from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.result import Accounts
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
-from uspnet.pool import Pool
+from uspnet.pool import LONGEST, Pool
 from uspnet.port import Direction, Driver, Queue
 from uspnet.telemetry import Board
 
@@ -133,7 +133,9 @@ class Job(Accounts, ABC):
         """Makes the pool, the queues and the workers. `frame`: bytes of the longest frame sent."""
         buffers = [self._buffers(plan) for plan in plans]
         rings = sum(port.dma_bytes() for port in self.ports)
-        pool = Pool(sum(buffers), max([frame, *(port.frame for port in self.ports)]), rings)
+        takes = min((port.takes for port in self.ports if port.can_send), default=LONGEST)
+        frames = [port.longest_frame(takes) for port in self.ports]
+        pool = Pool(sum(buffers), max([frame, *frames]), rings)
         self.undo.callback(pool.close)
         self.pool = pool
         for port in self.ports:

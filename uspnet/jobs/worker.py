@@ -81,11 +81,16 @@ class Worker:
         return list(dict.fromkeys(ends))
 
     def stamp(self) -> None:
-        """Has time stamps travel beside the packets of every lane."""
-        for c in self.c_lanes:
-            for queue in (c.rx, c.tx):
-                if queue:
-                    queue.stamps = c.stamps
+        """Has time stamps travel beside the packets of every lane, and what only files know of
+        them where both ends are files.
+        """
+        for c, lane in zip(self.c_lanes, self.lanes, strict=True):
+            for queue in (lane.rx, lane.tx):
+                if not queue:
+                    continue
+                queue.base.stamps = c.stamps
+                if lane.rx and lane.rx.port.knows_origins:
+                    queue.base.origins = c.origins
 
     def _run(self) -> None:
         if self.core is not None:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed files: what they begin with, and readers that unpack them piece by piece.
+
+A reader's `read1(n)` gives at most n bytes, as soon as there are some, however much a piece of the
+input may stand for; files one behind the other are read as one, as the tools do.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import importlib
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+Opener = Callable[[Any], Any]  # from a file to a file
+
+
+PIECE = 1024  # bytes: a bomb makes 32 MiB of them
+
+
+class _Zstd:
+    """Frames of zstd, whose own stream reader takes a file that was cut for a whole one."""
+
+    def __init__(self, file: Any) -> None:
+        import zstandard  # noqa: PLC0415 - 20 ms that only such files are worth
+
+        self.file, self.make = file, zstandard.ZstdDecompressor().decompressobj
+        self.frame = self.make()
+        self.input, self.at, self.begun = b"", 0, False
+
+    def read1(self, _size: int) -> bytes:
+        """The next piece; none at the end."""
+        while True:
+            if self.at >= len(self.input):
+                self.input, self.at = self.file.read(), 0
+                if not self.input:
+                    if self.begun:
+                        raise EOFError
+                    return b""
+            piece = self.input[self.at : self.at + PIECE]
+            self.at += len(piece)
+            self.begun = True
+            out: bytes = self.frame.decompress(piece)
+            if self.frame.eof:
+                self.at -= len(self.frame.unused_data)
+                self.frame, self.begun = self.make(), False
+            if out:
+                return out
+
+
+def _lz4(file: Any) -> Any:
+    import lz4.frame  # noqa: PLC0415 - as above
+
+    return lz4.frame.LZ4FrameFile(file)
+
+
+OPENERS: dict[str, Opener] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file),
+    "zstd": _Zstd,
+    "lz4": _lz4,
+    "xz": lzma.LZMAFile,
+    "bzip2": bz2.BZ2File,
+}
+MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x5d\x00\x00": "xz",  # its predecessor, .lzma
+    b"BZh": "bzip2",
+    # What only its own program reads:
+    b"\x02\x21\x4c\x18": "lz4 (old)",
+    b"\x1f\x9d": "compress",
+    b"LZIP": "lzip",
+    b"\x89LZO": "lzop",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "rar",
+}
+MAGIC_BYTES = 8  # at most, of any of them
+# How a shell writes the unpacked file to stdout.
+COMMANDS = {
+    "gzip": "gzip -dc",
+    "zstd": "zstd -dc",
+    "lz4": "lz4 -dc",
+    "lz4 (old)": "lz4 -dc",
+    "xz": "xz -dc",
+    "bzip2": "bzip2 -dc",
+    "compress": "uncompress -c",
+    "lzip": "lzip -dc",
+    "lzop": "lzop -dc",
+    "zip": "unzip -p",
+    "7z": "7z x -so",
+    "rar": "unrar p -inul",
+}
+# What the readers raise for data that is not what it should be.
+DAMAGED: tuple[type[Exception], ...] = (
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    zlib.error,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
+
+
+def kind_of(begin: bytes) -> str:
+    """How a file that begins so is compressed; empty when it is not."""
+    return next((kind for magic, kind in MAGIC.items() if begin.startswith(magic)), "")
+
+
+def damaged() -> tuple[type[Exception], ...]:
+    """The errors of every reader that has been used so far."""
+    import sys  # noqa: PLC0415 - rare
+
+    more = sys.modules.get("zstandard")
+    return (*DAMAGED, more.ZstdError) if more else DAMAGED
+
+
+def load() -> None:
+    """Imports what the readers need: a child can't once it is confined."""
+    for module in ("zstandard", "lz4.frame"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)

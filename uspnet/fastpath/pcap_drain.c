@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The writer's side of a capture file: what the workers have put into chunks. */
+#include "pcap.h"
+
+uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
+{
+    uint64_t published = load_acquire(&r->positions->published), written = r->positions->written;
+    uint32_t number = (uint32_t)(written >> 32), done = (uint32_t)written;
+    struct pcap_chunk *chunk = chunk_at(r, number);
+    uint32_t end = number == published >> 32 ? (uint32_t)published : chunk->bytes;
+    if (done == end && number != published >> 32) {
+        store_release(&r->positions->written, position(number + 1, 0));
+        return pcap_peek(r, from);
+    }
+    *from = chunk->records + done;
+    return end - done;
+}
+
+void pcap_release(struct pcap_ring *r, uint32_t bytes)
+{
+    store_release(&r->positions->written, r->positions->written + bytes);
+}
+
+enum { BLOCK_HEADER = 8 };
+
+/* The bytes of a record that its size can be told from. */
+static uint32_t header_bytes(const struct pcap_ring *r)
+{
+    return r->format == PCAP_NG ? BLOCK_HEADER : RECORD_HEADER;
+}
+
+static uint32_t word_at(const uint8_t *at)
+{
+    uint32_t v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+static uint32_t record_at(const struct pcap_ring *r, const uint8_t *at)
+{
+    return r->format == PCAP_NG ? word_at(at + 4) : RECORD_HEADER + word_at(at + 8);
+}
+
+uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes)
+{
+    uint32_t at = 0;
+    while (at + header_bytes(r) <= bytes) {
+        uint32_t size = record_at(r, from + at);
+        if (size > bytes - at)
+            break;
+        at += size;
+    }
+    return at;
+}
+
+uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_t n)
+{
+    uint8_t *from;
+    store_relaxed(&shared->asleep, 1);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* we say so, then look; see ring_bell() */
+    for (uint32_t i = 0; i < n; i++) {
+        if (pcap_peek(&rings[i], &from)) {
+            store_relaxed(&shared->asleep, 0);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets)
+{
+    uint64_t packets = 0;
+    uint32_t bytes;
+    uint8_t *from;
+    while ((bytes = pcap_peek(r, &from))) {
+        for (uint32_t at = 0; at < bytes; at += record_at(r, from + at)) {
+            int is_packet = r->format != PCAP_NG || word_at(from + at) == BLOCK_EPB;
+            packets += is_packet;
+            if (is_packet) /* both kinds of header end with the length on the wire */
+                *octets +=
+                    word_at(from + at + (r->format == PCAP_NG ? EPB_HEADER : RECORD_HEADER) - 4);
+        }
+        pcap_release(r, bytes);
+    }
+    return packets;
+}

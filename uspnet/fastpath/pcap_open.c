@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What a classic file begins with: magic (4), version (2 + 2), zone (4), figures (4), snap
+ * length (4), link type (4); the link type's upper bits tell of an FCS. */
+#include "pcap_parts.h"
+
+enum {
+    FILE_HEADER = 24,
+    MAGIC_US = 0xA1B2C3D4,
+    MAGIC_NS = 0xA1B23C4D,
+    FCS_KNOWN = 1 << 26, /* then the upper four bits count its 16-bit words */
+};
+
+/* 543.0 is DG/UX. */
+static int version(struct pcap_source *s, uint16_t major, uint16_t minor)
+{
+    if (major != 2 && !(major == 543 && minor == 0))
+        return 0;
+    s->lengths = PCAP_AS_NOW;
+    if (major != 2 || minor < 3)
+        s->lengths = PCAP_OLDER;
+    else if (minor == 3)
+        s->lengths = PCAP_EITHER;
+    return 1;
+}
+
+static enum step classic(struct pcap_source *s, uint32_t magic)
+{
+    uint32_t link;
+    if (s->size < FILE_HEADER)
+        return pcap_short(s, FILE_HEADER);
+    if (!version(s, field16(s, s->base + 4), field16(s, s->base + 6)))
+        return pcap_bad(s, PCAP_VERSION);
+    if (s->sink && !pcap_begin(s->sink))
+        return STEP_HOLD;
+    link = field32(s, s->base + 20);
+    s->interfaces[0] = (struct pcap_interface){
+        .link_type = link & 0xFFFF,
+        .fcs = link & FCS_KNOWN ? 2 * (link >> 28) : 0,
+    };
+    s->format = magic == MAGIC_NS ? PCAP_NS : PCAP_US;
+    s->begin = s->at = FILE_HEADER;
+    return STEP_OTHER;
+}
+
+enum step pcap_open(struct pcap_source *s)
+{
+    uint32_t magic;
+    if (s->size < 4)
+        return pcap_short(s, 4);
+    magic = *(const volatile loose32 *)s->base;
+    if (magic == BLOCK_SHB) {
+        s->format = PCAP_NG;
+        return STEP_OTHER;
+    }
+    s->swapped = magic == __builtin_bswap32(MAGIC_US) || magic == __builtin_bswap32(MAGIC_NS);
+    if (s->swapped)
+        magic = __builtin_bswap32(magic);
+    if (magic != MAGIC_US && magic != MAGIC_NS)
+        return pcap_bad(s, PCAP_ORDER);
+    return classic(s, magic);
+}

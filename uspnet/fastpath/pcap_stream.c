@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A file that comes through a pipe: a window over it, in memory that nobody else can write. */
+#include "pcap_parts.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { FILL = 256 << 10, CHEAP = 4096 }; /* bytes read at once; bytes moved without a thought */
+
+/* Moves what is left to the window's start, when that is little or there is no room behind it. */
+static void make_room(struct pcap_source *s)
+{
+    uint64_t left = s->size - s->at, wanted = s->need > FILL ? s->need : FILL;
+    if (s->at == 0 || (left > CHEAP && s->at + wanted <= PCAP_WINDOW))
+        return;
+    memmove((uint8_t *)s->base, s->base + s->at, left);
+    s->passed += s->at;
+    s->at = 0;
+    s->size = left;
+}
+
+int pcap_fill(struct pcap_source *s)
+{
+    uint64_t room;
+    ssize_t got;
+    make_room(s);
+    room = PCAP_WINDOW - s->size;
+    got = read(s->stream, (uint8_t *)s->base + s->size, room < FILL ? room : FILL);
+    if (got > 0) {
+        s->size += (uint64_t)got;
+        return 1;
+    }
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    s->live = 0;
+    return 1;
+}

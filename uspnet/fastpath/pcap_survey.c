@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A look through a file before it is used: what is the longest packet, and can any be used? */
+#include "pcap_parts.h"
+
+/* As if nothing had been read. */
+static void forget(struct pcap_source *s)
+{
+    pcap_rewind(s);
+    s->pass = 0;
+    s->foreign = 0;
+}
+
+uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
+{
+    struct found f;
+    while (n--) {
+        enum step step = pcap_step(s, &f);
+        if (step == STEP_PACKET || step == STEP_FOREIGN) {
+            s->number++;
+            s->foreign += step == STEP_FOREIGN;
+        }
+        if (step == STEP_PACKET) {
+            s->usable = 1;
+            s->longest = f.front + f.length > s->longest ? f.front + f.length : s->longest;
+        } else if (step == STEP_END || step == STEP_FAULT) {
+            if (step == STEP_FAULT && s->number == 0)
+                return 0;
+            s->why = PCAP_WELL; /* what comes first is delivered first; the fault is met again */
+            forget(s);
+            return 0;
+        }
+    }
+    return 1;
+}
