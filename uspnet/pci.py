@@ -13,6 +13,7 @@ from uspnet.errors import NotSupported
 from uspnet.register import RO, RW, Registers
 from uspnet.transports import Transport
 
+NETWORK_CLASS = 0x02  # the upper byte of a class code: network controllers
 CAPABILITIES_MAX = 48  # what fits behind the header; a longer list is a loop
 
 

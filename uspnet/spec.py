@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -102,6 +103,10 @@ def _comma(scheme: str, target: str, parts: list[str]) -> str:
 
 def _likely(text: str, schemes: Collection[str]) -> str:
     """A hint: what somebody who wrote `text` for a port may have meant."""
+    if text in (name for _, name in socket.if_nameindex()):
+        name = text.replace(",", "\\,")
+        specs = " or ".join(f"{each}:{name}" for each in INTERFACE_SCHEMES if each in schemes)
+        return f"it is a kernel interface: {specs}"
     if "/" in text or "." in text:
         return f"a capture file is pcap:{text}; a shared-memory socket is memif:{text}"
     if text and "," not in text:

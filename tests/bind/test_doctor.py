@@ -134,7 +134,7 @@ def faults(lab):
 
 def unknown_nic(lab):
     (lab.kernel.device(A) / "device").write_text("0x1234\n")
-    return "driver", "xdp:eth0"
+    return "driver", "packet:eth0"
 
 
 INTEL = (

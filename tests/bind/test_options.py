@@ -6,8 +6,10 @@ import os
 import pytest
 
 from uspnet.binding.bind import Wish, bind
+from uspnet.binding.inventory import inventory
 from uspnet.binding.unbind import unbind
 from uspnet.errors import NoDevice, NotSupported, Refused, Usage
+from uspnet.jobs.doctor_nic import nic_rows
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
@@ -106,12 +108,27 @@ def test_what_is_no_nic(lab, text, kind):
     assert error.value.hint
     if text == "veth0":
         assert "packet:veth0" in error.value.hint
+        assert "xdp:" not in error.value.hint, "there is no such port"
 
 
 def test_a_disk_is_refused(lab):
     lab.nic(A, driver="nvme", code=0x010802)
     with pytest.raises(Refused, match="not a network card"):
         bind(lab.machine(), [A], Wish(allow=frozenset({"group"})))
+
+
+def test_what_is_no_network_card_is_neither_shown_nor_given_back_nor_examined(lab):
+    lab.nic(A, driver="nvme", code=0x010802)
+    machine = lab.machine()
+    assert inventory(machine) == []
+    for ask in (
+        lambda: inventory(machine, [A]),
+        lambda: unbind(machine, [A], allow=frozenset({"unsaved"})),
+        lambda: list(nic_rows(machine, A)),
+    ):
+        with pytest.raises(Refused, match="not a network card"):
+            ask()
+    assert lab.kernel.log == []
 
 
 @pytest.mark.parametrize("name", ["everything", "all", "force"])

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from uspnet.port import drivers
 from uspnet.transports.qemu import upgrade
 
 
@@ -89,3 +92,35 @@ def test_what_is_only_missing_is_a_note_with_a_command(uspnet):
         assert row["found"]
         if row["state"] == "problem":
             assert row["mend"]
+
+
+def test_an_interface_is_no_port_and_the_hint_names_ports_that_exist(uspnet):
+    result = uspnet("doctor", "lo", "--json")
+    found = rows(result)
+    assert result.returncode == 1
+    assert [row for row in found.values() if row["state"] == "problem"] == [found["lo"]]
+    schemes = re.findall(r"([a-z-]+):lo", found["lo"]["mend"])
+    assert schemes
+    assert set(schemes) <= drivers().keys()
+
+
+def others():
+    """PCI functions of this machine that are no NICs."""
+    folders = Path("/sys/bus/pci/devices").glob("*")
+    return [each.name for each in folders if int((each / "class").read_text(), 16) >> 16 != 2]
+
+
+def test_a_function_that_is_no_nic_is_said_to_be_none(uspnet):
+    if not others():
+        pytest.skip("this machine has no PCI devices")
+    address = others()[0]
+    result = uspnet("doctor", address, "--json")
+    row = rows(result)[address]
+    assert (result.returncode, row["state"]) == (1, "problem")
+    assert "not a network card" in row["found"]
+    assert "bind" not in row["mend"]
+    for words in (["devices", address], ["bind", address], ["capture", address]):
+        result = uspnet(*words)
+        assert result.returncode in {1, 3}
+        assert "not a network card" in result.stderr
+        assert "uspnet bind" not in result.stderr

@@ -10,7 +10,7 @@ from typing import Any
 
 from uspnet.binding import holders, owner, persist, rebind
 from uspnet.binding.collect import collect
-from uspnet.binding.functions import Function, folder, function, resolve
+from uspnet.binding.functions import Function, check_nic, folder, function, resolve
 from uspnet.binding.machine import Machine, check_privilege, undisturbed
 from uspnet.binding.netstate import NetState
 from uspnet.binding.safety import BLOCKING, Case, Reason, check, peers_to_look_up
@@ -108,9 +108,7 @@ def plan(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
         function(tree, address) for address in dict.fromkeys(resolve(tree, t) for t in texts)
     ]
     for found in functions:
-        if not found.is_network:
-            kind = f"class {found.class_code:06x}"
-            raise Refused(f"{found.address} is not a network card ({kind})", "see: uspnet devices")
+        check_nic(found)
     seen, together = look(machine), frozenset(found.address for found in functions)
     plans = []
     for found in functions:

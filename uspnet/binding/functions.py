@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field
 
 from uspnet.binding.sysfs import Tree
-from uspnet.errors import NoDevice, Usage
+from uspnet.errors import NoDevice, Refused, Usage
+from uspnet.pci import NETWORK_CLASS
 
 DEVICES = "sys/bus/pci/devices"
 DRIVERS = "sys/bus/pci/drivers"
-NETWORK_CLASS = 0x02  # the upper byte of the class code: network controllers
 BRIDGE_CLASS = 0x06
 # Kernel drivers that hand a device to user space.
 USER_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
@@ -156,8 +156,22 @@ def resolve(tree: Tree, text: str) -> str:
             break  # a USB adapter: its nearest PCI function is the USB controller
     raise Usage(
         f"{text} is not on a PCI network card, so there is nothing to bind",
-        f"use it as a port without binding: packet:{text} or xdp:{text}",
+        f"use it as a port without binding: {without_binding(text)}",
     )
+
+
+def without_binding(interface: str) -> str:
+    """The ports that a kernel interface can be used by as it is."""
+    from uspnet.port import interface_ports  # noqa: PLC0415 - as in nic_driver
+
+    return interface_ports(interface)
+
+
+def check_nic(found: Function) -> None:
+    """Raises Refused for a disk, a bridge or anything else that is no network card."""
+    if not found.is_network:
+        kind = f"class {found.class_code:06x}"
+        raise Refused(f"{found.address} is not a network card ({kind})", "see: uspnet devices")
 
 
 def model(tree: Tree, found: Function) -> str:

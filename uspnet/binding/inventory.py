@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 from uspnet.binding import holders
 from uspnet.binding.bind import Look, look
-from uspnet.binding.functions import Function, function, model, nic_driver, resolve, scan
+from uspnet.binding.functions import (
+    Function,
+    check_nic,
+    function,
+    model,
+    nic_driver,
+    resolve,
+    scan,
+)
 from uspnet.binding.machine import Machine
 from uspnet.binding.safety import Reason
 from uspnet.errors import Malformed
@@ -45,6 +53,8 @@ def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
     """Every network function, or those that are named. Raises Usage, NoDevice."""
     tree = machine.tree
     wanted = [function(tree, resolve(tree, text)) for text in texts] if texts else scan(tree)
+    for found in wanted:
+        check_nic(found)
     seen = look(machine)
     return [describe(machine, seen, found) for found in wanted]
 

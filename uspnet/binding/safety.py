@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from uspnet.binding import holders
-from uspnet.binding.functions import DEVICES, Function, function
+from uspnet.binding.functions import DEVICES, Function, function, without_binding
 from uspnet.binding.netstate import TYPE_UNICAST, Chain, NetState, Route
 from uspnet.binding.sysfs import Tree
 from uspnet.errors import NoDevice
@@ -282,7 +282,8 @@ def _driver(case: Case) -> Iterator[Reason]:
         yield Reason(
             "bifurcated",
             f"{found.driver} shares the device with user space while it stays bound",
-            hint=f"use it as a port without binding: xdp:{(*found.interfaces, 'NAME')[0]}",
+            hint="use it as a port without binding: "
+            + without_binding((*found.interfaces, "NAME")[0]),
         )
     kernel = found.driver and not found.in_user_space and found.driver != "pci-stub"
     if kernel and found.is_network and not found.interfaces:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from uspnet.binding import holders, persist, rebind
 from uspnet.binding.collect import pair_up
-from uspnet.binding.functions import current_driver, function, interfaces_of, resolve
+from uspnet.binding.functions import check_nic, current_driver, function, interfaces_of, resolve
 from uspnet.binding.machine import Machine, check_privilege, undisturbed
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import Busy, DeviceFault, NoDevice, Refused, Usage, UspnetError
@@ -63,6 +63,7 @@ def unbind(
 def _unbind_one(machine: Machine, address: str, allow: frozenset[str]) -> Outcome:
     tree, store = machine.tree, machine.store
     found = function(tree, address)
+    check_nic(found)
     if users := holders.users_of_device(tree, found):
         pids = " ".join(str(user.pid) for user in users)
         raise Busy(f"{address}: {users[0]} drives it", f"end it first: kill {pids}")

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from uspnet.errors import Usage
+from uspnet.errors import NoDevice, Usage
 from uspnet.nic import NICS
 from uspnet.nic_port import NicPort
+from uspnet.pci import NETWORK_CLASS
 from uspnet.spec import Option, Spec, choice
 from uspnet.transports import Transport
 from uspnet.transports.choose import TRANSPORTS, choose
@@ -39,11 +40,23 @@ class Pci(NicPort, scheme="pci"):
         super().__init__(spec)
 
     def connect(self) -> Transport:
-        """The function, opened."""
+        """The function, opened. Raises NoDevice for one that is no NIC."""
+        kind = class_of(self.spec.target)
+        if kind is not None and kind >> 16 != NETWORK_CLASS:
+            what = f"{self.spec.target} is not a network card (class {kind:06x})"
+            raise NoDevice(what, "see: uspnet devices")
         name, why = choose(self.spec.target, self.values["transport"])
         transport = TRANSPORTS[name](self.spec.target)
         self.how, self.danger = f"by {name}: {why}", transport.danger
         return transport
+
+
+def class_of(address: str) -> int | None:
+    """A function's class, subclass and programming interface; None without one."""
+    try:
+        return int((DEVICES / address / "class").read_text(), 16)
+    except (OSError, ValueError):
+        return None
 
 
 def ids_of(address: str) -> tuple[int, int]:

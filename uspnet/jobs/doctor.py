@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from uspnet import children
-from uspnet.binding.functions import ADDRESS
+from uspnet.binding.functions import ADDRESS, resolve
 from uspnet.binding.machine import this_machine
 from uspnet.binding.sysfs import Tree
 from uspnet.drivers.qemu import models
@@ -26,11 +27,11 @@ from uspnet.transports import qemu
 
 State = Literal["ok", "note", "problem"]
 
-CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_BPF": 39}  # capability.h
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}  # capability.h
 CAP_IPC_LOCK = 14
 HUGE_KIB = 2048
 POOL_KIB = 64 << 10  # more than a job with a few ports takes
-KERNEL = (5, 11)  # AF_XDP's busy polling, and CAP_BPF since 5.8
+KERNEL = (5, 3)  # pidfd_open
 TOOLS = {  # what other programs are for, and their Debian packages
     "tshark": ("reads capture files", "tshark"),
     "tcpdump": ("reads capture files", "tcpdump"),
@@ -66,12 +67,13 @@ def _fields(path: str) -> dict[str, str]:
 
 
 def kernel() -> Check:
-    """Is the kernel new enough for every port?"""
+    """Is the kernel new enough?"""
     release = platform.release()
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
     if numbers >= KERNEL:
         return Check("kernel", "ok", f"Linux {release}")
-    return Check("kernel", "note", f"Linux {release}: AF_XDP wants 5.11", "apt-get upgrade")
+    found = f"Linux {release}: {'.'.join(map(str, KERNEL))} or newer is needed"
+    return Check("kernel", "problem", found, "apt-get dist-upgrade; reboot")
 
 
 def cores() -> Check:
@@ -119,7 +121,7 @@ def locked_memory(effective: int) -> Check:
         return Check("locked memory", "ok", "no limit")
     if soft >= POOL_KIB << 10:
         return Check("locked memory", "ok", f"up to {soft >> 20:,} MiB")
-    found = f"up to {soft >> 10:,} KiB: NICs and xdp: need more"
+    found = f"up to {soft >> 10:,} KiB: NICs need more"
     return Check("locked memory", "note", found, "ulimit -l unlimited (as root)")
 
 
@@ -209,9 +211,15 @@ def port(spec: str) -> Check:
 
 
 def is_nic(spec: str) -> bool:
-    """Is it a PCI address, or the name of a kernel interface?"""
+    """Is it the address of a PCI function, or the name of an interface on one? A function that is
+    no NIC is said to be none.
+    """
     name = spec.partition(",")[0]
-    return bool(ADDRESS.match(name)) or Path(f"/sys/class/net/{name}").exists()
+    if ADDRESS.match(name):
+        return True
+    with contextlib.suppress(UspnetError):
+        return bool(resolve(Tree(), name))
+    return False
 
 
 def nic_needs(*, needed: bool) -> list[Check]:
@@ -222,8 +230,9 @@ def nic_needs(*, needed: bool) -> list[Check]:
 
 def nic(spec: str) -> list[Check]:
     """One PCI NIC: what keeps it from being driven."""
+    name = spec.partition(",")[0]
     try:
-        return [Check(*row) for row in doctor_nic.nic_rows(this_machine(), spec.partition(",")[0])]
+        return [Check(*row) for row in doctor_nic.nic_rows(this_machine(), name)]
     except UspnetError as error:
         return [Check(spec, "problem", error.message, error.hint)]
 
@@ -236,9 +245,8 @@ def examine(spec: str | None) -> dict[str, Any]:
     checks += [locked_memory(effective), *capabilities(effective), tun()]
     checks += [*(tool(name) for name in TOOLS), emulator()]
     wants_nic = spec is not None and is_nic(spec)
-    checks += nic_needs(needed=wants_nic)
-    if spec is not None:
-        checks += nic(spec) if wants_nic else [port(spec)]
+    rows = [] if spec is None else nic(spec) if wants_nic else [port(spec)]
+    checks += [*nic_needs(needed=wants_nic and len(rows) > 1), *rows]
     return {
         "command": "doctor",
         "port": spec,

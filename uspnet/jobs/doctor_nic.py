@@ -10,7 +10,17 @@ from typing import Literal
 
 from uspnet.binding import holders
 from uspnet.binding.bind import NOIOMMU, Look, look
-from uspnet.binding.functions import DRIVERS, Function, folder, function, model, nic_driver, resolve
+from uspnet.binding.functions import (
+    DRIVERS,
+    Function,
+    check_nic,
+    folder,
+    function,
+    model,
+    nic_driver,
+    resolve,
+    without_binding,
+)
 from uspnet.binding.machine import Machine
 from uspnet.binding.sysfs import Tree
 from uspnet.transports.faults import FaultLog
@@ -31,13 +41,14 @@ def nic_rows(machine: Machine, text: str) -> Iterator[Row]:
     """What this one NIC lacks. Raises Usage, NoDevice."""
     tree = machine.tree
     found = function(tree, resolve(tree, text))
+    check_nic(found)
     name = nic_driver(found.vendor, found.device)
-    yield (
-        ("driver", "ok", f"{model(tree, found)}: uspnet's {name}", "")
-        if name
-        else ("driver", "problem", f"uspnet has no driver for {found.ids} ({model(tree, found)})",
-              f"use the kernel's: xdp:{(*found.interfaces, 'NAME')[0]}")
-    )  # fmt: skip
+    if not name:
+        text = f"uspnet has no driver for {found.ids} ({model(tree, found)})"
+        mend = f"use the kernel's: {without_binding((*found.interfaces, 'NAME')[0])}"
+        yield ("driver", "problem", text, mend)
+        return
+    yield ("driver", "ok", f"{model(tree, found)}: uspnet's {name}", "")
     yield from _group(tree, found)
     yield _reset(found)
     yield _faults(tree, found.address)
