@@ -31,6 +31,10 @@ class BenchError(Exception):
     """A measurement could not be made; the message says why."""
 
 
+class Missing(BenchError):
+    """A program that is needed is not there: trying again is of no use."""
+
+
 def pinned(command: Sequence[str], core: int, netns: str | None = None) -> list[str]:
     """`command` on one core, in a network namespace when given; it dies when this process does."""
     inside = ["ip", "netns", "exec", netns] if netns else []
@@ -131,7 +135,7 @@ def need(*tools: str) -> None:
     """Raises BenchError when one of the programs is missing."""
     for tool in tools:
         if not shutil.which(tool):
-            raise BenchError(f"{tool} is not installed")
+            raise Missing(f"{tool} is not installed")
 
 
 @contextlib.contextmanager

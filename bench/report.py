@@ -31,6 +31,8 @@ def format_case(case: dict[str, Any]) -> str:
         share = f"{case['share_of_ceiling']:.0%}"
         notes.append(f"bare two-core ceiling {mpps(case['ceiling']).strip()}: uspnet at {share}")
     notes += [f"{name} {mpps(pps).strip()}" for name, pps in case["also"].items()]
+    if case["lost_rounds"]:
+        notes.append(f"{len(case['lost_rounds'])} rounds failed and were played again")
     for side, whose in (("ours", "uspnet"), ("theirs", case["rival"])):
         for name in case["rounds"][0][side]["more"]:
             values = sorted(round_[side]["more"][name] for round_ in case["rounds"])

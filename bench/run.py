@@ -19,10 +19,11 @@ from typing import Any
 from cases import CASES, SINK, SOURCE, Case, Sample
 from ceiling import Ceiling
 from costs import COSTS, Cost
-from lab import ROOT, BenchError, facts, huge_pages, need
+from lab import ROOT, BenchError, Missing, facts, huge_pages, need
 from report import format_case, format_cost, header
 
 RESULTS = ROOT / "bench" / "results"
+TRIES = 3  # of a round: a contestant may die
 
 
 def arguments() -> argparse.Namespace:
@@ -57,18 +58,35 @@ def play(case: Case, number: int, seconds: float, ceiling: Ceiling) -> dict[str,
     return row
 
 
+def play_again(
+    case: Case, number: int, seconds: float, ceiling: Ceiling, lost: list[str]
+) -> dict[str, Any] | None:
+    """One round, tried again when a contestant dies; None when it can't be had. `lost`: why."""
+    for _ in range(TRIES):
+        try:
+            return play(case, number, seconds, ceiling)
+        except Missing as error:
+            lost.append(str(error))
+            break
+        except BenchError as error:
+            lost.append(str(error))
+            print(f"bench: {case.name}: again, for {error}", file=sys.stderr)
+    return None
+
+
 def run_case(case: Case, rounds: int, seconds: float, ceiling: Ceiling) -> dict[str, Any]:
     """All rounds of one case, with medians; or why it could not be measured."""
     result: dict[str, Any] = {"name": case.name, "title": case.title, "target": case.target}
     result |= {"rival": case.rival, "rounds": []}
-    try:
-        for number in range(rounds):
-            result["rounds"].append(play(case, number, seconds, ceiling))
-            print(f"  {case.name} {number + 1}/{rounds}", end="\r", file=sys.stderr, flush=True)
-    except BenchError as error:
-        result["failed"] = str(error)
-        return result
+    result["lost_rounds"] = []
+    for number in range(rounds):
+        row = play_again(case, number, seconds, ceiling, result["lost_rounds"])
+        result["rounds"] += [row] if row else []
+        print(f"  {case.name} {number + 1}/{rounds}", end="\r", file=sys.stderr, flush=True)
     rows = result["rounds"]
+    if not rows:
+        result["failed"] = result["lost_rounds"][-1]
+        return result
     result["uspnet"] = statistics.median(row["ours"]["pps"] for row in rows)
     result["yardstick"] = statistics.median(row["theirs"]["pps"] for row in rows)
     ratios = sorted(row["ratio"] for row in rows if row["ratio"])

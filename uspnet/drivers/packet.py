@@ -49,6 +49,7 @@ SO_SNDBUFFORCE, SO_ATTACH_FILTER, SO_DETACH_FILTER = 32, 26, 27
 
 BLOCK = 128 << 10  # bytes: one of the longest packets that the kernel joins, and several others
 RETIRE_MS = 1  # a block that isn't full is handed over after this
+REST_NS = 20_000  # between two looks at a block that isn't full
 SEND_BUFFER = 4 << 20  # bytes that may wait in the kernel for the NIC
 
 
@@ -180,6 +181,7 @@ class Packet(KernelPort, scheme="packet"):
         memory = ffi.from_buffer("uint8_t[]", ring, require_writable=True)
         self.rings.append((ring, memory))
         queue.ring, queue.block_size, queue.blocks = memory, BLOCK, blocks
+        queue.rest = REST_NS
 
     def _filter(self, sock: socket.socket) -> None:
         """Attaches a BPF program that keeps no packet: one instruction, `ret 0`."""

@@ -33,16 +33,22 @@ static void block_give_back(struct packet_queue *pq)
     pq->block = pq->block + 1 == pq->blocks ? 0 : pq->block + 1;
 }
 
-/* Is there a packet to take? Steps into the next block when the kernel has handed it over. */
+/* Is there a packet to take? Steps into the next block when the kernel has handed it over. While it
+ * fills the block it writes to the same cache line with every packet: each look takes the line away
+ * from it, so we look only now and then. */
 static int block_ready(struct packet_queue *pq)
 {
     if (likely(pq->left))
         return 1;
+    if (pq->rest && clock_ns(CLOCK_MONOTONIC) < pq->look_at)
+        return 0;
     for (uint32_t i = 0; i < pq->blocks; i++) { /* empty blocks are legal */
         struct tpacket_hdr_v1 *bh = &block_of(pq)->hdr.bh1;
         /* The block's contents are read after its status says that they are complete. */
-        if (!(load_acquire(&bh->block_status) & TP_STATUS_USER))
+        if (!(load_acquire(&bh->block_status) & TP_STATUS_USER)) {
+            pq->look_at = pq->rest ? clock_ns(CLOCK_MONOTONIC) + pq->rest : 0;
             return 0;
+        }
         pq->left = load_relaxed(&bh->num_pkts);
         pq->at = load_relaxed(&bh->offset_to_first_pkt);
         if (likely(pq->left))

@@ -15,6 +15,8 @@ struct packet_queue {
     uint32_t block;           /* rx: the next one to become ours, or the one that is */
     uint32_t left;            /* rx: packets of that block still to be taken */
     uint32_t at;              /* rx: offset in the block of the first of them */
+    uint64_t look_at;         /* rx: CLOCK_MONOTONIC in ns, before which the block is left alone */
+    uint32_t rest;            /* rx: ns between two looks at a block that the kernel fills */
     int32_t fd;               /* tx: the socket */
     uint32_t ifindex;         /* of an interface whose packets begin with IP; 0: with Ethernet */
     uint8_t macs[12];         /* rx: what is put in front of those, with the EtherType */
