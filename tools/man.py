@@ -82,6 +82,8 @@ def port_items() -> str:
     parts = []
     for scheme, driver in sorted(drivers().items()):
         parts.append(f".TP\n.B {roff(scheme)}:\n{roff(driver.help)}")
+        if driver.about:
+            parts.append(f".RS\n{paragraph(driver.about)}\n.RE")
         options = [(f"{name}=", option.help) for name, option in driver.options.items()]
         if options:
             parts.append(f".RS\n{items(options)}\n.RE")

@@ -24,6 +24,10 @@ def main() -> None:
     """
     streams.prepare()
     _leave_the_folder()
+    if any("secret=" in word for word in sys.argv):
+        from uspnet.cli.arguments import hide_secrets  # noqa: PLC0415 - rarely needed
+
+        hide_secrets()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else: nohup, or `&`
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while

@@ -81,6 +81,7 @@ class Driver(ABC):
     options: ClassVar[Mapping[str, Option]] = {}
     scheme: ClassVar[str] = ""
     help: ClassVar[str] = ""  # one line: what the port talks to
+    about: ClassVar[str] = ""  # what its man page says besides: paragraphs
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # counters it can't know
     reconnect = True  # when the other side leaves, wait for it to come back
     fixed_frame = False  # does the other side (an interface's MTU) limit what we may send?
@@ -253,5 +254,5 @@ def make_port(text: str) -> Driver:
     spec = parse(text, kinds)
     if spec.scheme not in kinds:
         known = ", ".join(f"{name}:" for name in sorted(kinds))
-        raise Usage(f"{text}: no driver for {spec.scheme}:", f"ports are: {known}")
+        raise Usage(f"{spec}: no driver for {spec.scheme}:", f"ports are: {known}")
     return kinds[spec.scheme](spec)

@@ -23,6 +23,8 @@ PCI = re.compile(
 UNESCAPED = re.compile(r"(?<!\\),")
 PATH_SCHEMES = ("pcap", "memif")
 INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
+SECRET = re.compile(r"^s\W*[ecr]{3,6}\W*t\W*$|passw|pwd", re.IGNORECASE)  # and people's typos
+HIDDEN = "***"
 SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -33,11 +35,12 @@ class Option:
     read: Callable[[str], Any]
     default: Any
     help: str
+    secret: bool = False  # its value is never shown
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A port spec taken apart; `str()` gives back what the user typed."""
+    """A port spec taken apart; `str()` gives back what the user typed, without secrets."""
 
     text: str
     scheme: str
@@ -45,22 +48,48 @@ class Spec:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return self.text
+        return shown(self.text, [name for name in self.given if not SECRET.search(name)])
 
     def options(self, known: Mapping[str, Option]) -> dict[str, Any]:
         """The options' values, defaults included. Raises Usage for an unknown name or bad value."""
         values = {name: option.default for name, option in known.items()}
+        secrets = {name for name, option in known.items() if option.secret}
+        where = shown(self.text, known.keys() - secrets) if secrets else self.text
+        behind = False  # a secret: what follows may be the rest of one
         for name, text in self.given.items():
             if name not in known:
                 hint = f"options are: {', '.join(sorted(known)) or 'none'}"
                 if self.scheme in PATH_SCHEMES:
                     hint += "; in a name, write \\, for a comma, and ./ before one with a ="
-                raise Usage(f"{self.text}: unknown option {name!r}", hint)
+                raise Usage(f"{where}: unknown option {HIDDEN if behind else repr(name)}", hint)
+            behind = behind or name in secrets
             try:
                 values[name] = known[name].read(text)
             except ValueError as error:
-                raise Usage(f"{self.text}: {name}={text}: {error}", known[name].help) from None
+                text = HIDDEN if name in secrets else text  # noqa: PLW2901 - for the message
+                raise Usage(f"{where}: {name}={text}: {error}", known[name].help) from None
         return values
+
+
+def shown(text: str, plain: Collection[str] | None = None) -> str:
+    """A spec as it may be shown: without the values of secrets, nor what may be the rest of one
+    whose comma was not escaped. `plain`: options that are known, and no secrets.
+    """
+    head, *parts = UNESCAPED.split(text)
+    match = SCHEME.match(head)
+    start, first = (match[1] + ":", match[2]) if match else ("", head)
+    if OPTION.match(first) and SECRET.search(first.partition("=")[0]):
+        return f"{start}{HIDDEN}"
+    secret = False
+    for place, part in enumerate(parts):
+        name, equals, _ = part.partition("=")
+        known = equals and plain is not None and name in plain
+        if not known and (plain is not None or SECRET.search(name)):
+            parts[place] = f"{name}={HIDDEN}" if equals and not secret else HIDDEN
+            secret = True
+        elif secret and not known:
+            parts[place] = HIDDEN
+    return ",".join([head, *parts])
 
 
 def parse(text: str, schemes: Collection[str] = INTERFACE_SCHEMES) -> Spec:
@@ -77,7 +106,7 @@ def parse(text: str, schemes: Collection[str] = INTERFACE_SCHEMES) -> Spec:
 def _parse(text: str, schemes: Collection[str]) -> Spec:
     match = SCHEME.match(text)
     if not match:
-        raise Usage(f"{text!r} is not a port", _likely(text, schemes))
+        raise Usage(f"{shown(text)!r} is not a port", _likely(shown(text), schemes))
     scheme, rest = match.groups()
     target, *parts = (part.replace("\\,", ",") for part in UNESCAPED.split(rest))
     if OPTION.match(target) and scheme != "memif":
@@ -86,9 +115,11 @@ def _parse(text: str, schemes: Collection[str]) -> Spec:
     for part in parts:
         name, equals, value = part.partition("=")
         if not equals or not name:
+            if any(map(SECRET.search, given)):  # this may be the rest of one
+                raise Usage(f"{shown(text)}: a value with a comma", "a comma is written \\,")
             raise Usage(f"{text}: {part!r} is not option=value", _comma(scheme, target, parts))
         if name in given:
-            raise Usage(f"{text}: {name} is given twice", "keep one of them")
+            raise Usage(f"{shown(text)}: {name} is given twice", "keep one of them")
         given[name] = value
     return Spec(text, scheme, target, given)
 

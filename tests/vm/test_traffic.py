@@ -196,6 +196,7 @@ attach = Vfio.attach
 def astray(self, pool):
     attach(self, pool)
     self.dma_base += 1 << 36  # where nothing is mapped
+    self.rings_base += 1 << 36
 Vfio.attach = astray
 from uspnet.cli import main
 sys.argv = ["uspnet", *sys.argv[1:]]

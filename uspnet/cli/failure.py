@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 
 import typer
@@ -14,6 +15,8 @@ from typer.exceptions import TyperException
 from uspnet import streams
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
 from uspnet.text import printable
+
+SECRET = re.compile(r"(secret\s*=).*", re.DOTALL | re.IGNORECASE)
 
 
 def run(app: typer.Typer, args: list[str]) -> int:
@@ -26,7 +29,8 @@ def run(app: typer.Typer, args: list[str]) -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "uspnet"
-        return _as(Usage(error.format_message(), f"see: {where} --help"), as_json)
+        message = SECRET.sub(r"\1***", error.format_message())  # it may repeat a port
+        return _as(Usage(message, f"see: {where} --help"), as_json)
     except UspnetError as error:
         return _as(error, as_json)
     except BrokenPipeError:  # the reader has left: nobody to tell

@@ -2,8 +2,7 @@
 """`memif:/run/m.sock` - shared-memory packet queues with VPP, DPDK, libmemif or uspnet.
 
 A client with zero copy (the default) exports the job's pool itself: what it sends is never copied
-on its side. `zero-copy=off` exports separate buffers instead, so that the peer sees nothing but
-the packets of this port. A server always copies once, in or out of the client's memory.
+on its side. A server always copies once, in or out of the client's memory.
 """
 
 from __future__ import annotations
@@ -13,12 +12,21 @@ import os
 import time
 from typing import Any, ClassVar
 
-from uspnet.errors import DeviceTimeout, NotPermitted, NotSupported, PeerFault, Usage, UspnetError
+from uspnet.errors import (
+    DeviceTimeout,
+    NoMemory,
+    NotPermitted,
+    NotSupported,
+    PeerFault,
+    Usage,
+    UspnetError,
+)
 from uspnet.fastpath import ffi, lib
+from uspnet.memif import refusals, rings
+from uspnet.memif.access import password, users
 from uspnet.memif.client import ClientMemory, ClientSession
 from uspnet.memif.listener import leave, listen, printable
 from uspnet.memif.protocol import OUR_NAME, Disconnect, Type
-from uspnet.memif.rings import place_client, place_server, strip
 from uspnet.memif.server import ServerSession
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.port import Direction, Driver, Queue
@@ -29,27 +37,40 @@ RETRY_S = 0.05  # between a client's attempts to connect
 LINGER_S = 0.2  # how long packets of a peer that left may wait for our worker
 BLOCKED_S = 0.5  # longer than any eventfd takes a write
 CLIENT_WAIT_S = 2.0
-NOT_YET = {"the peer left", "ID not found", "Already connected"}  # a server that is starting
-REFUSALS = {
-    "ID not found": "the server has other ids: set id=",
-    "Secret required": "set secret=",
-    "Incorrect secret": "set the server's secret with secret=",
-    "Already connected": "the server has a client with this id: set another id=",
-}
+SECRET_BYTES = 24
+NO_FDS = {errno.EMFILE, errno.ENFILE}
 
 
 class Memif(Driver, scheme="memif"):
     """Both roles of memif 2.0."""
 
     help = "VPP, DPDK, libmemif, uspnet, by shared memory"
+    about = """
+    What is shared: a client with zero copy (the default) lets its server read and write every
+    packet buffer of the job at any time, also while it holds a packet of another port, and nothing
+    else. With zero-copy=off, the server sees the packets of this port alone, and each is copied. A
+    server shares nothing of its own: it works in the client's memory.
+
+    Who may connect: to a path, the users whom its folder and its mode (0660: user and group) let
+    in; to an abstract name (@name), every local user. allow= names the users that may, at either
+    end: a client then refuses the server of another user, which may have taken the name first. A
+    secret on the command line can be seen in the list of processes until uspnet has started;
+    secret-file= can't.
+    """
     options: ClassVar[dict[str, Option]] = {
         "role": Option(choice("client", "server"), "client", "client (connects) or server"),
         "id": Option(integer(0, 2**32 - 1), 0, "interface number on the socket"),
-        "secret": Option(string(24), "", "password, at most 24 bytes"),
+        "secret": Option(string(SECRET_BYTES), "", "password, at most 24 bytes", secret=True),
+        "secret-file": Option(str, "", "file whose first line is the password"),
+        "allow": Option(
+            users, None, "users the peer may run as, a+b; else any who can reach it (@name: all)"
+        ),
         "ring": Option(integer(2, 16384), 1024, "slots a ring, a power of two, 2 to 16384"),
         "buffer": Option(integer(128, 65536), 2048, "client without zero copy: bytes a slot"),
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-        "zero-copy": Option(switch, True, "client: share the pool itself, on or off"),
+        "zero-copy": Option(
+            switch, True, "client: share all packet buffers of the job, on or off (a copy each way)"
+        ),
         "frame": Option(integer(60, FRAME_MAX), FRAME_MAX, "longest frame in bytes, to 9728"),
         "wait": Option(seconds, None, "seconds to wait for the peer at first, or forever"),
         "reconnect": Option(switch, True, "wait for a peer that left to come back, on or off"),
@@ -58,7 +79,8 @@ class Memif(Driver, scheme="memif"):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         values = self.values
-        if not spec.target or spec.target == "@" or len(os.fsencode(spec.target)) > 107:
+        name = spec.target.partition("=")[0]
+        if name in self.options or not 0 < len(os.fsencode(spec.target.lstrip("@"))) <= 107:
             raise Usage(
                 f"{spec}: needs a socket path of up to 107 bytes, or @name",
                 "for example memif:/run/m.sock",
@@ -67,9 +89,10 @@ class Memif(Driver, scheme="memif"):
             raise Usage(f"{spec}: ring={values['ring']} is not a power of two", "try ring=1024")
         self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
         self.server = values["role"] == "server"
-        self.identity, self.secret = values["id"], values["secret"]
-        if self.secret:  # names are shown, and told to peers
-            self.name = self.name.replace(f"secret={self.secret}", "secret=***")
+        self.identity, self.allow = values["id"], values["allow"]
+        self.secret = password(
+            self.name, values["secret-file"], values["secret"], SECRET_BYTES
+        )
         self.pairs = self.queues = values["queues"]
         self.frame, self.reconnect = values["frame"], values["reconnect"]
         self.zero_copy = values["zero-copy"] and not self.server
@@ -77,9 +100,12 @@ class Memif(Driver, scheme="memif"):
         self.session: ClientSession | ServerSession | None = None
         self.running = self.linked = self.ever_linked = False
         self.listener: Any = None
+        self.lost: Any = None  # uint32_t *, nonzero: the peer took packet memory away
         self.attempt_at = self.give_up_at = self.linger_until = self.look_at = 0.0
         self.farewell = Disconnect("")
+        self.refused: Disconnect | None = None  # why the last attempt failed, if it may pass
         self.bells: list[int] = []
+        self.counted: list[Queue] = []  # on this connection, those whose counters are final
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -104,7 +130,7 @@ class Memif(Driver, scheme="memif"):
         """With zero copy, the peer will be given the pool."""
         super().attach(pool)
         if self.zero_copy:
-            pool.memory.guard()
+            self.lost = pool.memory.guard()
 
     def holds(self, direction: Direction) -> int:
         """Zero copy keeps a buffer in every slot."""
@@ -153,17 +179,18 @@ class Memif(Driver, scheme="memif"):
         """Slots that we filled and the peer has not drained, as far as it lets us know."""
         if not self.linked or self.linger_until:
             return 0
-        return sum(self._untaken(queue) for queue in self.made if queue.direction == "tx")
+        return sum(rings.untaken(queue) for queue in self.made if queue.direction == "tx")
 
-    def _untaken(self, queue: Queue) -> int:
-        """Slots that we filled and the peer has not drained. A client does not say what it has
-        drained, only what it lends again, and that in batches: then this is the most it can be.
-        """
-        m = queue.c
-        if m.q.gate:
-            return 0
-        waiting = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
-        return int(min(waiting, m.size, m.q.counters.packets))
+    def finish(self) -> None:
+        """What the peer has not taken by now was not sent."""
+        if not self.server:
+            self._count_untaken()
+
+    def _count_untaken(self) -> None:
+        for queue in self.made:
+            if queue.direction == "tx" and queue not in self.counted:
+                self.counted.append(queue)
+                rings.take_back(queue)
 
     # -- control ---------------------------------------------------------------------------------
 
@@ -178,7 +205,7 @@ class Memif(Driver, scheme="memif"):
         """Moves the connection on: handshakes, departures, returns. Raises when it can't go on."""
         if not self.running:
             return
-        if self.zero_copy and self.pool.memory.lost[0]:  # and with it, every port's packets
+        if self.lost and self.lost[0]:  # and with it, every port's packets
             raise PeerFault(f"{self.name}: the peer took pages out of the packet memory")
         if self.linger_until:
             self._linger()
@@ -192,6 +219,9 @@ class Memif(Driver, scheme="memif"):
         except Disconnect as error:
             self._lost(error)
         if not self.ever_linked and time.monotonic() > self.give_up_at:
+            if self.refused:
+                hint = refusals.find(self.refused.message).hint
+                raise PeerFault(f"{self.name}: {self.refused.message}", hint)
             raise DeviceTimeout(f"{self.name}: {self.why_down()}", self._hint_absent())
 
     def _advance(self) -> None:
@@ -232,11 +262,21 @@ class Memif(Driver, scheme="memif"):
         try:
             self.session = ClientSession(self.address, self.identity, self.secret, self._memory)
         except PermissionError:
-            raise NotPermitted(f"{self.name}: may not connect", "ask for access to it") from None
+            raise NotPermitted(
+                f"{self.name}: may not connect", "run as the server's user, or in its group"
+            ) from None
         except OSError as error:  # mostly, nobody listens yet
+            if error.errno in NO_FDS:
+                raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
             if error.errno == errno.EPROTOTYPE or os.path.isfile(self.address):
                 hint = f"a server makes one: uspnet capture memif:{self.spec.target},role=server"
                 raise NotSupported(f"{self.name}: that is no memif socket", hint) from None
+            return
+        if self.allow is not None and self.session.user not in self.allow:
+            raise PeerFault(
+                f"{self.name}: the server's user is {self.session.user}, whom allow= does not name",
+                "see who it is: ss -xlp; name a user that you trust with allow=",
+            )
 
     def _memory(self, max_pairs: int, max_log2: int) -> ClientMemory:
         log2 = min(int(self.values["ring"]).bit_length() - 1, max_log2)
@@ -260,25 +300,19 @@ class Memif(Driver, scheme="memif"):
         if self.ever_linked and self.reconnect:
             return
         early = not self.ever_linked and time.monotonic() < self.give_up_at
-        if early and error.message in NOT_YET:
-            self.attempt_at = time.monotonic() + RETRY_S
+        known = refusals.find(error.message)
+        if early and known.passes:
+            self.attempt_at, self.refused = time.monotonic() + RETRY_S, error
             return
         if self.ever_linked or not self.server:
-            hint = REFUSALS.get(error.message, "see whether the other program still runs")
-            raise PeerFault(f"{self.name}: {error.message}", hint)
+            raise PeerFault(f"{self.name}: {error.message}", known.hint)
 
     def _linger(self) -> None:
-        left = any(queue.direction == "rx" and self._waiting(queue) for queue in self.made)
+        zero = self.zero_copy
+        left = any(queue.direction == "rx" and rings.waiting(queue, zero) for queue in self.made)
         if not left or time.monotonic() > self.linger_until:
             self._unlink("")
             self._go_on(self.farewell)
-
-    def _waiting(self, queue: Queue) -> bool:
-        m = queue.c
-        if m.q.gate:
-            return False
-        ours = m.clean if self.zero_copy else m.next
-        return bool((m.theirs[0] - m.their_lead - ours) & 0xFFFF)
 
     def _hint_absent(self) -> str:
         if self.server:
@@ -294,9 +328,9 @@ class Memif(Driver, scheme="memif"):
         with self.quiesce():
             for queue in self.made:
                 if isinstance(session, ServerSession):
-                    place_server(queue, session)
+                    rings.place_server(queue, session)
                 elif session and session.memory:
-                    place_client(queue, session.memory)
+                    rings.place_client(queue, session.memory)
         if isinstance(session, ServerSession):
             session.channel.send(Type.CONNECTED, OUR_NAME)
 
@@ -305,9 +339,11 @@ class Memif(Driver, scheme="memif"):
         self.linger_until = 0.0
         if self.linked:
             with self.quiesce():
+                if not self.server:
+                    self._count_untaken()
                 for queue in self.made:
-                    strip(queue, client=not self.server, zero_copy=self.zero_copy)
-            self.linked = False
+                    rings.strip(queue, zero_copy=self.zero_copy)
+            self.linked, self.counted = False, []
         session, self.session = self.session, None
         if session:
             session.close(reason)

@@ -23,6 +23,7 @@ from uspnet.errors import NoDevice, UspnetError
 from uspnet.jobs import doctor_nic
 from uspnet.pool import memory_available
 from uspnet.port import drivers, make_port
+from uspnet.spec import shown
 from uspnet.transports import qemu
 
 State = Literal["ok", "note", "problem"]
@@ -202,11 +203,12 @@ def port(spec: str) -> Check:
     """Could a job open this port right now?"""
     try:
         driver = make_port(spec)
+        spec = driver.name
         driver.check()
     except UspnetError as error:
-        return Check(spec, "problem", error.message, error.hint)
+        return Check(shown(spec), "problem", error.message, error.hint)
     except OSError as error:
-        return Check(spec, "problem", error.strerror or str(error), "run as root")
+        return Check(shown(spec), "problem", error.strerror or str(error), "run as root")
     return Check(spec, "ok", driver.help)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
+from uspnet.memif.access import peer_user
 from uspnet.memif.protocol import (
     FLAG_C2S,
     HANDSHAKE_S,
@@ -26,6 +28,7 @@ from uspnet.memif.protocol import (
 )
 from uspnet.pool import Pool, SharedMemory
 
+CONNECT_S = struct.pack("=qq", 0, 50_000)  # struct timeval
 SHARED_MAX = 1 << 32  # a descriptor's offset has 32 bits
 
 
@@ -91,7 +94,7 @@ class ClientSession:
     ) -> None:
         """`make(max pairs, max log2 size)`: the memory, once the server has said what it takes.
 
-        Raises OSError when nobody listens.
+        Raises OSError when nobody listens, or nobody takes the connection in CONNECT_S.
         """
         self.identity, self.secret, self.make = identity, os.fsencode(secret), make
         self.memory: ClientMemory | None = None
@@ -101,8 +104,10 @@ class ClientSession:
         self.deadline = time.monotonic() + HANDSHAKE_S
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
-            sock.setblocking(False)
+            # Where many want to connect, those that wait are let in one after the other.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, CONNECT_S)
             sock.connect(address)
+            self.user = peer_user(sock)
         except OSError:
             sock.close()
             raise

@@ -6,13 +6,22 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
+from collections import Counter
 
 from uspnet.errors import Busy, NoDevice, NotPermitted
 from uspnet.folders import alone
+from uspnet.memif.access import peer_user
 from uspnet.memif.protocol import Channel, Disconnect
 from uspnet.memif.server import Interface, ServerSession
 
-STRANGERS_MAX = 16  # connections that have not said which interface they want
+# Connections that have not said which interface they want: of all users, and of one user. When
+# there are more, the oldest has had its time.
+STRANGERS_MAX, STRANGERS_OF_ONE = 64, 16
+ACCEPTS_MAX = 8  # at once
+DEAF_S = 0.5  # without descriptors, clients wait so long before we try again
+BACKLOG = 128
+MODE = 0o660  # user and group may connect
 
 
 class Listener:
@@ -22,6 +31,7 @@ class Listener:
         self.address = address
         self.ports: dict[int, Interface] = {}
         self.strangers: list[ServerSession] = []
+        self.deaf_until, self.told = 0.0, False
         self.sock = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
@@ -29,7 +39,7 @@ class Listener:
         try:
             with alone(address):
                 self._bind()
-                self.sock.listen(STRANGERS_MAX)
+                self.sock.listen(BACKLOG)
         except BaseException:
             self.close()
             raise
@@ -37,7 +47,7 @@ class Listener:
     def _bind(self) -> None:
         if not self.address.startswith("\0"):
             remove_stale(self.address)
-            os.fchmod(self.sock.fileno(), 0o660)  # the mode that the path will get
+            os.fchmod(self.sock.fileno(), MODE)  # the path gets it too, less the umask's bits
         try:
             self.sock.bind(self.address)
         except FileNotFoundError:
@@ -53,27 +63,69 @@ class Listener:
                 f"{printable(self.address)}: {error.strerror}", "another program listens there"
             ) from None
         if not self.address.startswith("\0"):
-            status = os.stat(self.address)
+            self._own()
+
+    def _own(self) -> None:
+        """Gives the new path its mode, whatever the umask, and remembers that it is ours."""
+        path = os.open(self.address, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            status = os.fstat(path)
+            if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+                raise Busy(f"{self.address} was replaced by another user", "use a folder of yours")
+            os.chmod(f"/proc/self/fd/{path}", MODE)
             self.inode = (status.st_dev, status.st_ino)
+        finally:
+            os.close(path)
 
     def accept(self) -> None:
-        """Greets the clients that wait at the door, a few at a time."""
-        for _ in range(STRANGERS_MAX):  # a flood must not keep us here
+        """Greets the clients that wait at the door, a few at a time: a flood must not keep us."""
+        if time.monotonic() < self.deaf_until:
+            return
+        for _ in range(ACCEPTS_MAX):
             try:
                 sock, _address = self.sock.accept()
-            except OSError:
+            except BlockingIOError:
                 return
-            if len(self.strangers) >= STRANGERS_MAX:
-                self.strangers.pop(0).close("Too many connections")
-            try:
-                pairs = max(port.pairs for port in self.ports.values())
-                self.strangers.append(ServerSession(Channel(sock), pairs))
-            except Disconnect:
-                sock.close()
+            except OSError as error:  # no descriptor or memory is left
+                self._back_off(error)
+                return
+            self._greet(sock)
+
+    def _back_off(self, error: OSError) -> None:
+        """Those who wait go on waiting; asking again at once would not end."""
+        self.deaf_until = time.monotonic() + DEAF_S
+        if self.strangers:
+            self._dismiss(self.strangers[0])
+        if not self.told:
+            self.told = True
+            port = next(iter(self.ports.values()))
+            port.notice(
+                f"{port.name}: can't take clients: {error.strerror}; raise the limit: ulimit -n"
+            )
+
+    def _greet(self, sock: socket.socket) -> None:
+        ports, channel, user = self.ports.values(), Channel(sock), peer_user(sock)
+        if all(port.allow is not None and user not in port.allow for port in ports):
+            channel.close("User not allowed")
+            return
+        try:
+            self.strangers.append(ServerSession(channel, user, max(port.pairs for port in ports)))
+        except Disconnect:
+            sock.close()
+            return
+        own = [other for other in self.strangers if other.user == user]
+        if len(own) > STRANGERS_OF_ONE:
+            self._dismiss(own[0])
+        elif len(self.strangers) > STRANGERS_MAX:
+            most = Counter(other.user for other in self.strangers).most_common(1)[0][0]
+            self._dismiss(next(other for other in self.strangers if other.user == most))
+
+    def _dismiss(self, session: ServerSession) -> None:
+        self.strangers.remove(session)
+        session.close("Too many connections")
 
     def handle(self) -> None:
         """Lets strangers introduce themselves; those that did belong to their port from then on."""
-        self.accept()
         for session in list(self.strangers):
             try:
                 session.handle(self.ports)
@@ -83,10 +135,12 @@ class Listener:
                 continue
             if session.port:
                 self.strangers.remove(session)
+        self.accept()  # last: who came before has had time to answer
 
     def fds(self) -> list[int]:
         """What calls for `handle`."""
-        return [self.sock.fileno(), *(session.channel.fileno() for session in self.strangers)]
+        door = [] if time.monotonic() < self.deaf_until else [self.sock.fileno()]
+        return [*door, *(session.channel.fileno() for session in self.strangers)]
 
     def close(self) -> None:
         """Stops listening; removes the path if it is still ours."""

@@ -108,6 +108,8 @@ class Channel:
         try:
             if not data:
                 raise Disconnect("the peer left")
+            if flags & socket.MSG_CTRUNC and not fds:
+                raise Disconnect("Out of file descriptors", ours=True)
             if len(data) != MESSAGE_BYTES or flags & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
                 raise Disconnect("Invalid message size", ours=True)
             kind, fields = unpack(data)

@@ -55,14 +55,48 @@ def _place(queue: Queue, ring: Any, size: int, fd: int) -> None:
         ring.flags = lib.MEMIF_MASK_INT  # we poll, until a worker goes to sleep
 
 
-def strip(queue: Queue, *, client: bool, zero_copy: bool) -> None:
-    """Takes the ring away, and brings lent buffers home. What a client sent and its peer did not
-    take is counted as dropped.
+def untaken(queue: Queue) -> int:
+    """Slots that we filled and the peer has not drained. A client does not say what it has drained,
+    only what it lends again, and that in batches: then this is the most it can be.
     """
     m = queue.c
-    if queue.direction == "tx" and m.ring and client:
-        waiting = (m.next - m.theirs[0]) & 0xFFFF
-        m.q.counters.dropped += min(waiting, m.size)
+    if m.q.gate:
+        return 0
+    filled = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
+    return int(min(filled, m.size, m.q.counters.packets))
+
+
+def waiting(queue: Queue, zero_copy: bool) -> bool:
+    """Is there something from the peer that we have not drained?"""
+    m = queue.c
+    if m.q.gate:
+        return False
+    ours = m.clean if zero_copy else m.next
+    return bool((m.theirs[0] - m.their_lead - ours) & 0xFFFF)
+
+
+def take_back(queue: Queue) -> None:
+    """Counts what a client sent and its server did not take as dropped. How long each packet was
+    stands in memory that the server can write, so that is believed only as far as it can be true.
+    """
+    m = queue.c
+    if m.ring == ffi.NULL:
+        return
+    slots = min((m.next - m.theirs[0]) & 0xFFFF, m.size)
+    packets = octets = 0
+    for at in range(m.next - slots, m.next):
+        slot = m.ring.slots[at % m.size]
+        octets += min(slot.length, 0xFFFF)
+        packets += not slot.flags & lib.MEMIF_NEXT
+    counters = m.q.counters
+    queue.take_back(
+        min(packets, counters.packets), min(octets, counters.bytes), lib.DROP_PEER_LEFT
+    )
+
+
+def strip(queue: Queue, *, zero_copy: bool) -> None:
+    """Takes the ring away, and brings lent buffers home."""
+    m = queue.c
     if zero_copy:
         lib.memif_zero_reset(m)
     m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1

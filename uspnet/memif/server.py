@@ -6,7 +6,7 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from uspnet.fastpath import ffi, lib
@@ -33,6 +33,8 @@ class Interface(Protocol):
     name: str
     identity: int
     secret: str
+    allow: frozenset[int] | None
+    notice: Callable[[str], None]
     pairs: int
     session: Any
 
@@ -40,8 +42,8 @@ class Interface(Protocol):
 class ServerSession:
     """One client, from HELLO to CONNECT. Owns what the client sent."""
 
-    def __init__(self, channel: Channel, pairs: int) -> None:
-        self.channel = channel
+    def __init__(self, channel: Channel, user: int, pairs: int) -> None:
+        self.channel, self.user = channel, user
         self.port: Interface | None = None
         self.regions: list[PeerRegion] = []
         self.rings: dict[tuple[bool, int], RingPlace] = {}
@@ -94,6 +96,8 @@ class ServerSession:
         port = ports.get(number)
         if not port:
             raise Disconnect("ID not found", ours=True)
+        if port.allow is not None and self.user not in port.allow:
+            raise Disconnect("User not allowed", ours=True)
         if mode != MODE_ETHERNET:
             raise Disconnect("Only ethernet mode supported", ours=True)
         if port.secret:

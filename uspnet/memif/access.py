@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may connect: by user, as the kernel knows it, and by password."""
+
+from __future__ import annotations
+
+import pwd
+import socket
+import struct
+
+from uspnet.errors import Usage
+
+CREDENTIALS = "=iII"  # struct ucred: process, user, group
+
+
+def peer_user(sock: socket.socket) -> int:
+    """The user that connected or, seen from a client, that listens. A user whom our user
+    namespace does not have is the overflow user, 65534.
+    """
+    size = struct.calcsize(CREDENTIALS)
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return int(struct.unpack(CREDENTIALS, raw)[1])
+
+
+def users(text: str) -> frozenset[int]:
+    """Reads names and numbers of users, joined by `+`."""
+    return frozenset(map(_user, text.split("+")))
+
+
+def _user(word: str) -> int:
+    if word.isascii() and word.isdigit():
+        return int(word)
+    try:
+        return pwd.getpwnam(word).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {word!r}") from None
+
+
+def password(name: str, path: str, given: str, longest: int) -> str:
+    """The secret: as given, or the first line of a file, which no list of processes shows."""
+    if not path:
+        return given
+    if given:
+        raise Usage(f"{name}: secret and secret-file", "give one of them")
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        secret = file.readline(longest + 2).rstrip("\n")
+    if not 0 < len(secret.encode(errors="surrogateescape")) <= longest:
+        raise Usage(f"{name}: {path}: its first line must have 1 to {longest} bytes")
+    return secret
