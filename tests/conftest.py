@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.far import far  # noqa: F401 - a fixture
+from tests.sanitized import sanitized  # noqa: F401 - a fixture
 from tests.station import make_frames, qemu, station  # noqa: F401 - fixtures
 
 CLONE_NEWNET = 0x40000000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of peers share: a build with sanitizers, testpmd, and uspnet as a process."""
+"""What the tests of peers share: testpmd, and uspnet as a process."""
 
 from __future__ import annotations
 
@@ -16,55 +16,9 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 TESTPMD_PAGES = 1024  # of 2 MiB: two testpmds, and uspnet's pools of jumbo buffers
 sys.path.insert(0, str(HERE))
-
-
-def library(name):
-    """The full path of one of gcc's libraries; its bare name when there is none."""
-    found = subprocess.run(
-        ["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True
-    )
-    return found.stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def sanitized(tmp_path_factory):
-    """Runs a Python program on a build with AddressSanitizer and UBSan; returns its stdout."""
-    if not shutil.which("gcc"):
-        pytest.skip("needs gcc")
-    libraries = [library("libasan.so"), library("libubsan.so")]
-    if not all(os.path.isabs(path) for path in libraries):
-        pytest.skip("needs gcc's libasan and libubsan")
-    place = tmp_path_factory.mktemp("sanitized")
-    clean = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
-    shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=clean)
-    build = [sys.executable, str(place / "uspnet/fastpath/build.py")]
-    subprocess.run(build, check=True, env={**os.environ, "USPNET_CFLAGS": SANITIZE})
-
-    def run(script, *args, timeout=240):
-        env = {
-            **os.environ,
-            "LD_PRELOAD": " ".join(libraries),
-            "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=8",
-            "PYTHONPATH": str(place),
-        }
-        command = [sys.executable, str(HERE / script), *map(str, args)]
-        done = subprocess.run(
-            command,
-            env=env,
-            cwd=place,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-4000:] + done.stdout
-        return done.stdout
-
-    return run
 
 
 class Uspnet:

@@ -14,6 +14,7 @@
 
 enum {
     ANSWER_MS = 1000, /* a request takes QEMU 0.05 to 0.5 ms */
+    LINES_MAX = 64,   /* that may come before an answer */
     OWED_MAX = 8,     /* doorbells under way: what a burst each on a few queues needs */
 };
 
@@ -45,12 +46,21 @@ static int tell(struct qtest_link *link, const char *request, size_t length)
     return 0;
 }
 
-/* Waits for more of the answer. The socket blocks, but never for longer than ANSWER_MS. */
-static int hear(struct qtest_link *link)
+static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
+
+/* Waits until `end` for more of the answer, whatever signals come. */
+static int hear(struct qtest_link *link, uint64_t end)
 {
     struct pollfd fd = {.fd = link->fd, .events = POLLIN};
     ssize_t got;
-    if (link->filled == sizeof link->line || poll(&fd, 1, ANSWER_MS) <= 0)
+    int ready;
+    if (link->filled == sizeof link->line)
+        return -1;
+    do {
+        uint64_t now = now_ms();
+        ready = now < end ? poll(&fd, 1, (int)(end - now)) : 0;
+    } while (ready < 0 && errno == EINTR);
+    if (ready <= 0)
         return -1;
     got = recv(link->fd, link->line + link->filled, sizeof link->line - link->filled, 0);
     if (got <= 0)
@@ -59,18 +69,18 @@ static int hear(struct qtest_link *link)
     return 0;
 }
 
-/* Takes one answer. Interrupt lines are not answers. */
+/* Takes one answer. Interrupt lines are not answers. Both time and lines have an end, so that no
+ * QEMU keeps a worker here. */
 static int answer(struct qtest_link *link, uint64_t *value)
 {
-    for (;;) {
-        char *end = memchr(link->line, '\n', link->filled);
+    uint64_t deadline = now_ms() + ANSWER_MS;
+    for (uint32_t lines = 0; lines < LINES_MAX; lines++) {
+        char *end;
         uint32_t used;
         int ok, irq;
-        if (!end) {
-            if (hear(link))
+        while (!(end = memchr(link->line, '\n', link->filled)))
+            if (hear(link, deadline))
                 return -1;
-            continue;
-        }
         *end = 0;
         used = (uint32_t)(end - link->line) + 1;
         ok = !strncmp(link->line, "OK", 2);
@@ -82,6 +92,7 @@ static int answer(struct qtest_link *link, uint64_t *value)
         if (!irq)
             return ok ? 0 : -1;
     }
+    return -1;
 }
 
 /* Reads the answers to doorbells until at most `left` are owed. */

@@ -52,6 +52,7 @@ static inline void lengths(const struct virtq_queue *v, uint32_t *restrict lengt
     const struct virtq_used_element *e = element(v, v->clean, 1);
     for (uint32_t i = 0; i < n; i++)
         lengths[i] = e[i].length;
+    virtq_read_once();
 }
 
 /* Their chains' length and flags never change. */

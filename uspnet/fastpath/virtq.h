@@ -97,6 +97,9 @@ int virtq_packed_arm(struct queue *q, int on);
 
 _Static_assert(offsetof(struct virtq_used, ring) == 4, "§2.7.8");
 
+/* The device may change what it wrote at any time: what was read before is not read again after. */
+static inline void virtq_read_once(void) { __asm__ volatile("" ::: "memory"); }
+
 /* Barriers against a device, which may be hardware (VIRTIO_F_ORDER_PLATFORM) or another CPU: on
  * Arm the outer shareable domain covers both. x86 keeps loads in order, and stores. */
 static inline void virtq_write_barrier(void)

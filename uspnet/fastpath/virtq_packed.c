@@ -58,6 +58,7 @@ static inline void lengths(const struct virtq_queue *v, uint32_t *restrict lengt
     const struct virtq_descriptor *d = v->descriptors + slot_of(v, v->clean, 1);
     for (uint32_t i = 0; i < n; i++)
         lengths[i] = (uint32_t)d[i].word;
+    virtq_read_once();
 }
 
 /* A batch's first word makes the whole of it available, and so is kept for last. */

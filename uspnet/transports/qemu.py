@@ -14,6 +14,7 @@ import os
 import platform
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from uspnet import children, privileges, streams
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.text import printable
 from uspnet.wire import End
 
 BINARY = "qemu-system-x86_64"
@@ -31,6 +33,8 @@ DIMM_ADDRESS = 1 << 32  # where a q35 machine of a few MiB puts its first memory
 DIMM_STEP = 1 << 30  # modules begin at whole GiB, whatever their pages
 SLOT = 4  # of the NIC on the machine's PCI bus
 ANSWER_S = 5.0
+LINE_MAX = 1 << 16  # bytes of an answer
+ERROR_MAX = 500  # characters of QEMU's that are shown
 ERRORS_BYTES = 1 << 20  # of its complaints, and of any other file that it could write to
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 SANDBOX_WORDS = ("-sandbox", "seccomp")  # in the complaint of one that can't have it
@@ -106,7 +110,6 @@ class Machine:
         self.errors = memory_file("uspnet-qemu-stderr")
         self.qtest, qtest_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
-        self.monitor.settimeout(ANSWER_S)
         rom = memory_file("uspnet-rom", ROM)
         fds = [rom, qtest_end.fileno(), monitor_end.fileno()]
         how = ffi.new("struct child *", (self.user, os.getpid(), ERRORS_BYTES))
@@ -131,7 +134,7 @@ class Machine:
             os.close(rom)
             qtest_end.close()
             monitor_end.close()
-        self._answers = self.monitor.makefile("r")
+        self._heard = b""
         try:
             self._greet()
         except BaseException:
@@ -158,21 +161,27 @@ class Machine:
 
     def _greet(self) -> None:
         """Waits until QEMU talks: it reads its whole command line first."""
-        greeting = self._hear()
-        version = greeting["QMP"]["version"]["qemu"]
-        self.version = (version["major"], version["minor"])
+        self._hear(time.monotonic() + ANSWER_S)
         self.monitor_command("qmp_capabilities")
 
-    def _hear(self) -> dict[str, Any]:
+    def _hear(self, end: float) -> dict[str, Any]:
+        """One line of the monitor, by `end`. Raises what is wrong with it."""
+        while b"\n" not in self._heard and len(self._heard) < LINE_MAX:
+            self.monitor.settimeout(max(end - time.monotonic(), 0.001))
+            try:
+                more = self.monitor.recv(4096)
+            except TimeoutError:
+                raise DeviceTimeout(f"{self.name}: QEMU did not answer in {ANSWER_S:g} s") from None
+            except OSError:
+                more = b""
+            if not more:
+                raise self._silent()
+            self._heard += more
+        line, _, self._heard = self._heard.partition(b"\n")
         try:
-            line = self._answers.readline()
-        except TimeoutError:
-            raise DeviceTimeout(f"{self.name}: QEMU did not answer in {ANSWER_S:g} s") from None
-        except OSError:
-            line = ""
-        if not line:
-            raise self._silent()
-        return dict(json.loads(line))
+            return dict(json.loads(line))
+        except (ValueError, TypeError, RecursionError):
+            raise self._nonsense() from None
 
     def monitor_command(
         self, command: str, arguments: Mapping[str, Any] | None = None, fds: tuple[int, ...] = ()
@@ -183,12 +192,17 @@ class Machine:
             socket.send_fds(self.monitor, [text], fds)
         except OSError:
             raise self._silent() from None
+        end = time.monotonic() + ANSWER_S
         while True:
-            answer = self._hear()
+            answer = self._hear(end)
             if "error" in answer:
-                raise DeviceFault(f"{self.name}: QEMU: {answer['error']['desc']}")
+                said = answer["error"]
+                text = said.get("desc", "") if isinstance(said, dict) else said
+                raise DeviceFault(f"{self.name}: QEMU: {printable(str(text), ERROR_MAX)}")
             if "return" in answer:
                 return answer["return"]  # anything else is an event
+            if time.monotonic() > end:
+                raise DeviceTimeout(f"{self.name}: QEMU did not answer in {ANSWER_S:g} s")
 
     def plug(self, fd: int, size: int) -> int:
         """Adds shared memory as a module from DIMM_ADDRESS on, whole and in one piece: nothing of
@@ -196,8 +210,10 @@ class Machine:
         """
         number, address = self.modules, self.module_at
         self.modules, self.module_at = number + 1, address + -(-size // DIMM_STEP) * DIMM_STEP
-        theirs = self.monitor_command("add-fd", fds=(fd,))["fd"]
-        path = f"/proc/self/fd/{theirs}"
+        theirs = self.monitor_command("add-fd", fds=(fd,))
+        if not isinstance(theirs, dict) or not isinstance(theirs.get("fd"), int):
+            raise self._nonsense()
+        path = f"/proc/self/fd/{theirs['fd']}"
         backend = {"qom-type": "memory-backend-file", "mem-path": path, "size": size}
         self.monitor_command("object-add", {**backend, "id": f"memory{number}", "share": True})
         module = {"driver": "pc-dimm", "memdev": f"memory{number}", "addr": address}
@@ -207,6 +223,9 @@ class Machine:
     def plug_cable(self, *, on: bool) -> None:
         """Tells the NIC that its link is there, or not."""
         self.monitor_command("set_link", {"name": "nic", "up": on})
+
+    def _nonsense(self) -> UspnetError:
+        return DeviceFault(f"{self.name}: what QEMU's monitor says makes no sense")
 
     def _silent(self) -> UspnetError:
         return self.ended(1.0) or DeviceFault(f"{self.name}: QEMU closed its monitor")
@@ -222,6 +241,7 @@ class Machine:
             why = f"it was killed by signal {-code}"
         else:
             why = last[0].removeprefix(f"{BINARY}: ") if last else f"exit status {code}"
+            why = printable(why, ERROR_MAX)
         if "not a valid device model" in why:
             model = self.device.split(",")[0]
             return NotSupported(
@@ -241,5 +261,4 @@ class Machine:
         """Ends QEMU. It has nothing to save."""
         self.process.kill()
         self.process.wait()
-        self._answers.close()
         self._close_ends()

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both conversations with QEMU, with a QEMU that answers anything, or for ever."""
+
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.transports import qemu
+from uspnet.transports.qemu import Machine
+from uspnet.transports.qtest import Link
+
+
+@contextmanager
+def speaker(sock, text, *, endless=False):
+    """Somebody says this at the other end, once or until nobody listens."""
+
+    def say():
+        try:
+            sock.sendall(text)
+            while endless:
+                sock.sendall(text)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=say)
+    thread.start()
+    yield
+    sock.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.fixture
+def ends():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+# -- qtest ----------------------------------------------------------------------------------------
+
+
+def test_a_value_is_read(ends):
+    with speaker(ends[1], b"IRQ raise 1\nOK 0x12\n"):
+        assert Link(ends[0].fileno(), "qemu:x").ask("readl 0") == 0x12
+
+
+@pytest.mark.parametrize(
+    ("text", "endless"),
+    [
+        (b"x" * 1000, False),
+        (b"IRQ raise 1\n", True),
+        (b"\0" * 255 + b"\n", True),
+        (b"\n", True),
+        (b"FAIL Unknown command\n", False),
+        (b"NO\n", False),
+    ],
+)
+def test_what_is_no_answer_ends_the_link(ends, text, endless):
+    link = Link(ends[0].fileno(), "qemu:x")
+    with speaker(ends[1], text, endless=endless):
+        for _ in range(2):
+            with pytest.raises(DeviceFault, match="does not answer"):
+                link.ask("readl 0")
+
+
+def test_a_qemu_that_leaves_ends_the_link(ends):
+    link = Link(ends[0].fileno(), "qemu:x")
+    ends[1].close()
+    with pytest.raises(DeviceFault, match="does not answer"):
+        link.ask("readl 0")
+
+
+def test_signals_do_not_end_the_link_nor_keep_it(ends):
+    """A worker that does not answer is sent signals without pause."""
+    link, main = Link(ends[0].fileno(), "qemu:x"), threading.main_thread().ident
+    before = signal.signal(signal.SIGURG, lambda *_: None)
+    stop = threading.Event()
+
+    def kick(answer):
+        time.sleep(0.02)
+        for _ in range(20):
+            signal.pthread_kill(main, signal.SIGURG)
+            time.sleep(0.001)
+        if answer:
+            ends[1].sendall(b"OK 0x7\n")
+        while not stop.wait(0.001):
+            signal.pthread_kill(main, signal.SIGURG)
+
+    try:
+        for answer in (True, False):
+            stop.clear()
+            thread = threading.Thread(target=kick, args=(answer,))
+            thread.start()
+            try:
+                if answer:
+                    assert link.ask("readl 0") == 7
+                else:
+                    with pytest.raises(DeviceFault):
+                        link.ask("readl 0")
+            finally:
+                stop.set()
+                thread.join()
+    finally:
+        signal.signal(signal.SIGURG, before)
+
+
+def test_random_answers_are_survived():
+    noise = random.Random(1)
+    for _ in range(300):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            words = [b"OK", b"OK 0x", b"\n", b"IRQ", b"\0", noise.randbytes(noise.randrange(300))]
+            theirs.sendall(b"".join(noise.choices(words, k=noise.randrange(1, 20))))
+            theirs.shutdown(socket.SHUT_WR)
+            c = ffi.new("struct qtest_link *", {"fd": ours.fileno()})
+            for _ in range(4):
+                lib.qtest_ask(c, b"x\n", 2, ffi.NULL)
+            assert c.filled <= 256
+
+
+# -- the monitor ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(ends, monkeypatch):
+    """One that runs no QEMU."""
+    monkeypatch.setattr(qemu, "ANSWER_S", 0.2)
+    made = object.__new__(Machine)
+    made.name, made.monitor, made._heard = "qemu:x", ends[0], b""
+    made.modules, made.module_at = 0, 1 << 32
+    made.ended = lambda _patience: None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("text", "endless"),
+    [
+        (b"{\n", False),
+        (b"[1]\n", False),
+        (b"\xff\xfe\n", False),
+        (b"7\n", False),
+        (b"[" * 60000 + b"\n", False),
+        (b"x" * 100000, True),
+        (b'{"event": "STOP"}\n', True),
+        (b'{"return": {}', False),
+        (b'{"return": {}}\n', False),
+        (b'{"return": [{"fd": 3}]}\n', False),
+        (b'{"return": {"fd": "../../etc"}}\n', False),
+        (b'{"error": 7}\n', False),
+        (b'{"error": {"class": "x"}}\n', False),
+    ],
+)
+def test_whatever_the_monitor_says_is_an_error_in_time(machine, ends, text, endless):
+    with speaker(ends[1], text, endless=endless), pytest.raises((DeviceFault, DeviceTimeout)):
+        machine.plug(0, 4096)
+    assert len(machine._heard) <= 2 * qemu.LINE_MAX
+
+
+def test_what_qemu_says_of_an_error_reaches_a_terminal_as_text(machine, ends):
+    said = {"error": {"desc": "\x1b]0;evil\x07" + "x" * 10000}}
+    text = json.dumps(said).encode() + b"\n"
+    with speaker(ends[1], text), pytest.raises(UspnetError) as caught:
+        machine.monitor_command("stop")
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 1000
+
+
+def test_descriptors_are_passed(machine, ends):
+    out, into = os.pipe()
+    with speaker(ends[1], b'{"return": {"fd": 9}}\n' + b'{"return": {}}\n' * 2):
+        machine.plug(into, 4096)
+        data, fds, _, _ = socket.recv_fds(ends[1], 4096, 4)
+    assert json.loads(data)["execute"] == "add-fd"
+    assert len(fds) == 1
+    for fd in (out, into, *fds):
+        os.close(fd)
