@@ -21,6 +21,7 @@ SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
 SIOCSIFHWADDR, SIOCGIFHWADDR = 0x8924, 0x8927
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 ARPHRD_ETHER = 1
+UP, DOWN, NO_CARRIER = "is up", "is down", "has no carrier"  # as in "interface eth0 is down"
 NAME_MAX = 15  # bytes
 CARRIER_S = 5.0  # longer than any link takes to come up
 
@@ -124,6 +125,13 @@ class Interface:
         """The error for use of an interface that is no longer there."""
         text = f"interface {self.name} was removed, or went to another network namespace"
         return DeviceFault(text, "see: ip link")
+
+    def state(self) -> str:
+        """UP, DOWN or NO_CARRIER."""
+        flags = self.flags
+        if not flags & IFF_UP:
+            return DOWN
+        return UP if flags & IFF_RUNNING else NO_CARRIER
 
     def down_error(self) -> UspnetError:
         """The error for use of an interface that is down."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from uspnet.errors import DeviceFault
-from uspnet.interface import Interface
+from uspnet.interface import DOWN, UP, Interface
 from uspnet.port import Driver
 
 
@@ -19,7 +19,7 @@ class KernelPort(Driver):
     header: ClassVar[int]  # bytes that the longest frame has beyond the MTU
 
     interface: Interface | None = None
-    was_up, mtu = True, 0
+    state, mtu = UP, 0
 
     def kernel_side(self) -> Interface:
         """The interface of an opened port."""
@@ -29,24 +29,24 @@ class KernelPort(Driver):
 
     def begin_watch(self) -> None:
         """Remembers what the interface is like now."""
-        self.was_up, self.mtu = self.kernel_side().is_up(), self.kernel_side().mtu
+        self.state, self.mtu = self.kernel_side().state(), self.kernel_side().mtu
 
     def watch(self) -> None:
-        """Tells what has changed. While the interface is down nothing is received, and a transmit
-        queue that noticed has closed its gate; now it may try again.
+        """Tells what has changed. While the interface is down, or without a carrier, nothing is
+        received, and what is sent there is dropped, or waits.
         """
         interface = self.kernel_side()
-        up, mtu = interface.is_up(), interface.mtu
-        if self.was_up and not up and not self.reconnect:
+        state, mtu = interface.state(), interface.mtu
+        if state != self.state and state == DOWN and not self.reconnect:
             raise interface.down_error()
-        if up != self.was_up:
-            self.notice(f"{self.name}: interface {interface.name} is {'up' if up else 'down'}")
+        if state != self.state:
+            self.notice(f"{self.name}: interface {interface.name} {state}")
         if mtu != self.mtu:
             self.notice(f"{self.name}: the MTU is {mtu} now, not {self.mtu}: {self._effect(mtu)}")
-        self.was_up, self.mtu = up, mtu
-        if up:
-            for queue in self.made:
-                queue.base.gate = 0
+        self.state, self.mtu = state, mtu
+        for queue in self.made:
+            if queue.direction == "tx":
+                queue.base.gate = state != UP
 
     def _effect(self, mtu: int) -> str:
         if mtu + self.header > self.frame:

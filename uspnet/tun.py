@@ -17,7 +17,7 @@ import struct
 from uspnet.errors import Busy, DeviceFault, NotPermitted, NotSupported, UspnetError
 
 DEVICE = "/dev/net/tun"
-TUNSETIFF = 0x400454CA
+TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
 IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI = 0x0002, 0x0100, 0x1000
 
 
@@ -29,6 +29,7 @@ def open_queues(owner: str, name: str, count: int) -> list[int]:
         for _ in range(count):
             fds.append(os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
             fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags))
+            fcntl.ioctl(fds[-1], TUNSETOFFLOAD, 0)  # whoever had it before may have set some
     except OSError as error:
         for fd in fds:
             os.close(fd)

@@ -65,6 +65,10 @@ def test_fwd_passes_frames_unchanged_both_ways(namespace, frames, read_frames, m
     assert result["dropped"] == 0
 
 
+def test_buffers_have_room_for_three_tags(veth, drive):
+    assert drive("packet:a").port.longest_frame(1 << 16) == 1500 + 14 + 3 * 4
+
+
 @pytest.mark.parametrize("tpid", [0x8100, 0x88A8])
 def test_vlan_tags_pass(namespace, frames, read_frames, tpid):
     namespace.veth("a", "b")
@@ -213,6 +217,19 @@ def test_pktgen_waits_while_its_interface_is_down(veth, wait_until):
     wait_until(lambda: pktgen.count("tx_packets") > sent)
     result = pktgen.end()
     assert result["offered"] == result["sent"] + result["unsent"]
+
+
+def test_pktgen_waits_while_its_interface_has_no_carrier(veth, wait_until):
+    pktgen = veth.start("pktgen", "packet:a")
+    wait_until(lambda: pktgen.count("tx_packets") > 0)
+    veth.ip("link", "set", "dev", "b", "down")
+    pktgen.hears("interface a has no carrier")
+    sent = pktgen.count("tx_packets")
+    time.sleep(0.2)
+    assert pktgen.count("tx_packets") == sent
+    veth.ip("link", "set", "dev", "b", "up")
+    wait_until(lambda: pktgen.count("tx_packets") > sent)
+    assert pktgen.end()["dropped"] == 0
 
 
 def test_fwd_drops_by_name_while_an_interface_is_down(namespace, frames, wait_until):

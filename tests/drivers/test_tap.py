@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import sys
 
@@ -176,6 +178,24 @@ def test_a_frame_that_was_cut_is_counted(namespace, drive, frames):
     assert [frame for frame, _ in port.receive()] == frames([9014, 60])[1:]
     assert port.counters[0].errors == 1
     assert port.stack.top == port.stack.room
+
+
+def test_frames_are_whole_whatever_another_process_asked_for(namespace, drive, wait_until):
+    """The kernel remembers which offloads the last holder of a lasting interface wanted."""
+    namespace.ip("tuntap", "add", "name", "t0", "mode", "tap", "vnet_hdr")
+    with namespace.entered():
+        fd = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"t0", 0x0002 | 0x1000 | 0x4000))
+        fcntl.ioctl(fd, 0x400454D0, 0x01 | 0x02)  # checksums, TCPv4
+        os.close(fd)
+    port, seen = drive("tap:t0,ip=10.9.0.1/24"), []
+    namespace.ip("neighbour", "add", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", "t0")
+    with namespace.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"anything", ("10.9.0.2", 9))
+    wait_until(lambda: seen.extend(port.receive()) or seen)
+    pseudo = seen[0][0][26:34] + struct.pack("!HH", 17, len(seen[0][0]) - 34)
+    words = pseudo + seen[0][0][34:]
+    assert sum(struct.unpack(f"!{len(words) // 2}H", words)) % 0xFFFF == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

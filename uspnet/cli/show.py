@@ -29,8 +29,8 @@ PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
 PORT_COLUMNS = ("rx packets", "tx packets", "missed", "dropped")
 DROPPED = ("rx_dropped", "rx_errors", "tx_dropped", "tx_errors")
 REMEDIES = {
-    "joined": "frames that the kernel joined can't be cut up inside of a tunnel: ethtool -K IFNAME "
-    "gro off, and at the sender tso off gso off",
+    "joined": "frames that the kernel joined can't be cut up inside of a tunnel, or beyond 64 KiB: "
+    "ethtool -K IFNAME gro off, and at the sender tso off gso off",
     "too_long": "frames longer than a port takes: raise its MTU, or its mtu= or frame= option",
 }
 

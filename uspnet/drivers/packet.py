@@ -7,8 +7,8 @@ it lives in sockets, so the kernel undoes it however the process ends.
 
 What a stack left to its NIC (the other end of a veth pair does) is made good: checksums are filled
 in, and frames that were never cut up, or that the kernel joined (GRO), are cut into those that go
-over a wire. Joined frames inside of a tunnel can't be: they are dropped as `joined`, and
-`ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
+over a wire. Joined frames inside of a tunnel, or of more than 64 KiB, can't be: they are dropped
+as `joined`, and `ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
 
 Interfaces without Ethernet are refused; `ethernet=add` puts a header in front of the packets of
 those that carry plain IP (TUN, WireGuard, PPP), and takes it off what is sent there.
@@ -89,6 +89,10 @@ class Packet(KernelPort, scheme="packet"):
         self.begin_watch()
         self.frame = min(self.mtu + self.header, FRAME_MAX)
         self._socket().close()
+
+    def longest_frame(self, takes: int) -> int:
+        """Two more VLAN tags may come in than may go out."""
+        return min(self.frame + 8, FRAME_MAX)
 
     def _check_link_type(self, link_type: int) -> None:
         """Refuses what would be taken for Ethernet and is not."""
