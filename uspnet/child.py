@@ -13,6 +13,11 @@ from collections.abc import Callable, Iterable
 from uspnet import streams
 from uspnet.fastpath import ffi, lib
 
+LIMITS = {  # the three standard descriptors are open
+    resource.RLIMIT_NPROC: 0,
+    resource.RLIMIT_NOFILE: 3,
+    resource.RLIMIT_DATA: 1 << 30,
+}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -55,8 +60,10 @@ def isolate(name: str, keep: Iterable[int]) -> None:
 
 
 def confine(user: int) -> None:
-    """From now on: no other user's rights, no capabilities, no further file or process."""
+    """From now on: no other user's rights, no capabilities, no further file or process, and no
+    more memory than a bomb in a compressed file should get.
+    """
     if error := lib.child_confine(ffi.new("struct child *", {"user": user})):
         raise OSError(error, os.strerror(error))
-    for what, most in ((resource.RLIMIT_NPROC, 0), (resource.RLIMIT_NOFILE, 3)):
+    for what, most in LIMITS.items():
         resource.setrlimit(what, (most, most))

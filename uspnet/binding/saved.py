@@ -7,9 +7,11 @@ by renaming, so that a crash or a power cut leaves the old or the new one.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,10 +20,11 @@ from typing import Any
 
 from uspnet.binding.functions import ADDRESS
 from uspnet.binding.sysfs import Tree
-from uspnet.errors import Busy, Malformed
+from uspnet.errors import Busy, Malformed, Refused
 
 FOLDER = "var/lib/uspnet"
 VERSION = 1
+BYTES_MAX = 1 << 20  # of a file: a few KiB are usual
 LOCK_S = 10.0  # how long to wait for another bind or unbind
 
 
@@ -47,6 +50,22 @@ def boot_id(tree: Tree) -> str:
     return tree.text("proc/sys/kernel/random/boot_id") or ""
 
 
+def _open_ours(path: str) -> int:
+    """Opens a file of root or this user for reading: what it says is done. Raises Refused."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path} is a link", f"see: ls -l {path}") from None
+        raise
+    status = os.fstat(fd)
+    ours = stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid())
+    if not ours or status.st_mode & 0o022:
+        os.close(fd)
+        raise Refused(f"{path} may be written by another user", f"see: ls -l {path}")
+    return fd
+
+
 class Store:
     """The folder of saved states."""
 
@@ -61,14 +80,14 @@ class Store:
         """The saved state; None when there is none. Raises Malformed."""
         path = self._path(address)
         try:
-            with open(path, encoding="utf-8") as file:
-                data = json.load(file)
+            with os.fdopen(_open_ours(path), encoding="utf-8") as file:
+                data = json.loads(file.read(BYTES_MAX))
             if data.pop("version") != VERSION or data["address"] != address:
                 raise ValueError("another version, or another address")
             return Saved(**data)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             hint = f"let the kernel choose a driver: uspnet unbind {address} --allow unsaved"
             raise Malformed(f"{path} is damaged ({error})", hint) from None
 
@@ -82,7 +101,9 @@ class Store:
         """Writes a state to disk, and returns when it is there."""
         self._make_folder()
         path = self._path(saved.address)
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}.new")
+        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             json.dump({"version": VERSION, **asdict(saved)}, file, indent=1)
             file.flush()
@@ -100,6 +121,9 @@ class Store:
 
     def _make_folder(self) -> None:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        status = os.lstat(self.folder)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise Refused(f"{self.folder} is another user's", f"see: ls -ld {self.folder}")
         os.chmod(self.folder, 0o700)
 
     def _sync(self) -> None:
