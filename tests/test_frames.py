@@ -10,7 +10,16 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from uspnet.errors import Usage
-from uspnet.frames import HEADERS, checksum, ipv4_bytes, l1_bits, mac_bytes, parse_rate, udp_frame
+from uspnet.frames import (
+    HEADERS,
+    checksum,
+    ipv4_bytes,
+    l1_bits,
+    mac_bytes,
+    parse_rate,
+    udp_template,
+    vlan_tags,
+)
 
 ADDRESSES = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2")
 ports = st.integers(0, 65535)
@@ -18,18 +27,30 @@ ports = st.integers(0, 65535)
 
 @given(st.integers(HEADERS, 1514), ports, ports)
 def test_a_frame_is_what_scapy_makes_of_it(size, src_port, dst_port):
-    frame = udp_frame(size, *ADDRESSES, src_port, dst_port)
+    template = udp_template(size, *ADDRESSES, src_port, dst_port)
+    frame = template.frame
     read = Ether(frame)
     for layer, field in ((IP, "chksum"), (IP, "len"), (UDP, "chksum"), (UDP, "len")):
         read[layer].delfieldval(field)
     assert bytes(read) == frame
-    assert len(frame) == size
+    assert (len(frame), template.payload) == (size, size - HEADERS)
     assert (read[UDP].sport, read[UDP].dport) == (src_port, dst_port)
     assert (read.src, read.dst, read[IP].src, read[IP].dst) == ADDRESSES
 
 
-def test_without_a_checksum_the_field_is_zero():
-    assert Ether(udp_frame(60, *ADDRESSES, 1, 2, udp_checksum=False))[UDP].chksum == 0
+@given(st.integers(0, 20), st.binary(max_size=18))
+def test_the_checksum_is_that_of_the_payload(at, data):
+    frame = udp_template(80, *ADDRESSES, 1, 2).rebuild(HEADERS + at, data)
+    read = Ether(frame)
+    del read[UDP].chksum
+    assert bytes(read) == frame
+    assert frame[HEADERS + at :].startswith(data)
+
+
+def test_vlan_tags_are_found():
+    assert vlan_tags(bytes(12) + bytes.fromhex("0800")) == []
+    assert vlan_tags(bytes(12) + bytes.fromhex("88a800018100000208004500")) == [0x88A8, 0x8100]
+    assert vlan_tags(bytes(12)) == []
 
 
 @given(st.binary(max_size=100))
@@ -38,9 +59,10 @@ def test_data_with_its_checksum_sums_to_zero(data):
     assert checksum(data + checksum(data).to_bytes(2, "big")) == 0
 
 
-def test_a_frame_shorter_than_its_headers_is_refused():
-    with pytest.raises(Usage):
-        udp_frame(HEADERS - 1, *ADDRESSES, 1, 2)
+@pytest.mark.parametrize("size", [HEADERS - 1, 9729, 65550, 1_000_000, -1])
+def test_a_size_that_no_frame_has_is_refused(size):
+    with pytest.raises(Usage, match="42 to 9728"):
+        udp_template(size, *ADDRESSES, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["", "02:00:00:00:00", "02:00:00:00:00:0g", "2:0:0:0:0:0:0"])
@@ -67,7 +89,9 @@ def test_line_rate_of_ten_gigabit_is_the_textbook_number():
     assert parse_rate("100%", 60, 10e9) == pytest.approx(14_880_952, abs=1)
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1Tpps", "pps", "%"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "nan", "inf", "1Tpps", "pps", "%", "1e400", "1e-9", "nan%", "-5Mbps"]
+)
 def test_no_rate(text):
     with pytest.raises(Usage):
         parse_rate(text, 60, 10e9)

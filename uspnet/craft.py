@@ -1,108 +1,233 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets from Scapy expressions, without running anything that isn't one.
+"""Frames from Scapy expressions: one, or one for each combination of the values that fields list.
 
-An expression such as `Ether()/IP(dst="198.18.0.2")/UDP(dport=9)/("x"*18)` is read as a syntax
-tree: layers by name, literals, keywords, `/`, `*` and lists. Nothing else is evaluated.
+Everything that Scapy fills in at random is filled in once: frames are made before the first is
+sent. No name is looked up and nothing is sent while they are made.
 """
 
 from __future__ import annotations
 
-import ast
+import re
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from math import prod
 from typing import Any
 
 from uspnet.errors import Usage
+from uspnet.expression import EXAMPLE, evaluate
+from uspnet.frames import Template
+from uspnet.guard import alone, at_most
 from uspnet.pool import FRAME_MAX
 
-EXAMPLE = "write it as: Ether()/IP(dst='198.18.0.2')/UDP(sport=1024,dport=9)/('x'*18)"
-REPEAT_MAX = 65536
+FRAMES_MAX = 16384  # of one expression; Scapy makes some thousands a second
+BYTES_MAX = 32 << 20  # of all frames of one expression
+CRAFT_S, EXPAND_S = 1.5, 30.0  # seconds of processor time: for one frame, for all
 SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
+CHECKSUMS = ("chksum", "cksum", "checksum")
+NAME = re.compile(r"(^|\.)[g-z-]|\.[a-z]", re.IGNORECASE)  # a label that no address has
+MESSAGE_MAX = 200  # characters of one of Scapy's
 
 
-def craft(expression: str, *, numbered: bool = False) -> tuple[bytes, int]:
-    """One Ethernet frame of 14 to FRAME_MAX bytes, and how many at its end are mere payload.
-
-    `numbered`: the payload is going to change, so UDP over IPv4 gets no checksum (RFC 768) unless
-    the expression sets one. Raises Usage.
+def craft(expression: str, size: int | None = None) -> list[Template]:
+    """The frames of an expression, of 14 to FRAME_MAX bytes each, in Scapy's order. `size`: their
+    length, made up with zeros. Raises Usage.
     """
-    try:
-        tree = ast.parse(expression.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise Usage(f"--packet: {error.msg}", EXAMPLE) from None
-    except (ValueError, RecursionError) as error:
-        raise Usage(f"--packet: {error}", EXAMPLE) from None
-    from scapy.packet import Packet  # noqa: PLC0415 - Scapy takes a second to import
+    import scapy.layers.all  # noqa: F401, PLC0415 - takes a second, which is nobody's fault
 
     try:
-        packet = _value(tree)
-        if not isinstance(packet, Packet):
-            raise Usage("--packet: the expression is not a packet", EXAMPLE)
-        _address(packet)
-        if numbered:
-            _leave_unchecked(packet)
-        frame, payload = bytes(packet), bytes(packet.lastlayer())
-        mere = packet.lastlayer().name in {"Raw", "Padding"} and frame.endswith(payload)
-    except Usage:
-        raise
+        with alone():
+            return _templates(expression, size)
+    except Usage as error:
+        if error.message.startswith("--packet"):
+            raise
+        raise Usage(f"--packet: {error.message}", error.hint) from None
+    except (RecursionError, MemoryError):
+        raise Usage("--packet: the expression is nested too deeply", EXAMPLE) from None
     except Exception as error:  # noqa: BLE001 - Scapy raises anything
-        raise Usage(f"--packet: {error}", EXAMPLE) from None
-    if not 14 <= len(frame) <= FRAME_MAX:
-        raise Usage(f"--packet: {len(frame)} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
-    return frame, len(payload) * mere
+        raise Usage(f"--packet: {_reason(error)}", EXAMPLE) from None
 
 
-def _leave_unchecked(packet: Any) -> None:
-    """Sets the UDP checksums that the expression leaves open to none, where none is allowed."""
-    from scapy.layers.inet import IP, UDP  # noqa: PLC0415
-
-    for layer in packet.iterpayloads():
-        if isinstance(layer, UDP) and isinstance(layer.underlayer, IP):
-            layer.fields.setdefault("chksum", 0)
-
-
-def _address(packet: Any) -> None:
-    """Fills in missing MAC addresses: Scapy would send ARP requests to find them out."""
-    from scapy.layers.l2 import Ether  # noqa: PLC0415
-
-    for layer in packet.iterpayloads():
-        if isinstance(layer, Ether):
-            for name, mac in (("dst", DST_MAC), ("src", SRC_MAC)):
-                layer.fields.setdefault(name, mac)
+def _templates(expression: str, size: int | None) -> list[Template]:
+    with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
+        packets, count = _packets(expression)
+        made = [_template(next(packets), size)]
+    octets = count * len(made[0].frame)
+    with at_most(EXPAND_S, "these packets take too long to make", "list fewer values"):
+        for packet in packets if octets <= BYTES_MAX else ():
+            made.append(_template(packet, size))
+            octets += len(made[-1].frame) - len(made[0].frame)
+            if octets > BYTES_MAX:
+                break
+    if octets > BYTES_MAX:
+        raise Usage(f"{count:,} packets of {octets >> 20} MiB are too many", "list fewer values")
+    return made
 
 
-def _layer(name: str) -> Any:
-    import scapy.layers.all  # noqa: PLC0415
+def _reason(error: Exception) -> str:
+    """One of Scapy's messages, or Python's about a value that Scapy could not use."""
+    try:
+        text = " ".join(str(error).split())
+    except ValueError:  # a number too long to be written
+        text = ""
+    return text[:MESSAGE_MAX] or type(error).__name__
+
+
+def _packets(expression: str) -> tuple[Iterator[Any], int]:
+    """The packets of an expression, with one value in each field, and their number."""
     from scapy.packet import Packet  # noqa: PLC0415
 
-    layer = getattr(scapy.layers.all, name, None)
-    if not (isinstance(layer, type) and issubclass(layer, Packet)):
-        raise Usage(f"--packet: Scapy has no layer {name!r}", EXAMPLE)
-    return layer
+    packet = evaluate(expression)
+    if not isinstance(packet, Packet):
+        raise Usage("--packet: the expression is not a packet", EXAMPLE)
+    _check_link(packet)
+    for layer in packet.iterpayloads():
+        _address(layer)
+    count = _combinations(packet)
+    if not 1 <= count <= FRAMES_MAX:
+        raise Usage(
+            f"--packet: the fields' values make {count:,} packets, and at most {FRAMES_MAX:,} are"
+            " sent in turn",
+            "list fewer values; a capture file of any length is sent by: uspnet fwd pcap:FILE PORT",
+        )
+    return islice(iter(packet), FRAMES_MAX), count
 
 
-def _value(node: ast.expr) -> Any:
-    match node:
-        case ast.Constant(value):
-            return value
-        case ast.UnaryOp(ast.USub(), operand):
-            return -_value(operand)
-        case ast.BinOp(left, ast.Div(), right):
-            return _value(left) / _value(right)
-        case ast.BinOp(left, ast.Mult(), right):
-            return _repeat(_value(left), _value(right))
-        case ast.List(items) | ast.Tuple(items):
-            return [_value(item) for item in items]
-        case ast.Call(ast.Name(name), items, keywords):
-            if not all(word.arg for word in keywords):
-                raise Usage("--packet: can't use **", EXAMPLE)
-            named = {str(word.arg): _value(word.value) for word in keywords}
-            return _layer(name)(*[_value(item) for item in items], **named)
-        case _:
-            raise Usage(f"--packet: can't use {ast.unparse(node)!r}", EXAMPLE)
+def _check_link(packet: Any) -> None:
+    """Ports carry Ethernet: anything else in front would be taken for addresses."""
+    from scapy.config import conf  # noqa: PLC0415
+    from scapy.layers.l2 import Dot3, Ether  # noqa: PLC0415
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    if isinstance(packet, Ether | Dot3 | Raw):  # Raw: all of the frame, written as bytes
+        return
+    name = type(packet).__name__
+    if type(packet) in conf.l2types.layer2num and name not in ("IP", "IPv6"):
+        raise Usage(
+            f"--packet: {name} is the link layer of another kind of network", "begin with Ether()"
+        )
+    raise Usage(f"--packet: {name} is no link layer", f"put one in front: Ether()/{name}(…)")
 
 
-def _repeat(left: Any, right: Any) -> Any:
-    if not isinstance(right, int) or not isinstance(left, str | bytes):
-        raise Usage("--packet: only a text can be repeated, as 'x'*18", EXAMPLE)
-    if right * len(left) > REPEAT_MAX:
-        raise Usage(f"--packet: {right * len(left)} bytes is too long", EXAMPLE)
-    return left * right
+def _address(layer: Any) -> None:
+    """Fills in missing MAC addresses, which Scapy would ask the network for, and refuses host names
+    where Scapy would take them for addresses of another kind.
+    """
+    from scapy.layers.l2 import ARP, Dot3, Ether  # noqa: PLC0415
+
+    if isinstance(layer, Ether | Dot3):
+        for name, mac in (("dst", DST_MAC), ("src", SRC_MAC)):
+            layer.fields.setdefault(name, mac)
+    if isinstance(layer, ARP):
+        for name in ("psrc", "pdst"):
+            if "." in (text := str(layer.fields.get(name, ""))) and NAME.search(text):
+                raise Usage(f"{text!r} is a host name", "write its address")
+
+
+def _combinations(packet: Any) -> int:
+    """How many packets Scapy makes of one, without making them."""
+    return prod(
+        _values(value, is_list=layer.get_field(name).islist)
+        for layer in packet.iterpayloads()
+        for name, value in layer.fields.items()
+    )
+
+
+def _values(value: Any, *, is_list: bool = False) -> int:
+    """How many values a field's value stands for, by the rules of Scapy's SetGen."""
+    from scapy.base_classes import Net  # noqa: PLC0415
+    from scapy.packet import Packet  # noqa: PLC0415
+
+    if is_list:
+        return 1
+    if isinstance(value, list):
+        return sum(_values(each) for each in value)
+    if isinstance(value, Net):
+        return max(int(value.count), 0)
+    if isinstance(value, Packet):
+        return _combinations(value)
+    if not isinstance(value, tuple) or len(value) not in (2, 3):
+        return 1
+    if not all(hasattr(each, "__int__") for each in value):
+        return 1
+    start, stop, *step = map(int, value)
+    return len(range(start, stop + 1, *step))
+
+
+def _template(packet: Any, size: int | None) -> Template:
+    """One packet's frame, padded to `size` bytes."""
+    from scapy.layers.l2 import Ether  # noqa: PLC0415
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    frame = bytes(packet)
+    if isinstance(packet, Raw) and bytes(read := Ether(frame)) == frame:
+        packet = read  # so that its checksums are known
+    if size is not None:
+        packet, frame = _pad(packet, frame, size)
+    if not 14 <= len(frame) <= FRAME_MAX:
+        raise Usage(f"--packet: {len(frame):,} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
+    _, load = _load(packet)
+    payload = len(load) if frame.endswith(load) else 0
+    return Template(frame, payload, partial(_rebuild, packet, len(frame) - payload))
+
+
+def _rebuild(packet: Any, start: int, at: int, data: bytes) -> bytes:
+    """The packet's frame with `data` at an offset, where its payload starts at `start`."""
+    name, load = _load(packet)
+    last, inside = packet.lastlayer(), at - start
+    with alone():
+        _loosen(packet)
+        try:
+            setattr(last, name, load[:inside] + data + load[inside + len(data) :])
+            return bytes(packet)
+        finally:
+            setattr(last, name, load)
+
+
+def _load(packet: Any) -> tuple[str, bytes]:
+    """The field of the last layer that holds mere payload, and its bytes; empty without one."""
+    last = packet.lastlayer()
+    name = {"Raw": "load", "Padding": "load", "SCTPChunkData": "data"}.get(type(last).__name__)
+    value = getattr(last, name) if name else b""
+    return name or "", value if isinstance(value, bytes) else b""
+
+
+def _pad(packet: Any, frame: bytes, size: int) -> tuple[Any, bytes]:
+    """Adds zeros to the payload, so that every length and checksum is right."""
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    missing, (name, load) = size - len(frame), _load(packet)
+    if missing < 0:
+        raise Usage(
+            f"--packet makes {len(frame)} bytes, more than --size {size}",
+            f"--size {len(frame)}, or a shorter payload",
+        )
+    if missing and name:
+        setattr(packet.lastlayer(), name, load + bytes(missing))
+    elif missing:
+        packet.lastlayer().add_payload(Raw(bytes(missing)))
+    padded = bytes(packet)
+    if len(padded) != size:
+        raise Usage(
+            f"--packet can't be made {size} bytes long by --size",
+            "leave --size out, and add a payload to --packet: /('x'*18)",
+        )
+    return packet, padded
+
+
+def _loosen(packet: Any) -> None:
+    """Checksums that were written out, and are right, follow the payload as all others do."""
+    written = [
+        (layer, name)
+        for layer in packet.iterpayloads()
+        for name in CHECKSUMS
+        if layer.fields.get(name) is not None
+    ]
+    if not written:
+        return
+    frame = bytes(packet)
+    for layer, name in written:
+        kept = layer.fields.pop(name)
+        packet.clear_cache()
+        if bytes(packet) != frame:
+            layer.fields[name] = kept

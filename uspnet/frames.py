@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from uspnet.errors import Usage
+from uspnet.pool import FRAME_MAX
 from uspnet.spec import scaled
 
 FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
 SIGNATURE_BYTES = 18  # sequence number and time, see fastpath/measure.c
 ETHERTYPE_IPV4, PROTOCOL_UDP, TTL = 0x0800, 17, 64
+VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
+RATE_MIN, RATE_MAX = 1e-3, 1e12  # packets a second
 
 
 def mac_bytes(text: str) -> bytes:
@@ -44,6 +50,31 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+@dataclass(frozen=True)
+class Template:
+    """A frame to be sent, of which the last `payload` bytes are no headers; `rebuild` makes it with
+    other bytes at an offset in them, and all checksums made anew.
+    """
+
+    frame: bytes
+    payload: int
+    rebuild: Callable[[int, bytes], bytes]
+
+
+def udp_template(size: int, *header: Any) -> Template:
+    """A UDP/IPv4 frame of `size` bytes, without FCS, payload zero. `header`: as for `udp_frame`."""
+    if not HEADERS <= size <= FRAME_MAX:
+        raise Usage(
+            f"a UDP/IPv4 frame has {HEADERS} to {FRAME_MAX} bytes, not {size}",
+            f"give a --size of {HEADERS} to {FRAME_MAX}",
+        )
+
+    def rebuild(at: int, data: bytes) -> bytes:
+        return udp_frame(size, *header, payload=bytes(at - HEADERS) + data)
+
+    return Template(rebuild(HEADERS, b""), size - HEADERS, rebuild)
+
+
 def udp_frame(  # noqa: PLR0913 - one argument a header field
     size: int,
     src_mac: str,
@@ -53,26 +84,29 @@ def udp_frame(  # noqa: PLR0913 - one argument a header field
     src_port: int,
     dst_port: int,
     *,
-    udp_checksum: bool = True,
+    payload: bytes = b"",
 ) -> bytes:
-    """A UDP/IPv4 frame of `size` bytes, without FCS, payload zero.
-
-    Without a UDP checksum (0: none, RFC 768) the payload may change on the way out.
-    """
-    if size < HEADERS:
-        raise Usage(f"a UDP/IPv4 frame has at least {HEADERS} bytes, not {size}", "raise --size")
-    payload = bytes(size - HEADERS)
+    """A UDP/IPv4 frame of `size` bytes, without FCS; zeros follow its payload."""
+    payload = payload.ljust(size - HEADERS, b"\0")
     src, dst = ipv4_bytes(src_ip), ipv4_bytes(dst_ip)
     udp_length = 8 + len(payload)
     udp = struct.pack("!HHHH", src_port, dst_port, udp_length, 0) + payload
-    if udp_checksum:
-        pseudo = src + dst + struct.pack("!BBH", 0, PROTOCOL_UDP, udp_length)
-        udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
+    pseudo = src + dst + struct.pack("!BBH", 0, PROTOCOL_UDP, udp_length)
+    udp = udp[:6] + struct.pack("!H", checksum(pseudo + udp) or 0xFFFF) + udp[8:]
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + udp_length, 0, 0x4000, TTL, PROTOCOL_UDP, 0)
     head += src + dst
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     ethernet = mac_bytes(dst_mac) + mac_bytes(src_mac) + struct.pack("!H", ETHERTYPE_IPV4)
     return ethernet + head + udp
+
+
+def vlan_tags(frame: bytes) -> list[int]:
+    """The EtherTypes of the VLAN tags that a frame begins with, the outermost first."""
+    tags, at = [], 12
+    while (kind := int.from_bytes(frame[at : at + 2], "big")) in VLAN_TAGS:
+        tags.append(kind)
+        at += 4
+    return tags
 
 
 def l2_bits(octets: float) -> float:
@@ -85,10 +119,10 @@ def l1_bits(packets: float, octets: float) -> float:
     return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
 
 
-def parse_rate(text: str, size: int, link_bps: float) -> float:
+def parse_rate(text: str, size: float, link_bps: float) -> float:
     """Packets a second from `1.5Mpps`, `800Mbps` (layer 2), `10%` of `link_bps` (layer 1) or `2M`.
 
-    `size`: bytes of each frame without FCS. Raises Usage.
+    `size`: bytes of a frame without FCS, on average. Raises Usage.
     """
     word = text.strip().lower()
     try:
@@ -100,6 +134,9 @@ def parse_rate(text: str, size: int, link_bps: float) -> float:
             rate = scaled(word.removesuffix("pps"))
     except ValueError:
         rate = 0.0
-    if not 0 < rate < 1e12:
-        raise Usage(f"{text!r} is not a rate", "write 1.5Mpps, 800Mbps, 25% or 100k")
+    if not RATE_MIN <= rate <= RATE_MAX:
+        raise Usage(
+            f"--rate {text!r} is not a rate from {RATE_MIN:g} to {RATE_MAX:g} packets a second",
+            "write 1.5Mpps, 800Mbps, 25% or 100k",
+        )
     return rate

@@ -15,7 +15,6 @@ from uspnet.port import Driver
 class KernelPort(Driver):
     """A port with a kernel interface behind it. `open` sets `interface` and calls `begin_watch`."""
 
-    fixed_frame = True
     header: ClassVar[int]  # bytes that the longest frame has beyond the MTU
 
     interface: Interface | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
-from uspnet.nic import NICS, Nic
+from uspnet.nic import HEADER, NICS, Nic
 from uspnet.pci import config_of
 from uspnet.pool import Pool, pages_for
 from uspnet.port import Direction, Driver
@@ -78,6 +78,12 @@ class NicPort(Driver):
     def dma_bytes(self) -> int:
         """All rings."""
         return self.queues * pages_for(self.device.ring_bytes())
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """The MTU, and what is in front of it."""
+        nic = self.device
+        most = nic.frame_max - HEADER
+        return nic.values["mtu"] + 14 + 4 * min(len(tags), 2), f"set mtu=, which goes up to {most}"
 
     def attach(self, pool: Pool) -> None:
         """Lets the device use the job's packet memory."""

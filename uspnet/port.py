@@ -84,7 +84,6 @@ class Driver(ABC):
     about: ClassVar[str] = ""  # what its man page says besides: paragraphs
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # counters it can't know
     reconnect = True  # when the other side leaves, wait for it to come back
-    fixed_frame = False  # does the other side (an interface's MTU) limit what we may send?
     connects = False  # has an other side that must be there before a job makes sense
     takes = FRAME_MAX  # bytes of the longest frame that may be sent to it, in the best case
     knows_origins = False  # receive fills the `origins` beside its handles
@@ -144,6 +143,12 @@ class Driver(ABC):
 
     def fed_by(self, source: Driver) -> None:
         """All that is sent here comes from that port. Called before `open`."""
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """Bytes of the longest frame that can be sent, if it begins with VLAN tags of these
+        EtherTypes, and what to do about longer ones. Of an opened port.
+        """
+        return FRAME_MAX, "lower --size"
 
     def dma_bytes(self) -> int:
         """What the port needs of the pool's memory for rings, in bytes."""

@@ -176,9 +176,9 @@ def spoiled(frame, at):
 def checksummed():
     """Good frames of several protocols, and the same with a byte of a checksum changed."""
     udp = udp_frame(100, *MACS, "198.18.0.1", "198.18.0.2", 1024, 9)
-    none = udp_frame(100, *MACS, "198.18.0.1", "198.18.0.2", 1024, 9, udp_checksum=False)
-    tcp, tcp6 = (craft(f"Ether()/{ip}/TCP()/('x' * 40)")[0] for ip in ("IP()", "IPv6()"))
-    sctp = craft("Ether()/IP()/SCTP()/'padded'")[0].ljust(60, b"\0")  # not looked at
+    none = udp[:40] + bytes(2) + udp[42:]
+    tcp, tcp6 = (craft(f"Ether()/{ip}/TCP()/('x' * 40)")[0].frame for ip in ("IP()", "IPv6()"))
+    sctp = craft("Ether()/IP()/SCTP()/'padded'")[0].frame.ljust(60, b"\0")  # not looked at
     good = [udp, none, tcp, tcp6, sctp, bytes(12) + b"\x88\xb5" + bytes(46)]
     checksums = [(udp, 24), (udp, 40), (tcp, 24), (tcp, 50), (tcp6, 70), (sctp, 24)]
     return good, [spoiled(frame, at) for frame, at in checksums]

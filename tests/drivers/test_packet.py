@@ -91,9 +91,11 @@ def test_a_tagged_frame_may_be_four_bytes_longer(veth, drive, frames):
 
 
 def test_no_frame_that_the_mtu_forbids_is_tried(veth):
-    run = veth.uspnet("pktgen", "packet:a", "--size", 1519, "--count", 1, check=False)
+    run = veth.uspnet("pktgen", "packet:a", "--size", 1515, "--count", 1, check=False)
     assert run.returncode == 2
-    assert "at most 1518 bytes" in run.stderr
+    assert "at most 1,514 bytes" in run.stderr
+    assert "FCS" in run.stderr
+    assert "mtu" in run.stderr
 
 
 def test_every_packet_has_the_kernels_time(veth, drive, frames, wait_until):

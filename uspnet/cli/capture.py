@@ -10,6 +10,7 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.errors import Usage
 
 SNAPLEN_MAX = 262144  # bytes, dumpcap's
 
@@ -24,6 +25,7 @@ class Format(StrEnum):
 
 @app.command()
 def capture(
+    context: typer.Context,
     port: o.Port,
     write: Annotated[
         str | None, typer.Option("-w", "--write", metavar="FILE", help="Write packets; -: stdout.")
@@ -50,6 +52,9 @@ def capture(
     from uspnet.jobs.capture import CaptureJob, make_sink
     from uspnet.port import make_port
 
+    for name, letter in (("kind", "--format"), ("snaplen", "--snaplen"), ("buffer", "--buffer")):
+        if write is None and o.was_given(context, name):
+            raise Usage(f"{letter} is of a file, and nothing is written", "add -w FILE")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (

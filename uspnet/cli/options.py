@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,10 @@ from uspnet.errors import Usage
 
 if TYPE_CHECKING:
     from uspnet.jobs.job import Limits
+
+
+COUNT_MAX = 2**63 - 1  # packets
+CORE_MAX = 65535  # more than any machine has
 
 
 class Poll(StrEnum):
@@ -26,11 +31,30 @@ class Poll(StrEnum):
 Port = Annotated[
     str, typer.Argument(metavar="PORT", help="A port spec, such as memif:/run/m.sock.")
 ]
+
+
+def seconds(low: float, high: float) -> Callable[[typer.CallbackParam, float | None], float | None]:
+    """A check that an option's value is a time from `low` to `high`."""
+
+    def check(option: typer.CallbackParam, value: float | None) -> float | None:
+        if value is not None and not low <= value <= high:
+            raise Usage(
+                f"{option.opts[0]} {value:g} is not a time", f"give seconds, {low:g} to {high:.0f}"
+            )
+        return value
+
+    return check
+
+
 Duration = Annotated[
-    float | None, typer.Option("--duration", metavar="S", help="Stop after S seconds.")
+    float | None,
+    typer.Option(
+        "--duration", metavar="S", callback=seconds(1e-6, 1e9), help="Stop after S seconds."
+    ),
 ]
 Count = Annotated[
-    int | None, typer.Option("--count", "-c", metavar="N", min=1, help="Stop after N packets.")
+    int | None,
+    typer.Option("--count", "-c", metavar="N", min=1, max=COUNT_MAX, help="Stop after N packets."),
 ]
 Cores = Annotated[
     str | None, typer.Option("--cores", metavar="LIST", help="Pin workers to cores, as 1,2.")
@@ -60,15 +84,11 @@ def _trace(level: int) -> int:
     return level
 
 
-def _interval(seconds: float) -> float:
-    if not 0.1 <= seconds <= 3600:
-        raise Usage(f"--interval {seconds:g} is not a time", "give seconds, 0.1 to 3600")
-    return seconds
-
-
 Interval = Annotated[
     float,
-    typer.Option("--interval", metavar="S", callback=_interval, help="Seconds between looks."),
+    typer.Option(
+        "--interval", metavar="S", callback=seconds(0.1, 3600), help="Seconds between looks."
+    ),
 ]
 Verbose = Annotated[
     int,
@@ -88,12 +108,23 @@ def core_list(text: str | None) -> list[int] | None:
     for part in text.split(","):
         low, dash, high = part.partition("-")
         try:
-            cores += range(int(low), int(high if dash else low) + 1)
+            first, last = int(low), int(high if dash else low)
         except ValueError:
-            raise Usage(f"--cores {text}: {part!r} is not a core", "write 1,2 or 0-3") from None
+            first = last = -1
+        if not 0 <= first <= CORE_MAX or not 0 <= last <= CORE_MAX:
+            raise Usage(f"--cores: {part[:20]!r} is not a core", "write 1,2 or 0-3")
+        cores += range(first, last + 1)
     if not cores:
-        raise Usage(f"--cores {text} names no core", "write 1,2 or 0-3")
+        raise Usage(f"--cores {text[:40]} names no core", "write 1,2 or 0-3")
+    if len(set(cores)) < len(cores):
+        raise Usage(f"--cores {text[:40]} names a core twice", "give each worker its own")
     return cores
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Was the parameter on the command line, rather than left at its default?"""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def limits(
@@ -108,8 +139,6 @@ def limits(
     """The shared options as the jobs take them. Raises Usage."""
     from uspnet.jobs.job import Limits
 
-    if duration is not None and not 0 < duration < 1e9:
-        raise Usage(f"--duration {duration:g} is not a time", "give seconds, more than 0")
     mode = (poll or Poll.adaptive).value
     return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect, confine=True)
 

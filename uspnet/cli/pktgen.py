@@ -9,6 +9,7 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.errors import Loss, Usage
 
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", help="Frame size without FCS.")]
 Rate = Annotated[
@@ -18,7 +19,12 @@ Rate = Annotated[
 Link = Annotated[str, typer.Option("--link", metavar="RATE", help="What 100% is.")]
 Packet = Annotated[
     str | None,
-    typer.Option("--packet", metavar="EXPR", help="A Scapy expression: Ether()/IP()/UDP()."),
+    typer.Option(
+        "--packet",
+        metavar="EXPR",
+        help="A Scapy expression: Ether()/IP()/UDP(). Fields with several values make several "
+        "packets, sent in turn; --size pads them.",
+    ),
 ]
 RxPort = Annotated[
     str | None,
@@ -28,7 +34,17 @@ Sequence = Annotated[
     bool | None,
     typer.Option(
         "--sequence/--no-sequence",
-        help="Number and time-stamp each packet in its last 18 bytes; on with --rx-port.",
+        help="Number and time-stamp each packet in 18 bytes of its payload, its last ones; on with "
+        "--rx-port.",
+    ),
+]
+Linger = Annotated[
+    float,
+    typer.Option(
+        "--linger",
+        metavar="S",
+        callback=o.seconds(0, 1e9),
+        help="Stay connected S seconds after the end.",
     ),
 ]
 FailOnLoss = Annotated[
@@ -42,8 +58,12 @@ SrcPort = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Sourc
 DstPort = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Destination UDP port.")]
 
 
+HEADER = ("src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port")
+
+
 @app.command()
 def pktgen(
+    context: typer.Context,
     port: o.Port,
     size: Size = 60,
     rate: Rate = None,
@@ -57,9 +77,7 @@ def pktgen(
     dst_ip: DstIp = "198.18.0.2",
     src_port: SrcPort = 1024,
     dst_port: DstPort = 9,
-    linger: Annotated[
-        float, typer.Option(metavar="S", min=0, help="Stay connected S seconds after the end.")
-    ] = 0.0,
+    linger: Linger = 0.0,
     fail_on_loss: FailOnLoss = False,
     duration: o.Duration = None,
     count: o.Count = None,
@@ -71,39 +89,51 @@ def pktgen(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate packets: UDP/IPv4 of a fixed size, or any one packet that Scapy can make."""
+    """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make."""
     from uspnet.cli.show import View
-    from uspnet.errors import Loss
-    from uspnet.frames import HEADERS, parse_rate, udp_frame
-    from uspnet.jobs.generate import GenerateJob, Traffic
+    from uspnet.frames import parse_rate, udp_template
+    from uspnet.jobs.generate import GenerateJob
+    from uspnet.jobs.traffic import Traffic
     from uspnet.port import make_port
 
-    numbered = sequence if sequence is not None else rx_port is not None
+    given = {name for name in context.params if o.was_given(context, name)}
     if packet is not None:
         from uspnet.craft import craft
 
-        frame, payload = craft(packet, numbered=numbered)
+        if both := sorted(given.intersection(HEADER)):
+            name = "--" + both[0].replace("_", "-")
+            hint = f"drop {name}, and write it in --packet"
+            raise Usage(f"{name} and --packet both say it", hint)
+        templates = craft(packet, size if "size" in given else None)
     else:
-        frame = udp_frame(
-            size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port, udp_checksum=not numbered
-        )
-        payload = len(frame) - HEADERS
-    pps = parse_rate(rate, len(frame), o.bits(link)) if rate else 0.0
+        templates = [udp_template(size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)]
+    if "link" in given and not (rate or "").strip().endswith("%"):
+        raise Usage("--link is what 100% is, and --rate has no %", "write --rate 25%, say")
+    mean = sum(len(each.frame) for each in templates) / len(templates)
+    pps = parse_rate(rate, mean, o.bits(link)) if rate is not None else 0.0
+    numbered = sequence if sequence is not None else rx_port is not None
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port else None
-    if poll is None and (rate or back):
+    if poll is None and (pps or back):
         poll = o.Poll.busy
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
     with (
-        GenerateJob(out, limits, Traffic(frame, payload, pps, numbered), back) as job,
+        GenerateJob(out, limits, Traffic(templates, pps, numbered), back) as job,
         View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         result = job.execute()
+        if fail_on_loss:
+            fail_if_lost(result)
         view.finish(result)
-    missing = result["unsent"] + result.get("lost", 0)
-    if fail_on_loss and missing:
-        raise Loss(f"{missing:,} of {result['offered']:,} packets did not arrive")
+
+
+def fail_if_lost(result: dict[str, Any]) -> None:
+    """Raises Loss, with the result, when packets were not sent or did not come back."""
+    if missing := result["unsent"] + (result.get("lost") or 0):
+        error = Loss(f"{missing:,} of {result['offered']:,} packets did not arrive")
+        error.partial = result
+        raise error
 
 
 def summary(result: dict[str, Any]) -> list[str]:

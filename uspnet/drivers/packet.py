@@ -105,6 +105,10 @@ class Packet(KernelPort, scheme="packet"):
         if link_type not in (link_types.IP if self.ip else link_types.ETHERNET):
             raise NotSupported(f"{self.name}: the interface is not Ethernet but {kind}", hint)
 
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """The kernel lets one 802.1Q tag go beyond the MTU."""
+        return self.mtu + 14 + 4 * (tags[:1] == [0x8100]), f"ip link set dev {self.ifname} mtu N"
+
     def _socket(self) -> socket.socket:
         """A raw socket that receives nothing yet."""
         try:

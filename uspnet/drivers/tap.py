@@ -59,6 +59,10 @@ class Tap(KernelPort, scheme="tap"):
         self.begin_watch()
         self.frame = min(self.mtu + HEADER, FRAME_MAX)
 
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """The MTU, and what is in front of it."""
+        return self.mtu + 14 + 4 * min(len(tags), 2), "set mtu="
+
     def make_queue(self, direction: Direction, index: int) -> Any:
         """Both directions of a pair share a descriptor."""
         queue = ffi.new("struct tap_queue *", {"fd": self.fds[index]})

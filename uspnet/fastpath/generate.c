@@ -1,82 +1,173 @@
 // SPDX-License-Identifier: Apache-2.0
-/* generate: sends copies of one template, as fast as the rings take them or at a fixed rate. */
-#include "worker.h"
+/* generate: sends one frame again and again, or several in turn, as fast as the rings take them or
+ * at a fixed rate. */
+#include "signature.h"
 
-enum { SIGNATURE = 0x75 }; /* first byte of the 18-byte signature; see measure.c for the layout */
+enum { GRACE_NS = 20000000 }; /* of this thread's own time */
 
-/* Nothing on the way changes a buffer, so the template is written once into every free one. */
+/* Nothing on the way changes a buffer, so a single template is written once into every free one. */
 static void fill_buffers(struct worker *w, const struct pool *pool)
 {
     for (uint32_t i = 0; i < w->stack->top; i++) {
         uint32_t index = w->stack->free[i];
-        struct packet p = {index, colour(index), (uint16_t)w->frame_length};
-        memcpy(packet_data(pool, p), w->frame, w->frame_length);
+        struct packet p = {index, colour(index), (uint16_t)w->templates->length};
+        memcpy(packet_data(pool, p), w->templates->frame, w->templates->length);
     }
 }
 
 /* Packets whose time has come, since the start. */
 static uint64_t due(const struct worker *w, uint64_t now)
 {
-    return (uint64_t)((double)(now - w->start) * w->rate / (double)w->ticks_hz);
+    uint64_t n = (uint64_t)((double)(now - w->start) * w->rate / (double)w->ticks_hz);
+    return w->total && n > w->total ? w->total : n;
 }
 
-/* Stream, sequence number and time of sending, into each packet. */
-static void sign(struct worker *w, struct lane *lane, uint32_t stream, uint32_t n)
+/* The Internet checksum over a signature, not complemented and not folded: 32-bit words add up to
+ * the same as 16-bit words do (RFC 1071). */
+static uint64_t signature_sum(const struct signature *s)
 {
-    struct stream *s = &w->streams[stream];
-    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    uint64_t head = s->magic | (uint64_t)s->stream << 8;
+    return head + (s->number >> 32) + (uint32_t)s->number + (s->time >> 32) + (uint32_t)s->time;
+}
+
+static uint16_t fold(uint64_t sum)
+{
+    sum = (sum >> 32) + (uint32_t)sum;
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    return (uint16_t)((sum >> 16) + sum);
+}
+
+static void check_sum(const struct template *t, uint8_t *frame, const struct signature *s)
+{
+    uint16_t sum = fold(signature_sum(s)), check;
+    if (t->swapped)
+        sum = (uint16_t)(sum << 8 | sum >> 8);
+    check = (uint16_t)~fold((uint64_t)t->base + sum);
+    if (check == 0)
+        check = t->zero;
+    memcpy(frame + t->check_at, &check, sizeof check);
+}
+
+/* A CRC is linear: each byte changes it in a way of its own, whatever the others are. */
+static void check_crc(const struct template *t, uint8_t *frame, const struct signature *s)
+{
+    const uint8_t *bytes = (const uint8_t *)s;
+    uint32_t crc = t->base;
+    for (uint32_t i = 0; i < SIGNATURE_BYTES; i++)
+        crc ^= t->crc[i * 256 + bytes[i]];
+    memcpy(frame + t->check_at, &crc, sizeof crc);
+}
+
+/* Stream, sequence number and time of sending, into each packet, and what depends on them. */
+static void sign(struct worker *w, struct lane *lane, uint32_t stream, uint32_t n, uint32_t at)
+{
+    struct stream *st = &w->streams[stream];
+    uint64_t time = clock_ns(CLOCK_MONOTONIC) ^ w->secret;
     for (uint32_t i = 0; i < n; i++) {
-        uint8_t *at = packet_data(lane->tx->pool, lane->packets[i]) + w->stamp_at;
-        at[0] = SIGNATURE;
-        at[1] = (uint8_t)(w->first_stream + stream);
-        memcpy(at + 2, &s->next, 8);
-        memcpy(at + 10, &now, 8);
-        s->next++;
+        const struct template *t = &w->templates[at];
+        uint8_t *frame = packet_data(lane->tx->pool, lane->packets[i]);
+        struct signature s = {SIGNATURE, (uint8_t)(w->first_stream + stream), st->next++, time};
+        memcpy(frame + w->stamp_at, &s, sizeof s);
+        if (t->check == CHECK_SUM)
+            check_sum(t, frame, &s);
+        else if (t->check == CHECK_CRC)
+            check_crc(t, frame, &s);
+        at = at + 1 < w->n_templates ? at + 1 : 0;
     }
+}
+
+/* The next n packets of all workers' common sequence. Returns the first one's template. */
+static uint32_t copy_templates(struct worker *w, struct lane *lane, uint32_t n)
+{
+    uint64_t turn = __atomic_fetch_add(w->turn, n, __ATOMIC_RELAXED);
+    uint32_t first = (uint32_t)(turn % w->n_templates), at = first;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct template *t = &w->templates[at];
+        lane->packets[i].length = (uint16_t)t->length;
+        memcpy(packet_data(lane->tx->pool, lane->packets[i]), t->frame, t->length);
+        at = at + 1 < w->n_templates ? at + 1 : 0;
+    }
+    return first;
 }
 
 /* Takes buffers for up to n packets, within the job's budget. */
 static void lane_fill(struct worker *w, struct lane *lane, uint32_t stream, uint32_t n)
 {
-    uint32_t index[BURST_MAX], taken = stack_take(w->stack, index, n);
-    n = worker_claim(w, taken);
+    uint32_t index[BURST_MAX], taken = stack_take(w->stack, index, n), first = 0;
+    uint16_t length = (uint16_t)w->templates->length;
+    n = (uint32_t)worker_claim(w, taken);
     for (uint32_t i = n; i < taken; i++)
         stack_give(w->stack, index[i]);
     for (uint32_t i = 0; i < n; i++)
-        lane->packets[i] = (struct packet){index[i], colour(index[i]), (uint16_t)w->frame_length};
+        lane->packets[i] = (struct packet){index[i], colour(index[i]), length};
+    if (w->n_templates > 1)
+        first = copy_templates(w, lane, n);
     if (w->stamp_at)
-        sign(w, lane, stream, n);
+        sign(w, lane, stream, n, first);
     w->offered += n;
     lane_hold(lane, n);
 }
 
+/* A burst for each lane, up to the packet whose turn is at `until`. Returns the packets moved;
+ * `waiting` counts those that waited for room. */
+static uint32_t send_round(struct worker *w, uint64_t until, uint64_t *waiting)
+{
+    uint32_t moved = 0;
+    *waiting = 0;
+    for (uint32_t i = 0; i < w->n_lanes; i++) {
+        struct lane *lane = &w->lanes[i];
+        if (lane->from == lane->held) {
+            uint64_t ahead = until - w->offered;
+            lane_fill(w, lane, i, (uint32_t)(ahead < w->burst ? ahead : w->burst));
+        }
+        *waiting += lane->held - lane->from;
+        moved += lane_send(lane);
+    }
+    if (w->guest)
+        moved += measure_round(w->guest);
+    return moved;
+}
+
+/* Sends what was due before the end and is not sent yet, because this thread did not run or the
+ * ring was full for a moment: as long as the ring takes it, and for GRACE_NS at most. The rest is
+ * unsent. Without a rate nothing is due, and what waits counts as not begun. */
+static void finish(struct worker *w)
+{
+    uint64_t now = ticks(), grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS;
+    uint64_t owed = w->ending == END_DEADLINE && w->total ? w->total : due(w, now), held;
+    do {
+        send_round(w, w->rate > 0 ? owed : w->offered, &held);
+        held = 0;
+        for (uint32_t i = 0; i < w->n_lanes; i++)
+            held += w->lanes[i].held - w->lanes[i].from;
+        if (!held && (w->offered >= owed || (w->budget && !load_relaxed(w->budget))))
+            break;
+        (void)worker_continue(w); /* Python may want us to pause */
+    } while (clock_ns(CLOCK_THREAD_CPUTIME_ID) < grace);
+    if (w->rate <= 0)
+        w->offered -= held;
+    else if (owed > w->offered)
+        w->offered += worker_claim(w, owed - w->offered);
+}
+
 void loop_generate(struct worker *w)
 {
-    uint64_t late;
-    fill_buffers(w, w->lanes[0].tx->pool);
+    if (w->n_templates == 1)
+        fill_buffers(w, w->lanes[0].tx->pool);
     w->start = ticks();
+    if (w->seconds > 0)
+        w->deadline = w->start + (uint64_t)(w->seconds * (double)w->ticks_hz);
     while (worker_continue(w)) {
-        uint64_t now = w->rate > 0 ? ticks() : 0;
-        uint32_t moved = 0, waiting = 0;
-        for (uint32_t i = 0; i < w->n_lanes; i++) {
-            struct lane *lane = &w->lanes[i];
-            if (lane->from == lane->held) {
-                uint64_t ahead = now ? due(w, now) - w->offered : w->burst;
-                lane_fill(w, lane, i, (uint32_t)(ahead < w->burst ? ahead : w->burst));
-            }
-            waiting += lane->held - lane->from;
-            moved += lane_send(lane);
-        }
-        if (w->guest)
-            moved += measure_round(w->guest);
-        if (moved || (now && !waiting)) /* a paced worker between two packets isn't idle */
+        uint64_t waiting, until = w->rate > 0 ? due(w, ticks()) : UINT64_MAX;
+        uint32_t moved = send_round(w, until, &waiting);
+        if (moved || (w->rate > 0 && !waiting)) /* a paced worker between two packets isn't idle */
             worker_busy(w);
         else
             worker_idle(w);
     }
+    finish(w);
     w->end = ticks();
-    late = w->rate > 0 && due(w, w->end) > w->offered ? due(w, w->end) - w->offered : 0;
-    w->offered += worker_claim(w, (uint32_t)(late < UINT32_MAX ? late : UINT32_MAX));
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
         stack_give_packets(w->stack, lane->packets + lane->from, lane->held - lane->from);

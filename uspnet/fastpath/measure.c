@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* measure: receives signed packets and counts what is missing, doubled, late or out of order.
- *
- * The signature is 18 bytes, what a 60-byte UDP/IPv4 frame has room for: 0x75, stream (1 byte),
- * sequence number (8), CLOCK_MONOTONIC in ns when the burst was sent (8), in host byte order:
- * sender and receiver are the same process. */
-#include "worker.h"
+/* measure: receives signed packets and counts what is missing, doubled, late or out of order; or
+ * packets without signatures, and counts those that look like ours. */
+#include "signature.h"
 
-enum { SIGNATURE = 0x75, SIGNATURE_BYTES = 18, WINDOW = 65536 };
+enum { WINDOW = 65536 };
 
 uint32_t histogram_slot(uint64_t ns);
 
@@ -42,23 +39,63 @@ static void stream_see(struct stream *s, uint64_t number)
 
 static void see(struct worker *w, const struct pool *pool, struct packet p, uint64_t now)
 {
-    const uint8_t *at = packet_data(pool, p) + w->stamp_at;
-    uint64_t number, sent_at;
-    uint8_t stream;
-    if (p.length < w->stamp_at + SIGNATURE_BYTES || at[0] != SIGNATURE) {
+    struct signature s; /* a copy: a zero-copy peer may write to the pool at any time */
+    if (p.length < w->stamp_at + SIGNATURE_BYTES) {
         w->unsigned_packets++;
         return;
     }
-    stream = load_relaxed(&at[1]); /* once: a zero-copy peer may write to the pool at any time */
-    if (stream >= w->n_streams) {
+    memcpy(&s, packet_data(pool, p) + w->stamp_at, sizeof s);
+    s.time ^= w->secret;
+    if (s.magic != SIGNATURE || s.stream >= w->n_streams || s.time - w->began > now - w->began) {
         w->unsigned_packets++;
         return;
     }
-    memcpy(&number, at + 2, 8);
-    memcpy(&sent_at, at + 10, 8);
-    stream_see(&w->streams[stream], number);
-    if (sent_at <= now)
-        w->histogram[histogram_slot(now - sent_at)]++;
+    stream_see(&w->streams[s.stream], s.number);
+    w->histogram[histogram_slot(now - s.time)]++;
+}
+
+/* --- packets without signatures --- */
+
+/* All of a frame but its MAC addresses, which a switch may change, as a number. */
+static uint64_t likeness(const uint8_t *frame, uint32_t length)
+{
+    uint64_t hash = length, word;
+    for (uint32_t i = 12; i < length; i += 8) {
+        word = 0;
+        memcpy(&word, frame + i, least(8, length - i));
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15ull;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+static int alike(const struct template *t, const uint8_t *frame, uint32_t length)
+{
+    return t->length == length && !memcmp(t->frame + 12, frame + 12, length - 12);
+}
+
+/* The slot of a frame's template, or the free one where it would be. */
+static uint32_t *lookup_slot(const struct lookup *l, const uint8_t *frame, uint32_t length)
+{
+    uint64_t at = likeness(frame, length) & l->mask;
+    while (l->slots[at] && !alike(&l->templates[l->slots[at] - 1], frame, length))
+        at = (at + 1) & l->mask;
+    return &l->slots[at];
+}
+
+void lookup_add(struct lookup *l, uint32_t number)
+{
+    const struct template *t = &l->templates[number];
+    *lookup_slot(l, t->frame, t->length) = number + 1;
+}
+
+static void recognize(struct worker *w, const struct pool *pool, struct packet p)
+{
+    const uint8_t *frame = packet_data(pool, p);
+    if (p.length > 12 && *lookup_slot(w->lookup, frame, p.length))
+        w->lookup->received++;
+    else
+        w->unsigned_packets++;
 }
 
 /* One burst from each lane. Returns the packets received. */
@@ -70,7 +107,10 @@ uint32_t measure_round(struct worker *w)
         uint32_t n = queue_burst(lane->rx, lane->packets, w->burst);
         uint64_t now = n ? clock_ns(CLOCK_MONOTONIC) : 0;
         for (uint32_t j = 0; j < n; j++)
-            see(w, lane->rx->pool, lane->packets[j], now);
+            if (w->lookup)
+                recognize(w, lane->rx->pool, lane->packets[j]);
+            else
+                see(w, lane->rx->pool, lane->packets[j], now);
         stack_give_packets(w->stack, lane->packets, n);
         moved += n;
     }

@@ -51,15 +51,14 @@ int worker_continue(struct worker *w)
 }
 
 /* Takes up to n packets from the job's budget; what it returns may be handled. */
-uint32_t worker_claim(struct worker *w, uint32_t n)
+uint64_t worker_claim(struct worker *w, uint64_t n)
 {
-    uint64_t left;
-    uint32_t claimed;
+    uint64_t left, claimed;
     if (!w->budget)
         return n;
     left = load_relaxed(w->budget);
     do {
-        claimed = left < n ? (uint32_t)left : n;
+        claimed = left < n ? left : n;
     } while (!__atomic_compare_exchange_n(w->budget, &left, left - claimed, 1, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
     return claimed;

@@ -31,6 +31,30 @@ struct stream {
     uint64_t seen[1024]; /* a bit a number, modulo 65,536 */
 };
 
+/* Which checksum covers a signature, and how it follows. */
+enum check { CHECK_NONE, CHECK_SUM, CHECK_CRC };
+
+/* A frame to be sent, and the one checksum in it that a signature changes. */
+struct template
+{
+    const uint8_t *frame; /* complete, without FCS */
+    uint32_t length;
+    uint16_t check;      /* enum check */
+    uint16_t check_at;   /* offset of the checksum in the frame */
+    uint32_t base;       /* SUM: the sum of all it covers but the signature; CRC: under zeros */
+    uint16_t zero;       /* SUM: what stands for a checksum of 0 */
+    uint16_t swapped;    /* SUM: the signature begins in the middle of a 16-bit word */
+    const uint32_t *crc; /* CRC: what each byte of the signature changes, [18][256] */
+};
+
+/* Frames without signatures are told from others by all that follows their MAC addresses. */
+struct lookup {
+    const struct template *templates;
+    uint32_t *slots; /* number of a template, plus 1; 0: free */
+    uint32_t mask;   /* slots less 1; slots are a power of two, and never all used */
+    uint64_t received;
+};
+
 struct worker {
     uint32_t stop;    /* set by Python, read once a round */
     uint32_t pause;   /* set by Python: touch nothing until it is 0 again */
@@ -53,10 +77,13 @@ struct worker {
     uint64_t ticks_hz;
 
     /* generate */
-    const uint8_t *frame; /* the template of every packet */
-    uint32_t frame_length;
-    uint32_t stamp_at; /* offset of the 18-byte signature in the frame; 0: none */
+    const struct template *templates; /* sent in turn */
+    uint32_t n_templates;
+    uint32_t stamp_at; /* offset of the 18-byte signature in every frame; 0: none */
+    uint64_t *turn;    /* packets begun by all workers together; only of several templates */
     double rate;       /* packets a second; 0: as fast as the ring takes them */
+    double seconds;    /* how long the rate is kept; 0: no end */
+    uint64_t total;    /* packets due in that time */
     uint64_t offered;
 
     /* measure */
@@ -64,8 +91,11 @@ struct worker {
     uint32_t n_streams;
     uint32_t first_stream; /* generate: the number of streams[0] */
     uint64_t unsigned_packets;
-    uint64_t *histogram;  /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
-    struct worker *guest; /* generate: a measuring worker without a thread of its own, or NULL */
+    uint64_t secret;       /* hides the time in a signature: of this run alone */
+    uint64_t began;        /* CLOCK_MONOTONIC in ns: no signature is older */
+    struct lookup *lookup; /* without signatures: what our packets look like; else NULL */
+    uint64_t *histogram;   /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
+    struct worker *guest;  /* generate: a measuring worker without a thread of its own, or NULL */
 };
 
 void loop_generate(struct worker *w);
@@ -74,6 +104,7 @@ void loop_drop(struct worker *w);
 void loop_measure(struct worker *w);
 
 uint64_t ticks_now(void);
+void lookup_add(struct lookup *l, uint32_t number);
 uint64_t histogram_floor(uint32_t slot); /* ns: the smallest latency that falls into the slot */
 // [c]
 
@@ -99,7 +130,7 @@ static inline uint32_t lane_send(struct lane *lane)
 
 int worker_continue(struct worker *w);
 void worker_idle(struct worker *w);
-uint32_t worker_claim(struct worker *w, uint32_t n);
+uint64_t worker_claim(struct worker *w, uint64_t n);
 uint32_t measure_round(struct worker *w);
 
 static inline void worker_busy(struct worker *w)

@@ -1,33 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pktgen: sends copies of one frame, at a rate or as fast as the port takes them; with a receive
-port, says what became of them on the way.
+"""pktgen: sends one frame again and again, or several in turn, at a rate or as fast as the port
+takes them; with a receive port, says what became of them on the way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
 from typing import Any
 
-from uspnet.errors import Usage
+from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
-from uspnet.frames import SIGNATURE_BYTES, l1_bits
+from uspnet.frames import l1_bits, vlan_tags
 from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.port import Driver
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
-
-
-@dataclass
-class Traffic:
-    """What to send: `frame` without FCS, of which the last `payload` bytes are no headers; `rate`
-    in packets a second (0: no limit); and whether each packet carries a sequence number and the
-    time it was sent in its last 18 bytes.
-    """
-
-    frame: bytes
-    payload: int
-    rate: float = 0.0
-    sequence: bool = False
 
 
 class GenerateJob(Job):
@@ -41,31 +29,27 @@ class GenerateJob(Job):
             raise Usage(f"{port.name}: nothing can be sent there", hint)
         if rx_port and not rx_port.can_receive:
             raise Usage(f"{rx_port.name} can't receive", "give a port that packets come out of")
-        if traffic.sequence and traffic.payload < SIGNATURE_BYTES:
-            raise Usage(
-                f"{traffic.payload} bytes of payload are too few for a sequence number",
-                "raise --size to 60, or add a payload to --packet: /('x'*18)",
-            )
         ports = [port] if rx_port in (None, port) else [port, rx_port]
+        self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
-        self.frame = ffi.from_buffer("uint8_t[]", traffic.frame)
+        self.senders: list[Any] = []
+        self.receivers: list[Any] = []
 
     def execute(self) -> dict[str, Any]:
-        """Runs to the end and returns what `--json` prints."""
-        if len(self.traffic.frame) > self.port.frame and self.port.fixed_frame:
-            raise Usage(
-                f"{self.port.name} takes frames of at most {self.port.frame} bytes",
-                "lower --size, or raise the interface's MTU",
-            )
+        """Runs to the end and returns what `--json` prints. Raises DeviceFault when nothing at all
+        could be sent.
+        """
+        for template in self.traffic.templates:
+            self._check_length(template.frame)
         senders, receivers = self._plans()
-        self.plan(senders + receivers, len(self.traffic.frame))
+        self.plan(senders + receivers, self.traffic.longest())
         self.senders = [plan.worker for plan in senders]
         self.receivers = [plan.worker for plan in receivers]
         self.followers = self.receivers
         first = 0
-        for worker in self.senders:
-            self._set_up_sender(worker)
+        for number, worker in enumerate(self.senders):
+            self._set_up_sender(worker, number)
             worker.c.first_stream = first
             first += len(worker.lanes)
         for worker in self.receivers:
@@ -74,7 +58,30 @@ class GenerateJob(Job):
         self.start()
         self.wait_until_up(self.ports)
         self.run()
-        return self.result()
+        return self._checked(self.result())
+
+    def _check_length(self, frame: bytes) -> None:
+        """Refuses what the port can't send before anything is sent."""
+        most, remedy = self.port.send_limit(vlan_tags(frame))
+        if len(frame) > most:
+            raise Usage(
+                f"{self.port.name} takes frames of at most {most:,} bytes, and this one has "
+                f"{len(frame):,}; neither counts the 4 bytes of FCS",
+                f"lower --size, or raise the MTU: {remedy}",
+            )
+
+    def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A run that sent nothing of what it should has failed."""
+        asked = result["offered"] or not self.traffic.rate
+        if result["sent"] or self.stopped_by or not asked:
+            return result
+        reasons = ", ".join(f"{name} {count:,}" for name, count in result["drops"].items())
+        error = DeviceFault(
+            f"{self.port.name}: nothing was sent" + (f" (dropped: {reasons})" if reasons else ""),
+            f"see: uspnet doctor {self.port.name}",
+        )
+        error.partial = result
+        raise error
 
     def _plans(self) -> tuple[list[Plan], list[Plan]]:
         used = self.cores[: self.port.queues]
@@ -101,17 +108,22 @@ class GenerateJob(Job):
         self.undo.callback(lambda: streams)  # alive as long as the job
         return streams
 
-    def _set_up_sender(self, worker: Any) -> None:
-        c, traffic = worker.c, self.traffic
-        c.frame, c.frame_length = self.frame, len(traffic.frame)
-        c.rate = traffic.rate / len(self.senders)
-        c.stamp_at = len(traffic.frame) - SIGNATURE_BYTES if traffic.sequence else 0
+    def _set_up_sender(self, worker: Any, number: int) -> None:
+        c, templates, traffic, senders = worker.c, self.templates, self.traffic, len(self.senders)
+        c.templates, c.n_templates = templates.c, templates.count
+        c.turn, c.stamp_at, c.secret = templates.turn, templates.stamp_at, templates.secret
+        c.rate, c.seconds = traffic.rate / senders, self.limits.duration or 0.0
+        in_all = round(traffic.rate * c.seconds)
+        c.total = in_all // senders + (number < in_all % senders)
         c.n_streams = len(worker.lanes)
         c.streams = self._streams(c.n_streams)
 
     def _set_up_receiver(self, worker: Any) -> None:
-        c = worker.c
-        c.stamp_at = len(self.traffic.frame) - SIGNATURE_BYTES
+        c, templates = worker.c, self.templates
+        c.stamp_at, c.secret, c.began = templates.stamp_at, templates.secret, time.monotonic_ns()
+        if not self.traffic.sequence:
+            worker.keep.append(templates.lookup(self.traffic))
+            c.lookup = worker.keep[-1]
         c.n_streams = self.port.queues
         c.streams = self._streams(c.n_streams)
         worker.histogram = ffi.new("uint64_t[]", lib.HISTOGRAM_SLOTS)
@@ -138,15 +150,19 @@ class GenerateJob(Job):
         }
 
     def _returned(self, sent: int) -> dict[str, Any]:
+        """What came back. Without numbers in them, packets can only be counted."""
         c = self.receivers[0].c
-        streams = [c.streams[i] for i in range(c.n_streams)]
-        received = sum(int(stream.received) for stream in streams)
+        counts: dict[str, int | None] = dict.fromkeys(("duplicated", "reordered", "stale"))
+        if self.traffic.sequence:
+            streams = [c.streams[i] for i in range(c.n_streams)]
+            received = sum(int(stream.received) for stream in streams)
+            counts = {name: sum(int(getattr(each, name)) for each in streams) for name in counts}
+        else:
+            received = int(c.lookup.received)
         return {
             "received": received,
             "lost": max(sent - received, 0),
-            "duplicated": sum(int(stream.duplicated) for stream in streams),
-            "reordered": sum(int(stream.reordered) for stream in streams),
-            "stale": sum(int(stream.stale) for stream in streams),
+            **counts,
             "foreign": int(c.unsigned_packets),
             "latency_ns": latencies(self.receivers[0].histogram),
         }

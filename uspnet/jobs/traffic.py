@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pktgen sends, as the fast path takes it, and how to tell it when it comes back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uspnet.errors import Usage
+from uspnet.fastpath import ffi, lib
+from uspnet.frames import FRAME_MIN, SIGNATURE_BYTES, Template
+from uspnet.signing import NO_CHECK, Check, follow
+
+
+@dataclass
+class Traffic:
+    """What to send: frames without FCS, in turn; `rate` in packets a second (0: no limit); and
+    whether each packet carries a sequence number and the time it was sent, in 18 bytes at the same
+    offset of each frame, the last ones of the shortest.
+    """
+
+    templates: Sequence[Template]
+    rate: float = 0.0
+    sequence: bool = False
+
+    def longest(self) -> int:
+        """Bytes of the longest frame."""
+        return max(len(each.frame) for each in self.templates)
+
+    def stamp_at(self) -> int:
+        """The signature's offset; 0 when there is none. Raises Usage when it has no room."""
+        if not self.sequence:
+            return 0
+        room = min(each.payload for each in self.templates)
+        if room < SIGNATURE_BYTES:
+            raise Usage(
+                f"{room} bytes of payload are too few for a sequence number",
+                "raise --size to 60, or add a payload to --packet: /('x'*18)",
+            )
+        at = min(len(each.frame) for each in self.templates) - SIGNATURE_BYTES
+        if any(len(each.frame) - each.payload > at for each in self.templates):
+            raise Usage(
+                "the packets' payloads have no 18 bytes at the same place for a sequence number",
+                "make them as long as each other, by --size or by the payload of --packet",
+            )
+        return at
+
+
+class CTemplates:
+    """The C side of a job's traffic. Lives as long as the job."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.stamp_at = traffic.stamp_at()
+        self.count = len(traffic.templates)
+        self.secret = int.from_bytes(os.urandom(8), "big")
+        self.turn = ffi.new("uint64_t *")
+        self._keep: list[Any] = []
+        self._tables: dict[tuple[int, ...], Any] = {}
+        self.c = self._array([each.frame for each in traffic.templates])
+        if self.stamp_at:
+            self._follow(traffic.templates)
+
+    def _array(self, frames: list[bytes]) -> Any:
+        """A `struct template` for each of the frames, without checks."""
+        array, joined = ffi.new("struct template[]", len(frames)), b"".join(frames)
+        memory = ffi.from_buffer("uint8_t[]", joined)
+        self._keep += [array, memory]
+        at = 0
+        for c, frame in zip(array, frames, strict=True):
+            c.frame, c.length = memory + at, len(frame)
+            at += len(frame)
+        return array
+
+    def _follow(self, templates: Sequence[Template]) -> None:
+        check: Check | None = None
+        for c, template in zip(self.c, templates, strict=True):
+            check = follow(template.rebuild, self.stamp_at, check)
+            if check == NO_CHECK:
+                continue
+            c.check, c.check_at, c.base = check.kind, check.at, check.base
+            c.zero, c.swapped = check.zero, check.swapped
+            if check.crc:
+                if check.crc not in self._tables:
+                    self._tables[check.crc] = ffi.new("uint32_t[]", check.crc)
+                c.crc = self._tables[check.crc]
+
+    def lookup(self, traffic: Traffic) -> Any:
+        """A `struct lookup` of the frames. Short ones are also known as a NIC pads them."""
+        frames = {each.frame for each in traffic.templates}
+        frames |= {frame.ljust(FRAME_MIN, b"\0") for frame in frames}
+        count = 1 << (2 * len(frames)).bit_length()
+        array, slots = self._array(sorted(frames)), ffi.new("uint32_t[]", count)
+        lookup = ffi.new("struct lookup *", (array, slots, count - 1))
+        self._keep += [lookup, slots]
+        for number in range(len(frames)):
+            lib.lookup_add(lookup, number)
+        return lookup
