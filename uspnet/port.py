@@ -146,9 +146,9 @@ class Driver(ABC):
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
         """Bytes of the longest frame that can be sent, if it begins with VLAN tags of these
-        EtherTypes, and what to do about longer ones. Of an opened port.
+        EtherTypes, and what makes it take longer ones. Of an opened port.
         """
-        return FRAME_MAX, "lower --size"
+        return self.values.get("frame", FRAME_MAX), "set frame="
 
     def dma_bytes(self) -> int:
         """What the port needs of the pool's memory for rings, in bytes."""

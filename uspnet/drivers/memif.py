@@ -132,10 +132,6 @@ class Memif(Driver, scheme="memif"):
         if self.zero_copy:
             self.lost = pool.memory.guard()
 
-    def send_limit(self, tags: list[int]) -> tuple[int, str]:
-        """What both sides were told to expect."""
-        return self.frame, "set frame="
-
     def holds(self, direction: Direction) -> int:
         """Zero copy keeps a buffer in every slot."""
         return int(self.values["ring"]) if self.zero_copy else 0

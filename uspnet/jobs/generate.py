@@ -67,7 +67,7 @@ class GenerateJob(Job):
             raise Usage(
                 f"{self.port.name} takes frames of at most {most:,} bytes, and this one has "
                 f"{len(frame):,}; neither counts the 4 bytes of FCS",
-                f"lower --size, or raise the MTU: {remedy}",
+                f"lower --size, or raise the limit: {remedy}",
             )
 
     def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
