@@ -159,6 +159,9 @@ def _template(packet: Any, size: int | None) -> Template:
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
 
+    for layer in packet.iterpayloads():
+        if isinstance(layer, Raw) and isinstance(layer.load, str):  # one of a list
+            layer.load = layer.load.encode()
     frame = bytes(packet)
     if isinstance(packet, Raw) and bytes(read := Ether(frame)) == frame:
         packet = read  # so that its checksums are known
