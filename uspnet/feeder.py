@@ -33,6 +33,7 @@ class End(IntEnum):
     DAMAGED = 2
     FOREIGN = 3  # a format that only its own program reads
     MISSING = 4  # no module for it
+    LARGE = 5  # it takes more memory than a child may have
     ERRNO = 64
 
 
@@ -69,6 +70,8 @@ class Feeder:
                 return Malformed(f"{name}: the {kind} data is damaged", f"try: {by_hand}")
             case End.FOREIGN | End.MISSING:
                 return NotSupported(f"{name} is compressed", f"unpack it: {by_hand}")
+            case End.LARGE:
+                return NoMemory(f"{name}: unpacking it takes more than 1 GiB", f"try: {by_hand}")
             case number if number >= End.ERRNO:
                 return file_error(self.path, OSError(number - End.ERRNO, ""))
             case _:
@@ -190,6 +193,8 @@ class _Child:
                 return End.CUT
             except BrokenPipeError:
                 raise
+            except MemoryError:
+                return End.LARGE
             except compression.damaged():
                 return End.DAMAGED
             if not piece:

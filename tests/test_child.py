@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Children that handle what strangers made: what they can do, and how much of it."""
+
+import lzma
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from tests.conftest import qemus_of, until
+from tests.test_privileges import check_child
+
+HEADER = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)  # of a pcap file
+COMMAND = [sys.executable, "-m", "uspnet"]
+
+
+def with_dictionary(data, size):
+    """An xz file that asks for so large a dictionary: the byte that says it, and its checksum."""
+    made = bytearray(lzma.compress(data))
+    end = 12 + (made[12] + 1) * 4 - 4
+    assert made[14] == 0x21, "LZMA2"
+    made[16] = size
+    made[end : end + 4] = struct.pack("<I", zlib.crc32(made[12:end]))
+    return bytes(made)
+
+
+def test_a_file_that_takes_too_much_memory_is_said(tmp_path):
+    path = tmp_path / "large.pcap.xz"
+    path.write_bytes(with_dictionary(HEADER, 40))  # 4 GiB
+    done = subprocess.run(
+        [*COMMAND, "fwd", f"pcap:{path}", "null:"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "takes more than 1 GiB" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
+def test_the_reader_of_a_strangers_bytes_has_no_privilege():
+    words = [*COMMAND, "fwd", "pcap:-", "null:", "--json"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        job.stdin.write(HEADER)
+        job.stdin.flush()
+        (reader,) = until(
+            lambda: [pid for pid in qemus_of(job.pid) if name(pid) == "uspnet-reader"]
+        )
+        until(lambda: status_of(reader, "NoNewPrivs") == "1")
+        check_child(reader)
+        job.stdin.close()
+        job.wait(20)
+
+
+def name(pid):
+    with open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+
+
+def status_of(pid, key):
+    with open(f"/proc/{pid}/status") as file:
+        return next(line.split()[1] for line in file if line.startswith(f"{key}:"))
