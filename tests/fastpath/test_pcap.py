@@ -10,132 +10,26 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fastpath.pcap_rig import (
+    FRAMES,
+    KINDS,
+    STAMPS,
+    UNKNOWN,
+    Reader,
+    block,
+    enhanced,
+    interface,
+    obsolete,
+    pcapng,
+    read,
+    section,
+)
 from uspnet.fastpath import ffi, lib
-from uspnet.pool import Pool
-
-FRAMES = [bytes(range(n)) for n in (60, 61, 62, 63, 14, 100)]
-UNKNOWN = 2**64 - 1  # STAMP_UNKNOWN
-STAMPS = [1_700_000_000_123_456_789 + 1_000_001 * n for n in range(len(FRAMES))]
-
-
-class Reader:
-    """The ring on bytes instead of a mapped file, with its own pool."""
-
-    def __init__(self, data: bytes, *, loop: bool = False) -> None:
-        # Exactly as large as the data: a read beyond it is what a sanitizer would report.
-        self.data = ffi.new("uint8_t[]", len(data))
-        ffi.memmove(self.data, data, len(data))
-        self.pool = Pool(128, 1522)
-        self.stack = self.pool.stack(128)
-        self.counters = ffi.new("struct counters *")
-        self.stamps = ffi.new("uint64_t[64]")
-        self.c = ffi.new("struct pcap_source *")
-        self.c.base, self.c.size, self.c.loop = self.data, len(data), loop
-        queue = self.c.q
-        queue.pool, queue.stack, queue.counters = self.pool.c, self.stack, self.counters
-        queue.stamps = self.stamps
-
-    def burst(self, n: int = 32) -> list[tuple[int, bytes]]:
-        packets = ffi.new("struct packet[64]")
-        got = lib.pcap_rx(ffi.cast("struct queue *", self.c), packets, n)
-        found = []
-        for i in range(got):
-            p = packets[i]
-            start = self.pool.c.base + p.index * self.pool.c.size + p.offset
-            found.append((int(self.stamps[i]), bytes(ffi.buffer(start, p.length))))
-        give_back(self.stack, packets, got)
-        return found
-
-    def all(self) -> list[tuple[int, bytes]]:
-        """Every packet, in a bounded number of bursts."""
-        found: list[tuple[int, bytes]] = []
-        for _ in range(10 + self.c.size // 12):
-            found += self.burst()
-            if self.c.q.ended:
-                assert self.stack.top == 128
-                return found
-        raise AssertionError("the reader does not end")
-
-    def close(self) -> None:
-        self.pool.close()
-
-
-def give_back(stack: Any, packets: Any, n: int) -> None:
-    for i in range(n):
-        stack.free[stack.top] = packets[i].index
-        stack.top += 1
-
-
-def read(data: bytes) -> tuple[list[tuple[int, bytes]], Reader]:
-    reader = Reader(data)
-    try:
-        return reader.all(), reader
-    finally:
-        reader.close()
-
-
-def block(order: str, kind: int, body: bytes) -> bytes:
-    body += b"\0" * (-len(body) % 4)
-    length = struct.pack(order + "I", len(body) + 12)
-    return struct.pack(order + "I", kind) + length + body + length
-
-
-def section(order: str) -> bytes:
-    return block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
-
-
-def interface(
-    order: str, resolution: int | None = 9, offset: int = 0, link: int = 1, snaplen: int = 0
-) -> bytes:
-    options = b""
-    if resolution is not None:
-        options += struct.pack(order + "HHB3x", 9, 1, resolution)
-    if offset:
-        options += struct.pack(order + "HHq", 14, 8, offset)
-    return block(order, 1, struct.pack(order + "HHI", link, 0, snaplen) + options + bytes(4))
-
-
-def enhanced(order: str, time: int, frame: bytes, number: int = 0) -> bytes:
-    head = struct.pack(
-        order + "IIIII", number, time >> 32, time & 0xFFFFFFFF, len(frame), len(frame)
-    )
-    return block(order, 6, head + frame)
-
-
-def obsolete(order: str, time: int, frame: bytes) -> bytes:
-    head = struct.pack(
-        order + "HHIIII", 0, 7, time >> 32, time & 0xFFFFFFFF, len(frame), len(frame)
-    )
-    return block(order, 2, head + frame)
-
-
-def pcapng(order: str = "<") -> bytes:
-    return section(order) + interface(order) + b"".join(map(enhanced, order * 9, STAMPS, FRAMES))
-
-
-def classic(order: str = "<", magic: int = 0xA1B2C3D4) -> bytes:
-    unit = 1 if magic == 0xA1B23C4D else 1000
-    data = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, 1)
-    for ns, frame in zip(STAMPS, FRAMES, strict=True):
-        seconds, part = divmod(ns, 10**9)
-        data += struct.pack(order + "IIII", seconds, part // unit, len(frame), len(frame)) + frame
-    return data
-
-
-KINDS = {
-    "pcapng-le": pcapng("<"),
-    "pcapng-be": pcapng(">"),
-    "us-le": classic("<"),
-    "us-be": classic(">"),
-    "ns-le": classic("<", 0xA1B23C4D),
-    "ns-be": classic(">", 0xA1B23C4D),
-}
 
 
 @pytest.mark.parametrize("kind", KINDS)

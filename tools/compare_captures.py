@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares uspnet with Wireshark's editcap on every capture file in some folders.
+
+Both write each file as pcapng; then number, times, lengths on the wire and bytes of the Ethernet
+packets must be the same. What either refuses is listed with its reason.
+
+    python tools/compare_captures.py DIR...
+"""
+
+from __future__ import annotations
+
+import collections
+import math
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".pcap", ".pcapng", ".cap", ".ntar", ".dump", ".dmp", ".enc", ".erf", ".snoop")
+PACKED = (".gz", ".zst", ".lz4", ".xz", ".bz2")
+SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
+TSRESOL, TSOFFSET = 9, 14
+ETHERNET = 1
+SECONDS = 120
+USPNET = [sys.executable, "-m", "uspnet", "fwd"]
+Packet = tuple[int, int, bytes]
+
+
+def files(folders: list[str]) -> Iterator[Path]:
+    """Every file whose name says that it is a capture."""
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("*")):
+            name = path.name.lower()
+            for packed in PACKED:
+                name = name.removesuffix(packed)
+            if path.is_file() and name.endswith(SUFFIXES):
+                yield path
+
+
+def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    """A command, its output as text whatever bytes it holds."""
+    return subprocess.run(  # noqa: S603 - tools that the user has installed
+        args, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=SECONDS
+    )
+
+
+def interface(body: bytes) -> tuple[int, Fraction, int]:
+    """Link type, units of a second and offset of an Interface Description Block."""
+    unit, offset, at = Fraction(1, 10**6), 0, 8
+    while at + 4 <= len(body):
+        code, size = struct.unpack_from("=HH", body, at)
+        value = body[at + 4 : at + 4 + size]
+        if code == TSRESOL:
+            unit = Fraction(1, (2 if value[0] & 128 else 10) ** (value[0] & 127))
+        if code == TSOFFSET:
+            (offset,) = struct.unpack("=q", value)
+        at += 4 + -(-size // 4) * 4
+    return struct.unpack_from("=H", body)[0], unit, offset
+
+
+def packets(path: Path) -> list[Packet]:
+    """The Ethernet packets of a pcapng file in our byte order: ns, length on the wire, bytes."""
+    data = path.read_bytes() if path.exists() else b""
+    found, links, at = [], [], 0
+    while at + 12 <= len(data):
+        kind, length = struct.unpack_from("=II", data, at)
+        body = data[at + 8 : at + length - 4]
+        if kind == SECTION:
+            links = []
+        elif kind == INTERFACE:
+            links.append(interface(body))
+        elif kind == PACKET:
+            number, high, low, caplen, wire = struct.unpack_from("=5I", body)
+            link, unit, offset = links[number]
+            ns = ((high << 32 | low) * unit + offset) * 10**9
+            if link == ETHERNET and caplen:
+                # What editcap writes of times before 1970 has lost its sign.
+                found.append((math.floor(ns) % 2**64, wire, body[20 : 20 + caplen]))
+        at += length
+    return found
+
+
+def compare(path: Path) -> dict[str, Any]:
+    """What both made of one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        theirs, ours = Path(folder) / "theirs.pcapng", Path(folder) / "ours.pcapng"
+        target = os.path.abspath(path).replace(",", "\\,")
+        try:
+            they = run("editcap", "-F", "pcapng", path, theirs)
+            we = run(*USPNET, f"pcap:{target}", f"pcap:out={ours}")
+            want, got = packets(theirs), packets(ours)
+        except subprocess.TimeoutExpired:
+            return {"verdict": "time", "path": path, "why": "too slow"}
+    told = [line for line in we.stderr.splitlines() if line.startswith("uspnet: ")] or [""]
+    why = told[0].removeprefix("uspnet: ").replace(str(path), "FILE")
+    row = {"path": path, "want": len(want), "got": len(got), "why": why}
+    if "Traceback" in we.stderr or we.returncode not in (0, 1):
+        return {**row, "verdict": "crash", "why": we.stderr[-300:]}
+    if got == want:
+        verdict = "same" if not why else "same, with an error"
+    elif got == want[: len(got)] and why:
+        verdict = "refused" if not got else "ended early"
+    elif they.returncode and want == got[: len(want)]:
+        verdict = "editcap ended early"
+    else:
+        verdict = "different"
+    return {**row, "verdict": verdict}
+
+
+def main(folders: list[str]) -> int:
+    """Prints the verdicts, and everything that isn't plain."""
+    found = list(files(folders))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = list(pool.map(compare, found))
+    for row in rows:
+        if row["verdict"] in ("different", "crash", "time", "ended early", "editcap ended early"):
+            print(row["verdict"], row["path"], row.get("want"), row.get("got"), row["why"])
+    reasons = collections.Counter(row["why"] for row in rows if row["verdict"] == "refused")
+    for why, count in reasons.most_common():
+        print(f"refused {count:5}  {why}")
+    for verdict, count in collections.Counter(row["verdict"] for row in rows).most_common():
+        print(f"{count:6} files {verdict}")
+    print(f"{sum(row.get('got') or 0 for row in rows):6} packets compared")
+    return any(row["verdict"] in ("different", "crash") for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
