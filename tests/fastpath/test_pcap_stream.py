@@ -240,7 +240,9 @@ def test_mutated_files_by_every_way(
         again, second = read(sink.take())
         assert [frame for _, frame in again] == [frame for _, frame in found]
         assert not second.c.why or not sink.take()
-        results.append((found, sink.take(), reader.c.why, list(reader.counters.drops)))
+        # A block beyond the end of a file may be one beyond the window of a stream.
+        why = lib.PCAP_LENGTH if reader.c.why == lib.PCAP_CUT else reader.c.why
+        results.append((found, sink.take(), why, list(reader.counters.drops)))
         reader.close()
     assert results[0] == results[1]
 
