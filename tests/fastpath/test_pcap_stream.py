@@ -222,7 +222,7 @@ CHANGES = st.lists(
 def test_mutated_files_by_every_way(
     kind: str, changes: list[tuple[int, int | None]], link: int
 ) -> None:
-    """The same packets from memory and from a pipe, and a file that can be read from what goes on."""
+    """The same packets from memory and from a pipe, and what goes on is a sound file."""
     data = bytearray(MUTATED[kind])
     if link != 1:
         data = data.replace(interface("<")[8:16], interface("<", link=link)[8:16])

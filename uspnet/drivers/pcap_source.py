@@ -202,7 +202,8 @@ class Source(Driver):
         """Tells what was left out or changed, and why the file ended too early."""
         c = self.c
         if c.foreign:
-            self.notice(f"{self.label}: {c.foreign:,} packets not Ethernet left out")
+            packets = "packet" if c.foreign == 1 else "packets"
+            self.notice(f"{self.label}: {c.foreign:,} {packets} not Ethernet left out")
         if c.timeless:
             became = "kept, as 0 where there is none" if c.sink else "replaced by that of this run"
             self.notice(
@@ -231,7 +232,8 @@ class Source(Driver):
             begin = bytes(ffi.buffer(c.base, min(c.size, foreign.FILE_HEADER)))
             what, hint = foreign.what(begin)
             return Malformed(f"{self.label} {what}", hint)
-        return Malformed(f"{where}: {WHY[c.why]}", f"see: capinfos {self.path}")
+        hint = "what came before it was delivered" if self.feeder else f"see: capinfos {self.path}"
+        return Malformed(f"{where}: {WHY[c.why]}", hint)
 
     def _nothing_delivered(self) -> UspnetError | None:
         """The error of a file with packets of which none could be used."""

@@ -83,7 +83,7 @@ static int look_again(struct pcap_source *s, enum step step)
 {
     switch (step) {
     case STEP_FAULT:
-        queue_drop(&s->q, DROP_BAD_LENGTH, 1);
+        queue_drop(&s->q, DROP_BAD_LENGTH, s->format != PCAP_UNKNOWN);
         queue_fault(&s->q, FAULT_MALFORMED);
         store_release(&s->q.ended, 1); /* what came before is still delivered */
         return 0;

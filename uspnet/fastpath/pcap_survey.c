@@ -2,14 +2,6 @@
 /* A look through a file before it is used: what is the longest packet, and can any be used? */
 #include "pcap_parts.h"
 
-/* As if nothing had been read. */
-static void forget(struct pcap_source *s)
-{
-    pcap_rewind(s);
-    s->pass = 0;
-    s->foreign = 0;
-}
-
 uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
 {
     struct found f;
@@ -26,7 +18,8 @@ uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
             if (step == STEP_FAULT && s->number == 0)
                 return 0;
             s->why = PCAP_WELL; /* what comes first is delivered first; the fault is met again */
-            forget(s);
+            pcap_rewind(s);
+            s->pass = 0;
             return 0;
         }
     }
