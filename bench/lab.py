@@ -153,6 +153,12 @@ def huge_pages() -> Iterator[int]:
             HUGE_PAGES.write_text(str(before))
 
 
+def huge_pages_free() -> int:
+    """Of 2 MiB, which nobody uses: others may have taken those that we made, or removed them."""
+    found = re.search(r"HugePages_Free:\s+(\d+)", Path("/proc/meminfo").read_text())
+    return int(found[1]) if found else 0
+
+
 @contextlib.contextmanager
 def veth() -> Iterator[str]:
     """A network namespace of our own with one veth pair, `b0` and `b1`. Gives its name."""

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import HUGE_PAGES, HUGE_WANTED, Process
+from lab import Process, huge_pages_free
 
 READY_S = 20.0  # from start to the first answer
 ANSWER_S = 5.0
+HUGE, HUGE_NEEDED = ["--in-memory", "-m", "256"], 128
+NOT_HUGE = ["--no-huge", "--no-shconf", "-m", "768"]  # its packet pool is made in one piece
 COUNTER = re.compile(r"([RT]X-\w+):\s+(\d+)|([RT]x-pps):\s+(\d+)")
 PREFIX = itertools.count()
 
@@ -42,8 +44,7 @@ class Testpmd(Process):
         more: Sequence[str] = (),
     ) -> None:
         self.ports = len(vdevs)
-        huge = int(HUGE_PAGES.read_text()) >= HUGE_WANTED // 2
-        eal = ["--no-pci", "--in-memory", "-m", "256", *([] if huge else ["--no-huge"])]
+        eal = ["--no-pci", *(HUGE if huge_pages_free() >= HUGE_NEEDED else NOT_HUGE)]
         eal += ["--lcores", f"0@{core},1@{core}", "--file-prefix", f"bench{next(PREFIX)}"]
         for vdev in vdevs:
             eal += ["--vdev", vdev]
