@@ -101,6 +101,19 @@ def test_doorbells_ring_once_a_burst_at_most(built, make_frames):
     assert made.counter(port, "rx", "doorbells") <= 32 * bursts
 
 
+def test_what_cant_be_sent_is_dropped_by_reason(built, make_frames):
+    from uspnet.telemetry import drops_by_reason
+
+    made = built("loop=on").start()
+    port = made.ports[0]
+    good, most = make_frames(2), port.device.frame
+    made.send(port, [good[0], b"", bytes(13), bytes(most + 1), bytes(most + 9), good[1]])
+    assert made.receive(port, 2) == good
+    counters = made.queues[port, "tx", 0].base.counters
+    assert drops_by_reason([counters]) == {"too_long": 2, "too_short": 2}
+    assert (counters.packets, counters.errors) == (2, 4)
+
+
 def test_an_unplugged_port_is_down_and_says_so(built):
     made = built("mtu=1500")
     port = made.ports[0]

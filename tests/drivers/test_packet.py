@@ -248,6 +248,21 @@ def test_fwd_drops_by_name_while_an_interface_is_down(namespace, frames, wait_un
     assert result["received"] == result["dropped"] == result["drops"]["down"] == 20
 
 
+@pytest.mark.parametrize("port", ["packet:a", "tap:t0", "null:"])
+def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, port):
+    sizes = [1, 11, 13, 14, 15, 60, 1514, 1515, 1518, 1519, 9000, 9729]
+    records = (struct.pack("<IIII", 1, 0, n, n) + (bytes(12) + b"\x88\xb5" * n)[:n] for n in sizes)
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    (tmp_path / "x.pcap").write_bytes(head + b"".join(records))
+    words = ("fwd", f"pcap:{tmp_path}/x.pcap", port, "--json", "--duration", 5)
+    result = json.loads(veth.uspnet(*words).stdout)
+    wanted = {
+        "packet:a": {"too_long": 5, "too_short": 3}, "tap:t0": {"too_short": 3}, "null:": {}
+    }
+    assert result["drops"] == wanted[port]
+    assert result["received"] == len(sizes) == result["forwarded"] + result["dropped"]
+
+
 def test_what_an_interface_cant_take_is_dropped_by_name(namespace, frames, wait_until):
     namespace.veth("a", "b", 9000)
     namespace.veth("c", "d", 9000)
