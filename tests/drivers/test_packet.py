@@ -184,70 +184,6 @@ def test_promiscuous_mode_can_be_declined(veth):
     assert veth.link("b")["promiscuity"] == 0
 
 
-def test_a_capture_goes_on_when_its_interface_was_down(veth, frames, wait_until):
-    capture = veth.start("capture", "packet:b")
-    source = veth.socket("a")
-    for turn in range(1, 4):
-        for frame in frames([60] * 5):
-            source.send(frame)
-        wait_until(lambda turn=turn: capture.count("rx_packets") == 5 * turn)
-        veth.ip("link", "set", "dev", "b", "down")
-        capture.hears("interface b is down")
-        veth.ip("link", "set", "dev", "b", "up")
-        capture.hears("interface b is up")
-    assert capture.end()["received"] == 15
-
-
-def test_a_worker_does_not_spin_on_a_socket_whose_interface_went_down(veth, wait_until):
-    capture = veth.start("capture", "packet:b", "--poll", "sleep")
-    veth.ip("link", "set", "dev", "b", "down")
-    capture.hears("interface b is down")
-    before = capture.count("sleeps")
-    time.sleep(0.5)
-    assert capture.count("sleeps") - before < 100  # ten a second, when nothing wakes it
-
-
-def test_pktgen_waits_while_its_interface_is_down(veth, wait_until):
-    pktgen = veth.start("pktgen", "packet:a", "--rate", "10k")
-    wait_until(lambda: pktgen.count("tx_packets") > 0)
-    veth.ip("link", "set", "dev", "a", "down")
-    pktgen.hears("interface a is down")
-    sent = pktgen.count("tx_packets")
-    time.sleep(0.3)
-    assert pktgen.count("tx_packets") == sent
-    veth.ip("link", "set", "dev", "a", "up")
-    wait_until(lambda: pktgen.count("tx_packets") > sent)
-    result = pktgen.end()
-    assert result["offered"] == result["sent"] + result["unsent"]
-
-
-def test_pktgen_waits_while_its_interface_has_no_carrier(veth, wait_until):
-    pktgen = veth.start("pktgen", "packet:a")
-    wait_until(lambda: pktgen.count("tx_packets") > 0)
-    veth.ip("link", "set", "dev", "b", "down")
-    pktgen.hears("interface a has no carrier")
-    sent = pktgen.count("tx_packets")
-    time.sleep(0.2)
-    assert pktgen.count("tx_packets") == sent
-    veth.ip("link", "set", "dev", "b", "up")
-    wait_until(lambda: pktgen.count("tx_packets") > sent)
-    assert pktgen.end()["dropped"] == 0
-
-
-def test_fwd_drops_by_name_while_an_interface_is_down(namespace, frames, wait_until):
-    namespace.veth("a", "b")
-    namespace.veth("c", "d")
-    fwd = namespace.start("fwd", "packet:b", "packet:c")
-    source = namespace.socket("a")
-    namespace.ip("link", "set", "dev", "c", "down")
-    fwd.hears("interface c is down")
-    for frame in frames([60] * 20):
-        source.send(frame)
-    wait_until(lambda: fwd.count("rx_packets") >= 20)
-    result = fwd.end()
-    assert result["received"] == result["dropped"] == result["drops"]["down"] == 20
-
-
 @pytest.mark.parametrize("port", ["packet:a", "tap:t0", "null:"])
 def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, port):
     sizes = [1, 11, 13, 14, 15, 60, 1514, 1515, 1518, 1519, 9000, 9729]
@@ -261,57 +197,6 @@ def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, p
     }
     assert result["drops"] == wanted[port]
     assert result["received"] == len(sizes) == result["forwarded"] + result["dropped"]
-
-
-def test_what_an_interface_cant_take_is_dropped_by_name(namespace, frames, wait_until):
-    namespace.veth("a", "b", 9000)
-    namespace.veth("c", "d", 9000)
-    fwd = namespace.start("fwd", "packet:b", "packet:c")
-    source = namespace.socket("a")
-    namespace.ip("link", "set", "dev", "c", "mtu", 1400)
-    fwd.hears("the MTU is 1400 now, not 9000")
-    for frame in frames([60, 1414, 1418, 1419, 9014]):
-        source.send(frame)
-    wait_until(lambda: fwd.count("tx_packets") + fwd.count("tx_errors") == 5)
-    result = fwd.end()
-    assert result["drops"] == {"too_long": 3}
-    assert result["received"] == 5 == result["forwarded"] + result["dropped"]
-
-
-def test_an_interface_that_goes_to_another_namespace_ends_the_run(veth, namespaces):
-    capture = veth.start("capture", "packet:b")
-    veth.ip("link", "set", "dev", "b", "netns", namespaces().name)
-    code, out, _ = capture.ends()
-    assert code == 1
-    assert "another network namespace" in json.loads(out)["message"]
-
-
-@pytest.mark.parametrize("command", [["capture", "packet:b"], ["pktgen", "packet:b"]])
-def test_an_interface_that_goes_down_ends_the_run_where_that_is_wished(veth, command):
-    running = veth.start(*command, "--no-reconnect")
-    veth.ip("link", "set", "dev", "b", "down")
-    code, out, _ = running.ends()
-    error = json.loads(out)
-    assert code == 1
-    assert error["error"] == "DeviceFault"
-    assert error["hint"] == "ip link set b up"
-
-
-@pytest.mark.parametrize("command", [["capture", "packet:b"], ["pktgen", "packet:b"]])
-def test_an_interface_that_is_removed_ends_the_run(veth, command):
-    running = veth.start(*command)
-    veth.ip("link", "delete", "dev", "b")
-    code, out, _ = running.ends()
-    assert code == 1
-    assert "was removed" in json.loads(out)["message"]
-
-
-def test_a_renamed_interface_is_still_the_same(veth, frames, wait_until):
-    capture = veth.start("capture", "packet:b")
-    veth.ip("link", "set", "dev", "b", "name", "other")
-    veth.socket("a").send(frames([60])[0])
-    wait_until(lambda: capture.count("rx_packets") == 1)
-    assert capture.end()["received"] == 1
 
 
 @pytest.mark.parametrize(
