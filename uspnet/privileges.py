@@ -83,7 +83,7 @@ def nobody(program: str = "/") -> int:
 
 def _may_switch() -> bool:
     """May this process become another user, and are there others to become?"""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(errors="replace")
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
     ranges = [range(int(first), int(first) + int(count)) for first, _, count in mapped]

@@ -99,3 +99,18 @@ def test_without_the_null_device_everything_works(tmp_path):
     words = [*COMMAND, "pktgen", "null:", "--count", "5"]
     command = ["unshare", "--mount", "sh", "-c", closed, "sh", *words]
     assert subprocess.run(command, check=False, timeout=60).returncode == 0
+
+
+def test_an_interface_may_have_any_name(namespace):
+    name = os.fsdecode(b"\xff\xfe\x1b[31m")
+    namespace.veth(name, "far")
+    sent = namespace.uspnet("pktgen", f"packet:{name}", "--count", "5", "--json")
+    (port,) = json.loads(sent.stdout)["ports"]
+    assert (port["port"], port["tx_packets"]) == (f"packet:{name}", 5)
+    seen = namespace.uspnet("capture", f"packet:{name}", "--duration", "0.3")
+    assert "\\xff\\xfe\\x1b[31m" in seen.stdout
+    assert "\x1b" not in seen.stdout
+    asked = namespace.uspnet("doctor", name, check=False)
+    assert (asked.returncode, asked.stderr) == (1, "")
+    assert "packet:\\xff\\xfe" in asked.stdout
+    assert namespace.uspnet("devices", check=False).stderr == ""

@@ -31,17 +31,25 @@ def run(app: typer.Typer, args: list[str]) -> int:
         where = context.command_path if context else "uspnet"
         message = SECRET.sub(r"\1***", error.format_message())  # it may repeat a port
         return _as(Usage(message, f"see: {where} --help"), as_json)
-    except UspnetError as error:
-        return _as(error, as_json)
     except BrokenPipeError:  # the reader has left: nobody to tell
         return 0
-    except PermissionError as error:
-        return _as(NotPermitted(_text(error), "run as root, or see: uspnet doctor"), as_json)
-    except MemoryError:
-        return _as(NoMemory("out of memory", "use smaller rings, or fewer queues"), as_json)
-    except OSError as error:
-        return _as(UspnetError(_text(error), "see: uspnet doctor"), as_json)
+    except (UspnetError, OSError, MemoryError, UnicodeError) as error:
+        return _as(_told(error), as_json)
     return result if isinstance(result, int) else 0
+
+
+def _told(error: Exception) -> UspnetError:
+    """The error as one of ours."""
+    match error:
+        case UspnetError():
+            return error
+        case PermissionError():
+            return NotPermitted(_text(error), "run as root, or see: uspnet doctor")
+        case OSError():
+            return UspnetError(_text(error), "see: uspnet doctor")
+        case MemoryError():
+            return NoMemory("out of memory", "use smaller rings, or fewer queues")
+    return Usage(f"a name holds bytes that can't be used here: {error}", "see: uspnet --help")
 
 
 def finish(code: int) -> int:

@@ -21,6 +21,7 @@ Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
 from __future__ import annotations
 
 import mmap
+import os
 import socket
 import struct
 from typing import Any, ClassVar
@@ -146,7 +147,11 @@ class Packet(KernelPort, scheme="packet"):
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
         except PermissionError:  # without CAP_NET_ADMIN, the system's limit does
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        sock.bind((self.ifname, 0))
+        self._bind(sock, 0)
+
+    def _bind(self, sock: socket.socket, protocol: int) -> None:
+        if error := lib.packet_bind(sock.fileno(), self.kernel_side().index, protocol):
+            raise OSError(error, os.strerror(error), self.ifname)
 
     def _set_up_rx(self, sock: socket.socket, queue: Any) -> None:
         """A filter keeps everything out until `start`: a socket that has not joined the others
@@ -156,7 +161,7 @@ class Packet(KernelPort, scheme="packet"):
         if not self.values["outgoing"]:
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._map_ring(sock, queue)
-        sock.bind((self.ifname, ETH_P_ALL))
+        self._bind(sock, ETH_P_ALL)
         if self.values["promisc"]:
             # struct packet_mreq: index, type, and an address that this type has no use for
             index = self.kernel_side().index
@@ -228,7 +233,7 @@ class Packet(KernelPort, scheme="packet"):
         self._count_missed()
         self.watch()
         for sock in self.sockets["rx"]:
-            if not sock.getsockname()[0]:  # it came back under its old number, but not to us
+            if lib.packet_bound(sock.fileno()) <= 0:  # it came back under its old number, but not to us
                 raise self.kernel_side().gone_error()
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         super().control()

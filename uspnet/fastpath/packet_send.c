@@ -14,7 +14,27 @@
 // [python]
 uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n);
+/* Binds a packet socket to an interface by its index: a name may hold bytes that Python can't pass.
+ * Returns 0 or an errno. */
+int packet_bind(int32_t fd, int32_t index, uint16_t protocol);
+/* The index of the interface that it is bound to; 0 or less: none. */
+int packet_bound(int32_t fd);
 // [c]
+
+int packet_bind(int32_t fd, int32_t index, uint16_t protocol)
+{
+    struct sockaddr_ll to = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(protocol),
+                             .sll_ifindex = index};
+    return bind(fd, (struct sockaddr *)&to, sizeof to) ? errno : 0;
+}
+
+int packet_bound(int32_t fd)
+{
+    struct sockaddr_ll to = {0};
+    socklen_t length = sizeof to;
+    return getsockname(fd, (struct sockaddr *)&to, &length) ? 0 : to.sll_ifindex;
+}
 
 /* What a failed send means: 1 no room now or a fault, so that nothing more can be sent; 0 the
  * frame itself was refused. */

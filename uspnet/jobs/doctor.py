@@ -53,7 +53,7 @@ class Check:
 
 def _file(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(errors="replace")
     except OSError:
         return ""
 

@@ -64,7 +64,7 @@ def upgrade() -> str:
     suite, known = f"{name}-backports", False
     for path in (APT / "sources.list", *(APT / "sources.list.d").glob("*")):
         with contextlib.suppress(OSError):
-            known = known or suite in path.read_text()
+            known = known or suite in path.read_text(errors="replace")
     return f"{INSTALL} -t {suite}" + ("" if known else " (add these to APT's sources first)")
 
 
