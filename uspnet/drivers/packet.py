@@ -233,7 +233,7 @@ class Packet(KernelPort, scheme="packet"):
         self._count_missed()
         self.watch()
         for sock in self.sockets["rx"]:
-            if lib.packet_bound(sock.fileno()) <= 0:  # it came back under its old number, but not to us
+            if lib.packet_bound(sock.fileno()) <= 0:  # back by its old number, not to us
                 raise self.kernel_side().gone_error()
             sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         super().control()
