@@ -102,3 +102,17 @@ def test_root_looks_in_the_systems_folders_alone(poisoned, monkeypatch):
     assert children.find_program("python3") == f"{os.getcwd()}/python3"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert children.find_program("python3") != f"{os.getcwd()}/python3"
+
+
+@pytest.mark.skipif(not COMMAND.exists(), reason="uspnet is not installed")
+def test_root_writes_nothing_into_the_home_that_the_environment_names(poisoned, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, and another user's home")
+    cache = Path(".cache/scapy")
+    cache.mkdir(parents=True)
+    for name in ("ethertypes", "services", "manufdb"):
+        (cache / f"{name}.pickle").symlink_to(tmp_path / "victim")
+    result = run([COMMAND, "pktgen", "null:", "--packet", "Ether()/IP()/UDP()", "--count", "1"])
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "victim").exists()
+    assert not poisoned.exists()

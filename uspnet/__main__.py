@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command: `uspnet`, also as `python -m uspnet`."""
 
+import contextlib
 import os
+import pwd
 import signal
 import sys
 
@@ -17,6 +19,17 @@ def _leave_the_folder() -> None:
         del sys.path[0]
 
 
+def _go_home() -> None:
+    """Root's caches are in root's home (Scapy has one), wherever the environment says it is: by
+    `sudo -E` that may be another user's, with links that lead anywhere.
+    """
+    if os.geteuid() == 0:
+        with contextlib.suppress(KeyError):
+            os.environ["HOME"] = pwd.getpwuid(0).pw_dir
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+            os.environ.pop(name, None)
+
+
 def main() -> None:
     """Until a job takes the signals over there is nothing to undo, so Ctrl-C just ends us.
 
@@ -24,6 +37,7 @@ def main() -> None:
     """
     streams.prepare()
     _leave_the_folder()
+    _go_home()
     if any("secret=" in word for word in sys.argv):
         from uspnet.cli.arguments import hide_secrets  # noqa: PLC0415 - rarely needed
 
