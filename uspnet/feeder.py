@@ -25,8 +25,14 @@ STEP_BYTES = 1 << 18
 LEAVE_S = 1.0
 
 
+KINDS = 16  # more kinds of compression than there are
+ERRNO = 100
+
+
 class End(IntEnum):
-    """How the child ended: its exit status. From ERRNO on: an error number of its input."""
+    """How the child ended. Its exit status is that times KINDS, and the kind of compression; or
+    from ERRNO on, an error number of its input.
+    """
 
     WELL = 0
     CUT = 1
@@ -34,14 +40,13 @@ class End(IntEnum):
     FOREIGN = 3  # a format that only its own program reads
     MISSING = 4  # no module for it
     LARGE = 5  # it takes more memory than a child may have
-    ERRNO = 64
 
 
 class Feeder:
     """The child, and the pipe's end (`fd`, which does not block) that its packets come out of."""
 
-    def __init__(self, source: int, path: str, kind: str) -> None:
-        self.path, self.kind = path, kind
+    def __init__(self, source: int, path: str) -> None:
+        self.path = path
         self.pid, self.ended = -1, -1
         self.fd, out = os.pipe2(os.O_CLOEXEC)
         try:
@@ -58,24 +63,27 @@ class Feeder:
 
     def failure(self) -> UspnetError | None:
         """Why the input ended too early; asked for once the pipe has ended."""
-        status = self._status(LEAVE_S)
-        name, kind = self.path, self.kind or "compressed"
-        by_hand = f"{compression.COMMANDS.get(self.kind, 'gzip -dc')} FILE | uspnet … pcap:-"
-        match status:
-            case End.WELL | None:
-                return None
+        status, name = self._status(LEAVE_S), self.path
+        if status is None or status == End.WELL:
+            return None
+        if status < 0:
+            return DeviceFault(f"{name}: the process that reads it was killed", "see: dmesg")
+        if status >= ERRNO:
+            return file_error(self.path, OSError(status - ERRNO, ""))
+        end, number = divmod(status, KINDS)
+        kind, command = list(compression.COMMANDS.items())[number]
+        match end:
             case End.CUT:
                 return Malformed(f"{name}: the {kind} data ends too early", "copy it again")
             case End.DAMAGED:
-                return Malformed(f"{name}: the {kind} data is damaged", f"try: {by_hand}")
-            case End.FOREIGN | End.MISSING:
-                return NotSupported(f"{name} is compressed", f"unpack it: {by_hand}")
+                hint = f"test it: {command} FILE > /dev/null"
+                return Malformed(f"{name}: the {kind} data is damaged", hint)
             case End.LARGE:
-                return NoMemory(f"{name}: unpacking it takes more than 1 GiB", f"try: {by_hand}")
-            case number if number >= End.ERRNO:
-                return file_error(self.path, OSError(number - End.ERRNO, ""))
+                text = f"{name}: unpacking it takes more than 1 GiB"
+                return NoMemory(text, f"try: {command} FILE | uspnet … pcap:-")
             case _:
-                return DeviceFault(f"{name}: the process that reads it was killed", "see: dmesg")
+                hint = f"unpack it: {command} FILE | uspnet … pcap:-"
+                return NotSupported(f"{name} is compressed", hint)
 
     def _status(self, patience_s: float) -> int | None:
         """The child's exit status, negative for a signal; None while it runs."""
@@ -147,15 +155,19 @@ class _Child:
 
     def __init__(self, source: int, out: int) -> None:
         self.source, self.out = source, out
+        self.kind = ""
 
     def work(self) -> None:
         """Never returns into the parent's code, whatever happens."""
-        status = End.ERRNO + errno.EIO
+        status = ERRNO + errno.EIO
         try:
             self.isolate()
-            status = self.run()
+            if end := self.run():
+                status = end * KINDS + list(compression.COMMANDS).index(self.kind)
+            else:
+                status = End.WELL
         except OSError as error:
-            status = End.ERRNO + (error.errno or errno.EIO)
+            status = ERRNO + (error.errno or errno.EIO)
         finally:
             os._exit(min(status, 255))
 
@@ -171,15 +183,15 @@ class _Child:
     def run(self) -> End:
         """Passes on everything, unpacked."""
         source = _Input(self.source, self.out)
-        kind = compression.kind_of(source.begin())
-        if kind and kind not in compression.OPENERS:
+        self.kind = compression.kind_of(source.begin())
+        if self.kind and self.kind not in compression.OPENERS:
             return End.FOREIGN
-        if not kind:
+        if not self.kind:
             while piece := source.read():
                 self.write(piece)
             return End.WELL
         try:
-            unpacked = compression.OPENERS[kind](source)
+            unpacked = compression.OPENERS[self.kind](source)
         except ImportError:
             return End.MISSING
         return self.unpack(unpacked)

@@ -169,7 +169,7 @@ class Source(Driver):
         self.undo.callback(window.close)
         memory = ffi.from_buffer("uint8_t[]", window)
         self.undo.callback(ffi.release, memory)
-        self.feeder = Feeder(fd, self.label, kind)
+        self.feeder = Feeder(fd, self.label)
         self.undo.callback(self.feeder.close)
         self.c.base, self.c.live, self.c.stream = memory, 1, self.feeder.fd
         self.frame = LONGEST  # nobody can look ahead
