@@ -45,6 +45,25 @@ def test_a_client_sends_to_a_server(uspnet, tmp_path, zero, size, poll):
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.parametrize(("server", "client"), [(4, 1), (1, 4), (3, 2)])
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_packets_for_queues_that_the_peer_has_not_leave_by_others(
+    uspnet, tmp_path, server, client, sender
+):
+    path = tmp_path / "m"
+    queues = {"client": client, "server": server}
+    words = {"client": f"memif:{path},wait=9,queues={client}",
+             "server": f"memif:{path},role=server,queues={server}"}
+    sink, source = "server" if sender == "client" else "client", sender
+    forward = ("fwd", f"null:,queues={queues[source]}", words[source], "--count", 20_000)
+    jobs = {sink: lambda: uspnet("capture", words[sink], "--count", 20_000),
+            source: lambda: uspnet(*forward, "--on-full", "wait")}
+    running = {role: jobs[role]() for role in ("server", "client")}
+    sent, got = running[source].result(), running[sink].result()
+    assert (sent["forwarded"], sent["dropped"]) == (20_000, 0)
+    assert got["received"] == 20_000
+
+
 @pytest.mark.parametrize("zero", ["on", "off"])
 def test_a_server_sends_to_a_client(uspnet, tmp_path, zero):
     path = tmp_path / "m"

@@ -314,6 +314,9 @@ class Job(Accounts, ABC):
                 worker.pause()
                 resume.callback(worker.resume)
             yield
+            stuck = [name for worker in self.workers for name in worker.reroute()]
+            for name in dict.fromkeys(stuck):
+                self.on_notice(f"{name}: the peer has fewer queues than workers: lower queues=")
 
     def _drain(self) -> None:
         """Gives the other side time to take what is in the rings."""

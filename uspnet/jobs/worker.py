@@ -138,6 +138,23 @@ class Worker:
             self.kick()
             self.thread.join(KICK_S)
 
+    def reroute(self) -> list[str]:
+        """Has packets for a queue without a ring (the peer has fewer) leave by another one of the
+        port that is this worker's, too. No loop runs. Returns the ports where it has none.
+        """
+        stuck = []
+        for c, lane in zip(self.c_lanes, self.lanes, strict=True):
+            if not lane.tx:
+                continue
+            leaves_by, port = lane.tx, lane.tx.port
+            ways = [q for q in self.queues if q.port is port and q.direction == "tx"]
+            if leaves_by.base.gate and (able := [q for q in ways if not q.base.gate]):
+                leaves_by = able[leaves_by.index % len(able)]
+            c.tx = leaves_by.base
+            others = [q for q in port.made if q.direction == "tx" and not q.base.gate]
+            stuck += [port.name] if leaves_by.base.gate and others else []
+        return stuck
+
     def resume(self) -> None:
         """Lets the loop go on."""
         self.c.pause = 0
