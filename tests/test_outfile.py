@@ -52,13 +52,15 @@ def theirs(path):
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077])
-def test_a_new_file_is_this_users_alone(tmp_path, umask):
+def test_a_new_file_is_this_users_alone(open_folder, umask):
     before = os.umask(umask)
     try:
-        assert write(tmp_path / "x") == 0o600
+        assert write(open_folder / "x") == 0o600
     finally:
         os.umask(before)
-    assert as_nobody(open, tmp_path / "x") == "PermissionError"
+    (open_folder / "y").write_text("for all")
+    assert "TextIOWrapper" in as_nobody(open, open_folder / "y")
+    assert as_nobody(open, open_folder / "x") == "PermissionError"
 
 
 def test_a_file_of_ours_keeps_its_mode(tmp_path):

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a running job and its children may still do."""
 
+import fcntl
+import itertools
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from contextlib import closing
@@ -13,6 +16,7 @@ import pytest
 from tests.conftest import NOBODY, Running, alive, as_nobody, qemus_of
 from uspnet import privileges
 from uspnet.drivers import memif
+from uspnet.pool import SEALS
 from uspnet.port import make_port
 from uspnet.privileges import NONE, Capability
 from uspnet.transports.qemu import binary
@@ -82,11 +86,37 @@ def check_child(pid):
     return found
 
 
+def check_memory(pid):
+    """What it shares with us can neither shrink nor grow under us."""
+    shared = {
+        path for path in Path(f"/proc/{pid}/map_files").iterdir() if "uspnet" in os.readlink(path)
+    }
+    assert shared
+    for path in shared:
+        with path.open("rb") as file:
+            seals = fcntl.fcntl(file, fcntl.F_GET_SEALS)
+        assert seals & SEALS == SEALS, os.readlink(path)
+
+
+@pytest.mark.usefixtures("qemu")
+def test_regs_keep_what_ends_qemu():
+    words = [*COMMAND, "regs", "qemu:e1000", "CTRL", "--watch", "--interval", "0.1"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as job:
+        assert "CTRL" in "".join(itertools.islice(job.stdout, 2))
+        assert capabilities(f"/proc/{job.pid}")["CapEff"] == 1 << Capability.KILL
+        (child,) = qemus_of(job.pid)
+        check_child(child)
+        job.send_signal(signal.SIGINT)
+        job.communicate(timeout=20)
+    assert not alive(child)
+
+
 @pytest.mark.usefixtures("qemu")
 def test_qemu_is_a_user_of_its_own_in_its_sandbox(run):
     pid = run("pktgen", "qemu:e1000,loop=on", "--rate", "100pps")
     (child,) = qemus_of(pid)
     assert check_child(child)["Seccomp"] == ["2"]
+    check_memory(child)
     assert as_nobody(os.kill, child, signal.SIGKILL) == "PermissionError"
     assert as_nobody(os.listdir, f"/proc/{child}/fd") == "PermissionError"
     assert capabilities(f"/proc/{pid}")["CapEff"] == 1 << Capability.KILL, "to end it"

@@ -17,13 +17,11 @@ from uspnet.wire import Loop, WireEnd
 
 
 @pytest.fixture(autouse=True)
-def own(tmp_path_factory, monkeypatch):
+def own(open_folder, monkeypatch):
     """The folder that named wires lie in."""
-    home = tmp_path_factory.mktemp("run")
-    home.chmod(0o755)
-    monkeypatch.setattr(folders, "RUNTIME", home)
-    monkeypatch.setattr(folders, "FALLBACK", home)
-    return home
+    monkeypatch.setattr(folders, "RUNTIME", open_folder)
+    monkeypatch.setattr(folders, "FALLBACK", open_folder)
+    return open_folder
 
 
 @pytest.fixture(params=["name", "path"])
@@ -139,6 +137,8 @@ def test_a_stranger_can_neither_send_to_a_wire_nor_hold_its_far_end(own):
         end.join()
         for way, name in (("connect", end.mine), ("bind", end.far)):
             assert as_nobody(use, way, name) == "PermissionError"
+        os.chmod(os.path.dirname(end.mine), 0o711)
+        assert as_nobody(use, "connect", end.mine) == "PermissionError", "the socket's own mode"
         with open("/proc/net/unix") as sockets:
             assert not any("@uspnet" in line for line in sockets), "abstract names have no owner"
 

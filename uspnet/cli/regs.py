@@ -58,10 +58,12 @@ def regs(
     from uspnet.errors import Usage
     from uspnet.jobs.registers import Registers
     from uspnet.port import make_port
+    from uspnet.privileges import drop
 
     if watch and json:
         raise Usage("--watch has no end that --json could print", "drop one of them")
     with until_interrupted(), Registers(make_port(port), names or ()) as job:
+        drop(job.port.keeps)
         if watch:
             follow(job, interval)
         elif json:
