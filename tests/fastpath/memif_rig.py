@@ -50,9 +50,8 @@ class Rig:
         self.s2c = sends == self.server
         self.data_at = 128 + 16 * self.size
         self.region_bytes = self.data_at + (0 if self.zero else self.size * slot)
-        self.memory = allocate(self.region_bytes)
-        self.base = pointer(self.memory)
-        self.ring = pointer(self.memory, "struct memif_ring *")
+        self.base = self.region(self.region_bytes)
+        self.ring = ffi.cast("struct memif_ring *", self.base)
         self.pool_memory = allocate(count * buffer)
         self.pool = ffi.new("struct pool *", (pointer(self.pool_memory), buffer, count))
         self.free = ffi.new("uint32_t[]", list(range(count)))
@@ -66,6 +65,11 @@ class Rig:
         self.q = ffi.cast("struct queue *", self.m)
         self.packets = ffi.new("struct packet[64]")
         self.held = []
+
+    def region(self, size):
+        """The memory that the peer shares."""
+        self.memory = allocate(size)
+        return pointer(self.memory)
 
     def _queue(self, sends, start):
         m = ffi.new("struct memif_queue *")

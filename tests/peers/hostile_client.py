@@ -79,8 +79,8 @@ class Attack:
             (raw.message(raw.CONNECTED, b"hostile"), []),
         ]
         with sock:
-            for data, fds in self.mutator.conversation(talk):
-                self.sent += raw.say(sock, data, fds)
+            for step in filter(None, self.mutator.conversation(talk)):  # the memory isn't ours
+                self.sent += raw.say(sock, *step)
             sock.shutdown(1)
             with contextlib.suppress(OSError):
                 while (heard := raw.hear(sock))[0]:
@@ -102,6 +102,8 @@ class Attack:
                     raw.say(sock, raw.message(raw.CONNECTED, b"hostile"))
                     self.linked += 1
                     then(*args) if args else then(regions[0], rings)
+                    if then == self.scribble:
+                        self.holes(regions)
                     break
                 raw.say(sock, raw.message(raw.ACK))
             for fd in regions + rings:
@@ -129,6 +131,18 @@ class Attack:
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, 0)  # sealed: it can't
                 self.report["shrunk"] = True
+
+    def holes(self, regions):
+        """Gives pages of the client's memories back, at random."""
+        for fd in regions:
+            size = os.fstat(fd).st_size
+            for _ in range(self.random.randrange(20)):
+                at, much = self.random.randrange(size) & -4096, self.random.choice([4096, size])
+                raw.punch(fd, at, much)
+            for size in (0, 1 << 40):
+                with contextlib.suppress(PermissionError):
+                    os.ftruncate(fd, size)
+                    self.report["shrunk"] = True
 
     def honest(self, fd, bells):
         """Fills ten of the slots that the client lends."""

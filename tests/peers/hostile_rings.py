@@ -3,11 +3,14 @@
 
 `hostile_rings.py SEED DESCRIPTORS SECONDS`: so many descriptors through the functions one burst
 at a time, then so long with a worker running while the other side scribbles. Meant for a build
-with sanitizers; prints how many descriptors were worked on.
+with sanitizers; prints what was worked on.
 """
 
 from __future__ import annotations
 
+import json
+import mmap
+import os
 import random
 import sys
 import threading
@@ -19,7 +22,7 @@ from uspnet.fastpath import ffi, lib
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "fastpath")]
 from memif_rig import KINDS, Rig  # noqa: E402 - once their folders are known
-from raw_memif import Mutator  # noqa: E402
+from raw_memif import Mutator, punch  # noqa: E402
 
 VARIANTS = 2048
 
@@ -90,10 +93,59 @@ def bursts(seed, wanted):
     return total
 
 
-def race(seed, kind, seconds):
-    """A worker moves packets while ring and position change under it. Returns the packets."""
+class FileRig(Rig):
+    """On a file that its owner may shorten, stretch and punch holes into at any time."""
+
+    def region(self, size):
+        self.fault, self.file = ffi.new("uint32_t *"), os.memfd_create("rig")
+        self.mapped = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+        os.ftruncate(self.file, self.mapped)
+        return ffi.cast("uint8_t *", lib.guard_map(self.file, self.mapped, self.fault))
+
+    def change(self, chance):
+        """One change of the file."""
+        at = chance.randrange(self.mapped)
+        if chance.random() < 0.3:
+            punch(self.file, at & -mmap.PAGESIZE, chance.choice([mmap.PAGESIZE, self.mapped]))
+        else:
+            os.ftruncate(self.file, chance.choice([0, at, self.mapped, 2 * self.mapped]))
+
+    def close(self):
+        lib.guard_unmap(self.base, self.mapped)
+        os.close(self.file)
+
+
+def files(seed, wanted):
+    """Descriptors as in `bursts`, while the file behind them changes. Returns the changes."""
+    chance, changes, faults = random.Random(seed), 0, 0
+    mutator = Mutator(seed, "/tmp")
+    while changes < wanted:
+        for kind in KINDS:
+            log2 = chance.choice([1, 3, 6, 8])
+            rig = FileRig(kind, log2, chance.randrange(65536), count=(1 << log2) + 256, slot=512)
+            variants = [mutator.descriptor(rig.region_bytes) for _ in range(64)]
+            for _ in range(10):
+                rig.change(chance)
+                scribble(rig, variants, chance)
+                rig.change(chance)
+                turn(rig, chance)
+                changes += 2
+                assert rig.conserved(), (kind, log2, seed)
+                if rig.m.q.fault or (rig.fault[0] and chance.random() < 0.5):
+                    break
+            faults += rig.fault[0] != 0
+            rig.close()
+    mutator.close()
+    assert faults
+    return changes
+
+
+def race(seed, kind, seconds, make=Rig):
+    """A worker moves packets while ring and position change under it, and, where it is one, the
+    file as well. Returns the packets.
+    """
     chance, mutator = random.Random(seed), Mutator(seed, "/tmp")
-    rig = Rig(kind, 6, count=512, slot=512)
+    rig = make(kind, 6, count=512, slot=512)
     variants = [mutator.descriptor(rig.region_bytes) for _ in range(VARIANTS)]
     lane = ffi.new("struct lane[1]")
     worker = ffi.new("struct worker *")
@@ -102,8 +154,9 @@ def race(seed, kind, seconds):
     if rig.direction == "rx":
         lane[0].rx, loop = rig.q, lib.loop_drop
     else:
-        template, streams = ffi.new("uint8_t[]", 600), ffi.new("struct stream[1]")
-        worker.frame, worker.frame_length, worker.streams = template, 600, streams
+        frame, streams = ffi.new("uint8_t[]", 600), ffi.new("struct stream[1]")
+        template = ffi.new("struct template *", {"frame": frame, "length": 600})
+        worker.templates, worker.n_templates, worker.streams = template, 1, streams
         lane[0].tx, loop = rig.q, lib.loop_generate
     thread = threading.Thread(target=loop, args=(worker,))
     thread.start()
@@ -118,19 +171,27 @@ def race(seed, kind, seconds):
             else:
                 at = rig.m.next + (by if rig.direction == "rx" else -by)
             rig.m.theirs[0] = (at + rig.m.their_lead) & 0xFFFF
+            if make == FileRig and chance.random() < 0.001:
+                rig.change(chance)
     worker.stop = 1
     thread.join()
     assert rig.conserved(), (kind, seed)
     mutator.close()
+    if make == FileRig:
+        rig.close()
     return rig.counters.packets + rig.counters.errors
 
 
 def main():
     seed, wanted, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    lib.guard_install()
     total = bursts(seed, wanted)
+    changes = files(seed, wanted // 100)
     raced = [race(seed, kind, seconds) for kind in KINDS]
     assert all(raced), raced
-    print(total)
+    for kind in KINDS:
+        race(seed, kind, seconds, FileRig)
+    print(json.dumps({"descriptors": total, "changes": changes, "raced": sum(raced)}))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import raw_memif as raw
 
+from uspnet.fastpath import ffi, lib
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.job import Limits
 from uspnet.port import make_port
@@ -39,7 +40,8 @@ class Attack:
         self.folder = tempfile.mkdtemp()
         self.mutator = raw.Mutator(seed, self.folder)
         self.random = self.mutator.random
-        self.sent, self.report = 0, {}
+        self.sent, self.changes, self.report = 0, 0, {}
+        self.fault = ffi.new("uint32_t *")
 
     def __call__(self):
         try:
@@ -53,6 +55,7 @@ class Attack:
             self.settle()
             self.report |= {
                 "messages": self.sent,
+                "changes": self.changes,
                 "fds": len(os.listdir("/proc/self/fd")) - fds,
                 "memory_kib": resident() - memory,
                 "received_after": self.honest(),
@@ -63,21 +66,32 @@ class Attack:
     def talks(self):
         """Two hundred mutated handshakes; some get through, and lie in their rings."""
         for _ in range(200):
-            memory = raw.Memory(self.random.choice([1, 2, 4]), sealed=self.random.random() < 0.5)
+            memory = raw.Memory(self.random.choice([1, 2, 4]), sealed=self.random.random() < 0.3)
+            ours = ffi.from_buffer("uint8_t[]", memory.map)
+            lib.guard_add(ours, -(-memory.bytes // 4096) * 4096, self.fault)  # it is our file, too
             with contextlib.suppress(OSError):
                 self.talk(memory)
+            lib.guard_remove(ours)
+            ffi.release(ours)
             memory.close()
 
     def talk(self, memory):
         sock = raw.connect(self.address)
         with sock:
-            for data, fds in self.mutator.conversation(memory.conversation()):
-                self.sent += raw.say(sock, data, fds)
+            for step in self.mutator.conversation(memory.conversation()):
+                if step:
+                    self.sent += raw.say(sock, *step)
+                else:
+                    self.changes += 1
+                    memory.change(self.random)
             for _ in range(20):
                 ring = self.random.randrange(2)
                 at = ring * memory.ring_bytes + 128 + 16 * self.random.randrange(memory.size)
                 memory.map[at : at + 16] = self.mutator.descriptor(memory.bytes)
                 memory.head(ring, memory.tail(ring) + self.random.randrange(memory.size + 1))
+                if self.random.random() < 0.02:
+                    self.changes += 1
+                    memory.change(self.random)
             sock.shutdown(1)
             while raw.hear(sock)[0]:
                 pass

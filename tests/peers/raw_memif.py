@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import fcntl
 import mmap
 import os
@@ -25,6 +26,7 @@ LAYOUTS = {
     DISCONNECT: "I96s",
 }
 COOKIE, C2S, NEXT = 0x3E31F20, 1, 1
+LIBC = ctypes.CDLL(None)
 
 
 def message(kind, *fields):
@@ -126,10 +128,38 @@ class Memory:
             (message(CONNECT, b"hostile"), []),
         ]
 
+    def change(self, chance):
+        """Does something to the file behind the region: what it was when it was announced, it is
+        no more.
+        """
+        with contextlib.suppress(OSError):
+            match chance.choice(["shrink", "shrink", "grow", "hole", "replace", "seal"]):
+                case "shrink":
+                    sizes = [0, 1, self.ring_bytes, 4096, self.data_at, self.bytes - 1]
+                    os.ftruncate(self.fd, chance.choice(sizes))
+                case "grow":
+                    os.ftruncate(self.fd, self.bytes + chance.choice([0, 1, 4096, 1 << 20]))
+                case "hole":
+                    punch(self.fd, chance.randrange(4) << 12, chance.choice([4096, self.bytes]))
+                case "replace":  # what is announced from now on is another file
+                    other = os.memfd_create("other")
+                    os.ftruncate(other, chance.choice([0, 4096, self.bytes, 2 * self.bytes]))
+                    os.dup2(other, self.fd)
+                    os.close(other)
+                case "seal":
+                    seals = [fcntl.F_SEAL_SHRINK, fcntl.F_SEAL_GROW, fcntl.F_SEAL_WRITE, 0x10]
+                    fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, chance.choice(seals))
+
     def close(self):
         self.map.close()
         for fd in (self.fd, *self.bells):
             os.close(fd)
+
+
+def punch(fd, start, size):
+    """Gives a part of a file's pages back; what was in them is gone."""
+    keep_size_punch_hole = 3
+    LIBC.fallocate(fd, keep_size_punch_hole, ctypes.c_long(start), ctypes.c_long(size))
 
 
 def shake_hands(address, memory, number=0):
@@ -165,28 +195,46 @@ class Mutator:
             self.strange.append(os.memfd_create("huge", os.MFD_HUGETLB))
 
     def conversation(self, honest):
-        """A few messages to send, each with its descriptors."""
+        """A few messages to send, each with its descriptors. None: change the memory here."""
         chance = self.random
         talk = list(honest)
         for _ in range(chance.choice([0, 1, 1, 1, 2, 4])):
-            at = chance.randrange(len(talk))
-            match chance.randrange(9):
-                case 0:
-                    chance.shuffle(talk)
-                case 1:
-                    talk.insert(at, chance.choice(honest))
-                case 2 if len(talk) > 1:
-                    del talk[at]
-                case 3:
-                    talk[at] = (chance.randbytes(chance.choice([0, 1, 2, 127, 129, 4096])), [])
-                case 4:
-                    kind = struct.pack("=H", chance.randrange(11))
-                    talk[at] = (kind + chance.randbytes(126), talk[at][1])
-                case 5:
-                    talk[at] = (talk[at][0], self.descriptors())
-                case _:
-                    talk[at] = (self.flip(talk[at][0]), talk[at][1])
+            self.mutate(talk, chance.randrange(len(talk)), honest)
+        if chance.random() < 0.3:
+            talk.insert(chance.randrange(len(talk) + 1), None)
         return talk
+
+    def mutate(self, talk, at, honest):
+        """One change of a conversation."""
+        chance = self.random
+        match chance.randrange(10):
+            case 0:
+                chance.shuffle(talk)
+            case 1:
+                talk.insert(at, chance.choice(honest))
+            case 2 if len(talk) > 1:
+                del talk[at]
+            case 3:
+                talk[at] = (chance.randbytes(chance.choice([0, 1, 2, 127, 129, 4096])), [])
+            case 4:
+                kind = struct.pack("=H", chance.randrange(11))
+                talk[at] = (kind + chance.randbytes(126), talk[at][1])
+            case 5:
+                talk[at] = (talk[at][0], self.descriptors())
+            case 6:
+                talk.insert(at, self.announcement())
+            case _:
+                talk[at] = (self.flip(talk[at][0]), talk[at][1])
+
+    def announcement(self):
+        """A region or a ring that nobody expects, or again, and elsewhere."""
+        chance = self.random
+        index, size = chance.choice([0, 0, 1, 63]), chance.choice([4096, 1 << 20, 1 << 30])
+        if chance.random() < 0.5:
+            return message(ADD_REGION, index, size), [chance.choice(self.strange)]
+        region, offset = chance.randrange(2), chance.choice([0, 64, 4096, 0xFFFFFF00])
+        ring = (chance.randrange(2), index, region, offset, chance.randrange(16), 0)
+        return message(ADD_RING, *ring), [self.strange[7]]
 
     def descriptors(self):
         """None, some or very many, of any kind."""
