@@ -180,3 +180,27 @@ def test_children_are_users_that_nobody_else_is():
     users = {privileges.nobody() for _ in range(8)}
     assert 0 not in users
     assert len(users) > 1
+    assert as_nobody(privileges.nobody) == "0", "who is nobody already stays so"
+
+
+def test_root_of_a_container_stays_what_it_is(tmp_path, needs):
+    """No other user exists there: a child has no capabilities, and that must do."""
+    needs("unshare")
+    inside = ["unshare", "-Ur", *COMMAND, "capture", "null:", "-c", "10", "-w", tmp_path / "x"]
+    done = subprocess.run(inside, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip("user namespaces are not permitted")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "x").stat().st_size > 10 * 60
+
+
+def test_a_kernel_without_user_namespaces_has_all_users(monkeypatch):
+    read = Path.read_text
+
+    def without(path, *more):
+        if path.name in ("uid_map", "setgroups"):
+            raise FileNotFoundError(path)
+        return read(path, *more)
+
+    monkeypatch.setattr(Path, "read_text", without)
+    assert privileges.nobody() in privileges.USERS

@@ -85,13 +85,15 @@ def _may_switch() -> bool:
     """May this process become another user, and are there others to become?"""
     status = Path("/proc/self/status").read_text(errors="replace")
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
-    mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if effective & SWITCH != SWITCH:
+        return False
+    try:
+        mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        groups = Path("/proc/self/setgroups").read_text()
+    except FileNotFoundError:
+        return True  # a kernel without user namespaces
     ranges = [range(int(first), int(first) + int(count)) for first, _, count in mapped]
-    return (
-        effective & SWITCH == SWITCH
-        and any(USERS[0] in users and USERS[-1] in users for users in ranges)
-        and Path("/proc/self/setgroups").read_text() == "allow\n"
-    )
+    return groups == "allow\n" and any(USERS[0] in users and USERS[-1] in users for users in ranges)
 
 
 def _owner(entry: os.DirEntry[str]) -> int | None:
