@@ -21,7 +21,7 @@ from uspnet.errors import DeviceFault, Malformed, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.privileges import NONE, Capabilities
-from uspnet.spec import INTERFACE_SCHEMES, Option, Spec, parse
+from uspnet.spec import INTERFACE_SCHEMES, Option, Spec, escaped, parse
 
 Direction = Literal["rx", "tx"]
 SCHEMES: dict[str, type[Driver]] = {}
@@ -249,8 +249,8 @@ def drivers() -> dict[str, type[Driver]]:
 
 def interface_ports(name: str) -> str:
     """The specs of ports on a kernel interface that there are drivers for, as a hint shows them."""
-    escaped = name.replace(",", "\\,")
-    return " or ".join(f"{scheme}:{escaped}" for scheme in INTERFACE_SCHEMES if scheme in drivers())
+    text = escaped(name)
+    return " or ".join(f"{scheme}:{text}" for scheme in INTERFACE_SCHEMES if scheme in drivers())
 
 
 def make_port(text: str) -> Driver:

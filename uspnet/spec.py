@@ -132,11 +132,15 @@ def _comma(scheme: str, target: str, parts: list[str]) -> str:
     return f"a comma in a name is written \\, as in '{scheme}:{target}{rest}'"
 
 
+def escaped(text: str) -> str:
+    """The text as a target or a value in a spec."""
+    return text.replace(",", "\\,")
+
+
 def _likely(text: str, schemes: Collection[str]) -> str:
     """A hint: what somebody who wrote `text` for a port may have meant."""
     if text in (name for _, name in socket.if_nameindex()):
-        name = text.replace(",", "\\,")
-        specs = " or ".join(f"{each}:{name}" for each in INTERFACE_SCHEMES if each in schemes)
+        specs = " or ".join(f"{each}:{escaped(text)}" for each in INTERFACE_SCHEMES if each in schemes)
         return f"it is a kernel interface: {specs}"
     if "/" in text or "." in text:
         return f"a capture file is pcap:{text}; a shared-memory socket is memif:{text}"

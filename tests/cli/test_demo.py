@@ -129,6 +129,23 @@ def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     until(lambda: marked(str(tmp_path)) == [])
 
 
+def test_a_folder_may_have_a_comma_in_its_name(uspnet, tmp_path, monkeypatch):
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    result = uspnet("demo", "--count", "1000")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "memif:/tmp/a.sock,role=server" in result.stdout
+
+
+def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
+    process = start("demo", "--count", "50000")
+    until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
+    process.kill()
+    process.wait(timeout=20)
+    until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 1.5])
 def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number, after_s):

@@ -103,11 +103,11 @@ def by_hand(command: list[str]) -> list[str]:
     names = {"a.sock": "/tmp/a.sock", "b.sock": "/tmp/b.sock"}  # noqa: S108 - for people to type
 
     def port(spec: str) -> str:
-        path, *options = spec.split(",")
+        path, *options = re.split(r"(?<!\\),", spec)
         kept = [option for option in options if not option.startswith("wait=")]
         return ",".join(["memif:" + names[path.rpartition("/")[2]], *kept])
 
-    plain = [re.sub(r"wire=demo-\d+", "wire=lan", word) for word in command]
+    plain = [re.sub(r"wire=(\\,|[^,])+", "wire=lan", word) for word in command]
     return [port(word) if word.startswith("memif:") else word for word in plain]
 
 

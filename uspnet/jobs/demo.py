@@ -27,11 +27,12 @@ from uspnet import children, streams
 from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.job import SIGNALS
+from uspnet.spec import escaped
 from uspnet.transports.qemu import binary
 
-START_S = 10.0  # for each process to have its socket up, on a busy machine
+START_S = 20.0  # for each process to have its socket up, on a busy machine
 RUN_S = 60.0  # for all packets to arrive
-PATIENCE_S = 2.0  # for the last packets, when the sender has ended
+PATIENCE_S = 5.0  # for the last packets, when the sender has ended
 TICK_S = 0.02
 FRAME_BYTES = 60
 FILE = "demo.pcapng"
@@ -157,7 +158,7 @@ class Demo:
         self.folder.mkdir(mode=0o700)
 
     def _steps(self) -> list[Step]:
-        first, second = self.sockets
+        first, second = (escaped(str(path)) for path in self.sockets)
         count, wait = str(self.count), f"wait={START_S:g}"
         server, client = f"memif:{first},role=server", f"memif:{first},{wait}"
         capture = ["capture", f"memif:{second},role=server", "-w", str(self.file), "-c", count]
@@ -166,7 +167,7 @@ class Demo:
         return [Step("capture", capture), Step("fwd", forward), Step("pktgen", generate)]
 
     def _nic_step(self, sender: str, receiver: str) -> Step:
-        wire, count = f"wire=demo-{os.getpid()}", str(min(self.count, NIC_PACKETS))
+        wire, count = f"wire={escaped(str(self.folder))}/wire", str(min(self.count, NIC_PACKETS))
         ports = [f"qemu:{sender},{wire}", "--rx-port", f"qemu:{receiver},{wire}"]
         return Step("emulated NIC", ["pktgen", *ports, "--count", count])
 
