@@ -140,7 +140,8 @@ def escaped(text: str) -> str:
 def _likely(text: str, schemes: Collection[str]) -> str:
     """A hint: what somebody who wrote `text` for a port may have meant."""
     if text in (name for _, name in socket.if_nameindex()):
-        specs = " or ".join(f"{each}:{escaped(text)}" for each in INTERFACE_SCHEMES if each in schemes)
+        usable = [name for name in INTERFACE_SCHEMES if name in schemes]
+        specs = " or ".join(f"{name}:{escaped(text)}" for name in usable)
         return f"it is a kernel interface: {specs}"
     if "/" in text or "." in text:
         return f"a capture file is pcap:{text}; a shared-memory socket is memif:{text}"
