@@ -30,7 +30,8 @@ from uspnet.telemetry import Board
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 TICK_S = 0.05  # how often the main thread looks at ports and faults
 SETTLE_MAX_S = 2.0  # a port that others send to as well never falls silent
-SETTLE_S = 0.2  # after the last packet is sent, stragglers may take this long to come back
+SETTLE_S = 0.2  # nothing more for so long, and all that was sent came back: the end
+STRAGGLE_S = 1.0  # … and some are missing still: a busy machine's device may take its time
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
 DRAIN_MAX_S = 10.0  # however slowly it takes them
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -272,8 +273,8 @@ class Job(Accounts, ABC):
         self.on_detail(f"bursts of up to {limits.burst} packets")
 
     def _end_followers(self) -> None:
-        """When the leaders have ended, followers get SETTLE_S since their last packet,
-        and SETTLE_MAX_S in all.
+        """When the leaders have ended, followers get SETTLE_S or STRAGGLE_S since their last
+        packet, and SETTLE_MAX_S in all.
         """
         if any(worker.running() for worker in self.workers if worker not in self.followers):
             return
@@ -283,7 +284,9 @@ class Job(Accounts, ABC):
         self._settle_end = self._settle_end or now + SETTLE_MAX_S
         if seen != self._settled[0] and now < self._settle_end:
             self._settled = (seen, now)
-        elif now >= self._settle_end or now - self._settled[1] > SETTLE_S:
+            return
+        patience = SETTLE_S if seen >= self.total("tx", "packets") else STRAGGLE_S
+        if now >= self._settle_end or now - self._settled[1] > patience:
             for worker in self.followers:
                 worker.stop()
 
