@@ -197,10 +197,10 @@ def test_root_of_a_container_stays_what_it_is(tmp_path, needs):
 def test_a_kernel_without_user_namespaces_has_all_users(monkeypatch):
     read = Path.read_text
 
-    def without(path, *more):
+    def without(path, *more, **named):
         if path.name in ("uid_map", "setgroups"):
             raise FileNotFoundError(path)
-        return read(path, *more)
+        return read(path, *more, **named)
 
     monkeypatch.setattr(Path, "read_text", without)
     assert privileges.nobody() in privileges.USERS
