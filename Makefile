@@ -6,6 +6,7 @@ PYTHON = .venv/bin/python
 CLANG_FORMAT = .venv/bin/clang-format
 C = $(filter-out %/_fastpath.c,$(wildcard uspnet/fastpath/*.c uspnet/fastpath/*.h))
 STRICT = -Wall -Wextra -Werror
+export PATH := $(CURDIR)/build/qemu/bin:$(PATH)
 
 .PHONY: help demo test lint bench man format check-arm64 clean setup-demo setup-test
 .DELETE_ON_ERROR:
@@ -19,7 +20,7 @@ demo: setup-demo
 	$(PYTHON) -m uspnet demo
 
 test: lint check-arm64
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest $(TESTS)
 
 lint: setup-test
 	.venv/bin/ruff check .

@@ -4,15 +4,16 @@
 #   tools/setup.sh demo|test
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH="$PWD/build/qemu/bin:$PATH"
+mkdir -p build
 
-# apt-get runs only when something of these is missing.
-demo=(gcc libc6-dev python3-venv python3-dev)
-test=(
-    "${demo[@]}"
+# apt-get runs only when something of these is missing. Without `needed` nothing works; tests that
+# lack something of the rest are skipped, and say so.
+needed=(gcc libc6-dev python3-venv python3-dev)
+wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # the judges of files and kernel ports
     valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-    qemu-system-x86                          # emulated NICs
     busybox-static                           # the guest of tests/vm
     dpdk-dev                                 # dpdk-testpmd
     dpdk pciutils                            # dpdk-devbind.py and its lspci, to compare bind with
@@ -28,49 +29,42 @@ missing() { # the packages of its arguments that are not installed
 }
 
 sudo=()
-if ((EUID)); then sudo=(sudo); fi
+if ((EUID)); then sudo=(sudo -n); fi
 apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y)
-declare -n wanted="$1"
-mapfile -t lack < <(missing "${wanted[@]}")
-if ((${#lack[@]})); then
-    echo "installing Debian packages: ${lack[*]}"
-    "${apt[@]}" update
-    "${apt[@]}" install --no-install-recommends "${lack[@]}" </dev/null
-fi
 
-# The model of igb came with QEMU 8.0. Debian 12 has 7.2; its backports have a newer one, and are
-# added only when told: ASSUME_YES=1, or an answer at the prompt.
-old_qemu() {
-    [[ $(. /etc/os-release && echo "${VERSION_CODENAME:-}") == bookworm ]] || return 1
-    local version
-    version=$(qemu-system-x86_64 --version | sed -n 's/.*version \([0-9]*\).*/\1/p')
-    ((version < 8))
-}
-
-told() {
-    [[ ${ASSUME_YES:-} == 1 ]] && return
-    [[ -t 0 ]] || return 1
-    local answer
-    read -r -p "add Debian's backports for a newer QEMU? [y/N] " answer
-    [[ $answer == [yY]* ]]
-}
-
-add_backports() { # from the mirror that Debian itself comes from
-    local mirror file=/etc/apt/sources.list.d/bookworm-backports.list
-    mirror=$(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' |
-        awk '$2 == "bookworm" {print $1; exit}')
-    echo "deb $mirror bookworm-backports main" | "${sudo[@]}" tee "$file" >/dev/null
-    "${apt[@]}" update
-}
-
-if [[ $1 == test ]] && old_qemu; then
-    if told; then
-        echo "installing QEMU from bookworm-backports"
-        add_backports
-        "${apt[@]}" install --no-install-recommends -t bookworm-backports qemu-system-x86 </dev/null
-    else
-        echo "QEMU is older than 8.0: tests of igb are skipped; ASSUME_YES=1 installs a newer one"
+get() { # installs those of its arguments that are missing
+    local lack
+    mapfile -t lack < <(missing "$@")
+    if ((${#lack[@]})); then
+        echo "installing Debian packages: ${lack[*]}"
+        "${apt[@]}" update && "${apt[@]}" install --no-install-recommends "${lack[@]}" </dev/null
     fi
+}
+
+why() { # a command to type for what could not be installed
+    echo "could not be installed; as root: apt-get update && apt-get install $(missing "$@" | xargs)"
+}
+
+get "${needed[@]}" || { why "${needed[@]}" >&2; exit 1; }
+if [[ $1 == test ]]; then get "${wanted[@]}" || why "${wanted[@]}"; fi
+
+# Emulated NICs. igb came with QEMU 8.0, and Debian 12 has 7.2. A newer one, or one where there is
+# none, is unpacked under build/, and the system stays as it is.
+qemu_is_new() {
+    local version
+    version=$(qemu-system-x86_64 --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/\1/p')
+    ((${version:-0} >= 8))
+}
+
+if ! qemu_is_new && [[ ! -e build/qemu.failed ]]; then
+    echo "unpacking QEMU under build/qemu"
+    if ! tools/qemu.sh >build/qemu.log 2>&1; then
+        touch build/qemu.failed # asking again takes its time without a network, too
+        echo "it can't be had (build/qemu.log); rm build/qemu.failed: try again"
+    fi
+fi
+if [[ $1 == test ]] && ! command -v qemu-system-x86_64 >/dev/null; then
+    get qemu-system-x86 || why qemu-system-x86
 fi
 
 extras=""
