@@ -207,6 +207,12 @@ static inline uint32_t stack_take(struct stack *s, uint32_t *index, uint32_t n)
 
 static inline void stack_give(struct stack *s, uint32_t index) { s->free[s->top++] = index; }
 
+static inline void stack_give_all(struct stack *s, const uint32_t *index, uint32_t n)
+{
+    memcpy(s->free + s->top, index, n * sizeof *index);
+    s->top += n;
+}
+
 /* `restrict` lets the compiler copy several indices at once. */
 static inline void stack_give_packets(struct stack *s, const struct packet *restrict p, uint32_t n)
 {

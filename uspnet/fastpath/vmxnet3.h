@@ -135,6 +135,43 @@ static inline uint32_t vmxnet3_generation(uint32_t position, uint32_t size)
     return !(position & size);
 }
 
+static inline const struct vmxnet3_completion *
+vmxnet3_next_completion(const struct vmxnet3_queue *v)
+{
+    return &v->completions[v->completed & (v->completions_size - 1)];
+}
+
+/* Has the device written it, by the generation in its higher half? */
+static inline int vmxnet3_is_written(const struct vmxnet3_queue *v, uint64_t high)
+{
+    return high >> 63 == vmxnet3_generation(v->completed, v->completions_size);
+}
+
+/* The next completion, if the device has written it: read once, its generation first. */
+static inline int vmxnet3_completed(struct vmxnet3_queue *v, struct vmxnet3_completion *c)
+{
+    const struct vmxnet3_completion *at = vmxnet3_next_completion(v);
+    c->high = load_acquire(&at->high); /* before the rest of it, and the frame itself, are read */
+    if (!vmxnet3_is_written(v, c->high))
+        return 0;
+    c->low = load_relaxed(&at->low);
+    v->completed++;
+    return 1;
+}
+
+/* How far the slot lies behind the oldest one that the device has; -1: it has no such slot. */
+static inline int32_t vmxnet3_distance(const struct vmxnet3_ring *ring, uint32_t slot)
+{
+    uint32_t ahead = (slot - ring->next) & (ring->size - 1);
+    return slot < ring->size && ahead < ring->fill - ring->next ? (int32_t)ahead : -1;
+}
+
+/* How many slots of a ring lie between a position and the ring's end. */
+static inline uint32_t vmxnet3_straight(uint32_t position, uint32_t size)
+{
+    return size - (position & (size - 1));
+}
+
 /* Puts a buffer into a receive ring. */
 static inline void vmxnet3_post(struct vmxnet3_queue *v, struct vmxnet3_ring *ring, uint32_t index)
 {
