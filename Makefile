@@ -6,7 +6,8 @@ PYTHON = .venv/bin/python
 CLANG_FORMAT = .venv/bin/clang-format
 C = $(filter-out %/_fastpath.c,$(wildcard uspnet/fastpath/*.c uspnet/fastpath/*.h))
 STRICT = -Wall -Wextra -Werror
-export PATH := $(CURDIR)/build/qemu/bin:$(PATH)
+QEMU = $(CURDIR)/build/qemu/bin/qemu-system-x86_64
+WITH_QEMU = [ ! -x $(QEMU) ] || export USPNET_QEMU=$(QEMU);
 
 .PHONY: help demo test lint bench man format check-arm64 clean setup-demo setup-test
 .DELETE_ON_ERROR:
@@ -17,7 +18,7 @@ help:
 	@echo 'also: make lint, bench, man, format, check-arm64, clean'
 
 demo: setup-demo
-	$(PYTHON) -m uspnet demo
+	@$(WITH_QEMU) set -x; $(PYTHON) -m uspnet demo
 
 test: lint check-arm64
 	$(PYTHON) -m pytest $(TESTS)

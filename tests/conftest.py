@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,15 +31,58 @@ ETH_P_ALL = 0x0003
 NOBODY = 65534
 NUMBERS = itertools.count()
 ROOT = Path(__file__).resolve().parent.parent
+UNPACKED_QEMU = ROOT / "build/qemu/bin/qemu-system-x86_64"  # by tools/qemu.sh
+if UNPACKED_QEMU.exists():
+    os.environ.setdefault("USPNET_QEMU", str(UNPACKED_QEMU))
+WORK_S = 0.02  # what work() takes on an idle machine
+SLOWNESS_MAX = 10.0
+
+
+def work():
+    """Something to do, always the same."""
+    for _ in range(500_000):
+        pass
+
+
+def slowness():
+    """How much longer than on an idle machine things take here and now; at least 1."""
+    start = time.monotonic()
+    work()
+    return min(max((time.monotonic() - start) / WORK_S, 1.0), SLOWNESS_MAX)
+
+
+def moments(seconds, pause=0.01):
+    """Yields now and then until the time is over. A machine that is slow or busy at the end of it
+    has more, once."""
+    end, extended = time.monotonic() + seconds, False
+    while True:
+        yield
+        if time.monotonic() > end:
+            if extended:
+                return
+            end, extended = end + seconds * slowness(), True
+        time.sleep(pause)
 
 
 def until(true, seconds=10.0):
     """Waits until `true()` is, and returns what it gave. Fails after a generous time."""
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
+    for _ in moments(seconds):
+        if result := true():
+            return result
+    raise AssertionError("waited in vain")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What this machine could not run: one line a cause, however many tests it stopped."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    causes = Counter(
+        str(report.longrepr[-1]).removeprefix("Skipped: ")  # after its file and line
+        for report in skipped
+    )
+    if causes:
+        terminalreporter.section("not run here")
+    for cause, count in causes.most_common():
+        terminalreporter.write_line(f"{count:5} x {cause}")
 
 
 def pcap_frames(path):

@@ -10,6 +10,7 @@ from itertools import compress
 
 import pytest
 
+from tests.conftest import moments
 from uspnet.binding.bind import Wish, plan
 from uspnet.binding.collect import collect
 from uspnet.binding.netlink import snapshot
@@ -65,20 +66,17 @@ class Namespace:
     def quiet(self):
         """How all is once nothing has changed for 2 s: addresses are checked for duplicates, and
         more happens after a link comes up."""
-        end, now, since = time.monotonic() + 30, self.show(), time.monotonic()
-        while time.monotonic() < since + 2:
-            assert time.monotonic() < end, "the links never settle"
-            time.sleep(0.2)
+        now, since = self.show(), time.monotonic()
+        for _ in moments(30, 0.2):
             if (again := self.show()) != now:
                 now, since = again, time.monotonic()
-        return now
+            elif time.monotonic() > since + 2:
+                return now
+        raise AssertionError("the links never settle")
 
     def settles(self, before):
         """Is all as before, at the latest when the kernel has finished bringing links up?"""
-        end = time.monotonic() + 20
-        while (now := self.show()) != before and time.monotonic() < end:
-            time.sleep(0.1)
-        return now == before
+        return any(self.show() == before for _ in moments(20, 0.1))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What e1000 and e1000e say, on a device that is a script; test_nic_traffic.py has the rest."""
 
-import time
 
 import pytest
 
@@ -76,10 +75,8 @@ def test_stop_gives_every_buffer_back(scripted):
 def test_a_reset_that_never_ends_is_named(scripted):
     nic, device, _ = scripted
     del device.bar.on_write[0]
-    start = time.monotonic()
     with pytest.raises(DeviceTimeout, match=r"CTRL .*wanted RST=0"):
         nic.start()
-    assert time.monotonic() - start < 5
 
 
 def test_a_removed_device_is_a_fault(scripted):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What virtio-net's driver says to a device that is only a script, honest, broken or gone."""
 
-import time
 
 import pytest
 
@@ -148,10 +147,8 @@ def test_a_device_that_vanishes_at_any_moment_is_an_error():
 def test_a_reset_that_never_ends_is_named():
     script = Scripted()
     script.device.bar.on_write[0x14] = lambda value: value | 4
-    start = time.monotonic()
     with pytest.raises(DeviceTimeout, match=r"reset.*DRIVER_OK"):
         script.nic.open()
-    assert time.monotonic() - start < 5
 
 
 def test_features_that_are_missing_are_named():

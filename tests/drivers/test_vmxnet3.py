@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """vmxnet3 on QEMU's model: what only it does; and what it says to a script."""
 
-import time
 
 import pytest
 
@@ -218,10 +217,8 @@ def test_counters_begin_at_each_start(scripted):
 def test_a_device_that_refuses_is_named(scripted, device):
     nic, stack = scripted
     device.results[ACTIVATE] = 1
-    start = time.monotonic()
     with pytest.raises(DeviceTimeout, match=r"CMD .*wanted RESULT=0"):
         nic.start()
-    assert time.monotonic() - start < 5
     nic.stop()
     assert stack.room == stack.top
 

@@ -8,18 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
+from tests.conftest import until
 
 
 def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=()):

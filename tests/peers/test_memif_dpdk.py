@@ -7,9 +7,10 @@ USPNET_FULL=1 runs every ring size from 2^1 to 2^14 with every frame size.
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
+
+from tests.conftest import until
 
 FULL = bool(os.environ.get("USPNET_FULL"))
 RINGS = [2**n for n in range(1, 15)] if FULL else [2, 64, 16384]
@@ -20,14 +21,6 @@ ROUND = MANY if FULL else 400_000
 # By default it takes 155,456 buffers: more than all of its huge pages, when they are so long.
 JUMBO = ["--mbuf-size=16384", "--total-num-mbufs=8192"]
 RATE = "200k"  # testpmd drops what it has no room for: its ring holds 80 ms of this
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
 
 
 def vdev(path, role, log2=10, bsize=2048, **more):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import until
+
 sys.path.insert(0, str(Path(__file__).parent))
 import raw_memif as raw
 
@@ -30,14 +32,6 @@ def server(uspnet, tmp_path):
     until(path.exists)
     yield str(path)
     assert job.interrupt()["exit"] == 0
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
 
 
 def test_descriptors_by_the_hundred_thousand(sanitized):

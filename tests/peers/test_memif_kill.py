@@ -14,16 +14,10 @@ import time
 
 import pytest
 
+from tests.conftest import until
+
 ROUNDS = 100 if os.environ.get("USPNET_FULL") else 8
 FDS_MORE, KIB_MORE = 8, 32 << 10
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
 
 
 def grows(job, name):

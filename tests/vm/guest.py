@@ -13,7 +13,6 @@ import json
 import os
 import queue
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.vm.kernel import ROOT, Kernel, Missing, initramfs
+from uspnet.errors import NoDevice
+from uspnet.transports.qemu import binary
 
-QEMU = "qemu-system-x86_64"
 BOOT_S = 60  # a slow machine's; a quick one needs 5
 IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
 KINDS = {  # name → QEMU's -device
@@ -54,6 +54,20 @@ COMMAND_LINE = (  # no_timer_check: a busy host delays the timer that the kernel
     "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 "
     "mitigations=off no_timer_check"
 )
+
+
+def find_qemu():
+    """The QEMU that uspnet would start, too."""
+    try:
+        return binary()
+    except NoDevice as error:
+        raise Missing(f"{error.message}: {error.hint}") from None
+
+
+def has_model(program, model):
+    """Has this QEMU the device?"""
+    words = [program, "-device", f"{model},help"]
+    return not subprocess.run(words, capture_output=True, check=False).returncode
 
 
 @dataclass(frozen=True)
@@ -146,12 +160,8 @@ class Guest:
     """A running guest. `share` is a folder that both sides see, under the same path."""
 
     def __init__(self, kernel: Kernel, folder: Path, *, iommu=True):
-        if not shutil.which(QEMU):
-            raise Missing("no QEMU: apt-get install qemu-system-x86")
-        models = subprocess.run(
-            [QEMU, "-device", "help"], check=True, capture_output=True, text=True
-        ).stdout
-        self.kinds = [k for k in KINDS if f'name "{KINDS[k].split(",")[0]}"' in models]
+        self.binary = find_qemu()
+        self.kinds = [kind for kind in KINDS if has_model(self.binary, KINDS[kind].split(",")[0])]
         self.share, self.console = folder / "share", folder / "console"
         self.share.mkdir()
         self.share.chmod(0o777)
@@ -173,7 +183,7 @@ class Guest:
         with theirs, (folder / "qemu.log").open("wb") as log:
             self.qemu = subprocess.Popen(
                 [
-                    QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                    self.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                     "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi",
                     "-cpu", "max,la57=off", "-smp", "2", "-m", "1G",
                     "-kernel", kernel.image, "-initrd", folder / "initramfs",
