@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* VMXNET3's receive rings (vmxnet3.h): descriptors that we write, completions that the device writes. Each
- * carries a generation bit that turns over at every lap, so neither side ever erases anything, and
- * no register is read. Completions name the slot they are about; nothing that they say is
- * believed before it was compared with what the device holds. */
+/* VMXNET3's receive rings (vmxnet3.h): descriptors that we write, completions that the device
+ * writes. Each carries a generation bit that turns over at every lap, so neither side ever erases
+ * anything, and no register is read. Completions name the slot they are about; nothing that they
+ * say is believed before it was compared with what the device holds. */
 #include "vmxnet3.h"
 
 enum {
