@@ -22,9 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm.kernel import ROOT, Kernel, Missing, initramfs
-from uspnet.errors import NoDevice
-from uspnet.transports.qemu import binary
+from tests.vm.emulator import find_qemu, has_model
+from tests.vm.kernel import ROOT, Kernel, initramfs
 
 BOOT_S = 60  # a slow machine's; a quick one needs 5
 IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
@@ -54,20 +53,6 @@ COMMAND_LINE = (  # no_timer_check: a busy host delays the timer that the kernel
     "console=ttyS0 quiet panic=-1 oops=panic intel_iommu=on iommu=nopt net.ifnames=0 "
     "mitigations=off no_timer_check"
 )
-
-
-def find_qemu():
-    """The QEMU that uspnet would start, too."""
-    try:
-        return binary()
-    except NoDevice as error:
-        raise Missing(f"{error.message}: {error.hint}") from None
-
-
-def has_model(program, model):
-    """Has this QEMU the device?"""
-    words = [program, "-device", f"{model},help"]
-    return not subprocess.run(words, capture_output=True, check=False).returncode
 
 
 @dataclass(frozen=True)
