@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import time
+from array import array
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotPermitted, Usage, UspnetError
 
@@ -20,6 +21,7 @@ SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
 SIOCSIFHWADDR, SIOCGIFHWADDR = 0x8924, 0x8927
 IFF_UP, IFF_RUNNING = 0x1, 0x40
+SIOCETHTOOL, ETHTOOL_GLINK = 0x8946, 0x0A
 ARPHRD_ETHER = 1
 UP, DOWN, NO_CARRIER = "is up", "is down", "has no carrier"  # as in "interface eth0 is down"
 NAME_MAX = 15  # bytes
@@ -131,7 +133,16 @@ class Interface:
         flags = self.flags
         if not flags & IFF_UP:
             return DOWN
-        return UP if flags & IFF_RUNNING else NO_CARRIER
+        return UP if self._carrier(flags) else NO_CARRIER
+
+    def _carrier(self, flags: int) -> bool:
+        """What the interface's driver says; IFF_RUNNING may come a second later."""
+        link = array("I", [ETHTOOL_GLINK, 0])  # struct ethtool_value
+        try:
+            self._ioctl(SIOCETHTOOL, struct.pack("P", link.buffer_info()[0]))
+        except OSError:  # a driver that can't say
+            return bool(flags & IFF_RUNNING)
+        return bool(link[1])
 
     def down_error(self) -> UspnetError:
         """The error for use of an interface that is down."""

@@ -65,7 +65,7 @@ class Packet(KernelPort, scheme="packet"):
         "fanout": Option(choice(*FANOUT), "hash", "what picks a queue: hash, cpu or qm"),
         "promisc": Option(switch, True, "on: receive frames for other machines too"),
         "outgoing": Option(switch, False, "on: also receive what this machine sends"),
-        "ring": Option(integer(1, 1024), 8, "MiB of receive ring a queue, 1 to 1024"),
+        "ring": Option(integer(1, 1024), 16, "MiB of receive ring a queue, 1 to 1024"),
         "ethernet": Option(
             choice("off", "add"), "off", "add: put an Ethernet header before IP, as of TUN"
         ),
