@@ -49,7 +49,7 @@ def test_a_rate_is_offered_in_full(uspnet):
         uspnet("pktgen", "null:", "--rate", "10kpps", "--duration", "0.5", "--json")
     )
     assert found["offered"] == found["sent"] + found["unsent"]
-    assert found["offered"] == pytest.approx(10_000 * found["elapsed_s"], abs=64)
+    assert found["offered"] == 5000, "the rate times the duration, however late the end was"
 
 
 def test_capture_accounts_for_every_packet(uspnet):
