@@ -16,6 +16,7 @@ class KernelPort(Driver):
     """A port with a kernel interface behind it. `open` sets `interface` and calls `begin_watch`."""
 
     header: ClassVar[int]  # bytes that the longest frame has beyond the MTU
+    mtu_limits: ClassVar[bool] = True  # what we may send, too
 
     interface: Interface | None = None
     state, mtu = UP, 0
@@ -41,7 +42,7 @@ class KernelPort(Driver):
         if state != self.state:
             self.notice(f"{self.name}: interface {interface.name} {state}")
         if mtu != self.mtu:
-            self.notice(f"{self.name}: the MTU is {mtu} now, not {self.mtu}: {self._effect(mtu)}")
+            self.notice(f"{self.name}: the MTU is {mtu} now, not {self.mtu}{self._effect(mtu)}")
         self.state, self.mtu = state, mtu
         for queue in self.made:
             if queue.direction == "tx":
@@ -49,5 +50,6 @@ class KernelPort(Driver):
 
     def _effect(self, mtu: int) -> str:
         if mtu + self.header > self.frame:
-            return f"frames of more than {self.frame} bytes are dropped until the next start"
-        return f"frames of more than {mtu + self.header} bytes can't be sent"
+            return f": frames of more than {self.frame} bytes are dropped until the next start"
+        most = mtu + self.header
+        return f": frames of more than {most} bytes can't be sent" if self.mtu_limits else ""

@@ -279,8 +279,22 @@ def test_a_checksum_outside_of_the_frame_is_counted(ring, place):
     assert ring.counters.drops[lib.DROP_BAD_CHECKSUM] == 1
 
 
-def test_joined_frames_from_anybody_do_no_harm(ring):
-    maker = random.Random(2)
+def test_packets_that_begin_with_ip_get_a_header(ring):
+    ring.c.ifindex, ring.c.macs = 3, bytes(range(1, 13))
+    plain, head = [joined()[14:], joined(6)[14:], bytes([0x55]) * 30, b""], bytes(range(1, 13))
+    ring.block(0, plain)
+    ring.block(1, [joined()[14:]], undone=undone(start=20, size=500))
+    seen = ring.receive()
+    assert [frame[:14] for frame in seen[:2]] == [head + b"\x08\x00", head + b"\x86\xdd"]
+    assert [frame[14:] for frame in seen[:2]] == plain[:2]
+    assert [len(frame) for frame in seen[2:]] == [554, 554]
+    assert seen[2][54:] + seen[3][54:] == STREAM[:1000]
+    assert ring.counters.drops[lib.DROP_NOT_IP] == sum(ring.counters.drops) == 2
+
+
+@pytest.mark.parametrize("ifindex", [0, 7])
+def test_joined_frames_from_anybody_do_no_harm(ring, ifindex):
+    maker, ring.c.ifindex = random.Random(2), ifindex
     kinds = [TCPV4, TCPV4 | 0x80, TCPV6, UDP_L4, 0, 3, 0x81]
     for _ in range(6000):
         version = maker.choice([4, 6])
@@ -289,6 +303,8 @@ def test_joined_frames_from_anybody_do_no_harm(ring):
             packet[maker.randrange(12, min(len(packet), 90))] = maker.choice(
                 [0, 1, 6, 17, 43, 44, 60, 0x40, 0x45, 0x4F, 0x60, 0x81, 0xFF, maker.randrange(256)])
         start = 34 if version == 4 else 54
+        if ifindex:
+            packet, start = packet[14:], start - 14
         header = undone(maker.choice(kinds), maker.choice([0, 1, 7, 100, 1400, 1500, 65535]),
                         maker.choice([start, start, maker.randrange(65536)]),
                         maker.choice([16, 6, 8, maker.randrange(65536)]), maker.choice([0, 1, 2]))

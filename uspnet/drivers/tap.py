@@ -30,6 +30,7 @@ class Tap(KernelPort, scheme="tap"):
     help = "the kernel's own network stack, through a TAP interface"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
     header = HEADER
+    mtu_limits = False
     options: ClassVar[dict[str, Option]] = {
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
         "mtu": Option(integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"),
