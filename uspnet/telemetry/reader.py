@@ -65,8 +65,8 @@ class _Process:
         os.close(self.folder)
 
     def uid(self) -> int:
-        """Whose it is, for limits."""
-        return os.stat(self.folder).st_uid
+        """Who started it, for limits: its folder is root's when it hides itself, or is setuid."""
+        return (self.status("Uid") or [-1])[0]
 
     def status(self, name: str) -> list[int]:
         """A line of numbers in its status."""
