@@ -65,7 +65,7 @@ class _Process:
         os.close(self.folder)
 
     def uid(self) -> int:
-        """Who started it, for limits: its folder is root's when it hides itself, or is setuid."""
+        """Who started it, for limits: the folder of a program that is setuid is root's."""
         return (self.status("Uid") or [-1])[0]
 
     def status(self, name: str) -> list[int]:
