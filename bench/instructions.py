@@ -5,15 +5,20 @@ Two memif rings in ordinary memory; this script plays the peer: it fills the rec
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
 `loop_forward` is counted, and the count of one phase is the difference between runs of three and
 of two phases, so that the loop's start, its end and the first filling cancel out. The counting
-process is this file run as a script: `instructions.py PATH PHASES`.
+process is this file run as a script: `instructions.py PATH PHASES`. `instructions.py record` keeps
+the counts of this compiler in instructions.json; tests/fastpath/test_instructions.py holds them.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import re
+import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -39,6 +44,7 @@ PATHS = [
     VMXNET3,
     *VIRTQS,
 ]
+RECORD = Path(__file__).with_name("instructions.json")
 SLOTS = 4096
 FRAME, BUFFER, BURST = 60, 2048, 32  # bytes, bytes, packets
 VALGRIND = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
@@ -48,13 +54,37 @@ NULL_S = 2.0  # under valgrind
 def count_all() -> Iterator[tuple[str, float]]:
     """Each path's name and its instructions a packet."""
     need("valgrind")
-    for number, name in enumerate(PATHS):
-        if name.startswith("null"):
-            total, packets = collected(number, 1)
-            yield name, total / packets
-        else:
-            (two, fewer), (three, more) = collected(number, 2), collected(number, 3)
-            yield name, (three - two) / (more - fewer)
+    for name in PATHS:
+        yield name, count(name)
+
+
+def count(name: str) -> float:
+    """Instructions a packet of one path."""
+    number = PATHS.index(name)
+    if name.startswith("null"):
+        total, packets = collected(number, 1)
+        return total / packets
+    (two, fewer), (three, more) = collected(number, 2), collected(number, 3)
+    return (three - two) / (more - fewer)
+
+
+def compiler() -> str:
+    """What the counts depend on: compiler, its major version, processor."""
+    command = [*shlex.split(sysconfig.get_config_var("CC") or "cc"), "-dumpversion"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return f"gcc {version.partition('.')[0].strip()}, {platform.machine()}"
+
+
+def recorded() -> dict[str, dict[str, float]]:
+    """The counts that are kept: by compiler, by path."""
+    return dict(json.loads(RECORD.read_text()))
+
+
+def record() -> None:
+    """Keeps today's counts for this compiler."""
+    kept = recorded()
+    kept[compiler()] = {name: round(figure, 1) for name, figure in count_all()}
+    RECORD.write_text(json.dumps(kept, indent=4, sort_keys=True) + "\n")
 
 
 def collected(path: int, phases: int) -> tuple[int, int]:
@@ -198,16 +228,22 @@ def forward_null() -> int:
     return int(counters[1].packets)
 
 
-if __name__ == "__main__":
-    which, count = int(sys.argv[1]), int(sys.argv[2])
+def forward(which: int, phases: int) -> int:
+    """Packets forwarded on a path in so many phases."""
     if PATHS[which].startswith("null"):
-        print(forward_null())
-    elif PATHS[which] in NICS:
-        print(forward_nic(count, NicBench(NICS[PATHS[which]], SLOTS)))
-    elif PATHS[which] == VMXNET3:
-        print(forward_nic(count, Vmxnet3Bench()))
-    elif PATHS[which] in VIRTQS:
+        return forward_null()
+    if PATHS[which] in NICS:
+        return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
+    if PATHS[which] == VMXNET3:
+        return forward_nic(phases, Vmxnet3Bench())
+    if PATHS[which] in VIRTQS:
         is_packed, may_merge = VIRTQS[PATHS[which]]
-        print(forward_nic(count, virtqueues.VirtqBench(packed=is_packed, merges=may_merge)))
+        return forward_nic(phases, virtqueues.VirtqBench(packed=is_packed, merges=may_merge))
+    return forward_memif(phases, zero="zero" in PATHS[which])
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "record":
+        record()
     else:
-        print(forward_memif(count, zero="zero" in PATHS[which]))
+        print(forward(int(sys.argv[1]), int(sys.argv[2])))

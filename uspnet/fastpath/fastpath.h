@@ -255,7 +255,8 @@ static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes
 }
 
 /* Counts n packets of the queue as dropped for one reason. */
-static inline void queue_drop(struct queue *q, enum drop_reason reason, uint64_t n)
+static __attribute__((cold, noinline, unused)) void queue_drop(struct queue *q,
+                                                               enum drop_reason reason, uint64_t n)
 {
     q->counters->drops[reason] += n;
     if (reason < DROP_ERRORS)
@@ -265,7 +266,8 @@ static inline void queue_drop(struct queue *q, enum drop_reason reason, uint64_t
 }
 
 /* Drops a packet that nobody else holds. */
-static inline void queue_refuse(struct queue *q, uint32_t index, enum drop_reason reason)
+static __attribute__((cold, noinline, unused)) void queue_refuse(struct queue *q, uint32_t index,
+                                                                 enum drop_reason reason)
 {
     queue_drop(q, reason, 1);
     stack_give(q->stack, index);

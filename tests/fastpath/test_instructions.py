@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No forward loop takes more instructions a packet than were recorded for this compiler. What has
+become cheaper, or must cost more: `python bench/instructions.py record`.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+import instructions
+
+MORE = 1.02  # what a change may cost
+
+pytestmark = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")
+
+
+@pytest.mark.parametrize("path", instructions.PATHS)
+def test_no_loop_has_grown(path):
+    kept = instructions.recorded().get(instructions.compiler())
+    if not kept:
+        pytest.skip(f"no instruction counts are recorded for {instructions.compiler()}")
+    if os.environ.get("LD_PRELOAD"):
+        pytest.skip("sanitizers count, too")
+    assert instructions.count(path) <= kept[path] * MORE
