@@ -18,7 +18,7 @@ from tests.conftest import until
 sys.path.insert(0, str(Path(__file__).parent))
 import raw_memif as raw
 
-FULL = bool(os.environ.get("USPNET_FULL"))  # ten million mutations: a quarter of an hour
+FULL = bool(os.environ.get("USPNET_FULL"))  # ten million mutations: ten minutes
 DESCRIPTORS, MESSAGES = (10_000_000, 50_000) if FULL else (500_000, 5_000)
 PATIENCE_S = 1800
 FDS_MORE, KIB_MORE = 8, 32 << 10
