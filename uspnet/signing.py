@@ -27,7 +27,7 @@ Rebuild = Callable[[int, bytes], bytes]  # the frame with such a signature at su
 
 @dataclass(frozen=True)
 class Check:
-    """The checksum that follows the signature, as C's `struct template` has it."""
+    """The checksum that follows the signature, as C's `struct frame_template` has it."""
 
     kind: int = lib.CHECK_NONE
     at: int = 0

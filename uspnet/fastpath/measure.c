@@ -69,7 +69,7 @@ static uint64_t likeness(const uint8_t *frame, uint32_t length)
     return hash;
 }
 
-static int alike(const struct template *t, const uint8_t *frame, uint32_t length)
+static int alike(const struct frame_template *t, const uint8_t *frame, uint32_t length)
 {
     return t->length == length && !memcmp(t->frame + 12, frame + 12, length - 12);
 }
@@ -85,7 +85,7 @@ static uint32_t *lookup_slot(const struct lookup *l, const uint8_t *frame, uint3
 
 void lookup_add(struct lookup *l, uint32_t number)
 {
-    const struct template *t = &l->templates[number];
+    const struct frame_template *t = &l->templates[number];
     *lookup_slot(l, t->frame, t->length) = number + 1;
 }
 

@@ -35,21 +35,20 @@ struct stream {
 enum check { CHECK_NONE, CHECK_SUM, CHECK_CRC };
 
 /* A frame to be sent, and the one checksum in it that a signature changes. */
-struct template
-{
+struct frame_template {
     const uint8_t *frame; /* complete, without FCS */
     uint32_t length;
     uint16_t check;      /* enum check */
     uint16_t check_at;   /* offset of the checksum in the frame */
     uint32_t base;       /* SUM: the sum of all it covers but the signature; CRC: under zeros */
     uint16_t zero;       /* SUM: what stands for a checksum of 0 */
-    uint16_t swapped;    /* SUM: the signature begins in the middle of a 16-bit word */
+    uint16_t turned;     /* SUM: the signature and `base` have their bytes swapped */
     const uint32_t *crc; /* CRC: what each byte of the signature changes, [18][256] */
 };
 
 /* Frames without signatures are told from others by all that follows their MAC addresses. */
 struct lookup {
-    const struct template *templates;
+    const struct frame_template *templates;
     uint32_t *slots; /* number of a template, plus 1; 0: free */
     uint32_t mask;   /* slots less 1; slots are a power of two, and never all used */
     uint64_t received;
@@ -77,7 +76,7 @@ struct worker {
     uint64_t ticks_hz;
 
     /* generate */
-    const struct template *templates; /* sent in turn */
+    const struct frame_template *templates; /* sent in turn */
     uint32_t n_templates;
     uint32_t stamp_at; /* offset of the 18-byte signature in every frame; 0: none */
     uint64_t *turn;    /* packets begun by all workers together; only of several templates */

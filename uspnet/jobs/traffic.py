@@ -63,8 +63,8 @@ class CTemplates:
             self._follow(traffic.templates)
 
     def _array(self, frames: list[bytes]) -> Any:
-        """A `struct template` for each of the frames, without checks."""
-        array, joined = ffi.new("struct template[]", len(frames)), b"".join(frames)
+        """A `struct frame_template` for each of the frames, without checks."""
+        array, joined = ffi.new("struct frame_template[]", len(frames)), b"".join(frames)
         memory = ffi.from_buffer("uint8_t[]", joined)
         self._keep += [array, memory]
         at = 0
@@ -79,8 +79,9 @@ class CTemplates:
             check = follow(template.rebuild, self.stamp_at, check)
             if check == NO_CHECK:
                 continue
-            c.check, c.check_at, c.base = check.kind, check.at, check.base
-            c.zero, c.swapped = check.zero, check.swapped
+            c.check, c.check_at, c.base, c.zero = check.kind, check.at, check.base, check.zero
+            if check.swapped:
+                c.base, c.turned = check.base >> 8 | (check.base & 0xFF) << 8, 1
             if check.crc:
                 if check.crc not in self._tables:
                     self._tables[check.crc] = ffi.new("uint32_t[]", check.crc)
