@@ -134,3 +134,8 @@ def test_a_zero_copy_port_ends_the_job_when_packet_memory_is_gone():
                 port.control()
     finally:
         port.close()
+
+
+def test_a_pool_larger_than_memory_is_refused():
+    with pytest.raises(NoMemory):
+        Pool(1 << 30, 9728)

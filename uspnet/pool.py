@@ -116,6 +116,12 @@ class Pool:
         self.count = count
         self.memory = SharedMemory("uspnet-pool", pages_for(count * self.size), huge=True)
         self.rings: SharedMemory | None = None
+        if self.memory.pages == "4 KiB" and self.memory.size > memory_available():
+            self.memory.close()  # the kernel would rather kill somebody than refuse a page
+            raise NoMemory(
+                f"{count:,} buffers of {self.size:,} bytes are more memory than there is",
+                "use fewer queues, smaller rings, or shorter frames",
+            )
         if ring_bytes:
             try:
                 self.rings = SharedMemory("uspnet-rings", pages_for(ring_bytes), huge=True)
