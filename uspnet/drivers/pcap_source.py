@@ -80,7 +80,7 @@ class Source(Driver):
         c.make_ethernet, c.source_given = values["ethernet"] == "add", bool(values["src"])
         ffi.memmove(c.macs, values["dst"] + (values["src"] or bytes(6)), 12)
         if values["timing"]:
-            c.pace = 1 / values["speed"]
+            c.timing, c.pace = 1, 1 / values["speed"]
         elif not {"speed", "max-gap"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without timing=on", "add timing=on")
         if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
@@ -110,7 +110,7 @@ class Source(Driver):
             self.undo.callback(self.reading.discard, inode)
         finally:
             os.close(fd)
-        if self.c.pace:
+        if self.c.timing:
             self._make_timer()
 
     def _claim(self) -> int:

@@ -85,7 +85,9 @@ struct pcap_source {
     uint64_t due;               /* of the one that waits; 0: none */
     uint64_t now;
     int32_t timer_fd;
-    uint32_t paced; /* last_ns is set */
+    uint32_t timing; /* it is followed */
+    uint32_t paced;  /* last_ns is set */
+    uint32_t unused_here;
 
     /* Where blocks without packets go, when they go on from pcapng to pcapng; NULL: nowhere. */
     struct pcap_sink *sink;

@@ -28,11 +28,11 @@ static enum step classic(struct pcap_source *s, uint32_t magic)
     uint32_t link;
     if (s->size < FILE_HEADER)
         return pcap_short(s, FILE_HEADER);
-    if (!version(s, field16(s, s->base + 4), field16(s, s->base + 6)))
+    if (!version(s, field16((int)s->swapped, s->base + 4), field16((int)s->swapped, s->base + 6)))
         return pcap_bad(s, PCAP_VERSION);
     if (s->sink && !pcap_begin(s->sink))
         return STEP_HOLD;
-    link = field32(s, s->base + 20);
+    link = field32((int)s->swapped, s->base + 20);
     s->interfaces[0] = (struct pcap_interface){
         .link_type = link & 0xFFFF,
         .fcs = link & FCS_KNOWN ? 2 * (link >> 28) : 0,

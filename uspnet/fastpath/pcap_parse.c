@@ -41,28 +41,26 @@ static void old_lengths(const struct pcap_source *s, uint32_t *length, uint32_t 
     *wire = s->lengths == PCAP_EITHER ? greater : *length;
 }
 
-static enum step classic_step(struct pcap_source *s, struct found *f)
+static inline __attribute__((always_inline)) enum step
+classic_step(struct pcap_source *s, struct found *f, const int swapped)
 {
     const uint8_t *at = s->base + s->at;
     uint64_t left = s->size - s->at;
     uint32_t length, part;
-    if (left == 0)
-        return at_end(s);
-    if (left < RECORD_HEADER)
-        return pcap_short(s, RECORD_HEADER);
-    length = field32(s, at + 8);
-    f->wire = field32(s, at + 12);
+    if (unlikely(left < RECORD_HEADER))
+        return left ? pcap_short(s, RECORD_HEADER) : at_end(s);
+    length = field32(swapped, at + 8);
+    f->wire = field32(swapped, at + 12);
     if (unlikely(s->lengths))
         old_lengths(s, &length, &f->wire);
     if (length > PCAP_LONGEST)
         return pcap_bad(s, PCAP_LENGTH);
     if (length > left - RECORD_HEADER)
         return pcap_short(s, RECORD_HEADER + length);
-    part = field32(s, at + 4);
-    f->ns = field32(s, at) * 1000000000ull + part * (s->format == PCAP_NS ? 1ull : 1000ull);
+    part = field32(swapped, at + 4);
+    f->ns = field32(swapped, at) * 1000000000ull + part * (s->format == PCAP_NS ? 1ull : 1000ull);
     f->data = at + RECORD_HEADER;
     f->length = length;
-    f->origin.kept = 0;
     s->at += RECORD_HEADER + (uint64_t)length;
     return take(s, s->interfaces[0].link_type, s->interfaces[0].fcs, f);
 }
@@ -77,7 +75,7 @@ static enum step byte_order(struct pcap_source *s, const uint8_t *at, uint64_t l
     if (magic != ORDER_MAGIC && magic != __builtin_bswap32(ORDER_MAGIC))
         return pcap_bad(s, PCAP_LENGTH);
     s->swapped = magic != ORDER_MAGIC;
-    return field16(s, at + 12) == 1 ? STEP_OTHER : pcap_bad(s, PCAP_VERSION);
+    return field16((int)s->swapped, at + 12) == 1 ? STEP_OTHER : pcap_bad(s, PCAP_VERSION);
 }
 
 static void interface_option(const struct pcap_source *s, struct pcap_interface *new,
@@ -89,22 +87,24 @@ static void interface_option(const struct pcap_source *s, struct pcap_interface 
     if (code == OPTION_FCSLEN && size == 1)
         new->fcs = first < 16 ? first : first / 8; /* the standard says bits, and shows bytes */
     if (code == OPTION_TSOFFSET && size == 8)
-        new->offset = (int64_t)field64(s, at);
+        new->offset = (int64_t)field64((int)s->swapped, at);
 }
 
 /* Interface Description Block: link type (2), reserved (2), snap length (4), options. */
 static enum step interface(struct pcap_source *s, const uint8_t *body, uint32_t length)
 {
     struct pcap_interface *new = &s->interfaces[s->n_interfaces];
+    int swapped = (int)s->swapped;
     uint32_t at = 8;
     if (length < 8)
         return pcap_bad(s, PCAP_LENGTH);
     if (s->n_interfaces == PCAP_INTERFACES)
         return pcap_bad(s, PCAP_TOO_MANY);
-    *new = (struct pcap_interface){.link_type = field16(s, body), .snaplen = field32(s, body + 4)};
+    *new = (struct pcap_interface){.link_type = field16(swapped, body),
+                                   .snaplen = field32(swapped, body + 4)};
     pcap_resolution(new, 6);
     while (at + 4 <= length) {
-        uint16_t code = field16(s, body + at), size = field16(s, body + at + 2);
+        uint16_t code = field16(swapped, body + at), size = field16(swapped, body + at + 2);
         at += 4;
         if (code == 0)
             break;
@@ -119,17 +119,18 @@ static enum step interface(struct pcap_source *s, const uint8_t *body, uint32_t 
 }
 
 /* The FCS bytes that a packet's flags tell of, which overrule its interface's. */
-static uint32_t fcs_of(const struct pcap_source *s, const struct found *f, uint32_t fcs)
+static uint32_t fcs_of(const struct pcap_source *s, const uint8_t *options, uint32_t bytes,
+                       uint32_t fcs)
 {
-    const uint8_t *options = f->origin.options;
+    int swapped = (int)s->swapped;
     uint32_t at = 0, flags;
-    while (at + 4 <= f->origin.option_bytes) {
-        uint16_t code = field16(s, options + at), size = field16(s, options + at + 2);
+    while (at + 4 <= bytes) {
+        uint16_t code = field16(swapped, options + at), size = field16(swapped, options + at + 2);
         at += 4;
-        if (code == 0 || pad4(size) > f->origin.option_bytes - at)
+        if (code == 0 || pad4(size) > bytes - at)
             break;
         if (code == OPTION_FLAGS && size == 4) {
-            flags = field32(s, options + at) >> 5 & 15;
+            flags = field32(swapped, options + at) >> 5 & 15;
             return flags ? flags : fcs;
         }
         at += pad4(size);
@@ -137,57 +138,60 @@ static uint32_t fcs_of(const struct pcap_source *s, const struct found *f, uint3
     return fcs;
 }
 
-/* What stands before the packet's bytes in each of the three blocks. Returns STEP_PACKET. */
-static inline enum step described(struct pcap_source *s, uint32_t type, const uint8_t *body,
-                                  struct found *f)
+/* What goes on from pcapng to pcapng. */
+static void keep(const struct pcap_source *s, uint32_t id, uint64_t ticks, uint32_t losses,
+                 const uint8_t *options, uint32_t bytes, struct found *f)
 {
+    f->origin = (struct origin){
+        .kept = 1,
+        .time = ticks,
+        .options = options,
+        .option_bytes = bytes,
+        .interface = id,
+        .swapped = s->swapped,
+        .losses = losses == UINT16_MAX ? UINT32_MAX : losses,
+    };
+}
+
+/* The three blocks that hold a packet. `length`: of the body. A Simple Packet Block has but the
+ * length on the wire; the obsolete one has 16 bits of interface, and 16 of packets lost. */
+static inline __attribute__((always_inline)) enum step packet(struct pcap_source *s, uint32_t type,
+                                                              const uint8_t *body, uint32_t length,
+                                                              struct found *f, const int swapped)
+{
+    const uint32_t header = type == BLOCK_SPB ? 4 : 20;
     const struct pcap_interface *i;
-    uint32_t id = 0;
+    uint32_t id = 0, losses = UINT16_MAX, options, fcs;
+    uint64_t ticks = 0;
+    if (length < header)
+        return pcap_bad(s, PCAP_LENGTH);
     if (type != BLOCK_SPB)
-        id = type == BLOCK_EPB ? field32(s, body) : field16(s, body);
+        id = type == BLOCK_EPB ? field32(swapped, body) : field16(swapped, body);
     if (id >= s->n_interfaces)
         return pcap_bad(s, PCAP_ORDER);
     i = &s->interfaces[id];
-    f->origin.interface = id;
-    f->origin.losses = UINT32_MAX;
     if (type == BLOCK_SPB) {
-        f->wire = field32(s, body);
+        f->wire = field32(swapped, body);
         f->length = i->snaplen ? least(f->wire, i->snaplen) : f->wire;
-        f->origin.time = 0;
         f->ns = STAMP_UNKNOWN;
-        return STEP_PACKET;
+    } else {
+        if (type == BLOCK_PACKET)
+            losses = field16(swapped, body + 2);
+        ticks = (uint64_t)field32(swapped, body + 4) << 32 | field32(swapped, body + 8);
+        f->ns = pcap_time(i, ticks);
+        f->length = field32(swapped, body + 12);
+        f->wire = field32(swapped, body + 16);
     }
-    if (type == BLOCK_PACKET && field16(s, body + 2) != UINT16_MAX)
-        f->origin.losses = field16(s, body + 2);
-    f->origin.time = (uint64_t)field32(s, body + 4) << 32 | field32(s, body + 8);
-    f->ns = pcap_time(i, f->origin.time);
-    f->length = field32(s, body + 12);
-    f->wire = field32(s, body + 16);
-    return STEP_PACKET;
-}
-
-/* The three blocks that hold a packet. `length`: of the body. */
-static enum step packet(struct pcap_source *s, uint32_t type, const uint8_t *body, uint32_t length,
-                        struct found *f)
-{
-    const struct pcap_interface *i;
-    uint32_t header = type == BLOCK_SPB ? 4 : 20, padded, fcs;
-    if (length < header)
-        return pcap_bad(s, PCAP_LENGTH);
-    if (described(s, type, body, f) == STEP_FAULT)
-        return STEP_FAULT;
     if (f->length > PCAP_LONGEST || f->length > length - header)
         return pcap_bad(s, PCAP_LENGTH);
-    i = &s->interfaces[f->origin.interface];
-    fcs = i->fcs;
-    padded = header + pad4(f->length);
     f->data = body + header;
-    f->origin.kept = s->sink != NULL;
-    f->origin.swapped = s->swapped;
-    f->origin.options = body + padded;
-    f->origin.option_bytes = padded < length ? length - padded : 0;
-    if (unlikely(f->origin.option_bytes > 4))
-        fcs = fcs_of(s, f, fcs);
+    options = header + pad4(f->length);
+    options = options < length ? length - options : 0;
+    fcs = i->fcs;
+    if (unlikely(options > 4))
+        fcs = fcs_of(s, body + length - options, options, fcs);
+    if (unlikely(s->sink != NULL))
+        keep(s, id, ticks, losses, body + length - options, options, f);
     return take(s, i->link_type, fcs, f);
 }
 
@@ -205,43 +209,64 @@ static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body
     return STEP_OTHER;
 }
 
-static enum step block_step(struct pcap_source *s, struct found *f)
+/* A block that is no Enhanced Packet Block. */
+static enum step rare_block(struct pcap_source *s, uint32_t type, uint32_t length, struct found *f)
+{
+    const uint8_t *body = s->base + s->at + 8;
+    if (type == BLOCK_PACKET || type == BLOCK_SPB)
+        return packet(s, type, body, length, f, (int)s->swapped);
+    return other(s, type, body, length);
+}
+
+static inline __attribute__((always_inline)) enum step
+block_step(struct pcap_source *s, struct found *f, const int swapped)
 {
     const uint8_t *at = s->base + s->at;
     uint64_t left = s->size - s->at, stride;
     uint32_t type, length;
     enum step step;
-    if (left == 0)
-        return at_end(s);
-    if (left < BLOCK_LEAST)
-        return pcap_short(s, BLOCK_LEAST);
-    type = field32(s, at);
-    if (s->sections == 0 && type != BLOCK_SHB)
+    if (unlikely(left < BLOCK_LEAST))
+        return left ? pcap_short(s, BLOCK_LEAST) : at_end(s);
+    type = field32(swapped, at);
+    if (unlikely(s->sections == 0 && type != BLOCK_SHB))
         return pcap_bad(s, PCAP_ORDER);
-    if (type == BLOCK_SHB && (step = byte_order(s, at, left)) != STEP_OTHER)
-        return step;
-    length = field32(s, at + 4);
+    length = field32(swapped, at + 4);
     if (length < (type == BLOCK_SHB ? 28 : BLOCK_LEAST))
         return pcap_bad(s, PCAP_LENGTH);
     stride = ((uint64_t)length + 3) & ~3ull; /* some programs don't count the padding */
     if (stride > left)
         return pcap_short(s, stride);
-    if (field32(s, at + stride - 4) != length)
+    if (field32(swapped, at + stride - 4) != length)
         return pcap_bad(s, PCAP_LENGTH);
-    if (likely(type == BLOCK_EPB || type == BLOCK_PACKET || type == BLOCK_SPB))
-        step = packet(s, type, at + 8, length - BLOCK_LEAST, f);
+    if (likely(type == BLOCK_EPB))
+        step = packet(s, type, at + 8, length - BLOCK_LEAST, f, swapped);
     else
-        step = other(s, type, at + 8, length - BLOCK_LEAST);
+        step = rare_block(s, type, length - BLOCK_LEAST, f);
     if (step <= STEP_OTHER)
         s->at += stride;
     return step;
 }
 
+/* In the order of the section that we are in, or that begins here. */
+static enum step ordered_step(struct pcap_source *s, struct found *f)
+{
+    const uint8_t *at = s->base + s->at;
+    uint64_t left = s->size - s->at;
+    if (left >= 4 && *(const volatile loose32 *)at == BLOCK_SHB) {
+        enum step step = byte_order(s, at, left);
+        if (step != STEP_OTHER)
+            return step;
+    }
+    return s->swapped ? block_step(s, f, 1) : block_step(s, f, 0);
+}
+
 enum step pcap_step(struct pcap_source *s, struct found *f)
 {
-    if (likely(s->format == PCAP_NG))
-        return block_step(s, f);
-    return likely(s->format) ? classic_step(s, f) : pcap_open(s);
+    if (s->format == PCAP_NG)
+        return ordered_step(s, f);
+    if (unlikely(s->format == PCAP_UNKNOWN))
+        return pcap_open(s);
+    return s->swapped ? classic_step(s, f, 1) : classic_step(s, f, 0);
 }
 
 void pcap_rewind(struct pcap_source *s)

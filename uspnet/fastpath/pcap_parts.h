@@ -28,22 +28,22 @@ typedef uint16_t __attribute__((may_alias, aligned(1))) loose16;
 typedef uint32_t __attribute__((may_alias, aligned(1))) loose32;
 typedef uint64_t __attribute__((may_alias, aligned(1))) loose64;
 
-static inline uint16_t field16(const struct pcap_source *s, const uint8_t *at)
+static inline uint16_t field16(int swapped, const uint8_t *at)
 {
     uint16_t v = *(const volatile loose16 *)at;
-    return s->swapped ? __builtin_bswap16(v) : v;
+    return swapped ? __builtin_bswap16(v) : v;
 }
 
-static inline uint32_t field32(const struct pcap_source *s, const uint8_t *at)
+static inline uint32_t field32(int swapped, const uint8_t *at)
 {
     uint32_t v = *(const volatile loose32 *)at;
-    return s->swapped ? __builtin_bswap32(v) : v;
+    return swapped ? __builtin_bswap32(v) : v;
 }
 
-static inline uint64_t field64(const struct pcap_source *s, const uint8_t *at)
+static inline uint64_t field64(int swapped, const uint8_t *at)
 {
     uint64_t v = *(const volatile loose64 *)at;
-    return s->swapped ? __builtin_bswap64(v) : v;
+    return swapped ? __builtin_bswap64(v) : v;
 }
 
 static inline enum step pcap_bad(struct pcap_source *s, enum pcap_why why)

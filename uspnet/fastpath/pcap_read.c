@@ -106,7 +106,7 @@ static int find(struct pcap_source *s, uint32_t got, uint32_t *skips, struct fou
         enum step step = pcap_step(s, f);
         if (likely(step == STEP_PACKET)) {
             uint32_t length = f->front + f->length;
-            if (unlikely(s->pace > 0) && too_early(s, f->ns)) {
+            if (unlikely(s->timing) && too_early(s, f->ns)) {
                 s->at = before;
                 return 0;
             }
@@ -155,8 +155,9 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     struct found f;
     if (unlikely(load_relaxed(&q->ended) || load_relaxed(&q->fault)))
         return 0;
-    if (unlikely(s->pace > 0))
+    if (unlikely(s->timing))
         s->now = clock_ns(CLOCK_MONOTONIC);
+    f.origin.kept = 0;
     taken = stack_take(q->stack, index, n);
     while (got < taken && find(s, got, &skips, &f)) {
         struct packet p = {index[got], colour(index[got]), (uint16_t)(f.front + f.length)};
@@ -171,7 +172,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         got = 0;
         bytes = 0;
     }
-    if (unlikely(s->pace > 0))
+    if (unlikely(s->timing))
         q->wake_fd = s->live && !s->due ? s->stream : s->timer_fd;
     for (uint32_t i = got; i < taken; i++)
         stack_give(q->stack, index[i]);
