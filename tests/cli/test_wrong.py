@@ -90,6 +90,7 @@ WRONG = [
     (["regs", "null:"], 1, "NotSupported", "no registers", "qemu:e1000e"),
     (["regs", "ffff:1f:1f.7"], 1, "NoDevice", "no such PCI function", "uspnet devices"),
     (["doctor", "null:", "null:"], 2, "Usage", "null:", "uspnet doctor --help"),
+    (["demo", "--count", "9" * 20], 2, "Usage", "count", "uspnet demo --help"),
     (["demo", "--count", "none"], 2, "Usage", "--count", "uspnet demo --help"),
     (["fly"], 2, "Usage", "fly", "uspnet --help"),
     (["--fly"], 2, "Usage", "--fly", "uspnet --help"),

@@ -27,7 +27,8 @@ def demo(
         ),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", "-c", metavar="N", min=1, help="Packets to send.")
+        int,
+        typer.Option("--count", "-c", metavar="N", min=1, max=o.COUNT_MAX, help="Packets to send."),
     ] = PACKETS,
     json: o.Json = False,
     quiet: o.Quiet = False,
