@@ -28,6 +28,7 @@ PACKED = (".gz", ".zst", ".lz4", ".xz", ".bz2")
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 TSRESOL, TSOFFSET = 9, 14
 ETHERNET = 1
+MICROSECOND = 1000  # ns
 LONGEST = 65535  # bytes of a packet that uspnet can handle
 SECONDS = 120
 USPNET = [sys.executable, "-m", "uspnet", "fwd"]
@@ -97,7 +98,7 @@ def verdict(want: list[Packet], got: list[Packet], why: str, *, they_failed: boo
     if they_failed and want == got[: len(want)]:
         return "editcap ended early"
     if len(got) == len(want) and all(
-        ours[1:] == theirs[1:] and (ours[0] - theirs[0]) % 2**32 == 0
+        ours[1:] == theirs[1:] and (ours[0] - theirs[0]) % 2**32 < MICROSECOND
         for ours, theirs in zip(got, want, strict=True)
     ):
         return "same but for fractions of more than a second, which editcap wraps"
