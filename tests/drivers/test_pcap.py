@@ -16,7 +16,6 @@ import re
 import resource
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -419,10 +418,3 @@ def test_a_failed_start_leaves_files_alone(tmp_path: Path) -> None:
         uspnet("fwd", f"pcap:out={tmp_path}/{name}", f"pcap:{tmp_path}/none", code=1)
     assert (tmp_path / "old").read_bytes() == b"precious"
     assert not (tmp_path / "new").exists()
-
-
-def test_the_umask_decides_who_may_read(tmp_path: Path) -> None:
-    capture("null:", "-c", "1", "-w", str(tmp_path / "f"))
-    umask = os.umask(0)
-    os.umask(umask)
-    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o666 & ~umask
