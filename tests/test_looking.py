@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking at registers disturbs nothing: on a device that is only a script."""
 
+import contextlib
+import os
 import subprocess
 import sys
 
 import pytest
 
+from tests.conftest import NOBODY
 from uspnet.cli.regs import changes, format_registers, rows
 from uspnet.drivers.pci import Pci
 from uspnet.errors import Busy, DeviceFault, NotSupported, Usage
@@ -17,6 +20,24 @@ from uspnet.transports.fake import Fake
 
 drivers()
 ADDRESS = "0000:03:00.0"
+OPEN = """
+import fcntl, os, sys
+if not os.geteuid():
+    os.setresuid(*[int(sys.argv[2])] * 3)
+file = open(sys.argv[1])
+"""
+LOCK = OPEN + "fcntl.flock(file, 2); print(flush=True); input()"
+LOCK_BY_CHILD = (
+    OPEN
+    + """
+if os.fork() == 0:
+    fcntl.flock(file, 2)
+    os._exit(0)
+os.wait()
+print(flush=True)
+input()
+"""
+)
 
 
 @pytest.fixture
@@ -117,20 +138,61 @@ def test_shells_are_told_the_names():
     assert {"RDT", "DSAL"} <= known_names("0000:03:00.0")
 
 
-def test_who_holds_the_device_is_named(tmp_path, monkeypatch):
-    (tmp_path / ADDRESS).mkdir()
-    config = tmp_path / ADDRESS / "config"
-    config.touch()
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """What passes for the function's file in sysfs."""
     for module in (choose, mapped, uio):
         monkeypatch.setattr(module, "DEVICES", tmp_path)
-    script = f"import fcntl; f = open({str(config)!r}); fcntl.flock(f, 2); print(); input()"
+    monkeypatch.setattr(mapped, "VFIO", tmp_path)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / ADDRESS).mkdir()
+    (tmp_path / ADDRESS / "config").touch()
+    return tmp_path / ADDRESS / "config"
+
+
+@contextlib.contextmanager
+def locked(config, user, script=LOCK):
+    """A process of this user holds the function's lock, in this way."""
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", script, str(config), str(user)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as holder:
-        holder.stdout.readline()
-        with pytest.raises(Busy, match=rf"in use by \S+ \(process {holder.pid}\)"):
-            Registers(make_port(f"{ADDRESS},transport=uio"), ()).__enter__()
+        assert holder.stdout.readline()
+        yield holder
         holder.stdin.close()
+
+
+def test_who_holds_the_device_is_named(config):
+    with (
+        locked(config, os.geteuid()) as holder,
+        pytest.raises(Busy, match=rf"in use by \S+ \(process {holder.pid}\)"),
+    ):
+        Registers(make_port(f"{ADDRESS},transport=uio"), ()).__enter__()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("script", [LOCK, LOCK_BY_CHILD], ids=["itself", "by-child"])
+def test_a_strangers_lock_does_not_keep_root_out(config, script):
+    with locked(config, NOBODY, script):
+        mapped.FunctionLock(ADDRESS).close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_lock_of_the_nodes_owner_does(config, tmp_path):
+    (tmp_path / "7").touch()
+    os.chown(tmp_path / "7", NOBODY, NOBODY)
+    (config.parent / "iommu_group").symlink_to(tmp_path / "7")
+    with locked(config, NOBODY), pytest.raises(Busy, match="in use by"):
+        mapped.FunctionLock(ADDRESS)
+
+
+def test_a_process_keeps_itself_out(config):
+    first = mapped.FunctionLock(ADDRESS)
+    with pytest.raises(Busy, match=rf"process {os.getpid()}\)"):
+        mapped.FunctionLock(ADDRESS)
+    first.close()
 
 
 def test_what_changed_stands_out(look, device):

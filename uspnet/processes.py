@@ -52,6 +52,15 @@ def process(pid: int, root: str = "/") -> Process:
     return Process(pid, name or "?")
 
 
+def user_of(pid: int) -> int | None:
+    """Who started a process, also one that is setuid; None when it has ended."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(b"Uid:"))
+    except OSError:
+        return None
+
+
 def pids(root: str = "/") -> list[int]:
     """Ids of the running processes."""
     return sorted(int(name) for name in os.listdir(os.path.join(root, "proc")) if name.isdigit())

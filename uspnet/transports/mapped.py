@@ -12,10 +12,11 @@ from typing import Any
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
 from uspnet.fastpath import ffi, lib
-from uspnet.processes import process, users_of
+from uspnet.processes import process, user_of, users_of
 from uspnet.transports import BarWindow
 
 DEVICES = Path("/sys/bus/pci/devices")
+VFIO = Path("/dev/vfio")
 
 
 class MappedBar(BarWindow):
@@ -53,30 +54,54 @@ class MappedBar(BarWindow):
 class FunctionLock:
     """Keeps other uspnet processes from a PCI function: an flock on its `config` file in sysfs,
     which leaves nothing behind when we die. Raises NoDevice, Busy.
+
+    Everybody may open that file, so root passes a lock that only strangers can hold.
     """
 
     def __init__(self, address: str) -> None:
-        path = DEVICES / address / "config"
+        self.path = DEVICES / address / "config"
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NoDevice(f"{address}: no such PCI function", "see: uspnet devices") from None
+        if self._lock() or not self._in_use() or self._lock():
+            return
+        takers = self._takers()
+        who = str(process(takers[0])) if takers else "another process"
+        self.close()
+        raise Busy(f"{address} is in use by {who}", "see: uspnet stats") from None
+
+    def _lock(self) -> bool:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            who = self._owner()
-            self.close()
-            raise Busy(f"{address} is in use by {who}", "see: uspnet stats") from None
+            return False
+        return True
 
-    def _owner(self) -> str:
-        """Who has the lock; a line of /proc/locks is "1: FLOCK ADVISORY WRITE pid dev:inode …"."""
+    def _in_use(self) -> bool:
+        """May somebody hold the lock who may drive the function? Who took it is no answer: that
+        process may have ended, and its id be another's.
+        """
+        if os.geteuid() or os.getpid() in self._takers():
+            return True
+        others = [user.pid for user in users_of([str(self.path)]) if user.pid != os.getpid()]
+        return any(user_of(pid) in self._drivers() for pid in others)
+
+    def _drivers(self) -> set[int]:
+        """The users who may drive the function: root, and who got its VFIO node."""
+        group = (self.path.parent / "iommu_group").resolve().name
+        try:
+            return {0, (VFIO / group).stat().st_uid}
+        except OSError:
+            return {0}
+
+    def _takers(self) -> list[int]:
+        """Who took the lock; a line of /proc/locks is "1: FLOCK ADVISORY WRITE pid dev:inode …"."""
         status = os.fstat(self.fd)
         device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-        for line in Path("/proc/locks").read_text().splitlines():
-            words = line.split()
-            if words[1] == "FLOCK" and words[5] == f"{device}:{status.st_ino}":
-                return str(process(int(words[4])))
-        return "another process"
+        lines = map(str.split, Path("/proc/locks").read_text().splitlines())
+        place = f"{device}:{status.st_ino}"
+        return [int(words[4]) for words in lines if words[1] == "FLOCK" and words[5] == place]
 
     def close(self) -> None:
         """Lets others in."""
