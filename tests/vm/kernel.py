@@ -31,6 +31,7 @@ MODULES = (  # noqa: SIM905 - easier to read
     "vfio_iommu_type1 vfio_pci uio_pci_generic"
 ).split()
 DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+MODULE_FOLDERS = ("usr/lib/modules", "lib/modules")  # Debian 13's packages, and older ones'
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 
 
@@ -60,9 +61,13 @@ def debian_kernel() -> Kernel:
     found = []
     for root in (FETCHED, Path("/")):
         for image in root.glob("boot/vmlinuz-*-amd64"):
-            modules = root / "lib/modules" / image.name.removeprefix("vmlinuz-") / "kernel"
-            if (modules / "fs/9p").is_dir() and (modules / "drivers/vfio").is_dir():
-                found.append((image.stat().st_mtime, Kernel(image, modules)))
+            release = image.name.removeprefix("vmlinuz-")
+            folders = [root / folder / release / "kernel" for folder in MODULE_FOLDERS]
+            found += [
+                (image.stat().st_mtime, Kernel(image, modules))
+                for modules in folders
+                if (modules / "fs/9p").is_dir() and (modules / "drivers/vfio").is_dir()
+            ]
     if not found:
         raise Missing("no Debian kernel: run python tests/vm/kernel.py, which fetches one")
     return max(found, key=lambda pair: pair[0])[1]
@@ -137,7 +142,8 @@ def fetch() -> None:
         tree = Path(folder, "tree")
         subprocess.run(["dpkg-deb", "-x", next(Path(folder).glob("*.deb")), tree], check=True)
         shutil.rmtree(FETCHED, ignore_errors=True)
-        for path in [*tree.glob("boot/vmlinuz-*"), *load_order(tree / "lib/modules").values()]:
+        modules = next(tree / folder for folder in MODULE_FOLDERS if (tree / folder).is_dir())
+        for path in [*tree.glob("boot/vmlinuz-*"), *load_order(modules).values()]:
             copy = FETCHED / path.relative_to(tree)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
