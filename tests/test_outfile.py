@@ -96,7 +96,11 @@ def test_another_users_link_is_refused_in_a_folder_of_theirs_and_behind_ours(tmp
     assert not (tmp_path / "precious").exists()
 
 
-def test_another_users_link_is_refused_on_the_way(shared, tmp_path):
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_another_users_link_is_refused_on_the_way(shared, tmp_path, whose):
+    if whose == "theirs":
+        shared.chmod(0o755)
+        theirs(shared)
     (shared / "way").symlink_to(tmp_path)
     theirs(shared / "way")
     for path in (shared / "way" / "x", shared / "way" / ".." / tmp_path.name / "x"):

@@ -2,8 +2,8 @@
 """Files that are written where others may have been before us.
 
 The rules are those of the kernel's fs.protected_symlinks, _hardlinks, _fifos and _regular, whatever
-the machine's setting, and stricter at the end of a path: a link there is followed only when it is
-root's or this user's. Every check is made on what is open already; no name is looked up twice.
+the machine's setting, and stricter: a link is followed only when it is root's or this user's,
+wherever it lies. Every check is made on what is open already; no name is looked up twice.
 """
 
 from __future__ import annotations
@@ -71,16 +71,14 @@ class OutFile:
                 if names:
                     self._go(os.open(self.name, os.O_PATH | os.O_CLOEXEC, dir_fd=self.folder))
                 return
-            self._check_link(status, last=not names)
+            self._check_link(status)
             text = os.readlink("", dir_fd=link)
         if text.startswith("/"):
             self._go(os.open("/", os.O_PATH | os.O_CLOEXEC))
         names.extendleft(reversed(_names(text)))
 
-    def _check_link(self, status: os.stat_result, *, last: bool) -> None:
-        folder = os.fstat(self.folder)
-        trusted = {0, os.geteuid()} | (set() if last else {folder.st_uid})
-        if status.st_uid not in trusted and (last or is_shared(folder)):
+    def _check_link(self, status: os.stat_result) -> None:
+        if status.st_uid not in (0, os.geteuid()):
             raise Refused(
                 f"{self.path}: {self.name} is another user's link",
                 "name what it leads to, if that is where the packets should go",
