@@ -143,6 +143,7 @@ def test_a_killed_qemu_is_a_fault_within_a_second(pair, make_frames):
     made.offer(b, make_frames(8))
     if made.counter(b, "tx", "doorbells") > bells:
         assert made.queues[b, "tx", 0].fault(), "a ring that rang has seen it too"
+    assert b.extra_counters()["rx_missed_errors"] is None, "nobody knows"
     b.stop()  # and nothing of that is an error
 
 

@@ -104,9 +104,9 @@ class Tally:
         return self.seen.get(name, 0)
 
     def add(self, *registers: Register) -> None:
-        """Reads the counters."""
+        """Reads the counters. Raises DeviceFault when the device is gone."""
         for register in registers:
-            first = int(register.read())
+            first = int(register.present())
             if not first:
                 continue
             again = int(register.read())

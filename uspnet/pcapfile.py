@@ -11,7 +11,7 @@ import os
 import struct
 
 from uspnet import __version__
-from uspnet.errors import DeviceFault, NoDevice, NotPermitted, Usage, UspnetError
+from uspnet.errors import DeviceFault, NoDevice, NoMemory, NotPermitted, Usage, UspnetError
 
 LINK_ETHERNET = 1
 NANOSECONDS = b"\x09"  # if_tsresol: 10^-9
@@ -83,5 +83,7 @@ def file_error(path: str, error: OSError) -> UspnetError:
             return Usage(text, "name a file in it")
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return DeviceFault(text, "free some space, or keep less: --snaplen, --count")
+        case errno.EMFILE | errno.ENFILE:
+            return NoMemory(text, "raise the limit: ulimit -n")
         case _:
             return DeviceFault(text, "choose another place for the file")

@@ -128,6 +128,24 @@ def test_loss_has_its_own_exit_code(uspnet):
     assert result.returncode == 4
 
 
+@pytest.mark.parametrize("limit", [8, 10])
+def test_a_limit_of_descriptors_is_named(limit):
+    words = [sys.executable, "-m", "uspnet", "capture", "null:", "--count", "1", "--write", "-"]
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *words],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert b"Too many open files" in done.stderr
+    assert b"ulimit -n" in done.stderr
+
+
+def test_a_file_that_cannot_be_read_is_named(uspnet):
+    result = uspnet("fwd", "pcap:/proc/self/mem", "null:")  # nothing is mapped at 0
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("uspnet: /proc/self/mem: Input/output error\n  hint: ")
+
+
 def test_a_reader_that_leaves_is_no_error(start):
     process = start("pktgen", "null:", "--count", "10")
     process.stdout.close()

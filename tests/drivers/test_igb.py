@@ -175,6 +175,8 @@ def test_a_removed_device_is_a_fault(scripted):
     device.removed = True
     with pytest.raises(DeviceFault, match="STATUS reads as all ones"):
         nic.link()
+    with pytest.raises(DeviceFault, match="all ones"):
+        nic.counters()
     with pytest.raises(DeviceFault):
         nic.stop()
     assert stack.room == stack.top

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import alive, qemus_of, until
 from uspnet.errors import DeviceFault, NoDevice, Usage
 from uspnet.port import make_port
+from uspnet.telemetry import look
 from uspnet.wire import WireEnd
 
 pytestmark = pytest.mark.usefixtures("qemu")
@@ -79,6 +80,17 @@ def test_fwd_joins_two_wires_between_processes():
     assert [out["lost"], back["lost"]] == [0, 0]
     assert forwarded["forwarded"] == 6000
     assert forwarded["dropped"] == 0
+
+
+def test_a_killed_qemu_leaves_the_counters_so_far():
+    words = ["fwd", "null:", "qemu:e1000,loop=on", "--json"]
+    with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE) as process:
+        until(lambda: any(job.ports[1]["tx_packets"] for job in look(process.pid).jobs))
+        os.kill(*qemus_of(process.pid), signal.SIGKILL)
+        result = json.loads(process.stdout.read())
+    assert (process.returncode, result["error"]) == (1, "DeviceFault")
+    assert 0 < result["forwarded"] == result["received"] - result["dropped"]
+    assert result["ports"][1]["rx_missed_errors"] is None
 
 
 def left_of(wires):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -45,6 +46,8 @@ def _told(error: Exception) -> UspnetError:
             return error
         case PermissionError():
             return NotPermitted(_text(error), "run as root, or see: uspnet doctor")
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return NoMemory(_text(error), "raise the limit: ulimit -n")
         case OSError():
             return UspnetError(_text(error), "see: uspnet doctor")
         case MemoryError():

@@ -102,7 +102,7 @@ class Source(Driver):
             inode = (status.st_dev, status.st_ino)
             if not stat.S_ISREG(status.st_mode):
                 self._feed(fd, "")
-            elif kind := compression.kind_of(os.pread(fd, compression.MAGIC_BYTES, 0)):
+            elif kind := compression.kind_of(self._begin(fd)):
                 self._feed(fd, kind)
             else:
                 self._map(fd, status.st_size)
@@ -123,6 +123,12 @@ class Source(Driver):
         if (status.st_dev, status.st_ino) in self.reading and not stat.S_ISREG(status.st_mode):
             raise Usage("stdin is read by another port already", "give each port a file of its own")
         return os.dup(0)
+
+    def _begin(self, fd: int) -> bytes:
+        try:
+            return os.pread(fd, compression.MAGIC_BYTES, 0)
+        except OSError as error:
+            raise file_error(self.path, error) from None
 
     def _map(self, fd: int, size: int) -> None:
         if not size:
