@@ -155,7 +155,7 @@ def race(seed, kind, seconds, make=Rig):
         lane[0].rx, loop = rig.q, lib.loop_drop
     else:
         frame, streams = ffi.new("uint8_t[]", 600), ffi.new("struct stream[1]")
-        template = ffi.new("struct template *", {"frame": frame, "length": 600})
+        template = ffi.new("struct frame_template *", {"frame": frame, "length": 600})
         worker.templates, worker.n_templates, worker.streams = template, 1, streams
         lane[0].tx, loop = rig.q, lib.loop_generate
     thread = threading.Thread(target=loop, args=(worker,))

@@ -156,6 +156,7 @@ def test_a_killed_qemu_ends_the_command_with_a_hint(forward, ends, left, right):
     assert answer["error"] == "DeviceFault"
     assert "signal 9" in answer["message"]
     assert answer["hint"]
+    assert answer["received"] == answer["forwarded"] + answer["dropped"]
     until(lambda: not any(alive(child) for child in children))
 
 

@@ -216,7 +216,8 @@ class Job(Accounts, ABC):
         try:
             self._run()
         except UspnetError as error:
-            self._stop_ports.close()  # now the counters are final
+            with contextlib.suppress(UspnetError):  # what went wrong first is what counts
+                self._stop_ports.close()  # now the counters are final
             error.partial = self.result()
             raise
 
