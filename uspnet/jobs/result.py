@@ -7,18 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from uspnet.errors import UspnetError
 from uspnet.jobs.worker import Worker
 from uspnet.port import Direction, Driver, Queue
 from uspnet.telemetry import drops_by_reason, port_counters
-
-
-def device_counters(port: Driver) -> dict[str, int | None]:
-    """What only a port's device or kernel counts. One that is gone can't be asked any more."""
-    try:
-        return port.extra_counters()
-    except UspnetError:
-        return {"rx_missed_errors": None}
 
 
 class Accounts:
@@ -82,7 +73,7 @@ class Accounts:
             queues = [(queue.direction, queue.base.counters) for queue in port.made]
             row: dict[str, Any] = {"port": port.name, "driver": port.kind}
             row.update(port_counters(queues, port.unknown))
-            for name, value in device_counters(port).items():
+            for name, value in port.extra_counters().items():
                 row[name] = value if value is None else value + (row.get(name) or 0)
             row["drops"] = drops_by_reason(counters for _, counters in queues)
             rows.append(row)
