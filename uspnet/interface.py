@@ -16,6 +16,7 @@ from array import array
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotPermitted, Usage, UspnetError
 
+SIOCGIFNAME = 0x8910  # if_indextoname(3) would take a descriptor for it, each time
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
@@ -63,7 +64,8 @@ class Interface:
 
     def _ioctl(self, request: int, value: bytes = b"") -> bytes:
         """One ioctl on `struct ifreq`; `value` and the result are its part after the name."""
-        self.name = socket.if_indextoname(self.index)
+        found = fcntl.ioctl(self._socket, SIOCGIFNAME, struct.pack("16si20x", b"", self.index))
+        self.name = os.fsdecode(found[:16].partition(b"\0")[0])
         argument = struct.pack("16s24s", os.fsencode(self.name), value)
         return fcntl.ioctl(self._socket, request, argument)[16:]
 

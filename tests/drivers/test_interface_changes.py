@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
+from contextlib import closing
 
 import pytest
+
+from uspnet.interface import Interface
 
 
 @pytest.fixture
@@ -129,3 +133,13 @@ def test_a_renamed_interface_is_still_the_same(veth, frames, wait_until):
     veth.socket("a").send(frames([60])[0])
     wait_until(lambda: capture.count("rx_packets") == 1)
     assert capture.end()["received"] == 1
+
+
+def test_looking_takes_no_descriptor():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with closing(Interface("lo")) as lo:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+            assert (lo.mtu > 0, lo.name) == (True, "lo")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -20,6 +20,7 @@ Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -121,6 +122,8 @@ class Packet(KernelPort, scheme="packet"):
                 "setpriv --inh-caps +net_raw --ambient-caps +net_raw",
             ) from None
         except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
             raise NotSupported(f"{self.name}: AF_PACKET: {error.strerror}") from None
 
     def make_queue(self, direction: Direction, index: int) -> Any:
