@@ -194,6 +194,36 @@ def test_names_are_not_looked_up(monkeypatch, text):
     assert "address" in caught.value.hint
 
 
+def test_mac_addresses_are_addresses():
+    """Scapy takes what it can't read for raw bytes, without a word."""
+    texts = ("02-00-00-00-00-07", "2:0:0:0:0:7")
+    for text in texts:
+        assert craft(f"Ether(dst='{text}')")[0].frame[:6] == bytes([2, 0, 0, 0, 0, 7])
+    made = craft(f"Ether(dst=['{texts[0]}','02:00:00:00:00:08'])/ARP(hwsrc='{texts[0]}')")
+    assert [each.frame[5] for each in made] == [7, 8]
+    assert made[0].frame[22:28] == bytes([2, 0, 0, 0, 0, 7])
+    assert craft("Ether(dst=b'abcdef')")[0].frame[:6] == b"abcdef"
+    for wrong in ("'foo'", "'0200.0000.0007'", "5", "['02:00:00:00:00:01','x']", "b'ab'"):
+        with pytest.raises(Usage, match="not a MAC address"):
+            craft(f"Ether(dst={wrong})")
+    with pytest.raises(Usage, match="not a MAC address"):
+        craft("Ether()/IP()/UDP()/VXLAN()/Ether(src='foo')")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Ether()/IP()/UDP(dport=(5,1))", "make no packets"),
+        ("Ether()/IP()/UDP(dport=[])", "make no packets"),
+        ("Ether()/IP()/UDP(dport='nosuch')", "'nosuch' is no value of its field"),
+        ("Ether(foo=1)", "no field of its layer is named 'foo'"),
+    ],
+)
+def test_reasons(text, message):
+    with pytest.raises(Usage, match=message):
+        craft(text)
+
+
 def test_outside_of_an_expression_names_can_be_looked_up():
     with contextlib.suppress(Usage):
         craft("Ether()/IP(dst='nowhere.example')")

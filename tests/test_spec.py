@@ -85,3 +85,18 @@ def test_any_text_is_a_spec_or_a_usage_error(text):
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("2k", 2e3), ("1.5M", 1.5e6), ("1g", 1e9)])
 def test_scaled(text, value):
     assert scaled(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("pcap:a,b.pcap", "pcap:a\\,b.pcap"),
+        ("pcap:out=a,b.pcap", "pcap:out=a\\,b.pcap"),
+        ("pcap:,a", "pcap:\\,a"),
+    ],
+)
+def test_how_a_comma_is_written(text, written):
+    with pytest.raises(Usage) as caught:
+        parse(text)
+    assert f"'{written}'" in caught.value.hint
+    parse(written)

@@ -14,6 +14,7 @@ import importlib
 import lzma
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 Opener = Callable[[Any], Any]  # from a file to a file
@@ -52,6 +53,35 @@ class _Zstd:
                 return out
 
 
+class _Streams:
+    """Streams of bzip2 or xz. Python's own readers take a later one that is damaged for the end."""
+
+    def __init__(self, make: Callable[[], Any], file: Any) -> None:
+        self.file, self.make = file, make
+        self.stream = make()
+        self.input, self.begun = b"", False
+
+    def read1(self, size: int) -> bytes:
+        """The next piece; none at the end."""
+        while True:
+            if self.stream.eof:
+                self.input, self.stream, self.begun = self.stream.unused_data, self.make(), False
+            if not self.input and self.stream.needs_input:
+                self.input = self.file.read()
+                if not self.input and self.begun:
+                    raise EOFError
+                if not self.input:
+                    return b""
+            if not self.begun:  # zeros may stand between streams, and at the end
+                self.input = self.input.lstrip(b"\0")
+                self.begun = bool(self.input)
+            if self.begun:
+                out: bytes = self.stream.decompress(self.input, size)
+                self.input = b""
+                if out:
+                    return out
+
+
 def _lz4(file: Any) -> Any:
     import lz4.frame  # noqa: PLC0415 - as above
 
@@ -62,8 +92,8 @@ OPENERS: dict[str, Opener] = {
     "gzip": lambda file: gzip.GzipFile(fileobj=file),
     "zstd": _Zstd,
     "lz4": _lz4,
-    "xz": lzma.LZMAFile,
-    "bzip2": bz2.BZ2File,
+    "xz": partial(_Streams, lzma.LZMADecompressor),
+    "bzip2": partial(_Streams, bz2.BZ2Decompressor),
 }
 MAGIC = {
     b"\x1f\x8b": "gzip",

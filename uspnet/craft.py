@@ -16,7 +16,7 @@ from typing import Any
 
 from uspnet.errors import Usage
 from uspnet.expression import EXAMPLE, evaluate
-from uspnet.frames import Template
+from uspnet.frames import Template, mac_bytes
 from uspnet.guard import alone, at_most
 from uspnet.pool import FRAME_MAX
 
@@ -70,6 +70,10 @@ def _reason(error: Exception) -> str:
         text = " ".join(str(error).split())
     except ValueError:  # a number too long to be written
         text = ""
+    if isinstance(error, KeyError) and text:
+        text = f"{text} is no value of its field"
+    if isinstance(error, AttributeError) and text.isidentifier():  # what Scapy says of a field
+        text = f"no field of its layer is named {text!r}"
     return text[:MESSAGE_MAX] or type(error).__name__
 
 
@@ -83,8 +87,14 @@ def _packets(expression: str) -> tuple[Iterator[Any], int]:
     _check_link(packet)
     for layer in packet.iterpayloads():
         _address(layer)
+        _macs(layer)
     count = _combinations(packet)
-    if not 1 <= count <= FRAMES_MAX:
+    if not count:
+        raise Usage(
+            "--packet: the fields' values make no packets",
+            "write several as [1,3], and a range as (1,3)",
+        )
+    if count > FRAMES_MAX:
         raise Usage(
             f"--packet: the fields' values make {count:,} packets, and at most {FRAMES_MAX:,} are"
             " sent in turn",
@@ -122,6 +132,24 @@ def _address(layer: Any) -> None:
         for name in ("psrc", "pdst"):
             if "." in (text := str(layer.fields.get(name, ""))) and NAME.search(text):
                 raise Usage(f"{text!r} is a host name", "write its address")
+
+
+def _macs(layer: Any) -> None:
+    """Writes MAC addresses as Scapy reads them: it takes any other text for raw bytes."""
+    from scapy.fields import MACField  # noqa: PLC0415
+    from scapy.layers.l2 import ARP  # noqa: PLC0415
+
+    ethernet = isinstance(layer, ARP) and layer.hwtype == 1 and layer.hwlen in (None, 6)
+    for name, value in layer.fields.items():
+        if isinstance(layer.get_field(name), MACField) or (ethernet and name in ("hwsrc", "hwdst")):
+            layer.fields[name] = [*map(_mac, value)] if isinstance(value, list) else _mac(value)
+
+
+def _mac(value: Any) -> Any:
+    if value is None or isinstance(value, tuple) or (isinstance(value, bytes) and len(value) == 6):
+        return value
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return mac_bytes(text).hex(":")
 
 
 def _combinations(packet: Any) -> int:

@@ -129,6 +129,8 @@ def _comma(scheme: str, target: str, parts: list[str]) -> str:
     if scheme not in PATH_SCHEMES:
         return "see: uspnet --help"
     rest = "".join(("," if OPTION.match(part) else "\\,") + part for part in parts)
+    if OPTION.match(parts[0]) and not target:
+        rest = rest[1:]
     return f"a comma in a name is written \\, as in '{scheme}:{target}{rest}'"
 
 

@@ -116,6 +116,22 @@ def test_compressed_files(tmp_path: Path, kind: str) -> None:
     assert "ends too early" in told["message"]
 
 
+@pytest.mark.parametrize("kind", ["bz2", "xz"])
+def test_a_later_stream_that_is_damaged(tmp_path: Path, kind: str) -> None:
+    pack, data = PACKERS[kind], pcapng()
+    path = tmp_path / "f"
+    later = bytearray(pack(data))
+    later[2] ^= 1
+    path.write_bytes(pack(data) + later)
+    told, _ = fwd(f"pcap:{path}", "null:", code=1)
+    assert "data is damaged" in told["message"]
+    assert told["forwarded"] == ALL
+    path.write_bytes(pack(data) + pack(data)[:5])
+    assert "ends too early" in fwd(f"pcap:{path}", "null:", code=1)[0]["message"]
+    path.write_bytes(pack(data) + bytes(8) + pack(data) + bytes(4))
+    assert fwd(f"pcap:{path}", "null:")[0]["forwarded"] == 2 * ALL
+
+
 @pytest.mark.parametrize(
     ("begin", "command"),
     [
