@@ -54,7 +54,10 @@ class ForwardJob(Job):
         a, b = self.ports
         ways = [(x, y) for x, y in ((a, b), (b, a)) if x.can_receive and y.can_send]
         if not ways:
-            raise Usage(f"nothing can pass between {a.name} and {b.name}", "turn one of them round")
+            raise Usage(
+                f"nothing can pass between {a.name} and {b.name}",
+                "one has to be read and one written: pcap:FILE and pcap:out=FILE",
+            )
         groups: dict[tuple[Driver, int], list[tuple[tuple[Driver, int], tuple[Driver, int]]]] = {}
         for index in range(max(a.queues, b.queues)):
             for source, sink in ways:
