@@ -31,7 +31,8 @@ DROPPED = ("rx_dropped", "rx_errors", "tx_dropped", "tx_errors")
 REMEDIES = {
     "joined": "frames that the kernel joined can't be cut up inside of a tunnel, or beyond 64 KiB: "
     "ethtool -K IFNAME gro off, and at the sender tso off gso off",
-    "too_long": "frames longer than a port takes: raise its MTU, or its mtu= or frame= option",
+    "too_long": "frames longer than a port takes: raise its MTU, or its mtu= or frame= option;"
+    " beyond 9,728 bytes, lower the sender's MTU",
 }
 
 
