@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -65,6 +66,17 @@ def test_pktgen_counts_what_comes_back():
     assert result["sent"] == result["received"] == 5000
     assert result["lost"] == result["duplicated"] == result["reordered"] == 0
     assert result["ports"][0]["rx_missed_errors"] == 0
+
+
+def test_a_file_of_which_nothing_can_be_sent_is_a_failure(tmp_path):
+    file = tmp_path / "long.pcap"
+    records = struct.pack("<IIII", 1, 0, 9000, 9000) + bytes(9000)
+    file.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1) + records * 3)
+    result = run("fwd", f"pcap:{file}", "qemu:e1000e,loop=on")
+    assert (result["exit"], result["error"]) == (1, "NotSupported")
+    assert "none of 3 packets" in result["message"]
+    assert "mtu=" in result["hint"]
+    assert (result["received"], result["forwarded"], result["drops"]) == (3, 0, {"too_long": 3})
 
 
 def test_fwd_joins_two_wires_between_processes():

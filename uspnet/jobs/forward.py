@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from uspnet.errors import Usage
+from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.port import Driver
@@ -38,7 +38,9 @@ class ForwardJob(Job):
         self.how = how
 
     def execute(self) -> dict[str, Any]:
-        """Runs to the end and returns what `--json` prints."""
+        """Runs to the end and returns what `--json` prints. Raises NotSupported when not one packet
+        of a file could be forwarded.
+        """
         self.plan(self._plans())
         for plan in self.plans:
             plan.worker.c.rewrite = MODES[self.how.mode]
@@ -47,7 +49,18 @@ class ForwardJob(Job):
                 plan.worker.stamp()
         self.start()
         self.run()
-        return self.result()
+        return self._checked(self.result())
+
+    def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
+        from_file = any(not port.can_send for port in self.ports)
+        if result["forwarded"] or not result["dropped"] or self.stopped_by or not from_file:
+            return result
+        error = NotSupported(
+            f"none of {result['received']:,} packets could be forwarded ({self.reasons()})",
+            "see which frames the other port takes: its mtu= or frame= option, or: ip link",
+        )
+        error.partial = result
+        raise error
 
     def _plans(self) -> list[Plan]:
         """A transmit queue belongs to one worker, with every lane that leaves by it."""

@@ -75,9 +75,9 @@ class GenerateJob(Job):
         asked = result["offered"] or not self.traffic.rate
         if result["sent"] or self.stopped_by or not asked:
             return result
-        reasons = ", ".join(f"{name} {count:,}" for name, count in result["drops"].items())
+        reasons = f" (dropped: {self.reasons()})" if result["drops"] else ""
         error = DeviceFault(
-            f"{self.port.name}: nothing was sent" + (f" (dropped: {reasons})" if reasons else ""),
+            f"{self.port.name}: nothing was sent{reasons}",
             f"see: uspnet doctor {self.port.name}",
         )
         error.partial = result
