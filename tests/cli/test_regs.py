@@ -54,7 +54,8 @@ def test_fields_are_decoded_by_keyword(uspnet):
 def test_without_a_terminal_there_is_one_line_a_register(uspnet):
     result = uspnet("regs", "qemu:e1000e", "CTRL", "MTA", "MPC", "IMC", "RA*[0]")
     lines = result.stdout.splitlines()
-    assert lines[0] == "qemu:e1000e: 82574L, as in a machine that has just been switched on"
+    assert lines[0].startswith("qemu:e1000e: 82574L, ")  # what QEMU may do can follow
+    assert lines[0].endswith(", as in a machine that has just been switched on")
     assert [line.split()[0] for line in lines[1:]] == [
         "CTRL", "IMC", "MPC", "MTA[0-127]", "RAL[0]", "RAH[0]",
     ]  # fmt: skip
