@@ -13,7 +13,7 @@ needed=(gcc libc6-dev python3-venv python3-dev)
 wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # the judges of files and kernel ports
-    valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    valgrind strace gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     busybox-static                           # the guest of tests/vm
     dpdk-dev                                 # dpdk-testpmd
     dpdk pciutils                            # dpdk-devbind.py and its lspci, to compare bind with

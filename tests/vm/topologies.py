@@ -181,7 +181,8 @@ def undo(guest, name, now):
         *(f"link del {link}" for link in (f"{name}.5", *LEFT)),
         "rule del table 100",
         f"address flush dev {now}",
-        f"link set {now} nomaster down mtu 1500 name {name}",
+        f"link set {now} nomaster down mtu 1500",
+        f"link set {now} name {name}",  # in a request of its own: older kernels rename first
         force=True,
     )
     guest.write(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "1")
