@@ -11,11 +11,11 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import until
 from uspnet.errors import Usage
 from uspnet.memif.access import users
 from uspnet.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE
@@ -26,14 +26,6 @@ import raw_memif as raw
 
 STRANGER = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
-
-
-def until(true, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not (result := true()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-    return result
 
 
 @pytest.fixture
