@@ -19,6 +19,7 @@ from rich.text import Text
 from uspnet import __version__
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import SIGNALS, Job
+from uspnet.telemetry import reasons_text
 from uspnet.text import printable
 
 Summary = Callable[[dict[str, Any]], list[str]]
@@ -216,10 +217,10 @@ def format_loss(result: dict[str, Any]) -> str:
 
 def format_drops(result: dict[str, Any]) -> str:
     """`dropped 12: too long 8, no room 4`, and what was missed, where anybody knows."""
-    reasons = [f"{name.replace('_', ' ')} {n:,}" for name, n in result["drops"].items()]
+    reasons = reasons_text(result["drops"])
     text = f"dropped {format_count(result['dropped'])}"
     missed = f"missed {format_count(result['missed'])}; " if result["missed"] else ""
-    return missed + text + (": " + ", ".join(reasons) if reasons else "")
+    return missed + text + (f": {reasons}" if reasons else "")
 
 
 def format_remedies(result: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.port import Driver
+from uspnet.telemetry import reasons_text
 
 MODES = {"io": lib.REWRITE_NONE, "macswap": lib.REWRITE_MACSWAP}
 WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
@@ -55,8 +56,9 @@ class ForwardJob(Job):
         from_file = any(not port.can_send for port in self.ports)
         if result["forwarded"] or not result["dropped"] or self.stopped_by or not from_file:
             return result
+        reasons = reasons_text(result["drops"])
         error = NotSupported(
-            f"none of {result['received']:,} packets could be forwarded ({self.reasons()})",
+            f"none of {result['received']:,} packets could be forwarded ({reasons})",
             "see which frames the other port takes: its mtu= or frame= option, or: ip link",
         )
         error.partial = result

@@ -14,6 +14,7 @@ from uspnet.frames import l1_bits, vlan_tags
 from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.port import Driver
+from uspnet.telemetry import reasons_text
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
@@ -75,7 +76,7 @@ class GenerateJob(Job):
         asked = result["offered"] or not self.traffic.rate
         if result["sent"] or self.stopped_by or not asked:
             return result
-        reasons = f" (dropped: {self.reasons()})" if result["drops"] else ""
+        reasons = f" (dropped: {reasons_text(result['drops'])})" if result["drops"] else ""
         error = DeviceFault(
             f"{self.port.name}: nothing was sent{reasons}",
             f"see: uspnet doctor {self.port.name}",

@@ -93,10 +93,6 @@ class Accounts:
         """Packets dropped by either side of the job, or one, by reason."""
         return drops_by_reason(queue.base.counters for queue in self._queues(direction))
 
-    def reasons(self) -> str:
-        """Why packets were dropped, for people: `too long 8, no room 4`."""
-        return ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in self.drops().items())
-
     def received(self) -> int:
         """Packets that entered the job: those that were taken, and those refused on the way in."""
         return self.total("rx", "packets") + sum(self.drops("rx").values())

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A job's counters, in shared memory that other processes can read while it runs."""
 
-from uspnet.telemetry.board import COUNTERS, REASONS, Board, drops_by_reason, port_counters
+from uspnet.telemetry.board import (
+    COUNTERS,
+    REASONS,
+    Board,
+    drops_by_reason,
+    port_counters,
+    reasons_text,
+)
 from uspnet.telemetry.reader import Boards, RunningJob, look, running_jobs
 
 __all__ = [
@@ -13,5 +20,6 @@ __all__ = [
     "drops_by_reason",
     "look",
     "port_counters",
+    "reasons_text",
     "running_jobs",
 ]

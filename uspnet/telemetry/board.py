@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from uspnet.errors import NotSupported
@@ -100,6 +100,11 @@ def drops_by_reason(blocks: Iterable[Any]) -> dict[str, int]:
     listed = list(blocks)
     totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}
     return {name: total for name, total in totals.items() if total}
+
+
+def reasons_text(drops: Mapping[str, int]) -> str:
+    """Dropped packets by reason, for people: `too long 8, no room 4`."""
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in drops.items())
 
 
 def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
