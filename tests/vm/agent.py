@@ -182,8 +182,11 @@ def write(path, text):
 
 
 def link(path):
-    """Where a symbolic link leads; an empty text without one."""
-    return {"text": os.path.realpath(path) if os.path.islink(path) else ""}
+    """What a symbolic link holds; an empty text without one, which may go at any moment."""
+    try:
+        return {"text": os.readlink(path)}
+    except FileNotFoundError:
+        return {"text": ""}
 
 
 def names(path):

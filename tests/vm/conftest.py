@@ -115,7 +115,7 @@ def nic(guest):
             pytest.skip(f"this QEMU has no {kind}")
         address = guest.address(kind)
         name = interface(guest, address)
-        done.append((address, name))
+        done.append((address, name, guest.driver(address)))
         guest.environment = topology(guest, name) or {}
         return address
 
@@ -124,8 +124,8 @@ def nic(guest):
     for process in set(guest.processes) - before:
         with contextlib.suppress(OSError):
             process.end()
-    for address, name in done:
-        if guest.driver(address) in {"vfio-pci", "uio_pci_generic"}:
+    for address, name, driver in done:
+        if guest.driver(address) != driver:
             guest.run(["uspnet", "unbind", "--all"])
         at = f"/sys/bus/pci/devices/{address}/sriov_numvfs"
         if "sriov_numvfs" in guest.names(at.rpartition("/")[0]) and guest.read(at) != "0\n":

@@ -19,6 +19,6 @@ def find_qemu():
 
 
 def has_model(program, model):
-    """Has this QEMU the device?"""
+    """Has this QEMU the device? Its exit status does not tell: 7.2 ends with 0 either way."""
     words = [program, "-device", f"{model},help"]
-    return not subprocess.run(words, capture_output=True, check=False).returncode
+    return bool(subprocess.run(words, capture_output=True, check=False).stdout)
