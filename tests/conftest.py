@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 UNPACKED_QEMU = ROOT / "build/qemu/bin/qemu-system-x86_64"  # by tools/qemu.sh
 if UNPACKED_QEMU.exists():
     os.environ.setdefault("USPNET_QEMU", str(UNPACKED_QEMU))
+# A shell ignores these for what it runs in the background, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 WORK_S = 0.02  # what work() takes on an idle machine
 SLOWNESS_MAX = 10.0
 
