@@ -3,14 +3,16 @@
 
 import lzma
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import pytest
 
-from tests.conftest import qemus_of, until
+from tests.conftest import alive, qemus_of, until
 from tests.test_privileges import check_child
 
 HEADER = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)  # of a pcap file
@@ -61,3 +63,29 @@ def name(pid):
 def status_of(pid, key):
     with open(f"/proc/{pid}/status") as file:
         return next(line.split()[1] for line in file if line.startswith(f"{key}:"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("child", ["uspnet-writer", "uspnet-reader"])
+def test_a_child_that_is_stopped_does_not_outlive_its_job(tmp_path, child, number):
+    server = f"memif:{tmp_path}/m.sock,role=server"
+    ends = {
+        "uspnet-writer": [server, f"pcap:out={tmp_path}/x"],
+        "uspnet-reader": ["pcap:-", "null:"],
+    }
+    words = [*COMMAND, "fwd", *ends[child], "--json"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
+        try:
+            (pid,) = until(lambda: [pid for pid in qemus_of(job.pid) if name(pid) == child])
+            until(lambda: status_of(pid, "NoNewPrivs") == "1")
+            if child == "uspnet-writer":
+                until((tmp_path / "m.sock").exists)
+            time.sleep(0.2)
+            os.kill(pid, signal.SIGSTOP)
+            job.send_signal(number)
+            job.wait(20)
+            until(lambda: not alive(pid))
+        finally:
+            job.kill()
+            if alive(pid) and name(pid) == child:
+                os.kill(pid, signal.SIGKILL)

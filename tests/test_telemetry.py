@@ -160,6 +160,8 @@ BAD = {
     "queue of a port before the first": with_queue(port=-1),
     "queue of a list": with_queue(port=[1]),
     "neither rx nor tx": with_queue(direction="up"),
+    "a list for rx or tx": with_queue(direction=[]),
+    "an object for rx or tx": with_queue(direction={}),
     "queue twice": header(queues=[ROW, ROW]),
     "more queues than counters": header(queues=[{**ROW, "queue": n} for n in range(2)]),
     "a bad encoding": b"\xff\xfe" * 10,

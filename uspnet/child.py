@@ -38,6 +38,12 @@ def fork(run: Callable[[], None]) -> int:
     return pid
 
 
+def send(pidfd: int, number: signal.Signals) -> None:
+    """Sends a child a signal, if it still runs."""
+    with contextlib.suppress(OSError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
 def isolate(name: str, keep: Iterable[int]) -> None:
     """Out of reach of the terminal's signals, and holding nothing that others wait for. The
     descriptors to keep are beyond the standard ones.
@@ -59,11 +65,13 @@ def isolate(name: str, keep: Iterable[int]) -> None:
         comm.write(name)
 
 
-def confine(user: int) -> None:
+def confine(user: int, parting: signal.Signals) -> None:
     """From now on: no other user's rights, no capabilities, no further file or process, and no
-    more memory than a bomb in a compressed file should get.
+    more memory than a bomb in a compressed file should get. `parting`: the signal that it gets
+    when its parent ends. Even one that is stopped by then does not stay for ever.
     """
-    if error := lib.child_confine(ffi.new("struct child *", {"user": user})):
+    how = ffi.new("struct child *", {"user": user})
+    if error := lib.child_confine(how) or lib.signal_at_parting(parting):
         raise OSError(error, os.strerror(error))
     for what, most in LIMITS.items():
         resource.setrlimit(what, (most, most))

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import select
+import signal
 from enum import IntEnum
 from typing import Any
 
@@ -48,12 +49,13 @@ class Feeder:
     def __init__(self, source: int, path: str) -> None:
         self.path = path
         self.pid, self.ended = -1, -1
+        self.user = privileges.nobody()  # whom the child becomes, where that isn't us
         self.fd, out = os.pipe2(os.O_CLOEXEC)
         try:
             with contextlib.suppress(OSError):  # of all pipes of a user, the kernel limits the sum
                 fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
             os.set_blocking(self.fd, False)
-            self.pid = child.fork(_Child(source, out).work)
+            self.pid = child.fork(_Child(source, out, self.user).work)
         except OSError as error:
             self.close()
             text = f"no process to read with: {error.strerror}"
@@ -99,11 +101,13 @@ class Feeder:
         return os.waitstatus_to_exitcode(self.ended)
 
     def close(self) -> None:
-        """Ends the child: it sees that nobody reads any more."""
+        """Ends the child: it sees that nobody reads any more, unless somebody has stopped it."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-        if self.pid > 0:
+        if self.pid > 0 and self._status(LEAVE_S) is None:
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signal.SIGKILL)
             self._status(LEAVE_S)
 
 
@@ -153,8 +157,8 @@ class _Input:
 class _Child:
     """What the child works with."""
 
-    def __init__(self, source: int, out: int) -> None:
-        self.source, self.out = source, out
+    def __init__(self, source: int, out: int, user: int) -> None:
+        self.source, self.out, self.user = source, out, user
         self.kind = ""
 
     def work(self) -> None:
@@ -176,9 +180,8 @@ class _Child:
         ends = (self.source, self.out)
         self.source, self.out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in ends)
         compression.load()
-        user = privileges.nobody()
         child.isolate("uspnet-reader", (self.source, self.out))
-        child.confine(user)
+        child.confine(self.user, signal.SIGKILL)
 
     def run(self) -> End:
         """Passes on everything, unpacked."""

@@ -67,6 +67,7 @@ class Writer:
             self.shared.tail = len(tail)
             os.close(self.lifeline)
             self.lifeline = -1
+            child.send(self.pidfd, signal.SIGCONT)  # somebody may have stopped it
 
     def gone(self, timeout_s: float) -> bool:
         """Has the child ended? Waits up to `timeout_s` for that."""
@@ -91,8 +92,7 @@ class Writer:
 
     def kill(self) -> None:
         """Ends a child that waits for a pipe's reader in vain."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        child.send(self.pidfd, signal.SIGKILL)
 
     def close(self) -> None:
         """Gives memory and descriptors back. A child that is still busy goes on alone."""
@@ -126,7 +126,7 @@ class _Child:
         """Holding, and able to do, nothing else."""
         child.isolate("uspnet-writer", (self.out, self.bell, self.watched))
         self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
-        child.confine(self.user)
+        child.confine(self.user, signal.SIGCONT)
 
     def run(self) -> None:
         """Writes until the parent is gone and nothing is left."""

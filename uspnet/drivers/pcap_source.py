@@ -25,6 +25,7 @@ from uspnet.frames import mac_bytes
 from uspnet.pcapfile import file_error
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Driver
+from uspnet.privileges import NONE, Capabilities, to_end
 from uspnet.spec import Option, Spec, choice, number, seconds, switch
 
 SURVEY_BYTES = 256 << 20  # how much of a file is looked through for its longest packet
@@ -86,6 +87,11 @@ class Source(Driver):
         if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without ethernet=add", "add ethernet=add")
         c.gap_max = min(int(min(values["max-gap"], FOREVER_NS / NS) * NS), FOREVER_NS)
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To end the child that reads, which may be another user."""
+        return to_end(self.feeder.user) if self.feeder else NONE
 
     # -- open ------------------------------------------------------------------------------------
 

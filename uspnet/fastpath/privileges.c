@@ -85,9 +85,11 @@ int child_confine(const struct child *how)
     return capabilities_drop(0);
 }
 
+int signal_at_parting(int32_t number) { return prctl(PR_SET_PDEATHSIG, number) ? errno : 0; }
+
 int end_with(int32_t parent)
 {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+    if (signal_at_parting(SIGKILL))
         return -1;
     if (getppid() != parent)
         _exit(1);

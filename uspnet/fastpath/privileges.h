@@ -26,6 +26,9 @@ int child_confine(const struct child *how);
 /* For a child before exec: child_confine, or its end with a word on stderr; then end_with. */
 int child_begin(const struct child *how);
 
+/* For a child: this signal when its parent has ended; a change of user takes that back. */
+int signal_at_parting(int32_t number);
+
 /* For a child: SIGKILL when its parent has ended. */
 int end_with(int32_t parent);
 // [c]

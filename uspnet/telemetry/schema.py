@@ -134,6 +134,6 @@ def _port(row: Any, counters: Collection[str]) -> PortRow:
 
 def _queue(row: Any) -> QueueRow:
     port, direction, queue = _fields(row, ("port", "direction", "queue"))
-    if direction not in {"rx", "tx"}:
+    if direction not in ("rx", "tx"):  # no set: what can't be hashed may stand there
         raise ValueError("neither rx nor tx")
     return QueueRow(_number(port, 0, PORTS_MAX), direction, _number(queue, 0, QUEUE_NUMBER_MAX))
