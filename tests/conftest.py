@@ -37,6 +37,8 @@ if UNPACKED_QEMU.exists():
 # A shell ignores these for what it runs in the background, and what tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup, and we go on as it has it
+    signal.signal(signal.SIGHUP, lambda *_: None)
 WORK_S = 0.02  # what work() takes on an idle machine
 SLOWNESS_MAX = 10.0
 

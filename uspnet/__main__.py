@@ -15,7 +15,10 @@ def _leave_the_folder() -> None:
     unless we do.
     """
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if sys.path and sys.path[0] in {"", os.getcwd()} and sys.path[0] != home:
+    here = {""}
+    with contextlib.suppress(OSError):  # a folder that was removed has no name, and no modules
+        here.add(os.getcwd())
+    if sys.path and sys.path[0] in here and sys.path[0] != home:
         del sys.path[0]
 
 

@@ -36,9 +36,9 @@ def start():
     """Starts one command; what still runs at the end of the test is killed."""
     started = []
 
-    def launch(*arguments):
+    def launch(*arguments, through='exec "$@"'):
         process = subprocess.Popen(
-            [sys.executable, "-m", "uspnet", *arguments],
+            ["sh", "-c", through, "sh", sys.executable, "-m", "uspnet", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

@@ -39,6 +39,21 @@ def test_a_signal_ends_a_run_with_its_summary(start, number):
     assert out.startswith("sent ")
 
 
+def test_a_hang_up_that_nohup_ignores_ends_nothing(start):
+    ignore = "trap '' HUP; exec \"$@\""
+    process = start("pktgen", "null:", "--poll", "sleep", "--rate", "1000", through=ignore)
+    before = wait_for(process).ports[0]["tx_packets"]
+    process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + START_S
+    while wait_for(process).ports[0]["tx_packets"] < before + 500:  # it would have ended by then
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=START_S)
+    assert process.returncode == 0, errors
+
+
 def test_a_signal_under_json_ends_with_one_object(start):
     process = start("fwd", "null:", "null:", "--json")
     wait_for(process)

@@ -84,6 +84,27 @@ def test_names_in_any_encoding_pass_on_every_stream(tmp_path, encoding):
         assert b"\x1b" not in result.stderr + result.stdout
 
 
+def test_a_folder_that_was_removed_stops_nothing(tmp_path):
+    gone = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh"]
+    uspnet = os.path.join(os.path.dirname(sys.executable), "uspnet")
+    jobs = [
+        (0, ["capture", "null:", "--count", "5", "-w", str(tmp_path / "x.pcap")]),
+        (0, ["demo", "--count", "500", "-w", str(tmp_path / "d.pcapng")]),
+        (1, ["capture", "null:", "--count", "5", "-w", "x.pcap"]),
+        (1, ["fwd", "pcap:x.pcap", "null:"]),
+        (0, ["stats", "--once"]),
+        (2, ["pktgen", "nonsense:"]),
+    ]
+    for code, words in jobs:
+        (tmp_path / "here").mkdir()
+        done = subprocess.run(
+            [*gone, uspnet, *words], cwd=tmp_path / "here", capture_output=True, check=False,
+            timeout=90,
+        )  # fmt: skip
+        assert done.returncode == code, (words, done.stderr)
+        assert b"Traceback" not in done.stderr, done.stderr
+
+
 NO_NULL = 'mount -t tmpfs none /dev && exec "$@"'
 
 

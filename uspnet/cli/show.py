@@ -18,7 +18,8 @@ from rich.text import Text
 
 from uspnet import __version__
 from uspnet.errors import Usage, UspnetError
-from uspnet.jobs.job import SIGNALS, Job
+from uspnet.jobs.job import Job
+from uspnet.signals import end_signals
 from uspnet.telemetry import reasons_text
 from uspnet.text import printable
 
@@ -193,7 +194,7 @@ def until_interrupted() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    before = {number: signal.signal(number, stop) for number in end_signals()}
     try:
         yield
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,7 +82,8 @@ def show_once(console: Any, first: Boards) -> None:
     if first.jobs or first.unreadable:
         console.print(format_jobs(first, now))
     if not first.jobs:
-        console.print("no job is running")
+        whose = "is running" if os.geteuid() == 0 else "of yours is running"
+        console.print(f"no job {whose}")
 
 
 def show_json(seen: Boards) -> None:

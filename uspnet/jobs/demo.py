@@ -26,7 +26,7 @@ from typing import Any, Self
 from uspnet import children, streams
 from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.fastpath import lib
-from uspnet.jobs.job import SIGNALS
+from uspnet.signals import end_signals
 from uspnet.spec import escaped
 from uspnet.transports.qemu import binary
 
@@ -177,7 +177,7 @@ class Demo:
         def stop(_number: int, _frame: object) -> None:
             self.stopped = True
 
-        for number in SIGNALS:
+        for number in end_signals():
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
 
     def __enter__(self) -> Self:

@@ -25,6 +25,7 @@ from uspnet.jobs.result import Accounts
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import LONGEST, Pool
 from uspnet.port import Direction, Driver, Queue
+from uspnet.signals import end_signals
 from uspnet.telemetry import Board
 
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
@@ -34,7 +35,6 @@ SETTLE_S = 0.2  # nothing more for so long, and all that was sent came back: the
 STRAGGLE_S = 1.0  # … and some are missing still: a busy machine's device may take its time
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
 DRAIN_MAX_S = 10.0  # however slowly it takes them
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CLOCK = Clock()
 
 
@@ -126,7 +126,7 @@ class Job(Accounts, ABC):
             self.stopped_by = number
             self.stop()
 
-        for number in SIGNALS:
+        for number in end_signals():
             self.undo.callback(signal.signal, number, signal.signal(number, stop))
         self.undo.callback(signal.signal, KICK, signal.signal(KICK, lambda *_: None))
 
