@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 enum {
-    SLEEP_MS = 100,    /* a sleeper looks round at least this often */
-    NAP_US = 50,       /* where a queue has no descriptor to wait on */
-    SLEEPERS_MAX = 64, /* queues a worker waits on by descriptor */
-    SUBSLOTS = 32,     /* histogram slots an octave: values are within 3 % */
+    SLEEP_MS = 100, /* a sleeper looks round at least this often */
+    NAP_US = 50,    /* where a queue has no descriptor to wait on */
+    LONG_NAP_US = 1000,
+    IN_VAIN = 16,       /* calls in a row, and no work: naps between them */
+    LONG_IN_VAIN = 256, /* … and long ones */
+    SLEEPERS_MAX = 64,  /* queues a worker waits on by descriptor */
+    SUBSLOTS = 32,      /* histogram slots an octave: values are within 3 % */
 };
 
 uint64_t ticks_now(void) { return ticks(); }
@@ -125,20 +128,26 @@ static int arm(struct worker *w, int on)
     return 0;
 }
 
-/* Sleeps until a queue's descriptor is ready, Python wakes us, or it is time to look round. */
+/* Sleeps until a queue's descriptor is ready, Python wakes us, or it is time to look round. Whoever
+ * calls again and again when there is no work, as a peer can, is heard after a nap. */
 static void worker_sleep(struct worker *w)
 {
     struct pollfd fds[SLEEPERS_MAX + 1];
     nfds_t n = sleepers(w, fds);
+    int called;
     if (!n) {
         usleep(NAP_US);
         return;
     }
-    if (!arm(w, 1) && poll(fds, n, SLEEP_MS) > 0 && fds[0].revents) {
+    if (w->in_vain > IN_VAIN)
+        usleep(w->in_vain > LONG_IN_VAIN ? LONG_NAP_US : NAP_US);
+    called = arm(w, 1) || poll(fds, n, SLEEP_MS) > 0;
+    arm(w, 0);
+    w->in_vain = called ? w->in_vain + 1 : 0;
+    if (fds[0].revents) {
         uint64_t value;
         (void)!read(w->wake_fd, &value, sizeof value);
     }
-    arm(w, 0);
 }
 
 static void flush(struct worker *w)
@@ -156,6 +165,7 @@ void worker_idle(struct worker *w)
     uint64_t now = ticks();
     if (!w->idle_since) {
         w->idle_since = now;
+        w->in_vain = 0;
         flush(w);
     }
     if (sources_ended(w)) {

@@ -71,6 +71,7 @@ struct worker {
     uint64_t deadline;   /* ticks; 0: none */
     uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
     uint64_t idle_since; /* ticks; 0: not idle */
+    uint64_t in_vain;    /* sleeps in a row that were ended by a call, and for no work */
     uint64_t start, end; /* ticks at the loop's first and last round */
     uint64_t first;      /* ticks when the first packets had moved; 0: none yet */
     uint64_t ticks_hz;

@@ -14,6 +14,7 @@ from typing import Any
 from uspnet.errors import NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.memif.access import peer_user
+from uspnet.memif.closing import let_go
 from uspnet.memif.protocol import (
     FLAG_C2S,
     HANDSHAKE_S,
@@ -120,7 +121,7 @@ class ClientSession:
         while (message := self.channel.receive()) is not None:
             kind, fields, fd = message
             if fd is not None:
-                os.close(fd)  # a server has none to give
+                let_go(fd)  # a server has none to give
             match kind:
                 case Type.HELLO if not self.memory:
                     self._hello(*fields)

@@ -12,6 +12,7 @@ from collections import Counter
 from uspnet.errors import Busy, NoDevice, NotPermitted
 from uspnet.folders import alone
 from uspnet.memif.access import peer_user
+from uspnet.memif.closing import let_go
 from uspnet.memif.protocol import Channel, Disconnect
 from uspnet.memif.server import Interface, ServerSession
 
@@ -21,6 +22,7 @@ STRANGERS_MAX, STRANGERS_OF_ONE = 64, 16
 ACCEPTS_MAX = 8  # at once
 DEAF_S = 0.5  # without descriptors, clients wait so long before we try again
 BACKLOG = 128
+LEAVE_S = 0.5  # then the address is free again, whatever else is left to close
 MODE = 0o660  # user and group may connect
 
 
@@ -111,7 +113,7 @@ class Listener:
         try:
             self.strangers.append(ServerSession(channel, user, max(port.pairs for port in ports)))
         except Disconnect:
-            sock.close()
+            channel.close()
             return
         own = [other for other in self.strangers if other.user == user]
         if len(own) > STRANGERS_OF_ONE:
@@ -146,7 +148,8 @@ class Listener:
         """Stops listening; removes the path if it is still ours."""
         for session in self.strangers:
             session.close()
-        self.sock.close()
+        # With it go those that nobody has accepted, and what they have sent.
+        let_go(self.sock.detach(), patience_s=LEAVE_S)
         if self.inode:
             try:
                 status = os.stat(self.address, follow_symlinks=False)

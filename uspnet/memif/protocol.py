@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import os
 import socket
 import struct
 from enum import IntEnum
@@ -18,6 +17,7 @@ from typing import Any
 
 from uspnet import __version__
 from uspnet.errors import PeerFault
+from uspnet.memif.closing import let_go
 
 VERSION = 0x0200
 MESSAGE_BYTES = 128
@@ -27,7 +27,7 @@ RING_HEADER, SLOT_BYTES = 128, 16
 FLAG_C2S = 1
 MODE_ETHERNET = 0
 OUR_NAME = f"uspnet {__version__}".encode()
-FDS_MAX = 8  # descriptors taken from one message, to close those that should not be there
+FDS_MAX = 253  # all that one message can carry: what there is no room for, the kernel closes
 HANDSHAKE_S = 5.0  # a peer that has not finished by then is let go
 
 
@@ -116,8 +116,7 @@ class Channel:
             if len(fds) > (kind in (Type.ADD_REGION, Type.ADD_RING)):
                 raise Disconnect("Unexpected file descriptor", ours=True)
         except Disconnect:
-            for fd in fds:
-                os.close(fd)
+            let_go(*fds)
             raise
         return kind, fields, fds[0] if fds else None
 
@@ -126,7 +125,7 @@ class Channel:
         if reason:
             with contextlib.suppress(Disconnect):
                 self.send(Type.DISCONNECT, 0, reason.encode()[:95])
-        self.sock.close()
+        let_go(self.sock.detach())
 
 
 def unpack(data: bytes) -> tuple[Type, tuple[Any, ...]]:

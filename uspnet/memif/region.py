@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uspnet.fastpath import ffi, lib
+from uspnet.memif.closing import let_go
 from uspnet.memif.protocol import Disconnect
 
 REGION_BYTES_MAX = 1 << 36
@@ -68,7 +69,7 @@ class PeerRegion:
 
     def settle(self) -> None:
         """Closes the descriptor; the mapping stays."""
-        os.close(self.fd)
+        let_go(self.fd)
         self.fd = -1
 
     def close(self) -> None:
@@ -84,14 +85,13 @@ def is_shared_memory(fd: int) -> bool:
     """A regular file of tmpfs or hugetlbfs: never a device, a pipe, or a file on a disk. Forbids
     to shrink it, where the file can be sealed.
     """
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        fcntl.fcntl(fd, fcntl.F_GET_SEALS)  # only those two answer; no other is asked for more
+    except OSError:
         return False
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_GET_SEALS)  # only those two file systems answer
-        return True
-    return False
+    return stat.S_ISREG(os.fstat(fd).st_mode)
 
 
 def use_eventfd(fd: int) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from uspnet.fastpath import ffi, lib
+from uspnet.memif.closing import let_go
 from uspnet.memif.protocol import (
     FLAG_C2S,
     HANDSHAKE_S,
@@ -79,7 +80,7 @@ class ServerSession:
                     raise Disconnect(text_of(fields[1]) or "the peer left")
                 case _:
                     if fd is not None:
-                        os.close(fd)
+                        let_go(fd)
                     raise Disconnect("Unexpected message", ours=True)
 
     def _init(  # noqa: PLR0913 - the message's fields
@@ -116,7 +117,7 @@ class ServerSession:
         if fd is None:
             raise Disconnect("Missing region fd", ours=True)
         if index != len(self.regions) or index >= REGIONS_MAX:
-            os.close(fd)
+            let_go(fd)
             raise Disconnect("Invalid region index", ours=True)
         self.regions.append(PeerRegion(fd, size, self.fault))
         self.channel.send(Type.ACK)
@@ -137,7 +138,7 @@ class ServerSession:
         ring = RingPlace(bool(flags & FLAG_C2S), index, region, at, log2, fd)
         key = (ring.c2s, index)
         if not self.port or index >= self.port.pairs or key in self.rings:
-            os.close(fd)
+            let_go(fd)
             raise Disconnect("Invalid ring index", ours=True)
         self.rings[key] = ring
         if not use_eventfd(fd):
@@ -172,7 +173,7 @@ class ServerSession:
         """Ends the connection and lets go of the client's memory."""
         self.channel.close(reason)
         for place in self.rings.values():
-            os.close(place.fd)
+            let_go(place.fd)
         for region in self.regions:
             region.close()
         self.rings, self.regions = {}, []
