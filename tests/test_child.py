@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Children that handle what strangers made: what they can do, and how much of it."""
 
+import bz2
 import lzma
 import os
 import signal
@@ -53,6 +54,20 @@ def test_the_reader_of_a_strangers_bytes_has_no_privilege():
         check_child(reader)
         job.stdin.close()
         job.wait(20)
+
+
+def test_the_reader_ends_with_the_job_whatever_it_reads(tmp_path):
+    """Zeros may follow a bzip2 stream: here, terabytes of them."""
+    path = tmp_path / "f.pcap.bz2"
+    path.write_bytes(bz2.compress(HEADER + struct.pack("=IIII", 1, 0, 60, 60) + bytes(60)))
+    os.truncate(path, 1 << 40)
+    words = [*COMMAND, "fwd", f"pcap:{path}", "null:", "--count", "1"]
+    with subprocess.Popen(words) as job:
+        (reader,) = until(
+            lambda: [pid for pid in qemus_of(job.pid) if name(pid) == "uspnet-reader"]
+        )
+        assert job.wait(20) == 0
+    until(lambda: not os.path.exists(f"/proc/{reader}"))
 
 
 def name(pid):

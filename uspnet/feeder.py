@@ -123,8 +123,10 @@ class _Input:
 
     def wait(self) -> None:
         """Returns when a read would not block."""
-        while not (events := dict(self.poll.poll())).get(self.fd):
-            if events.get(self.out):
+        events: dict[int, int] = {}
+        while not events.get(self.fd):
+            events = dict(self.poll.poll())
+            if events.get(self.out):  # first: input that stands for nothing may never end
                 raise BrokenPipeError(errno.EPIPE, "")
 
     def read(self, size: int = STEP_BYTES) -> bytes:
