@@ -255,6 +255,15 @@ def test_a_slot_is_completed_only_once(filled):
     assert filled.held == IN_RINGS
 
 
+def test_a_burst_longer_than_the_ring_gives_no_buffer_twice(filled):
+    for position in range(2 * SIZE):  # the device has but SIZE - 1 of them at first
+        filled.device.complete(position % SIZE | WHOLE, 60)
+    got = filled.receive(2 * SIZE)
+    assert len({packet.index for packet in got}) == len(got) >= SIZE - 1
+    held = [packet.index for packet in got] + list(filled.rx.rings[0].buffers[0 : SIZE - 1])
+    assert not set(held) & set(filled.stack.free[0 : filled.stack.top])
+
+
 def test_skipped_slots_are_given_to_the_device_again(filled):
     for _ in range(5):
         filled.device.take(0)

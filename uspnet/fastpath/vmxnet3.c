@@ -146,6 +146,7 @@ static inline uint32_t take_whole(struct vmxnet3_queue *v, struct packet *packet
 {
     const struct vmxnet3_ring *ring = v->rings;
     uint32_t got = 0, run, taken, size = ring->size;
+    n = least(n, ring->fill - ring->next); /* the device has no more: a short ring's end */
     do {
         run = least(vmxnet3_straight(ring->next, size),
                     vmxnet3_straight(v->completed, v->completions_size));
