@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 import uspnet
+from tests.conftest import NOBODY
 from uspnet import children
+from uspnet.errors import Refused
+from uspnet.jobs import doctor
+from uspnet.transports.qemu import binary
 
 MODULES = (
     "typer", "rich", "contextlib", "json", "uspnet", "subprocess", "cffi", "_cffi_backend",
@@ -116,3 +120,42 @@ def test_root_writes_nothing_into_the_home_that_the_environment_names(poisoned, 
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "victim").exists()
     assert not poisoned.exists()
+
+
+@pytest.fixture
+def chosen(tmp_path, monkeypatch):
+    """A program, as the environment names it; root's, in a folder of root's."""
+    program = tmp_path / "own/qemu"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("USPNET_QEMU", str(program))
+    return program
+
+
+def test_root_runs_a_qemu_that_the_environment_names_if_it_is_roots(chosen, tmp_path, monkeypatch):
+    assert binary() == str(chosen)
+    link = tmp_path / "link"
+    link.symlink_to(chosen)
+    monkeypatch.setenv("USPNET_QEMU", str(link))
+    assert binary() == (str(chosen) if os.geteuid() == 0 else str(link))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="what is not root's concerns root")
+@pytest.mark.parametrize("what", ["program", "folder", "open program", "open folder", "group"])
+def test_root_runs_no_qemu_of_another_user(chosen, what):
+    match what:
+        case "program":
+            os.chown(chosen, NOBODY, NOBODY)
+        case "folder":
+            os.chown(chosen.parent, NOBODY, NOBODY)
+        case "open program":
+            chosen.chmod(0o757)
+        case "open folder":
+            chosen.parent.chmod(0o777)
+        case "group":
+            os.chown(chosen.parent, 0, NOBODY)
+            chosen.parent.chmod(0o775)
+    with pytest.raises(Refused, match="would run as root"):
+        binary()
+    assert "would run as root" in doctor.emulator().found

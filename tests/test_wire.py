@@ -107,6 +107,13 @@ def test_a_missing_folder_is_said(tmp_path):
         WireEnd(f"{tmp_path}/none/wire")
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mknod])
+def test_what_is_no_folder_is_said_at_once(tmp_path, make):
+    make(tmp_path / "x")
+    with pytest.raises(NoDevice, match="no such folder"):
+        WireEnd(f"{tmp_path}/x/lan")
+
+
 def test_a_loop_returns_what_it_is_given():
     with closing(Loop()) as loop:
         loop.socket.send(b"frame")
@@ -185,6 +192,14 @@ def test_a_path_that_others_may_change_is_refused(tmp_path):
         WireEnd(f"{shared}/mine/lan")
     shared.chmod(0o1777)  # what is mine in it stays mine
     WireEnd(f"{shared}/lan").close()
+
+
+def test_a_path_is_used_without_the_links_in_it_as_it_was_checked(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    end = WireEnd(f"{tmp_path}/link/lan")
+    assert end.mine == f"{tmp_path}/real/lan.a"
+    end.close()
 
 
 def test_a_far_end_of_another_user_is_refused(tmp_path):

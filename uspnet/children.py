@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
+
+from uspnet.errors import NoDevice, Refused
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a child may know: the user's language, time zone, folder for temporary files, and QEMU.
@@ -31,6 +34,26 @@ def find_program(name: str) -> str | None:
         return shutil.which(name) if os.path.isabs(name) else None
     folders = SAFE_PATH if os.geteuid() == 0 else os.environ.get("PATH", SAFE_PATH)
     return shutil.which(name, path=os.pathsep.join(filter(os.path.isabs, folders.split(":"))))
+
+
+def chosen_program(program: str) -> str:
+    """Where a program that the environment names really lies. For root, it must be one that only
+    root, or who owns our own code, can have put there. Raises Refused.
+    """
+    if os.geteuid() != 0:
+        return program
+    whole, ours = Path(program).resolve(), Path(__file__).stat()
+    for each in (whole, *whole.parents):
+        try:
+            status = each.stat()
+        except FileNotFoundError:
+            raise NoDevice(f"{program} is gone", "name another one") from None
+        group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
+        others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
+        if status.st_uid not in (0, ours.st_uid) or others:
+            text = f"{program} would run as root, and {each} is another user's or open to others"
+            raise Refused(text, "name a program that is root's, in folders that are root's")
+    return str(whole)
 
 
 def python(code: str, *arguments: str) -> list[str]:

@@ -79,7 +79,8 @@ def alone(address: str) -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         with contextlib.suppress(OSError):  # bind says what is wrong with the folder
             if not address.startswith("\0"):
-                folder = os.open(os.path.dirname(address) or ".", os.O_RDONLY | os.O_CLOEXEC)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+                folder = os.open(os.path.dirname(address) or ".", flags)
                 undo.callback(os.close, folder)
                 lock(folder)
         yield

@@ -140,7 +140,7 @@ class WireEnd(End):
     def _claim(self) -> list[str]:
         """Takes an end. Returns both addresses."""
         while True:
-            stem = own_folder() / self.name if self.named else Path(self.name)
+            stem = own_folder() / self.name if self.named else _resolved(Path(self.name))
             ends = [f"{stem}{end}" for end in ENDS]
             if len(os.fsencode(ends[0])) > ADDRESS_MAX:
                 raise Usage(f"wire {self.name}: too long a name", "choose a shorter one")
@@ -151,7 +151,8 @@ class WireEnd(End):
                     if self.named:
                         _sweep(stem.parent)
                     self.mine = next((end for end in ends if self._bind(end)), "")
-            except FileNotFoundError:  # the last wire of its folder took that with it
+            except (FileNotFoundError, NotADirectoryError):
+                # The last wire of its folder took that with it.
                 if self.named:
                     continue
                 raise NoDevice(f"wire {self.name}: no such folder", "create it first") from None
@@ -170,7 +171,7 @@ class WireEnd(End):
             self.socket.bind(address)
         except PermissionError:
             raise NotPermitted(f"wire {self.name}: not writable", "choose another path") from None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError:
             return False
@@ -211,6 +212,12 @@ class WireEnd(End):
                     os.rmdir(os.path.dirname(self.mine))
         self.socket.close()
         self._stopper.close()
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links in its folders: other users may change theirs after the check."""
+    whole = path.parent.resolve()
+    return path if whole == path.parent.absolute() else whole / path.name
 
 
 def _sweep(folder: Path) -> None:

@@ -138,6 +138,16 @@ def test_a_folder_may_have_a_comma_in_its_name(uspnet, tmp_path, monkeypatch):
     assert "memif:/tmp/a.sock,role=server" in result.stdout
 
 
+def test_a_folder_that_others_may_change_is_refused(uspnet, tmp_path, monkeypatch):
+    tmp_path.chmod(0o777)
+    result = uspnet("demo", "--count", "1000")
+    assert (result.returncode, list(tmp_path.iterdir())) == (3, [])
+    assert f"{tmp_path}: another user may change" in result.stderr
+    assert "TMPDIR=" in result.stderr
+    tmp_path.chmod(0o1777)
+    assert uspnet("demo", "--count", "1000").returncode == 0
+
+
 def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
     process = start("demo", "--count", "50000")
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))

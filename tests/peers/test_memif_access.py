@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import socket
@@ -107,6 +108,35 @@ def test_a_path_lets_user_and_group_in_whatever_the_umask(tmp_path, mask):
         os.umask(before)
         port.close()
     assert not (tmp_path / "m").exists()
+
+
+def test_a_path_goes_from_the_folder_where_it_was_made(tmp_path):
+    folder, moved = tmp_path / "a", tmp_path / "b"
+    folder.mkdir()
+    port = make_port(f"memif:{folder}/m,role=server")
+    port.open()
+    folder.rename(moved)
+    folder.mkdir()
+    (folder / "m").touch()
+    port.close()
+    assert list(moved.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == ["m"]
+
+
+@needs_root
+def test_who_keeps_a_path_costs_no_result(tmp_path):
+    folder, sock = tmp_path, tmp_path / "m"
+    os.chown(folder, STRANGER, STRANGER)
+    folder.chmod(0o1777)
+    port = f"memif:{sock},role=server"
+    words = [sys.executable, "-m", "uspnet", "capture", port, "--duration", "2", "--json"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        until(sock.exists)
+        until(lambda: "NoNewPrivs:\t1" in Path(f"/proc/{job.pid}/status").read_text())
+        folder.chmod(0o700)
+        out, err = job.communicate(timeout=30)
+    assert (job.returncode, json.loads(out)["received"]) == (0, 0)
+    assert "the socket stays: Permission denied" in err
 
 
 def test_an_abstract_name_is_open_to_all_but_those_that_allow_leaves_out(uspnet, name, stranger):

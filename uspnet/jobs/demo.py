@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from uspnet import children, streams
-from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, UspnetError
+from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, Refused, UspnetError
 from uspnet.fastpath import lib
+from uspnet.folders import check_folder
 from uspnet.signals import end_signals
 from uspnet.spec import escaped
 from uspnet.transports.qemu import binary
@@ -134,8 +135,19 @@ class Janitor:
 
     def dismiss(self) -> None:
         """All is well."""
+        self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
         with contextlib.suppress(BrokenPipeError):
             self.process.communicate(b"all is well")
+
+
+def _temporary_folder() -> Path:
+    """Where temporary files go, if no other user can put something else in their place."""
+    folder = Path(tempfile.gettempdir()).resolve()
+    try:
+        check_folder(folder)
+    except Refused as error:
+        raise Refused(error.message, "name a folder of yours: TMPDIR=~ uspnet demo") from None
+    return folder
 
 
 class Demo:
@@ -147,7 +159,7 @@ class Demo:
         self.undo = contextlib.ExitStack()
         self.kept = self.stopped = False
         self._catch_signals()
-        self.folder = Path(tempfile.gettempdir(), f"uspnet-demo-{secrets.token_hex(8)}").absolute()
+        self.folder = _temporary_folder() / f"uspnet-demo-{secrets.token_hex(8)}"
         self.undo.callback(Janitor(self.folder).dismiss)
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
@@ -220,7 +232,7 @@ class Demo:
         """
         try:
             binary()
-        except NoDevice as error:
+        except (NoDevice, Refused) as error:
             self.without_nic = error
             return
         for pair in PAIRS:

@@ -19,7 +19,7 @@ from uspnet.binding.functions import ADDRESS, resolve
 from uspnet.binding.machine import this_machine
 from uspnet.binding.sysfs import Tree
 from uspnet.drivers.qemu import models
-from uspnet.errors import NoDevice, UspnetError
+from uspnet.errors import NoDevice, Refused, UspnetError
 from uspnet.jobs import doctor_nic
 from uspnet.pool import memory_available
 from uspnet.port import drivers, make_port
@@ -184,7 +184,7 @@ def emulator() -> Check:
     drivers()
     try:
         said = version(qemu.binary())
-    except NoDevice as error:
+    except (NoDevice, Refused) as error:
         return Check("QEMU", "note", f"{error.message}: no qemu: ports", error.hint)
     found = re.search(r"version (\d+)\.(\d+)", said or "")
     if not found:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -37,6 +38,7 @@ class Listener:
         self.sock = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
+        self.folder = -1  # of a path: another user may put another one in its place
         self.inode: tuple[int, int] | None = None
         try:
             with alone(address):
@@ -49,6 +51,9 @@ class Listener:
     def _bind(self) -> None:
         if not self.address.startswith("\0"):
             remove_stale(self.address)
+            with contextlib.suppress(OSError):  # bind says what is wrong with it
+                folder = os.path.dirname(self.address) or "."
+                self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             os.fchmod(self.sock.fileno(), MODE)  # the path gets it too, less the umask's bits
         try:
             self.sock.bind(self.address)
@@ -69,7 +74,8 @@ class Listener:
 
     def _own(self) -> None:
         """Gives the new path its mode, whatever the umask, and remembers that it is ours."""
-        path = os.open(self.address, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        name, flags = os.path.basename(self.address), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = os.open(name, flags, dir_fd=self.folder)
         try:
             status = os.fstat(path)
             if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
@@ -145,18 +151,27 @@ class Listener:
         return [*door, *(session.channel.fileno() for session in self.strangers)]
 
     def close(self) -> None:
-        """Stops listening; removes the path if it is still ours."""
+        """Stops listening; removes the path if it is still ours. Raises OSError when another user
+        does not let us.
+        """
         for session in self.strangers:
             session.close()
         # With it go those that nobody has accepted, and what they have sent.
         let_go(self.sock.detach(), patience_s=LEAVE_S)
-        if self.inode:
-            try:
-                status = os.stat(self.address, follow_symlinks=False)
-                if (status.st_dev, status.st_ino) == self.inode:
-                    os.unlink(self.address)
-            except FileNotFoundError:
-                pass
+        folder, self.folder = self.folder, -1
+        try:
+            if self.inode:
+                self._remove(os.path.basename(self.address), folder)
+        except FileNotFoundError:
+            pass
+        finally:
+            if folder >= 0:
+                os.close(folder)
+
+    def _remove(self, name: str, folder: int) -> None:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if (status.st_dev, status.st_ino) == self.inode:
+            os.unlink(name, dir_fd=folder)
 
 
 def printable(address: str) -> str:
@@ -203,5 +218,8 @@ def leave(listener: Listener, port: Interface) -> None:
     if listener.ports.get(port.identity) is port:
         del listener.ports[port.identity]
     if not listener.ports:
-        listener.close()
         LISTENERS.pop(listener.address, None)
+        try:
+            listener.close()
+        except OSError as error:  # of what was done, nothing is lost
+            port.notice(f"{port.name}: the socket stays: {error.strerror}")

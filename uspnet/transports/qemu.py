@@ -45,13 +45,13 @@ ROM = b"\xf4" * (ROM_BYTES - 16) + RESET.ljust(16, b"\xf4")
 
 
 def binary() -> str:
-    """The QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice."""
+    """The QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice, Refused."""
     wanted = os.environ.get("USPNET_QEMU", BINARY)
     found = children.find_program(wanted)
     if not found:
         other = "" if wanted == BINARY else ", and unset USPNET_QEMU, or give its absolute path"
         raise NoDevice(f"{wanted} is not installed", f"run: {INSTALL}{other}")
-    return found
+    return found if wanted == BINARY else children.chosen_program(found)
 
 
 def upgrade() -> str:
