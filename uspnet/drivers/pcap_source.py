@@ -167,7 +167,8 @@ class Source(Driver):
         if c.foreign and whole and not c.usable:
             raise self._not_ethernet(c.link_type)
         self.frame = max(self.frame, c.longest if whole else LONGEST)
-        c.at, c.number, c.sections, c.foreign = c.begin, 0, 0, 0
+        c.at, c.number, c.foreign = c.begin, 0, 0
+        c.sections = c.n_interfaces = 0
 
     def _feed(self, fd: int, kind: str) -> None:
         if self.values["loop"]:

@@ -37,7 +37,7 @@ struct pcap_interface {
     uint64_t times, divisor;
     int64_t offset; /* seconds to add */
     uint32_t shift;
-    uint32_t plain; /* ticks are nanoseconds since 1970 */
+    uint32_t plain; /* Ethernet without FCS; a time is its ticks * times, when that fits */
     uint32_t link_type;
     uint32_t snaplen; /* 0: no limit */
     uint32_t fcs;     /* bytes at the end of each packet */

@@ -36,7 +36,9 @@ static enum step classic(struct pcap_source *s, uint32_t magic)
     s->interfaces[0] = (struct pcap_interface){
         .link_type = link & 0xFFFF,
         .fcs = link & FCS_KNOWN ? 2 * (link >> 28) : 0,
+        .times = magic == MAGIC_NS ? 1 : 1000,
     };
+    s->interfaces[0].plain = s->interfaces[0].link_type == LINK_ETHERNET && !s->interfaces[0].fcs;
     s->format = magic == MAGIC_NS ? PCAP_NS : PCAP_US;
     s->begin = s->at = FILE_HEADER;
     return STEP_OTHER;

@@ -16,13 +16,12 @@ static void strip_fcs(struct found *f, uint32_t fcs)
 }
 
 /* What becomes of a packet of that link type. */
-static inline enum step take(struct pcap_source *s, uint32_t link_type, uint32_t fcs,
-                             struct found *f)
+static __attribute__((noinline)) enum step take(struct pcap_source *s, uint32_t link_type,
+                                                uint32_t fcs, struct found *f)
 {
-    f->front = 0;
-    if (unlikely(fcs))
+    if (fcs)
         strip_fcs(f, fcs);
-    if (likely(link_type == LINK_ETHERNET))
+    if (link_type == LINK_ETHERNET)
         return STEP_PACKET;
     if (s->make_ethernet && pcap_make_ethernet(s, link_type, f))
         return STEP_PACKET;
@@ -44,25 +43,27 @@ static void old_lengths(const struct pcap_source *s, uint32_t *length, uint32_t 
 static inline __attribute__((always_inline)) enum step
 classic_step(struct pcap_source *s, struct found *f, const int swapped)
 {
+    const struct pcap_interface *i = &s->interfaces[0];
     const uint8_t *at = s->base + s->at;
     uint64_t left = s->size - s->at;
-    uint32_t length, part;
+    uint32_t length, wire;
     if (unlikely(left < RECORD_HEADER))
         return left ? pcap_short(s, RECORD_HEADER) : at_end(s);
     length = field32(swapped, at + 8);
-    f->wire = field32(swapped, at + 12);
+    wire = field32(swapped, at + 12);
     if (unlikely(s->lengths))
-        old_lengths(s, &length, &f->wire);
-    if (length > PCAP_LONGEST)
+        old_lengths(s, &length, &wire);
+    if (unlikely(length > PCAP_LONGEST))
         return pcap_bad(s, PCAP_LENGTH);
-    if (length > left - RECORD_HEADER)
+    if (unlikely(length > left - RECORD_HEADER))
         return pcap_short(s, RECORD_HEADER + length);
-    part = field32(swapped, at + 4);
-    f->ns = field32(swapped, at) * 1000000000ull + part * (s->format == PCAP_NS ? 1ull : 1000ull);
+    f->ns = field32(swapped, at) * 1000000000ull + field32(swapped, at + 4) * i->times;
     f->data = at + RECORD_HEADER;
     f->length = length;
+    f->wire = wire;
+    f->front = 0;
     s->at += RECORD_HEADER + (uint64_t)length;
-    return take(s, s->interfaces[0].link_type, s->interfaces[0].fcs, f);
+    return likely(i->plain) ? STEP_PACKET : take(s, i->link_type, i->fcs, f);
 }
 
 /* Section Header Block: it says how to read itself. */
@@ -113,7 +114,8 @@ static enum step interface(struct pcap_source *s, const uint8_t *body, uint32_t 
         interface_option(s, new, body + at, code, size);
         at += pad4(size);
     }
-    new->plain = new->times == 1 && new->divisor == 1 && !new->shift && !new->offset;
+    new->plain = new->link_type == LINK_ETHERNET && !new->fcs && new->times && !new->shift &&
+                 new->divisor == 1 && !new->offset;
     s->n_interfaces++;
     return STEP_OTHER;
 }
@@ -153,20 +155,41 @@ static void keep(const struct pcap_source *s, uint32_t id, uint64_t ticks, uint3
     };
 }
 
-/* The three blocks that hold a packet. `length`: of the body. A Simple Packet Block has but the
- * length on the wire; the obsolete one has 16 bits of interface, and 16 of packets lost. */
-static inline __attribute__((always_inline)) enum step packet(struct pcap_source *s, uint32_t type,
-                                                              const uint8_t *body, uint32_t length,
-                                                              struct found *f, const int swapped)
+/* A packet of which more is to be said than the plain ones' fields. */
+static enum step finish(struct pcap_source *s, struct found *f, uint32_t id, uint64_t ticks,
+                        uint32_t losses, const uint8_t *options, uint32_t bytes)
+{
+    const struct pcap_interface *i = &s->interfaces[id];
+    uint32_t fcs = bytes > 4 ? fcs_of(s, options, bytes, i->fcs) : i->fcs;
+    if (s->sink)
+        keep(s, id, ticks, losses, options, bytes, f);
+    return take(s, i->link_type, fcs, f);
+}
+
+/* The same of an Enhanced Packet Block, whose ticks are in f->ns. */
+static __attribute__((noinline)) enum step enhanced(struct pcap_source *s, struct found *f,
+                                                    uint32_t id, const uint8_t *options,
+                                                    uint32_t bytes)
+{
+    uint64_t ticks = f->ns;
+    f->ns = pcap_time(&s->interfaces[id], ticks);
+    return finish(s, f, id, ticks, UINT16_MAX, options, bytes);
+}
+
+/* The two other blocks that hold a packet. `length`: of the body. A Simple Packet Block has but
+ * the length on the wire; the obsolete one has 16 bits of interface, and 16 of packets lost. */
+static enum step packet(struct pcap_source *s, uint32_t type, const uint8_t *body, uint32_t length,
+                        struct found *f)
 {
     const uint32_t header = type == BLOCK_SPB ? 4 : 20;
+    const int swapped = (int)s->swapped;
     const struct pcap_interface *i;
-    uint32_t id = 0, losses = UINT16_MAX, options, fcs;
+    uint32_t id = 0, losses = UINT16_MAX, options;
     uint64_t ticks = 0;
     if (length < header)
         return pcap_bad(s, PCAP_LENGTH);
-    if (type != BLOCK_SPB)
-        id = type == BLOCK_EPB ? field32(swapped, body) : field16(swapped, body);
+    if (type == BLOCK_PACKET)
+        id = field16(swapped, body);
     if (id >= s->n_interfaces)
         return pcap_bad(s, PCAP_ORDER);
     i = &s->interfaces[id];
@@ -175,8 +198,7 @@ static inline __attribute__((always_inline)) enum step packet(struct pcap_source
         f->length = i->snaplen ? least(f->wire, i->snaplen) : f->wire;
         f->ns = STAMP_UNKNOWN;
     } else {
-        if (type == BLOCK_PACKET)
-            losses = field16(swapped, body + 2);
+        losses = field16(swapped, body + 2);
         ticks = (uint64_t)field32(swapped, body + 4) << 32 | field32(swapped, body + 8);
         f->ns = pcap_time(i, ticks);
         f->length = field32(swapped, body + 12);
@@ -185,14 +207,10 @@ static inline __attribute__((always_inline)) enum step packet(struct pcap_source
     if (f->length > PCAP_LONGEST || f->length > length - header)
         return pcap_bad(s, PCAP_LENGTH);
     f->data = body + header;
+    f->front = 0;
     options = header + pad4(f->length);
     options = options < length ? length - options : 0;
-    fcs = i->fcs;
-    if (unlikely(options > 4))
-        fcs = fcs_of(s, body + length - options, options, fcs);
-    if (unlikely(s->sink != NULL))
-        keep(s, id, ticks, losses, body + length - options, options, f);
-    return take(s, i->link_type, fcs, f);
+    return finish(s, f, id, ticks, losses, body + length - options, options);
 }
 
 /* A block without a packet: it may describe others, and go on to the file that is written. */
@@ -210,63 +228,96 @@ static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body
 }
 
 /* A block that is no Enhanced Packet Block. */
-static enum step rare_block(struct pcap_source *s, uint32_t type, uint32_t length, struct found *f)
-{
-    const uint8_t *body = s->base + s->at + 8;
-    if (type == BLOCK_PACKET || type == BLOCK_SPB)
-        return packet(s, type, body, length, f, (int)s->swapped);
-    return other(s, type, body, length);
-}
-
-static inline __attribute__((always_inline)) enum step
-block_step(struct pcap_source *s, struct found *f, const int swapped)
+static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, struct found *f)
 {
     const uint8_t *at = s->base + s->at;
     uint64_t left = s->size - s->at, stride;
-    uint32_t type, length;
-    enum step step;
-    if (unlikely(left < BLOCK_LEAST))
-        return left ? pcap_short(s, BLOCK_LEAST) : at_end(s);
-    type = field32(swapped, at);
-    if (unlikely(s->sections == 0 && type != BLOCK_SHB))
-        return pcap_bad(s, PCAP_ORDER);
-    length = field32(swapped, at + 4);
+    uint32_t type = field32((int)s->swapped, at), length;
+    enum step step = STEP_OTHER;
+    if (type == BLOCK_SHB)
+        step = byte_order(s, at, left);
+    else if (s->sections == 0)
+        step = pcap_bad(s, PCAP_ORDER);
+    if (step != STEP_OTHER)
+        return step;
+    length = field32((int)s->swapped, at + 4);
     if (length < (type == BLOCK_SHB ? 28 : BLOCK_LEAST))
         return pcap_bad(s, PCAP_LENGTH);
-    stride = ((uint64_t)length + 3) & ~3ull; /* some programs don't count the padding */
+    stride = padded(length);
     if (stride > left)
         return pcap_short(s, stride);
-    if (field32(swapped, at + stride - 4) != length)
+    if (field32((int)s->swapped, at + stride - 4) != length)
         return pcap_bad(s, PCAP_LENGTH);
-    if (likely(type == BLOCK_EPB))
-        step = packet(s, type, at + 8, length - BLOCK_LEAST, f, swapped);
-    else
-        step = rare_block(s, type, length - BLOCK_LEAST, f);
+    length -= BLOCK_LEAST;
+    if (type == BLOCK_PACKET || type == BLOCK_SPB)
+        step = packet(s, type, at + 8, length, f);
+    else if (type != BLOCK_EPB) /* its owner has changed it since we looked */
+        step = other(s, type, at + 8, length);
     if (step <= STEP_OTHER)
         s->at += stride;
     return step;
 }
 
-/* In the order of the section that we are in, or that begins here. */
-static enum step ordered_step(struct pcap_source *s, struct found *f)
+/* In the order of the section that we are in. The usual block and packet are dealt with here; all
+ * that calls for another function does so last, so that no register need be saved. */
+static inline __attribute__((always_inline)) enum step
+block_step(struct pcap_source *s, struct found *f, const int swapped)
 {
     const uint8_t *at = s->base + s->at;
-    uint64_t left = s->size - s->at;
-    if (left >= 4 && *(const volatile loose32 *)at == BLOCK_SHB) {
-        enum step step = byte_order(s, at, left);
-        if (step != STEP_OTHER)
-            return step;
-    }
+    const struct pcap_interface *i;
+    uint64_t left = s->size - s->at, stride, ticks;
+    uint32_t length, id, options;
+    if (unlikely(left < BLOCK_LEAST))
+        return left ? pcap_short(s, BLOCK_LEAST) : at_end(s);
+    if (unlikely(field32(swapped, at) != BLOCK_EPB))
+        return rare_block(s, f);
+    length = field32(swapped, at + 4);
+    if (unlikely(length < EPB_HEADER + EPB_TRAILER))
+        return pcap_bad(s, PCAP_LENGTH);
+    stride = padded(length);
+    if (unlikely(stride > left))
+        return pcap_short(s, stride);
+    if (unlikely(field32(swapped, at + stride - EPB_TRAILER) != length))
+        return pcap_bad(s, PCAP_LENGTH);
+    id = field32(swapped, at + 8);
+    if (unlikely(id >= s->n_interfaces))
+        return pcap_bad(s, PCAP_ORDER);
+    ticks = (uint64_t)field32(swapped, at + 12) << 32 | field32(swapped, at + 16);
+    f->length = field32(swapped, at + 20);
+    f->wire = field32(swapped, at + 24);
+    f->data = at + EPB_HEADER;
+    f->front = 0;
+    if (unlikely(f->length > PCAP_LONGEST || f->length > length - EPB_HEADER - EPB_TRAILER))
+        return pcap_bad(s, PCAP_LENGTH);
+    options = EPB_HEADER + EPB_TRAILER + pad4(f->length);
+    options = options < length ? length - options : 0;
+    s->at += stride;
+    i = &s->interfaces[id];
+    if (likely(i->plain && options <= 4 && !s->sink &&
+               !__builtin_mul_overflow(ticks, i->times, &f->ns)))
+        return STEP_PACKET;
+    f->ns = ticks;
+    return enhanced(s, f, id, at + length - EPB_TRAILER - options, options);
+}
+
+/* A function for each of the two: neither saves the registers that only the other needs. */
+static __attribute__((noinline)) enum step any_block(struct pcap_source *s, struct found *f)
+{
     return s->swapped ? block_step(s, f, 1) : block_step(s, f, 0);
+}
+
+static __attribute__((noinline)) enum step any_record(struct pcap_source *s, struct found *f)
+{
+    return s->swapped ? classic_step(s, f, 1) : classic_step(s, f, 0);
 }
 
 enum step pcap_step(struct pcap_source *s, struct found *f)
 {
     if (s->format == PCAP_NG)
-        return ordered_step(s, f);
+        return any_block(s, f);
     if (unlikely(s->format == PCAP_UNKNOWN))
         return pcap_open(s);
-    return s->swapped ? classic_step(s, f, 1) : classic_step(s, f, 0);
+    return any_record(s, f);
 }
 
 void pcap_rewind(struct pcap_source *s)
@@ -276,4 +327,5 @@ void pcap_rewind(struct pcap_source *s)
     s->at = s->begin;
     s->number = 0;
     s->sections = 0;
+    s->n_interfaces = 0;
 }

@@ -46,6 +46,9 @@ static inline uint64_t field64(int swapped, const uint8_t *at)
     return swapped ? __builtin_bswap64(v) : v;
 }
 
+/* A block's length with its padding, which some programs don't count. */
+static inline uint64_t padded(uint32_t length) { return ((uint64_t)length + 3) & ~3ull; }
+
 static inline enum step pcap_bad(struct pcap_source *s, enum pcap_why why)
 {
     s->why = why;
@@ -71,12 +74,7 @@ int pcap_fill(struct pcap_source *s);
 
 /* pcap_time.c */
 void pcap_resolution(struct pcap_interface *i, uint8_t value);
-uint64_t pcap_slow_time(const struct pcap_interface *i, uint64_t ticks);
-
-static inline uint64_t pcap_time(const struct pcap_interface *i, uint64_t ticks)
-{
-    return likely(i->plain) ? ticks : pcap_slow_time(i, ticks);
-}
+uint64_t pcap_time(const struct pcap_interface *i, uint64_t ticks);
 
 /* pcap_link.c: puts an Ethernet header in place of the packet's own; 0: there is none for it. */
 int pcap_make_ethernet(const struct pcap_source *s, uint32_t link_type, struct found *f);

@@ -97,10 +97,8 @@ static int look_again(struct pcap_source *s, enum step step)
 }
 
 /* The next packet that can be delivered; 0: none in this burst, which holds `got` so far. */
-static int find(struct pcap_source *s, uint32_t got, uint32_t *skips, struct found *f)
+static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, struct found *f)
 {
-    uint32_t room = least(pool_room(s->q.pool), UINT16_MAX);
-    s->holding = got;
     for (;;) {
         uint64_t before = s->at;
         enum step step = pcap_step(s, f);
@@ -151,6 +149,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct pcap_source *s = (struct pcap_source *)q;
     uint32_t index[BURST_MAX], taken, got = 0, skips = 0;
+    uint32_t room = least(pool_room(q->pool), UINT16_MAX);
     uint64_t bytes = 0;
     struct found f;
     if (unlikely(load_relaxed(&q->ended) || load_relaxed(&q->fault)))
@@ -159,13 +158,15 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         s->now = clock_ns(CLOCK_MONOTONIC);
     f.origin.kept = 0;
     taken = stack_take(q->stack, index, n);
-    while (got < taken && find(s, got, &skips, &f)) {
+    s->holding = 0;
+    while (got < taken && find(s, room, &skips, &f)) {
         struct packet p = {index[got], colour(index[got]), (uint16_t)(f.front + f.length)};
         copy(s, p, &f);
         if (q->stamps)
             note(s, got, &f);
         bytes += p.length;
         packets[got++] = p;
+        s->holding = got;
     }
     if (unlikely(load_acquire(&q->fault) == FAULT_MEMORY)) { /* zeros came in place of the file */
         queue_drop(q, DROP_BAD_LENGTH, got + 1);

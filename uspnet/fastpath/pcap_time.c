@@ -30,7 +30,7 @@ void pcap_resolution(struct pcap_interface *i, uint8_t value)
     }
 }
 
-uint64_t pcap_slow_time(const struct pcap_interface *i, uint64_t ticks)
+uint64_t pcap_time(const struct pcap_interface *i, uint64_t ticks)
 {
     unsigned __int128 part = (unsigned __int128)ticks * i->times;
     __int128 ns;
