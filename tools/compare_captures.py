@@ -28,7 +28,6 @@ PACKED = (".gz", ".zst", ".lz4", ".xz", ".bz2")
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 TSRESOL, TSOFFSET = 9, 14
 ETHERNET = 1
-MICROSECOND = 1000  # ns
 LONGEST = 65535  # bytes of a packet that uspnet can handle
 SECONDS = 120
 USPNET = [sys.executable, "-m", "uspnet", "fwd"]
@@ -89,19 +88,37 @@ def packets(path: Path) -> list[Packet]:
     return found
 
 
+def wraps(ns: int, theirs: int) -> bool:
+    """Is that what editcap makes of a time whose fraction is a second or more? It keeps the
+    fraction's nanoseconds in 32 bits with a sign, and scales them in 64 bits without one.
+    """
+    for unit, ticks in ((1000, 10**6), (1, 10**9)):  # a pcap file in us, in ns
+        for fraction in range(ns % 10**9 // unit + ticks, 2**32, ticks):
+            kept = (fraction * unit + 2**31) % 2**32 - 2**31
+            scaled = kept % 2**64 * ticks % 2**64 // 10**9
+            if ((ns // unit - fraction + scaled) * unit - theirs) % 2**64 == 0:
+                return True
+    return False
+
+
+def explained(want: list[Packet], got: list[Packet]) -> bool:
+    """Do the lists differ in nothing but times that editcap wraps?"""
+    return len(got) == len(want) and all(
+        ours[1:] == theirs[1:] and (ours[0] == theirs[0] or wraps(ours[0], theirs[0]))
+        for ours, theirs in zip(got, want, strict=True)
+    )
+
+
 def verdict(want: list[Packet], got: list[Packet], why: str, *, they_failed: bool) -> str:
     """How the two lists compare."""
     if got == want:
         return "refused" if why and not got else "same"
     if got == want[: len(got)] and why:
-        return "refused" if not got else "ended early"
+        return "refused alone" if not got else "ended early"
     if they_failed and want == got[: len(want)]:
         return "editcap ended early"
-    if len(got) == len(want) and all(
-        ours[1:] == theirs[1:] and (ours[0] - theirs[0]) % 2**32 < MICROSECOND
-        for ours, theirs in zip(got, want, strict=True)
-    ):
-        return "same but for fractions of more than a second, which editcap wraps"
+    if explained(want, got):
+        return "same but for fractions of a second and more, which editcap wraps"
     return "different"
 
 
@@ -126,6 +143,8 @@ def compare(path: Path) -> dict[str, Any]:
     row = {"path": path, "want": len(want), "got": len(got), "why": why, "long": long}
     if long and len(want) == len(short) + long:
         want = short
+    if they.returncode:
+        row["theirs"] = " ".join(they.stderr.split()).replace(str(path), "FILE")
     return {**row, "verdict": verdict(want, got, why, they_failed=bool(they.returncode))}
 
 
@@ -137,6 +156,8 @@ def main(folders: list[str]) -> int:
     for row in rows:
         if row["verdict"] not in ("same", "refused"):
             print(row["verdict"], row["path"], row.get("want"), row.get("got"), row["why"])
+            if "theirs" in row:
+                print("    editcap:", row["theirs"])
     reasons = collections.Counter(row["why"] for row in rows if row["verdict"] == "refused")
     for why, count in reasons.most_common():
         print(f"refused {count:5}  {why}")

@@ -21,6 +21,7 @@ Opener = Callable[[Any], Any]  # from a file to a file
 
 
 PIECE = 1024  # bytes: a bomb makes 32 MiB of them
+WINDOW = 512 << 20  # bytes that a zstd reader looks back at (zstd --long=29)
 
 
 class _Zstd:
@@ -29,7 +30,8 @@ class _Zstd:
     def __init__(self, file: Any) -> None:
         import zstandard  # noqa: PLC0415 - 20 ms that only such files are worth
 
-        self.file, self.make = file, zstandard.ZstdDecompressor().decompressobj
+        reader = zstandard.ZstdDecompressor(max_window_size=WINDOW)
+        self.file, self.make = file, reader.decompressobj
         self.frame = self.make()
         self.input, self.at, self.begun = b"", 0, False
 
@@ -97,6 +99,8 @@ OPENERS: dict[str, Opener] = {
 }
 MAGIC = {
     b"\x1f\x8b": "gzip",
+    # pzstd, and other programs that work in parallel, begin with a frame that is to be skipped.
+    **{bytes((0x50 + i, 0x2A, 0x4D, 0x18)): "zstd" for i in range(16)},
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x04\x22\x4d\x18": "lz4",
     b"\xfd7zXZ\x00": "xz",
@@ -127,8 +131,9 @@ COMMANDS = {
     "7z": "7z x -so",
     "rar": "unrar p -inul",
 }
-# What the readers raise for data that is not what it should be.
+# What the readers raise for data that is not what it should be, or needs too much of a reader.
 DAMAGED: tuple[type[Exception], ...] = (
+    MemoryError,
     gzip.BadGzipFile,
     lzma.LZMAError,
     zlib.error,
@@ -136,6 +141,13 @@ DAMAGED: tuple[type[Exception], ...] = (
     ValueError,
     RuntimeError,
 )
+
+
+def is_too_large(error: Exception) -> bool:
+    """Does a reader ask for more memory than it may have?"""
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("too much memory", "allocation error")
+    )
 
 
 def kind_of(begin: bytes) -> str:

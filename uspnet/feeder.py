@@ -82,6 +82,7 @@ class Feeder:
                 return Malformed(f"{name}: the {kind} data is damaged", hint)
             case End.LARGE:
                 text = f"{name}: unpacking it takes more than 1 GiB"
+                command = command.replace("zstd", "zstd --long=31")
                 return NoMemory(text, f"try: {command} FILE | uspnet … pcap:-")
             case _:
                 hint = f"unpack it: {command} FILE | uspnet … pcap:-"
@@ -210,10 +211,8 @@ class _Child:
                 return End.CUT
             except BrokenPipeError:
                 raise
-            except MemoryError:
-                return End.LARGE
-            except compression.damaged():
-                return End.DAMAGED
+            except compression.damaged() as error:
+                return End.LARGE if compression.is_too_large(error) else End.DAMAGED
             if not piece:
                 return End.WELL
             self.write(piece)

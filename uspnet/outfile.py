@@ -95,7 +95,7 @@ class OutFile:
         try:
             fd = os.open(self.name, FLAGS | follow, dir_fd=self.folder)
         except OSError as error:
-            if error.errno == errno.ENXIO:
+            if error.errno == errno.ENXIO and self._is_fifo():
                 return -1
             raise
         try:
@@ -104,6 +104,11 @@ class OutFile:
             os.close(fd)
             raise
         return fd
+
+    def _is_fifo(self) -> bool:
+        """And no socket, which gives the same error."""
+        status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.by_kernel)
+        return stat.S_ISFIFO(status.st_mode)
 
     def _check(self, status: os.stat_result) -> None:
         """In a folder where anybody may make files, only ours will do."""

@@ -81,6 +81,8 @@ def file_error(path: str, error: OSError) -> UspnetError:
             return NotPermitted(text, "choose a place that you may use, or change its permissions")
         case errno.EISDIR:
             return Usage(text, "name a file in it")
+        case errno.ENXIO:
+            return NoDevice(f"{path} is a socket, or a device that is not there", "name a file")
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return DeviceFault(text, "free some space, or keep less: --snaplen, --count")
         case errno.EMFILE | errno.ENFILE:

@@ -116,6 +116,25 @@ def test_compressed_files(tmp_path: Path, kind: str) -> None:
     assert "ends too early" in told["message"]
 
 
+@pytest.mark.parametrize("kind", range(0x50, 0x60, 15))
+def test_zstd_frames_that_are_to_be_skipped_come_first(kind: int) -> None:
+    skip = struct.pack("<B3sI", kind, b"\x2a\x4d\x18", 4) + b"what"
+    packed = skip + zstandard.compress(pcapng()[:99]) + skip + zstandard.compress(pcapng()[99:])
+    assert fwd("pcap:-", "null:", data=packed)[0]["forwarded"] == ALL
+
+
+def test_a_zstd_window_may_be_long_but_not_of_any_length() -> None:
+    def packed(bits: int) -> bytes:
+        how = zstandard.ZstdCompressionParameters(window_log=bits, hash_log=6, chain_log=6)
+        compressor = zstandard.ZstdCompressor(compression_params=how).compressobj()
+        return compressor.compress(pcapng()) + compressor.flush()
+
+    assert fwd("pcap:-", "null:", data=packed(29))[0]["forwarded"] == ALL
+    told, _ = fwd("pcap:-", "null:", data=packed(30), code=1)
+    assert "more than 1 GiB" in told["message"]
+    assert "zstd --long=31 -dc" in told["hint"]
+
+
 @pytest.mark.parametrize("kind", ["bz2", "xz"])
 def test_a_later_stream_that_is_damaged(tmp_path: Path, kind: str) -> None:
     pack, data = PACKERS[kind], pcapng()

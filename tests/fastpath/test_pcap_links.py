@@ -12,6 +12,7 @@ from tests.fastpath.pcap_rig import (
     STAMPS,
     Piped,
     Reader,
+    block,
     classic,
     enhanced,
     interface,
@@ -57,6 +58,10 @@ def made(link: int, packet: bytes, *, source: bytes = b"", drop: bool = False) -
         (50, b"\xff\x03\x00\x21", 0x0800, IP4),
         (50, b"\x0f\x00\x08\x00", 0x0800, IP4),
         (104, b"\x8f\x00\x86\xdd", 0x86DD, IP6),
+        (166, b"\x01\x03\x00\x57", 0x86DD, IP6),
+        (204, b"\x00\xff\x03\x00\x21", 0x0800, IP4),
+        (204, b"\x01\x21", 0x0800, IP4),
+        (205, b"\x01\x0f\x00\x08\x00", 0x0800, IP4),
         (51, b"", 0x8864, b"\x11\x00\x00\x01\x00\x04\x00\x21" + IP4),
         (51, b"", 0x8863, b"\x11\x09\x00\x00\x00\x00"),
     ],
@@ -166,6 +171,25 @@ def test_old_versions_swapped_their_lengths(
     found, reader = read(data)
     assert [frame for _, frame in found] == [FRAMES[0], bytes(60)]
     assert reader.wire == [wire, wire]
+
+
+@pytest.mark.parametrize(("minor", "packets"), [(0, 1), (1, 0), (2, 1), (3, 0)])
+@pytest.mark.parametrize("order", "<>")
+def test_only_known_pcapng_versions_are_read(order: str, minor: int, packets: int) -> None:
+    body = struct.pack(order + "IHHq", 0x1A2B3C4D, 1, minor, -1)
+    data = block(order, 0x0A0D0D0A, body) + interface(order) + enhanced(order, 1, FRAMES[0])
+    found, reader = read(data)
+    assert (len(found), reader.c.why) == (packets, 0 if packets else lib.PCAP_VERSION)
+
+
+@pytest.mark.parametrize("wire", [0, 3, 2**32 - 1])
+def test_a_wrong_length_on_the_wire_stays_small_or_large(wire: int) -> None:
+    packet = enhanced("<", 7, b"\0\0\0\2" + IP4, wire=wire)
+    reader = Reader(section("<") + interface("<", link=108) + packet)
+    reader.c.make_ethernet = 1
+    assert len(reader.all()) == 1
+    assert reader.wire == [14 if wire < 4 else 2**32 - 1]
+    reader.close()
 
 
 @pytest.mark.parametrize("version", [(1, 0), (3, 0), (543, 1), (0, 2)])

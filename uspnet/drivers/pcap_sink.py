@@ -91,6 +91,8 @@ class Sink(Driver):
         """Claims the file, which keeps its contents until `start`, and starts the writer."""
         try:
             self.fd = self._claim()
+        except UspnetError:  # some are OSErrors, too
+            raise
         except OSError as error:
             raise file_error(self.path, error) from None
         self.regular = stat.S_ISREG(os.fstat(self.fd).st_mode)

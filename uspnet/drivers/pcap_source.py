@@ -38,6 +38,7 @@ WHY = {
     lib.PCAP_ORDER: "no header describes it",
     lib.PCAP_VERSION: "of a version that is not known",
     lib.PCAP_TOO_MANY: f"more than {lib.PCAP_INTERFACES} interfaces in one section",
+    lib.PCAP_ANOTHER: "another pcap file begins here",
 }
 EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
 
@@ -106,7 +107,7 @@ class Source(Driver):
             if stat.S_ISDIR(status.st_mode):
                 raise file_error(self.path, OSError(errno.EISDIR, ""))
             inode = (status.st_dev, status.st_ino)
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(status.st_mode) or self._is_begun(fd):
                 self._feed(fd, "")
             elif kind := compression.kind_of(self._begin(fd)):
                 self._feed(fd, kind)
@@ -129,6 +130,10 @@ class Source(Driver):
         if (status.st_dev, status.st_ino) in self.reading and not stat.S_ISREG(status.st_mode):
             raise Usage("stdin is read by another port already", "give each port a file of its own")
         return os.dup(0)
+
+    def _is_begun(self, fd: int) -> bool:
+        """Has somebody read the first part of what is our stdin? Then the rest is our file."""
+        return self.path == "-" and os.lseek(fd, 0, os.SEEK_CUR) > 0
 
     def _begin(self, fd: int) -> bytes:
         try:
@@ -246,6 +251,8 @@ class Source(Driver):
             what, hint = foreign.what(begin)
             return Malformed(f"{self.label} {what}", hint)
         hint = "what came before it was delivered" if self.feeder else f"see: capinfos {self.path}"
+        if c.why == lib.PCAP_ANOTHER:
+            hint = "join pcap files with: mergecap -a -w - FILE FILE | uspnet … pcap:-"
         return Malformed(f"{where}: {WHY[c.why]}", hint)
 
     def _nothing_delivered(self) -> UspnetError | None:

@@ -18,11 +18,12 @@ enum pcap_format { PCAP_UNKNOWN, PCAP_NG, PCAP_US, PCAP_NS };
 /* What is wrong with a file. */
 enum pcap_why {
     PCAP_WELL,
-    PCAP_CUT,     /* the file ends inside a record */
-    PCAP_LENGTH,  /* a length that can't be */
-    PCAP_ORDER,   /* a packet of an interface that was never described; no section header */
-    PCAP_VERSION, /* a version that we don't know */
-    PCAP_TOO_MANY /* more interfaces than the table holds */
+    PCAP_CUT,      /* the file ends inside a record */
+    PCAP_LENGTH,   /* a length that can't be */
+    PCAP_ORDER,    /* a packet of an interface that was never described; no section header */
+    PCAP_VERSION,  /* a version that we don't know */
+    PCAP_TOO_MANY, /* more interfaces than the table holds */
+    PCAP_ANOTHER   /* the header of another classic file */
 };
 
 /* A record's two lengths, in files older than 2.4: the smaller is the captured one. */

@@ -16,6 +16,9 @@ enum {
     LINK_CISCO_HDLC = 104,
     LINK_LOOP = 108,
     LINK_SLL = 113,
+    LINK_PPP_PPPD = 166,
+    LINK_PPP_WITH_DIR = 204,
+    LINK_CISCO_HDLC_WITH_DIR = 205,
     LINK_IPV4 = 228,
     LINK_IPV6 = 229,
     LINK_SLL2 = 276,
@@ -48,6 +51,9 @@ int pcap_can_make(uint32_t link_type)
     case LINK_CISCO_HDLC:
     case LINK_LOOP:
     case LINK_SLL:
+    case LINK_PPP_PPPD:
+    case LINK_PPP_WITH_DIR:
+    case LINK_CISCO_HDLC_WITH_DIR:
     case LINK_IPV4:
     case LINK_IPV6:
     case LINK_SLL2:
@@ -149,6 +155,7 @@ static uint32_t type_of(const struct pcap_source *s, uint32_t link_type, const s
         *strip = 4;
         return be16(h, 2) >= TYPE_LEAST ? be16(h, 2) : 0;
     case LINK_PPP:
+    case LINK_PPP_PPPD:
         return ppp_type(h, strip);
     case LINK_PPPOE:
         return h->bytes[1] ? 0x8863 : 0x8864; /* its own header follows an Ethernet header */
@@ -157,11 +164,28 @@ static uint32_t type_of(const struct pcap_source *s, uint32_t link_type, const s
     }
 }
 
+/* Takes off the byte in front of the packet that tells its direction. Returns its link type. */
+static uint32_t without_direction(uint32_t link_type, struct found *f)
+{
+    if (link_type != LINK_PPP_WITH_DIR && link_type != LINK_CISCO_HDLC_WITH_DIR)
+        return link_type;
+    if (f->length) {
+        f->data++;
+        f->length--;
+        f->wire -= least(1, f->wire);
+    }
+    return link_type == LINK_PPP_WITH_DIR ? LINK_PPP : LINK_CISCO_HDLC;
+}
+
 int pcap_make_ethernet(const struct pcap_source *s, uint32_t link_type, struct found *f)
 {
-    struct front h = {.n = least(f->length, sizeof h.bytes)};
+    struct front h;
     uint32_t strip = 0, type;
+    link_type = without_direction(link_type, f);
+    h = (struct front){.n = least(f->length, sizeof h.bytes)};
     memcpy(h.bytes, f->data, h.n);
+    if (link_type == LINK_PPP_PPPD)
+        h.bytes[0] = 0xFF; /* the direction stands in its place */
     memcpy(f->header, s->macs, sizeof s->macs);
     type = type_of(s, link_type, &h, f, &strip);
     if (type == 0 || strip >= f->length)
@@ -171,6 +195,6 @@ int pcap_make_ethernet(const struct pcap_source *s, uint32_t link_type, struct f
     f->front = sizeof f->header;
     f->data += strip;
     f->length -= strip;
-    f->wire -= strip;
+    f->wire -= least(strip, f->wire);
     return 1;
 }

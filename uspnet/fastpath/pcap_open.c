@@ -23,6 +23,14 @@ static int version(struct pcap_source *s, uint16_t major, uint16_t minor)
     return 1;
 }
 
+int pcap_header(const uint8_t *at)
+{
+    uint32_t magic = field32(0, at);
+    int swapped = magic == __builtin_bswap32(MAGIC_US) || magic == __builtin_bswap32(MAGIC_NS);
+    return (swapped || magic == MAGIC_US || magic == MAGIC_NS) && field16(swapped, at + 4) == 2 &&
+           field16(swapped, at + 6) == 4;
+}
+
 static enum step classic(struct pcap_source *s, uint32_t magic)
 {
     uint32_t link;

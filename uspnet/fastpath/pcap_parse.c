@@ -53,8 +53,8 @@ classic_step(struct pcap_source *s, struct found *f, const int swapped)
     wire = field32(swapped, at + 12);
     if (unlikely(s->lengths))
         old_lengths(s, &length, &wire);
-    if (unlikely(length > PCAP_LONGEST))
-        return pcap_bad(s, PCAP_LENGTH);
+    if (unlikely(length - 1 >= PCAP_LONGEST) && (length || pcap_header(at)))
+        return pcap_bad(s, length ? PCAP_LENGTH : PCAP_ANOTHER);
     if (unlikely(length > left - RECORD_HEADER))
         return pcap_short(s, RECORD_HEADER + length);
     f->ns = field32(swapped, at) * 1000000000ull + field32(swapped, at + 4) * i->times;
@@ -70,13 +70,17 @@ classic_step(struct pcap_source *s, struct found *f, const int swapped)
 static enum step byte_order(struct pcap_source *s, const uint8_t *at, uint64_t left)
 {
     uint32_t magic;
+    uint16_t minor;
     if (left < 28)
         return pcap_short(s, 28);
     magic = *(const volatile loose32 *)(at + 8);
     if (magic != ORDER_MAGIC && magic != __builtin_bswap32(ORDER_MAGIC))
         return pcap_bad(s, PCAP_LENGTH);
     s->swapped = magic != ORDER_MAGIC;
-    return field16((int)s->swapped, at + 12) == 1 ? STEP_OTHER : pcap_bad(s, PCAP_VERSION);
+    minor = field16((int)s->swapped, at + 14);
+    if (field16((int)s->swapped, at + 12) != 1 || (minor != 0 && minor != 2))
+        return pcap_bad(s, PCAP_VERSION); /* some programs said 1.2, and wrote 1.0 */
+    return STEP_OTHER;
 }
 
 static void interface_option(const struct pcap_source *s, struct pcap_interface *new,

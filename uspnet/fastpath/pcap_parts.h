@@ -66,8 +66,10 @@ static inline enum step pcap_short(struct pcap_source *s, uint64_t need)
     return STEP_WAIT;
 }
 
-/* pcap_open.c: the classic file header, or nothing of a pcapng file; STEP_OTHER when well. */
+/* pcap_open.c: the classic file header, or nothing of a pcapng file; STEP_OTHER when well.
+ * header: does the header of a classic file stand there, in 16 bytes or more? */
 enum step pcap_open(struct pcap_source *s);
+int pcap_header(const uint8_t *at);
 
 /* pcap_stream.c: more of the stream, or its end. Returns 0: neither now. */
 int pcap_fill(struct pcap_source *s);

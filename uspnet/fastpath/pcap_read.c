@@ -141,7 +141,7 @@ static void note(struct pcap_source *s, uint32_t at, struct found *f)
         s->timeless_first = s->number;
     if (s->q.origins) {
         s->q.origins[at] = f->origin;
-        s->q.origins[at].length = f->wire + f->front;
+        s->q.origins[at].length = f->wire + least(f->front, UINT32_MAX - f->wire);
     }
 }
 
