@@ -4,7 +4,7 @@
  * Every length is copied into a local and checked in 64 bits against what the file still holds. */
 #include "pcap_parts.h"
 
-enum { OPTION_FLAGS = 2, OPTION_TSRESOL = 9, OPTION_FCSLEN = 13, OPTION_TSOFFSET = 14 };
+enum { OPTION_FLAGS = 2 };
 
 /* Takes the FCS off. A length on the wire below the captured one tells nothing. */
 static void strip_fcs(struct found *f, uint32_t fcs)
@@ -40,6 +40,23 @@ static void old_lengths(const struct pcap_source *s, uint32_t *length, uint32_t 
     *wire = s->lengths == PCAP_EITHER ? greater : *length;
 }
 
+/* A record without a byte: so reads the header of another file, if somebody joined two. */
+static __attribute__((noinline)) enum step empty_record(struct pcap_source *s, struct found *f,
+                                                        const uint8_t *at, uint32_t wire)
+{
+    const struct pcap_interface *i = &s->interfaces[0];
+    int swapped = (int)s->swapped;
+    if (pcap_header(at))
+        return pcap_bad(s, PCAP_ANOTHER);
+    *f = (struct found){
+        .data = at + RECORD_HEADER,
+        .wire = wire,
+        .ns = field32(swapped, at) * 1000000000ull + field32(swapped, at + 4) * i->times,
+    };
+    s->at += RECORD_HEADER;
+    return take(s, i->link_type, i->fcs, f);
+}
+
 static inline __attribute__((always_inline)) enum step
 classic_step(struct pcap_source *s, struct found *f, const int swapped)
 {
@@ -53,8 +70,8 @@ classic_step(struct pcap_source *s, struct found *f, const int swapped)
     wire = field32(swapped, at + 12);
     if (unlikely(s->lengths))
         old_lengths(s, &length, &wire);
-    if (unlikely(length - 1 >= PCAP_LONGEST) && (length || pcap_header(at)))
-        return pcap_bad(s, length ? PCAP_LENGTH : PCAP_ANOTHER);
+    if (unlikely(length - 1 >= PCAP_LONGEST))
+        return length ? pcap_bad(s, PCAP_LENGTH) : empty_record(s, f, at, wire);
     if (unlikely(length > left - RECORD_HEADER))
         return pcap_short(s, RECORD_HEADER + length);
     f->ns = field32(swapped, at) * 1000000000ull + field32(swapped, at + 4) * i->times;
@@ -64,64 +81,6 @@ classic_step(struct pcap_source *s, struct found *f, const int swapped)
     f->front = 0;
     s->at += RECORD_HEADER + (uint64_t)length;
     return likely(i->plain) ? STEP_PACKET : take(s, i->link_type, i->fcs, f);
-}
-
-/* Section Header Block: it says how to read itself. */
-static enum step byte_order(struct pcap_source *s, const uint8_t *at, uint64_t left)
-{
-    uint32_t magic;
-    uint16_t minor;
-    if (left < 28)
-        return pcap_short(s, 28);
-    magic = *(const volatile loose32 *)(at + 8);
-    if (magic != ORDER_MAGIC && magic != __builtin_bswap32(ORDER_MAGIC))
-        return pcap_bad(s, PCAP_LENGTH);
-    s->swapped = magic != ORDER_MAGIC;
-    minor = field16((int)s->swapped, at + 14);
-    if (field16((int)s->swapped, at + 12) != 1 || (minor != 0 && minor != 2))
-        return pcap_bad(s, PCAP_VERSION); /* some programs said 1.2, and wrote 1.0 */
-    return STEP_OTHER;
-}
-
-static void interface_option(const struct pcap_source *s, struct pcap_interface *new,
-                             const uint8_t *at, uint16_t code, uint16_t size)
-{
-    uint8_t first = size ? *(const volatile uint8_t *)at : 0;
-    if (code == OPTION_TSRESOL && size == 1)
-        pcap_resolution(new, first);
-    if (code == OPTION_FCSLEN && size == 1)
-        new->fcs = first < 16 ? first : first / 8; /* the standard says bits, and shows bytes */
-    if (code == OPTION_TSOFFSET && size == 8)
-        new->offset = (int64_t)field64((int)s->swapped, at);
-}
-
-/* Interface Description Block: link type (2), reserved (2), snap length (4), options. */
-static enum step interface(struct pcap_source *s, const uint8_t *body, uint32_t length)
-{
-    struct pcap_interface *new = &s->interfaces[s->n_interfaces];
-    int swapped = (int)s->swapped;
-    uint32_t at = 8;
-    if (length < 8)
-        return pcap_bad(s, PCAP_LENGTH);
-    if (s->n_interfaces == PCAP_INTERFACES)
-        return pcap_bad(s, PCAP_TOO_MANY);
-    *new = (struct pcap_interface){.link_type = field16(swapped, body),
-                                   .snaplen = field32(swapped, body + 4)};
-    pcap_resolution(new, 6);
-    while (at + 4 <= length) {
-        uint16_t code = field16(swapped, body + at), size = field16(swapped, body + at + 2);
-        at += 4;
-        if (code == 0)
-            break;
-        if (pad4(size) > length - at)
-            return pcap_bad(s, PCAP_LENGTH);
-        interface_option(s, new, body + at, code, size);
-        at += pad4(size);
-    }
-    new->plain = new->link_type == LINK_ETHERNET && !new->fcs && new->times && !new->shift &&
-                 new->divisor == 1 && !new->offset;
-    s->n_interfaces++;
-    return STEP_OTHER;
 }
 
 /* The FCS bytes that a packet's flags tell of, which overrule its interface's. */
@@ -223,7 +182,7 @@ static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body
     if (s->sink && !(s->pass && s->single) && !pcap_carry(s->sink, s, type, body, length))
         return STEP_HOLD;
     if (type == BLOCK_IDB)
-        return interface(s, body, length);
+        return pcap_interface(s, body, length);
     if (type == BLOCK_SHB) {
         s->n_interfaces = 0;
         s->sections++;
@@ -239,7 +198,7 @@ static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, str
     uint32_t type = field32((int)s->swapped, at), length;
     enum step step = STEP_OTHER;
     if (type == BLOCK_SHB)
-        step = byte_order(s, at, left);
+        step = pcap_section(s, at, left);
     else if (s->sections == 0)
         step = pcap_bad(s, PCAP_ORDER);
     if (step != STEP_OTHER)

@@ -71,6 +71,11 @@ static inline enum step pcap_short(struct pcap_source *s, uint64_t need)
 enum step pcap_open(struct pcap_source *s);
 int pcap_header(const uint8_t *at);
 
+/* pcap_describe.c: a section's header, whose byte order is that of all that follows; and an
+ * interface's block, which the table gets. STEP_OTHER when well. */
+enum step pcap_section(struct pcap_source *s, const uint8_t *at, uint64_t left);
+enum step pcap_interface(struct pcap_source *s, const uint8_t *body, uint32_t length);
+
 /* pcap_stream.c: more of the stream, or its end. Returns 0: neither now. */
 int pcap_fill(struct pcap_source *s);
 
