@@ -153,10 +153,9 @@ class Running:
 
     def ports(self):
         """Its counters now, one dict a port; none before its workers run."""
-        from uspnet.telemetry import running_jobs
+        from uspnet.telemetry import look
 
-        jobs = {job.pid: job.ports for job in running_jobs()}
-        return jobs.get(self.process.pid, [])
+        return [port for job in look(self.process.pid).jobs for port in job.ports]
 
     def wait(self):
         """Until its workers run."""
@@ -182,13 +181,13 @@ class Running:
     def end(self, number=signal.SIGINT):
         """Ends it with a signal. Returns its JSON object."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=10)
+        out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, err
         return json.loads(out)
 
     def ends(self):
         """Waits for it to end by itself. Returns exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=10)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
 
 
@@ -199,8 +198,12 @@ class Namespace:
         self.name = f"uspnet-test-{os.getpid()}-{next(NUMBERS)}"
         self.started, self.sockets = [], []
         subprocess.run(["ip", "netns", "add", self.name], check=True)
-        self.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")  # it would send unasked
-        self.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+
+    def prepare(self):
+        """Sets a new one up. Nothing may send there unasked, as IPv6 would."""
+        if Path("/proc/sys/net/ipv6").exists():
+            self.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+            self.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
         self.ip("link", "set", "lo", "up")
 
     def command(self, *words):
@@ -228,7 +231,7 @@ class Namespace:
 
     def uspnet(self, *words, check=True):
         """Runs uspnet to its end. Returns the process, with text in stdout and stderr."""
-        return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=30)
+        return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=120)
 
     def start(self, *words):
         """Starts uspnet with --json, and returns it once it moves packets."""
@@ -282,6 +285,7 @@ def namespaces():
         def make():
             namespace = Namespace()
             undo.callback(namespace.close)
+            namespace.prepare()
             return namespace
 
         yield make

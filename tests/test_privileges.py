@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NOBODY, Running, alive, as_nobody, qemus_of
+from tests.conftest import NOBODY, Running, alive, as_nobody, qemus_of, until
 from uspnet import privileges
 from uspnet.drivers import memif
 from uspnet.pool import SEALS
@@ -64,8 +64,7 @@ def test_no_thread_of_a_job_keeps_a_capability(run, tmp_path, command):
     }[command]
     kept = 1 << Capability.KILL if "file" in command else 0
     pid = run(*words)
-    tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    assert len(tasks) > 1
+    tasks = until(lambda: len(found := list(Path(f"/proc/{pid}/task").iterdir())) > 1 and found)
     for task in tasks:
         sets = capabilities(task)
         assert sets == {"CapInh": 0, "CapPrm": kept, "CapEff": kept, "CapBnd": 0}
@@ -116,7 +115,7 @@ def test_regs_keep_what_ends_qemu():
             check_child(child)
         finally:
             job.send_signal(signal.SIGINT)
-            job.communicate(timeout=20)
+            job.communicate(timeout=60)
     assert not alive(child)
 
 

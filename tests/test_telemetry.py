@@ -14,7 +14,7 @@ import pytest
 
 from uspnet.errors import Loss, NotSupported, Refused, Usage, UspnetError
 from uspnet.pool import SEALS
-from uspnet.telemetry import COUNTERS, Board, look, port_counters, reader, running_jobs, schema
+from uspnet.telemetry import COUNTERS, Board, look, port_counters, reader, schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES, COUNTERS_AT
 
 
@@ -32,7 +32,7 @@ def count(board, direction, queue):
 
 
 def mine():
-    return [job for job in running_jobs() if job.pid == os.getpid()]
+    return look(os.getpid()).jobs
 
 
 def test_an_unpublished_board_is_not_seen(board):
@@ -59,7 +59,7 @@ def test_a_child_that_inherited_the_board_is_no_second_job(board):
     os.set_inheritable(board.memory.fd, True)
     command = [sys.executable, "-c", "input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False) as child:
-        assert [job.pid for job in running_jobs()].count(child.pid) == 0
+        assert look(child.pid).jobs == []
         child.communicate(b"\n")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from uspnet.transports.qemu import binary
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 @pytest.fixture

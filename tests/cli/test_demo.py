@@ -98,7 +98,7 @@ def test_an_interrupt_leaves_nothing(start, tmp_path, after_s):
     until(lambda: started(process.pid))
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode in (0, -signal.SIGINT), errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
@@ -123,7 +123,7 @@ def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "by hand" in out or list(tmp_path.iterdir()) == []
     until(lambda: marked(str(tmp_path)) == [])
@@ -152,7 +152,7 @@ def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
     process = start("demo", "--count", "50000")
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
     process.kill()
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
 
 
@@ -163,7 +163,7 @@ def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number
     until(lambda: list(tmp_path.iterdir()))
     time.sleep(after_s)
     process.send_signal(number)
-    process.wait(timeout=20)
+    process.wait(timeout=60)
     until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
 
 

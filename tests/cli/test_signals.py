@@ -13,16 +13,16 @@ import time
 
 import pytest
 
-from uspnet.telemetry import running_jobs
+from uspnet.telemetry import look
 
-START_S = 20
+START_S = 60
 
 
 def wait_for(process, there=True):
     """The job of a process as `uspnet stats` sees it, or None when it is gone."""
     end = time.monotonic() + START_S
     while time.monotonic() < end:
-        found = next((job for job in running_jobs() if job.pid == process.pid), None)
+        found = next(iter(look(process.pid).jobs), None)
         if bool(found) is there:
             return found
         time.sleep(0.02)

@@ -62,7 +62,7 @@ class Tcpdump:
         while size != (size := self.path.stat().st_size):
             time.sleep(0.3)
         self.process.send_signal(signal.SIGINT)
-        text = self.process.communicate(timeout=10)[1]
+        text = self.process.communicate(timeout=60)[1]
         assert "\n0 packets dropped by kernel" in text
         return pcap_frames(self.path)
 

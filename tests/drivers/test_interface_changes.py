@@ -20,6 +20,18 @@ def veth(namespace):
     return namespace
 
 
+def halted(job, until, seconds=0.3):
+    """Waits until it sends nothing more, and says how much it has sent."""
+
+    def still():
+        before = job.count("tx_packets")
+        time.sleep(seconds)
+        return job.count("tx_packets") == before
+
+    until(still)
+    return job.count("tx_packets")
+
+
 def test_a_capture_goes_on_when_its_interface_was_down(veth, frames, wait_until):
     capture = veth.start("capture", "packet:b")
     source = veth.socket("a")
@@ -48,9 +60,7 @@ def test_pktgen_waits_while_its_interface_is_down(veth, wait_until):
     wait_until(lambda: pktgen.count("tx_packets") > 0)
     veth.ip("link", "set", "dev", "a", "down")
     pktgen.hears("interface a is down")
-    sent = pktgen.count("tx_packets")
-    time.sleep(0.3)
-    assert pktgen.count("tx_packets") == sent
+    sent = halted(pktgen, wait_until)
     veth.ip("link", "set", "dev", "a", "up")
     wait_until(lambda: pktgen.count("tx_packets") > sent)
     result = pktgen.end()
@@ -62,9 +72,7 @@ def test_pktgen_waits_while_its_interface_has_no_carrier(veth, wait_until):
     wait_until(lambda: pktgen.count("tx_packets") > 0)
     veth.ip("link", "set", "dev", "b", "down")
     pktgen.hears("interface a has no carrier")
-    sent = pktgen.count("tx_packets")
-    time.sleep(0.2)
-    assert pktgen.count("tx_packets") == sent
+    sent = halted(pktgen, wait_until)
     veth.ip("link", "set", "dev", "b", "up")
     wait_until(lambda: pktgen.count("tx_packets") > sent)
     assert pktgen.end()["dropped"] == 0

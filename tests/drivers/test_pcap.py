@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import until
-from uspnet.telemetry import running_jobs
+from uspnet.telemetry import look
 
 FORMATS = ("pcapng", "pcap", "nsecpcap")
 MARGIN_S = 30
@@ -187,7 +187,7 @@ def test_a_file_is_never_dropped(sample: Path, tmp_path: Path) -> None:
 def test_signals_end_in_good_order(tmp_path: Path, number: int) -> None:
     args = ("capture", "null:", "--duration", "20", "-B", "1", "-w", "/dev/null", "--json")
     process = start(*args)
-    until(lambda: any(job.pid == process.pid for job in running_jobs()))
+    until(lambda: look(process.pid).jobs)
     process.send_signal(number)
     out, err = process.communicate(timeout=MARGIN_S)
     assert process.returncode == 0, err

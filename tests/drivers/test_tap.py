@@ -250,7 +250,7 @@ def test_somebody_else_may_bring_it_up(namespace, wait_until):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         wait_until(lambda: "t0" in namespace.links())
         namespace.ip("link", "set", "dev", "t0", "up")
-        out, _ = process.communicate(timeout=10)
+        out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert json.loads(out)["sent"] == 10
 

@@ -48,10 +48,9 @@ class Uspnet:
 
     def counter(self, name):
         """One counter now, over all ports."""
-        from uspnet.telemetry import running_jobs
+        from uspnet.telemetry import look
 
-        rows = [job.ports for job in running_jobs() if job.pid == self.pid]
-        return sum(row[name] or 0 for ports in rows for row in ports)
+        return sum(row[name] or 0 for job in look(self.pid).jobs for row in job.ports)
 
     def fds(self):
         """How many descriptors it has open."""

@@ -60,17 +60,15 @@ def booted(kernel, **how):
     """A guest in a folder of its own, whose path is short enough for sockets."""
     folder = Path(tempfile.mkdtemp(prefix="uspnet-vm-"))
     folder.chmod(0o711)  # users in the guest find the shared folder in it
-    try:
-        guest = Guest(KERNELS[kernel](), folder, **how)
-    except Missing as missing:
-        shutil.rmtree(folder)
-        pytest.skip(str(missing))
-    guest.kernel_name = kernel
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder)
+        try:
+            guest = Guest(KERNELS[kernel](), folder, **how)
+        except Missing as missing:
+            pytest.skip(str(missing))
+        undo.callback(guest.close)
+        guest.kernel_name = kernel
         yield guest
-    finally:
-        guest.close()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -91,18 +89,28 @@ def bare_guest():
 @pytest.fixture
 def taken():
     """taken(guest, address, driver) gives a function to a kernel driver, until the test is over."""
-    undo = []
+    with contextlib.ExitStack() as undo:  # each of them, also when one of them fails
 
-    def take(guest, address, driver="vfio-pci"):
-        before = guest.driver(address)
-        undo.append((guest, address, before))
-        guest.give(address, driver)
-        return address
+        def give_back(guest, address, before):
+            guest.give(address, "")
+            assert guest.driver(address) == before
 
-    yield take
-    for guest, address, before in reversed(undo):
+        def take(guest, address, driver="vfio-pci"):
+            undo.callback(give_back, guest, address, guest.driver(address))
+            guest.give(address, driver)
+            return address
+
+        yield take
+
+
+def restore(guest, address, driver):
+    """A function is its kernel driver's again, wherever a test that failed has left it."""
+    if address not in guest.names("/sys/bus/pci/devices"):
+        guest.write("/sys/bus/pci/rescan", "1")
+    if guest.driver(address) != driver:
+        guest.run(["uspnet", "unbind", "--all"])
+    if guest.driver(address) != driver:
         guest.give(address, "")
-        assert guest.driver(address) == before
 
 
 @pytest.fixture
@@ -124,9 +132,9 @@ def nic(guest):
     for process in set(guest.processes) - before:
         with contextlib.suppress(OSError):
             process.end()
+    guest.environment = {}
     for address, name, driver in done:
-        if guest.driver(address) != driver:
-            guest.run(["uspnet", "unbind", "--all"])
+        restore(guest, address, driver)
         at = f"/sys/bus/pci/devices/{address}/sriov_numvfs"
         if "sriov_numvfs" in guest.names(at.rpartition("/")[0]) and guest.read(at) != "0\n":
             guest.write(at, "0")

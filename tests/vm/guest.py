@@ -25,7 +25,7 @@ from pathlib import Path
 from tests.vm.emulator import find_qemu, has_model
 from tests.vm.kernel import ROOT, Kernel, initramfs
 
-BOOT_S = 60  # a slow machine's; a quick one needs 5
+BOOT_S = 180  # a slow machine's; a quick one needs 5
 IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
 KINDS = {  # name → QEMU's -device
     "igb": "igb",  # QEMU 8 and later; first, since its functions' VFs sit 16 slots above it
@@ -110,7 +110,7 @@ class Wire:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(self.near)
         self.frames = queue.Queue()
-        self.listener = threading.Thread(target=self._listen)
+        self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
 
     def _listen(self):
@@ -186,7 +186,7 @@ class Guest:
                 stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
         self.port = ours
-        self.listener = threading.Thread(target=self._listen)
+        self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
         try:
             self._answer(0, BOOT_S)
@@ -268,7 +268,9 @@ class Guest:
         number."""
         words = [str(word) for word in argv]
         env = {**self.environment, **(env or {})}
-        answer = self.ask("start", argv=words, cwd=str(cwd), env=env, user=user, root=str(ROOT))
+        answer = self.ask(
+            "start", IMPORT_S, argv=words, cwd=str(cwd), env=env, user=user, root=str(ROOT)
+        )  # the first one imports all of uspnet
         process = Process(self, answer["pid"])
         self.processes.append(process)
         return process

@@ -80,8 +80,14 @@ def quiet(guest, name):
     return rows_of(now)
 
 
-def interface(guest, address):
-    """The name of a function's interface now."""
-    at = f"/sys/bus/pci/devices/{address}"
-    child = [name for name in guest.names(at) if name.startswith("virtio")]
-    return guest.names(f"{at}/{child[0]}/net" if child else f"{at}/net")[0]
+def interface(guest, address, seconds=60):
+    """The name of a function's interface now. A driver that has just got the function makes it in
+    a moment.
+    """
+    at, end = f"/sys/bus/pci/devices/{address}", time.monotonic() + seconds
+    while True:
+        child = [name for name in guest.names(at) if name.startswith("virtio")]
+        if names := guest.names(f"{at}/{child[0]}/net" if child else f"{at}/net"):
+            return names[0]
+        assert time.monotonic() < end, f"{address} has no interface"
+        time.sleep(0.1)

@@ -104,7 +104,7 @@ def test_unconfirmed_comes_back(guest, nic, killed):
     allow = ",".join(REASONS[addressed][0])
     words = ["uspnet", "bind", address, "--allow", allow, "--confirm", "5"]
     process = guest.background(words)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     reached = (lambda now: now != driver) if killed == "half-way" else "vfio-pci".__eq__
     while not reached(guest.driver(address)):
         assert time.monotonic() < end, process.output()
@@ -117,15 +117,22 @@ def test_unconfirmed_comes_back(guest, nic, killed):
         assert time.monotonic() < end
         time.sleep(0.1)
     settled(guest, before)
-    assert guest.names("/var/lib/uspnet") == ["guardian.log", "lock"]
+    while guest.names("/var/lib/uspnet") != ["guardian.log", "lock"]:  # its last work
+        assert time.monotonic() < end, guest.names("/var/lib/uspnet")
+        time.sleep(0.1)
 
 
 @pytest.mark.once("lab", "debian")
 def test_confirmed_stays(guest, nic):
     address = nic(idle, "e1000e")
-    assert guest.run(["uspnet", "bind", address, "--confirm", "5"]).code == 0
-    assert guest.run(["uspnet", "bind", "--keep", address]).out == f"{address}: kept\n"
-    time.sleep(6)
+    asked = time.monotonic()
+    assert guest.run(["uspnet", "bind", address, "--confirm", "10"]).code == 0
+    bound = time.monotonic()  # a busy machine may need more than 10 s for the rest
+    kept = guest.run(["uspnet", "bind", "--keep", address])
+    if time.monotonic() - asked > 10 and kept.code:
+        pytest.skip("this machine is too slow to keep a NIC in time")
+    assert kept.out == f"{address}: kept\n"
+    time.sleep(max(0.0, bound + 11 - time.monotonic()))
     assert guest.driver(address) == "vfio-pci"
     assert guest.run(["uspnet", "unbind", address]).code == 0
 
