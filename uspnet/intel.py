@@ -179,11 +179,12 @@ class Intel(Nic, ids={}, ring="advanced"):
 
     def lost(self) -> tuple[int, int]:
         """Frames that the device had no room for, and bad ones, since the start (§8.19). RLEC
-        counts both runts and giants; QEMU's models leave it at zero.
+        counts both runts and giants. QEMU's models leave it at zero, and count as runts (RUC) the
+        frames that they pad and deliver.
         """
         regs, seen = self.regs, self.tally
-        seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.RUC, regs.ROC)
-        lengths = max(seen["RLEC"], seen["RUC"] + seen["ROC"])
+        seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.ROC)
+        lengths = max(seen["RLEC"], seen["ROC"])
         return seen["MPC"], seen["CRCERRS"] + seen["RXERRC"] + lengths
 
     def link(self) -> Link:

@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 
+from uspnet.cli.pktgen import summary
 from uspnet.drivers.null import Null
 from uspnet.errors import DeviceFault
 from uspnet.frames import udp_template
@@ -90,7 +91,9 @@ def test_short_packets_come_back_padded(uspnet, needs):
     result = uspnet("pktgen", port, "-c", "20", "--size", "42", "--rx-port", port, "--json",
                     "--no-sequence", "--fail-on-loss")  # fmt: skip
     assert result.returncode == 0, result.stdout
-    assert json.loads(result.stdout)["received"] == 20
+    found = json.loads(result.stdout)
+    assert found["received"] == 20
+    assert found["ports"][0]["rx_errors"] == 0  # QEMU's model calls them undersized, and pads them
 
 
 @pytest.mark.parametrize("sequence", ["--sequence", "--no-sequence"])
@@ -126,6 +129,13 @@ def test_what_a_rate_asks_for_beyond_32_bits_is_counted(uspnet):
     found = json.loads(result.stdout)
     assert found["offered"] == 50_000_000_000
     assert found["sent"] + found["unsent"] == found["offered"]
+
+
+def test_a_rate_for_ever_is_no_more_than_can_be_counted(uspnet):
+    words = ("--rate", "1e12", "--duration", "1e9", "-c", "7", "--json")
+    result = uspnet("pktgen", "null:", *words)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["sent"] == 7
 
 
 def test_a_rate_that_is_not_kept_is_loss(uspnet):
@@ -192,4 +202,8 @@ def test_a_run_that_sends_nothing_fails(rate, unsent):
         GenerateJob(Full(parse("null:")), Limits(duration=0.1), traffic) as job,
     ):
         job.execute()
-    assert (caught.value.partial["sent"], caught.value.partial["unsent"]) == (0, unsent)
+    partial = caught.value.partial
+    assert (partial["sent"], partial["unsent"]) == (0, unsent)
+    lines = summary({**partial, "dropped": 7, "drops": {"too_long": 7}, "missed": 3})
+    assert "missed 3; dropped 7: too long 7" in lines
+    assert any("MTU" in line for line in lines)

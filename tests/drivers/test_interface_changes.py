@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import resource
+import struct
 import time
 from contextlib import closing
 
@@ -90,6 +91,17 @@ def test_fwd_drops_by_name_while_an_interface_is_down(namespace, frames, wait_un
     wait_until(lambda: fwd.count("rx_packets") >= 20)
     result = fwd.end()
     assert result["received"] == result["dropped"] == result["drops"]["down"] == 20
+
+
+def test_what_waits_for_an_interface_that_is_down_at_the_end_is_dropped_as_such(veth, tmp_path):
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    record = struct.pack("<IIII", 1, 0, 60, 60) + bytes(60)
+    (tmp_path / "x.pcap").write_bytes(head + record * 100)
+    fwd = veth.start("fwd", f"pcap:{tmp_path}/x.pcap,loop=on", "packet:a")
+    veth.ip("link", "set", "dev", "a", "down")
+    fwd.hears("interface a is down")
+    result = fwd.end()
+    assert result["drops"] == {"down": result["received"] - result["forwarded"]}
 
 
 def test_what_an_interface_cant_take_is_dropped_by_name(namespace, frames, wait_until):

@@ -212,6 +212,13 @@ def test_unsendable_packets_are_counted_and_returned(bench):
     assert bench.stack.room - bench.stack.top == 1
 
 
+def test_frames_that_the_device_cant_pad_are_too_short(bench):
+    bench.send([14, 16, 17])
+    counters = bench.tx.q.counters
+    assert counters.drops[lib.DROP_TOO_SHORT] == 2 == counters.errors
+    assert counters.packets == 1
+
+
 def test_a_device_that_reports_early_frees_only_its_burst(bench):
     bench.send([100] * 4)
     bench.send([100] * 4)

@@ -138,7 +138,13 @@ def fail_if_lost(result: dict[str, Any]) -> None:
 
 def summary(result: dict[str, Any]) -> list[str]:
     """The run in a few lines."""
-    from uspnet.cli.show import format_count, format_ports, format_rate
+    from uspnet.cli.show import (
+        format_count,
+        format_drops,
+        format_ports,
+        format_rate,
+        format_remedies,
+    )
 
     lines = [
         f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets "
@@ -147,6 +153,8 @@ def summary(result: dict[str, Any]) -> list[str]:
         f"unsent {format_count(result['unsent'])}, "
         f"found the ring full {format_count(result['found_ring_full'])}",
     ]
+    if result["dropped"] or result["missed"]:
+        lines += [format_drops(result), *format_remedies(result)]
     if "received" in result:
         names = ("received", "lost", "duplicated", "reordered")
         lines.append(", ".join(f"{name} {format_count(result[name])}" for name in names))

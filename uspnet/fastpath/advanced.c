@@ -47,7 +47,7 @@ static enum drop_reason reason(uint64_t word, uint32_t length, uint32_t bad)
         return DROP_BAD_CHECKSUM;
     if (!(word & RX_LAST))
         return DROP_TOO_LONG;
-    return (uint32_t)word & bad ? DROP_REFUSED : wrong_length(length);
+    return (uint32_t)word & bad ? DROP_REFUSED : wrong_length(length, FRAME_SHORTEST);
 }
 
 /* Looks again at a frame that seems bad. One that we don't take, or a piece of one, is counted: no
@@ -124,7 +124,7 @@ uint32_t advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = next & mask, length = p.length;
         if (unlikely(length - SEND_MIN > r->limit - SEND_MIN)) {
-            queue_refuse(q, p.index, wrong_length(length));
+            queue_refuse(q, p.index, wrong_length(length, SEND_MIN));
             continue;
         }
         r->buffers[slot] = p.index;

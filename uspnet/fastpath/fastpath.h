@@ -66,8 +66,7 @@ struct counters {
     uint64_t doorbells; /* times the other side had to be woken */
     uint64_t sleeps;
     uint64_t drops[16];   /* by enum drop_reason */
-    uint64_t bad_slots;   /* lent by a peer without memory, and given back: no packet is lost */
-    uint64_t reserved[7]; /* to whole pairs of cache lines: the prefetcher takes them together */
+    uint64_t reserved[8]; /* to whole pairs of cache lines: the prefetcher takes them together */
 };
 
 enum fault {
@@ -273,10 +272,10 @@ static __attribute__((cold, noinline, unused)) void queue_refuse(struct queue *q
     stack_give(q->stack, index);
 }
 
-/* Why a frame of this length can't be sent, when it can't. */
-static inline enum drop_reason wrong_length(uint32_t length)
+/* Why a frame of a length that can't be had is refused. */
+static inline enum drop_reason wrong_length(uint32_t length, uint32_t shortest)
 {
-    return length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_TOO_LONG;
+    return length < shortest ? DROP_TOO_SHORT : DROP_TOO_LONG;
 }
 
 static inline void queue_fault(struct queue *q, enum fault fault)

@@ -63,6 +63,15 @@ static uint32_t lane_receive(struct worker *w, struct lane *lane)
     return got;
 }
 
+/* Drops what the lane still holds and its ring did not take. */
+static void lane_drop(struct worker *w, struct lane *lane)
+{
+    uint32_t left = lane->held - lane->from;
+    stack_give_packets(w->stack, lane->packets + lane->from, left);
+    queue_drop(lane->tx, load_relaxed(&lane->tx->gate) ? DROP_DOWN : DROP_NO_ROOM, left);
+    lane_hold(lane, 0);
+}
+
 /* A full ring drops the rest of the lane's packets, or keeps them for the next round. */
 static uint32_t lane_pass(struct worker *w, struct lane *lane)
 {
@@ -76,9 +85,7 @@ static uint32_t lane_pass(struct worker *w, struct lane *lane)
     left = lane->held - lane->from;
     if (likely(left == 0) || w->full == FULL_WAIT || lane->rx->patient)
         return sent;
-    stack_give_packets(w->stack, lane->packets + lane->from, left);
-    queue_drop(lane->tx, load_relaxed(&lane->tx->gate) ? DROP_DOWN : DROP_NO_ROOM, left);
-    lane_hold(lane, 0);
+    lane_drop(w, lane);
     return sent + left;
 }
 
@@ -87,10 +94,7 @@ static void lanes_abandon(struct worker *w)
 {
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct lane *lane = &w->lanes[i];
-        uint32_t n = lane->held - lane->from;
-        stack_give_packets(w->stack, lane->packets + lane->from, n);
-        queue_drop(lane->tx, DROP_NO_ROOM, n);
-        lane_hold(lane, 0);
+        lane_drop(w, lane);
         if (lane->tx->flush && !load_relaxed(&lane->tx->gate))
             lane->tx->flush(lane->tx);
     }

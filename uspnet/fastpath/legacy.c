@@ -55,7 +55,7 @@ static enum drop_reason reason(const struct intel_queue *r, uint64_t word)
     uint32_t errors = (uint32_t)(word >> 40 & r->bad);
     if (errors & RX_CHECKSUMS)
         return DROP_BAD_CHECKSUM;
-    return errors ? DROP_REFUSED : wrong_length((uint16_t)word);
+    return errors ? DROP_REFUSED : wrong_length((uint16_t)word, FRAME_SHORTEST);
 }
 
 /* Checks what the device wrote into a slot. Returns 1 when *p is a whole, good frame. */
@@ -126,7 +126,7 @@ uint32_t legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = intel_slot(r, r->next);
         if (unlikely(p.length < SEND_MIN || p.length > r->limit)) {
-            queue_refuse(q, p.index, wrong_length(p.length));
+            queue_refuse(q, p.index, wrong_length(p.length, SEND_MIN));
             continue;
         }
         r->buffers[slot] = p.index;

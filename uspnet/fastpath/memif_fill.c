@@ -105,10 +105,8 @@ uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n)
         }
         m->next = (uint16_t)(m->next + used);
         free -= used;
-        if (unlikely(!good)) {
-            q->counters->bad_slots++;
+        if (unlikely(!good)) /* the packet takes the next slot */
             continue;
-        }
         bytes += packets[done++].length;
         sent++;
     }

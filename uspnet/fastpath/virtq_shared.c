@@ -97,7 +97,7 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
     *bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (p[i].length < VIRTQ_FRAME_MIN || p[i].length > v->limit) {
-            queue_refuse(&v->q, p[i].index, wrong_length(p[i].length));
+            queue_refuse(&v->q, p[i].index, wrong_length(p[i].length, VIRTQ_FRAME_MIN));
             continue;
         }
         *bytes += p[i].length;

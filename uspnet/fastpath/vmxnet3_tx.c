@@ -40,7 +40,7 @@ static inline uint32_t sift(struct queue *q, struct packet *packets, uint32_t n,
         return n;
     for (uint32_t i = 0; i < n; i++) {
         if (packets[i].length < FRAME_MIN || packets[i].length > longest)
-            queue_refuse(q, packets[i].index, wrong_length(packets[i].length));
+            queue_refuse(q, packets[i].index, wrong_length(packets[i].length, FRAME_MIN));
         else
             packets[good++] = packets[i];
     }

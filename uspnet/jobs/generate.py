@@ -16,6 +16,7 @@ from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.port import Driver
 from uspnet.telemetry import reasons_text
 
+COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
@@ -114,7 +115,7 @@ class GenerateJob(Job):
         c.templates, c.n_templates = templates.c, templates.count
         c.turn, c.stamp_at, c.secret = templates.turn, templates.stamp_at, templates.secret
         c.rate, c.seconds = traffic.rate / senders, self.limits.duration or 0.0
-        in_all = round(traffic.rate * c.seconds)
+        in_all = min(round(traffic.rate * c.seconds), COUNT_MAX)
         c.total = in_all // senders + (number < in_all % senders)
         c.n_streams = len(worker.lanes)
         c.streams = self._streams(c.n_streams)
