@@ -22,7 +22,10 @@ MODULES = (
     "typer", "rich", "contextlib", "json", "uspnet", "subprocess", "cffi", "_cffi_backend",
     "pyroute2", "scapy", "runpy", "usercustomize", "sitecustomize",
 )  # fmt: skip
-PROGRAMS = ("qemu-system-x86_64", "tshark", "tcpdump", "dpdk-testpmd", "python3", "ip", "modprobe")
+PROGRAMS = (
+    "qemu-system-x86_64", "tshark", "tcpdump", "dpdk-testpmd", "python3", "ip", "modprobe", "gcc",
+    "cc", "ld",
+)  # fmt: skip
 COMMAND = Path(sys.executable).parent / "uspnet"
 
 
@@ -119,6 +122,15 @@ def test_root_writes_nothing_into_the_home_that_the_environment_names(poisoned, 
     result = run([COMMAND, "pktgen", "null:", "--packet", "Ether()/IP()/UDP()", "--count", "1"])
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "victim").exists()
+    assert not poisoned.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="anybody else's path is their own")
+def test_root_has_libraries_run_nothing_from_the_path_of_the_environment(poisoned):
+    code = "import ctypes.util, uspnet.__main__ as m; m._go_home(); ctypes.util.find_library('none')"
+    path = f"{os.getcwd()}:{os.environ['PATH']}"
+    result = run([sys.executable, "-I", "-c", code], env={"PATH": path})
+    assert (result.returncode, result.stderr) == (0, "")
     assert not poisoned.exists()
 
 

@@ -215,6 +215,14 @@ def test_of_many_descriptors_only_the_first_are_looked_at(make, monkeypatch):
     assert mine() == []
 
 
+def test_of_many_that_are_named_as_boards_only_the_first_are_looked_at(make, monkeypatch):
+    monkeypatch.setattr(reader, "NAMED_MAX", 2)
+    for seals in (fcntl.F_SEAL_SEAL, fcntl.F_SEAL_SEAL, SEALS):
+        make(header(), seals=seals)
+    assert mine() == []
+    assert look(os.getpid()).unreadable == 2
+
+
 FIFO = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)

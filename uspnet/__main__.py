@@ -24,9 +24,13 @@ def _leave_the_folder() -> None:
 
 def _go_home() -> None:
     """Root's caches are in root's home (Scapy has one), wherever the environment says it is: by
-    `sudo -E` that may be another user's, with links that lead anywhere.
+    `sudo -E` that may be another user's, with links that lead anywhere. Nor do libraries run
+    programs for root (ctypes asks gcc for what it can't find) from another user's folders.
     """
     if os.geteuid() == 0:
+        from uspnet.children import SAFE_PATH  # noqa: PLC0415 - the current folder is left by now
+
+        os.environ["PATH"] = SAFE_PATH
         with contextlib.suppress(KeyError):
             os.environ["HOME"] = pwd.getpwuid(0).pw_dir
         for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):

@@ -25,7 +25,8 @@ from uspnet.telemetry import schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES, COUNTERS, drops_by_reason, port_counters
 
 DESCRIPTORS_MAX = 4096  # of a process; a job opens its board before peers can come
-USER_DESCRIPTORS_MAX = 1 << 20
+USER_DESCRIPTORS_MAX = 1 << 18
+NAMED_MAX = 64  # of a process: others may have sent it some that are named as boards are
 USER_BOARDS_MAX = 32
 TARGET = f"/memfd:{BOARD} (deleted)"
 F_GET_SEALS = 1034
@@ -112,10 +113,11 @@ class _Look:
         """Takes the first good board of a process."""
         process = _Process(pid)
         try:
-            user = process.uid()
+            user, seen = process.uid(), 0
             for fd, named in process.descriptors():
                 self.descriptors[user] += 1
-                if self.descriptors[user] > USER_DESCRIPTORS_MAX:
+                seen += named
+                if self.descriptors[user] > USER_DESCRIPTORS_MAX or seen > NAMED_MAX:
                     return
                 if named and self._board(process, fd):
                     return
@@ -140,6 +142,8 @@ class _Look:
                 self.found.unreadable += 1
                 return True
             return self._take(process, place)
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # the process has ended
         except (OSError, ValueError):
             self.found.unreadable += 1
             return False
