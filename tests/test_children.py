@@ -127,7 +127,8 @@ def test_root_writes_nothing_into_the_home_that_the_environment_names(poisoned, 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="anybody else's path is their own")
 def test_root_has_libraries_run_nothing_from_the_path_of_the_environment(poisoned):
-    code = "import ctypes.util, uspnet.__main__ as m; m._go_home(); ctypes.util.find_library('none')"
+    code = "from ctypes import util; from uspnet.__main__ import _go_home; _go_home();"
+    code += "util.find_library('x')"
     path = f"{os.getcwd()}:{os.environ['PATH']}"
     result = run([sys.executable, "-I", "-c", code], env={"PATH": path})
     assert (result.returncode, result.stderr) == (0, "")

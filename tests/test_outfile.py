@@ -151,6 +151,25 @@ def test_a_second_name_is_refused_where_anybody_may_make_some(open_to_all, tmp_p
     write(tmp_path / "precious")  # where nobody else can make names, that is ours to say
 
 
+def test_in_another_users_folder_a_file_of_theirs_will_do_and_no_second_name(tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o755)
+    (tmp_path / "precious").write_text("precious")
+    os.link(tmp_path / "precious", folder / "linked")
+    for name in ("own", "third"):
+        (folder / name).write_text("x")
+        theirs(folder / name)
+    os.chown(folder / "third", NOBODY - 1, NOBODY - 1)
+    theirs(folder)
+    with pytest.raises(Refused, match="other names"):
+        write(folder / "linked")
+    with pytest.raises(Refused, match="another user's"):
+        write(folder / "third")
+    write(folder / "own")
+    write(folder / "new")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_what_has_other_ways_in_works(tmp_path):
     out, into = os.pipe()
     write_to = OutFile(f"/dev/fd/{into}")

@@ -111,12 +111,19 @@ class OutFile:
         return stat.S_ISFIFO(status.st_mode)
 
     def _check(self, status: os.stat_result) -> None:
-        """In a folder where anybody may make files, only ours will do."""
+        """In a folder where anybody may make files, only ours will do; in another user's, also that
+        user's own.
+        """
         if stat.S_ISBLK(status.st_mode):
             raise Refused(f"{self.path} is a disk", "name a file")
-        if self.by_kernel or not is_shared(os.fstat(self.folder)):
+        if self.by_kernel:
             return
-        if status.st_uid not in (0, os.geteuid()):
+        folder, us = os.fstat(self.folder), {0, os.geteuid()}
+        if not is_shared(folder):
+            if folder.st_uid in us:
+                return
+            us.add(folder.st_uid)
+        if status.st_uid not in us:
             raise Refused(f"{self.path} is another user's", "choose another name for the file")
         if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
             raise Refused(
