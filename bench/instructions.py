@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import files
 import virtqueues
 from lab import ROOT, BenchError, need
 from rings import RINGS, NicBench, Vmxnet3Bench
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
+FILES = {f"{kind} to null": kind for kind in files.KINDS}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
 PATHS = [
     "memif to memif, copying (server)",
@@ -43,6 +45,7 @@ PATHS = [
     *NICS,
     VMXNET3,
     *VIRTQS,
+    *FILES,
 ]
 RECORD = Path(__file__).with_name("instructions.json")
 SLOTS = 4096
@@ -228,12 +231,25 @@ def forward_null() -> int:
     return int(counters[1].packets)
 
 
+def forward_file(phases: int, kind: str) -> int:
+    """Packets read from a file of so many phases."""
+    bench = files.FileBench(kind, phases * SLOTS)
+    worker = make_worker(bench.rx, bench.tx, bench.stack)
+    bench.lib.loop_forward(worker.c)
+    packets = int(bench.tx.q.counters.packets)
+    if packets != phases * SLOTS or bench.rx.q.counters.errors:
+        raise BenchError(f"forwarded {packets} of {phases * SLOTS} packets")
+    return packets
+
+
 def forward(which: int, phases: int) -> int:
     """Packets forwarded on a path in so many phases."""
     if PATHS[which].startswith("null"):
         return forward_null()
     if PATHS[which] in NICS:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
+    if PATHS[which] in FILES:
+        return forward_file(phases, FILES[PATHS[which]])
     if PATHS[which] == VMXNET3:
         return forward_nic(phases, Vmxnet3Bench())
     if PATHS[which] in VIRTQS:

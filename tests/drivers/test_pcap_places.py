@@ -63,3 +63,12 @@ def test_another_pcap_file_behind_the_first_is_named(tmp_path: Path) -> None:
         assert f"packet {ALL + 1} at byte {len(classic())}: another pcap file" in told["message"]
         assert "mergecap" in told["hint"]
         assert (told["forwarded"], told["drops"]) == (ALL, {"bad_length": 1})
+
+
+@pytest.mark.parametrize(("name", "command"), [("x.pcap.gz", "gzip"), ("x.ZST", "zstd")])
+def test_a_name_that_promises_compression_is_told(tmp_path: Path, name: str, command: str) -> None:
+    (tmp_path / "in").write_bytes(classic())
+    _, err = fwd(f"pcap:{tmp_path}/in", f"pcap:out={tmp_path}/{name}")
+    assert f"{name} is not compressed" in err
+    assert f"| {command} > FILE" in err
+    assert fwd(f"pcap:{tmp_path}/{name}", "null:")[0]["forwarded"] == ALL

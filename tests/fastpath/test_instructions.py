@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind i
 
 @pytest.mark.parametrize("path", instructions.PATHS)
 def test_no_loop_has_grown(path):
-    kept = instructions.recorded().get(instructions.compiler())
+    kept = instructions.recorded().get(instructions.compiler(), {}).get(path)
     if not kept:
-        pytest.skip(f"no instruction counts are recorded for {instructions.compiler()}")
-    assert instructions.count(path) <= kept[path] * MORE
+        pytest.skip(f"no count is recorded for {instructions.compiler()}")
+    assert instructions.count(path) <= kept * MORE

@@ -32,6 +32,7 @@ from uspnet.writer import Writer
 
 SNAPLEN_MAX = 262144  # bytes
 FORMATS = {"pcapng": lib.PCAP_NG, "pcap": lib.PCAP_US, "nsecpcap": lib.PCAP_NS}
+PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "bzip2"}
 LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
 DISK_WAIT_S = 30.0  # for a disk that takes nothing
@@ -202,7 +203,9 @@ class Sink(Driver):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
 
     def _tell(self) -> None:
-        """What the file could not take over."""
+        """What the file could not take over, and what its name says wrongly."""
+        if command := PACKERS.get(os.path.splitext(self.path)[1].lower()):
+            self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
         late = sum(int(queue.c.misfits) for queue in self.made)
         if late:
             self.notice(
