@@ -58,6 +58,26 @@ def test_a_file_that_was_always_too_short_is_safe_to_map(file):
     lib.guard_unmap(base, 16 * PAGE)
 
 
+def test_a_large_region_is_replaced_piece_by_piece(file):
+    """All of it at once would count as ours: there may be a limit, `ulimit -d`."""
+    size = 16 << 30
+    os.ftruncate(file, size)
+    base, fault = mapped(file, size)
+    os.ftruncate(file, 0)
+    before = data_bytes()
+    for at in (0, size // 2 - 1, size // 2, size - 1):
+        base[at] = 7
+        assert base[at] == 7
+    assert fault[0] == lib.FAULT_MEMORY
+    assert data_bytes() - before < 64 << 20
+    lib.guard_unmap(base, size)
+
+
+def data_bytes():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))
+
+
 def test_the_table_has_an_end(file):
     os.ftruncate(file, PAGE)
     fault, taken = ffi.new("uint32_t *"), []

@@ -104,7 +104,9 @@ def test_many_slow_files_cost_few_threads():
         for _, end in ends:
             closing.let_go(end)
         closing.let_go()
-        assert sum(thread.is_alive() for thread in closing._threads) == closing.THREADS_MAX
+        until(lambda: len(closing._threads) == closing.THREADS_MAX)
+        closing.wait(0.1)
+        assert len(closing._threads) == closing.THREADS_MAX
     finally:
         for _, deaf in held:  # a reset ends the wait
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A peer may truncate the memory that it shares with us, and a file may shrink while it is
- * mapped. The next access then raises SIGBUS. The handler puts zero pages under that one mapping
- * and marks its owner's fault, so that the port goes down and the process does not. */
+ * mapped. The next access then raises SIGBUS. The handler puts zero pages under that place of the
+ * mapping and marks its owner's fault, so that the port goes down and the process does not. */
 #define _GNU_SOURCE
 #include "fastpath.h"
 
@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-enum { GUARDS = 1024 };
+enum { GUARDS = 1024, PIECE = 2 << 20 };
 
 static struct guard {
     uint32_t taken;
@@ -36,16 +36,28 @@ static int guard_of(uintptr_t address, struct guard *copy)
     return 0;
 }
 
-/* Only async-signal-safe work: a table look-up, one mmap, one store. Without NORESERVE, a huge
- * sparse region could be more than the kernel is willing to promise. */
+static int put_zeros(uintptr_t from, uintptr_t to)
+{
+    return mmap((void *)from, to - from, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
+
+/* A piece around the address: all of a huge sparse region could be more than the kernel is willing
+ * to promise, or leave us nothing under `ulimit -d`. Pages of 1 GiB are replaced whole. */
+static int replace(const struct guard *g, uintptr_t address)
+{
+    uintptr_t from = address & ~(uintptr_t)(PIECE - 1), end = g->start + g->size;
+    uintptr_t to = end - from > PIECE ? from + PIECE : end;
+    return put_zeros(from > g->start ? from : g->start, to) || put_zeros(g->start, end);
+}
+
+/* Only async-signal-safe work: a table look-up, a system call or two, one store. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
     struct guard g;
     (void)number;
     (void)context;
-    if (guard_of((uintptr_t)info->si_addr, &g) &&
-        mmap((void *)g.start, g.size, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
+    if (guard_of((uintptr_t)info->si_addr, &g) && replace(&g, (uintptr_t)info->si_addr)) {
         store_release(g.fault, FAULT_MEMORY);
         return;
     }

@@ -6,38 +6,48 @@ threads do that, a few at most: the others' descriptors wait meanwhile, up to `u
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import queue
-import threading
+import time
 
 THREADS_MAX = 16
+LOOK_S = 0.001
 
 _waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-_threads: list[threading.Thread] = []
+_threads: set[object] = set()
 
 
-def let_go(*fds: int, patience_s: float = 0.0) -> None:
-    """Closes descriptors, without waiting for it longer than that."""
+def let_go(*fds: int) -> None:
+    """Closes descriptors, without waiting for it."""
     for fd in fds:
         _waiting.put(fd)
-    _threads[:] = [thread for thread in _threads if thread.is_alive()]
     if not fds or len(_threads) >= THREADS_MAX:
         return
-    thread = threading.Thread(target=_close, name="uspnet-close", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # no more threads: those that there are, or the next call, will do it
-        return
-    _threads.append(thread)
-    if patience_s:
-        thread.join(patience_s)
+    token = object()
+    _threads.add(token)
+    try:  # not by `threading`: it waits until the thread runs, which without memory it never does
+        _thread.start_new_thread(_close, (token,))
+    except RuntimeError:  # no more threads: the next call has another try
+        _threads.discard(token)
 
 
-def _close() -> None:
+def wait(patience_s: float) -> None:
+    """Returns when all are closed, or after that time."""
+    end = time.monotonic() + patience_s
+    while (_threads or not _waiting.empty()) and time.monotonic() < end:
+        time.sleep(LOOK_S)
+
+
+def _close(token: object) -> None:
     """Until nothing waits."""
-    with contextlib.suppress(queue.Empty):
+    try:
         while True:
             fd = _waiting.get_nowait()
             with contextlib.suppress(OSError):
                 os.close(fd)
+    except queue.Empty:
+        pass
+    finally:
+        _threads.discard(token)

@@ -12,8 +12,8 @@ from collections import Counter
 
 from uspnet.errors import Busy, NoDevice, NotPermitted
 from uspnet.folders import alone
+from uspnet.memif import closing
 from uspnet.memif.access import peer_user
-from uspnet.memif.closing import let_go
 from uspnet.memif.protocol import Channel, Disconnect
 from uspnet.memif.server import Interface, ServerSession
 
@@ -157,7 +157,8 @@ class Listener:
         for session in self.strangers:
             session.close()
         # With it go those that nobody has accepted, and what they have sent.
-        let_go(self.sock.detach(), patience_s=LEAVE_S)
+        closing.let_go(self.sock.detach())
+        closing.wait(LEAVE_S)
         folder, self.folder = self.folder, -1
         try:
             if self.inode:
