@@ -69,13 +69,15 @@ class Interface:
         argument = struct.pack("16s24s", os.fsencode(self.name), value)
         return fcntl.ioctl(self._socket, request, argument)[16:]
 
-    def _change(self, what: str, request: int, value: bytes) -> None:
+    def _change(self, what: str, request: int, value: bytes, command: str = "") -> None:
+        """`command`: what root may type instead, behind `ip link set NAME`."""
         try:
             self._ioctl(request, value)
         except PermissionError:
-            raise NotPermitted(
-                f"{self.name}: {what}: not permitted", "run as root, or with CAP_NET_ADMIN"
-            ) from None
+            hint = "run as root, or with CAP_NET_ADMIN"
+            if command:
+                hint += f"; or have root do it: ip link set {self.name} {command}"
+            raise NotPermitted(f"{self.name}: {what}: not permitted", hint) from None
         except OSError as error:
             raise Usage(
                 f"{self.name}: {what}: {error.strerror}", f"see: ip link show {self.name}"
@@ -103,8 +105,9 @@ class Interface:
         return self._number(SIOCGIFHWADDR, "=H")
 
     def set_mtu(self, mtu: int) -> None:
-        """Changes the MTU."""
-        self._change(f"MTU {mtu}", SIOCSIFMTU, struct.pack("=i", mtu))
+        """Changes the MTU, where it is another one: whoever only uses an interface may not."""
+        if mtu != self.mtu:
+            self._change(f"MTU {mtu}", SIOCSIFMTU, struct.pack("=i", mtu), f"mtu {mtu}")
 
     def set_mac(self, mac: bytes) -> None:
         """Changes the kernel's own address on it."""
@@ -118,8 +121,9 @@ class Interface:
             )
 
     def set_up(self) -> None:
-        """Brings it up."""
-        self._change("up", SIOCSIFFLAGS, struct.pack("=H", self.flags | IFF_UP))
+        """Brings it up, unless somebody else has."""
+        if not self.is_up():
+            self._change("up", SIOCSIFFLAGS, struct.pack("=H", self.flags | IFF_UP), "up")
 
     def is_up(self) -> bool:
         """Has somebody brought it up?"""

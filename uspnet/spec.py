@@ -145,6 +145,8 @@ def _likely(text: str, schemes: Collection[str]) -> str:
         usable = [name for name in INTERFACE_SCHEMES if name in schemes]
         specs = " or ".join(f"{name}:{escaped(text)}" for name in usable)
         return f"it is a kernel interface: {specs}"
+    if text in schemes:
+        return f"write {text}: with its colon, and behind it what it takes; see: man uspnet"
     if "/" in text or "." in text:
         return f"a capture file is pcap:{text}; a shared-memory socket is memif:{text}"
     if text and "," not in text:

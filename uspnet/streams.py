@@ -50,6 +50,9 @@ class _Lossy(io.FileIO):
         return memoryview(data).nbytes
 
 
+CLOSED: set[int] = set()  # standard streams that were closed when we came
+
+
 def prepare() -> None:
     """Opens the standard streams that are closed: such a one would be the next file that is
     opened, and get what was meant for the stream. What an encoding lacks is escaped.
@@ -58,6 +61,7 @@ def prepare() -> None:
         try:
             fcntl.fcntl(fd, fcntl.F_GETFD)
         except OSError:
+            CLOSED.add(fd)
             opened = null()
             if opened != fd:
                 os.dup2(opened, fd)

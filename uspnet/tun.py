@@ -46,7 +46,7 @@ def _error(owner: str, name: str, count: int, number: int) -> UspnetError:
             return NotPermitted(
                 f"{owner}: TAP interfaces are not permitted",
                 "run as root, or with CAP_NET_ADMIN; or have root make one for you: "
-                f"ip tuntap add {name} mode tap user $USER{several}",
+                f"ip tuntap add {name} mode tap user $USER{several} && ip link set {name} up",
             )
         case errno.EBUSY:
             return Busy(

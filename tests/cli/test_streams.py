@@ -57,6 +57,15 @@ def test_closed_streams_are_no_files_of_a_job(tmp_path, closed):
     assert b"worker" not in data
 
 
+def test_packets_go_to_no_stdout_that_is_closed():
+    words = [*COMMAND, "capture", "null:", "--count", "5", "-w", "-"]
+    result = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *words], capture_output=True, check=False, timeout=60
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"uspnet: stdout is closed\n  hint: ")
+
+
 ENCODINGS = {
     "c": {"LC_ALL": "C"},
     "ascii": {"PYTHONIOENCODING": "ascii"},

@@ -14,6 +14,15 @@ WRONG = [
     # arguments, exit code, kind, part of the message, part of the hint
     (["pktgen"], 2, "Usage", "PORT", "uspnet pktgen --help"),
     (["pktgen", "eth0"], 2, "Usage", "eth0", "packet:eth0"),
+    (["pktgen", "null"], 2, "Usage", "'null' is not a port", "write null:"),
+    (["capture", "memif", "-c", "1"], 2, "Usage", "'memif' is not a port", "write memif:"),
+    (["capture", "null:", "-c", "1k"], 2, "Usage", "--count '1k' is not an", "capture --help"),
+    (["capture", "null:", "-s", "x"], 2, "Usage", "--snaplen 'x' is not an", "capture --help"),
+    (["fwd", "null:", "null:", "--duration", "1s"], 2, "Usage", "--duration '1s' is", "fwd --help"),
+    (["pktgen", "null:", "--size", "1.5"], 2, "Usage", "--size '1.5' is not an", "pktgen --help"),
+    (["capture", "null:", "-c", "1", "-w", "--quiet"],
+     2, "Usage", "no file: '--quiet' is an option", "--write x.pcapng"),
+    (["demo", "-w", "-q"], 2, "Usage", "no file: '-q' is an option", "--write x.pcapng"),
     (["pktgen", "nonsense:"], 2, "Usage", "no driver", "null:"),
     (["pktgen", "null:,size"], 2, "Usage", "option=value", "--help"),
     (["pktgen", "null:size=60,size=61"], 2, "Usage", "twice", "one"),
@@ -122,6 +131,12 @@ def test_under_json_a_mistake_is_one_object(uspnet, arguments, code, kind, messa
     assert "Traceback" not in result.stderr
 
 
+def test_an_option_without_its_value_names_the_command(uspnet):
+    result = uspnet("capture", "null:", "-w")
+    assert result.returncode == 2
+    assert result.stderr.endswith("hint: see: uspnet capture --help\n")
+
+
 def test_loss_has_its_own_exit_code(uspnet):
     result = uspnet("pktgen", "null:", "--rx-port", "null:,size=60", "--count", "10",
                     "--fail-on-loss", "--json")  # fmt: skip
@@ -169,8 +184,20 @@ def test_a_full_disk_behind_stdout_is_an_error(more, unbuffered):
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
     assert done.returncode == 1
-    assert "No space left" in done.stderr
+    assert done.stderr.startswith("uspnet: stdout: No space left")
+    assert "free some space" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_socket_that_finds_no_room_is_not_called_taken(uspnet, tmp_path):
+    full = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o nr_inodes=1 none {tmp_path} && "$@"']
+    if subprocess.run([*full, "sh", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs root, for a file system of its own")
+    words = [sys.executable, "-m", "uspnet", "capture", f"memif:{tmp_path}/m,role=server"]
+    done = subprocess.run([*full, "sh", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{tmp_path}/m: No space left on device" in done.stderr
+    assert "hint: use another folder" in done.stderr
 
 
 @pytest.mark.parametrize("closed", ["0<&-", ">&-", "2>&-", ">&- 2>&-"])

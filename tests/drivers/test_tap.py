@@ -296,6 +296,23 @@ def test_without_privilege(namespace, needs):
     assert "ip tuntap add t0 mode tap" in run.stderr
 
 
+@pytest.mark.parametrize("port", ["tap:t0", "qemu:e1000,tap=t0"])
+def test_an_interface_that_root_has_made_and_brought_up_needs_no_privilege(namespace, needs, port):
+    needs("setpriv")
+    if port.startswith("qemu"):
+        needs(os.environ.get("USPNET_QEMU", "qemu-system-x86_64"))
+    namespace.ip("tuntap", "add", "t0", "mode", "tap", "user", os.geteuid())
+    words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-m", "uspnet",
+             "capture", port, "--duration", "0.3"]  # fmt: skip
+    down = namespace.run(*words, check=False)
+    assert down.returncode == 1
+    assert "ip link set t0 up" in down.stderr
+    namespace.ip("link", "set", "t0", "up")
+    up = namespace.run(*words, check=False)
+    assert up.returncode == 0, up.stderr
+    assert namespace.link("t0")["mtu"] == 1500
+
+
 def test_without_the_kernels_module(namespace, needs):
     needs("unshare")
     hide = 'mount -t tmpfs none /dev/net && exec "$0" -m uspnet capture tap:t0'

@@ -28,7 +28,10 @@ def capture(
     context: typer.Context,
     port: o.Port,
     write: Annotated[
-        str | None, typer.Option("-w", "--write", metavar="FILE", help="Write packets; -: stdout.")
+        str | None,
+        typer.Option(
+            "-w", "--write", metavar="FILE", callback=o.file_name, help="Write packets; -: stdout."
+        ),
     ] = None,
     kind: Annotated[Format, typer.Option("-F", "--format", help="Of the file.")] = Format.pcapng,
     snaplen: Annotated[

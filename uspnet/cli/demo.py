@@ -23,7 +23,11 @@ def demo(
     write: Annotated[
         str | None,
         typer.Option(
-            "-w", "--write", metavar="FILE", help="Capture file; a temporary one otherwise."
+            "-w",
+            "--write",
+            metavar="FILE",
+            callback=o.file_name,
+            help="Capture file; a temporary one otherwise.",
         ),
     ] = None,
     count: Annotated[

@@ -17,26 +17,51 @@ from uspnet import streams
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
 from uspnet.text import printable
 
+VALUE_SHOWN = 40  # characters
 SECRET = re.compile(r"(secret\s*=).*", re.DOTALL | re.IGNORECASE)
 
 
 def run(app: typer.Typer, args: list[str]) -> int:
     """Runs the command line and returns the exit code of design: 0, 1, 2, 3 or 4."""
     as_json = "--json" in args
+    command = typer.main.get_command(app)
     try:
-        result = typer.main.get_command(app)(args, prog_name="uspnet", standalone_mode=False)
+        result = command(args, prog_name="uspnet", standalone_mode=False)
     except typer.Abort:
         return 130
     except TyperException as error:
         context = getattr(error, "ctx", None)
-        where = context.command_path if context else "uspnet"
-        message = SECRET.sub(r"\1***", error.format_message())  # it may repeat a port
+        known = [word for word in args[:1] if word in getattr(command, "commands", ())]
+        where = context.command_path if context else " ".join(["uspnet", *known])
+        message = SECRET.sub(r"\1***", _mistake(error))  # it may repeat a port
         return _as(Usage(message, f"see: {where} --help"), as_json)
     except BrokenPipeError:  # the reader has left: nobody to tell
         return 0
     except (UspnetError, OSError, MemoryError, UnicodeError) as error:
         return _as(_told(error), as_json)
     return result if isinstance(result, int) else 0
+
+
+def _mistake(error: TyperException) -> str:
+    """What is wrong on the command line. A value that can't be read is named with its option."""
+    details = getattr(error.__cause__, "errors", None)  # of pydantic's ValidationError
+    if not details:
+        return error.format_message()
+    found = details()[0]
+    match found["type"]:
+        case "int_parsing" | "int_parsing_size" | "int_from_float":
+            what = "is not an integer"
+        case "float_parsing":
+            what = "is not a number"
+        case "greater_than_equal":
+            what = f"is too small: at least {found['ctx']['ge']:,}"
+        case "less_than_equal":
+            what = f"is too large: at most {found['ctx']['le']:,}"
+        case _:
+            return error.format_message().replace("Value error, ", "")
+    name = max(getattr(getattr(error, "param", None), "opts", ()), key=len, default="")
+    name = name if name.startswith("-") else "the argument"
+    return f"{name} {str(found['input'])[:VALUE_SHOWN]!r} {what}"
 
 
 def _told(error: Exception) -> UspnetError:
@@ -48,6 +73,8 @@ def _told(error: Exception) -> UspnetError:
             return NotPermitted(_text(error), "run as root, or see: uspnet doctor")
         case OSError(errno=errno.EMFILE | errno.ENFILE):
             return NoMemory(_text(error), "raise the limit: ulimit -n")
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT, filename=None):  # files have names
+            return UspnetError(f"stdout: {error.strerror}", "free some space")
         case OSError():
             return UspnetError(_text(error), "see: uspnet doctor")
         case MemoryError():

@@ -46,6 +46,16 @@ def seconds(low: float, high: float) -> Callable[[typer.CallbackParam, float | N
     return check
 
 
+def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
+    """A check that an option's file was not left out, so that the next option is taken for it."""
+    if value is not None and value.startswith("-") and value != "-":
+        name = max(option.opts, key=len)
+        raise Usage(
+            f"{name} names no file: {value[:40]!r} is an option", f"give one: {name} x.pcapng"
+        )
+    return value
+
+
 Duration = Annotated[
     float | None,
     typer.Option(

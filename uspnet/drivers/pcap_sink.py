@@ -10,7 +10,7 @@ import stat
 import time
 from typing import Any, ClassVar, cast
 
-from uspnet import pcapfile
+from uspnet import pcapfile, streams
 from uspnet.drivers.pcap_source import Source
 from uspnet.errors import (
     DeviceFault,
@@ -108,6 +108,8 @@ class Sink(Driver):
         if self.takes_stdout:
             if os.isatty(1):
                 raise Usage("stdout is a terminal", "pipe it on: uspnet … | tshark -r -")
+            if 1 in streams.CLOSED:
+                raise Usage("stdout is closed", "pipe it on: uspnet … | tshark -r -")
             return os.dup(1)
         self.file = OutFile(self.path)
         end = time.monotonic() + READER_WAIT_S

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
 import time
 from collections import Counter
 
-from uspnet.errors import Busy, NoDevice, NotPermitted
+from uspnet.errors import Busy, NoDevice, NotPermitted, UspnetError
 from uspnet.folders import alone
 from uspnet.memif import closing
 from uspnet.memif.access import peer_user
@@ -66,9 +67,11 @@ class Listener:
                 "use a folder of yours, or an abstract socket: memif:@name",
             ) from None
         except OSError as error:
-            raise Busy(
-                f"{printable(self.address)}: {error.strerror}", "another program listens there"
-            ) from None
+            text = f"{printable(self.address)}: {error.strerror or error}"
+            if error.errno == errno.EADDRINUSE:
+                raise Busy(text, "another program listens there") from None
+            hint = "use another folder, or an abstract socket: memif:@name"
+            raise UspnetError(text, hint) from None
         if not self.address.startswith("\0"):
             self._own()
 
