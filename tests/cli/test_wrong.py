@@ -190,7 +190,8 @@ def test_a_full_disk_behind_stdout_is_an_error(more, unbuffered):
 
 
 def test_a_socket_that_finds_no_room_is_not_called_taken(uspnet, tmp_path):
-    full = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o nr_inodes=1 none {tmp_path} && "$@"']
+    mount = f'mount -t tmpfs -o nr_inodes=1 none {tmp_path} && "$@"'
+    full = ["unshare", "--mount", "sh", "-c", mount]
     if subprocess.run([*full, "sh", "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs root, for a file system of its own")
     words = [sys.executable, "-m", "uspnet", "capture", f"memif:{tmp_path}/m,role=server"]
