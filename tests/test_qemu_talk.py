@@ -12,11 +12,25 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.test_pool import replace
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
-from uspnet.transports import qemu
+from uspnet.pool import Pool
+from uspnet.transports import qemu, qtest
 from uspnet.transports.qemu import Machine
-from uspnet.transports.qtest import Link
+from uspnet.transports.qtest import Link, Qtest
+
+
+class Peg:
+    """A machine with nothing but a place for memory modules."""
+
+    slot, wire_fd = 4, -1
+
+    def __init__(self, sock):
+        self.qtest = sock
+
+    def plug(self, _fd, size):
+        return size
 
 
 @contextmanager
@@ -70,6 +84,20 @@ def test_what_is_no_answer_ends_the_link(ends, text, endless):
         for _ in range(2):
             with pytest.raises(DeviceFault, match="does not answer"):
                 link.ask("readl 0")
+
+
+def test_memory_that_qemu_gives_away_is_noticed(ends, monkeypatch):
+    monkeypatch.setattr(qtest, "assign_bars", lambda *_: {})
+    nic = Qtest("qemu:x", Peg(ends[0]))
+    with Pool(8, 1514, 4096) as pool:
+        nic.attach(pool)
+        nic.check()
+        for memory in pool.memories:
+            replace(memory, memory.size)
+            assert memory.map[memory.size - 1] == 0, "and survived"
+            with pytest.raises(DeviceFault, match="took pages out of the job's memory"):
+                nic.check()
+            memory.lost[0] = 0
 
 
 def test_a_qemu_that_leaves_ends_the_link(ends):

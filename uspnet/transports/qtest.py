@@ -71,12 +71,21 @@ class Qtest(Transport):
     def __init__(self, name: str, machine: Machine) -> None:
         super().__init__(name)
         self.machine = machine
+        self.lost: list[Any] = []  # uint32_t *, nonzero: a memory has lost pages
         self.link = Link(machine.qtest.fileno(), name)
         self.bars = assign_bars(self, PCI_HOLE)
 
     def reach(self, memory: SharedMemory) -> int:
         """Plugs it into the machine."""
+        self.lost.append(memory.guard())  # QEMU gets the descriptor, and could punch holes
         return self.machine.plug(memory.fd, memory.size)
+
+    def check(self) -> None:
+        """Raises DeviceFault when QEMU has done so."""
+        if any(lost[0] for lost in self.lost):
+            raise DeviceFault(
+                f"{self.name}: QEMU took pages out of the job's memory", "run it once more"
+            )
 
     def _select(self, offset: int) -> int:
         """Points the data port at a register; the I/O port where its byte lies."""
