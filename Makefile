@@ -7,7 +7,7 @@ CLANG_FORMAT = .venv/bin/clang-format
 C = $(filter-out %/_fastpath.c,$(wildcard uspnet/fastpath/*.c uspnet/fastpath/*.h))
 STRICT = -Wall -Wextra -Werror
 QEMU = $(CURDIR)/build/qemu/bin/qemu-system-x86_64
-WITH_QEMU = [ ! -x $(QEMU) ] || export USPNET_QEMU=$(QEMU);
+WITH_QEMU = [ ! -x "$(QEMU)" ] || export USPNET_QEMU="$(QEMU)";
 
 .PHONY: help demo test lint bench man format check-arm64 clean setup-demo setup-test
 .DELETE_ON_ERROR:

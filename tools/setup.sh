@@ -70,7 +70,15 @@ fi
 extras=""
 if [[ $1 == test ]]; then extras="[dev]"; fi
 stamp=".venv/.ready-$1"
-if [[ ! -x .venv/bin/python ]]; then
+venv_works() { # made in this very place, to its end, and by the Python that it starts
+    grep -qF "$(pwd -P)/.venv/bin/python" .venv/bin/pip && .venv/bin/python -c 'import pip'
+}
+if [[ -e .venv ]] && ! venv_works 2>/dev/null; then
+    echo "putting .venv away, as build/venv.old: it was made elsewhere, by another Python, or half"
+    rm -rf build/venv.old
+    mv .venv build/venv.old
+fi
+if [[ ! -e .venv ]]; then
     echo "making .venv"
     python3 -m venv .venv
 fi
