@@ -73,6 +73,18 @@ def test_a_large_region_is_replaced_piece_by_piece(file):
     lib.guard_unmap(base, size)
 
 
+def test_a_region_is_not_replaced_in_more_pieces_than_a_process_may_map(file):
+    step = 4 << 20
+    os.ftruncate(file, 2000 * step)
+    base, _ = mapped(file, 2000 * step)
+    os.ftruncate(file, 0)
+    for at in range(2000):
+        assert base[at * step] == 0
+    with open("/proc/self/maps") as maps:
+        assert sum(1 for _ in maps) < 1500
+    lib.guard_unmap(base, 2000 * step)
+
+
 def data_bytes():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))

@@ -15,7 +15,7 @@ from tests.fastpath import test_advanced, test_legacy, test_virtq, test_vmxnet3
 from uspnet.fastpath import ffi, lib
 
 STEPS = 200_000 if os.environ.get("USPNET_FULL") else 6000
-BURST = 32
+BURST = 64
 
 
 class Intel:

@@ -9,19 +9,21 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-enum { GUARDS = 1024, PIECE = 2 << 20 };
+enum { GUARDS = 1024, PIECE = 2 << 20, PIECES_MAX = 256 };
 
 static struct guard {
     uint32_t taken;
     uintptr_t start; /* 0: guards nothing; written last on add and first on remove */
     uint64_t size;
     uint32_t *fault;
+    uint32_t pieces; /* replaced so far */
 } guards[GUARDS];
 
 static struct sigaction previous;
 
-/* Copies the guard of an address, if it has one. A slot may be freed and taken again meanwhile, for
- * another mapping: its size counts only when its start is still the same afterwards. */
+/* Copies the guard of an address, if it has one; counts the use. A slot may be freed and taken
+ * again meanwhile, for another mapping: its size counts only when its start is still the same
+ * afterwards. */
 static int guard_of(uintptr_t address, struct guard *copy)
 {
     for (int i = 0; i < GUARDS; i++) {
@@ -30,8 +32,10 @@ static int guard_of(uintptr_t address, struct guard *copy)
         copy->fault = load_relaxed(&guards[i].fault);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (copy->start && copy->start == load_relaxed(&guards[i].start) &&
-            address >= copy->start && address - copy->start < copy->size)
+            address >= copy->start && address - copy->start < copy->size) {
+            copy->pieces = __atomic_fetch_add(&guards[i].pieces, 1, __ATOMIC_RELAXED);
             return 1;
+        }
     }
     return 0;
 }
@@ -43,12 +47,15 @@ static int put_zeros(uintptr_t from, uintptr_t to)
 }
 
 /* A piece around the address: all of a huge sparse region could be more than the kernel is willing
- * to promise, or leave us nothing under `ulimit -d`. Pages of 1 GiB are replaced whole. */
+ * to promise, or leave us nothing under `ulimit -d`. Of pieces there may only be so many: each is a
+ * mapping. Pages of 1 GiB are replaced whole. */
 static int replace(const struct guard *g, uintptr_t address)
 {
     uintptr_t from = address & ~(uintptr_t)(PIECE - 1), end = g->start + g->size;
     uintptr_t to = end - from > PIECE ? from + PIECE : end;
-    return put_zeros(from > g->start ? from : g->start, to) || put_zeros(g->start, end);
+    if (g->pieces < PIECES_MAX && put_zeros(from > g->start ? from : g->start, to))
+        return 1;
+    return put_zeros(g->start, end);
 }
 
 /* Only async-signal-safe work: a table look-up, a system call or two, one store. */
@@ -82,6 +89,7 @@ int guard_add(void *start, uint64_t size, uint32_t *fault)
             continue;
         store_relaxed(&guards[i].size, size);
         store_relaxed(&guards[i].fault, fault);
+        store_relaxed(&guards[i].pieces, 0);
         store_release(&guards[i].start, (uintptr_t)start);
         return 0;
     }
