@@ -215,7 +215,8 @@ def test_mac_addresses_are_addresses():
     [
         ("Ether()/IP()/UDP(dport=(5,1))", "make no packets"),
         ("Ether()/IP()/UDP(dport=[])", "make no packets"),
-        ("Ether()/IP()/UDP(dport='nosuch')", "'nosuch' is no value of its field"),
+        ("Ether()/IP()/UDP(dport='nosuch')", "('nosuch'|what dport is given) is no value"),
+        ("Ether()/IP(ttl='x')", "what ttl is given is no value of its field"),
         ("Ether(foo=1)", "no field of its layer is named 'foo'"),
     ],
 )

@@ -72,6 +72,8 @@ def _reason(error: Exception) -> str:
         text = ""
     if isinstance(error, KeyError) and text:
         text = f"{text} is no value of its field"
+    if wrong := re.search(r"Incorrect type of value for field (\w+)", text):
+        text = f"what {wrong[1]} is given is no value of its field"
     if isinstance(error, AttributeError) and text.isidentifier():  # what Scapy says of a field
         text = f"no field of its layer is named {text!r}"
     return text[:MESSAGE_MAX] or type(error).__name__

@@ -35,7 +35,7 @@ def name():
 
 
 def listening(name):
-    return f"@{name}" in Path("/proc/net/unix").read_text()
+    return f"@{name}" in Path("/proc/net/unix").read_text(errors="replace")
 
 
 class Stranger:
