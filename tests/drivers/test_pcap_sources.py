@@ -232,7 +232,7 @@ def test_other_link_types(tmp_path: Path) -> None:
     for data in (None, raw):
         name = "pcap:-" if data else f"pcap:{path}"
         told, _ = fwd(name, f"pcap:out={out}" if not data else "null:", data=data, code=1)
-        assert "link type 101 is not Ethernet" in told["message"]
+        assert "link type 101 is not Ethernet but raw IP" in told["message"]
         assert told["hint"].endswith(f"{name},ethernet=add")
     assert out.read_bytes() == b"precious"
     assert fwd(f"pcap:{path},ethernet=add", f"pcap:out={out}")[0]["forwarded"] == 1

@@ -79,6 +79,12 @@ def test_times_that_do_not_fit_are_unknown(seconds: int, offset: int) -> None:
     assert (reader.c.timeless, reader.c.timeless_first) == (1, 1)
 
 
+@pytest.mark.parametrize("ticks", [2**64 // 1000 - 1, 2**64 // 1000, 2**64 // 1000 + 1, 2**63])
+def test_microseconds_fit_until_2554(ticks: int) -> None:
+    (found,), _ = read(section("<") + interface("<", 6) + enhanced("<", ticks, FRAMES[0]))
+    assert found[0] == min(UNKNOWN, ticks * 1000)
+
+
 def test_the_beginning_of_1970_is_known() -> None:
     data = section("<") + interface("<") + enhanced("<", 0, FRAMES[0])
     assert read(data)[0] == [(0, FRAMES[0])]
@@ -171,7 +177,7 @@ def wireshark_count(data: bytes, path: Path) -> int:
     """Packets that Wireshark's library reads before it gives a file up."""
     path.write_bytes(data)
     command = ["capinfos", "-cM", path]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     text = run.stderr + run.stdout
     told = re.search(r"after reading (\d+) packets|Number of packets: +(\d+)", text)
     return int(told[1] or told[2]) if told else 0

@@ -101,11 +101,11 @@ class Source(Driver):
         try:
             fd = self._claim()
         except OSError as error:
-            raise file_error(self.path, error) from None
+            raise file_error(self.label, error) from None
         try:
             status = os.fstat(fd)
             if stat.S_ISDIR(status.st_mode):
-                raise file_error(self.path, OSError(errno.EISDIR, ""))
+                raise file_error(self.label, OSError(errno.EISDIR, ""))
             inode = (status.st_dev, status.st_ino)
             if not stat.S_ISREG(status.st_mode) or self._is_begun(fd):
                 self._feed(fd, "")
@@ -139,7 +139,7 @@ class Source(Driver):
         try:
             return os.pread(fd, compression.MAGIC_BYTES, 0)
         except OSError as error:
-            raise file_error(self.path, error) from None
+            raise file_error(self.label, error) from None
 
     def _map(self, fd: int, size: int) -> None:
         if not size:
@@ -149,7 +149,7 @@ class Source(Driver):
         except ValueError:  # cut short in this moment
             raise Malformed(f"{self.label} changes while it is read", "copy it first") from None
         except OSError as error:
-            raise file_error(self.path, error) from None
+            raise file_error(self.label, error) from None
         self.undo.callback(mapped.close)
         mapped.madvise(mmap.MADV_SEQUENTIAL)
         memory = ffi.from_buffer("uint8_t[]", mapped)
@@ -268,6 +268,8 @@ class Source(Driver):
 
     def _not_ethernet(self, link_type: int) -> UspnetError:
         text = f"{self.label}: link type {link_type} is not Ethernet"
+        if name := foreign.LINKS.get(link_type):
+            text += f" but {name}"
         if self.c.make_ethernet:
             return NotSupported(text, "no packet of it says an EtherType that could be used")
         if lib.pcap_can_make(link_type):
