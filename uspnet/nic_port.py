@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from abc import abstractmethod
 from typing import Any
 
@@ -15,12 +16,15 @@ from uspnet.pool import Pool, pages_for
 from uspnet.port import Direction, Driver
 from uspnet.transports import Transport
 
+LOOK_S = 0.5  # seconds between two looks at what a device has missed
+
 
 class NicPort(Driver):
     """A port that carries a NIC. A subclass says how to connect to one."""
 
     nic: Nic | None = None
     transport: Transport | None = None
+    _look_at = 0.0  # when to ask the device again what it has missed
 
     @abstractmethod
     def connect(self) -> Transport:
@@ -115,10 +119,23 @@ class NicPort(Driver):
         self.device.start()
 
     def control(self) -> None:
-        """Asks the device how it is, too."""
+        """Asks the device how it is, too, and now and then what it has missed."""
         super().control()
         self.device.transport.check()
         self.device.check()
+        if time.monotonic() >= self._look_at:
+            self._show_missed()
+
+    def finish(self) -> None:
+        """What the device missed is final."""
+        self._show_missed()
+
+    def _show_missed(self) -> None:
+        """What only the device counted, where other processes and capture files take it from."""
+        self._look_at = time.monotonic() + LOOK_S
+        receiver = next((queue for queue in self.made if queue.direction == "rx"), None)
+        if receiver and (missed := self.extra_counters().get("rx_missed_errors")):
+            receiver.base.counters.missed = missed
 
     def stop(self) -> None:
         """Stops the device; one that is gone has stopped already."""

@@ -217,7 +217,9 @@ class Driver(ABC):
         return DeviceFault(f"{self.name}: {os.strerror(number)}")
 
     def extra_counters(self) -> dict[str, int | None]:
-        """Counters that the device or kernel keeps, added to the queues' own."""
+        """Counters that the device or kernel keeps, added to the queues' own; `rx_missed_errors`
+        is all of it, and the queues' own may lag behind.
+        """
         return {}
 
     # -- shared by all --------------------------------------------------------------------------

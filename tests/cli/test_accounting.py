@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import json
 import struct
+from typing import ClassVar
 
+from uspnet.drivers.null import Null
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.job import Limits
+from uspnet.spec import parse
 from uspnet.telemetry import REASONS
 
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
@@ -55,3 +60,22 @@ def test_dropped_packets_are_told_by_reason_and_add_up(uspnet, tmp_path):
 def test_every_reason_has_a_name_and_a_place_of_its_own():
     assert len(set(REASONS.values())) == len(REASONS) <= 16
     assert {"no_room", "too_long", "bad_chain"} <= set(REASONS)
+
+
+class Device(Null):
+    """Has missed 5 packets; 3 of them were known at the latest look."""
+
+    unknown: ClassVar[frozenset[str]] = frozenset()
+
+    def control(self):
+        self.made[0].base.counters.missed = 3
+        super().control()
+
+    def extra_counters(self):
+        return {"rx_missed_errors": 5}
+
+
+def test_what_a_device_missed_is_counted_once():
+    with CaptureJob(Device(parse("null:")), Limits(duration=0.2), None) as job:
+        result = job.execute()
+    assert result["missed"] == result["ports"][0]["rx_missed_errors"] == 5

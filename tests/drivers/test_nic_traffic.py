@@ -78,6 +78,8 @@ def test_a_starved_ring_loses_nothing_unseen(join, far, make_frames):
     made.until(lambda: got.extend(made.take(port)) or len(got) + lost(made, port) == sent)
     assert all(frame in batch for frame in got)
     assert fill(made, port, far, batch[:100], 5) == batch[:100], "and it goes on"
+    missed = port.extra_counters()["rx_missed_errors"]
+    made.until(lambda: made.counter(port, "rx", "missed") == missed)  # for other processes, too
     port.stop()
     assert len(got) + lost(made, port) == sent, "and it is not forgotten"
 

@@ -74,7 +74,8 @@ class Accounts:
             row: dict[str, Any] = {"port": port.name, "driver": port.kind}
             row.update(port_counters(queues, port.unknown))
             for name, value in port.extra_counters().items():
-                row[name] = value if value is None else value + (row.get(name) or 0)
+                ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
+                row[name] = value if value is None else value + ours
             row["drops"] = drops_by_reason(counters for _, counters in queues)
             rows.append(row)
         return rows
