@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.conftest import NOBODY, as_nobody
+from tests.conftest import NOBODY, as_nobody, until
 from uspnet.errors import Refused
 from uspnet.outfile import OutFile
 
@@ -236,3 +236,20 @@ def test_capture_says_what_it_refuses_and_writes_for_its_user_alone(shared, tmp_
     assert (tmp_path / "precious").read_text() == "precious"
     subprocess.run([*command, tmp_path / "y"], check=True, capture_output=True, umask=0o022)
     assert stat.S_IMODE((tmp_path / "y").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("fate", ["removed", "moved", "replaced", "left"])
+def test_a_file_that_is_not_where_it_was_made_is_told(tmp_path, fate):
+    path, port = tmp_path / "x", f"memif:{tmp_path}/m,role=server"
+    command = [sys.executable, "-m", "uspnet", "capture", port, "-w", path, "--duration", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+        until(lambda: path.exists() and path.stat().st_size)
+        if fate == "removed":
+            path.unlink()
+        elif fate != "left":
+            path.rename(tmp_path / "y")
+        if fate == "replaced":
+            path.touch()
+        _, err = job.communicate(timeout=30)
+    assert job.returncode == 0
+    assert (b"moved, replaced or removed" in err) == (fate != "left")

@@ -133,11 +133,20 @@ class OutFile:
 
     def remove(self, fd: int) -> None:
         """Removes the file that `open` made, if its name is still its own."""
-        made = os.fstat(fd)
         with contextlib.suppress(OSError):
-            status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
-            if (status.st_dev, status.st_ino) == (made.st_dev, made.st_ino):
+            if self.is_named(fd):
                 os.unlink(self.name, dir_fd=self.folder)
+
+    def is_named(self, fd: int) -> bool:
+        """Is the name that of this open file still, where anybody can tell?"""
+        ours = os.fstat(fd)
+        try:
+            status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.by_kernel)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) == (ours.st_dev, ours.st_ino)
 
     def close(self) -> None:
         """Lets go of the folder; what `open` returned is its caller's."""

@@ -205,9 +205,11 @@ class Sink(Driver):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
 
     def _tell(self) -> None:
-        """What the file could not take over, and what its name says wrongly."""
+        """What the file could not take over, and what its name says wrongly, or no longer."""
         if command := PACKERS.get(os.path.splitext(self.path)[1].lower()):
             self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
+        if self.file and self.regular and not self.file.is_named(self.fd):
+            self.notice(f"{self.path}: somebody has moved, replaced or removed the file meanwhile")
         late = sum(int(queue.c.misfits) for queue in self.made)
         if late:
             self.notice(
