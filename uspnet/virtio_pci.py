@@ -20,6 +20,7 @@ from uspnet.virtio import Ring, Virtio
 T = TypeVar("T")
 VENDOR_CAPABILITY = 0x09  # PCI's id for what a vendor defines
 COMMON, NOTIFY, DEVICE = 1, 2, 4  # types of structures, §4.1.4
+BARS = 6  # larger numbers are reserved, §4.1.4
 CONFIG_TRIES = 16  # the device changes its configuration rarely, or is broken
 
 
@@ -104,10 +105,11 @@ class VirtioPci(Virtio):
         """One structure; of each type the first that we can reach counts (§4.1.4.1)."""
         cap = Capability(Part(ConfigWindow(self.transport), at, 256 - at), self.name)
         kind, offset, size = int(cap.TYPE.read()), int(cap.AT.read()), int(cap.BYTES.read())
-        if kind in self.parts or size < self.least.get(kind, size + 1):
+        number = int(cap.BAR.read())
+        if kind in self.parts or size < self.least.get(kind, size + 1) or number >= BARS:
             return
-        with contextlib.suppress(NotSupported):  # a BAR of I/O ports, or one that is reserved
-            bar = self.transport.map_bar(int(cap.BAR.read()))
+        with contextlib.suppress(NotSupported):  # a BAR of I/O ports
+            bar = self.transport.map_bar(number)
             if offset + size > bar.size:
                 raise DeviceFault(f"{self.name}: structure {kind} ends outside of its BAR")
             self.parts[kind] = Part(bar, offset, size)

@@ -205,6 +205,8 @@ def test_a_configuration_is_read_until_it_stands_still():
         ({0x4C: 0xFFFFFFFF}, DeviceFault, "outside of its BAR"),
         ({0x4C: 0x37}, NotSupported, "legacy"),  # too short to be the common structure
         ({0x8C: 4}, NotSupported, "legacy"),
+        ({0x44: 6}, NotSupported, "legacy"),  # reserved BARs
+        ({0x84: 255}, NotSupported, "legacy"),
         ({0x34: 0xFC, 0xFC: 9}, DeviceFault, "of a structure of 4 bytes"),
     ],
 )
@@ -228,3 +230,13 @@ def test_a_queue_that_does_not_exist_is_a_fault():
     script.device.bar.cells[0x18] = 0
     with pytest.raises(DeviceFault, match="queue 0 does not exist"):
         script.nic.open()
+
+
+def test_a_control_queue_without_room_for_a_command_is_refused():
+    script = Scripted(OFFERED | 1 << 17)
+    sizes = [256, 256, 1]
+    script.device.bar.on_read[0x18] = lambda _: sizes[script.device.bar.cells[0x16]]
+    script.open()
+    with pytest.raises(NotSupported, match="control queue of 1 descriptor"):
+        script.nic.start()
+    script.pool.close()

@@ -211,6 +211,8 @@ class VirtioNet(
         if self.features.CTRL_VQ and not self.control:
             number = 2 * self.most_pairs
             size = min(CONTROL_SLOTS, self.queue_size(number))
+            if size < 2:  # a command takes two
+                raise NotSupported(f"{self.name}: a control queue of {size} descriptor")
             ring = self._ring(number, Control, size, name=self.name)
             assert isinstance(ring, Control)  # noqa: S101 - it was just made
             self.control = ring
