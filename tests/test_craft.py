@@ -218,6 +218,13 @@ def test_mac_addresses_are_addresses():
         ("Ether()/IP()/UDP(dport='nosuch')", "('nosuch'|what dport is given) is no value"),
         ("Ether()/IP(ttl='x')", "what ttl is given is no value of its field"),
         ("Ether(foo=1)", "no field of its layer is named 'foo'"),
+        ("Ether()/Dot1Q(vlan=4096)", "vlan=4096 does not fit into the 12 bits of its field"),
+        ("Ether()/Dot1Q(vlan=(4095,4097))", "vlan=4096 does not fit"),
+        ("Ether()/Dot1Q(vlan=-1)", "vlan=-1 does not fit"),
+        ("Ether()/MPLS(label=1048576)", "20 bits"),
+        ("Ether()/IP()/UDP()/VXLAN(vni=16777216)", "24 bits"),
+        ("Ether()/IP(flags=8)", "flags=8 does not fit"),
+        ("Ether()/IP()/TCP(flags='Q')", "flags are letters"),
     ],
 )
 def test_reasons(text, message):

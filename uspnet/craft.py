@@ -70,6 +70,8 @@ def _reason(error: Exception) -> str:
         text = " ".join(str(error).split())
     except ValueError:  # a number too long to be written
         text = ""
+    if isinstance(error, ValueError) and text == "substring not found":  # Scapy, of letters
+        text = "flags are letters that their field knows, all of one value: flags='SA'"
     if isinstance(error, KeyError) and text:
         text = f"{text} is no value of its field"
     if wrong := re.search(r"Incorrect type of value for field (\w+)", text):
@@ -184,12 +186,30 @@ def _values(value: Any, *, is_list: bool = False) -> int:
     return len(range(start, stop + 1, *step))
 
 
+def _check_bits(layer: Any) -> None:
+    """Refuses values that Scapy would cut to their fields' bits without a word."""
+    from scapy.fields import BitEnumField, BitField, FlagsField, ThreeBytesField  # noqa: PLC0415
+
+    for name, value in layer.fields.items():
+        field = layer.get_field(name)
+        field = getattr(field, "fld", field)  # of one that is there under a condition
+        bits = 24 if isinstance(field, ThreeBytesField) else 0
+        if isinstance(field, BitField | BitEnumField | FlagsField):
+            bits = field.size
+        if bits and hasattr(value, "__int__") and not 0 <= int(value) < 1 << bits:
+            raise Usage(
+                f"{name}={int(value)} does not fit into the {bits} bits of its field",
+                f"give {name} a value of 0 to {(1 << bits) - 1:,}",
+            )
+
+
 def _template(packet: Any, size: int | None) -> Template:
     """One packet's frame, padded to `size` bytes."""
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
 
     for layer in packet.iterpayloads():
+        _check_bits(layer)
         if isinstance(layer, Raw) and isinstance(layer.load, str):  # one of a list
             layer.load = layer.load.encode()
     frame = bytes(packet)
