@@ -93,7 +93,7 @@ def pytest_terminal_summary(terminalreporter):
 def pcap_frames(path):
     """Every frame of a pcap file."""
     data, at, frames = path.read_bytes(), 24, []
-    while at < len(data):
+    while at + 16 <= len(data):  # it may be written still
         length = struct.unpack_from("I", data, at + 8)[0]
         frames.append(data[at + 16 : at + 16 + length])
         at += 16 + length
@@ -157,9 +157,12 @@ class Running:
 
         return [port for job in look(self.process.pid).jobs for port in job.ports]
 
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
     def wait(self):
         """Until its workers run."""
-        until(lambda: self.ports() or self.process.poll() is not None)
+        until(lambda: (self.ports() and self.threads() > 1) or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.communicate()
         return self
 

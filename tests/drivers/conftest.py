@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.conftest import pcap_frames
+from tests.conftest import pcap_frames, until
 from uspnet.fastpath import ffi
 from uspnet.pool import Pool
 from uspnet.port import drivers, make_port
@@ -56,8 +56,11 @@ class Tcpdump:
         )
         assert "listening on" in self.process.stderr.readline()
 
-    def frames(self):
-        """Ends tcpdump when it has been quiet for a while; every frame that it wrote."""
+    def frames(self, count):
+        """Ends tcpdump when it has written `count` frames and then nothing for a while; every
+        frame that it wrote.
+        """
+        until(lambda: len(pcap_frames(self.path)) >= count)
         size = -1
         while size != (size := self.path.stat().st_size):
             time.sleep(0.3)

@@ -33,7 +33,7 @@ def test_tcpdump_sees_exactly_what_was_sent(veth, tcpdump, size):
     wanted = udp_frame(
         size, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
     )
-    assert dump.frames() == [wanted] * 5000
+    assert dump.frames(5000) == [wanted] * 5000
 
 
 def test_capture_receives_what_trafgen_sends(veth, tmp_path, needs, wait_until):
