@@ -55,6 +55,10 @@ def made(link: int, packet: bytes, *, source: bytes = b"", drop: bool = False) -
         (9, b"\xff\x03\x00\x21", 0x0800, IP4),
         (9, b"\x00\x57", 0x86DD, IP6),
         (9, b"\x21", 0x0800, IP4),
+        (9, b"\x0f\x00\x08\x00", 0x0800, IP4),
+        (9, b"\x8f\x00\x86\xdd", 0x86DD, IP6),
+        (113, struct.pack("!HHH8xH", 0, 778, 0, 0x86DD), 0x86DD, IP6),
+        (276, struct.pack("!HHIHBB8x", 0x0800, 0, 3, 778, 0, 0), 0x0800, IP4),
         (50, b"\xff\x03\x00\x21", 0x0800, IP4),
         (50, b"\x0f\x00\x08\x00", 0x0800, IP4),
         (104, b"\x8f\x00\x86\xdd", 0x86DD, IP6),
@@ -97,7 +101,11 @@ def test_cooked_802_2_gets_a_length() -> None:
         (9, b"\xc0\x21\1\2\3"),
         (9, b"\xff\x03\xc0\x21\1\2\3"),
         (113, COOKED[:15]),
-        (113, struct.pack("!HHH6s2sH", 0, 824, 0, b"", b"", 0x0800) + IP4),
+        *(
+            (113, struct.pack("!HHH8xH", 0, kind, 0, protocol) + IP4)
+            for kind in (770, 801, 802, 803, 824)
+            for protocol in (0x0800, 4)
+        ),
         (113, struct.pack("!HHH6s2sH", 0, 1, 6, SENDER, b"", 1) + IP4),
         (276, COOKED2),
         (147, bytes(60)),

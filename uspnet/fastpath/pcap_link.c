@@ -25,7 +25,8 @@ enum {
 };
 
 enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86DD, TYPE_LEAST = 0x0600 };
-enum { ARP_ETHER = 1, ARP_NETLINK = 824, ARP_GRE = 778, ARP_RADIOTAP = 803, SLL_802_2 = 4 };
+enum { ARP_ETHER = 1, ARP_FRAD = 770, ARP_80211 = 801, ARP_RADIOTAP = 803, ARP_NETLINK = 824 };
+enum { SLL_802_2 = 4, HDLC_UNICAST = 0x0F, HDLC_MULTICAST = 0x8F };
 
 /* A packet's first bytes, copied once. */
 struct front {
@@ -107,13 +108,20 @@ static uint32_t ppp_type(const struct front *h, uint32_t *strip)
     }
 }
 
+/* Cisco's HDLC: an address, 0, an EtherType. */
+static uint32_t cisco_type(const struct front *h, uint32_t *strip)
+{
+    *strip = 4;
+    return be16(h, 2) >= TYPE_LEAST ? be16(h, 2) : 0;
+}
+
 /* Linux's cooked header; its protocol is an EtherType but on some kinds of link. */
 static uint32_t cooked_type(const struct pcap_source *s, const struct front *h, int second,
                             struct found *f)
 {
     uint32_t protocol = be16(h, second ? 0 : 14), kind = be16(h, second ? 8 : 2);
     uint32_t address = second ? 12 : 6, long_address = second ? h->bytes[11] : be16(h, 4);
-    if (kind == ARP_NETLINK || kind == ARP_GRE || kind == ARP_RADIOTAP)
+    if (kind == ARP_NETLINK || kind == ARP_FRAD || (kind >= ARP_80211 && kind <= ARP_RADIOTAP))
         return 0;
     if (kind == ARP_ETHER && long_address == 6 && !s->source_given)
         memcpy(f->header + 6, h->bytes + address, 6);
@@ -146,15 +154,15 @@ static uint32_t type_of(const struct pcap_source *s, uint32_t link_type, const s
         *strip = 20;
         return cooked_type(s, h, 1, f);
     case LINK_PPP_HDLC:
-        if (h->bytes[0] != 0xFF) { /* Cisco's: an address, 0, an EtherType */
-            *strip = 4;
-            return be16(h, 2) >= TYPE_LEAST ? be16(h, 2) : 0;
-        }
+        if (h->bytes[0] != 0xFF)
+            return cisco_type(h, strip);
         return ppp_type(h, strip);
     case LINK_CISCO_HDLC:
-        *strip = 4;
-        return be16(h, 2) >= TYPE_LEAST ? be16(h, 2) : 0;
-    case LINK_PPP:
+        return cisco_type(h, strip);
+    case LINK_PPP: /* on a serial line whose peer is Cisco's, too */
+        if ((h->bytes[0] == HDLC_UNICAST || h->bytes[0] == HDLC_MULTICAST) && h->bytes[1] == 0)
+            return cisco_type(h, strip);
+        return ppp_type(h, strip);
     case LINK_PPP_PPPD:
         return ppp_type(h, strip);
     case LINK_PPPOE:
