@@ -167,6 +167,22 @@ def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number
     until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
 
 
+def test_when_its_children_are_stopped_and_it_is_killed_nothing_stays(start, tmp_path):
+    process = start("demo", "--count", "500000000")
+    until(lambda: len(list(tmp_path.glob("*/*.sock"))) == 2)
+    stopped = [pid for pid in marked(str(tmp_path)) if pid != process.pid]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    process.kill()
+    process.wait(timeout=20)
+    try:
+        until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def started(pid):
     """Has Python come as far as our own code? Until then Ctrl-C is Python's business."""
     return "_fastpath" in Path(f"/proc/{pid}/maps").read_text()

@@ -131,6 +131,8 @@ class Janitor:
             cwd="/",
             env=children.environment(),
             start_new_session=True,
+            # It goes on then, when somebody has stopped it.
+            preexec_fn=functools.partial(lib.signal_at_parting, signal.SIGCONT),  # noqa: PLW1509
         )
 
     def dismiss(self) -> None:
