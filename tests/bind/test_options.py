@@ -2,6 +2,7 @@
 """bind's options, the driver that it chooses, and what it won't bind at all."""
 
 import os
+import pwd
 
 import pytest
 
@@ -13,6 +14,8 @@ from uspnet.jobs.doctor_nic import nic_rows
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
+# Only root can give a file to somebody else.
+OWNER = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 
 
 def state_of(lab):
@@ -35,8 +38,8 @@ def test_persist_is_driverctls_file_and_is_taken_back(lab):
 def test_the_owner_gets_the_nodes(lab):
     lab.nic(A, "eth0")
     lab.file("dev/vfio/17", "")
-    bind(lab.machine(), [A], Wish(owner="nobody"))
-    assert (lab.root / "dev/vfio/17").stat().st_uid == 65534
+    bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
+    assert (lab.root / "dev/vfio/17").stat().st_uid == OWNER.pw_uid
 
 
 @pytest.mark.parametrize("cdev", [True, False])
@@ -50,17 +53,17 @@ def test_the_owner_gets_the_character_device_where_the_kernel_has_it(lab, monkey
     if cdev:
         (folder / "dev").write_text("511:3")
         with pytest.raises(NotSupported, match="there is no /dev/vfio/devices/vfio3"):
-            bind(lab.machine(), [A], Wish(owner="nobody"))
+            bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
         lab.file("dev/vfio/devices/vfio3", "")
-    bind(lab.machine(), [A], Wish(owner="nobody"))
-    assert not cdev or (lab.root / "dev/vfio/devices/vfio3").stat().st_uid == 65534
+    bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
+    assert not cdev or (lab.root / "dev/vfio/devices/vfio3").stat().st_uid == OWNER.pw_uid
 
 
 def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
     monkeypatch.setattr("uspnet.binding.owner.NODE_S", 0.05)
     lab.nic(A, "eth0")
     with pytest.raises(NotSupported, match="rolled back"):
-        bind(lab.machine(), [A], Wish(owner="nobody", persist=True))
+        bind(lab.machine(), [A], Wish(owner=OWNER.pw_name, persist=True))
     assert state_of(lab) == ("igb", "(null)")
 
 
@@ -68,7 +71,7 @@ def test_without_iommu_there_is_no_owner(lab):
     lab.nic(A, "eth0", group=None)
     lab.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y")
     with pytest.raises(NotSupported, match="only root"):
-        bind(lab.machine(), [A], Wish(owner="nobody"))
+        bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
     assert lab.kernel.log == []
 
 
