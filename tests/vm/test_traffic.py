@@ -75,7 +75,7 @@ def capture(guest, wire, spec, **how):
     file = guest.share / "captured"
     words = ["capture", spec, "--json", "--poll", "sleep", "-w", file, "-F", "pcap"]
     process = guest.background(["uspnet", *words], **how)
-    end, marks = time.monotonic() + 60, 0
+    end, marks = time.monotonic() + 180, 0
     while not received(guest):
         assert time.monotonic() < end, process.output()
         wire.send(MARK)
@@ -84,9 +84,11 @@ def capture(guest, wire, spec, **how):
     for frame in sent:
         wire.send(frame)
         time.sleep(0.0005)
-    while received(guest) < len(sent):
+    before = 0
+    while (now := received(guest)) <= len(sent) or now != before:  # marks count, too
         assert time.monotonic() < end, process.output()
-    time.sleep(0.1)  # a mark may still be on its way
+        before = now
+        time.sleep(0.1)
     process.signal(signal.SIGINT)
     result = process.wait()
     assert result.code == 0, result.out + result.err
