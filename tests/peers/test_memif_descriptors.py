@@ -5,7 +5,9 @@ likes, and eventfds that never fall silent.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import struct
 import sys
@@ -43,15 +45,26 @@ def lingering():
     return sock, deaf
 
 
+@contextlib.contextmanager
+def stopped(pid):
+    """A process reads nothing. What is closed meanwhile, and is in a message to it, is closed for
+    good by that process alone.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: "\nState:\tT" in Path(f"/proc/{pid}/status").read_text())
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def send_to_server(sock, when, fd):
-    """What it sends, before it has heard a word, with INIT, as a region, or as a bell."""
+    """What it sends with INIT, as a region, or as a bell."""
     init, *rest = raw.Memory(4).conversation()
-    if when == "unheard":
-        raw.say(sock, bytes(128))
-        raw.say(sock, init[0], [fd])
-        return
-    raw.hear(sock)
     match when:
+        case "unheard":
+            raw.say(sock, bytes(128))
+            raw.say(sock, init[0], [fd])
         case "init":
             raw.say(sock, init[0], [fd])
         case "many":
@@ -72,8 +85,11 @@ def test_a_file_that_is_slow_to_close_holds_nobody(uspnet, tmp_path, when):
     until(path.exists)
     slow, deaf = lingering()
     with deaf, raw.connect(str(path)) as sock:
-        send_to_server(sock, when, slow.fileno())
-        slow.close()
+        if when != "unheard":
+            raw.hear(sock)
+        with stopped(job.pid):
+            send_to_server(sock, when, slow.fileno())
+            slow.close()
         good = uspnet("pktgen", f"memif:{path},wait=20", "--count", 1000)
         assert good.result()["sent"] == 1000
         assert job.interrupt()["received"] == 1000
@@ -89,8 +105,9 @@ def test_a_servers_file_that_is_slow_to_close_holds_no_client(uspnet, tmp_path):
         listener.settimeout(20)
         job = uspnet("pktgen", f"memif:{path},wait=20")
         with listener.accept()[0] as sock:
-            raw.say(sock, hello, [slow.fileno()])
-            slow.close()
+            with stopped(job.pid):
+                raw.say(sock, hello, [slow.fileno()])
+                slow.close()
             assert raw.reason(sock) == "Unexpected file descriptor"
         assert job.result()["error"] == "PeerFault"
 
