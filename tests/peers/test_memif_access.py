@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import until
 from uspnet.errors import Usage
 from uspnet.memif.access import users
-from uspnet.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE
+from uspnet.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE, remove_stale
 from uspnet.port import make_port
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -121,6 +121,20 @@ def test_a_path_goes_from_the_folder_where_it_was_made(tmp_path):
     port.close()
     assert list(moved.iterdir()) == []
     assert [path.name for path in folder.iterdir()] == ["m"]
+
+
+def test_a_path_that_was_left_is_removed_from_its_open_folder_alone(tmp_path):
+    folder, moved = tmp_path / "a", tmp_path / "b"
+    for _ in range(2):
+        if folder.exists():
+            folder.rename(moved)
+        folder.mkdir()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
+            left.bind(f"{folder}/m")
+    fd = os.open(moved, os.O_PATH)
+    remove_stale(f"{folder}/m", fd)
+    os.close(fd)
+    assert [path.parent for path in tmp_path.glob("*/m")] == [folder]
 
 
 @needs_root

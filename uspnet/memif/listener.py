@@ -51,10 +51,11 @@ class Listener:
 
     def _bind(self) -> None:
         if not self.address.startswith("\0"):
-            remove_stale(self.address)
             with contextlib.suppress(OSError):  # bind says what is wrong with it
                 folder = os.path.dirname(self.address) or "."
                 self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if self.folder >= 0:
+                remove_stale(self.address, self.folder)
             os.fchmod(self.sock.fileno(), MODE)  # the path gets it too, less the umask's bits
         try:
             self.sock.bind(self.address)
@@ -183,10 +184,13 @@ def printable(address: str) -> str:
     return address.replace("\0", "@")
 
 
-def remove_stale(path: str) -> None:
-    """Removes a socket that nobody listens on any more. Raises Busy when somebody does."""
+def remove_stale(path: str, folder: int) -> None:
+    """Removes a socket that nobody listens on any more, from its open folder and nowhere else.
+    Raises Busy when somebody does.
+    """
+    name = os.path.basename(path) or "."
     try:
-        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
+        if not stat.S_ISSOCK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise Busy(f"{path} is there and is not a socket", "choose another path")
     except FileNotFoundError:
         return
@@ -194,7 +198,7 @@ def remove_stale(path: str) -> None:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
+            os.unlink(name, dir_fd=folder)
             return
         except PermissionError:
             raise NotPermitted(f"{path}: may not be looked at", "choose another path") from None
