@@ -75,7 +75,8 @@ def test_no_thread_of_a_job_keeps_a_capability(run, tmp_path, command):
 
 
 def check_child(pid):
-    """It is a user of its own, and can't become another."""
+    """It is a user of its own, and can't become another, once it has begun."""
+    until(lambda: status(f"/proc/{pid}")["NoNewPrivs"] == ["1"])
     assert set(capabilities(f"/proc/{pid}").values()) == {0}
     found = status(f"/proc/{pid}")
     for ids in (found["Uid"], found["Gid"]):
