@@ -47,13 +47,13 @@ def seconds(low: float, high: float) -> Callable[[typer.CallbackParam, float | N
 
 
 def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
-    """A check that an option's file was not left out, so that the next option is taken for it."""
-    if value is not None and value.startswith("-") and value != "-":
-        name = max(option.opts, key=len)
-        raise Usage(
-            f"{name} names no file: {value[:40]!r} is an option", f"give one: {name} x.pcapng"
-        )
-    return value
+    """A check that an option's file was not left out, so that the next option is taken for it, or
+    a variable that is not set.
+    """
+    if value is None or value == "-" or value[:1] not in {"", "-"}:
+        return value
+    name, what = max(option.opts, key=len), "is an option" if value else "is no name"
+    raise Usage(f"{name} names no file: {value[:40]!r} {what}", f"give one: {name} x.pcapng")
 
 
 Duration = Annotated[

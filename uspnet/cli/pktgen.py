@@ -113,7 +113,7 @@ def pktgen(
     pps = parse_rate(rate, mean, o.bits(link)) if rate is not None else 0.0
     numbered = sequence if sequence is not None else rx_port is not None
     out = make_port(port)
-    back = out if rx_port == port else make_port(rx_port) if rx_port else None
+    back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     if poll is None and (pps or back):
         poll = o.Poll.busy
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
