@@ -154,6 +154,15 @@ def test_root_runs_a_qemu_that_the_environment_names_if_it_is_roots(chosen, tmp_
     assert binary() == (str(chosen) if os.geteuid() == 0 else str(link))
 
 
+def test_a_folder_that_our_own_code_lies_in_is_as_good_as_it(chosen, tmp_path, monkeypatch):
+    code = tmp_path / "uspnet/children.py"
+    code.parent.mkdir()
+    code.touch()
+    monkeypatch.setattr(children, "__file__", str(code))
+    tmp_path.chmod(0o777)
+    assert binary() == str(chosen)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="what is not root's concerns root")
 @pytest.mark.parametrize("what", ["program", "folder", "open program", "open folder", "group"])
 def test_root_runs_no_qemu_of_another_user(chosen, what):

@@ -38,12 +38,15 @@ def find_program(name: str) -> str | None:
 
 def chosen_program(program: str) -> str:
     """Where a program that the environment names really lies. For root, it must be one that only
-    root, or who owns our own code, can have put there. Raises Refused.
+    root, or who could put something into our own code's place, can have put there. Raises Refused.
     """
     if os.geteuid() != 0:
         return program
-    whole, ours = Path(program).resolve(), Path(__file__).stat()
+    whole, code = Path(program).resolve(), Path(__file__).resolve()
+    ours = code.stat()
     for each in (whole, *whole.parents):
+        if each in code.parents:
+            continue
         try:
             status = each.stat()
         except FileNotFoundError:
