@@ -63,8 +63,8 @@ def settled(guest, before, seconds=30):
     end = time.monotonic() + seconds
     while (now := shown(guest)) != before and time.monotonic() < end:
         time.sleep(0.1)
-    assert [row for row in before if row not in now] == []
-    assert [row for row in now if row not in before] == []
+    lost, new = ([row for row in a if row not in b] for a, b in ((before, now), (now, before)))
+    assert not lost + new, f"lost: {lost}; new: {new}"
 
 
 def quiet(guest, name):
