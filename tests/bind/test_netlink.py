@@ -265,6 +265,19 @@ def test_everything_comes_back(lab, namespace, build):
     assert namespace.settles(before)
 
 
+def test_who_set_an_address_stays_known(lab, namespace):
+    def look():
+        saved = json.loads(json.dumps(collect(snapshot((), namespace.name), lab.tree, ("nic0",))))
+        return saved, next(each for each in saved["addresses"] if each["prefixlen"] == 24)
+
+    namespace.ip("address add 10.9.0.1/24 dev nic0")
+    saved, address = look()
+    namespace.ip("address del 10.9.0.1/24 dev nic0")
+    address["attrs"].append(["IFA_PROTO", 80])
+    assert apply(saved, lab.tree, {"nic0": "nic0"}, 0.0, namespace.name) == []
+    assert ["IFA_PROTO", 80] in look()[1]["attrs"]
+
+
 def test_a_lease_that_ran_out_is_said(lab, namespace):
     namespace.ip("address add 10.0.0.1/24 dev nic0 valid_lft 100 preferred_lft 50")
     saved = collect(snapshot((), namespace.name), lab.tree, ("nic0",))

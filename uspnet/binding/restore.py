@@ -194,6 +194,7 @@ class _Restorer:
         if raw["family"] == IPV6 and flags & TEMPORARY:
             return
         keep = {"IFA_ADDRESS", "IFA_LOCAL", "IFA_BROADCAST", "IFA_LABEL", "IFA_RT_PRIORITY"}
+        keep.add("IFA_PROTO")  # who set it: the kernel itself, router advertisements, a daemon
         attrs = [pair for pair in raw["attrs"] if pair[0] in keep]
         attrs.append(("IFA_FLAGS", flags & ADDRESS_FLAGS))
         text = str(attribute(raw, "IFA_LOCAL") or attribute(raw, "IFA_ADDRESS"))
