@@ -42,6 +42,8 @@ def main() -> None:
 
     As an exception it would show a traceback, or get lost in some import that catches everything.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else: nohup, or `&`
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     streams.prepare()
     _leave_the_folder()
     _go_home()
@@ -49,8 +51,6 @@ def main() -> None:
         from uspnet.cli.arguments import hide_secrets  # noqa: PLC0415 - rarely needed
 
         hide_secrets()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else: nohup, or `&`
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while
 
     run()
