@@ -61,12 +61,13 @@ def test_the_reader_ends_with_the_job_whatever_it_reads(tmp_path):
     path = tmp_path / "f.pcap.bz2"
     path.write_bytes(bz2.compress(HEADER + struct.pack("=IIII", 1, 0, 60, 60) + bytes(60)))
     os.truncate(path, 1 << 40)
-    words = [*COMMAND, "fwd", f"pcap:{path}", "null:", "--count", "1"]
-    with subprocess.Popen(words) as job:
+    with subprocess.Popen([*COMMAND, "fwd", f"pcap:{path}", "null:"]) as job:
         (reader,) = until(
             lambda: [pid for pid in qemus_of(job.pid) if name(pid) == "uspnet-reader"]
         )
-        assert job.wait(20) == 0
+        until(lambda: status_of(reader, "NoNewPrivs") == "1")
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(60) == 0
     until(lambda: not os.path.exists(f"/proc/{reader}"))
 
 
