@@ -24,8 +24,6 @@ from uspnet.pcapfile import file_error
 PIPE_BYTES = 1 << 20
 STEP_BYTES = 1 << 18
 LEAVE_S = 1.0
-
-
 KINDS = 16  # more kinds of compression than there are
 ERRNO = 100
 

@@ -56,26 +56,26 @@ def test_a_worker_does_not_spin_on_a_socket_whose_interface_went_down(veth, wait
     assert capture.count("sleeps") - before < 100  # ten a second, when nothing wakes it
 
 
+def waits_while_down(veth, pktgen, end, told, wait_until):
+    """pktgen sends, says why it halts while that end of the cable is down, and goes on."""
+    wait_until(lambda: pktgen.count("tx_packets") > 0)
+    veth.ip("link", "set", "dev", end, "down")
+    pktgen.hears(told)
+    sent = halted(pktgen, wait_until)
+    veth.ip("link", "set", "dev", end, "up")
+    wait_until(lambda: pktgen.count("tx_packets") > sent)
+
+
 def test_pktgen_waits_while_its_interface_is_down(veth, wait_until):
     pktgen = veth.start("pktgen", "packet:a", "--rate", "10k")
-    wait_until(lambda: pktgen.count("tx_packets") > 0)
-    veth.ip("link", "set", "dev", "a", "down")
-    pktgen.hears("interface a is down")
-    sent = halted(pktgen, wait_until)
-    veth.ip("link", "set", "dev", "a", "up")
-    wait_until(lambda: pktgen.count("tx_packets") > sent)
+    waits_while_down(veth, pktgen, "a", "interface a is down", wait_until)
     result = pktgen.end()
     assert result["offered"] == result["sent"] + result["unsent"]
 
 
 def test_pktgen_waits_while_its_interface_has_no_carrier(veth, wait_until):
     pktgen = veth.start("pktgen", "packet:a")
-    wait_until(lambda: pktgen.count("tx_packets") > 0)
-    veth.ip("link", "set", "dev", "b", "down")
-    pktgen.hears("interface a has no carrier")
-    sent = halted(pktgen, wait_until)
-    veth.ip("link", "set", "dev", "b", "up")
-    wait_until(lambda: pktgen.count("tx_packets") > sent)
+    waits_while_down(veth, pktgen, "b", "interface a has no carrier", wait_until)
     assert pktgen.end()["dropped"] == 0
 
 

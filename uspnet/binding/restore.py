@@ -34,6 +34,9 @@ IFF_UP = 0x1
 RTNH_F_ONLINK = 0x4  # the only nexthop flag that is configuration; the others are state
 RTM_F_CLONED = 0x200
 FOREVER = 0xFFFFFFFF  # a lifetime
+ADDRESS_KEPT = {  # IFA_PROTO: who set it, the kernel, router advertisements or a daemon
+    *("IFA_ADDRESS", "IFA_LOCAL", "IFA_BROADCAST", "IFA_LABEL", "IFA_RT_PRIORITY", "IFA_PROTO"),
+}
 # Address flags that are configuration: nodad, home address, managetempaddr, noprefixroute, …
 ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel makes anew
@@ -193,9 +196,7 @@ class _Restorer:
         flags = attribute(raw, "IFA_FLAGS", raw["flags"])
         if raw["family"] == IPV6 and flags & TEMPORARY:
             return
-        keep = {"IFA_ADDRESS", "IFA_LOCAL", "IFA_BROADCAST", "IFA_LABEL", "IFA_RT_PRIORITY"}
-        keep.add("IFA_PROTO")  # who set it: the kernel itself, router advertisements, a daemon
-        attrs = [pair for pair in raw["attrs"] if pair[0] in keep]
+        attrs = [pair for pair in raw["attrs"] if pair[0] in ADDRESS_KEPT]
         attrs.append(("IFA_FLAGS", flags & ADDRESS_FLAGS))
         text = str(attribute(raw, "IFA_LOCAL") or attribute(raw, "IFA_ADDRESS"))
         cache = attribute(raw, "IFA_CACHEINFO", {})
