@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import subprocess
@@ -218,6 +219,32 @@ def open_port():
     raise SystemExit("no serial port")
 
 
+# -- a timer that goes missing --------------------------------------------------------------------
+
+
+def wake_each_other():
+    """A thread on each processor wakes the next one twice a second.
+
+    An emulated processor that sleeps can miss the interrupt of its one-shot timer, on a busy host.
+    It then sleeps until something else wakes it, and what waits for it (RCU: each unbind) hangs.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    pipes = [os.pipe() for _ in cpus]
+    for number, cpu in enumerate(cpus):
+        woken, following = pipes[number][0], pipes[number - 1][1]
+        threading.Thread(target=wake_next, args=(cpu, woken, following), daemon=True).start()
+
+
+def wake_next(cpu, woken, following):
+    """Runs on one processor: wakes the next, whenever nobody woke this one for half a second."""
+    os.sched_setaffinity(0, {cpu})  # this thread's
+    while True:
+        if select.select([woken], [], [], 0.5)[0]:
+            os.read(woken, 64)
+        else:
+            os.write(following, b".")
+
+
 if __name__ == "__main__":
     os.environ.update(PATH="/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin")
     os.mkdir(OUTPUT)
@@ -225,6 +252,7 @@ if __name__ == "__main__":
     subprocess.run(["ip", "link", "set", "lo", "up"], check=False)
     with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as file:
         file.write("1")  # it would send unasked
+    wake_each_other()
     PORT = open_port()
     os.write(PORT, b'{"id": 0}\n')
     with os.fdopen(PORT, "rb", closefd=False) as lines:

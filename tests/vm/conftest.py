@@ -36,7 +36,9 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """What runs in one guest comes together, so that it boots once; guests come last."""
+    """What runs in one guest comes together, so that it boots once; guests come last. A test whose
+    guest stopped answering (an emulated machine can, on a busy host) is run again in a new one.
+    """
     order = list(KERNELS)
 
     def place(item):
@@ -45,6 +47,9 @@ def pytest_collection_modifyitems(items):
         return order.index(item.callspec.params["guest"]) if "guest" in item.fixturenames else -1
 
     items.sort(key=place)
+    for item in items:
+        if place(item) >= 0:
+            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun="the guest does not answer"))
 
 
 def is_there(kernel):
@@ -81,9 +86,15 @@ def guest(request):
 @pytest.fixture(scope="session")
 def bare_guest():
     """A guest without an IOMMU, with huge pages."""
-    with booted("lab" if is_there("lab") else "debian", iommu=False) as guest:
-        guest.write("/proc/sys/vm/nr_hugepages", "32")
+    with booted("lab" if is_there("lab") else "debian", iommu=False, huge_pages=32) as guest:
         yield guest
+
+
+@pytest.fixture(autouse=True)
+def _that_answers(request):
+    """Each test begins with a guest that answers, whatever became of it in the one before."""
+    for name in {"guest", "bare_guest"} & set(request.fixturenames):
+        request.getfixturevalue(name).revive()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import re
 import signal
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from tests.vm.emulator import find_qemu, has_model
 from tests.vm.kernel import ROOT, Kernel, initramfs
+from tests.vm.wire import Wire
 
 BOOT_S = 180  # a slow machine's; a quick one needs 5
 IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
@@ -102,67 +102,31 @@ class Process:
         return Result(answer["code"], answer["out"], answer["err"])
 
 
-class Wire:
-    """The test's end of a wire: one datagram is one frame."""
-
-    def __init__(self, folder, kind):
-        self.near, self.far = str(folder / f"{kind}.t"), str(folder / f"{kind}.q")
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(self.near)
-        self.frames = queue.Queue()
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
-
-    def _listen(self):
-        """Takes what comes, since a socket keeps only a few; ends with an empty frame."""
-        while frame := self.socket.recv(65536):
-            self.frames.put(frame)
-
-    def send(self, frame):
-        self.socket.sendto(frame, self.far)
-
-    def receive(self, count, timeout=10.0):
-        """Up to `count` frames; fewer when the time is over."""
-        frames, end = [], time.monotonic() + timeout
-        with contextlib.suppress(queue.Empty):
-            while len(frames) < count:
-                frames.append(self.frames.get(timeout=max(0, end - time.monotonic())))
-        return frames
-
-    def drain(self):
-        """Forgets what has come so far."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.frames.get_nowait()
-
-    def close(self):
-        self.socket.sendto(b"", self.near)
-        self.listener.join()
-        self.socket.close()
-
-
 class Guest:
     """A running guest. `share` is a folder that both sides see, under the same path."""
 
-    def __init__(self, kernel: Kernel, folder: Path, *, iommu=True):
+    def __init__(self, kernel: Kernel, folder: Path, *, iommu=True, huge_pages=0):
         self.binary = find_qemu()
         self.kinds = [kind for kind in KINDS if has_model(self.binary, KINDS[kind].split(",")[0])]
+        self.kernel = kernel
         self.share, self.console = folder / "share", folder / "console"
         self.share.mkdir()
         self.share.chmod(0o777)
         self.sockets = folder
-        self.iommu = iommu
+        self.iommu, self.huge_pages = iommu, huge_pages
+        self.environment: dict[str, str] = {}  # what commands run with
+        (folder / "initramfs").write_bytes(initramfs(kernel))
+        self._boot()
+
+    def _boot(self):
+        """Starts QEMU, and waits until the agent says that it is there."""
+        folder = self.sockets
         self.answers: dict[int, queue.Queue] = {0: queue.Queue()}
         self.last = 0
         self.lock = threading.Lock()
         self.processes: list[Process] = []
-        self.environment: dict[str, str] = {}  # what commands run with
+        self.silent = False  # it did not answer: nothing can be said of it any more
         self.wires = {kind: Wire(folder, kind) for kind in self.kinds}
-        (folder / "initramfs").write_bytes(initramfs(kernel))
-        self._boot(kernel, folder)
-
-    def _boot(self, kernel, folder):
-        """Starts QEMU, and waits until the agent says that it is there."""
         ours, theirs = socket.socketpair()
         words = f"share={self.share} python={sys.executable} agent={Path(__file__).parent}/agent.py"
         with theirs, (folder / "qemu.log").open("wb") as log:
@@ -171,7 +135,7 @@ class Guest:
                     self.binary, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                     "-machine", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi",
                     "-cpu", "max,la57=off", "-smp", "2", "-m", "1G",
-                    "-kernel", kernel.image, "-initrd", folder / "initramfs",
+                    "-kernel", self.kernel.image, "-initrd", folder / "initramfs",
                     "-append", f"{COMMAND_LINE} {words}",
                     "-serial", f"file:{self.console}",
                     *(["-device", "intel-iommu,intremap=on,caching-mode=on"] * self.iommu),
@@ -191,6 +155,7 @@ class Guest:
         try:
             self._answer(0, BOOT_S)
             self.run(["source", "pass"], timeout=IMPORT_S)
+            self.write("/proc/sys/vm/nr_hugepages", self.huge_pages)
         except BaseException:
             self.close()
             raise
@@ -246,6 +211,7 @@ class Guest:
             answer = None
         del self.answers[number]
         if answer is None:
+            self.silent = True
             tail = self.console.read_text(errors="replace")[-3000:]
             log = (self.sockets / "qemu.log").read_text(errors="replace")
             raise TimeoutError(f"the guest does not answer; its console ends with:\n{tail}\n{log}")
@@ -253,6 +219,8 @@ class Guest:
 
     def ask(self, op, patience=60, /, **args):
         """Has the agent do something. Raises OSError for what fails in the guest."""
+        if self.silent:
+            raise TimeoutError("the guest does not answer any more")
         with self.lock:
             self.last += 1
             number = self.last
@@ -329,6 +297,12 @@ class Guest:
         shown = self.run(["dmesg"]).out
         return [line for line in shown.splitlines() if re.search(pattern, line)]
 
+    def revive(self):
+        """Boots again, where it did not answer: what one test did is not the next one's."""
+        if self.silent:
+            self.close()
+            self._boot()
+
     def close(self):
         """Ends the machine, at once."""
         self.qemu.kill()
@@ -337,8 +311,7 @@ class Guest:
         self.port.close()
         for wire in self.wires.values():
             wire.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(wire.far)
+        self.wires = {}  # closed once, whatever fails
 
 
 def shared_folder(tag, path, options):
