@@ -37,7 +37,8 @@ def pytest_generate_tests(metafunc):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """What runs in one guest comes together, so that it boots once; guests come last. A test whose
-    guest stopped answering (an emulated machine can, on a busy host) is run again in a new one.
+    guest stopped answering (an emulated machine can, on a busy host) is run again in a new one;
+    not that of a guest that has ended, as a kernel that panics does.
     """
     order = list(KERNELS)
 

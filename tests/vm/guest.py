@@ -125,7 +125,7 @@ class Guest:
         self.last = 0
         self.lock = threading.Lock()
         self.processes: list[Process] = []
-        self.silent = False  # it did not answer: nothing can be said of it any more
+        self.lost = ""  # why it can't be asked any more
         self.wires = {kind: Wire(folder, kind) for kind in self.kinds}
         ours, theirs = socket.socketpair()
         words = f"share={self.share} python={sys.executable} agent={Path(__file__).parent}/agent.py"
@@ -205,22 +205,23 @@ class Guest:
                 waiting.put(None)
 
     def _answer(self, number, timeout):
+        why = "the guest has ended"
         try:
             answer = self.answers[number].get(timeout=timeout)
         except queue.Empty:
-            answer = None
+            answer, why = None, "the guest does not answer"
         del self.answers[number]
         if answer is None:
-            self.silent = True
+            self.lost = why
             tail = self.console.read_text(errors="replace")[-3000:]
             log = (self.sockets / "qemu.log").read_text(errors="replace")
-            raise TimeoutError(f"the guest does not answer; its console ends with:\n{tail}\n{log}")
+            raise TimeoutError(f"{self.lost}; its console ends with:\n{tail}\n{log}")
         return answer
 
     def ask(self, op, patience=60, /, **args):
         """Has the agent do something. Raises OSError for what fails in the guest."""
-        if self.silent:
-            raise TimeoutError("the guest does not answer any more")
+        if self.lost:
+            raise TimeoutError(self.lost)
         with self.lock:
             self.last += 1
             number = self.last
@@ -298,8 +299,8 @@ class Guest:
         return [line for line in shown.splitlines() if re.search(pattern, line)]
 
     def revive(self):
-        """Boots again, where it did not answer: what one test did is not the next one's."""
-        if self.silent:
+        """Boots again, where it is lost: what one test did is not the next one's."""
+        if self.lost:
             self.close()
             self._boot()
 
