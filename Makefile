@@ -4,7 +4,7 @@
 
 PYTHON = .venv/bin/python
 CLANG_FORMAT = .venv/bin/clang-format
-C = $(filter-out %/_fastpath.c,$(wildcard uspnet/fastpath/*.c uspnet/fastpath/*.h))
+C = $(filter-out %/_fastpath.c,$(shell find uspnet/fastpath -name '*.[ch]'))
 STRICT = -Wall -Wextra -Werror
 QEMU = $(CURDIR)/build/qemu/bin/qemu-system-x86_64
 WITH_QEMU = [ ! -x "$(QEMU)" ] || export USPNET_QEMU="$(QEMU)";
@@ -48,7 +48,7 @@ format: setup-test
 check-arm64: setup-test
 	@mkdir -p build/arm64
 	for c in $(filter %.c,$(C)); do \
-	    aarch64-linux-gnu-gcc -O2 -std=gnu11 $(STRICT) -c $$c -o build/arm64/check.o || exit 1; \
+	    aarch64-linux-gnu-gcc -O2 -std=gnu11 $(STRICT) -Iuspnet/fastpath -c $$c -o build/arm64/check.o || exit 1; \
 	done
 
 setup-demo:

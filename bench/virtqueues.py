@@ -28,9 +28,9 @@ class VirtqBench:
 
     def __init__(self, *, packed: bool, merges: int) -> None:
         from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
+        from uspnet.nic.virtio import Layout, Ring  # noqa: PLC0415
         from uspnet.pool import Pool  # noqa: PLC0415
         from uspnet.transports import Dma  # noqa: PLC0415
-        from uspnet.virtio import Layout, Ring  # noqa: PLC0415
 
         self.lib, self.packed = lib, packed
         layouts = [Layout(2 * SLOTS, packed), Layout(4 * SLOTS, packed)]

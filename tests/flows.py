@@ -7,7 +7,7 @@ import struct
 import sys
 
 from tests.station import Station, frame
-from uspnet.rss import RSS_KEY
+from uspnet.nic.rss import RSS_KEY
 
 TCP, UDP, OTHER = 6, 17, 253  # IP protocols; the last is for experiments, RFC 3692
 HEAD = bytes.fromhex("020000000002020000000001")

@@ -13,7 +13,7 @@ from uspnet.errors import NoDevice, NotSupported
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
 from uspnet.port import Driver, make_port
-from uspnet.transports.qemu import binary
+from uspnet.transports.qemu.machine import binary
 
 PATIENCE_S = 20.0  # the machine may be busy
 

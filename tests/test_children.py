@@ -13,10 +13,10 @@ import pytest
 
 import uspnet
 from tests.conftest import NOBODY
-from uspnet import children
 from uspnet.errors import Refused
 from uspnet.jobs import doctor
-from uspnet.transports.qemu import binary
+from uspnet.system import children
+from uspnet.transports.qemu.machine import binary
 
 MODULES = (
     "typer", "rich", "contextlib", "json", "uspnet", "subprocess", "cffi", "_cffi_backend",
@@ -155,7 +155,7 @@ def test_root_runs_a_qemu_that_the_environment_names_if_it_is_roots(chosen, tmp_
 
 
 def test_a_folder_that_our_own_code_lies_in_is_as_good_as_it(chosen, tmp_path, monkeypatch):
-    code = tmp_path / "uspnet/children.py"
+    code = tmp_path / "uspnet/system/children.py"
     code.parent.mkdir()
     code.touch()
     monkeypatch.setattr(children, "__file__", str(code))

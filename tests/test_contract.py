@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from uspnet.drivers.pci import Pci
-from uspnet.drivers.qemu import models
 from uspnet.errors import DeviceFault, NotSupported
-from uspnet.nic import NICS
+from uspnet.nic.base import NICS
 from uspnet.port import drivers
+from uspnet.ports.pci import Pci
+from uspnet.ports.qemu import models
 from uspnet.spec import parse
 from uspnet.transports.fake import Fake
 

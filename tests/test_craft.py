@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
-from uspnet.craft import FRAMES_MAX, craft
 from uspnet.errors import Usage
-from uspnet.guard import at_most
+from uspnet.packets.craft import FRAMES_MAX, craft
+from uspnet.packets.guard import at_most
 
 FROM_TO = "IP(src='1.2.3.4',dst='1.2.3.5')"
 
@@ -167,7 +167,7 @@ CONTRIB = [
 
 @pytest.mark.parametrize(("text", "bytes_", "at"), CONTRIB)
 def test_layers_of_other_modules(text, bytes_, at):
-    script = f"from uspnet.craft import craft; print(craft({text!r})[0].frame[{at}:].hex())"
+    script = f"from uspnet.packets.craft import craft; print(craft({text!r})[0].frame[{at}:].hex())"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )

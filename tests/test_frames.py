@@ -10,7 +10,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from uspnet.errors import Usage
-from uspnet.frames import (
+from uspnet.packets.frames import (
     HEADERS,
     checksum,
     ipv4_bytes,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import NOBODY, as_nobody, until
 from uspnet.errors import Refused
-from uspnet.outfile import OutFile
+from uspnet.system.outfile import OutFile
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import NOBODY, Running, alive, as_nobody, qemus_of, until
-from uspnet import privileges
-from uspnet.drivers import memif
 from uspnet.pool import SEALS
 from uspnet.port import make_port
-from uspnet.privileges import NONE, Capability
-from uspnet.transports.qemu import binary
+from uspnet.ports.memif import port as memif
+from uspnet.system import privileges
+from uspnet.system.privileges import NONE, Capability
+from uspnet.transports.qemu.machine import binary
 
 COMMAND = [sys.executable, "-m", "uspnet"]
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")

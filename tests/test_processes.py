@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from tests.conftest import alive, until
-from uspnet import processes
 from uspnet.binding import guardian, holders
+from uspnet.system import processes
 from uspnet.transports.mapped import device_error
 
 HOLD = """

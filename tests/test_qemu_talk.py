@@ -16,9 +16,10 @@ from tests.test_pool import replace
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
-from uspnet.transports import qemu, qtest
-from uspnet.transports.qemu import Machine
-from uspnet.transports.qtest import Link, Qtest
+from uspnet.transports.qemu import machine as qemu
+from uspnet.transports.qemu import qtest
+from uspnet.transports.qemu.machine import Machine
+from uspnet.transports.qemu.qtest import Link, Qtest
 
 
 class Peg:

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tools.readme import fill, table
-from uspnet.nic import HEADER, NICS, OPTIONS, Nic
+from uspnet.nic.base import HEADER, NICS, OPTIONS, Nic
 from uspnet.port import drivers
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -82,7 +82,7 @@ if [[ ! -e .venv ]]; then
     echo "making .venv"
     python3 -m venv .venv
 fi
-sources=(pyproject.toml setup.py uspnet/fastpath/{*.[ch],build.py})
+sources=(pyproject.toml setup.py uspnet/fastpath)
 if [[ ! -e $stamp || $(find "${sources[@]}" -newer "$stamp" ! -name '_fastpath.c') ]]; then
     echo "installing uspnet$extras into .venv"
     .venv/bin/pip install -q --disable-pip-version-check -e ".$extras"

@@ -20,8 +20,8 @@ from typing import Any, ClassVar, Literal
 from uspnet.errors import DeviceFault, Malformed, PeerFault, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
-from uspnet.privileges import NONE, Capabilities
 from uspnet.spec import INTERFACE_SCHEMES, Option, Spec, escaped, parse
+from uspnet.system.privileges import NONE, Capabilities
 
 Direction = Literal["rx", "tx"]
 SCHEMES: dict[str, type[Driver]] = {}

@@ -105,7 +105,7 @@ exec({main!r}.partition(chr(10))[0])
 guardian.MAIN = {main!r}
 from uspnet.binding.bind import Wish, bind
 from uspnet.binding.machine import KernelNetwork, Machine
-from uspnet.binding.sysfs import Tree
+from uspnet.pci.sysfs import Tree
 class Slow(Tree):
     def write(self, name, text):
         super().write(name, text)

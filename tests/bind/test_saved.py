@@ -7,8 +7,8 @@ import pytest
 
 from tests.conftest import NOBODY
 from uspnet.binding.saved import FOLDER, Saved, Store
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import Malformed, Refused
+from uspnet.pci.sysfs import Tree
 
 ADDRESS = "0000:03:00.0"
 

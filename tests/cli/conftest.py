@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from uspnet.transports.qemu import binary
+from uspnet.transports.qemu.machine import binary
 
 TIMEOUT_S = 120
 

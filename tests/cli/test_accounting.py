@@ -7,9 +7,9 @@ import json
 import struct
 from typing import ClassVar
 
-from uspnet.drivers.null import Null
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.job import Limits
+from uspnet.ports.null import Null
 from uspnet.spec import parse
 from uspnet.telemetry import REASONS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from uspnet.port import drivers
-from uspnet.transports.qemu import upgrade
+from uspnet.transports.qemu.machine import upgrade
 
 
 def rows(result):
@@ -73,7 +73,7 @@ def test_a_qemu_too_old_for_a_model_is_named(uspnet, qemu, old_qemu):
 def test_backports_are_named_where_they_help(monkeypatch, tmp_path, release):
     answer = {"VERSION_CODENAME": release}
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: answer)
-    monkeypatch.setattr("uspnet.transports.qemu.APT", tmp_path)
+    monkeypatch.setattr("uspnet.transports.qemu.machine.APT", tmp_path)
     helps = release == "bookworm"
     assert (f"-t {release}-backports" in upgrade()) == helps
     assert ("sources first" in upgrade()) == helps

@@ -11,12 +11,12 @@ from collections import Counter
 import pytest
 
 from uspnet.cli.pktgen import summary
-from uspnet.drivers.null import Null
 from uspnet.errors import DeviceFault
-from uspnet.frames import udp_template
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.job import Limits
 from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import udp_template
+from uspnet.ports.null import Null
 from uspnet.spec import parse
 
 UDP = "Ether()/IP(src='198.18.0.1',dst='198.18.0.2')/UDP(dport={})/('x'*20)"

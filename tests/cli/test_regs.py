@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
-from uspnet.drivers.qemu import models
 from uspnet.port import drivers
+from uspnet.ports.qemu import models
 
 drivers()
 pytestmark = pytest.mark.usefixtures("qemu")

@@ -6,7 +6,7 @@ import pytest
 
 from uspnet.errors import DeviceFault, DeviceTimeout
 from uspnet.fastpath import ffi
-from uspnet.nic import NICS
+from uspnet.nic.base import NICS
 from uspnet.pool import Pool
 from uspnet.port import drivers
 from uspnet.transports.fake import Fake

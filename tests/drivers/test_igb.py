@@ -9,7 +9,7 @@ from tests.far import connected
 from tests.flows import check_queues, toeplitz
 from uspnet.errors import DeviceFault, DeviceTimeout, Usage
 from uspnet.fastpath import ffi
-from uspnet.nic import NICS
+from uspnet.nic.base import NICS
 from uspnet.pool import Pool
 from uspnet.port import drivers
 from uspnet.transports.fake import Fake
@@ -161,7 +161,7 @@ def test_a_reset_that_never_ends_is_named(scripted):
 
 
 def test_a_phy_that_others_hold_is_named(scripted, monkeypatch):
-    monkeypatch.setattr("uspnet.intel.SEMAPHORE_S", 0.01)
+    monkeypatch.setattr("uspnet.nic.intel.SEMAPHORE_S", 0.01)
     nic, device, _ = scripted
     device.bar.cells[0x5B5C] = 1 << 17  # firmware has it
     with pytest.raises(DeviceTimeout, match="SW_FW_SYNC"):

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from uspnet.interface import Interface
+from uspnet.kernel.interface import Interface
 
 
 @pytest.fixture

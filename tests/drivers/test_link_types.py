@@ -51,7 +51,7 @@ def test_what_is_not_ethernet_is_refused(namespace, tun, command):
 @pytest.mark.parametrize("link_type", [32, 280, 803, 65535, 4711])
 def test_every_other_kind_is_refused(namespace, monkeypatch, link_type):
     from uspnet.errors import NotSupported
-    from uspnet.interface import Interface
+    from uspnet.kernel.interface import Interface
     from uspnet.port import make_port
 
     monkeypatch.setattr(Interface, "link_type", link_type)

@@ -9,11 +9,11 @@ import signal
 import pytest
 
 from tests.far import FarEnd, carry_out, connected, fill, lost, starve
-from uspnet.craft import craft
-from uspnet.drivers.qemu import models
 from uspnet.errors import DeviceFault, Usage
-from uspnet.frames import udp_frame
+from uspnet.packets.craft import craft
+from uspnet.packets.frames import udp_frame
 from uspnet.port import drivers
+from uspnet.ports.qemu import models
 
 drivers()
 MODELS = ["e1000", "e1000e", "igb", "vmxnet3"]

@@ -24,7 +24,7 @@ def veth(namespace):
 
 @pytest.mark.parametrize("size", [60, 1514])
 def test_tcpdump_sees_exactly_what_was_sent(veth, tcpdump, size):
-    from uspnet.frames import udp_frame
+    from uspnet.packets.frames import udp_frame
 
     dump = tcpdump("b")
     run = veth.uspnet("pktgen", "packet:a", "--count", 5000, "--size", size, "--json")

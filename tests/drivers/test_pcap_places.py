@@ -13,9 +13,9 @@ import pytest
 
 from tests.drivers.test_pcap_sources import ALL, MARGIN_S, fwd
 from tests.fastpath.pcap_rig import classic, pcapng
-from uspnet.drivers import pcap_sink
 from uspnet.errors import NoDevice
 from uspnet.port import make_port
+from uspnet.ports.pcap import sink as pcap_sink
 
 
 @pytest.mark.parametrize("form", ["pcapng", "pcap"])

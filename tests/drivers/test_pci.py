@@ -12,7 +12,7 @@ A = "0000:03:00.0"
 @pytest.fixture
 def slot(tmp_path, monkeypatch):
     """Puts a function with these ids at A."""
-    monkeypatch.setattr("uspnet.drivers.pci.DEVICES", tmp_path)
+    monkeypatch.setattr("uspnet.ports.pci.DEVICES", tmp_path)
 
     def put(vendor, device):
         (tmp_path / A).mkdir()

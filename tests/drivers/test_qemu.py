@@ -17,7 +17,7 @@ from tests.conftest import alive, qemus_of, until
 from uspnet.errors import DeviceFault, NoDevice, Usage
 from uspnet.port import make_port
 from uspnet.telemetry import look
-from uspnet.wire import WireEnd
+from uspnet.transports.qemu.cable import WireEnd
 
 pytestmark = pytest.mark.usefixtures("qemu")
 COMMAND = [sys.executable, "-m", "uspnet"]

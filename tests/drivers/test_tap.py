@@ -27,7 +27,7 @@ def needs_cores():
 
 
 def test_tcpdump_sees_exactly_what_was_sent(namespace, tcpdump):
-    from uspnet.frames import udp_frame
+    from uspnet.packets.frames import udp_frame
 
     namespace.ip("tuntap", "add", "name", "t0", "mode", "tap")
     namespace.ip("link", "set", "dev", "t0", "up")

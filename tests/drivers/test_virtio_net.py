@@ -13,7 +13,7 @@ from tests.flows import check_queues, flows, receive_by_queue
 from uspnet.drivers.virtio_net import VirtioNet
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import lib
-from uspnet.transports.qemu import binary
+from uspnet.transports.qemu.machine import binary
 
 pytestmark = pytest.mark.usefixtures("qemu")
 MODEL = "virtio-net"

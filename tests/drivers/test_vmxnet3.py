@@ -7,7 +7,7 @@ import pytest
 from tests.far import connected, fill, lost, starve
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
-from uspnet.nic import NICS
+from uspnet.nic.base import NICS
 from uspnet.pool import Pool
 from uspnet.port import drivers
 from uspnet.transports.fake import Fake, FakeBar

@@ -9,9 +9,9 @@ import struct
 import pytest
 
 from uspnet.fastpath import ffi, lib
+from uspnet.nic.virtio import Layout, Ring
 from uspnet.pool import Pool
 from uspnet.transports import Dma
-from uspnet.virtio import Layout, Ring
 
 SIZE = 64
 HEADER = 12

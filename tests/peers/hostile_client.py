@@ -22,13 +22,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import raw_memif as raw
 
-import uspnet.drivers.memif
 import uspnet.jobs.job
+import uspnet.ports.memif.port
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.job import Limits
 from uspnet.port import make_port
 
-uspnet.drivers.memif.RETRY_S = uspnet.jobs.job.TICK_S = 0.001  # an impatient client
+uspnet.ports.memif.port.RETRY_S = uspnet.jobs.job.TICK_S = 0.001  # an impatient client
 HELLO = raw.message(raw.HELLO, b"hostile", 0x200, 0x200, 255, 0, 0, 10)
 
 

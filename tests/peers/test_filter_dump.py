@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import pcap_frames, until
 from tests.peers.test_nic_fwd import MODELS, Stranger, need
-from uspnet.transports.qemu import binary
+from uspnet.transports.qemu.machine import binary
 
 pytestmark = pytest.mark.usefixtures("qemu")
 DUMPING = """#!/bin/sh

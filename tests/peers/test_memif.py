@@ -226,7 +226,7 @@ def test_a_signal_ends_the_wait_for_a_peer(uspnet, tmp_path, command, role, numb
 CROWD = """
 import os, sys
 from uspnet.errors import Busy
-from uspnet.memif.listener import Listener
+from uspnet.ports.memif.listener import Listener
 
 def child(gate, held):
     os.close(held[1])  # the test's end is ours, too

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import until
-from uspnet.memif import closing
+from uspnet.ports.memif import closing
 
 sys.path.insert(0, str(Path(__file__).parent))
 import raw_memif as raw

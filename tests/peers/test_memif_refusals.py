@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from uspnet.memif.refusals import OTHER, find
+from uspnet.ports.memif.refusals import OTHER, find
 
 sys.path.insert(0, str(Path(__file__).parent))
 import raw_memif as raw

@@ -246,7 +246,7 @@ def mirror():
 
 
 def test_a_zero_copy_client_shares_no_descriptor_ring(uspnet, mirror):
-    pytest.importorskip("uspnet.transports.qemu").binary()
+    pytest.importorskip("uspnet.transports.qemu.machine").binary()
     job = uspnet("fwd", "qemu:e1000,loop=on", f"memif:@{mirror.name}")
     mirror.meet()
     time.sleep(0.3)

@@ -16,9 +16,9 @@ import pytest
 
 from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
-from uspnet.drivers.qemu import models
 from uspnet.errors import NotSupported
 from uspnet.port import drivers, make_port
+from uspnet.ports.qemu import models
 
 drivers()
 MODELS = sorted(models())

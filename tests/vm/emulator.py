@@ -7,7 +7,7 @@ import subprocess
 
 from tests.vm.kernel import Missing
 from uspnet.errors import NoDevice
-from uspnet.transports.qemu import binary
+from uspnet.transports.qemu.machine import binary
 
 
 def find_qemu():

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from uspnet.frames import udp_frame
+from uspnet.packets.frames import udp_frame
 
 
 def flow(port):

@@ -11,8 +11,8 @@ import pytest
 from tests.vm.conftest import FULL
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import REASONS, addressed, idle
-from uspnet.frames import udp_frame
-from uspnet.nic import NICS
+from uspnet.nic.base import NICS
+from uspnet.packets.frames import udp_frame
 from uspnet.port import drivers
 
 drivers()  # so that NICS is filled

@@ -10,13 +10,13 @@ from typing import Any
 
 from uspnet.binding import holders, owner, persist, rebind
 from uspnet.binding.collect import collect
-from uspnet.binding.functions import Function, check_nic, folder, function, resolve
 from uspnet.binding.machine import Machine, check_privilege, undisturbed
 from uspnet.binding.netstate import NetState
 from uspnet.binding.safety import BLOCKING, Case, Reason, check, peers_to_look_up
 from uspnet.binding.saved import Saved, boot_id
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import LeftUnbound, NotSupported, Refused, Usage, UspnetError
+from uspnet.pci.functions import Function, check_nic, folder, function, resolve
+from uspnet.pci.sysfs import Tree
 
 DRIVERS = ("vfio-pci", "uio_pci_generic")
 NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from uspnet.binding.netstate import Link, NetState
-from uspnet.binding.sysfs import Tree
+from uspnet.pci.sysfs import Tree
 
 SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
 

@@ -17,14 +17,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from uspnet import children, streams
 from uspnet.binding import holders
-from uspnet.binding.functions import function
 from uspnet.binding.machine import KernelNetwork, Machine
 from uspnet.binding.saved import boot_id
-from uspnet.binding.sysfs import Tree
 from uspnet.binding.unbind import give_back
 from uspnet.errors import DeviceTimeout, UspnetError
+from uspnet.pci.functions import function
+from uspnet.pci.sysfs import Tree
+from uspnet.system import children, streams
 from uspnet.text import printable
 
 READY = b"ready\n"

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from uspnet import processes
-from uspnet.binding.functions import Function, folder
-from uspnet.binding.sysfs import Tree
-from uspnet.processes import Process
+from uspnet.pci.functions import Function, folder
+from uspnet.pci.sysfs import Tree
+from uspnet.system import processes
+from uspnet.system.processes import Process
 
 ESTABLISHED = "01"  # of TCP; of UDP: connected
 NETWORK_FILESYSTEMS = frozenset(

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from uspnet.binding import holders
 from uspnet.binding.bind import Look, look
-from uspnet.binding.functions import (
+from uspnet.binding.machine import Machine
+from uspnet.binding.safety import Reason
+from uspnet.errors import Malformed
+from uspnet.pci.functions import (
     Function,
     check_nic,
     function,
@@ -19,9 +22,6 @@ from uspnet.binding.functions import (
     resolve,
     scan,
 )
-from uspnet.binding.machine import Machine
-from uspnet.binding.safety import Reason
-from uspnet.errors import Malformed
 
 State = Literal["free", "bound", "in use", "shared"]
 

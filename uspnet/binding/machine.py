@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from uspnet.binding import rebind
 from uspnet.binding.netstate import NetState
 from uspnet.binding.saved import Store
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import NotPermitted
+from uspnet.pci.sysfs import Tree
 
 
 class Network(Protocol):

@@ -20,7 +20,6 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg_base
 
-from uspnet import processes
 from uspnet.binding.holders import family_of
 from uspnet.binding.netstate import (
     IPV4,
@@ -33,7 +32,8 @@ from uspnet.binding.netstate import (
     Route,
     Rule,
 )
-from uspnet.binding.sysfs import Tree
+from uspnet.pci.sysfs import Tree
+from uspnet.system import processes
 
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000  # LOWER_UP is the carrier
 RTM_NEWLINK, RTM_GETLINK = 16, 18

@@ -7,9 +7,9 @@ import os
 import pwd
 import time
 
-from uspnet.binding.functions import function
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import NotSupported, Usage
+from uspnet.pci.functions import function
+from uspnet.pci.sysfs import Tree
 
 NODE_S = 2.0  # how long a device node may take to appear
 

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uspnet.binding.sysfs import Tree
+from uspnet.pci.sysfs import Tree
 
 if TYPE_CHECKING:
     from uspnet.binding.machine import Machine

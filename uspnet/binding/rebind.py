@@ -12,10 +12,10 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from uspnet import children
-from uspnet.binding.functions import DEVICES, DRIVERS, current_driver, folder, override_of
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import DeviceFault, LeftUnbound, NoDevice, NotSupported
+from uspnet.pci.functions import DEVICES, DRIVERS, current_driver, folder, override_of
+from uspnet.pci.sysfs import Tree
+from uspnet.system import children
 
 PROBE = "sys/bus/pci/drivers_probe"
 PROBE_S = 3.0  # drivers may probe asynchronously

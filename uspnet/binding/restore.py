@@ -27,7 +27,7 @@ from uspnet.binding.netlink import (
     attribute,
 )
 from uspnet.binding.netstate import IPV6, Message
-from uspnet.binding.sysfs import Tree
+from uspnet.pci.sysfs import Tree
 
 ACK, REPLACE, EXCL, CREATE = 0x4, 0x100, 0x200, 0x400  # NLM_F_…
 IFF_UP = 0x1

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from uspnet.binding import holders
-from uspnet.binding.functions import DEVICES, Function, function, without_binding
 from uspnet.binding.netstate import TYPE_UNICAST, Chain, NetState, Route
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import NoDevice
+from uspnet.pci.functions import DEVICES, Function, function, without_binding
+from uspnet.pci.sysfs import Tree
 
 # Reasons that block, by the name that --allow takes.
 BLOCKING = {

@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from uspnet.binding.functions import ADDRESS
-from uspnet.binding.sysfs import Tree
 from uspnet.errors import Busy, Malformed, Refused
+from uspnet.pci.functions import ADDRESS
+from uspnet.pci.sysfs import Tree
 
 FOLDER = "var/lib/uspnet"
 VERSION = 1

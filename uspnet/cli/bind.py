@@ -121,7 +121,7 @@ def format_plan(plans: list[Plan]) -> list[str]:
 def format_bound(plans: list[Plan], wish: Any) -> list[str]:
     """What was done, and what to type next."""
     from uspnet.binding import persist
-    from uspnet.binding.sysfs import Tree
+    from uspnet.pci.sysfs import Tree
 
     lines = []
     for plan in plans:

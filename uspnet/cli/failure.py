@@ -13,8 +13,8 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from uspnet import streams
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
+from uspnet.system import streams
 from uspnet.text import printable
 
 VALUE_SHOWN = 40  # characters

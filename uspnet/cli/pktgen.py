@@ -91,14 +91,14 @@ def pktgen(
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make."""
     from uspnet.cli.show import View
-    from uspnet.frames import parse_rate, udp_template
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.traffic import Traffic
+    from uspnet.packets.frames import parse_rate, udp_template
     from uspnet.port import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
     if packet is not None:
-        from uspnet.craft import craft
+        from uspnet.packets.craft import craft
 
         if both := sorted(given.intersection(HEADER)):
             name = "--" + both[0].replace("_", "-")

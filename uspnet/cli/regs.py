@@ -58,7 +58,7 @@ def regs(
     from uspnet.errors import Usage
     from uspnet.jobs.registers import Registers
     from uspnet.port import make_port
-    from uspnet.privileges import drop
+    from uspnet.system.privileges import drop
 
     if watch and json:
         raise Usage("--watch has no end that --json could print", "drop one of them")

@@ -19,7 +19,7 @@ from rich.text import Text
 from uspnet import __version__
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import Job
-from uspnet.signals import end_signals
+from uspnet.system.signals import end_signals
 from uspnet.telemetry import reasons_text
 from uspnet.text import printable
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from uspnet.intel import CHECKSUM_OPTIONS, Intel, Ring
-from uspnet.nic import Model, Tally
+from uspnet.nic.base import Model, Tally
+from uspnet.nic.intel import CHECKSUM_OPTIONS, Intel, Ring
 from uspnet.register import RC, RO, RW, WO, Registers
 from uspnet.spec import Option
 

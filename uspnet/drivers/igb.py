@@ -15,10 +15,10 @@ import time
 from typing import Any, ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
-from uspnet.intel import CHECKSUM_OPTIONS, Advanced, Phy, Ring, four
-from uspnet.nic import Model, Tally
+from uspnet.nic.base import Model, Tally
+from uspnet.nic.intel import CHECKSUM_OPTIONS, Advanced, Phy, Ring, four
+from uspnet.nic.rss import RSS_KEY, spread
 from uspnet.register import RC, RO, RS, RW, WO, Registers
-from uspnet.rss import RSS_KEY, spread
 from uspnet.spec import Option, integer
 
 MASTER_S = 0.1  # for transfers under way when DMA is to end

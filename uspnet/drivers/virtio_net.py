@@ -15,13 +15,9 @@ from typing import Any, ClassVar
 
 from uspnet.errors import NoMemory, NotSupported, Usage
 from uspnet.fastpath import lib
-from uspnet.nic import Link, Model, Nic, ring_size
-from uspnet.pool import FRAME_MAX, PAGE, pages_for
-from uspnet.register import RO, Registers
-from uspnet.rss import ENTRIES, RSS_KEY, spread
-from uspnet.spec import Option, integer, switch
-from uspnet.transports import Transport
-from uspnet.virtio import (
+from uspnet.nic.base import Link, Model, Nic, ring_size
+from uspnet.nic.rss import ENTRIES, RSS_KEY, spread
+from uspnet.nic.virtio import (
     MAC_ADDR_SET,
     NET_HEADER,
     RSS_CONFIG,
@@ -32,7 +28,11 @@ from uspnet.virtio import (
     Layout,
     Ring,
 )
-from uspnet.virtio_pci import DEVICE, Common, VirtioPci
+from uspnet.nic.virtio_pci import DEVICE, Common, VirtioPci
+from uspnet.pool import FRAME_MAX, PAGE, pages_for
+from uspnet.register import RO, Registers
+from uspnet.spec import Option, integer, switch
+from uspnet.transports import Transport
 
 CONTROL_SLOTS = 64
 SPEED_UNKNOWN = 0x7FFFFFFF  # Mbit/s, and above

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported
 from uspnet.fastpath import ffi, lib
-from uspnet.nic import VLAN_OPTIONS, Link, Model, Nic, ring_size
+from uspnet.nic.base import VLAN_OPTIONS, Link, Model, Nic, ring_size
 from uspnet.pool import Pool, pages_for
 from uspnet.register import RO, RW, WO, Registers
 from uspnet.spec import Option, integer

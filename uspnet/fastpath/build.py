@@ -15,7 +15,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-SOURCES = sorted(path for path in HERE.glob("*.c") if path.name != "_fastpath.c")
+SOURCES = sorted(path for path in HERE.rglob("*.c") if path.name != "_fastpath.c")
 # x86-64-v2 is every x86 server and laptop since 2009; wider code is chosen at run time.
 X86 = ["-march=x86-64-v2", "-fcf-protection=none"]
 MARCH = {"x86_64": X86, "AMD64": X86}
@@ -37,14 +37,14 @@ def fenced(path: Path) -> str:
 def make_builder() -> FFI:
     """The cffi builder. `USPNET_CFLAGS` adds compiler and linker flags (sanitizers)."""
     builder = FFI()
-    headers = sorted(HERE.glob("*.h"), key=lambda path: (path.name != "fastpath.h", path.name))
+    headers = sorted(HERE.rglob("*.h"), key=lambda path: (path.name != "fastpath.h", path.name))
     rings = "\n".join(fenced(path) for path in SOURCES)
     builder.cdef("\n".join(fenced(path) for path in headers) + rings)
     extra = os.environ.get("USPNET_CFLAGS", "").split()
     root = Path(os.environ.get("USPNET_SOURCE_ROOT", HERE.parent.parent))
     builder.set_source(
         "uspnet.fastpath._fastpath",
-        "".join(f'#include "{path.name}"\n' for path in headers) + rings,
+        "".join(f'#include "{path.relative_to(HERE)}"\n' for path in headers) + rings,
         sources=[os.path.relpath(path, root) for path in SOURCES],
         depends=[os.path.relpath(path, root) for path in headers],
         include_dirs=[str(HERE)],

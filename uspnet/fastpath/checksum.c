@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Checksums that a stack left to its NIC (offload.h), and where in a frame they are. What is read
  * here came from strangers: every offset is checked against the frame's length. */
-#include "offload.h"
+#include "rings/offload.h"
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>

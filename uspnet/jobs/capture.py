@@ -12,7 +12,7 @@ from uspnet.port import Driver
 from uspnet.spec import parse
 
 if TYPE_CHECKING:
-    from uspnet.drivers.pcap_sink import Sink
+    from uspnet.ports.pcap.sink import Sink
 
 
 class CaptureJob(Job):
@@ -66,7 +66,7 @@ class CaptureJob(Job):
 
 def make_sink(path: str, kind: str, snaplen: int, buffer_mib: int) -> Sink:
     """The port that writes to a capture file; `-` is stdout."""
-    from uspnet.drivers.pcap_sink import Sink  # noqa: PLC0415 - only for those who write
+    from uspnet.ports.pcap.sink import Sink  # noqa: PLC0415 - only for those who write
 
     path = path.replace(",", "\\,")
     return Sink(parse(f"pcap:out={path},format={kind},snaplen={snaplen},buffer={buffer_mib}"))

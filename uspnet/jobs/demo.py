@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from uspnet import children, streams
 from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, Refused, UspnetError
 from uspnet.fastpath import lib
-from uspnet.folders import check_folder
-from uspnet.signals import end_signals
 from uspnet.spec import escaped
-from uspnet.transports.qemu import binary
+from uspnet.system import children, streams
+from uspnet.system.folders import check_folder
+from uspnet.system.signals import end_signals
+from uspnet.transports.qemu.machine import binary
 
 START_S = 20.0  # for each process to have its socket up, on a busy machine
 RUN_S = 60.0  # for all packets to arrive

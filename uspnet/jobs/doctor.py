@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from uspnet import children
-from uspnet.binding.functions import ADDRESS, resolve
 from uspnet.binding.machine import this_machine
-from uspnet.binding.sysfs import Tree
-from uspnet.drivers.qemu import models
 from uspnet.errors import NoDevice, Refused, UspnetError
 from uspnet.jobs import doctor_nic
+from uspnet.pci.functions import ADDRESS, resolve
+from uspnet.pci.sysfs import Tree
 from uspnet.pool import memory_available
 from uspnet.port import drivers, make_port
+from uspnet.ports.qemu import models
 from uspnet.spec import shown
-from uspnet.transports import qemu
+from uspnet.system import children
+from uspnet.transports.qemu import machine as qemu
 
 State = Literal["ok", "note", "problem"]
 

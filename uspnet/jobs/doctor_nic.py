@@ -10,7 +10,8 @@ from typing import Literal
 
 from uspnet.binding import holders
 from uspnet.binding.bind import NOIOMMU, Look, look
-from uspnet.binding.functions import (
+from uspnet.binding.machine import Machine
+from uspnet.pci.functions import (
     DRIVERS,
     Function,
     check_nic,
@@ -21,8 +22,7 @@ from uspnet.binding.functions import (
     resolve,
     without_binding,
 )
-from uspnet.binding.machine import Machine
-from uspnet.binding.sysfs import Tree
+from uspnet.pci.sysfs import Tree
 from uspnet.transports.faults import FaultLog
 
 State = Literal["ok", "note", "problem"]

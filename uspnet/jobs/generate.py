@@ -10,9 +10,9 @@ from typing import Any
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
-from uspnet.frames import l1_bits, vlan_tags
 from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.jobs.traffic import CTemplates, Traffic
+from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.port import Driver
 from uspnet.telemetry import reasons_text
 

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Self
 
-from uspnet import privileges
 from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.result import Accounts
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import LONGEST, Pool
 from uspnet.port import Direction, Driver, Queue
-from uspnet.signals import end_signals
+from uspnet.system import privileges
+from uspnet.system.signals import end_signals
 from uspnet.telemetry import Board
 
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line

@@ -15,11 +15,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
-from uspnet.drivers.qemu import models
 from uspnet.errors import NotSupported, Usage
-from uspnet.nic import NICS
-from uspnet.nic_port import NicPort
+from uspnet.nic.base import NICS
 from uspnet.port import Driver, drivers
+from uspnet.ports.nic import NicPort
+from uspnet.ports.qemu import models
 from uspnet.register import Register, Value
 
 WHY = {  # not read, by access

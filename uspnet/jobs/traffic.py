@@ -10,8 +10,8 @@ from typing import Any
 
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
-from uspnet.frames import FRAME_MIN, SIGNATURE_BYTES, Template
-from uspnet.signing import NO_CHECK, Check, follow
+from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
+from uspnet.packets.signing import NO_CHECK, Check, follow
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
 from uspnet.fastpath import ffi, lib
-from uspnet.processes import process, user_of, users_of
+from uspnet.system.processes import process, user_of, users_of
 from uspnet.transports import BarWindow
 
 DEVICES = Path("/sys/bus/pci/devices")

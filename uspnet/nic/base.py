@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NICs: what a register-level driver implements.
+
+A driver (`Nic`) knows one family of devices and reaches it through a transport. A port (`NicPort`,
+in nic_port.py) knows how to get at the device: in a PCI slot, or in a private QEMU. Each is unaware
+of the other's kind, so a driver proven on QEMU's model is, line by line, the one that runs on
+hardware.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from uspnet.errors import Usage
+from uspnet.fastpath import ffi, lib
+from uspnet.pci.config import config_of
+from uspnet.pool import FRAME_MAX, Pool
+from uspnet.register import Register, Registers
+from uspnet.spec import Option, integer, switch
+from uspnet.transports import Transport
+
+HEADER = 22  # bytes of an Ethernet header with two VLAN tags
+NICS: dict[tuple[int, int], type[Nic]] = {}
+
+
+def mac_address(text: str) -> bytes:
+    """Reads `02:00:00:00:00:01`, a station's address."""
+    parts = text.split(":")
+    if len(parts) != 6 or not all(len(part) == 2 for part in parts):
+        raise ValueError("must be six bytes such as 02:00:00:00:00:01")
+    mac = bytes.fromhex("".join(parts))
+    if mac[0] % 2 or not any(mac):
+        raise ValueError("must be the address of one station")
+    return mac
+
+
+def ring_size(low: int, high: int) -> Option:
+    """The option for a ring of a power of two descriptors."""
+
+    def read(text: str) -> int:
+        value = integer(low, high)(text)
+        if value & (value - 1):
+            raise ValueError("must be a power of two")
+        return value
+
+    return Option(read, 512, f"descriptors in each ring, a power of two from {low} to {high}")
+
+
+OPTIONS = {
+    "mac": Option(mac_address, None, "the address to take instead of the device's own"),
+    "mtu": Option(integer(68, FRAME_MAX - HEADER), 1500, "bytes of the longest payload"),
+    "promisc": Option(switch, True, "receive frames for other stations: on or off"),
+    "multicast": Option(switch, True, "receive every multicast frame: on or off"),
+}
+VLAN_OPTIONS = {
+    "vlan-strip": Option(switch, False, "take the VLAN tag off received frames: on or off"),
+    "vlan-insert": Option(integer(1, 4094), 0, "put this VLAN's tag into every sent frame"),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """An emulated device that a driver runs on: QEMU's `-device` argument.
+
+    `options` are the port's own for this model; `arguments` makes words for `-device` of them.
+    `settle_s`: how long after `start` the model keeps received frames back; `since`: the first
+    QEMU that has it, as far as anybody looked. `variants`: options that make another device of
+    it, each worth a test of its own. `several`: what `-device` needs for more than one queue pair,
+    each of which is a queue of the cable, too; a model without it has its queues to itself.
+    """
+
+    device: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)  # option → property of -device
+    settle_s: float = 0.0
+    since: str = "7.2"
+    variants: tuple[str, ...] = ()
+    several: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """The state of the cable. `speed` in Mbit/s, None when the device doesn't say."""
+
+    up: bool
+    speed: int | None = None
+    full_duplex: bool = True
+
+
+class Tally:
+    """Sums up a device's counters, which clear when they are read, since it was started.
+
+    Some of QEMU's models forget to clear some of them. MEASURED: such a counter is as high at a
+    second look as at the first, which a cleared one, some microseconds old, is not.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[str, int] = {}
+
+    def __getitem__(self, name: str) -> int:
+        return self.seen.get(name, 0)
+
+    def add(self, *registers: Register) -> None:
+        """Reads the counters. Raises DeviceFault when the device is gone."""
+        for register in registers:
+            first = int(register.present())
+            if not first:
+                continue
+            again = int(register.read())
+            total = again if again >= first else self[register.name] + first + again
+            self.seen[register.name] = max(total, self[register.name])
+
+
+class Nic(ABC):
+    """One family of NICs. A subclass names the functions it drives, and its descriptor format:
+
+    `class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"): …`
+    """
+
+    ids: ClassVar[Mapping[tuple[int, int], str]] = {}
+    ring: str = ""  # fastpath/<ring>.c: <ring>_rx, <ring>_tx; an object may choose another
+    models: ClassVar[Mapping[str, Model]] = {}  # QEMU's, as `qemu:NAME`
+    options: ClassVar[Mapping[str, Option]] = {}
+    registers: ClassVar[type[Registers]]
+    frame_max: ClassVar[int] = 1522  # bytes that the device sends and receives, without FCS
+    unknown: ClassVar[frozenset[str]] = frozenset()  # counters that the device can't know
+    # "MSI-X", a vector for each receive queue, or "INTx", for the only one: what `start` sets up.
+    interrupts: ClassVar[str] = ""
+
+    def __init_subclass__(cls, ids: Mapping[tuple[int, int], str], ring: str, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.ids, cls.ring = ids, ring
+        for each in ids:
+            if each in NICS:
+                raise TypeError(f"two drivers for {each[0]:04x}:{each[1]:04x}")
+            NICS[each] = cls
+        for part in ("rx", "tx", *(["arm"] if cls.interrupts else [])):
+            if not hasattr(lib, f"{ring}_{part}"):
+                raise TypeError(f"{cls.__name__}: no {ring}_{part} in the fast path")
+
+    def __init__(self, transport: Transport, name: str, values: Mapping[str, Any]) -> None:
+        self.transport, self.name, self.values = transport, name, values
+        self.config = config_of(transport)
+        self.frame = values["mtu"] + HEADER
+        self.queues = 1  # pairs
+        self.tally = Tally()
+        self.mac = bytes(6)
+        self.events: list[int] = []  # descriptors of interrupts, by receive queue
+        self.rx: list[Any] = []  # the C structs of its queues, by index
+        self.tx: list[Any] = []
+        self._tables: list[Any] = []
+        if self.frame > self.frame_max:
+            raise Usage(
+                f"{name}: {self.title} takes no MTU above {self.frame_max - HEADER}", "lower mtu="
+            )
+
+    @classmethod
+    def known_options(cls) -> dict[str, Option]:
+        """What every NIC takes, and this one."""
+        return {**OPTIONS, **cls.options}
+
+    @property
+    def title(self) -> str:
+        """The device's name."""
+        return next(iter(self.ids.values()))
+
+    # -- what a driver implements ---------------------------------------------------------------
+
+    @abstractmethod
+    def open(self) -> None:
+        """Maps the BARs, resets the device, and learns `mac` and `queues`."""
+
+    @abstractmethod
+    def ring_bytes(self) -> int:
+        """The memory of one queue pair that the device shares, in bytes."""
+
+    @abstractmethod
+    def ring_slots(self) -> int:
+        """The most buffers that one ring holds."""
+
+    @abstractmethod
+    def make_rx(self, index: int) -> Any:
+        """The C struct of a receive queue: its ring's memory, size and doorbell."""
+
+    @abstractmethod
+    def make_tx(self, index: int) -> Any:
+        """The C struct of a transmit queue: its ring's memory, size and doorbell."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Brings the device up from reset, with every queue made, in its manual's order."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ends all DMA and takes the buffers back. Also called when `start` failed half-way."""
+
+    @abstractmethod
+    def link(self) -> Link:
+        """The cable's state now."""
+
+    @abstractmethod
+    def counters(self) -> Mapping[str, int | None]:
+        """The device's own counters since `start`, under the kernel's names: what only it knows.
+        None for those that nobody knows.
+        """
+
+    @abstractmethod
+    def pending(self) -> int:
+        """Packets in transmit rings that the device has not sent yet. Workers don't run."""
+
+    def check(self) -> None:
+        """Raises DeviceFault when the running device says that it can't go on."""
+
+    def tables(self) -> Sequence[Registers]:
+        """Its registers, for people to look at. Maps them, and changes nothing in the device."""
+        return [self.registers(self.transport.map_bar(0), self.name)]
+
+    # -- shared by all --------------------------------------------------------------------------
+
+    def attach(self, pool: Pool) -> None:
+        """Lets the device use the job's packet memory."""
+        self.pool = pool
+        self.transport.attach(pool)
+
+    def table(self, count: int) -> Any:
+        """A `uint32_t *` to that many zeros, for a C struct of one of our queues."""
+        self._tables.append(ffi.new("uint32_t[]", count))
+        return self._tables[-1]
+
+    def dma_enable(self) -> None:
+        """Lets the device read and write memory."""
+        self.config.COMMAND.update(MEMORY=1, BUS_MASTER=1)
+
+    def dma_disable(self) -> None:
+        """Keeps the device from memory, whatever it is still up to."""
+        self.config.COMMAND.update(BUS_MASTER=0)

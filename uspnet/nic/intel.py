@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Intel's NICs share: rings; and those with advanced descriptors: tags, and the PHY's bus.
+
+A driver's table names its registers as the 82576's does: RDT, TDT and so on.
+Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
+revision 2.63.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from uspnet.errors import DeviceTimeout, NoMemory
+from uspnet.fastpath import ffi, lib
+from uspnet.nic.base import VLAN_OPTIONS, Link, Nic, ring_size
+from uspnet.pool import pages_for
+from uspnet.register import RO, RW, Register, Row
+from uspnet.spec import Option, switch
+from uspnet.transports import BarWindow, Dma
+
+DESCRIPTOR = ffi.sizeof("struct intel_descriptor")
+DATA, CONTEXT = 3, 2  # types of transmit descriptors
+COMMAND = RW(
+    0, "Advanced data, §7.2.2.3", width=64, DTYP=(20, 23), EOP=24, IFCS=25, DEXT=29, VLE=30
+)
+STATUS = RO(
+    8, "Advanced receive, written back, §7.1.5", width=64, DD=0, EOP=1, VP=3, L4E=29, IPE=30, RXE=31
+)
+CONTEXT_LOW = RW(0, "Advanced context, first half, §7.2.2.2", width=64, VLAN=(16, 31))
+CONTEXT_HIGH = RW(8, "Advanced context, second half, §7.2.2.2", width=64, DTYP=(20, 23), DEXT=29)
+CHECKSUM_OPTIONS = {
+    "rx-checksum": Option(
+        switch, False, "refuse frames whose IPv4, TCP or UDP checksum is wrong: on or off"
+    )
+}
+SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
+PHY_S = 0.1  # an MDIO transfer takes 64 µs
+SEMAPHORE_S = 1.0  # firmware holds the PHY for milliseconds
+RETRY_S = 0.001
+BMCR, BMSR = 0, 1  # PHY registers, IEEE 802.3 §22.2.4
+CONTROL = RW(BMCR, "PHY Control, IEEE 802.3 §22.2.4.1", width=16, RESTART=9, AUTONEG=12)
+STATE = RO(BMSR, "PHY Status, IEEE 802.3 §22.2.4.2", width=16, NEGOTIATED=5)
+MDIO_WRITE, MDIO_READ = 1, 2
+
+
+def four(values: bytes) -> list[int]:
+    """Bytes as registers of four, the first one lowest."""
+    return [int.from_bytes(values[i : i + 4], "little") for i in range(0, len(values), 4)]
+
+
+@dataclass(frozen=True)
+class Ring:
+    """One ring: the C struct of its queue, and the memory of its descriptors."""
+
+    queue: Any
+    memory: Dma
+
+
+class Intel(Nic, ids={}, ring="advanced"):
+    """Rings of 16 bytes a descriptor, up to a tail register."""
+
+    options: ClassVar[dict[str, Option]] = {
+        "rx-ring": ring_size(32, 4096),
+        "tx-ring": ring_size(32, 4096),
+        **VLAN_OPTIONS,
+    }
+    regs: Any  # a table with RDT, TDT, MTA, RAL, RAH, STATUS
+    bar: BarWindow
+
+    def open(self) -> None:
+        """Maps the registers."""
+        self.bar = self.transport.map_bar(0)
+        self.regs = self.registers(self.bar, self.name)
+        self.rx_rings: dict[int, Ring] = {}  # by queue; workers ask for them in any order
+        self.tx_rings: dict[int, Ring] = {}
+
+    def ring_bytes(self) -> int:
+        """Both rings, each on pages of its own."""
+        return 2 * pages_for(DESCRIPTOR * self.ring_slots())
+
+    def ring_slots(self) -> int:
+        """The larger of the two."""
+        return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
+
+    def slot_bytes(self) -> int:
+        """What one receive descriptor takes of a frame."""
+        return int(self.frame)
+
+    @abstractmethod
+    def command(self) -> int:
+        """The bits that every transmit descriptor carries."""
+
+    @abstractmethod
+    def damage(self) -> int:
+        """The error bits of a received frame that is not to be taken."""
+
+    def checks(self) -> bool:
+        """Shall the device check the checksums of what it receives?"""
+        return bool(self.values.get("rx-checksum"))
+
+    def set_checks(self) -> None:
+        """Tells it so (§8.10)."""
+        on = int(self.checks())
+        self.regs.RXCSUM.write(IPOFLD=on, TUOFLD=on)
+
+    def vector(self, index: int) -> dict[str, Any]:
+        """The interrupt of a receive queue, where there is one: a `struct vector`'s fields."""
+        return {}
+
+    def gate(self, unmask: Register, mask: Register, bits: int) -> dict[str, Any]:
+        """Of a `struct vector` the fields for registers that take bits to be set and cleared."""
+        return {
+            "unmask": self.bar.doorbell(unmask.offset),
+            "mask": self.bar.doorbell(mask.offset),
+            "unmask_value": bits,
+            "mask_value": bits,
+        }
+
+    def _ring(self, size: int, limit: int, doorbell: dict[str, Any]) -> Ring:
+        memory = self.transport.alloc_dma(size * DESCRIPTOR)
+        queue = ffi.new("struct intel_queue *")
+        queue.ring = ffi.cast("struct intel_descriptor *", memory.pointer)
+        queue.buffers, queue.last = self.table(size), self.table(size)
+        queue.size, queue.limit, queue.bell = size, limit, doorbell
+        queue.dma_base = self.transport.dma_base
+        return Ring(queue, memory)
+
+    def make_rx(self, index: int) -> Any:
+        """A receive ring."""
+        bell = self.bar.doorbell(self.regs.RDT[index].offset)
+        ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
+        ring.queue.vector, ring.queue.bad = self.vector(index), self.damage()
+        self.rx_rings[index] = ring
+        return ring.queue
+
+    def make_tx(self, index: int) -> Any:
+        """A transmit ring. Every data descriptor is a whole packet."""
+        bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
+        self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
+        ring.queue.command = self.command()
+        return ring.queue
+
+    def fill(self, queue: Any) -> None:
+        """Gives a receive ring its buffers."""
+        if lib.intel_fill(queue):
+            raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
+
+    def empty(self) -> None:
+        """Takes all buffers back. The device has stopped."""
+        for ring in self.rx_rings.values():
+            lib.intel_empty(ring.queue, 1)
+        for ring in self.tx_rings.values():
+            lib.intel_empty(ring.queue, 0)
+
+    def pending(self) -> int:
+        """What the device has not reported back."""
+        return sum(lib.intel_clean(ring.queue) for ring in self.tx_rings.values())
+
+    def learn_address(self) -> None:
+        """A reset has loaded it into the first entry of the address filter (§8.10)."""
+        low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
+        self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
+
+    def set_address(self) -> None:
+        """The first entry of the address filter is ours (§8.10)."""
+        self.mac = self.values["mac"] or self.mac
+        self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
+        self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
+
+    def clear_multicast_table(self) -> None:
+        """A reset leaves it undefined (§4.5.9)."""
+        for index in range(self.regs.MTA.row.count):
+            self.regs.MTA[index].write(0)
+
+    def lost(self) -> tuple[int, int]:
+        """Frames that the device had no room for, and bad ones, since the start (§8.19). RLEC
+        counts both runts and giants. QEMU's models leave it at zero, and count as runts (RUC) the
+        frames that they pad and deliver.
+        """
+        regs, seen = self.regs, self.tally
+        seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.ROC)
+        lengths = max(seen["RLEC"], seen["ROC"])
+        return seen["MPC"], seen["CRCERRS"] + seen["RXERRC"] + lengths
+
+    def link(self) -> Link:
+        """From the status register (§8.2.2)."""
+        status = self.regs.STATUS.present()
+        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
+
+
+class Advanced(Intel, ids={}, ring="advanced"):
+    """Rings of advanced descriptors."""
+
+    status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes
+
+    def damage(self) -> int:
+        """§7.1.5."""
+        fields = ("RXE", "IPE", "L4E") if self.checks() else ("RXE",)
+        return sum(self.status.mask(field) for field in fields)
+
+    def command(self) -> int:
+        """§7.2.2.3."""
+        tag = int(self.values["vlan-insert"] > 0)
+        return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
+
+    def set_tag(self, queue: Any) -> None:
+        """An empty transmit ring's first descriptor names the VLAN tag to insert: it applies until
+        there is another (§7.2.2.2).
+        """
+        if tag := self.values["vlan-insert"]:
+            queue.ring[0].address = CONTEXT_LOW.put(0, {"VLAN": tag})
+            queue.ring[0].word = CONTEXT_HIGH.put(0, {"DTYP": CONTEXT, "DEXT": 1})
+            queue.next = queue.clean = 1
+
+
+class Phy:
+    """The PHY of one function, behind the device's MDI register.
+
+    `regs`: a table with STATUS.LAN, SWSM, SW_FW_SYNC and MDIC.
+    """
+
+    def __init__(self, regs: Any) -> None:
+        self.regs = regs
+
+    def negotiate(self) -> None:
+        """Has the PHY negotiate, unless it has: a restart would cut the link for seconds."""
+        with self.owned():
+            if not STATE.get(self.read(BMSR), "NEGOTIATED"):
+                self.write(BMCR, CONTROL.put(0, {"AUTONEG": 1, "RESTART": 1}))
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keeps firmware and other functions off the PHY (§4.6)."""
+        deadline = time.monotonic() + SEMAPHORE_S
+        while not self._mark(taken=True):
+            if time.monotonic() > deadline:
+                raise DeviceTimeout(
+                    f"{self.regs.owner}: SW_FW_SYNC: others kept the PHY for {SEMAPHORE_S:g} s",
+                    "run it once more; if it stays so, the device needs a power cycle",
+                )
+            time.sleep(RETRY_S)
+        try:
+            yield
+        finally:
+            self._mark(taken=False)
+
+    def _mark(self, *, taken: bool) -> bool:
+        """Takes or returns the PHY. False: somebody else has it. Reading a free SMBI takes it."""
+        regs = self.regs
+        name = f"PHY{regs.STATUS.read().LAN}"
+        regs.SWSM.wait(SMBI=0, timeout=SEMAPHORE_S)
+        try:
+            regs.SWSM.update(SWESMBI=1)
+            regs.SWSM.wait(SWESMBI=1, timeout=SEMAPHORE_S)
+            owners = regs.SW_FW_SYNC.present()
+            if taken and (getattr(owners, name) or getattr(owners, f"FW_{name}")):
+                return False
+            regs.SW_FW_SYNC.write(owners, **{name: int(taken)})
+            return True
+        finally:
+            regs.SWSM.write(0)
+
+    def _mdio(self, **fields: int) -> int:
+        """One transfer on the PHY's management bus (§8.2.4)."""
+        self.regs.MDIC.write(PHY=1, **fields)
+        return int(self.regs.MDIC.wait(READY=1, ERROR=0, timeout=PHY_S).DATA)
+
+    def read(self, register: int) -> int:
+        """A PHY register's value."""
+        return self._mdio(OP=MDIO_READ, REG=register)
+
+    def write(self, register: int, value: int) -> None:
+        """Sets a PHY register."""
+        self._mdio(OP=MDIO_WRITE, REG=register, DATA=value)

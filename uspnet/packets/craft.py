@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames from Scapy expressions: one, or one for each combination of the values that fields list.
+
+Everything that Scapy fills in at random is filled in once: frames are made before the first is
+sent. No name is looked up and nothing is sent while they are made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from math import prod
+from typing import Any
+
+from uspnet.errors import Usage
+from uspnet.packets.expression import EXAMPLE, evaluate
+from uspnet.packets.frames import Template, mac_bytes
+from uspnet.packets.guard import alone, at_most
+from uspnet.pool import FRAME_MAX
+
+FRAMES_MAX = 16384  # of one expression; Scapy makes some thousands a second
+BYTES_MAX = 32 << 20  # of all frames of one expression
+CRAFT_S, EXPAND_S = 1.5, 30.0  # seconds of processor time: for one frame, for all
+SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
+CHECKSUMS = ("chksum", "cksum", "checksum")
+NAME = re.compile(r"(^|\.)[g-z-]|\.[a-z]", re.IGNORECASE)  # a label that no address has
+MESSAGE_MAX = 200  # characters of one of Scapy's
+
+
+def craft(expression: str, size: int | None = None) -> list[Template]:
+    """The frames of an expression, of 14 to FRAME_MAX bytes each, in Scapy's order. `size`: their
+    length, made up with zeros. Raises Usage.
+    """
+    import scapy.layers.all  # noqa: F401, PLC0415 - takes a second, which is nobody's fault
+
+    try:
+        with alone():
+            return _templates(expression, size)
+    except Usage as error:
+        if error.message.startswith("--packet"):
+            raise
+        raise Usage(f"--packet: {error.message}", error.hint) from None
+    except (RecursionError, MemoryError):
+        raise Usage("--packet: the expression is nested too deeply", EXAMPLE) from None
+    except Exception as error:  # noqa: BLE001 - Scapy raises anything
+        raise Usage(f"--packet: {_reason(error)}", EXAMPLE) from None
+
+
+def _templates(expression: str, size: int | None) -> list[Template]:
+    with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
+        packets, count = _packets(expression)
+        made = [_template(next(packets), size)]
+    octets = count * len(made[0].frame)
+    with at_most(EXPAND_S, "these packets take too long to make", "list fewer values"):
+        for packet in packets if octets <= BYTES_MAX else ():
+            made.append(_template(packet, size))
+            octets += len(made[-1].frame) - len(made[0].frame)
+            if octets > BYTES_MAX:
+                break
+    if octets > BYTES_MAX:
+        raise Usage(f"{count:,} packets of {octets >> 20} MiB are too many", "list fewer values")
+    return made
+
+
+def _reason(error: Exception) -> str:
+    """One of Scapy's messages, or Python's about a value that Scapy could not use."""
+    try:
+        text = " ".join(str(error).split())
+    except ValueError:  # a number too long to be written
+        text = ""
+    if isinstance(error, ValueError) and text == "substring not found":  # Scapy, of letters
+        text = "flags are letters that their field knows, all of one value: flags='SA'"
+    if isinstance(error, KeyError) and text:
+        text = f"{text} is no value of its field"
+    if wrong := re.search(r"Incorrect type of value for field (\w+)", text):
+        text = f"what {wrong[1]} is given is no value of its field"
+    if isinstance(error, AttributeError) and text.isidentifier():  # what Scapy says of a field
+        text = f"no field of its layer is named {text!r}"
+    return text[:MESSAGE_MAX] or type(error).__name__
+
+
+def _packets(expression: str) -> tuple[Iterator[Any], int]:
+    """The packets of an expression, with one value in each field, and their number."""
+    from scapy.packet import Packet  # noqa: PLC0415
+
+    packet = evaluate(expression)
+    if not isinstance(packet, Packet):
+        raise Usage("--packet: the expression is not a packet", EXAMPLE)
+    _check_link(packet)
+    for layer in packet.iterpayloads():
+        _address(layer)
+        _macs(layer)
+    count = _combinations(packet)
+    if not count:
+        raise Usage(
+            "--packet: the fields' values make no packets",
+            "write several as [1,3], and a range as (1,3)",
+        )
+    if count > FRAMES_MAX:
+        raise Usage(
+            f"--packet: the fields' values make {count:,} packets, and at most {FRAMES_MAX:,} are"
+            " sent in turn",
+            "list fewer values; a capture file of any length is sent by: uspnet fwd pcap:FILE PORT",
+        )
+    return islice(iter(packet), FRAMES_MAX), count
+
+
+def _check_link(packet: Any) -> None:
+    """Ports carry Ethernet: anything else in front would be taken for addresses."""
+    from scapy.config import conf  # noqa: PLC0415
+    from scapy.layers.l2 import Dot3, Ether  # noqa: PLC0415
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    if isinstance(packet, Ether | Dot3 | Raw):  # Raw: all of the frame, written as bytes
+        return
+    name = type(packet).__name__
+    if type(packet) in conf.l2types.layer2num and name not in ("IP", "IPv6"):
+        raise Usage(
+            f"--packet: {name} is the link layer of another kind of network", "begin with Ether()"
+        )
+    raise Usage(f"--packet: {name} is no link layer", f"put one in front: Ether()/{name}(…)")
+
+
+def _address(layer: Any) -> None:
+    """Fills in missing MAC addresses, which Scapy would ask the network for, and refuses host names
+    where Scapy would take them for addresses of another kind.
+    """
+    from scapy.layers.l2 import ARP, Dot3, Ether  # noqa: PLC0415
+
+    if isinstance(layer, Ether | Dot3):
+        for name, mac in (("dst", DST_MAC), ("src", SRC_MAC)):
+            layer.fields.setdefault(name, mac)
+    if isinstance(layer, ARP):
+        for name in ("psrc", "pdst"):
+            if "." in (text := str(layer.fields.get(name, ""))) and NAME.search(text):
+                raise Usage(f"{text!r} is a host name", "write its address")
+
+
+def _macs(layer: Any) -> None:
+    """Writes MAC addresses as Scapy reads them: it takes any other text for raw bytes."""
+    from scapy.fields import MACField  # noqa: PLC0415
+    from scapy.layers.l2 import ARP  # noqa: PLC0415
+
+    ethernet = isinstance(layer, ARP) and layer.hwtype == 1 and layer.hwlen in (None, 6)
+    for name, value in layer.fields.items():
+        if isinstance(layer.get_field(name), MACField) or (ethernet and name in ("hwsrc", "hwdst")):
+            layer.fields[name] = [*map(_mac, value)] if isinstance(value, list) else _mac(value)
+
+
+def _mac(value: Any) -> Any:
+    if value is None or isinstance(value, tuple) or (isinstance(value, bytes) and len(value) == 6):
+        return value
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return mac_bytes(text).hex(":")
+
+
+def _combinations(packet: Any) -> int:
+    """How many packets Scapy makes of one, without making them."""
+    return prod(
+        _values(value, is_list=layer.get_field(name).islist)
+        for layer in packet.iterpayloads()
+        for name, value in layer.fields.items()
+    )
+
+
+def _values(value: Any, *, is_list: bool = False) -> int:
+    """How many values a field's value stands for, by the rules of Scapy's SetGen."""
+    from scapy.base_classes import Net  # noqa: PLC0415
+    from scapy.packet import Packet  # noqa: PLC0415
+
+    if is_list:
+        return 1
+    if isinstance(value, list):
+        return sum(_values(each) for each in value)
+    if isinstance(value, Net):
+        return max(int(value.count), 0)
+    if isinstance(value, Packet):
+        return _combinations(value)
+    if not isinstance(value, tuple) or len(value) not in (2, 3):
+        return 1
+    if not all(hasattr(each, "__int__") for each in value):
+        return 1
+    start, stop, *step = map(int, value)
+    return len(range(start, stop + 1, *step))
+
+
+def _check_bits(layer: Any) -> None:
+    """Refuses values that Scapy would cut to their fields' bits without a word."""
+    from scapy.fields import BitEnumField, BitField, FlagsField, ThreeBytesField  # noqa: PLC0415
+
+    for name, value in layer.fields.items():
+        field = layer.get_field(name)
+        field = getattr(field, "fld", field)  # of one that is there under a condition
+        bits = 24 if isinstance(field, ThreeBytesField) else 0
+        if isinstance(field, BitField | BitEnumField | FlagsField):
+            bits = field.size
+        if bits and hasattr(value, "__int__") and not 0 <= int(value) < 1 << bits:
+            raise Usage(
+                f"{name}={int(value)} does not fit into the {bits} bits of its field",
+                f"give {name} a value of 0 to {(1 << bits) - 1:,}",
+            )
+
+
+def _template(packet: Any, size: int | None) -> Template:
+    """One packet's frame, padded to `size` bytes."""
+    from scapy.layers.l2 import Ether  # noqa: PLC0415
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    for layer in packet.iterpayloads():
+        _check_bits(layer)
+        if isinstance(layer, Raw) and isinstance(layer.load, str):  # one of a list
+            layer.load = layer.load.encode()
+    frame = bytes(packet)
+    if isinstance(packet, Raw) and bytes(read := Ether(frame)) == frame:
+        packet = read  # so that its checksums are known
+    if size is not None:
+        packet, frame = _pad(packet, frame, size)
+    if not 14 <= len(frame) <= FRAME_MAX:
+        raise Usage(f"--packet: {len(frame):,} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
+    _, load = _load(packet)
+    payload = len(load) if frame.endswith(load) else 0
+    return Template(frame, payload, partial(_rebuild, packet, len(frame) - payload))
+
+
+def _rebuild(packet: Any, start: int, at: int, data: bytes) -> bytes:
+    """The packet's frame with `data` at an offset, where its payload starts at `start`."""
+    name, load = _load(packet)
+    last, inside = packet.lastlayer(), at - start
+    with alone():
+        _loosen(packet)
+        try:
+            setattr(last, name, load[:inside] + data + load[inside + len(data) :])
+            return bytes(packet)
+        finally:
+            setattr(last, name, load)
+
+
+def _load(packet: Any) -> tuple[str, bytes]:
+    """The field of the last layer that holds mere payload, and its bytes; empty without one."""
+    last = packet.lastlayer()
+    name = {"Raw": "load", "Padding": "load", "SCTPChunkData": "data"}.get(type(last).__name__)
+    value = getattr(last, name) if name else b""
+    return name or "", value if isinstance(value, bytes) else b""
+
+
+def _pad(packet: Any, frame: bytes, size: int) -> tuple[Any, bytes]:
+    """Adds zeros to the payload, so that every length and checksum is right."""
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    missing, (name, load) = size - len(frame), _load(packet)
+    if missing < 0:
+        raise Usage(
+            f"--packet makes {len(frame)} bytes, more than --size {size}",
+            f"--size {len(frame)}, or a shorter payload",
+        )
+    if missing and name:
+        setattr(packet.lastlayer(), name, load + bytes(missing))
+    elif missing:
+        packet.lastlayer().add_payload(Raw(bytes(missing)))
+    padded = bytes(packet)
+    if len(padded) != size:
+        raise Usage(
+            f"--packet can't be made {size} bytes long by --size",
+            "leave --size out, and add a payload to --packet: /('x'*18)",
+        )
+    return packet, padded
+
+
+def _loosen(packet: Any) -> None:
+    """Checksums that were written out, and are right, follow the payload as all others do."""
+    written = [
+        (layer, name)
+        for layer in packet.iterpayloads()
+        for name in CHECKSUMS
+        if layer.fields.get(name) is not None
+    ]
+    if not written:
+        return
+    frame = bytes(packet)
+    for layer, name in written:
+        kept = layer.fields.pop(name)
+        packet.clear_cache()
+        if bytes(packet) != frame:
+            layer.fields[name] = kept

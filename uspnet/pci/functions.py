@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PCI functions as sysfs tells of them: identity, driver, interfaces, IOMMU group, SR-IOV."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from uspnet.errors import NoDevice, Refused, Usage
+from uspnet.pci.config import NETWORK_CLASS
+from uspnet.pci.sysfs import Tree
+
+DEVICES = "sys/bus/pci/devices"
+DRIVERS = "sys/bus/pci/drivers"
+BRIDGE_CLASS = 0x06
+# Kernel drivers that hand a device to user space.
+USER_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
+ADDRESS = re.compile(r"^(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])$")
+ID_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
+
+
+@dataclass(frozen=True)
+class Function:
+    """One PCI function. Addresses are full (`0000:03:00.0`), lists are sorted."""
+
+    address: str
+    vendor: int = 0
+    device: int = 0
+    class_code: int = 0  # 24 bits: class, subclass, programming interface
+    driver: str | None = None
+    override: str | None = None  # driver_override: the only driver that may bind
+    numa: int | None = None
+    group: str | None = None  # the IOMMU group's number
+    members: tuple[str, ...] = ()  # the other functions of that group
+    physfn: str | None = None  # of a virtual function: its physical one
+    vfs: tuple[str, ...] = ()  # of a physical function: its virtual ones
+    interfaces: tuple[str, ...] = field(default=())
+    vfio_node: str | None = None  # /dev/vfio/devices/NAME, where the kernel has such
+    reset_methods: tuple[str, ...] = ()
+
+    @property
+    def is_network(self) -> bool:
+        """Is it a NIC?"""
+        return self.class_code >> 16 == NETWORK_CLASS
+
+    @property
+    def is_bridge(self) -> bool:
+        """Is it a bridge, whose kernel driver does no DMA of its own?"""
+        return self.class_code >> 16 == BRIDGE_CLASS
+
+    @property
+    def ids(self) -> str:
+        """`8086:10d3`."""
+        return f"{self.vendor:04x}:{self.device:04x}"
+
+    @property
+    def in_user_space(self) -> bool:
+        """Is it bound to a driver that hands it to user space?"""
+        return self.driver in USER_DRIVERS
+
+
+def folder(address: str) -> str:
+    """The function's folder in sysfs."""
+    return f"{DEVICES}/{address}"
+
+
+def current_driver(tree: Tree, address: str) -> str | None:
+    """The kernel driver that holds the function now."""
+    return tree.target(f"{folder(address)}/driver")
+
+
+def override_of(tree: Tree, address: str) -> str | None:
+    """The function's driver_override; None when there is none."""
+    text = tree.text(f"{folder(address)}/driver_override")
+    return text if text and text != "(null)" else None
+
+
+def interfaces_of(tree: Tree, address: str) -> tuple[str, ...]:
+    """Every kernel interface on the function: several ports, a virtio child, representors."""
+    own = tree.real(folder(address))
+    found, switches = set(), set()
+    for name in tree.names("sys/class/net"):
+        device = f"sys/class/net/{name}/device"
+        if tree.exists(device) and f"{tree.real(device)}/".startswith(f"{own}/"):
+            found.add(name)
+            switches.add(tree.text(f"sys/class/net/{name}/phys_switch_id"))
+    for name in tree.names("sys/class/net"):
+        # Representors of VFs carry the switch id of the function that they belong to.
+        switch = tree.text(f"sys/class/net/{name}/phys_switch_id")
+        if switch and switch in switches:
+            found.add(name)
+    return tuple(sorted(found))
+
+
+def function(tree: Tree, address: str) -> Function:
+    """Reads all facts of one function. Raises NoDevice."""
+    where = folder(address)
+    if not tree.exists(where):
+        raise NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
+    group = tree.target(f"{where}/iommu_group")
+    others = tree.names(f"{where}/iommu_group/devices") if group else []
+    numa = _number(tree.text(f"{where}/numa_node"), -1)
+    vfs = (
+        tree.target(f"{where}/{name}") for name in tree.names(where) if name.startswith("virtfn")
+    )
+    # Kernels without character devices show a folder there too, since 6.0.
+    vfio = [name for name in tree.names(f"{where}/vfio-dev")
+            if tree.exists(f"{where}/vfio-dev/{name}/dev")]  # fmt: skip
+    return Function(
+        address,
+        vendor=_number(tree.text(f"{where}/vendor"), 0),
+        device=_number(tree.text(f"{where}/device"), 0),
+        class_code=_number(tree.text(f"{where}/class"), 0),
+        driver=current_driver(tree, address),
+        override=override_of(tree, address),
+        numa=numa if numa >= 0 else None,
+        group=group,
+        members=tuple(other for other in others if other != address),
+        physfn=tree.target(f"{where}/physfn"),
+        vfs=tuple(sorted(vf for vf in vfs if vf)),
+        interfaces=interfaces_of(tree, address),
+        vfio_node=vfio[0] if vfio else None,
+        reset_methods=tuple((tree.text(f"{where}/reset_method") or "").split()),
+    )
+
+
+def scan(tree: Tree) -> list[Function]:
+    """Every network function of the machine."""
+    found = []
+    for address in tree.names(DEVICES):
+        if _number(tree.text(f"{folder(address)}/class"), 0) >> 16 == NETWORK_CLASS:
+            try:
+                found.append(function(tree, address))
+            except NoDevice:  # vanished between the listing and the look
+                continue
+    return found
+
+
+def resolve(tree: Tree, text: str) -> str:
+    """The full address that `0000:03:00.0`, `03:00.0` or `eth0` means. Raises Usage, NoDevice."""
+    if match := ADDRESS.match(text):
+        domain, bus, slot, number = match.groups()
+        address = f"{domain or '0000'}:{bus}:{slot}.{number}".lower()
+        if not tree.exists(folder(address)):
+            raise NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
+        return address
+    if "/" in text or not tree.exists(f"sys/class/net/{text}"):
+        raise NoDevice(
+            f"{text!r} is neither a PCI address nor a network interface",
+            "an address is 0000:03:00.0 or 03:00.0; see: uspnet devices",
+        )
+    for part in reversed(tree.real(f"sys/class/net/{text}/device").split("/")):
+        if ADDRESS.match(part):
+            if function(tree, part).is_network:
+                return part
+            break  # a USB adapter: its nearest PCI function is the USB controller
+    raise Usage(
+        f"{text} is not on a PCI network card, so there is nothing to bind",
+        f"use it as a port without binding: {without_binding(text)}",
+    )
+
+
+def without_binding(interface: str) -> str:
+    """The ports that a kernel interface can be used by as it is."""
+    from uspnet.port import interface_ports  # noqa: PLC0415 - as in nic_driver
+
+    return interface_ports(interface)
+
+
+def check_nic(found: Function) -> None:
+    """Raises Refused for a disk, a bridge or anything else that is no network card."""
+    if not found.is_network:
+        kind = f"class {found.class_code:06x}"
+        raise Refused(f"{found.address} is not a network card ({kind})", "see: uspnet devices")
+
+
+def model(tree: Tree, found: Function) -> str:
+    """The function's name for people, from the machine's PCI id list; else its ids."""
+    line = rf"^{found.vendor:04x}  (.+)\n(?:[\t#].*\n)*?\t{found.device:04x}  (.+)$"
+    for name in ID_FILES:
+        if match := re.search(line, tree.text(name) or "", re.MULTILINE):
+            return " ".join(part.strip() for part in match.groups())
+    return nic_driver(found.vendor, found.device) or found.ids
+
+
+def nic_driver(vendor: int, device: int) -> str | None:
+    """The name of uspnet's driver for a NIC with these ids; None when it has none."""
+    from uspnet import port
+    from uspnet.nic import base as nic  # noqa: PLC0415 - drivers are loaded when somebody asks for one
+
+    port.drivers()  # they register themselves
+    kind = nic.NICS.get((vendor, device))
+    return kind.__name__.lower() if kind else None
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    try:
+        return int(text or "", 0)
+    except ValueError:
+        return otherwise

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""memif: shared memory packet interface, both roles."""

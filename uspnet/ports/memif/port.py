@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`memif:/run/m.sock` - shared-memory packet queues with VPP, DPDK, libmemif or uspnet.
+
+A client with zero copy (the default) exports the job's pool itself: what it sends is never copied
+on its side. A server always copies once, in or out of the client's memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import Any, ClassVar
+
+from uspnet.errors import (
+    DeviceTimeout,
+    NoMemory,
+    NotPermitted,
+    NotSupported,
+    PeerFault,
+    Usage,
+    UspnetError,
+)
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import FRAME_MAX, Pool
+from uspnet.port import Direction, Driver, Queue
+from uspnet.ports.memif import refusals, rings
+from uspnet.ports.memif.access import password, users
+from uspnet.ports.memif.client import ClientMemory, ClientSession
+from uspnet.ports.memif.listener import leave, listen, printable
+from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
+from uspnet.ports.memif.server import ServerSession
+from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
+from uspnet.system.privileges import NONE, Capabilities, to_reach
+
+RETRY_S = 0.05  # between a client's attempts to connect
+LINGER_S = 0.2  # how long packets of a peer that left may wait for our worker
+BLOCKED_S = 0.5  # longer than any eventfd takes a write
+CLIENT_WAIT_S = 2.0
+SECRET_BYTES = 24
+NO_FDS = {errno.EMFILE, errno.ENFILE}
+
+
+class Memif(Driver, scheme="memif"):
+    """Both roles of memif 2.0."""
+
+    help = "VPP, DPDK, libmemif, uspnet, by shared memory"
+    about = """
+    What is shared: a client with zero copy (the default) lets its server read and write every
+    packet buffer of the job at any time, also while it holds a packet of another port, and nothing
+    else. With zero-copy=off, the server sees the packets of this port alone, and each is copied. A
+    server shares nothing of its own: it works in the client's memory.
+
+    Who may connect: to a path, the users whom its folder and its mode (0660: user and group) let
+    in; to an abstract name (@name), every local user. allow= names the users that may, at either
+    end: a client then refuses the server of another user, which may have taken the name first. A
+    secret on the command line can be seen in the list of processes until uspnet has started;
+    secret-file= can't.
+    """
+    options: ClassVar[dict[str, Option]] = {
+        "role": Option(choice("client", "server"), "client", "client (connects) or server"),
+        "id": Option(integer(0, 2**32 - 1), 0, "interface number on the socket"),
+        "secret": Option(string(SECRET_BYTES), "", "password, at most 24 bytes", secret=True),
+        "secret-file": Option(str, "", "file whose first line is the password"),
+        "allow": Option(
+            users, None, "users the peer may run as, a+b; else any who can reach it (@name: all)"
+        ),
+        "ring": Option(integer(2, 16384), 1024, "slots a ring, a power of two, 2 to 16384"),
+        "buffer": Option(integer(128, 65536), 2048, "client without zero copy: bytes a slot"),
+        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
+        "zero-copy": Option(
+            switch, True, "client: share all packet buffers of the job, on or off (a copy each way)"
+        ),
+        "frame": Option(integer(60, FRAME_MAX), FRAME_MAX, "longest frame in bytes, to 9728"),
+        "wait": Option(seconds, None, "seconds to wait for the peer at first, or forever"),
+        "reconnect": Option(switch, True, "wait for a peer that left to come back, on or off"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        values = self.values
+        name = spec.target.partition("=")[0]
+        if name in self.options or not 0 < len(os.fsencode(spec.target.lstrip("@"))) <= 107:
+            raise Usage(
+                f"{spec}: needs a socket path of up to 107 bytes, or @name",
+                "for example memif:/run/m.sock",
+            )
+        if values["ring"] & (values["ring"] - 1):
+            raise Usage(f"{spec}: ring={values['ring']} is not a power of two", "try ring=1024")
+        self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
+        self.server = values["role"] == "server"
+        self.identity, self.allow = values["id"], values["allow"]
+        self.secret = password(
+            self.name, values["secret-file"], values["secret"], SECRET_BYTES
+        )
+        self.pairs = self.queues = values["queues"]
+        self.frame, self.reconnect = values["frame"], values["reconnect"]
+        self.zero_copy = values["zero-copy"] and not self.server
+        self.connects = not self.server
+        self.session: ClientSession | ServerSession | None = None
+        self.running = self.linked = self.ever_linked = False
+        self.listener: Any = None
+        self.lost: Any = None  # uint32_t *, nonzero: the peer took packet memory away
+        self.attempt_at = self.give_up_at = self.linger_until = self.look_at = 0.0
+        self.farewell = Disconnect("")
+        self.refused: Disconnect | None = None  # why the last attempt failed, if it may pass
+        self.bells: list[int] = []
+        self.counted: list[Queue] = []  # on this connection, those whose counters are final
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """A server takes its address now; a client connects at `start`."""
+        lib.guard_install()
+        if self.server:
+            self.listener = listen(self.address, self)
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To remove a server's path from another user's folder, or to connect to another user's
+        server, which may not even be there yet.
+        """
+        if self.address.startswith("\0"):
+            return NONE
+        return to_reach(
+            os.path.dirname(self.address) or "." if self.server else self.address, os.W_OK
+        )
+
+    def attach(self, pool: Pool) -> None:
+        """With zero copy, the peer will be given the pool."""
+        super().attach(pool)
+        if self.zero_copy:
+            self.lost = pool.memory.guard()
+
+    def holds(self, direction: Direction) -> int:
+        """Zero copy keeps a buffer in every slot."""
+        return int(self.values["ring"]) if self.zero_copy else 0
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """A queue without a ring; `_link` puts one behind it."""
+        m = ffi.new("struct memif_queue *")
+        kind = "zero" if self.zero_copy else "copy"
+        m.q.burst = ffi.addressof(lib, f"memif_{kind}_{direction}")
+        m.q.arm = ffi.addressof(lib, f"memif_{kind}_arm") if direction == "rx" else ffi.NULL
+        m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
+        self.out = [*getattr(self, "out", []), ffi.new("uint32_t[]", self.values["ring"])]
+        m.out = self.out[-1] if self.zero_copy else ffi.NULL
+        return m
+
+    def start(self) -> None:
+        """From now on, peers are let in or looked for."""
+        wait = self.values["wait"]
+        if wait is None:
+            wait = float("inf") if self.server else CLIENT_WAIT_S
+        self.give_up_at = time.monotonic() + wait
+        self.running = True
+
+    def stop(self) -> None:
+        """Says good-bye."""
+        self.running = False
+        self._unlink("")
+
+    def close(self) -> None:
+        """Gives the address back."""
+        self._unlink("")
+        if self.listener:
+            leave(self.listener, self)
+            self.listener = None
+
+    def up(self) -> bool:
+        """Is a peer there?"""
+        return self.linked
+
+    def why_down(self) -> str:
+        """Who is missing."""
+        return f"no {'client' if self.server else 'server'} on {printable(self.address)} yet"
+
+    def pending(self) -> int:
+        """Slots that we filled and the peer has not drained, as far as it lets us know."""
+        if not self.linked or self.linger_until:
+            return 0
+        return sum(rings.untaken(queue) for queue in self.made if queue.direction == "tx")
+
+    def finish(self) -> None:
+        """What the peer has not taken by now was not sent."""
+        if not self.server:
+            self._count_untaken()
+
+    def _count_untaken(self) -> None:
+        for queue in self.made:
+            if queue.direction == "tx" and queue not in self.counted:
+                self.counted.append(queue)
+                rings.take_back(queue)
+
+    # -- control ---------------------------------------------------------------------------------
+
+    def control_fds(self) -> list[int]:
+        """The listener's descriptors, if we are its first port, and our connection's."""
+        fds = [self.session.channel.fileno()] if self.session and not self.linger_until else []
+        if self.listener and next(iter(self.listener.ports.values())) is self:
+            fds += self.listener.fds()
+        return fds
+
+    def control(self) -> None:
+        """Moves the connection on: handshakes, departures, returns. Raises when it can't go on."""
+        if not self.running:
+            return
+        if self.lost and self.lost[0]:  # and with it, every port's packets
+            raise PeerFault(f"{self.name}: the peer took pages out of the packet memory")
+        if self.linger_until:
+            self._linger()
+        try:
+            if self.listener:
+                self.listener.handle()
+            elif not self.session:
+                self._connect()
+            if self.session and not self.linger_until:
+                self._advance()
+        except Disconnect as error:
+            self._lost(error)
+        if not self.ever_linked and time.monotonic() > self.give_up_at:
+            if self.refused:
+                hint = refusals.find(self.refused.message).hint
+                raise PeerFault(f"{self.name}: {self.refused.message}", hint)
+            raise DeviceTimeout(f"{self.name}: {self.why_down()}", self._hint_absent())
+
+    def _advance(self) -> None:
+        session = self.session
+        if isinstance(session, ServerSession):
+            session.handle(self.listener.ports)
+        elif session:
+            session.handle()
+        if session and session.up and not self.linked:
+            self._link()
+        if error := self.fault():
+            raise Disconnect(error.message.removeprefix(f"{self.name}: "), ours=True)
+
+    def fault(self) -> UspnetError | None:
+        """What the peer did to its rings or its memory, if anything."""
+        if isinstance(self.session, ServerSession) and self.session.fault[0]:
+            return PeerFault(f"{self.name}: the peer truncated its shared memory")
+        if isinstance(self.session, ClientSession) and self.session.lost():
+            return PeerFault(f"{self.name}: the peer took pages out of the shared memory")
+        if self._blocked():
+            return PeerFault(f"{self.name}: the peer's eventfd blocks")
+        return super().fault()
+
+    def _blocked(self) -> bool:
+        """Has a worker been ringing the same bell since we last looked?"""
+        now, before = time.monotonic(), self.bells
+        if now < self.look_at:
+            return False
+        self.look_at = now + BLOCKED_S
+        self.bells = [q.c.ringing and q.base.counters.doorbells for q in self.made]
+        return any(new and new == old for new, old in zip(self.bells, before, strict=False))
+
+    def _connect(self) -> None:
+        now = time.monotonic()
+        if now < self.attempt_at:
+            return
+        self.attempt_at = now + RETRY_S
+        try:
+            self.session = ClientSession(self.address, self.identity, self.secret, self._memory)
+        except PermissionError:
+            raise NotPermitted(
+                f"{self.name}: may not connect", "run as the server's user, or in its group"
+            ) from None
+        except OSError as error:  # mostly, nobody listens yet
+            if error.errno in NO_FDS:
+                raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
+            if error.errno == errno.EPROTOTYPE or os.path.isfile(self.address):
+                hint = f"a server makes one: uspnet capture memif:{self.spec.target},role=server"
+                raise NotSupported(f"{self.name}: that is no memif socket", hint) from None
+            return
+        if self.allow is not None and self.session.user not in self.allow:
+            raise PeerFault(
+                f"{self.name}: the server's user is {self.session.user}, whom allow= does not name",
+                "see who it is: ss -xlp; name a user that you trust with allow=",
+            )
+
+    def _memory(self, max_pairs: int, max_log2: int) -> ClientMemory:
+        log2 = min(int(self.values["ring"]).bit_length() - 1, max_log2)
+        if not log2:
+            raise Disconnect("Invalid ring size", ours=True)
+        pool = self.pool if self.zero_copy else None
+        return ClientMemory(min(self.pairs, max_pairs), log2, self.values["buffer"], pool)
+
+    def _lost(self, error: Disconnect) -> None:
+        """The peer left or was sent away. Its last packets may still be in our reach."""
+        if self.linked and not error.ours:
+            for queue in self.made:
+                queue.c.q.gate = int(queue.direction == "tx" or queue.c.q.gate)
+            self.linger_until, self.farewell = time.monotonic() + LINGER_S, error
+        else:
+            self._unlink(error.message if error.ours else "")
+            self._go_on(error)
+
+    def _go_on(self, error: Disconnect) -> None:
+        """Without a peer, if that makes sense. Raises PeerFault."""
+        if self.ever_linked and self.reconnect:
+            return
+        early = not self.ever_linked and time.monotonic() < self.give_up_at
+        known = refusals.find(error.message)
+        if early and known.passes:
+            self.attempt_at, self.refused = time.monotonic() + RETRY_S, error
+            return
+        if self.ever_linked or not self.server:
+            raise PeerFault(f"{self.name}: {error.message}", known.hint)
+
+    def _linger(self) -> None:
+        zero = self.zero_copy
+        left = any(queue.direction == "rx" and rings.waiting(queue, zero) for queue in self.made)
+        if not left or time.monotonic() > self.linger_until:
+            self._unlink("")
+            self._go_on(self.farewell)
+
+    def _hint_absent(self) -> str:
+        if self.server:
+            return "start the client, or raise wait="
+        return f"start the server first: uspnet capture memif:{self.spec.target},role=server"
+
+    # -- rings -----------------------------------------------------------------------------------
+
+    def _link(self) -> None:
+        """Puts the session's rings behind the queues, and opens them."""
+        session = self.session
+        self.linked = self.ever_linked = True
+        with self.quiesce():
+            for queue in self.made:
+                if isinstance(session, ServerSession):
+                    rings.place_server(queue, session)
+                elif session and session.memory:
+                    rings.place_client(queue, session.memory)
+        if isinstance(session, ServerSession):
+            session.channel.send(Type.CONNECTED, OUR_NAME)
+
+    def _unlink(self, reason: str) -> None:
+        """Closes the queues, brings their buffers home, and ends the session."""
+        self.linger_until = 0.0
+        if self.linked:
+            with self.quiesce():
+                if not self.server:
+                    self._count_untaken()
+                for queue in self.made:
+                    rings.strip(queue, zero_copy=self.zero_copy)
+            self.linked, self.counted = False, []
+        session, self.session = self.session, None
+        if session:
+            session.close(reason)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rings in shared memory, put behind a port's queues and taken away again.
+
+No worker may touch the queues meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uspnet.fastpath import ffi, lib
+from uspnet.port import Queue
+from uspnet.ports.memif.client import ClientMemory
+from uspnet.ports.memif.server import ServerSession
+
+
+def place_server(queue: Queue, session: ServerSession) -> None:
+    """Puts the client's ring behind a server's queue, and opens it."""
+    place = session.rings.get((queue.direction == "rx", queue.index))
+    if not place:
+        return  # the client has fewer queues: this one stays closed
+    m, size = queue.c, 1 << place.log2_size
+    ring = session.ring(place)
+    m.ours, m.theirs = ffi.addressof(ring, "tail"), ffi.addressof(ring, "head")
+    m.our_lead, m.their_lead = 0, size if queue.direction == "tx" else 0
+    _place(queue, ring, size, place.fd)
+    m.regions, m.n_regions = session.c_regions, len(session.regions)
+    m.q.gate = 0
+
+
+def place_client(queue: Queue, memory: ClientMemory) -> None:
+    """Puts our own ring behind a client's queue, lends it buffers, and opens it."""
+    if queue.index >= memory.pairs:
+        return
+    m, sends, size = queue.c, queue.direction == "tx", 1 << memory.log2_size
+    ring = memory.ring(sends, queue.index)
+    m.ours, m.theirs = ffi.addressof(ring, "head"), ffi.addressof(ring, "tail")
+    m.our_lead, m.their_lead = 0 if sends or memory.pool else size, 0
+    _place(queue, ring, size, memory.fds[memory.number(sends, queue.index)])
+    m.regions, m.n_regions, m.pool_region = memory.regions, 1, 1
+    if not memory.pool:
+        m.buffers, m.buffer_size = memory.buffers(sends, queue.index), memory.buffer_size
+        if not sends:
+            lib.memif_copy_lend(m)
+    m.q.gate = 0
+
+
+def _place(queue: Queue, ring: Any, size: int, fd: int) -> None:
+    """What both roles fill in."""
+    m, sends = queue.c, queue.direction == "tx"
+    m.ring, m.size, m.next, m.clean = ring, size, 0, 0
+    m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
+    m.q.fault = lib.FAULT_NONE
+    if not sends:
+        ring.flags = lib.MEMIF_MASK_INT  # we poll, until a worker goes to sleep
+
+
+def untaken(queue: Queue) -> int:
+    """Slots that we filled and the peer has not drained. A client does not say what it has drained,
+    only what it lends again, and that in batches: then this is the most it can be.
+    """
+    m = queue.c
+    if m.q.gate:
+        return 0
+    filled = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
+    return int(min(filled, m.size, m.q.counters.packets))
+
+
+def waiting(queue: Queue, zero_copy: bool) -> bool:
+    """Is there something from the peer that we have not drained?"""
+    m = queue.c
+    if m.q.gate:
+        return False
+    ours = m.clean if zero_copy else m.next
+    return bool((m.theirs[0] - m.their_lead - ours) & 0xFFFF)
+
+
+def take_back(queue: Queue) -> None:
+    """Counts what a client sent and its server did not take as dropped. How long each packet was
+    stands in memory that the server can write, so that is believed only as far as it can be true.
+    """
+    m = queue.c
+    if m.ring == ffi.NULL:
+        return
+    slots = min((m.next - m.theirs[0]) & 0xFFFF, m.size)
+    packets = octets = 0
+    for at in range(m.next - slots, m.next):
+        slot = m.ring.slots[at % m.size]
+        octets += min(slot.length, 0xFFFF)
+        packets += not slot.flags & lib.MEMIF_NEXT
+    counters = m.q.counters
+    queue.take_back(
+        min(packets, counters.packets), min(octets, counters.bytes), lib.DROP_PEER_LEFT
+    )
+
+
+def strip(queue: Queue, *, zero_copy: bool) -> None:
+    """Takes the ring away, and brings lent buffers home."""
+    m = queue.c
+    if zero_copy:
+        lib.memif_zero_reset(m)
+    m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
+    m.q.fault = lib.FAULT_NONE
+    m.ring = m.ours = m.theirs = ffi.NULL
+    m.buffers = ffi.NULL

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The port that carries a NIC: what a PCI slot and a private QEMU have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import abstractmethod
+from typing import Any
+
+from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
+from uspnet.fastpath import ffi, lib
+from uspnet.nic.base import HEADER, NICS, Nic
+from uspnet.pci.config import config_of
+from uspnet.pool import Pool, pages_for
+from uspnet.port import Direction, Driver
+from uspnet.transports import Transport
+
+LOOK_S = 0.5  # seconds between two looks at what a device has missed
+
+
+class NicPort(Driver):
+    """A port that carries a NIC. A subclass says how to connect to one."""
+
+    nic: Nic | None = None
+    transport: Transport | None = None
+    _look_at = 0.0  # when to ask the device again what it has missed
+
+    @abstractmethod
+    def connect(self) -> Transport:
+        """The transport to the device. Raises NoDevice, Busy, NotPermitted."""
+
+    def find(self) -> Nic:
+        """Connects, and finds the driver by the function's ids. The device is left as it is."""
+        self.transport = self.connect()
+        config = config_of(self.transport)
+        ids = (int(config.VENDOR.present()), int(config.DEVICE.read()))
+        if ids not in NICS:
+            raise NotSupported(
+                f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
+            )
+        self.nic = NICS[ids](self.transport, self.name, self.values)
+        return self.nic
+
+    def tend(self) -> None:
+        """Looks after what is between us and the device. Raises what ended it."""
+
+    def open(self) -> None:
+        """Finds the driver, and has it take the device."""
+        nic = self.find()
+        nic.open()
+        self.queues, self.frame = nic.queues, nic.frame
+        self._take_interrupts(nic)
+
+    def _take_interrupts(self, nic: Nic) -> None:
+        """One for each receive queue. Transmit rings have none: a full one is empty again sooner
+        than a worker has gone to sleep.
+        """
+        how = "none, idle workers nap 50 µs"
+        if nic.interrupts and self.transport:
+            nic.events = self.transport.irq(nic.interrupts, nic.queues)
+        if nic.events:
+            how = f"{nic.interrupts}, {len(nic.events)} of {nic.queues} receive queues"
+        self.how = "; ".join(filter(None, [self.how, f"interrupts: {how}"]))
+
+    @property
+    def device(self) -> Nic:
+        """The NIC of an opened port."""
+        assert self.nic, "the port is not open"  # noqa: S101 - a caller's mistake
+        return self.nic
+
+    @property
+    def unknown(self) -> frozenset[str]:  # type: ignore[override]
+        """Counters that the NIC can't know."""
+        return self.nic.unknown if self.nic else frozenset()
+
+    @property
+    def kind(self) -> str:
+        """The NIC driver's name."""
+        return type(self.nic).__name__.lower() if self.nic else self.scheme
+
+    def dma_bytes(self) -> int:
+        """All rings."""
+        return self.queues * pages_for(self.device.ring_bytes())
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """The MTU, and what is in front of it."""
+        nic = self.device
+        most = nic.frame_max - HEADER
+        return nic.values["mtu"] + 14 + 4 * min(len(tags), 2), f"set mtu=, which goes up to {most}"
+
+    def attach(self, pool: Pool) -> None:
+        """Lets the device use the job's packet memory."""
+        super().attach(pool)
+        self.device.attach(pool)
+
+    def holds(self, direction: Direction) -> int:
+        """A whole ring."""
+        return self.device.ring_slots()
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """The NIC's, with what all have in common."""
+        nic = self.device
+        if direction == "rx":
+            queue = nic.make_rx(index)
+            nic.rx.append(queue)
+        else:
+            queue = nic.make_tx(index)
+            nic.tx.append(queue)
+        queue.q.burst = ffi.addressof(lib, f"{nic.ring}_{direction}")
+        queue.q.wake_fd = -1
+        if direction == "rx" and index < len(nic.events):
+            queue.q.wake_fd = nic.events[index]
+            queue.q.arm = ffi.addressof(lib, f"{nic.ring}_arm")
+        return queue
+
+    def start(self) -> None:
+        """Lets the device run."""
+        self.device.start()
+
+    def control(self) -> None:
+        """Asks the device how it is, too, and now and then what it has missed."""
+        super().control()
+        self.device.transport.check()
+        self.device.check()
+        if time.monotonic() >= self._look_at:
+            self._show_missed()
+
+    def finish(self) -> None:
+        """What the device missed is final."""
+        self._show_missed()
+
+    def _show_missed(self) -> None:
+        """What only the device counted, where other processes and capture files take it from."""
+        self._look_at = time.monotonic() + LOOK_S
+        receiver = next((queue for queue in self.made if queue.direction == "rx"), None)
+        if receiver and (missed := self.extra_counters().get("rx_missed_errors")):
+            receiver.base.counters.missed = missed
+
+    def stop(self) -> None:
+        """Stops the device; one that is gone has stopped already."""
+        if self.nic:
+            with contextlib.suppress(DeviceFault, DeviceTimeout):
+                self.nic.stop()
+
+    def up(self) -> bool:
+        """Is there a link?"""
+        return self.device.link().up
+
+    def pending(self) -> int:
+        """Packets that the device has not sent yet."""
+        return self.device.pending()
+
+    def extra_counters(self) -> dict[str, int | None]:
+        """The device's own. What one that is gone has missed, nobody knows."""
+        if not self.nic:
+            return {}
+        try:
+            return {**self.nic.counters()}
+        except (DeviceFault, DeviceTimeout):
+            return {"rx_missed_errors": None}
+
+    def close(self) -> None:
+        """Gives the device back."""
+        if self.transport:
+            self.transport.close()
+            self.transport = None

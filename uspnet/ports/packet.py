@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`packet:IFNAME` - any kernel interface, through AF_PACKET sockets.
+
+Like a NIC of one's own, the port receives every frame that comes in on the wire (`promisc=on`)
+and not what this machine sends (`outgoing=off`). The kernel still handles the frames too. All of
+it lives in sockets, so the kernel undoes it however the process ends.
+
+What a stack left to its NIC (the other end of a veth pair does) is made good: checksums are filled
+in, and frames that were never cut up, or that the kernel joined (GRO), are cut into those that go
+over a wire. Joined frames inside of a tunnel, or of more than 64 KiB, can't be: they are dropped
+as `joined`, and `ethtool -K IFNAME gro off`, and `tso off gso off` at the sender, ends it.
+
+Interfaces without Ethernet are refused; `ethernet=add` puts a header in front of the packets of
+those that carry plain IP (TUN, WireGuard, PPP), and takes it off what is sent there.
+
+A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
+
+Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import socket
+import struct
+from typing import Any, ClassVar
+
+from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
+from uspnet.fastpath import ffi, lib
+from uspnet.kernel.interface import Interface, check_name
+from uspnet.packets import link_types
+from uspnet.packets.frames import mac_bytes
+from uspnet.pool import FRAME_MAX, memory_available
+from uspnet.port import Direction
+from uspnet.ports.kernel import KernelPort
+from uspnet.spec import Option, Spec, choice, integer, switch
+
+SOL_PACKET = 263
+PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 5, 6, 10
+PACKET_VNET_HDR, PACKET_FANOUT = 15, 18
+PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 20, 23
+TPACKET_V3 = 2
+FANOUT = {"hash": 0, "cpu": 2, "qm": 5}
+FANOUT_UNIQUE_ID = 0x2000
+BPF_RET = 0x06
+ETH_P_ALL = 0x0003
+SO_SNDBUFFORCE, SO_ATTACH_FILTER, SO_DETACH_FILTER = 32, 26, 27
+
+BLOCK = 128 << 10  # bytes: one of the longest packets that the kernel joins, and several others
+RETIRE_MS = 1  # a block that isn't full is handed over after this
+REST_NS = 20_000  # between two looks at a block that isn't full
+SEND_BUFFER = 4 << 20  # bytes that may wait in the kernel for the NIC
+
+
+class Packet(KernelPort, scheme="packet"):
+    """Sockets bound to one interface: one with a ring a receive queue, one a transmit queue."""
+
+    help = "a kernel interface, through AF_PACKET"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    header = 14 + 4  # bytes of Ethernet and of one VLAN tag
+    options: ClassVar[dict[str, Option]] = {
+        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
+        "fanout": Option(choice(*FANOUT), "hash", "what picks a queue: hash, cpu or qm"),
+        "promisc": Option(switch, True, "on: receive frames for other machines too"),
+        "outgoing": Option(switch, False, "on: also receive what this machine sends"),
+        "ring": Option(integer(1, 1024), 16, "MiB of receive ring a queue, 1 to 1024"),
+        "ethernet": Option(
+            choice("off", "add"), "off", "add: put an Ethernet header before IP, as of TUN"
+        ),
+        "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
+        "src": Option(mac_bytes, bytes(6), "ethernet=add from this address"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.queues = self.values["queues"]
+        self.ifname = check_name("packet", spec.target)
+        self.ip = False  # do the interface's packets begin with IP?
+        self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
+        self.rings: list[tuple[mmap.mmap, Any]] = []  # a mapping, and C's view of it
+        self.group: int | None = None  # of fan-out
+
+    def open(self) -> None:
+        """Finds the interface, and tries that we may open sockets on it."""
+        self.interface = Interface(self.ifname)
+        self.interface.check_up()
+        self._check_link_type(self.interface.link_type)
+        self.begin_watch()
+        self.frame = min(self.mtu + self.header, FRAME_MAX)
+        self._socket().close()
+
+    def longest_frame(self, takes: int) -> int:
+        """Two more VLAN tags may come in than may go out."""
+        return min(self.frame + 8, FRAME_MAX)
+
+    def _check_link_type(self, link_type: int) -> None:
+        """Refuses what would be taken for Ethernet and is not."""
+        kind, hint = link_types.describe(link_type), f"see: dumpcap -i {self.ifname} -w FILE"
+        self.ip = self.values["ethernet"] == "add"
+        if self.ip and link_type in link_types.ETHERNET:
+            raise Usage(f"{self.name}: the interface is Ethernet already", "drop ethernet=add")
+        if link_type in link_types.IP:
+            hint = f"put Ethernet headers in front: {self.name},ethernet=add"
+        if link_type not in (link_types.IP if self.ip else link_types.ETHERNET):
+            raise NotSupported(f"{self.name}: the interface is not Ethernet but {kind}", hint)
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """The kernel lets one 802.1Q tag go beyond the MTU."""
+        return self.mtu + 14 + 4 * (tags[:1] == [0x8100]), f"ip link set dev {self.ifname} mtu N"
+
+    def _socket(self) -> socket.socket:
+        """A raw socket that receives nothing yet."""
+        try:
+            return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        except PermissionError:
+            raise NotPermitted(
+                f"{self.name}: raw sockets are not permitted",
+                "run as root, or with CAP_NET_RAW: "
+                "setpriv --inh-caps +net_raw --ambient-caps +net_raw",
+            ) from None
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
+            raise NotSupported(f"{self.name}: AF_PACKET: {error.strerror}") from None
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """A socket for the queue; for receiving, with a ring that is shared with the kernel."""
+        sock = self._socket()
+        self.sockets[direction].append(sock)
+        queue = ffi.new("struct packet_queue *", {"fd": sock.fileno()})
+        queue.q.burst = ffi.addressof(lib, f"packet_{direction}")
+        if self.ip:
+            queue.ifindex = self.kernel_side().index
+            ffi.memmove(queue.macs, self.values["dst"] + self.values["src"], 12)
+            if direction == "tx":
+                queue.q.burst = lib.packet_ip_tx
+        queue.q.wake_fd = sock.fileno()
+        if direction == "rx":
+            self._set_up_rx(sock, queue)
+        else:
+            self._set_up_tx(sock)
+        return queue
+
+    def _set_up_tx(self, sock: socket.socket) -> None:
+        sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+        except PermissionError:  # without CAP_NET_ADMIN, the system's limit does
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._bind(sock, 0)
+
+    def _bind(self, sock: socket.socket, protocol: int) -> None:
+        if error := lib.packet_bind(sock.fileno(), self.kernel_side().index, protocol):
+            raise OSError(error, os.strerror(error), self.ifname)
+
+    def _set_up_rx(self, sock: socket.socket, queue: Any) -> None:
+        """A filter keeps everything out until `start`: a socket that has not joined the others
+        yet would receive what is theirs.
+        """
+        self._filter(sock)
+        if not self.values["outgoing"]:
+            sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self._map_ring(sock, queue)
+        self._bind(sock, ETH_P_ALL)
+        if self.values["promisc"]:
+            # struct packet_mreq: index, type, and an address that this type has no use for
+            index = self.kernel_side().index
+            member = struct.pack("=iHH8x", index, PACKET_MR_PROMISC, 0)
+            sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, member)
+        if self.queues > 1:
+            self._join(sock)
+
+    def _map_ring(self, sock: socket.socket, queue: Any) -> None:
+        """Has the kernel make the receive ring, and maps it."""
+        blocks = (self.values["ring"] << 20) // BLOCK
+        want = self.queues * self.values["ring"] << 20
+        if not self.rings and want > memory_available():  # the kernel would rather kill somebody
+            raise NoMemory(
+                f"{self.name}: {want >> 20:,} MiB of rings are more than there is",
+                "make them smaller or fewer: ring=, queues=",
+            )
+        # struct tpacket_req3; the frame size matters to the kernel's sanity checks alone
+        request = struct.pack("7I", BLOCK, blocks, BLOCK, blocks, RETIRE_MS, 0, 0)
+        sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        try:
+            sock.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+            ring = mmap.mmap(sock.fileno(), blocks * BLOCK)
+        except OSError as error:
+            raise NoMemory(
+                f"{self.name}: a ring of {self.values['ring']} MiB: {error.strerror}",
+                "make it smaller: ring=1",
+            ) from None
+        memory = ffi.from_buffer("uint8_t[]", ring, require_writable=True)
+        self.rings.append((ring, memory))
+        queue.ring, queue.block_size, queue.blocks = memory, BLOCK, blocks
+        queue.rest = REST_NS
+
+    def _filter(self, sock: socket.socket) -> None:
+        """Attaches a BPF program that keeps no packet: one instruction, `ret 0`."""
+        code = ffi.from_buffer(struct.pack("=HBBI", BPF_RET, 0, 0, 0))
+        program = struct.pack("@HP", 1, int(ffi.cast("uintptr_t", code)))
+        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+    def _join(self, sock: socket.socket) -> None:
+        """Shares the interface's packets with the port's other queues. The kernel picks a group
+        number that nobody else has.
+        """
+        kind = FANOUT[self.values["fanout"]]
+        if self.group is None:
+            sock.setsockopt(SOL_PACKET, PACKET_FANOUT, (kind | FANOUT_UNIQUE_ID) << 16)
+            self.group = sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
+        else:
+            sock.setsockopt(SOL_PACKET, PACKET_FANOUT, kind << 16 | self.group)
+
+    def start(self) -> None:
+        """Takes the filters away."""
+        for sock in self.sockets["rx"]:
+            sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+
+    def up(self) -> bool:
+        """Has the interface a carrier?"""
+        return self.kernel_side().running()
+
+    def why_down(self) -> str:
+        """What the port waits for."""
+        return f"interface {self.ifname} has no carrier"
+
+    def control(self) -> None:
+        """Watches the interface: a ring never tells that it went down or away. Socket errors are
+        forgotten, for a worker that sleeps on the socket would be woken by them without end.
+        """
+        self._count_missed()
+        self.watch()
+        for sock in self.sockets["rx"]:
+            if lib.packet_bound(sock.fileno()) <= 0:  # back by its old number, not to us
+                raise self.kernel_side().gone_error()
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        super().control()
+
+    def _count_missed(self) -> None:
+        """Packets that found the ring full: the kernel tells how many, and forgets it."""
+        receivers = [queue for queue in self.made if queue.direction == "rx"]
+        for queue, sock in zip(receivers, self.sockets["rx"], strict=False):
+            told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
+            queue.base.counters.missed += struct.unpack("3I", told)[1]
+
+    def finish(self) -> None:
+        """Counts what was lost since the last look."""
+        self._count_missed()
+
+    def stop(self) -> None:
+        """Lets nothing more in."""
+        for sock in self.sockets["rx"]:
+            self._filter(sock)
+        self._count_missed()
+
+    def close(self) -> None:
+        """Closes the sockets; promiscuous mode and the fan-out group go with them."""
+        while self.rings:
+            ring, memory = self.rings.pop()
+            ffi.release(memory)
+            ring.close()
+        for sock in (*self.sockets["rx"], *self.sockets["tx"]):
+            sock.close()
+        self.sockets = {"rx": [], "tx": []}
+        self.group = None
+        if self.interface:
+            self.interface.close()
+            self.interface = None

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pcap:out=x.pcapng` - a capture file as a sink. See writer.py for who writes it, and why."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from typing import Any, ClassVar, cast
+
+from uspnet.errors import (
+    DeviceFault,
+    DeviceTimeout,
+    NoDevice,
+    NotSupported,
+    Refused,
+    Usage,
+    UspnetError,
+)
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import LONGEST
+from uspnet.port import Direction, Driver
+from uspnet.ports.pcap import format as pcapfile
+from uspnet.ports.pcap.format import file_error
+from uspnet.ports.pcap.source import Source
+from uspnet.ports.pcap.writer import Writer
+from uspnet.spec import Option, Spec, choice, integer, string
+from uspnet.system import streams
+from uspnet.system.outfile import OutFile
+from uspnet.system.privileges import NONE, Capabilities, to_end
+
+SNAPLEN_MAX = 262144  # bytes
+FORMATS = {"pcapng": lib.PCAP_NG, "pcap": lib.PCAP_US, "nsecpcap": lib.PCAP_NS}
+PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "bzip2"}
+LATEST = "2106-02-07"  # the last day that a pcap file can hold
+READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
+DISK_WAIT_S = 30.0  # for a disk that takes nothing
+
+
+class Sink(Driver):
+    """Writes what it is sent. Set `source` before `open` when all packets come from one port."""
+
+    scheme = "pcap"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    can_receive = False
+    takes = LONGEST
+    options: ClassVar[dict[str, Option]] = {
+        "out": Option(string(4096), "", "the file to write; - is stdout"),
+        "format": Option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)"),
+        "snaplen": Option(integer(1, SNAPLEN_MAX), SNAPLEN_MAX, "bytes kept of each packet"),
+        "buffer": Option(integer(1, 4096), 64, "MiB between port and file"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        if spec.target or not self.values["out"]:
+            raise Usage(f"{self.name}: reads or writes?", "pcap:in.pcapng, or pcap:out=x.pcapng")
+        self.path: str = self.values["out"]
+        self.takes_stdout = self.path == "-"
+        self.source: Driver | None = None
+        self.writer: Writer | None = None
+        self.file: OutFile | None = None
+        self.fd, self.regular = -1, False
+        self.started_ns = 0
+        self.complete = True  # nothing is owed to the file
+        self.keep: list[Any] = []  # what the ring points to
+
+    def target_name(self) -> str:
+        """The path as the user gave it; `-` is stdout."""
+        return self.path
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To end the writer, which may be another user."""
+        return to_end(self.writer.user) if self.writer else NONE
+
+    def fed_by(self, source: Driver) -> None:
+        """A file's packets go on with what their file says of them."""
+        if isinstance(source, Source):
+            self.source = source
+
+    def carries(self) -> bool:
+        """Does the source's own description of its packets go on, or may it, once it is known?"""
+        return (
+            isinstance(self.source, Source)
+            and self.values["format"] == "pcapng"
+            and self.source.c.format in (lib.PCAP_NG, lib.PCAP_UNKNOWN)
+        )
+
+    def open(self) -> None:
+        """Claims the file, which keeps its contents until `start`, and starts the writer."""
+        try:
+            self.fd = self._claim()
+        except UspnetError:  # some are OSErrors, too
+            raise
+        except OSError as error:
+            raise file_error(self.path, error) from None
+        self.regular = stat.S_ISREG(os.fstat(self.fd).st_mode)
+        if self.source:
+            self.queues = self.source.queues
+        if self.queues > lib.PCAP_RINGS:
+            raise NotSupported(f"{self.path}: {self.queues} queues", f"at most {lib.PCAP_RINGS}")
+        form = FORMATS[self.values["format"]]
+        self.writer = Writer(self.fd, self.queues, self.values["buffer"] << 20, form)
+
+    def _claim(self) -> int:
+        if self.takes_stdout:
+            if os.isatty(1):
+                raise Usage("stdout is a terminal", "pipe it on: uspnet … | tshark -r -")
+            if 1 in streams.CLOSED:
+                raise Usage("stdout is closed", "pipe it on: uspnet … | tshark -r -")
+            return os.dup(1)
+        self.file = OutFile(self.path)
+        end = time.monotonic() + READER_WAIT_S
+        while (fd := self.file.open()) < 0:
+            if time.monotonic() > end:
+                raise NoDevice(f"{self.path}: nobody reads this FIFO", "start its reader first")
+            time.sleep(0.02)
+        os.set_blocking(fd, True)
+        return fd
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """One ring of chunks."""
+        writer = cast("Writer", self.writer)  # since open
+        c = ffi.new("struct pcap_sink *")
+        c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
+        c.snaplen = self.values["snaplen"]
+        c.q.burst = ffi.addressof(lib, "pcap_tx")
+        if not self.regular:  # somebody looks at the packets as they come
+            c.q.flush = ffi.addressof(lib, "pcap_flush")
+        c.q.wake_fd = -1
+        return c
+
+    def start(self) -> None:
+        """Replaces the file by one without packets."""
+        status = os.fstat(self.fd)
+        if (status.st_dev, status.st_ino) in Source.reading:
+            raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
+        self.started_ns = time.time_ns()
+        head = self._header()
+        if self.carries():
+            self._carry(cast("Source", self.source), head)
+            head = b""  # the ring writes one
+        try:
+            if self.regular and not self.takes_stdout:
+                os.ftruncate(self.fd, 0)
+            while head:
+                head = head[os.write(self.fd, head) :]
+            if self.file:
+                self.file.created = False  # from now on it stays
+        except BrokenPipeError:
+            self.end_job()  # the reader has left already
+        except OSError as error:
+            if self.regular and not self.takes_stdout:
+                os.ftruncate(self.fd, 0)
+            raise file_error(self.path, error) from None
+        self.complete = False
+
+    def _header(self) -> bytes:
+        name = self.source.name if self.source else None
+        return pcapfile.header(self.values["format"], self.values["snaplen"], name)
+
+    def _carry(self, source: Source, head: bytes) -> None:
+        """Has the source hand over what describes its packets, too."""
+        c = self.made[0].c
+        header = ffi.from_buffer("uint8_t[]", head)
+        application = ffi.from_buffer("uint8_t[]", pcapfile.application())
+        self.keep += [header, application]
+        c.header, c.header_bytes = header, len(header)
+        c.application, c.application_bytes = application, len(application)
+        source.c.sink = c
+
+    def control_fds(self) -> list[int]:
+        """The writer, which ends early when it fails."""
+        return [self.writer.pidfd] if self.writer and not self.complete else []
+
+    def control(self) -> None:
+        """Ends the job when nothing more can be written."""
+        if not self.writer or self.complete or not self.writer.gone(0):
+            return
+        if self.writer.shared.error == errno.EPIPE:
+            self.end_job()
+            return
+        with self.quiesce():
+            self.finish()
+
+    def finish(self) -> None:
+        """Has the file completed. From then on, tx counters tell what is in it."""
+        if self.complete or not self.writer:
+            return
+        self.complete = True
+        if not self.writer.gone(0):
+            self.writer.let_go(self._tail())
+            self._wait(self.writer)
+        killed = self.writer.status() and not self.writer.shared.error
+        for queue in self.made:
+            packets, octets = self.writer.forget(queue.index)
+            queue.take_back(packets, octets, lib.DROP_PEER_LEFT)
+        self._tell()
+        if killed and self.regular:
+            text = f"{self._held()}: the process that writes it was killed"
+            raise DeviceFault(text, "see: dmesg")
+        if self.writer.shared.error not in (0, errno.EPIPE):
+            raise file_error(self._held(), OSError(self.writer.shared.error, ""))
+
+    def _tell(self) -> None:
+        """What the file could not take over, and what its name says wrongly, or no longer."""
+        if command := PACKERS.get(os.path.splitext(self.path)[1].lower()):
+            self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
+        if self.file and self.regular and not self.file.is_named(self.fd):
+            self.notice(f"{self.path}: somebody has moved, replaced or removed the file meanwhile")
+        late = sum(int(queue.c.misfits) for queue in self.made)
+        if late:
+            self.notice(
+                f"{self.path}: {late:,} packets are later than a pcap file can say ({LATEST})"
+            )
+        if left := sum(int(queue.c.left_out) for queue in self.made):
+            self.notice(f"{self.path}: {left:,} blocks or options were too long, and left out")
+
+    def _held(self) -> str:
+        held = sum(int(queue.base.counters.packets) for queue in self.made)
+        return f"{'stdout' if self.takes_stdout else self.path} (holds {held:,} packets)"
+
+    def _tail(self) -> bytes:
+        if self.values["format"] != "pcapng":
+            return b""
+        head = self._header() if self.carries() and not self.made[0].c.begun else b""
+        if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
+            return head  # the source's own statistics went on
+        missed = sum(int(q.base.counters.missed) for q in self.source.made) if self.source else 0
+        counters = [queue.base.counters for queue in self.made]
+        dropped = sum(int(c.dropped) for c in counters) + missed
+        taken = sum(int(c.packets) for c in counters)
+        end = pcapfile.statistics(self.started_ns, time.time_ns(), taken + dropped, dropped)
+        return head + end if len(head + end) <= lib.PCAP_TAIL else head
+
+    def _wait(self, writer: Writer) -> None:
+        """Waits for the writer as long as it gets on."""
+        last, since = -1, time.monotonic()
+        while not writer.gone(0.1):
+            now = writer.progress()
+            if now != last:
+                last, since = now, time.monotonic()
+            elif self.regular and time.monotonic() - since > DISK_WAIT_S:
+                raise DeviceTimeout(
+                    f"{self.path}: the disk takes nothing; a process goes on trying",
+                    f"its id is {writer.pid}",
+                )
+            elif not self.regular and time.monotonic() - since > READER_WAIT_S:
+                writer.kill()
+
+    def stop(self) -> None:
+        """Also after an error, the file gets what was captured."""
+        with contextlib.suppress(UspnetError):
+            self.finish()
+
+    def close(self) -> None:
+        """Lets go of the file; one that was made for nothing goes away."""
+        if self.writer:
+            self.writer.close()
+            self.writer = None
+        if self.file:
+            if self.file.created and self.fd >= 0:
+                self.file.remove(self.fd)
+            self.file.close()
+            self.file = None
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pcap:in.pcapng` - the packets of a capture file, with their time stamps; `pcap:-` is stdin.
+
+Ordinary files are mapped. What comes from another program (stdin, FIFOs, devices) and compressed
+files come through a process of their own: see feeder.py.
+
+Does not do: packets of other link types than Ethernet without `ethernet=add`, and those that say
+no EtherType with it; IXIA's, Red Hat's and other formats than pcap and pcapng.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import stat
+from typing import Any, ClassVar
+
+from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.packets.frames import mac_bytes
+from uspnet.pool import LONGEST
+from uspnet.port import Direction, Driver
+from uspnet.ports.pcap import compression, foreign
+from uspnet.ports.pcap.feeder import Feeder
+from uspnet.ports.pcap.format import file_error
+from uspnet.spec import Option, Spec, choice, number, seconds, switch
+from uspnet.system.privileges import NONE, Capabilities, to_end
+
+SURVEY_BYTES = 256 << 20  # how much of a file is looked through for its longest packet
+SURVEY_STEPS = 1 << 16  # records between two looks at Python's signals
+NS = 1_000_000_000
+FOREVER_NS = (1 << 63) - 1
+WHY = {
+    lib.PCAP_CUT: "the file ends inside it",
+    lib.PCAP_LENGTH: "its lengths make no sense",
+    lib.PCAP_ORDER: "no header describes it",
+    lib.PCAP_VERSION: "of a version that is not known",
+    lib.PCAP_TOO_MANY: f"more than {lib.PCAP_INTERFACES} interfaces in one section",
+    lib.PCAP_ANOTHER: "another pcap file begins here",
+}
+EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
+
+
+class Source(Driver):
+    """Receives the packets of a file, as fast as they are taken or as they once came."""
+
+    scheme = "pcap"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    can_send = False
+    knows_origins = True
+    reading: ClassVar[set[tuple[int, int]]] = set()  # device and inode of what this process reads
+    options: ClassVar[dict[str, Option]] = {
+        "loop": Option(switch, False, "on or off: begin again at the end"),
+        "timing": Option(switch, False, "on: with the file's own gaps between packets"),
+        "speed": Option(number(1e-6, 1e6), 1.0, "timing=on so many times as fast"),
+        "max-gap": Option(seconds, float("inf"), "timing=on waits at most so many seconds"),
+        "ethernet": Option(
+            choice("off", "add"), "off", "add: put an Ethernet header before IP and such"
+        ),
+        "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
+        "src": Option(mac_bytes, None, "ethernet=add from this address"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.path = spec.target
+        if not self.path:
+            raise Usage(f"{self.name}: no file", "pcap:in.pcapng reads, pcap:out=x.pcapng writes")
+        self.label = "stdin" if self.path == "-" else self.path  # in messages
+        self.c = ffi.new("struct pcap_source *")
+        self.feeder: Feeder | None = None
+        self.undo = contextlib.ExitStack()
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """The options that the ring follows."""
+        values, c = self.values, self.c
+        c.loop = values["loop"]
+        c.timer_fd = -1
+        c.make_ethernet, c.source_given = values["ethernet"] == "add", bool(values["src"])
+        ffi.memmove(c.macs, values["dst"] + (values["src"] or bytes(6)), 12)
+        if values["timing"]:
+            c.timing, c.pace = 1, 1 / values["speed"]
+        elif not {"speed", "max-gap"}.isdisjoint(self.spec.given):
+            raise Usage(f"{self.name}: without timing=on", "add timing=on")
+        if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
+            raise Usage(f"{self.name}: without ethernet=add", "add ethernet=add")
+        c.gap_max = min(int(min(values["max-gap"], FOREVER_NS / NS) * NS), FOREVER_NS)
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To end the child that reads, which may be another user."""
+        return to_end(self.feeder.user) if self.feeder else NONE
+
+    # -- open ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Maps the file and looks through its beginning, or has it read by a process."""
+        try:
+            fd = self._claim()
+        except OSError as error:
+            raise file_error(self.label, error) from None
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise file_error(self.label, OSError(errno.EISDIR, ""))
+            inode = (status.st_dev, status.st_ino)
+            if not stat.S_ISREG(status.st_mode) or self._is_begun(fd):
+                self._feed(fd, "")
+            elif kind := compression.kind_of(self._begin(fd)):
+                self._feed(fd, kind)
+            else:
+                self._map(fd, status.st_size)
+            self.reading.add(inode)
+            self.undo.callback(self.reading.discard, inode)
+        finally:
+            os.close(fd)
+        if self.c.timing:
+            self._make_timer()
+
+    def _claim(self) -> int:
+        if self.path != "-":
+            # A FIFO without a writer would block here.
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        if os.isatty(0):
+            raise Usage("stdin is a terminal", EXAMPLE)
+        status = os.fstat(0)
+        if (status.st_dev, status.st_ino) in self.reading and not stat.S_ISREG(status.st_mode):
+            raise Usage("stdin is read by another port already", "give each port a file of its own")
+        return os.dup(0)
+
+    def _is_begun(self, fd: int) -> bool:
+        """Has somebody read the first part of what is our stdin? Then the rest is our file."""
+        return self.path == "-" and os.lseek(fd, 0, os.SEEK_CUR) > 0
+
+    def _begin(self, fd: int) -> bytes:
+        try:
+            return os.pread(fd, compression.MAGIC_BYTES, 0)
+        except OSError as error:
+            raise file_error(self.label, error) from None
+
+    def _map(self, fd: int, size: int) -> None:
+        if not size:
+            raise Malformed(f"{self.label} is empty", f"see: capinfos {self.path}")
+        try:
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        except ValueError:  # cut short in this moment
+            raise Malformed(f"{self.label} changes while it is read", "copy it first") from None
+        except OSError as error:
+            raise file_error(self.label, error) from None
+        self.undo.callback(mapped.close)
+        mapped.madvise(mmap.MADV_SEQUENTIAL)
+        memory = ffi.from_buffer("uint8_t[]", mapped)
+        self.undo.callback(ffi.release, memory)
+        self.c.base, self.c.size = ffi.cast("uint8_t *", memory), size
+        lib.guard_install()
+        if lib.guard_add(self.c.base, self.c.size, ffi.addressof(self.c.q, "fault")):
+            raise NoMemory(f"{self.label}: too many files are mapped", "use fewer ports")
+        self.undo.callback(lib.guard_remove, self.c.base)
+        self._survey()
+
+    def _survey(self) -> None:
+        """Refuses what can't be read at all; learns the longest packet, so that it fits."""
+        c = self.c
+        whole = False
+        while not whole and c.at < SURVEY_BYTES:
+            whole = not lib.pcap_survey(c, SURVEY_STEPS)
+        if error := self.fault():
+            raise error
+        if c.foreign and whole and not c.usable:
+            raise self._not_ethernet(c.link_type)
+        self.frame = max(self.frame, c.longest if whole else LONGEST)
+        c.at, c.number, c.foreign = c.begin, 0, 0
+        c.sections = c.n_interfaces = 0
+
+    def _feed(self, fd: int, kind: str) -> None:
+        if self.values["loop"]:
+            by_hand = f"{compression.COMMANDS[kind]} FILE > x" if kind else "cat FILE > x"
+            text = f"{self.label}: loop=on needs a file that can be read again"
+            raise NotSupported(text, f"save it first: {by_hand}")
+        try:
+            window = mmap.mmap(-1, lib.PCAP_WINDOW)
+        except OSError as error:
+            raise NoMemory(f"{self.label}: {error.strerror}", "see: ulimit -v") from None
+        self.undo.callback(window.close)
+        memory = ffi.from_buffer("uint8_t[]", window)
+        self.undo.callback(ffi.release, memory)
+        self.feeder = Feeder(fd, self.label)
+        self.undo.callback(self.feeder.close)
+        self.c.base, self.c.live, self.c.stream = memory, 1, self.feeder.fd
+        self.frame = LONGEST  # nobody can look ahead
+
+    def _make_timer(self) -> None:
+        self.c.timer_fd = lib.pcap_timer()
+        if self.c.timer_fd < 0:
+            raise NoMemory(f"{self.label}: no timer", "see: ulimit -n")
+        self.undo.callback(os.close, self.c.timer_fd)
+
+    def longest_frame(self, takes: int) -> int:
+        """Longer ones are dropped, by name."""
+        return min(self.frame, takes)
+
+    # -- run -------------------------------------------------------------------------------------
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """The one queue: where we are in the file."""
+        queue = self.c.q
+        queue.burst, queue.arm = ffi.addressof(lib, "pcap_rx"), ffi.addressof(lib, "pcap_arm")
+        queue.wake_fd, queue.patient = self.c.stream if self.c.live else self.c.timer_fd, 1
+        return self.c
+
+    def control(self) -> None:
+        """A malformed record is told at the end, after what came before it was delivered."""
+        if self.c.q.fault == lib.FAULT_MEMORY and (error := self.fault()):
+            raise error
+
+    def finish(self) -> None:
+        """Tells what was left out or changed, and why the file ended too early."""
+        c = self.c
+        if c.foreign:
+            packets = "packet" if c.foreign == 1 else "packets"
+            self.notice(f"{self.label}: {c.foreign:,} {packets} not Ethernet left out")
+        if c.timeless:
+            became = "kept, as 0 where there is none" if c.sink else "replaced by that of this run"
+            self.notice(
+                f"{self.label}: packet {c.timeless_first:,} has no time, or one outside of 1970 to"
+                f" 2554 (and {c.timeless - 1:,} more): {became}"
+            )
+        if c.lengths == lib.PCAP_OLDER:
+            self.notice(f"{self.label}: a pcap file so old tells no reliable lengths on the wire")
+        if self.feeder and not c.live and (error := self.feeder.failure()):
+            raise error
+        if error := self.fault() or self._nothing_delivered():
+            raise error
+
+    def fault(self) -> UspnetError | None:
+        """What is wrong with the file."""
+        c = self.c
+        at = c.passed + c.at
+        where = f"{self.label}: packet {c.number + 1} at byte {at}"
+        if c.q.fault == lib.FAULT_MEMORY:
+            return Malformed(f"{where}: the file was cut short while it was read", "copy it first")
+        if c.why == lib.PCAP_WELL:
+            return None
+        if at == 0 and c.why in (lib.PCAP_CUT, lib.PCAP_ORDER):
+            if self.feeder and not c.size:
+                return Malformed(f"{self.label} is empty", EXAMPLE)
+            begin = bytes(ffi.buffer(c.base, min(c.size, foreign.FILE_HEADER)))
+            what, hint = foreign.what(begin)
+            return Malformed(f"{self.label} {what}", hint)
+        hint = "what came before it was delivered" if self.feeder else f"see: capinfos {self.path}"
+        if c.why == lib.PCAP_ANOTHER:
+            hint = "join pcap files with: mergecap -a -w - FILE FILE | uspnet … pcap:-"
+        return Malformed(f"{where}: {WHY[c.why]}", hint)
+
+    def _nothing_delivered(self) -> UspnetError | None:
+        """The error of a file with packets of which none could be used."""
+        counters = [queue.base.counters for queue in self.made]
+        if not self.c.q.ended or any(c.packets or not (c.dropped or c.errors) for c in counters):
+            return None
+        if self.c.foreign:
+            return self._not_ethernet(self.c.link_type)
+        lost = sum(int(c.dropped + c.errors) for c in counters)
+        text = f"{self.label}: none of {lost:,} packets could be delivered"
+        return NotSupported(text, "their lengths are not what the other port takes: see the drops")
+
+    def _not_ethernet(self, link_type: int) -> UspnetError:
+        text = f"{self.label}: link type {link_type} is not Ethernet"
+        if name := foreign.LINKS.get(link_type):
+            text += f" but {name}"
+        if self.c.make_ethernet:
+            return NotSupported(text, "no packet of it says an EtherType that could be used")
+        if lib.pcap_can_make(link_type):
+            return NotSupported(text, f"put Ethernet headers in front: {self.name},ethernet=add")
+        return NotSupported(text, "only Ethernet packets (link type 1) can be used")
+
+    def close(self) -> None:
+        """Unmaps the file."""
+        self.undo.close()

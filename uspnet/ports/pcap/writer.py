@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process that writes a capture file, apart from the one that captures.
+
+When a process is killed, the kernel may cut its write() short in the middle of a record. So the
+workers only fill shared memory, and a child writes it out: it ignores the signals that end a
+capture, and when its parent is gone, however that happened, it writes what is there, and leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import stat
+from typing import Any
+
+from uspnet.errors import NoMemory
+from uspnet.fastpath import ffi, lib
+from uspnet.pool import SharedMemory
+from uspnet.system import child, privileges
+
+LEAVE_S = 1.0  # for a child without anything to do
+PATIENCE_MS = 100  # the longest that a record waits in memory while the writer has nothing to do
+SHARED_BYTES = -(-ffi.sizeof("struct pcap_shared") // 4096) * 4096
+
+
+class Writer:
+    """The child process, and the chunks between it and the workers.
+
+    Parameters: the output's descriptor, which stays the caller's; `queues` rings that share
+    `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …).
+    """
+
+    def __init__(self, out: int, queues: int, buffer_bytes: int, form: int) -> None:
+        chunks = max(buffer_bytes // lib.PCAP_CHUNK // queues, 2)  # a queue
+        size = SHARED_BYTES + queues * chunks * lib.PCAP_CHUNK
+        self.memory = SharedMemory("uspnet-capture", size, huge=True)
+        self.shared = ffi.cast("struct pcap_shared *", self.memory.base)
+        self.rings = ffi.new("struct pcap_ring[]", queues)
+        for number, ring in enumerate(self.rings):
+            first = SHARED_BYTES + number * chunks * lib.PCAP_CHUNK
+            ring.positions = ffi.addressof(self.shared.positions, number)
+            ring.chunks = ffi.cast("struct pcap_chunk *", self.memory.base + first)
+            ring.n_chunks, ring.format = chunks, form
+        self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # The child sees our end in the end of this pipe.
+        watched, self.lifeline = os.pipe2(os.O_CLOEXEC)
+        self.pidfd = -1
+        self.user = privileges.nobody()  # whom the child becomes, where that isn't us
+        self.ended: int | None = None  # the child's exit status
+        try:
+            self.pid = child.fork(_Child(out, self, watched).work)
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            self.close()
+            text = f"no process to write with: {error.strerror}"
+            raise NoMemory(text, "see: ulimit -u, ulimit -n") from None
+        finally:
+            os.close(watched)
+
+    def let_go(self, tail: bytes = b"") -> None:
+        """Has the child write what is left, then `tail`, and leave. No worker may write now."""
+        if self.lifeline >= 0:
+            ffi.memmove(self.shared.tail_bytes, tail, len(tail))
+            self.shared.tail = len(tail)
+            os.close(self.lifeline)
+            self.lifeline = -1
+            child.send(self.pidfd, signal.SIGCONT)  # somebody may have stopped it
+
+    def gone(self, timeout_s: float) -> bool:
+        """Has the child ended? Waits up to `timeout_s` for that."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def progress(self) -> int:
+        """A number that changes whenever the child has written something."""
+        return sum(int(ring.positions.written) for ring in self.rings)
+
+    def forget(self, queue: int) -> tuple[int, int]:
+        """Packets and bytes of one queue that the child, now gone, has not written."""
+        octets = ffi.new("uint64_t *")
+        return int(lib.pcap_forget(ffi.addressof(self.rings, queue), octets)), int(octets[0])
+
+    def status(self) -> int:
+        """The exit status of a child that is gone: nonzero when it failed."""
+        if self.ended is None:
+            self.ended = os.waitpid(self.pid, 0)[1]
+        return self.ended
+
+    def kill(self) -> None:
+        """Ends a child that waits for a pipe's reader in vain."""
+        child.send(self.pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Gives memory and descriptors back. A child that is still busy goes on alone."""
+        self.let_go()
+        if self.pidfd >= 0:
+            if self.gone(LEAVE_S):
+                self.status()
+            os.close(self.pidfd)
+        os.close(self.bell)
+        self.memory.close()
+
+
+class _Child:
+    """What the child works with. Every failure ends it, with its reason in shared memory."""
+
+    def __init__(self, out: int, writer: Writer, watched: int) -> None:
+        self.out, self.bell, self.watched, self.user = out, writer.bell, watched, writer.user
+        self.shared, self.rings = writer.shared, writer.rings
+        self.can_cut = False
+
+    def work(self) -> None:
+        """Never returns into the parent's code, whatever happens."""
+        try:
+            self.isolate()
+            self.run()
+            os._exit(0)
+        except OSError as error:
+            self.shared.error = error.errno or errno.EIO
+
+    def isolate(self) -> None:
+        """Holding, and able to do, nothing else."""
+        child.isolate("uspnet-writer", (self.out, self.bell, self.watched))
+        self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
+        child.confine(self.user, signal.SIGCONT)
+
+    def run(self) -> None:
+        """Writes until the parent is gone and nothing is left."""
+        poll = select.poll()
+        poll.register(self.watched, select.POLLIN)
+        poll.register(self.bell, select.POLLIN)
+        alone = False
+        while not alone:
+            if lib.pcap_sleep(self.shared, self.rings, len(self.rings)):
+                alone = any(fd == self.watched for fd, _ in poll.poll(PATIENCE_MS))
+                self.shared.asleep = 0
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self.bell)
+            self.drain()
+        self.write(self.shared.tail_bytes, self.shared.tail, None)
+        os.close(self.out)  # a network file system tells of a full disk only now
+
+    def drain(self) -> None:
+        """Writes what is there, ring by ring."""
+        start = ffi.new("uint8_t **")
+        moved = True
+        while moved:
+            moved = False
+            for index in range(len(self.rings)):
+                ring = ffi.addressof(self.rings, index)
+                if length := lib.pcap_peek(ring, start):
+                    self.write(start[0], length, ring)
+                    lib.pcap_release(ring, length)
+                    moved = True
+
+    def write(self, start: Any, length: int, ring: Any) -> None:
+        """Writes whole records, or raises with the file cut after the last whole one."""
+        done = 0
+        while done < length:
+            try:
+                done += os.write(self.out, ffi.buffer(start + done, length - done))
+            except BlockingIOError:  # somebody made stdout's pipe so
+                select.select([], [self.out], [])
+            except OSError:
+                whole = lib.pcap_whole(ring, start, done) if ring else 0
+                if self.can_cut:
+                    end = os.lseek(self.out, 0, os.SEEK_CUR)  # right for appending, too
+                    os.ftruncate(self.out, end - (done - whole))
+                if ring:
+                    lib.pcap_release(ring, whole)
+                raise

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`qemu:MODEL` - an emulated NIC in a private QEMU: the same driver, the device's own model.
+
+`wire=NAME` is a cable between two of them, in one process or in two; `loop=on` returns what is
+sent; `tap=NAME` leads into the kernel's network stack, and is the only cable with several queues;
+without any of them, the NIC is unplugged.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import ClassVar
+
+from uspnet.errors import DeviceFault, Usage
+from uspnet.kernel.interface import check_name
+from uspnet.nic.base import NICS, Model, Nic
+from uspnet.ports.nic import NicPort
+from uspnet.spec import Option, Spec, string, switch
+from uspnet.system.privileges import NONE, Capabilities, to_end
+from uspnet.transports import Transport
+from uspnet.transports.qemu.cable import End, Loop, Tap, WireEnd
+from uspnet.transports.qemu.machine import Machine
+from uspnet.transports.qemu.qtest import Qtest
+
+
+def models() -> dict[str, type[Nic]]:
+    """Every emulated NIC that some driver runs on, with that driver."""
+    return {name: nic for nic in NICS.values() for name in nic.models}
+
+
+def interface_name(text: str) -> str:
+    """Reads an interface's name."""
+    if not text:
+        raise ValueError("names no interface")
+    return check_name("tap", text)
+
+
+class Qemu(NicPort, scheme="qemu"):
+    """Starts QEMU, and ends it on close."""
+
+    help = "emulated NIC in a private QEMU"
+    options: ClassVar[dict[str, Option]] = {
+        "wire": Option(
+            string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"
+        ),
+        "loop": Option(switch, False, "return what is sent: on or off"),
+        "tap": Option(
+            interface_name, "", "the cable ends in the kernel: a TAP interface, 1 to 15 characters"
+        ),
+    }
+    machine: Machine | None = None
+    end: End | None = None
+
+    def __init__(self, spec: Spec) -> None:
+        known = models()
+        if spec.target not in known:
+            names = ", ".join(f"qemu:{name}" for name in sorted(known))
+            raise Usage(f"{spec}: no driver for {spec.target or 'nothing'}", f"models are: {names}")
+        self.model: Model = known[spec.target].models[spec.target]
+        self.driver = known[spec.target]
+        self.spec = spec
+        super().__init__(spec)
+        if sum(bool(self.values[name]) for name in ("wire", "loop", "tap")) > 1:
+            raise Usage(f"{spec}: a cable has one other end", "give wire=, loop=on or tap=")
+        self.several = bool(self.model.several) and self.values["queues"] > 1
+        if self.several and not self.values["tap"]:
+            raise Usage(
+                f"{spec}: only a cable into the kernel has several queues",
+                "give tap=NAME, or drop queues=",
+            )
+        self.plugged = False  # what the NIC has been told about its link
+        self.joined = False  # both ends are ready
+        self.ready_at = float("inf")  # when the model takes frames, if its link is up by then
+
+    def known_options(self) -> dict[str, Option]:
+        """The wire's, the driver's and the model's."""
+        return {**self.options, **self.driver.known_options(), **self.model.options}
+
+    @property
+    def keeps(self) -> Capabilities:
+        """To end QEMU, which may be another user, and to remove the wire's file."""
+        ends = to_end(self.machine.user) if self.machine else NONE
+        return ends | (self.end.keeps if self.end else NONE)
+
+    def connect(self) -> Transport:
+        """A fresh machine with the model in it."""
+        if self.values["wire"]:
+            self.end = WireEnd(self.values["wire"])
+        elif self.values["loop"]:
+            self.end = Loop()
+        elif self.values["tap"]:
+            queues = self.values["queues"] if self.several else 1
+            self.end = Tap(self.name, self.values["tap"], queues, self.values["mtu"])
+        words = [self.model.device, f"mac={fresh_mac()}"]
+        words += [self.model.several] if self.several else []
+        words += [
+            f"{name}={_word(self.values[option])}" for option, name in self.model.arguments.items()
+        ]
+        self.machine = Machine(self.name, ",".join(words), self.model.since, self.end)
+        self.how = self.machine.how
+        self.plugged = True  # as QEMU starts
+        self._look_at_cable()
+        return Qtest(self.name, self.machine)
+
+    def _look_at_cable(self) -> None:
+        """Has the NIC's link follow the far end of the cable, and the cable our readiness.
+
+        Without somebody who is ready, transmit queues take nothing.
+        """
+        there = bool(self.end and self.end.present())
+        if there != self.plugged and self.machine:
+            self.machine.plug_cable(on=there)
+            self.plugged = there
+        if self.end and there and (self.joined or self._ready()):
+            self.joined = self.end.join()
+        elif self.end:
+            self.joined = False
+            self.end.part()
+        for queue in self.made:
+            if queue.direction == "tx":
+                queue.base.gate = not self.joined
+
+    def start(self) -> None:
+        """Lets the device run; some models keep received frames back for a while."""
+        super().start()
+        self.ready_at = time.monotonic() + self.model.settle_s
+        self._look_at_cable()
+
+    def stop(self) -> None:
+        """Leaves the cable, then stops the device."""
+        self.ready_at = float("inf")
+        self.joined = False
+        if self.end:
+            self.end.part()
+        super().stop()
+
+    def tend(self) -> None:
+        """Watches QEMU and the cable."""
+        if self.machine and (error := self.machine.ended()):
+            raise error
+        self._look_at_cable()
+
+    def control(self) -> None:
+        """Watches the queues, too."""
+        try:
+            self.tend()
+            super().control()
+        except DeviceFault as fault:  # perhaps it has ended just now
+            raise (self.machine and self.machine.ended(0.5)) or fault from None
+
+    def up(self) -> bool:
+        """Is there a link, and does the model use it?"""
+        return self.joined and super().up()
+
+    def _ready(self) -> bool:
+        return time.monotonic() >= self.ready_at and super().up()
+
+    def why_down(self) -> str:
+        """What is missing."""
+        wire = self.values["wire"]
+        if self.values["tap"] and not self.plugged:
+            return f"ip link set {self.values['tap']} up"
+        if self.plugged:
+            return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
+        return f"nobody holds the other end of wire {wire}" if wire else "no cable: give wire="
+
+    def close(self) -> None:
+        """Ends QEMU and lets the cable go."""
+        super().close()
+        if self.machine:
+            self.machine.close()
+            self.machine = None
+        if self.end:
+            self.end.close()
+            self.end = None
+
+
+def fresh_mac() -> str:
+    """An address of QEMU's own range that no other machine has."""
+    return "52:54:00:" + os.urandom(3).hex(":")
+
+
+def _word(value: object) -> str:
+    """An option's value as QEMU writes it."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tap:NAME` - the kernel's own network stack: what is sent here arrives on interface NAME, and
+what the kernel sends there is received.
+
+`uspnet/kernel/tun.py` says when the interface comes and goes. Nothing is offloaded: the kernel's frames
+are whole, checksummed and within the MTU.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import Any, ClassVar
+
+from uspnet.fastpath import ffi, lib
+from uspnet.kernel.interface import Interface, check_name
+from uspnet.kernel.tun import open_queues
+from uspnet.packets.frames import mac_bytes
+from uspnet.pool import FRAME_MAX
+from uspnet.port import Direction
+from uspnet.ports.kernel import KernelPort
+from uspnet.spec import Option, Spec, integer, switch
+
+HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
+
+
+class Tap(KernelPort, scheme="tap"):
+    """One descriptor of /dev/net/tun a queue pair."""
+
+    help = "the kernel's own network stack, through a TAP interface"
+    unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
+    header = HEADER
+    mtu_limits = False
+    options: ClassVar[dict[str, Option]] = {
+        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
+        "mtu": Option(integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"),
+        "mac": Option(mac_bytes, None, "the kernel's address on it, as 02:00:00:00:00:01"),
+        "ip": Option(ipaddress.IPv4Interface, None, "the kernel's address on it, as 10.0.0.1/24"),
+        "up": Option(switch, True, "off: somebody else brings the interface up"),
+    }
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.queues = self.values["queues"]
+        self.ifname = check_name("tap", spec.target)
+        self.fds: list[int] = []
+
+    def open(self) -> None:
+        """Makes or finds the interface, and sets it up as the options say."""
+        self.fds = open_queues(self.name, self.ifname, self.queues)
+        self.interface = Interface(self.ifname)
+        if self.values["mtu"]:
+            self.interface.set_mtu(self.values["mtu"])
+        if self.values["mac"]:
+            self.interface.set_mac(self.values["mac"])
+        if self.values["ip"]:
+            self.interface.set_ip(self.values["ip"])
+        if self.values["up"]:
+            self.interface.set_up()
+        self.begin_watch()
+        self.frame = min(self.mtu + HEADER, FRAME_MAX)
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """The MTU, and what is in front of it."""
+        return self.mtu + 14 + 4 * min(len(tags), 2), "set mtu="
+
+    def make_queue(self, direction: Direction, index: int) -> Any:
+        """Both directions of a pair share a descriptor."""
+        queue = ffi.new("struct tap_queue *", {"fd": self.fds[index]})
+        queue.q.burst = ffi.addressof(lib, f"tap_{direction}")
+        queue.q.wake_fd = self.fds[index]
+        return queue
+
+    def up(self) -> bool:
+        """Is the interface up?"""
+        return self.kernel_side().is_up()
+
+    def why_down(self) -> str:
+        """What the port waits for."""
+        return f"ip link set {self.ifname} up"
+
+    def control(self) -> None:
+        """Watches the interface, too."""
+        self.watch()
+        super().control()
+
+    def close(self) -> None:
+        """Closes the descriptors; the kernel removes an interface that it made for us."""
+        while self.fds:
+            os.close(self.fds.pop())
+        if self.interface:
+            self.interface.close()
+            self.interface = None

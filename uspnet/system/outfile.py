@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are written where others may have been before us.
+
+The rules are those of the kernel's fs.protected_symlinks, _hardlinks, _fifos and _regular, whatever
+the machine's setting, and stricter: a link is followed only when it is root's or this user's,
+wherever it lies. Every check is made on what is open already; no name is looked up twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections import deque
+
+from uspnet.errors import Refused
+from uspnet.system.folders import is_shared
+
+LINKS_MAX = 40  # on one path, as in the kernel
+MODE = 0o600  # packets are nobody else's business
+FLAGS = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class OutFile:
+    """A path, walked to the folder of its last name. `created`: `open` has made the file."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self.name, self.created = path, "", False
+        self.by_kernel = False  # the last name is a link of /proc, which has no text to follow
+        self.folder = os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_CLOEXEC)
+        try:
+            self._walk(_names(path))
+        except BaseException:
+            self.close()
+            raise
+
+    def _walk(self, names: deque[str]) -> None:
+        links = 0
+        while True:
+            self.name = names.popleft()
+            try:
+                here = os.open(self.name, os.O_PATH | os.O_NOFOLLOW, dir_fd=self.folder)
+            except FileNotFoundError:
+                if names:
+                    raise
+                return
+            status = os.fstat(here)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                self._follow(here, status, names, links)
+            elif names:
+                self._go(here)
+            else:
+                os.close(here)
+            if not names:
+                return
+
+    def _go(self, folder: int) -> None:
+        self.close()
+        self.folder = folder
+
+    def _follow(self, link: int, status: os.stat_result, names: deque[str], links: int) -> None:
+        """Puts what the link says in front of the other names."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, link)
+            if links > LINKS_MAX:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            if status.st_dev == os.stat("/proc").st_dev:
+                self.by_kernel = not names
+                if names:
+                    self._go(os.open(self.name, os.O_PATH | os.O_CLOEXEC, dir_fd=self.folder))
+                return
+            self._check_link(status)
+            text = os.readlink("", dir_fd=link)
+        if text.startswith("/"):
+            self._go(os.open("/", os.O_PATH | os.O_CLOEXEC))
+        names.extendleft(reversed(_names(text)))
+
+    def _check_link(self, status: os.stat_result) -> None:
+        if status.st_uid not in (0, os.geteuid()):
+            raise Refused(
+                f"{self.path}: {self.name} is another user's link",
+                "name what it leads to, if that is where the packets should go",
+            )
+
+    def open(self) -> int:
+        """A descriptor to write with; -1 for a FIFO that nobody reads. Raises Refused, OSError."""
+        if not self.by_kernel:
+            with contextlib.suppress(FileExistsError):
+                fd = os.open(self.name, FLAGS | os.O_CREAT | os.O_EXCL, MODE, dir_fd=self.folder)
+                self.created = True
+                return fd
+        follow = 0 if self.by_kernel else os.O_NOFOLLOW
+        try:
+            fd = os.open(self.name, FLAGS | follow, dir_fd=self.folder)
+        except OSError as error:
+            if error.errno == errno.ENXIO and self._is_fifo():
+                return -1
+            raise
+        try:
+            self._check(os.fstat(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _is_fifo(self) -> bool:
+        """And no socket, which gives the same error."""
+        status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.by_kernel)
+        return stat.S_ISFIFO(status.st_mode)
+
+    def _check(self, status: os.stat_result) -> None:
+        """In a folder where anybody may make files, only ours will do; in another user's, also that
+        user's own.
+        """
+        if stat.S_ISBLK(status.st_mode):
+            raise Refused(f"{self.path} is a disk", "name a file")
+        if self.by_kernel:
+            return
+        folder, us = os.fstat(self.folder), {0, os.geteuid()}
+        if not is_shared(folder):
+            if folder.st_uid in us:
+                return
+            us.add(folder.st_uid)
+        if status.st_uid not in us:
+            raise Refused(f"{self.path} is another user's", "choose another name for the file")
+        if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+            raise Refused(
+                f"{self.path} has other names: it may be a file that is needed",
+                "choose another name for the file",
+            )
+
+    def remove(self, fd: int) -> None:
+        """Removes the file that `open` made, if its name is still its own."""
+        with contextlib.suppress(OSError):
+            if self.is_named(fd):
+                os.unlink(self.name, dir_fd=self.folder)
+
+    def is_named(self, fd: int) -> bool:
+        """Is the name that of this open file still, where anybody can tell?"""
+        ours = os.fstat(fd)
+        try:
+            status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.by_kernel)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def close(self) -> None:
+        """Lets go of the folder; what `open` returned is its caller's."""
+        if self.folder >= 0:
+            os.close(self.folder)
+            self.folder = -1
+
+
+def _names(path: str) -> deque[str]:
+    """A path's parts; `.` at the end of one that names a folder."""
+    names = deque(name for name in path.split("/") if name)
+    if path.endswith("/") or not names:
+        names.append(".")
+    return names

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QEMU's device models as a transport, through QEMU's qtest server: no guest, no privileges.
+
+The server reads and writes the machine's ports and memory for us, one line of text a request
+(system/qtest.c in QEMU describes the commands). Its CPU only halts; we are the guest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uspnet.errors import DeviceFault, NotSupported
+from uspnet.fastpath import ffi, lib
+from uspnet.pci.config import Bar, assign_bars, config_of
+from uspnet.pool import SharedMemory
+from uspnet.transports import BarWindow, Transport
+from uspnet.transports.qemu.machine import Machine
+
+CONFIG_ADDRESS, CONFIG_DATA = 0xCF8, 0xCFC  # I/O ports, PCI 3.0 §3.2.2.3.2
+CONFIG_ENABLE = 0x80000000
+PCI_HOLE = 0xC0000000  # where the machine's memory map has room for BARs
+LETTER = {1: "b", 2: "w", 4: "l"}
+
+
+class Link:
+    """The conversation with one server. C rings use the same `struct qtest_link`."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.name = name
+        self.c = ffi.new("struct qtest_link *", {"fd": fd})
+
+    def ask(self, request: str) -> int:
+        """Sends one request; the value in its answer, if any. Raises DeviceFault."""
+        line = request.encode() + b"\n"
+        value = ffi.new("uint64_t *")
+        if lib.qtest_ask(self.c, line, len(line), value):
+            raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
+        return int(value[0])
+
+
+class QtestBar(BarWindow):
+    """A BAR of the emulated machine."""
+
+    def __init__(self, link: Link, bar: Bar, wire_fd: int) -> None:
+        super().__init__(bar.size)
+        self.link, self.address, self.wire_fd = link, bar.address, wire_fd
+
+    def read(self, offset: int, size: int) -> int:
+        """One request: 0.05 to 0.5 ms."""
+        return self.link.ask(f"read{LETTER[size]} {self.address + offset:#x}")
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """One request: 0.05 to 0.5 ms."""
+        self.link.ask(f"write{LETTER[size]} {self.address + offset:#x} {value:#x}")
+
+    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
+        """By way of the server."""
+        return {
+            "link": self.link.c,
+            "address": self.address + offset,
+            "bytes": size,
+            "wire_fd": self.wire_fd if sends else -1,
+        }
+
+
+class Qtest(Transport):
+    """The NIC of a machine. The pool's memories are the machine's memory modules."""
+
+    found = "as in a machine that has just been switched on"
+
+    def __init__(self, name: str, machine: Machine) -> None:
+        super().__init__(name)
+        self.machine = machine
+        self.lost: list[Any] = []  # uint32_t *, nonzero: a memory has lost pages
+        self.link = Link(machine.qtest.fileno(), name)
+        self.bars = assign_bars(self, PCI_HOLE)
+
+    def reach(self, memory: SharedMemory) -> int:
+        """Plugs it into the machine."""
+        self.lost.append(memory.guard())  # QEMU gets the descriptor, and could punch holes
+        return self.machine.plug(memory.fd, memory.size)
+
+    def check(self) -> None:
+        """Raises DeviceFault when QEMU has done so."""
+        if any(lost[0] for lost in self.lost):
+            raise DeviceFault(
+                f"{self.name}: QEMU took pages out of the job's memory", "run it once more"
+            )
+
+    def _select(self, offset: int) -> int:
+        """Points the data port at a register; the I/O port where its byte lies."""
+        at = CONFIG_ENABLE + self.machine.slot * 0x800 + offset - offset % 4
+        self.link.ask(f"outl {CONFIG_ADDRESS:#x} {at:#x}")
+        return CONFIG_DATA + offset % 4
+
+    def read_config(self, offset: int, size: int) -> int:
+        """Configuration mechanism #1."""
+        return self.link.ask(f"in{LETTER[size]} {self._select(offset):#x}")
+
+    def write_config(self, offset: int, value: int, size: int) -> None:
+        """Configuration mechanism #1."""
+        self.link.ask(f"out{LETTER[size]} {self._select(offset):#x} {value:#x}")
+
+    def map_bar(self, number: int) -> QtestBar:
+        """Assigned when the transport was made."""
+        if number not in self.bars:
+            raise NotSupported(f"{self.name}: the device has no memory BAR {number}")
+        return QtestBar(self.link, self.bars[number], self.machine.wire_fd)
+
+    def reset(self) -> None:
+        """The models have no reset but their drivers' own; the machine is fresh anyway."""
+        config_of(self).COMMAND.update(BUS_MASTER=0)
+
+    def close(self) -> None:
+        """The machine is closed by who started it."""
