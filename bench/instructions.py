@@ -32,7 +32,7 @@ from lab import ROOT, BenchError, need
 from rings import RINGS, NicBench, Vmxnet3Bench
 
 if TYPE_CHECKING:
-    from uspnet.port import Driver
+    from uspnet.port import Port
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
@@ -179,7 +179,7 @@ def make_worker(rx: Any, tx: Any, stack: Any) -> Any:
     from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
     from uspnet.port import Queue  # noqa: PLC0415
 
-    nobody = cast("Driver", None)
+    nobody = cast("Port", None)
     lane = Lane(Queue(nobody, "rx", 0, rx), Queue(nobody, "tx", 0, tx))
     worker = Worker(lib.loop_forward, [lane], stack)
     worker.c.poll, worker.c.burst = lib.POLL_BUSY, BURST

@@ -12,7 +12,8 @@ import pytest
 from uspnet.errors import NoDevice, NotSupported
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
-from uspnet.port import Driver, make_port
+from uspnet.port import Port
+from uspnet.ports.registry import make_port
 from uspnet.transports.qemu.machine import binary
 
 PATIENCE_S = 20.0  # the machine may be busy
@@ -79,7 +80,7 @@ class Station:
                 port.control()
             time.sleep(0.001)
 
-    def counter(self, port: Driver, way: str, name: str) -> int:
+    def counter(self, port: Port, way: str, name: str) -> int:
         """A counter over all queues of one direction."""
         return sum(
             getattr(queue.base.counters, name)
@@ -87,7 +88,7 @@ class Station:
             if owner is port and direction == way
         )
 
-    def offer(self, port: Driver, frames: list[bytes], queue: int = 0) -> int:
+    def offer(self, port: Port, frames: list[bytes], queue: int = 0) -> int:
         """One burst; returns how many frames the port took."""
         packets = ffi.new("struct packet[64]")
         for packet, frame in zip(packets, frames[:32], strict=False):
@@ -107,7 +108,7 @@ class Station:
         self.stack.free[self.stack.top] = index
         self.stack.top += 1
 
-    def take(self, port: Driver, queue: int = 0) -> list[bytes]:
+    def take(self, port: Port, queue: int = 0) -> list[bytes]:
         """One burst of what has arrived."""
         packets = ffi.new("struct packet[64]")
         base = self.queues[port, "rx", queue].base
@@ -118,7 +119,7 @@ class Station:
             self._give(packet.index)
         return got
 
-    def send(self, port: Driver, frames: list[bytes], meanwhile=lambda: None) -> None:
+    def send(self, port: Port, frames: list[bytes], meanwhile=lambda: None) -> None:
         """Sends all, however long the ring is full."""
         sent = 0
 
@@ -130,7 +131,7 @@ class Station:
 
         self.until(push)
 
-    def receive(self, port: Driver, count: int) -> list[bytes]:
+    def receive(self, port: Port, count: int) -> list[bytes]:
         """Waits for that many frames, from any queue."""
         got: list[bytes] = []
 
@@ -142,7 +143,7 @@ class Station:
         self.until(pull)
         return got
 
-    def carry(self, sender: Driver, receiver: Driver, frames: list[bytes]) -> list[bytes]:
+    def carry(self, sender: Port, receiver: Port, frames: list[bytes]) -> list[bytes]:
         """Sends frames and returns what came out at the other end."""
         got: list[bytes] = []
         self.send(sender, frames, lambda: got.extend(self.take(receiver)))

@@ -11,15 +11,13 @@ import time
 
 import pytest
 
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, NotSupported
-from uspnet.nic.base import NICS
-from uspnet.port import drivers
 from uspnet.ports.pci import Pci
 from uspnet.ports.qemu import models
 from uspnet.spec import parse
 from uspnet.transports.fake import Fake
 
-drivers()
 NUMBERS = itertools.count()
 SPECS = [
     ",".join(filter(None, [f"qemu:{name}", variant]))
@@ -157,7 +155,7 @@ def test_closing_leaves_nothing_behind(station, spec):
     assert set(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize("kind", sorted(set(NICS.values()), key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(set(nics().values()), key=lambda kind: kind.__name__))
 def test_a_device_that_is_gone_fails_in_bounded_time(kind):
     device = Fake({}, 0x20000)
     device.removed = True

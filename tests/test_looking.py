@@ -12,13 +12,12 @@ from tests.conftest import NOBODY
 from uspnet.cli.regs import changes, format_registers, rows
 from uspnet.errors import Busy, DeviceFault, NotSupported, Usage
 from uspnet.jobs.registers import Registers, known_names
-from uspnet.port import drivers, make_port
 from uspnet.ports.pci import Pci
+from uspnet.ports.registry import make_port
 from uspnet.spec import parse
 from uspnet.transports import choose, mapped, uio
 from uspnet.transports.fake import Fake
 
-drivers()
 ADDRESS = "0000:03:00.0"
 OPEN = """
 import fcntl, os, sys

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from uspnet.errors import NoMemory, PeerFault
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, HEADROOM, Pool, SharedMemory, buffer_bytes
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 
 @given(st.integers(14, FRAME_MAX))

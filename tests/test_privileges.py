@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import NOBODY, Running, alive, as_nobody, qemus_of, until
 from uspnet.pool import SEALS
-from uspnet.port import make_port
 from uspnet.ports.memif import port as memif
+from uspnet.ports.registry import make_port
 from uspnet.system import privileges
 from uspnet.system.privileges import NONE, Capability
 from uspnet.transports.qemu.machine import binary

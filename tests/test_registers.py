@@ -5,12 +5,12 @@ import re
 
 import pytest
 
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout
-from uspnet.port import drivers
 from uspnet.register import RC, RO, RW, TABLES, Registers, trace
 from uspnet.transports.fake import Fake
 
-drivers()  # imports every table that a driver has
+nics()  # imports every table that a driver has
 ALL = [table for table in TABLES if table.__module__.startswith("uspnet.")]
 
 

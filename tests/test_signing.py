@@ -17,7 +17,7 @@ from uspnet.jobs.traffic import Traffic
 from uspnet.packets.craft import craft
 from uspnet.packets.frames import SIGNATURE_BYTES
 from uspnet.packets.signing import NO_CHECK, _signed, follow
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 IPV4, IPV6 = "IP(src='1.2.3.4',dst='1.2.3.5')", "IPv6(src='2001:db8::1',dst='2001:db8::2')"
 INNER = "IP(src='2.2.2.2',dst='2.2.2.3')"

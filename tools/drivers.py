@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 from tools.readme import fill, table
-from uspnet.nic.base import HEADER, NICS, OPTIONS, Nic
-from uspnet.port import drivers
+from uspnet.drivers import nics
+from uspnet.nic.base import HEADER, OPTIONS, Nic
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs/drivers.md"
@@ -70,7 +70,7 @@ def row(kind: type[Nic], found: dict[str, set[str]]) -> tuple[str, ...]:
 def limits() -> str:
     """What each driver does not do, in its own words."""
     lines = []
-    for module in sorted({kind.__module__ for kind in NICS.values()}):
+    for module in sorted({kind.__module__ for kind in nics().values()}):
         text = " ".join((sys.modules[module].__doc__ or "").split())
         name = module.rpartition(".")[2]
         if name != "intel" and (said := re.search(r"Does not do: (.*?\.)( |$)", text)):
@@ -78,18 +78,17 @@ def limits() -> str:
     return "".join(lines)
 
 
-def nics() -> str:
+def drivers_table() -> str:
     """One row a driver class."""
     found = proofs()
-    kinds = [kind for kind in dict.fromkeys(NICS.values()) if kind.__module__.startswith("uspnet.")]
+    kinds = [kind for kind in dict.fromkeys(nics().values()) if kind.__module__.startswith("uspnet.")]
     return table(HEAD, [row(kind, found) for kind in kinds])
 
 
 def main() -> int:
     """Writes the table, or with `--check` says whether it is up to date."""
-    drivers()
     text = DOCUMENT.read_text()
-    new = fill(text, {"nics": nics(), "limits": limits()})
+    new = fill(text, {"nics": drivers_table(), "limits": limits()})
     if "--check" in sys.argv:
         if new != text:
             print("docs/drivers.md's table is out of date: run make man")

@@ -12,7 +12,7 @@ import typer
 
 from uspnet import __version__
 from uspnet.cli import app
-from uspnet.port import drivers
+from uspnet.ports.registry import schemes
 
 MAN = Path(__file__).resolve().parent.parent / "man"
 EXITS = {
@@ -80,7 +80,7 @@ def command_page(name: str, command: Any, parent: typer.Context) -> str:
 def port_items() -> str:
     """Every port scheme with its options."""
     parts = []
-    for scheme, driver in sorted(drivers().items()):
+    for scheme, driver in sorted(schemes().items()):
         parts.append(f".TP\n.B {roff(scheme)}:\n{roff(driver.help)}")
         if driver.about:
             parts.append(f".RS\n{paragraph(driver.about)}\n.RE")

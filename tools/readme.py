@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from uspnet.cli import app
-from uspnet.port import drivers
+from uspnet.ports.registry import schemes
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -36,7 +36,7 @@ def commands() -> str:
 def ports() -> str:
     """Each driver's scheme, what it talks to, and its options."""
     rows = []
-    for scheme, driver in sorted(drivers().items()):
+    for scheme, driver in sorted(schemes().items()):
         options = " ".join(f"`{name}`" for name in driver.options)
         rows.append((f"`{scheme}:`", driver.help, options))
     return table(("port", "talks to", "options"), rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports: the driver base class, the registry of drivers, and queues as Python sees them.
+"""Ports: their base class, and queues as Python sees them.
 
 A port's life: `open` (claim paths, privileges, devices) → `attach` (the job's pool) → `rx_queue`
 and `tx_queue` → `start` → … `control` … → `stop` → `close`, undone in reverse on every exit.
@@ -7,24 +7,20 @@ and `tx_queue` → `start` → … `control` … → `stop` → `close`, undone 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal
 
-from uspnet.errors import DeviceFault, Malformed, PeerFault, Usage, UspnetError
+from uspnet.errors import DeviceFault, Malformed, PeerFault, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
-from uspnet.spec import INTERFACE_SCHEMES, Option, Spec, escaped, parse
+from uspnet.spec import Option, Spec
 from uspnet.system.privileges import NONE, Capabilities
 
 Direction = Literal["rx", "tx"]
-SCHEMES: dict[str, type[Driver]] = {}
+SCHEMES: dict[str, type[Port]] = {}
 ETHERNET_FRAME = 1522  # bytes: 1,500 of payload, the header, and two VLAN tags
 
 
@@ -32,7 +28,7 @@ ETHERNET_FRAME = 1522  # bytes: 1,500 of payload, the header, and two VLAN tags
 class Queue:
     """One ring of a port. `c` is its C struct, whose first member is `struct queue`."""
 
-    port: Driver
+    port: Port
     direction: Direction
     index: int
     c: Any
@@ -72,10 +68,10 @@ class Queue:
                 return DeviceFault(f"{name}: the device is gone")
 
 
-class Driver(ABC):
+class Port(ABC):
     """Brings one kind of port up. A subclass names what it matches:
 
-    `class Memif(Driver, scheme="memif"): …`
+    `class Memif(Port, scheme="memif"): …`
     """
 
     options: ClassVar[Mapping[str, Option]] = {}
@@ -98,7 +94,7 @@ class Driver(ABC):
         if not scheme:
             return
         if scheme in SCHEMES:
-            raise TypeError(f"two drivers for {scheme}:")
+            raise TypeError(f"two ports for {scheme}:")
         cls.scheme = scheme
         SCHEMES[scheme] = cls
 
@@ -118,7 +114,7 @@ class Driver(ABC):
 
     @property
     def kind(self) -> str:
-        """The driver's name, as counters show it."""
+        """The name of what drives it, as counters show it."""
         return self.scheme
 
     def known_options(self) -> Mapping[str, Option]:
@@ -132,7 +128,7 @@ class Driver(ABC):
         """
         return NONE
 
-    # -- what a driver implements ---------------------------------------------------------------
+    # -- what a port implements -----------------------------------------------------------------
 
     def open(self) -> None:
         """Claims what the port needs, and learns `queues` and `frame`."""
@@ -141,7 +137,7 @@ class Driver(ABC):
         """Bytes of the longest frame it handles, where all other ports take frames so long."""
         return self.frame
 
-    def fed_by(self, source: Driver) -> None:
+    def fed_by(self, source: Port) -> None:
         """All that is sent here comes from that port. Called before `open`."""
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
@@ -235,31 +231,3 @@ class Driver(ABC):
     def fault(self) -> UspnetError | None:
         """The first fault among its queues."""
         return next((error for queue in self.made if (error := queue.fault())), None)
-
-
-@cache
-def drivers() -> dict[str, type[Driver]]:
-    """Every driver by scheme: those of the drivers folder, and of `uspnet.drivers` entry points."""
-    import uspnet.drivers  # noqa: PLC0415 - the folder imports this module
-
-    for module in pkgutil.iter_modules(uspnet.drivers.__path__):
-        importlib.import_module(f"uspnet.drivers.{module.name}")
-    for entry in entry_points(group="uspnet.drivers"):
-        entry.load()
-    return SCHEMES
-
-
-def interface_ports(name: str) -> str:
-    """The specs of ports on a kernel interface that there are drivers for, as a hint shows them."""
-    text = escaped(name)
-    return " or ".join(f"{scheme}:{text}" for scheme in INTERFACE_SCHEMES if scheme in drivers())
-
-
-def make_port(text: str) -> Driver:
-    """The port that a spec names, not yet opened. Raises Usage."""
-    kinds = drivers()
-    spec = parse(text, kinds)
-    if spec.scheme not in kinds:
-        known = ", ".join(f"{name}:" for name in sorted(kinds))
-        raise Usage(f"{spec}: no driver for {spec.scheme}:", f"ports are: {known}")
-    return kinds[spec.scheme](spec)

@@ -16,9 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import alive, until
-from uspnet.port import drivers
 
-pytestmark = pytest.mark.skipif("pcap" not in drivers(), reason="needs the pcap: port")
 PACKETS = 20_000
 
 

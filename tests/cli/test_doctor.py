@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from uspnet.port import drivers
+from uspnet.ports.registry import schemes
 from uspnet.transports.qemu.machine import upgrade
 
 
@@ -100,9 +100,9 @@ def test_an_interface_is_no_port_and_the_hint_names_ports_that_exist(uspnet):
     found = rows(result)
     assert result.returncode == 1
     assert [row for row in found.values() if row["state"] == "problem"] == [found["lo"]]
-    schemes = re.findall(r"([a-z-]+):lo", found["lo"]["mend"])
-    assert schemes
-    assert set(schemes) <= drivers().keys()
+    shown = re.findall(r"([a-z-]+):lo", found["lo"]["mend"])
+    assert shown
+    assert set(shown) <= schemes().keys()
 
 
 def others():

@@ -15,10 +15,8 @@ import pytest
 
 from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
-from uspnet.port import drivers
 from uspnet.ports.qemu import models
 
-drivers()
 pytestmark = pytest.mark.usefixtures("qemu")
 WATCH = ["--watch", "--interval", "0.1"]
 

@@ -14,9 +14,8 @@ import pytest
 from tests.conftest import pcap_frames, until
 from uspnet.fastpath import ffi
 from uspnet.pool import Pool
-from uspnet.port import drivers, make_port
+from uspnet.ports.registry import make_port
 
-drivers()  # so that every NIC is known
 VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40  # tp_status in struct tpacket_auxdata
 
 

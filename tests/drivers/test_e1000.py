@@ -4,14 +4,11 @@
 
 import pytest
 
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout
 from uspnet.fastpath import ffi
-from uspnet.nic.base import NICS
 from uspnet.pool import Pool
-from uspnet.port import drivers
 from uspnet.transports.fake import Fake
-
-drivers()
 
 
 @pytest.fixture(params=[0x100E, 0x10D3], ids=["82540EM", "82574L"])
@@ -20,7 +17,7 @@ def scripted(request):
     device = Fake({0: 0x8086, 2: request.param}, 0x20000)
     device.bar.on_write[0] = lambda value: value & ~(1 << 26)
     device.bar.cells |= {0x5400: 0x03020100 | 2, 0x5404: 0x80000504, 8: 0x80080783}
-    kind = NICS[0x8086, request.param]
+    kind = nics()[0x8086, request.param]
     values = {name: option.default for name, option in kind.known_options().items()}
     nic = kind(device, "fake", values)
     nic.open()

@@ -7,14 +7,11 @@ import pytest
 
 from tests.far import connected
 from tests.flows import check_queues, toeplitz
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, Usage
 from uspnet.fastpath import ffi
-from uspnet.nic.base import NICS
 from uspnet.pool import Pool
-from uspnet.port import drivers
 from uspnet.transports.fake import Fake
-
-drivers()
 
 
 def test_frames_above_the_mtu_do_not_come_in(qemu, station, tmp_path, far, make_frames):
@@ -68,7 +65,7 @@ def script(device_id, **values):
     bar.on_read[8] = lambda _: 0x80000783 | (0 if bar.cells.get(0, 0) & 4 else 1 << 19)
     bar.on_write[0x20] = lambda value: value | 1 << 28 | 0x20  # the PHY has negotiated
     bar.cells |= {0x10: 1 << 9, 0x5400: 0x03020100 | 2, 0x5404: 0x80000504}
-    kind = NICS[0x8086, device_id]
+    kind = nics()[0x8086, device_id]
     defaults = {name: option.default for name, option in kind.known_options().items()}
     nic = kind(device, "fake", defaults | values)
     nic.open()

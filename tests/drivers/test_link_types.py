@@ -52,7 +52,7 @@ def test_what_is_not_ethernet_is_refused(namespace, tun, command):
 def test_every_other_kind_is_refused(namespace, monkeypatch, link_type):
     from uspnet.errors import NotSupported
     from uspnet.kernel.interface import Interface
-    from uspnet.port import make_port
+    from uspnet.ports.registry import make_port
 
     monkeypatch.setattr(Interface, "link_type", link_type)
     namespace.veth("a", "b")

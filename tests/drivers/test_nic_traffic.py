@@ -12,10 +12,8 @@ from tests.far import FarEnd, carry_out, connected, fill, lost, starve
 from uspnet.errors import DeviceFault, Usage
 from uspnet.packets.craft import craft
 from uspnet.packets.frames import udp_frame
-from uspnet.port import drivers
 from uspnet.ports.qemu import models
 
-drivers()
 MODELS = ["e1000", "e1000e", "igb", "vmxnet3"]
 # Frames under way at a time: vmxnet3's model drops at once what finds no descriptor.
 WINDOW = dict.fromkeys(MODELS, 1 << 30) | {"vmxnet3": 30}

@@ -4,7 +4,7 @@
 import pytest
 
 from uspnet.errors import Usage
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 A = "0000:03:00.0"
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import alive, qemus_of, until
 from uspnet.errors import DeviceFault, NoDevice, Usage
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 from uspnet.telemetry import look
 from uspnet.transports.qemu.cable import WireEnd
 

@@ -5,14 +5,12 @@
 import pytest
 
 from tests.far import connected, fill, lost, starve
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
-from uspnet.nic.base import NICS
 from uspnet.pool import Pool
-from uspnet.port import drivers
 from uspnet.transports.fake import Fake, FakeBar
 
-drivers()
 WINDOW = 30  # frames under way: the model drops at once what finds no descriptor
 LOST = {"rx_missed_errors": 0, "rx_errors": 0, "tx_errors": 0, "tx_dropped": 0}
 
@@ -109,7 +107,7 @@ def device():
 @pytest.fixture
 def scripted(device):
     """The driver on the script: NIC, free buffers."""
-    kind = NICS[0x15AD, 0x07B0]
+    kind = nics()[0x15AD, 0x07B0]
     values = {name: option.default for name, option in kind.known_options().items()}
     nic = kind(device, "fake", values | {"rx-ring": 512})
     nic.open()
@@ -135,7 +133,7 @@ def test_the_newest_revision_that_both_know_is_chosen(scripted, device):
 
 def test_a_device_without_a_revision_that_we_know_is_refused(device):
     device.bar.cells[VRRS] = 0b1000000
-    kind = NICS[0x15AD, 0x07B0]
+    kind = nics()[0x15AD, 0x07B0]
     values = {name: option.default for name, option in kind.known_options().items()}
     with pytest.raises(NotSupported, match="VRRS offers only"):
         kind(device, "fake", values).open()

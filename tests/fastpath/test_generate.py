@@ -10,7 +10,7 @@ from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.job import Limits
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import HEADERS, udp_template
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 ADDRESSES = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2")
 

@@ -26,7 +26,7 @@ import uspnet.jobs.job
 import uspnet.ports.memif.port
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.job import Limits
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 uspnet.ports.memif.port.RETRY_S = uspnet.jobs.job.TICK_S = 0.001  # an impatient client
 HELLO = raw.message(raw.HELLO, b"hostile", 0x200, 0x200, 255, 0, 0, 10)

@@ -23,7 +23,7 @@ import raw_memif as raw
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.job import Limits
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 
 def resident():

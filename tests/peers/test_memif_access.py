@@ -18,9 +18,9 @@ import pytest
 
 from tests.conftest import until
 from uspnet.errors import Usage
-from uspnet.port import make_port
 from uspnet.ports.memif.access import users
 from uspnet.ports.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE, remove_stale
+from uspnet.ports.registry import make_port
 
 sys.path.insert(0, str(Path(__file__).parent))
 import raw_memif as raw

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import until
 from uspnet.errors import Usage, UspnetError
-from uspnet.port import make_port
+from uspnet.ports.registry import make_port
 
 WORD = "sesame"
 SPECS = [

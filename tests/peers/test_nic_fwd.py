@@ -17,10 +17,9 @@ import pytest
 from tests.conftest import alive, qemus_of, until
 from tests.far import FarEnd
 from uspnet.errors import NotSupported
-from uspnet.port import drivers, make_port
 from uspnet.ports.qemu import models
+from uspnet.ports.registry import make_port
 
-drivers()
 MODELS = sorted(models())
 FULL = bool(os.environ.get("USPNET_FULL"))
 STARTS, KILLS = (100, 50) if FULL else (2, 3)

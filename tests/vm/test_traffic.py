@@ -11,11 +11,9 @@ import pytest
 from tests.vm.conftest import FULL
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import REASONS, addressed, idle
-from uspnet.nic.base import NICS
+from uspnet.drivers import nics
 from uspnet.packets.frames import udp_frame
-from uspnet.port import drivers
 
-drivers()  # so that NICS is filled
 DRIVEN = {
     "e1000": (0x8086, 0x100E),
     "e1000e": (0x8086, 0x10D3),
@@ -23,7 +21,7 @@ DRIVEN = {
     "virtio-net": (0x1AF4, 0x1041),
     "vmxnet3": (0x15AD, 0x07B0),
 }
-DRIVEN = [kind for kind, ids in DRIVEN.items() if ids in NICS]
+DRIVEN = [kind for kind, ids in DRIVEN.items() if ids in nics()]
 CRASHES = int(os.environ.get("USPNET_VM_CRASHES", "50" if FULL else "3"))
 NOBODY = 65534
 MARK = bytes.fromhex("020000000099 020000000098 88b5") + b"listening?".ljust(46)

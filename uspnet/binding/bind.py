@@ -11,11 +11,12 @@ from typing import Any
 from uspnet.binding import holders, owner, persist, rebind
 from uspnet.binding.collect import collect
 from uspnet.binding.machine import Machine, check_privilege, undisturbed
+from uspnet.binding.names import resolve
 from uspnet.binding.netstate import NetState
 from uspnet.binding.safety import BLOCKING, Case, Reason, check, peers_to_look_up
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import LeftUnbound, NotSupported, Refused, Usage, UspnetError
-from uspnet.pci.functions import Function, check_nic, folder, function, resolve
+from uspnet.pci.functions import Function, check_nic, folder, function
 from uspnet.pci.sysfs import Tree
 
 DRIVERS = ("vfio-pci", "uio_pci_generic")

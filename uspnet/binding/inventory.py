@@ -11,17 +11,10 @@ from typing import Any, Literal
 from uspnet.binding import holders
 from uspnet.binding.bind import Look, look
 from uspnet.binding.machine import Machine
+from uspnet.binding.names import model, nic_driver, resolve
 from uspnet.binding.safety import Reason
 from uspnet.errors import Malformed
-from uspnet.pci.functions import (
-    Function,
-    check_nic,
-    function,
-    model,
-    nic_driver,
-    resolve,
-    scan,
-)
+from uspnet.pci.functions import Function, check_nic, function, scan
 
 State = Literal["free", "bound", "in use", "shared"]
 

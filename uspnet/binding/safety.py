@@ -15,8 +15,9 @@ from functools import cached_property
 from uspnet.binding import holders
 from uspnet.binding.netstate import TYPE_UNICAST, Chain, NetState, Route
 from uspnet.errors import NoDevice
-from uspnet.pci.functions import DEVICES, Function, function, without_binding
+from uspnet.pci.functions import DEVICES, Function, function
 from uspnet.pci.sysfs import Tree
+from uspnet.ports.registry import interface_ports
 
 # Reasons that block, by the name that --allow takes.
 BLOCKING = {
@@ -283,7 +284,7 @@ def _driver(case: Case) -> Iterator[Reason]:
             "bifurcated",
             f"{found.driver} shares the device with user space while it stays bound",
             hint="use it as a port without binding: "
-            + without_binding((*found.interfaces, "NAME")[0]),
+            + interface_ports((*found.interfaces, "NAME")[0]),
         )
     kernel = found.driver and not found.in_user_space and found.driver != "pci-stub"
     if kernel and found.is_network and not found.interfaces:

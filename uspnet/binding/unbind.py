@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from uspnet.binding import holders, persist, rebind
 from uspnet.binding.collect import pair_up
 from uspnet.binding.machine import Machine, check_privilege, undisturbed
+from uspnet.binding.names import resolve
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import Busy, DeviceFault, NoDevice, Refused, Usage, UspnetError
-from uspnet.pci.functions import check_nic, current_driver, function, interfaces_of, resolve
+from uspnet.pci.functions import check_nic, current_driver, function, interfaces_of
 
 INTERFACE_S = 10.0  # a driver may load firmware before its interface appears
 UDEV_S = 3.0  # udev may rename it after that

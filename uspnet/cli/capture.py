@@ -53,7 +53,7 @@ def capture(
     """Capture packets to pcapng or pcap; without -w, count them."""
     from uspnet.cli.show import View
     from uspnet.jobs.capture import CaptureJob, make_sink
-    from uspnet.port import make_port
+    from uspnet.ports.registry import make_port
 
     for name, letter in (("kind", "--format"), ("snaplen", "--snaplen"), ("buffer", "--buffer")):
         if write is None and o.was_given(context, name):

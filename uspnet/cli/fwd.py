@@ -50,7 +50,7 @@ def fwd(
     """
     from uspnet.cli.show import View
     from uspnet.jobs.forward import Forwarding, ForwardJob
-    from uspnet.port import make_port
+    from uspnet.ports.registry import make_port
 
     ports = [make_port(port_a), make_port(port_b)]
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)

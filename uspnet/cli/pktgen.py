@@ -94,7 +94,7 @@ def pktgen(
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.frames import parse_rate, udp_template
-    from uspnet.port import make_port
+    from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
     if packet is not None:

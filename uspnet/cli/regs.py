@@ -57,7 +57,7 @@ def regs(
     from uspnet.cli.show import print_json, until_interrupted
     from uspnet.errors import Usage
     from uspnet.jobs.registers import Registers
-    from uspnet.port import make_port
+    from uspnet.ports.registry import make_port
     from uspnet.system.privileges import drop
 
     if watch and json:

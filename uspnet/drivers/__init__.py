@@ -1,2 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file a driver. The folder is the registry: `uspnet.port.drivers` imports all of it."""
+"""NIC drivers, one file a family. The folder is the registry."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from uspnet import registry
+from uspnet.nic.base import NICS, Nic
+
+
+@cache
+def nics() -> dict[tuple[int, int], type[Nic]]:
+    """Every driver by PCI vendor and device: those of this folder, and of `uspnet.drivers` entry
+    points.
+    """
+    registry.load("uspnet.drivers")
+    return NICS

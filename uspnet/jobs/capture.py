@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.job import Job, Limits, Plan
-from uspnet.port import Driver
+from uspnet.port import Port
 from uspnet.spec import parse
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class CaptureJob(Job):
     """Receives from `port`; `sink`, when given, is the capture file's port."""
 
-    def __init__(self, port: Driver, limits: Limits, sink: Sink | None) -> None:
+    def __init__(self, port: Port, limits: Limits, sink: Sink | None) -> None:
         if not port.can_receive:
             raise Usage(f"{port.name} can't receive", "give a port that packets come out of")
         super().__init__("capture", [port, *([sink] if sink else [])], limits)
@@ -38,7 +38,7 @@ class CaptureJob(Job):
 
     def _plans(self) -> list[Plan]:
         used = self.cores[: self.port.queues]
-        lanes: list[tuple[tuple[Driver, int] | None, tuple[Driver, int] | None]] = [
+        lanes: list[tuple[tuple[Port, int] | None, tuple[Port, int] | None]] = [
             ((self.port, i), (self.sink, i) if self.sink else None) for i in range(self.port.queues)
         ]
         loop = lib.loop_forward if self.sink else lib.loop_drop

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from uspnet.binding.machine import this_machine
+from uspnet.binding.names import resolve
 from uspnet.errors import NoDevice, Refused, UspnetError
 from uspnet.jobs import doctor_nic
-from uspnet.pci.functions import ADDRESS, resolve
+from uspnet.pci.functions import ADDRESS
 from uspnet.pci.sysfs import Tree
 from uspnet.pool import memory_available
-from uspnet.port import drivers, make_port
 from uspnet.ports.qemu import models
+from uspnet.ports.registry import make_port
 from uspnet.spec import shown
 from uspnet.system import children
 from uspnet.transports.qemu import machine as qemu
@@ -181,7 +182,6 @@ def version(program: str) -> str | None:
 
 def emulator() -> Check:
     """Which NICs can be emulated?"""
-    drivers()
     try:
         said = version(qemu.binary())
     except (NoDevice, Refused) as error:

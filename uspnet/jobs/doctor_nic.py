@@ -11,18 +11,10 @@ from typing import Literal
 from uspnet.binding import holders
 from uspnet.binding.bind import NOIOMMU, Look, look
 from uspnet.binding.machine import Machine
-from uspnet.pci.functions import (
-    DRIVERS,
-    Function,
-    check_nic,
-    folder,
-    function,
-    model,
-    nic_driver,
-    resolve,
-    without_binding,
-)
+from uspnet.binding.names import model, nic_driver, resolve
+from uspnet.pci.functions import DRIVERS, Function, check_nic, folder, function
 from uspnet.pci.sysfs import Tree
+from uspnet.ports.registry import interface_ports
 from uspnet.transports.faults import FaultLog
 
 State = Literal["ok", "note", "problem"]
@@ -45,7 +37,7 @@ def nic_rows(machine: Machine, text: str) -> Iterator[Row]:
     name = nic_driver(found.vendor, found.device)
     if not name:
         text = f"uspnet has no driver for {found.ids} ({model(tree, found)})"
-        mend = f"use the kernel's: {without_binding((*found.interfaces, 'NAME')[0])}"
+        mend = f"use the kernel's: {interface_ports((*found.interfaces, 'NAME')[0])}"
         yield ("driver", "problem", text, mend)
         return
     yield ("driver", "ok", f"{model(tree, found)}: uspnet's {name}", "")

@@ -9,7 +9,7 @@ from typing import Any
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.job import Job, Limits, Plan
-from uspnet.port import Driver
+from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
 MODES = {"io": lib.REWRITE_NONE, "macswap": lib.REWRITE_MACSWAP}
@@ -29,7 +29,7 @@ class ForwardJob(Job):
     fewer, several share one.
     """
 
-    def __init__(self, ports: list[Driver], limits: Limits, how: Forwarding) -> None:
+    def __init__(self, ports: list[Port], limits: Limits, how: Forwarding) -> None:
         if len(ports) != 2:
             raise Usage("fwd takes two ports", "uspnet fwd PORT PORT")
         super().__init__("fwd", ports, limits)
@@ -73,7 +73,7 @@ class ForwardJob(Job):
                 f"nothing can pass between {a.name} and {b.name}",
                 "one has to be read and one written: pcap:FILE and pcap:out=FILE",
             )
-        groups: dict[tuple[Driver, int], list[tuple[tuple[Driver, int], tuple[Driver, int]]]] = {}
+        groups: dict[tuple[Port, int], list[tuple[tuple[Port, int], tuple[Port, int]]]] = {}
         for index in range(max(a.queues, b.queues)):
             for source, sink in ways:
                 if index < source.queues:

@@ -13,7 +13,7 @@ from uspnet.fastpath import ffi, lib
 from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
-from uspnet.port import Driver
+from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
 COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
@@ -24,7 +24,7 @@ class GenerateJob(Job):
     """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same."""
 
     def __init__(
-        self, port: Driver, limits: Limits, traffic: Traffic, rx_port: Driver | None = None
+        self, port: Port, limits: Limits, traffic: Traffic, rx_port: Port | None = None
     ) -> None:
         if not port.can_send:
             hint = f"give the port to send to; a file is replayed by: uspnet fwd {port.name} PORT"

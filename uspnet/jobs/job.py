@@ -23,7 +23,7 @@ from uspnet.fastpath import ffi, lib
 from uspnet.jobs.result import Accounts
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import LONGEST, Pool
-from uspnet.port import Direction, Driver, Queue
+from uspnet.port import Direction, Port, Queue
 from uspnet.system import privileges
 from uspnet.system.signals import end_signals
 from uspnet.telemetry import Board
@@ -57,7 +57,7 @@ class Plan:
     """What one worker will do: its loop, and pairs of (port, queue index) to receive and send."""
 
     loop: Callable[[Any], None]
-    lanes: Sequence[tuple[tuple[Driver, int] | None, tuple[Driver, int] | None]]
+    lanes: Sequence[tuple[tuple[Port, int] | None, tuple[Port, int] | None]]
     core: int | None = None
     extra_buffers: int = 0
     worker: Worker = field(init=False)
@@ -70,7 +70,7 @@ class Job(Accounts, ABC):
     `on_detail` with how the run is set up.
     """
 
-    def __init__(self, command: str, ports: list[Driver], limits: Limits) -> None:
+    def __init__(self, command: str, ports: list[Port], limits: Limits) -> None:
         self.command, self.ports, self.limits = command, ports, limits
         self.cores = usable_cores(limits.cores)
         self.undo = contextlib.ExitStack()
@@ -160,7 +160,7 @@ class Job(Accounts, ABC):
         return rings + bursts + plan.extra_buffers
 
     def _queue(
-        self, direction: Direction, end: tuple[Driver, int] | None, stack: Any
+        self, direction: Direction, end: tuple[Port, int] | None, stack: Any
     ) -> Queue | None:
         if end is None:
             return None
@@ -199,7 +199,7 @@ class Job(Accounts, ABC):
             port.start()
         self.wait_until_up([port for port in self.ports if port.connects])
 
-    def wait_until_up(self, ports: list[Driver]) -> None:
+    def wait_until_up(self, ports: list[Port]) -> None:
         """Waits for the other side of `ports`, however long the ports' own options allow."""
         told = time.monotonic() + NOTICE_S
         while not self.stopped_by and (down := [port for port in ports if not port.up()]):

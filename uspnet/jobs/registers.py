@@ -15,9 +15,9 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
+from uspnet.drivers import nics
 from uspnet.errors import NotSupported, Usage
-from uspnet.nic.base import NICS
-from uspnet.port import Driver, drivers
+from uspnet.port import Port
 from uspnet.ports.nic import NicPort
 from uspnet.ports.qemu import models
 from uspnet.register import Register, Value
@@ -59,7 +59,7 @@ class Seen:
 class Registers:
     """The chosen registers of a port's device; all of them without `names`. A context manager."""
 
-    def __init__(self, port: Driver, names: Sequence[str]) -> None:
+    def __init__(self, port: Port, names: Sequence[str]) -> None:
         if not isinstance(port, NicPort):
             raise NotSupported(
                 f"{port.name} has no registers", "name a NIC: 0000:03:00.0, or qemu:e1000e"
@@ -126,7 +126,6 @@ def _matches(register: Register, name: str) -> bool:
 
 def known_names(spec: str) -> set[str]:
     """The registers of a port's model, or of every NIC when only its slot is known."""
-    drivers()
     model = spec.removeprefix("qemu:").partition(",")[0]
-    kinds = [models()[model]] if model in models() else NICS.values()
+    kinds = [models()[model]] if model in models() else nics().values()
     return {name for kind in kinds for name in kind.registers.rows}

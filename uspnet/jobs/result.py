@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from uspnet.jobs.worker import Worker
-from uspnet.port import Direction, Driver, Queue
+from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import drops_by_reason, port_counters
 
 
@@ -16,7 +16,7 @@ class Accounts:
     """The counting side of a job: sums over the counters of its ports' queues."""
 
     command: str
-    ports: list[Driver]
+    ports: list[Port]
     workers: list[Worker]
     followers: list[Worker]
     started: float

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from uspnet.errors import NoDevice, Refused, Usage
+from uspnet.errors import NoDevice, Refused
 from uspnet.pci.config import NETWORK_CLASS
 from uspnet.pci.sysfs import Tree
 
@@ -16,7 +16,6 @@ BRIDGE_CLASS = 0x06
 # Kernel drivers that hand a device to user space.
 USER_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 ADDRESS = re.compile(r"^(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])$")
-ID_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 
 
 @dataclass(frozen=True)
@@ -136,61 +135,11 @@ def scan(tree: Tree) -> list[Function]:
     return found
 
 
-def resolve(tree: Tree, text: str) -> str:
-    """The full address that `0000:03:00.0`, `03:00.0` or `eth0` means. Raises Usage, NoDevice."""
-    if match := ADDRESS.match(text):
-        domain, bus, slot, number = match.groups()
-        address = f"{domain or '0000'}:{bus}:{slot}.{number}".lower()
-        if not tree.exists(folder(address)):
-            raise NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
-        return address
-    if "/" in text or not tree.exists(f"sys/class/net/{text}"):
-        raise NoDevice(
-            f"{text!r} is neither a PCI address nor a network interface",
-            "an address is 0000:03:00.0 or 03:00.0; see: uspnet devices",
-        )
-    for part in reversed(tree.real(f"sys/class/net/{text}/device").split("/")):
-        if ADDRESS.match(part):
-            if function(tree, part).is_network:
-                return part
-            break  # a USB adapter: its nearest PCI function is the USB controller
-    raise Usage(
-        f"{text} is not on a PCI network card, so there is nothing to bind",
-        f"use it as a port without binding: {without_binding(text)}",
-    )
-
-
-def without_binding(interface: str) -> str:
-    """The ports that a kernel interface can be used by as it is."""
-    from uspnet.port import interface_ports  # noqa: PLC0415 - as in nic_driver
-
-    return interface_ports(interface)
-
-
 def check_nic(found: Function) -> None:
     """Raises Refused for a disk, a bridge or anything else that is no network card."""
     if not found.is_network:
         kind = f"class {found.class_code:06x}"
         raise Refused(f"{found.address} is not a network card ({kind})", "see: uspnet devices")
-
-
-def model(tree: Tree, found: Function) -> str:
-    """The function's name for people, from the machine's PCI id list; else its ids."""
-    line = rf"^{found.vendor:04x}  (.+)\n(?:[\t#].*\n)*?\t{found.device:04x}  (.+)$"
-    for name in ID_FILES:
-        if match := re.search(line, tree.text(name) or "", re.MULTILINE):
-            return " ".join(part.strip() for part in match.groups())
-    return nic_driver(found.vendor, found.device) or found.ids
-
-
-def nic_driver(vendor: int, device: int) -> str | None:
-    """The name of uspnet's driver for a NIC with these ids; None when it has none."""
-    from uspnet import port
-    from uspnet.nic import base as nic  # noqa: PLC0415 - drivers are loaded when somebody asks for one
-
-    port.drivers()  # they register themselves
-    kind = nic.NICS.get((vendor, device))
-    return kind.__name__.lower() if kind else None
 
 
 def _number(text: str | None, otherwise: int) -> int:

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceFault
 from uspnet.kernel.interface import DOWN, UP, Interface
-from uspnet.port import Driver
+from uspnet.port import Port
 
 
-class KernelPort(Driver):
+class KernelPort(Port):
     """A port with a kernel interface behind it. `open` sets `interface` and calls `begin_watch`."""
 
     header: ClassVar[int]  # bytes that the longest frame has beyond the MTU

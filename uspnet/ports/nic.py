@@ -8,18 +8,19 @@ import time
 from abc import abstractmethod
 from typing import Any
 
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
-from uspnet.nic.base import HEADER, NICS, Nic
+from uspnet.nic.base import HEADER, Nic
 from uspnet.pci.config import config_of
 from uspnet.pool import Pool, pages_for
-from uspnet.port import Direction, Driver
+from uspnet.port import Direction, Port
 from uspnet.transports import Transport
 
 LOOK_S = 0.5  # seconds between two looks at what a device has missed
 
 
-class NicPort(Driver):
+class NicPort(Port):
     """A port that carries a NIC. A subclass says how to connect to one."""
 
     nic: Nic | None = None
@@ -35,11 +36,11 @@ class NicPort(Driver):
         self.transport = self.connect()
         config = config_of(self.transport)
         ids = (int(config.VENDOR.present()), int(config.DEVICE.read()))
-        if ids not in NICS:
+        if ids not in nics():
             raise NotSupported(
                 f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
             )
-        self.nic = NICS[ids](self.transport, self.name, self.values)
+        self.nic = nics()[ids](self.transport, self.name, self.values)
         return self.nic
 
     def tend(self) -> None:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, LONGEST
-from uspnet.port import Direction, Driver
+from uspnet.port import Direction, Port
 from uspnet.spec import Option, Spec, integer
 
 
-class Null(Driver, scheme="null"):
+class Null(Port, scheme="null"):
     """Receives frames of zeros without end, and forgets what it is sent."""
 
     help = "source of zeros, sink of everything"

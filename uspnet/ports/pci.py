@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from uspnet.drivers import nics
 from uspnet.errors import NoDevice, Usage
-from uspnet.nic.base import NICS
 from uspnet.pci.config import NETWORK_CLASS
 from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Spec, choice
@@ -28,8 +28,8 @@ class Pci(NicPort, scheme="pci"):
 
     def known_options(self) -> dict[str, Option]:
         """Its own, and those of the NIC in the slot; of every NIC when none is there to ask."""
-        nic = NICS.get(ids_of(self.spec.target))
-        known = [each.known_options() for each in ([nic] if nic else NICS.values())]
+        nic = nics().get(ids_of(self.spec.target))
+        known = [each.known_options() for each in ([nic] if nic else nics().values())]
         return {
             name: option for each in [*known, self.options] for name, option in each.items()
         }

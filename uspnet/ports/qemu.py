@@ -12,9 +12,10 @@ import os
 import time
 from typing import ClassVar
 
+from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, Usage
 from uspnet.kernel.interface import check_name
-from uspnet.nic.base import NICS, Model, Nic
+from uspnet.nic.base import Model, Nic
 from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
@@ -26,7 +27,7 @@ from uspnet.transports.qemu.qtest import Qtest
 
 def models() -> dict[str, type[Nic]]:
     """Every emulated NIC that some driver runs on, with that driver."""
-    return {name: nic for nic in NICS.values() for name in nic.models}
+    return {name: nic for nic in nics().values() for name in nic.models}
 
 
 def interface_name(text: str) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a job and its children may still do once everything is open.
 
-A job gives up every capability that no port of its needs later (`Driver.keeps`); it stays the same
+A job gives up every capability that no port of its needs later (`Port.keeps`); it stays the same
 user. A child that root starts becomes a user that no account and no other process is, so that
 neither its files nor other processes are in its reach, nor it in theirs.
 """

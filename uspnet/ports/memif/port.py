@@ -23,7 +23,7 @@ from uspnet.errors import (
 )
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
-from uspnet.port import Direction, Driver, Queue
+from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
 from uspnet.ports.memif.access import password, users
 from uspnet.ports.memif.client import ClientMemory, ClientSession
@@ -41,7 +41,7 @@ SECRET_BYTES = 24
 NO_FDS = {errno.EMFILE, errno.ENFILE}
 
 
-class Memif(Driver, scheme="memif"):
+class Memif(Port, scheme="memif"):
     """Both roles of memif 2.0."""
 
     help = "VPP, DPDK, libmemif, uspnet, by shared memory"

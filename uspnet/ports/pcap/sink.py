@@ -21,7 +21,7 @@ from uspnet.errors import (
 )
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import LONGEST
-from uspnet.port import Direction, Driver
+from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.source import Source
@@ -39,7 +39,7 @@ READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped r
 DISK_WAIT_S = 30.0  # for a disk that takes nothing
 
 
-class Sink(Driver):
+class Sink(Port):
     """Writes what it is sent. Set `source` before `open` when all packets come from one port."""
 
     scheme = "pcap"
@@ -59,7 +59,7 @@ class Sink(Driver):
             raise Usage(f"{self.name}: reads or writes?", "pcap:in.pcapng, or pcap:out=x.pcapng")
         self.path: str = self.values["out"]
         self.takes_stdout = self.path == "-"
-        self.source: Driver | None = None
+        self.source: Port | None = None
         self.writer: Writer | None = None
         self.file: OutFile | None = None
         self.fd, self.regular = -1, False
@@ -76,7 +76,7 @@ class Sink(Driver):
         """To end the writer, which may be another user."""
         return to_end(self.writer.user) if self.writer else NONE
 
-    def fed_by(self, source: Driver) -> None:
+    def fed_by(self, source: Port) -> None:
         """A file's packets go on with what their file says of them."""
         if isinstance(source, Source):
             self.source = source

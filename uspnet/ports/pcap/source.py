@@ -21,7 +21,7 @@ from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import LONGEST
-from uspnet.port import Direction, Driver
+from uspnet.port import Direction, Port
 from uspnet.ports.pcap import compression, foreign
 from uspnet.ports.pcap.feeder import Feeder
 from uspnet.ports.pcap.format import file_error
@@ -43,7 +43,7 @@ WHY = {
 EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
 
 
-class Source(Driver):
+class Source(Port):
     """Receives the packets of a file, as fast as they are taken or as they once came."""
 
     scheme = "pcap"

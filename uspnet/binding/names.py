@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users call a PCI function: addresses and interfaces as they type them, model and driver as
+they are shown.
+"""
+
+from __future__ import annotations
+
+import re
+
+from uspnet.drivers import nics
+from uspnet.errors import NoDevice, Usage
+from uspnet.pci.functions import ADDRESS, Function, folder, function
+from uspnet.pci.sysfs import Tree
+from uspnet.ports.registry import interface_ports
+
+ID_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
+
+
+def resolve(tree: Tree, text: str) -> str:
+    """The full address that `0000:03:00.0`, `03:00.0` or `eth0` means. Raises Usage, NoDevice."""
+    if match := ADDRESS.match(text):
+        domain, bus, slot, number = match.groups()
+        address = f"{domain or '0000'}:{bus}:{slot}.{number}".lower()
+        if not tree.exists(folder(address)):
+            raise NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
+        return address
+    if "/" in text or not tree.exists(f"sys/class/net/{text}"):
+        raise NoDevice(
+            f"{text!r} is neither a PCI address nor a network interface",
+            "an address is 0000:03:00.0 or 03:00.0; see: uspnet devices",
+        )
+    for part in reversed(tree.real(f"sys/class/net/{text}/device").split("/")):
+        if ADDRESS.match(part):
+            if function(tree, part).is_network:
+                return part
+            break  # a USB adapter: its nearest PCI function is the USB controller
+    raise Usage(
+        f"{text} is not on a PCI network card, so there is nothing to bind",
+        f"use it as a port without binding: {interface_ports(text)}",
+    )
+
+
+def model(tree: Tree, found: Function) -> str:
+    """The function's name for people, from the machine's PCI id list; else its ids."""
+    line = rf"^{found.vendor:04x}  (.+)\n(?:[\t#].*\n)*?\t{found.device:04x}  (.+)$"
+    for name in ID_FILES:
+        if match := re.search(line, tree.text(name) or "", re.MULTILINE):
+            return " ".join(part.strip() for part in match.groups())
+    return nic_driver(found.vendor, found.device) or found.ids
+
+
+def nic_driver(vendor: int, device: int) -> str | None:
+    """The name of uspnet's driver for a NIC with these ids; None when it has none."""
+    kind = nics().get((vendor, device))
+    return kind.__name__.lower() if kind else None

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of ports: one scheme each."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from uspnet import registry
+from uspnet.errors import Usage
+from uspnet.port import SCHEMES, Port
+from uspnet.spec import INTERFACE_SCHEMES, escaped, parse
+
+
+@cache
+def schemes() -> dict[str, type[Port]]:
+    """Every port class by scheme: those of this folder, and of `uspnet.ports` entry points."""
+    registry.load("uspnet.ports")
+    return SCHEMES
+
+
+def interface_ports(name: str) -> str:
+    """The specs of ports on a kernel interface that there are, as a hint shows them."""
+    text = escaped(name)
+    return " or ".join(f"{scheme}:{text}" for scheme in INTERFACE_SCHEMES if scheme in schemes())
+
+
+def make_port(text: str) -> Port:
+    """The port that a spec names, not yet opened. Raises Usage."""
+    kinds = schemes()
+    spec = parse(text, kinds)
+    if spec.scheme not in kinds:
+        known = ", ".join(f"{name}:" for name in sorted(kinds))
+        raise Usage(f"{spec}: there is no port {spec.scheme}:", f"ports are: {known}")
+    return kinds[spec.scheme](spec)
