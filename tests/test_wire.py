@@ -73,7 +73,10 @@ def test_nothing_is_left_of_a_closed_wire(tmp_path):
 
 def test_an_end_that_was_killed_is_taken_over(tmp_path):
     path = f"{tmp_path}/wire"
-    script = f"import os; from uspnet.transports.qemu.cable import WireEnd; e = WireEnd({path!r}); os._exit(0)"
+    script = (
+        "import os; from uspnet.transports.qemu.cable import WireEnd; "
+        f"e = WireEnd({path!r}); os._exit(0)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert os.listdir(tmp_path) == ["wire.a"]
     with closing(WireEnd(path)) as end:

@@ -81,8 +81,9 @@ def limits() -> str:
 def drivers_table() -> str:
     """One row a driver class."""
     found = proofs()
-    kinds = [kind for kind in dict.fromkeys(nics().values()) if kind.__module__.startswith("uspnet.")]
-    return table(HEAD, [row(kind, found) for kind in kinds])
+    kinds = dict.fromkeys(nics().values())
+    ours = [kind for kind in kinds if kind.__module__.startswith("uspnet.")]
+    return table(HEAD, [row(kind, found) for kind in ours])
 
 
 def main() -> int:

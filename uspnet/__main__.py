@@ -28,7 +28,7 @@ def _go_home() -> None:
     programs for root (ctypes asks gcc for what it can't find) from another user's folders.
     """
     if os.geteuid() == 0:
-        from uspnet.system.children import SAFE_PATH  # noqa: PLC0415 - the current folder is left by now
+        from uspnet.system.children import SAFE_PATH  # noqa: PLC0415 - from a safe path
 
         os.environ["PATH"] = SAFE_PATH
         with contextlib.suppress(KeyError):

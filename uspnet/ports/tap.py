@@ -2,8 +2,8 @@
 """`tap:NAME` - the kernel's own network stack: what is sent here arrives on interface NAME, and
 what the kernel sends there is received.
 
-`uspnet/kernel/tun.py` says when the interface comes and goes. Nothing is offloaded: the kernel's frames
-are whole, checksummed and within the MTU.
+`uspnet/kernel/tun.py` says when the interface comes and goes. Nothing is offloaded: the kernel's
+frames are whole, checksummed and within the MTU.
 """
 
 from __future__ import annotations
