@@ -30,7 +30,7 @@ def covered(module: str, name: str) -> set[str]:
 def proofs() -> dict[str, set[str]]:
     """The models that each proof has been made for."""
     return {
-        "contract": covered("tests.test_contract", "SPECS"),
+        "contract": covered("tests.ports.test_contract", "SPECS"),
         "wire": covered("tests.drivers.test_nic_traffic", "MODELS")
         | covered("tests.drivers.test_virtio_net", "MODEL"),
         "fwd": covered("tests.peers.test_nic_fwd", "MODELS"),
@@ -53,7 +53,7 @@ def features(kind: type[Nic]) -> str:
 
 def row(kind: type[Nic], found: dict[str, set[str]]) -> tuple[str, ...]:
     """One driver class: its devices, and what was proven with them."""
-    lint = import_module("tests.test_registers").ALL
+    lint = import_module("tests.drivers.test_register_tables").ALL
     ring = ROOT / f"tests/fastpath/test_{kind.ring}.py"
     models = [f"`qemu:{name}`" for name in kind.models]
     return (

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import alive, until
+from tests.support.processes import alive
+from tests.support.waiting import until
 
 PACKETS = 20_000
 

@@ -13,8 +13,9 @@ import sys
 
 import pytest
 
-from tests.conftest import alive, qemus_of, until
-from tests.far import FarEnd
+from tests.support.cable_end import FarEnd
+from tests.support.processes import alive, children_of
+from tests.support.waiting import until
 from uspnet.ports.qemu import models
 
 pytestmark = pytest.mark.usefixtures("qemu")
@@ -85,7 +86,7 @@ def test_a_watch_ends_in_good_order_and_leaves_no_qemu(start):
         process = start("regs", "qemu:e1000e", "STATUS", *WATCH)
         assert "82574L" in process.stdout.readline()
         assert "STATUS" in process.stdout.readline()
-        children = qemus_of(process.pid)
+        children = children_of(process.pid)
         assert children
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
@@ -113,7 +114,7 @@ def test_a_watch_on_a_terminal_is_a_table_that_stays():
 def test_a_killed_qemu_ends_a_watch_with_a_hint(start):
     process = start("regs", "qemu:e1000e", "STATUS", *WATCH)
     process.stdout.readline()
-    os.kill(qemus_of(process.pid)[0], signal.SIGKILL)
+    os.kill(children_of(process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "QEMU has ended: it was killed by signal 9" in errors

@@ -5,8 +5,8 @@ import struct
 
 import pytest
 
-from tests.far import connected
-from tests.flows import check_queues, toeplitz
+from tests.support.cable_end import connected
+from tests.support.rss_flows import check_queues, toeplitz
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, Usage
 from uspnet.fastpath import ffi

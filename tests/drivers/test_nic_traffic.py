@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.far import FarEnd, carry_out, connected, fill, lost, starve
+from tests.support.cable_end import FarEnd, carry_out, connected, fill, lost, starve
 from uspnet.errors import DeviceFault, Usage
 from uspnet.packets.craft import craft
 from uspnet.packets.frames import udp_frame

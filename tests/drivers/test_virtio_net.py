@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.far import FarEnd, connected, fill, options_text
-from tests.flows import check_queues, flows, receive_by_queue
+from tests.support.cable_end import FarEnd, connected, fill, options_text
+from tests.support.rss_flows import check_queues, flows, receive_by_queue
 from uspnet.drivers.virtio_net import VirtioNet
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import lib
@@ -211,7 +211,8 @@ def test_a_qemu_that_may_load_no_program_spreads_flows_itself(namespace, needs):
     """Else the kernel does it for QEMU, in eBPF."""
     needs("setpriv")
     powers = "-bpf,-perfmon,-sys_admin"
-    script = [sys.executable, "-m", "tests.flows", f"qemu:{MODEL},queues=4,tap=t0", "t0"]
+    spec = f"qemu:{MODEL},queues=4,tap=t0"
+    script = [sys.executable, "-m", "tests.support.rss_flows", spec, "t0"]
     done = namespace.run("setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *script)
     assert "software RSS" in done.stdout
 

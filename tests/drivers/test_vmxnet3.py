@@ -4,7 +4,7 @@
 
 import pytest
 
-from tests.far import connected, fill, lost, starve
+from tests.support.cable_end import connected, fill, lost, starve
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib

@@ -5,20 +5,13 @@ from __future__ import annotations
 
 import os
 import select
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.fastpath import test_advanced, test_legacy, test_virtq, test_vmxnet3
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.worker import Lane, Worker
 from uspnet.port import Queue
-
-sys.path.insert(0, str(Path(__file__).parent))
-import test_advanced
-import test_legacy
-import test_virtq
-import test_vmxnet3
 
 LET, HELD = 0x1001, 0x1000  # what is written to unmask, and to mask
 ROUNDS = 5 * 64  # several times around each ring

@@ -7,18 +7,14 @@ size: four rings and every lie a peer can tell them, on one set of helpers.
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.memif_rig import KINDS, NEXT, Rig
 from uspnet.fastpath import ffi, lib
 from uspnet.telemetry import REASONS
-
-sys.path.insert(0, str(Path(__file__).parent))
-from memif_rig import KINDS, NEXT, Rig
 
 RX = [kind for kind in KINDS if "-rx-" in kind]
 TX = [kind for kind in KINDS if "-tx-" in kind]

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from tests.fastpath.pcap_rig import (
+from tests.support.pcap_rig import (
     FRAMES,
     STAMPS,
     Piped,

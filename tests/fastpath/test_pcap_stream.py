@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fastpath.pcap_rig import (
+from tests.support.pcap_rig import (
     FRAMES,
     KINDS,
     STAMPS,

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from tests.conftest import pcap_frames, until
 from tests.peers.test_nic_fwd import MODELS, Stranger, need
+from tests.support.captures import pcap_frames
+from tests.support.waiting import until
 from uspnet.transports.qemu.machine import binary
 
 pytestmark = pytest.mark.usefixtures("qemu")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from tests.support.waiting import until
 
 
 def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=()):

@@ -16,14 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from tests.support.memif import raw_memif as raw
+from tests.support.waiting import until
 from uspnet.errors import Usage
 from uspnet.ports.memif.access import users
 from uspnet.ports.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE, remove_stale
 from uspnet.ports.registry import make_port
-
-sys.path.insert(0, str(Path(__file__).parent))
-import raw_memif as raw
 
 STRANGER = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")

@@ -10,17 +10,14 @@ import os
 import signal
 import socket
 import struct
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from tests.support.memif import raw_memif as raw
+from tests.support.waiting import until
 from uspnet.ports.memif import closing
-
-sys.path.insert(0, str(Path(__file__).parent))
-import raw_memif as raw
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -10,7 +10,7 @@ import os
 
 import pytest
 
-from tests.conftest import until
+from tests.support.waiting import until
 
 FULL = bool(os.environ.get("USPNET_FULL"))
 RINGS = [2**n for n in range(1, 15)] if FULL else [2, 64, 16384]

@@ -7,16 +7,13 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
-
-sys.path.insert(0, str(Path(__file__).parent))
-import raw_memif as raw
+from tests.support.memif import raw_memif as raw
+from tests.support.waiting import until
 
 FULL = bool(os.environ.get("USPNET_FULL"))  # ten million mutations: ten minutes
 DESCRIPTORS, MESSAGES = (10_000_000, 50_000) if FULL else (500_000, 5_000)

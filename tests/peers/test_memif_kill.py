@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from tests.conftest import until
+from tests.support.waiting import until
 
 ROUNDS = 100 if os.environ.get("USPNET_FULL") else 8
 FDS_MORE, KIB_MORE = 8, 32 << 10

@@ -7,14 +7,11 @@ import mmap
 import os
 import socket
 import struct
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import raw_memif as raw
+from tests.support.memif import raw_memif as raw
 
 SLOTS = 256
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
+from tests.support.memif import raw_memif as raw
 from uspnet.ports.memif.refusals import OTHER, find
-
-sys.path.insert(0, str(Path(__file__).parent))
-import raw_memif as raw
 
 # In the words of DPDK, VPP and libmemif, old and new, and what must be in the hint.
 SAID = {

@@ -7,14 +7,12 @@ import mmap
 import os
 import socket
 import struct
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import raw_memif as raw
+from tests.support.memif import raw_memif as raw
 
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 SHORT, WRONG = "Region is shorter than announced", "Wrong ring"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import until
+from tests.support.waiting import until
 from uspnet.errors import Usage, UspnetError
 from uspnet.ports.registry import make_port
 

@@ -14,8 +14,9 @@ import time
 
 import pytest
 
-from tests.conftest import alive, qemus_of, until
-from tests.far import FarEnd
+from tests.support.cable_end import FarEnd
+from tests.support.processes import alive, children_of
+from tests.support.waiting import until
 from uspnet.errors import NotSupported
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
@@ -148,7 +149,7 @@ def test_a_killed_qemu_ends_the_command_with_a_hint(forward, ends, left, right):
     need(left, right)
     process = forward(left, right)
     meet(process, ends)
-    children = qemus_of(process.pid)
+    children = children_of(process.pid)
     os.kill(children[-1], signal.SIGKILL)
     answer = result(process)
     assert process.returncode == 1
@@ -171,9 +172,9 @@ def test_a_killed_uspnet_leaves_nothing(tmp_path, model):
             [*COMMAND, "pktgen", *ports], env=home, stderr=subprocess.DEVNULL
         ) as process:
             if number % 2:
-                until(lambda: qemus_of(process.pid) or process.poll() is not None)
+                until(lambda: children_of(process.pid) or process.poll() is not None)
             time.sleep(moments.uniform(0.0, 2.0))
-            children = qemus_of(process.pid)
+            children = children_of(process.pid)
             process.kill()
         until(lambda: not any(alive(child) for child in children))  # noqa: B023 - used at once
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import devbind
+from tests.support import devbind
 from tests.vm.conftest import FULL
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import (

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces, and what runs in them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.processes import Running
+
+CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 0x0003
+NUMBERS = itertools.count()
+
+
+class Namespace:
+    """A network namespace of the test's own."""
+
+    def __init__(self):
+        self.name = f"uspnet-test-{os.getpid()}-{next(NUMBERS)}"
+        self.started, self.sockets = [], []
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+
+    def prepare(self):
+        """Sets a new one up. Nothing may send there unasked, as IPv6 would."""
+        if Path("/proc/sys/net/ipv6").exists():
+            self.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
+            self.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+        self.ip("link", "set", "lo", "up")
+
+    def command(self, *words):
+        return ["ip", "netns", "exec", self.name, *map(str, words)]
+
+    def run(self, *words, **more):
+        more = {"check": True, "capture_output": True, "text": True, "cwd": ROOT, **more}
+        return subprocess.run(self.command(*words), **more)  # noqa: PLW1510 - in `more`
+
+    def ip(self, *words):
+        return self.run("ip", *words).stdout
+
+    def veth(self, a, b, mtu=1500):
+        """A pair of interfaces, up: what enters one leaves the other."""
+        self.ip("link", "add", "name", a, "mtu", mtu, "type", "veth", "peer", "name", b, "mtu", mtu)
+        for name in (a, b):
+            self.ip("link", "set", "dev", name, "up")
+
+    def link(self, name):
+        """What `ip` knows of an interface."""
+        return json.loads(self.ip("-json", "-details", "link", "show", "dev", name))[0]
+
+    def links(self):
+        return {link["ifname"] for link in json.loads(self.ip("-json", "link"))}
+
+    def uspnet(self, *words, check=True):
+        """Runs uspnet to its end. Returns the process, with text in stdout and stderr."""
+        return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=120)
+
+    def start(self, *words):
+        """Starts uspnet with --json, and returns it once it moves packets."""
+        running = Running(self.command(sys.executable, "-m", "uspnet", *words, "--json"))
+        self.started.append(running)
+        return running.wait()
+
+    @contextlib.contextmanager
+    def entered(self):
+        """This thread is in the namespace; sockets opened here stay in it."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with Path("/proc/thread-self/ns/net").open() as home:
+            with Path(f"/run/netns/{self.name}").open() as inside:
+                assert libc.setns(inside.fileno(), CLONE_NEWNET) == 0
+            try:
+                yield
+            finally:
+                assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
+
+    def socket(self, ifname, timeout=2.0):
+        """A raw socket on an interface: the other end of what is tested."""
+        with self.entered():
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self.sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+            sock.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
+            sock.setsockopt(263, 8, 1)  # PACKET_AUXDATA: VLAN tags travel beside the frame
+            sock.bind((ifname, ETH_P_ALL))
+        sock.settimeout(timeout)
+        return sock
+
+    def close(self):
+        for sock in self.sockets:
+            sock.close()
+        for running in self.started:
+            if running.process.poll() is None:
+                running.process.kill()
+            running.process.communicate()
+        subprocess.run(["ip", "netns", "delete", self.name], check=True)
+
+
+@pytest.fixture
+def namespaces():
+    """Makes namespaces; all are gone after the test."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    if not shutil.which("ip"):
+        pytest.skip("iproute2 is not installed")
+    with contextlib.ExitStack() as undo:
+
+        def make():
+            namespace = Namespace()
+            undo.callback(namespace.close)
+            namespace.prepare()
+            return namespace
+
+        yield make
+
+
+@pytest.fixture
+def namespace(namespaces):
+    """One network namespace, empty but for `lo`."""
+    return namespaces()

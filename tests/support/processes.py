@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes: uspnet's, its children, and another user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+from tests.support.waiting import until
+
+NOBODY = 65534
+
+
+def children_of(parent):
+    """Process ids of the children of a process."""
+    try:
+        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def alive(pid):
+    """Does it run? A zombie that nobody reaps does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def as_nobody(call, *arguments):
+    """Calls a function as a user without privileges. Returns its result as text, or the name of
+    what it raised.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            said = str(call(*arguments))
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            said = type(error).__name__
+        os.write(into, said.encode())
+        os._exit(0)
+    os.close(into)
+    with open(out) as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    return said
+
+
+class Running:
+    """A uspnet process: started, known to be moving packets, and ended by a signal."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        self.said = ""
+
+    def ports(self):
+        """Its counters now, one dict a port; none before its workers run."""
+        from uspnet.telemetry import look
+
+        return [port for job in look(self.process.pid).jobs for port in job.ports]
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def wait(self):
+        """Until its workers run."""
+        until(lambda: (self.ports() and self.threads() > 1) or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()
+        return self
+
+    def hears(self, text, seconds=10.0):
+        """Waits until it has said something on stderr."""
+        fd = self.process.stderr.fileno()
+
+        def heard():
+            if select.select([fd], [], [], 0)[0]:
+                self.said += os.read(fd, 65536).decode()
+            return text in self.said
+
+        until(heard, seconds)
+        self.said = self.said.partition(text)[2]
+
+    def count(self, name):
+        return sum(port[name] for port in self.ports())
+
+    def end(self, number=signal.SIGINT):
+        """Ends it with a signal. Returns its JSON object."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0, err
+        return json.loads(out)
+
+    def ends(self):
+        """Waits for it to end by itself. Returns exit code, stdout and stderr."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
