@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What both formats of virtqueues share at the driver's end (§ of VIRTIO 1.2) where it need not be
  * quick: frames in several buffers, what is wrong, what comes back in another order. */
-#include "virtq_driver.h"
+#include "virtq_chain.h"
 
 static int refuse(struct virtq_queue *v, uint32_t index, enum drop_reason reason)
 {

@@ -8,14 +8,9 @@
  * what comes back in another order is looked at one by one. */
 #ifndef USPNET_VIRTQ_DRIVER_H
 #define USPNET_VIRTQ_DRIVER_H
-#include "virtq.h"
+#include "virtq_chain.h"
 
 #define VIRTQ_INLINE static inline __attribute__((always_inline))
-
-enum {
-    VIRTQ_FRAME_MIN = 14, /* an Ethernet header */
-    VIRTQ_LAZY = 64,      /* packets in flight before the first look at what was sent */
-};
 
 /* What makes a format. Positions count chains; `span`: descriptors a chain. No run of chains
  * passes the ring's end. */
@@ -37,13 +32,6 @@ struct virtq_format {
     void (*publish)(struct virtq_queue *v);
     uint32_t (*clean)(struct virtq_queue *v);
 };
-
-void virtq_begin_fill(struct virtq_queue *v);
-uint32_t virtq_accept(struct virtq_queue *v, struct packet *packets, const uint32_t *buffers,
-                      const uint32_t *lengths, uint32_t n, uint32_t *bytes);
-uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most);
-uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct packet *p, uint32_t n,
-                    uint32_t *bytes);
 
 /* `size`: of a pool buffer. */
 static inline uint64_t virtq_address(uint64_t dma_base, uint32_t size, uint32_t index,
@@ -68,23 +56,9 @@ static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, ui
         doorbell_ring(&v->q, &v->bell, virtq_told(v, at));
 }
 
-void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on);
-
 /* --- ownership ------------------------------------------------------------------------------- */
 
-/* The buffer of a chain that the device gave back. An id that it did not have is a fault. */
-static inline int virtq_take(struct virtq_queue *v, uint32_t id, uint32_t *index)
-{
-    if (unlikely(id >= v->chains || v->buffers[id] == VIRTQ_NONE)) {
-        queue_fault(&v->q, FAULT_RING);
-        return 0;
-    }
-    *index = v->buffers[id];
-    v->buffers[id] = VIRTQ_NONE;
-    return 1;
-}
-
-/* The same of n chains whose ids follow each other; all, or none after a fault. */
+/* Takes n chains back whose ids follow each other; all, or none after a fault. */
 static inline int virtq_take_run(struct virtq_queue *v, uint32_t id, uint32_t n,
                                  uint32_t *restrict out)
 {
@@ -103,41 +77,6 @@ static inline int virtq_take_run(struct virtq_queue *v, uint32_t id, uint32_t n,
 }
 
 /* --- receive --------------------------------------------------------------------------------- */
-
-/* Are all n lengths, with the net header, those of frames that fit? */
-static inline int virtq_all_fit(const struct virtq_queue *v, const uint32_t *lengths, uint32_t n)
-{
-    uint32_t least_bytes = VIRTQ_NET_HEADER + VIRTQ_FRAME_MIN, most = v->limit - least_bytes,
-             bad = 0;
-    for (uint32_t i = 0; i < n; i++)
-        bad |= lengths[i] - least_bytes > most;
-    return !bad;
-}
-
-/* The header of a frame in one buffer holds nothing for us (no offload was negotiated), so without
- * merging this does not touch the packets' memory. Returns bytes. */
-static inline uint32_t virtq_handles(struct packet *packets, const uint32_t *restrict buffers,
-                                     const uint32_t *restrict lengths, uint32_t n)
-{
-    typedef uint32_t __attribute__((may_alias)) half; /* of a handle: two stores, not three */
-    half *restrict out = (half *)packets;
-    uint32_t bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t length = lengths[i] - VIRTQ_NET_HEADER, offset = colour(buffers[i]);
-        out[2 * i] = buffers[i];
-        out[2 * i + 1] = (offset + VIRTQ_NET_HEADER) | length << 16;
-        bytes += length;
-    }
-    return bytes;
-}
-
-/* How many buffers a frame takes that begins with this one, as the device says (§5.1.6.4). */
-static inline uint32_t virtq_pieces(const struct virtq_queue *v, struct packet p)
-{
-    uint16_t pieces;
-    memcpy(&pieces, packet_data(v->q.pool, p) - VIRTQ_NET_HEADER + VIRTQ_MERGED_AT, 2);
-    return pieces;
-}
 
 static inline int virtq_all_whole(const struct virtq_queue *v, const struct packet *packets,
                                   uint32_t n)
