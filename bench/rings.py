@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-RINGS = ["legacy", "advanced"]
+RINGS = ["intel_legacy", "intel_advanced"]
 FRAME = 60  # bytes
 REPORT = 1 << 27  # transmit command of both formats: write the status back
-RX_DONE = {"legacy": FRAME | 3 << 32, "advanced": FRAME << 32 | 3}  # done, and the frame's last
+RX_DONE = {  # done, and the frame's last
+    "intel_legacy": FRAME | 3 << 32,
+    "intel_advanced": FRAME << 32 | 3,
+}
 TX_DONE = 1 << 32
 
 

@@ -8,7 +8,7 @@ import select
 
 import pytest
 
-from tests.fastpath import test_advanced, test_legacy, test_virtq, test_vmxnet3
+from tests.fastpath import test_intel_advanced, test_intel_legacy, test_virtq, test_vmxnet3
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.worker import Lane, Worker
 from uspnet.port import Queue
@@ -50,7 +50,11 @@ class Masked(Ring):
     """One whose interrupt is held back by a register."""
 
     def __init__(self, name):
-        benches = {"legacy": test_legacy, "advanced": test_advanced, "vmxnet3": test_vmxnet3}
+        benches = {
+            "intel_legacy": test_intel_legacy,
+            "intel_advanced": test_intel_advanced,
+            "vmxnet3": test_vmxnet3,
+        }
         bench = benches[name].Bench()
         super().__init__(name, bench, bench.rx)
         self.name, self.slot = name, 0
@@ -99,8 +103,9 @@ class Quiet(Ring):
 
 
 KINDS = {
-    "legacy": Masked, "advanced": Masked, "vmxnet3": Masked, "virtq": Quiet, "virtq_packed": Quiet,
-}  # fmt: skip
+    **dict.fromkeys(("intel_legacy", "intel_advanced", "vmxnet3"), Masked),
+    **dict.fromkeys(("virtq", "virtq_packed"), Quiet),
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -134,7 +139,7 @@ def test_what_has_come_already_is_seen_wherever_the_ring_is(ring):
 
 
 def test_an_interrupt_on_a_line_is_given_back_to_the_kernel():
-    ring = Masked("legacy")
+    ring = Masked("intel_legacy")
     line = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     ring.queue.vector.cause, ring.queue.vector.line_fd = ring.bell(2), line
     ring.arm(0)
@@ -178,7 +183,7 @@ def test_a_worker_sleeps_and_is_woken(ring, wait_until):
 
 
 def test_a_worker_that_has_to_nap_leaves_interrupts_alone(ring, wait_until):
-    other = Masked("legacy")
+    other = Masked("intel_legacy")
     fd, other.base.wake_fd = other.base.wake_fd, -1
     asleep = Asleep([ring, other])
     ring.give()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.fastpath import test_advanced, test_legacy, test_virtq, test_vmxnet3
+from tests.fastpath import test_intel_advanced, test_intel_legacy, test_virtq, test_vmxnet3
 from uspnet.fastpath import ffi, lib
 
 STEPS = 200_000 if os.environ.get("USPNET_FULL") else 6000
@@ -103,8 +103,8 @@ class Virtq:
 
 
 KINDS = {
-    "legacy": lambda: Intel(test_legacy, "legacy"),
-    "advanced": lambda: Intel(test_advanced, "advanced"),
+    "intel_legacy": lambda: Intel(test_intel_legacy, "intel_legacy"),
+    "intel_advanced": lambda: Intel(test_intel_advanced, "intel_advanced"),
     "vmxnet3": Vmxnet3,
     "split": lambda: Virtq(packed=False),
     "packed": lambda: Virtq(packed=True),

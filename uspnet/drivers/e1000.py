@@ -62,7 +62,7 @@ class Regs(Registers, bytes=0x20000):
     RAH = RW(0x5404, "Receive Address High, §13.5.3", count=16, stride=8, ADDRESS=(0, 15), AV=31)
 
 
-class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"):
+class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     """The 82540EM."""
 
     registers: ClassVar[type[Regs]] = Regs
@@ -199,7 +199,7 @@ class RegsL(Regs):
     TXDCTL = RW(0x3828, "Transmit Descriptor Control, 82574 §10.2.6", WTHRESH=(16, 21), ALWAYS=22)
 
 
-class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="legacy"):
+class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
     """The 82574L: an 82540EM on PCI Express, in its legacy mode."""
 
     registers: ClassVar[type[Regs]] = RegsL

@@ -111,7 +111,7 @@ class Regs(Registers, bytes=0x20000):
 class Igb(
     Advanced,
     ids={(0x8086, device): "82576" for device in (0x10C9, 0x10E8, 0x1526)},
-    ring="advanced",
+    ring="intel_advanced",
 ):
     """The 82576."""
 
@@ -307,7 +307,9 @@ class Regs82580(Regs):
     )  # fmt: skip
 
 
-class I82580(Igb, ids={(0x8086, 0x150E): "82580", (0x8086, 0x1516): "82580"}, ring="advanced"):
+class I82580(
+    Igb, ids={(0x8086, 0x150E): "82580", (0x8086, 0x1516): "82580"}, ring="intel_advanced"
+):
     """The 82580: up to four ports, 8 queues each."""
 
     registers: ClassVar[type[Regs]] = Regs82580
@@ -319,7 +321,7 @@ class I82580(Igb, ids={(0x8086, 0x150E): "82580", (0x8086, 0x1516): "82580"}, ri
         register.update(**{half: index, f"{half}_VALID": 1})
 
 
-class I350(I82580, ids={(0x8086, 0x1521): "I350"}, ring="advanced"):
+class I350(I82580, ids={(0x8086, 0x1521): "I350"}, ring="intel_advanced"):
     """The I350: up to four ports, 8 queues each."""
 
 
@@ -329,7 +331,7 @@ class RegsI210(Regs82580):
     RQDPC = RW(0xC030, "Receive Queue Drop Packet Count, I210 §8.10", count=4, stride=64)
 
 
-class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="advanced"):
+class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, ring="intel_advanced"):
     """The I210: one port, 4 queues. Its drop counters run on until they are written."""
 
     registers: ClassVar[type[Regs]] = RegsI210
@@ -340,7 +342,7 @@ class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, rin
         return sum(int(self.regs.RQDPC[index].read()) for index in self.rx_rings)
 
 
-class I211(I210, ids={(0x8086, 0x1539): "I211"}, ring="advanced"):
+class I211(I210, ids={(0x8086, 0x1539): "I211"}, ring="intel_advanced"):
     """The I211: an I210 with 2 queues."""
 
     queues_max = 2

@@ -117,7 +117,7 @@ class Tally:
 class Nic(ABC):
     """One family of NICs. A subclass names the functions it drives, and its descriptor format:
 
-    `class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="legacy"): …`
+    `class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"): …`
     """
 
     ids: ClassVar[Mapping[tuple[int, int], str]] = {}

@@ -61,7 +61,7 @@ class Ring:
     memory: Dma
 
 
-class Intel(Nic, ids={}, ring="advanced"):
+class Intel(Nic, ids={}, ring="intel_advanced"):
     """Rings of 16 bytes a descriptor, up to a tail register."""
 
     options: ClassVar[dict[str, Option]] = {
@@ -193,7 +193,7 @@ class Intel(Nic, ids={}, ring="advanced"):
         return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
 
 
-class Advanced(Intel, ids={}, ring="advanced"):
+class Advanced(Intel, ids={}, ring="intel_advanced"):
     """Rings of advanced descriptors."""
 
     status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes

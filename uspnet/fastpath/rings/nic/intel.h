@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What Intel's descriptor formats share (legacy.c, advanced.c): rings of 16 bytes a descriptor,
- * little endian, that we fill up to their tail register. The device marks what it is done with in
- * memory, so no register is ever read here. */
+ * What Intel's descriptor formats share (intel_legacy.c, intel_advanced.c): rings of 16 bytes a
+ * descriptor, little endian, that we fill up to their tail register. The device marks what it is
+ * done with in memory, so no register is ever read here. */
 #ifndef USPNET_INTEL_H
 #define USPNET_INTEL_H
 #include "nic.h"

@@ -8,9 +8,9 @@
 #include "intel.h"
 
 // [python]
-uint32_t advanced_rx(struct queue *q, struct packet *packets, uint32_t n);
-uint32_t advanced_tx(struct queue *q, struct packet *packets, uint32_t n);
-int advanced_arm(struct queue *q, int on);
+uint32_t intel_advanced_rx(struct queue *q, struct packet *packets, uint32_t n);
+uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n);
+int intel_advanced_arm(struct queue *q, int on);
 // [c]
 
 enum {
@@ -72,7 +72,7 @@ static inline uint32_t accept_frame(struct intel_queue *r, uint32_t slot, uint64
            refuse(r, load_relaxed(&r->ring[slot].address), word, length);
 }
 
-uint32_t advanced_rx(struct queue *q, struct packet *packets, uint32_t n)
+uint32_t intel_advanced_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct intel_queue *r = (struct intel_queue *)q;
     struct stack *stack = q->stack;
@@ -101,7 +101,7 @@ uint32_t advanced_rx(struct queue *q, struct packet *packets, uint32_t n)
     return got;
 }
 
-int advanced_arm(struct queue *q, int on)
+int intel_advanced_arm(struct queue *q, int on)
 {
     const struct intel_queue *r = (const struct intel_queue *)q;
     vector_arm(q, &r->vector, on);
@@ -110,7 +110,7 @@ int advanced_arm(struct queue *q, int on)
 
 /* --- transmit ------------------------------------------------------------------------------- */
 
-uint32_t advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
+uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct intel_queue *r = (struct intel_queue *)q;
     uint32_t first = r->next, next = first, mask = r->size - 1, flying = first - r->clean, done;

@@ -5,9 +5,9 @@
 #include "intel.h"
 
 // [python]
-uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n);
-uint32_t legacy_tx(struct queue *q, struct packet *packets, uint32_t n);
-int legacy_arm(struct queue *q, int on);
+uint32_t intel_legacy_rx(struct queue *q, struct packet *packets, uint32_t n);
+uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n);
+int intel_legacy_arm(struct queue *q, int on);
 // [c]
 
 enum {
@@ -76,14 +76,14 @@ static inline int received(const struct intel_queue *r)
     return load_relaxed(&r->ring[intel_slot(r, r->next)].word) >> 32 & RX_DONE;
 }
 
-int legacy_arm(struct queue *q, int on)
+int intel_legacy_arm(struct queue *q, int on)
 {
     const struct intel_queue *r = (const struct intel_queue *)q;
     vector_arm(q, &r->vector, on);
     return received(r);
 }
 
-uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
+uint32_t intel_legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct intel_queue *r = (struct intel_queue *)q;
     uint32_t fresh[BURST_MAX], taken, used, got = 0;
@@ -113,7 +113,7 @@ uint32_t legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
 
 /* --- transmit ------------------------------------------------------------------------------- */
 
-uint32_t legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
+uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct intel_queue *r = (struct intel_queue *)q;
     uint32_t first = r->next, flying = first - r->clean, done = 0, sent = 0;

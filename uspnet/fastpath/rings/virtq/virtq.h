@@ -2,8 +2,8 @@
  *
  * Virtqueues: "Virtual I/O Device (VIRTIO) Version 1.2", split (§2.7) and packed (§2.8). First
  * what lies in the memory that a driver and a device share, and its barriers, for either end of a
- * ring; then the driver's end: virtq_chain.h, virtq_driver.h and virtq_cold.c have what both formats
- * share, virtq_split.c and virtq_packed.c what makes each of them. */
+ * ring; then the driver's end: virtq_chain.h, virtq_driver.h and virtq_cold.c have what both
+ * formats share, virtq_split.c and virtq_packed.c what makes each of them. */
 #ifndef USPNET_VIRTQ_H
 #define USPNET_VIRTQ_H
 #include "rings/nic/nic.h"

@@ -53,8 +53,8 @@ class Bench:
 
     def receive(self, n=32):
         """One burst: the frames, whose buffers are given back."""
-        got = []
-        for packet in self.packets[0 : lib.advanced_rx(ffi.addressof(self.rx.q), self.packets, n)]:
+        got, count = [], lib.intel_advanced_rx(ffi.addressof(self.rx.q), self.packets, n)
+        for packet in self.packets[0:count]:
             at = packet.index * self.pool.size + packet.offset
             got.append(bytes(self.pool.memory.map[at : at + packet.length]))
             self.push(packet.index)
@@ -71,7 +71,7 @@ class Bench:
             self.stack.top -= 1
             packet.index, packet.offset = self.stack.free[self.stack.top], 64
             packet.length = length
-        taken = lib.advanced_tx(ffi.addressof(self.tx.q), self.packets, n)
+        taken = lib.intel_advanced_tx(ffi.addressof(self.tx.q), self.packets, n)
         for packet in self.packets[taken:n]:
             self.push(packet.index)
         return taken

@@ -36,7 +36,8 @@ class Bench:
         return q
 
     def receive(self, n=32):
-        return list(self.packets[0 : lib.legacy_rx(ffi.addressof(self.rx.q), self.packets, n)])
+        got = lib.intel_legacy_rx(ffi.addressof(self.rx.q), self.packets, n)
+        return list(self.packets[0:got])
 
     def give(self, slot, length, status=DONE | LAST, errors=0, data=b""):
         """The device fills a slot."""
@@ -52,7 +53,7 @@ class Bench:
             packet.index, packet.offset = self.stack.free[self.stack.top], 0
             packet.length = length
         n = len(lengths)
-        taken = lib.legacy_tx(ffi.addressof(self.tx.q), self.packets, n)
+        taken = lib.intel_legacy_tx(ffi.addressof(self.tx.q), self.packets, n)
         for packet in self.packets[taken:n]:
             self.stack.free[self.stack.top] = packet.index
             self.stack.top += 1
