@@ -176,12 +176,13 @@ class Bench:
 def make_worker(rx: Any, tx: Any, stack: Any) -> Any:
     """A worker with one lane, as a job makes it."""
     from uspnet.fastpath import lib  # noqa: PLC0415
+    from uspnet.jobs.loops import Forward  # noqa: PLC0415
     from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
     from uspnet.port import Queue  # noqa: PLC0415
 
     nobody = cast("Port", None)
-    lane = Lane(Queue(nobody, "rx", 0, rx), Queue(nobody, "tx", 0, tx))
-    worker = Worker(lib.loop_forward, [lane], stack)
+    lane = Lane(Queue(nobody, "rx", 0, rx), [Queue(nobody, "tx", 0, tx)])
+    worker = Worker(Forward(), [lane], stack)
     worker.c.poll, worker.c.burst = lib.POLL_BUSY, BURST
     return worker
 

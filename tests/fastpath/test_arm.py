@@ -10,6 +10,7 @@ import pytest
 
 from tests.fastpath import test_intel_advanced, test_intel_legacy, test_virtq, test_vmxnet3
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.loops import Drop
 from uspnet.jobs.worker import Lane, Worker
 from uspnet.port import Queue
 
@@ -159,7 +160,7 @@ class Asleep:
 
     def __init__(self, rings):
         lanes = [Lane(rx=Queue(None, "rx", 0, ring.queue)) for ring in rings]
-        self.worker = Worker(lib.loop_drop, lanes, rings[0].bench.stack)
+        self.worker = Worker(Drop(), lanes, rings[0].bench.stack)
         self.worker.c.poll, self.worker.c.burst = lib.POLL_SLEEP, 32
         self.worker.thread.start()
 

@@ -159,7 +159,7 @@ def test_every_queue_leaves_by_one_of_a_worker_and_each_worker_has_its_own():
             assert all(plan.lanes for plan in plans)
             assert sorted(rx[1] for rx, _ in lanes if rx[0] is ports[0]) == list(range(left))
             assert sorted(rx[1] for rx, _ in lanes if rx[0] is ports[1]) == list(range(right))
-            owned = [{(id(tx[0]), tx[1]) for _, tx in plan.lanes} for plan in plans]
+            owned = [{(id(tx[0]), tx[1]) for _, [tx] in plan.lanes} for plan in plans]
             assert sum(map(len, owned)) == len(set().union(*owned))
         job.undo.close()
 

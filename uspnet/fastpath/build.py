@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 from cffi import FFI
@@ -34,10 +35,25 @@ def fenced(path: Path) -> str:
     return rest.partition("// [c]")[0] if fence else ""
 
 
+def in_order() -> list[Path]:
+    """The headers, each after those that it includes."""
+    found: dict[Path, None] = {}
+
+    def visit(path: Path) -> None:
+        for name in re.findall(r'^#include "(.+)"', path.read_text(), re.MULTILINE):
+            near = path.parent / name
+            visit(near if near.exists() else HERE / name)
+        found.setdefault(path)
+
+    for path in sorted(HERE.rglob("*.h")):
+        visit(path)
+    return list(found)
+
+
 def make_builder() -> FFI:
     """The cffi builder. `USPNET_CFLAGS` adds compiler and linker flags (sanitizers)."""
     builder = FFI()
-    headers = sorted(HERE.rglob("*.h"), key=lambda path: (path.name != "fastpath.h", path.name))
+    headers = in_order()
     rings = "\n".join(fenced(path) for path in SOURCES)
     builder.cdef("\n".join(fenced(path) for path in headers) + rings)
     extra = os.environ.get("USPNET_CFLAGS", "").split()

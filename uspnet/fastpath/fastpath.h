@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 // [python]
-enum { BURST_MAX = 64, CACHE_LINE = 64, HEADROOM_COLOURS = 8, HISTOGRAM_SLOTS = 1984 };
+enum { BURST_MAX = 64, CACHE_LINE = 64, HEADROOM_COLOURS = 8 };
 enum { FRAME_SHORTEST = 14 }; /* bytes of an Ethernet header */
 
 /* A packet handle: 8 bytes that name a piece of one buffer. Bursts are arrays of them. */
@@ -66,7 +66,8 @@ struct counters {
     uint64_t doorbells; /* times the other side had to be woken */
     uint64_t sleeps;
     uint64_t drops[16];   /* by enum drop_reason */
-    uint64_t reserved[8]; /* to whole pairs of cache lines: the prefetcher takes them together */
+    uint64_t copied;      /* packets that left here and were made of others in this job */
+    uint64_t reserved[7]; /* to whole pairs of cache lines: the prefetcher takes them together */
 };
 
 enum fault {

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uspnet.errors import Usage
-from uspnet.fastpath import lib
-from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.job import Job, Limits, Plan, Route
+from uspnet.jobs.loops import Drop, Forward
 from uspnet.port import Port
 from uspnet.spec import parse
 
@@ -38,11 +38,11 @@ class CaptureJob(Job):
 
     def _plans(self) -> list[Plan]:
         used = self.cores[: self.port.queues]
-        lanes: list[tuple[tuple[Port, int] | None, tuple[Port, int] | None]] = [
-            ((self.port, i), (self.sink, i) if self.sink else None) for i in range(self.port.queues)
+        lanes: list[Route] = [
+            ((self.port, i), [(self.sink, i)] if self.sink else []) for i in range(self.port.queues)
         ]
-        loop = lib.loop_forward if self.sink else lib.loop_drop
-        return [Plan(loop, lanes[i :: len(used)], core) for i, core in enumerate(used)]
+        kind = Forward if self.sink else Drop
+        return [Plan(kind(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
 
     def result(self) -> dict[str, Any]:
         """What was captured so far. received = filtered + written + dropped + discarded; packets

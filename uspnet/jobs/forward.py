@@ -8,11 +8,12 @@ from typing import Any
 
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
-from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.job import End, Job, Limits, Plan, Route
+from uspnet.jobs.loops import Forward, Macswap
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
-MODES = {"io": lib.REWRITE_NONE, "macswap": lib.REWRITE_MACSWAP}
+MODES = {"io": Forward, "macswap": Macswap}
 WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
 
 
@@ -44,8 +45,6 @@ class ForwardJob(Job):
         """
         self.plan(self._plans())
         for plan in self.plans:
-            plan.worker.c.rewrite = MODES[self.how.mode]
-            plan.worker.c.full = WHEN_FULL[self.how.on_full]
             if any(not port.can_receive for port in self.ports):
                 plan.worker.stamp()
         self.start()
@@ -73,16 +72,17 @@ class ForwardJob(Job):
                 f"nothing can pass between {a.name} and {b.name}",
                 "one has to be read and one written: pcap:FILE and pcap:out=FILE",
             )
-        groups: dict[tuple[Port, int], list[tuple[tuple[Port, int], tuple[Port, int]]]] = {}
+        groups: dict[End, list[Route]] = {}
         for index in range(max(a.queues, b.queues)):
             for source, sink in ways:
                 if index < source.queues:
                     leaves_by = (sink, index % sink.queues)
-                    groups.setdefault(leaves_by, []).append(((source, index), leaves_by))
+                    groups.setdefault(leaves_by, []).append(((source, index), [leaves_by]))
         used = self.cores[: len(groups)]
         shares = [list(groups.values())[i :: len(used)] for i in range(len(used))]
+        mode, full = MODES[self.how.mode], WHEN_FULL[self.how.on_full]
         self.plans = [
-            Plan(lib.loop_forward, [lane for group in share for lane in group], core)
+            Plan(mode(full=full), [lane for group in share for lane in group], core)
             for share, core in zip(shares, used, strict=True)
         ]
         return self.plans

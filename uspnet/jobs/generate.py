@@ -6,18 +6,37 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import ffi, lib
-from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.fastpath import ffi
+from uspnet.jobs.job import Job, Limits, Plan, Route
+from uspnet.jobs.loops import Loop
+from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
 COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+
+
+@dataclass
+class Generate(Loop, name="generate"):
+    """Sends templates in turn, at `rate` packets a second for `seconds` (0: no limit)."""
+
+    templates: Any
+    n_templates: int
+    turn: Any
+    stamp_at: int
+    secret: int
+    rate: float
+    seconds: float
+    total: int  # packets due in that time
+    streams: Any  # a lane each
+    first_stream: int
+    fields: Any = ffi.NULL  # what differs from packet to packet
 
 
 class GenerateJob(Job):
@@ -49,13 +68,6 @@ class GenerateJob(Job):
         self.senders = [plan.worker for plan in senders]
         self.receivers = [plan.worker for plan in receivers]
         self.followers = self.receivers
-        first = 0
-        for number, worker in enumerate(self.senders):
-            self._set_up_sender(worker, number)
-            worker.c.first_stream = first
-            first += len(worker.lanes)
-        for worker in self.receivers:
-            self._set_up_receiver(worker)
         self._share_core()
         self.start()
         self.wait_until_up(self.ports)
@@ -87,15 +99,45 @@ class GenerateJob(Job):
 
     def _plans(self) -> tuple[list[Plan], list[Plan]]:
         used = self.cores[: self.port.queues]
-        lanes = [(None, (self.port, index)) for index in range(self.port.queues)]
-        senders = [
-            Plan(lib.loop_generate, lanes[i :: len(used)], core) for i, core in enumerate(used)
-        ]
+        lanes: list[Route] = [(None, [(self.port, index)]) for index in range(self.port.queues)]
+        shares = [lanes[i :: len(used)] for i in range(len(used))]
+        senders, first = [], 0
+        for number, (share, core) in enumerate(zip(shares, used, strict=True)):
+            senders.append(Plan(self._sender(number, len(used), first, len(share)), share, core))
+            first += len(share)
         if not self.rx_port:
             return senders, []
         core = self.cores[len(used) % len(self.cores)]
-        back = [((self.rx_port, index), None) for index in range(self.rx_port.queues)]
-        return senders, [Plan(lib.loop_measure, back, core)]
+        back: list[Route] = [((self.rx_port, index), []) for index in range(self.rx_port.queues)]
+        return senders, [Plan(self._receiver(), back, core)]
+
+    def _sender(self, number: int, senders: int, first_stream: int, lanes: int) -> Generate:
+        """The loop of one sender among several, with its share of the rate."""
+        templates, seconds = self.templates, self.limits.duration or 0.0
+        in_all = min(round(self.traffic.rate * seconds), COUNT_MAX)
+        return Generate(
+            templates=templates.c,
+            n_templates=templates.count,
+            turn=templates.turn,
+            stamp_at=templates.stamp_at,
+            secret=templates.secret,
+            rate=self.traffic.rate / senders,
+            seconds=seconds,
+            total=in_all // senders + (number < in_all % senders),
+            streams=make_streams(lanes),
+            first_stream=first_stream,
+        )
+
+    def _receiver(self) -> Measure:
+        templates, numbered = self.templates, self.traffic.sequence
+        return Measure(
+            stamp_at=templates.stamp_at,
+            secret=templates.secret,
+            began=time.monotonic_ns(),
+            n_streams=self.port.queues,
+            streams=make_streams(self.port.queues),
+            lookup=ffi.NULL if numbered else templates.lookup(self.traffic),
+        )
 
     def _share_core(self) -> None:
         """Without a core for it, the receiver runs in the first sender's thread: two threads that
@@ -103,40 +145,14 @@ class GenerateJob(Job):
         """
         if self.receivers and len(self.cores) <= len(self.senders):
             self.guests = list(self.receivers)
-            self.senders[0].c.guest = self.receivers[0].c
-
-    def _streams(self, count: int) -> Any:
-        streams = ffi.new("struct stream[]", count)
-        self.undo.callback(lambda: streams)  # alive as long as the job
-        return streams
-
-    def _set_up_sender(self, worker: Any, number: int) -> None:
-        c, templates, traffic, senders = worker.c, self.templates, self.traffic, len(self.senders)
-        c.templates, c.n_templates = templates.c, templates.count
-        c.turn, c.stamp_at, c.secret = templates.turn, templates.stamp_at, templates.secret
-        c.rate, c.seconds = traffic.rate / senders, self.limits.duration or 0.0
-        in_all = min(round(traffic.rate * c.seconds), COUNT_MAX)
-        c.total = in_all // senders + (number < in_all % senders)
-        c.n_streams = len(worker.lanes)
-        c.streams = self._streams(c.n_streams)
-
-    def _set_up_receiver(self, worker: Any) -> None:
-        c, templates = worker.c, self.templates
-        c.stamp_at, c.secret, c.began = templates.stamp_at, templates.secret, time.monotonic_ns()
-        if not self.traffic.sequence:
-            worker.keep.append(templates.lookup(self.traffic))
-            c.lookup = worker.keep[-1]
-        c.n_streams = self.port.queues
-        c.streams = self._streams(c.n_streams)
-        worker.histogram = ffi.new("uint64_t[]", lib.HISTOGRAM_SLOTS)
-        c.histogram = worker.histogram
+            self.senders[0].loop.c.inline_receiver = self.receivers[0].loop.c
 
     def result(self) -> dict[str, Any]:
         """What was sent so far. offered = sent + unsent, in which is what was dropped; sent =
         received + lost.
         """
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
-        offered = sum(int(worker.c.offered) for worker in self.senders)
+        offered = sum(int(worker.loop.c.offered) for worker in self.senders)
         drops, elapsed = self.drops("tx"), self.elapsed()
         return {
             **self.common(),
@@ -152,38 +168,13 @@ class GenerateJob(Job):
         }
 
     def _returned(self, sent: int) -> dict[str, Any]:
-        """What came back. Without numbers in them, packets can only be counted."""
-        c = self.receivers[0].c
-        counts: dict[str, int | None] = dict.fromkeys(("duplicated", "reordered", "stale"))
-        if self.traffic.sequence:
-            streams = [c.streams[i] for i in range(c.n_streams)]
-            received = sum(int(stream.received) for stream in streams)
-            counts = {name: sum(int(getattr(each, name)) for each in streams) for name in counts}
-        else:
-            received = int(c.lookup.received)
+        """What came back."""
+        measured = self.receivers[0].loop
+        received, counts = measured.counts()
         return {
             "received": received,
             "lost": max(sent - received, 0),
             **counts,
-            "foreign": int(c.unsigned_packets),
-            "latency_ns": latencies(self.receivers[0].histogram),
+            "foreign": measured.foreign,
+            "latency_ns": measured.latency_ns(),
         }
-
-
-def latencies(histogram: Any) -> dict[str, int] | None:
-    """Percentiles of a C latency histogram in ns, each to 3 %; None when it is empty."""
-    counts = list(histogram)
-    total = sum(counts)
-    if not total:
-        return None
-    used = [slot for slot, count in enumerate(counts) if count]
-    result = {"min": int(lib.histogram_floor(used[0]))}
-    for name, share in PERCENTILES.items():
-        seen = 0
-        for slot in used:
-            seen += counts[slot]
-            if seen >= share * total:
-                result[name] = int(lib.histogram_floor(slot))
-                break
-    result["max"] = int(lib.histogram_floor(used[-1]))
-    return result

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.loops import Loop
 from uspnet.jobs.result import Accounts
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import LONGEST, Pool
@@ -36,6 +37,8 @@ STRAGGLE_S = 1.0  # … and some are missing still: a busy machine's device may 
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
 DRAIN_MAX_S = 10.0  # however slowly it takes them
 CLOCK = Clock()
+End = tuple[Port, int]  # a port, and the number of one of its queues
+Route = tuple[End | None, Sequence[End]]  # where packets come from, and where they may leave
 
 
 @dataclass
@@ -54,10 +57,10 @@ class Limits:
 
 @dataclass
 class Plan:
-    """What one worker will do: its loop, and pairs of (port, queue index) to receive and send."""
+    """What one worker will do: its loop, and the queues that it receives from and sends by."""
 
-    loop: Callable[[Any], None]
-    lanes: Sequence[tuple[tuple[Port, int] | None, tuple[Port, int] | None]]
+    loop: Loop
+    lanes: Sequence[Route]
     core: int | None = None
     extra_buffers: int = 0
     worker: Worker = field(init=False)
@@ -141,29 +144,31 @@ class Job(Accounts, ABC):
         self.pool = pool
         for port in self.ports:
             port.attach(pool)
-        self.board = Board(self.command, sum(2 * len(plan.lanes) for plan in plans))
+        self.board = Board(
+            self.command, sum(1 + len(exits) for plan in plans for _, exits in plan.lanes)
+        )
         self.undo.callback(self.board.close)
         for plan, count in zip(plans, buffers, strict=True):
             stack = pool.stack(count)
             lanes = [
-                Lane(self._queue("rx", rx, stack), self._queue("tx", tx, stack))
-                for rx, tx in plan.lanes
+                Lane(
+                    self._queue("rx", rx, stack) if rx else None,
+                    [self._queue("tx", tx, stack) for tx in exits],
+                )
+                for rx, exits in plan.lanes
             ]
             plan.worker = Worker(plan.loop, lanes, stack, plan.core)
             self.undo.callback(plan.worker.close)
             self.workers.append(plan.worker)
 
     def _buffers(self, plan: Plan) -> int:
-        rings = sum(rx[0].holds("rx") for rx in {lane[0] for lane in plan.lanes} if rx)
-        rings += sum(tx[0].holds("tx") for tx in {lane[1] for lane in plan.lanes} if tx)
-        bursts: int = (2 * len(plan.lanes) + 2) * lib.BURST_MAX
+        rings = sum(rx[0].holds("rx") for rx in {rx for rx, _ in plan.lanes} if rx)
+        rings += sum(tx[0].holds("tx") for tx in {tx for _, exits in plan.lanes for tx in exits})
+        held = sum(1 + max(1, len(exits)) for _, exits in plan.lanes)
+        bursts: int = (held + 2) * lib.BURST_MAX
         return rings + bursts + plan.extra_buffers
 
-    def _queue(
-        self, direction: Direction, end: tuple[Port, int] | None, stack: Any
-    ) -> Queue | None:
-        if end is None:
-            return None
+    def _queue(self, direction: Direction, end: End, stack: Any) -> Queue:
         port, index = end
         for queue in port.made:  # several lanes may leave by one
             if (queue.direction, queue.index) == (direction, index):

@@ -7,12 +7,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from uspnet.errors import DeviceTimeout, NoDevice
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.loops import Loop
 from uspnet.port import Queue
 
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
@@ -46,30 +47,33 @@ class Clock:
 
 @dataclass
 class Lane:
-    """A receive queue and where its packets go; one of the two may be missing."""
+    """A receive queue and the transmit queues that its packets may leave by. Without the first,
+    packets are made there; without any of the others, they end there.
+    """
 
     rx: Queue | None = None
-    tx: Queue | None = None
+    exits: Sequence[Queue] = ()
 
 
 @dataclass
 class Worker:
-    """The C struct, its lanes, and the thread that runs `loop` on them."""
+    """A loop, its lanes, and the thread that runs it on them."""
 
-    loop: Callable[[Any], None]
-    lanes: list[Lane]
+    loop: Loop
+    lanes: Sequence[Lane]
     stack: Any
     core: int | None = None
-    histogram: Any = None  # of latencies, where the loop measures them
-    keep: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.c_lanes = ffi.new("struct lane[]", len(self.lanes))
-        for c, lane in zip(self.c_lanes, self.lanes, strict=True):
+        self.c_exits = [ffi.new("struct exit[]", max(1, len(lane.exits))) for lane in self.lanes]
+        for c, exits, lane in zip(self.c_lanes, self.c_exits, self.lanes, strict=True):
             c.rx = lane.rx.base if lane.rx else ffi.NULL
-            c.tx = lane.tx.base if lane.tx else ffi.NULL
-        self.c = ffi.new("struct worker *")
+            c.exits, c.n_exits = exits, len(lane.exits)
+            for each, queue in zip(exits, lane.exits, strict=False):
+                each.tx = queue.base
+        self.c = self.loop.worker
         self.c.wake_fd, self.c.stack = self.wake_fd, self.stack
         self.c.lanes, self.c.n_lanes = self.c_lanes, len(self.lanes)
         self.thread = threading.Thread(target=self._run, name="uspnet-worker", daemon=True)
@@ -77,7 +81,7 @@ class Worker:
     @property
     def queues(self) -> list[Queue]:
         """Every queue that this worker owns, each once."""
-        ends = [queue for lane in self.lanes for queue in (lane.rx, lane.tx) if queue]
+        ends = [queue for lane in self.lanes for queue in (lane.rx, *lane.exits) if queue]
         return list(dict.fromkeys(ends))
 
     def stamp(self) -> None:
@@ -85,17 +89,19 @@ class Worker:
         them where both ends are files.
         """
         for c, lane in zip(self.c_lanes, self.lanes, strict=True):
-            for queue in (lane.rx, lane.tx):
+            arrives = c.exits[0].burst if c.n_exits == 1 else c.received
+            bursts = [(lane.rx, arrives), *((q, c.exits[i].burst) for i, q in enumerate(lane.exits))]
+            for queue, burst in bursts:
                 if not queue:
                     continue
-                queue.base.stamps = c.stamps
+                queue.base.stamps = burst.stamps
                 if lane.rx and lane.rx.port.knows_origins:
-                    queue.base.origins = c.origins
+                    queue.base.origins = burst.origins
 
     def _run(self) -> None:
         if self.core is not None:
             os.sched_setaffinity(0, {self.core})  # 0: this thread alone
-        self.loop(self.c)
+        self.loop.run()
 
     def running(self) -> bool:
         """Is the loop still going?"""
@@ -144,15 +150,14 @@ class Worker:
         """
         stuck = []
         for c, lane in zip(self.c_lanes, self.lanes, strict=True):
-            if not lane.tx:
-                continue
-            leaves_by, port = lane.tx, lane.tx.port
-            ways = [q for q in self.queues if q.port is port and q.direction == "tx"]
-            if leaves_by.base.gate and (able := [q for q in ways if not q.base.gate]):
-                leaves_by = able[leaves_by.index % len(able)]
-            c.tx = leaves_by.base
-            others = [q for q in port.made if q.direction == "tx" and not q.base.gate]
-            stuck += [port.name] if leaves_by.base.gate and others else []
+            for number, queue in enumerate(lane.exits):
+                leaves_by, port = queue, queue.port
+                ways = [q for q in self.queues if q.port is port and q.direction == "tx"]
+                if leaves_by.base.gate and (able := [q for q in ways if not q.base.gate]):
+                    leaves_by = able[leaves_by.index % len(able)]
+                c.exits[number].tx = leaves_by.base
+                others = [q for q in port.made if q.direction == "tx" and not q.base.gate]
+                stuck += [port.name] if leaves_by.base.gate and others else []
         return stuck
 
     def resume(self) -> None:

@@ -13,12 +13,16 @@ import mmap
 import os
 import random
 import sys
-import threading
 import time
 
 from tests.support.memif.raw_memif import Mutator, punch
 from tests.support.memif_rig import KINDS, Rig
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.generate import Generate
+from uspnet.jobs.loops import Drop
+from uspnet.jobs.measure import make_streams
+from uspnet.jobs.worker import Lane, Worker
+from uspnet.port import Queue
 
 VARIANTS = 2048
 
@@ -136,6 +140,11 @@ def files(seed, wanted):
     return changes
 
 
+def generate(template):
+    """A loop that sends one template as fast as it can."""
+    return Generate(template, 1, ffi.NULL, 0, 0, 0.0, 0.0, 0, make_streams(1), 0)
+
+
 def race(seed, kind, seconds, make=Rig):
     """A worker moves packets while ring and position change under it, and, where it is one, the
     file as well. Returns the packets.
@@ -143,19 +152,16 @@ def race(seed, kind, seconds, make=Rig):
     chance, mutator = random.Random(seed), Mutator(seed, "/tmp")
     rig = make(kind, 6, count=512, slot=512)
     variants = [mutator.descriptor(rig.region_bytes) for _ in range(VARIANTS)]
-    lane = ffi.new("struct lane[1]")
-    worker = ffi.new("struct worker *")
-    worker.lanes, worker.n_lanes, worker.stack, worker.burst = lane, 1, rig.stack, 32
-    worker.poll, worker.ticks_hz, worker.wake_fd = lib.POLL_BUSY, 10**9, -1
+    queue = Queue(None, rig.direction, 0, rig.q)
     if rig.direction == "rx":
-        lane[0].rx, loop = rig.q, lib.loop_drop
+        loop, lane = Drop(), Lane(rx=queue)
     else:
-        frame, streams = ffi.new("uint8_t[]", 600), ffi.new("struct stream[1]")
+        frame = ffi.new("uint8_t[]", 600)
         template = ffi.new("struct frame_template *", {"frame": frame, "length": 600})
-        worker.templates, worker.n_templates, worker.streams = template, 1, streams
-        lane[0].tx, loop = rig.q, lib.loop_generate
-    thread = threading.Thread(target=loop, args=(worker,))
-    thread.start()
+        loop, lane = generate(template), Lane(exits=[queue])
+    worker = Worker(loop, [lane], rig.stack)
+    worker.c.poll, worker.c.burst, worker.c.ticks_hz = lib.POLL_BUSY, 32, 10**9
+    worker.thread.start()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for variant in chance.sample(variants, 100):
@@ -169,8 +175,8 @@ def race(seed, kind, seconds, make=Rig):
             rig.m.theirs[0] = (at + rig.m.their_lead) & 0xFFFF
             if make == FileRig and chance.random() < 0.001:
                 rig.change(chance)
-    worker.stop = 1
-    thread.join()
+    worker.join()
+    worker.close()
     assert rig.conserved(), (kind, seed)
     mutator.close()
     if make == FileRig:

@@ -1,7 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /* generate: sends one frame again and again, or several in turn, as fast as the rings take them or
  * at a fixed rate. */
-#include "signature.h"
+#include "measure.h"
+
+// [python]
+struct generate_loop {
+    struct worker w;
+    const struct frame_template *templates; /* sent in turn */
+    uint32_t n_templates;
+    uint32_t stamp_at; /* offset of the 18-byte signature in every frame; 0: none */
+    uint64_t *turn;    /* packets begun by all workers together; only of several templates */
+    uint64_t secret;   /* hides the time in a signature: of this run alone */
+    double rate;       /* packets a second; 0: as fast as the ring takes them */
+    double seconds;    /* how long the rate is kept; 0: no end */
+    uint64_t total;    /* packets due in that time */
+    uint64_t offered;
+    struct stream *streams; /* a lane each; their numbers go on where they were */
+    uint32_t first_stream;  /* the number of streams[0] */
+    uint32_t unused;
+    struct field *fields;                 /* what differs from packet to packet */
+    struct measure_loop *inline_receiver; /* runs in this thread, or NULL */
+};
+void loop_generate(struct worker *w);
+// [c]
 
 /* What every burst needs is one function; what some need is called. */
 #define INLINE inline __attribute__((always_inline))
@@ -12,21 +33,24 @@ enum {
     SUMS = 0xffff,       /* Internet checksums are sums modulo this (RFC 1071) */
 };
 
-/* Nothing on the way changes a buffer, so a single template is written once into every free one. */
-static void fill_buffers(struct worker *w, const struct pool *pool)
+/* Do buffers differ? A single template without fields is written once into every free one: nothing
+ * on the way changes it. */
+static inline int copies(const struct generate_loop *g) { return g->n_templates > 1 || g->fields; }
+
+static void fill_buffers(struct generate_loop *g, const struct pool *pool)
 {
-    for (uint32_t i = 0; i < w->stack->top; i++) {
-        uint32_t index = w->stack->free[i];
-        struct packet p = {index, colour(index), (uint16_t)w->templates->length};
-        memcpy(packet_data(pool, p), w->templates->frame, w->templates->length);
+    for (uint32_t i = 0; i < g->w.stack->top; i++) {
+        uint32_t index = g->w.stack->free[i];
+        struct packet p = {index, colour(index), (uint16_t)g->templates->length};
+        memcpy(packet_data(pool, p), g->templates->frame, g->templates->length);
     }
 }
 
 /* Packets whose time has come, since the start. */
-static uint64_t due(const struct worker *w, uint64_t now)
+static uint64_t due(const struct generate_loop *g, uint64_t now)
 {
-    uint64_t n = (uint64_t)((double)(now - w->start) * w->rate / (double)w->ticks_hz);
-    return w->total && n > w->total ? w->total : n;
+    uint64_t n = (uint64_t)((double)(now - g->w.start) * g->rate / (double)g->w.ticks_hz);
+    return g->total && n > g->total ? g->total : n;
 }
 
 /* The Internet checksum over a signature, whose sum is given, and all else that it covers. */
@@ -50,18 +74,18 @@ static void check_crc(const struct frame_template *t, uint8_t *frame, const uint
 
 /* Stream, sequence number and time of sending, into each packet, and what depends on them. Made
  * once for each of the cases that `sign` tells apart. */
-static INLINE void sign_all(const struct worker *w, const struct lane *lane, struct signature s,
+static INLINE void sign_all(const struct generate_loop *g, const struct exit *e, struct signature s,
                             uint32_t n, uint32_t at, int several, int check)
 {
-    const struct frame_template only = w->templates[at]; /* a copy, which stays in registers */
-    const struct frame_template *t = several ? &w->templates[at] : &only;
-    const struct pool *pool = lane->tx->pool;
-    uint32_t stamp_at = w->stamp_at;
+    const struct frame_template only = g->templates[at]; /* a copy, which stays in registers */
+    const struct frame_template *t = several ? &g->templates[at] : &only;
+    const struct pool *pool = e->tx->pool;
+    uint32_t stamp_at = g->stamp_at;
     uint16_t head = (uint16_t)(s.magic | s.stream << 8);
     /* 2^16 is 1 modulo 2^16 - 1: a number is the sum of its words, and the next one's is 1 more */
     uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
     for (uint32_t i = 0; i < n; i++) {
-        uint8_t *frame = packet_data(pool, lane->packets[i]);
+        uint8_t *frame = packet_data(pool, e->burst.packets[i]);
         memcpy(frame + stamp_at, &s, sizeof s);
         if (check == CHECK_SUM || (several && t->check == CHECK_SUM))
             check_sum(t, frame, sum);
@@ -70,123 +94,126 @@ static INLINE void sign_all(const struct worker *w, const struct lane *lane, str
         s.number++;
         sum = sum + 1 < SUMS ? sum + 1 : 0;
         if (several) {
-            at = at + 1 < w->n_templates ? at + 1 : 0;
-            t = &w->templates[at];
+            at = at + 1 < g->n_templates ? at + 1 : 0;
+            t = &g->templates[at];
         }
     }
 }
 
-static NOINLINE void sign(struct worker *w, struct lane *lane, uint32_t stream, uint32_t n,
+static NOINLINE void sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
                           uint32_t at)
 {
-    struct stream *st = &w->streams[stream];
-    struct signature s = {SIGNATURE, (uint8_t)(w->first_stream + stream), st->next,
-                          clock_ns(CLOCK_MONOTONIC) ^ w->secret};
+    struct stream *st = &g->streams[stream];
+    struct signature s = {SIGNATURE, (uint8_t)(g->first_stream + stream), st->next,
+                          clock_ns(CLOCK_MONOTONIC) ^ g->secret};
     st->next += n;
-    if (w->n_templates > 1)
-        sign_all(w, lane, s, n, at, 1, CHECK_NONE);
-    else if (w->templates->check == CHECK_SUM)
-        sign_all(w, lane, s, n, 0, 0, CHECK_SUM);
-    else if (w->templates->check == CHECK_CRC)
-        sign_all(w, lane, s, n, 0, 0, CHECK_CRC);
+    if (g->n_templates > 1)
+        sign_all(g, e, s, n, at, 1, CHECK_NONE);
+    else if (g->templates->check == CHECK_SUM)
+        sign_all(g, e, s, n, 0, 0, CHECK_SUM);
+    else if (g->templates->check == CHECK_CRC)
+        sign_all(g, e, s, n, 0, 0, CHECK_CRC);
     else
-        sign_all(w, lane, s, n, 0, 0, CHECK_NONE);
+        sign_all(g, e, s, n, 0, 0, CHECK_NONE);
 }
 
 /* The next n packets of all workers' common sequence. Returns the first one's template. */
-static NOINLINE uint32_t copy_templates(struct worker *w, struct lane *lane, uint32_t n)
+static NOINLINE uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t n)
 {
-    uint64_t turn = __atomic_fetch_add(w->turn, n, __ATOMIC_RELAXED);
-    uint32_t first = (uint32_t)(turn % w->n_templates), at = first;
+    uint64_t turn = __atomic_fetch_add(g->turn, n, __ATOMIC_RELAXED);
+    uint32_t first = (uint32_t)(turn % g->n_templates), at = first;
     for (uint32_t i = 0; i < n; i++) {
-        const struct frame_template *t = &w->templates[at];
-        lane->packets[i].length = (uint16_t)t->length;
-        memcpy(packet_data(lane->tx->pool, lane->packets[i]), t->frame, t->length);
-        at = at + 1 < w->n_templates ? at + 1 : 0;
+        const struct frame_template *t = &g->templates[at];
+        e->burst.packets[i].length = (uint16_t)t->length;
+        memcpy(packet_data(e->tx->pool, e->burst.packets[i]), t->frame, t->length);
+        at = at + 1 < g->n_templates ? at + 1 : 0;
     }
+    for (struct field *f = g->fields; f; f = f->next)
+        f->apply(f, e->tx->pool, e->burst.packets, n);
     return first;
 }
 
 /* Takes buffers for up to n packets, within the job's budget. */
-static INLINE void lane_fill(struct worker *w, struct lane *lane, uint32_t stream, uint32_t n)
+static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n)
 {
-    uint32_t index[BURST_MAX], taken = stack_take(w->stack, index, n), first = 0;
-    uint16_t length = (uint16_t)w->templates->length;
-    n = (uint32_t)worker_claim(w, taken);
+    uint32_t index[BURST_MAX], taken = stack_take(g->w.stack, index, n), first = 0;
+    uint16_t length = (uint16_t)g->templates->length;
+    n = (uint32_t)worker_claim(&g->w, taken);
     for (uint32_t i = n; i < taken; i++)
-        stack_give(w->stack, index[i]);
+        stack_give(g->w.stack, index[i]);
     for (uint32_t i = 0; i < n; i++)
-        lane->packets[i] = (struct packet){index[i], colour(index[i]), length};
-    if (w->n_templates > 1)
-        first = copy_templates(w, lane, n);
-    if (w->stamp_at)
-        sign(w, lane, stream, n, first);
-    w->offered += n;
-    lane_hold(lane, n);
+        e->burst.packets[i] = (struct packet){index[i], colour(index[i]), length};
+    if (copies(g))
+        first = copy_templates(g, e, n);
+    if (g->stamp_at)
+        sign(g, e, stream, n, first);
+    g->offered += n;
+    exit_hold(e, n);
 }
 
 /* A burst for each lane, up to the packet whose turn is at `until`. Returns the packets moved;
  * `waiting` counts those that waited for room. */
-static INLINE uint32_t send_round(struct worker *w, uint64_t until, uint64_t *waiting)
+static INLINE uint32_t send_round(struct generate_loop *g, uint64_t until, uint64_t *waiting)
 {
     uint32_t moved = 0;
     *waiting = 0;
-    for (uint32_t i = 0; i < w->n_lanes; i++) {
-        struct lane *lane = &w->lanes[i];
-        if (lane->from == lane->held) {
-            uint64_t ahead = until - w->offered;
-            lane_fill(w, lane, i, (uint32_t)(ahead < w->burst ? ahead : w->burst));
+    for (uint32_t i = 0; i < g->w.n_lanes; i++) {
+        struct exit *e = g->w.lanes[i].exits;
+        if (e->from == e->held) {
+            uint64_t ahead = until - g->offered;
+            exit_fill(g, e, i, (uint32_t)(ahead < g->w.burst ? ahead : g->w.burst));
         }
-        *waiting += lane->held - lane->from;
-        moved += lane_send(lane);
+        *waiting += exit_left(e);
+        moved += exit_send(e);
     }
-    if (w->guest)
-        moved += measure_round(w->guest);
+    if (g->inline_receiver)
+        moved += measure_round(g->inline_receiver);
     return moved;
 }
 
 /* Sends what was due before the end and is not sent yet, because this thread did not run or the
  * ring was full for a moment: as long as the ring takes it, and for GRACE_NS at most. The rest is
  * unsent. Without a rate nothing is due, and what waits counts as not begun. */
-static NOINLINE void finish(struct worker *w)
+static NOINLINE void finish(struct generate_loop *g)
 {
     uint64_t now = ticks(), grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS;
-    uint64_t owed = w->ending == END_DEADLINE && w->total ? w->total : due(w, now), held;
+    uint64_t owed = g->w.ending == END_DEADLINE && g->total ? g->total : due(g, now), held;
     do {
-        send_round(w, w->rate > 0 ? owed : w->offered, &held);
+        send_round(g, g->rate > 0 ? owed : g->offered, &held);
         held = 0;
-        for (uint32_t i = 0; i < w->n_lanes; i++)
-            held += w->lanes[i].held - w->lanes[i].from;
-        if (!held && (w->offered >= owed || (w->budget && !load_relaxed(w->budget))))
+        for (uint32_t i = 0; i < g->w.n_lanes; i++)
+            held += exit_left(g->w.lanes[i].exits);
+        if (!held && (g->offered >= owed || (g->w.budget && !load_relaxed(g->w.budget))))
             break;
-        (void)worker_continue(w); /* Python may want us to pause */
+        (void)worker_continue(&g->w); /* Python may want us to pause */
     } while (clock_ns(CLOCK_THREAD_CPUTIME_ID) < grace);
-    if (w->rate <= 0)
-        w->offered -= held;
-    else if (owed > w->offered)
-        w->offered += worker_claim(w, owed - w->offered);
+    if (g->rate <= 0)
+        g->offered -= held;
+    else if (owed > g->offered)
+        g->offered += worker_claim(&g->w, owed - g->offered);
 }
 
 void loop_generate(struct worker *w)
 {
-    if (w->n_templates == 1)
-        fill_buffers(w, w->lanes[0].tx->pool);
+    struct generate_loop *g = (struct generate_loop *)w;
+    if (!copies(g))
+        fill_buffers(g, w->lanes[0].exits->tx->pool);
     w->start = ticks();
-    if (w->seconds > 0)
-        w->deadline = w->start + (uint64_t)(w->seconds * (double)w->ticks_hz);
+    if (g->seconds > 0)
+        w->deadline = w->start + (uint64_t)(g->seconds * (double)w->ticks_hz);
     while (worker_continue(w)) {
-        uint64_t waiting, until = w->rate > 0 ? due(w, ticks()) : UINT64_MAX;
-        uint32_t moved = send_round(w, until, &waiting);
-        if (moved || (w->rate > 0 && !waiting)) /* a paced worker between two packets isn't idle */
+        uint64_t waiting, until = g->rate > 0 ? due(g, ticks()) : UINT64_MAX;
+        uint32_t moved = send_round(g, until, &waiting);
+        if (moved || (g->rate > 0 && !waiting)) /* a paced worker between two packets isn't idle */
             worker_busy(w);
         else
             worker_idle(w);
     }
-    finish(w);
+    finish(g);
     w->end = ticks();
     for (uint32_t i = 0; i < w->n_lanes; i++) {
-        struct lane *lane = &w->lanes[i];
-        stack_give_packets(w->stack, lane->packets + lane->from, lane->held - lane->from);
-        lane_hold(lane, 0);
+        struct exit *e = w->lanes[i].exits;
+        stack_give_packets(w->stack, e->burst.packets + e->from, exit_left(e));
+        exit_hold(e, 0);
     }
 }

@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 /* measure: receives signed packets and counts what is missing, doubled, late or out of order; or
  * packets without signatures, and counts those that look like ours. */
-#include "signature.h"
+#include "measure.h"
 
-enum { WINDOW = 65536 };
+enum {
+    WINDOW = 65536,
+    SUBSLOTS = 32, /* histogram slots an octave: values are within 3 % */
+};
 
-uint32_t histogram_slot(uint64_t ns);
+static uint32_t histogram_slot(uint64_t ns)
+{
+    uint32_t octave, slot;
+    if (ns < SUBSLOTS)
+        return (uint32_t)ns;
+    octave = 63 - (uint32_t)__builtin_clzll(ns) - 4; /* 1 for 32 … 63 */
+    slot = octave * SUBSLOTS + (uint32_t)(ns >> (octave - 1)) - SUBSLOTS;
+    return least(slot, HISTOGRAM_SLOTS - 1);
+}
+
+uint64_t histogram_floor(uint32_t slot)
+{
+    uint32_t octave = slot / SUBSLOTS;
+    if (octave == 0)
+        return slot;
+    return (uint64_t)(slot % SUBSLOTS + SUBSLOTS) << (octave - 1);
+}
 
 static void forget(struct stream *s, uint64_t from, uint64_t to)
 {
@@ -37,21 +56,21 @@ static void stream_see(struct stream *s, uint64_t number)
     s->received++;
 }
 
-static void see(struct worker *w, const struct pool *pool, struct packet p, uint64_t now)
+static void see(struct measure_loop *m, const struct pool *pool, struct packet p, uint64_t now)
 {
     struct signature s; /* a copy: a zero-copy peer may write to the pool at any time */
-    if (p.length < w->stamp_at + SIGNATURE_BYTES) {
-        w->unsigned_packets++;
+    if (p.length < m->stamp_at + SIGNATURE_BYTES) {
+        m->unsigned_packets++;
         return;
     }
-    memcpy(&s, packet_data(pool, p) + w->stamp_at, sizeof s);
-    s.time ^= w->secret;
-    if (s.magic != SIGNATURE || s.stream >= w->n_streams || s.time - w->began > now - w->began) {
-        w->unsigned_packets++;
+    memcpy(&s, packet_data(pool, p) + m->stamp_at, sizeof s);
+    s.time ^= m->secret;
+    if (s.magic != SIGNATURE || s.stream >= m->n_streams || s.time - m->began > now - m->began) {
+        m->unsigned_packets++;
         return;
     }
-    stream_see(&w->streams[s.stream], s.number);
-    w->histogram[histogram_slot(now - s.time)]++;
+    stream_see(&m->streams[s.stream], s.number);
+    m->histogram[histogram_slot(now - s.time)]++;
 }
 
 /* --- packets without signatures --- */
@@ -89,29 +108,31 @@ void lookup_add(struct lookup *l, uint32_t number)
     *lookup_slot(l, t->frame, t->length) = number + 1;
 }
 
-static void recognize(struct worker *w, const struct pool *pool, struct packet p)
+static void recognize(struct measure_loop *m, const struct pool *pool, struct packet p)
 {
     const uint8_t *frame = packet_data(pool, p);
-    if (p.length > 12 && *lookup_slot(w->lookup, frame, p.length))
-        w->lookup->received++;
+    if (p.length > 12 && *lookup_slot(m->lookup, frame, p.length))
+        m->lookup->received++;
     else
-        w->unsigned_packets++;
+        m->unsigned_packets++;
 }
 
 /* One burst from each lane. Returns the packets received. */
-uint32_t measure_round(struct worker *w)
+uint32_t measure_round(struct measure_loop *m)
 {
+    struct worker *w = &m->w;
+    struct packet packets[BURST_MAX];
     uint32_t moved = 0;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
-        struct lane *lane = &w->lanes[i];
-        uint32_t n = queue_burst(lane->rx, lane->packets, w->burst);
+        struct queue *rx = w->lanes[i].rx;
+        uint32_t n = queue_burst(rx, packets, w->burst);
         uint64_t now = n ? clock_ns(CLOCK_MONOTONIC) : 0;
         for (uint32_t j = 0; j < n; j++)
-            if (w->lookup)
-                recognize(w, lane->rx->pool, lane->packets[j]);
+            if (m->lookup)
+                recognize(m, rx->pool, packets[j]);
             else
-                see(w, lane->rx->pool, lane->packets[j], now);
-        stack_give_packets(w->stack, lane->packets, n);
+                see(m, rx->pool, packets[j], now);
+        stack_give_packets(w->stack, packets, n);
         moved += n;
     }
     return moved;
@@ -119,9 +140,10 @@ uint32_t measure_round(struct worker *w)
 
 void loop_measure(struct worker *w)
 {
+    struct measure_loop *m = (struct measure_loop *)w;
     w->start = ticks();
     while (worker_continue(w)) {
-        if (likely(measure_round(w)))
+        if (likely(measure_round(m)))
             worker_busy(w);
         else
             worker_idle(w);

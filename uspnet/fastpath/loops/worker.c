@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every loop shares: when to end, how to wait for work, and a latency histogram's scale. */
+/* What every loop shares: when to end, and how to wait for work. */
 #include "worker.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@ enum {
     IN_VAIN = 16,       /* calls in a row, and no work: naps between them */
     LONG_IN_VAIN = 256, /* … and long ones */
     SLEEPERS_MAX = 64,  /* queues a worker waits on by descriptor */
-    SUBSLOTS = 32,      /* histogram slots an octave: values are within 3 % */
 };
 
 uint64_t ticks_now(void) { return ticks(); }
@@ -32,8 +31,9 @@ static void worker_pause(struct worker *w)
 static int holding(const struct worker *w)
 {
     for (uint32_t i = 0; i < w->n_lanes; i++)
-        if (w->lanes[i].from < w->lanes[i].held)
-            return 1;
+        for (uint32_t j = 0; j < w->lanes[i].n_exits; j++)
+            if (exit_left(&w->lanes[i].exits[j]))
+                return 1;
     return 0;
 }
 
@@ -72,23 +72,21 @@ static int sources_ended(const struct worker *w)
 {
     uint32_t sources = 0;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
-        const struct lane *lane = &w->lanes[i];
-        if (!lane->rx)
+        if (!w->lanes[i].rx)
             continue;
         sources++;
-        if (!load_relaxed(&lane->rx->ended) || lane->from < lane->held)
+        if (!load_relaxed(&w->lanes[i].rx->ended))
             return 0;
     }
-    return sources > 0;
+    return sources > 0 && !holding(w);
 }
 
-/* A lane waits for room in tx when it holds packets or has no source, else for packets in rx. */
-static struct queue *awaited(const struct lane *lane, short *events)
-{
-    int full = !lane->rx || lane->from < lane->held;
-    *events = full ? POLLOUT : POLLIN;
-    return full ? lane->tx : lane->rx;
-}
+/* Queues that somebody waits for, and for what. */
+struct waits {
+    uint32_t n, nap; /* nap: one has no descriptor, or there are too many */
+    struct queue *queues[SLEEPERS_MAX];
+    short events[SLEEPERS_MAX];
+};
 
 /* Is anything to be had from the queue, later if not now? */
 static int is_open(const struct queue *q)
@@ -96,34 +94,41 @@ static int is_open(const struct queue *q)
     return !load_relaxed(&q->ended) && !load_relaxed(&q->gate);
 }
 
-/* What a sleeper waits on. Returns 0 when a queue has no descriptor: then we nap. */
-static nfds_t sleepers(const struct worker *w, struct pollfd *fds)
+static void await(struct waits *s, struct queue *q, short events)
 {
-    nfds_t n = 0;
-    fds[n++] = (struct pollfd){.fd = w->wake_fd, .events = POLLIN};
-    for (uint32_t i = 0; i < w->n_lanes; i++) {
-        short events;
-        const struct queue *q = awaited(&w->lanes[i], &events);
-        if (!is_open(q))
-            continue;
-        if (q->wake_fd < 0 || n > SLEEPERS_MAX)
-            return 0;
-        fds[n++] = (struct pollfd){.fd = q->wake_fd, .events = events};
+    if (!is_open(q))
+        return;
+    if (s->n == SLEEPERS_MAX) {
+        s->nap = 1;
+        return;
     }
-    return n;
+    s->nap |= q->wake_fd < 0;
+    s->queues[s->n] = q;
+    s->events[s->n++] = events;
+}
+
+/* A lane waits for room at the exits where it holds packets, or has no source; else for packets. */
+static void lane_await(struct waits *s, const struct lane *lane)
+{
+    int full = 0;
+    for (uint32_t i = 0; i < lane->n_exits; i++) {
+        if (lane->rx && !exit_left(&lane->exits[i]))
+            continue;
+        await(s, lane->exits[i].tx, POLLOUT);
+        full = 1;
+    }
+    if (!full && lane->rx)
+        await(s, lane->rx, POLLIN);
 }
 
 /* Has the queues that we wait for wake us, or do so no more. Nonzero: there is work right now. */
-static int arm(struct worker *w, int on)
+static int arm(const struct waits *s, int on)
 {
-    for (uint32_t i = 0; i < w->n_lanes; i++) {
-        short events;
-        struct queue *q = awaited(&w->lanes[i], &events);
-        if (!is_open(q))
-            continue;
+    for (uint32_t i = 0; i < s->n; i++) {
+        struct queue *q = s->queues[i];
         if (q->arm && q->arm(q, on) && on)
             return 1;
-        q->counters->sleeps += on;
+        q->counters->sleeps += (uint32_t)on;
     }
     return 0;
 }
@@ -132,17 +137,21 @@ static int arm(struct worker *w, int on)
  * calls again and again when there is no work, as a peer can, is heard after a nap. */
 static void worker_sleep(struct worker *w)
 {
-    struct pollfd fds[SLEEPERS_MAX + 1];
-    nfds_t n = sleepers(w, fds);
+    struct waits waits = {.n = 0};
+    struct pollfd fds[SLEEPERS_MAX + 1] = {{.fd = w->wake_fd, .events = POLLIN}};
     int called;
-    if (!n) {
+    for (uint32_t i = 0; i < w->n_lanes; i++)
+        lane_await(&waits, &w->lanes[i]);
+    if (waits.nap) {
         usleep(NAP_US);
         return;
     }
+    for (uint32_t i = 0; i < waits.n; i++)
+        fds[i + 1] = (struct pollfd){.fd = waits.queues[i]->wake_fd, .events = waits.events[i]};
     if (w->in_vain > IN_VAIN)
         usleep(w->in_vain > LONG_IN_VAIN ? LONG_NAP_US : NAP_US);
-    called = arm(w, 1) || poll(fds, n, SLEEP_MS) > 0;
-    arm(w, 0);
+    called = arm(&waits, 1) || poll(fds, waits.n + 1, SLEEP_MS) > 0;
+    arm(&waits, 0);
     w->in_vain = called ? w->in_vain + 1 : 0;
     if (fds[0].revents) {
         uint64_t value;
@@ -152,11 +161,12 @@ static void worker_sleep(struct worker *w)
 
 static void flush(struct worker *w)
 {
-    for (uint32_t i = 0; i < w->n_lanes; i++) {
-        struct queue *tx = w->lanes[i].tx;
-        if (tx && tx->flush && !load_relaxed(&tx->gate))
-            tx->flush(tx);
-    }
+    for (uint32_t i = 0; i < w->n_lanes; i++)
+        for (uint32_t j = 0; j < w->lanes[i].n_exits; j++) {
+            struct queue *tx = w->lanes[i].exits[j].tx;
+            if (tx->flush && !load_relaxed(&tx->gate))
+                tx->flush(tx);
+        }
 }
 
 /* Called after a round without work. */
@@ -177,22 +187,4 @@ void worker_idle(struct worker *w)
         relax();
     else
         worker_sleep(w);
-}
-
-uint32_t histogram_slot(uint64_t ns)
-{
-    uint32_t octave, slot;
-    if (ns < SUBSLOTS)
-        return (uint32_t)ns;
-    octave = 63 - (uint32_t)__builtin_clzll(ns) - 4; /* 1 for 32 … 63 */
-    slot = octave * SUBSLOTS + (uint32_t)(ns >> (octave - 1)) - SUBSLOTS;
-    return least(slot, HISTOGRAM_SLOTS - 1);
-}
-
-uint64_t histogram_floor(uint32_t slot)
-{
-    uint32_t octave = slot / SUBSLOTS;
-    if (octave == 0)
-        return slot;
-    return (uint64_t)(slot % SUBSLOTS + SUBSLOTS) << (octave - 1);
 }

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loops as Python sees them: a dataclass fills the struct of `fastpath/loops/<name>.c`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from uspnet.fastpath import ffi, lib
+
+
+@dataclass
+class Loop:
+    """One worker's loop. A subclass names it, and has a field for each member that it sets:
+
+    `class Forward(Loop, name="forward"): full: int = lib.FULL_DROP`
+
+    `c` is the C struct, which begins with `struct worker`. What its pointers lead to is kept alive
+    by the dataclass.
+    """
+
+    name: ClassVar[str] = ""
+    struct: ClassVar[str] = ""  # where several loops share one
+
+    def __init_subclass__(cls, *, name: str = "", struct: str = "", **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.name = name or cls.name
+        cls.struct = struct or f"{cls.name}_loop"
+
+    def __post_init__(self) -> None:
+        self.c = ffi.new(f"struct {self.struct} *")
+        for field in fields(self):
+            set_member(self.c, field.name, getattr(self, field.name))
+
+    @property
+    def worker(self) -> Any:
+        """The struct as `struct worker *`."""
+        return ffi.cast("struct worker *", self.c)
+
+    def run(self) -> None:
+        """Runs until the worker is to stop. Without the GIL."""
+        getattr(lib, f"loop_{self.name}")(self.worker)
+
+
+def set_member(c: Any, name: str, value: Any) -> None:
+    """Sets a member of a C struct, or of the struct that it begins with. Raises AttributeError."""
+    members = ffi.typeof(c).item.fields
+    if name in dict(members):
+        setattr(c, name, value)
+        return
+    first, member = members[0]
+    if member.type.kind != "struct":
+        raise AttributeError(f"{ffi.typeof(c).item.cname} has no member {name}")
+    set_member(ffi.addressof(c, first), name, value)
+
+
+@dataclass
+class Drop(Loop, name="drop"):
+    """Counts packets, and keeps none."""
+
+
+@dataclass
+class Forward(Loop, name="forward"):
+    """Packets leave as they came. `full`: what a full ring means, lib.FULL_DROP or FULL_WAIT."""
+
+    full: int = lib.FULL_DROP
+
+
+@dataclass
+class Macswap(Forward, name="macswap", struct="forward_loop"):
+    """Packets leave with their MAC addresses exchanged."""

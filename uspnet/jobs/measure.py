@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measuring what came back: loss, order and latency, by what the sender wrote into each packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from uspnet.fastpath import ffi, lib
+from uspnet.jobs.loops import Loop
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
+
+
+def make_streams(count: int) -> Any:
+    """So many `struct stream`, nothing sent or seen of any."""
+    return ffi.new("struct stream[]", count)
+
+
+@dataclass
+class Measure(Loop, name="measure"):
+    """Counts what arrives by its numbers, or with `lookup` by its looks. `began` and the times of
+    the histogram are ns of CLOCK_MONOTONIC.
+    """
+
+    stamp_at: int
+    secret: int
+    began: int
+    n_streams: int
+    streams: Any
+    lookup: Any = ffi.NULL
+    histogram: Any = field(default_factory=lambda: ffi.new("uint64_t[]", lib.HISTOGRAM_SLOTS))
+
+    @property
+    def foreign(self) -> int:
+        """Packets that are none of ours."""
+        return int(self.c.unsigned_packets)
+
+    def counts(self) -> tuple[int, dict[str, int | None]]:
+        """Packets received, and those duplicated, reordered and stale: None where packets have no
+        numbers in them.
+        """
+        names = ("duplicated", "reordered", "stale")
+        if self.lookup != ffi.NULL:
+            return int(self.lookup.received), dict.fromkeys(names)
+        streams = [self.streams[i] for i in range(self.n_streams)]
+        received = sum(int(each.received) for each in streams)
+        return received, {name: sum(int(getattr(each, name)) for each in streams) for name in names}
+
+    def latency_ns(self) -> dict[str, int] | None:
+        """Percentiles of the latencies in ns, each to 3 %; None when there are none."""
+        counts = list(self.histogram)
+        total = sum(counts)
+        if not total:
+            return None
+        used = [slot for slot, count in enumerate(counts) if count]
+        result = {"min": int(lib.histogram_floor(used[0]))}
+        for name, share in PERCENTILES.items():
+            seen = 0
+            for slot in used:
+                seen += counts[slot]
+                if seen >= share * total:
+                    result[name] = int(lib.histogram_floor(slot))
+                    break
+        result["max"] = int(lib.histogram_floor(used[-1]))
+        return result
