@@ -144,7 +144,7 @@ def test_fwd_serves_every_queue_of_ports_that_have_unlike_numbers(
 
 
 def test_every_queue_leaves_by_one_of_a_worker_and_each_worker_has_its_own():
-    from uspnet.jobs.forward import Forwarding, ForwardJob
+    from uspnet.jobs.forward.job import Forwarding, ForwardJob
     from uspnet.jobs.job import Limits
     from uspnet.ports.registry import make_port
 

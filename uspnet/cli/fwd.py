@@ -12,13 +12,6 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 
 
-class Mode(StrEnum):
-    """What fwd does to each packet."""
-
-    io = "io"
-    macswap = "macswap"
-
-
 class OnFull(StrEnum):
     """What fwd does when the other port has no room."""
 
@@ -26,11 +19,24 @@ class OnFull(StrEnum):
     wait = "wait"
 
 
+def complete_mode(incomplete: str) -> list[str]:
+    """Names of modes that begin so."""
+    from uspnet.jobs.forward.mode import modes
+
+    return [name for name in sorted(modes()) if name.startswith(incomplete)]
+
+
 @app.command()
 def fwd(
-    port_a: o.Port,
-    port_b: o.Port,
-    mode: Annotated[Mode, typer.Option(help="Leave packets alone, or swap their MACs.")] = Mode.io,
+    ports: o.Ports,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            autocompletion=complete_mode,
+            help="io leaves packets alone, macswap swaps their MACs.",
+        ),
+    ] = "io",
     on_full: Annotated[
         OnFull, typer.Option(help="When a port has no room: drop, or hold packets back.")
     ] = OnFull.drop,
@@ -49,13 +55,12 @@ def fwd(
     A capture file goes as fast as it is taken, or with its own timing: pcap:FILE,timing=on,speed=1.
     """
     from uspnet.cli.show import View
-    from uspnet.jobs.forward import Forwarding, ForwardJob
+    from uspnet.jobs.forward.job import Forwarding, ForwardJob
     from uspnet.ports.registry import make_port
 
-    ports = [make_port(port_a), make_port(port_b)]
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
-        ForwardJob(ports, limits, Forwarding(mode.value, on_full.value)) as job,
+        ForwardJob([make_port(port) for port in ports], limits, Forwarding(mode, on_full.value)) as job,
         View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         view.finish(job.execute())

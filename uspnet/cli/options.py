@@ -31,6 +31,9 @@ class Poll(StrEnum):
 Port = Annotated[
     str, typer.Argument(metavar="PORT", help="A port spec, such as memif:/run/m.sock.")
 ]
+Ports = Annotated[
+    list[str], typer.Argument(metavar="PORT...", help="Port specs, such as memif:/run/m.sock.")
+]
 
 
 def seconds(low: float, high: float) -> Callable[[typer.CallbackParam, float | None], float | None]:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from uspnet.errors import Usage
-from uspnet.jobs.job import Job, Limits, Plan, Route
+from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.jobs.loops import Drop, Forward
+from uspnet.jobs.route import Route
 from uspnet.port import Port
 from uspnet.spec import parse
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi
-from uspnet.jobs.job import Job, Limits, Plan, Route
+from uspnet.jobs.job import Job, Limits, Plan
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.port import Port
@@ -36,7 +37,7 @@ class Generate(Loop, name="generate"):
     total: int  # packets due in that time
     streams: Any  # a lane each
     first_stream: int
-    fields: Any = ffi.NULL  # what differs from packet to packet
+    fields: Any = ffi.NULL  # what differs from packet to packet: struct field *
 
 
 class GenerateJob(Job):
@@ -115,6 +116,8 @@ class GenerateJob(Job):
         """The loop of one sender among several, with its share of the rate."""
         templates, seconds = self.templates, self.limits.duration or 0.0
         in_all = min(round(self.traffic.rate * seconds), COUNT_MAX)
+        fields = self.traffic.make_fields()
+        self.undo.callback(fields.clear)  # alive as long as the job
         return Generate(
             templates=templates.c,
             n_templates=templates.count,
@@ -126,6 +129,7 @@ class GenerateJob(Job):
             total=in_all // senders + (number < in_all % senders),
             streams=make_streams(lanes),
             first_stream=first_stream,
+            fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
         )
 
     def _receiver(self) -> Measure:

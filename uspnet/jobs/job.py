@@ -22,6 +22,7 @@ from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.result import Accounts
+from uspnet.jobs.route import End, Route
 from uspnet.jobs.worker import KICK, POLL_MODES, SPIN_S, Clock, Lane, Worker, usable_cores
 from uspnet.pool import LONGEST, Pool
 from uspnet.port import Direction, Port, Queue
@@ -37,8 +38,6 @@ STRAGGLE_S = 1.0  # … and some are missing still: a busy machine's device may 
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
 DRAIN_MAX_S = 10.0  # however slowly it takes them
 CLOCK = Clock()
-End = tuple[Port, int]  # a port, and the number of one of its queues
-Route = tuple[End | None, Sequence[End]]  # where packets come from, and where they may leave
 
 
 @dataclass

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uspnet.fastpath import ffi, lib
+from uspnet.fastpath.structs import set_members
 
 
 @dataclass
@@ -25,12 +26,11 @@ class Loop:
     def __init_subclass__(cls, *, name: str = "", struct: str = "", **more: Any) -> None:
         super().__init_subclass__(**more)
         cls.name = name or cls.name
-        cls.struct = struct or f"{cls.name}_loop"
+        cls.struct = struct or (f"{name}_loop" if name else cls.struct)
 
     def __post_init__(self) -> None:
         self.c = ffi.new(f"struct {self.struct} *")
-        for field in fields(self):
-            set_member(self.c, field.name, getattr(self, field.name))
+        set_members(self.c, self)
 
     @property
     def worker(self) -> Any:
@@ -40,18 +40,6 @@ class Loop:
     def run(self) -> None:
         """Runs until the worker is to stop. Without the GIL."""
         getattr(lib, f"loop_{self.name}")(self.worker)
-
-
-def set_member(c: Any, name: str, value: Any) -> None:
-    """Sets a member of a C struct, or of the struct that it begins with. Raises AttributeError."""
-    members = ffi.typeof(c).item.fields
-    if name in dict(members):
-        setattr(c, name, value)
-        return
-    first, member = members[0]
-    if member.type.kind != "struct":
-        raise AttributeError(f"{ffi.typeof(c).item.cname} has no member {name}")
-    set_member(ffi.addressof(c, first), name, value)
 
 
 @dataclass
@@ -64,8 +52,3 @@ class Forward(Loop, name="forward"):
     """Packets leave as they came. `full`: what a full ring means, lib.FULL_DROP or FULL_WAIT."""
 
     full: int = lib.FULL_DROP
-
-
-@dataclass
-class Macswap(Forward, name="macswap", struct="forward_loop"):
-    """Packets leave with their MAC addresses exchanged."""

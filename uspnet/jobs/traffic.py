@@ -10,20 +10,29 @@ from typing import Any
 
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
+from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
 
 
 @dataclass
 class Traffic:
-    """What to send: frames without FCS, in turn; `rate` in packets a second (0: no limit); and
+    """What to send: frames without FCS, in turn; `rate` in packets a second (0: no limit);
     whether each packet carries a sequence number and the time it was sent, in 18 bytes at the same
-    offset of each frame, the last ones of the shortest.
+    offset of each frame, the last ones of the shortest; and what else differs between packets.
     """
 
     templates: Sequence[Template]
     rate: float = 0.0
     sequence: bool = False
+    fields: Sequence[Field] = ()
+
+    def make_fields(self) -> list[Any]:
+        """One worker's C structs of the fields: each leads to the one before it in the list."""
+        made: list[Any] = []
+        for each in reversed(self.fields):
+            made.append(each.make(ffi.cast("struct field *", made[-1]) if made else ffi.NULL))
+        return made
 
     def longest(self) -> int:
         """Bytes of the longest frame."""

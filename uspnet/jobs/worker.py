@@ -90,8 +90,8 @@ class Worker:
         """
         for c, lane in zip(self.c_lanes, self.lanes, strict=True):
             arrives = c.exits[0].burst if c.n_exits == 1 else c.received
-            bursts = [(lane.rx, arrives), *((q, c.exits[i].burst) for i, q in enumerate(lane.exits))]
-            for queue, burst in bursts:
+            leaves = [(queue, c.exits[i].burst) for i, queue in enumerate(lane.exits)]
+            for queue, burst in [(lane.rx, arrives), *leaves]:
                 if not queue:
                     continue
                 queue.base.stamps = burst.stamps

@@ -23,7 +23,7 @@ struct forward_loop {
 
 /* Changes n packets in place. */
 typedef void edit_fn(struct forward_loop *f, struct lane *lane, struct packet *p, uint32_t n);
-/* Gives each of the first n packets of lane->received to exits: lane_put, lane_copy, lane_discard. */
+/* Gives the first n packets of lane->received to exits: lane_put, lane_copy, lane_discard. */
 typedef void steer_fn(struct forward_loop *f, struct lane *lane, uint32_t n);
 
 /* --- receive --------------------------------------------------------------------------------- */

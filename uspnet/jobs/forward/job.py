@@ -8,12 +8,12 @@ from typing import Any
 
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
-from uspnet.jobs.job import End, Job, Limits, Plan, Route
-from uspnet.jobs.loops import Forward, Macswap
+from uspnet.jobs.forward.mode import find_mode
+from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.route import owners
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
-MODES = {"io": Forward, "macswap": Macswap}
 WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
 
 
@@ -26,17 +26,15 @@ class Forwarding:
 
 
 class ForwardJob(Job):
-    """Forwards between two ports. Queue i of one goes to queue i of the other; where that has
-    fewer, several share one.
-    """
+    """Forwards between ports, as its mode decides."""
 
     def __init__(self, ports: list[Port], limits: Limits, how: Forwarding) -> None:
-        if len(ports) != 2:
-            raise Usage("fwd takes two ports", "uspnet fwd PORT PORT")
+        self.mode = find_mode(how.mode, len(ports))
         super().__init__("fwd", ports, limits)
-        for port, other in (ports, ports[::-1]):
-            if other.can_receive and port.can_send:
-                port.fed_by(other)
+        for port in ports:
+            sources = [other for other in ports if other is not port and other.can_receive]
+            if port.can_send and len(sources) == 1:
+                port.fed_by(sources[0])
         self.how = how
 
     def execute(self) -> dict[str, Any]:
@@ -65,24 +63,19 @@ class ForwardJob(Job):
 
     def _plans(self) -> list[Plan]:
         """A transmit queue belongs to one worker, with every lane that leaves by it."""
-        a, b = self.ports
-        ways = [(x, y) for x, y in ((a, b), (b, a)) if x.can_receive and y.can_send]
-        if not ways:
+        routes = self.mode.routes(self.ports)
+        if not routes:
+            names = " and ".join(port.name for port in self.ports)
             raise Usage(
-                f"nothing can pass between {a.name} and {b.name}",
+                f"nothing can pass between {names}",
                 "one has to be read and one written: pcap:FILE and pcap:out=FILE",
             )
-        groups: dict[End, list[Route]] = {}
-        for index in range(max(a.queues, b.queues)):
-            for source, sink in ways:
-                if index < source.queues:
-                    leaves_by = (sink, index % sink.queues)
-                    groups.setdefault(leaves_by, []).append(((source, index), [leaves_by]))
+        groups = owners(routes)
         used = self.cores[: len(groups)]
-        shares = [list(groups.values())[i :: len(used)] for i in range(len(used))]
-        mode, full = MODES[self.how.mode], WHEN_FULL[self.how.on_full]
+        shares = [groups[i :: len(used)] for i in range(len(used))]
+        full = WHEN_FULL[self.how.on_full]
         self.plans = [
-            Plan(mode(full=full), [lane for group in share for lane in group], core)
+            Plan(self.mode(full=full), [lane for group in share for lane in group], core)
             for share, core in zip(shares, used, strict=True)
         ]
         return self.plans

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--mode every_second`: every second packet of the first port leaves by the third."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from uspnet.jobs.forward.mode import Mode
+
+
+@dataclass
+class EverySecond(Mode, mode="every_second", name="every_second"):
+    """From one port to two others."""
+
+    ports: ClassVar[range] = range(3, 4)
+
+    @classmethod
+    def routes(cls, ports):
+        source, *sinks = ports
+        return [((source, 0), [(sink, 0) for sink in sinks])]

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A forwarding mode and a packet field are one C file and one Python file each, found by name.
+
+A copy of the tree is built with the toys beside this test in their folders; nothing else changes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.captures import pcap_frames
+from tests.support.paths import ROOT
+
+HERE = Path(__file__).resolve().parent
+PLACES = {
+    "every_second.c": "fastpath/loops",
+    "every_second.py": "jobs/forward",
+    "counter_byte.c": "fastpath/fields",
+    "counter_byte.py": "packets/fields",
+}
+FIELD = """
+import json, sys
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.job import Limits
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.fields.field import find_field
+from uspnet.packets.frames import udp_template
+from uspnet.ports.registry import make_port
+template = udp_template(60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2",
+                        1024, 9)
+traffic = Traffic([template], fields=[find_field("counter_byte")(at=at) for at in (50, 59)])
+with GenerateJob(make_port(sys.argv[1]), Limits(count=1000), traffic) as job:
+    print(json.dumps(job.execute()))
+"""
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory):
+    """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed."""
+    place = tmp_path_factory.mktemp("toys")
+    shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=shutil.ignore_patterns("*.so"))
+    for name, folder in PLACES.items():
+        (place / "uspnet" / folder).mkdir(exist_ok=True)
+        shutil.copy(HERE / name, place / "uspnet" / folder)
+    subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True)
+
+    def run(*words):
+        done = subprocess.run(
+            [sys.executable, *map(str, words)], cwd=place, capture_output=True, text=True,
+            check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def write_pcap(path, frames):
+    head = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
+    path.write_bytes(head + b"".join(
+        bytes(8) + 2 * len(frame).to_bytes(4, "little") + frame for frame in frames
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 31, 1000])
+def test_every_second_packet_leaves_by_the_third_port(toys, tmp_path, count):
+    frames = [number.to_bytes(4, "big") * 15 for number in range(count)]
+    write_pcap(tmp_path / "in.pcap", frames)
+    sinks = [tmp_path / "b.pcap", tmp_path / "c.pcap"]
+    words = [f"pcap:{tmp_path}/in.pcap", *(f"pcap:out={sink},format=pcap" for sink in sinks)]
+    result = toys("-m", "uspnet", "fwd", *words, "--mode", "every_second", "--json")
+    assert pcap_frames(sinks[0]) == frames[::2]
+    assert pcap_frames(sinks[1]) == frames[1::2]
+    assert (result["received"], result["forwarded"], result["dropped"]) == (count, count, 0)
+    assert [port["tx_packets"] for port in result["ports"]] == [0, (count + 1) // 2, count // 2]
+
+
+def test_a_mode_says_how_many_ports_it_takes(toys):
+    with pytest.raises(AssertionError, match="mode every_second takes 3 ports, and 2 are given"):
+        toys("-m", "uspnet", "fwd", "null:", "null:", "--mode", "every_second")
+
+
+def test_a_byte_counts_packets_in_two_places(toys, tmp_path):
+    path = tmp_path / "out.pcap"
+    result = toys("-c", FIELD, f"pcap:out={path},format=pcap")
+    frames = pcap_frames(path)
+    assert result["sent"] == len(frames) == 1000
+    assert [frame[50] for frame in frames] == [number % 256 for number in range(1000)]
+    assert all(frame[50] == frame[59] for frame in frames)
+    rest = {frame[:50] + frame[51:59] for frame in frames}
+    assert len(rest) == 1

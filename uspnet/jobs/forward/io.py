@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--mode io`: packets leave as they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uspnet.jobs.forward.mode import Mode
+
+
+@dataclass
+class Io(Mode, mode="io"):
+    """Between two ports, both ways."""

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--mode macswap`: packets leave with their two MAC addresses exchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uspnet.jobs.forward.mode import Mode
+
+
+@dataclass
+class Macswap(Mode, mode="macswap", name="macswap", struct="forward_loop"):
+    """Between two ports, both ways."""

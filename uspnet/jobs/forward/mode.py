@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Modes of fwd: what happens to packets on their way, and where they may leave.
+
+A mode is a file of this folder and a loop of the same name in `fastpath/loops/`; or the class that
+a package offers in the entry-point group `uspnet.jobs.forward`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from uspnet import registry
+from uspnet.errors import Usage
+from uspnet.jobs.loops import Forward
+from uspnet.jobs.route import Route
+from uspnet.port import Port
+
+MODES: dict[str, type[Mode]] = {}
+
+
+@dataclass
+class Mode(Forward):
+    """One worker's loop in a mode. `ports`: how many it takes. A subclass names it:
+
+    `class Macswap(Mode, mode="macswap", name="macswap"): …`
+    """
+
+    ports: ClassVar[range] = range(2, 3)
+
+    def __init_subclass__(cls, *, mode: str = "", **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if mode:
+            MODES[mode] = cls
+
+    @classmethod
+    def routes(cls, ports: list[Port]) -> list[Route]:
+        """Where packets come from, and where they may leave: queue i of a port by queue i of the
+        other, or, where that has fewer, by one that several share.
+        """
+        a, b = ports
+        ways = [(x, y) for x, y in ((a, b), (b, a)) if x.can_receive and y.can_send]
+        return [
+            ((source, index), [(sink, index % sink.queues)])
+            for index in range(max(a.queues, b.queues))
+            for source, sink in ways
+            if index < source.queues
+        ]
+
+
+@cache
+def modes() -> dict[str, type[Mode]]:
+    """Every mode by name."""
+    registry.load("uspnet.jobs.forward")
+    return MODES
+
+
+def find_mode(name: str, ports: int) -> type[Mode]:
+    """The mode of this name. Raises Usage when there is none, or not for so many ports."""
+    if name not in modes():
+        raise Usage(f"there is no mode {name}", f"modes are: {', '.join(sorted(modes()))}")
+    mode = modes()[name]
+    if ports not in mode.ports:
+        least, most = mode.ports[0], mode.ports[-1]
+        takes = f"{least} ports" if least == most else f"{least} to {most} ports"
+        raise Usage(f"mode {name} takes {takes}, and {ports} are given", "uspnet fwd PORT PORT")
+    return mode

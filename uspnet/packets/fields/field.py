@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of all fields, and how they are found.
+
+A field is a file of this folder and a struct of the same name in `fastpath/fields/`; or the class
+that a package offers in the entry-point group `uspnet.packets.fields`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from uspnet import registry
+from uspnet.errors import Usage
+from uspnet.fastpath import ffi, lib
+from uspnet.fastpath.structs import set_members
+
+FIELDS: dict[str, type[Field]] = {}
+
+
+@dataclass
+class Field:
+    """Writes into each packet. A subclass names it, and has a field for each member that it sets:
+
+    `class CounterByte(Field, name="counter_byte"): at: int = 0`
+
+    `c` is the C struct `<name>_field`, which begins with `struct field`; `field_<name>` writes it.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, name: str, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.name = name
+        FIELDS[name] = cls
+
+    def make(self, following: Any = ffi.NULL) -> Any:
+        """The C struct for one worker, before `following`; `struct field *`."""
+        c = ffi.new(f"struct {self.name}_field *")
+        set_members(c, self)
+        base = ffi.cast("struct field *", c)
+        base.apply, base.next = ffi.addressof(lib, f"field_{self.name}"), following
+        return c
+
+
+@cache
+def fields() -> dict[str, type[Field]]:
+    """Every field by name."""
+    registry.load("uspnet.packets.fields")
+    return FIELDS
+
+
+def find_field(name: str) -> type[Field]:
+    """The field of this name. Raises Usage."""
+    if name not in fields():
+        raise Usage(f"there is no field {name}", f"fields are: {', '.join(sorted(fields()))}")
+    return fields()[name]
