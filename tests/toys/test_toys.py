@@ -21,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 PLACES = {
     "every_second.c": "fastpath/loops",
     "every_second.py": "jobs/forward",
+    "tee.c": "fastpath/loops",
+    "tee.py": "jobs/forward",
     "counter_byte.c": "fastpath/fields",
     "counter_byte.py": "packets/fields",
 }
@@ -79,6 +81,18 @@ def test_every_second_packet_leaves_by_the_third_port(toys, tmp_path, count):
     assert pcap_frames(sinks[1]) == frames[1::2]
     assert (result["received"], result["forwarded"], result["dropped"]) == (count, count, 0)
     assert [port["tx_packets"] for port in result["ports"]] == [0, (count + 1) // 2, count // 2]
+
+
+@pytest.mark.parametrize("sinks", [1, 2, 5])
+def test_packets_leave_by_several_ports_or_by_none(toys, tmp_path, sinks):
+    frames = [number.to_bytes(4, "little") * 15 for number in range(1000)]
+    write_pcap(tmp_path / "in.pcap", frames)
+    outs = [tmp_path / f"{number}.pcap" for number in range(sinks)]
+    words = [f"pcap:{tmp_path}/in.pcap", *(f"pcap:out={out},format=pcap" for out in outs)]
+    result = toys("-m", "uspnet", "fwd", *words, "--mode", "tee", "--json")
+    assert all(pcap_frames(out) == frames[::2] for out in outs)
+    assert (result["received"], result["copied"]) == (1000, 500 * (sinks - 1))
+    assert (result["forwarded"], result["drops"]) == (500 * sinks, {"filtered": 500})
 
 
 def test_a_mode_says_how_many_ports_it_takes(toys):

@@ -45,6 +45,9 @@ enum drop_reason {
     DROP_NOT_ETHERNET, /* of another link type than the port's */
     DROP_NOT_IP,       /* for an interface that takes nothing else */
     DROP_JOINED,       /* several frames joined by the kernel, which can't be cut apart here */
+    DROP_FILTERED,     /* not wanted: a filter or a rule said so */
+    DROP_POLICED,      /* beyond the rate that was asked for */
+    DROP_NO_ROUTE,     /* no port leads to where it goes */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the other side takes */
     DROP_TOO_SHORT,              /* shorter than an Ethernet header */

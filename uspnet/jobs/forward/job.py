@@ -81,11 +81,14 @@ class ForwardJob(Job):
         return self.plans
 
     def result(self) -> dict[str, Any]:
-        """What was forwarded so far. received = forwarded + dropped (+ what still waits)."""
+        """What was forwarded so far. received + copied = forwarded + dropped (+ what still waits);
+        `copied`: packets that a mode sent by a further port.
+        """
         forwarded, drops = self.total("tx", "packets"), self.drops()
         return {
             **self.common(),
             "received": self.received(),
+            "copied": self.total("tx", "copied"),
             "forwarded": forwarded,
             "dropped": sum(drops.values()),
             "drops": drops,
