@@ -156,7 +156,7 @@ def test_root_runs_a_qemu_that_the_environment_names_if_it_is_roots(chosen, tmp_
 
 def test_a_folder_that_our_own_code_lies_in_is_as_good_as_it(chosen, tmp_path, monkeypatch):
     code = tmp_path / "uspnet/system/children.py"
-    code.parent.mkdir()
+    code.parent.mkdir(parents=True)
     code.touch()
     monkeypatch.setattr(children, "__file__", str(code))
     tmp_path.chmod(0o777)

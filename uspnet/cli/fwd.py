@@ -58,9 +58,10 @@ def fwd(
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
     from uspnet.ports.registry import make_port
 
+    made = [make_port(port) for port in ports]
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     with (
-        ForwardJob([make_port(port) for port in ports], limits, Forwarding(mode, on_full.value)) as job,
+        ForwardJob(made, limits, Forwarding(mode, on_full.value)) as job,
         View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
     ):
         view.finish(job.execute())

@@ -32,7 +32,7 @@ Port = Annotated[
     str, typer.Argument(metavar="PORT", help="A port spec, such as memif:/run/m.sock.")
 ]
 Ports = Annotated[
-    list[str], typer.Argument(metavar="PORT...", help="Port specs, such as memif:/run/m.sock.")
+    list[str], typer.Argument(metavar="PORT", help="Port specs, such as memif:/run/m.sock.")
 ]
 
 

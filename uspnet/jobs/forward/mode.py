@@ -59,10 +59,12 @@ def modes() -> dict[str, type[Mode]]:
 def find_mode(name: str, ports: int) -> type[Mode]:
     """The mode of this name. Raises Usage when there is none, or not for so many ports."""
     if name not in modes():
-        raise Usage(f"there is no mode {name}", f"modes are: {', '.join(sorted(modes()))}")
+        known = ", ".join(sorted(modes()))
+        raise Usage(f"there is no mode {name}", f"modes are: {known}; see: uspnet fwd --help")
     mode = modes()[name]
     if ports not in mode.ports:
         least, most = mode.ports[0], mode.ports[-1]
+        given = "1 is" if ports == 1 else f"{ports} are"
         takes = f"{least} ports" if least == most else f"{least} to {most} ports"
-        raise Usage(f"mode {name} takes {takes}, and {ports} are given", "uspnet fwd PORT PORT")
+        raise Usage(f"mode {name} takes {takes}, and {given} given", "see: uspnet fwd --help")
     return mode
