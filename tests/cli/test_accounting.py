@@ -8,7 +8,7 @@ import struct
 from typing import ClassVar
 
 from uspnet.jobs.capture import CaptureJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.ports.null import Null
 from uspnet.spec import parse
 from uspnet.telemetry import REASONS
@@ -77,5 +77,5 @@ class Device(Null):
 
 def test_what_a_device_missed_is_counted_once():
     with CaptureJob(Device(parse("null:")), Limits(duration=0.2), None) as job:
-        result = job.execute()
-    assert result["missed"] == result["ports"][0]["rx_missed_errors"] == 5
+        result = job.run()
+    assert result.missed == result.ports[0].rx_missed_errors == 5

@@ -13,7 +13,7 @@ import pytest
 from uspnet.cli.pktgen import summary
 from uspnet.errors import DeviceFault
 from uspnet.jobs.generate import GenerateJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 from uspnet.ports.null import Null
@@ -201,7 +201,7 @@ def test_a_run_that_sends_nothing_fails(rate, unsent):
         pytest.raises(DeviceFault, match="nothing was sent") as caught,
         GenerateJob(Full(parse("null:")), Limits(duration=0.1), traffic) as job,
     ):
-        job.execute()
+        job.run()
     partial = caught.value.partial
     assert (partial["sent"], partial["unsent"]) == (0, unsent)
     lines = summary({**partial, "dropped": 7, "drops": {"too_long": 7}, "missed": 3})

@@ -7,7 +7,7 @@ import pytest
 
 from uspnet.fastpath import lib
 from uspnet.jobs.generate import GenerateJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import HEADERS, udp_template
 from uspnet.ports.registry import make_port
@@ -26,9 +26,9 @@ def test_each_template_is_sent_as_often(count, sequence):
     with GenerateJob(
         make_port("null:queues=3"), Limits(count=3 * count), Traffic(made, sequence=sequence)
     ) as job:
-        row = job.execute()["ports"][0]
-    assert row["tx_packets"] == 3 * count
-    assert row["tx_bytes"] == 3 * sum(len(each.frame) for each in made)
+        row = job.run().ports[0]
+    assert row.tx_packets == 3 * count
+    assert row.tx_bytes == 3 * sum(len(each.frame) for each in made)
 
 
 @pytest.mark.parametrize("count", [1, 7, 64, 500])

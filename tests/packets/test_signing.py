@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.generate import GenerateJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.craft import craft
 from uspnet.packets.frames import SIGNATURE_BYTES
@@ -58,7 +58,7 @@ def test_tshark_finds_every_checksum_right(needs, tmp_path, text):
     file = tmp_path / "o.pcapng"
     traffic = Traffic(craft(f"Ether()/{text}"), sequence=True)
     with GenerateJob(make_port(f"pcap:out={file}"), Limits(count=40), traffic) as job:
-        assert job.execute()["sent"] == 40
+        assert job.run().sent == 40
     read = ["tshark", "-r", file, "-T", "fields"]
     read += [word for option in OPTIONS for word in ("-o", option)]
     for name in sorted({"ip", "gre", "udp", FOLLOWED[text]}):

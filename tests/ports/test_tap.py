@@ -145,7 +145,7 @@ def test_fwd_serves_every_queue_of_ports_that_have_unlike_numbers(
 
 def test_every_queue_leaves_by_one_of_a_worker_and_each_worker_has_its_own():
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
-    from uspnet.jobs.job import Limits
+    from uspnet.jobs.plan import Limits
     from uspnet.ports.registry import make_port
 
     for left, right in itertools.product(range(1, 6), repeat=2):
@@ -154,7 +154,7 @@ def test_every_queue_leaves_by_one_of_a_worker_and_each_worker_has_its_own():
         job = ForwardJob(ports, Limits(), Forwarding())
         for workers in range(1, 5):
             job.cores = list(range(workers))
-            plans = job._plans()
+            plans = job.plans()
             lanes = [lane for plan in plans for lane in plan.lanes]
             assert all(plan.lanes for plan in plans)
             assert sorted(rx[1] for rx, _ in lanes if rx[0] is ports[0]) == list(range(left))

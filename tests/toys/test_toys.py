@@ -29,7 +29,7 @@ PLACES = {
 FIELD = """
 import json, sys
 from uspnet.jobs.generate import GenerateJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.fields.field import find_field
 from uspnet.packets.frames import udp_template
@@ -38,7 +38,7 @@ template = udp_template(60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.
                         1024, 9)
 traffic = Traffic([template], fields=[find_field("counter_byte")(at=at) for at in (50, 59)])
 with GenerateJob(make_port(sys.argv[1]), Limits(count=1000), traffic) as job:
-    print(json.dumps(job.execute()))
+    print(json.dumps(job.run().as_json()))
 """
 
 

@@ -51,7 +51,8 @@ def capture(
     verbose: o.Verbose = 0,
 ) -> None:
     """Capture packets to pcapng or pcap; without -w, count them."""
-    from uspnet.cli.show import View
+    from uspnet.cli.run import run
+    from uspnet.cli.show import Shown
     from uspnet.jobs.capture import CaptureJob, make_sink
     from uspnet.ports.registry import make_port
 
@@ -60,11 +61,8 @@ def capture(
             raise Usage(f"{letter} is of a file, and nothing is written", "add -w FILE")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
-    with (
-        CaptureJob(make_port(port), limits, sink) as job,
-        View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
-    ):
-        view.finish(job.execute())
+    job = CaptureJob(make_port(port), limits, sink)
+    run(job, summary, Shown(json, quiet, bool(verbose)))
 
 
 def summary(result: dict[str, Any]) -> list[str]:

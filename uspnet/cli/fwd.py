@@ -54,17 +54,15 @@ def fwd(
 
     A capture file goes as fast as it is taken, or with its own timing: pcap:FILE,timing=on,speed=1.
     """
-    from uspnet.cli.show import View
+    from uspnet.cli.run import run
+    from uspnet.cli.show import Shown
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
     from uspnet.ports.registry import make_port
 
     made = [make_port(port) for port in ports]
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
-    with (
-        ForwardJob(made, limits, Forwarding(mode, on_full.value)) as job,
-        View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
-    ):
-        view.finish(job.execute())
+    job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
+    run(job, summary, Shown(json, quiet, bool(verbose)))
 
 
 def summary(result: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import typer
 from uspnet.errors import Usage
 
 if TYPE_CHECKING:
-    from uspnet.jobs.job import Limits
+    from uspnet.jobs.plan import Limits
 
 
 COUNT_MAX = 2**63 - 1  # packets
@@ -150,7 +150,7 @@ def limits(
     reconnect: bool = True,
 ) -> Limits:
     """The shared options as the jobs take them. Raises Usage."""
-    from uspnet.jobs.job import Limits
+    from uspnet.jobs.plan import Limits
 
     mode = (poll or Poll.adaptive).value
     return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect, confine=True)

@@ -90,7 +90,8 @@ def pktgen(
     verbose: o.Verbose = 0,
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make."""
-    from uspnet.cli.show import View
+    from uspnet.cli.run import run
+    from uspnet.cli.show import Shown
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.frames import parse_rate, udp_template
@@ -118,21 +119,16 @@ def pktgen(
         poll = o.Poll.busy
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
-    with (
-        GenerateJob(out, limits, Traffic(templates, pps, numbered), back) as job,
-        View(job, summary, as_json=json, quiet=quiet, verbose=bool(verbose)) as view,
-    ):
-        result = job.execute()
-        if fail_on_loss:
-            fail_if_lost(result)
-        view.finish(result)
+    job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
+    check = fail_if_lost if fail_on_loss else lambda _: None
+    run(job, summary, Shown(json, quiet, bool(verbose)), check)
 
 
-def fail_if_lost(result: dict[str, Any]) -> None:
+def fail_if_lost(result: Any) -> None:
     """Raises Loss, with the result, when packets were not sent or did not come back."""
-    if missing := result["unsent"] + (result.get("lost") or 0):
-        error = Loss(f"{missing:,} of {result['offered']:,} packets did not arrive")
-        error.partial = result
+    if missing := result.unsent + getattr(result, "lost", 0):
+        error = Loss(f"{missing:,} of {result.offered:,} packets did not arrive")
+        error.partial = result.as_json()
         raise error
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Self, TextIO
 
 from rich.console import Console
@@ -108,16 +109,24 @@ def format_line(row: dict[str, Any], rates: Rates) -> str:
     return f"{row['port']}: rx {rx}, tx {tx}{lost}"
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What people want to see of a run."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+
 class View:
     """Follows a job on the terminal or line by line, and prints its end. A context manager."""
 
-    def __init__(
-        self, job: Job, summary: Summary, *, as_json: bool, quiet: bool, verbose: bool
-    ) -> None:
-        if as_json and job.stdout_taken:
+    def __init__(self, job: Job, summary: Summary, shown: Shown) -> None:
+        self.stdout_taken = any(port.takes_stdout for port in job.ports)
+        if shown.as_json and self.stdout_taken:
             raise Usage("packets and --json both want stdout", "write to a file, or drop --json")
-        self.summary = summary
-        self.job, self.as_json, self.quiet, self.verbose = job, as_json, quiet, verbose
+        self.job, self.summary = job, summary
+        self.as_json, self.quiet, self.verbose = shown.as_json, shown.quiet, shown.verbose
         self.console = plain_console(stderr=True)
         self.live: Live | None = None
         self.last: list[tuple[int, int]] = []
@@ -150,7 +159,7 @@ class View:
         at = time.monotonic()
         if at - self.last_at < (LIVE_S if self.live else LINE_S):
             return
-        result = self.job.result()
+        result = self.job.result().as_json()
         rates = self._rates(result, at - self.last_at if self.last_at else 0.0)
         first, self.last_at = not self.last_at, at
         if self.live:
@@ -177,7 +186,7 @@ class View:
         if self.as_json:
             print_json(result)
         elif not self.quiet:
-            out = sys.stderr if self.job.stdout_taken else sys.stdout
+            out = sys.stderr if self.stdout_taken else sys.stdout
             show_lines(self.summary(result), file=out)
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
-from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Drop, Forward
+from uspnet.jobs.plan import Limits, Plan
+from uspnet.jobs.result import CaptureResult
 from uspnet.jobs.route import Route
 from uspnet.port import Port
 from uspnet.spec import parse
@@ -27,17 +29,8 @@ class CaptureJob(Job):
         if sink:
             sink.source = port
 
-    def execute(self) -> dict[str, Any]:
-        """Runs to the end and returns what `--json` prints."""
-        self.plan(self._plans())
-        for worker in self.workers:
-            if self.sink:
-                worker.stamp()
-        self.start()
-        self.run()
-        return self.result()
-
-    def _plans(self) -> list[Plan]:
+    def plans(self) -> list[Plan]:
+        """One a core, at most one a queue."""
         used = self.cores[: self.port.queues]
         lanes: list[Route] = [
             ((self.port, i), [(self.sink, i)] if self.sink else []) for i in range(self.port.queues)
@@ -45,24 +38,27 @@ class CaptureJob(Job):
         kind = Forward if self.sink else Drop
         return [Plan(kind(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
 
-    def result(self) -> dict[str, Any]:
-        """What was captured so far. received = filtered + written + dropped + discarded; packets
-        are discarded only when there is no file to write.
-        """
+    def set_up(self) -> None:
+        """A file wants time stamps."""
+        for worker in self.workers:
+            if self.sink:
+                worker.stamp()
+
+    def result(self) -> CaptureResult:
+        """What was captured so far."""
         taken, drops = self.total("rx", "packets"), self.drops()
         common = self.common()
-        return {
-            **common,
-            "ports": common["ports"][:1],
-            "received": self.received(),
-            "filtered": 0,
-            "written": self.total("tx", "packets"),
-            "dropped": sum(drops.values()),
-            "drops": drops,
-            "discarded": 0 if self.sink else taken,
-            "files": [self.sink.target_name()] if self.sink else [],
+        return CaptureResult(
+            **{**common, "ports": common["ports"][:1]},
+            received=self.received(),
+            filtered=0,
+            written=self.total("tx", "packets"),
+            dropped=sum(drops.values()),
+            drops=drops,
+            discarded=0 if self.sink else taken,
+            files=[self.sink.target_name()] if self.sink else [],
             **self.rates(taken, self.total("rx", "bytes")),
-        }
+        )
 
 
 def make_sink(path: str, kind: str, snaplen: int, buffer_mib: int) -> Sink:

@@ -6,14 +6,16 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi
-from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.plan import Limits, Plan
+from uspnet.jobs.result import Asked, GenerateResult, MeasureResult, Result
 from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
@@ -43,6 +45,8 @@ class Generate(Loop, name="generate"):
 class GenerateJob(Job):
     """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same."""
 
+    waits_for_all = True
+
     def __init__(
         self, port: Port, limits: Limits, traffic: Traffic, rx_port: Port | None = None
     ) -> None:
@@ -55,25 +59,12 @@ class GenerateJob(Job):
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
-        self.senders: list[Any] = []
-        self.receivers: list[Any] = []
+        self._measures: list[Measure] = []
+        self._sends: list[Generate] = []
 
-    def execute(self) -> dict[str, Any]:
-        """Runs to the end and returns what `--json` prints. Raises DeviceFault when nothing at all
-        could be sent.
-        """
-        for template in self.traffic.templates:
-            self._check_length(template.frame)
-        senders, receivers = self._plans()
-        self.plan(senders + receivers, self.traffic.longest())
-        self.senders = [plan.worker for plan in senders]
-        self.receivers = [plan.worker for plan in receivers]
-        self.followers = self.receivers
-        self._share_core()
-        self.start()
-        self.wait_until_up(self.ports)
-        self.run()
-        return self._checked(self.result())
+    def longest(self) -> int:
+        """Bytes of the longest frame."""
+        return self.traffic.longest()
 
     def _check_length(self, frame: bytes) -> None:
         """Refuses what the port can't send before anything is sent."""
@@ -85,32 +76,44 @@ class GenerateJob(Job):
                 f"lower --size, or raise the limit: {remedy}",
             )
 
-    def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
-        """A run that sent nothing of what it should has failed."""
-        asked = result["offered"] or not self.traffic.rate
-        if result["sent"] or self.stopped_by or not asked:
-            return result
-        reasons = f" (dropped: {reasons_text(result['drops'])})" if result["drops"] else ""
-        error = DeviceFault(
-            f"{self.port.name}: nothing was sent{reasons}",
-            f"see: uspnet doctor {self.port.name}",
-        )
-        error.partial = result
-        raise error
+    def check(self, result: Result) -> None:
+        """Raises DeviceFault when a run sent nothing of what it should."""
+        assert isinstance(result, GenerateResult)  # noqa: S101 - our own
+        asked = result.offered or not self.traffic.rate
+        if result.sent or self.stopped() or not asked:
+            return
+        reasons = f" (dropped: {reasons_text(result.drops)})" if result.drops else ""
+        text = f"{self.port.name}: nothing was sent{reasons}"
+        raise self.fail(DeviceFault(text, f"see: uspnet doctor {self.port.name}"), result)
 
-    def _plans(self) -> tuple[list[Plan], list[Plan]]:
+    def plans(self) -> list[Plan]:
+        """Senders, one a core; and one receiver of all that comes back."""
+        for template in self.traffic.templates:
+            self._check_length(template.frame)
         used = self.cores[: self.port.queues]
         lanes: list[Route] = [(None, [(self.port, index)]) for index in range(self.port.queues)]
         shares = [lanes[i :: len(used)] for i in range(len(used))]
-        senders, first = [], 0
-        for number, (share, core) in enumerate(zip(shares, used, strict=True)):
-            senders.append(Plan(self._sender(number, len(used), first, len(share)), share, core))
+        first = 0
+        for number, share in enumerate(shares):
+            self._sends.append(self._sender(number, len(used), first, len(share)))
             first += len(share)
-        if not self.rx_port:
-            return senders, []
-        core = self.cores[len(used) % len(self.cores)]
-        back: list[Route] = [((self.rx_port, index), []) for index in range(self.rx_port.queues)]
-        return senders, [Plan(self._receiver(), back, core)]
+        loops = zip(self._sends, shares, used, strict=True)
+        plans = [Plan(loop, share, core) for loop, share, core in loops]
+        if self.rx_port:
+            self._measures.append(self._receiver())
+            core = self.cores[len(used) % len(self.cores)]
+            back: list[Route] = [((self.rx_port, i), []) for i in range(self.rx_port.queues)]
+            plans.append(Plan(self._measures[0], back, core))
+        return plans
+
+    def set_up(self) -> None:
+        """Without a core for it, the receiver runs in the first sender's thread: two threads that
+        spin on one core would take turns of milliseconds.
+        """
+        self.receivers = self.workers[len(self._sends) :]
+        if self.receivers and len(self.cores) <= len(self._sends):
+            self.inline = list(self.receivers)
+            self._sends[0].c.inline_receiver = self._measures[0].c
 
     def _sender(self, number: int, senders: int, first_stream: int, lanes: int) -> Generate:
         """The loop of one sender among several, with its share of the rate."""
@@ -143,22 +146,16 @@ class GenerateJob(Job):
             lookup=ffi.NULL if numbered else templates.lookup(self.traffic),
         )
 
-    def _share_core(self) -> None:
-        """Without a core for it, the receiver runs in the first sender's thread: two threads that
-        spin on one core would take turns of milliseconds.
-        """
-        if self.receivers and len(self.cores) <= len(self.senders):
-            self.guests = list(self.receivers)
-            self.senders[0].loop.c.inline_receiver = self.receivers[0].loop.c
+    def asked(self) -> Asked:
+        """What the run was asked for."""
+        return replace(super().asked(), rate_pps=self.traffic.rate or None)
 
-    def result(self) -> dict[str, Any]:
-        """What was sent so far. offered = sent + unsent, in which is what was dropped; sent =
-        received + lost.
-        """
+    def result(self) -> GenerateResult:
+        """What was sent so far, and what became of it."""
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
-        offered = sum(int(worker.loop.c.offered) for worker in self.senders)
+        offered = sum(int(loop.c.offered) for loop in self._sends)
         drops, elapsed = self.drops("tx"), self.elapsed()
-        return {
+        counts = {
             **self.common(),
             "offered": max(offered, sent),
             "sent": sent,
@@ -168,17 +165,16 @@ class GenerateJob(Job):
             "found_ring_full": self.total("tx", "stalled"),
             **self.rates(sent, octets),
             "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
-            **(self._returned(sent) if self.rx_port else {}),
         }
-
-    def _returned(self, sent: int) -> dict[str, Any]:
-        """What came back."""
-        measured = self.receivers[0].loop
-        received, counts = measured.counts()
-        return {
-            "received": received,
-            "lost": max(sent - received, 0),
+        if not self._measures:
+            return GenerateResult(**counts)
+        measured = self._measures[0]
+        received, others = measured.counts()
+        return MeasureResult(
             **counts,
-            "foreign": measured.foreign,
-            "latency_ns": measured.latency_ns(),
-        }
+            received=received,
+            lost=max(sent - received, 0),
+            **others,
+            foreign=measured.foreign,
+            latency_ns=measured.latency_ns(),
+        )

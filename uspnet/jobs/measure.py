@@ -36,7 +36,7 @@ class Measure(Loop, name="measure"):
         """Packets that are none of ours."""
         return int(self.c.unsigned_packets)
 
-    def counts(self) -> tuple[int, dict[str, int | None]]:
+    def counts(self) -> tuple[int, dict[str, Any]]:
         """Packets received, and those duplicated, reordered and stale: None where packets have no
         numbers in them.
         """

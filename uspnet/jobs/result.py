@@ -1,99 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a job counted: times, rates, and where every packet went."""
+"""What a job says at its end, or so far. `--json` prints `as_json()`; the JSON schema is made from
+these classes.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from uspnet.jobs.worker import Worker
-from uspnet.port import Direction, Port, Queue
-from uspnet.telemetry import drops_by_reason, port_counters
+Ended = Literal["count", "duration", "signal", "stopped", "source", "error"]
 
 
-class Accounts:
-    """The counting side of a job: sums over the counters of its ports' queues."""
+@dataclass(frozen=True, kw_only=True)
+class PortResult:
+    """One port's counters, under the names of the kernel's `rtnl_link_stats64`. None: not known.
+    `drops`: packets dropped there by reason, those of `rx_dropped` to `tx_errors`.
+    """
+
+    port: str
+    driver: str
+    rx_packets: int | None
+    rx_bytes: int | None
+    rx_errors: int | None
+    rx_dropped: int | None
+    rx_missed_errors: int | None
+    tx_packets: int | None
+    tx_bytes: int | None
+    tx_errors: int | None
+    tx_dropped: int | None
+    drops: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the run was asked for. None: no limit."""
+
+    count: int | None = None
+    duration_s: float | None = None
+    rate_pps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What every run says. Times in seconds; `active_s`: from the first packet to the last.
+
+    `missed` was lost before it reached us, as far as the ports know; None when none does.
+    `ended`: why the run is over; None while it is not.
+    """
 
     command: str
-    ports: list[Port]
-    workers: list[Worker]
-    followers: list[Worker]
-    started: float
+    elapsed_s: float
+    active_s: float
+    ended: Ended | None
+    asked: Asked
+    ports: tuple[PortResult, ...]
+    missed: int | None
+    dropped: int
+    drops: dict[str, int]
+    pps: float
+    bps: float
 
-    def common(self) -> dict[str, Any]:
-        """What every command's result begins with. `missed` was lost before it reached us, as far
-        as the ports know; None when none does.
-        """
-        rows = self.port_rows()
-        receiving = [
-            row["rx_missed_errors"]
-            for row, port in zip(rows, self.ports, strict=True)
-            if any(queue.direction == "rx" for queue in port.made)
-        ]
-        known = [missed for missed in receiving if missed is not None]
-        return {
-            "command": self.command,
-            "elapsed_s": self.elapsed(),
-            "active_s": self.active(),
-            "ports": rows,
-            "missed": sum(known) if known else None,
-        }
+    def as_json(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return asdict(self)
 
-    def rates(self, packets: int, octets: int) -> dict[str, float]:
-        """Packets and bits a second over the whole run."""
-        elapsed = self.elapsed()
-        per_s = 1 / elapsed if elapsed else 0.0
-        return {"pps": packets * per_s, "bps": octets * 8 * per_s}
 
-    def elapsed(self) -> float:
-        """Seconds that the workers ran, by their own clocks; while they run, by ours."""
-        if not self.started:
-            return 0.0
-        leaders = [worker for worker in self.workers if worker not in self.followers]
-        ends = [(w.c.end - w.c.start) / w.c.ticks_hz for w in leaders if w.c.end]
-        if len(ends) == len(leaders) and ends:
-            return float(max(ends))
-        return time.monotonic() - self.started
+@dataclass(frozen=True, kw_only=True)
+class GenerateResult(Result):
+    """offered = sent + unsent, in which is what was dropped. `found_ring_full`: packets that the
+    ring did not take at once. `l1_bps`: with preamble, gap and FCS.
+    """
 
-    def active(self) -> float:
-        """Seconds from the first packet to the last, by the workers' clocks; 0 while they run."""
-        moved = [w.c for w in self.workers if w.c.first and w.c.end]
-        if not moved:
-            return 0.0
-        last = max(c.idle_since or c.end for c in moved)
-        return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
+    offered: int
+    sent: int
+    unsent: int
+    found_ring_full: int
+    l1_bps: float
 
-    def port_rows(self) -> list[dict[str, Any]]:
-        """Each port's counters under the kernel's names, as `--json` shows them, and the packets
-        dropped there by reason.
-        """
-        rows = []
-        for port in self.ports:
-            queues = [(queue.direction, queue.base.counters) for queue in port.made]
-            row: dict[str, Any] = {"port": port.name, "driver": port.kind}
-            row.update(port_counters(queues, port.unknown))
-            for name, value in port.extra_counters().items():
-                ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
-                row[name] = value if value is None else value + ours
-            row["drops"] = drops_by_reason(counters for _, counters in queues)
-            rows.append(row)
-        return rows
 
-    def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
-        for port in self.ports:
-            for queue in port.made:
-                if direction in (None, queue.direction):
-                    yield queue
+@dataclass(frozen=True, kw_only=True)
+class MeasureResult(GenerateResult):
+    """What became of the packets, too: sent = received + lost. `foreign`: packets that are none of
+    ours. Latencies in ns, each to 3 %. None: not known of packets without numbers.
+    """
 
-    def total(self, direction: Direction, name: str) -> int:
-        """One counter, summed over the queues of one direction."""
-        return sum(int(getattr(queue.base.counters, name)) for queue in self._queues(direction))
+    received: int
+    lost: int
+    duplicated: int | None
+    reordered: int | None
+    stale: int | None
+    foreign: int
+    latency_ns: dict[str, int] | None
 
-    def drops(self, direction: Direction | None = None) -> dict[str, int]:
-        """Packets dropped by either side of the job, or one, by reason."""
-        return drops_by_reason(queue.base.counters for queue in self._queues(direction))
 
-    def received(self) -> int:
-        """Packets that entered the job: those that were taken, and those refused on the way in."""
-        return self.total("rx", "packets") + sum(self.drops("rx").values())
+@dataclass(frozen=True, kw_only=True)
+class CaptureResult(Result):
+    """received = filtered + written + dropped + discarded; packets are discarded only when there is
+    no file to write.
+    """
+
+    received: int
+    filtered: int
+    written: int
+    discarded: int
+    files: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardResult(Result):
+    """received + copied = forwarded + dropped (+ what still waits, while it runs). `copied`:
+    packets that a mode sent by a further port.
+    """
+
+    received: int
+    copied: int
+    forwarded: int

@@ -17,7 +17,7 @@ from uspnet.jobs.loops import Loop
 from uspnet.port import Queue
 
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
-KICK = signal.SIGURG  # ignored by default; a job installs a handler that does nothing
+KICK = signal.SIGURG  # ignored by default; here it has a handler that does nothing
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
 POLL_MODES = {"busy": lib.POLL_BUSY, "adaptive": lib.POLL_ADAPTIVE, "sleep": lib.POLL_SLEEP}
 ENDINGS = {
@@ -74,6 +74,7 @@ class Worker:
             for each, queue in zip(exits, lane.exits, strict=False):
                 each.tx = queue.base
         self.c = self.loop.worker
+        lib.kick_install(KICK)
         self.c.wake_fd, self.c.stack = self.wake_fd, self.stack
         self.c.lanes, self.c.n_lanes = self.c_lanes, len(self.lanes)
         self.thread = threading.Thread(target=self._run, name="uspnet-worker", daemon=True)

@@ -23,7 +23,7 @@ import uspnet.jobs.job
 import uspnet.ports.memif.port
 from tests.support.memif import raw_memif as raw
 from uspnet.jobs.capture import CaptureJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
 
 uspnet.ports.memif.port.RETRY_S = uspnet.jobs.job.TICK_S = 0.001  # an impatient client
@@ -165,7 +165,7 @@ def main():
         attack = Attack(listener, seed, wanted, job)
         thread = threading.Thread(target=attack)
         thread.start()
-        job.execute()
+        job.run()
         thread.join()
     attack.mutator.close()
     listener.close()

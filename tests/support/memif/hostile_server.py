@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.support.memif import raw_memif as raw
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.capture import CaptureJob
-from uspnet.jobs.job import Limits
+from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
 
 
@@ -172,7 +172,7 @@ def main():
         attack = Attack(address, seed, wanted, job)
         thread = threading.Thread(target=attack)
         thread.start()
-        job.execute()
+        job.run()
         thread.join()
     attack.mutator.close()
     print(json.dumps(attack.report))

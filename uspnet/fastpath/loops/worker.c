@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 enum {
@@ -16,6 +17,19 @@ enum {
 };
 
 uint64_t ticks_now(void) { return ticks(); }
+
+static void nothing(int number) { (void)number; }
+
+/* Without SA_RESTART, and only where nobody else handles the signal: we are a guest here. */
+int kick_install(int number)
+{
+    struct sigaction old, ours = {.sa_handler = nothing};
+    if (sigaction(number, NULL, &old))
+        return errno;
+    if (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN)
+        return 0;
+    return sigaction(number, &ours, NULL) ? errno : 0;
+}
 
 /* Between two rounds a worker holds nothing: Python may change rings, queues and the stack. It
  * waits for Python even when it is to stop: its last steps touch them too. */

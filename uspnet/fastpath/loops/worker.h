@@ -60,6 +60,7 @@ struct worker {
 };
 
 uint64_t ticks_now(void);
+int kick_install(int number); /* so that the signal ends a system call; 0, or errno */
 // [c]
 
 /* A fresh burst of n packets at the exit, none sent yet. */

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.mode import find_mode
-from uspnet.jobs.job import Job, Limits, Plan
+from uspnet.jobs.job import Job
+from uspnet.jobs.plan import Limits, Plan
+from uspnet.jobs.result import ForwardResult, Result
 from uspnet.jobs.route import owners
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
@@ -37,31 +38,24 @@ class ForwardJob(Job):
                 port.fed_by(sources[0])
         self.how = how
 
-    def execute(self) -> dict[str, Any]:
-        """Runs to the end and returns what `--json` prints. Raises NotSupported when not one packet
-        of a file could be forwarded.
-        """
-        self.plan(self._plans())
-        for plan in self.plans:
-            if any(not port.can_receive for port in self.ports):
-                plan.worker.stamp()
-        self.start()
-        self.run()
-        return self._checked(self.result())
-
-    def _checked(self, result: dict[str, Any]) -> dict[str, Any]:
+    def check(self, result: Result) -> None:
+        """Raises NotSupported when not one packet of a file could be forwarded."""
+        assert isinstance(result, ForwardResult)  # noqa: S101 - our own
         from_file = any(not port.can_send for port in self.ports)
-        if result["forwarded"] or not result["dropped"] or self.stopped_by or not from_file:
-            return result
-        reasons = reasons_text(result["drops"])
-        error = NotSupported(
-            f"none of {result['received']:,} packets could be forwarded ({reasons})",
-            "see which frames the other port takes: its mtu= or frame= option, or: ip link",
-        )
-        error.partial = result
-        raise error
+        if result.forwarded or not result.dropped or self.stopped() or not from_file:
+            return
+        reasons = reasons_text(result.drops)
+        text = f"none of {result.received:,} packets could be forwarded ({reasons})"
+        hint = "see which frames the other port takes: its mtu= or frame= option, or: ip link"
+        raise self.fail(NotSupported(text, hint), result)
 
-    def _plans(self) -> list[Plan]:
+    def set_up(self) -> None:
+        """A file wants time stamps."""
+        for worker in self.workers:
+            if any(not port.can_receive for port in self.ports):
+                worker.stamp()
+
+    def plans(self) -> list[Plan]:
         """A transmit queue belongs to one worker, with every lane that leaves by it."""
         routes = self.mode.routes(self.ports)
         if not routes:
@@ -74,23 +68,20 @@ class ForwardJob(Job):
         used = self.cores[: len(groups)]
         shares = [groups[i :: len(used)] for i in range(len(used))]
         full = WHEN_FULL[self.how.on_full]
-        self.plans = [
+        return [
             Plan(self.mode(full=full), [lane for group in share for lane in group], core)
             for share, core in zip(shares, used, strict=True)
         ]
-        return self.plans
 
-    def result(self) -> dict[str, Any]:
-        """What was forwarded so far. received + copied = forwarded + dropped (+ what still waits);
-        `copied`: packets that a mode sent by a further port.
-        """
+    def result(self) -> ForwardResult:
+        """What was forwarded so far."""
         forwarded, drops = self.total("tx", "packets"), self.drops()
-        return {
+        return ForwardResult(
             **self.common(),
-            "received": self.received(),
-            "copied": self.total("tx", "copied"),
-            "forwarded": forwarded,
-            "dropped": sum(drops.values()),
-            "drops": drops,
+            received=self.received(),
+            copied=self.total("tx", "copied"),
+            forwarded=forwarded,
+            dropped=sum(drops.values()),
+            drops=drops,
             **self.rates(forwarded, self.total("tx", "bytes")),
-        }
+        )

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job counted: times, rates, and where every packet went."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.result import Asked, Ended, PortResult
+from uspnet.jobs.worker import Worker
+from uspnet.port import Direction, Port, Queue
+from uspnet.telemetry import drops_by_reason, port_counters
+
+
+class Accounts(ABC):
+    """The counting side of a job: sums over the counters of its ports' queues."""
+
+    command: str
+    ports: list[Port]
+    workers: list[Worker]
+    receivers: list[Worker]
+    limits: Limits
+    started: float
+
+    def common(self) -> dict[str, Any]:
+        """What every command's result begins with. `missed` was lost before it reached us, as far
+        as the ports know; None when none does.
+        """
+        rows = self.port_rows()
+        receiving = [
+            row.rx_missed_errors
+            for row, port in zip(rows, self.ports, strict=True)
+            if any(queue.direction == "rx" for queue in port.made)
+        ]
+        known = [missed for missed in receiving if missed is not None]
+        return {
+            "command": self.command,
+            "elapsed_s": self.elapsed(),
+            "active_s": self.active(),
+            "ended": self.ended(),
+            "asked": self.asked(),
+            "ports": rows,
+            "missed": sum(known) if known else None,
+        }
+
+    @abstractmethod
+    def ended(self) -> Ended | None:
+        """Why the run is over; None while it is not."""
+
+    def asked(self) -> Asked:
+        """What the run was asked for."""
+        return Asked(count=self.limits.count, duration_s=self.limits.duration)
+
+    def rates(self, packets: int, octets: int) -> dict[str, Any]:
+        """Packets and bits a second over the whole run."""
+        elapsed = self.elapsed()
+        per_s = 1 / elapsed if elapsed else 0.0
+        return {"pps": packets * per_s, "bps": octets * 8 * per_s}
+
+    def elapsed(self) -> float:
+        """Seconds that the workers ran, by their own clocks; while they run, by ours."""
+        if not self.started:
+            return 0.0
+        leaders = [worker for worker in self.workers if worker not in self.receivers]
+        ends = [(w.c.end - w.c.start) / w.c.ticks_hz for w in leaders if w.c.end]
+        if len(ends) == len(leaders) and ends:
+            return float(max(ends))
+        return time.monotonic() - self.started
+
+    def active(self) -> float:
+        """Seconds from the first packet to the last, by the workers' clocks; 0 while they run."""
+        moved = [w.c for w in self.workers if w.c.first and w.c.end]
+        if not moved:
+            return 0.0
+        last = max(c.idle_since or c.end for c in moved)
+        return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
+
+    def port_rows(self) -> tuple[PortResult, ...]:
+        """Each port's counters, with what its device or the kernel counted."""
+        rows = []
+        for port in self.ports:
+            queues = [(queue.direction, queue.base.counters) for queue in port.made]
+            row = port_counters(queues, port.unknown)
+            for name, value in port.extra_counters().items():
+                ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
+                row[name] = value if value is None else value + ours
+            drops = drops_by_reason(counters for _, counters in queues)
+            rows.append(PortResult(port=port.name, driver=port.kind, drops=drops, **row))
+        return tuple(rows)
+
+    def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
+        for port in self.ports:
+            for queue in port.made:
+                if direction in (None, queue.direction):
+                    yield queue
+
+    def total(self, direction: Direction, name: str) -> int:
+        """One counter, summed over the queues of one direction."""
+        return sum(int(getattr(queue.base.counters, name)) for queue in self._queues(direction))
+
+    def drops(self, direction: Direction | None = None) -> dict[str, int]:
+        """Packets dropped by either side of the job, or one, by reason."""
+        return drops_by_reason(queue.base.counters for queue in self._queues(direction))
+
+    def received(self) -> int:
+        """Packets that entered the job: those that were taken, and those refused on the way in."""
+        return self.total("rx", "packets") + sum(self.drops("rx").values())

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a run ends: receivers wait for late packets, peers take what is in their rings.
+
+Everything here looks at the time that it is given, and never waits by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from uspnet.fastpath import lib
+from uspnet.port import Port
+
+GRACE_S = 0.2  # nothing more for so long, and all that was sent came back: the end
+STRAGGLE_S = 1.0  # … and some are missing still: a busy machine's device may take its time
+GRACE_MAX_S = 2.0  # a port that others send to as well never falls silent
+DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
+DRAIN_MAX_S = 10.0  # however slowly it takes them
+LAST_S = 0.05  # a few slots may be free without our being told
+LOOK_S = 0.002
+
+
+@dataclass
+class Grace:
+    """How long receivers go on after the senders have ended: GRACE_S or STRAGGLE_S since their last
+    packet, and GRACE_MAX_S in all.
+    """
+
+    seen: int = -1
+    since: float = 0.0
+    latest: float = 0.0
+
+    def over(self, now: float, received: int, sent: int) -> bool:
+        """Is it over? Asked again and again, with the packets received and sent so far."""
+        self.latest = self.latest or now + GRACE_MAX_S
+        if received != self.seen and now < self.latest:
+            self.seen, self.since = received, now
+            return False
+        patience = GRACE_S if received >= sent else STRAGGLE_S
+        return now >= self.latest or now - self.since > patience
+
+
+def drain(ports: Sequence[Port], serve: Callable[[float], None], hurry: Callable[[], bool]) -> None:
+    """Gives the other sides time to take what is in their rings. `serve` waits so many seconds, and
+    handles what comes meanwhile.
+    """
+    end, last = time.monotonic() + DRAIN_S, 1 << 32
+    latest = end + DRAIN_MAX_S
+    while time.monotonic() < min(end, latest):
+        pending = sum(port.pending() for port in ports)
+        if pending == 0 or hurry():
+            return
+        if pending < last:
+            patience = DRAIN_S if pending > lib.BURST_MAX else LAST_S
+            end, last = time.monotonic() + patience, pending
+        serve(LOOK_S)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job is to do, and the packet memory, queues and workers that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from uspnet.fastpath import lib
+from uspnet.jobs.loops import Loop
+from uspnet.jobs.route import End, Route
+from uspnet.jobs.worker import Lane, Worker
+from uspnet.pool import LONGEST, Pool
+from uspnet.port import Direction, Port, Queue
+from uspnet.telemetry import Board
+
+
+@dataclass
+class Limits:
+    """When a run ends, and how its workers behave. The options that all commands share."""
+
+    duration: float | None = None  # seconds
+    count: int | None = None  # packets
+    cores: list[int] | None = None
+    burst: int = 32
+    poll: str = "adaptive"
+    linger: float = 0.0  # seconds to stay connected after the last packet
+    reconnect: bool = True  # wait for peers that left to come back
+    confine: bool = False  # give up what the process may do and the ports no longer need
+
+
+@dataclass
+class Plan:
+    """What one worker will do: its loop, and the queues that it receives from and sends by."""
+
+    loop: Loop
+    lanes: Sequence[Route]
+    core: int | None = None
+    extra_buffers: int = 0
+    worker: Worker = field(init=False)
+
+    def buffers(self) -> int:
+        """Pool buffers that this worker and its rings can hold at once."""
+        sources = {rx for rx, _ in self.lanes if rx}
+        sinks = {tx for _, exits in self.lanes for tx in exits}
+        rings = sum(port.holds("rx") for port, _ in sources)
+        rings += sum(port.holds("tx") for port, _ in sinks)
+        held = sum(1 + max(1, len(exits)) for _, exits in self.lanes)
+        bursts: int = (held + 2) * lib.BURST_MAX
+        return rings + bursts + self.extra_buffers
+
+    def ends(self) -> int:
+        """Queues that it takes, at most."""
+        return sum(1 + len(exits) for _, exits in self.lanes)
+
+
+def make_pool(plans: Sequence[Plan], ports: Sequence[Port], frame: int) -> Pool:
+    """Memory for the buffers of all workers and the ports' rings. `frame`: bytes of the longest
+    frame that is made here.
+    """
+    rings = sum(port.dma_bytes() for port in ports)
+    takes = min((port.takes for port in ports if port.can_send), default=LONGEST)
+    frames = [port.longest_frame(takes) for port in ports]
+    return Pool(sum(plan.buffers() for plan in plans), max([frame, *frames]), rings)
+
+
+@dataclass
+class Wiring:
+    """Makes workers with their queues; each queue's counters stand on the board."""
+
+    ports: Sequence[Port]
+    pool: Pool
+    board: Board
+
+    def worker(self, plan: Plan) -> Worker:
+        """The worker of a plan, which it also becomes part of."""
+        stack = self.pool.stack(plan.buffers())
+        lanes = [
+            Lane(
+                self._queue("rx", rx, stack) if rx else None,
+                [self._queue("tx", tx, stack) for tx in exits],
+            )
+            for rx, exits in plan.lanes
+        ]
+        plan.worker = Worker(plan.loop, lanes, stack, plan.core)
+        return plan.worker
+
+    def _queue(self, direction: Direction, end: End, stack: Any) -> Queue:
+        port, index = end
+        for queue in port.made:  # several lanes may leave by one
+            if (queue.direction, queue.index) == (direction, index):
+                return queue
+        counters = self.board.counters(
+            number=self.ports.index(port),
+            port=port.name,
+            driver=port.kind,
+            direction=direction,
+            queue=index,
+            unknown=sorted(port.unknown),
+        )
+        return port.queue(direction, index, stack, counters)
