@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Loss, Usage
+
+if TYPE_CHECKING:
+    from uspnet.jobs.result import GenerateResult
 
 Size = Annotated[int, typer.Option("--size", metavar="BYTES", help="Frame size without FCS.")]
 Rate = Annotated[
@@ -124,7 +127,7 @@ def pktgen(
     run(job, summary, Shown(json, quiet, bool(verbose)), check)
 
 
-def fail_if_lost(result: Any) -> None:
+def fail_if_lost(result: GenerateResult) -> None:
     """Raises Loss, with the result, when packets were not sent or did not come back."""
     if missing := result.unsent + getattr(result, "lost", 0):
         error = Loss(f"{missing:,} of {result.offered:,} packets did not arrive")

@@ -7,15 +7,18 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any, TypeVar
 
 from uspnet.cli.show import Shown, Summary, View
 from uspnet.jobs.job import Job
 from uspnet.jobs.result import Result
 from uspnet.system.signals import end_signals
 
+R = TypeVar("R", bound=Result)
+
 
 @contextlib.contextmanager
-def ended_by_signals(job: Job) -> Iterator[None]:
+def ended_by_signals(job: Job[Any]) -> Iterator[None]:
     """A signal ends the job gracefully; SIGTERM does not wait for peers."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -30,7 +33,7 @@ def ended_by_signals(job: Job) -> Iterator[None]:
 
 
 def run(
-    job: Job, summary: Summary, shown: Shown, check: Callable[[Result], None] = lambda _: None
+    job: Job[R], summary: Summary, shown: Shown, check: Callable[[R], None] = lambda _: None
 ) -> None:
     """Runs a job to its end and shows what came of it. `check` raises what makes it a failure."""
     with ended_by_signals(job), job, View(job, summary, shown) as view:

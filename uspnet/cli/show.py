@@ -121,7 +121,7 @@ class Shown:
 class View:
     """Follows a job on the terminal or line by line, and prints its end. A context manager."""
 
-    def __init__(self, job: Job, summary: Summary, shown: Shown) -> None:
+    def __init__(self, job: Job[Any], summary: Summary, shown: Shown) -> None:
         self.stdout_taken = any(port.takes_stdout for port in job.ports)
         if shown.as_json and self.stdout_taken:
             raise Usage("packets and --json both want stdout", "write to a file, or drop --json")

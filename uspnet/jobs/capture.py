@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uspnet.ports.pcap.sink import Sink
 
 
-class CaptureJob(Job):
+class CaptureJob(Job[CaptureResult]):
     """Receives from `port`; `sink`, when given, is the capture file's port."""
 
     def __init__(self, port: Port, limits: Limits, sink: Sink | None) -> None:
@@ -44,7 +44,7 @@ class CaptureJob(Job):
             if self.sink:
                 worker.stamp()
 
-    def result(self) -> CaptureResult:
+    def count(self) -> CaptureResult:
         """What was captured so far."""
         taken, drops = self.total("rx", "packets"), self.drops()
         common = self.common()

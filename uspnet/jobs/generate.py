@@ -15,7 +15,7 @@ from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import Asked, GenerateResult, MeasureResult, Result
+from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
@@ -42,7 +42,7 @@ class Generate(Loop, name="generate"):
     fields: Any = ffi.NULL  # what differs from packet to packet: struct field *
 
 
-class GenerateJob(Job):
+class GenerateJob(Job[GenerateResult]):
     """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same."""
 
     waits_for_all = True
@@ -76,9 +76,8 @@ class GenerateJob(Job):
                 f"lower --size, or raise the limit: {remedy}",
             )
 
-    def check(self, result: Result) -> None:
+    def check(self, result: GenerateResult) -> None:
         """Raises DeviceFault when a run sent nothing of what it should."""
-        assert isinstance(result, GenerateResult)  # noqa: S101 - our own
         asked = result.offered or not self.traffic.rate
         if result.sent or self.stopped() or not asked:
             return
@@ -150,7 +149,7 @@ class GenerateJob(Job):
         """What the run was asked for."""
         return replace(super().asked(), rate_pps=self.traffic.rate or None)
 
-    def result(self) -> GenerateResult:
+    def count(self) -> GenerateResult:
         """What was sent so far, and what became of it."""
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
         offered = sum(int(loop.c.offered) for loop in self._sends)

@@ -16,7 +16,7 @@ import select
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
@@ -32,6 +32,7 @@ from uspnet.telemetry import Board
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 TICK_S = 0.05  # how often the thread that waits looks at ports and faults
 CLOCK = Clock()
+R = TypeVar("R", bound=Result)
 ENDINGS: dict[int, Ended] = {
     lib.END_COUNT: "count",
     lib.END_DEADLINE: "duration",
@@ -40,7 +41,7 @@ ENDINGS: dict[int, Ended] = {
 }
 
 
-class Job(Accounts, ABC):
+class Job(Accounts, ABC, Generic[R]):
     """Runs plans over ports. A context manager: it opens the ports, and closes what is open.
 
     `run` does the work, or `start` and `wait` do, which let others work meanwhile. `on_tick` is
@@ -62,6 +63,7 @@ class Job(Accounts, ABC):
         self.stop_reason: Ended | None = None
         self.hurry = False
         self.finished = False
+        self._final: R | None = None
         self.started = 0.0
         self.on_tick: Callable[[], None] = lambda: None
         self.on_notice: Callable[[str], None] = lambda _text: None
@@ -78,8 +80,8 @@ class Job(Accounts, ABC):
         """One a worker, and `receivers` among them last. The ports are open. Raises Usage."""
 
     @abstractmethod
-    def result(self) -> Result:
-        """What was done so far, or in the end: may be asked for at any time, in any thread."""
+    def count(self) -> R:
+        """The result so far, by the counters."""
 
     def longest(self) -> int:
         """Bytes of the longest frame that is made here."""
@@ -88,7 +90,7 @@ class Job(Accounts, ABC):
     def set_up(self) -> None:
         """What is left to do when the workers are made."""
 
-    def check(self, result: Result) -> None:
+    def check(self, result: R) -> None:
         """Raises what makes a run that ended by itself a failure."""
 
     # -- open ------------------------------------------------------------------------------------
@@ -110,8 +112,13 @@ class Job(Accounts, ABC):
         self.close()
 
     def close(self) -> None:
-        """Undoes everything. May be called twice."""
+        """Undoes everything; the result stays. May be called twice."""
+        self._final = self.result()
         self.undo.close()
+
+    def result(self) -> R:
+        """What was done so far, or in the end."""
+        return self._final or self.count()
 
     def _pass_on(self, text: str) -> None:
         self.on_notice(text)  # whoever hears it by then
@@ -121,7 +128,7 @@ class Job(Accounts, ABC):
 
     # -- run -------------------------------------------------------------------------------------
 
-    def run(self) -> Result:
+    def run(self) -> R:
         """Does all of it, and returns the result. Raises what went wrong, with the result so far in
         it.
         """

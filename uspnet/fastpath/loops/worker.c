@@ -56,7 +56,8 @@ int worker_continue(struct worker *w)
     if (unlikely(load_acquire(&w->pause)))
         worker_pause(w);
     if (unlikely(load_acquire(&w->stop))) {
-        w->ending = END_STOPPED;
+        if (!w->ending) /* it may have stopped itself */
+            w->ending = END_STOPPED;
     } else if (unlikely(w->budget && load_relaxed(w->budget) == 0) && !holding(w)) {
         w->ending = END_COUNT;
     } else if (unlikely(w->deadline && ticks() >= w->deadline)) {

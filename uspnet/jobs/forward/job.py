@@ -10,7 +10,7 @@ from uspnet.fastpath import lib
 from uspnet.jobs.forward.mode import find_mode
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import ForwardResult, Result
+from uspnet.jobs.result import ForwardResult
 from uspnet.jobs.route import owners
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
@@ -26,7 +26,7 @@ class Forwarding:
     on_full: str = "drop"
 
 
-class ForwardJob(Job):
+class ForwardJob(Job[ForwardResult]):
     """Forwards between ports, as its mode decides."""
 
     def __init__(self, ports: list[Port], limits: Limits, how: Forwarding) -> None:
@@ -38,9 +38,8 @@ class ForwardJob(Job):
                 port.fed_by(sources[0])
         self.how = how
 
-    def check(self, result: Result) -> None:
+    def check(self, result: ForwardResult) -> None:
         """Raises NotSupported when not one packet of a file could be forwarded."""
-        assert isinstance(result, ForwardResult)  # noqa: S101 - our own
         from_file = any(not port.can_send for port in self.ports)
         if result.forwarded or not result.dropped or self.stopped() or not from_file:
             return
@@ -73,7 +72,7 @@ class ForwardJob(Job):
             for share, core in zip(shares, used, strict=True)
         ]
 
-    def result(self) -> ForwardResult:
+    def count(self) -> ForwardResult:
         """What was forwarded so far."""
         forwarded, drops = self.total("tx", "packets"), self.drops()
         return ForwardResult(

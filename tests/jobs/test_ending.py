@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How runs end, by a clock that the test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fake_port import FakePort
+from uspnet.jobs import ending
+from uspnet.jobs.ending import DRAIN_MAX_S, DRAIN_S, GRACE_MAX_S, GRACE_S, STRAGGLE_S, Grace, drain
+from uspnet.jobs.route import owners
+
+
+def ends_at(counts, sent, step=0.01):
+    """Seconds until the grace is over, when `counts(now)` packets have come."""
+    grace, now = Grace(), 100.0
+    while not grace.over(now, counts(now - 100), sent):
+        now += step
+    return now - 100
+
+
+def test_all_came_back():
+    assert ends_at(lambda _: 10, 10) == pytest.approx(GRACE_S, abs=0.03)
+
+
+def test_some_are_missing():
+    assert ends_at(lambda _: 9, 10) == pytest.approx(STRAGGLE_S, abs=0.03)
+
+
+def test_late_ones_are_waited_for():
+    late = ends_at(lambda now: 9 if now < 0.9 else 10, 10)
+    assert late == pytest.approx(0.9 + GRACE_S, abs=0.03)
+
+
+def test_a_port_that_never_falls_silent_is_left():
+    assert ends_at(lambda now: int(now * 1000), 10) == pytest.approx(GRACE_MAX_S, abs=0.03)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 50.0
+
+    def monotonic(self):
+        return self.now
+
+    def serve(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(ending, "time", clock)
+    return clock
+
+
+def drained(clock, waiting, *, hurry=False):
+    """Seconds that it took, when `waiting(seconds)` packets are in the ring."""
+    port = FakePort()
+    port.pending = lambda: waiting(clock.now - 50)
+    drain([port], clock.serve, lambda: hurry)
+    return clock.now - 50
+
+
+def test_nothing_waits(clock):
+    assert drained(clock, lambda _: 0) == 0
+
+
+def test_a_peer_that_takes_them_is_waited_for(clock):
+    assert drained(clock, lambda now: max(0, 5000 - int(now * 1000))) == pytest.approx(5, abs=0.1)
+
+
+def test_a_peer_that_takes_nothing_is_left(clock):
+    assert drained(clock, lambda _: 500) == pytest.approx(DRAIN_S, abs=0.1)
+
+
+def test_a_few_may_be_free_without_our_being_told(clock):
+    assert drained(clock, lambda _: 5) < 0.2
+
+
+def test_a_peer_that_is_ever_so_slow_is_left_some_time(clock):
+    slow = drained(clock, lambda now: 100_000 - int(now))
+    assert slow == pytest.approx(DRAIN_S + DRAIN_MAX_S, abs=0.1)
+
+
+def test_in_a_hurry_nothing_is_waited_for(clock):
+    assert drained(clock, lambda _: 500, hurry=True) == 0
+
+
+def test_routes_that_share_a_queue_have_one_owner():
+    a, b, c = FakePort(), FakePort(), FakePort()
+    routes = [
+        ((a, 0), [(b, 0)]),
+        ((a, 1), [(b, 1)]),
+        ((c, 0), [(b, 0), (a, 0)]),
+        ((b, 0), [(a, 0)]),
+        ((b, 1), [(c, 0)]),
+    ]
+    groups = owners(routes)
+    assert sorted(map(len, groups)) == [1, 1, 3]
+    assert [route for group in groups for route in group if len(group) == 3] == [
+        routes[0], routes[2], routes[3],
+    ]  # fmt: skip

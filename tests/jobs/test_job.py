@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job as a library object, on ports that the test plays."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from tests.support.fake_port import FakePort, still
+from tests.support.waiting import until
+from uspnet.errors import DeviceFault
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import udp_template
+
+MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+LIFE = ["open", "queue rx 0", "start", "finish", "stop", "close"]
+
+
+def traffic(rate=0.0):
+    return Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], rate)
+
+
+def fwd(a, b, **limits):
+    return ForwardJob([a, b], Limits(**limits), Forwarding())
+
+
+def test_a_port_lives_from_open_to_close():
+    port = FakePort(packets=100)
+    with CaptureJob(port, Limits(), None) as job:
+        result = job.run()
+    assert port.log == LIFE
+    assert (result.received, result.discarded, result.ended) == (100, 100, "source")
+
+
+@pytest.mark.parametrize(
+    ("limits", "ended"), [({"count": 1000}, "count"), ({"duration": 0.1}, "duration")]
+)
+def test_it_says_why_it_ended(limits, ended):
+    with CaptureJob(FakePort(), Limits(**limits), None) as job:
+        result = job.run()
+        assert job.wait()  # again: nothing is left to do
+    assert result.ended == ended
+    assert result.asked.count == limits.get("count")
+    assert result.asked.duration_s == limits.get("duration")
+    assert result.received == 1000 or ended == "duration"
+
+
+def test_it_is_started_looked_at_and_stopped():
+    with fwd(FakePort(), FakePort()) as job:
+        job.start()
+        assert not job.wait(timeout=0.05)
+        early = job.result()
+        assert early.ended is None
+        until(lambda: job.result().forwarded > early.forwarded)
+        job.stop()
+        assert job.wait()
+        late = job.result()
+    assert late.ended == "stopped"
+    assert late.received == late.forwarded + late.dropped
+
+
+def test_the_first_reason_is_the_one_that_counts():
+    with fwd(FakePort(), FakePort()) as job:
+        job.start()
+        job.stop("signal")
+        job.stop()
+        job.wait()
+    assert job.result().ended == "signal"
+
+
+def test_two_jobs_run_in_two_threads_and_change_no_signal_handler():
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    results, barrier = {}, threading.Barrier(2)
+
+    def work(name, count):
+        with GenerateJob(FakePort(), Limits(count=count), traffic()) as job:
+            barrier.wait(timeout=10)
+            results[name] = job.run()
+
+    threads = [threading.Thread(target=work, args=pair) for pair in (("a", 5000), ("b", 7000))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert {name: result.sent for name, result in results.items()} == {"a": 5000, "b": 7000}
+    assert all(result.ended == "count" for result in results.values())
+    assert handlers == [signal.getsignal(number) for number in signal.valid_signals()]
+
+
+def test_it_prints_nothing(capfd):
+    with GenerateJob(FakePort(), Limits(count=10), traffic()) as job:
+        job.run()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_takes_the_result_so_far_with_it():
+    port = FakePort()
+    with CaptureJob(port, Limits(), None) as job:
+        job.start()
+        until(lambda: job.result().received > 1000)
+        port.error = DeviceFault("gone")
+        with pytest.raises(DeviceFault) as caught:
+            job.wait()
+    assert caught.value.partial["ended"] == "error"
+    assert caught.value.partial["received"] > 1000
+    assert port.log[-2:] == ["stop", "close"]
+    assert "finish" not in port.log
+
+
+def test_while_it_is_paused_no_worker_touches_a_ring():
+    a, b = FakePort(), FakePort()
+    with fwd(a, b) as job:
+        job.start()
+        until(lambda: a.bursts > 10)
+        with job.paused():
+            assert still(lambda: (a.bursts, b.bursts))
+        until(lambda seen=a.bursts: a.bursts > seen)
+        job.stop()
+        job.wait()
+
+
+def test_it_waits_for_a_port_that_is_down_and_says_so():
+    port, notices = FakePort(), []
+    port.is_up = False
+    with GenerateJob(port, Limits(count=10), traffic()) as job:
+        job.on_notice = notices.append
+        thread = threading.Thread(target=job.start)
+        thread.start()
+        until(lambda: notices)
+        assert port.bursts == 0
+        port.is_up = True
+        thread.join(timeout=10)
+        assert job.wait()
+    assert notices == [f"waiting: {port.name}: link is down"]
+    assert job.result().sent == 10
+
+
+def test_it_can_be_stopped_while_it_waits():
+    port = FakePort()
+    port.is_up = False
+    with GenerateJob(port, Limits(count=10), traffic()) as job:
+        threading.Timer(0.05, job.stop).start()
+        job.start()
+        assert job.wait()
+    assert (job.result().sent, job.result().ended) == (0, "stopped")
+
+
+def test_it_lingers_as_long_as_asked_and_serves_its_ports_meanwhile():
+    port = FakePort()
+    with GenerateJob(port, Limits(count=10, linger=0.3), traffic()) as job:
+        job.start()
+        until(lambda: not any(worker.running() for worker in job.workers))
+        start, before = time.monotonic(), port.controls
+        job.wait()
+    assert time.monotonic() - start >= 0.3
+    assert port.controls > before + 2
+
+
+def test_what_a_full_ring_never_takes_is_dropped_by_name():
+    with fwd(FakePort(packets=100), FakePort(packets=0, room=60)) as job:
+        result = job.run()
+    assert (result.received, result.forwarded, result.drops) == (100, 60, {"no_room": 40})
+    assert result.received == result.forwarded + result.dropped
+
+
+def test_every_queue_is_made_once_where_lanes_share_it():
+    a, b = FakePort(packets=10, queues=3), FakePort(packets=0, queues=2)
+    with fwd(a, b) as job:
+        result = job.run()
+    made = sorted(line for line in b.log if line.startswith("queue"))
+    assert made == ["queue rx 0", "queue rx 1", "queue tx 0", "queue tx 1"]
+    assert result.received == result.forwarded == 10
