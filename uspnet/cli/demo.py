@@ -42,12 +42,14 @@ def demo(
     No privilege is needed. Without QEMU there is no emulated NIC, and the command that installs it
     is shown.
     """
+    from uspnet.cli.ending import ended_by_signals
     from uspnet.cli.show import plain_console, print_json
     from uspnet.errors import UspnetError
     from uspnet.jobs.demo import Demo
 
     console = plain_console()
-    with Demo(count, write) as run:
+    run = Demo(count, write)
+    with ended_by_signals(lambda _: run.stop()), run:
         if not json and not quiet:
             run.on_notice = lambda text: console.print(text, soft_wrap=True)
         result = run.execute()

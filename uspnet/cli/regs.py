@@ -54,7 +54,8 @@ def regs(
     Registers that clear when they are read (counters, interrupt causes) are read only when their
     name is given in full; semaphores, which a look would take, never. --watch ends with Ctrl-C.
     """
-    from uspnet.cli.show import print_json, until_interrupted
+    from uspnet.cli.ending import until_interrupted
+    from uspnet.cli.show import print_json
     from uspnet.errors import Usage
     from uspnet.jobs.registers import Registers
     from uspnet.ports.registry import make_port

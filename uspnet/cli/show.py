@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self, TextIO
 
@@ -20,7 +18,6 @@ from rich.text import Text
 from uspnet import __version__
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import Job
-from uspnet.system.signals import end_signals
 from uspnet.telemetry import reasons_text
 from uspnet.text import printable
 
@@ -194,23 +191,6 @@ def show_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
     """Prints each on a line of its own, whatever is in it."""
     for line in lines:
         print(printable(line), file=file)
-
-
-@contextlib.contextmanager
-def until_interrupted() -> Iterator[None]:
-    """A signal ends what is inside, in good order."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in end_signals()}
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def print_json(result: dict[str, Any]) -> None:

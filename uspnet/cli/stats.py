@@ -34,7 +34,8 @@ def stats(
     """Counters of running jobs, live or once."""
     from rich.live import Live
 
-    from uspnet.cli.show import plain_console, until_interrupted
+    from uspnet.cli.ending import until_interrupted
+    from uspnet.cli.show import plain_console
 
     seen = find(job)
     if json:

@@ -28,7 +28,6 @@ from uspnet.fastpath import lib
 from uspnet.spec import escaped
 from uspnet.system import children, streams
 from uspnet.system.folders import check_folder
-from uspnet.system.signals import end_signals
 from uspnet.transports.qemu.machine import binary
 
 START_S = 20.0  # for each process to have its socket up, on a busy machine
@@ -160,16 +159,12 @@ class Demo:
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.undo = contextlib.ExitStack()
         self.kept = self.stopped = False
-        self._catch_signals()
         self.folder = _temporary_folder() / f"uspnet-demo-{secrets.token_hex(8)}"
-        self.undo.callback(Janitor(self.folder).dismiss)
         self.file = Path(write).absolute() if write else self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
         self.steps = self._steps()
         self.nic = Step("emulated NIC", [])
         self.without_nic: UspnetError | None = None  # why there was none
-        self.undo.callback(self._clean)
-        self.folder.mkdir(mode=0o700)
 
     def _steps(self) -> list[Step]:
         first, second = (escaped(str(path)) for path in self.sockets)
@@ -185,16 +180,14 @@ class Demo:
         ports = [f"qemu:{sender},{wire}", "--rx-port", f"qemu:{receiver},{wire}"]
         return Step("emulated NIC", ["pktgen", *ports, "--count", count])
 
-    def _catch_signals(self) -> None:
-        """Before there is anything to clean up."""
-
-        def stop(_number: int, _frame: object) -> None:
-            self.stopped = True
-
-        for number in end_signals():
-            self.undo.callback(signal.signal, number, signal.signal(number, stop))
+    def stop(self) -> None:
+        """Ends the run; may be called from a signal handler."""
+        self.stopped = True
 
     def __enter__(self) -> Self:
+        self.undo.callback(Janitor(self.folder).dismiss)
+        self.undo.callback(self._clean)
+        self.folder.mkdir(mode=0o700)
         return self
 
     def __exit__(self, *exc: object) -> None:
