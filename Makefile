@@ -32,6 +32,7 @@ lint: setup-test
 	PYTHONPATH=. $(PYTHON) tools/man.py --check
 	PYTHONPATH=. $(PYTHON) tools/readme.py --check
 	PYTHONPATH=. $(PYTHON) tools/drivers.py --check
+	PYTHONPATH=. $(PYTHON) tools/schema.py --check
 
 bench: setup-test
 	.venv/bin/pip install -q --disable-pip-version-check -e '.[bench]'
@@ -41,6 +42,7 @@ man: setup-test
 	PYTHONPATH=. $(PYTHON) tools/man.py
 	PYTHONPATH=. $(PYTHON) tools/readme.py
 	PYTHONPATH=. $(PYTHON) tools/drivers.py
+	PYTHONPATH=. $(PYTHON) tools/schema.py
 
 format: setup-test
 	$(CLANG_FORMAT) -i $(C)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands, on a made-up machine: what is printed, JSON, and exit codes."""
 
-import json
 
 import pytest
 
 import uspnet.binding.machine
+from tests.support.identity import answer
 from uspnet.binding.inventory import inventory
 from uspnet.binding.netstate import Rule
 from uspnet.cli import app
@@ -46,7 +46,7 @@ def test_refusal(lab, uspnet_on):
     assert f"{A} [default-route] eth0: IPv4 default route" in err
     assert "--allow default-route,rule" in err
     code, out, err = uspnet_on("bind eth0 --json --allow rule")
-    found = json.loads(out)
+    found = answer(out)
     assert (code, err, found["error"]) == (3, "", "Refused")
     rows = [(r["reason"], r["blocks"], r["allowed"]) for r in found["devices"][0]["reasons"]]
     assert rows[:2] == [("default-route", True, False), ("rule", True, True)]
@@ -85,7 +85,7 @@ def test_dry_run_touches_nothing(lab, uspnet_on, more):
 def test_mistakes(lab, uspnet_on, text, code, kind):
     lab.nic(A, "eth0")
     found, out, _ = uspnet_on(f"{text} --json")
-    assert (found, json.loads(out)["error"]) == (code, kind)
+    assert (found, answer(out)["error"]) == (code, kind)
     assert lab.kernel.log == []
 
 
@@ -94,11 +94,11 @@ def test_rolled_back_and_left_unbound_under_json(lab, uspnet_on, monkeypatch):
     lab.nic(A, "eth0")
     lab.kernel.fail = lambda step: step == 1
     code, out, _ = uspnet_on("bind eth0 --json")
-    assert (code, json.loads(out)["error"]) == (1, "DeviceFault")
+    assert (code, answer(out)["error"]) == (1, "DeviceFault")
     lab.kernel.fail = lambda step: step >= 5
     code, out, _ = uspnet_on("bind eth0 --json")
-    assert (code, json.loads(out)["error"]) == (1, "LeftUnbound")
-    assert "LEFT UNBOUND" in json.loads(out)["message"]
+    assert (code, answer(out)["error"]) == (1, "LeftUnbound")
+    assert "LEFT UNBOUND" in answer(out)["message"]
 
 
 def test_devices(lab, uspnet_on):
@@ -111,7 +111,7 @@ def test_devices(lab, uspnet_on):
     lab.route("eth1")
     lab.address("eth1", "10.0.0.1")
     code, out, _ = uspnet_on("devices --json")
-    rows = {row["address"]: row for row in json.loads(out)["devices"]}
+    rows = {row["address"]: row for row in answer(out)["devices"]}
     assert code == 0
     assert {a: row["state"] for a, row in rows.items()} == {
         A: "free", B: "in use", "0000:04:00.0": "shared", "0000:05:00.0": "bound",

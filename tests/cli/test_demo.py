@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.identity import answer
 from tests.support.processes import alive
 from tests.support.waiting import until
 
@@ -28,7 +28,7 @@ def private_tmp(tmp_path, monkeypatch):
 
 def test_every_packet_is_in_the_file(uspnet, tmp_path):
     result = uspnet("demo", "--count", str(PACKETS), "-w", str(tmp_path / "x.pcapng"), "--json")
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert result.returncode == 0
     assert found["complete"]
     assert (found["offered"], found["written"], found["lost"]) == (PACKETS, PACKETS, 0)
@@ -39,7 +39,7 @@ def test_every_packet_is_in_the_file(uspnet, tmp_path):
 def nic_of(result):
     """The emulated NIC's part of a demo."""
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)["nic"]
+    return answer(result.stdout)["nic"]
 
 
 def test_an_emulated_nic_sends_to_another(uspnet, qemu):

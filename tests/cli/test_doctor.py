@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from tests.support.identity import answer
 from uspnet.ports.registry import schemes
 from uspnet.transports.qemu.machine import upgrade
 
 
 def rows(result):
-    return {row["check"]: row for row in json.loads(result.stdout)["checks"]}
+    return {row["check"]: row for row in answer(result.stdout)["checks"]}
 
 
 def test_this_machine_can_run_null(uspnet):

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from tests.support.identity import answer
 from uspnet import __version__
 from uspnet.telemetry import COUNTERS
 
@@ -14,7 +13,7 @@ from uspnet.telemetry import COUNTERS
 def only_object(result):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("\n") == 1
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert found["uspnet"] == __version__
     return found
 

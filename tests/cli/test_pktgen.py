@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections import Counter
 
 import pytest
 
+from tests.support.identity import answer
 from uspnet.cli.pktgen import summary
 from uspnet.errors import DeviceFault
 from uspnet.jobs.generate import GenerateJob
@@ -66,7 +66,7 @@ def test_over_several_queues_each_packet_is_sent_as_often(namespace):
     run = namespace.uspnet("pktgen", "packet:a,queues=3", "-c", 120, "--cores",
                            ",".join(map(str, cores)), "--burst", 7, "--packet",
                            UDP.format("(1,40)"), "--json")  # fmt: skip
-    assert json.loads(run.stdout)["sent"] == 120
+    assert answer(run.stdout)["sent"] == 120
     got = Counter(int.from_bytes(receiver.recv(2048)[36:38], "big") for _ in range(120))
     assert got == dict.fromkeys(range(1, 41), 3)
 
@@ -80,7 +80,7 @@ def test_all_of_several_packets_come_back(uspnet, needs, count):
                         "--rate", "20k", "--packet", UDP.format("(1,40)"),
                         "--fail-on-loss")  # fmt: skip
         assert result.returncode == 0, result.stdout
-        found = json.loads(result.stdout)
+        found = answer(result.stdout)
         assert (found["received"], found["lost"], found["foreign"]) == (count, 0, 0)
         assert (found["duplicated"] is None) == (sequence == "--no-sequence")
 
@@ -91,7 +91,7 @@ def test_short_packets_come_back_padded(uspnet, needs):
     result = uspnet("pktgen", port, "-c", "20", "--size", "42", "--rx-port", port, "--json",
                     "--no-sequence", "--fail-on-loss")  # fmt: skip
     assert result.returncode == 0, result.stdout
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert found["received"] == 20
     assert found["ports"][0]["rx_errors"] == 0  # QEMU's model calls them undersized, and pads them
 
@@ -99,7 +99,7 @@ def test_short_packets_come_back_padded(uspnet, needs):
 @pytest.mark.parametrize("sequence", ["--sequence", "--no-sequence"])
 def test_packets_of_others_are_not_taken_for_ours(uspnet, sequence):
     result = uspnet("pktgen", "null:", "-c", "10", "--rx-port", "null:size=60", "--json", sequence)
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert (found["received"], found["lost"]) == (0, 10)
     assert found["foreign"] > 0
 
@@ -117,7 +117,7 @@ RATES = [("100k", "1", 100_000), ("14.88Mpps", "0.5", 7_440_000), ("3pps", "1", 
 @pytest.mark.parametrize(("rate", "duration", "packets"), RATES)
 def test_all_that_a_rate_asks_for_is_sent(uspnet, rate, duration, packets):
     result = uspnet("pktgen", "null:", "--rate", rate, "--duration", duration, "--json")
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert found["offered"] == packets
     assert found["sent"] + found["unsent"] == packets
     if packets < 1_000_000:  # which any machine keeps up with
@@ -126,7 +126,7 @@ def test_all_that_a_rate_asks_for_is_sent(uspnet, rate, duration, packets):
 
 def test_what_a_rate_asks_for_beyond_32_bits_is_counted(uspnet):
     result = uspnet("pktgen", "null:", "--rate", "1e12", "--duration", "0.05", "--json")
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert found["offered"] == 50_000_000_000
     assert found["sent"] + found["unsent"] == found["offered"]
 
@@ -135,7 +135,7 @@ def test_a_rate_for_ever_is_no_more_than_can_be_counted(uspnet):
     words = ("--rate", "1e12", "--duration", "1e9", "-c", "7", "--json")
     result = uspnet("pktgen", "null:", *words)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["sent"] == 7
+    assert answer(result.stdout)["sent"] == 7
 
 
 def test_a_rate_that_is_not_kept_is_loss(uspnet):
@@ -146,20 +146,20 @@ def test_a_rate_that_is_not_kept_is_loss(uspnet):
     assert "unsent" in result.stdout
     result = uspnet("pktgen", "null:", *words, "--json")
     assert result.returncode == 4
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert (found["error"], found["command"]) == ("Loss", "pktgen")
 
 
 def test_without_a_rate_nothing_is_unsent(uspnet):
     result = uspnet("pktgen", "null:", "--duration", "0.1", "--fail-on-loss", "--json")
     assert result.returncode == 0
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert found["offered"] == found["sent"] > 0
 
 
 def test_a_count_ends_a_rate(uspnet):
     result = uspnet("pktgen", "null:", "--rate", "1M", "-c", "777", "--duration", "30", "--json")
-    found = json.loads(result.stdout)
+    found = answer(result.stdout)
     assert (found["offered"], found["sent"], found["unsent"]) == (777, 777, 0)
     assert found["elapsed_s"] < 30
 

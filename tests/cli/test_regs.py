@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -14,6 +13,7 @@ import sys
 import pytest
 
 from tests.support.cable_end import FarEnd
+from tests.support.identity import answer
 from tests.support.processes import alive, children_of
 from tests.support.waiting import until
 from uspnet.ports.qemu import models
@@ -27,7 +27,7 @@ def only_object(result):
         pytest.skip(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("\n") == 1
-    return json.loads(result.stdout)
+    return answer(result.stdout)
 
 
 @pytest.mark.parametrize("model", sorted(models()))
@@ -78,7 +78,7 @@ def test_an_unknown_name_has_close_ones(uspnet):
 def test_a_watch_is_no_json_object(uspnet):
     result = uspnet("regs", "qemu:e1000e", "--watch", "--json")
     assert result.returncode == 2
-    assert json.loads(result.stdout)["error"] == "Usage"
+    assert answer(result.stdout)["error"] == "Usage"
 
 
 def test_a_watch_ends_in_good_order_and_leaves_no_qemu(start):
@@ -141,7 +141,7 @@ def test_two_v_trace_every_access(uspnet):
     assert "qemu:e1000e,loop=on TIPG 0x00410 ← 0x0060200a IPGT=0xa IPGR1=0x8 IPGR2=0x6" in lines
     access = re.compile(r"^\S+ [A-Z0-9]+(\[\d+\])? 0x[0-9a-f]{5} [←→] 0x[0-9a-f]+( [A-Z0-9_=x]+)*$")
     assert sum(bool(access.match(line)) for line in lines) > 100
-    assert json.loads(result.stdout)["sent"] == 10
+    assert answer(result.stdout)["sent"] == 10
 
 
 def test_one_v_traces_nothing(uspnet):

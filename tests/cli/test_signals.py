@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import time
 
 import pytest
 
+from tests.support.identity import answer
 from uspnet.telemetry import look
 
 START_S = 60
@@ -42,10 +42,10 @@ def test_a_signal_ends_a_run_with_its_summary(start, number):
 def test_a_hang_up_that_nohup_ignores_ends_nothing(start):
     ignore = "trap '' HUP; exec \"$@\""
     process = start("pktgen", "null:", "--poll", "sleep", "--rate", "1000", through=ignore)
-    before = wait_for(process).ports[0]["tx_packets"]
+    before = wait_for(process).ports[0].tx_packets
     process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + START_S
-    while wait_for(process).ports[0]["tx_packets"] < before + 500:  # it would have ended by then
+    while wait_for(process).ports[0].tx_packets < before + 500:  # it would have ended by then
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -60,7 +60,7 @@ def test_a_signal_under_json_ends_with_one_object(start):
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=START_S)
     assert process.returncode == 0
-    assert json.loads(out)["command"] == "fwd"
+    assert answer(out)["command"] == "fwd"
 
 
 def test_a_waiting_memif_server_ends_and_takes_its_socket_with_it(start, tmp_path):
@@ -76,7 +76,7 @@ def test_a_waiting_memif_server_ends_and_takes_its_socket_with_it(start, tmp_pat
 def test_stats_sees_a_running_job_and_forgets_a_killed_one(start, uspnet):
     process = start("pktgen", "null:", "--rate", "1000", "--poll", "sleep")
     wait_for(process)
-    shown = json.loads(uspnet("stats", str(process.pid), "--json").stdout)
+    shown = answer(uspnet("stats", str(process.pid), "--json").stdout)
     (job,) = shown["jobs"]
     assert (job["pid"], job["job"]) == (process.pid, "pktgen")
     assert job["ports"][0]["port"] == "null:"

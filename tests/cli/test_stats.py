@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
 import pytest
 
 from tests.cli.test_signals import wait_for
-from uspnet.cli.stats import rate, rates, user_name
-from uspnet.telemetry import COUNTERS, Board
-from uspnet.telemetry.reader import RunningJob
+from tests.support.identity import answer
+from uspnet.cli.stats import rate, rates
+from uspnet.telemetry import COUNTERS, Board, RunningJob, RunningPort
+from uspnet.telemetry.stats import user_name
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_name_from_outside_shows_its_escapes(named, uspnet):
     assert "\\x1b[2J" in shown
     found = uspnet("stats", str(os.getpid()), "--json").stdout
     assert found.isascii()
-    (job,) = json.loads(found)["jobs"]
+    (job,) = answer(found)["jobs"]
     assert job["ports"][0]["port"] == name
     assert (job["uid"], job["user"]) == (os.geteuid(), user_name(os.geteuid()))
 
@@ -62,7 +62,9 @@ def test_a_very_long_name_takes_one_line(named, uspnet):
 
 
 def job(seen_at, started=1, **counters):
-    port = {"port": "p", **dict.fromkeys(COUNTERS, 0), **counters}
+    port = RunningPort(
+        port="p", driver="d", drops={}, sleeps=0, **{**dict.fromkeys(COUNTERS, 0), **counters}
+    )
     return RunningJob(7, 0, seen_at, "test", started, [port])
 
 

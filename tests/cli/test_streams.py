@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.support.identity import answer
 
 COMMAND = [sys.executable, "-m", "uspnet"]
 JOB = ["pktgen", "null:", "--rate", "1000", "--duration", "1.2", "--poll", "sleep", "-v"]
@@ -85,7 +86,7 @@ def test_names_in_any_encoding_pass_on_every_stream(tmp_path, encoding):
     assert path[-5:] in result.stdout
     assert b"\x1b" not in result.stdout
     assert os.path.exists(path)
-    found = json.loads(run("capture", "null:", "-c", "3", "-w", path, "--json").stdout)
+    found = answer(run("capture", "null:", "-c", "3", "-w", path, "--json").stdout)
     assert os.fsencode(found["files"][0]) == path
     for words in (["pktgen", b"pcap:" + path + b"/x"], ["read-me\xff"], ["doctor", NAME], ["demo"]):
         result = run(*words, env=environment) if words != ["demo"] else run("--help")
@@ -124,7 +125,7 @@ def test_without_the_null_device_everything_works(tmp_path):
     words = [*COMMAND, "demo", "--count", "500", "--json", "-w", str(tmp_path / "x.pcapng")]
     result = subprocess.run([*lone, *words], capture_output=True, check=False, timeout=90)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["lost"] == 0
+    assert answer(result.stdout)["lost"] == 0
     closed = f"{NO_NULL} <&- >&- 2>&-"
     words = [*COMMAND, "pktgen", "null:", "--count", "5"]
     command = ["unshare", "--mount", "sh", "-c", closed, "sh", *words]
@@ -135,7 +136,7 @@ def test_an_interface_may_have_any_name(namespace):
     name = os.fsdecode(b"\xff\xfe\x1b[31m")
     namespace.veth(name, "far")
     sent = namespace.uspnet("pktgen", f"packet:{name}", "--count", "5", "--json")
-    (port,) = json.loads(sent.stdout)["ports"]
+    (port,) = answer(sent.stdout)["ports"]
     assert (port["port"], port["tx_packets"]) == (f"packet:{name}", 5)
     seen = namespace.uspnet("capture", f"packet:{name}", "--duration", "0.3")
     assert "\\xff\\xfe\\x1b[31m" in seen.stdout

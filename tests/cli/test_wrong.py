@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.support.identity import answer
 
 WRONG = [
     # arguments, exit code, kind, part of the message, part of the hint
@@ -126,7 +127,7 @@ def test_a_mistake_has_a_message_a_hint_and_an_exit_code(
 def test_under_json_a_mistake_is_one_object(uspnet, arguments, code, kind, message, hint):
     result = uspnet(*arguments, "--json")
     assert result.returncode == code
-    error = json.loads(result.stdout)
+    error = answer(result.stdout)
     assert set(error) == {"error", "message", "hint"}
     assert error["error"] == kind
     assert hint in error["hint"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.identity import answer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,7 @@ class Uspnet:
         out, err = self.process.communicate(timeout=timeout)
         assert "Traceback" not in err, err
         assert out, err
-        return {**json.loads(out), "exit": self.process.returncode}
+        return {**answer(out), "exit": self.process.returncode}
 
     def interrupt(self, number=signal.SIGINT):
         """Ends it with a signal; as `result`."""
@@ -44,7 +45,7 @@ class Uspnet:
         """One counter now, over all ports."""
         from uspnet.telemetry import look
 
-        return sum(row[name] or 0 for job in look(self.pid).jobs for row in job.ports)
+        return sum(getattr(row, name) or 0 for job in look(self.pid).jobs for row in job.ports)
 
     def fds(self):
         """How many descriptors it has open."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import socket
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.identity import answer
 from tests.support.memif import raw_memif as raw
 from tests.support.waiting import until
 from uspnet.errors import Usage
@@ -147,7 +147,7 @@ def test_who_keeps_a_path_costs_no_result(tmp_path):
         until(lambda: "NoNewPrivs:\t1" in Path(f"/proc/{job.pid}/status").read_text())
         folder.chmod(0o700)
         out, err = job.communicate(timeout=30)
-    assert (job.returncode, json.loads(out)["received"]) == (0, 0)
+    assert (job.returncode, answer(out)["received"]) == (0, 0)
     assert "the socket stays: Permission denied" in err
 
 

@@ -4,7 +4,6 @@ left when somebody is killed. `USPNET_FULL=1` takes every pair, and 100 starts a
 """
 
 import itertools
-import json
 import os
 import random
 import signal
@@ -15,6 +14,7 @@ import time
 import pytest
 
 from tests.support.cable_end import FarEnd
+from tests.support.identity import answer
 from tests.support.processes import alive, children_of
 from tests.support.waiting import until
 from uspnet.errors import NotSupported
@@ -92,7 +92,7 @@ def forward(tmp_path):
 
 def result(process):
     """What it printed at its end."""
-    return json.loads(process.communicate(timeout=PATIENCE_S)[0])
+    return answer(process.communicate(timeout=PATIENCE_S)[0])
 
 
 def meet(process, ends):
@@ -135,13 +135,13 @@ def test_both_ways_at_once_and_again_after_a_stop(forward, ends, make_frames, le
         probes = meet(process, ends)
         pass_all(process, ends, frames)
         process.send_signal(signal.SIGINT)
-        answer = result(process)
+        found = result(process)
         assert process.returncode == 0
         assert [end.got == frames for end in ends] == [True, True]
         came = 2 * len(frames) + sum(end.probes for end in ends)
-        assert answer["forwarded"] == came
-        assert answer["dropped"] == 2 * len(frames) + probes - came
-        assert not any(port[name] for port in answer["ports"] for name in LOSSES)
+        assert found["forwarded"] == came
+        assert found["dropped"] == 2 * len(frames) + probes - came
+        assert not any(port[name] for port in found["ports"] for name in LOSSES)
 
 
 @pytest.mark.parametrize(("left", "right"), NEIGHBOURS)
@@ -151,12 +151,12 @@ def test_a_killed_qemu_ends_the_command_with_a_hint(forward, ends, left, right):
     meet(process, ends)
     children = children_of(process.pid)
     os.kill(children[-1], signal.SIGKILL)
-    answer = result(process)
+    found = result(process)
     assert process.returncode == 1
-    assert answer["error"] == "DeviceFault"
-    assert "signal 9" in answer["message"]
-    assert answer["hint"]
-    assert answer["received"] == answer["forwarded"] + answer["dropped"]
+    assert found["error"] == "DeviceFault"
+    assert "signal 9" in found["message"]
+    assert found["hint"]
+    assert found["received"] == found["forwarded"] + found["dropped"]
     until(lambda: not any(alive(child) for child in children))
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """qemu: ports as a whole: mistakes, whole commands, and what is left when somebody is killed."""
 
-import json
 import os
 import random
 import signal
@@ -13,6 +12,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.support.identity import answer
 from tests.support.processes import alive, children_of
 from tests.support.waiting import until
 from uspnet.errors import DeviceFault, NoDevice, Usage
@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "uspnet"]
 def run(*words):
     """Runs a command to its end; what it printed under --json."""
     done = subprocess.run([*COMMAND, *words, "--json"], capture_output=True, text=True, check=False)
-    return json.loads(done.stdout) | {"exit": done.returncode}
+    return answer(done.stdout) | {"exit": done.returncode}
 
 
 def test_what_makes_no_sense_is_said():
@@ -88,7 +88,7 @@ def test_fwd_joins_two_wires_between_processes():
         out = run("pktgen", ends[0], "--rx-port", ends[1], "--count", "3000")
         back = run("pktgen", ends[1], "--rx-port", ends[0], "--count", "3000")
         fwd.send_signal(signal.SIGINT)
-        forwarded = json.loads(fwd.stdout.read())
+        forwarded = answer(fwd.stdout.read())
     assert fwd.returncode == 0
     assert [out["lost"], back["lost"]] == [0, 0]
     assert forwarded["forwarded"] == 6000
@@ -100,7 +100,7 @@ def test_a_killed_qemu_leaves_the_counters_so_far():
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE) as process:
         until(lambda: any(job.ports[1]["tx_packets"] for job in look(process.pid).jobs))
         os.kill(*children_of(process.pid), signal.SIGKILL)
-        result = json.loads(process.stdout.read())
+        result = answer(process.stdout.read())
     assert (process.returncode, result["error"]) == (1, "DeviceFault")
     assert 0 < result["forwarded"] == result["received"] - result["dropped"]
     assert result["ports"][1]["rx_missed_errors"] is None
@@ -186,11 +186,11 @@ def test_taps_that_cannot_be_had_are_named(namespace, needs):
     nobody = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"]
     pktgen = [*COMMAND, "pktgen", "qemu:virtio-net,tap=t0,queues=2", "--count", "1", "--json"]
     done = namespace.run(*nobody, *pktgen, check=False)
-    said = json.loads(done.stdout)
+    said = answer(done.stdout)
     assert (done.returncode, said["error"]) == (1, "NotPermitted")
     assert "ip tuntap add t0 mode tap" in said["hint"]
     namespace.ip("tuntap", "add", "name", "t0", "mode", "tap")  # of one queue
-    said = json.loads(namespace.run(*pktgen, check=False).stdout)
+    said = answer(namespace.run(*pktgen, check=False).stdout)
     assert said["error"] == "Busy"
     assert "several queues" in said["message"]
     assert namespace.links() == {"lo", "t0"}

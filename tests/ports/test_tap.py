@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import itertools
-import json
 import os
 import random
 import signal
@@ -15,6 +14,8 @@ import subprocess
 import sys
 
 import pytest
+
+from tests.support.identity import answer
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_tcpdump_sees_exactly_what_was_sent(namespace, tcpdump):
     namespace.ip("link", "set", "dev", "t0", "up")
     dump = tcpdump("t0")
     run = namespace.uspnet("pktgen", "tap:t0", "--count", 5000, "--json")
-    assert json.loads(run.stdout)["sent"] == 5000
+    assert answer(run.stdout)["sent"] == 5000
     wanted = udp_frame(
         60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
     )
@@ -108,7 +109,7 @@ def test_options_reach_the_interface(namespace):
         "fwd", "tap:t0,mtu=4000,mac=02:00:00:00:00:99,ip=192.0.2.1/28,queues=2", "null:"
     )
     link = namespace.link("t0")
-    addresses = json.loads(namespace.ip("-json", "address", "show", "dev", "t0"))
+    addresses = answer(namespace.ip("-json", "address", "show", "dev", "t0"))
     assert (link["mtu"], link["address"]) == (4000, "02:00:00:00:00:99")
     assert "UP" in link["flags"]
     assert link["linkinfo"]["info_data"]["multi_queue"] is True
@@ -232,7 +233,7 @@ def test_an_interface_that_goes_down_ends_the_run_where_that_is_wished(namespace
     namespace.ip("link", "set", "dev", "t0", "down")
     code, out, _ = running.ends()
     assert code == 1
-    assert json.loads(out)["hint"] == "ip link set t0 up"
+    assert answer(out)["hint"] == "ip link set t0 up"
 
 
 @pytest.mark.parametrize("command", ["capture", "pktgen"])
@@ -241,7 +242,7 @@ def test_an_interface_that_is_removed_ends_the_run(namespace, command):
     namespace.ip("link", "delete", "dev", "t0")
     code, out, _ = running.ends()
     assert code == 1
-    assert "was removed" in json.loads(out)["message"]
+    assert "was removed" in answer(out)["message"]
 
 
 def test_somebody_else_may_bring_it_up(namespace, wait_until):
@@ -252,7 +253,7 @@ def test_somebody_else_may_bring_it_up(namespace, wait_until):
         namespace.ip("link", "set", "dev", "t0", "up")
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert json.loads(out)["sent"] == 10
+    assert answer(out)["sent"] == 10
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_somebody_else_may_bring_it_up(namespace, wait_until):
 )
 def test_mistakes_are_told_with_a_hint(namespace, spec, kind, hint):
     run = namespace.uspnet("capture", spec, "--json", "--duration", 1, check=False)
-    error = json.loads(run.stdout)
+    error = answer(run.stdout)
     assert run.returncode == (2 if kind == "Usage" else 1)
     assert error["error"] == kind
     assert hint in error["hint"]
@@ -282,7 +283,7 @@ def test_an_interface_that_another_process_holds_is_busy(namespace):
     namespace.start("capture", "tap:t0")
     run = namespace.uspnet("capture", "tap:t0", "--json", check=False)
     assert run.returncode == 1
-    assert json.loads(run.stdout)["error"] == "Busy"
+    assert answer(run.stdout)["error"] == "Busy"
 
 
 def test_without_privilege(namespace, needs):

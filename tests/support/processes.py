@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.waiting import until
 
@@ -73,7 +74,7 @@ class Running:
         """Its counters now, one dict a port; none before its workers run."""
         from uspnet.telemetry import look
 
-        return [port for job in look(self.process.pid).jobs for port in job.ports]
+        return [asdict(port) for job in look(self.process.pid).jobs for port in job.ports]
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
@@ -104,7 +105,7 @@ class Running:
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, err
-        return json.loads(out)
+        return answer(out)
 
     def ends(self):
         """Waits for it to end by itself. Returns exit code, stdout and stderr."""

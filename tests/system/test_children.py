@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import uspnet
+from tests.support.identity import answer
 from tests.support.processes import NOBODY
 from uspnet.errors import Refused
 from uspnet.jobs import doctor
@@ -60,9 +60,9 @@ def test_commands_run_nothing_of_the_current_folder(poisoned, tmp_path, monkeypa
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     result = run([COMMAND, *words])
     assert not poisoned.exists(), poisoned.read_text()
-    assert "error" not in json.loads(result.stdout), result.stdout
+    assert "error" not in answer(result.stdout), result.stdout
     if words[0] == "demo":
-        assert (result.returncode, json.loads(result.stdout)["lost"]) == (0, 0)
+        assert (result.returncode, answer(result.stdout)["lost"]) == (0, 0)
 
 
 def test_as_a_module_uspnet_leaves_the_folder_before_it_imports_more(poisoned, tmp_path):

@@ -48,10 +48,10 @@ def test_a_reader_sees_what_was_counted(board):
     (job,) = mine()
     (port,) = job.ports
     assert job.command == "test"
-    assert (port["rx_packets"], port["rx_bytes"], port["tx_dropped"]) == (7, 420, 3)
-    assert port["sleeps"] == 6
+    assert (port.rx_packets, port.rx_bytes, port.tx_dropped) == (7, 420, 3)
+    assert port.sleeps == 6
     rx.packets = 8
-    assert mine()[0].ports[0]["rx_packets"] == 8
+    assert mine()[0].ports[0].rx_packets == 8
 
 
 def test_a_child_that_inherited_the_board_is_no_second_job(board):
@@ -287,7 +287,7 @@ def test_long_names_and_many_ports_fit_and_more_is_refused():
         board.publish(time.time_ns())
         (job,) = mine()
         assert len(job.ports) == schema.PORTS_MAX
-        assert all(len(port["port"]) == 4100 for port in job.ports)
+        assert all(len(port.port) == 4100 for port in job.ports)
     finally:
         board.close()
     with pytest.raises(NotSupported):

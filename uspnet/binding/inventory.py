@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
+from uspnet.answer import Answer
 from uspnet.binding import holders
 from uspnet.binding.bind import Look, look
 from uspnet.binding.machine import Machine
 from uspnet.binding.names import model, nic_driver, resolve
-from uspnet.binding.safety import Reason
+from uspnet.binding.safety import Reason, ReasonRow
 from uspnet.errors import Malformed
 from uspnet.pci.functions import Function, check_nic, function, scan
 
@@ -35,11 +36,14 @@ class Nic:
     uspnet_driver: str | None
     state: State
     why: str
-    reasons: tuple[dict[str, object], ...]
+    reasons: tuple[ReasonRow, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For --json."""
-        return asdict(self)
+
+@dataclass(frozen=True, kw_only=True)
+class DevicesAnswer(Answer):
+    """What `uspnet devices --json` says."""
+
+    devices: tuple[Nic, ...]
 
 
 def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
@@ -70,7 +74,7 @@ def describe(machine: Machine, seen: Look, found: Function) -> Nic:
         nic_driver(found.vendor, found.device),
         state,
         why,
-        tuple(reason.as_dict() for reason in reasons),
+        tuple(reason.row() for reason in reasons),
     )
 
 

@@ -45,6 +45,17 @@ VFIO_FRIENDS = frozenset({"vfio-pci", "pci-stub", "pcieport"})  # neighbours tha
 
 
 @dataclass(frozen=True)
+class ReasonRow:
+    """A reason as `--json` shows it. `chain`: what leads from the function to it."""
+
+    reason: str
+    text: str
+    chain: tuple[str, ...]
+    blocks: bool
+    hint: str
+
+
+@dataclass(frozen=True)
 class Reason:
     """One thing that speaks against binding. A notice does not block."""
 
@@ -57,15 +68,9 @@ class Reason:
     def __str__(self) -> str:
         return f"{' → '.join(self.chain)}: {self.text}" if self.chain else self.text
 
-    def as_dict(self) -> dict[str, object]:
+    def row(self) -> ReasonRow:
         """For --json."""
-        return {
-            "reason": self.name,
-            "text": self.text,
-            "chain": list(self.chain),
-            "blocks": self.blocks,
-            "hint": self.hint,
-        }
+        return ReasonRow(self.name, self.text, tuple(self.chain), self.blocks, self.hint)
 
 
 @dataclass(frozen=True)

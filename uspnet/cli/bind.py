@@ -59,10 +59,11 @@ def bind(
     Refuses with exit code 3 and every reason while something uses a NIC. Each reason has a name,
     and --allow overrides those that it names.
     """
+    from uspnet.binding import answer as a
     from uspnet.binding import bind as b
     from uspnet.binding import unbind as u
     from uspnet.binding.machine import this_machine
-    from uspnet.cli.show import show_lines
+    from uspnet.cli.show import print_json, show_lines
     from uspnet.cli.unbind import show_outcomes
 
     machine = this_machine()
@@ -80,32 +81,14 @@ def bind(
     except b.InUse as error:
         if not json:
             raise
-        print_plans(error.plans, names, error.as_dict())
+        seen = a.rows(error.plans, names)
+        print_json(a.BindRefused(command="bind", devices=seen, **error.as_dict()).as_json())
         raise typer.Exit(error.exit_code) from None
     if json:
-        print_plans(plans, names, {"dry_run": dry_run})
+        seen = a.rows(plans, names)
+        print_json(a.BindAnswer(command="bind", dry_run=dry_run, devices=seen).as_json())
     elif not quiet and not dry_run:
         show_lines(format_bound(plans, wish))
-
-
-def print_plans(plans: Any, allow: frozenset[str], more: dict[str, Any]) -> None:
-    """The one JSON object: each function with its reasons, and whether these were overridden."""
-    from uspnet.cli.show import print_json
-
-    rows = [
-        {
-            "address": plan.address,
-            "driver": plan.driver,
-            "was": plan.function.driver,
-            "already": plan.already,
-            "steps": plan.steps(),
-            "reasons": [
-                {**reason.as_dict(), "allowed": reason.name in allow} for reason in plan.reasons
-            ],
-        }
-        for plan in plans
-    ]
-    print_json({"command": "bind", **more, "devices": rows})
 
 
 def format_plan(plans: list[Plan]) -> list[str]:

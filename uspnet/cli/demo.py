@@ -15,6 +15,8 @@ from uspnet.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from uspnet.jobs.demo import DemoResult, NicHop
+
 PACKETS = 500_000
 
 
@@ -52,57 +54,57 @@ def demo(
     with ended_by_signals(lambda _: run.stop()), run:
         if not json and not quiet:
             run.on_notice = lambda text: console.print(text, soft_wrap=True)
-        result = run.execute()
-    lost = result["lost"] + (result["nic"]["lost"] or 0)
-    if result["complete"] and lost:
+        result = run.run()
+    lost = result.lost + (result.nic.lost or 0)
+    if result.complete and lost:
         raise UspnetError(f"{lost:,} packets did not arrive", "see: uspnet doctor")
     if json:
-        print_json(result)
-    elif result["complete"] and not quiet:
+        print_json(result.as_json())
+    elif result.complete and not quiet:
         show(console, result)
 
 
-def show(console: Any, result: dict[str, Any]) -> None:
+def show(console: Any, result: DemoResult) -> None:
     """The run for people: a table, the file, and the commands to do each step by hand."""
-    file = shlex.quote(result["files"][0])
+    file = shlex.quote(result.files[0])
     console.print()
     console.print(format_hops(result), soft_wrap=True)
-    console.print(f"lost: {result['lost']:,} of {result['offered']:,} packets", style="bold")
+    console.print(f"lost: {result.lost:,} of {result.offered:,} packets", style="bold")
     console.print(f"file: {file}  (try: tshark -c 3 -r {file})", soft_wrap=True)
     console.print()
-    show_nic(console, result["nic"])
+    show_nic(console, result.nic)
     console.print()
     console.print("by hand, each in a terminal of its own:", style="bold")
-    for hop in reversed(result["hops"]):
-        console.print("  " + shlex.join(by_hand(hop["command"])), soft_wrap=True)
-    if not result["nic"]["missing"]:
+    for hop in reversed(result.hops):
+        console.print("  " + shlex.join(by_hand(hop.command)), soft_wrap=True)
+    if not result.nic.missing:
         console.print("and the emulated NICs, in one:", style="bold")
-        console.print("  " + shlex.join(by_hand(result["nic"]["command"])), soft_wrap=True)
+        console.print("  " + shlex.join(by_hand(result.nic.command)), soft_wrap=True)
 
 
-def show_nic(console: Any, nic: dict[str, Any]) -> None:
+def show_nic(console: Any, nic: NicHop) -> None:
     """What two emulated NICs did, or the one line that says why there are none."""
     from rich.table import Table
 
     from uspnet.cli.show import format_count, format_rate
 
-    if nic["missing"]:
-        console.print(f"no emulated NIC: {nic['missing']} ({nic['hint']})", soft_wrap=True)
+    if nic.missing:
+        console.print(f"no emulated NIC: {nic.missing} ({nic.hint})", soft_wrap=True)
         return
-    sender, receiver = (word.partition(",")[0] for word in nic["command"] if "qemu:" in word)
+    sender, receiver = (word.partition(",")[0] for word in nic.command if "qemu:" in word)
     title = f"pktgen → {sender} → cable → {receiver} → counted"
     table = Table(title=title, box=None, title_justify="left")
     table.add_column("driver, on QEMU's model")
     for name in ("packets", "bytes", "rate"):
         table.add_column(name, justify="right")
     for name, packets, octets in (
-        (f"{sender} sent", nic["sent"], nic["tx_bytes"]),
-        (f"{receiver} received", nic["received"], nic["rx_bytes"]),
+        (f"{sender} sent", nic.sent, nic.tx_bytes),
+        (f"{receiver} received", nic.received, nic.rx_bytes),
     ):
-        rate = format_rate(nic["pps"], "pps")
+        rate = format_rate(nic.pps, "pps")
         table.add_row(name, format_count(packets), format_count(octets), rate)
     console.print(table, soft_wrap=True)
-    console.print(f"lost: {nic['lost']:,} of {nic['offered']:,} packets", style="bold")
+    console.print(f"lost: {nic.lost:,} of {nic.offered:,} packets", style="bold")
 
 
 def by_hand(command: list[str]) -> list[str]:
@@ -118,7 +120,7 @@ def by_hand(command: list[str]) -> list[str]:
     return [port(word) if word.startswith("memif:") else word for word in plain]
 
 
-def format_hops(result: dict[str, Any]) -> Table:
+def format_hops(result: DemoResult) -> Table:
     """One row a process of the chain."""
     from rich.table import Table
 
@@ -128,7 +130,7 @@ def format_hops(result: dict[str, Any]) -> Table:
     table.add_column("process")
     for name in ("packets", "rate"):
         table.add_column(name, justify="right")
-    for hop in result["hops"]:
-        rate = format_rate(hop["pps"], "pps")
-        table.add_row(hop["step"], format_count(hop["packets"]), rate)
+    for hop in result.hops:
+        rate = format_rate(hop.pps, "pps")
+        table.add_row(hop.step, format_count(hop.packets), rate)
     return table

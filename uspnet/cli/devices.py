@@ -30,13 +30,13 @@ def devices(
     json: o.Json = False,
 ) -> None:
     """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
-    from uspnet.binding.inventory import inventory
+    from uspnet.binding.inventory import DevicesAnswer, inventory
     from uspnet.binding.machine import this_machine
     from uspnet.cli.show import plain_console, print_json
 
     nics = inventory(this_machine(), which or ())
     if json:
-        print_json({"command": "devices", "devices": [nic.as_dict() for nic in nics]})
+        print_json(DevicesAnswer(command="devices", devices=tuple(nics)).as_json())
     elif not nics:
         print("no PCI network card")
     else:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,8 @@ from uspnet.cli import options as o
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from uspnet.jobs.doctor import Examination
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -30,20 +32,20 @@ def doctor(
 
     result = examine(port)
     if json:
-        print_json(result)
+        print_json(result.as_json())
     else:
         console = plain_console()
         table = format_checks(result, all_states=not quiet)
         if table.row_count:
             console.print(table)
         if not quiet:
-            count = result["problems"]
+            count = result.problems
             console.print()
             console.print(f"{count or 'no'} problem{'' if count == 1 else 's'}")
-    raise typer.Exit(1 if result["problems"] else 0)
+    raise typer.Exit(1 if result.problems else 0)
 
 
-def format_checks(result: dict[str, Any], *, all_states: bool) -> Table:
+def format_checks(result: Examination, *, all_states: bool) -> Table:
     """One row a check; only problems unless `all_states`."""
     from rich.table import Table
     from rich.text import Text
@@ -51,8 +53,8 @@ def format_checks(result: dict[str, Any], *, all_states: bool) -> Table:
     table = Table(box=None)
     for name in ("", "check", "found", "mend it with"):
         table.add_column(name, overflow="fold")
-    for row in result["checks"]:
-        if all_states or row["state"] == "problem":
-            state = Text(row["state"], style=STYLES[row["state"]])
-            table.add_row(state, row["check"], row["found"], row["mend"])
+    for row in result.checks:
+        if all_states or row.state == "problem":
+            state = Text(row.state, style=STYLES[row.state])
+            table.add_row(state, row.check, row.found, row.mend)
     return table

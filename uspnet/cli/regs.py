@@ -68,7 +68,7 @@ def regs(
         if watch:
             follow(job, interval)
         elif json:
-            print_json(job.result(job.look()))
+            print_json(job.answer(job.look()).as_json())
         else:
             show(job, job.look())
         return

@@ -18,7 +18,8 @@ from rich.text import Text
 from uspnet import __version__
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import Job
-from uspnet.telemetry import reasons_text
+from uspnet.jobs.result import Result
+from uspnet.telemetry import PortCounters, reasons_text
 from uspnet.text import printable
 
 Summary = Callable[[dict[str, Any]], list[str]]
@@ -27,7 +28,6 @@ Rates = tuple[float | None, float | None]  # packets a second received and sent;
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
 PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
 PORT_COLUMNS = ("rx packets", "tx packets", "missed", "dropped")
-DROPPED = ("rx_dropped", "rx_errors", "tx_dropped", "tx_errors")
 REMEDIES = {
     "joined": "frames that the kernel joined can't be cut up inside of a tunnel, or beyond 64 KiB: "
     "ethtool -K IFNAME gro off, and at the sender tso off gso off",
@@ -76,34 +76,29 @@ def format_rate(value: float | None, unit: str) -> str:
     return f"{value:.0f} {unit}"
 
 
-def port_cells(row: dict[str, Any]) -> list[str]:
+def port_cells(row: PortCounters) -> list[str]:
     """A port's counters for the columns PORT_COLUMNS. `dropped`: on both sides, for any reason."""
-    counts = (row["rx_packets"], row["tx_packets"], row["rx_missed_errors"], dropped_at(row))
+    counts = (row.rx_packets, row.tx_packets, row.rx_missed_errors, row.dropped)
     return [format_count(count) for count in counts]
 
 
-def dropped_at(row: dict[str, Any]) -> int:
-    """Packets that a port dropped in either direction, for any reason."""
-    return sum(row[name] or 0 for name in DROPPED)
-
-
-def format_table(result: dict[str, Any], rates: list[Rates]) -> Table:
+def format_table(result: Result, rates: list[Rates]) -> Table:
     """One row a port: rates now, and its counters. `rates`: (rx pps, tx pps) of each."""
-    table = Table(title=f"uspnet {result['command']}  {result['elapsed_s']:.1f} s", box=None)
+    table = Table(title=f"uspnet {result.command}  {result.elapsed_s:.1f} s", box=None)
     table.add_column("port")
     for name in ("rx now", "tx now", *PORT_COLUMNS):
         table.add_column(name, justify="right")
-    for row, now in zip(result["ports"], rates, strict=True):
-        table.add_row(row["port"], *(format_rate(rate, "pps") for rate in now), *port_cells(row))
+    for row, now in zip(result.ports, rates, strict=True):
+        table.add_row(row.port, *(format_rate(rate, "pps") for rate in now), *port_cells(row))
     return table
 
 
-def format_line(row: dict[str, Any], rates: Rates) -> str:
+def format_line(row: PortCounters, rates: Rates) -> str:
     """One port in one line: rates now, and what was lost so far."""
     rx, tx = (format_rate(rate, "pps") for rate in rates)
-    losses = [("missed", row["rx_missed_errors"]), ("dropped", dropped_at(row))]
+    losses = [("missed", row.rx_missed_errors), ("dropped", row.dropped)]
     lost = "".join(f", {name} {format_count(count)}" for name, count in losses if count)
-    return f"{row['port']}: rx {rx}, tx {tx}{lost}"
+    return f"{row.port}: rx {rx}, tx {tx}{lost}"
 
 
 @dataclass(frozen=True)
@@ -156,18 +151,18 @@ class View:
         at = time.monotonic()
         if at - self.last_at < (LIVE_S if self.live else LINE_S):
             return
-        result = self.job.result().as_json()
+        result = self.job.result()
         rates = self._rates(result, at - self.last_at if self.last_at else 0.0)
         first, self.last_at = not self.last_at, at
         if self.live:
             self.live.update(format_table(result, rates), refresh=True)
         elif not first:
-            for row, now in zip(result["ports"], rates, strict=True):
-                line = f"{result['elapsed_s']:.0f} s  {format_line(row, now)}"
+            for row, now in zip(result.ports, rates, strict=True):
+                line = f"{result.elapsed_s:.0f} s  {format_line(row, now)}"
                 self.console.print(line, soft_wrap=True)
 
-    def _rates(self, result: dict[str, Any], seconds: float) -> list[Rates]:
-        counts = [(row["rx_packets"], row["tx_packets"]) for row in result["ports"]]
+    def _rates(self, result: Result, seconds: float) -> list[Rates]:
+        counts = [(row.rx_packets or 0, row.tx_packets or 0) for row in result.ports]
         before, self.last = self.last or counts, counts
         if not seconds:
             return [(None, None)] * len(counts)

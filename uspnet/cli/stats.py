@@ -35,11 +35,12 @@ def stats(
     from rich.live import Live
 
     from uspnet.cli.ending import until_interrupted
-    from uspnet.cli.show import plain_console
+    from uspnet.cli.show import plain_console, print_json
+    from uspnet.telemetry.stats import answer
 
     seen = find(job)
     if json:
-        show_json(seen)
+        print_json(answer(seen).as_json())
         return
     console = plain_console()
     if once or not console.is_terminal:
@@ -87,27 +88,6 @@ def show_once(console: Any, first: Boards) -> None:
         console.print(f"no job {whose}")
 
 
-def show_json(seen: Boards) -> None:
-    """The one JSON object."""
-    from uspnet.cli.show import print_json
-
-    rows = [
-        {"pid": j.pid, "uid": j.uid, "user": user_name(j.uid), "job": j.command, "ports": j.ports}
-        for j in seen.jobs
-    ]
-    print_json({"command": "stats", "jobs": rows, "unreadable_boards": seen.unreadable})
-
-
-def user_name(uid: int) -> str:
-    """A user's name, or number where there is none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def rates(before: list[RunningJob], after: list[RunningJob]) -> Rates:
     """Packets a second, received and sent, of each port since the look before; None: not known."""
     old = {key(job): job for job in before}
@@ -117,8 +97,8 @@ def rates(before: list[RunningJob], after: list[RunningJob]) -> Rates:
         seconds = job.seen_at - was.seen_at
         for n, (past, port) in enumerate(zip(was.ports, job.ports, strict=False)):
             found[key(job), n] = (
-                rate(past["rx_packets"], port["rx_packets"], seconds),
-                rate(past["tx_packets"], port["tx_packets"], seconds),
+                rate(past.rx_packets, port.rx_packets, seconds),
+                rate(past.tx_packets, port.tx_packets, seconds),
             )
     return found
 
@@ -135,6 +115,7 @@ def format_jobs(seen: Boards, now: Rates) -> Table:
     from rich.table import Table
 
     from uspnet.cli.show import PORT_COLUMNS, format_rate, port_cells
+    from uspnet.telemetry.stats import user_name
     from uspnet.text import printable
 
     table = Table(title="uspnet stats", box=None, caption_justify="left")
@@ -150,6 +131,6 @@ def format_jobs(seen: Boards, now: Rates) -> Table:
         for n, port in enumerate(job.ports):
             pair = now.get((key(job), n), (None, None))
             cells = (format_rate(each, "pps") for each in pair)
-            name = printable(port["port"], NAME_WIDTH)
+            name = printable(port.port, NAME_WIDTH)
             table.add_row(*whose, name, *cells, *port_cells(port))
     return table

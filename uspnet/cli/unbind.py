@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -44,10 +43,11 @@ def unbind(
 
 def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
     """What became of each function."""
+    from uspnet.binding.answer import OutcomesAnswer
     from uspnet.cli.show import print_json, show_lines
 
     if json:
-        print_json({"command": command, "devices": [asdict(outcome) for outcome in outcomes]})
+        print_json(OutcomesAnswer(command=command, devices=tuple(outcomes)).as_json())
     elif not quiet:
         lines = [f"{outcome.address}: {outcome.text}" for outcome in outcomes]
         show_lines(lines or ["nothing is bound"])

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from uspnet.jobs.plan import Limits
-from uspnet.jobs.result import Asked, Ended, PortResult
+from uspnet.jobs.result import Asked, Ended
 from uspnet.jobs.worker import Worker
 from uspnet.port import Direction, Port, Queue
-from uspnet.telemetry import drops_by_reason, port_counters
+from uspnet.telemetry import PortCounters, drops_by_reason, port_counters
 
 
 class Accounts(ABC):
@@ -78,7 +78,7 @@ class Accounts(ABC):
         last = max(c.idle_since or c.end for c in moved)
         return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
 
-    def port_rows(self) -> tuple[PortResult, ...]:
+    def port_rows(self) -> tuple[PortCounters, ...]:
         """Each port's counters, with what its device or the kernel counted."""
         rows = []
         for port in self.ports:
@@ -88,7 +88,7 @@ class Accounts(ABC):
                 ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
                 row[name] = value if value is None else value + ours
             drops = drops_by_reason(counters for _, counters in queues)
-            rows.append(PortResult(port=port.name, driver=port.kind, drops=drops, **row))
+            rows.append(PortCounters(port=port.name, driver=port.kind, drops=drops, **row))
         return tuple(rows)
 
     def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:

@@ -23,11 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from uspnet.answer import Answer
 from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, Refused, UspnetError
 from uspnet.fastpath import lib
 from uspnet.spec import escaped
 from uspnet.system import children, streams
 from uspnet.system.folders import check_folder
+from uspnet.telemetry import PortCounters
 from uspnet.transports.qemu.machine import binary
 
 START_S = 20.0  # for each process to have its socket up, on a busy machine
@@ -53,6 +55,51 @@ COUNTED = ("sent", "forwarded", "written")  # by pktgen, fwd and capture
 
 class Interrupted(Exception):
     """A signal asked the demo to end: a wish, no error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hop:
+    """One process of the chain: the command, and the packets that it sent, forwarded or wrote."""
+
+    step: str
+    command: list[str]
+    packets: int
+    pps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NicHop:
+    """What became of the packets between two emulated NICs. `missing`: why there were none, and the
+    `hint`; the counts are None then.
+    """
+
+    command: list[str]
+    missing: str
+    hint: str
+    offered: int | None
+    sent: int | None
+    received: int | None
+    lost: int | None
+    pps: float | None
+    tx_bytes: int | None
+    rx_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult(Answer):
+    """offered = written + lost. `complete`: it was not interrupted."""
+
+    elapsed_s: float
+    ports: tuple[PortCounters, ...]
+    complete: bool
+    offered: int
+    sent: int
+    written: int
+    lost: int
+    pps: float
+    hops: tuple[Hop, ...]
+    nic: NicHop
+    files: list[str]
 
 
 @dataclass
@@ -201,8 +248,8 @@ class Demo:
         if not self.kept or self.file.parent != self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def execute(self) -> dict[str, Any]:
-        """Runs the chain and returns what `--json` prints. Raises what its steps raise."""
+    def run(self) -> DemoResult:
+        """Runs the chain. Raises what its steps raise."""
         capture, forward, generate = self.steps
         with self._interruptible():
             for step, socket in zip((capture, forward), reversed(self.sockets), strict=True):
@@ -265,46 +312,45 @@ class Demo:
                 raise DeviceTimeout("demo: the chain makes no progress", "see: uspnet doctor")
             time.sleep(TICK_S)
 
-    def result(self) -> dict[str, Any]:
-        """The chain's counts: offered = written + lost."""
+    def result(self) -> DemoResult:
+        """The chain's counts."""
         capture, forward, generate = (step.result for step in self.steps)
         sent, written = generate.get("sent", 0), capture.get("written", 0)
         hops = [
-            {
-                "step": step.name,
-                "command": ["uspnet", *step.arguments],
-                "packets": step.result.get(name, 0),
-                "pps": step.rate(name),
-            }
+            Hop(
+                step=step.name,
+                command=["uspnet", *step.arguments],
+                packets=step.result.get(name, 0),
+                pps=step.rate(name),
+            )
             for step, name in zip(reversed(self.steps), COUNTED, strict=True)
         ]
-        return {
-            "command": "demo",
-            "elapsed_s": generate.get("elapsed_s", 0.0),
-            "ports": [
-                row for part in (generate, forward, capture) for row in part.get("ports", [])
-            ],
-            "complete": self.kept,
-            "offered": generate.get("offered", 0),
-            "sent": sent,
-            "written": written,
-            "lost": max(generate.get("offered", 0) - written, 0),
-            "pps": generate.get("pps", 0.0),
-            "hops": hops,
-            "nic": self._nic_result(),
-            "files": [str(self.file)] if self.kept else [],
-        }
+        rows = [row for part in (generate, forward, capture) for row in part.get("ports", [])]
+        return DemoResult(
+            command="demo",
+            elapsed_s=generate.get("elapsed_s", 0.0),
+            ports=tuple(PortCounters(**row) for row in rows),
+            complete=self.kept,
+            offered=generate.get("offered", 0),
+            sent=sent,
+            written=written,
+            lost=max(generate.get("offered", 0) - written, 0),
+            pps=generate.get("pps", 0.0),
+            hops=tuple(hops),
+            nic=self._nic_result(),
+            files=[str(self.file)] if self.kept else [],
+        )
 
-    def _nic_result(self) -> dict[str, Any]:
-        """What became of the packets between the emulated NICs; None without any."""
+    def _nic_result(self) -> NicHop:
+        """What became of the packets between the emulated NICs."""
         error, result = self.without_nic, self.nic.result
         names = ("offered", "sent", "received", "lost", "pps")
         sender, receiver = result.get("ports", [{}, {}])
-        return {
-            "command": ["uspnet", *self.nic.arguments],
-            "missing": error.message if error else "",
-            "hint": error.hint if error else "",
+        return NicHop(
+            command=["uspnet", *self.nic.arguments],
+            missing=error.message if error else "",
+            hint=error.hint if error else "",
+            tx_bytes=sender.get("tx_bytes"),
+            rx_bytes=receiver.get("rx_bytes"),
             **{name: result.get(name) for name in names},
-            "tx_bytes": sender.get("tx_bytes"),
-            "rx_bytes": receiver.get("rx_bytes"),
-        }
+        )

@@ -10,10 +10,11 @@ import re
 import resource
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from uspnet.answer import Answer
 from uspnet.binding.machine import this_machine
 from uspnet.binding.names import resolve
 from uspnet.errors import NoDevice, Refused, UspnetError
@@ -239,8 +240,17 @@ def nic(spec: str) -> list[Check]:
         return [Check(spec, "problem", error.message, error.hint)]
 
 
-def examine(spec: str | None) -> dict[str, Any]:
-    """Every check, as `--json` prints it. `spec`: also this port."""
+@dataclass(frozen=True, kw_only=True)
+class Examination(Answer):
+    """`port`: the one that was also looked at. `problems`: how many checks found one."""
+
+    port: str | None
+    problems: int
+    checks: tuple[Check, ...]
+
+
+def examine(spec: str | None) -> Examination:
+    """Every check. `spec`: also this port."""
     effective = int(_fields("/proc/self/status").get("CapEff", "0"), 16)
     plain: list[Callable[[], Check]] = [kernel, cores, clock, memory, huge_pages]
     checks = [look() for look in plain]
@@ -249,9 +259,9 @@ def examine(spec: str | None) -> dict[str, Any]:
     wants_nic = spec is not None and is_nic(spec)
     rows = [] if spec is None else nic(spec) if wants_nic else [port(spec)]
     checks += [*nic_needs(needed=wants_nic and len(rows) > 1), *rows]
-    return {
-        "command": "doctor",
-        "port": spec,
-        "problems": sum(check.state == "problem" for check in checks),
-        "checks": [asdict(check) for check in checks],
-    }
+    return Examination(
+        command="doctor",
+        port=spec,
+        problems=sum(check.state == "problem" for check in checks),
+        checks=tuple(checks),
+    )

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, Self
+from typing import Self
 
+from uspnet.answer import Answer
 from uspnet.drivers import nics
 from uspnet.errors import NotSupported, Usage
 from uspnet.port import Port
@@ -29,6 +30,36 @@ WHY = {  # not read, by access
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegisterRow:
+    """A register: where it is, how it may be accessed, and its value and fields, None and empty
+    when it was not read.
+    """
+
+    name: str
+    table: str
+    offset: int
+    bits: int
+    access: str
+    title: str
+    value: int | None
+    fields: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistersAnswer(Answer):
+    """What `uspnet regs --json` says. `how`: the way to the device. `found`: the state that it was
+    found in.
+    """
+
+    port: str
+    driver: str
+    device: str
+    how: str
+    found: str
+    registers: tuple[RegisterRow, ...]
+
+
 @dataclass(frozen=True)
 class Seen:
     """A register at one moment. `value` is None when it was not read; `why` says so."""
@@ -41,19 +72,19 @@ class Seen:
         """Why it was not read."""
         return "" if self.value is not None else WHY[self.register.row.access]
 
-    def as_dict(self) -> dict[str, Any]:
+    def row(self) -> RegisterRow:
         """As `--json` shows it."""
         row = self.register.row
-        return {
-            "name": self.register.name,
-            "table": type(self.register.table).__name__,
-            "offset": self.register.offset,
-            "bits": row.width,
-            "access": row.access,
-            "title": row.title,
-            "value": self.value,
-            "fields": {} if self.value is None else self.value.fields(),
-        }
+        return RegisterRow(
+            name=self.register.name,
+            table=type(self.register.table).__name__,
+            offset=self.register.offset,
+            bits=row.width,
+            access=row.access,
+            title=row.title,
+            value=None if self.value is None else int(self.value),
+            fields={} if self.value is None else self.value.fields(),
+        )
 
 
 class Registers:
@@ -85,17 +116,17 @@ class Registers:
         self.nic.config.VENDOR.present()
         return [Seen(each, each.read() if read else None) for each, read in self.chosen]
 
-    def result(self, seen: list[Seen]) -> dict[str, Any]:
+    def answer(self, seen: list[Seen]) -> RegistersAnswer:
         """What `--json` prints."""
-        return {
-            "command": "regs",
-            "port": self.port.name,
-            "driver": self.port.kind,
-            "device": self.nic.title,
-            "how": self.port.how,
-            "found": self.nic.transport.found,
-            "registers": [each.as_dict() for each in seen],
-        }
+        return RegistersAnswer(
+            command="regs",
+            port=self.port.name,
+            driver=self.port.kind,
+            device=self.nic.title,
+            how=self.port.how,
+            found=self.nic.transport.found,
+            registers=tuple(each.row() for each in seen),
+        )
 
 
 def choose(every: list[Register], names: Sequence[str]) -> list[tuple[Register, bool]]:

@@ -5,30 +5,13 @@ these classes.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
+
+from uspnet.answer import Answer
+from uspnet.telemetry import PortCounters
 
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PortResult:
-    """One port's counters, under the names of the kernel's `rtnl_link_stats64`. None: not known.
-    `drops`: packets dropped there by reason, those of `rx_dropped` to `tx_errors`.
-    """
-
-    port: str
-    driver: str
-    rx_packets: int | None
-    rx_bytes: int | None
-    rx_errors: int | None
-    rx_dropped: int | None
-    rx_missed_errors: int | None
-    tx_packets: int | None
-    tx_bytes: int | None
-    tx_errors: int | None
-    tx_dropped: int | None
-    drops: dict[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +24,23 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Answer):
     """What every run says. Times in seconds; `active_s`: from the first packet to the last.
 
     `missed` was lost before it reached us, as far as the ports know; None when none does.
     `ended`: why the run is over; None while it is not.
     """
 
-    command: str
     elapsed_s: float
     active_s: float
     ended: Ended | None
     asked: Asked
-    ports: tuple[PortResult, ...]
+    ports: tuple[PortCounters, ...]
     missed: int | None
     dropped: int
     drops: dict[str, int]
     pps: float
     bps: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from uspnet.errors import NotSupported
@@ -21,30 +20,6 @@ from uspnet.telemetry.schema import MAGIC, PORTS_MAX, PREFIX, QUEUES_MAX, TEXT_M
 BOARD = "uspnet-board"
 COUNTERS_AT = PREFIX.size + TEXT_MAX  # pages that nobody writes to take no memory
 COUNTER_BYTES = ffi.sizeof("struct counters")
-# The kernel's names (rtnl_link_stats64) for what a queue counts.
-NAMES = {
-    "rx": {
-        "packets": "rx_packets",
-        "bytes": "rx_bytes",
-        "errors": "rx_errors",
-        "dropped": "rx_dropped",
-        "missed": "rx_missed_errors",
-    },
-    "tx": {
-        "packets": "tx_packets",
-        "bytes": "tx_bytes",
-        "errors": "tx_errors",
-        "dropped": "tx_dropped",
-    },
-}
-COUNTERS = [name for names in NAMES.values() for name in names.values()]
-# Why packets are dropped, by the fast path's own list: "no_room" and so on.
-_REASONS: dict[str, int] = ffi.typeof("enum drop_reason").relements
-REASONS = {
-    name.removeprefix("DROP_").lower(): place
-    for name, place in sorted(_REASONS.items(), key=lambda item: item[1])
-    if name not in {"DROP_ERRORS", "DROP_REASONS"}
-}
 
 
 class Board:
@@ -91,29 +66,3 @@ class Board:
     def close(self) -> None:
         """Takes the board down."""
         self.memory.close()
-
-
-def drops_by_reason(blocks: Iterable[Any]) -> dict[str, int]:
-    """Dropped packets by reason, summed over `struct counters *`. Reasons that never happened
-    are left out.
-    """
-    listed = list(blocks)
-    totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}
-    return {name: total for name, total in totals.items() if total}
-
-
-def reasons_text(drops: Mapping[str, int]) -> str:
-    """Dropped packets by reason, for people: `too long 8, no room 4`."""
-    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in drops.items())
-
-
-def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
-    """A port's counters under the kernel's names, summed over its queues.
-
-    `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
-    """
-    total: dict[str, Any] = dict.fromkeys(COUNTERS, 0)
-    for direction, counters in queues:
-        for ours, name in NAMES[direction].items():
-            total[name] += getattr(counters, ours)
-    return {name: None if name in unknown else value for name, value in total.items()}

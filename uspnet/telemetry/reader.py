@@ -22,7 +22,8 @@ from typing import Any
 from uspnet.fastpath import ffi
 from uspnet.pool import SEALS
 from uspnet.telemetry import schema
-from uspnet.telemetry.board import BOARD, COUNTER_BYTES, COUNTERS, drops_by_reason, port_counters
+from uspnet.telemetry.board import BOARD, COUNTER_BYTES
+from uspnet.telemetry.counters import COUNTERS, PortCounters, drops_by_reason, port_counters
 
 DESCRIPTORS_MAX = 4096  # of a process; a job opens its board before peers can come
 USER_DESCRIPTORS_MAX = 1 << 18
@@ -32,18 +33,23 @@ TARGET = f"/memfd:{BOARD} (deleted)"
 F_GET_SEALS = 1034
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunningPort(PortCounters):
+    """`sleeps`: how often its workers waited to be woken."""
+
+    sleeps: int
+
+
 @dataclass
 class RunningJob:
-    """A job of another process, as its board shows it at one moment. Beside the kernel's counters
-    a port has `drops`, by reason, and `sleeps`: how often its workers waited to be woken.
-    """
+    """A job of another process, as its board shows it at one moment."""
 
     pid: int
     uid: int  # whose it is
     seen_at: float  # time.monotonic()
     command: str
     started_ns: int
-    ports: list[dict[str, Any]]
+    ports: list[RunningPort]
 
 
 @dataclass
@@ -190,7 +196,7 @@ def _read(fd: int) -> RunningJob | None:
     return RunningJob(header.pid, uid, now, header.command, header.started_ns, ports)
 
 
-def _ports(header: schema.Header, data: bytes) -> list[dict[str, Any]]:
+def _ports(header: schema.Header, data: bytes) -> list[RunningPort]:
     blocks = [
         ffi.from_buffer("struct counters *", data[start : start + COUNTER_BYTES])
         for start in range(0, len(data), COUNTER_BYTES)
@@ -201,13 +207,13 @@ def _ports(header: schema.Header, data: bytes) -> list[dict[str, Any]]:
     for row, block in zip(header.queues, blocks, strict=True):
         queues[row.port].append((row.direction, block))
     return [
-        {
-            "port": port.port,
-            "driver": port.driver,
+        RunningPort(
+            port=port.port,
+            driver=port.driver,
+            drops=drops_by_reason(block for _, block in own),
+            sleeps=sum(int(block.sleeps) for _, block in own),
             **port_counters(own, port.unknown),
-            "drops": drops_by_reason(block for _, block in own),
-            "sleeps": sum(int(block.sleeps) for _, block in own),
-        }
+        )
         for port, own in zip(header.ports, queues, strict=True)
     ]
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import struct
 import time
@@ -11,6 +10,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.support.identity import answer
 from uspnet.kernel.interface import Interface
 
 
@@ -124,7 +124,7 @@ def test_an_interface_that_goes_to_another_namespace_ends_the_run(veth, namespac
     veth.ip("link", "set", "dev", "b", "netns", namespaces().name)
     code, out, _ = capture.ends()
     assert code == 1
-    assert "another network namespace" in json.loads(out)["message"]
+    assert "another network namespace" in answer(out)["message"]
 
 
 @pytest.mark.parametrize("command", [["capture", "packet:b"], ["pktgen", "packet:b"]])
@@ -132,7 +132,7 @@ def test_an_interface_that_goes_down_ends_the_run_where_that_is_wished(veth, com
     running = veth.start(*command, "--no-reconnect")
     veth.ip("link", "set", "dev", "b", "down")
     code, out, _ = running.ends()
-    error = json.loads(out)
+    error = answer(out)
     assert code == 1
     assert error["error"] == "DeviceFault"
     assert error["hint"] == "ip link set b up"
@@ -144,7 +144,7 @@ def test_an_interface_that_is_removed_ends_the_run(veth, command):
     veth.ip("link", "delete", "dev", "b")
     code, out, _ = running.ends()
     assert code == 1
-    assert "was removed" in json.loads(out)["message"]
+    assert "was removed" in answer(out)["message"]
 
 
 def test_a_renamed_interface_is_still_the_same(veth, frames, wait_until):

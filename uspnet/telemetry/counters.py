@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What queues count, under the kernel's names, and why packets were dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uspnet.fastpath import ffi
+
+# The kernel's names (rtnl_link_stats64) for what a queue counts.
+NAMES = {
+    "rx": {
+        "packets": "rx_packets",
+        "bytes": "rx_bytes",
+        "errors": "rx_errors",
+        "dropped": "rx_dropped",
+        "missed": "rx_missed_errors",
+    },
+    "tx": {
+        "packets": "tx_packets",
+        "bytes": "tx_bytes",
+        "errors": "tx_errors",
+        "dropped": "tx_dropped",
+    },
+}
+COUNTERS = [name for names in NAMES.values() for name in names.values()]
+# Why packets are dropped, by the fast path's own list: "no_room" and so on.
+_REASONS: dict[str, int] = ffi.typeof("enum drop_reason").relements
+REASONS = {
+    name.removeprefix("DROP_").lower(): place
+    for name, place in sorted(_REASONS.items(), key=lambda item: item[1])
+    if name not in {"DROP_ERRORS", "DROP_REASONS"}
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortCounters:
+    """One port's counters, under the names of the kernel's `rtnl_link_stats64`. None: not known.
+    `drops`: packets dropped there by reason, those of `rx_dropped` to `tx_errors`.
+    """
+
+    port: str
+    driver: str
+    rx_packets: int | None
+    rx_bytes: int | None
+    rx_errors: int | None
+    rx_dropped: int | None
+    rx_missed_errors: int | None
+    tx_packets: int | None
+    tx_bytes: int | None
+    tx_errors: int | None
+    tx_dropped: int | None
+    drops: dict[str, int]
+
+    @property
+    def dropped(self) -> int:
+        """Packets dropped in either direction, for any reason."""
+        counts = (self.rx_dropped, self.rx_errors, self.tx_dropped, self.tx_errors)
+        return sum(count or 0 for count in counts)
+
+
+def drops_by_reason(blocks: Iterable[Any]) -> dict[str, int]:
+    """Dropped packets by reason, summed over `struct counters *`. Reasons that never happened
+    are left out.
+    """
+    listed = list(blocks)
+    totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}
+    return {name: total for name, total in totals.items() if total}
+
+
+def reasons_text(drops: Mapping[str, int]) -> str:
+    """Dropped packets by reason, for people: `too long 8, no room 4`."""
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in drops.items())
+
+
+def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
+    """A port's counters under the kernel's names, summed over its queues.
+
+    `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
+    """
+    total: dict[str, Any] = dict.fromkeys(COUNTERS, 0)
+    for direction, counters in queues:
+        for ours, name in NAMES[direction].items():
+            total[name] += getattr(counters, ours)
+    return {name: None if name in unknown else value for name, value in total.items()}
