@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from uspnet.answer import ErrorAnswer
 from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
 from uspnet.binding.inventory import DevicesAnswer
-from uspnet.jobs.demo import DemoResult
+from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import CaptureResult, ForwardResult, GenerateResult, MeasureResult

@@ -15,7 +15,7 @@ from uspnet.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from uspnet.jobs.demo import DemoResult, NicHop
+    from uspnet.jobs.demo.result import DemoResult, NicHop
 
 PACKETS = 500_000
 
@@ -47,7 +47,7 @@ def demo(
     from uspnet.cli.ending import ended_by_signals
     from uspnet.cli.show import plain_console, print_json
     from uspnet.errors import UspnetError
-    from uspnet.jobs.demo import Demo
+    from uspnet.jobs.demo.job import Demo
 
     console = plain_console()
     run = Demo(count, write)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""demo: a chain of jobs as processes, and what it says."""

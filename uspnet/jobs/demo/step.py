@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process of the chain."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+
+from uspnet.errors import DeviceTimeout, NotSupported, UspnetError
+from uspnet.fastpath import lib
+from uspnet.system import children, streams
+
+START_S = 20.0  # for each process to have its socket up, on a busy machine
+RUN_S = 60.0  # for all packets to arrive
+PATIENCE_S = 5.0  # for the last packets, when the sender has ended
+
+
+@dataclass
+class Step:
+    """One process: its arguments, and what it printed."""
+
+    name: str
+    arguments: list[str]
+    process: subprocess.Popen[str] | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def launch(self) -> None:
+        """Starts it. Signals from the terminal are ours to pass on: it gets its own session."""
+        limits = ["--duration", f"{RUN_S:g}", "--json"]  # also when nobody is left to end it
+        with_us = functools.partial(lib.end_with, os.getpid())
+        null = streams.null()
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - ourselves
+                children.uspnet(*self.arguments, *limits),
+                stdin=null,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                cwd="/",
+                env=children.environment(),
+                start_new_session=True,
+                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
+            )
+        finally:
+            os.close(null)
+
+    def ended(self) -> bool:
+        """Has the process ended?"""
+        return self.process is not None and self.process.poll() is not None
+
+    def finish(self, *, interrupt: bool = False) -> None:
+        """Waits for its end, asking for it when wanted, and reads its result. Raises its error."""
+        process = self.process
+        if not process:
+            return
+        if interrupt and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            out, errors = process.communicate(timeout=PATIENCE_S + START_S)
+        except subprocess.TimeoutExpired:
+            raise DeviceTimeout(f"demo: {self.name} does not end", "see: uspnet doctor") from None
+        try:
+            self.result = json.loads(out)
+        except ValueError:
+            raise UspnetError(f"demo: {self.name} failed: {errors or out}") from None
+        if "error" in self.result:
+            kind = NotSupported if self.result["error"] == "NotSupported" else UspnetError
+            raise kind(f"demo: {self.name}: {self.result['message']}", self.result.get("hint", ""))
+
+    def rate(self, name: str) -> float:
+        """Packets a second from its first packet to its last. `name`: what it counted."""
+        active = self.result.get("active_s", 0.0)
+        return self.result[name] / active if active else 0.0
+
+    def kill(self) -> None:
+        """Ends the process at once if it still runs."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
