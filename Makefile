@@ -25,6 +25,7 @@ test: lint check-arm64
 
 lint: setup-test
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	$(CLANG_FORMAT) --dry-run -Werror $(C)
 	.venv/bin/codespell
@@ -45,6 +46,7 @@ man: setup-test
 	PYTHONPATH=. $(PYTHON) tools/schema.py
 
 format: setup-test
+	.venv/bin/ruff format .
 	$(CLANG_FORMAT) -i $(C)
 
 check-arm64: setup-test

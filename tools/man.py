@@ -48,7 +48,7 @@ def items(rows: list[tuple[str, str]]) -> str:
 
 def page(name: str, sections: list[tuple[str, str]]) -> str:
     """One man page."""
-    head = '.\\" Made by tools/man.py from the help texts. Don\'t edit.\n'
+    head = ".\\\" Made by tools/man.py from the help texts. Don't edit.\n"
     head += f'.TH {roff(name.upper())} 1 "" "uspnet {__version__}" "User commands"\n'
     return head + "".join(f".SH {title}\n{body}\n" for title, body in sections if body)
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands, on a made-up machine: what is printed, JSON, and exit codes."""
 
-
 import pytest
 
 import uspnet.binding.machine

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What e1000 and e1000e say, on a device that is a script; test_nic_traffic.py has the rest."""
 
-
 import pytest
 
 from uspnet.drivers import nics

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What virtio-net's driver says to a device that is only a script, honest, broken or gone."""
 
-
 import pytest
 
 from uspnet.drivers.virtio_net import VirtioNet

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """vmxnet3 on QEMU's model: what only it does; and what it says to a script."""
 
-
 import pytest
 
 from tests.support.cable_end import connected, fill, lost, starve

@@ -39,8 +39,19 @@ class Ring:
             field |= {"next": 0 if last else -(-(MAC + len(frame)) // 16) * 16}
             field |= {"tci": 0, "tpid": 0, "undone": bytes(10), **(odd if last else {})}
             header = struct.pack(
-                "=IIIIIIHHIIHH", field["next"], 1, i, field["snap"], field["len"],
-                field["status"], field["mac"], field["mac"] + 14, 0, field["tci"], field["tpid"], 0,
+                "=IIIIIIHHIIHH",
+                field["next"],
+                1,
+                i,
+                field["snap"],
+                field["len"],
+                field["status"],
+                field["mac"],
+                field["mac"] + 14,
+                0,
+                field["tci"],
+                field["tpid"],
+                0,
             )
             self.memory[base + at : base + at + len(header)] = header
             start = base + at + MAC
@@ -188,8 +199,11 @@ def undone(kind=TCPV4, size=100, start=34, offset=16, flags=1):
 
 def joined(version=4, protocol=6, length=1000):
     """A TCP or UDP packet of that many bytes of payload."""
-    head = bytes.fromhex("0000000900000001000000005010000000000000") if protocol == 6 else (
-        struct.pack("!HHHH", 5000, 9, 8 + length, 0))
+    head = (
+        bytes.fromhex("0000000900000001000000005010000000000000")
+        if protocol == 6
+        else (struct.pack("!HHHH", 5000, 9, 8 + length, 0))
+    )
     bytes_ip = len(head) + length
     if version == 4:
         ip = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + bytes_ip, 1, 0, 64, protocol, 0, 1, 2)
@@ -301,17 +315,26 @@ def test_joined_frames_from_anybody_do_no_harm(ring, ifindex):
         packet = bytearray(joined(version, maker.choice([6, 17, 132]), maker.randrange(3000)))
         for _ in range(maker.randrange(4)):
             packet[maker.randrange(12, min(len(packet), 90))] = maker.choice(
-                [0, 1, 6, 17, 43, 44, 60, 0x40, 0x45, 0x4F, 0x60, 0x81, 0xFF, maker.randrange(256)])
+                [0, 1, 6, 17, 43, 44, 60, 0x40, 0x45, 0x4F, 0x60, 0x81, 0xFF, maker.randrange(256)]
+            )
         start = 34 if version == 4 else 54
         if ifindex:
             packet, start = packet[14:], start - 14
-        header = undone(maker.choice(kinds), maker.choice([0, 1, 7, 100, 1400, 1500, 65535]),
-                        maker.choice([start, start, maker.randrange(65536)]),
-                        maker.choice([16, 6, 8, maker.randrange(65536)]), maker.choice([0, 1, 2]))
+        header = undone(
+            maker.choice(kinds),
+            maker.choice([0, 1, 7, 100, 1400, 1500, 65535]),
+            maker.choice([start, start, maker.randrange(65536)]),
+            maker.choice([16, 6, 8, maker.randrange(65536)]),
+            maker.choice([0, 1, 2]),
+        )
         status = USER | maker.choice([0, 0x10, 0x50])
         number = int(ring.c.block)
-        ring.block(number, [packet[: maker.choice([len(packet), maker.randrange(14, 80)])]],
-                   undone=header, status=status)
+        ring.block(
+            number,
+            [packet[: maker.choice([len(packet), maker.randrange(14, 80)])]],
+            undone=header,
+            status=status,
+        )
         while ring.status(number):
             ring.receive()
     assert ring.stack.top == ring.stack.room

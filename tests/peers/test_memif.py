@@ -45,12 +45,16 @@ def test_packets_for_queues_that_the_peer_has_not_leave_by_others(
 ):
     path = tmp_path / "m"
     queues = {"client": client, "server": server}
-    words = {"client": f"memif:{path},wait=9,queues={client}",
-             "server": f"memif:{path},role=server,queues={server}"}
+    words = {
+        "client": f"memif:{path},wait=9,queues={client}",
+        "server": f"memif:{path},role=server,queues={server}",
+    }
     sink, source = "server" if sender == "client" else "client", sender
     forward = ("fwd", f"null:,queues={queues[source]}", words[source], "--count", 20_000)
-    jobs = {sink: lambda: uspnet("capture", words[sink], "--count", 20_000),
-            source: lambda: uspnet(*forward, "--on-full", "wait")}
+    jobs = {
+        sink: lambda: uspnet("capture", words[sink], "--count", 20_000),
+        source: lambda: uspnet(*forward, "--on-full", "wait"),
+    }
     running = {role: jobs[role]() for role in ("server", "client")}
     sent, got = running[source].result(), running[sink].result()
     assert (sent["forwarded"], sent["dropped"]) == (20_000, 0)

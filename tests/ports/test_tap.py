@@ -132,8 +132,9 @@ def test_fwd_serves_every_queue_of_ports_that_have_unlike_numbers(
     namespace, needs_cores, wait_until, left, right, cores
 ):
     needs_cores(cores)
-    fwd = namespace.start("fwd", f"tap:t0,queues={left}", f"tap:t1,queues={right}",
-                          "--cores", cores)
+    fwd = namespace.start(
+        "fwd", f"tap:t0,queues={left}", f"tap:t1,queues={right}", "--cores", cores
+    )
     frame = bytes.fromhex("02000000000202000000000108004500002e0000400040110000c6120001c6120002")
     random_ports = random.Random(1)
     for source in (namespace.socket("t0"), namespace.socket("t1")):
@@ -289,8 +290,15 @@ def test_an_interface_that_another_process_holds_is_busy(namespace):
 def test_without_privilege(namespace, needs):
     needs("setpriv")
     run = namespace.run(
-        "setpriv", "--bounding-set=-all", "--inh-caps=-all",
-        sys.executable, "-m", "uspnet", "capture", "tap:t0", check=False,
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        sys.executable,
+        "-m",
+        "uspnet",
+        "capture",
+        "tap:t0",
+        check=False,
     )
     assert run.returncode == 1
     assert "not permitted" in run.stderr

@@ -156,5 +156,3 @@ def drive(namespace):
     yield open_port
     for driven in made:
         driven.close()
-
-

@@ -217,7 +217,10 @@ def format_ports(result: dict[str, Any]) -> list[str]:
     """One line a port, with every counter that is not zero."""
     lines = []
     for row in result["ports"]:
-        counts = [f"{name} {format_count(value)}" for name, value in row.items()
-                  if isinstance(value, int) and value]
+        counts = [
+            f"{name} {format_count(value)}"
+            for name, value in row.items()
+            if isinstance(value, int) and value
+        ]
         lines.append(f"{row['port']}: " + (", ".join(counts) or "no packets"))
     return lines

@@ -21,9 +21,7 @@ RESET_S = 0.1  # a reset takes a few microseconds; the EEPROM is read in a few m
 STANDARD_FRAME = 1522  # bytes: what passes without long packets, a VLAN tag included
 VLAN_TAG = 0x8100  # the EtherType before a tag
 COMMAND = RW(0, "Transmit descriptor, §3.3.3", width=64, EOP=24, IFCS=25, VLE=30, VLAN=(48, 63))
-ERRORS = RO(
-    13, "Receive errors, §3.2.3.2", width=8, CE=0, SE=1, SEQ=2, CXE=4, TCPE=5, IPE=6, RXE=7
-)
+ERRORS = RO(13, "Receive errors, §3.2.3.2", width=8, CE=0, SE=1, SEQ=2, CXE=4, TCPE=5, IPE=6, RXE=7)
 # RCTL's codes for bytes a descriptor: (BSEX, BSIZE).
 BUFFER_SIZES = {16384: (1, 1), 8192: (1, 2), 4096: (1, 3), 2048: (0, 0), 1024: (0, 1)}
 

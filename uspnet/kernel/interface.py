@@ -45,7 +45,6 @@ def _existing() -> str:
     return f"interfaces are: {names}"
 
 
-
 class Interface:
     """One interface that exists. Raises NoDevice when it does not."""
 

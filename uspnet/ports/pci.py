@@ -30,9 +30,7 @@ class Pci(NicPort, scheme="pci"):
         """Its own, and those of the NIC in the slot; of every NIC when none is there to ask."""
         nic = nics().get(ids_of(self.spec.target))
         known = [each.known_options() for each in ([nic] if nic else nics().values())]
-        return {
-            name: option for each in [*known, self.options] for name, option in each.items()
-        }
+        return {name: option for each in [*known, self.options] for name, option in each.items()}
 
     def __init__(self, spec: Spec) -> None:
         if not ADDRESS.match(spec.target):

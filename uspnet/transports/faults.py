@@ -19,9 +19,7 @@ INTEL = re.compile(
     rf"DMAR: \[DMA (?P<way>Read|Write)[^\]]*\] Request device \[{FUNCTION}\].* "
     r"fault addr (?:0x)?(?P<at>[0-9a-f]+)"
 )
-AMD = re.compile(
-    rf"{FUNCTION}.* address=0x(?P<at>[0-9a-f]+) flags=0x(?P<flags>[0-9a-f]+)"
-)
+AMD = re.compile(rf"{FUNCTION}.* address=0x(?P<at>[0-9a-f]+) flags=0x(?P<flags>[0-9a-f]+)")
 AMD_WRITE = 1 << 5  # EVENT_FLAG_RW
 
 

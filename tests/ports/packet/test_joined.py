@@ -85,8 +85,9 @@ def cables(namespace, needs):
     namespace.veth("whole", "ours")
     namespace.veth("cut", "theirs")
     off = ["tso", "gso", "gro", "tx", "sg", "txvlan", "tx-udp-segmentation"]
-    namespace.run("ethtool", "-K", "cut", *[word for name in off for word in (name, "off")],
-                  check=False)
+    namespace.run(
+        "ethtool", "-K", "cut", *[word for name in off for word in (name, "off")], check=False
+    )
     return namespace
 
 
@@ -103,8 +104,9 @@ CASES = {
     "tcp4 tagged twice": Joined(4, TCP, DATA[:5000], 1440, tag=OUTER + TAG),
     "tcp6": Joined(6, TCP, DATA[:5000], 1428, flags=ACK | PSH | FIN),
     "tcp6 ecn tagged": Joined(6, TCP, DATA[:5000], 1424, flags=ACK | CWR, ecn=True, tag=TAG),
-    "tcp6 options": Joined(6, TCP, DATA[:5000], 1400, first=60,
-                           extensions=bytes([TCP, 0, 1, 4, 0, 0, 0, 0])),
+    "tcp6 options": Joined(
+        6, TCP, DATA[:5000], 1400, first=60, extensions=bytes([TCP, 0, 1, 4, 0, 0, 0, 0])
+    ),
     "udp4": Joined(4, UDP, DATA[:5000], 1472),
     "udp4 small": Joined(4, UDP, DATA[:301], 10),
     "udp6": Joined(6, UDP, DATA[:5000], 1452, tag=TAG),

@@ -68,7 +68,9 @@ def test_an_ethernet_header_is_put_in_front_where_that_is_wished(tun, drive, wai
     wait_until(lambda: seen.extend(port.receive()) or len(seen) == 3)
     macs = bytes.fromhex("020000000007020000000008")
     assert [frame for frame, _ in seen] == [
-        macs + b"\x08\x00" + IP4, macs + b"\x86\xdd" + IP6, macs + b"\x08\x00" + IP4
+        macs + b"\x08\x00" + IP4,
+        macs + b"\x86\xdd" + IP6,
+        macs + b"\x08\x00" + IP4,
     ]
 
 

@@ -196,9 +196,7 @@ def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, p
     (tmp_path / "x.pcap").write_bytes(head + b"".join(records))
     words = ("fwd", f"pcap:{tmp_path}/x.pcap", port, "--json", "--duration", 5)
     result = json.loads(veth.uspnet(*words).stdout)
-    wanted = {
-        "packet:a": {"too_long": 5, "too_short": 3}, "tap:t0": {"too_short": 3}, "null:": {}
-    }
+    wanted = {"packet:a": {"too_long": 5, "too_short": 3}, "tap:t0": {"too_short": 3}, "null:": {}}
     assert result["drops"] == wanted[port]
     assert result["received"] == len(sizes) == result["forwarded"] + result["dropped"]
 
@@ -233,8 +231,15 @@ def test_an_interface_without_a_carrier_is_not_waited_for_without_end(veth):
 def test_without_privilege(veth, needs):
     needs("setpriv")
     run = veth.run(
-        "setpriv", "--bounding-set=-all", "--inh-caps=-all",
-        sys.executable, "-m", "uspnet", "capture", "packet:a", check=False,
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        sys.executable,
+        "-m",
+        "uspnet",
+        "capture",
+        "packet:a",
+        check=False,
     )
     assert run.returncode == 1
     assert "not permitted" in run.stderr

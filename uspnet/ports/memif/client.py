@@ -153,9 +153,7 @@ class ClientSession:
                 at = memory.offset(direction, index)
                 send((Type.ADD_RING, flags, index, 0, at, memory.log2_size, 0, fd))
         send((Type.CONNECT, OUR_NAME, None))
-        self.channel.send(
-            Type.INIT, VERSION, self.identity, MODE_ETHERNET, self.secret, OUR_NAME
-        )
+        self.channel.send(Type.INIT, VERSION, self.identity, MODE_ETHERNET, self.secret, OUR_NAME)
 
     def lost(self) -> bool:
         """Has the peer taken pages out of our memory?"""

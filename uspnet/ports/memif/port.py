@@ -90,9 +90,7 @@ class Memif(Port, scheme="memif"):
         self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
         self.server = values["role"] == "server"
         self.identity, self.allow = values["id"], values["allow"]
-        self.secret = password(
-            self.name, values["secret-file"], values["secret"], SECRET_BYTES
-        )
+        self.secret = password(self.name, values["secret-file"], values["secret"], SECRET_BYTES)
         self.pairs = self.queues = values["queues"]
         self.frame, self.reconnect = values["frame"], values["reconnect"]
         self.zero_copy = values["zero-copy"] and not self.server

@@ -89,9 +89,7 @@ def take_back(queue: Queue) -> None:
         octets += min(slot.length, 0xFFFF)
         packets += not slot.flags & lib.MEMIF_NEXT
     counters = m.q.counters
-    queue.take_back(
-        min(packets, counters.packets), min(octets, counters.bytes), lib.DROP_PEER_LEFT
-    )
+    queue.take_back(min(packets, counters.packets), min(octets, counters.bytes), lib.DROP_PEER_LEFT)
 
 
 def strip(queue: Queue, *, zero_copy: bool) -> None:

@@ -54,7 +54,13 @@ class ServerSession:
         self.peer = ""
         self.deadline = time.monotonic() + HANDSHAKE_S
         channel.send(
-            Type.HELLO, OUR_NAME, VERSION, VERSION, REGIONS_MAX - 1, pairs - 1, pairs - 1,
+            Type.HELLO,
+            OUR_NAME,
+            VERSION,
+            VERSION,
+            REGIONS_MAX - 1,
+            pairs - 1,
+            pairs - 1,
             LOG2_SIZE_MAX,
         )
 
