@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes uspnet/schema.json, the JSON schema of what each command prints under `--json`, from the
-dataclasses that it is made of; `--check` only says whether it is up to date.
+dataclasses that it is made of, and docs/json.md from the schema; `--check` only compares.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from schema_page import schema_page
 
 from uspnet.answer import ErrorAnswer
 from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
@@ -23,7 +24,7 @@ from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import CaptureResult, ForwardResult, GenerateResult, MeasureResult
 from uspnet.telemetry.stats import StatsAnswer
 
-PATH = Path(__file__).resolve().parent.parent / "uspnet/schema.json"
+ROOT = Path(__file__).resolve().parent.parent
 ANSWERS: dict[str, list[type]] = {
     "pktgen": [MeasureResult, GenerateResult],
     "capture": [CaptureResult],
@@ -65,15 +66,21 @@ def close(definition: dict[str, Any], *, version: bool) -> None:
 
 
 def main() -> int:
-    """Writes or checks the file."""
-    text = json.dumps(make(), indent=1) + "\n"
-    if "--check" in sys.argv[1:]:
-        if PATH.exists() and PATH.read_text() == text:
-            return 0
-        print(f"{PATH.name} is out of date: run make man")
-        return 1
-    PATH.write_text(text)
-    return 0
+    """Writes or compares the files."""
+    schema = make()
+    names = {command: [kind.__name__ for kind in kinds] for command, kinds in ANSWERS.items()}
+    texts = {
+        ROOT / "uspnet/schema.json": json.dumps(schema, indent=1) + "\n",
+        ROOT / "docs/json.md": schema_page(schema, names),
+    }
+    if "--check" not in sys.argv[1:]:
+        for path, text in texts.items():
+            path.write_text(text)
+        return 0
+    old = [path for path, text in texts.items() if not path.exists() or path.read_text() != text]
+    for path in old:
+        print(f"{path.relative_to(ROOT)} is out of date: run make man")
+    return 1 if old else 0
 
 
 if __name__ == "__main__":

@@ -66,7 +66,10 @@ def test_help_loads_neither_scapy_nor_the_fast_path():
     assert result.stderr == "[]\n"
 
 
-TOOLS = [*([name, "--check"] for name in ("man.py", "readme.py", "drivers.py", "schema.py")), ["size.py"]]
+TOOLS = [
+    *([name, "--check"] for name in ("man.py", "readme.py", "drivers.py", "schema.py")),
+    ["size.py"],
+]
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a capture file holds, read without uspnet."""
+"""Capture files, read and written without uspnet."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ def pcap_frames(path):
         frames.append(data[at + 16 : at + 16 + length])
         at += 16 + length
     return frames
+
+
+def write_pcap(path, frames):
+    """A pcap file of these frames, each at the time 0."""
+    head = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
+    path.write_bytes(head + b"".join(
+        bytes(8) + 2 * len(frame).to_bytes(4, "little") + frame for frame in frames
+    ))  # fmt: skip

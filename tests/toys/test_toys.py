@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.captures import pcap_frames
+from tests.support.captures import pcap_frames, write_pcap
 from tests.support.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
@@ -61,13 +61,6 @@ def toys(tmp_path_factory):
         return json.loads(done.stdout)
 
     return run
-
-
-def write_pcap(path, frames):
-    head = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
-    path.write_bytes(head + b"".join(
-        bytes(8) + 2 * len(frame).to_bytes(4, "little") + frame for frame in frames
-    ))  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [1, 31, 1000])
