@@ -84,6 +84,10 @@ class Malformed(UspnetError, ValueError):
     """A file or a packet is not what it claims to be."""
 
 
+class TooFew(UspnetError):
+    """Fewer packets were handled than `--require` asks for."""
+
+
 class Loss(UspnetError):
     """Packets were lost, and `--fail-on-loss` was given."""
 

@@ -46,11 +46,14 @@ def capture(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    require: o.Require = None,
+    interval: o.Report = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
     """Capture packets to pcapng or pcap; without -w, count them."""
+    from uspnet.cli.checks import required
     from uspnet.cli.run import run
     from uspnet.cli.show import Shown
     from uspnet.jobs.capture import CaptureJob, make_sink
@@ -62,7 +65,8 @@ def capture(
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink)
-    run(job, summary, Shown(json, quiet, bool(verbose)))
+    checks = required(require, "received", lambda result: result.received - result.filtered, count)
+    run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
 
 
 def summary(result: dict[str, Any]) -> list[str]:

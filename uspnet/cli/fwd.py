@@ -46,6 +46,8 @@ def fwd(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    require: o.Require = None,
+    interval: o.Report = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
@@ -54,6 +56,7 @@ def fwd(
 
     A capture file goes as fast as it is taken, or with its own timing: pcap:FILE,timing=on,speed=1.
     """
+    from uspnet.cli.checks import required
     from uspnet.cli.run import run
     from uspnet.cli.show import Shown
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -62,7 +65,8 @@ def fwd(
     made = [make_port(port) for port in ports]
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
-    run(job, summary, Shown(json, quiet, bool(verbose)))
+    checks = required(require, "forwarded", lambda result: result.forwarded, count)
+    run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
 
 
 def summary(result: dict[str, Any]) -> list[str]:

@@ -103,6 +103,25 @@ Interval = Annotated[
         "--interval", metavar="S", callback=seconds(0.1, 3600), help="Seconds between looks."
     ),
 ]
+Report = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        metavar="S",
+        callback=seconds(0.1, 3600),
+        help="Report every S seconds; with --json, one object a line, of which the last is final.",
+    ),
+]
+Require = Annotated[
+    int | None,
+    typer.Option(
+        "--require",
+        metavar="N",
+        min=1,
+        max=COUNT_MAX,
+        help="Exit with 1 when fewer than N packets were handled.",
+    ),
+]
 Verbose = Annotated[
     int,
     typer.Option(

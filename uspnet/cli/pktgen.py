@@ -88,11 +88,14 @@ def pktgen(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    require: o.Require = None,
+    interval: o.Report = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
     """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make."""
+    from uspnet.cli.checks import Check, required
     from uspnet.cli.run import run
     from uspnet.cli.show import Shown
     from uspnet.jobs.generate import GenerateJob
@@ -123,8 +126,13 @@ def pktgen(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
     job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
-    check = fail_if_lost if fail_on_loss else lambda _: None
-    run(job, summary, Shown(json, quiet, bool(verbose)), check)
+    checks: list[Check] = [fail_if_lost] if fail_on_loss else []
+    checks += (
+        required(require, "received", lambda result: result.received, count)
+        if back
+        else required(require, "sent", lambda result: result.sent, count)
+    )
+    run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
 
 
 def fail_if_lost(result: GenerateResult) -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TypeVar
 
+from uspnet.cli.checks import Check
 from uspnet.cli.ending import ended_by_signals
 from uspnet.cli.show import Shown, Summary, View
 from uspnet.jobs.job import Job
@@ -15,15 +16,14 @@ from uspnet.jobs.result import Result
 R = TypeVar("R", bound=Result)
 
 
-def run(
-    job: Job[R], summary: Summary, shown: Shown, check: Callable[[R], None] = lambda _: None
-) -> None:
-    """Runs a job to its end and shows what came of it. `check` raises what makes it a failure."""
+def run(job: Job[R], summary: Summary, shown: Shown, checks: Sequence[Check] = ()) -> None:
+    """Run a job to its end and show its result. `checks` raise what makes it a failure."""
 
     def stop(number: int) -> None:
         job.stop("signal", hurry=number == signal.SIGTERM)  # which does not wait for peers
 
     with ended_by_signals(stop), job, View(job, summary, shown) as view:
         result = job.run()
-        check(result)
+        for check in checks:
+            check(result)
         view.finish(result.as_json())

@@ -108,6 +108,7 @@ class Shown:
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
+    interval: float | None = None  # seconds between reports; None: as the terminal has it
 
 
 class View:
@@ -119,6 +120,7 @@ class View:
             raise Usage("packets and --json both want stdout", "write to a file, or drop --json")
         self.job, self.summary = job, summary
         self.as_json, self.quiet, self.verbose = shown.as_json, shown.quiet, shown.verbose
+        self.interval = shown.interval
         self.console = plain_console(stderr=True)
         self.live: Live | None = None
         self.last: list[tuple[int, int]] = []
@@ -128,7 +130,11 @@ class View:
         self.job.on_notice = self._notice
         if self.verbose:
             self.job.on_detail = self._notice
-        if not self.quiet and not self.as_json:
+        if self.as_json:
+            if self.interval:
+                self.last_at = time.monotonic()
+                self.job.on_tick = self._tick_json
+        elif not self.quiet:
             self.job.on_tick = self._tick
             if self.console.is_terminal:
                 self.live = Live(console=self.console, transient=True, auto_refresh=False)
@@ -149,7 +155,7 @@ class View:
 
     def _tick(self) -> None:
         at = time.monotonic()
-        if at - self.last_at < (LIVE_S if self.live else LINE_S):
+        if at - self.last_at < (self.interval or (LIVE_S if self.live else LINE_S)):
             return
         result = self.job.result()
         rates = self._rates(result, at - self.last_at if self.last_at else 0.0)
@@ -160,6 +166,12 @@ class View:
             for row, now in zip(result.ports, rates, strict=True):
                 line = f"{result.elapsed_s:.0f} s  {format_line(row, now)}"
                 self.console.print(line, soft_wrap=True)
+
+    def _tick_json(self) -> None:
+        """Print the result so far, one object a line."""
+        if (at := time.monotonic()) - self.last_at >= (self.interval or 0.0):
+            self.last_at = at
+            print_json(self.job.result().as_json())
 
     def _rates(self, result: Result, seconds: float) -> list[Rates]:
         counts = [(row.rx_packets or 0, row.tx_packets or 0) for row in result.ports]
@@ -189,8 +201,8 @@ def show_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """The one JSON object of a run, on stdout."""
-    print(json.dumps({"uspnet": __version__, **result}))
+    """Print one JSON object on a line of stdout."""
+    print(json.dumps({"uspnet": __version__, **result}), flush=True)
 
 
 def format_loss(result: dict[str, Any]) -> str:

@@ -26,12 +26,16 @@ NAME_WIDTH = 100  # characters of a port's name; --json has all of it
 
 @app.command()
 def stats(
+    context: typer.Context,
     job: Annotated[int | None, typer.Argument(metavar="JOB", help="A job's process id.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
     interval: o.Interval = 1.0,
     json: o.Json = False,
 ) -> None:
-    """Counters of running jobs, live or once."""
+    """Counters of running jobs, live or once.
+
+    --json prints one object, and with --interval one a line until Ctrl-C, or the end of JOB.
+    """
     from rich.live import Live
 
     from uspnet.cli.ending import until_interrupted
@@ -41,6 +45,8 @@ def stats(
     seen = find(job)
     if json:
         print_json(answer(seen).as_json())
+        if o.was_given(context, "interval") and not once:
+            follow_json(job, interval)
         return
     console = plain_console()
     if once or not console.is_terminal:
@@ -63,6 +69,22 @@ def find(pid: int | None) -> Boards:
     if pid is not None and not found.jobs:
         raise NoDevice(f"no job of yours has process id {pid}", "see: uspnet stats --once")
     return found
+
+
+def follow_json(pid: int | None, interval: float) -> None:
+    """Print one object a line until a signal comes, or the job has ended."""
+    from uspnet.cli.ending import until_interrupted
+    from uspnet.cli.show import print_json
+    from uspnet.telemetry import look
+    from uspnet.telemetry.stats import answer
+
+    with until_interrupted():
+        while True:
+            time.sleep(interval)
+            seen = look(pid)
+            if pid is not None and not seen.jobs:
+                return
+            print_json(answer(seen).as_json())
 
 
 def key(job: RunningJob) -> Key:
