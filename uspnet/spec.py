@@ -14,12 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uspnet.errors import Usage
+from uspnet.pci.address import full_address
 
 SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
 OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
-PCI = re.compile(
-    r"^(?:pci:)?(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])(,.*)?$", re.IGNORECASE
-)
 UNESCAPED = re.compile(r"(?<!\\),")
 PATH_SCHEMES = ("pcap", "memif")
 INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
@@ -96,9 +94,9 @@ def parse(text: str, schemes: Collection[str] = INTERFACE_SCHEMES) -> Spec:
     """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work: of
     `schemes`, those that there is a driver for.
     """
-    if match := PCI.match(text):
-        domain, function, more = match.groups()
-        text = f"{domain or '0000'}:{function}".lower() + (more or "")
+    head, comma, more = text.partition(",")
+    if address := full_address(head.lower().removeprefix("pci:")):
+        text = f"{address}{comma}{more}"
         return replace(_parse(f"pci:{text}", schemes), text=text)
     return _parse(text, schemes)
 

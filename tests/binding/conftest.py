@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from uspnet.binding import guardian
 from uspnet.binding.machine import Machine
 from uspnet.binding.netstate import IPV4, IPV6, Address, Link, NetState, Route
 from uspnet.binding.rebind import PROBE
@@ -276,6 +277,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path):
+def lab(tmp_path, monkeypatch):
     assert str(tmp_path) != "/"
+    # A guardian has this machine's network, unless a test gives it another.
+    monkeypatch.setattr(guardian, "MAIN", "raise SystemExit('no network was given')")
     return Lab(tmp_path / "machine")

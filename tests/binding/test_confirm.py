@@ -14,7 +14,6 @@ import pytest
 from tests.support.paths import ROOT
 from uspnet.binding import guardian
 from uspnet.binding.bind import Wish, bind
-from uspnet.binding.machine import KernelNetwork, Machine
 from uspnet.binding.unbind import keep, unbind
 from uspnet.errors import DeviceTimeout
 
@@ -35,6 +34,10 @@ def write(tree, name, text):
     kernel.write(name, text)
 lab.Tree.write = write
 """
+MAIN = """
+from uspnet.binding.guardian import main
+main(sys.argv[1:], lambda tree: lab.FakeNetwork())
+"""
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def shared(lab, tmp_path, monkeypatch):
     )
     (tmp_path / "customize.py").write_text(text)
     first = f"exec(open({str(tmp_path / 'customize.py')!r}).read())\n"
-    monkeypatch.setattr(guardian, "MAIN", first + guardian.MAIN)
+    monkeypatch.setattr(guardian, "MAIN", first + MAIN)
     return lab
 
 
@@ -104,7 +107,7 @@ from uspnet.binding import guardian
 exec({main!r}.partition(chr(10))[0])
 guardian.MAIN = {main!r}
 from uspnet.binding.bind import Wish, bind
-from uspnet.binding.machine import KernelNetwork, Machine
+from uspnet.binding.machine import Machine
 from uspnet.pci.sysfs import Tree
 class Slow(Tree):
     def write(self, name, text):
@@ -114,7 +117,7 @@ class Slow(Tree):
             os.kill(os.getpid(), signal.SIGKILL)
 tree = Slow(sys.argv[1])
 assert tree.root != "/"
-bind(Machine(tree, KernelNetwork(tree)), [{address!r}], Wish(confirm_s=1.0))
+bind(Machine(tree, lab.FakeNetwork()), [{address!r}], Wish(confirm_s=1.0))
 """
 
 
@@ -169,11 +172,3 @@ def test_without_guardian_nothing_is_touched(lab, monkeypatch):
         bind(lab.machine(), [A], Wish(confirm_s=1.0))
     assert lab.kernel.log == []
     assert lab.machine().store.addresses() == []
-
-
-def test_a_made_up_machine_has_no_part_in_this_ones_network(lab):
-    network = KernelNetwork(lab.tree)
-    assert network.snapshot([]).links == ()
-    saved = {"links": [{"index": 1}], "own": ["lo"]}
-    assert network.apply(saved, {"lo": "lo"}, 0.0) == []
-    assert isinstance(Machine(lab.tree, network), Machine)

@@ -9,6 +9,7 @@ import pytest
 from uspnet.binding.bind import Wish, bind
 from uspnet.jobs import doctor
 from uspnet.jobs.doctor_nic import machine_rows, nic_rows
+from uspnet.pci.sysfs import HOST
 from uspnet.transports.faults import FaultLog, fault
 
 A = "0000:03:00.0"
@@ -165,8 +166,28 @@ def test_a_limit_on_locked_memory_and_lacking_capabilities(monkeypatch):
     assert all("sudo" in row.mend for row in doctor.capabilities(0))
 
 
-def test_huge_pages(monkeypatch):
-    monkeypatch.setattr(doctor, "_file", lambda _: "HugePages_Free: 0\nHugepagesize: 2048 kB\n")
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("03:00.0", A),
+        (f"pci:{A},transport=uio", A),
+        ("0000:7F:00.0", "0000:7f:00.0"),
+        ("eth0", A),
+        ("eth9", None),
+        ("qemu:igb", None),
+        (f"pcap:{A}", None),
+        ("", None),
+    ],
+)
+def test_which_ports_are_pci_functions(lab, monkeypatch, text, address):
+    lab.nic(A, "eth0")
+    monkeypatch.setattr(HOST, "root", str(lab.root))
+    assert doctor.pci_address(text) == address
+
+
+def test_huge_pages(lab, monkeypatch):
+    lab.file("proc/meminfo", "HugePages_Free: 0\nHugepagesize: 2048 kB")
+    monkeypatch.setattr(HOST, "root", str(lab.root))
     assert "nr_hugepages" in doctor.huge_pages().mend
 
 

@@ -77,8 +77,9 @@ def test_a_group_is_bound_together(lab):
 
 def test_a_bridge_in_the_group_does_no_harm(lab):
     lab.nic(A, "eth0")
-    lab.nic("0000:00:01.0", driver="pcieport", code=0x060400)
+    bridge = lab.nic("0000:00:01.0", driver="pcieport", code=0x060400)
     bind(lab.machine(), [A], Wish())
+    assert [lab.kernel.driver(name) for name in (A, bridge)] == ["vfio-pci", "pcieport"]
 
 
 def test_the_parents_know_the_login_that_sudo_hides(lab):

@@ -12,10 +12,11 @@ from tests.support.processes import NOBODY
 from uspnet.cli.regs import changes, format_registers, rows
 from uspnet.errors import Busy, DeviceFault, NotSupported, Usage
 from uspnet.jobs.registers import Registers, known_names
+from uspnet.pci.sysfs import HOST
 from uspnet.ports.pci import Pci
 from uspnet.ports.registry import make_port
 from uspnet.spec import parse
-from uspnet.transports import choose, mapped, uio
+from uspnet.transports import mapped
 from uspnet.transports.fake import Fake
 
 ADDRESS = "0000:03:00.0"
@@ -140,14 +141,13 @@ def test_shells_are_told_the_names():
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """What passes for the function's file in sysfs."""
-    for module in (choose, mapped, uio):
-        monkeypatch.setattr(module, "DEVICES", tmp_path)
-    monkeypatch.setattr(mapped, "VFIO", tmp_path)
+    monkeypatch.setattr(HOST, "root", str(tmp_path))
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    (tmp_path / ADDRESS).mkdir()
-    (tmp_path / ADDRESS / "config").touch()
-    return tmp_path / ADDRESS / "config"
+    function = tmp_path / "sys/bus/pci/devices" / ADDRESS
+    function.mkdir(parents=True)
+    (function / "config").touch()
+    return function / "config"
 
 
 @contextlib.contextmanager
@@ -180,9 +180,11 @@ def test_a_strangers_lock_does_not_keep_root_out(config, script):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_the_lock_of_the_nodes_owner_does(config, tmp_path):
-    (tmp_path / "7").touch()
-    os.chown(tmp_path / "7", NOBODY, NOBODY)
-    (config.parent / "iommu_group").symlink_to(tmp_path / "7")
+    node = tmp_path / "dev/vfio/7"
+    node.parent.mkdir(parents=True)
+    node.touch()
+    os.chown(node, NOBODY, NOBODY)
+    (config.parent / "iommu_group").symlink_to("/sys/kernel/iommu_groups/7")
     with locked(config, NOBODY), pytest.raises(Busy, match="in use by"):
         mapped.FunctionLock(ADDRESS)
 

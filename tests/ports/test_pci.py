@@ -4,6 +4,7 @@
 import pytest
 
 from uspnet.errors import Usage
+from uspnet.pci.sysfs import HOST
 from uspnet.ports.registry import make_port
 
 A = "0000:03:00.0"
@@ -12,12 +13,13 @@ A = "0000:03:00.0"
 @pytest.fixture
 def slot(tmp_path, monkeypatch):
     """Puts a function with these ids at A."""
-    monkeypatch.setattr("uspnet.ports.pci.DEVICES", tmp_path)
+    monkeypatch.setattr(HOST, "root", str(tmp_path))
+    function = tmp_path / "sys/bus/pci/devices" / A
 
     def put(vendor, device):
-        (tmp_path / A).mkdir()
-        (tmp_path / A / "vendor").write_text(f"{vendor:#06x}\n")
-        (tmp_path / A / "device").write_text(f"{device:#06x}\n")
+        function.mkdir(parents=True)
+        (function / "vendor").write_text(f"{vendor:#06x}\n")
+        (function / "device").write_text(f"{device:#06x}\n")
 
     return put
 

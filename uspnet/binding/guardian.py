@@ -14,11 +14,11 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from uspnet.binding import holders
-from uspnet.binding.machine import KernelNetwork, Machine
+from uspnet.binding.machine import KernelNetwork, Machine, Network
 from uspnet.binding.saved import boot_id
 from uspnet.binding.unbind import give_back
 from uspnet.errors import DeviceTimeout, UspnetError
@@ -131,15 +131,16 @@ def end_users(tree: Tree, address: str) -> None:
             users = holders.users_of_device(tree, function(tree, address))
 
 
-def main(args: list[str]) -> None:
-    """The guardian's process: root of the trees, then addresses. Its stderr leads nowhere."""
+def main(args: list[str], network: Callable[[Tree], Network] = KernelNetwork) -> None:
+    """Run the guardian's process. `args`: the root of the trees, then addresses. Its stderr is the
+    null device.
+    """
     signal.pthread_sigmask(signal.SIG_SETMASK, set())  # bind holds signals back while it starts us
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tree = Tree(args[0])
-    network = KernelNetwork(tree)
-    if tree.root == "/":
-        from uspnet.binding import netlink  # noqa: F401, PLC0415 - while files can be read
-    machine = Machine(tree, network, {}, os.getpid())
+    from uspnet.binding import netlink  # noqa: F401, PLC0415 - while files can be read
+
+    machine = Machine(tree, network(tree), {}, os.getpid())
     os.write(1, READY)
     os.dup2(2, 1)
     lines = watch(machine, args[1:])

@@ -75,7 +75,7 @@ def device_nodes(tree: Tree, function: Function) -> list[str]:
     if function.group and function.driver == "vfio-pci":
         nodes += [f"dev/vfio/{function.group}", f"dev/vfio/noiommu-{function.group}"]
     if function.vfio_node:
-        nodes.append(f"dev/vfio/devices/{function.vfio_node}")
+        nodes.append(function.vfio_node)
     nodes += [f"{where}/{name}" for name in tree.names(where) if name.startswith("resource")]
     return [tree.path(name) for name in nodes]
 

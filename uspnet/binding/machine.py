@@ -17,7 +17,7 @@ from uspnet.binding import rebind
 from uspnet.binding.netstate import NetState
 from uspnet.binding.saved import Store
 from uspnet.errors import NotPermitted
-from uspnet.pci.sysfs import Tree
+from uspnet.pci.sysfs import HOST, Tree
 
 
 class Network(Protocol):
@@ -33,9 +33,7 @@ class Network(Protocol):
 
 
 class KernelNetwork:
-    """The real one, through netlink. A tree that is not rooted at / is a made-up machine, and this
-    machine's network is none of its business.
-    """
+    """The network of this process's network namespace, through netlink. `tree`: sysctls."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -44,7 +42,7 @@ class KernelNetwork:
         """One look at this network namespace."""
         from uspnet.binding.netlink import snapshot  # noqa: PLC0415 - pyroute2 is slow to import
 
-        return snapshot(peers) if self.tree.root == "/" else NetState()
+        return snapshot(peers)
 
     def apply(
         self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
@@ -52,7 +50,7 @@ class KernelNetwork:
         """Gives addresses, routes and the rest back."""
         from uspnet.binding.restore import apply  # noqa: PLC0415 - as above
 
-        return apply(saved, self.tree, pairs, elapsed_s) if self.tree.root == "/" else []
+        return apply(saved, self.tree, pairs, elapsed_s)
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,7 @@ class Machine:
 
 def this_machine() -> Machine:
     """The machine that uspnet runs on."""
-    tree = Tree()
-    return Machine(tree, KernelNetwork(tree), os.environ, os.getpid())
+    return Machine(HOST, KernelNetwork(HOST), os.environ, os.getpid())
 
 
 def check_privilege(tree: Tree) -> None:

@@ -9,7 +9,8 @@ import re
 
 from uspnet.drivers import nics
 from uspnet.errors import NoDevice, Usage
-from uspnet.pci.functions import ADDRESS, Function, folder, function
+from uspnet.pci.address import full_address, is_full
+from uspnet.pci.functions import Function, folder, function, missing
 from uspnet.pci.sysfs import Tree
 from uspnet.ports.registry import interface_ports
 
@@ -18,11 +19,9 @@ ID_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 
 def resolve(tree: Tree, text: str) -> str:
     """The full address that `0000:03:00.0`, `03:00.0` or `eth0` means. Raises Usage, NoDevice."""
-    if match := ADDRESS.match(text):
-        domain, bus, slot, number = match.groups()
-        address = f"{domain or '0000'}:{bus}:{slot}.{number}".lower()
+    if address := full_address(text):
         if not tree.exists(folder(address)):
-            raise NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
+            raise missing(address)
         return address
     if "/" in text or not tree.exists(f"sys/class/net/{text}"):
         raise NoDevice(
@@ -30,7 +29,7 @@ def resolve(tree: Tree, text: str) -> str:
             "an address is 0000:03:00.0 or 03:00.0; see: uspnet devices",
         )
     for part in reversed(tree.real(f"sys/class/net/{text}/device").split("/")):
-        if ADDRESS.match(part):
+        if is_full(part):
             if function(tree, part).is_network:
                 return part
             break  # a USB adapter: its nearest PCI function is the USB controller

@@ -32,7 +32,7 @@ from uspnet.binding.netstate import (
     Route,
     Rule,
 )
-from uspnet.pci.sysfs import Tree
+from uspnet.pci.sysfs import HOST
 from uspnet.system import processes
 
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000  # LOWER_UP is the carrier
@@ -230,10 +230,9 @@ async def _foreign() -> list[tuple[int, str]]:
 
 def _other_namespaces() -> list[str]:
     """A path to each network namespace but ours: those of processes, and those that have a name."""
-    tree = Tree()
     found: dict[int, str] = {}  # inode → path
-    named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in tree.names(folder)]
-    for path in (*named, *(f"/proc/{pid}/ns/net" for pid in processes.pids(tree.root))):
+    named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in HOST.names(folder)]
+    for path in (*named, *(f"/proc/{pid}/ns/net" for pid in processes.pids())):
         with suppress(OSError):
             found.setdefault(os.stat(path).st_ino, path)
     found.pop(os.stat("/proc/self/ns/net").st_ino, None)

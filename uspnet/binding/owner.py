@@ -20,7 +20,7 @@ def hand_over(tree: Tree, address: str, name: str) -> None:
     found = function(tree, address)
     nodes = [f"dev/vfio/{found.group}"]
     if found.vfio_node:
-        nodes.append(f"dev/vfio/devices/{found.vfio_node}")
+        nodes.append(found.vfio_node)
     end = time.monotonic() + NODE_S
     while missing := [node for node in nodes if not tree.exists(node)]:
         if time.monotonic() > end:

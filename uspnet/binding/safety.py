@@ -15,7 +15,7 @@ from functools import cached_property
 from uspnet.binding import holders
 from uspnet.binding.netstate import TYPE_UNICAST, Chain, NetState, Route
 from uspnet.errors import NoDevice
-from uspnet.pci.functions import DEVICES, Function, function
+from uspnet.pci.functions import DEVICES, GROUP_DRIVERS, Function, function
 from uspnet.pci.sysfs import Tree
 from uspnet.ports.registry import interface_ports
 
@@ -41,7 +41,6 @@ BLOCKING = {
 }
 BIFURCATED = frozenset({"mlx4_core", "mlx5_core", "mana"})
 SHARED_FIRMWARE = frozenset({"i40e", "ice", "bnxt_en", "qede", "cxgb4"})
-VFIO_FRIENDS = frozenset({"vfio-pci", "pci-stub", "pcieport"})  # neighbours that do no harm
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,7 @@ def _group(case: Case) -> Iterator[Reason]:
             other = function(case.tree, address)
         except NoDevice:
             continue
-        safe = other.driver is None or other.driver in VFIO_FRIENDS or other.is_bridge
+        safe = other.driver is None or other.driver in GROUP_DRIVERS or other.is_bridge
         if safe or address in case.together:
             continue
         what = ", ".join((other.driver or "", *other.interfaces))

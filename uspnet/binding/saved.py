@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from uspnet.errors import Busy, Malformed, Refused
-from uspnet.pci.functions import ADDRESS
+from uspnet.pci.address import is_full
 from uspnet.pci.sysfs import Tree
 
 FOLDER = "var/lib/uspnet"
@@ -95,7 +95,7 @@ class Store:
         """Functions that have a saved state."""
         names = self.tree.names(FOLDER)
         found = (name.removesuffix(".json") for name in names if name.endswith(".json"))
-        return [address for address in found if ADDRESS.match(address)]
+        return [address for address in found if is_full(address)]
 
     def put(self, saved: Saved) -> None:
         """Writes a state to disk, and returns when it is there."""

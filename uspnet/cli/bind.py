@@ -104,7 +104,7 @@ def format_plan(plans: list[Plan]) -> list[str]:
 def format_bound(plans: list[Plan], wish: Any) -> list[str]:
     """What was done, and what to type next."""
     from uspnet.binding import persist
-    from uspnet.pci.sysfs import Tree
+    from uspnet.pci.sysfs import HOST
 
     lines = []
     for plan in plans:
@@ -115,7 +115,7 @@ def format_bound(plans: list[Plan], wish: Any) -> list[str]:
     names = " ".join(plan.address for plan in plans)
     if wish.confirm_s is not None:
         lines.append(f"given back in {wish.confirm_s:.0f} s, unless: uspnet bind --keep {names}")
-    if wish.persist and not persist.is_installed(Tree()):
+    if wish.persist and not persist.is_installed(HOST):
         lines.append("driverctl is missing, so a reboot undoes this: apt-get install driverctl")
     if wish.owner is not None:
         lines.append(f"packet memory counts against {wish.owner}'s ulimit -l (memlock)")

@@ -19,12 +19,11 @@ from uspnet.binding.machine import this_machine
 from uspnet.binding.names import resolve
 from uspnet.errors import NoDevice, Refused, UspnetError
 from uspnet.jobs import doctor_nic
-from uspnet.pci.functions import ADDRESS
-from uspnet.pci.sysfs import Tree
+from uspnet.pci.sysfs import HOST
 from uspnet.pool import memory_available
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
-from uspnet.spec import shown
+from uspnet.spec import parse, shown
 from uspnet.system import children
 from uspnet.transports.qemu import machine as qemu
 
@@ -53,17 +52,10 @@ class Check:
     mend: str = ""
 
 
-def _file(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
-
-
 def _fields(path: str) -> dict[str, str]:
     """`name: value` lines, as /proc likes them; the first of a name counts."""
     found: dict[str, str] = {}
-    for line in _file(path).splitlines():
+    for line in HOST.lines(path):
         name, _, value = line.partition(":")
         found.setdefault(name.strip(), value.strip())
     return found
@@ -90,10 +82,10 @@ def cores() -> Check:
 
 def clock() -> Check:
     """Does the cycle counter run at one rate on every core?"""
-    source = _file("/sys/devices/system/clocksource/clocksource0/current_clocksource").strip()
+    source = HOST.text("sys/devices/system/clocksource/clocksource0/current_clocksource")
     if platform.machine() != "x86_64":
         return Check("clock", "ok", f"architected counter, kernel clock {source or 'unknown'}")
-    flags = _fields("/proc/cpuinfo").get("flags", "").split()
+    flags = _fields("proc/cpuinfo").get("flags", "").split()
     if {"constant_tsc", "nonstop_tsc"} <= set(flags):
         return Check("clock", "ok", f"constant TSC, kernel clock {source or 'unknown'}")
     found = f"the CPU does not promise a constant TSC (kernel clock {source or 'unknown'})"
@@ -110,7 +102,7 @@ def memory() -> Check:
 
 def huge_pages() -> Check:
     """Is there anything faster than ordinary pages?"""
-    fields = _fields("/proc/meminfo")
+    fields = _fields("proc/meminfo")
     free, size = fields.get("HugePages_Free", "0"), fields.get("Hugepagesize", "0 kB")
     if int(free) and int(size.split()[0]) == HUGE_KIB:
         return Check("huge pages", "ok", f"{free} free, of 2 MiB")
@@ -213,29 +205,28 @@ def port(spec: str) -> Check:
     return Check(spec, "ok", driver.help)
 
 
-def is_nic(spec: str) -> bool:
-    """Is it the address of a PCI function, or the name of an interface on one? A function that is
-    no NIC is said to be none.
+def pci_address(text: str) -> str | None:
+    """Return the address of the PCI function that a port spec or an interface's name stands for,
+    be it a NIC or not; None for anything else.
     """
-    name = spec.partition(",")[0]
-    if ADDRESS.match(name):
-        return True
     with contextlib.suppress(UspnetError):
-        return bool(resolve(Tree(), name))
-    return False
+        spec = parse(text)
+        return spec.target if spec.scheme == "pci" else None
+    with contextlib.suppress(UspnetError):
+        return resolve(HOST, text)
+    return None
 
 
 def nic_needs(*, needed: bool) -> list[Check]:
     """What PCI NICs need of the machine; notes only, when no NIC is asked for."""
-    rows = (Check(*row) for row in doctor_nic.machine_rows(Tree()))
+    rows = (Check(*row) for row in doctor_nic.machine_rows(HOST))
     return [row if needed or row.state == "ok" else replace(row, state="note") for row in rows]
 
 
-def nic(spec: str) -> list[Check]:
+def nic(spec: str, address: str) -> list[Check]:
     """One PCI NIC: what keeps it from being driven."""
-    name = spec.partition(",")[0]
     try:
-        return [Check(*row) for row in doctor_nic.nic_rows(this_machine(), name)]
+        return [Check(*row) for row in doctor_nic.nic_rows(this_machine(), address)]
     except UspnetError as error:
         return [Check(spec, "problem", error.message, error.hint)]
 
@@ -251,14 +242,14 @@ class Examination(Answer):
 
 def examine(spec: str | None) -> Examination:
     """Every check. `spec`: also this port."""
-    effective = int(_fields("/proc/self/status").get("CapEff", "0"), 16)
+    effective = int(_fields("proc/self/status").get("CapEff", "0"), 16)
     plain: list[Callable[[], Check]] = [kernel, cores, clock, memory, huge_pages]
     checks = [look() for look in plain]
     checks += [locked_memory(effective), *capabilities(effective), tun()]
     checks += [*(tool(name) for name in TOOLS), emulator()]
-    wants_nic = spec is not None and is_nic(spec)
-    rows = [] if spec is None else nic(spec) if wants_nic else [port(spec)]
-    checks += [*nic_needs(needed=wants_nic and len(rows) > 1), *rows]
+    address = None if spec is None else pci_address(spec)
+    rows = [] if spec is None else nic(spec, address) if address else [port(spec)]
+    checks += [*nic_needs(needed=len(rows) > 1), *rows]
     return Examination(
         command="doctor",
         port=spec,

@@ -12,7 +12,7 @@ from uspnet.binding import holders
 from uspnet.binding.bind import NOIOMMU, Look, look
 from uspnet.binding.machine import Machine
 from uspnet.binding.names import model, nic_driver, resolve
-from uspnet.pci.functions import DRIVERS, Function, check_nic, folder, function
+from uspnet.pci.functions import DRIVERS, Function, check_nic, folder, function, group_node
 from uspnet.pci.sysfs import Tree
 from uspnet.ports.registry import interface_ports
 from uspnet.transports.faults import FaultLog
@@ -159,9 +159,8 @@ def _binding(machine: Machine, seen: Look, found: Function) -> Iterator[Row]:
         return
     yield ("binding", "ok", f"{found.driver} holds it", "")
     if found.driver == "vfio-pci":
-        name = machine.tree.text(f"sys/kernel/iommu_groups/{found.group}/name")
-        node = f"dev/vfio/{'noiommu-' if name == 'vfio-noiommu' else ''}{found.group}"
-        if not machine.tree.exists(node):
+        node = group_node(machine.tree, address) or "dev/vfio"
+        if found.group is None or not machine.tree.exists(node):
             mend = f"uspnet unbind {address}; uspnet bind {address}"
             yield ("device node", "problem", f"/{node} is missing", mend)
         elif not os.access(machine.tree.path(node), os.R_OK | os.W_OK):

@@ -9,6 +9,7 @@ semaphores, which a look would take, never.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +23,7 @@ from uspnet.port import Port
 from uspnet.ports.nic import NicPort
 from uspnet.ports.qemu import models
 from uspnet.register import Register, Value
+from uspnet.spec import parse
 
 WHY = {  # not read, by access
     "WO": "write only",
@@ -157,6 +159,9 @@ def _matches(register: Register, name: str) -> bool:
 
 def known_names(spec: str) -> set[str]:
     """The registers of a port's model, or of every NIC when only its slot is known."""
-    model = spec.removeprefix("qemu:").partition(",")[0]
-    kinds = [models()[model]] if model in models() else nics().values()
+    kinds = list(nics().values())
+    with contextlib.suppress(Usage):
+        parsed = parse(spec)
+        if parsed.scheme == "qemu" and parsed.target in models():
+            kinds = [models()[parsed.target]]
     return {name for kind in kinds for name in kind.registers.rows}

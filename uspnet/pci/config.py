@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from uspnet.errors import NotSupported
 from uspnet.register import RO, RW, Registers
-from uspnet.transports import Transport
 
 NETWORK_CLASS = 0x02  # the upper byte of a class code: network controllers
 CAPABILITIES_MAX = 48  # what fits behind the header; a longer list is a loop
@@ -32,26 +32,50 @@ class Config(Registers, bytes=256):
     CAPABILITIES = RO(0x34, "Capabilities Pointer, §6.7", width=8)
 
 
+class ConfigAccess(Protocol):
+    """Access to a function's configuration space; every transport gives it. `name`: the function's,
+    for messages.
+    """
+
+    name: str
+
+    def read_config(self, offset: int, size: int) -> int:
+        """Return the value at `offset`; `size` is 1, 2 or 4 bytes."""
+        ...
+
+    def write_config(self, offset: int, value: int, size: int) -> None:
+        """Store `value` at `offset`; `size` is 1, 2 or 4 bytes."""
+        ...
+
+
 class ConfigWindow:
     """Configuration space as a `register.Window`."""
 
     size = 4096
 
-    def __init__(self, transport: Transport) -> None:
-        self.transport = transport
+    def __init__(self, function: ConfigAccess) -> None:
+        self.function = function
 
     def read(self, offset: int, size: int) -> int:
-        """The value at `offset`."""
-        return self.transport.read_config(offset, size)
+        """Return the value at `offset`."""
+        return self.function.read_config(offset, size)
 
     def write(self, offset: int, value: int, size: int) -> None:
-        """Stores `value` at `offset`."""
-        self.transport.write_config(offset, value, size)
+        """Store `value` at `offset`."""
+        self.function.write_config(offset, value, size)
 
 
-def config_of(transport: Transport) -> Config:
-    """The configuration space of a function, as registers."""
-    return Config(ConfigWindow(transport), transport.name)
+def config_of(function: ConfigAccess) -> Config:
+    """Return the configuration space of a function, as registers."""
+    return Config(ConfigWindow(function), function.name)
+
+
+def set_command(function: ConfigAccess, **fields: int) -> None:
+    """Set fields of the Command register and keep the others. A function that is gone, which reads
+    as all ones, is no error: closing it must go on.
+    """
+    command = config_of(function).COMMAND
+    command.write(command.read(), **fields)
 
 
 @dataclass(frozen=True)
@@ -63,21 +87,23 @@ class Bar:
     size: int
 
 
-def capabilities(transport: Transport) -> Iterator[tuple[int, int]]:
-    """Pairs of a capability's id and offset (§6.7)."""
-    config = config_of(transport)
+def capabilities(function: ConfigAccess) -> Iterator[tuple[int, int]]:
+    """Return pairs of a capability's id and offset (§6.7)."""
+    config = config_of(function)
     at = int(config.CAPABILITIES.read()) if config.STATUS.read().CAPABILITIES else 0
     for _ in range(CAPABILITIES_MAX):
         at -= at % 4
         if at < 0x40:
             return
-        yield transport.read_config(at, 1), at
-        at = transport.read_config(at + 1, 1)
+        yield function.read_config(at, 1), at
+        at = function.read_config(at + 1, 1)
 
 
-def assign_bars(transport: Transport, free: int) -> dict[int, Bar]:
-    """Places the memory BARs from `free` upward, as firmware would (§6.2.5.1)."""
-    config = config_of(transport)
+def assign_bars(function: ConfigAccess, free: int) -> dict[int, Bar]:
+    """Place the memory BARs from the address `free` upward, as firmware would (§6.2.5.1). Raises
+    NotSupported for a BAR larger than 2 GiB.
+    """
+    config = config_of(function)
     bars: dict[int, Bar] = {}
     number = 0
     while number < config.BAR.row.count:
@@ -87,7 +113,7 @@ def assign_bars(transport: Transport, free: int) -> dict[int, Bar]:
         wide = answer.TYPE == 2 and not answer.IO
         if answer and not answer.IO:
             if not answer.ADDRESS:
-                raise NotSupported(f"{transport.name}: BAR {number} is larger than 2 GiB")
+                raise NotSupported(f"{function.name}: BAR {number} is larger than 2 GiB")
             size = 16 * (2**28 - answer.ADDRESS)
             address = -(-free // size) * size
             bars[number] = Bar(number, address, size)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from uspnet.errors import NoDevice, Refused
@@ -15,7 +14,8 @@ DRIVERS = "sys/bus/pci/drivers"
 BRIDGE_CLASS = 0x06
 # Kernel drivers that hand a device to user space.
 USER_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
-ADDRESS = re.compile(r"^(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([01][0-9a-fA-F])\.([0-7])$")
+# Drivers of the other functions of an IOMMU group that VFIO may open (kernel: vfio_driver_allowed).
+GROUP_DRIVERS = frozenset({"vfio-pci", "pci-stub", "pcieport"})
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Function:
     physfn: str | None = None  # of a virtual function: its physical one
     vfs: tuple[str, ...] = ()  # of a physical function: its virtual ones
     interfaces: tuple[str, ...] = field(default=())
-    vfio_node: str | None = None  # /dev/vfio/devices/NAME, where the kernel has such
+    vfio_node: str | None = None  # dev/vfio/devices/vfioN, where the kernel has such
     reset_methods: tuple[str, ...] = ()
 
     @property
@@ -68,6 +68,47 @@ def current_driver(tree: Tree, address: str) -> str | None:
     return tree.target(f"{folder(address)}/driver")
 
 
+def missing(address: str) -> NoDevice:
+    """Return the error for a function that does not exist."""
+    return NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
+
+
+def class_of(tree: Tree, address: str) -> int | None:
+    """Return the function's class, subclass and programming interface (24 bits); None if there is
+    no such function.
+    """
+    text = tree.text(f"{folder(address)}/class")
+    return None if text is None else _number(text, 0)
+
+
+def ids_of(tree: Tree, address: str) -> tuple[int, int]:
+    """Return the function's vendor and device ids; zeros if there is no such function."""
+    where = folder(address)
+    vendor, device = (_number(tree.text(f"{where}/{name}"), 0) for name in ("vendor", "device"))
+    return vendor, device
+
+
+def group_node(tree: Tree, address: str) -> str | None:
+    """Return the name of the device node of the function's IOMMU group; None without a group. It
+    begins with `noiommu-` where no IOMMU protects the memory.
+    """
+    group = tree.target(f"{folder(address)}/iommu_group")
+    if group is None:
+        return None
+    bare = tree.text(f"sys/kernel/iommu_groups/{group}/name") == "vfio-noiommu"
+    return f"dev/vfio/{'noiommu-' if bare else ''}{group}"
+
+
+def vfio_node(tree: Tree, address: str) -> str | None:
+    """Return the name of the function's VFIO character device; None if it has none.
+
+    Since Linux 6.0 there is a folder in sysfs also where the kernel has no character devices.
+    """
+    where = f"{folder(address)}/vfio-dev"
+    found = (name for name in tree.names(where) if tree.exists(f"{where}/{name}/dev"))
+    return next((f"dev/vfio/devices/{name}" for name in found), None)
+
+
 def override_of(tree: Tree, address: str) -> str | None:
     """The function's driver_override; None when there is none."""
     text = tree.text(f"{folder(address)}/driver_override")
@@ -95,21 +136,19 @@ def function(tree: Tree, address: str) -> Function:
     """Reads all facts of one function. Raises NoDevice."""
     where = folder(address)
     if not tree.exists(where):
-        raise NoDevice(f"there is no PCI device {address}", "see: uspnet devices")
+        raise missing(address)
     group = tree.target(f"{where}/iommu_group")
     others = tree.names(f"{where}/iommu_group/devices") if group else []
     numa = _number(tree.text(f"{where}/numa_node"), -1)
     vfs = (
         tree.target(f"{where}/{name}") for name in tree.names(where) if name.startswith("virtfn")
     )
-    # Kernels without character devices show a folder there too, since 6.0.
-    vfio = [name for name in tree.names(f"{where}/vfio-dev")
-            if tree.exists(f"{where}/vfio-dev/{name}/dev")]  # fmt: skip
+    vendor, device = ids_of(tree, address)
     return Function(
         address,
-        vendor=_number(tree.text(f"{where}/vendor"), 0),
-        device=_number(tree.text(f"{where}/device"), 0),
-        class_code=_number(tree.text(f"{where}/class"), 0),
+        vendor=vendor,
+        device=device,
+        class_code=class_of(tree, address) or 0,
         driver=current_driver(tree, address),
         override=override_of(tree, address),
         numa=numa if numa >= 0 else None,
@@ -118,7 +157,7 @@ def function(tree: Tree, address: str) -> Function:
         physfn=tree.target(f"{where}/physfn"),
         vfs=tuple(sorted(vf for vf in vfs if vf)),
         interfaces=interfaces_of(tree, address),
-        vfio_node=vfio[0] if vfio else None,
+        vfio_node=vfio_node(tree, address),
         reset_methods=tuple((tree.text(f"{where}/reset_method") or "").split()),
     )
 
@@ -127,7 +166,7 @@ def scan(tree: Tree) -> list[Function]:
     """Every network function of the machine."""
     found = []
     for address in tree.names(DEVICES):
-        if _number(tree.text(f"{folder(address)}/class"), 0) >> 16 == NETWORK_CLASS:
+        if (class_of(tree, address) or 0) >> 16 == NETWORK_CLASS:
             try:
                 found.append(function(tree, address))
             except NoDevice:  # vanished between the listing and the look

@@ -64,3 +64,6 @@ class Tree:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
+
+
+HOST = Tree()  # this machine's; all who read it share this object, so that tests move its root once

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 from uspnet.drivers import nics
 from uspnet.errors import NoDevice, Usage
+from uspnet.pci.address import is_full
 from uspnet.pci.config import NETWORK_CLASS
+from uspnet.pci.functions import class_of, ids_of
+from uspnet.pci.sysfs import HOST
 from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Spec, choice
 from uspnet.transports import Transport
 from uspnet.transports.choose import TRANSPORTS, choose
-from uspnet.transports.mapped import DEVICES
-
-ADDRESS = re.compile(r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$")
 
 
 class Pci(NicPort, scheme="pci"):
@@ -28,18 +27,18 @@ class Pci(NicPort, scheme="pci"):
 
     def known_options(self) -> dict[str, Option]:
         """Its own, and those of the NIC in the slot; of every NIC when none is there to ask."""
-        nic = nics().get(ids_of(self.spec.target))
+        nic = nics().get(ids_of(HOST, self.spec.target))
         known = [each.known_options() for each in ([nic] if nic else nics().values())]
         return {name: option for each in [*known, self.options] for name, option in each.items()}
 
     def __init__(self, spec: Spec) -> None:
-        if not ADDRESS.match(spec.target):
+        if not is_full(spec.target):
             raise Usage(f"{spec}: not a PCI address", "such as 0000:03:00.0 or 03:00.0")
         super().__init__(spec)
 
     def connect(self) -> Transport:
         """The function, opened. Raises NoDevice for one that is no NIC."""
-        kind = class_of(self.spec.target)
+        kind = class_of(HOST, self.spec.target)
         if kind is not None and kind >> 16 != NETWORK_CLASS:
             what = f"{self.spec.target} is not a network card (class {kind:06x})"
             raise NoDevice(what, "see: uspnet devices")
@@ -47,22 +46,3 @@ class Pci(NicPort, scheme="pci"):
         transport = TRANSPORTS[name](self.spec.target)
         self.how, self.danger = f"by {name}: {why}", transport.danger
         return transport
-
-
-def class_of(address: str) -> int | None:
-    """A function's class, subclass and programming interface; None without one."""
-    try:
-        return int((DEVICES / address / "class").read_text(), 16)
-    except (OSError, ValueError):
-        return None
-
-
-def ids_of(address: str) -> tuple[int, int]:
-    """A function's vendor and device, as sysfs tells them; zeros without one."""
-    try:
-        vendor, device = (
-            int((DEVICES / address / name).read_text(), 16) for name in ("vendor", "device")
-        )
-    except (OSError, ValueError):
-        return 0, 0
-    return vendor, device

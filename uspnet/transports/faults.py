@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from uspnet.pci.address import SHORT
+
 LOG = "/dev/kmsg"
 RECORD = 8192  # bytes of the longest record, Documentation/ABI/testing/dev-kmsg
-FUNCTION = r"(?P<function>[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])"
+FUNCTION = rf"(?P<function>{SHORT})"
 INTEL = re.compile(
     rf"DMAR: \[DMA (?P<way>Read|Write)[^\]]*\] Request device \[{FUNCTION}\].* "
     r"fault addr (?:0x)?(?P<at>[0-9a-f]+)"

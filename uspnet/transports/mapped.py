@@ -12,11 +12,10 @@ from typing import Any
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.pci.functions import folder, group_node, missing
+from uspnet.pci.sysfs import HOST
 from uspnet.system.processes import process, user_of, users_of
 from uspnet.transports import BarWindow
-
-DEVICES = Path("/sys/bus/pci/devices")
-VFIO = Path("/dev/vfio")
 
 
 class MappedBar(BarWindow):
@@ -59,11 +58,12 @@ class FunctionLock:
     """
 
     def __init__(self, address: str) -> None:
-        self.path = DEVICES / address / "config"
+        self.address = address
+        self.path = HOST.path(f"{folder(address)}/config")
         try:
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise NoDevice(f"{address}: no such PCI function", "see: uspnet devices") from None
+            raise missing(address) from None
         if self._lock() or not self._in_use() or self._lock():
             return
         takers = self._takers()
@@ -84,14 +84,14 @@ class FunctionLock:
         """
         if os.geteuid() or os.getpid() in self._takers():
             return True
-        others = [user.pid for user in users_of([str(self.path)]) if user.pid != os.getpid()]
+        others = [user.pid for user in users_of([self.path]) if user.pid != os.getpid()]
         return any(user_of(pid) in self._drivers() for pid in others)
 
     def _drivers(self) -> set[int]:
         """The users who may drive the function: root, and who got its VFIO node."""
-        group = (self.path.parent / "iommu_group").resolve().name
+        node = group_node(HOST, self.address)
         try:
-            return {0, (VFIO / group).stat().st_uid}
+            return {0, os.stat(HOST.path(node)).st_uid} if node else {0}
         except OSError:
             return {0}
 
@@ -104,8 +104,10 @@ class FunctionLock:
         return [int(words[4]) for words in lines if words[1] == "FLOCK" and words[5] == place]
 
     def close(self) -> None:
-        """Lets others in."""
-        os.close(self.fd)
+        """Release the lock. May be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def device_error(name: str, node: str, error: OSError) -> UspnetError:

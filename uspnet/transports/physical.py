@@ -10,7 +10,7 @@ from uspnet.errors import NoMemory, NotPermitted
 from uspnet.fastpath import ffi
 from uspnet.pool import HUGE_BYTES, SharedMemory
 
-PRESENT, FRAME = 1 << 63, (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
+FRAME = (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
 
 DANGER = "no IOMMU: a fault of ours or of the device can overwrite any memory"
 

@@ -13,13 +13,15 @@ import errno
 import os
 
 from uspnet.errors import Busy, NoDevice, NotPermitted, NotSupported, UspnetError
+from uspnet.pci.config import set_command
+from uspnet.pci.functions import current_driver, folder
+from uspnet.pci.sysfs import HOST
 from uspnet.pool import SharedMemory
 from uspnet.transports import Transport
-from uspnet.transports.mapped import DEVICES, FunctionLock, MappedBar
+from uspnet.transports.mapped import FunctionLock, MappedBar
 from uspnet.transports.physical import DANGER, contiguous
 
-COMMAND, MEMORY, BUS_MASTER, INTX_OFF = 0x04, 1 << 1, 1 << 2, 1 << 10  # PCI 3.0 §6.2.2
-FREE = {"", "uio_pci_generic", "igb_uio"}  # drivers that leave the function alone
+FREE = {None, "uio_pci_generic", "igb_uio"}  # drivers that leave the function alone
 
 
 class Uio(Transport):
@@ -30,7 +32,7 @@ class Uio(Transport):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self.folder = DEVICES / address
+        self.folder = folder(address)
         self.bars: dict[int, MappedBar] = {}
         self.config = -1
         self.lock = FunctionLock(address)
@@ -43,29 +45,24 @@ class Uio(Transport):
             raise
 
     def _open(self) -> None:
-        link = self.folder / "driver"
-        driver = link.resolve().name if link.exists() else ""
+        driver = current_driver(HOST, self.name)
         if driver not in FREE:
             raise Busy(
                 f"{self.name} belongs to the kernel driver {driver}",
                 f"run: uspnet bind --driver uio_pci_generic {self.name}",
             )
         if not driver:
-            (self.folder / "enable").write_text("1")
-        self.config = os.open(self.folder / "config", os.O_RDWR | os.O_CLOEXEC)
-        self._command(off=BUS_MASTER, on=MEMORY | INTX_OFF)
+            HOST.write(f"{self.folder}/enable", "1")
+        self.config = os.open(HOST.path(f"{self.folder}/config"), os.O_RDWR | os.O_CLOEXEC)
+        set_command(self, BUS_MASTER=0, MEMORY=1, INTX_DISABLE=1)
 
     def _error(self, file: str, error: OSError) -> UspnetError:
         if error.errno in {errno.EACCES, errno.EPERM}:
             return NotPermitted(
-                f"{self.name}: no permission for {self.folder / file}",
+                f"{self.name}: no permission for {HOST.path(self.folder)}/{file}",
                 "run as root; where Secure Boot has locked the kernel down, only VFIO works",
             )
         return NoDevice(f"{self.name}: {file}: {error.strerror}", "see: uspnet devices")
-
-    def _command(self, off: int, on: int) -> None:
-        """Changes bits of the Command register."""
-        self.write_config(COMMAND, self.read_config(COMMAND, 2) & ~off | on, 2)
 
     def reach(self, memory: SharedMemory) -> int:
         """The device uses physical addresses."""
@@ -84,7 +81,7 @@ class Uio(Transport):
         if number not in self.bars:
             file = f"resource{number}"
             try:
-                fd = os.open(self.folder / file, os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open(HOST.path(f"{self.folder}/{file}"), os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise NotSupported(f"{self.name} has no BAR {number}") from None
             except OSError as error:
@@ -99,13 +96,13 @@ class Uio(Transport):
 
     def reset(self) -> None:
         """The kernel's choice of the function's own ways to reset, if it has one."""
-        if (self.folder / "reset").exists():
-            (self.folder / "reset").write_text("1")
+        if HOST.exists(f"{self.folder}/reset"):
+            HOST.write(f"{self.folder}/reset", "1")
 
     def close(self) -> None:
         """Bus mastering off, and the function is nobody's again."""
         if self.config >= 0:
-            self._command(off=BUS_MASTER, on=0)
+            set_command(self, BUS_MASTER=0)
             os.close(self.config)
             self.config = -1
         for bar in self.bars.values():

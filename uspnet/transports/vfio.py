@@ -18,13 +18,13 @@ from typing import ClassVar, Self
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
 from uspnet.fastpath import ffi
+from uspnet.pci.config import set_command
 from uspnet.pool import HUGE_BYTES, SharedMemory
 from uspnet.transports import Transport
 from uspnet.transports.faults import FaultLog
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
 
 IOVA_BASE = 1 << 32  # above every address that a 32-bit device, or the MSI window, claims
-COMMAND, BUS_MASTER = 0x04, 1 << 2  # PCI 3.0 §6.2.2
 CONFIG_REGION = 7  # VFIO_PCI_CONFIG_REGION_INDEX; regions 0 to 5 are the BARs
 REGION_MMAP = 1 << 2  # VFIO_REGION_INFO_FLAG_MMAP
 INTERRUPTS = {"INTx": 0, "MSI-X": 2}  # VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
@@ -197,8 +197,7 @@ class Vfio(Transport):
 
     def master(self, *, on: bool) -> None:
         """Lets the function read and write memory, or not."""
-        command = self.read_config(COMMAND, 2) & ~BUS_MASTER
-        self.write_config(COMMAND, command | (BUS_MASTER if on else 0), 2)
+        set_command(self, BUS_MASTER=int(on))
 
     def map_bar(self, number: int) -> MappedBar:
         """A BAR, mapped once."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 
 from uspnet.errors import NotPermitted, NotSupported
-from uspnet.transports.mapped import DEVICES, device_error
+from uspnet.pci.functions import vfio_node
+from uspnet.pci.sysfs import HOST
+from uspnet.transports.mapped import device_error
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
 
-IOMMU = "/dev/iommu"
+IOMMU = "dev/iommu"
 BIND, ATTACH = io(118), io(119)  # VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_ATTACH_IOMMUFD_PT
 IOAS_ALLOC, IOAS_MAP, IOAS_UNMAP = io(0x81), io(0x85), io(0x86)  # IOMMU_…
 MAP_FLAGS = 1 << 0 | 1 << 1 | 1 << 2  # IOMMU_IOAS_MAP_FIXED_IOVA, …WRITEABLE, …READABLE
@@ -23,7 +25,7 @@ class Ioas(DmaSpace):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self.fd = os.open(IOMMU, os.O_RDWR | os.O_CLOEXEC)
+        self.fd = os.open(HOST.path(IOMMU), os.O_RDWR | os.O_CLOEXEC)
         try:
             # struct iommu_ioas_alloc: flags, out_ioas_id
             self.id = call(self.fd, IOAS_ALLOC, "II", 0, 0)[1]
@@ -49,8 +51,9 @@ class VfioCdev(Vfio):
 
     def open(self) -> None:
         """Device, iommufd, bind, attach: in that order."""
-        node = cdev_node(self.name)
-        if not node:
+        name = vfio_node(HOST, self.name)
+        node, iommu = HOST.path(name or ""), HOST.path(IOMMU)
+        if not name or not os.path.exists(node):
             raise NotSupported(
                 f"{self.name} has no VFIO character device",
                 "bind it to vfio-pci, on a kernel with CONFIG_VFIO_DEVICE_CDEV",
@@ -58,7 +61,7 @@ class VfioCdev(Vfio):
         at = node
         try:
             self.fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
-            at = IOMMU
+            at = iommu
             self.space = space = Ioas.join("vfio-cdev")
             at = node
             # struct vfio_device_bind_iommufd: flags, iommufd, out_devid
@@ -66,11 +69,11 @@ class VfioCdev(Vfio):
             # struct vfio_device_attach_iommufd_pt: flags, pt_id
             call(self.fd, ATTACH, "II", 0, space.id)
         except PermissionError as error:
-            if at != IOMMU:
+            if at != iommu:
                 raise device_error(self.name, at, error) from None
             raise NotPermitted(
-                f"{self.name}: no permission for {IOMMU}",
-                f"leave transport= to uspnet; or let everybody, as root: chmod 666 {IOMMU}",
+                f"{self.name}: no permission for {iommu}",
+                f"leave transport= to uspnet; or let everybody, as root: chmod 666 {iommu}",
             ) from None
         except OSError as error:
             raise device_error(self.name, at, error) from None
@@ -80,12 +83,3 @@ class VfioCdev(Vfio):
         if self.space:
             self.space.leave()
         self.space = None
-
-
-def cdev_node(address: str) -> str:
-    """The function's node, "" without one: its number changes with every binding, and without an
-    IOMMU there is only the folder in sysfs.
-    """
-    folder = DEVICES / address / "vfio-dev"
-    nodes = [f"/dev/vfio/devices/{path.name}" for path in folder.glob("*")]
-    return next((node for node in nodes if os.path.exists(node)), "")

@@ -11,18 +11,21 @@ import fcntl
 import os
 import struct
 
-from uspnet.errors import Busy
+from uspnet.errors import Busy, NotSupported
+from uspnet.pci.functions import GROUP_DRIVERS, current_driver, folder, group_node
+from uspnet.pci.sysfs import HOST
 from uspnet.pool import SharedMemory
-from uspnet.transports.mapped import DEVICES, device_error
+from uspnet.transports.mapped import device_error
 from uspnet.transports.physical import DANGER, contiguous
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
 
-CONTAINER = "/dev/vfio/vfio"
+CONTAINER = "dev/vfio/vfio"
 # VFIO_GET_API_VERSION and so on
-API_VERSION, CHECK_EXTENSION, SET_IOMMU = io(100), io(101), io(102)
+GET_API_VERSION, CHECK_EXTENSION, SET_IOMMU = io(100), io(101), io(102)
 GROUP_STATUS, SET_CONTAINER, GET_DEVICE_FD = io(103), io(104), io(106)
 MAP_DMA, UNMAP_DMA = io(113), io(114)
 TYPE1V2, NOIOMMU = 3, 8  # VFIO_TYPE1v2_IOMMU, VFIO_NOIOMMU_IOMMU
+API_VERSION = 0
 VIABLE = 1 << 0  # VFIO_GROUP_FLAGS_VIABLE
 READ_WRITE = 1 << 0 | 1 << 1  # VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE
 
@@ -34,8 +37,26 @@ class Container(DmaSpace):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self.fd = os.open(CONTAINER, os.O_RDWR | os.O_CLOEXEC)
         self.groups: dict[str, list[int]] = {}  # node → its descriptor, and how many NICs use it
+        self.fd = os.open(HOST.path(CONTAINER), os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """Check that this kernel has the interface and the kind of IOMMU. Raises NotSupported."""
+        version = fcntl.ioctl(self.fd, GET_API_VERSION)
+        if version != API_VERSION:
+            raise NotSupported(f"/{CONTAINER} has API version {version}, not {API_VERSION}")
+        if not fcntl.ioctl(self.fd, CHECK_EXTENSION, self.type):
+            module = (
+                "vfio_iommu_type1" if self.type == TYPE1V2 else "vfio enable_unsafe_noiommu_mode=1"
+            )
+            raise NotSupported(
+                f"/{CONTAINER} has no IOMMU driver of type {self.type}", f"modprobe {module}"
+            )
 
     def enter(self, node: str) -> int:
         """Adds a group. Returns its descriptor."""
@@ -98,9 +119,10 @@ class VfioGroup(Vfio):
 
     def open(self) -> None:
         """Group, container, IOMMU, device: in that order."""
-        group = (DEVICES / self.name / "iommu_group").resolve()
-        bare = (group / "name").exists() and "noiommu" in (group / "name").read_text()
-        node = f"/dev/vfio/{'noiommu-' if bare else ''}{group.name}"
+        name = group_node(HOST, self.name)
+        if name is None:
+            raise NotSupported(f"{self.name} has no IOMMU group", f"run: uspnet doctor {self.name}")
+        node, bare = HOST.path(name), "noiommu-" in name
         try:
             self.space = BareContainer.join("bare") if bare else Container.join("vfio")
             self.danger = DANGER if bare else ""
@@ -109,16 +131,17 @@ class VfioGroup(Vfio):
             self.fd = fcntl.ioctl(fd, GET_DEVICE_FD, bytearray(self.name.encode() + b"\0"))
         except OSError as error:
             if error.errno == errno.EXDEV:
-                raise self._not_viable(group.name) from None
-            raise device_error(self.name, node, error) from None
+                raise self._not_viable() from None
+            raise device_error(self.name, error.filename or node, error) from None
 
-    def _not_viable(self, group: str) -> Busy:
-        """Which other functions of the group a kernel driver still has."""
+    def _not_viable(self) -> Busy:
+        """Return the error that names the functions of the group that kernel drivers still have."""
+        group = HOST.target(f"{folder(self.name)}/iommu_group")
         members = []
-        for path in (DEVICES / self.name / "iommu_group/devices").iterdir():
-            driver = (path / "driver").resolve().name if (path / "driver").exists() else ""
-            if driver not in {"", "vfio-pci", "pcieport"}:
-                members.append(f"{path.name} ({driver})")
+        for address in HOST.names(f"{folder(self.name)}/iommu_group/devices"):
+            driver = current_driver(HOST, address)
+            if driver and driver not in GROUP_DRIVERS:
+                members.append(f"{address} ({driver})")
         return Busy(
             f"{self.name} shares IOMMU group {group} with {', '.join(members)}",
             "all of a group must be given up together: uspnet bind every one of them",
