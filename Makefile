@@ -21,7 +21,7 @@ demo: setup-demo
 	@$(WITH_QEMU) set -x; $(PYTHON) -m uspnet demo
 
 test: lint check-arm64
-	$(PYTHON) -m pytest $(TESTS)
+	$(PYTHON) -m pytest -n 2 $(TESTS)
 
 lint: setup-test
 	.venv/bin/ruff check .

@@ -15,10 +15,12 @@ import pytest
 from tests.support.cable_end import far  # noqa: F401 - a fixture
 from tests.support.harness import make_frames, qemu, station  # noqa: F401 - fixtures
 from tests.support.interfaces import drive, frames, read_frames, tcpdump  # noqa: F401 - fixtures
+from tests.support.lanes import pytest_xdist_make_scheduler  # noqa: F401 - a hook
 from tests.support.namespaces import namespace, namespaces  # noqa: F401 - fixtures
 from tests.support.paths import ROOT
 from tests.support.sanitizers import sanitized  # noqa: F401 - a fixture
 from tests.support.testpmd import huge_pages, testpmd  # noqa: F401 - fixtures
+from tests.support.tiers import NAMES, TIER
 from tests.support.waiting import until
 
 UNPACKED_QEMU = ROOT / "build/qemu/bin/qemu-system-x86_64"  # by tools/qemu.sh
@@ -29,6 +31,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup, and we go on as it has it
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def pytest_report_header():
+    others = ", ".join(name for name in NAMES if name != TIER)
+    return f"tier: {TIER} (USPNET_FULL chooses; the others: {others})"
 
 
 def pytest_terminal_summary(terminalreporter):

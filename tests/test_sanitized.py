@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every test of a ring, also on the build with sanitizers."""
 
-import os
+from tests.support.tiers import by_tier
 
 # The programs that tests start are not built so, and hang with the library in front of them.
 MAIN = "import os, sys, pytest; del os.environ['LD_PRELOAD']; sys.exit(pytest.main(sys.argv[1:]))"
@@ -18,7 +18,7 @@ def test_the_sanitizers_watch(sanitized):
 
 
 def test_the_rings(sanitized):
-    which = [] if os.environ.get("USPNET_FULL") else ["-k", f"not ({LONG})"]
+    which = by_tier(["-k", f"not ({LONG})"], [])
     words = ["-q", "-p", "no:cacheprovider", "--durations=10", *which]
     words += ["tests/fastpath", f"--ignore={COUNTS}"]
     done = sanitized.python("-c", MAIN, *words, timeout=900)

@@ -3,7 +3,6 @@
 does, packets stay inside their buffers, and every buffer has one owner.
 """
 
-import os
 import random
 import struct
 import threading
@@ -12,9 +11,10 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fastpath import test_intel_advanced, test_intel_legacy, test_virtq, test_vmxnet3
+from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
 
-STEPS = 200_000 if os.environ.get("USPNET_FULL") else 6000
+STEPS = by_tier(6000, 200_000)
 BURST = 64
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import random
 import struct
 import threading
@@ -29,6 +28,7 @@ from tests.support.pcap_rig import (
     read,
     section,
 )
+from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
 
 SHB, IDB, NRB, ISB, JOURNAL, DSB, CUSTOM = 0x0A0D0D0A, 1, 4, 5, 9, 10, 0x0BAD
@@ -210,7 +210,7 @@ CHANGES = st.lists(
 
 
 @settings(
-    max_examples=20000 if os.environ.get("USPNET_FULL") else 300,
+    max_examples=by_tier(300, 20_000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -268,7 +268,7 @@ def test_the_owner_may_rewrite_the_file_meanwhile(tmp_path: Path) -> None:
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for _ in range(2000 if os.environ.get("USPNET_FULL") else 200):
+        for _ in range(by_tier(200, 2000)):
             reader = Reader(b"")
             reader.c.base, reader.c.size = ffi.from_buffer(mapped), len(mapped)
             reader.bound = 4000

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """DPDK's testpmd on the other side of memif: both roles, with and without zero copy.
 
-USPNET_FULL=1 runs every ring size from 2^1 to 2^14 with every frame size.
+The full tier runs every ring size from 2^1 to 2^14 and every frame size; `all` each with each.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
 
+from tests.support.tiers import by_tier
 from tests.support.waiting import until
 
-FULL = bool(os.environ.get("USPNET_FULL"))
-RINGS = [2**n for n in range(1, 15)] if FULL else [2, 64, 16384]
-SIZES = [60, 61, 64, 128, 256, 512, 1024, 1280, 1514, 9000] if FULL else [60, 1514, 9000]
+SOME_RINGS, RINGS = [2, 64, 16384], [2**n for n in range(1, 15)]
+SOME_SIZES, SIZES = [60, 1514, 9000], [60, 61, 64, 128, 256, 512, 1024, 1280, 1514, 9000]
+SOME = list(itertools.product(SOME_RINGS, SOME_SIZES))
+EACH = [*itertools.product(RINGS, [1514]), *itertools.product([64], SIZES)]
+CASES = by_tier(SOME, sorted({*SOME, *EACH}), list(itertools.product(RINGS, SIZES)))
 COUNT = 100_000
 MANY = 10_000_000
-ROUND = MANY if FULL else 400_000
+ROUND = by_tier(400_000, 2_000_000, MANY)
 # By default it takes 155,456 buffers: more than all of its huge pages, when they are so long.
 JUMBO = ["--mbuf-size=16384", "--total-num-mbufs=8192"]
 RATE = "200k"  # testpmd drops what it has no room for: its ring holds 80 ms of this
@@ -92,8 +96,7 @@ def complete(loop, pmd):
     assert result["lost"] == dropped
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize(("ring", "size"), CASES)
 @pytest.mark.parametrize("zero", ["on", "off"])
 def test_a_client_of_any_ring_size(testpmd, uspnet, tmp_path, zero, ring, size):
     path = tmp_path / "m.sock"
@@ -115,7 +118,7 @@ def test_a_client_of_any_ring_size(testpmd, uspnet, tmp_path, zero, ring, size):
     everything_arrives(pmd, sender, COUNT)
 
 
-@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("ring", by_tier(SOME_RINGS, RINGS))
 @pytest.mark.parametrize("zero", ["yes", "no"])
 def test_a_server_for_any_ring_size(testpmd, uspnet, tmp_path, zero, ring):
     if zero == "yes" and ring < 64:

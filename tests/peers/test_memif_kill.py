@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The peer is killed, stopped or gone, under load: the job goes on, and so does the traffic.
 
-USPNET_FULL=1 kills a hundred times. `pytest -s` shows how long traffic took to flow again.
+The full tier kills a hundred times. `pytest -s` shows how long traffic took to flow again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import time
 
 import pytest
 
+from tests.support.tiers import by_tier
 from tests.support.waiting import until
 
-ROUNDS = 100 if os.environ.get("USPNET_FULL") else 8
+ROUNDS = by_tier(8, 100, 1000)
 FDS_MORE, KIB_MORE = 8, 32 << 10
 
 

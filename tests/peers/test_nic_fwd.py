@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`uspnet fwd` between emulated NICs of any two kinds, with both far ends held here; and what is
-left when somebody is killed. `USPNET_FULL=1` takes every pair, and 100 starts and 50 kills of each.
+left when one is killed. The full tier takes every pair.
 """
 
 import itertools
@@ -16,16 +16,17 @@ import pytest
 from tests.support.cable_end import FarEnd
 from tests.support.identity import answer
 from tests.support.processes import alive, children_of
+from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet.errors import NotSupported
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
 
 MODELS = sorted(models())
-FULL = bool(os.environ.get("USPNET_FULL"))
-STARTS, KILLS = (100, 50) if FULL else (2, 3)
+STARTS = by_tier(2, 5, 100)  # of each pair
+KILLS = by_tier(3, 20, 50)  # of each model
 NEIGHBOURS = [(a, b) for a, b in zip(MODELS, MODELS[1:] + MODELS[:1], strict=True) if a != b]
-PAIRS = list(itertools.combinations_with_replacement(MODELS, 2)) if FULL else NEIGHBOURS
+PAIRS = by_tier(NEIGHBOURS, list(itertools.combinations_with_replacement(MODELS, 2)))
 WINDOW = 256  # frames under way on each wire
 PATIENCE_S = 30.0
 LOSSES = ["rx_errors", "rx_dropped", "rx_missed_errors", "tx_errors", "tx_dropped"]

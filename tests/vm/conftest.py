@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -12,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lanes import divided
+from tests.support.tiers import by_tier
 from tests.vm import topologies
 from tests.vm.guest import Guest
 from tests.vm.kernel import KERNELS, Missing
 from tests.vm.network import interface
 
-FULL = bool(os.environ.get("USPNET_FULL"))  # every combination: an hour under emulation
+EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
 
 
 def pytest_generate_tests(metafunc):
@@ -30,26 +31,30 @@ def pytest_generate_tests(metafunc):
     if marker:
         kernels = list(marker.args)
         there = [name for name in kernels if is_there(name)]
-        kernels = there if FULL and there else [*there, *kernels][:1]
+        kernels = there if EVERY_KERNEL and there else [*there, *kernels][:1]
     metafunc.parametrize("guest", kernels, indirect=True, scope="session")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """What runs in one guest comes together, so that it boots once; guests come last. A test whose
-    guest stopped answering (an emulated machine can, on a busy host) is run again in a new one;
-    not that of a guest that has ended, as a kernel that panics does.
+def pytest_collection_modifyitems(config, items):
+    """What runs in one guest comes together, so that it boots once; guests come last, or first when
+    another process runs the rest meanwhile. A test whose guest stopped answering (an emulated
+    machine can, on a busy host) is run again in a new one; not that of a guest that has ended, as a
+    kernel that panics does.
     """
     order = list(KERNELS)
+    others = len(order) + 1 if divided(config) else -1
 
     def place(item):
         if "bare_guest" in item.fixturenames:
             return len(order)
-        return order.index(item.callspec.params["guest"]) if "guest" in item.fixturenames else -1
+        if "guest" in item.fixturenames:
+            return order.index(item.callspec.params["guest"])
+        return others
 
     items.sort(key=place)
     for item in items:
-        if place(item) >= 0:
+        if place(item) != others:
             item.add_marker(pytest.mark.flaky(reruns=1, only_rerun="the guest does not answer"))
 
 

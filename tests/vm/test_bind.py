@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import devbind
-from tests.vm.conftest import FULL
+from tests.support.tiers import by_tier
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import (
     NOT_IN_LAB,
@@ -72,10 +72,9 @@ def test_a_group_is_bound_together_or_not_at_all(guest, active_for_devbind):
     assert [guest.driver(each) for each in (first, second)] == [driver] * 2
 
 
-CASES = [(bond, "e1000e"), (nexthop_object, "virtio-net"), (vlan, "vmxnet3"), (renamed, "igb")]
-if FULL:
-    wanted = [each for each in REASONS if each not in NOT_IN_LAB | {physical_with_vfs}]
-    CASES += [(each, "e1000e") for each in (*wanted, renamed)]
+SOME = [(bond, "e1000e"), (nexthop_object, "virtio-net"), (vlan, "vmxnet3"), (renamed, "igb")]
+THERE = [each for each in REASONS if each not in NOT_IN_LAB | {physical_with_vfs}]
+CASES = by_tier(SOME, SOME + [(each, "e1000e") for each in (*THERE, renamed)])
 
 
 @pytest.mark.parametrize(("topology", "kind"), CASES, ids=lambda c: getattr(c, "__name__", c))

@@ -19,7 +19,7 @@ def test_runs_uspnet(guest):
     assert result["sent"] == 1000
     result = guest.run(["uspnet", "pktgen", "nonsense:"])
     assert result.code == 2
-    assert "no driver for nonsense:" in result.err
+    assert "there is no port nonsense:" in result.err
 
 
 def test_background_processes_and_signals(guest):

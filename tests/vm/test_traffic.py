@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drivers on a real kernel: taken from it, frames byte-equal at the far end, and given back."""
 
-import os
 import signal
 import struct
 import time
 
 import pytest
 
-from tests.vm.conftest import FULL
+from tests.support.tiers import by_tier
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import REASONS, addressed, idle
 from uspnet.drivers import nics
@@ -22,7 +21,7 @@ DRIVEN = {
     "vmxnet3": (0x15AD, 0x07B0),
 }
 DRIVEN = [kind for kind, ids in DRIVEN.items() if ids in nics()]
-CRASHES = int(os.environ.get("USPNET_VM_CRASHES", "50" if FULL else "3"))
+CRASHES = by_tier(3, 10, 50)
 NOBODY = 65534
 MARK = bytes.fromhex("020000000099 020000000098 88b5") + b"listening?".ljust(46)
 COUNTERS = """
@@ -204,7 +203,7 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("kind", ["e1000e", *(["igb"] if FULL else [])])
+@pytest.mark.parametrize("kind", by_tier(["e1000e"], ["e1000e", "igb"]))
 @pytest.mark.once("lab", "debian")
 def test_the_iommu_stops_and_reports_stray_addresses(guest, taken, kind):
     address = taken(guest, guest.address(kind))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How `pytest -n 2` divides the tests between two processes.
+
+Guests of tests/vm are one lane, since they boot once and share nothing with the host. Tests that
+share something of the host (huge pages, DPDK, cores, rates) are the other, one after the other.
+The files in `APART` hold nothing but their own memory and folders: whichever process is done with
+its lane first takes them, one by one.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+APART = (
+    "tests/fastpath/",
+    "tests/jobs/",
+    "tests/packets/",
+    "tests/peers/test_memif_hostile.py",
+    "tests/test_sanitized.py",
+    "tests/test_spec.py",
+    "tests/test_text.py",
+)
+
+
+def lane(nodeid: str) -> str:
+    """Return the name of the lane that a test runs in."""
+    path = nodeid.partition("::")[0]
+    if path.startswith("tests/vm/"):
+        return "guests"
+    return path if path.startswith(APART) else "host"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Schedule by lane, in the order in which lanes were collected: the long ones first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return lane(nodeid)
+
+    config.option.loadscopereorder = False
+    return Lanes(config, log)
+
+
+def divided(config) -> bool:
+    """Return whether this process is one of several that share the tests."""
+    return hasattr(config, "workerinput")

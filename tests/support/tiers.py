@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much is tested: the only place that reads `USPNET_FULL`.
+
+unset    the normal tier: every layer, in a quarter of an hour
+1        the full tier, which CI runs: more combinations, kills and mutations, in under an hour
+all      every combination; takes hours, and is run by hand
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+NAMES = ("normal", "full", "all")
+Value = TypeVar("Value")
+
+
+def chosen(text: str) -> str:
+    """Return the name of the tier that a value of `USPNET_FULL` asks for."""
+    return {"": "normal", "0": "normal", "all": "all"}.get(text, "full")
+
+
+TIER = chosen(os.environ.get("USPNET_FULL", ""))
+
+
+def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Value:
+    """Return the value of the current tier; `everything` is that of `full` where it is not given.
+
+    Numbers of rounds and lists of parameters are written so: `ROUNDS = by_tier(8, 100)`.
+    """
+    if TIER == "all" and everything is not None:
+        return everything
+    return normal if TIER == "normal" else full
