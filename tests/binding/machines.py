@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.binding.conftest import Lab
 from tests.support import devbind
 from tests.vm import topologies
-from uspnet.binding.bind import Wish, plan
+from uspnet.binding.bind import BindRequest, plan
 from uspnet.binding.netstate import IPV4, IPV6, MAIN_TABLE, PROTO_KERNEL, Nexthop, Rule
 
 A = "0000:03:00.0"
@@ -276,7 +276,7 @@ def table(folder):
     for build, text, name, seen in MACHINES:
         lab = Lab(folder / build.__name__)
         build(lab)
-        (found,) = plan(lab.machine(), [A], Wish())
+        (found,) = plan(lab.machine(), [A], BindRequest())
         said = [str(r) for r in found.blocking(frozenset()) if r.name == name and text in str(r)]
         verdict = (said[0], f"`{name}`") if said else ("*free: takes it*", "")
         there = "guest" if build.__name__ in IN_GUEST else ""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from uspnet.binding import guardian
-from uspnet.binding.bind import Wish, bind
+from uspnet.binding.bind import BindRequest, bind
 from uspnet.binding.unbind import keep, unbind
 from uspnet.errors import DeviceTimeout
 
@@ -73,7 +73,7 @@ def gone(pid):
 
 
 def test_unconfirmed_is_put_back(shared):
-    bind(shared.machine(), [A], Wish(confirm_s=3.0))
+    bind(shared.machine(), [A], BindRequest(confirm_s=3.0))
     assert shared.kernel.driver(A) == "vfio-pci"
     saved = shared.machine().store.load(A)
     assert os.getsid(saved.guardian) == saved.guardian  # a session of its own
@@ -85,7 +85,7 @@ def test_unconfirmed_is_put_back(shared):
 
 
 def test_confirmed_stays(shared):
-    bind(shared.machine(), [A], Wish(confirm_s=60.0))
+    bind(shared.machine(), [A], BindRequest(confirm_s=60.0))
     pid = shared.machine().store.load(A).guardian
     (outcome,) = keep(shared.machine(), [A])
     assert outcome.text == "kept"
@@ -94,7 +94,7 @@ def test_confirmed_stays(shared):
 
 
 def test_unbound_before_the_deadline(shared):
-    bind(shared.machine(), [A], Wish(confirm_s=60.0))
+    bind(shared.machine(), [A], BindRequest(confirm_s=60.0))
     pid = shared.machine().store.load(A).guardian
     unbind(shared.machine(), [A])
     wait_until(lambda: gone(pid))
@@ -106,7 +106,7 @@ import sys
 from uspnet.binding import guardian
 exec({main!r}.partition(chr(10))[0])
 guardian.MAIN = {main!r}
-from uspnet.binding.bind import Wish, bind
+from uspnet.binding.bind import BindRequest, bind
 from uspnet.binding.machine import Machine
 from uspnet.pci.sysfs import Tree
 class Slow(Tree):
@@ -117,7 +117,7 @@ class Slow(Tree):
             os.kill(os.getpid(), signal.SIGKILL)
 tree = Slow(sys.argv[1])
 assert tree.root != "/"
-bind(Machine(tree, lab.FakeNetwork()), [{address!r}], Wish(confirm_s=1.0))
+bind(Machine(tree, lab.FakeNetwork()), [{address!r}], BindRequest(confirm_s=1.0))
 """
 
 
@@ -135,7 +135,7 @@ def test_killed_at_any_step_the_guardian_still_puts_it_back(shared, die):
 
 def test_a_program_that_uses_it_is_ended(shared):
     with subprocess.Popen(["sleep", "60"]) as user:
-        bind(shared.machine(), [A], Wish(confirm_s=1.0))
+        bind(shared.machine(), [A], BindRequest(confirm_s=1.0))
         shared.process(user.pid, "pktgen", "/dev/vfio/17")
 
         def reap():
@@ -157,7 +157,7 @@ def test_the_guardian_imports_nothing_of_the_current_folder(shared, tmp_path, mo
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(f"open({str(mark)!r}, 'a').write({name!r})")
     monkeypatch.chdir(folder)
-    bind(shared.machine(), [A], Wish(confirm_s=60.0))
+    bind(shared.machine(), [A], BindRequest(confirm_s=60.0))
     pid = shared.machine().store.load(A).guardian
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     keep(shared.machine(), [A])
@@ -169,6 +169,6 @@ def test_without_guardian_nothing_is_touched(lab, monkeypatch):
     lab.nic(A, "eth0")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(DeviceTimeout, match="nothing was changed"):
-        bind(lab.machine(), [A], Wish(confirm_s=1.0))
+        bind(lab.machine(), [A], BindRequest(confirm_s=1.0))
     assert lab.kernel.log == []
     assert lab.machine().store.addresses() == []

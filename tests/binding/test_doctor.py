@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from uspnet.binding.bind import Wish, bind
+from uspnet.binding.bind import BindRequest, bind
 from uspnet.jobs import doctor
 from uspnet.jobs.doctor_nic import machine_rows, nic_rows
 from uspnet.pci.sysfs import HOST
@@ -60,7 +60,7 @@ def test_doctor_on_a_nic(lab):
     assert found["group"][1] == f"uspnet bind {A} {B}"
     assert found["binding"][1] == f"uspnet bind {A}"
     assert "RMRR" in found["reserved memory"][0]
-    bind(lab.machine(), [A, B], Wish())
+    bind(lab.machine(), [A, B], BindRequest())
     assert "is missing" in problems(lab, A)["device node"][0]
     lab.file("dev/vfio/17", "")
     lab.process(9, "testpmd", "/dev/vfio/17")
@@ -104,7 +104,7 @@ def lockdown(lab):
 
 
 def held_by_a_process(lab):
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.process(9, "testpmd", "/dev/vfio/17")
     return "user", "kill 9"
 
@@ -123,7 +123,7 @@ def held_by_the_kernel(lab):
 
 
 def bound_by_another_tool(lab):
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.machine().store.drop(A)
     return "saved state", "--allow unsaved"
 
@@ -214,9 +214,9 @@ def test_only_what_is_new_is_told(tmp_path):
     path = tmp_path / "kmsg"
     path.write_text(f"3,1,1,-;{INTEL}\n")
     log = FaultLog(A, path=str(path))
-    assert not list(log.news())
+    assert not list(log.new_faults())
     with path.open("a") as file:
         file.write(f"3,2,2,-;{INTEL}\n")
-    assert [each.writes for each in log.news()] == [True]
+    assert [each.writes for each in log.new_faults()] == [True]
     log.close()
     assert not FaultLog(A, path=str(tmp_path / "none")).readable

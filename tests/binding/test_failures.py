@@ -9,7 +9,7 @@ import os
 import pytest
 
 from uspnet.binding import persist, rebind
-from uspnet.binding.bind import Wish, bind
+from uspnet.binding.bind import BindRequest, bind
 from uspnet.binding.unbind import unbind
 from uspnet.errors import UspnetError
 
@@ -63,7 +63,7 @@ def said(error, states, fine):
 
 
 def test_as_many_writes_as_are_made_to_fail_here(pair):
-    bind(pair.machine(), [A, B], Wish())
+    bind(pair.machine(), [A, B], BindRequest())
     assert len(pair.kernel.log) == BIND_WRITES
     unbind(pair.machine(), [A, B])
     assert len(pair.kernel.log) == BIND_WRITES + UNBIND_WRITES
@@ -74,7 +74,7 @@ def test_as_many_writes_as_are_made_to_fail_here(pair):
 def test_bind(pair, first, lasting):
     """Writes `first` to `first + lasting` fail: with 0 one does, and rolling back works."""
     pair.kernel.fail = lambda step: first <= step <= first + lasting
-    error, states = outcome(pair, lambda: bind(pair.machine(), [A, B], Wish()))
+    error, states = outcome(pair, lambda: bind(pair.machine(), [A, B], BindRequest()))
     assert error
     said(error, states, {OLD})
     if lasting == 0:
@@ -89,7 +89,7 @@ def test_bind(pair, first, lasting):
 @pytest.mark.parametrize("first", range(UNBIND_WRITES))
 @pytest.mark.parametrize("lasting", [0, 1, 2, 3, 4, 100])
 def test_unbind(pair, allow, first, lasting):
-    bind(pair.machine(), [A, B], Wish())
+    bind(pair.machine(), [A, B], BindRequest())
     start = len(pair.kernel.log) + first
     pair.kernel.fail = lambda step: start <= step <= start + lasting
     act = lambda: unbind(pair.machine(), [A, B], allow=allow)  # noqa: E731
@@ -112,7 +112,7 @@ def test_a_disk_that_fills_up(pair, monkeypatch, number):
         fsync(fd)
 
     monkeypatch.setattr("uspnet.binding.saved.os.fsync", full)
-    error, states = outcome(pair, lambda: bind(pair.machine(), [A, B], Wish(persist=True)))
+    error, states = outcome(pair, lambda: bind(pair.machine(), [A, B], BindRequest(persist=True)))
     said(error, states, {OLD} if error else {NEW})
 
 
@@ -124,8 +124,8 @@ def test_no_owner_and_no_lasting_binding_after_a_failure(pair, monkeypatch, wher
         raise OSError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(*((os, "chown") if where == "chown" else (persist, "_put")), fail)
-    wish = Wish(owner="nobody" if where == "chown" else None, persist=where == "persist")
-    error, states = outcome(pair, lambda: bind(pair.machine(), [A, B], wish))
+    request = BindRequest(owner="nobody" if where == "chown" else None, persist=where == "persist")
+    error, states = outcome(pair, lambda: bind(pair.machine(), [A, B], request))
     assert "Read-only" in str(error)
     assert set(states.values()) == {OLD}
     assert not (pair.root / f"etc/driverctl.d/pci-{A}").exists()

@@ -11,7 +11,7 @@ from itertools import compress
 import pytest
 
 from tests.support.waiting import moments
-from uspnet.binding.bind import Wish, plan
+from uspnet.binding.bind import BindRequest, plan
 from uspnet.binding.collect import collect
 from uspnet.binding.netlink import snapshot
 from uspnet.binding.restore import apply
@@ -201,7 +201,7 @@ def test_the_chain_is_found(lab, namespace, build, name, text):
     build(namespace)
     lab.nic(A, "nic0")
     lab.network.snapshot = lambda peers: snapshot(peers, namespace.name)
-    (found,) = plan(lab.machine(), [A], Wish())
+    (found,) = plan(lab.machine(), [A], BindRequest())
     blocking = {str(reason): reason.name for reason in found.blocking(frozenset())}
     assert blocking.get(text) == name, blocking
 
@@ -209,7 +209,7 @@ def test_the_chain_is_found(lab, namespace, build, name, text):
 def test_idle(lab, namespace):
     lab.nic(A, "nic0")
     lab.network.snapshot = lambda peers: snapshot(peers, namespace.name)
-    (found,) = plan(lab.machine(), [A], Wish())
+    (found,) = plan(lab.machine(), [A], BindRequest())
     assert not found.blocking(frozenset())
 
 
@@ -221,7 +221,7 @@ def test_the_kernel_says_which_way_a_login_came(lab, namespace):
     lab.nic(A, "nic0")
     lab.environ["SSH_CONNECTION"] = "203.0.113.9 1 10.0.0.1 22"
     lab.network.snapshot = lambda peers: snapshot(peers, namespace.name)
-    (found,) = plan(lab.machine(), [A], Wish())
+    (found,) = plan(lab.machine(), [A], BindRequest())
     assert "ssh" in {reason.name for reason in found.blocking(frozenset())}
 
 

@@ -6,7 +6,7 @@ import pwd
 
 import pytest
 
-from uspnet.binding.bind import Wish, bind
+from uspnet.binding.bind import BindRequest, bind
 from uspnet.binding.inventory import inventory
 from uspnet.binding.unbind import unbind
 from uspnet.errors import NoDevice, NotSupported, Refused, Usage
@@ -27,7 +27,7 @@ def test_persist_is_driverctls_file_and_is_taken_back(lab):
     lab.nic(A, "eth0")
     lab.nic(B, "eth1", group="18")
     lab.file(f"etc/driverctl.d/pci-{B}", "igb")
-    bind(lab.machine(), [A, B], Wish(persist=True))
+    bind(lab.machine(), [A, B], BindRequest(persist=True))
     for address in (A, B):
         assert (lab.root / f"etc/driverctl.d/pci-{address}").read_text() == "vfio-pci\n"
     unbind(lab.machine(), [A, B])
@@ -38,7 +38,7 @@ def test_persist_is_driverctls_file_and_is_taken_back(lab):
 def test_the_owner_gets_the_nodes(lab):
     lab.nic(A, "eth0")
     lab.file("dev/vfio/17", "")
-    bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
+    bind(lab.machine(), [A], BindRequest(owner=OWNER.pw_name))
     assert (lab.root / "dev/vfio/17").stat().st_uid == OWNER.pw_uid
 
 
@@ -53,9 +53,9 @@ def test_the_owner_gets_the_character_device_where_the_kernel_has_it(lab, monkey
     if cdev:
         (folder / "dev").write_text("511:3")
         with pytest.raises(NotSupported, match="there is no /dev/vfio/devices/vfio3"):
-            bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
+            bind(lab.machine(), [A], BindRequest(owner=OWNER.pw_name))
         lab.file("dev/vfio/devices/vfio3", "")
-    bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
+    bind(lab.machine(), [A], BindRequest(owner=OWNER.pw_name))
     assert not cdev or (lab.root / "dev/vfio/devices/vfio3").stat().st_uid == OWNER.pw_uid
 
 
@@ -63,7 +63,7 @@ def test_no_node_for_the_owner_is_rolled_back(lab, monkeypatch):
     monkeypatch.setattr("uspnet.binding.owner.NODE_S", 0.05)
     lab.nic(A, "eth0")
     with pytest.raises(NotSupported, match="rolled back"):
-        bind(lab.machine(), [A], Wish(owner=OWNER.pw_name, persist=True))
+        bind(lab.machine(), [A], BindRequest(owner=OWNER.pw_name, persist=True))
     assert state_of(lab) == ("igb", "(null)")
 
 
@@ -71,14 +71,14 @@ def test_without_iommu_there_is_no_owner(lab):
     lab.nic(A, "eth0", group=None)
     lab.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y")
     with pytest.raises(NotSupported, match="only root"):
-        bind(lab.machine(), [A], Wish(owner=OWNER.pw_name))
+        bind(lab.machine(), [A], BindRequest(owner=OWNER.pw_name))
     assert lab.kernel.log == []
 
 
 def test_missing_module_is_loaded(lab):
     lab.nic(A, "eth0")
     os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     assert lab.loaded == ["vfio-pci"]
 
 
@@ -87,15 +87,15 @@ def test_missing_modprobe_is_said(lab):
     os.rename(lab.root / "sys/bus/pci/drivers/vfio-pci", lab.root / "gone")
     machine = lab.machine()
     with pytest.raises(NotSupported, match="no modprobe"):
-        bind(machine.__class__(lab.tree, lab.network), [A], Wish())
+        bind(machine.__class__(lab.tree, lab.network), [A], BindRequest())
     assert lab.kernel.log == []
 
 
 def test_without_iommu_vfio_is_no_choice(lab):
     lab.nic(A, "eth0", group=None)
     with pytest.raises(NotSupported, match="no IOMMU group"):
-        bind(lab.machine(), [A], Wish())
-    bind(lab.machine(), [A], Wish(driver="uio_pci_generic"))
+        bind(lab.machine(), [A], BindRequest())
+    bind(lab.machine(), [A], BindRequest(driver="uio_pci_generic"))
     assert state_of(lab) == ("uio_pci_generic", "uio_pci_generic")
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_nic(lab, text, kind):
     lab.nic(A, "eth0")
     (lab.root / "sys/class/net/veth0").mkdir()
     with pytest.raises(kind) as error:
-        bind(lab.machine(), [text], Wish())
+        bind(lab.machine(), [text], BindRequest())
     assert error.value.hint
     if text == "veth0":
         assert "packet:veth0" in error.value.hint
@@ -117,7 +117,7 @@ def test_what_is_no_nic(lab, text, kind):
 def test_a_disk_is_refused(lab):
     lab.nic(A, driver="nvme", code=0x010802)
     with pytest.raises(Refused, match="not a network card"):
-        bind(lab.machine(), [A], Wish(allow=frozenset({"group"})))
+        bind(lab.machine(), [A], BindRequest(allow=frozenset({"group"})))
 
 
 def test_what_is_no_network_card_is_neither_shown_nor_given_back_nor_examined(lab):
@@ -138,4 +138,4 @@ def test_what_is_no_network_card_is_neither_shown_nor_given_back_nor_examined(la
 def test_there_is_no_wholesale_override(lab, name):
     lab.nic(A, "eth0")
     with pytest.raises(Usage, match="no such reason"):
-        bind(lab.machine(), [A], Wish(allow=frozenset({name})))
+        bind(lab.machine(), [A], BindRequest(allow=frozenset({name})))

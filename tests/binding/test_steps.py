@@ -7,7 +7,7 @@ import json
 import pytest
 
 from uspnet.binding import rebind
-from uspnet.binding.bind import Wish, bind, plan
+from uspnet.binding.bind import BindRequest, bind, plan
 from uspnet.binding.unbind import keep, unbind
 from uspnet.errors import (
     Busy,
@@ -36,10 +36,10 @@ def state_of(lab, address=A):
 
 def test_bind_and_unbind_write_what_the_plan_says(lab):
     lab.nic(A, "eth0")
-    (found,) = plan(lab.machine(), ["03:00.0"], Wish())
+    (found,) = plan(lab.machine(), ["03:00.0"], BindRequest())
     assert len(found.steps()) == 5
     assert lab.kernel.log == []
-    bind(lab.machine(), ["eth0"], Wish())
+    bind(lab.machine(), ["eth0"], BindRequest())
     assert state_of(lab) == ("vfio-pci", "vfio-pci")
     assert lab.kernel.log == [
         (f"sys/bus/pci/devices/{A}/driver_override", "vfio-pci"),
@@ -59,7 +59,7 @@ def test_one_failing_write_is_rolled_back(lab, step):
     before = state_of(lab)
     lab.kernel.fail = lambda now: now == step
     with pytest.raises(DeviceFault, match=f"rolled back: {A} as before") as failed:
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     assert failed.value.exit_code == 1
     assert state_of(lab) == before
     assert lab.machine().store.addresses() == []
@@ -72,7 +72,7 @@ def test_when_rolling_back_fails_too_it_is_said_loudly(lab, step):
     before = state_of(lab)
     lab.kernel.fail = lambda now: now >= step
     with pytest.raises(DeviceFault) as failed:
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     if step == 0:  # nothing had changed, so there was nothing to roll back
         assert state_of(lab) == before
         assert "rolled back" in failed.value.message
@@ -96,7 +96,7 @@ def test_two_failing_writes(lab, step):
     before = state_of(lab)
     lab.kernel.fail = lambda now: now in {2, 3 + step}
     with pytest.raises(DeviceFault) as failed:
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     if state_of(lab) == before:
         assert "rolled back" in failed.value.message
     else:
@@ -107,7 +107,7 @@ def test_two_failing_writes(lab, step):
 @pytest.mark.parametrize("step", range(STEPS))
 def test_unbind_with_a_failing_write_says_so_and_can_be_repeated(lab, step):
     lab.nic(A, "eth0")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     start = len(lab.kernel.log)
     lab.kernel.fail = lambda now: now == start + step
     if step == 2:  # the driver's own bind file is the second way
@@ -126,7 +126,7 @@ def test_a_device_that_vanishes_half_way(lab, step):
     lab.nic(A, "eth0")
     lab.kernel.vanish_at = step
     with pytest.raises(NoDevice, match="vanished half-way"):
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     assert lab.machine().store.addresses() == []
 
 
@@ -135,7 +135,7 @@ def test_all_or_none(lab):
     lab.nic(B, "eth1")
     lab.kernel.fail = lambda now: now == 5  # the second function's probe
     with pytest.raises(DeviceFault, match="rolled back"):
-        bind(lab.machine(), [A, B], Wish())
+        bind(lab.machine(), [A, B], BindRequest())
     assert [state_of(lab, name) for name in (A, B)] == [("igb", "(null)")] * 2
     assert len(lab.network.applied) == 2
 
@@ -145,21 +145,21 @@ def test_a_driver_that_does_not_take_it(lab):
     lab.kernel.probe = lambda _: None
     lab.kernel.match = lambda _: "igb"
     with pytest.raises(DeviceFault, match="vfio-pci did not take"):
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     assert state_of(lab) == ("igb", "(null)")
 
 
 def test_an_override_of_somebody_else_comes_back(lab):
     lab.nic(A, "eth0")
     (lab.kernel.device(A) / "driver_override").write_text("igb\n")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     unbind(lab.machine(), [A])
     assert state_of(lab) == ("igb", "igb")
 
 
 def test_a_function_without_driver_stays_without(lab):
     lab.nic(A, driver=None)
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     unbind(lab.machine(), [A])
     assert state_of(lab) == (None, "(null)")
 
@@ -167,14 +167,14 @@ def test_a_function_without_driver_stays_without(lab):
 def test_a_renamed_interface_is_told_apart(lab):
     lab.nic(A, "lan0", "lan1")
     lab.kernel.rename = lambda name: f"eth{name[-1]}"
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     unbind(lab.machine(), [A])
     assert lab.network.applied == [{"lan0": "eth0", "lan1": "eth1"}]
 
 
 def test_configuration_that_does_not_come_back_is_said_and_kept(lab):
     lab.nic(A, "eth0")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.network.problems = ["route to default: Network is unreachable"]
     with pytest.raises(DeviceFault, match="Network is unreachable"):
         unbind(lab.machine(), [A])
@@ -185,9 +185,9 @@ def test_configuration_that_does_not_come_back_is_said_and_kept(lab):
 
 def test_binding_twice_changes_nothing(lab):
     lab.nic(A, "eth0")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     writes = len(lab.kernel.log)
-    (found,) = bind(lab.machine(), [A], Wish())
+    (found,) = bind(lab.machine(), [A], BindRequest())
     assert found.already
     assert len(lab.kernel.log) == writes
     assert lab.machine().store.load(A).driver == "igb"
@@ -197,9 +197,9 @@ def test_a_crash_half_way_is_mended_by_unbind_and_by_bind(lab):
     lab.nic(A, "eth0")
     lab.kernel.fail = lambda now: now >= 2
     with pytest.raises(LeftUnbound):
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     lab.kernel.fail = lambda _: False
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     saved = lab.machine().store.load(A)
     assert (saved.driver, saved.network["own"]) == ("igb", ["eth0"])
 
@@ -215,7 +215,7 @@ def test_bound_by_another_tool(lab):
 
 def test_a_damaged_state_is_named(lab):
     lab.nic(A, "eth0")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.file(f"var/lib/uspnet/{A}.json", "{")
     with pytest.raises(Malformed, match="damaged"):
         unbind(lab.machine(), [A])
@@ -225,7 +225,7 @@ def test_a_damaged_state_is_named(lab):
 
 def test_a_device_in_use_is_not_unbound(lab):
     lab.nic(A, "eth0")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.process(77, "pktgen", "/dev/vfio/17")
     with pytest.raises(Busy, match=r"pktgen \(process 77\)"):
         unbind(lab.machine(), [A])
@@ -235,11 +235,11 @@ def test_a_device_in_use_is_not_unbound(lab):
 def test_after_a_reboot(lab):
     """The kernel has taken it back by itself, or driverctl has bound it again."""
     lab.nic(A, "eth0")
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.file("proc/sys/kernel/random/boot_id", "boot-2")
     (outcome,) = unbind(lab.machine(), ["03:00.0"])
     assert outcome.driver == "igb"
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     lab.file("proc/sys/kernel/random/boot_id", "boot-3")
     lab.kernel.detach(A)
     (lab.kernel.device(A) / "driver_override").write_text("(null)\n")
@@ -258,7 +258,7 @@ def test_the_state_is_on_disk_before_anything_is_touched(lab):
         return False
 
     lab.kernel.fail = look
-    bind(lab.machine(), [A], Wish())
+    bind(lab.machine(), [A], BindRequest())
     assert seen == ["igb"] * STEPS
     assert (lab.root / "var/lib/uspnet").stat().st_mode & 0o777 == 0o700
     assert (lab.root / f"var/lib/uspnet/{A}.json").stat().st_mode & 0o777 == 0o600
@@ -272,7 +272,7 @@ def test_a_full_disk_touches_nothing(lab, monkeypatch):
 
     monkeypatch.setattr("uspnet.binding.saved.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        bind(lab.machine(), [A], Wish())
+        bind(lab.machine(), [A], BindRequest())
     assert lab.kernel.log == []
 
 

@@ -75,7 +75,7 @@ def touched(device):
 
 def test_nothing_is_written_and_nothing_read_that_changes(look, device):
     job = look()
-    seen = job.look()
+    seen = job.sample()
     offsets, ways = touched(device)
     assert ways == {"read"}
     assert {0x0, 0x8, 0x100, 0xC018} <= offsets
@@ -101,13 +101,13 @@ def test_nothing_is_written_and_nothing_read_that_changes(look, device):
     ],
 )
 def test_registers_are_chosen_by_name(look, given, wanted, read):
-    seen = look(*given).look()
+    seen = look(*given).sample()
     assert names(seen) == wanted
     assert names(each for each in seen if each.value is not None) == read
 
 
 def test_a_name_of_an_array_is_all_of_it(look):
-    assert len(look("RSSRK").look()) == 10
+    assert len(look("RSSRK").sample()) == 10
 
 
 CLOSE = [("CTLR", "CTRL"), ("RDT[16]", "RDT[1"), ("QQQ", "all")]
@@ -124,7 +124,7 @@ def test_a_device_that_is_gone_is_a_fault(look, device):
     job = look("STATUS")
     device.config[0] = 0xFFFF
     with pytest.raises(DeviceFault, match="VENDOR reads as all ones"):
-        job.look()
+        job.sample()
 
 
 def test_a_port_without_registers_is_named():
@@ -198,9 +198,9 @@ def test_a_process_keeps_itself_out(config):
 
 def test_what_changed_stands_out(look, device):
     job = look("RDT", "CTRL")
-    before = job.look()
+    before = job.sample()
     device.bar.cells[0xC058] = 7
-    after = job.look()
+    after = job.sample()
     assert [now.register.name for _, now in changes(before, after)] == ["RDT[1]"]
     assert [row[0] for row in rows(before, set())] == ["CTRL", "RDT[0-15]"]
     assert [row[0] for row in rows(after, {"RDT[1]"})] == [

@@ -10,10 +10,10 @@ from typing import Any
 
 from uspnet.binding import holders, owner, persist, rebind
 from uspnet.binding.collect import collect
-from uspnet.binding.machine import Machine, check_privilege, undisturbed
+from uspnet.binding.machine import Machine, check_privilege, signals_blocked
 from uspnet.binding.names import resolve
 from uspnet.binding.netstate import NetState
-from uspnet.binding.safety import BLOCKING, Case, Reason, check, peers_to_look_up
+from uspnet.binding.safety import BLOCKING, Candidate, Reason, check, peers_to_look_up
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import LeftUnbound, NotSupported, Refused, Usage, UspnetError
 from uspnet.pci.functions import Function, check_nic, folder, function
@@ -24,7 +24,7 @@ NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 
 
 @dataclass(frozen=True)
-class Wish:
+class BindRequest:
     """What the user asked for, besides the addresses."""
 
     allow: frozenset[str] = frozenset()
@@ -80,7 +80,7 @@ class InUse(Refused):
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """One look at the whole machine, to judge several functions by."""
 
     tree: Tree
@@ -89,32 +89,32 @@ class Look:
 
     def reasons(self, found: Function, together: frozenset[str] = frozenset()) -> list[Reason]:
         """Everything that speaks against binding; `together`: what is bound in the same request."""
-        return check(Case(self.tree, self.net, found, together, self.logins))
+        return check(Candidate(self.tree, self.net, found, together, self.logins))
 
 
-def look(machine: Machine) -> Look:
+def inspect(machine: Machine) -> Snapshot:
     """Looks at the machine now."""
     tree = machine.tree
     logins = tuple(holders.ssh_peers(tree, machine.environ, machine.pid))
-    return Look(tree, machine.network.snapshot(peers_to_look_up(tree, logins)), logins)
+    return Snapshot(tree, machine.network.snapshot(peers_to_look_up(tree, logins)), logins)
 
 
-def plan(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
+def plan(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[Plan]:
     """What `bind` would do. Raises Usage, NoDevice, Refused."""
-    unknown = sorted(wish.allow - BLOCKING.keys())
+    unknown = sorted(request.allow - BLOCKING.keys())
     if unknown:
         raise Usage(f"--allow {unknown[0]}: no such reason", f"reasons: {', '.join(BLOCKING)}")
-    driver, tree = choose_driver(wish.driver), machine.tree
+    driver, tree = choose_driver(request.driver), machine.tree
     functions = [
         function(tree, address) for address in dict.fromkeys(resolve(tree, t) for t in texts)
     ]
     for found in functions:
         check_nic(found)
-    seen, together = look(machine), frozenset(found.address for found in functions)
+    snapshot, together = inspect(machine), frozenset(found.address for found in functions)
     plans = []
     for found in functions:
-        reasons = tuple(seen.reasons(found, together))
-        network = collect(seen.net, tree, found.interfaces)
+        reasons = tuple(snapshot.reasons(found, together))
+        network = collect(snapshot.net, tree, found.interfaces)
         already, obstacle = found.driver == driver, unprotected(tree, found, driver)
         plans.append(Plan(found, driver, reasons, network, already, obstacle))
     return plans
@@ -140,32 +140,32 @@ def unprotected(tree: Tree, found: Function, driver: str) -> NotSupported | None
     )
 
 
-def bind(machine: Machine, texts: Sequence[str], wish: Wish) -> list[Plan]:
+def bind(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[Plan]:
     """Binds all of the functions, or none. Raises Refused with every reason, and what `plan` does;
     DeviceFault after rolling back; LeftUnbound when that failed too.
     """
     check_privilege(machine.tree)
-    if wish.confirm_s is not None and wish.persist:
+    if request.confirm_s is not None and request.persist:
         raise Usage(
             "--persist would outlive --confirm when the machine goes down meanwhile",
             "confirm first (--keep), then: uspnet bind --persist",
         )
-    if wish.owner is not None:
-        owner.find(wish.owner)
-        if wish.driver == "uio_pci_generic":
+    if request.owner is not None:
+        owner.find(request.owner)
+        if request.driver == "uio_pci_generic":
             raise NotSupported("uio needs root: physical addresses are secret", "use vfio-pci")
     with machine.store.lock():
-        plans = plan(machine, texts, wish)
-        refuse(plans, wish.allow)
-        if wish.owner is not None and any(item.function.group is None for item in plans):
+        plans = plan(machine, texts, request)
+        refuse(plans, request.allow)
+        if request.owner is not None and any(item.function.group is None for item in plans):
             hint = "switch the IOMMU on, see: uspnet doctor"
             raise NotSupported("without an IOMMU only root may drive a NIC", hint)
         todo = [item for item in plans if not item.already]
         for item in todo:
             rebind.load(machine.tree, item.driver, machine.modprobe)
-        with undisturbed():
+        with signals_blocked():
             save(machine, todo)
-            _take_all(machine, plans, todo, wish)
+            _take_all(machine, plans, todo, request)
     return plans
 
 
@@ -189,7 +189,7 @@ def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
 
 def save(machine: Machine, plans: Sequence[Plan]) -> None:
     """Saves every function's state. What an unfinished bind of this boot saved is kept: it knows
-    more than can be seen now.
+    more than can be snapshot now.
     """
     now = boot_id(machine.tree)
     for item in plans:
@@ -211,23 +211,25 @@ def save(machine: Machine, plans: Sequence[Plan]) -> None:
         )
 
 
-def _take_all(machine: Machine, plans: Sequence[Plan], todo: Sequence[Plan], wish: Wish) -> None:
+def _take_all(
+    machine: Machine, plans: Sequence[Plan], todo: Sequence[Plan], request: BindRequest
+) -> None:
     from uspnet.binding import guardian, unbind  # noqa: PLC0415 - unbind imports this module
 
     touched: list[Plan] = []
     try:
-        if wish.confirm_s is not None and todo:
-            guardian.start(machine, [item.address for item in todo], wish.confirm_s)
+        if request.confirm_s is not None and todo:
+            guardian.start(machine, [item.address for item in todo], request.confirm_s)
         for item in todo:
             touched.append(item)
             rebind.take(machine.tree, item.address, item.driver)
         for item in plans:
-            if wish.owner is not None:
-                owner.hand_over(machine.tree, item.address, wish.owner)
-            if wish.persist:
+            if request.owner is not None:
+                owner.hand_over(machine.tree, item.address, request.owner)
+            if request.persist:
                 persist.write(machine, item.address, item.driver)
-        if wish.confirm_s is not None:
-            guardian.set_deadline(machine, [item.address for item in todo], wish.confirm_s)
+        if request.confirm_s is not None:
+            guardian.set_deadline(machine, [item.address for item in todo], request.confirm_s)
     except (UspnetError, OSError) as error:
         lost = unbind.undo(machine, [item.address for item in touched])
         untouched = [item for item in todo if item not in touched]

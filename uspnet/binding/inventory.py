@@ -10,7 +10,7 @@ from typing import Literal
 
 from uspnet.answer import Answer
 from uspnet.binding import holders
-from uspnet.binding.bind import Look, look
+from uspnet.binding.bind import Snapshot, inspect
 from uspnet.binding.machine import Machine
 from uspnet.binding.names import model, nic_driver, resolve
 from uspnet.binding.safety import Reason, ReasonRow
@@ -52,15 +52,15 @@ def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
     wanted = [function(tree, resolve(tree, text)) for text in texts] if texts else scan(tree)
     for found in wanted:
         check_nic(found)
-    seen = look(machine)
-    return [describe(machine, seen, found) for found in wanted]
+    snapshot = inspect(machine)
+    return [describe(machine, snapshot, found) for found in wanted]
 
 
-def describe(machine: Machine, seen: Look, found: Function) -> Nic:
+def describe(machine: Machine, snapshot: Snapshot, found: Function) -> Nic:
     """One function."""
-    reasons = seen.reasons(found)
+    reasons = snapshot.reasons(found)
     state, why = classify(machine, found, reasons)
-    indices = {link.index for link in seen.net.links if link.name in found.interfaces}
+    indices = {link.index for link in snapshot.net.links if link.name in found.interfaces}
     return Nic(
         found.address,
         found.ids,
@@ -68,7 +68,7 @@ def describe(machine: Machine, seen: Look, found: Function) -> Nic:
         found.numa,
         found.driver,
         found.interfaces,
-        tuple(f"{a.address}/{a.prefix}" for a in seen.net.addresses if a.index in indices),
+        tuple(f"{a.address}/{a.prefix}" for a in snapshot.net.addresses if a.index in indices),
         found.group,
         found.members,
         nic_driver(found.vendor, found.device),

@@ -81,7 +81,7 @@ def check_privilege(tree: Tree) -> None:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Ctrl-C, a hang-up or SIGTERM waits until the device is in the old state or the new one."""
     held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held)

@@ -102,7 +102,7 @@ MESSAGES = {
 }
 
 
-class Wire:
+class NetlinkSocket:
     """A netlink socket. Use as an async context manager."""
 
     def __init__(self, namespace: str | None = None) -> None:
@@ -170,20 +170,20 @@ def snapshot(peers: Iterable[str] = (), namespace: str | None = None) -> NetStat
 
 
 async def _snapshot(peers: list[str], namespace: str | None) -> NetState:
-    async with Wire(namespace) as wire:
-        links = [_link(m) async for m in wire.dump(RTM_GETLINK, ifinfmsg())]
-        addresses = [_address(m) async for m in wire.dump(RTM_GETADDR, ifaddrmsg())]
-        nexthops = [_nexthop(m) async for m in wire.dump(RTM_GETNEXTHOP, NexthopMessage())]
+    async with NetlinkSocket(namespace) as netlink:
+        links = [_link(m) async for m in netlink.dump(RTM_GETLINK, ifinfmsg())]
+        addresses = [_address(m) async for m in netlink.dump(RTM_GETADDR, ifaddrmsg())]
+        nexthops = [_nexthop(m) async for m in netlink.dump(RTM_GETNEXTHOP, NexthopMessage())]
         routes, rules = [], []
         for family in (IPV4, IPV6):
             request: Any = RouteMessage()
             request["family"] = family
-            routes += [_route(m) async for m in wire.dump(RTM_GETROUTE, request)]
+            routes += [_route(m) async for m in netlink.dump(RTM_GETROUTE, request)]
             request = fibmsg()
             request["family"] = family
-            async for message in wire.dump(RTM_GETRULE, request):
+            async for message in netlink.dump(RTM_GETRULE, request):
                 rules += _rules(message)
-        lookups = {peer: await _lookup(wire, peer) for peer in peers}
+        lookups = {peer: await _lookup(netlink, peer) for peer in peers}
     return NetState(
         tuple(links),
         tuple(addresses),
@@ -195,13 +195,13 @@ async def _snapshot(peers: list[str], namespace: str | None) -> NetState:
     )
 
 
-async def _lookup(wire: Wire, peer: str) -> int:
+async def _lookup(netlink: NetlinkSocket, peer: str) -> int:
     family = family_of(peer)
     request = RouteMessage()
     request["family"] = family
     request["dst_len"] = 32 if family == IPV4 else 128
     request["attrs"] = [("RTA_DST", peer)]
-    answer = await wire.ask(RTM_GETROUTE, request)
+    answer = await netlink.ask(RTM_GETROUTE, request)
     return int(attribute(answer, "RTA_OIF", 0)) if answer else 0
 
 
@@ -214,9 +214,9 @@ async def _foreign() -> list[tuple[int, str]]:
     try:
         for path in _other_namespaces():
             try:
-                async with Wire(path) as wire:
-                    number = (await wire.ip.get_netnsid(fd=ours) or {}).get("nsid")
-                    async for message in wire.dump(RTM_GETLINK, ifinfmsg()):
+                async with NetlinkSocket(path) as netlink:
+                    number = (await netlink.ip.get_netnsid(fd=ours) or {}).get("nsid")
+                    async for message in netlink.dump(RTM_GETLINK, ifinfmsg()):
                         there = attribute(message, "IFLA_LINK_NETNSID")
                         if there is not None and there == number and _kind(message) != "veth":
                             lower = attribute(message, "IFLA_LINK", 0)

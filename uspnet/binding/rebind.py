@@ -61,7 +61,7 @@ def take(tree: Tree, address: str, driver: str) -> None:
     _write(tree, address, PROBE, address)
     if not _wait(tree, address, driver):
         found = current_driver(tree, address) or "no driver"
-        _gone(tree, address)
+        _check_present(tree, address)
         raise DeviceFault(f"{driver} did not take {address}: it has {found}", "see: dmesg | tail")
 
 
@@ -84,9 +84,9 @@ def give_back(tree: Tree, address: str, driver: str | None, override: str | None
         attempt(PROBE, address)
         if not _wait(tree, address, driver):
             attempt(f"{DRIVERS}/{driver}/bind", address)
-    _gone(tree, address)
+    _check_present(tree, address)
     if not _wait(tree, address, driver) or override_of(tree, address) != override:
-        _complain(tree, address, driver, problems)
+        _raise_left(tree, address, driver, problems)
 
 
 def release(tree: Tree, address: str) -> None:
@@ -98,27 +98,27 @@ def release(tree: Tree, address: str) -> None:
         _write(tree, address, PROBE, address)
     except DeviceFault as error:
         raise LeftUnbound(
-            f"{address} is {_left(tree, address)}: {error.message}", _again(address)
+            f"{address} is {_state(tree, address)}: {error.message}", _retry_command(address)
         ) from None
 
 
-def _complain(tree: Tree, address: str, driver: str | None, problems: list[str]) -> None:
-    state = _left(tree, address)
+def _raise_left(tree: Tree, address: str, driver: str | None, problems: list[str]) -> None:
+    state = _state(tree, address)
     if current_driver(tree, address) == driver:
         state = f"left with driver_override {override_of(tree, address)!r}"
     why = "; ".join(problems) or "no write failed, yet the driver did not take it"
     raise LeftUnbound(
         f"{address} is {state}: {driver or 'no driver'} could not be given back ({why})",
-        f"try again: uspnet unbind {address}; or: {_again(address)}",
+        f"try again: uspnet unbind {address}; or: {_retry_command(address)}",
     )
 
 
-def _left(tree: Tree, address: str) -> str:
+def _state(tree: Tree, address: str) -> str:
     now = current_driver(tree, address)
     return f"LEFT WITH {now}" if now else "LEFT UNBOUND"
 
 
-def _again(address: str) -> str:
+def _retry_command(address: str) -> str:
     return f"echo > /{DEVICES}/{address}/driver_override; echo {address} > /{PROBE}"
 
 
@@ -138,14 +138,14 @@ def _write(tree: Tree, address: str, path: str, text: str) -> None:
     try:
         tree.write(path, text)
     except OSError as error:
-        _gone(tree, address)
+        _check_present(tree, address)
         raise DeviceFault(
             f"writing {text.strip() or 'nothing'} to /{path} failed: {error.strerror}",
             "see: dmesg | tail",
         ) from None
 
 
-def _gone(tree: Tree, address: str) -> None:
+def _check_present(tree: Tree, address: str) -> None:
     if not tree.exists(folder(address)):
         raise NoDevice(
             f"{address} vanished half-way: there is nothing left to bind or give back",

@@ -23,7 +23,7 @@ from uspnet.binding.netlink import (
     RTM_NEWLINK,
     RTM_NEWNEXTHOP,
     RTM_NEWROUTE,
-    Wire,
+    NetlinkSocket,
     attribute,
 )
 from uspnet.binding.netstate import IPV6, Message
@@ -33,7 +33,7 @@ ACK, REPLACE, EXCL, CREATE = 0x4, 0x100, 0x200, 0x400  # NLM_F_…
 IFF_UP = 0x1
 RTNH_F_ONLINK = 0x4  # the only nexthop flag that is configuration; the others are state
 RTM_F_CLONED = 0x200
-FOREVER = 0xFFFFFFFF  # a lifetime
+INFINITE = 0xFFFFFFFF  # a lifetime
 ADDRESS_KEPT = {  # IFA_PROTO: who set it, the kernel, router advertisements or a daemon
     *("IFA_ADDRESS", "IFA_LOCAL", "IFA_BROADCAST", "IFA_LABEL", "IFA_RT_PRIORITY", "IFA_PROTO"),
 }
@@ -41,7 +41,7 @@ ADDRESS_KEPT = {  # IFA_PROTO: who set it, the kernel, router advertisements or 
 ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel makes anew
 USER_HZ = 100  # rta_expires counts these a second
-PATIENCE_S = 15.0  # in all: some objects want a carrier, and links take their time
+TIMEOUT_S = 15.0  # in all: some objects want a carrier, and links take their time
 NOT_YET = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 SHARED_MAC = {"bond", "team"}  # these give their members their own MAC
 VLAN_FLAGS = 0x1F  # reorder header, GVRP, loose binding, MVRP, bridge binding
@@ -77,12 +77,12 @@ class _Restorer:
         self.saved, self.tree = saved, tree
         self.pairs, self.elapsed_s = pairs, elapsed_s
         self.problems: list[str] = []
-        self.end = time.monotonic() + PATIENCE_S
+        self.end = time.monotonic() + TIMEOUT_S
         self.indices: dict[str, int] = {}  # of the interfaces that are there now, by name
 
     async def run(self, namespace: str | None) -> list[str]:
-        async with Wire(namespace) as self.wire:
-            await self._look()
+        async with NetlinkSocket(namespace) as self.netlink:
+            await self._read_indices()
             for raw in self.saved["links"]:
                 await self._link(raw)
             for raw in self.saved["addresses"]:
@@ -93,21 +93,23 @@ class _Restorer:
                 await self._route(raw)
         return self.problems
 
-    async def _look(self) -> None:
+    async def _read_indices(self) -> None:
         self.indices = {
             attribute(message, "IFLA_IFNAME"): message["index"]
-            async for message in self.wire.dump(RTM_GETLINK, ifinfmsg())
+            async for message in self.netlink.dump(RTM_GETLINK, ifinfmsg())
         }
 
     def _index(self, old: int) -> int:
         """The index now of an interface that had another one; 0 when it isn't there."""
         return self.indices.get(self.saved["names"].get(str(old), ""), 0)
 
-    async def _try(self, what: str, kind: int, message: Message, flags: int, fine: int = 0) -> bool:
+    async def _send(
+        self, what: str, kind: int, message: Message, flags: int, fine: int = 0
+    ) -> bool:
         """Sends, again and again while the link comes up. An error numbered `fine` is none."""
         while True:
             try:
-                await self.wire.send(kind, message, flags | ACK)
+                await self.netlink.send(kind, message, flags | ACK)
             except NetlinkError as error:
                 if error.code == fine:
                     return True
@@ -122,7 +124,7 @@ class _Restorer:
         message: Message = {"index": index, "attrs": attrs}
         if up is not None:
             message |= {"flags": IFF_UP if up else 0, "change": IFF_UP}
-        await self._try(what, RTM_NEWLINK, message, 0)
+        await self._send(what, RTM_NEWLINK, message, 0)
 
     # -- interfaces -----------------------------------------------------------------------------
 
@@ -135,7 +137,7 @@ class _Restorer:
         index = self.indices.get(name)
         if index is None:
             return
-        self._sysctls_back(name)
+        self._restore_sysctls(name)
         if master := attribute(raw, "IFLA_MASTER"):
             if above := self._index(master):
                 await self._set(f"{name} into its master", index, [("IFLA_MASTER", above)])
@@ -178,10 +180,10 @@ class _Restorer:
                 ("IFLA_LINKINFO", {"attrs": kept}),
             ]
         }
-        if await self._try(name, RTM_NEWLINK, message, CREATE | EXCL):
-            await self._look()
+        if await self._send(name, RTM_NEWLINK, message, CREATE | EXCL):
+            await self._read_indices()
 
-    def _sysctls_back(self, name: str) -> None:
+    def _restore_sysctls(self, name: str) -> None:
         for pattern, value in self.saved["sysctls"].get(name, {}).items():
             path = "proc/sys/" + pattern.format(name)
             if self.tree.text(path) not in (value, None):
@@ -201,8 +203,8 @@ class _Restorer:
         text = str(attribute(raw, "IFA_LOCAL") or attribute(raw, "IFA_ADDRESS"))
         cache = attribute(raw, "IFA_CACHEINFO", {})
         valid, preferred = (
-            time_s if time_s == FOREVER else int(time_s - self.elapsed_s)
-            for time_s in (cache.get("ifa_valid", FOREVER), cache.get("ifa_preferred", FOREVER))
+            time_s if time_s == INFINITE else int(time_s - self.elapsed_s)
+            for time_s in (cache.get("ifa_valid", INFINITE), cache.get("ifa_preferred", INFINITE))
         )
         if valid <= 0:
             self.problems.append(f"the lease of {text} has run out meanwhile")
@@ -220,7 +222,7 @@ class _Restorer:
             "index": self._index(raw["index"]),
             "attrs": attrs,
         }
-        await self._try(f"address {text}", RTM_NEWADDR, message, CREATE | EXCL, errno.EEXIST)
+        await self._send(f"address {text}", RTM_NEWADDR, message, CREATE | EXCL, errno.EEXIST)
 
     async def _nexthop(self, raw: Message) -> None:
         message = {**raw, "flags": raw["flags"] & RTNH_F_ONLINK, "scope": 0}
@@ -230,7 +232,7 @@ class _Restorer:
             if key != "NHA_GROUP_TYPE" or value
         ]
         number = attribute(raw, "NHA_ID")
-        await self._try(f"nexthop object {number}", RTM_NEWNEXTHOP, message, CREATE | REPLACE)
+        await self._send(f"nexthop object {number}", RTM_NEWNEXTHOP, message, CREATE | REPLACE)
 
     def _has_gateway(self, raw: Message) -> bool:
         """Routes through gateways come after those that tell where the gateways are."""
@@ -255,7 +257,7 @@ class _Restorer:
         flags = CREATE | (REPLACE if several else EXCL)
         where = f"{attribute(raw, 'RTA_DST', 'default')}/{raw['dst_len']}"
         what = f"route to {where if raw['dst_len'] else 'default'}"
-        await self._try(what, RTM_NEWROUTE, message, flags, errno.EEXIST)
+        await self._send(what, RTM_NEWROUTE, message, flags, errno.EEXIST)
 
     def _ways(self, key: str, value: Any) -> Any:
         if key == "RTA_OIF":

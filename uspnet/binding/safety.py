@@ -73,7 +73,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Case:
+class Candidate:
     """One function, and everything that is needed to judge it."""
 
     tree: Tree
@@ -126,9 +126,9 @@ class Case:
         ]
 
 
-def check(case: Case) -> list[Reason]:
+def check(nic: Candidate) -> list[Reason]:
     """Every reason and notice, the weightiest rules first, none twice."""
-    return list(dict.fromkeys(reason for rule in RULES for reason in rule(case)))
+    return list(dict.fromkeys(reason for rule in RULES for reason in rule(nic)))
 
 
 def peers_to_look_up(tree: Tree, logins: Iterable[str]) -> list[str]:
@@ -137,8 +137,8 @@ def peers_to_look_up(tree: Tree, logins: Iterable[str]) -> list[str]:
     return sorted({address for address in (*logins, *servers) if address})
 
 
-def _default_route(case: Case) -> Iterator[Reason]:
-    for route, chain in case.routes:
+def _default_route(nic: Candidate) -> Iterator[Reason]:
+    for route, chain in nic.routes:
         if route.is_default:
             family = "IPv4" if route.family == 2 else "IPv6"
             where = "" if route.table == 254 else f" in table {route.table}"
@@ -146,9 +146,9 @@ def _default_route(case: Case) -> Iterator[Reason]:
             yield Reason("default-route", f"{family} default route{where}{through}", chain)
 
 
-def _routes(case: Case) -> Iterator[Reason]:
+def _routes(nic: Candidate) -> Iterator[Reason]:
     others: dict[tuple[Chain, int], list[Route]] = {}
-    for route, chain in case.routes:
+    for route, chain in nic.routes:
         configured = not (route.is_default or route.follows_address)
         if route.type == TYPE_UNICAST and configured and not route.destination.startswith("fe80:"):
             others.setdefault((chain, route.table), []).append(route)
@@ -158,34 +158,34 @@ def _routes(case: Case) -> Iterator[Reason]:
         yield Reason("route", f"route to {found[0].destination}{more}{where}", chain)
 
 
-def _rules(case: Case) -> Iterator[Reason]:
-    names = {chain[-1]: chain for chain in case.chains.values()}
-    for rule in case.net.rules:
+def _rules(nic: Candidate) -> Iterator[Reason]:
+    names = {chain[-1]: chain for chain in nic.chains.values()}
+    for rule in nic.net.rules:
         if rule.interface in names:
             text = f"policy rule {rule.direction} {rule.interface}, table {rule.table}"
             yield Reason("rule", text, names[rule.interface])
 
 
-def _uppers(case: Case) -> Iterator[Reason]:
-    kinds = {link.index: link.kind for link in case.net.links}
-    for index, chain in case.chains.items():
+def _uppers(nic: Candidate) -> Iterator[Reason]:
+    kinds = {link.index: link.kind for link in nic.net.links}
+    for index, chain in nic.chains.items():
         kind = kinds[index]
         if kind == "vrf":
             yield Reason("vrf", f"it belongs to VRF {chain[-1]}", chain)
         elif len(chain) > 1:
             yield Reason("upper", f"{kind or 'interface'} {chain[-1]} stands on it", chain)
-    for lower, name in case.net.foreign:
-        if lower in case.chains:
+    for lower, name in nic.net.foreign:
+        if lower in nic.chains:
             text = f"{name} in another network namespace stands on it"
-            yield Reason("upper", text, case.chains[lower])
+            yield Reason("upper", text, nic.chains[lower])
 
 
-def _links(case: Case) -> Iterator[Reason]:
-    for link in case.net.links:
-        if link.index not in case.chains:
+def _links(nic: Candidate) -> Iterator[Reason]:
+    for link in nic.net.links:
+        if link.index not in nic.chains:
             continue
-        chain = case.chains[link.index]
-        found = [a for a in case.net.addresses if a.index == link.index and a.is_global]
+        chain = nic.chains[link.index]
+        found = [a for a in nic.net.addresses if a.index == link.index and a.is_global]
         if found:
             text = ", ".join(f"{a.address}/{a.prefix}" for a in found)
             busy = link.up and link.carrier
@@ -197,39 +197,37 @@ def _links(case: Case) -> Iterator[Reason]:
             yield Reason("xdp", "an XDP program is attached", chain)
 
 
-def _sessions(case: Case) -> Iterator[Reason]:
-    for peer in case.peers:
-        if chain := case.chains.get(case.net.lookups.get(peer, 0)):
+def _sessions(nic: Candidate) -> Iterator[Reason]:
+    for peer in nic.peers:
+        if chain := nic.chains.get(nic.net.lookups.get(peer, 0)):
             yield Reason("ssh", f"this login session comes from {peer}", chain)
     used: dict[str, list[holders.Connection]] = {}
-    for connection in holders.connections(case.tree):
-        if connection.local in case.owned and connection.peer not in case.owned:
+    for connection in holders.connections(nic.tree):
+        if connection.local in nic.owned and connection.peer not in nic.owned:
             used.setdefault(connection.local, []).append(connection)
     inodes = {connection.inode for found in used.values() for connection in found}
-    owners = holders.owners_of_sockets(case.tree, inodes)
+    owners = holders.owners_of_sockets(nic.tree, inodes)
     for local, found in used.items():
         names = sorted({owners[c.inode].name for c in found if c.inode in owners})
-        chain = case.owned[local]
+        chain = nic.owned[local]
         if any(name.startswith("sshd") for name in names):
             yield Reason("ssh", f"a login session is connected to {local}", chain)
         by = f" by {', '.join(names)}" if names else ""
         yield Reason("socket", f"{len(found)} connections on {local}{by}", chain)
 
 
-def _storage(case: Case) -> Iterator[Reason]:
-    for item in holders.storage(case.tree):
-        if chain := case.way_to(item.server):
+def _storage(nic: Candidate) -> Iterator[Reason]:
+    for item in holders.storage(nic.tree):
+        if chain := nic.way_to(item.server):
             at = f" from {item.server}" if item.server else ""
             yield Reason(item.kind, f"{item.what}{at}", chain)
 
 
-def _netboot(case: Case) -> Iterator[Reason]:
-    line = case.tree.text("proc/cmdline") or ""
-    macs = {
-        link.mac: case.chains[link.index] for link in case.net.links if link.index in case.chains
-    }
-    for ibft in case.tree.names("sys/firmware/ibft"):
-        mac = case.tree.text(f"sys/firmware/ibft/{ibft}/mac")
+def _netboot(nic: Candidate) -> Iterator[Reason]:
+    line = nic.tree.text("proc/cmdline") or ""
+    macs = {link.mac: nic.chains[link.index] for link in nic.net.links if link.index in nic.chains}
+    for ibft in nic.tree.names("sys/firmware/ibft"):
+        mac = nic.tree.text(f"sys/firmware/ibft/{ibft}/mac")
         if mac and mac.lower() in macs:
             yield Reason(
                 "netboot", f"the firmware booted from iSCSI through it ({ibft})", macs[mac]
@@ -238,51 +236,49 @@ def _netboot(case: Case) -> Iterator[Reason]:
         if mac and f"bootif=01-{mac.replace(':', '-')}" in line.lower():
             yield Reason("netboot", "BOOTIF on the kernel's command line names it", chain)
     for name in re.findall(r"(?:^|\s)ip=(\S+)", line):
-        device = [
-            chain for chain in case.chains.values() if chain[-1] in re.split(r"[:\[\]]", name)
-        ]
+        device = [chain for chain in nic.chains.values() if chain[-1] in re.split(r"[:\[\]]", name)]
         for chain in device:
             yield Reason("netboot", f"ip={name} on the kernel's command line", chain)
     if re.search(r"(?:^|\s)(?:nfsroot=|root=/dev/nfs|root=nfs|netroot=)", line):
-        for chain in {chain for route, chain in case.routes}:
+        for chain in {chain for route, chain in nic.routes}:
             yield Reason("netboot", "the root file system is on the network", chain)
 
 
-def _sriov(case: Case) -> Iterator[Reason]:
-    if case.function.vfs:
+def _sriov(nic: Candidate) -> Iterator[Reason]:
+    if nic.function.vfs:
         used = [
             f"{vf.address} ({', '.join(filter(None, (vf.driver, *vf.interfaces))) or 'no driver'})"
-            for vf in case.vfs
+            for vf in nic.vfs
         ]
         yield Reason(
             "sriov",
-            f"{len(case.function.vfs)} virtual functions would be destroyed: {', '.join(used)}",
-            hint=f"echo 0 > /{DEVICES}/{case.function.address}/sriov_numvfs",
+            f"{len(nic.function.vfs)} virtual functions would be destroyed: {', '.join(used)}",
+            hint=f"echo 0 > /{DEVICES}/{nic.function.address}/sriov_numvfs",
         )
 
 
-def _group(case: Case) -> Iterator[Reason]:
-    mine = case.function.address
-    for address in case.function.members:
+def _group(nic: Candidate) -> Iterator[Reason]:
+    mine = nic.function.address
+    for address in nic.function.members:
         try:
-            other = function(case.tree, address)
+            other = function(nic.tree, address)
         except NoDevice:
             continue
         safe = other.driver is None or other.driver in GROUP_DRIVERS or other.is_bridge
-        if safe or address in case.together:
+        if safe or address in nic.together:
             continue
         what = ", ".join((other.driver or "", *other.interfaces))
         yield Reason(
             "group",
-            f"{address} ({what}) of IOMMU group {case.function.group} belongs to the kernel",
+            f"{address} ({what}) of IOMMU group {nic.function.group} belongs to the kernel",
             hint=f"uspnet bind {mine} {address}"
             if other.is_network
             else "move the card to another slot: VFIO can't open half a group",
         )
 
 
-def _driver(case: Case) -> Iterator[Reason]:
-    found = case.function
+def _driver(nic: Candidate) -> Iterator[Reason]:
+    found = nic.function
     if found.driver in BIFURCATED:
         yield Reason(
             "bifurcated",
@@ -299,23 +295,23 @@ def _driver(case: Case) -> Iterator[Reason]:
         )
     if found.driver in SHARED_FIRMWARE:
         base = found.address.rpartition(".")[0]
-        others = [name for name in case.tree.names(DEVICES) if name.rpartition(".")[0] == base]
-        if len(set(others) - case.together - {found.address}):
+        others = [name for name in nic.tree.names(DEVICES) if name.rpartition(".")[0] == base]
+        if len(set(others) - nic.together - {found.address}):
             text = f"other functions of the card, on the same firmware, stay with {found.driver}"
             yield Reason("siblings", text, blocks=False)
 
 
-def _processes(case: Case) -> Iterator[Reason]:
-    for user in holders.users_of_device(case.tree, case.function):
+def _processes(nic: Candidate) -> Iterator[Reason]:
+    for user in holders.users_of_device(nic.tree, nic.function):
         yield Reason("process", f"{user} drives it")
-    for index, chain in case.chains.items():
-        inodes = holders.packet_sockets(case.tree, index)
-        owners = holders.owners_of_sockets(case.tree, inodes)
+    for index, chain in nic.chains.items():
+        inodes = holders.packet_sockets(nic.tree, index)
+        owners = holders.owners_of_sockets(nic.tree, inodes)
         for owner in sorted({str(process) for process in owners.values()}):
             yield Reason("process", f"{owner} captures or sends on it", chain)
 
 
-RULES: tuple[Callable[[Case], Iterator[Reason]], ...] = (
+RULES: tuple[Callable[[Candidate], Iterator[Reason]], ...] = (
     _sessions, _default_route, _routes, _rules, _uppers, _links, _storage, _netboot, _sriov, _group,
     _driver, _processes,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from uspnet.binding import holders, persist, rebind
 from uspnet.binding.collect import pair_up
-from uspnet.binding.machine import Machine, check_privilege, undisturbed
+from uspnet.binding.machine import Machine, check_privilege, signals_blocked
 from uspnet.binding.names import resolve
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import Busy, DeviceFault, NoDevice, Refused, Usage, UspnetError
@@ -50,7 +50,7 @@ def unbind(
         for name in names:
             try:
                 address = resolve(machine.tree, name)
-                with undisturbed():
+                with signals_blocked():
                     outcomes.append(_unbind_one(machine, address, allow))
             except UspnetError as error:
                 errors.append(error)

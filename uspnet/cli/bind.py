@@ -68,12 +68,14 @@ def bind(
 
     machine = this_machine()
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
-    wish = b.Wish(names, driver, persist, owner, confirm)
+    request = b.BindRequest(names, driver, persist, owner, confirm)
     if keep:
         show_outcomes("bind", u.keep(machine, addresses), json, quiet)
         return
     try:
-        plans = b.plan(machine, addresses, wish) if dry_run else b.bind(machine, addresses, wish)
+        plans = (
+            b.plan(machine, addresses, request) if dry_run else b.bind(machine, addresses, request)
+        )
         if dry_run and not json:
             show_lines(format_plan(plans))
         if dry_run:
@@ -88,7 +90,7 @@ def bind(
         seen = a.rows(plans, names)
         print_json(a.BindAnswer(command="bind", dry_run=dry_run, devices=seen).as_json())
     elif not quiet and not dry_run:
-        show_lines(format_bound(plans, wish))
+        show_lines(format_bound(plans, request))
 
 
 def format_plan(plans: list[Plan]) -> list[str]:
@@ -101,7 +103,7 @@ def format_plan(plans: list[Plan]) -> list[str]:
     return lines
 
 
-def format_bound(plans: list[Plan], wish: Any) -> list[str]:
+def format_bound(plans: list[Plan], request: Any) -> list[str]:
     """What was done, and what to type next."""
     from uspnet.binding import persist
     from uspnet.pci.sysfs import HOST
@@ -113,12 +115,12 @@ def format_bound(plans: list[Plan], wish: Any) -> list[str]:
         lines.append(f"{plan.address}: {plan.driver} has it {done}")
         lines += [f"  note: {reason}" for reason in plan.reasons if not reason.blocks]
     names = " ".join(plan.address for plan in plans)
-    if wish.confirm_s is not None:
-        lines.append(f"given back in {wish.confirm_s:.0f} s, unless: uspnet bind --keep {names}")
-    if wish.persist and not persist.is_installed(HOST):
+    if request.confirm_s is not None:
+        lines.append(f"given back in {request.confirm_s:.0f} s, unless: uspnet bind --keep {names}")
+    if request.persist and not persist.is_installed(HOST):
         lines.append("driverctl is missing, so a reboot undoes this: apt-get install driverctl")
-    if wish.owner is not None:
-        lines.append(f"packet memory counts against {wish.owner}'s ulimit -l (memlock)")
-    if wish.driver == "uio_pci_generic":
+    if request.owner is not None:
+        lines.append(f"packet memory counts against {request.owner}'s ulimit -l (memlock)")
+    if request.driver == "uio_pci_generic":
         lines.append("danger: no IOMMU stands between the card and the memory of everything else")
     return lines

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from uspnet.jobs.registers import Registers, Seen
+    from uspnet.jobs.registers import Registers, Sample
 
 
 def complete(context: typer.Context, incomplete: str) -> list[str]:
@@ -68,9 +68,9 @@ def regs(
         if watch:
             follow(job, interval)
         elif json:
-            print_json(job.answer(job.look()).as_json())
+            print_json(job.answer(job.sample()).as_json())
         else:
-            show(job, job.look())
+            show(job, job.sample())
         return
     if not watch:
         raise typer.Exit(130)
@@ -82,32 +82,32 @@ def head(job: Registers) -> str:
     return f"{job.port.name}: {job.nic.title}{how}, {job.nic.transport.found}"
 
 
-def show(job: Registers, seen: list[Seen]) -> None:
+def show(job: Registers, samples: list[Sample]) -> None:
     """All of it, once: a table on a terminal, else one line a register."""
     from uspnet.cli.show import plain_console
 
     console = plain_console()
     console.print(head(job), soft_wrap=True)
     if console.is_terminal:
-        console.print(format_registers(seen, set()))
+        console.print(format_registers(samples, set()))
         return
-    found = list(rows(seen, set()))
+    found = list(rows(samples, set()))
     width = max(len(row[0]) for row in found)
     for name, where, text in found:
         console.print(f"{name:<{width}}  {where}  {text}", soft_wrap=True)
 
 
-def rows(seen: list[Seen], moved: set[str]) -> Iterator[tuple[str, str, str]]:
+def rows(samples: list[Sample], moved: set[str]) -> Iterator[tuple[str, str, str]]:
     """Name, place and content; equal neighbours of an array in one row. `moved`: names of those
     that stand alone.
     """
-    several = len({each.register.table for each in seen}) > 1
+    several = len({each.register.table for each in samples}) > 1
 
-    def alike(each: Seen) -> Any:
+    def alike(each: Sample) -> Any:
         alone = each.register.name in moved
         return each.register.row.name, each.value, each.register.index if alone else -1
 
-    for _, some in groupby(seen, alike):
+    for _, some in groupby(samples, alike):
         first, *others = some
         name = first.register.name
         if others:
@@ -117,7 +117,7 @@ def rows(seen: list[Seen], moved: set[str]) -> Iterator[tuple[str, str, str]]:
         yield name, f"{place}{first.register.offset:#07x}", text
 
 
-def format_registers(seen: list[Seen], moved: set[str]) -> Table:
+def format_registers(samples: list[Sample], moved: set[str]) -> Table:
     """One row a register; those that `moved` come first, in a colour of their own."""
     from rich.table import Table
     from rich.text import Text
@@ -125,13 +125,13 @@ def format_registers(seen: list[Seen], moved: set[str]) -> Table:
     table = Table(box=None)
     for title in ("register", "place", "holds"):
         table.add_column(title, no_wrap=title != "holds")
-    found = sorted(rows(seen, moved), key=lambda row: row[0] not in moved)
+    found = sorted(rows(samples, moved), key=lambda row: row[0] not in moved)
     for row in found:
         table.add_row(*map(Text, row), style="bold yellow" if row[0] in moved else None)
     return table
 
 
-def changes(before: list[Seen], after: list[Seen]) -> Iterator[tuple[Seen, Seen]]:
+def changes(before: list[Sample], after: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
     """Pairs of what a register held, and what it holds now."""
     for was, now in zip(before, after, strict=True):
         if was.value != now.value:
@@ -152,24 +152,24 @@ def watch_live(console: Any, job: Registers, interval: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    seen, moved = job.look(), set[str]()
+    samples, moved = job.sample(), set[str]()
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(Group(Text(head(job)), format_registers(seen, moved)), refresh=True)
+            live.update(Group(Text(head(job)), format_registers(samples, moved)), refresh=True)
             time.sleep(interval)
-            before, seen = seen, job.look()
-            moved = {now.register.name for _, now in changes(before, seen)}
+            before, samples = samples, job.sample()
+            moved = {now.register.name for _, now in changes(before, samples)}
 
 
 def watch_lines(console: Any, job: Registers, interval: float) -> None:
     """All of it, then a line for every change."""
     started = time.monotonic()
-    seen = job.look()
-    show(job, seen)
+    samples = job.sample()
+    show(job, samples)
     while True:
         time.sleep(interval)
-        before, seen = seen, job.look()
-        for was, now in changes(before, seen):
+        before, samples = samples, job.sample()
+        for was, now in changes(before, samples):
             at = time.monotonic() - started
             text = f"{at:.1f} s  {now.register.name}  {was.value} → {now.value}"
             console.print(text, soft_wrap=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from uspnet.binding import holders
-from uspnet.binding.bind import NOIOMMU, Look, look
+from uspnet.binding.bind import NOIOMMU, Snapshot, inspect
 from uspnet.binding.machine import Machine
 from uspnet.binding.names import model, nic_driver, resolve
 from uspnet.pci.functions import DRIVERS, Function, check_nic, folder, function, group_node
@@ -44,7 +44,7 @@ def nic_rows(machine: Machine, text: str) -> Iterator[Row]:
     yield from _group(tree, found)
     yield _reset(found)
     yield _faults(tree, found.address)
-    yield from _binding(machine, look(machine), found)
+    yield from _binding(machine, inspect(machine), found)
 
 
 def _iommu(tree: Tree) -> Row:
@@ -77,9 +77,9 @@ def _iommu(tree: Tree) -> Row:
 def _module(tree: Tree) -> Row:
     if tree.exists(f"{DRIVERS}/vfio-pci"):
         return ("vfio-pci", "ok", "loaded", "")
-    folder_ = f"lib/modules/{platform.release()}"
+    modules = f"lib/modules/{platform.release()}"
     for name in ("modules.dep", "modules.builtin"):
-        if any("/vfio-pci.ko" in line.split(":")[0] for line in tree.lines(f"{folder_}/{name}")):
+        if any("/vfio-pci.ko" in line.split(":")[0] for line in tree.lines(f"{modules}/{name}")):
             return ("vfio-pci", "ok", "not loaded yet; bind loads it", "")
     text = "this kernel has no vfio-pci"
     return ("vfio-pci", "problem", text, "apt-get install linux-image-amd64; reboot")
@@ -121,7 +121,7 @@ def _group(tree: Tree, found: Function) -> Iterator[Row]:
 
 def _faults(tree: Tree, address: str) -> Row:
     log = FaultLog(address, path=tree.path("dev/kmsg"), whole=True)
-    faults = list(log.news())
+    faults = list(log.new_faults())
     log.close()
     if not log.readable:
         mend = "sudo dmesg | grep -e DMAR -e AMD-Vi"
@@ -138,12 +138,12 @@ def _reset(found: Function) -> Row:
     return ("reset", "note", "the kernel knows no way to reset this function by itself", "")
 
 
-def _binding(machine: Machine, seen: Look, found: Function) -> Iterator[Row]:
+def _binding(machine: Machine, snapshot: Snapshot, found: Function) -> Iterator[Row]:
     address = found.address
     users = holders.users_of_device(machine.tree, found)
     for user in users:
         yield ("user", "problem", f"{user} drives it", f"kill {user.pid}")
-    for reason in seen.reasons(found):
+    for reason in snapshot.reasons(found):
         if reason.blocks and not (users and reason.name == "process"):
             if found.in_user_space and reason.name != "group":
                 continue
@@ -168,10 +168,10 @@ def _binding(machine: Machine, seen: Look, found: Function) -> Iterator[Row]:
             yield ("device node", "problem", f"/{node} is not ours to open", mend)
         else:
             yield ("device node", "ok", f"/{node}", "")
-    yield from _half_taken(machine, folder(address), address)
+    yield from _saved_state(machine, folder(address), address)
 
 
-def _half_taken(machine: Machine, where: str, address: str) -> Iterator[Row]:
+def _saved_state(machine: Machine, where: str, address: str) -> Iterator[Row]:
     if not machine.tree.exists(where) or machine.store.load(address) is not None:
         return
     text = "bound by another tool: uspnet can't give its interface back as it was"

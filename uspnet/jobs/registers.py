@@ -63,7 +63,7 @@ class RegistersAnswer(Answer):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Sample:
     """A register at one moment. `value` is None when it was not read; `why` says so."""
 
     register: Register
@@ -112,13 +112,13 @@ class Registers:
     def __exit__(self, *exc: object) -> None:
         self.port.close()
 
-    def look(self) -> list[Seen]:
+    def sample(self) -> list[Sample]:
         """Reads what may be read. Raises DeviceFault when the device is gone."""
         self.port.tend()
         self.nic.config.VENDOR.present()
-        return [Seen(each, each.read() if read else None) for each, read in self.chosen]
+        return [Sample(each, each.read() if read else None) for each, read in self.chosen]
 
-    def answer(self, seen: list[Seen]) -> RegistersAnswer:
+    def answer(self, samples: list[Sample]) -> RegistersAnswer:
         """What `--json` prints."""
         return RegistersAnswer(
             command="regs",
@@ -127,7 +127,7 @@ class Registers:
             device=self.nic.title,
             how=self.port.how,
             found=self.nic.transport.found,
-            registers=tuple(each.row() for each in seen),
+            registers=tuple(each.row() for each in samples),
         )
 
 

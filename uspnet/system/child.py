@@ -65,13 +65,13 @@ def isolate(name: str, keep: Iterable[int]) -> None:
         comm.write(name)
 
 
-def confine(user: int, parting: signal.Signals) -> None:
+def confine(user: int, parent_end: signal.Signals) -> None:
     """From now on: no other user's rights, no capabilities, no further file or process, and no
-    more memory than a bomb in a compressed file should get. `parting`: the signal that it gets
+    more memory than a bomb in a compressed file should get. `parent_end`: the signal that it gets
     when its parent ends. Even one that is stopped by then does not stay for ever.
     """
     how = ffi.new("struct child *", {"user": user})
-    if error := lib.child_confine(how) or lib.signal_at_parting(parting):
+    if error := lib.child_confine(how) or lib.signal_at_parting(parent_end):
         raise OSError(error, os.strerror(error))
     for what, most in LIMITS.items():
         resource.setrlimit(what, (most, most))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from uspnet.errors import NoDevice, Refused
 
-ALONE_S = 1.0  # how long another program may keep a folder locked
+LOCK_S = 1.0  # how long another program may keep a folder locked
 RUNTIME, FALLBACK = Path("/run"), Path("/tmp")  # noqa: S108 - what is made there is checked
 
 
@@ -72,7 +72,7 @@ def check_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone(address: str) -> Iterator[None]:
+def folder_lock(address: str) -> Iterator[None]:
     """Inside, no other uspnet takes a path in the same folder: between bind and listen, a socket
     looks as if its owner had left it behind.
     """
@@ -87,8 +87,8 @@ def alone(address: str) -> Iterator[None]:
 
 
 def lock(fd: int) -> None:
-    """Locks a file until it is closed; goes without when somebody keeps it for ALONE_S."""
-    end = time.monotonic() + ALONE_S
+    """Locks a file until it is closed; goes without when somebody keeps it for LOCK_S."""
+    end = time.monotonic() + LOCK_S
     while time.monotonic() < end:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from uspnet.fastpath import ffi, lib
 from uspnet.text import printable
 
-WORTH_A_LOOK = re.compile(r"/vfio/|/uio\d|/resource\d|/config$")
+CANDIDATE = re.compile(r"/vfio/|/uio\d|/resource\d|/config$")
 NAME_MAX = 64  # characters of a process's name; the kernel's own tasks have longer ones
 
 
@@ -96,7 +96,7 @@ def signal_users(paths: Iterable[str], number: signal.Signals, root: str = "/") 
     return reached
 
 
-def _look(path: str) -> tuple[_File, str] | None:
+def _identify(path: str) -> tuple[_File, str] | None:
     """What stands behind a path, and the number of what it lies on as /proc writes it."""
     seen = ffi.new("struct seen_file *")
     if lib.look_at(os.fsencode(path), seen):
@@ -105,14 +105,14 @@ def _look(path: str) -> tuple[_File, str] | None:
 
 
 def _wanted(paths: Iterable[str]) -> set[_File]:
-    return {found[0] for path in paths if (found := _look(path))}
+    return {found[0] for path in paths if (found := _identify(path))}
 
 
 def _uses(pid: int, wanted: set[_File], root: str) -> bool:
     """Has it one of these files open?"""
     inodes = {file.inode for file in wanted} - {0}
     for path, name in links(pid, root):
-        if not WORTH_A_LOOK.search(name) or not (found := _look(path)):
+        if not CANDIDATE.search(name) or not (found := _identify(path)):
             continue
         file, device = found
         if file in wanted or (file.inode in inodes and _is_sysfs(pid, device, root)):

@@ -64,7 +64,7 @@ class FaultLog:
             self.close()
         self.readable = self.fd >= 0
 
-    def news(self) -> Iterator[Fault]:
+    def new_faults(self) -> Iterator[Fault]:
         """The faults since the last look."""
         while self.fd >= 0:
             try:

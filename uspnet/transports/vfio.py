@@ -227,7 +227,7 @@ class Vfio(Transport):
 
     def check(self) -> None:
         """Has the IOMMU stopped it? The kernel's log says so, where we may read it."""
-        for fault in self.faults.news():
+        for fault in self.faults.new_faults():
             raise DeviceFault(
                 f"{self.name}: the IOMMU stopped it from {fault}, which is not the job's memory",
                 f"nothing was harmed; see: dmesg, uspnet doctor {self.name}",
@@ -260,14 +260,14 @@ class Vfio(Transport):
     def close(self) -> None:
         """Ends all DMA and interrupts, and gives the function back to vfio-pci."""
         if self.fd >= 0:
-            self._quieten()
+            self._stop_dma()
             os.close(self.fd)
             self.fd = -1
         self.leave()
         self.faults.close()
         self.lock.close()
 
-    def _quieten(self) -> None:
+    def _stop_dma(self) -> None:
         """Bus mastering off first: nothing is unmapped under a device that may still write."""
         with contextlib.suppress(OSError):  # the device is gone, and its DMA with it
             if self.config_at >= 0:

@@ -16,7 +16,7 @@ from uspnet.ports.memif import closing
 from uspnet.ports.memif.access import peer_user
 from uspnet.ports.memif.protocol import Channel, Disconnect
 from uspnet.ports.memif.server import Interface, ServerSession
-from uspnet.system.folders import alone
+from uspnet.system.folders import folder_lock
 
 # Connections that have not said which interface they want: of all users, and of one user. When
 # there are more, the oldest has had its time.
@@ -42,7 +42,7 @@ class Listener:
         self.folder = -1  # of a path: another user may put another one in its place
         self.inode: tuple[int, int] | None = None
         try:
-            with alone(address):
+            with folder_lock(address):
                 self._bind()
                 self.sock.listen(BACKLOG)
         except BaseException:

@@ -25,7 +25,7 @@ from uspnet.errors import Busy, NoDevice, NotPermitted, Refused, Usage
 from uspnet.fastpath import lib
 from uspnet.kernel.interface import Interface
 from uspnet.kernel.tun import open_queues
-from uspnet.system.folders import alone, check_folder, own_folder
+from uspnet.system.folders import check_folder, folder_lock, own_folder
 from uspnet.system.privileges import NONE, Capabilities, to_reach
 
 ADDRESS_MAX = 107  # bytes of a Unix socket's path
@@ -147,7 +147,7 @@ class WireEnd(End):
             if not self.named:
                 check_folder(stem.parent)
             try:
-                with alone(ends[0]):
+                with folder_lock(ends[0]):
                     if self.named:
                         _sweep(stem.parent)
                     self.mine = next((end for end in ends if self._bind(end)), "")
