@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import is_dataclass
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Any
 
+from field_docs import field_docs
 from pydantic import TypeAdapter
 from schema_page import schema_page
 
@@ -21,10 +23,17 @@ from uspnet.binding.inventory import DevicesAnswer
 from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.registers import RegistersAnswer
-from uspnet.jobs.result import CaptureResult, ForwardResult, GenerateResult, MeasureResult
+from uspnet.jobs.result import (
+    CaptureResult,
+    ForwardResult,
+    GenerateResult,
+    MeasureResult,
+    Result,
+)
 from uspnet.telemetry.stats import StatsAnswer
 
 ROOT = Path(__file__).resolve().parent.parent
+WITH_ERROR = "WithError"  # ends the names of results that an error ended
 ANSWERS: dict[str, list[type]] = {
     "pktgen": [MeasureResult, GenerateResult],
     "capture": [CaptureResult],
@@ -45,22 +54,55 @@ def make() -> dict[str, Any]:
     every = list(dict.fromkeys(kind for kinds in ANSWERS.values() for kind in kinds))
     made = TypeAdapter(reduce(or_, every)).json_schema(ref_template="#/$defs/{model}")
     definitions = made["$defs"]
+    describe(definitions)
     for kind in every:
         close(definitions[kind.__name__], version=kind is not ErrorAnswer)
-    error = definitions["ErrorAnswer"]
-    error["additionalProperties"] = True  # what a job had done until then
+    runs = [kind.__name__ for kind in every if issubclass(kind, Result)]
+    definitions |= {f"{run}{WITH_ERROR}": with_error(definitions, run) for run in runs}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "uspnet --json",
-        "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in every],
+        "anyOf": [
+            {"$ref": f"#/$defs/{name}"}
+            for name in [
+                *(kind.__name__ for kind in every),
+                *(f"{run}{WITH_ERROR}" for run in runs),
+            ]
+        ],
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def describe(definitions: dict[str, Any]) -> None:
+    """Put the text below each field into the schema."""
+    modules = [each for name, each in sys.modules.items() if name.startswith("uspnet")]
+    kinds = {
+        kind.__name__: kind
+        for module in modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and is_dataclass(kind)
+    }
+    for name, definition in definitions.items():
+        texts = field_docs(kinds[name])
+        for field, value in definition["properties"].items():
+            value["description"] = texts[field]
+
+
+def with_error(definitions: dict[str, Any], run: str) -> dict[str, Any]:
+    """Return the object of a run that an error ended: the error, and the result so far."""
+    result, error = definitions[run], definitions["ErrorAnswer"]
+    counted = {name: each for name, each in result["properties"].items() if name != "uspnet"}
+    properties = {**error["properties"], **counted}
+    about = f"{error['description']} Here: {run}."
+    return {**error, "title": f"{run}{WITH_ERROR}", "description": about,
+            "properties": properties, "required": list(properties)}  # fmt: skip
 
 
 def close(definition: dict[str, Any], *, version: bool) -> None:
     """Every name is always there, and no other; `uspnet` is the version."""
     if version:
-        definition["properties"] = {"uspnet": {"type": "string"}, **definition["properties"]}
+        version_of = {"type": "string", "description": "The version of uspnet."}
+        definition["properties"] = {"uspnet": version_of, **definition["properties"]}
     definition["required"] = list(definition["properties"])
     definition["additionalProperties"] = False
 
@@ -71,7 +113,7 @@ def main() -> int:
     names = {command: [kind.__name__ for kind in kinds] for command, kinds in ANSWERS.items()}
     texts = {
         ROOT / "uspnet/schema.json": json.dumps(schema, indent=1) + "\n",
-        ROOT / "docs/json.md": schema_page(schema, names),
+        ROOT / "docs/json.md": schema_page(schema, names, WITH_ERROR),
     }
     if "--check" not in sys.argv[1:]:
         for path, text in texts.items():

@@ -8,27 +8,34 @@ from typing import Any
 
 HEAD = """# The keys of --json
 
-Every command prints one JSON object under `--json`, and nothing else on stdout. This page is made
-from `uspnet/schema.json`, a JSON schema (2020-12) that is installed with uspnet; tests hold every
-command's output against it. Names and types of keys do not change between releases without an
-entry in the [changelog](../CHANGELOG.md). `null` is a counter that can't be known, never 0. Every
-object of a command carries `uspnet`, the version.
+Every command prints one JSON object under `--json`, and nothing else on stdout. With
+`--interval S`, `pktgen`, `capture`, `fwd` and `stats` print one every S seconds, a line each, and
+`ended` is null in all but the last.
 
-An error is an object, too: `error`, `message` and `hint`, and beside them whatever a run had
-counted until then.
+This page is made from `uspnet/schema.json`, a JSON schema (2020-12) that is installed with uspnet;
+tests hold every command's output against it. Names and types of keys do not change between
+releases without an entry in the [changelog](../CHANGELOG.md). `null` is a counter that can't be
+known, never 0. Every object of a command carries `uspnet`, the version.
+
+An error is an object, too: `error`, `message` and `hint`; one that ended a run also has every key
+of the run's result, with the counters so far.
 """
 
 
-def schema_page(schema: dict[str, Any], answers: dict[str, list[str]]) -> str:
-    """The page. `answers`: the names of each command's definitions."""
+def schema_page(schema: dict[str, Any], answers: dict[str, list[str]], hidden: str) -> str:
+    """Make the page. `answers`: each command's definitions. `hidden` ends names left out."""
     definitions = schema["$defs"]
     shown = {name for names in answers.values() for name in names}
+
+    def unseen(name: str) -> bool:
+        return name not in shown and not name.endswith(hidden)
+
     parts = [HEAD]
     for command, names in answers.items():
         parts.append(f"\n## {command}\n")
         parts.extend(section(name, definitions[name]) for name in names)
     parts.append("\n## Parts of these\n")
-    parts.extend(section(name, each) for name, each in definitions.items() if name not in shown)
+    parts.extend(section(name, each) for name, each in definitions.items() if unseen(name))
     return "".join(parts)
 
 

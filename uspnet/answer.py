@@ -12,6 +12,7 @@ class Answer:
     """The one JSON object of a command. `uspnet`, the version, is added where it is printed."""
 
     command: str
+    """The command's name."""
 
     def as_json(self) -> dict[str, Any]:
         """The object, as `--json` prints it."""
@@ -20,8 +21,11 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorAnswer:
-    """An error, in its place. What a run had done until then stands beside it, as its result."""
+    """An error. That of a run also has every key of the run's result, with the counters so far."""
 
     error: str
+    """Its kind, a class of `uspnet.errors`: `Usage`, `NoDevice`, `Malformed`, …"""
     message: str
+    """What is wrong; a line each."""
     hint: str
+    """What to do about it; may be empty."""

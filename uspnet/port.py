@@ -180,6 +180,10 @@ class Port(ABC):
         """Can packets pass?"""
         return True
 
+    def link_bps(self) -> int | None:
+        """Return the speed of the link in bits a second; None where that is not known."""
+        return None
+
     def why_down(self) -> str:
         """What the port waits for, for people."""
         return "link is down"

@@ -7,6 +7,7 @@ import json
 import struct
 from typing import ClassVar
 
+from tests.support.identity import answer
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.null import Null
@@ -32,7 +33,7 @@ def test_an_error_ends_the_run_with_what_was_done_until_then(uspnet, tmp_path):
     assert told.returncode == 1
     assert "forwarded 2 packets" in told.stdout
     assert "ends inside it" in told.stderr
-    found = json.loads(uspnet("fwd", broken, "null:", "--json").stdout)
+    found = answer(uspnet("fwd", broken, "null:", "--json").stdout)
     assert found["error"] == "Malformed"
     assert (found["received"] - found["dropped"], found["forwarded"]) == (2, 2)
 

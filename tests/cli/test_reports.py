@@ -66,7 +66,7 @@ def test_fewer_packets_than_required_fail_with_the_result_beside_the_error(comma
     arguments = [word.format(pcap=three) for word in arguments]
     done = uspnet(*arguments, "--require", "101", "--json")
     assert done.returncode == 1
-    found = json.loads(done.stdout)
+    found = answer(done.stdout)
     assert found["error"] == "TooFew"
     assert found["message"] == f"{text}, and --require asks for 101"
     assert found["command"] == command
@@ -107,5 +107,5 @@ def test_an_error_ended_it(uspnet, three):
     three.write_bytes(three.read_bytes()[:-3])  # of the statistics at its end
     done = uspnet("capture", f"pcap:{three}", "--json")
     assert done.returncode == 1
-    found = json.loads(done.stdout)
+    found = answer(done.stdout)
     assert (found["error"], found["ended"], found["discarded"]) == ("Malformed", "error", 3)

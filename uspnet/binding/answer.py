@@ -14,23 +14,28 @@ from uspnet.binding.unbind import Outcome
 
 @dataclass(frozen=True)
 class JudgedRow(ReasonRow):
-    """`allowed`: `--allow` overrides it."""
+    """A reason, and whether it was overridden."""
 
     allowed: bool
+    """`--allow` names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BindRow:
-    """A function: the kernel driver that it gets and the one that it had, whether it has it
-    already, what is done for it, and what speaks against it.
-    """
+    """One PCI function that is bound."""
 
     address: str
+    """Its PCI address."""
     driver: str
+    """The kernel driver that it gets."""
     was: str | None
+    """The kernel driver that it had; null: none."""
     already: bool
+    """It has that driver already."""
     steps: tuple[str, ...]
+    """What is done for it, in order."""
     reasons: tuple[JudgedRow, ...]
+    """What speaks against binding it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +43,23 @@ class BindAnswer(Answer):
     """What was done, or with `dry_run` would be."""
 
     dry_run: bool
+    """Nothing was changed."""
     devices: tuple[BindRow, ...]
+    """The functions that were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BindRefused(Answer):
-    """Nothing was done: why."""
+    """The refusal of `bind`: nothing was changed."""
 
     error: str
+    """`Refused`."""
     message: str
+    """What speaks against it; a line each."""
     hint: str
+    """What to do about it."""
     devices: tuple[BindRow, ...]
+    """The functions that were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +67,7 @@ class OutcomesAnswer(Answer):
     """What became of each function."""
 
     devices: tuple[Outcome, ...]
+    """The functions that were asked for."""
 
 
 def rows(plans: Sequence[Plan], allow: Collection[str]) -> tuple[BindRow, ...]:

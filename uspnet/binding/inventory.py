@@ -22,28 +22,42 @@ State = Literal["free", "bound", "in use", "shared"]
 
 @dataclass(frozen=True)
 class Nic:
-    """One row."""
+    """One NIC."""
 
     address: str
+    """Its PCI address."""
     ids: str
+    """Its vendor and device id, hexadecimal."""
     model: str
+    """Its name in the PCI id database."""
     numa: int | None
+    """Its NUMA node; null: none."""
     kernel_driver: str | None
+    """The kernel driver that has it; null: none."""
     interfaces: tuple[str, ...]
-    addresses: tuple[str, ...]  # IP addresses
+    """Its network interfaces."""
+    addresses: tuple[str, ...]
+    """The IP addresses of these, with prefix lengths."""
     iommu_group: str | None
+    """Its IOMMU group; null: none."""
     group_members: tuple[str, ...]
+    """The other functions in that group."""
     uspnet_driver: str | None
+    """The driver in uspnet that drives it; null: none."""
     state: State
+    """`free`, `bound` to user space, `in use`, or `shared` with a function that is in use."""
     why: str
+    """Why it is in that state, for people; may be empty."""
     reasons: tuple[ReasonRow, ...]
+    """What speaks against binding it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DevicesAnswer(Answer):
-    """What `uspnet devices --json` says."""
+    """The NICs of this machine."""
 
     devices: tuple[Nic, ...]
+    """Every NIC, or those that were named."""
 
 
 def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:

@@ -45,13 +45,18 @@ SHARED_FIRMWARE = frozenset({"i40e", "ice", "bnxt_en", "qede", "cxgb4"})
 
 @dataclass(frozen=True)
 class ReasonRow:
-    """A reason as `--json` shows it. `chain`: what leads from the function to it."""
+    """A reason that speaks against binding a function."""
 
     reason: str
+    """Its name, as `--allow` takes it."""
     text: str
+    """The reason, for people."""
     chain: tuple[str, ...]
+    """What leads from the function to it: interface, bridge, route, …"""
     blocks: bool
+    """It keeps the function from being bound; others are only told."""
     hint: str
+    """What to do about it."""
 
 
 @dataclass(frozen=True)

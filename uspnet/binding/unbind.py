@@ -26,9 +26,13 @@ class Outcome:
     """What became of one function."""
 
     address: str
+    """Its PCI address."""
     driver: str | None
+    """The kernel driver that it has now; null: none."""
     interfaces: tuple[str, ...]
+    """Its network interfaces now."""
     text: str
+    """What was done, for people."""
 
 
 def unbind(

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from uspnet.jobs.plan import Limits
-from uspnet.jobs.result import Asked, Ended
+from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
 from uspnet.port import Direction, Port, Queue
-from uspnet.telemetry import PortCounters, drops_by_reason, port_counters
+from uspnet.telemetry import drops_by_reason, port_counters
 
 
 class Accounts(ABC):
@@ -24,6 +24,7 @@ class Accounts(ABC):
     receivers: list[Worker]
     limits: Limits
     started: float
+    links: dict[Port, int | None]  # bits a second, as they were at the start
 
     def common(self) -> dict[str, Any]:
         """What every command's result begins with. `missed` was lost before it reached us, as far
@@ -78,7 +79,7 @@ class Accounts(ABC):
         last = max(c.idle_since or c.end for c in moved)
         return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
 
-    def port_rows(self) -> tuple[PortCounters, ...]:
+    def port_rows(self) -> tuple[PortResult, ...]:
         """Each port's counters, with what its device or the kernel counted."""
         rows = []
         for port in self.ports:
@@ -88,7 +89,8 @@ class Accounts(ABC):
                 ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
                 row[name] = value if value is None else value + ours
             drops = drops_by_reason(counters for _, counters in queues)
-            rows.append(PortCounters(port=port.name, driver=port.kind, drops=drops, **row))
+            row |= {"port": port.name, "driver": port.kind, "link_bps": self.links.get(port)}
+            rows.append(PortResult(drops=drops, **row))
         return tuple(rows)
 
     def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:

@@ -44,12 +44,16 @@ TOOL_S = 5.0  # for a tool to tell its version
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `mend`: the command that helps; empty when nothing needs help."""
+    """One check."""
 
     check: str
+    """What was checked."""
     state: State
+    """`ok`, `note` (works, with limits) or `problem`."""
     found: str
+    """What was found."""
     mend: str = ""
+    """The command that fixes it; empty where nothing needs to be fixed."""
 
 
 def _fields(path: str) -> dict[str, str]:
@@ -233,11 +237,14 @@ def nic(spec: str, address: str) -> list[Check]:
 
 @dataclass(frozen=True, kw_only=True)
 class Examination(Answer):
-    """`port`: the one that was also looked at. `problems`: how many checks found one."""
+    """The checks of this machine, and of one port."""
 
     port: str | None
+    """The port that was also checked; null: none."""
     problems: int
+    """How many checks found a problem."""
     checks: tuple[Check, ...]
+    """Every check."""
 
 
 def examine(spec: str | None) -> Examination:

@@ -65,6 +65,7 @@ class Job(Accounts, ABC, Generic[R]):
         self.finished = False
         self._final: R | None = None
         self.started = 0.0
+        self.links: dict[Port, int | None] = {}
         self.on_tick: Callable[[], None] = lambda: None
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.on_detail: Callable[[str], None] = lambda _text: None
@@ -217,6 +218,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     def _launch(self) -> None:
         hz = CLOCK.hz()
+        self.links = {port: port.link_bps() for port in self.ports}
         started_ns = time.time_ns()
         self.started = time.monotonic()
         for worker in self.workers:

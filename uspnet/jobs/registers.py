@@ -34,32 +34,42 @@ WHY = {  # not read, by access
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterRow:
-    """A register: where it is, how it may be accessed, and its value and fields, None and empty
-    when it was not read.
-    """
+    """A register."""
 
     name: str
+    """Its name in the datasheet, with an index in an array."""
     table: str
+    """The register table that it is in."""
     offset: int
+    """Its offset in that table's memory, in bytes."""
     bits: int
+    """Its width."""
     access: str
+    """How it may be accessed: `RO`, `RW`, `WO`, `RC` (clear on read), `RS` (set on read), …"""
     title: str
+    """Its title in the datasheet."""
     value: int | None
+    """Its value; null: not read."""
     fields: dict[str, int]
+    """Its fields' values; empty when it was not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistersAnswer(Answer):
-    """What `uspnet regs --json` says. `how`: the way to the device. `found`: the state that it was
-    found in.
-    """
+    """A device's registers."""
 
     port: str
+    """The port spec."""
     driver: str
+    """The NIC driver."""
     device: str
+    """The device's name."""
     how: str
+    """The transport to the device, and why that one."""
     found: str
+    """The state that the device was found in."""
     registers: tuple[RegisterRow, ...]
+    """The registers that were asked for, in the tables' order."""
 
 
 @dataclass(frozen=True)

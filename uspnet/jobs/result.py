@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a job says at its end, or so far. `--json` prints `as_json()`; the JSON schema is made from
-these classes.
+"""The results of jobs, at their end or so far. `--json` prints `as_json()`; the JSON schema and its
+page in the documentation are made from these classes and the text below each field.
 """
 
 from __future__ import annotations
@@ -15,81 +15,113 @@ Ended = Literal["count", "duration", "signal", "stopped", "source", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class PortResult(PortCounters):
+    """One port's counters and its link."""
+
+    link_bps: int | None = None
+    """Speed of its link in bits a second, as device or kernel have it; null: not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the run was asked for. None: no limit."""
+    """The limits that the run was given."""
 
     count: int | None = None
+    """`--count`, packets; null: no limit."""
     duration_s: float | None = None
+    """`--duration`, seconds; null: no limit."""
     rate_pps: float | None = None
+    """`--rate` in packets a second; null: as fast as the port takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Answer):
-    """What every run says. Times in seconds; `active_s`: from the first packet to the last.
-
-    `missed` was lost before it reached us, as far as the ports know; None when none does.
-    `ended`: why the run is over; None while it is not.
-    """
+    """What all runs have in common."""
 
     elapsed_s: float
+    """Seconds that the run took, by the workers' clocks."""
     active_s: float
+    """Seconds from the first packet to the last; 0 while the run goes on, and without packets."""
     ended: Ended | None
+    """What ended the run: its `count` or `duration`, a `signal`, the end of its `source`, an
+    `error`, or `stopped` by the program that uses uspnet as a library; null while it goes on."""
     asked: Asked
-    ports: tuple[PortCounters, ...]
+    """The limits that the run was given."""
+    ports: tuple[PortResult, ...]
+    """The ports' counters, in the order of the command line."""
     missed: int | None
+    """Packets lost before uspnet received them, as far as devices and the kernel count them; null:
+    none of the receiving ports can know."""
     dropped: int
+    """Packets dropped, for any reason: the sum of `drops`."""
     drops: dict[str, int]
+    """Packets dropped by reason; reasons that never occurred are left out."""
     pps: float
+    """Packets a second, over the whole run."""
     bps: float
+    """Bits a second, over the whole run: of frames without FCS, preamble and gap (L2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateResult(Result):
-    """offered = sent + unsent, in which is what was dropped. `found_ring_full`: packets that the
-    ring did not take at once. `l1_bps`: with preamble, gap and FCS.
-    """
+    """The result of `pktgen`: offered = sent + unsent."""
 
     offered: int
+    """Packets that were due to be sent."""
     sent: int
+    """Packets sent."""
     unsent: int
+    """Packets not sent, among them those that were dropped."""
     found_ring_full: int
+    """Packets that the transmit ring had no room for at first, and took later."""
     l1_bps: float
+    """Bits a second on the wire (L1): with FCS, preamble and gap, 24 bytes a packet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureResult(GenerateResult):
-    """What became of the packets, too: sent = received + lost. `foreign`: packets that are none of
-    ours. Latencies in ns, each to 3 %. None: not known of packets without numbers.
-    """
+    """The result of `pktgen --rx-port`: offered = sent + unsent; lost = sent - received."""
 
     received: int
+    """Packets of this run that came back."""
     lost: int
+    """Packets sent that did not come back."""
     duplicated: int | None
+    """Packets that came back more than once; null: packets without sequence numbers."""
     reordered: int | None
+    """Packets that came back after a later one; null: packets without sequence numbers."""
     stale: int | None
+    """Packets that an earlier run of the same port sent; null: packets without sequence numbers."""
     foreign: int
+    """Packets received that pktgen did not send."""
     latency_ns: dict[str, int] | None
+    """Latencies in nanoseconds, each to 3 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null: none
+    was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureResult(Result):
-    """received = filtered + written + dropped + discarded; packets are discarded only when there is
-    no file to write.
-    """
+    """The result of `capture`: received = filtered + written + dropped + discarded."""
 
     received: int
+    """Packets that entered the port."""
     filtered: int
+    """Packets that the filter rejected."""
     written: int
+    """Packets written to the file."""
     discarded: int
+    """Packets that were only counted: there is no file to write."""
     files: list[str] = field(default_factory=list)
+    """Files written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardResult(Result):
-    """received + copied = forwarded + dropped (+ what still waits, while it runs). `copied`:
-    packets that a mode sent by a further port.
-    """
+    """The result of `fwd`: received + copied = forwarded + dropped, when it is over."""
 
     received: int
+    """Packets that entered the ports."""
     copied: int
+    """Packets that the mode sent by a further port."""
     forwarded: int
+    """Packets that left by a port."""

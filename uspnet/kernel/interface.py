@@ -6,6 +6,7 @@ Reference: netdevice(7). An interface is followed by its index, so renaming it d
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import ipaddress
 import os
@@ -22,7 +23,9 @@ SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
 SIOCSIFHWADDR, SIOCGIFHWADDR = 0x8924, 0x8927
 IFF_UP, IFF_RUNNING = 0x1, 0x40
-SIOCETHTOOL, ETHTOOL_GLINK = 0x8946, 0x0A
+SIOCETHTOOL, ETHTOOL_GSET, ETHTOOL_GLINK = 0x8946, 0x01, 0x0A
+ETHTOOL_CMD = struct.Struct("=I8xH14xH14x")  # struct ethtool_cmd: command, speed, its upper half
+SPEED_UNKNOWN = 0xFFFFFFFF  # Mbit/s
 ARPHRD_ETHER = 1
 UP, DOWN, NO_CARRIER = "is up", "is down", "has no carrier"  # as in "interface eth0 is down"
 NAME_MAX = 15  # bytes
@@ -148,6 +151,18 @@ class Interface:
         except OSError:  # a driver that can't say
             return bool(flags & IFF_RUNNING)
         return bool(link[1])
+
+    def link_bps(self) -> int | None:
+        """Return the link's speed in bits a second, as its driver has it; None: it does not say."""
+        settings = bytearray(ETHTOOL_CMD.pack(ETHTOOL_GSET, 0, 0))
+        memory = (ctypes.c_char * len(settings)).from_buffer(settings)
+        try:
+            self._ioctl(SIOCETHTOOL, struct.pack("P", ctypes.addressof(memory)))
+        except OSError:
+            return None
+        _, low, high = ETHTOOL_CMD.unpack(settings)
+        speed = high << 16 | low
+        return speed * 1_000_000 if 0 < speed < SPEED_UNKNOWN else None
 
     def down_error(self) -> UspnetError:
         """The error for use of an interface that is down."""

@@ -148,6 +148,11 @@ class NicPort(Port):
         """Is there a link?"""
         return self.device.link().up
 
+    def link_bps(self) -> int | None:
+        """Return the speed that the device's link has come up with."""
+        speed = self.device.link().speed
+        return speed * 1_000_000 if speed else None
+
     def pending(self) -> int:
         """Packets that the device has not sent yet."""
         return self.device.pending()

@@ -225,6 +225,11 @@ class Packet(KernelPort, scheme="packet"):
         """Has the interface a carrier?"""
         return self.kernel_side().running()
 
+    def link_bps(self) -> int | None:
+        """Return the speed that the interface's driver names."""
+        assert self.interface, "the port is not open"  # noqa: S101 - a caller's mistake
+        return self.interface.link_bps()
+
     def why_down(self) -> str:
         """What the port waits for."""
         return f"interface {self.ifname} has no carrier"

@@ -37,22 +37,32 @@ REASONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PortCounters:
-    """One port's counters, under the names of the kernel's `rtnl_link_stats64`. None: not known.
-    `drops`: packets dropped there by reason, those of `rx_dropped` to `tx_errors`.
-    """
+    """One port's counters, under the names of the kernel's `rtnl_link_stats64`; null: not known."""
 
     port: str
+    """The port spec, without secrets."""
     driver: str
+    """The NIC driver, or the scheme of a port that is no NIC."""
     rx_packets: int | None
+    """Packets received."""
     rx_bytes: int | None
+    """Bytes received, without FCS."""
     rx_errors: int | None
+    """Packets received that were malformed, and dropped."""
     rx_dropped: int | None
+    """Packets received that were dropped for want of room, or on purpose."""
     rx_missed_errors: int | None
+    """Packets that the device, the kernel or the peer lost before they were received."""
     tx_packets: int | None
+    """Packets sent."""
     tx_bytes: int | None
+    """Bytes sent, without FCS."""
     tx_errors: int | None
+    """Packets that could not be sent, and were dropped."""
     tx_dropped: int | None
+    """Packets that the port had no room for, and dropped."""
     drops: dict[str, int]
+    """Packets dropped here by reason, whichever of the counters above has them."""
 
     @property
     def dropped(self) -> int:

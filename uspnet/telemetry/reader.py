@@ -35,9 +35,10 @@ F_GET_SEALS = 1034
 
 @dataclass(frozen=True, kw_only=True)
 class RunningPort(PortCounters):
-    """`sleeps`: how often its workers waited to be woken."""
+    """A port of a running job."""
 
     sleeps: int
+    """How often its workers went to sleep until they were woken."""
 
 
 @dataclass

@@ -12,21 +12,28 @@ from uspnet.telemetry.reader import Boards, RunningPort
 
 @dataclass(frozen=True, kw_only=True)
 class JobRow:
-    """A running job: its process, whose it is, and its ports. `job`: the command."""
+    """A running job."""
 
     pid: int
+    """Its process id."""
     uid: int
+    """The user id of its owner."""
     user: str
+    """The owner's name, or user id where there is no name."""
     job: str
+    """The command: `pktgen`, `capture` or `fwd`."""
     ports: tuple[RunningPort, ...]
+    """Its ports' counters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatsAnswer(Answer):
-    """`unreadable_boards`: jobs' boards of another version, or forged ones."""
+    """The running jobs that this user may see."""
 
     jobs: tuple[JobRow, ...]
+    """One's own first, then the oldest."""
     unreadable_boards: int
+    """Jobs whose counters could not be read: of another version of uspnet, or forged."""
 
 
 def answer(seen: Boards) -> StatsAnswer:

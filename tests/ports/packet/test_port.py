@@ -30,6 +30,7 @@ def test_tcpdump_sees_exactly_what_was_sent(veth, tcpdump, size):
     run = veth.uspnet("pktgen", "packet:a", "--count", 5000, "--size", size, "--json")
     result = json.loads(run.stdout)
     assert (result["offered"], result["sent"], result["unsent"]) == (5000, 5000, 0)
+    assert result["ports"][0]["link_bps"] == 10_000_000_000, "what the kernel says of a veth"
     wanted = udp_frame(
         size, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
     )

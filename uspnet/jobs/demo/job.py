@@ -20,8 +20,8 @@ from uspnet.errors import DeviceTimeout, NoDevice, NotSupported, Refused, Uspnet
 from uspnet.jobs.demo.janitor import Janitor, temporary_folder
 from uspnet.jobs.demo.result import DemoResult, Hop, NicHop
 from uspnet.jobs.demo.step import PATIENCE_S, RUN_S, START_S, Step
+from uspnet.jobs.result import PortResult
 from uspnet.spec import escaped
-from uspnet.telemetry import PortCounters
 from uspnet.transports.qemu.machine import binary
 
 TICK_S = 0.02
@@ -167,7 +167,7 @@ class Demo:
         return DemoResult(
             command="demo",
             elapsed_s=generate.get("elapsed_s", 0.0),
-            ports=tuple(PortCounters(**row) for row in rows),
+            ports=tuple(PortResult(**row) for row in rows),
             complete=self.kept,
             offered=generate.get("offered", 0),
             sent=sent,
