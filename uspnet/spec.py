@@ -6,6 +6,7 @@ A comma inside a target or a value is written `\,`.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from uspnet import units
 from uspnet.errors import Usage
 from uspnet.pci.address import full_address
 
@@ -23,7 +25,6 @@ PATH_SCHEMES = ("pcap", "memif")
 INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
 SECRET = re.compile(r"^s\W*[ecr]{3,6}\W*t\W*$|passw|pwd", re.IGNORECASE)  # and people's typos
 HIDDEN = "***"
-SIZES = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,11 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     """A reader of whole numbers from low to high."""
 
     def read(text: str) -> int:
-        value = int(text, 0) if text.strip() else None
-        if value is None or not low <= value <= high:
+        try:
+            value = units.count(text)
+        except units.Unreadable:
+            value = low - 1
+        if not low <= value <= high:
             raise ValueError(f"must be {low} to {high}")
         return value
 
@@ -169,7 +173,10 @@ def number(low: float, high: float) -> Callable[[str], float]:
     """A reader of numbers from low to high."""
 
     def read(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
         if not low <= value <= high:
             raise ValueError(f"must be {low:g} to {high:g}")
         return value
@@ -194,13 +201,8 @@ def switch(text: str) -> bool:
 
 
 def seconds(text: str) -> float:
-    """Reads a time in seconds, or `forever`."""
-    if text == "forever":
-        return float("inf")
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError("must be 0 or more, or forever")
-    return value
+    """Reads a time in seconds, or with its unit, or `forever`."""
+    return math.inf if text == "forever" else units.duration(text)
 
 
 def string(longest: int) -> Callable[[str], str]:
@@ -212,11 +214,3 @@ def string(longest: int) -> Callable[[str], str]:
         return text
 
     return read
-
-
-def scaled(text: str) -> float:
-    """Reads a number with an optional k, M or G (powers of ten)."""
-    number, scale = text, 1
-    if text[-1:].lower() in SIZES:
-        number, scale = text[:-1], SIZES[text[-1].lower()]
-    return float(number) * scale

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 def printable(text: str, longest: int = 0) -> str:
     r"""The text with everything visible: control characters, characters that reorder or hide
@@ -18,3 +21,11 @@ def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte that Python could not decode
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
+    """`did you mean --rate?`, of the known word that is nearest; "" when none is near. `form`: how
+    it is shown.
+    """
+    nearest = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {form.format(nearest[0])}?" if nearest else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 
@@ -25,8 +26,8 @@ Allow = Annotated[
 Confirm = Annotated[
     float | None,
     typer.Option(
-        "--confirm", metavar="S", min=1, max=86400,
-        help="Give everything back after S seconds unless --keep comes in time.",
+        "--confirm", metavar="TIME", parser=units.time_between(1, 86400),
+        help="Give everything back after this time unless --keep comes first.",
     ),
 ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
@@ -33,12 +34,26 @@ def capture(
             "-w", "--write", metavar="FILE", callback=o.file_name, help="Write packets; -: stdout."
         ),
     ] = None,
-    kind: Annotated[Format, typer.Option("-F", "--format", help="Of the file.")] = Format.pcapng,
+    kind: Annotated[Format, typer.Option("-F", "--format", help="Capture file format.")] = Format.pcapng,
     snaplen: Annotated[
-        int, typer.Option("-s", "--snaplen", min=0, max=SNAPLEN_MAX, help="Bytes kept; 0: all.")
+        int,
+        typer.Option(
+            "-s",
+            "--snaplen",
+            metavar="BYTES",
+            parser=units.whole(0, SNAPLEN_MAX),
+            help="Bytes to keep of each packet; 0: all.",
+        ),
     ] = 0,
     buffer: Annotated[
-        int, typer.Option("-B", "--buffer", min=1, max=4096, help="MiB between port and file.")
+        int,
+        typer.Option(
+            "-B",
+            "--buffer",
+            metavar="MIB",
+            parser=units.whole(1, 4096),
+            help="MiB of buffer between port and file, 1 to 4096.",
+        ),
     ] = 64,
     duration: o.Duration = None,
     count: o.Count = None,

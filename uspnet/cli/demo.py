@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 
@@ -34,7 +35,13 @@ def demo(
     ] = None,
     count: Annotated[
         int,
-        typer.Option("--count", "-c", metavar="N", min=1, max=o.COUNT_MAX, help="Packets to send."),
+        typer.Option(
+            "--count",
+            "-c",
+            metavar="N",
+            parser=units.whole(1, o.COUNT_MAX),
+            help="Packets to send: 1000, 1k, 1M or 1e6.",
+        ),
     ] = PACKETS,
     json: o.Json = False,
     quiet: o.Quiet = False,

@@ -7,18 +7,15 @@ import contextlib
 import errno
 import json
 import os
-import re
 import sys
 
 import typer
 from typer.exceptions import TyperException
 
+from uspnet.cli.mistakes import mistake
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
 from uspnet.system import streams
 from uspnet.text import printable
-
-VALUE_SHOWN = 40  # characters
-SECRET = re.compile(r"(secret\s*=).*", re.DOTALL | re.IGNORECASE)
 
 
 def run(app: typer.Typer, args: list[str]) -> int:
@@ -30,38 +27,12 @@ def run(app: typer.Typer, args: list[str]) -> int:
     except typer.Abort:
         return 130
     except TyperException as error:
-        context = getattr(error, "ctx", None)
-        known = [word for word in args[:1] if word in getattr(command, "commands", ())]
-        where = context.command_path if context else " ".join(["uspnet", *known])
-        message = SECRET.sub(r"\1***", _mistake(error))  # it may repeat a port
-        return _as(Usage(message, f"see: {where} --help"), as_json)
+        return _as(mistake(error, command, args), as_json)
     except BrokenPipeError:  # the reader has left: nobody to tell
         return 0
     except (UspnetError, OSError, MemoryError, UnicodeError) as error:
         return _as(_told(error), as_json)
     return result if isinstance(result, int) else 0
-
-
-def _mistake(error: TyperException) -> str:
-    """What is wrong on the command line. A value that can't be read is named with its option."""
-    details = getattr(error.__cause__, "errors", None)  # of pydantic's ValidationError
-    if not details:
-        return error.format_message()
-    found = details()[0]
-    match found["type"]:
-        case "int_parsing" | "int_parsing_size" | "int_from_float":
-            what = "is not an integer"
-        case "float_parsing":
-            what = "is not a number"
-        case "greater_than_equal":
-            what = f"is too small: at least {found['ctx']['ge']:,}"
-        case "less_than_equal":
-            what = f"is too large: at most {found['ctx']['le']:,}"
-        case _:
-            return error.format_message().replace("Value error, ", "")
-    name = max(getattr(getattr(error, "param", None), "opts", ()), key=len, default="")
-    name = name if name.startswith("-") else "the argument"
-    return f"{name} {str(found['input'])[:VALUE_SHOWN]!r} {what}"
 
 
 def _told(error: Exception) -> UspnetError:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uspnet import units
 from uspnet.errors import Usage
 
 if TYPE_CHECKING:
@@ -36,19 +36,6 @@ Ports = Annotated[
 ]
 
 
-def seconds(low: float, high: float) -> Callable[[typer.CallbackParam, float | None], float | None]:
-    """A check that an option's value is a time from `low` to `high`."""
-
-    def check(option: typer.CallbackParam, value: float | None) -> float | None:
-        if value is not None and not low <= value <= high:
-            raise Usage(
-                f"{option.opts[0]} {value:g} is not a time", f"give seconds, {low:g} to {high:.0f}"
-            )
-        return value
-
-    return check
-
-
 def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
     """A check that an option's file was not left out, so that the next option is taken for it, or
     a variable that is not set.
@@ -62,18 +49,33 @@ def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
 Duration = Annotated[
     float | None,
     typer.Option(
-        "--duration", metavar="S", callback=seconds(1e-6, 1e9), help="Stop after S seconds."
+        "--duration",
+        metavar="TIME",
+        parser=units.time_between(1e-6, 1e9),
+        help="Stop after this time: seconds, or 500ms, 10s, 1m, 1h30m.",
     ),
 ]
 Count = Annotated[
     int | None,
-    typer.Option("--count", "-c", metavar="N", min=1, max=COUNT_MAX, help="Stop after N packets."),
+    typer.Option(
+        "--count",
+        "-c",
+        metavar="N",
+        parser=units.whole(1, COUNT_MAX),
+        help="Stop after N packets: 1000, 1k, 1M or 1e6.",
+    ),
 ]
 Cores = Annotated[
     str | None, typer.Option("--cores", metavar="LIST", help="Pin workers to cores, as 1,2.")
 ]
 Burst = Annotated[
-    int, typer.Option("--burst", metavar="N", min=1, max=64, help="Packets handled by one call.")
+    int,
+    typer.Option(
+        "--burst",
+        metavar="N",
+        parser=units.whole(1, 64),
+        help="Handle up to N packets with one call, 1 to 64.",
+    ),
 ]
 PollMode = Annotated[
     Poll | None, typer.Option("--poll", help="How an idle worker waits: spin, both, or sleep.")
@@ -100,16 +102,19 @@ def _trace(level: int) -> int:
 Interval = Annotated[
     float,
     typer.Option(
-        "--interval", metavar="S", callback=seconds(0.1, 3600), help="Seconds between looks."
+        "--interval",
+        metavar="TIME",
+        parser=units.time_between(0.1, 3600),
+        help="Time between two readings, 0.1 s to 1 h.",
     ),
 ]
 Report = Annotated[
     float | None,
     typer.Option(
         "--interval",
-        metavar="S",
-        callback=seconds(0.1, 3600),
-        help="Report every S seconds; with --json, one object a line, of which the last is final.",
+        metavar="TIME",
+        parser=units.time_between(0.1, 3600),
+        help="Report this often; with --json, one object a line, of which the last is final.",
     ),
 ]
 Require = Annotated[
@@ -117,8 +122,7 @@ Require = Annotated[
     typer.Option(
         "--require",
         metavar="N",
-        min=1,
-        max=COUNT_MAX,
+        parser=units.whole(1, COUNT_MAX),
         help="Exit with 1 when fewer than N packets were handled.",
     ),
 ]
@@ -173,16 +177,3 @@ def limits(
 
     mode = (poll or Poll.adaptive).value
     return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect, confine=True)
-
-
-def bits(text: str) -> float:
-    """`10G` or `10Gbps` as bits a second. Raises Usage."""
-    from uspnet.spec import scaled
-
-    try:
-        value = scaled(text.lower().removesuffix("bps"))
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e15:
-        raise Usage(f"--link {text!r} is not a rate", "write 10G or 2.5Gbps")
-    return value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Loss, Usage
@@ -14,12 +15,38 @@ from uspnet.errors import Loss, Usage
 if TYPE_CHECKING:
     from uspnet.jobs.result import GenerateResult
 
-Size = Annotated[int, typer.Option("--size", metavar="BYTES", help="Frame size without FCS.")]
-Rate = Annotated[
-    str | None,
-    typer.Option("--rate", metavar="RATE", help="1.5Mpps, 800Mbps, 25% (of --link) or 100k."),
+SIZE_MAX = 2**63 - 1  # what a frame can have is checked where it is made
+UDP_PORT = units.whole(0, 65535)
+
+Size = Annotated[
+    int,
+    typer.Option(
+        "--size",
+        metavar="BYTES",
+        parser=units.whole(-SIZE_MAX, SIZE_MAX),
+        help="Frame size without FCS.",
+    ),
 ]
-Link = Annotated[str, typer.Option("--link", metavar="RATE", help="What 100% is.")]
+Rate = Annotated[
+    units.Rate | None,
+    typer.Option(
+        "--rate",
+        metavar="RATE",
+        parser=units.rate,
+        help="Packets a second (100k, 1.5Mpps), bits a second of frames without FCS (800Mbit/s, "
+        "10Gbps), a share of --link (25%), or max, as without --rate.",
+    ),
+]
+Link = Annotated[
+    float,
+    typer.Option(
+        "--link",
+        metavar="RATE",
+        parser=units.bit_rate,
+        show_default="10G",
+        help="Link speed that --rate N% refers to.",
+    ),
+]
 Packet = Annotated[
     str | None,
     typer.Option(
@@ -45,9 +72,9 @@ Linger = Annotated[
     float,
     typer.Option(
         "--linger",
-        metavar="S",
-        callback=o.seconds(0, 1e9),
-        help="Stay connected S seconds after the end.",
+        metavar="TIME",
+        parser=units.time_between(0, 1e9),
+        help="Stay connected this long after the last packet.",
     ),
 ]
 FailOnLoss = Annotated[
@@ -57,8 +84,8 @@ SrcMac = Annotated[str, typer.Option(metavar="MAC", help="Source MAC address.")]
 DstMac = Annotated[str, typer.Option(metavar="MAC", help="Destination MAC address.")]
 SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
 DstIp = Annotated[str, typer.Option(metavar="IP", help="Destination IPv4 address.")]
-SrcPort = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Source UDP port.")]
-DstPort = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Destination UDP port.")]
+SrcPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Source UDP port.")]
+DstPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Destination UDP port.")]
 
 
 HEADER = ("src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port")
@@ -70,7 +97,7 @@ def pktgen(
     port: o.Port,
     size: Size = 60,
     rate: Rate = None,
-    link: Link = "10G",
+    link: Link = 10e9,
     packet: Packet = None,
     rx_port: RxPort = None,
     sequence: Sequence = None,
@@ -100,7 +127,7 @@ def pktgen(
     from uspnet.cli.show import Shown
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.traffic import Traffic
-    from uspnet.packets.frames import parse_rate, udp_template
+    from uspnet.packets.frames import packets_a_second, udp_template
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
@@ -114,10 +141,11 @@ def pktgen(
         templates = craft(packet, size if "size" in given else None)
     else:
         templates = [udp_template(size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)]
-    if "link" in given and not (rate or "").strip().endswith("%"):
-        raise Usage("--link is what 100% is, and --rate has no %", "write --rate 25%, say")
+    if "link" in given and (rate is None or rate.unit != "%"):
+        hint = "write a percentage, such as --rate 25%, or drop --link"
+        raise Usage("--link goes with --rate N%, and there is no %", hint)
     mean = sum(len(each.frame) for each in templates) / len(templates)
-    pps = parse_rate(rate, mean, o.bits(link)) if rate is not None else 0.0
+    pps = packets_a_second(rate, mean, link) if rate is not None else 0.0
     numbered = sequence if sequence is not None else rx_port is not None
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None

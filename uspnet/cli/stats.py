@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 
@@ -27,7 +28,10 @@ NAME_WIDTH = 100  # characters of a port's name; --json has all of it
 @app.command()
 def stats(
     context: typer.Context,
-    job: Annotated[int | None, typer.Argument(metavar="JOB", help="A job's process id.")] = None,
+    job: Annotated[
+        int | None,
+        typer.Argument(metavar="JOB", parser=units.count, help="A job's process id."),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
     interval: o.Interval = 1.0,
     json: o.Json = False,

@@ -11,7 +11,7 @@ from typing import Any
 
 from uspnet.errors import Usage
 from uspnet.pool import FRAME_MAX
-from uspnet.spec import scaled
+from uspnet.units import RATE_HINT, Rate
 
 FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
@@ -119,24 +119,20 @@ def l1_bits(packets: float, octets: float) -> float:
     return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
 
 
-def parse_rate(text: str, size: float, link_bps: float) -> float:
-    """Packets a second from `1.5Mpps`, `800Mbps` (layer 2), `10%` of `link_bps` (layer 1) or `2M`.
-
-    `size`: bytes of a frame without FCS, on average. Raises Usage.
+def packets_a_second(rate: Rate, size: float, link_bps: float) -> float:
+    """Packets a second of a rate in packets, in bits (layer 2), or in percent of `link_bps` (layer
+    1); 0 for as many as possible. `size`: bytes of a frame without FCS, on average. Raises Usage.
     """
-    word = text.strip().lower()
-    try:
-        if word.endswith("%"):
-            rate = float(word[:-1]) / 100 * link_bps / l1_bits(1, size)
-        elif word.endswith("bps"):
-            rate = scaled(word[:-3]) / l2_bits(size)
-        else:
-            rate = scaled(word.removesuffix("pps"))
-    except ValueError:
-        rate = 0.0
-    if not RATE_MIN <= rate <= RATE_MAX:
+    if rate.unit == "max":
+        return 0.0
+    pps = rate.value
+    if rate.unit == "%":
+        pps = rate.value / 100 * link_bps / l1_bits(1, size)
+    elif rate.unit == "bps":
+        pps = rate.value / l2_bits(size)
+    if not RATE_MIN <= pps <= RATE_MAX:
         raise Usage(
-            f"--rate {text!r} is not a rate from {RATE_MIN:g} to {RATE_MAX:g} packets a second",
-            "write 1.5Mpps, 800Mbps, 25% or 100k",
+            f"--rate is {pps:g} packets a second, and must be {RATE_MIN:g} to {RATE_MAX:g}",
+            RATE_HINT,
         )
-    return rate
+    return pps

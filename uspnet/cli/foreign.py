@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that people know from tcpdump, dumpcap, tcpreplay and testpmd, and ours in their place."""
+
+from __future__ import annotations
+
+NO_FILTER = "there is no filter; capture everything, then: tshark -r FILE -Y FILTER"
+LOOK = "packets are not printed; write them with -w FILE, then: tshark -r FILE"
+NAMES = "not needed: packets are not printed, so no name is looked up"
+ONE_FILE = "there is one file; bound it with --duration or --count"
+LIST = "list what there is with: uspnet devices; a kernel interface is packet:IFNAME"
+PROMISC = "promiscuous mode is off unless the port is packet:IFNAME,promisc=on"
+REPLAY = "replay a file with: uspnet fwd pcap:FILE PORT"
+EAL = "not needed: there is no EAL; ports are named on the command line"
+PORT_OPTION = "it is an option of the port: packet:IFNAME,queues=N"
+
+# What capture answers: options of tcpdump and dumpcap.
+CAPTURE = {
+    "-r": "read a file as a port: uspnet capture pcap:FILE",
+    "-a": "use --duration S or --count N",
+    "-b": ONE_FILE,
+    "-C": ONE_FILE,
+    "-G": ONE_FILE,
+    "-W": ONE_FILE,
+    "-f": NO_FILTER,
+    "-D": LIST,
+    "-L": LIST,
+    "--list-interfaces": LIST,
+    "-I": "monitor mode is not supported; Ethernet frames only",
+    "--monitor-mode": "monitor mode is not supported; Ethernet frames only",
+    "-p": PROMISC,
+    "--no-promiscuous-mode": PROMISC,
+    "-P": "use --format pcap",
+    "-n": NAMES,
+    "-N": NAMES,
+    "-e": LOOK,
+    "-x": LOOK,
+    "-X": LOOK,
+    "-A": LOOK,
+    "-S": "use --interval S for a report every S seconds",
+    "-l": "not needed: output to a pipe is written at once",
+    "-U": "not needed: packets are written to the file as they come",
+    "--packet-buffered": "not needed: packets are written to the file as they come",
+    "-Z": "not needed: privileges are given up before the first packet",
+    "--relinquish-privileges": "not needed: privileges are given up before the first packet",
+    "-y": "Ethernet only; ports without it take ethernet=add",
+    "--linktype": "Ethernet only; ports without it take ethernet=add",
+    "-j": "not needed: time stamps have nanoseconds",
+    "--time-stamp-precision": "use --format: pcap has microseconds, the others nanoseconds",
+    "-K": "not needed: checksums are not verified",
+    "-Q": "received packets only, unless the port is packet:IFNAME,outgoing=on",
+    "--direction": "received packets only, unless the port is packet:IFNAME,outgoing=on",
+    "-M": "use --json",
+    "-t": "not needed: there is one worker for each queue; see --cores",
+    "--snapshot-length": "use --snaplen",
+    "--buffer-size": "use --buffer",
+    "--autostop": "use --duration S or --count N",
+    "--ring-buffer": ONE_FILE,
+}
+
+# What fwd answers: options of testpmd, and of tcpreplay, whose work fwd does.
+FWD = {
+    "--forward-mode": "use --mode",
+    "--nb-cores": "use --cores 1,2",
+    "--lcores": "use --cores 1,2",
+    "-l": "cores are --cores 1,2; a file is replayed again and again by pcap:FILE,loop=on",
+    "--nb-ports": EAL,
+    "--portmask": EAL,
+    "--vdev": EAL,
+    "-a": EAL,
+    "--allow": EAL,
+    "-n": EAL,
+    "--no-pci": EAL,
+    "--file-prefix": EAL,
+    "--in-memory": EAL,
+    "--no-huge": "not needed: huge pages are used where there are any",
+    "--proc-type": "not needed: watch from another process with uspnet stats",
+    "--rxq": PORT_OPTION,
+    "--txq": PORT_OPTION,
+    "--rxd": "it is an option of the port: see PORTS in man uspnet",
+    "--txd": "it is an option of the port: see PORTS in man uspnet",
+    "--stats-period": "use --interval S, or watch with uspnet stats",
+    "--auto-start": "not needed: forwarding starts at once",
+    "--interactive": "not needed: forwarding starts at once, and Ctrl-C ends it",
+    "--tx-first": "send packets with uspnet pktgen",
+    "--total-num-mbufs": "not needed: packet memory is sized by what the ports hold",
+    "--mbuf-size": "not needed: packet memory is sized by the ports' longest frame",
+    "-i": "name both ports: uspnet fwd pcap:FILE packet:IFNAME",
+    "--intf1": "name both ports: uspnet fwd pcap:FILE packet:IFNAME",
+    "--intf2": "name both ports: uspnet fwd pcap:FILE packet:IFNAME",
+    "--loop": "it is an option of the port: pcap:FILE,loop=on",
+    "-t": "not needed: a file goes as fast as the other port takes it",
+    "--topspeed": "not needed: a file goes as fast as the other port takes it",
+    "-x": "use pcap:FILE,timing=on,speed=X",
+    "--multiplier": "use pcap:FILE,timing=on,speed=X",
+    "-p": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
+    "--pps": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
+    "-M": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
+    "--mbps": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
+    "-L": "use --count",
+    "--limit": "use --count",
+    "-K": "not needed: a file is read ahead",
+    "--preload-pcap": "not needed: a file is read ahead",
+}
+
+# What pktgen answers: options of tcpreplay, and of testpmd's txonly mode.
+PKTGEN = {
+    "--intf1": "use -i IFNAME, or the port packet:IFNAME",
+    "-p": "use --rate 1000pps",
+    "--pps": "use --rate 1000pps",
+    "-M": "use --rate 100Mbit/s",
+    "--mbps": "use --rate 100Mbit/s",
+    "-t": "use --rate max, as without --rate",
+    "--topspeed": "use --rate max, as without --rate",
+    "-l": "use --count, or --duration",
+    "--loop": "use --count, or --duration",
+    "-L": "use --count",
+    "--limit": "use --count",
+    "-r": REPLAY,
+    "-f": REPLAY,
+    "-x": REPLAY + ", with pcap:FILE,timing=on,speed=X",
+    "--multiplier": REPLAY + ", with pcap:FILE,timing=on,speed=X",
+    "-s": "use --size",
+    "--txpkts": "use --size",
+    "--txd": "it is an option of the port: see PORTS in man uspnet",
+    "--txq": PORT_OPTION,
+    "--tx-ip": "use --src-ip and --dst-ip",
+    "--tx-udp": "use --src-port and --dst-port",
+    "--eth-peer": "use --dst-mac",
+    "--nb-cores": "use --cores 1,2",
+    "--stats-period": "use --interval S, or watch with uspnet stats",
+    "--vdev": EAL,
+    "--no-huge": "not needed: huge pages are used where there are any",
+}
+ANSWERS = {"capture": CAPTURE, "fwd": FWD, "pktgen": PKTGEN}
+
+
+def answer(command: str, option: str) -> str:
+    """What we have in place of another tool's option; "" where we know nothing of it."""
+    return ANSWERS.get(command, {}).get(option, "")
