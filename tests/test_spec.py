@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uspnet.errors import Usage
-from uspnet.spec import Option, choice, integer, parse, scaled, seconds, string, switch
+from uspnet.spec import Option, choice, integer, parse, seconds, string, switch
 
 OPTIONS = {
     "size": Option(integer(14, 9728), 60, "bytes, 14 to 9728"),
@@ -49,6 +49,7 @@ def test_values_are_read_and_defaults_filled_in():
         ("x:t,role=peer", "client or server"),
         ("x:t,wait=-1", "seconds"),
         ("x:t,wait=nan", "seconds"),
+        ("x:t,wait=1 week", "seconds"),
         ("x:t,secret=12345", "4 bytes"),
         ("x:t,other=1", "loop, role, secret"),
     ],
@@ -57,6 +58,11 @@ def test_a_bad_value_says_what_would_be_good(text, hint):
     with pytest.raises(Usage) as caught:
         parse(text).options(OPTIONS)
     assert hint in caught.value.hint
+
+
+def test_values_may_have_units():
+    values = parse("x:t,size=1k,wait=1m30s").options(OPTIONS)
+    assert (values["size"], values["wait"]) == (1000, 90.0)
 
 
 def test_a_bare_interface_name_is_shown_as_ports():
@@ -80,11 +86,6 @@ def test_a_bare_path_is_shown_as_a_file_and_as_a_socket():
 def test_any_text_is_a_spec_or_a_usage_error(text):
     with contextlib.suppress(Usage):
         assert str(parse(text)) == text
-
-
-@pytest.mark.parametrize(("text", "value"), [("1", 1), ("2k", 2e3), ("1.5M", 1.5e6), ("1g", 1e9)])
-def test_scaled(text, value):
-    assert scaled(text) == value
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def printable(text: str, longest: int = 0) -> str:
@@ -24,8 +23,8 @@ def _escape(character: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
-    """`did you mean --rate?`, of the known word that is nearest; "" when none is near. `form`: how
-    it is shown.
-    """
+    """Return `did you mean --rate?` with the known word that is nearest, or "". `form` shows it."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes alone
+
     nearest = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {form.format(nearest[0])}?" if nearest else ""

@@ -15,7 +15,9 @@ from typing import Literal
 NUMBER = r"([0-9](?:[0-9_]*[0-9])?(?:\.[0-9]+)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?"
 COUNT = re.compile(NUMBER + r"\s*([kmgt]?)", re.IGNORECASE)
 HEX = re.compile(r"0x[0-9a-f]+", re.IGNORECASE)
-DURATION = re.compile(NUMBER + r"\s*(ns|us|µs|ms|s|secs?|m|mins?|h|hours?|d|days?)?", re.IGNORECASE)
+DURATION = re.compile(
+    NUMBER + r"\s*(ns|us|µs|ms|sec(?:ond)?s?|s|min(?:ute)?s?|m|hours?|h|days?|d)?", re.IGNORECASE
+)
 RATE = re.compile(NUMBER + r"\s*([kmgt]?)(pps|p/s|bps|bits?/s|b/s|bits?)?", re.IGNORECASE)
 PERCENT = re.compile(NUMBER + r"\s*%", re.IGNORECASE)
 BYTES = re.compile(r"(B|[Bb]yte)s?(ps|/s)?$")
@@ -49,8 +51,10 @@ def _number(digits: str, exponent: str | None) -> Decimal:
     return Decimal(digits.replace("_", "") + (exponent or ""))
 
 
-def count(text: str) -> int:
+def count(text: str | int) -> int:
     """Read a whole number: `1000`, `1_000`, `1k`, `1.5M`, `1e6` or `0x40`. Raise Unreadable."""
+    if isinstance(text, int):  # a default
+        return text
     text = text.strip()
     if HEX.fullmatch(text):
         return int(text, 16)
@@ -66,7 +70,7 @@ def whole(low: int, high: int) -> Callable[[str | int], int]:
     """A reader of whole numbers from `low` to `high`."""
 
     def read(text: str | int) -> int:
-        value = count(text) if isinstance(text, str) else text
+        value = count(text)
         if value < low:
             raise Unreadable(f"too small: at least {low:,}")
         if value > high:

@@ -16,10 +16,11 @@ from uspnet.packets.frames import (
     ipv4_bytes,
     l1_bits,
     mac_bytes,
-    parse_rate,
+    packets_a_second,
     udp_template,
     vlan_tags,
 )
+from uspnet.units import rate
 
 ADDRESSES = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2")
 ports = st.integers(0, 65535)
@@ -79,19 +80,23 @@ def test_no_ipv4(text):
 
 @pytest.mark.parametrize(
     ("text", "pps"),
-    [("1.5Mpps", 1.5e6), ("100k", 1e5), ("480Mbps", 1e6), ("100%", 10e9 / l1_bits(1, 60))],
+    [
+        ("1.5Mpps", 1.5e6),
+        ("100k", 1e5),
+        ("480Mbps", 1e6),
+        ("100%", 10e9 / l1_bits(1, 60)),
+        ("max", 0),
+    ],
 )
 def test_rates(text, pps):
-    assert parse_rate(text, 60, 10e9) == pytest.approx(pps)
+    assert packets_a_second(rate(text), 60, 10e9) == pytest.approx(pps)
 
 
 def test_line_rate_of_ten_gigabit_is_the_textbook_number():
-    assert parse_rate("100%", 60, 10e9) == pytest.approx(14_880_952, abs=1)
+    assert packets_a_second(rate("100%"), 60, 10e9) == pytest.approx(14_880_952, abs=1)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "0", "-1", "nan", "inf", "1Tpps", "pps", "%", "1e400", "1e-9", "nan%", "-5Mbps"]
-)
+@pytest.mark.parametrize("text", ["0", "2Tpps", "1e400", "1e-9", "0%", "0Mbps"])
 def test_no_rate(text):
     with pytest.raises(Usage):
-        parse_rate(text, 60, 10e9)
+        packets_a_second(rate(text), 60, 10e9)

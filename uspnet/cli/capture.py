@@ -34,7 +34,9 @@ def capture(
             "-w", "--write", metavar="FILE", callback=o.file_name, help="Write packets; -: stdout."
         ),
     ] = None,
-    kind: Annotated[Format, typer.Option("-F", "--format", help="Capture file format.")] = Format.pcapng,
+    kind: Annotated[
+        Format, typer.Option("-F", "--format", help="Capture file format.")
+    ] = Format.pcapng,
     snaplen: Annotated[
         int,
         typer.Option(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that people know from tcpdump, dumpcap, tcpreplay and testpmd, and ours in their place."""
+"""Options of tcpdump, dumpcap, tcpreplay and testpmd, and ours in their place."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from uspnet.errors import Loss, Usage
 if TYPE_CHECKING:
     from uspnet.jobs.result import GenerateResult
 
-SIZE_MAX = 2**63 - 1  # what a frame can have is checked where it is made
+LINK_BPS = 10e9
 UDP_PORT = units.whole(0, 65535)
 
 Size = Annotated[
@@ -23,7 +23,7 @@ Size = Annotated[
     typer.Option(
         "--size",
         metavar="BYTES",
-        parser=units.whole(-SIZE_MAX, SIZE_MAX),
+        parser=units.count,
         help="Frame size without FCS.",
     ),
 ]
@@ -38,13 +38,12 @@ Rate = Annotated[
     ),
 ]
 Link = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--link",
         metavar="RATE",
         parser=units.bit_rate,
-        show_default="10G",
-        help="Link speed that --rate N% refers to.",
+        help="Link speed that --rate N% refers to; 10G without this.",
     ),
 ]
 Packet = Annotated[
@@ -97,7 +96,7 @@ def pktgen(
     port: o.Port,
     size: Size = 60,
     rate: Rate = None,
-    link: Link = 10e9,
+    link: Link = None,
     packet: Packet = None,
     rx_port: RxPort = None,
     sequence: Sequence = None,
@@ -141,11 +140,11 @@ def pktgen(
         templates = craft(packet, size if "size" in given else None)
     else:
         templates = [udp_template(size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)]
-    if "link" in given and (rate is None or rate.unit != "%"):
+    if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
         raise Usage("--link goes with --rate N%, and there is no %", hint)
     mean = sum(len(each.frame) for each in templates) / len(templates)
-    pps = packets_a_second(rate, mean, link) if rate is not None else 0.0
+    pps = packets_a_second(rate, mean, link or LINK_BPS) if rate is not None else 0.0
     numbered = sequence if sequence is not None else rx_port is not None
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
