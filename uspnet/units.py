@@ -16,7 +16,7 @@ NUMBER = r"([0-9](?:[0-9_]*[0-9])?(?:\.[0-9]+)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?"
 COUNT = re.compile(NUMBER + r"\s*([kmgt]?)", re.IGNORECASE)
 HEX = re.compile(r"0x[0-9a-f]+", re.IGNORECASE)
 DURATION = re.compile(
-    NUMBER + r"\s*(ns|us|µs|ms|sec(?:ond)?s?|s|min(?:ute)?s?|m|hours?|h|days?|d)?", re.IGNORECASE
+    NUMBER + r"\s*(ns|us|µs|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d)?", re.IGNORECASE
 )
 RATE = re.compile(NUMBER + r"\s*([kmgt]?)(pps|p/s|bps|bits?/s|b/s|bits?)?", re.IGNORECASE)
 PERCENT = re.compile(NUMBER + r"\s*%", re.IGNORECASE)
