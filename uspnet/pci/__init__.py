@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCI: configuration space, sysfs, functions."""
+"""PCI: addresses, configuration space, sysfs, functions. Nothing else reads /sys/bus/pci."""

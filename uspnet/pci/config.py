@@ -14,11 +14,11 @@ from uspnet.errors import NotSupported
 from uspnet.register import RO, RW, Registers
 
 NETWORK_CLASS = 0x02  # the upper byte of a class code: network controllers
-CAPABILITIES_MAX = 48  # what fits behind the header; a longer list is a loop
+CAPABILITIES_MAX = 48  # as many as fit after the header; a longer list is a loop
 
 
 class Config(Registers, bytes=256):
-    """The type 0 configuration header."""
+    """Type 0 configuration header."""
 
     VENDOR = RO(0x00, "Vendor ID, §6.2.1", width=16)
     DEVICE = RO(0x02, "Device ID, §6.2.1", width=16)
@@ -88,7 +88,7 @@ class Bar:
 
 
 def capabilities(function: ConfigAccess) -> Iterator[tuple[int, int]]:
-    """Return pairs of a capability's id and offset (§6.7)."""
+    """Yield the id and the offset of each capability (§6.7)."""
     config = config_of(function)
     at = int(config.CAPABILITIES.read()) if config.STATUS.read().CAPABILITIES else 0
     for _ in range(CAPABILITIES_MAX):

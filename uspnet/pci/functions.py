@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCI functions as sysfs tells of them: identity, driver, interfaces, IOMMU group, SR-IOV."""
+"""PCI functions as sysfs describes them: identity, driver, interfaces, IOMMU group, SR-IOV."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uspnet.pci.sysfs import Tree
 DEVICES = "sys/bus/pci/devices"
 DRIVERS = "sys/bus/pci/drivers"
 BRIDGE_CLASS = 0x06
-# Kernel drivers that hand a device to user space.
+# Kernel drivers that give a device to user space.
 USER_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 # Drivers of the other functions of an IOMMU group that VFIO may open (kernel: vfio_driver_allowed).
 GROUP_DRIVERS = frozenset({"vfio-pci", "pci-stub", "pcieport"})
@@ -59,12 +59,12 @@ class Function:
 
 
 def folder(address: str) -> str:
-    """The function's folder in sysfs."""
+    """Return the function's folder in sysfs."""
     return f"{DEVICES}/{address}"
 
 
 def current_driver(tree: Tree, address: str) -> str | None:
-    """The kernel driver that holds the function now."""
+    """Return the kernel driver that the function is bound to; None if it is unbound."""
     return tree.target(f"{folder(address)}/driver")
 
 
@@ -110,13 +110,15 @@ def vfio_node(tree: Tree, address: str) -> str | None:
 
 
 def override_of(tree: Tree, address: str) -> str | None:
-    """The function's driver_override; None when there is none."""
+    """Return the function's driver_override; None if there is none."""
     text = tree.text(f"{folder(address)}/driver_override")
     return text if text and text != "(null)" else None
 
 
 def interfaces_of(tree: Tree, address: str) -> tuple[str, ...]:
-    """Every kernel interface on the function: several ports, a virtio child, representors."""
+    """Return all kernel interfaces of the function, sorted: those of several ports, of a virtio
+    child, and representors.
+    """
     own = tree.real(folder(address))
     found, switches = set(), set()
     for name in tree.names("sys/class/net"):
@@ -133,7 +135,7 @@ def interfaces_of(tree: Tree, address: str) -> tuple[str, ...]:
 
 
 def function(tree: Tree, address: str) -> Function:
-    """Reads all facts of one function. Raises NoDevice."""
+    """Read all facts of one function. Raises NoDevice."""
     where = folder(address)
     if not tree.exists(where):
         raise missing(address)
@@ -163,19 +165,19 @@ def function(tree: Tree, address: str) -> Function:
 
 
 def scan(tree: Tree) -> list[Function]:
-    """Every network function of the machine."""
+    """Return every network function of the machine."""
     found = []
     for address in tree.names(DEVICES):
         if (class_of(tree, address) or 0) >> 16 == NETWORK_CLASS:
             try:
                 found.append(function(tree, address))
-            except NoDevice:  # vanished between the listing and the look
+            except NoDevice:  # removed since the folder was listed
                 continue
     return found
 
 
 def check_nic(found: Function) -> None:
-    """Raises Refused for a disk, a bridge or anything else that is no network card."""
+    """Raise Refused for a disk, a bridge or anything else that is not a network card."""
     if not found.is_network:
         kind = f"class {found.class_code:06x}"
         raise Refused(f"{found.address} is not a network card ({kind})", "see: uspnet devices")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's file trees (/sys, /proc, /dev …) below a root that tests can put elsewhere."""
+"""The kernel's file trees (/sys, /proc, /dev …) below a root that tests can move."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 
 
 class Tree:
-    """Small text files and links. Reading never raises: what is not there is None or empty,
-    because devices and processes come and go while they are looked at.
+    """Small text files and links. Reading never raises: what does not exist is None or empty,
+    because devices and processes come and go while they are read.
     """
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.realpath(root)
 
     def path(self, name: str) -> str:
-        """The path on this machine of `name`, which is given without a leading slash."""
+        """Return the path on this machine of `name`, which has no leading slash."""
         return os.path.join(self.root, name.lstrip("/"))
 
     def text(self, name: str) -> str | None:
-        """A file's contents without surrounding white space."""
+        """Return a file's contents without surrounding white space; None if it can't be read."""
         try:
             with open(self.path(name), encoding="utf-8", errors="replace") as file:
                 return file.read().strip()
@@ -27,38 +27,40 @@ class Tree:
             return None
 
     def lines(self, name: str) -> list[str]:
-        """A file's lines; none when it can't be read."""
+        """Return a file's lines; an empty list if it can't be read."""
         return (self.text(name) or "").splitlines()
 
     def names(self, name: str) -> list[str]:
-        """What a folder holds, sorted."""
+        """Return the names in a folder, sorted; an empty list if it can't be read."""
         try:
             return sorted(os.listdir(self.path(name)))
         except OSError:
             return []
 
     def link(self, name: str) -> str | None:
-        """Where a symbolic link points to, as written."""
+        """Return where a symbolic link points to, as written; None if there is no such link."""
         try:
             return os.readlink(self.path(name))
         except OSError:
             return None
 
     def target(self, name: str) -> str | None:
-        """The last part of where a symbolic link points to: a driver's or a group's name."""
+        """Return the last part of where a symbolic link points to, such as a driver's or a group's
+        name; None if there is no such link.
+        """
         text = self.link(name)
         return os.path.basename(text) if text else None
 
     def real(self, name: str) -> str:
-        """The path with every link followed, relative to the root."""
+        """Return the path relative to the root, with every link followed."""
         return os.path.relpath(os.path.realpath(self.path(name)), self.root)
 
     def exists(self, name: str) -> bool:
-        """Is there such a file, folder or link?"""
+        """Return whether there is such a file, folder or link."""
         return os.path.lexists(self.path(name))
 
     def write(self, name: str, text: str) -> None:
-        """Writes to a file that exists, in one system call as sysfs wants it. Raises OSError."""
+        """Write to a file that exists, in one system call as sysfs requires. Raises OSError."""
         fd = os.open(self.path(name), os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, text.encode())
@@ -66,4 +68,4 @@ class Tree:
             os.close(fd)
 
 
-HOST = Tree()  # this machine's; all who read it share this object, so that tests move its root once
+HOST = Tree()  # this machine's files: one object, so that tests move its root in one place

@@ -18,7 +18,7 @@ from uspnet.transports.choose import TRANSPORTS, choose
 
 
 class Pci(NicPort, scheme="pci"):
-    """Reaches the NIC by VFIO, or as `transport=` says."""
+    """A NIC opened by VFIO, or as `transport=` says."""
 
     help = "NIC in a PCI slot"
     options: ClassVar[dict[str, Option]] = {
@@ -26,7 +26,9 @@ class Pci(NicPort, scheme="pci"):
     }
 
     def known_options(self) -> dict[str, Option]:
-        """Its own, and those of the NIC in the slot; of every NIC when none is there to ask."""
+        """Return the port's own options and those of the NIC in the slot; those of every NIC if the
+        slot has none that is known.
+        """
         nic = nics().get(ids_of(HOST, self.spec.target))
         known = [each.known_options() for each in ([nic] if nic else nics().values())]
         return {name: option for each in [*known, self.options] for name, option in each.items()}
@@ -37,7 +39,9 @@ class Pci(NicPort, scheme="pci"):
         super().__init__(spec)
 
     def connect(self) -> Transport:
-        """The function, opened. Raises NoDevice for one that is no NIC."""
+        """Open the function. Raises NoDevice for one that is not a NIC, Busy, NotPermitted,
+        NotSupported.
+        """
         kind = class_of(HOST, self.spec.target)
         if kind is not None and kind >> 16 != NETWORK_CLASS:
             what = f"{self.spec.target} is not a network card (class {kind:06x})"

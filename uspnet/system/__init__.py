@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes, privileges, files and streams of the machine we run on."""
+"""Processes, privileges, files and streams of this machine."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forked children that keep a few descriptors of ours, and nothing else."""
+"""Forked children that keep a few of our descriptors and nothing else."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def fork(run: Callable[[], None]) -> int:
-    """The id of a child that runs that, which must not return. No handler of ours may run in it
-    before it has set its own.
+    """Fork a child that calls `run`, which must not return. Returns its process id. Signals are
+    blocked until the child has set its own handlers, so that none of the parent's runs in it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -39,20 +39,21 @@ def fork(run: Callable[[], None]) -> int:
 
 
 def send(pidfd: int, number: signal.Signals) -> None:
-    """Sends a child a signal, if it still runs."""
+    """Send a child a signal, if it still runs."""
     with contextlib.suppress(OSError):
         signal.pidfd_send_signal(pidfd, number)
 
 
 def isolate(name: str, keep: Iterable[int]) -> None:
-    """Out of reach of the terminal's signals, and holding nothing that others wait for. The
-    descriptors to keep are beyond the standard ones.
+    """Detach the calling child from its parent's terminal and signals, name it, and close all
+    descriptors except `keep`, which are above the standard ones. The standard ones become the null
+    device.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.setsid()
-    gc.disable()  # no walk over the parent's objects: their pages would be copied
+    gc.disable()  # a collection would write to, and so copy, the parent's pages
     null = streams.null()
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -66,9 +67,9 @@ def isolate(name: str, keep: Iterable[int]) -> None:
 
 
 def confine(user: int, parent_end: signal.Signals) -> None:
-    """From now on: no other user's rights, no capabilities, no further file or process, and no
-    more memory than a bomb in a compressed file should get. `parent_end`: the signal that it gets
-    when its parent ends. Even one that is stopped by then does not stay for ever.
+    """Take from the calling child, for good: other users' rights, capabilities, opening files,
+    starting processes, and memory beyond what a bomb in a compressed file should get. `parent_end`:
+    the signal that it gets when its parent ends; a stopped child needs SIGKILL or SIGCONT.
     """
     how = ffi.new("struct child *", {"user": user})
     if error := lib.child_confine(how) or lib.signal_at_parting(parent_end):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that we start. Nothing of the folder where the user stands, and nothing of the
-environment but what is named here, decides what runs in them.
+"""Starting child processes. Neither the current folder nor the environment, but for the variables
+named here, has an effect on what runs in them.
 """
 
 from __future__ import annotations
@@ -14,20 +14,26 @@ from pathlib import Path
 from uspnet.errors import NoDevice, Refused
 
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What a child may know: the user's language, time zone, folder for temporary files, and QEMU.
+# Variables that a child gets: language, time zone, folder for temporary files, and QEMU.
 KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR", "USPNET_QEMU")
-NEEDED = ("uspnet", "typer", "rich", "_cffi_backend", "pyroute2")  # whose folders a child is told
+NEEDED = (
+    "uspnet",
+    "typer",
+    "rich",
+    "_cffi_backend",
+    "pyroute2",
+)  # packages whose folders a child gets
 LAUNCH = "import sys; sys.path += [p for p in {folders} if p not in sys.path]; "
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of a child."""
+    """Return the whole environment of a child."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {**kept, "PATH": SAFE_PATH}
 
 
 def find_program(name: str) -> str | None:
-    """The absolute path of a program; None when there is none, or only one that depends on the
+    """Return the absolute path of a program; None if there is none, or only one that depends on the
     current folder. For root, only the system's own folders count.
     """
     if os.sep in name:
@@ -37,8 +43,8 @@ def find_program(name: str) -> str | None:
 
 
 def chosen_program(program: str) -> str:
-    """Where a program that the environment names really lies. For root, it must be one that only
-    root, or who could put something into our own code's place, can have put there. Raises Refused.
+    """Return the resolved path of a program that the environment names. For root, only root, or a
+    user who can replace our own code, may be able to replace it. Raises Refused, NoDevice.
     """
     if os.geteuid() != 0:
         return program
@@ -50,7 +56,7 @@ def chosen_program(program: str) -> str:
         try:
             status = each.stat()
         except FileNotFoundError:
-            raise NoDevice(f"{program} is gone", "name another one") from None
+            raise NoDevice(f"{program} does not exist", "name another program") from None
         group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
         others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
         if status.st_uid not in (0, ours.st_uid) or others:
@@ -60,20 +66,20 @@ def chosen_program(program: str) -> str:
 
 
 def python(code: str, *arguments: str) -> list[str]:
-    """The command that runs `code` in this very interpreter, isolated. It finds the packages that
-    we have found, after those of the interpreter itself.
+    """Return the command that runs `code` in this very interpreter, isolated. It finds the packages
+    that this process has loaded, after those of the interpreter itself.
     """
     begin = LAUNCH.format(folders=_folders())
     return [sys.executable, "-I", "-c", begin + code, *arguments]
 
 
 def uspnet(*arguments: str) -> list[str]:
-    """The command that runs uspnet with these arguments."""
+    """Return the command that runs uspnet with these arguments."""
     return python("from uspnet.__main__ import main; main()", *arguments)
 
 
 def _folders() -> list[str]:
-    """Where our own package and those that it needs were loaded from, each once."""
+    """Return the folders that our own package and those it needs were loaded from, each once."""
     files = (getattr(sys.modules.get(name), "__file__", None) for name in NEEDED)
     paths = (Path(file) for file in files if file)
     whole = (path.parent.parent if path.stem == "__init__" else path.parent for path in paths)

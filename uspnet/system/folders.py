@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders that sockets lie in: one of this user's own, and the question who else may change one.
+"""Folders of sockets: the user's own, and checks of who else may change a folder.
 
-Where a wire's two ends meet must not depend on the environment, so no variable is asked.
+Both ends of a cable must find the same folder, so it does not depend on environment variables.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RUNTIME, FALLBACK = Path("/run"), Path("/tmp")  # noqa: S108 - what is made ther
 
 
 def own_folder() -> Path:
-    """The folder of this user's sockets, mode 0700, made when it isn't there. Raises Refused when
-    something else has its name.
+    """Return the folder of this user's sockets, mode 0700; create it if it is missing. Raises
+    Refused if something else has its name.
     """
     user = os.geteuid()
     folder = FALLBACK / f"uspnet-{user}"
@@ -38,7 +38,7 @@ def own_folder() -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Is it a folder, not a link to one, that is ours and that nobody else may look into?"""
+    """Return whether it is a folder of this user (not a link to one) that nobody else may read."""
     try:
         status = folder.lstat()
     except OSError:
@@ -51,13 +51,15 @@ def _is_private(folder: Path) -> bool:
 
 
 def is_shared(folder: os.stat_result) -> bool:
-    """May others than its owner, root and our own group make files in it?"""
+    """Return whether others than its owner, root and our own group may create files in it."""
     group = folder.st_mode & 0o020 and folder.st_gid not in (0, os.getegid())
     return bool(folder.st_mode & 0o002 or group)
 
 
 def check_folder(folder: Path) -> None:
-    """Raises Refused when another user could replace files of ours in it, or the folder itself."""
+    """Raise Refused if another user can replace files in the folder, or the folder itself; NoDevice
+    if it does not exist.
+    """
     whole = folder.resolve()
     for each in (whole, *whole.parents):
         try:
@@ -73,11 +75,11 @@ def check_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def folder_lock(address: str) -> Iterator[None]:
-    """Inside, no other uspnet takes a path in the same folder: between bind and listen, a socket
-    looks as if its owner had left it behind.
+    """Lock the folder of a socket, so that no other uspnet takes a path in it meanwhile: between
+    bind and listen, a socket looks like one that its owner has left behind.
     """
     with contextlib.ExitStack() as undo:
-        with contextlib.suppress(OSError):  # bind says what is wrong with the folder
+        with contextlib.suppress(OSError):  # bind reports what is wrong with the folder
             if not address.startswith("\0"):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
                 folder = os.open(os.path.dirname(address) or ".", flags)
@@ -87,7 +89,9 @@ def folder_lock(address: str) -> Iterator[None]:
 
 
 def lock(fd: int) -> None:
-    """Locks a file until it is closed; goes without when somebody keeps it for LOCK_S."""
+    """Lock a file until it is closed; go on without the lock if another process holds it for
+    LOCK_S.
+    """
     end = time.monotonic() + LOCK_S
     while time.monotonic() < end:
         try:

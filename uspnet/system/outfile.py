@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are written where others may have been before us.
+"""Output files in folders to which other users may write, too.
 
 The rules are those of the kernel's fs.protected_symlinks, _hardlinks, _fifos and _regular, whatever
 the machine's setting, and stricter: a link is followed only when it is root's or this user's,
-wherever it lies. Every check is made on what is open already; no name is looked up twice.
+in any folder. Every check is made on an open descriptor; no name is looked up twice.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from uspnet.errors import Refused
 from uspnet.system.folders import is_shared
 
 LINKS_MAX = 40  # on one path, as in the kernel
-MODE = 0o600  # packets are nobody else's business
+MODE = 0o600  # packets are private
 FLAGS = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class OutFile:
-    """A path, walked to the folder of its last name. `created`: `open` has made the file."""
+    """A path, resolved to the folder of its last name. `created`: `open` has created the file."""
 
     def __init__(self, path: str) -> None:
         self.path, self.name, self.created = path, "", False
@@ -61,7 +61,7 @@ class OutFile:
         self.folder = folder
 
     def _follow(self, link: int, status: os.stat_result, names: deque[str], links: int) -> None:
-        """Puts what the link says in front of the other names."""
+        """Put the link's text in front of the other names."""
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, link)
             if links > LINKS_MAX:
@@ -85,7 +85,9 @@ class OutFile:
             )
 
     def open(self) -> int:
-        """A descriptor to write with; -1 for a FIFO that nobody reads. Raises Refused, OSError."""
+        """Open the file for writing. Returns a descriptor; -1 for a FIFO without a reader. Raises
+        Refused, OSError.
+        """
         if not self.by_kernel:
             with contextlib.suppress(FileExistsError):
                 fd = os.open(self.name, FLAGS | os.O_CREAT | os.O_EXCL, MODE, dir_fd=self.folder)
@@ -106,13 +108,13 @@ class OutFile:
         return fd
 
     def _is_fifo(self) -> bool:
-        """And no socket, which gives the same error."""
+        """Return whether it is a FIFO; a socket gives the same error."""
         status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.by_kernel)
         return stat.S_ISFIFO(status.st_mode)
 
     def _check(self, status: os.stat_result) -> None:
-        """In a folder where anybody may make files, only ours will do; in another user's, also that
-        user's own.
+        """Raise Refused for a file of a wrong owner. In a folder where anybody may create files,
+        only our own are accepted; in another user's folder, also that user's own.
         """
         if stat.S_ISBLK(status.st_mode):
             raise Refused(f"{self.path} is a disk", "name a file")
@@ -132,13 +134,13 @@ class OutFile:
             )
 
     def remove(self, fd: int) -> None:
-        """Removes the file that `open` made, if its name is still its own."""
+        """Remove the file that `open` created, if its name still refers to it."""
         with contextlib.suppress(OSError):
             if self.is_named(fd):
                 os.unlink(self.name, dir_fd=self.folder)
 
     def is_named(self, fd: int) -> bool:
-        """Is the name that of this open file still, where anybody can tell?"""
+        """Return whether the name still refers to this open file; true if that can't be told."""
         ours = os.fstat(fd)
         try:
             status = os.stat(self.name, dir_fd=self.folder, follow_symlinks=self.by_kernel)
@@ -149,14 +151,14 @@ class OutFile:
         return (status.st_dev, status.st_ino) == (ours.st_dev, ours.st_ino)
 
     def close(self) -> None:
-        """Lets go of the folder; what `open` returned is its caller's."""
+        """Close the folder; the descriptor that `open` returned belongs to the caller."""
         if self.folder >= 0:
             os.close(self.folder)
             self.folder = -1
 
 
 def _names(path: str) -> deque[str]:
-    """A path's parts; `.` at the end of one that names a folder."""
+    """Return the parts of a path; the last one is `.` if the path names a folder."""
     names = deque(name for name in path.split("/") if name)
     if path.endswith("/") or not names:
         names.append(".")

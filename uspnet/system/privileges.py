@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a job and its children may still do once everything is open.
+"""Privileges that a job and its children keep after everything is open.
 
-A job gives up every capability that no port of its needs later (`Port.keeps`); it stays the same
-user. A child that root starts becomes a user that no account and no other process is, so that
-neither its files nor other processes are in its reach, nor it in theirs.
+A job gives up all capabilities but those that its ports need later (`Port.keeps`); its user stays
+the same. A child that root starts gets a user id that no account and no other process has, so that
+it has no access to files and other processes, nor they to it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
 
 SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
-USERS = range(61184, 65520)  # where systemd's DynamicUser= takes its own from, too
+USERS = range(61184, 65520)  # the range of systemd's DynamicUser=, too
 
 
 class Capability(IntEnum):
-    """Those that a port may need after its start. Numbers are linux/capability.h's."""
+    """Capabilities that a port may need after its start, numbered as in linux/capability.h."""
 
     DAC_OVERRIDE = 1
     DAC_READ_SEARCH = 2
@@ -39,15 +39,17 @@ NONE: Capabilities = frozenset()
 
 
 def drop(*keep: Capabilities) -> None:
-    """Gives up all other capabilities, for good. Threads that exist already keep theirs."""
+    """Give up all other capabilities, for good. Threads that exist already keep theirs. Raises
+    DeviceFault.
+    """
     mask = sum(1 << capability for capability in _to_import().union(*keep))
     if error := lib.capabilities_drop(mask):
         raise DeviceFault(f"capabilities can't be given up: {os.strerror(error)}")
 
 
 def to_reach(path: str | os.PathLike[str], mode: int) -> Capabilities:
-    """What it takes, beside being this user, to use a path so later (`os.W_OK`, …). Of one that
-    isn't there yet nobody knows.
+    """Return the capabilities that this user needs to access a path later (`os.W_OK`, …). None for
+    one that does not exist yet: nobody knows.
     """
     return (
         frozenset({Capability.DAC_OVERRIDE}) if lib.bare_access(os.fsencode(path), mode) else NONE
@@ -55,20 +57,22 @@ def to_reach(path: str | os.PathLike[str], mode: int) -> Capabilities:
 
 
 def _to_import() -> Capabilities:
-    """What it takes to load more of our code: root runs it from a home that is closed to others."""
+    """Return the capabilities needed to import more of our code: root may run it from a home folder
+    that is closed to others.
+    """
     closed = any(lib.bare_access(os.fsencode(path), os.R_OK) == errno.EACCES for path in sys.path)
     return frozenset({Capability.DAC_READ_SEARCH}) if closed else NONE
 
 
 def to_end(child_user: int) -> Capabilities:
-    """What it takes to end a child that became this user; 0: none."""
+    """Return the capabilities needed to end a child that became this user; none for 0."""
     return frozenset({Capability.KILL}) if child_user else NONE
 
 
 def nobody(program: str = "/") -> int:
-    """A user for a child: no account and no process has its number. 0 when this process isn't
-    root, may not give a child another user (a container's root, perhaps), or when only root can
-    reach the program that the child runs.
+    """Return a user id for a child, which no account and no process has. 0 if this process isn't
+    root, may not give a child another user (a container's root, perhaps), or if only root has
+    access to the program that the child runs.
     """
     whole = Path(program).resolve()
     closed = any(not path.stat().st_mode & stat.S_IXOTH for path in (whole, *whole.parents))
@@ -82,7 +86,7 @@ def nobody(program: str = "/") -> int:
 
 
 def _may_switch() -> bool:
-    """May this process become another user, and are there others to become?"""
+    """Return whether this process may become another user, and has others to become."""
     status = Path("/proc/self/status").read_text(errors="replace")
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     if effective & SWITCH != SWITCH:
@@ -97,7 +101,7 @@ def _may_switch() -> bool:
 
 
 def _owner(entry: os.DirEntry[str]) -> int | None:
-    """The user of a process, by its entry in /proc."""
+    """Return the user of a process, by its entry in /proc; None if it has ended."""
     try:
         return entry.stat().st_uid
     except OSError:

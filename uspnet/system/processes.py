@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other processes: their names, and who has a device open.
+"""Other processes: their names, and which of them have a device open.
 
-What a descriptor's link or a process's name says anybody can forge, so links only tell where a
-look is worth while: a holder is who has the very device open, by its number, or the very file.
-A process is signalled by a descriptor that was opened before the look: its id may be another's by
-then.
+Anybody can forge a process's name and the text of a descriptor's link, so the text only selects
+candidates; what counts is the device's number, or the inode of the file. A process is signalled by
+a pidfd that was opened before the check, because its id may be reused after it.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class _File:
 
 
 def process(pid: int, root: str = "/") -> Process:
-    """The process with this id. `root`: where to look for /proc."""
+    """Return the process with this id. `root`: the folder that has /proc."""
     try:
         with open(os.path.join(root, f"proc/{pid}/comm"), "rb") as file:
             name = os.fsdecode(file.read()).removesuffix("\n")
@@ -53,7 +52,7 @@ def process(pid: int, root: str = "/") -> Process:
 
 
 def user_of(pid: int) -> int | None:
-    """Who started a process, also one that is setuid; None when it has ended."""
+    """Return the real user id of a process, also of one that is setuid; None if it has ended."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             return next(int(line.split()[1]) for line in file if line.startswith(b"Uid:"))
@@ -62,27 +61,32 @@ def user_of(pid: int) -> int | None:
 
 
 def pids(root: str = "/") -> list[int]:
-    """Ids of the running processes."""
+    """Return the ids of the running processes."""
     return sorted(int(name) for name in os.listdir(os.path.join(root, "proc")) if name.isdigit())
 
 
 def links(pid: int, root: str = "/") -> Iterator[tuple[str, str]]:
-    """The path of each of its descriptors in /proc, and what the kernel calls it."""
+    """Yield the path of each of its descriptors in /proc, and the kernel's name for it."""
     folder = os.path.join(root, f"proc/{pid}/fd")
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # gone, or somebody else's
+    with (
+        contextlib.suppress(OSError),
+        os.scandir(folder) as entries,
+    ):  # it has ended, or is another user's
         for entry in entries:
             with contextlib.suppress(OSError):
                 yield entry.path, os.readlink(entry.path)
 
 
 def users_of(paths: Iterable[str], root: str = "/") -> list[Process]:
-    """The processes that have one of these device nodes or files open, as far as we may see."""
+    """Return the processes that have one of these device nodes or files open, as far as this user
+    may see.
+    """
     wanted = _wanted(paths)
     return [process(pid, root) for pid in pids(root) if wanted and _uses(pid, wanted, root)]
 
 
 def signal_users(paths: Iterable[str], number: signal.Signals, root: str = "/") -> list[Process]:
-    """Sends a signal to each of them. Returns who got it."""
+    """Send a signal to the processes that have one of these files open. Returns who got it."""
     wanted, reached = _wanted(paths), []
     for pid in pids(root) if wanted else ():
         with contextlib.suppress(OSError):  # it has ended
@@ -97,7 +101,9 @@ def signal_users(paths: Iterable[str], number: signal.Signals, root: str = "/") 
 
 
 def _identify(path: str) -> tuple[_File, str] | None:
-    """What stands behind a path, and the number of what it lies on as /proc writes it."""
+    """Return the file behind a path, and the number of its file system as /proc writes it; None if
+    it can't be read.
+    """
     seen = ffi.new("struct seen_file *")
     if lib.look_at(os.fsencode(path), seen):
         return None
@@ -109,7 +115,7 @@ def _wanted(paths: Iterable[str]) -> set[_File]:
 
 
 def _uses(pid: int, wanted: set[_File], root: str) -> bool:
-    """Has it one of these files open?"""
+    """Return whether the process has one of these files open."""
     inodes = {file.inode for file in wanted} - {0}
     for path, name in links(pid, root):
         if not CANDIDATE.search(name) or not (found := _identify(path)):
@@ -121,8 +127,8 @@ def _uses(pid: int, wanted: set[_File], root: str) -> bool:
 
 
 def _is_sysfs(pid: int, device: str, root: str) -> bool:
-    """Is it sysfs that has this number there? Each network namespace has a sysfs of its own, in
-    which a file has the same inode.
+    """Return whether this number is a sysfs in the process's mounts. Each network namespace has a
+    sysfs of its own, in which a file has the same inode.
     """
     with contextlib.suppress(OSError), open(os.path.join(root, f"proc/{pid}/mountinfo"), "rb") as f:
         for line in f:

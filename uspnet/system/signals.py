@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which signals end a run in good order."""
+"""The signals that end a run gracefully."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 
 
 def end_signals() -> list[signal.Signals]:
-    """Ctrl-C and SIGTERM; SIGHUP, too, unless it was ignored when we came, as `nohup` has it.
+    """Return SIGINT and SIGTERM, and SIGHUP unless it was ignored at start, as `nohup` sets it.
 
-    SIGINT counts in any case: shells ignore it for what scripts start by `&`, and scripts end a
-    capture by it all the same.
+    SIGINT counts even if it is ignored: shells ignore it for what scripts start by `&`, and scripts
+    end a capture by it all the same.
     """
     hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGINT, signal.SIGTERM, *hang_up]

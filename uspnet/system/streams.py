@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The standard streams: always open, and never a reason for a job to end."""
+"""The standard streams: always open, and errors on them never end a job."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NULL_DEVICE = os.makedev(1, 3)
 
 
 def null() -> int:
-    """A descriptor that gives nothing and keeps nothing: /dev/null. Where that is missing, closed
-    to us or something else, it is the end of a pipe that nobody holds the other end of.
+    """Open /dev/null. If it is missing, not accessible or another device, return a pipe's end whose
+    other end is closed.
     """
     with contextlib.suppress(OSError):
         fd = os.open(os.devnull, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -33,29 +33,29 @@ def null() -> int:
 
 
 class _Nowhere(io.TextIOBase):
-    """Takes what is written to a stream that was closed when we came."""
+    """Replaces a stream that was closed at start."""
 
     def write(self, text: str, /) -> int:
-        """Forgets it."""
+        """Discard the text."""
         return len(text)
 
 
 class _Lossy(io.FileIO):
-    """Messages that can't be written are lost, on a full disk or a terminal that is gone."""
+    """Discards messages that can't be written, because a disk is full or a terminal is gone."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Writes what there is room for."""
+        """Write as much as possible. Returns the length of all of it."""
         with contextlib.suppress(OSError):
             super().write(data)
         return memoryview(data).nbytes
 
 
-CLOSED: set[int] = set()  # standard streams that were closed when we came
+CLOSED: set[int] = set()  # standard streams that were closed at start
 
 
 def prepare() -> None:
-    """Opens the standard streams that are closed: such a one would be the next file that is
-    opened, and get what was meant for the stream. What an encoding lacks is escaped.
+    """Open the standard streams that are closed, or the next file that is opened would get the
+    stream's number and its output. Characters that an encoding lacks are escaped.
     """
     for fd in range(3):
         try:

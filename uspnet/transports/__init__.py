@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a driver reaches its device: seven verbs, the same on every transport.
+"""How a driver accesses its device: seven verbs, the same on every transport.
 
 read_config, write_config   the function's PCI configuration space
-map_bar                     a window on one of its memory BARs
-alloc_dma                   memory that it can read and write, beside the job's packets
+map_bar                     registers in one of its memory BARs
+alloc_dma                   memory for rings, which the device can read and write
 irq                         descriptors that become ready on its interrupts
-reset                       puts the function back to its power-on state
-close                       undoes all of it
+reset                       return the function to its power-on state
+close                       undo all of it
 
-`attach` hands over the pool, whose memory the device will use: it must come before `alloc_dma`.
+`attach` gives the device access to the pool's memory; it must come before `alloc_dma`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from uspnet.pool import Pool, SharedMemory
 
 @dataclass(frozen=True)
 class Dma:
-    """Memory shared with the device: where we see it (`uint8_t *`), and where the device does."""
+    """Memory shared with the device: `pointer` (`uint8_t *`) is its address in this process,
+    `address` its address to the device, `size` is in bytes.
+    """
 
     pointer: Any
     address: int
@@ -37,73 +39,75 @@ class BarWindow(ABC):
 
     @abstractmethod
     def read(self, offset: int, size: int) -> int:
-        """The value at `offset`; `size` is 1, 2 or 4 bytes. Raises DeviceFault."""
+        """Return the value at `offset`; `size` is 1, 2 or 4 bytes. Raises DeviceFault."""
 
     @abstractmethod
     def write(self, offset: int, value: int, size: int) -> None:
-        """Stores `value` at `offset`; `size` is 1, 2 or 4 bytes. Raises DeviceFault."""
+        """Store `value` at `offset`; `size` is 1, 2 or 4 bytes. Raises DeviceFault."""
 
     @abstractmethod
     def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
-        """What a C ring needs to write the register at `offset`: a `struct doorbell`'s fields.
-        `sends`: it is a transmit ring's.
+        """Return the fields of a `struct doorbell`, with which a C ring writes the register at
+        `offset`. `sends`: the doorbell of a transmit ring.
         """
 
 
 class Transport(ABC):
-    """One PCI function, opened. `name` is for messages, `danger` what users must be told, `found`
-    the state that opening it left it in.
+    """One open PCI function. `name`: its address or model, for messages. `danger`: a warning to
+    show to the user. `found`: the state in which opening left it.
     """
 
     danger = ""
     found = "as it was"
-    line_fd = -1  # INTx: an eventfd; writing to it has the kernel let the next interrupt through
+    line_fd = -1  # INTx: an eventfd; a write to it unmasks the interrupt line
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.dma_base = 0  # where the device sees the pool's first byte
-        self.rings_base = 0  # and the first byte of its memory for rings
+        self.dma_base = 0  # the device's address of the pool's first byte
+        self.rings_base = 0  # and of the first byte of its memory for rings
 
     def attach(self, pool: Pool) -> None:
-        """Lets the device use the pool's memories."""
+        """Give the device access to the pool's memories."""
         self.pool = pool
         self.dma_base, self.rings_base = ([*map(self.reach, pool.memories), 0])[:2]
 
     @abstractmethod
     def reach(self, memory: SharedMemory) -> int:
-        """Lets the device use a memory. Returns the address of its first byte to the device."""
+        """Give the device access to a memory. Returns the device's address of its first byte."""
 
     def alloc_dma(self, size: int) -> Dma:
-        """`size` bytes for rings, aligned to a page and poisoned. Raises NoMemory."""
+        """Reserve `size` bytes for rings, aligned to a page and filled with a poison pattern.
+        Raises NoMemory.
+        """
         offset = self.pool.reserve(size)
         pointer = self.pool.memories[1].base + offset
         return Dma(pointer, self.rings_base + offset, size)
 
     @abstractmethod
     def read_config(self, offset: int, size: int) -> int:
-        """Configuration space at `offset`; `size` is 1, 2 or 4 bytes."""
+        """Return the value at `offset` of configuration space; `size` is 1, 2 or 4 bytes."""
 
     @abstractmethod
     def write_config(self, offset: int, value: int, size: int) -> None:
-        """Stores `value` into configuration space."""
+        """Store `value` into configuration space; `size` is 1, 2 or 4 bytes."""
 
     @abstractmethod
     def map_bar(self, number: int) -> BarWindow:
-        """A window on memory BAR `number`. Raises NotSupported when there is none."""
+        """Map memory BAR `number`. Raises NotSupported if there is none."""
 
     def irq(self, kind: str, count: int) -> list[int]:
-        """Descriptors for up to `count` interrupt vectors, "MSI-X" or "INTx"; empty where there are
-        none, and then a worker that sleeps looks round by short naps.
+        """Return descriptors of up to `count` interrupt vectors of a kind, "MSI-X" or "INTx". Empty
+        if the transport has no interrupts: idle workers then poll with short sleeps.
         """
         return []
 
     def check(self) -> None:
-        """Raises DeviceFault when the function was caught doing what it may not."""
+        """Raise DeviceFault if the device has tried an access that is not allowed."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Resets the function where the bus can do that; a driver resets the rest itself."""
+        """Reset the function if the bus can do that; the driver resets the rest itself."""
 
     @abstractmethod
     def close(self) -> None:
-        """Lets the device go. Also called when opening failed half-way."""
+        """Release the device. Also called when opening failed half-way."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which transport reaches a PCI function, and why."""
+"""Choosing a transport for a PCI function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ TRANSPORTS: dict[str, type[Transport]] = {
 
 
 def choose(address: str, wanted: str = "") -> tuple[str, str]:
-    """The transport's name, and the reason for it. `uio` only when it is wanted."""
+    """Return the transport's name and the reason for it; `uio` only if it is `wanted`. Raises
+    NoDevice, Busy.
+    """
     if not HOST.exists(folder(address)):
         raise missing(address)
     if wanted:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel's log says of memory accesses that the IOMMU stopped.
+"""Memory accesses that the IOMMU blocked, as the kernel log reports them.
 
 The lines are those of the kernel's drivers/iommu/intel/dmar.c and drivers/iommu/amd/iommu.c. A
-kernel with dmesg_restrict shows its log to root only.
+kernel with dmesg_restrict shows its log only to root.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AMD_WRITE = 1 << 5  # EVENT_FLAG_RW
 
 @dataclass(frozen=True)
 class Fault:
-    """One access that was stopped."""
+    """One access that the IOMMU blocked."""
 
     writes: bool
     address: int
@@ -37,7 +37,9 @@ class Fault:
 
 
 def fault(line: str, function: str) -> Fault | None:
-    """What a line of the log says of a function, `0000:03:00.0`. The lines leave the domain out."""
+    """Parse one line of the kernel log. Returns None unless it reports a fault of `function`,
+    `0000:03:00.0`; the kernel leaves the domain out, so functions of another domain match too.
+    """
     if match := INTEL.search(line):
         writes = match["way"] == "Write"
     elif "IO_PAGE_FAULT" in line and (match := AMD.search(line)):
@@ -50,8 +52,8 @@ def fault(line: str, function: str) -> Fault | None:
 
 
 class FaultLog:
-    """Reads the kernel's log from now on, or from its beginning; nothing where that is forbidden.
-    `readable` says which.
+    """Reads the kernel log from now on, or all of it (`whole`). `readable`: false if this process
+    may not read it; there are no faults then.
     """
 
     def __init__(self, function: str, *, path: str = LOG, whole: bool = False) -> None:
@@ -65,13 +67,13 @@ class FaultLog:
         self.readable = self.fd >= 0
 
     def new_faults(self) -> Iterator[Fault]:
-        """The faults since the last look."""
+        """Yield the faults since the last call."""
         while self.fd >= 0:
             try:
                 text = os.read(self.fd, RECORD).decode(errors="replace")
             except BlockingIOError:
                 return
-            except BrokenPipeError:  # the record was overwritten before we came
+            except BrokenPipeError:  # the record was overwritten before it was read
                 continue
             except OSError:
                 self.close()
@@ -81,7 +83,7 @@ class FaultLog:
             yield from filter(None, (fault(line, self.function) for line in text.splitlines()))
 
     def close(self) -> None:
-        """Ends it."""
+        """Close the kernel log. May be called again."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

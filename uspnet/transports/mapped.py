@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BARs mapped into this process, whoever let us map them; and one user at a time for a function."""
+"""BARs mapped into this process by any transport, and a lock that gives a function one user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uspnet.transports import BarWindow
 
 
 class MappedBar(BarWindow):
-    """A BAR in our address space: reads and writes are plain loads and stores."""
+    """A BAR mapped into this process: reads and writes are plain loads and stores."""
 
     def __init__(self, name: str, fd: int, offset: int, size: int) -> None:
         super().__init__(size)
@@ -33,28 +33,29 @@ class MappedBar(BarWindow):
         return self.memory + offset
 
     def read(self, offset: int, size: int) -> int:
-        """One load."""
+        """Load from the register."""
         return int(lib.mmio_read(self._at(offset, size), size))
 
     def write(self, offset: int, value: int, size: int) -> None:
-        """One store."""
+        """Store to the register."""
         lib.mmio_write(self._at(offset, size), value, size)
 
     def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
-        """The address of the register."""
+        """Return the address of the register."""
         return {"mmio": self._at(offset, size), "bytes": size, "wire_fd": -1}
 
     def close(self) -> None:
-        """Unmaps it. No ring may ring its doorbell after this."""
+        """Unmap the BAR. No ring may write its doorbell after this."""
         ffi.release(self.memory)
         self.map.close()
 
 
 class FunctionLock:
-    """Keeps other uspnet processes from a PCI function: an flock on its `config` file in sysfs,
-    which leaves nothing behind when we die. Raises NoDevice, Busy.
+    """Keeps other uspnet processes away from a PCI function: an flock on its `config` file in
+    sysfs, which the kernel releases when the process ends. Raises NoDevice, Busy.
 
-    Everybody may open that file, so root passes a lock that only strangers can hold.
+    Everybody may open that file and lock it, so root ignores a lock that only a process without
+    access to the function can hold.
     """
 
     def __init__(self, address: str) -> None:
@@ -79,8 +80,8 @@ class FunctionLock:
         return True
 
     def _in_use(self) -> bool:
-        """May somebody hold the lock who may drive the function? Who took it is no answer: that
-        process may have ended, and its id be another's.
+        """Return whether a process that may drive the function can hold the lock. The process that
+        took it doesn't tell: it may have ended, and its id may be in use again.
         """
         if os.geteuid() or os.getpid() in self._takers():
             return True
@@ -88,7 +89,7 @@ class FunctionLock:
         return any(user_of(pid) in self._drivers() for pid in others)
 
     def _drivers(self) -> set[int]:
-        """The users who may drive the function: root, and who got its VFIO node."""
+        """Return the users who may drive the function: root, and the owner of its VFIO node."""
         node = group_node(HOST, self.address)
         try:
             return {0, os.stat(HOST.path(node)).st_uid} if node else {0}
@@ -96,7 +97,9 @@ class FunctionLock:
             return {0}
 
     def _takers(self) -> list[int]:
-        """Who took the lock; a line of /proc/locks is "1: FLOCK ADVISORY WRITE pid dev:inode …"."""
+        """Return the ids of the processes that took the lock. A line of /proc/locks is "1: FLOCK
+        ADVISORY WRITE pid dev:inode …".
+        """
         status = os.fstat(self.fd)
         device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
         lines = map(str.split, Path("/proc/locks").read_text().splitlines())
@@ -111,7 +114,7 @@ class FunctionLock:
 
 
 def device_error(name: str, node: str, error: OSError) -> UspnetError:
-    """The error for a device node that can't be opened or used."""
+    """Return the error for a device node that can't be opened or used."""
     if error.errno in {errno.EACCES, errno.EPERM}:
         return NotPermitted(
             f"{name}: no permission for {node}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Physical addresses of our own memory, for devices that no IOMMU stands in front of."""
+"""Physical addresses of our own memory, for devices without an IOMMU."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from uspnet.pool import HUGE_BYTES, SharedMemory
 
 FRAME = (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
 
-DANGER = "no IOMMU: a fault of ours or of the device can overwrite any memory"
+DANGER = "no IOMMU: a bug in uspnet or in the device can overwrite any memory"
 
 
 def contiguous(memory: SharedMemory, name: str) -> int:
-    """The physical address of a memory that lies in one piece. Raises NoMemory, NotPermitted.
+    """Return the physical address of a memory that is physically contiguous. Raises NoMemory,
+    NotPermitted.
 
-    Only huge pages stay where they are while a device writes to them, and rings that are told
-    `address = base + offset` need them to be neighbours.
+    Only huge pages are never moved while a device writes to them. Rings compute `address = base +
+    offset`, so the pages must be adjacent.
     """
     needed = -(-memory.size // HUGE_BYTES)
     if memory.pages != "2 MiB":
@@ -32,15 +33,15 @@ def contiguous(memory: SharedMemory, name: str) -> int:
     with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
         where = []
         for page in range(pages):
-            memory.map[page * HUGE_BYTES] |= 0  # so that it is there
+            memory.map[page * HUGE_BYTES] |= 0  # a write, so that the page exists
             pagemap.seek((base + page * HUGE_BYTES) // mmap.PAGESIZE * 8)
             (entry,) = struct.unpack("=Q", pagemap.read(8))
             where.append((entry & FRAME) * mmap.PAGESIZE)
     if not where[0]:
-        raise NotPermitted(f"{name}: physical addresses are root's to see", "run as root")
+        raise NotPermitted(f"{name}: reading physical addresses needs root", "run as root")
     if any(at != where[0] + page * HUGE_BYTES for page, at in enumerate(where)):
         raise NoMemory(
-            f"{name}: {pages} huge pages of the job are not neighbours in physical memory",
+            f"{name}: {pages} huge pages of the job are not contiguous in physical memory",
             "reserve them at boot (hugepages=64), or use smaller rings",
         )
     return int(where[0])

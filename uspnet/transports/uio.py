@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A function through its resource files in sysfs, without IOMMU and without VFIO.
+"""A function accessed by its resource files in sysfs, without IOMMU and VFIO.
 
-DANGER: nothing stands between the device and memory. A wrong address in a descriptor, by a fault
-of ours or of the device, overwrites whatever lies there: the kernel's memory, or another
-process's. And when we are killed, the device goes on writing to memory that is not ours any more.
-So it is chosen only when asked for, by `transport=uio`; use VFIO wherever there is an IOMMU.
+DANGER: nothing limits the device's access to memory. A wrong address in a descriptor, by a bug in
+uspnet or in the device, overwrites the kernel's memory or another process's. After this process was
+killed, the device goes on writing to memory that others use by then. So it is used only if the
+user asks for it, by `transport=uio`; use VFIO wherever there is an IOMMU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uspnet.transports import Transport
 from uspnet.transports.mapped import FunctionLock, MappedBar
 from uspnet.transports.physical import DANGER, contiguous
 
-FREE = {None, "uio_pci_generic", "igb_uio"}  # drivers that leave the function alone
+FREE = {None, "uio_pci_generic", "igb_uio"}  # drivers that do not use the function
 
 
 class Uio(Transport):
@@ -65,19 +65,19 @@ class Uio(Transport):
         return NoDevice(f"{self.name}: {file}: {error.strerror}", "see: uspnet devices")
 
     def reach(self, memory: SharedMemory) -> int:
-        """The device uses physical addresses."""
+        """Return the memory's physical address, which the device uses."""
         return contiguous(memory, self.name)
 
     def read_config(self, offset: int, size: int) -> int:
-        """By way of sysfs."""
+        """Read through the `config` file in sysfs."""
         return int.from_bytes(os.pread(self.config, size, offset), "little")
 
     def write_config(self, offset: int, value: int, size: int) -> None:
-        """By way of sysfs."""
+        """Write through the `config` file in sysfs."""
         os.pwrite(self.config, value.to_bytes(size, "little"), offset)
 
     def map_bar(self, number: int) -> MappedBar:
-        """`resourceN`, mapped once."""
+        """Map the BAR's `resourceN` file in sysfs, once."""
         if number not in self.bars:
             file = f"resource{number}"
             try:
@@ -95,12 +95,12 @@ class Uio(Transport):
         return self.bars[number]
 
     def reset(self) -> None:
-        """The kernel's choice of the function's own ways to reset, if it has one."""
+        """Reset the function by the method that the kernel chooses, if it has one."""
         if HOST.exists(f"{self.folder}/reset"):
             HOST.write(f"{self.folder}/reset", "1")
 
     def close(self) -> None:
-        """Bus mastering off, and the function is nobody's again."""
+        """Clear Bus Master Enable and release the function."""
         if self.config >= 0:
             set_command(self, BUS_MASTER=0)
             os.close(self.config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both VFIO interfaces share: the ioctls of an opened device, and the DMA address space.
+"""The parts that both VFIO interfaces share: ioctls of an open device, and the DMA address space.
 
 Numbers and structs are those of the kernel's include/uapi/linux/vfio.h and iommufd.h; every call
 has its struct's name beside its format.
@@ -24,7 +24,7 @@ from uspnet.transports import Transport
 from uspnet.transports.faults import FaultLog
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
 
-IOVA_BASE = 1 << 32  # above every address that a 32-bit device, or the MSI window, claims
+IOVA_BASE = 1 << 32  # above the addresses of 32-bit devices and of the MSI window
 CONFIG_REGION = 7  # VFIO_PCI_CONFIG_REGION_INDEX; regions 0 to 5 are the BARs
 REGION_MMAP = 1 << 2  # VFIO_REGION_INFO_FLAG_MMAP
 INTERRUPTS = {"INTx": 0, "MSI-X": 2}  # VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
@@ -35,7 +35,7 @@ IRQ_UNMASK = 1 << 2 | 1 << 4  # VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_
 
 
 def io(number: int) -> int:
-    """_IO(';', number): the type and number of every VFIO and iommufd request."""
+    """Return _IO(';', number): the type and number of every VFIO and iommufd request."""
     return ord(";") << 8 | number
 
 
@@ -44,9 +44,9 @@ SET_IRQS, RESET = io(110), io(111)  # VFIO_DEVICE_…
 
 
 def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
-    """An ioctl on a struct that begins with its own size, as all of them do; returns the rest of
-    the struct afterwards. `layout` describes that rest. Raises OSError, also when only a part of
-    what was asked for could be had.
+    """Call an ioctl whose struct begins with its own size, as all of them do. `layout` is the rest
+    of the struct, `values` its fields; returns that rest afterwards. Raises OSError, also when the
+    kernel granted only a part of the request.
     """
     layout = "=I" + layout
     data = bytearray(struct.pack(layout, struct.calcsize(layout), *values))
@@ -56,8 +56,8 @@ def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
 
 
 class DmaSpace(ABC):
-    """One I/O address space, shared by all NICs of this process that can: a memory is mapped
-    once, as one range, at addresses of ours.
+    """One I/O address space, shared by all NICs of this process that can: each memory is mapped
+    once, as one range, at addresses that we choose.
     """
 
     _shared: ClassVar[dict[str, DmaSpace]] = {}
@@ -66,11 +66,11 @@ class DmaSpace(ABC):
         self.key = key
         self.users = 0
         self._next = IOVA_BASE
-        self._mapped: dict[int, tuple[SharedMemory, int, int]] = {}  # by id: it, address, users
+        self._mapped: dict[int, tuple[SharedMemory, int, int]] = {}  # by id: memory, address, users
 
     @classmethod
     def join(cls, key: str) -> Self:
-        """The space of that name, made if need be. Each `join` wants one `leave`."""
+        """Return the space of that name, created if need be. Each `join` needs one `leave`."""
         space = cls._shared.get(key)
         if not isinstance(space, cls):
             space = cls._shared[key] = cls(key)
@@ -78,14 +78,16 @@ class DmaSpace(ABC):
         return space
 
     def leave(self) -> None:
-        """The last one closes it."""
+        """Leave the space; the last user closes it."""
         self.users -= 1
         if not self.users:
             del self._shared[self.key]
             self.close()
 
     def map(self, memory: SharedMemory) -> int:
-        """Lets the devices at the memory. Returns the address of its first byte to them."""
+        """Give the devices access to the memory. Returns their address of its first byte. Raises
+        NoMemory.
+        """
         _, address, users = self._mapped.get(id(memory), (memory, 0, 0))
         if not users:
             address = self.place(memory)
@@ -93,7 +95,7 @@ class DmaSpace(ABC):
         return address
 
     def place(self, memory: SharedMemory) -> int:
-        """Maps a memory that is not mapped yet, behind those that were."""
+        """Map a memory that is not mapped yet, after those that are. Raises NoMemory."""
         address, size = self._next, memory.size
         try:
             self.map_range(int(ffi.cast("uintptr_t", memory.base)), address, size)
@@ -103,7 +105,7 @@ class DmaSpace(ABC):
         return address
 
     def unmap(self, memory: SharedMemory) -> None:
-        """Takes it from them when the last one has done so."""
+        """End one use of the memory; the last one unmaps it."""
         _, address, users = self._mapped.pop(id(memory))
         if users > 1:
             self._mapped[id(memory)] = (memory, address, users - 1)
@@ -112,19 +114,19 @@ class DmaSpace(ABC):
 
     @abstractmethod
     def map_range(self, virtual: int, address: int, size: int) -> None:
-        """Maps memory of ours for reading and writing. Raises OSError."""
+        """Map memory of this process for reading and writing. Raises OSError."""
 
     @abstractmethod
     def unmap_range(self, address: int, size: int) -> None:
-        """Undoes `map_range`."""
+        """Unmap what `map_range` mapped."""
 
     @abstractmethod
     def close(self) -> None:
-        """Gives the space back."""
+        """Close the space."""
 
 
 def map_error(error: OSError, size: int) -> NoMemory:
-    """Why memory could not be locked and mapped."""
+    """Return the error for memory that could not be locked and mapped."""
     limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     if error.errno == errno.ENOMEM and limit != resource.RLIM_INFINITY:
         return NoMemory(
@@ -136,15 +138,15 @@ def map_error(error: OSError, size: int) -> NoMemory:
 
 
 class Vfio(Transport):
-    """A function that vfio-pci holds. A subclass opens `fd` and joins `space`.
+    """A function bound to vfio-pci. A subclass opens `fd` and joins `space`.
 
-    The kernel resets the function when it is opened and when it is closed, and then takes bus
-    mastering from it; it does the latter also when we are killed.
+    The kernel resets the function when it is opened and when it is closed, and clears Bus Master
+    Enable then; it also does when this process is killed.
     """
 
     found = "as the kernel's reset left it, where the function has one"
     fd = -1
-    config_at = -1  # where configuration space begins in `fd`, once that is known
+    config_at = -1  # offset of configuration space in `fd`, once that is known
     space: DmaSpace | None = None
 
     def __init__(self, address: str) -> None:
@@ -168,39 +170,39 @@ class Vfio(Transport):
 
     @abstractmethod
     def open(self) -> None:
-        """Opens `fd`, attached to `space`. Raises Busy, NotPermitted, NoDevice, NotSupported."""
+        """Open `fd`, attached to `space`. Raises Busy, NotPermitted, NoDevice, NotSupported."""
 
     @abstractmethod
     def leave(self) -> None:
-        """Undoes what `open` did besides `fd`."""
+        """Undo what `open` did besides `fd`."""
 
     def _region(self, index: int) -> tuple[int, int, int, int]:
-        """Flags, capabilities, size and offset of a region."""
+        """Return flags, capability offset, size and offset of a region."""
         # struct vfio_region_info: flags, index, cap_offset, size, offset
         flags, _, caps, size, offset = call(self.fd, GET_REGION_INFO, "IIIQQ", 0, index, 0, 0, 0)
         return flags, caps, size, offset
 
     def reach(self, memory: SharedMemory) -> int:
-        """Maps it, for reading and writing."""
+        """Map the memory for reading and writing."""
         assert self.space  # noqa: S101 - since open
         address = self.space.map(memory)
         self.mapped.append(memory)
         return address
 
     def read_config(self, offset: int, size: int) -> int:
-        """By way of the kernel, which virtualizes some of it."""
+        """Read through the kernel, which virtualizes some fields."""
         return int.from_bytes(os.pread(self.fd, size, self.config_at + offset), "little")
 
     def write_config(self, offset: int, value: int, size: int) -> None:
-        """By way of the kernel, which forbids some of it."""
+        """Write through the kernel, which ignores writes to some fields."""
         os.pwrite(self.fd, value.to_bytes(size, "little"), self.config_at + offset)
 
     def master(self, *, on: bool) -> None:
-        """Lets the function read and write memory, or not."""
+        """Set or clear Bus Master Enable: whether the function may read and write memory."""
         set_command(self, BUS_MASTER=int(on))
 
     def map_bar(self, number: int) -> MappedBar:
-        """A BAR, mapped once."""
+        """Map a BAR, once."""
         if number not in self.bars:
             flags, _, size, offset = self._region(number)
             if not size or not flags & REGION_MMAP:
@@ -209,7 +211,7 @@ class Vfio(Transport):
         return self.bars[number]
 
     def irq(self, kind: str, count: int) -> list[int]:
-        """Eventfds, asked for once; none where the function, or the kernel, has not enough."""
+        """Return eventfds, once; an empty list if the function or the kernel has not enough."""
         self.events_on = index = INTERRUPTS[kind]
         # struct vfio_irq_info: flags, index, count
         count = min(count, call(self.fd, GET_IRQ_INFO, "III", 0, index, 0)[2])
@@ -218,7 +220,7 @@ class Vfio(Transport):
                 self.events.append(self._eventfd())
             if count:
                 self._set_irqs(IRQ_EVENTFDS, self.events)
-            if count and kind == "INTx":  # the kernel masks the line whenever it has signalled
+            if count and kind == "INTx":  # the kernel masks the line at each interrupt
                 self.line_fd = self._eventfd()
                 self._set_irqs(IRQ_UNMASK, [self.line_fd])
         except OSError:
@@ -226,18 +228,20 @@ class Vfio(Transport):
         return self.events
 
     def check(self) -> None:
-        """Has the IOMMU stopped it? The kernel's log says so, where we may read it."""
+        """Raise DeviceFault if the IOMMU has blocked an access, where this process may read the
+        kernel log.
+        """
         for fault in self.faults.new_faults():
             raise DeviceFault(
-                f"{self.name}: the IOMMU stopped it from {fault}, which is not the job's memory",
-                f"nothing was harmed; see: dmesg, uspnet doctor {self.name}",
+                f"{self.name}: the IOMMU stopped it from {fault}, which is not memory of this job",
+                f"the access was blocked; see: dmesg, uspnet doctor {self.name}",
             )
 
     def _eventfd(self) -> int:
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     def _set_irqs(self, flags: int, fds: list[int]) -> None:
-        """A struct vfio_irq_set: flags, index, start, count, data."""
+        """Send a struct vfio_irq_set: flags, index, start, count, data."""
         layout = f"IIII{len(fds)}i"
         call(self.fd, SET_IRQS, layout, flags, self.events_on, 0, len(fds), *fds)
 
@@ -251,14 +255,14 @@ class Vfio(Transport):
         self.events, self.line_fd = [], -1
 
     def reset(self) -> None:
-        """A function-level reset, if the function has any."""
+        """Reset the function at function level, if it has such a reset."""
         # struct vfio_device_info: flags, num_regions, num_irqs, cap_offset
         flags = call(self.fd, GET_INFO, "IIII", 0, 0, 0, 0)[0]
         if flags & DEVICE_RESETS:
             fcntl.ioctl(self.fd, RESET)
 
     def close(self) -> None:
-        """Ends all DMA and interrupts, and gives the function back to vfio-pci."""
+        """End all DMA and interrupts, and release the function to vfio-pci."""
         if self.fd >= 0:
             self._stop_dma()
             os.close(self.fd)
@@ -268,7 +272,7 @@ class Vfio(Transport):
         self.lock.close()
 
     def _stop_dma(self) -> None:
-        """Bus mastering off first: nothing is unmapped under a device that may still write."""
+        """Clear Bus Master Enable first: no memory is unmapped while the device may still write."""
         with contextlib.suppress(OSError):  # the device is gone, and its DMA with it
             if self.config_at >= 0:
                 self.master(on=False)

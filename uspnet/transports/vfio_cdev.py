@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VFIO by character device and iommufd: kernels from 6.6 on, where they were built with both.
+"""VFIO by character device and iommufd: since Linux 6.6, if the kernel was built with both.
 
 The order of calls is that of the kernel's Documentation/driver-api/vfio.rst, "VFIO Device cdev".
 """
@@ -34,23 +34,25 @@ class Ioas(DmaSpace):
             raise
 
     def map_range(self, virtual: int, address: int, size: int) -> None:
-        """One range. struct iommu_ioas_map: flags, ioas_id, reserved, user_va, length, iova."""
+        """Map one range by a struct iommu_ioas_map: flags, ioas_id, reserved, user_va, length,
+        iova.
+        """
         call(self.fd, IOAS_MAP, "IIIQQQ", MAP_FLAGS, self.id, 0, virtual, size, address)
 
     def unmap_range(self, address: int, size: int) -> None:
-        """A struct iommu_ioas_unmap: ioas_id, iova, length."""
+        """Unmap by a struct iommu_ioas_unmap: ioas_id, iova, length."""
         call(self.fd, IOAS_UNMAP, "IQQ", self.id, address, size)
 
     def close(self) -> None:
-        """The kernel frees the space with its descriptor."""
+        """Close the descriptor; the kernel then frees the space."""
         os.close(self.fd)
 
 
 class VfioCdev(Vfio):
-    """A function reached through its own node, /dev/vfio/devices/vfioN."""
+    """A function opened by its own node, /dev/vfio/devices/vfioN."""
 
     def open(self) -> None:
-        """Device, iommufd, bind, attach: in that order."""
+        """Open device and iommufd, bind, attach: in that order."""
         name = vfio_node(HOST, self.name)
         node, iommu = HOST.path(name or ""), HOST.path(IOMMU)
         if not name or not os.path.exists(node):
@@ -79,7 +81,7 @@ class VfioCdev(Vfio):
             raise device_error(self.name, at, error) from None
 
     def leave(self) -> None:
-        """Leaves the address space; closing the device has detached it."""
+        """Leave the address space; closing the device has detached it."""
         if self.space:
             self.space.leave()
         self.space = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VFIO by group and container: every kernel since 3.6 has it. Also its no-IOMMU mode.
+"""VFIO by group and container, since Linux 3.6; also its no-IOMMU mode.
 
 The order of calls is that of the kernel's Documentation/driver-api/vfio.rst, "VFIO Usage Example".
 """
@@ -46,7 +46,9 @@ class Container(DmaSpace):
             raise
 
     def _check(self) -> None:
-        """Check that this kernel has the interface and the kind of IOMMU. Raises NotSupported."""
+        """Check that the kernel has the interface, and an IOMMU driver of this type. Raises
+        NotSupported.
+        """
         version = fcntl.ioctl(self.fd, GET_API_VERSION)
         if version != API_VERSION:
             raise NotSupported(f"/{CONTAINER} has API version {version}, not {API_VERSION}")
@@ -59,7 +61,7 @@ class Container(DmaSpace):
             )
 
     def enter(self, node: str) -> int:
-        """Adds a group. Returns its descriptor."""
+        """Add a group. Returns its descriptor. Raises OSError, EXDEV if the group is not viable."""
         if node in self.groups:
             self.groups[node][1] += 1
             return self.groups[node][0]
@@ -78,7 +80,7 @@ class Container(DmaSpace):
         return fd
 
     def exit(self, node: str) -> None:
-        """Takes a group out when its last NIC is closed."""
+        """Remove a group when its last NIC is closed."""
         entry = self.groups[node]
         entry[1] -= 1
         if not entry[1]:
@@ -86,39 +88,39 @@ class Container(DmaSpace):
             del self.groups[node]
 
     def map_range(self, virtual: int, address: int, size: int) -> None:
-        """One entry. struct vfio_iommu_type1_dma_map: flags, vaddr, iova, size."""
+        """Map one range by a struct vfio_iommu_type1_dma_map: flags, vaddr, iova, size."""
         call(self.fd, MAP_DMA, "IQQQ", READ_WRITE, virtual, address, size)
 
     def unmap_range(self, address: int, size: int) -> None:
-        """A struct vfio_iommu_type1_dma_unmap: flags, iova, size."""
+        """Unmap by a struct vfio_iommu_type1_dma_unmap: flags, iova, size."""
         call(self.fd, UNMAP_DMA, "IQQ", 0, address, size)
 
     def close(self) -> None:
-        """Closes the container; its groups are closed already."""
+        """Close the container; its groups are closed already."""
         os.close(self.fd)
 
 
 class BareContainer(Container):
-    """One container for all groups that no IOMMU stands in front of: as dangerous as `uio`."""
+    """One container for all groups without an IOMMU: as dangerous as `uio`."""
 
     type = NOIOMMU
 
     def place(self, memory: SharedMemory) -> int:
-        """Physical addresses are what they are."""
+        """Return the memory's physical address: nothing translates it."""
         return contiguous(memory, "VFIO")
 
     def unmap_range(self, address: int, size: int) -> None:
-        """Nothing was mapped."""
+        """Do nothing: nothing was mapped."""
 
 
 class VfioGroup(Vfio):
-    """A function reached through its group's node."""
+    """A function opened through its group's node."""
 
     space: Container | None = None
     node = ""
 
     def open(self) -> None:
-        """Group, container, IOMMU, device: in that order."""
+        """Open group, container, IOMMU and device: in that order."""
         name = group_node(HOST, self.name)
         if name is None:
             raise NotSupported(f"{self.name} has no IOMMU group", f"run: uspnet doctor {self.name}")
@@ -148,7 +150,7 @@ class VfioGroup(Vfio):
         )
 
     def leave(self) -> None:
-        """Leaves the group, then the container."""
+        """Leave the group, then the container."""
         if self.space and self.node:
             self.space.exit(self.node)
         if self.space:
