@@ -9,7 +9,10 @@ import sys
 import time
 from typing import Any
 
-from lab import BenchError, Process
+from lab import ROOT, BenchError, Process
+
+sys.path.insert(0, str(ROOT))
+from tests.support.identity import check
 
 END_S = 20.0  # for a command that should be ending, to end
 
@@ -35,6 +38,7 @@ class Uspnet(Process):
         result: dict[str, Any] = json.loads(line)
         if "error" in result:
             raise BenchError(f"{self.name}: {result['message']}")
+        check(result)
         return result
 
 

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import ClassVar
 
-from tests.support.identity import answer
+from tests.support.identity import answer, ran
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.null import Null
@@ -43,13 +42,13 @@ def test_a_file_that_is_captured_into_keeps_what_came_before_an_error(uspnet, tm
     out = tmp_path / "out.pcap"
     told = uspnet("capture", broken, "-w", out, "-F", "pcap", "--json")
     assert told.returncode == 1
-    assert json.loads(told.stdout)["written"] == 1
+    assert answer(told.stdout)["written"] == 1
     assert len(out.read_bytes()) == 24 + 16 + 60
 
 
 def test_dropped_packets_are_told_by_reason_and_add_up(uspnet, tmp_path):
     long = capture_file(tmp_path / "long.pcap", record(60), record(70000), record(60))
-    found = json.loads(uspnet("fwd", long, "null:", "--json").stdout)
+    found = answer(uspnet("fwd", long, "null:", "--json").stdout)
     assert found["drops"] == {"too_long": 1}
     assert found["received"] == found["forwarded"] + found["dropped"] == 3
     assert found["ports"][0]["drops"] == {"too_long": 1}
@@ -78,5 +77,5 @@ class Device(Null):
 
 def test_what_a_device_missed_is_counted_once():
     with CaptureJob(Device(parse("null:")), Limits(duration=0.2), None) as job:
-        result = job.run()
+        result = ran(job.run())
     assert result.missed == result.ports[0].rx_missed_errors == 5

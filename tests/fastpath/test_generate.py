@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.identity import ran
 from uspnet.fastpath import lib
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
@@ -26,7 +27,7 @@ def test_each_template_is_sent_as_often(count, sequence):
     with GenerateJob(
         make_port("null:queues=3"), Limits(count=3 * count), Traffic(made, sequence=sequence)
     ) as job:
-        row = job.run().ports[0]
+        row = ran(job.run()).ports[0]
     assert row.tx_packets == 3 * count
     assert row.tx_bytes == 3 * sum(len(each.frame) for each in made)
 

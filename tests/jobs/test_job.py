@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.support.fake_port import FakePort, still
+from tests.support.identity import ran
 from tests.support.waiting import until
 from uspnet.errors import DeviceFault
 from uspnet.jobs.capture import CaptureJob
@@ -34,7 +35,7 @@ def fwd(a, b, **limits):
 def test_a_port_lives_from_open_to_close():
     port = FakePort(packets=100)
     with CaptureJob(port, Limits(), None) as job:
-        result = job.run()
+        result = ran(job.run())
     assert port.log == LIFE
     assert (result.received, result.discarded, result.ended) == (100, 100, "source")
 
@@ -44,7 +45,7 @@ def test_a_port_lives_from_open_to_close():
 )
 def test_it_says_why_it_ended(limits, ended):
     with CaptureJob(FakePort(), Limits(**limits), None) as job:
-        result = job.run()
+        result = ran(job.run())
         assert job.wait()  # again: nothing is left to do
     assert result.ended == ended
     assert result.asked.count == limits.get("count")
@@ -61,7 +62,7 @@ def test_it_is_started_looked_at_and_stopped():
         until(lambda: job.result().forwarded > early.forwarded)
         job.stop()
         assert job.wait()
-        late = job.result()
+        late = ran(job.result())
     assert late.ended == "stopped"
     assert late.received == late.forwarded + late.dropped
 
@@ -72,7 +73,7 @@ def test_the_first_reason_is_the_one_that_counts():
         job.stop("signal")
         job.stop()
         job.wait()
-    assert job.result().ended == "signal"
+    assert ran(job.result()).ended == "signal"
 
 
 def test_two_jobs_run_in_two_threads_and_change_no_signal_handler():
@@ -82,7 +83,7 @@ def test_two_jobs_run_in_two_threads_and_change_no_signal_handler():
     def work(name, count):
         with GenerateJob(FakePort(), Limits(count=count), traffic()) as job:
             barrier.wait(timeout=10)
-            results[name] = job.run()
+            results[name] = ran(job.run())
 
     threads = [threading.Thread(target=work, args=pair) for pair in (("a", 5000), ("b", 7000))]
     for thread in threads:
@@ -96,7 +97,7 @@ def test_two_jobs_run_in_two_threads_and_change_no_signal_handler():
 
 def test_it_prints_nothing(capfd):
     with GenerateJob(FakePort(), Limits(count=10), traffic()) as job:
-        job.run()
+        ran(job.run())
     assert capfd.readouterr() == ("", "")
 
 
@@ -139,7 +140,7 @@ def test_it_waits_for_a_port_that_is_down_and_says_so():
         thread.join(timeout=10)
         assert job.wait()
     assert notices == [f"waiting: {port.name}: link is down"]
-    assert job.result().sent == 10
+    assert ran(job.result()).sent == 10
 
 
 def test_it_can_be_stopped_while_it_waits():
@@ -149,7 +150,8 @@ def test_it_can_be_stopped_while_it_waits():
         threading.Timer(0.05, job.stop).start()
         job.start()
         assert job.wait()
-    assert (job.result().sent, job.result().ended) == (0, "stopped")
+    result = ran(job.result())
+    assert (result.sent, result.ended) == (0, "stopped")
 
 
 def test_it_lingers_as_long_as_asked_and_serves_its_ports_meanwhile():
@@ -165,7 +167,7 @@ def test_it_lingers_as_long_as_asked_and_serves_its_ports_meanwhile():
 
 def test_what_a_full_ring_never_takes_is_dropped_by_name():
     with fwd(FakePort(packets=100), FakePort(packets=0, room=60)) as job:
-        result = job.run()
+        result = ran(job.run())
     assert (result.received, result.forwarded, result.drops) == (100, 60, {"no_room": 40})
     assert result.received == result.forwarded + result.dropped
 
@@ -173,7 +175,7 @@ def test_what_a_full_ring_never_takes_is_dropped_by_name():
 def test_every_queue_is_made_once_where_lanes_share_it():
     a, b = FakePort(packets=10, queues=3), FakePort(packets=0, queues=2)
     with fwd(a, b) as job:
-        result = job.run()
+        result = ran(job.run())
     made = sorted(line for line in b.log if line.startswith("queue"))
     assert made == ["queue rx 0", "queue rx 1", "queue tx 0", "queue tx 1"]
     assert result.received == result.forwarded == 10

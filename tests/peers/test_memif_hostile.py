@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.identity import check
 from tests.support.memif import raw_memif as raw
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
@@ -39,8 +40,15 @@ def test_descriptors_by_the_hundred_thousand(sanitized):
     assert report["changes"] >= DESCRIPTORS // 100
 
 
+def attack(said):
+    """What a program of tests/support/memif printed, with the job's result checked."""
+    report = json.loads(said)
+    check(report["result"])
+    return report
+
+
 def test_thousands_of_messages_to_a_server(sanitized):
-    report = json.loads(sanitized("hostile_server.py", 1, MESSAGES, timeout=PATIENCE_S))
+    report = attack(sanitized("hostile_server.py", 1, MESSAGES, timeout=PATIENCE_S))
     assert report["messages"] >= MESSAGES
     assert report["changes"] >= MESSAGES // 20
     assert report["fds"] <= FDS_MORE
@@ -51,7 +59,7 @@ def test_thousands_of_messages_to_a_server(sanitized):
 
 @pytest.mark.parametrize("how", ["zero-copy=on", "zero-copy=off"])
 def test_thousands_of_messages_to_a_client(sanitized, how):
-    report = json.loads(sanitized("hostile_client.py", 1, MESSAGES, how, timeout=PATIENCE_S))
+    report = attack(sanitized("hostile_client.py", 1, MESSAGES, how, timeout=PATIENCE_S))
     assert report["messages"] >= MESSAGES
     assert report["fds"] <= FDS_MORE
     assert report["memory_kib"] < KIB_MORE

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import subprocess
 
 
 def pcap_frames(path):
@@ -14,6 +16,14 @@ def pcap_frames(path):
         frames.append(data[at + 16 : at + 16 + length])
         at += 16 + length
     return frames
+
+
+def tshark_layers(path):
+    """The layers of each packet, with their bytes, as tshark decodes them."""
+    command = ["tshark", "-r", str(path), "-T", "json", "-x", "-j", "frame"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "cut short" not in run.stderr, run.stderr
+    return [entry["_source"]["layers"] for entry in json.loads(run.stdout)]
 
 
 def write_pcap(path, frames):

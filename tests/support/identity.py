@@ -9,6 +9,8 @@ from importlib.resources import files
 
 import jsonschema
 
+from uspnet import __version__
+
 
 @functools.cache
 def validator():
@@ -18,10 +20,12 @@ def validator():
 
 
 def check(result):
-    """The JSON object of any command, when it is as promised; fails when not."""
+    """The JSON object of any command, when it is as promised; fails when not. While a run goes on,
+    packets are between two counters, and its sums may differ.
+    """
     error = jsonschema.exceptions.best_match(validator().iter_errors(result))
     assert not error, f"{error.message}\nin: {result}"
-    if "dropped" in result:
+    if result.get("ended"):
         assert result["dropped"] == sum(result["drops"].values()), result
         ACCOUNTS[result["command"]](result)
     return result
@@ -30,6 +34,12 @@ def check(result):
 def answer(text):
     """The JSON object that a command printed, checked."""
     return check(json.loads(text))
+
+
+def ran(result):
+    """The result of a job that ran in this process, checked as the command would print it."""
+    check(json.loads(json.dumps({"uspnet": __version__, **result.as_json()})))
+    return result
 
 
 def capture(r):

@@ -6,7 +6,6 @@ A copy of the tree is built with the toys beside this test in their folders; not
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.captures import pcap_frames, write_pcap
+from tests.support.identity import answer
 from tests.support.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +38,7 @@ template = udp_template(60, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.
                         1024, 9)
 traffic = Traffic([template], fields=[find_field("counter_byte")(at=at) for at in (50, 59)])
 with GenerateJob(make_port(sys.argv[1]), Limits(count=1000), traffic) as job:
-    print(json.dumps(job.run().as_json()))
+    print(json.dumps({"uspnet": "0", **job.run().as_json()}))
 """
 
 
@@ -58,7 +58,7 @@ def toys(tmp_path_factory):
             check=False, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return answer(done.stdout)
 
     return run
 

@@ -21,6 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.identity import answer
 from tests.vm.emulator import find_qemu, has_model
 from tests.vm.kernel import ROOT, Kernel, initramfs
 from tests.vm.wire import Wire
@@ -64,7 +65,8 @@ class Result:
     err: str
 
     def json(self):
-        return json.loads(self.out)
+        """The object that a command of uspnet printed, checked."""
+        return answer(self.out)
 
 
 class Process:
@@ -253,6 +255,10 @@ class Guest:
         result = self.run(["source", source, *arguments], timeout=timeout, **how)
         assert result.code == 0, f"{result.out}{result.err}"
         return result.out
+
+    def python_json(self, source, *arguments):
+        """What a Python program printed as JSON."""
+        return json.loads(self.python(source, *arguments))
 
     def read(self, path):
         return self.ask("read", path=str(path))["text"]

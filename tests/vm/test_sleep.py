@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idle ports sleep until their device interrupts them."""
 
-import json
 import re
 import signal
 import time
@@ -38,7 +37,7 @@ tasks = [task for task in Path(f"/proc/{sys.argv[1]}/task").iterdir() if task.na
 texts = [(task / "status").read_text() for task in tasks]
 naps = sum(int(text.partition("\\nvoluntary_ctxt_switches:")[2].split()[0]) for text in texts)
 busy = sum(sum(map(int, (task / "stat").read_text().split()[13:15])) for task in tasks)
-print(json.dumps({"received": port["rx_packets"], "sleeps": port["sleeps"], "naps": naps,
+print(json.dumps({"received": port.rx_packets, "sleeps": port.sleeps, "naps": naps,
                   "busy": busy / 100, "now": time.monotonic()}))
 """
 
@@ -66,7 +65,7 @@ class Sleeper:
         return [sum(map(int, re.findall(r" (\d+)(?= )", line)[:2])) for line in ours]
 
     def look(self):
-        shown = json.loads(self.guest.python(LOOK, self.process.pid))
+        shown = self.guest.python_json(LOOK, self.process.pid)
         return shown and {**shown, "interrupts": sum(self.interrupts())}
 
     def since(self, before):

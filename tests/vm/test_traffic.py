@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.support.captures import pcap_frames
 from tests.support.tiers import by_tier
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import REASONS, addressed, idle
@@ -26,7 +27,7 @@ NOBODY = 65534
 MARK = bytes.fromhex("020000000099 020000000098 88b5") + b"listening?".ljust(46)
 COUNTERS = """
 from uspnet.telemetry import running_jobs
-print(sum(port["rx_packets"] for job in running_jobs() for port in job.ports))
+print(sum(port.rx_packets for job in running_jobs() for port in job.ports))
 """
 
 
@@ -40,16 +41,6 @@ def expected(size):
     return udp_frame(
         size, "02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9
     )
-
-
-def packets_of(path):
-    """The packets of a classic capture file."""
-    data, at, found = path.read_bytes(), 24, []
-    while at < len(data):
-        length = struct.unpack_from("<I", data, at + 8)[0]
-        found.append(data[at + 16 : at + 16 + length])
-        at += 16 + length
-    return found
 
 
 def pktgen(guest, wire, spec, count=300, **how):
@@ -90,7 +81,7 @@ def capture(guest, wire, spec, **how):
     result = process.wait()
     assert result.code == 0, result.out + result.err
     assert len(sent) < result.json()["received"] <= len(sent) + marks
-    assert [frame for frame in packets_of(file) if frame != MARK] == sent
+    assert [frame for frame in pcap_frames(file) if frame != MARK] == sent
     guest.run(["rm", file])
 
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import struct
 
 import pytest
+
+from tests.support.identity import answer
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 IP4 = bytes.fromhex("4500001c000040004011a6cdc6120902c6120901") + struct.pack("!HHHH", 7, 9, 8, 0)
@@ -41,7 +42,7 @@ def read_all(fd):
 @pytest.mark.parametrize("command", [("capture",), ("pktgen", "-c", "2")])
 def test_what_is_not_ethernet_is_refused(namespace, tun, command):
     run = namespace.uspnet(command[0], "packet:t0", *command[1:], "--json", check=False)
-    error = json.loads(run.stdout)
+    error = answer(run.stdout)
     assert (run.returncode, error["error"]) == (1, "NotSupported")
     assert "raw IP" in error["message"]
     assert "packet:t0,ethernet=add" in error["hint"]

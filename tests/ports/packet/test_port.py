@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import struct
@@ -11,6 +10,8 @@ import sys
 import time
 
 import pytest
+
+from tests.support.identity import answer
 
 SIZES = [14, 15, 60, 61, 64, 333, 1513, 1514]
 
@@ -28,7 +29,7 @@ def test_tcpdump_sees_exactly_what_was_sent(veth, tcpdump, size):
 
     dump = tcpdump("b")
     run = veth.uspnet("pktgen", "packet:a", "--count", 5000, "--size", size, "--json")
-    result = json.loads(run.stdout)
+    result = answer(run.stdout)
     assert (result["offered"], result["sent"], result["unsent"]) == (5000, 5000, 0)
     assert result["ports"][0]["link_bps"] == 10_000_000_000, "what the kernel says of a veth"
     wanted = udp_frame(
@@ -196,7 +197,7 @@ def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, p
     head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     (tmp_path / "x.pcap").write_bytes(head + b"".join(records))
     words = ("fwd", f"pcap:{tmp_path}/x.pcap", port, "--json", "--duration", 5)
-    result = json.loads(veth.uspnet(*words).stdout)
+    result = answer(veth.uspnet(*words).stdout)
     wanted = {"packet:a": {"too_long": 5, "too_short": 3}, "tap:t0": {"too_short": 3}, "null:": {}}
     assert result["drops"] == wanted[port]
     assert result["received"] == len(sizes) == result["forwarded"] + result["dropped"]
@@ -216,7 +217,7 @@ def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, p
 def test_mistakes_are_told_with_a_hint(veth, spec, kind, hint):
     veth.ip("link", "add", "name", "down", "type", "veth")
     run = veth.uspnet("capture", spec, "--json", "--duration", 1, check=False)
-    error = json.loads(run.stdout)
+    error = answer(run.stdout)
     assert run.returncode == (2 if kind == "Usage" else 1)
     assert error["error"] == kind
     assert hint in error["hint"]
@@ -255,4 +256,4 @@ def test_rings_that_there_is_no_memory_for_are_refused(veth):
         pytest.skip("has memory for the largest rings")
     run = veth.uspnet("capture", "packet:a,queues=64,ring=1024", "--json", check=False)
     assert run.returncode == 1
-    assert json.loads(run.stdout)["error"] == "NoMemory"
+    assert answer(run.stdout)["error"] == "NoMemory"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import json
 import os
 import random
 import re
@@ -25,6 +24,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.captures import tshark_layers
+from tests.support.identity import answer
 from tests.support.waiting import until
 from uspnet.telemetry import look
 
@@ -51,11 +52,7 @@ def uspnet(*args: str, code: int = 0, **more: Any) -> str:
 
 
 def capture(*args: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(uspnet("capture", *args, "--json"))
-    assert result["received"] == sum(
-        result[name] for name in ("filtered", "written", "dropped", "discarded")
-    )
-    return result
+    return answer(uspnet("capture", *args, "--json"))
 
 
 def tool(*args: str | Path) -> str:
@@ -76,12 +73,11 @@ def count(path: Path) -> int:
 
 def packets(path: Path) -> list[str]:
     """Time, length and bytes of each packet, as tshark reads them."""
-    shown = tool("tshark", "-r", path, "-T", "json", "-x", "-j", "frame")
     return [
         "{} {} {}".format(
             layer["frame"]["frame.time_epoch"], layer["frame"]["frame.len"], layer["frame_raw"][0]
         )
-        for layer in (entry["_source"]["layers"] for entry in json.loads(shown))
+        for layer in tshark_layers(path)
     ]
 
 
@@ -187,11 +183,11 @@ def test_a_file_is_never_dropped(sample: Path, tmp_path: Path) -> None:
 def test_signals_end_in_good_order(tmp_path: Path, number: int) -> None:
     args = ("capture", "null:", "--duration", "20", "-B", "1", "-w", "/dev/null", "--json")
     process = start(*args)
-    until(lambda: any(p["rx_packets"] for job in look(process.pid).jobs for p in job.ports))
+    until(lambda: any(p.rx_packets for job in look(process.pid).jobs for p in job.ports))
     process.send_signal(number)
     out, err = process.communicate(timeout=MARGIN_S)
     assert process.returncode == 0, err
-    result = json.loads(out)
+    result = answer(out)
     assert result["received"] == result["written"] + result["dropped"] > 0
     assert result["elapsed_s"] < 15
 
@@ -223,7 +219,7 @@ def test_packets_and_json_do_not_share_stdout() -> None:
     process = start("capture", "null:", "-w", "-", "-c", "5", "--json")
     out, _ = process.communicate(timeout=MARGIN_S)
     assert process.returncode == 2
-    assert json.loads(out)["error"] == "Usage"
+    assert answer(out)["error"] == "Usage"
 
 
 def test_a_reader_that_is_gone_before_the_start() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import json
 import lzma
 import os
 import shutil
@@ -23,6 +22,7 @@ import lz4.frame
 import pytest
 import zstandard
 
+from tests.support.identity import answer
 from tests.support.pcap_rig import (
     FRAMES,
     classic,
@@ -50,7 +50,7 @@ def fwd(*args: str, data: bytes | None = None, code: int = 0) -> tuple[dict[str,
     out, err = process.communicate(data, timeout=MARGIN_S)
     assert process.returncode == code, (out, err)
     assert b"Traceback" not in err
-    return json.loads(out), err.decode()
+    return answer(out), err.decode()
 
 
 def tshark(path: Path, *fields: str) -> list[list[str]]:
@@ -83,7 +83,7 @@ def test_a_silent_pipe_stops_nobody(tmp_path: Path, fifo: bool) -> None:
     name = f"pcap:{tmp_path}/pipe" if fifo else "pcap:-"
     try:
         process = start("fwd", name, "null:", "--duration", "0.2", "--json", stdin=read)
-        assert json.loads(process.communicate(timeout=MARGIN_S)[0])["forwarded"] == 0
+        assert answer(process.communicate(timeout=MARGIN_S)[0])["forwarded"] == 0
         process = start("fwd", name, "null:", "-v", stdin=read)
         assert process.stderr
         while b"bursts of" not in process.stderr.readline():
@@ -178,7 +178,7 @@ def test_bombs_are_unpacked_piece_by_piece() -> None:
     del data
     process = start("fwd", "pcap:-", "null:", "--json", stdin=subprocess.PIPE)
     feeding = process.communicate(packed, timeout=MARGIN_S)
-    assert json.loads(feeding[0])["forwarded"] == 20000
+    assert answer(feeding[0])["forwarded"] == 20000
 
 
 @pytest.mark.parametrize(

@@ -165,11 +165,12 @@ def main():
         attack = Attack(listener, seed, wanted, job)
         thread = threading.Thread(target=attack)
         thread.start()
-        job.run()
+        result = job.run()
         thread.join()
     attack.mutator.close()
     listener.close()
-    print(json.dumps(attack.report))
+    result = {"uspnet": "0", **result.as_json()}
+    print(json.dumps({**attack.report, "result": result}))
 
 
 if __name__ == "__main__":
