@@ -173,8 +173,12 @@ def step(noise, victim):
 
 
 def check_owners(victim):
-    """Every buffer is in the stack once the rings are empty, exactly once."""
+    """Each buffer is in the stack exactly once when the rings are empty; each drop has a reason."""
     victim.empty()
+    for queue in (victim.rx.q, victim.tx.q):
+        counted = queue.counters
+        assert counted.dropped == sum(counted.drops[0 : lib.DROP_ERRORS])
+        assert counted.errors == sum(counted.drops[lib.DROP_ERRORS : lib.DROP_REASONS])
     stack = victim.bench.stack
     assert sorted(stack.free[0 : stack.top]) == list(range(stack.room))
 

@@ -328,18 +328,18 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
         return rx.out_of_buffer, rx.errors, tx.errors, tx.discarded
 
     def counters(self) -> dict[str, int]:
-        """What the device lost. It counts the frames that it marks as bad in one of these, too;
-        those that it did not count are here all the same.
+        """Return what only the device counted. The frames that it delivers and marks as bad are
+        among its errors, or its missed frames: the queues have counted them.
         """
         if self.active:
             self.last = self.statistics()
         missed, bad, unsent, discarded = (
             max(now - before, 0) for now, before in zip(self.last, self.first, strict=True)
         )
-        spoiled = sum(queue.spoiled for queue in self.rx)
+        marked = sum(queue.rx_bad for queue in self.rx)
         return {
-            "rx_missed_errors": missed,
-            "rx_errors": max(bad, spoiled - missed),
+            "rx_missed_errors": missed - min(missed, max(marked - bad, 0)),
+            "rx_errors": max(bad - marked, 0),
             "tx_errors": unsent,
             "tx_dropped": discarded,
         }

@@ -50,11 +50,14 @@ enum drop_reason {
     DROP_NO_ROUTE,     /* no port leads to where it goes */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the other side takes */
-    DROP_TOO_SHORT,              /* shorter than an Ethernet header */
-    DROP_BAD_LENGTH,             /* a length that does not fit where the packet is said to be */
-    DROP_BAD_CHAIN,              /* pieces of a packet that are no packet together */
+    DROP_TOO_SHORT,              /* shorter than an Ethernet header, or than a device can send */
+    DROP_BAD_LENGTH, /* a length that does not fit the memory the packet is said to be in */
+    DROP_BAD_CHAIN,  /* pieces without a first or a last one, or an empty one */
+    DROP_BAD_SLOT,   /* in a buffer or region that the other side does not have */
+    DROP_BAD_FRAME,  /* marked by the device: a CRC, symbol or carrier error */
     DROP_BAD_CHECKSUM,
-    DROP_REFUSED, /* by the kernel or the device, which did not say more */
+    DROP_BAD_RECORD, /* of a capture file: it can't be understood */
+    DROP_REFUSED,    /* by the kernel or the device, which did not say more */
     DROP_REASONS
 };
 
@@ -68,7 +71,7 @@ struct counters {
     uint64_t stalled;   /* packets that found the ring full at their first try */
     uint64_t doorbells; /* times the other side had to be woken */
     uint64_t sleeps;
-    uint64_t drops[16];   /* by enum drop_reason */
+    uint64_t drops[32];   /* by enum drop_reason */
     uint64_t copied;      /* packets that left here and were made of others in this job */
     uint64_t reserved[7]; /* to whole pairs of cache lines: the prefetcher takes them together */
 };
@@ -126,55 +129,14 @@ void *guard_map(int fd, uint64_t size, uint32_t *fault);
 void guard_unmap(void *start, uint64_t size);
 // [c]
 
+#include "cpu.h"
+
 #include <string.h>
-#include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
+#define DROP_NONE DROP_REASONS   /* nothing is wrong with the packet */
 #define STAMP_UNKNOWN UINT64_MAX /* also of times that don't fit: before 1970 and after 2554 */
 
-#define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
-#define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-
 static inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-static inline void relax(void)
-{
-#if defined(__x86_64__)
-    _mm_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* The cycle counter: constant rate on every CPU of the last decade, about 10 ns to read. */
-static inline uint64_t ticks(void)
-{
-#if defined(__x86_64__)
-    return __rdtsc();
-#elif defined(__aarch64__)
-    uint64_t t;
-    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
-    return t;
-#else
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-#endif
-}
-
-static inline uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t); /* in the vDSO: no system call */
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* --- packets ------------------------------------------------------------------------------- */
 
@@ -195,8 +157,6 @@ static inline uint32_t pool_room(const struct pool *pool)
 {
     return pool->size - (HEADROOM_COLOURS - 1) * CACHE_LINE;
 }
-
-static inline void prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
 
 /* --- free buffers ------------------------------------------------------------------------- */
 
@@ -231,11 +191,6 @@ static inline void stack_give_packets(struct stack *s, const struct packet *rest
 static inline uint32_t ring_reserve(uint16_t next, uint16_t clean, uint32_t slots, uint32_t n)
 {
     return least(n, slots - (uint16_t)(next - clean));
-}
-
-static inline uint32_t ring_peek(uint16_t head, uint16_t next, uint32_t n)
-{
-    return least(n, (uint16_t)(head - next));
 }
 
 /* Is `at` inside [from, to], counted forward? What a peer writes must pass this. */
@@ -276,10 +231,18 @@ static __attribute__((cold, noinline, unused)) void queue_refuse(struct queue *q
     stack_give(q->stack, index);
 }
 
-/* Why a frame of a length that can't be had is refused. */
-static inline enum drop_reason wrong_length(uint32_t length, uint32_t shortest)
+/* Transmit: why a frame that is not `shortest` to `longest` bytes long is refused. */
+static inline enum drop_reason tx_wrong_length(uint32_t length, uint32_t shortest)
 {
     return length < shortest ? DROP_TOO_SHORT : DROP_TOO_LONG;
+}
+
+/* Receive: why a frame of that length is refused; it may be more than its buffer has room for. */
+static inline enum drop_reason rx_wrong_length(const struct pool *pool, uint32_t length)
+{
+    if (length < FRAME_SHORTEST)
+        return DROP_TOO_SHORT;
+    return length > pool_room(pool) ? DROP_BAD_LENGTH : DROP_TOO_LONG;
 }
 
 static inline void queue_fault(struct queue *q, enum fault fault)

@@ -18,7 +18,7 @@ from uspnet.port import Direction
 # Magic, bytes of one `struct counters`, number of queues, bytes of the header; and nothing, so that
 # the counters begin at a pair of cache lines.
 PREFIX = struct.Struct("=8sIII108x")
-MAGIC = b"uspnet-3"
+MAGIC = b"uspnet-4"
 TEXT_MAX = 1 << 19  # bytes of the header
 PORTS_MAX = 64
 QUEUES_MAX = 1024

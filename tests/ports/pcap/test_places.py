@@ -62,7 +62,7 @@ def test_another_pcap_file_behind_the_first_is_named(tmp_path: Path) -> None:
         told, _ = fwd(name, "null:", data=data, code=1)
         assert f"packet {ALL + 1} at byte {len(classic())}: another pcap file" in told["message"]
         assert "mergecap" in told["hint"]
-        assert (told["forwarded"], told["drops"]) == (ALL, {"bad_length": 1})
+        assert (told["forwarded"], told["drops"]) == (ALL, {"bad_record": 1})
 
 
 @pytest.mark.parametrize(("name", "command"), [("x.pcap.gz", "gzip"), ("x.ZST", "zstd")])

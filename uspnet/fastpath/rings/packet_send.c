@@ -92,6 +92,12 @@ static int is_ip(const struct packet_queue *pq, struct packet p)
     return type == htons(ETH_P_IP) || type == htons(ETH_P_IPV6);
 }
 
+/* Why a frame that is_ip() refuses is dropped. */
+static enum drop_reason not_ip(uint32_t length)
+{
+    return length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_NOT_IP;
+}
+
 /* For interfaces whose packets begin with IP: a system call each. */
 uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
@@ -104,7 +110,7 @@ uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (error > 0 && send_ends(q, error))
             break;
         if (error) {
-            queue_drop(q, error < 0 ? DROP_NOT_IP : refusal(error, p.length), 1);
+            queue_drop(q, error < 0 ? not_ip(p.length) : refusal(error, p.length), 1);
             continue;
         }
         sent++;

@@ -48,7 +48,7 @@ def place_client(queue: Queue, memory: ClientMemory) -> None:
 def _place(queue: Queue, ring: Any, size: int, fd: int) -> None:
     """What both roles fill in."""
     m, sends = queue.c, queue.direction == "tx"
-    m.ring, m.size, m.next, m.clean = ring, size, 0, 0
+    m.ring, m.size, m.next, m.clean, m.counted = ring, size, 0, 0, 0
     m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
     m.q.fault = lib.FAULT_NONE
     if not sends:
@@ -56,14 +56,8 @@ def _place(queue: Queue, ring: Any, size: int, fd: int) -> None:
 
 
 def untaken(queue: Queue) -> int:
-    """Slots that we filled and the peer has not drained. A client does not say what it has drained,
-    only what it lends again, and that in batches: then this is the most it can be.
-    """
-    m = queue.c
-    if m.q.gate:
-        return 0
-    filled = (m.next - (m.theirs[0] - m.their_lead)) & 0xFFFF
-    return int(min(filled, m.size, m.q.counters.packets))
+    """Return the slots that we filled and the peer has not drained, as far as can be known."""
+    return int(lib.memif_untaken(queue.c))
 
 
 def waiting(queue: Queue, zero_copy: bool) -> bool:
@@ -76,20 +70,10 @@ def waiting(queue: Queue, zero_copy: bool) -> bool:
 
 
 def take_back(queue: Queue) -> None:
-    """Counts what a client sent and its server did not take as dropped. How long each packet was
-    stands in memory that the server can write, so that is believed only as far as it can be true.
+    """Count what the peer never took of a transmit ring as dropped, no longer as sent. Once for
+    each ring.
     """
-    m = queue.c
-    if m.ring == ffi.NULL:
-        return
-    slots = min((m.next - m.theirs[0]) & 0xFFFF, m.size)
-    packets = octets = 0
-    for at in range(m.next - slots, m.next):
-        slot = m.ring.slots[at % m.size]
-        octets += min(slot.length, 0xFFFF)
-        packets += not slot.flags & lib.MEMIF_NEXT
-    counters = m.q.counters
-    queue.take_back(min(packets, counters.packets), min(octets, counters.bytes), lib.DROP_PEER_LEFT)
+    lib.memif_take_back(queue.c)
 
 
 def strip(queue: Queue, *, zero_copy: bool) -> None:

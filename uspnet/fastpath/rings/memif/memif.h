@@ -45,6 +45,7 @@ struct memif_queue {
     uint16_t next, clean; /* our position; zero copy: first slot whose buffer is still out */
     int32_t bell_fd;      /* the peer's eventfd, to wake it */
     uint32_t ringing;     /* inside that system call, which a hostile peer can make block */
+    uint32_t counted;     /* transmit: what the peer never took of this ring is counted */
     uint32_t n_regions;   /* server: the client's regions */
     const struct memif_region *regions;
     uint8_t *buffers; /* client, copying: slot i's buffer is buffers + i × buffer_size */
@@ -61,6 +62,12 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n);
 void memif_copy_lend(struct memif_queue *m);
 void memif_zero_reset(struct memif_queue *m);
+/* Slots of a transmit ring that we filled and the peer has not drained. A client does not say what
+ * it has drained, only what it lends again, and in batches: then this is the most it can be. */
+uint32_t memif_untaken(const struct memif_queue *m);
+/* When a transmit ring is taken away: the packets in those slots count as dropped (peer_left), no
+ * longer as sent; once for each ring, however often it is called. */
+void memif_take_back(struct memif_queue *m);
 int memif_copy_arm(struct queue *q, int on);
 int memif_zero_arm(struct queue *q, int on);
 // [c]
@@ -122,8 +129,8 @@ static inline uint32_t longest(const struct pool *pool)
     return least(pool_room(pool), UINT16_MAX);
 }
 
-/* The memory behind a slot, or NULL when its descriptor lies. Sets *room to its whole length, 0 for
- * none. */
+/* The memory behind a slot; NULL when its region does not exist or its end is beyond the region's.
+ * Sets *room to the bytes from its start to its region's end; 0: there is no such region. */
 static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
                                    const struct memif_descriptor *d, uint64_t *room)
 {
@@ -136,19 +143,21 @@ static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
     if (unlikely(d->region >= m->n_regions))
         return NULL;
     region = &m->regions[d->region];
-    if (unlikely((uint64_t)d->offset + d->length > region->size))
+    if (unlikely(d->offset >= region->size))
         return NULL;
     *room = region->size - d->offset;
-    return region->base + d->offset;
+    return likely(d->length <= *room) ? region->base + d->offset : NULL;
 }
 
-/* What is wrong with one piece of a packet; DROP_REASONS: nothing. `room`: bytes from its start to
- * the end of its memory; `left`: what our buffer still has room for. */
+/* What is wrong with one piece of a packet; DROP_NONE: nothing. `room`: bytes from its start to the
+ * end of its memory; `left`: what our buffer still has room for. */
 static inline enum drop_reason piece_wrong(uint32_t length, uint64_t room, uint32_t left)
 {
+    if (room == 0)
+        return DROP_BAD_SLOT;
     if (length == 0 || length > room)
         return DROP_BAD_LENGTH;
-    return length > left ? DROP_TOO_LONG : DROP_REASONS;
+    return length > left ? DROP_TOO_LONG : DROP_NONE;
 }
 
 /* Exactly n bytes, without a call: what lies behind a packet in its buffer is none of the peer's

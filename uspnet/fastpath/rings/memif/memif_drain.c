@@ -13,13 +13,14 @@ static inline uint32_t filled(struct memif_queue *m)
 }
 
 /* Copies one packet out of the slots at `next`. Returns the slots used, 0 while a chain is still
- * incomplete; *wrong is DROP_REASONS when the packet is good. */
-static uint32_t drain_one(struct memif_queue *m, uint32_t ahead, uint8_t *to, uint32_t limit,
-                          uint32_t *length, enum drop_reason *wrong)
+ * incomplete; *wrong is DROP_NONE when the packet is good. */
+static __attribute__((noinline)) uint32_t drain_one(struct memif_queue *m, uint32_t ahead,
+                                                    uint8_t *to, uint32_t limit, uint32_t *length,
+                                                    enum drop_reason *wrong)
 {
     uint32_t used = 0, total = 0;
     struct memif_descriptor d;
-    *wrong = DROP_REASONS;
+    *wrong = DROP_NONE;
     do {
         uint64_t room;
         const uint8_t *from;
@@ -30,9 +31,9 @@ static uint32_t drain_one(struct memif_queue *m, uint32_t ahead, uint8_t *to, ui
         d = slot_read(slot_of(m, m->next + used));
         from = slot_memory(m, m->next + used, &d, &room);
         used++;
-        if (*wrong == DROP_REASONS)
+        if (*wrong == DROP_NONE)
             *wrong = piece_wrong(d.length, room, limit - total);
-        if (unlikely(*wrong != DROP_REASONS))
+        if (unlikely(*wrong != DROP_NONE))
             continue;
         copy(to + total, from, d.length);
         total += d.length;
@@ -105,7 +106,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
         if (unlikely(used == 0))
             break;
         m->next = (uint16_t)(m->next + used);
-        if (unlikely(wrong != DROP_REASONS)) {
+        if (unlikely(wrong != DROP_NONE)) {
             queue_drop(q, wrong, 1);
             bad++;
             continue;

@@ -110,7 +110,7 @@ static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet
 {
     uint32_t used = 0, total = 0, room = longest(m->q.pool);
     struct memif_front d;
-    *wrong = DROP_REASONS;
+    *wrong = DROP_NONE;
     do {
         uint32_t index, at = (m->clean + used) & (m->size - 1);
         if (unlikely(used == ahead)) {
@@ -121,14 +121,14 @@ static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet
         }
         d = front_read(&m->ring->slots[at]);
         index = m->out[at];
-        if (*wrong == DROP_REASONS)
+        if (*wrong == DROP_NONE)
             *wrong = piece_wrong(d.length, room, room - total);
         if (used++ == 0)
             *p = (struct packet){index, colour(index), 0};
-        else if (*wrong == DROP_REASONS)
+        else if (*wrong == DROP_NONE)
             memcpy(packet_data(m->q.pool, *p) + total,
                    packet_data(m->q.pool, (struct packet){index, colour(index), 0}), d.length);
-        total += *wrong == DROP_REASONS ? d.length : 0;
+        total += *wrong == DROP_NONE ? d.length : 0;
     } while (unlikely(d.flags & MEMIF_NEXT));
     p->length = (uint16_t)total;
     for (uint32_t i = 1; i < used; i++)
@@ -154,7 +154,7 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
             break;
         ahead -= used;
         m->clean = (uint16_t)(m->clean + used);
-        if (unlikely(wrong != DROP_REASONS)) {
+        if (unlikely(wrong != DROP_NONE)) {
             queue_drop(q, wrong, 1);
             stack_give(q->stack, p.index);
             continue;

@@ -13,7 +13,7 @@ int intel_fill(struct intel_queue *r)
         intel_post(r, slot, index);
         r->clean = slot + 1; /* how far intel_empty has to go */
     }
-    r->next = r->skipping = r->joining = 0;
+    r->next = r->skipping = r->part.open = 0;
     r->tail = r->size - 1; /* one slot stays ours: a full ring would look like an empty one */
     return 0;
 }
@@ -48,10 +48,10 @@ void intel_empty(struct intel_queue *r, int receive)
     if (receive) {
         for (uint32_t slot = 0; slot < r->clean; slot++)
             stack_give(r->q.stack, r->buffers[slot]);
-        if (r->joining)
-            stack_give(r->q.stack, r->part.index);
+        if (r->part.open)
+            stack_give(r->q.stack, r->part.frame.index);
     } else {
         take_back(r, r->next);
     }
-    r->next = r->clean = r->tail = r->skipping = r->joining = 0;
+    r->next = r->clean = r->tail = r->skipping = r->part.open = 0;
 }

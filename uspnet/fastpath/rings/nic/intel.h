@@ -23,11 +23,10 @@ struct intel_queue {
     uint32_t tail;                 /* receive: position that the device was told last */
     uint32_t limit;                /* bytes: what one slot takes of a frame */
     uint32_t bad;                  /* receive: error bits of a frame that is not to be taken */
-    uint32_t skipping; /* advanced receive: the slots up to a frame's end belong to a bad one */
-    uint32_t joining;  /* legacy receive: `part` is the beginning of a frame */
-    struct packet part;
-    uint64_t command;  /* transmit: the bits that every descriptor carries */
-    uint64_t dma_base; /* where the device sees the pool's first byte */
+    uint32_t skipping;   /* advanced receive: the slots up to a frame's end belong to a bad one */
+    struct partial part; /* legacy receive: a frame whose pieces are arriving */
+    uint64_t command;    /* transmit: the bits that every descriptor carries */
+    uint64_t dma_base;   /* where the device sees the pool's first byte */
     struct doorbell bell;
     struct vector vector; /* receive */
 };
@@ -43,10 +42,7 @@ uint32_t intel_clean(struct intel_queue *r); /* returns the slots still in fligh
 #endif
 
 enum {
-    FRAME_MIN = 14, /* received: an Ethernet header */
-    SEND_MIN = 17,  /* shorter ones the device can't pad */
-    TX_LAZY = 64,   /* slots in flight before the first look at what is done */
-    RX_BEHIND = 32, /* slots refilled before the device is told; half of a small ring */
+    SEND_MIN = 17, /* bytes of the shortest frame that the device can pad */
 };
 static const uint64_t TX_REPORT = 1ull << 27; /* command: write the status back */
 

@@ -29,7 +29,7 @@ static const uint64_t TX_LENGTHS = 1ull << 46 | 1; /* of the packet, and of this
 static inline int good(const struct intel_queue *r, uint64_t word, uint32_t length, uint32_t bad)
 {
     uint32_t state = (uint32_t)word & (RX_DONE | RX_LAST | bad);
-    return state == (RX_DONE | RX_LAST) && length - FRAME_MIN <= r->limit - FRAME_MIN &&
+    return state == (RX_DONE | RX_LAST) && length - FRAME_SHORTEST <= r->limit - FRAME_SHORTEST &&
            !r->skipping;
 }
 
@@ -40,14 +40,16 @@ static uint32_t checked(uint64_t first, uint64_t word)
     return (uint32_t)(word & RX_CHECKED) << 24 & (first & RX_TCP_UDP ? RX_L4E | RX_IPE : RX_IPE);
 }
 
-/* Of a frame that is not good. */
-static enum drop_reason reason(uint64_t word, uint32_t length, uint32_t bad)
+/* Why a frame is not good. */
+static enum drop_reason reason(const struct intel_queue *r, uint64_t word, uint32_t length,
+                               uint32_t bad)
 {
-    if ((uint32_t)word & bad & (RX_L4E | RX_IPE))
-        return DROP_BAD_CHECKSUM;
+    uint32_t errors = (uint32_t)word & bad;
     if (!(word & RX_LAST))
-        return DROP_TOO_LONG;
-    return (uint32_t)word & bad ? DROP_REFUSED : wrong_length(length, FRAME_SHORTEST);
+        return DROP_TOO_LONG; /* it goes on in another buffer */
+    if (errors & ~(uint32_t)(RX_L4E | RX_IPE))
+        return DROP_BAD_FRAME;
+    return errors ? DROP_BAD_CHECKSUM : rx_wrong_length(r->q.pool, length);
 }
 
 /* Looks again at a frame that seems bad. One that we don't take, or a piece of one, is counted: no
@@ -59,7 +61,7 @@ static uint32_t refuse(struct intel_queue *r, uint64_t first, uint64_t word, uin
     if (good(r, word, length, bad))
         return 1;
     if (!r->skipping)
-        queue_drop(&r->q, reason(word, length, bad), 1);
+        queue_drop(&r->q, reason(r, word, length, bad), 1);
     r->skipping = !(word & RX_LAST);
     return 0;
 }
@@ -124,7 +126,7 @@ uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = next & mask, length = p.length;
         if (unlikely(length - SEND_MIN > r->limit - SEND_MIN)) {
-            queue_refuse(q, p.index, wrong_length(length, SEND_MIN));
+            queue_refuse(q, p.index, tx_wrong_length(length, SEND_MIN));
             continue;
         }
         r->buffers[slot] = p.index;

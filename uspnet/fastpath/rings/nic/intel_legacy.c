@@ -18,44 +18,24 @@ enum {
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-static int refuse(struct intel_queue *r, uint32_t index, enum drop_reason reason)
-{
-    queue_refuse(&r->q, index, reason);
-    return 0;
-}
-
-/* A frame longer than a slot takes comes in pieces; they are joined in the first one's buffer.
- * A bad piece, of length 0, spoils the whole. Returns 1 when *p is a whole, good frame. */
-static int join(struct intel_queue *r, struct packet *p, uint32_t last)
-{
-    const struct pool *pool = r->q.pool;
-    if (!r->joining) {
-        r->part = *p;
-        r->joining = 1;
-    } else {
-        uint32_t whole = (uint32_t)r->part.length + p->length;
-        if (r->part.length && p->length && whole <= pool_room(pool)) {
-            memcpy(packet_data(pool, r->part) + r->part.length, packet_data(pool, *p), p->length);
-            r->part.length = (uint16_t)whole;
-        } else {
-            r->part.length = 0;
-        }
-        stack_give(r->q.stack, p->index);
-    }
-    if (!last)
-        return 0;
-    r->joining = 0;
-    *p = r->part;
-    return p->length >= FRAME_MIN ? 1 : refuse(r, p->index, DROP_BAD_CHAIN);
-}
-
-/* Of a frame that is not good. */
-static enum drop_reason reason(const struct intel_queue *r, uint64_t word)
+/* Why a descriptor is not one of a good frame, or piece of a frame; DROP_NONE. */
+static enum drop_reason wrong_piece(const struct intel_queue *r, uint64_t word)
 {
     uint32_t errors = (uint32_t)(word >> 40 & r->bad);
-    if (errors & RX_CHECKSUMS)
+    if (errors & ~(uint32_t)RX_CHECKSUMS)
+        return DROP_BAD_FRAME;
+    if (errors)
         return DROP_BAD_CHECKSUM;
-    return errors ? DROP_REFUSED : wrong_length((uint16_t)word, FRAME_SHORTEST);
+    return (uint16_t)word > r->limit ? rx_wrong_length(r->q.pool, (uint16_t)word) : DROP_NONE;
+}
+
+/* A piece of a frame, or a frame that is not good. Returns 1 when *p is a whole, good frame. */
+static __attribute__((noinline)) int take_piece(struct intel_queue *r, struct packet *p,
+                                                uint64_t word)
+{
+    int last = (int)(word >> 32) & RX_LAST;
+    p->length = (uint16_t)word;
+    return frame_join(&r->q, &r->part, p, wrong_piece(r, word), pool_room(r->q.pool), last);
 }
 
 /* Checks what the device wrote into a slot. Returns 1 when *p is a whole, good frame. */
@@ -64,10 +44,8 @@ static inline int accept_frame(struct intel_queue *r, struct packet *p, uint64_t
     uint32_t length = (uint16_t)word, last = (uint32_t)(word >> 32) & RX_LAST;
     uint32_t bad = (uint32_t)(word >> 40 & r->bad) || length > r->limit;
     p->length = bad ? 0 : (uint16_t)length;
-    if (unlikely(r->joining || !last))
-        return join(r, p, last);
-    if (unlikely(p->length < FRAME_MIN))
-        return refuse(r, p->index, reason(r, word));
+    if (unlikely(r->part.open || !last || p->length < FRAME_SHORTEST))
+        return take_piece(r, p, word);
     return 1;
 }
 
@@ -126,7 +104,7 @@ uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = intel_slot(r, r->next);
         if (unlikely(p.length < SEND_MIN || p.length > r->limit)) {
-            queue_refuse(q, p.index, wrong_length(p.length, SEND_MIN));
+            queue_refuse(q, p.index, tx_wrong_length(p.length, SEND_MIN));
             continue;
         }
         r->buffers[slot] = p.index;

@@ -36,12 +36,32 @@ struct vector {
     int32_t line_fd;       /* INTx: an eventfd by which the kernel lets the line through again */
 };
 
+/* A frame that takes several buffers, while its pieces arrive. They are joined in the first one. */
+struct partial {
+    struct packet frame; /* what has been joined so far */
+    uint32_t open;       /* `frame` is the beginning of a frame */
+    uint32_t wrong;      /* enum drop_reason of its first bad piece; DROP_REASONS: none so far */
+};
+
 /* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.
  * -1: QEMU is gone, or did not understand. */
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
 /* Takes a datagram socket off its peer: anybody may connect to it again. */
 int wire_release(int32_t fd);
 // [c]
+
+enum {
+    TX_LAZY = 64,   /* frames in flight before the first look at what was sent */
+    RX_BEHIND = 32, /* slots refilled before the device is told; half of a small ring */
+};
+
+/* join.c: adds a piece to a frame, or begins one with it. `wrong`: what is wrong with the piece, or
+ * DROP_NONE; `room`: bytes that the first buffer has for the frame. Returns 1 when *p is a whole,
+ * good frame; 0 while pieces are missing, or after the frame was counted as dropped. */
+int frame_join(struct queue *q, struct partial *part, struct packet *p, enum drop_reason wrong,
+               uint32_t room, int last);
+/* Drops a frame whose other pieces will not come. */
+void frame_abandon(struct queue *q, struct partial *part, enum drop_reason reason);
 
 int qtest_ring(const struct doorbell *d, uint32_t value);
 void vector_forget(const struct queue *q);

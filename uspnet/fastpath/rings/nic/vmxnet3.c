@@ -6,8 +6,6 @@
 #include "vmxnet3.h"
 
 enum {
-    FRAME_MIN = 14,  /* an Ethernet header */
-    RX_BEHIND = 32,  /* slots refilled before the device is told; half of a small ring */
     LENGTH = 0x3FFF, /* §Vmxnet3_RxCompDesc: len */
     SLOT = 0xFFF,    /* rxdIdx */
     RING = 0x3FF,    /* rqID: with one queue, the ring's number */
@@ -17,60 +15,33 @@ static const uint64_t BAD = 1ull << 14, WRITTEN = 1ull << 63; /* err, gen: in th
 /* A whole frame in the first ring: the lower half, but for the hash and what was checked. */
 static const uint32_t WHOLE = 3u << 14, WHERE = 3u << 14 | SLOT | (uint32_t)RING << 16;
 
-static int refuse(struct vmxnet3_queue *v, uint32_t index, enum drop_reason reason)
+/* What is wrong with a frame, or a piece of one, that lies in ring `number`; DROP_NONE: nothing. */
+static enum drop_reason wrong_piece(struct vmxnet3_queue *v, uint32_t number,
+                                    const struct vmxnet3_completion *c)
 {
-    queue_refuse(&v->q, index, reason);
-    return 0;
+    if (c->high & BAD) {
+        v->rx_bad++; /* the device counts those, too */
+        return DROP_BAD_FRAME;
+    }
+    if (((uint32_t)c->high & LENGTH) > v->rings[number].limit)
+        return DROP_BAD_LENGTH;
+    return (number == 0) == !!(c->low & FIRST) ? DROP_NONE : DROP_BAD_CHAIN;
 }
 
-/* A frame longer than a slot takes comes in pieces; they are joined in the first one's buffer.
- * A bad piece, of length 0, spoils the whole. Returns 1 when *p is a whole frame. */
-static int join(struct vmxnet3_queue *v, struct packet *p, const struct vmxnet3_completion *c)
+/* Checks what the device wrote about a buffer that it had in ring `number`. A frame longer than a
+ * slot takes comes in pieces. Returns 1 when *p is a whole, good frame. */
+static int accept_frame(struct vmxnet3_queue *v, struct packet *p, uint32_t number,
+                        const struct vmxnet3_completion *c)
 {
-    const struct pool *pool = v->q.pool;
-    uint32_t whole;
-    if (v->joining && c->low & FIRST)
-        v->joining = refuse(v, v->part.index, DROP_BAD_CHAIN); /* that one never ended */
-    if (!v->joining) {
-        if (!(c->low & FIRST))
-            return refuse(v, p->index, DROP_BAD_CHAIN); /* this one never began */
-        v->joining = 1;
-        v->part = *p;
-    } else {
-        whole = (uint32_t)v->part.length + p->length;
-        if (v->part.length && p->length && whole <= pool_room(pool)) {
-            memcpy(packet_data(pool, v->part) + v->part.length, packet_data(pool, *p), p->length);
-            v->part.length = (uint16_t)whole;
-        } else {
-            v->part.length = 0;
-        }
-        stack_give(v->q.stack, p->index);
-    }
-    if (!(c->low & LAST))
-        return 0;
-    v->joining = 0;
-    *p = v->part;
-    return 1;
-}
-
-/* Checks what the device wrote about a buffer that it had in ring `number`. Returns 1 when *p is
- * a whole, good frame. */
-static inline int accept_frame(struct vmxnet3_queue *v, struct packet *p, uint32_t number,
-                               const struct vmxnet3_completion *c)
-{
-    uint32_t length = (uint32_t)c->high & LENGTH, begins = number == 0;
-    uint32_t fits = length <= v->rings[number].limit && begins == !!(c->low & FIRST);
-    p->length = fits ? (uint16_t)length : 0;
-    if (unlikely(v->joining || (c->low & (FIRST | LAST)) != (FIRST | LAST)) && !join(v, p, c))
-        return 0;
-    if (unlikely(p->length < FRAME_MIN))
-        return refuse(v, p->index, DROP_BAD_LENGTH);
-    if (unlikely(c->high & BAD)) { /* the device counts those, too */
-        v->spoiled++;
-        stack_give(v->q.stack, p->index);
+    enum drop_reason wrong = wrong_piece(v, number, c);
+    p->length = (uint16_t)((uint32_t)c->high & LENGTH);
+    if (c->low & FIRST) {
+        frame_abandon(&v->q, &v->part, DROP_BAD_CHAIN); /* it never ended */
+    } else if (!v->part.open) {
+        queue_refuse(&v->q, p->index, DROP_BAD_CHAIN); /* it never began */
         return 0;
     }
-    return 1;
+    return frame_join(&v->q, &v->part, p, wrong, pool_room(v->q.pool), !!(c->low & LAST));
 }
 
 /* Takes the buffer that a completion names out of its ring, and puts `fresh` into it. Slots that
@@ -103,7 +74,7 @@ static inline uint32_t take_run(struct vmxnet3_queue *restrict v, struct packet 
 {
     struct vmxnet3_ring *ring = v->rings;
     const uint64_t lap = vmxnet3_generation(v->completed, v->completions_size) ? WRITTEN : 0;
-    const uint32_t slot = vmxnet3_slot(ring, ring->next), range = ring->limit - FRAME_MIN;
+    const uint32_t slot = vmxnet3_slot(ring, ring->next), range = ring->limit - FRAME_SHORTEST;
     const uint32_t *buffers = ring->buffers + slot;
     const struct vmxnet3_completion *c = vmxnet3_next_completion(v);
     uint32_t got;
@@ -111,7 +82,7 @@ static inline uint32_t take_run(struct vmxnet3_queue *restrict v, struct packet 
         const uint64_t high = load_acquire(&c->high), low = load_relaxed(&c->low);
         const uint32_t length = (uint32_t)high & (LENGTH | BAD); /* a bad one is too long */
         if ((int64_t)(high ^ lap) < 0 || ((uint32_t)low & WHERE) != (WHOLE | (slot + got)) ||
-            unlikely(length - FRAME_MIN > range))
+            unlikely(length - FRAME_SHORTEST > range))
             break;
         packets[got] = (struct packet){buffers[got], colour(buffers[got]), (uint16_t)length};
         *bytes += length;
@@ -180,14 +151,14 @@ uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
     if (!vmxnet3_is_written(v, load_relaxed(&vmxnet3_next_completion(v)->high)))
         return 0;
     taken = stack_take(q->stack, fresh, n);
-    if (likely(!v->joining))
+    if (likely(!v->part.open))
         used = take_whole(v, packets, fresh, taken, &bytes);
     got = used;
     for (uint32_t i = used; i < taken && vmxnet3_completed(v, &c); i++) {
         struct packet p;
         int32_t number = exchange(v, &c, &p.index, fresh[used]);
         if (unlikely(number < 0)) {
-            queue_drop(q, DROP_BAD_CHAIN, 1); /* a frame in no buffer of ours */
+            queue_drop(q, DROP_BAD_SLOT, 1);
             continue;
         }
         used++;

@@ -96,11 +96,10 @@ struct vmxnet3_queue {
     uint32_t completed;        /* position of the completion to read next */
     uint64_t command;          /* transmit: the bits that every descriptor carries */
     uint64_t dma_base;         /* where the device sees the pool's first byte */
-    uint64_t spoiled;          /* receive: frames that the device itself marked as bad */
+    uint64_t rx_bad;           /* receive: frames that the device itself marked as bad */
     uint8_t *wants_doorbell;   /* receive: the device's wish, in the shared area */
-    uint32_t joining;          /* receive: `part` is the beginning of a frame */
-    struct packet part;
-    struct vector vector; /* receive */
+    struct partial part;       /* receive: a frame whose pieces are arriving */
+    struct vector vector;      /* receive */
 };
 uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n);

@@ -6,8 +6,8 @@ int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
 {
     uint32_t index;
     memset(v->completions, 0, v->completions_size * sizeof *v->completions);
-    v->completed = v->joining = 0;
-    v->spoiled = 0;
+    v->completed = v->part.open = 0;
+    v->rx_bad = 0;
     for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2 && ring->size; ring++) {
         memset(ring->slots, 0, ring->size * sizeof *ring->slots);
         ring->next = ring->fill = 0;
@@ -26,7 +26,7 @@ void vmxnet3_empty(struct vmxnet3_queue *v)
     for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2; ring++)
         while (ring->next != ring->fill)
             stack_give(v->q.stack, ring->buffers[vmxnet3_slot(ring, ring->next++)]);
-    if (v->joining)
-        stack_give(v->q.stack, v->part.index);
-    v->joining = 0;
+    if (v->part.open)
+        stack_give(v->q.stack, v->part.frame.index);
+    v->part.open = 0;
 }

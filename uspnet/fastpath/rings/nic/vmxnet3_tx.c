@@ -3,9 +3,7 @@
 #include "vmxnet3.h"
 
 enum {
-    FRAME_MIN = 14, /* an Ethernet header */
-    TX_LAZY = 64,   /* slots in flight before the first look at what is done */
-    SLOT = 0xFFF,   /* §Vmxnet3_TxCompDesc: txdIdx */
+    SLOT = 0xFFF, /* §Vmxnet3_TxCompDesc: txdIdx */
 };
 static const uint64_t TX_GENERATION = 1ull << 14, TX_REPORT = 1ull << 45; /* §Vmxnet3_TxDesc: cq */
 
@@ -17,7 +15,7 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
     for (uint32_t i = 0; i < ring->size && vmxnet3_completed(v, &c); i++) {
         int32_t ahead = vmxnet3_distance(ring, (uint32_t)c.low & SLOT);
         if (unlikely(ahead < 0))
-            v->q.counters->errors++; /* of the device: no packet is lost by it */
+            queue_fault(&v->q, FAULT_RING);
         for (uint32_t left = (uint32_t)(ahead + 1), run; left; left -= run) {
             run = least(left, vmxnet3_straight(ring->next, ring->size));
             stack_give_all(v->q.stack, ring->buffers + vmxnet3_slot(ring, ring->next), run);
@@ -31,16 +29,16 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
  * many those are. */
 static inline uint32_t sift(struct queue *q, struct packet *packets, uint32_t n, uint32_t longest)
 {
-    const uint16_t range = (uint16_t)(longest - FRAME_MIN);
+    const uint16_t range = (uint16_t)(longest - FRAME_SHORTEST);
     uint16_t bad = 0;
     uint32_t good = 0;
     for (uint32_t i = 0; i < n; i++) /* without a branch, so that several are looked at at once */
-        bad |= (uint16_t)(packets[i].length - FRAME_MIN) > range;
+        bad |= (uint16_t)(packets[i].length - FRAME_SHORTEST) > range;
     if (likely(!bad))
         return n;
     for (uint32_t i = 0; i < n; i++) {
-        if (packets[i].length < FRAME_MIN || packets[i].length > longest)
-            queue_refuse(q, packets[i].index, wrong_length(packets[i].length, FRAME_MIN));
+        if (packets[i].length < FRAME_SHORTEST || packets[i].length > longest)
+            queue_refuse(q, packets[i].index, tx_wrong_length(packets[i].length, FRAME_SHORTEST));
         else
             packets[good++] = packets[i];
     }

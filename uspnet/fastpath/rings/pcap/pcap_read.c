@@ -78,12 +78,20 @@ static void leave_out(struct pcap_source *s, enum step step, const struct found 
     }
 }
 
+/* A record that can't be read is a packet that was lost; what is no capture file holds none. */
+static void count_malformed(struct pcap_source *s)
+{
+    int length = s->why == PCAP_CUT || s->why == PCAP_LENGTH;
+    if (s->format != PCAP_UNKNOWN)
+        queue_drop(&s->q, length ? DROP_BAD_LENGTH : DROP_BAD_RECORD, 1);
+}
+
 /* Nothing but the end, or what may come later. Returns whether to look again. */
 static int look_again(struct pcap_source *s, enum step step)
 {
     switch (step) {
     case STEP_FAULT:
-        queue_drop(&s->q, DROP_BAD_LENGTH, s->format != PCAP_UNKNOWN);
+        count_malformed(s);
         queue_fault(&s->q, FAULT_MALFORMED);
         store_release(&s->q.ended, 1); /* what came before is still delivered */
         return 0;

@@ -57,8 +57,8 @@ struct virtq_queue {
     uint32_t in_order;  /* the device uses chains in order, and may report only a batch's last */
     uint32_t tells;     /* a doorbell also says how far we are, §4.1.5.2 */
     uint32_t number;    /* of the queue */
-    uint32_t left;      /* receive: pieces still to come of the frame that `part` begins */
-    struct packet part;
+    uint32_t left;      /* receive: pieces still to come of the frame in `part` */
+    struct partial part;
     uint64_t header;   /* transmit: where the device sees 12 zeros, the header of every packet */
     uint64_t dma_base; /* where the device sees the pool's first byte */
     uint64_t first;    /* packed: the word that will show it those, the first of them */

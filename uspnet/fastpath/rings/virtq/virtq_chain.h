@@ -6,11 +6,6 @@
 #define USPNET_VIRTQ_CHAIN_H
 #include "virtq.h"
 
-enum {
-    VIRTQ_FRAME_MIN = 14, /* an Ethernet header */
-    VIRTQ_LAZY = 64,      /* packets in flight before the first look at what was sent */
-};
-
 void virtq_begin_fill(struct virtq_queue *v);
 uint32_t virtq_accept(struct virtq_queue *v, struct packet *packets, const uint32_t *buffers,
                       const uint32_t *lengths, uint32_t n, uint32_t *bytes);
@@ -34,7 +29,7 @@ static inline int virtq_take(struct virtq_queue *v, uint32_t id, uint32_t *index
 /* Are all n lengths, with the net header, those of frames that fit? */
 static inline int virtq_all_fit(const struct virtq_queue *v, const uint32_t *lengths, uint32_t n)
 {
-    uint32_t least_bytes = VIRTQ_NET_HEADER + VIRTQ_FRAME_MIN, most = v->limit - least_bytes,
+    uint32_t least_bytes = VIRTQ_NET_HEADER + FRAME_SHORTEST, most = v->limit - least_bytes,
              bad = 0;
     for (uint32_t i = 0; i < n; i++)
         bad |= lengths[i] - least_bytes > most;

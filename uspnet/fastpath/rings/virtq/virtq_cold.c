@@ -14,30 +14,17 @@ static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
 {
     if (pieces == 0 || pieces > v->chains)
         return refuse(v, p->index, DROP_BAD_CHAIN);
-    v->part = *p;
     v->left = pieces - 1;
-    return 0;
+    return frame_join(&v->q, &v->part, p, DROP_NONE, 0, 0);
 }
 
-/* A further piece, without a header. They are joined in the first one's buffer; a piece that is
- * empty or too long spoils the whole, which then has length 0. */
+/* A further piece of `length` bytes, without a header. */
 static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
-    const struct pool *pool = v->q.pool;
-    struct packet piece = {p->index, colour(p->index), 0};
-    uint64_t whole = (uint64_t)v->part.length + length;
-    if (v->part.length && length && length <= v->limit &&
-        whole <= pool_room(pool) - VIRTQ_NET_HEADER) {
-        memcpy(packet_data(pool, v->part) + v->part.length, packet_data(pool, piece), length);
-        v->part.length = (uint16_t)whole;
-    } else {
-        v->part.length = 0;
-    }
-    stack_give(v->q.stack, p->index);
-    if (--v->left)
-        return 0;
-    *p = v->part;
-    return p->length ? 1 : refuse(v, p->index, DROP_BAD_CHAIN);
+    enum drop_reason wrong = length > v->limit ? DROP_BAD_LENGTH : DROP_NONE;
+    *p = (struct packet){p->index, colour(p->index), (uint16_t)length};
+    return frame_join(&v->q, &v->part, p, wrong, pool_room(v->q.pool) - VIRTQ_NET_HEADER,
+                      --v->left == 0);
 }
 
 /* Checks what the device wrote into buffer p->index, `length` bytes with the net header. Returns 1
@@ -48,7 +35,9 @@ static inline int accept_frame(struct virtq_queue *v, struct packet *p, uint32_t
     if (unlikely(v->left))
         return join(v, p, length);
     if (unlikely(!virtq_all_fit(v, &length, 1)))
-        return refuse(v, p->index, DROP_BAD_LENGTH);
+        return refuse(v, p->index,
+                      length < VIRTQ_NET_HEADER + FRAME_SHORTEST ? DROP_TOO_SHORT
+                                                                 : DROP_BAD_LENGTH);
     virtq_handles(p, &p->index, &length, 1);
     if (!v->merges)
         return 1;
@@ -96,8 +85,8 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
     uint32_t found = 0;
     *bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (p[i].length < VIRTQ_FRAME_MIN || p[i].length > v->limit) {
-            queue_refuse(&v->q, p[i].index, wrong_length(p[i].length, VIRTQ_FRAME_MIN));
+        if (p[i].length < FRAME_SHORTEST || p[i].length > v->limit) {
+            queue_refuse(&v->q, p[i].index, tx_wrong_length(p[i].length, FRAME_SHORTEST));
             continue;
         }
         *bytes += p[i].length;
@@ -109,7 +98,7 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
 /* What both formats begin with: no chain is out. */
 void virtq_begin_fill(struct virtq_queue *v)
 {
-    v->next = v->clean = v->published = v->left = 0;
+    v->next = v->clean = v->published = v->left = v->part.open = 0;
     v->buffer = v->q.pool ? v->q.pool->size : 0; /* a control queue has none */
     memset(v->buffers, 0xFF, v->chains * sizeof *v->buffers);
 }
@@ -121,9 +110,9 @@ void virtq_empty(struct virtq_queue *v)
             stack_give(v->q.stack, v->buffers[id]);
         v->buffers[id] = VIRTQ_NONE;
     }
-    if (v->left)
-        stack_give(v->q.stack, v->part.index);
-    v->next = v->clean = v->left = 0;
+    if (v->part.open)
+        stack_give(v->q.stack, v->part.frame.index);
+    v->next = v->clean = v->left = v->part.open = 0;
 }
 
 /* --- while a worker sleeps -------------------------------------------------------------------- */

@@ -197,9 +197,9 @@ VIRTQ_INLINE uint32_t virtq_send(struct virtq_queue *v, const struct packet *pac
 {
     struct packet sifted[BURST_MAX];
     uint32_t *restrict buffers = v->buffers + (v->next & (v->chains - 1)), good, wrong = 0;
-    uint32_t done = virtq_room(v, n), most = v->limit - VIRTQ_FRAME_MIN, bytes = 0;
+    uint32_t done = virtq_room(v, n), most = v->limit - FRAME_SHORTEST, bytes = 0;
     for (uint32_t i = 0; i < done; i++) {
-        wrong |= (uint32_t)packets[i].length - VIRTQ_FRAME_MIN > most;
+        wrong |= (uint32_t)packets[i].length - FRAME_SHORTEST > most;
         bytes += packets[i].length;
     }
     good = done;
@@ -220,7 +220,7 @@ VIRTQ_INLINE uint32_t virtq_transmit(struct virtq_queue *v, const struct packet 
                                      uint32_t n, const struct virtq_format *format)
 {
     uint32_t from = v->next, flying = from - v->clean, done;
-    if (flying >= least(VIRTQ_LAZY, v->chains / 2) || flying + n > v->chains)
+    if (flying >= least(TX_LAZY, v->chains / 2) || flying + n > v->chains)
         format->clean(v);
     done = virtq_send(v, packets, n, format);
     if (unlikely(done < n)) { /* the ring's end, or it is full, or an old chain is in the way */
