@@ -7,8 +7,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections import Counter
 from pathlib import Path
+from textwrap import shorten
 
 import pytest
 
@@ -23,6 +23,7 @@ from tests.support.testpmd import huge_pages, testpmd  # noqa: F401 - fixtures
 from tests.support.tiers import NAMES, TIER
 from tests.support.waiting import until
 
+DETAIL_COLUMNS = 100
 UNPACKED_QEMU = ROOT / "build/qemu/bin/qemu-system-x86_64"  # by tools/qemu.sh
 if UNPACKED_QEMU.exists():
     os.environ.setdefault("USPNET_QEMU", str(UNPACKED_QEMU))
@@ -39,16 +40,17 @@ def pytest_report_header():
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What this machine could not run: one line a cause, however many tests it stopped."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    causes = Counter(
-        str(report.longrepr[-1]).removeprefix("Skipped: ")  # after its file and line
-        for report in skipped
-    )
+    """Say what this machine could not run: one line a cause. A reason is `CAUSE: DETAIL`."""
+    causes: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[-1]).removeprefix("Skipped: ")  # after its file and line
+        cause, _, detail = reason.partition(": ")
+        causes.setdefault(cause, []).append(detail)
     if causes:
         terminalreporter.section("not run here")
-    for cause, count in causes.most_common():
-        terminalreporter.write_line(f"{count:5} x {cause}")
+    for cause, details in sorted(causes.items(), key=lambda each: -len(each[1])):
+        shown = shorten("; ".join(sorted({*details} - {""})), DETAIL_COLUMNS, placeholder=" …")
+        terminalreporter.write_line(f"{len(details):5} x {cause}{': ' * bool(shown)}{shown}")
 
 
 @pytest.fixture

@@ -33,7 +33,8 @@ class Namespace:
             ["ip", "-n", self.name, *text.split()], capture_output=True, text=True, check=False
         )
         if done.returncode and skip:
-            pytest.skip(f"this kernel can't: ip {text}: {done.stderr.strip()}")
+            kind = text.partition(" type ")[2].partition(" ")[0]
+            pytest.skip(f"this kernel lacks a kind of interface: {kind}")
         assert not done.returncode, (text, done.stderr)
         return done.stdout
 
@@ -82,7 +83,7 @@ class Namespace:
 @pytest.fixture
 def namespace():
     if os.geteuid():
-        pytest.skip("network namespaces need root")
+        pytest.skip("needs root: network namespaces")
     space = Namespace()
     yield space
     subprocess.run(["ip", "netns", "del", space.name], check=True)

@@ -39,7 +39,7 @@ def test_what_others_may_write_is_not(store, path, mode):
         store.load(ADDRESS)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give a file away")
 def test_another_users_is_not(store, path):
     os.chown(path, NOBODY, NOBODY)
     with pytest.raises(Refused, match="may be written by another user"):
@@ -77,7 +77,7 @@ def test_what_makes_no_sense_is_damaged(store, path, text):
         store.load(ADDRESS)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give a folder away")
 @pytest.mark.parametrize("kind", ["folder", "link"])
 def test_another_users_folder_is_refused(store, path, tmp_path, kind):
     folder = path.parent

@@ -49,7 +49,7 @@ def test_busy_is_refused_and_idle_is_taken(lab, build, text, name, seen):
 @pytest.mark.parametrize(("build", "text", "name", "seen"), MACHINES, ids=IDS)
 def test_dpdk_devbind_itself(lab, build, text, name, seen):
     if not devbind.installed():
-        pytest.skip("no dpdk-devbind.py: apt-get install dpdk")
+        pytest.skip("dpdk-devbind.py is not installed: apt-get install dpdk")
     build(lab)
     assert active_for_devbind(lab) == seen
 

@@ -77,7 +77,7 @@ def test_people_get_the_path_and_the_commands(uspnet, tmp_path):
 
 def test_the_file_is_one_that_wireshark_reads(uspnet, tmp_path):
     if not shutil.which("capinfos"):
-        pytest.skip("needs capinfos")
+        pytest.skip("capinfos is not installed: apt-get install tshark")
     path = str(tmp_path / "x.pcapng")
     uspnet("demo", "--count", "1000", "-w", path, "--quiet")
     seen = subprocess.run(["capinfos", "-rcM", path], capture_output=True, text=True, check=True)

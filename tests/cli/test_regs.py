@@ -24,7 +24,7 @@ WATCH = ["--watch", "--interval", "0.1"]
 
 def only_object(result):
     if "NotSupported" in result.stdout:
-        pytest.skip(result.stdout)
+        pytest.skip(f"this QEMU is too old: {answer(result.stdout)['message']}")
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("\n") == 1
     return answer(result.stdout)

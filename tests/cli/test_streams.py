@@ -121,7 +121,7 @@ NO_NULL = 'mount -t tmpfs none /dev && exec "$@"'
 def test_without_the_null_device_everything_works(tmp_path):
     lone = ["unshare", "--mount", "sh", "-c", NO_NULL, "sh"]
     if subprocess.run([*lone, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs root, for a namespace without devices")
+        pytest.skip("needs root: for a namespace without devices")
     words = [*COMMAND, "demo", "--count", "500", "--json", "-w", str(tmp_path / "x.pcapng")]
     result = subprocess.run([*lone, *words], capture_output=True, check=False, timeout=90)
     assert result.returncode == 0, result.stderr

@@ -243,7 +243,7 @@ def test_a_socket_that_finds_no_room_is_not_called_taken(uspnet, tmp_path):
     mount = f'mount -t tmpfs -o nr_inodes=1 none {tmp_path} && "$@"'
     full = ["unshare", "--mount", "sh", "-c", mount]
     if subprocess.run([*full, "sh", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs root, for a file system of its own")
+        pytest.skip("needs root: for a file system of its own")
     words = [sys.executable, "-m", "uspnet", "capture", f"memif:{tmp_path}/m,role=server"]
     done = subprocess.run([*full, "sh", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -83,7 +83,7 @@ def test_a_device_that_keeps_the_order_is_believed(
         [binary(), "-device", "virtio-net-pci,help"], capture_output=True, text=True, check=True
     )
     if "in_order" not in listed.stdout:
-        pytest.skip("this QEMU's virtio-net has no in_order")
+        pytest.skip("this QEMU is too old: its virtio-net has no in_order")
     altered(monkeypatch, device="virtio-net-pci-non-transitional,in_order=on", since="9.2")
     made, port = connected(station, MODEL, tmp_path, rx_ring=64, tx_ring=64, **kind)
     taken = bool(port.device.features.IN_ORDER)

@@ -14,12 +14,14 @@ import instructions
 
 MORE = 1.02  # what a change may cost
 
-pytestmark = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("valgrind"), reason="valgrind is not installed: apt-get install valgrind"
+)
 
 
 @pytest.mark.parametrize("path", instructions.PATHS)
 def test_no_loop_has_grown(path):
     kept = instructions.recorded().get(instructions.compiler(), {}).get(path)
     if not kept:
-        pytest.skip(f"no count is recorded for {instructions.compiler()}")
+        pytest.skip(f"no instruction count is recorded: for {instructions.compiler()}")
     assert instructions.count(path) <= kept * MORE

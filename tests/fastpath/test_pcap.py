@@ -205,7 +205,9 @@ def test_mutated_files(kind: str, changes: list[tuple[int, int | None]]) -> None
     assert reader.counters.packets == len(found)
 
 
-@pytest.mark.skipif(not shutil.which("capinfos"), reason="capinfos (tshark) is missing")
+@pytest.mark.skipif(
+    not shutil.which("capinfos"), reason="capinfos is not installed: apt-get install tshark"
+)
 @pytest.mark.parametrize("kind", ["pcapng-le", "us-be"])
 def test_broken_files_hold_no_more_than_wireshark_finds(kind: str, tmp_path: Path) -> None:
     for at in range(0, len(KINDS[kind]), 23):

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each fuzz target for a while: the same inputs in every run, or others for a minute
-(USPNET_FULL=1). What is found is saved under build/fuzz, and shown as it fails the test.
+in the full tier. What is found is saved under build/fuzz, and shown as it fails the test.
 """
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
 
 from tests.fuzz.run import HERE, TARGETS, fuzz
+from tests.support.tiers import by_tier
 
 pytest.importorskip("atheris", reason="atheris is not installed")
 
@@ -27,7 +27,7 @@ def figure(name, text):
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_is_found(target):
     fixed = ["-seed=1", f"-runs={RUNS[target]}"]
-    done = fuzz(target, *(MINUTE if os.environ.get("USPNET_FULL") else fixed))
+    done = fuzz(target, *by_tier(fixed, MINUTE))
     assert done.returncode == 0, done.stdout[-6000:]
     assert figure("number_of_executed_units", done.stdout) >= RUNS[target]
     assert figure("new_units_added", done.stdout) >= 10  # coverage leads it on

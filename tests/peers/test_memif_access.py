@@ -24,7 +24,7 @@ from uspnet.ports.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE, remove_
 from uspnet.ports.registry import make_port
 
 STRANGER = 65534
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be other users")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be other users")
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ while True:
 def stranger():
     """Starts processes of other users."""
     if os.geteuid():
-        pytest.skip("needs root, to be other users")
+        pytest.skip("needs root: to be other users")
     started = []
 
     def start(*args, **more):

@@ -52,12 +52,12 @@ def some_huge_pages():
         yield
         return
     if os.geteuid():
-        pytest.skip("needs 32 free huge pages, or root to make them")
+        pytest.skip("needs huge pages: 32 free ones, or root to make them")
     before = HUGE_PAGES.read_text()
     HUGE_PAGES.write_text(str(int(before) + 32))
     if free_huge_pages() < 32:
         HUGE_PAGES.write_text(before)
-        pytest.skip("needs 32 free huge pages")
+        pytest.skip("needs huge pages: 32 free ones")
     yield
     HUGE_PAGES.write_text(before)
 

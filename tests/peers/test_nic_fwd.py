@@ -71,7 +71,7 @@ def need(*names):
         try:
             make_port(f"qemu:{name}").check()
         except NotSupported as error:
-            pytest.skip(str(error))
+            pytest.skip(f"this QEMU is too old: {error}")
 
 
 @pytest.fixture

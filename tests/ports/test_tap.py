@@ -22,7 +22,7 @@ from tests.support.identity import answer
 def needs_cores():
     def check(text):
         if not {int(core) for core in text.split(",")} <= os.sched_getaffinity(0):
-            pytest.skip(f"cores {text} are not ours")
+            pytest.skip(f"too few processor cores: {text} are wanted")
 
     return check
 

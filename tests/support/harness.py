@@ -163,7 +163,7 @@ def station():
             try:
                 return undo.enter_context(Station(*specs))
             except NotSupported as error:
-                pytest.skip(f"{error}: {error.hint}")
+                pytest.skip(f"this QEMU is too old: {error}")
 
         yield make
 
@@ -174,7 +174,7 @@ def qemu():
     try:
         binary()
     except NoDevice as error:
-        pytest.skip(str(error))
+        pytest.skip(f"QEMU is not installed: {error.hint}")
 
 
 def frame(number: int, size: int, to: bytes = b"\x02\0\0\0\0\x02") -> bytes:

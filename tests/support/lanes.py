@@ -13,6 +13,7 @@ import pytest
 
 APART = (
     "tests/fastpath/",
+    "tests/fuzz/",
     "tests/jobs/",
     "tests/packets/",
     "tests/peers/test_memif_hostile.py",

@@ -110,9 +110,9 @@ class Namespace:
 def namespaces():
     """Makes namespaces; all are gone after the test."""
     if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+        pytest.skip("needs root: network namespaces")
     if not shutil.which("ip"):
-        pytest.skip("iproute2 is not installed")
+        pytest.skip("ip is not installed: apt-get install iproute2")
     with contextlib.ExitStack() as undo:
 
         def make():

@@ -41,7 +41,7 @@ def as_nobody(call, *arguments):
     what it raised.
     """
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("needs root: to be other users")
     out, into = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -30,7 +30,7 @@ class Sanitized:
         self.place = place
         self.libraries = [library("libasan.so"), library("libubsan.so")]
         if not all(os.path.isabs(path) for path in self.libraries):
-            pytest.skip("needs gcc's libasan and libubsan")
+            pytest.skip("gcc is not installed: with libasan and libubsan")
         clean = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
         for name in ("uspnet", "tests"):
             shutil.copytree(ROOT / name, place / name, ignore=clean)
@@ -68,5 +68,5 @@ class Sanitized:
 def sanitized(tmp_path_factory):
     """Runs Python programs on a build with AddressSanitizer and UBSan."""
     if not shutil.which("gcc"):
-        pytest.skip("needs gcc")
+        pytest.skip("gcc is not installed")
     return Sanitized(tmp_path_factory.mktemp("sanitized"))

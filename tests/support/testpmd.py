@@ -100,10 +100,10 @@ def huge_pages():
     before = int(HUGE_PAGES.read_text())
     if before < TESTPMD_PAGES:
         if os.geteuid():
-            pytest.skip(f"needs {TESTPMD_PAGES} huge pages, or root to make them")
+            pytest.skip(f"needs huge pages: {TESTPMD_PAGES}, or root to make them")
         HUGE_PAGES.write_text(str(TESTPMD_PAGES))
     if int(HUGE_PAGES.read_text()) < TESTPMD_PAGES:
-        pytest.skip(f"needs {TESTPMD_PAGES} huge pages of memory")
+        pytest.skip(f"needs huge pages: memory for {TESTPMD_PAGES}")
     yield
     if before < TESTPMD_PAGES:
         HUGE_PAGES.write_text(str(before))
@@ -113,7 +113,7 @@ def huge_pages():
 def testpmd(huge_pages):
     """Starts testpmds; those that still run at the end are killed."""
     if not shutil.which("dpdk-testpmd"):
-        pytest.skip("needs dpdk-testpmd")
+        pytest.skip("dpdk-testpmd is not installed: apt-get install dpdk-dev")
     started = []
 
     def start(*args, **more):

@@ -42,7 +42,7 @@ def test_a_file_that_takes_too_much_memory_is_said(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give privileges up")
 def test_the_reader_of_a_strangers_bytes_has_no_privilege():
     words = [*COMMAND, "fwd", "pcap:-", "null:", "--json"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:

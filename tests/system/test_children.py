@@ -54,7 +54,7 @@ def run(command, **more):
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90, **more)
 
 
-@pytest.mark.skipif(not COMMAND.exists(), reason="uspnet is not installed")
+@pytest.mark.skipif(not COMMAND.exists(), reason="the uspnet command is not installed")
 @pytest.mark.parametrize("words", [["demo", "--count", "2000", "--json"], ["doctor", "--json"]])
 def test_commands_run_nothing_of_the_current_folder(poisoned, tmp_path, monkeypatch, words):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -111,10 +111,10 @@ def test_root_looks_in_the_systems_folders_alone(poisoned, monkeypatch):
     assert children.find_program("python3") != f"{os.getcwd()}/python3"
 
 
-@pytest.mark.skipif(not COMMAND.exists(), reason="uspnet is not installed")
+@pytest.mark.skipif(not COMMAND.exists(), reason="the uspnet command is not installed")
 def test_root_writes_nothing_into_the_home_that_the_environment_names(poisoned, tmp_path):
     if os.geteuid() != 0:
-        pytest.skip("needs root, and another user's home")
+        pytest.skip("needs root: and another user's home")
     cache = Path(".cache/scapy")
     cache.mkdir(parents=True)
     for name in ("ethertypes", "services", "manufdb"):
@@ -125,7 +125,7 @@ def test_root_writes_nothing_into_the_home_that_the_environment_names(poisoned, 
     assert not poisoned.exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="anybody else's path is their own")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: whose search path is fixed")
 def test_root_has_libraries_run_nothing_from_the_path_of_the_environment(poisoned):
     code = "from ctypes import util; from uspnet.__main__ import _go_home; _go_home();"
     code += "util.find_library('x')"
@@ -163,7 +163,7 @@ def test_a_folder_that_our_own_code_lies_in_is_as_good_as_it(chosen, tmp_path, m
     assert binary() == str(chosen)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="what is not root's concerns root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files that are not root's")
 @pytest.mark.parametrize("what", ["program", "folder", "open program", "open folder", "group"])
 def test_root_runs_no_qemu_of_another_user(chosen, what):
     match what:

@@ -47,7 +47,7 @@ def write(path):
 def theirs(path):
     """Gives a file, or a link, to another user."""
     if os.geteuid() != 0:
-        pytest.skip("only root can give things away")
+        pytest.skip("needs root: to give files away")
     os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     return path
 

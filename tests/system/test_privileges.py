@@ -23,7 +23,7 @@ from uspnet.system.privileges import NONE, Capability
 from uspnet.transports.qemu.machine import binary
 
 COMMAND = [sys.executable, "-m", "uspnet"]
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give privileges up")
 
 
 def status(path):
@@ -103,7 +103,7 @@ def check_memory(pid):
 def own_user(qemu):
     """QEMU becomes a user of its own: it must lie where such a user can reach it."""
     if not privileges.nobody(binary()):
-        pytest.skip("QEMU lies where only root can reach it, so it stays root's")
+        pytest.skip("QEMU is in a folder that only root can reach")
 
 
 @pytest.mark.usefixtures("own_user")
@@ -199,7 +199,7 @@ def test_root_of_a_container_stays_what_it_is(tmp_path, needs):
     inside = ["unshare", "-Ur", *COMMAND, "capture", "null:", "-c", "10", "-w", tmp_path / "x"]
     done = subprocess.run(inside, capture_output=True, text=True, check=False)
     if "unshare" in done.stderr:
-        pytest.skip("user namespaces are not permitted")
+        pytest.skip("needs user namespaces: unshare -Ur")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "x").stat().st_size > 10 * 60
 

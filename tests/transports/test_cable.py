@@ -168,7 +168,7 @@ def test_a_folder_that_is_not_this_users_alone_is_refused(own, tmp_path, thing):
         folder.chmod(0o755 if thing == "open to all" else 0o700)
         if thing == "a stranger's":
             if os.geteuid() != 0:
-                pytest.skip("only root can give a folder away")
+                pytest.skip("needs root: to give a folder away")
             os.chown(folder, NOBODY, NOBODY)
     with pytest.raises(Refused, match="not a folder of this user alone"):
         WireEnd("lan")
@@ -207,7 +207,7 @@ def test_a_path_is_used_without_the_links_in_it_as_it_was_checked(tmp_path):
 
 def test_a_far_end_of_another_user_is_refused(tmp_path):
     if os.geteuid() != 0:
-        pytest.skip("only root can give a socket away")
+        pytest.skip("needs root: to give a socket away")
     tmp_path.chmod(0o1777)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as theirs:
         theirs.bind(f"{tmp_path}/lan.b")

@@ -137,7 +137,7 @@ def nic(guest):
 
     def build(topology, kind):
         if kind not in guest.kinds:
-            pytest.skip(f"this QEMU has no {kind}")
+            pytest.skip(f"this QEMU is too old: it has no {kind}")
         address = guest.address(kind)
         name = interface(guest, address)
         done.append((address, name, guest.driver(address)))

@@ -23,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "bzImage-6.12-vfio"
+NO_IOMMUFD = "no kernel with iommufd"
 FETCHED = ROOT / "build" / "vm-kernel"
 MODULES = (  # noqa: SIM905 - easier to read
     "virtio_pci 9p 9pnet_virtio overlay virtio_console "  # the guest itself
@@ -53,7 +54,7 @@ def lab_kernel() -> Kernel:
     for path in [Path(named)] if named else [ROOT.parent / "shared" / "vm" / LAB]:
         if path.is_file():
             return Kernel(path)
-    raise Missing(f"no kernel with iommufd: USPNET_VM_KERNEL, or shared/vm/{LAB}")
+    raise Missing(f"{NO_IOMMUFD}: USPNET_VM_KERNEL, or shared/vm/{LAB}")
 
 
 def debian_kernel() -> Kernel:

@@ -27,7 +27,7 @@ from tests.vm.topologies import (
 def active_for_devbind(guest):
     """The addresses that the real dpdk-devbind.py finds active in the guest."""
     if not devbind.installed():
-        pytest.skip("no dpdk-devbind.py: apt-get install dpdk")
+        pytest.skip("dpdk-devbind.py is not installed: apt-get install dpdk")
     source = Path(devbind.__file__).read_text()
     return lambda: guest.python(source).split()
 
@@ -43,7 +43,7 @@ def blocking(result):
 @pytest.mark.once("debian", "lab")
 def test_busy_is_refused_where_devbind_is_blind(guest, nic, active_for_devbind, topology):
     if guest.kernel_name == "lab" and topology in NOT_IN_LAB:
-        pytest.skip("this kernel was built without such interfaces: run tests/vm/kernel.py")
+        pytest.skip(f"this kernel lacks a kind of interface: {topology.__name__}")
     address = nic(topology, "igb" if topology is physical_with_vfs else "e1000e")
     name = interface(guest, address)
     before = quiet(guest, name)

@@ -13,7 +13,7 @@ MAC = {"e1000": "RAL[0]", "e1000e": "RAL[0]", "igb": "RAL[0]", "vmxnet3": "MACL"
 @pytest.mark.parametrize("kind", DRIVEN)
 def test_a_bound_nic_shows_its_registers(guest, taken, kind):
     if kind not in guest.kinds:
-        pytest.skip(f"this QEMU has no {kind}")
+        pytest.skip(f"this QEMU is too old: it has no {kind}")
     address = taken(guest, guest.address(kind))
     shown = guest.run(["uspnet", "regs", address, "--json"]).json()
     rows = {row["name"]: row["value"] for row in shown["registers"]}

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.vm.kernel import NO_IOMMUFD
 from uspnet.packets.frames import udp_frame
 
 
@@ -105,14 +106,14 @@ def asleep(guest, taken):
 @pytest.fixture(params=["vfio-group", "vfio-cdev"])
 def transport(request, guest):
     if request.param == "vfio-cdev" and guest.kernel_name == "debian":
-        pytest.skip("Debian's kernel has no iommufd")
+        pytest.skip(f"{NO_IOMMUFD}: Debian's has none")
     return request.param
 
 
 @pytest.mark.parametrize("kind", INTERRUPTS)
 def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
     if kind not in guest.kinds:
-        pytest.skip(f"this QEMU has no {kind}")
+        pytest.skip(f"this QEMU is too old: it has no {kind}")
     wire = guest.wires[kind]
     sleeper = asleep([kind], "capture", f",transport={transport}")
     before = sleeper.look()
@@ -153,7 +154,7 @@ def test_a_worker_on_two_ports_is_woken_by_either(guest, asleep):
 
 def test_each_queue_has_an_interrupt_of_its_own(guest, asleep):
     if "igb" not in guest.kinds:
-        pytest.skip("this QEMU has no igb")
+        pytest.skip("this QEMU is too old: it has no igb")
     sleeper = asleep(["igb"], "capture", ",queues=4")
     before = sleeper.look()
     for port in range(1000, 1100):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.tiers import by_tier
+from tests.vm.kernel import NO_IOMMUFD
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import REASONS, addressed, idle
 from uspnet.drivers import nics
@@ -163,7 +164,7 @@ def test_frames_both_ways_without_an_iommu(bare_guest, transport):
     path = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
     if not transport:
         if guest.kernel_name != "lab":
-            pytest.skip("VFIO without IOMMU: no kernel beside the checkout that has it")
+            pytest.skip(f"{NO_IOMMUFD}: and VFIO without an IOMMU")
         refused = guest.run(["uspnet", "bind", address])
         assert refused.code == 1
         assert "has no IOMMU group" in refused.err

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from tests.vm.kernel import NO_IOMMUFD
+
 OPEN = """
 import sys
 from uspnet.transports.choose import TRANSPORTS, choose
@@ -21,7 +23,7 @@ pool = Pool(1000, 1522, 65536)
 @pytest.fixture(params=["vfio-group", "vfio-cdev"])
 def transport(request, guest):
     if request.param == "vfio-cdev" and guest.kernel_name == "debian":
-        pytest.skip("Debian's kernel has no iommufd")
+        pytest.skip(f"{NO_IOMMUFD}: Debian's has none")
     return request.param
 
 

@@ -179,7 +179,7 @@ def test_what_cant_be_cut_up_is_dropped_and_told(namespace, namespaces, wait_unt
         try:
             place.ip("link", "add", "t0", "type", "vxlan", "id", 5, "dstport", 4789, "remote", far)
         except subprocess.CalledProcessError:
-            pytest.skip("this kernel has no vxlan")
+            pytest.skip("this kernel lacks a kind of interface: vxlan")
         place.ip("address", "add", f"10.8.0.{last}/24", "dev", "t0")
         place.ip("link", "set", "dev", "t0", "up")
     capture = other.start("capture", "packet:b")

@@ -253,7 +253,7 @@ def test_rings_that_there_is_no_memory_for_are_refused(veth):
     from uspnet.pool import memory_available
 
     if memory_available() > 64 << 30:
-        pytest.skip("has memory for the largest rings")
+        pytest.skip("this machine has memory for the largest rings")
     run = veth.uspnet("capture", "packet:a,queues=64,ring=1024", "--json", check=False)
     assert run.returncode == 1
     assert answer(run.stdout)["error"] == "NoMemory"

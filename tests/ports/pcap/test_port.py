@@ -33,7 +33,9 @@ FORMATS = ("pcapng", "pcap", "nsecpcap")
 MARGIN_S = 60
 MARK = f"USPNET_TESTED_BY={os.getpid()}"
 
-pytestmark = pytest.mark.skipif(not shutil.which("capinfos"), reason="capinfos (tshark) is missing")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("capinfos"), reason="capinfos is not installed: apt-get install tshark"
+)
 
 
 def start(*args: str, **more: Any) -> subprocess.Popen[str]:
@@ -289,7 +291,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     libc = ctypes.CDLL(None, use_errno=True)
     folder.mkdir()
     if libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()):
-        pytest.skip(f"mount: {os.strerror(ctypes.get_errno())}")
+        pytest.skip(f"needs the right to mount: {os.strerror(ctypes.get_errno())}")
     try:
         yield folder
     finally:

@@ -36,7 +36,9 @@ from tests.support.pcap_rig import (
 MARGIN_S = 60
 SAME_CLOCK = 0.99  # a wait is by one clock, elapsed_s by another
 ALL = len(FRAMES)
-tools = pytest.mark.skipif(not shutil.which("capinfos"), reason="capinfos (tshark) is missing")
+tools = pytest.mark.skipif(
+    not shutil.which("capinfos"), reason="capinfos is not installed: apt-get install tshark"
+)
 
 
 def start(*args: str, **more: Any) -> subprocess.Popen[bytes]:
