@@ -34,6 +34,7 @@ lint: setup-test
 	PYTHONPATH=. $(PYTHON) tools/readme.py --check
 	PYTHONPATH=. $(PYTHON) tools/drivers.py --check
 	PYTHONPATH=. $(PYTHON) tools/schema.py --check
+	PYTHONPATH=. $(PYTHON) tools/stubs.py --check
 
 bench: setup-test
 	.venv/bin/pip install -q --disable-pip-version-check -e '.[bench]'
@@ -44,6 +45,7 @@ man: setup-test
 	PYTHONPATH=. $(PYTHON) tools/readme.py
 	PYTHONPATH=. $(PYTHON) tools/drivers.py
 	PYTHONPATH=. $(PYTHON) tools/schema.py
+	PYTHONPATH=. $(PYTHON) tools/stubs.py
 
 format: setup-test
 	.venv/bin/ruff format .

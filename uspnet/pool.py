@@ -7,10 +7,10 @@ import fcntl
 import mmap
 import os
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from uspnet.errors import NoMemory
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 
 HUGE_BYTES = 2 << 20
 PAGE = 4096
@@ -49,7 +49,7 @@ class SharedMemory:
         self.fd, self.map = mapped or self._create(name, size, 0)
         self.size = len(self.map)
         self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
-        self.lost: Any = None  # uint32_t *, nonzero: a peer took pages away
+        self.lost: c.Pointer[int] | None = None  # nonzero: a peer took pages away
 
     def _create(self, name: str, size: int, flags: int) -> tuple[int, mmap.mmap]:
         fd = -1
@@ -77,11 +77,11 @@ class SharedMemory:
         return made
 
     @property
-    def base(self) -> Any:
+    def base(self) -> c.Pointer[int]:
         """The first byte, as a C pointer."""
         return ffi.cast("uint8_t *", self.memory)
 
-    def guard(self) -> Any:
+    def guard(self) -> c.Pointer[int]:
         """Call before a peer gets the descriptor: it can punch holes, and then there may be no huge
         page to fill them. Returns `lost`, which becomes nonzero when we touched such a hole.
         """
@@ -146,7 +146,7 @@ class Pool:
         """Bytes of the longest frame that fits into a buffer, wherever in it a packet starts."""
         return int(self.size - HEADROOM)
 
-    def stack(self, count: int) -> Any:
+    def stack(self, count: int) -> c.Stack:
         """A worker's stack with `count` buffers that nobody else has. Returns `struct stack *`.
 
         The caller keeps it alive; its array lives as long as the pool.

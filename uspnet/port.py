@@ -10,14 +10,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from uspnet.errors import DeviceFault, Malformed, PeerFault, UspnetError
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.spec import Option, Spec
 from uspnet.system.privileges import NONE, Capabilities
+
+if TYPE_CHECKING:  # the names that a Queue's own `c` hides
+    from uspnet.fastpath._fastpath import AnyQueue
+    from uspnet.fastpath._fastpath import Queue as CQueue
 
 Direction = Literal["rx", "tx"]
 SCHEMES: dict[str, type[Port]] = {}
@@ -31,11 +35,10 @@ class Queue:
     port: Port
     direction: Direction
     index: int
-    c: Any
-    keep: list[Any] = field(default_factory=list)  # what the C struct points to
+    c: AnyQueue
 
     @property
-    def base(self) -> Any:
+    def base(self) -> CQueue:
         """The C struct as `struct queue *`."""
         return ffi.cast("struct queue *", self.c)
 
@@ -89,7 +92,7 @@ class Port(ABC):
     can_receive = True
     can_send = True
 
-    def __init_subclass__(cls, scheme: str = "", **more: Any) -> None:
+    def __init_subclass__(cls, scheme: str = "", **more: object) -> None:
         super().__init_subclass__(**more)
         if not scheme:
             return
@@ -155,7 +158,7 @@ class Port(ABC):
         self.pool = pool
 
     @abstractmethod
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """The C struct of one queue, its own fields filled in. `struct queue` is filled after."""
 
     def holds(self, direction: Direction) -> int:
@@ -224,7 +227,9 @@ class Port(ABC):
 
     # -- shared by all --------------------------------------------------------------------------
 
-    def queue(self, direction: Direction, index: int, stack: Any, counters: Any) -> Queue:
+    def queue(
+        self, direction: Direction, index: int, stack: c.Stack, counters: c.Counters
+    ) -> Queue:
         """Makes one queue, owned by the worker whose stack and counters are given."""
         queue = Queue(self, direction, index, self.make_queue(direction, index))
         base = queue.base

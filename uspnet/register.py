@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Protocol, Self, overload
+from typing import ClassVar, Protocol, Self, overload
 
 from uspnet.errors import DeviceFault, DeviceTimeout
 
@@ -259,12 +259,13 @@ class Registers:
     rows: ClassVar[dict[str, Row]] = {}
     bytes: ClassVar[int] = 0
 
-    def __init_subclass__(cls, *, bytes: int = 0, **more: Any) -> None:  # noqa: A002
+    def __init_subclass__(cls, *, bytes: int = 0, **more: object) -> None:  # noqa: A002
         super().__init_subclass__(**more)
         own = {name: row for name, row in vars(cls).items() if isinstance(row, Row)}
         cls.rows = {**cls.rows, **own}
         cls.bytes = bytes or cls.bytes
-        TABLES.append(cls)
+        if cls.rows:
+            TABLES.append(cls)
 
     def __init__(self, window: Window, owner: str) -> None:
         self.window, self.owner = window, owner

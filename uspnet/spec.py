@@ -37,6 +37,9 @@ class Option:
     secret: bool = False  # its value is never shown
 
 
+Values = dict[str, Any]  # what was given for each option, or its default
+
+
 @dataclass(frozen=True)
 class Spec:
     """A port spec taken apart; `str()` gives back what the user typed, without secrets."""
@@ -49,7 +52,7 @@ class Spec:
     def __str__(self) -> str:
         return shown(self.text, [name for name in self.given if not SECRET.search(name)])
 
-    def options(self, known: Mapping[str, Option]) -> dict[str, Any]:
+    def options(self, known: Mapping[str, Option]) -> Values:
         """The options' values, defaults included. Raises Usage for an unknown name or bad value."""
         values = {name: option.default for name, option in known.items()}
         secrets = {name for name, option in known.items() if option.secret}

@@ -67,7 +67,7 @@ def test_help_loads_neither_scapy_nor_the_fast_path():
 
 
 TOOLS = [
-    *([name, "--check"] for name in ("man.py", "readme.py", "drivers.py", "schema.py")),
+    *([name, "--check"] for name in ("man.py", "readme.py", "drivers.py", "schema.py", "stubs.py")),
     ["size.py"],
 ]
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 from functools import cache
 
 from uspnet import registry
-from uspnet.nic.base import NICS, Nic
+from uspnet.nic.base import NICS, AnyNic
 
 
 @cache
-def nics() -> dict[tuple[int, int], type[Nic]]:
+def nics() -> dict[tuple[int, int], type[AnyNic]]:
     """Every driver by PCI vendor and device: those of this folder, and of `uspnet.drivers` entry
     points.
     """

@@ -10,11 +10,12 @@ the 82540EM's check of checksums, which QEMU's model lacks.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from uspnet.fastpath import c
 from uspnet.nic.base import Model, Tally
-from uspnet.nic.intel import CHECKSUM_OPTIONS, Intel, Ring
-from uspnet.register import RC, RO, RW, WO, Registers
+from uspnet.nic.intel import CHECKSUM_OPTIONS, Intel, IntelTable, Ring
+from uspnet.register import RC, RO, RW, WO
 from uspnet.spec import Option
 
 RESET_S = 0.1  # a reset takes a few microseconds; the EEPROM is read in a few milliseconds
@@ -26,7 +27,7 @@ ERRORS = RO(13, "Receive errors, §3.2.3.2", width=8, CE=0, SE=1, SEQ=2, CXE=4, 
 BUFFER_SIZES = {16384: (1, 1), 8192: (1, 2), 4096: (1, 3), 2048: (0, 0), 1024: (0, 1)}
 
 
-class Regs(Registers, bytes=0x20000):
+class Regs(IntelTable):
     """The 8254x's registers, as far as they are used here."""
 
     CTRL = RW(0x0000, "Device Control, §13.4.1", FD=0, ASDE=5, SLU=6, ILOS=7, RST=26, VME=30)
@@ -64,6 +65,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     """The 82540EM."""
 
     registers: ClassVar[type[Regs]] = Regs
+    regs: Regs
     # QEMU's model takes no frames until a second after its receiver was enabled.
     models: ClassVar[dict[str, Model]] = {"e1000": Model("e1000", settle_s=1.1)}
     frame_max = 9728  # the pool's limit; the device's is 16,110
@@ -95,12 +97,12 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
         fields = ["CE", "SE", "SEQ", "CXE", "RXE", *(("TCPE", "IPE") if self.checks() else ())]
         return sum(ERRORS.mask(field) for field in fields)
 
-    def vector(self, index: int) -> dict[str, Any]:
+    def vector(self, index: int) -> c.VectorFields:
         """That of received frames. It stays, and so does INTx, until it is read (§13.4.17)."""
         regs = self.regs
-        gate = self.gate(regs.IMS, regs.IMC, regs.IMS.row.mask("RXT0"))
+        masks = self.mask_registers(regs.IMS, regs.IMC, regs.IMS.row.mask("RXT0"))
         cause = self.bar.doorbell(regs.ICR.offset)
-        return {**gate, "cause": cause, "line_fd": self.transport.line_fd}
+        return {**masks, "cause": cause, "line_fd": self.transport.line_fd}
 
     def slot_bytes(self) -> int:
         """What the device may write into one buffer. Without long packets it never exceeds the
@@ -207,13 +209,13 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
     frame_max = 9216  # bytes, 82574 §1.2
     interrupts = "MSI-X"
 
-    def vector(self, index: int) -> dict[str, Any]:
+    def vector(self, index: int) -> c.VectorFields:
         """The receive queue's own cause."""
-        return self.gate(self.regs.IMS, self.regs.IMC, self.regs.IMS.row.mask("RXQ0"))
+        return self.mask_registers(self.regs.IMS, self.regs.IMC, self.regs.IMS.row.mask("RXQ0"))
 
     def start_rx(self, ring: Ring) -> None:
         """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.4)."""
-        self.set_checks()
+        self.set_checks(self.regs.RXCSUM)
         # Legacy descriptors, one queue. Both are what a reset leaves, but not that of QEMU before
         # 8.0: there a kernel driver's extended descriptors would stay.
         self.regs.RFCTL.write(0)

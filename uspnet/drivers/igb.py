@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
+from uspnet.fastpath import c
 from uspnet.nic.base import Model, Tally
-from uspnet.nic.intel import CHECKSUM_OPTIONS, Advanced, Phy, Ring, four
+from uspnet.nic.intel import CHECKSUM_OPTIONS, Advanced, Phy, PhyTable, Ring, four
 from uspnet.nic.rss import RSS_KEY, spread
-from uspnet.register import RC, RO, RS, RW, WO, Registers
+from uspnet.register import RC, RO, RS, RW, WO
 from uspnet.spec import Option, integer
 
 MASTER_S = 0.1  # for transfers under way when DMA is to end
@@ -31,7 +32,7 @@ ONE_BUFFER = 1  # SRRCTL's code for advanced descriptors without header splittin
 RSS = 2  # MRQC's code for RSS without virtual machines
 
 
-class Regs(Registers, bytes=0x20000):
+class Regs(PhyTable):
     """The 82576's registers, as far as they are used here."""
 
     CTRL = RW(
@@ -156,9 +157,9 @@ class Igb(
         self.regs.EIMC.write(ALL=0xFFFFFFFF)
         self.regs.ICR.read()
 
-    def vector(self, index: int) -> dict[str, Any]:
+    def vector(self, index: int) -> c.VectorFields:
         """The receive queue's own, of the same number."""
-        return self.gate(self.regs.EIMS, self.regs.EIMC, 1 << index)
+        return self.mask_registers(self.regs.EIMS, self.regs.EIMC, 1 << index)
 
     # -- start and stop -------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class Igb(
     def set_receive_rules(self) -> None:
         """Which frames come in, and how long they may be: never longer than a buffer (§8.10)."""
         promisc, multicast = self.values["promisc"], self.values["multicast"]
-        self.set_checks()
+        self.set_checks(self.regs.RXCSUM)
         self.regs.RLPML.write(LENGTH=self.frame + FCS)
         self.regs.RCTL.write(
             BAM=1, SECRC=1, LPE=1, UPE=int(promisc), MPE=int(promisc or multicast)

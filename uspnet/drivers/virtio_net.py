@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, TypeVar
 
 from uspnet.errors import NoMemory, NotSupported, Usage
-from uspnet.fastpath import lib
+from uspnet.fastpath import c, lib
 from uspnet.nic.base import Link, Model, Nic, ring_size
 from uspnet.nic.rss import ENTRIES, RSS_KEY, spread
 from uspnet.nic.virtio import (
@@ -31,9 +32,10 @@ from uspnet.nic.virtio import (
 from uspnet.nic.virtio_pci import DEVICE, Common, VirtioPci
 from uspnet.pool import FRAME_MAX, PAGE, pages_for
 from uspnet.register import RO, Registers
-from uspnet.spec import Option, integer, switch
-from uspnet.transports import Transport
+from uspnet.spec import Option, Values, integer, switch
+from uspnet.transports import Dma, Transport
 
+R = TypeVar("R", bound=Ring)
 CONTROL_SLOTS = 64
 SPEED_UNKNOWN = 0x7FFFFFFF  # Mbit/s, and above
 VARIANTS = (
@@ -62,7 +64,7 @@ class NetConfig(Registers, bytes=24):
 
 
 class VirtioNet(
-    Nic,
+    Nic["c.VirtqQueue"],
     VirtioPci,
     ids={(0x1AF4, 0x1041): "virtio-net", (0x1AF4, 0x1000): "transitional virtio-net"},
     ring="virtq",
@@ -99,7 +101,7 @@ class VirtioNet(
     sizes: tuple[int, int]  # descriptors of each receive and transmit ring
     most_pairs: int  # that the device has
 
-    def __init__(self, transport: Transport, name: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, transport: Transport, name: str, values: Values) -> None:
         super().__init__(transport, name, values)
         self.packed = bool(values["packed"])
         self.ring = "virtq_packed" if self.packed else "virtq"
@@ -166,26 +168,27 @@ class VirtioNet(
         """A packet to send takes two descriptors."""
         return int(max(self.sizes[0], self.sizes[1] // 2))
 
-    def _ring(self, number: int, kind: type[Ring], size: int, **more: Any) -> Ring:
+    def _ring(self, number: int, size: int, make: Callable[[Layout, Dma], R]) -> R:
         """A ring of the device's queue `number`."""
         layout = Layout(size, self.packed)
-        ring = kind(layout, self.transport.alloc_dma(layout.bytes), **more)
-        c = ring.c
+        ring = make(layout, self.transport.alloc_dma(layout.bytes))
+        queue = ring.c
         # The device waits by itself while QEMU's cable is full, so the ring need not look at it.
-        c.bell, c.number, c.tells = self.doorbell(number), number, self.features.NOTIFICATION_DATA
-        c.in_order, c.dma_base = self.features.IN_ORDER, self.transport.dma_base
+        queue.bell, queue.number = self.doorbell(number), number
+        queue.tells = self.features.NOTIFICATION_DATA
+        queue.in_order, queue.dma_base = self.features.IN_ORDER, self.transport.dma_base
         self.rings[number] = ring
         return ring
 
-    def make_rx(self, index: int) -> Any:
+    def make_rx(self, index: int) -> c.VirtqQueue:
         """A receive ring: queue 0, 2, … (§5.1.2)."""
-        queue = self._ring(2 * index, Ring, self.sizes[0], double=False).c
+        queue = self._ring(2 * index, self.sizes[0], partial(Ring, double=False)).c
         queue.limit, queue.merges = self.pool.room, self.features.MRG_RXBUF
         return queue
 
-    def make_tx(self, index: int) -> Any:
+    def make_tx(self, index: int) -> c.VirtqQueue:
         """A transmit ring: queue 1, 3, … (§5.1.2)."""
-        queue = self._ring(2 * index + 1, Ring, self.sizes[1], double=True).c
+        queue = self._ring(2 * index + 1, self.sizes[1], partial(Ring, double=True)).c
         queue.limit = self.limit
         return queue
 
@@ -213,9 +216,7 @@ class VirtioNet(
             size = min(CONTROL_SLOTS, self.queue_size(number))
             if size < 2:  # a command takes two
                 raise NotSupported(f"{self.name}: a control queue of {size} descriptor")
-            ring = self._ring(number, Control, size, name=self.name)
-            assert isinstance(ring, Control)  # noqa: S101 - it was just made
-            self.control = ring
+            self.control = self._ring(number, size, partial(Control, name=self.name))
 
     def start_queue(self, number: int, ring: Ring) -> None:
         """A ring with its buffers, then where it is (§4.1.5.1.3)."""
@@ -300,7 +301,7 @@ class VirtioNet(
         speed, duplex = self.stable(lambda: (self.net.SPEED.read(), self.net.DUPLEX.read()))
         return Link(up, int(speed) if speed < SPEED_UNKNOWN else None, duplex == 1)
 
-    def wake(self, queues: list[Any]) -> None:
+    def wake(self, queues: list[c.VirtqQueue]) -> None:
         """Rings their doorbells, whether the device wants it or not. No worker runs."""
         for queue in queues:
             self.ring_doorbell(queue.number, self.rings[queue.number].call("value"))

@@ -11,10 +11,10 @@ offload, data rings, multicast lists (all of it or none), wake on LAN.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.nic.base import VLAN_OPTIONS, Link, Model, Nic, ring_size
 from uspnet.pool import Pool, pages_for
 from uspnet.register import RO, RW, WO, Registers
@@ -67,7 +67,7 @@ class Doors(Registers, bytes=0x1000):
     RXPROD2 = WO(0xA00, "Receive Producer, second ring, §VMXNET3_REG_RXPROD2", count=16, stride=8)
 
 
-class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
+class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
     """One queue pair."""
 
     registers: ClassVar[type[Regs]] = Regs
@@ -158,21 +158,21 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
         self.area_memory = self.transport.alloc_dma(AREA)
         self.area = ffi.cast("struct vmxnet3_area *", self.area_memory.pointer)
 
-    def _ring(self, ring: Any, size: int, limit: int, doorbell: dict[str, Any]) -> Dma:
+    def _ring(self, ring: c.Vmxnet3Ring, size: int, limit: int, doorbell: c.DoorbellFields) -> Dma:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
         ring.slots = ffi.cast("struct vmxnet3_descriptor *", memory.pointer)
         ring.buffers = self.table(size)
         ring.size, ring.limit, ring.bell = size, limit, doorbell
         return memory
 
-    def _completions(self, queue: Any, size: int) -> Dma:
+    def _completions(self, queue: c.Vmxnet3Queue, size: int) -> Dma:
         memory = self.transport.alloc_dma(size * COMPLETION)
         queue.completions = ffi.cast("struct vmxnet3_completion *", memory.pointer)
         queue.completions_size = size
         queue.dma_base = self.transport.dma_base
         return memory
 
-    def make_rx(self, index: int) -> Any:
+    def make_rx(self, index: int) -> c.Vmxnet3Queue:
         """Two rings, for the beginnings of frames and for the rest, and their completions."""
         queue = ffi.new("struct vmxnet3_queue *")
         size, limit = self.values["rx-ring"], self.piece_bytes()
@@ -182,12 +182,12 @@ class Vmxnet3(Nic, ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
             for ring, slots, bell in zip(queue.rings, (size, self.body_slots()), bells, strict=True)
         ]
         self.rx_completions = self._completions(queue, 2 * size)
-        gate = self.doorbells.doorbell(self.doors.IMR[0].offset)
-        queue.vector = {"unmask": gate, "unmask_value": 0, "mask": gate, "mask_value": 1}
+        mask = self.doorbells.doorbell(self.doors.IMR[0].offset)
+        queue.vector = {"unmask": mask, "unmask_value": 0, "mask": mask, "mask_value": 1}
         queue.wants_doorbell = ffi.addressof(self.area.rx, "wants_doorbell")
         return queue
 
-    def make_tx(self, index: int) -> Any:
+    def make_tx(self, index: int) -> c.Vmxnet3Queue:
         """One ring. Every descriptor is a whole packet (§Vmxnet3_TxDesc)."""
         queue = ffi.new("struct vmxnet3_queue *")
         size, tag = self.values["tx-ring"], self.values["vlan-insert"]

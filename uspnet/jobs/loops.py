@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.structs import set_members
 
 
@@ -23,7 +23,7 @@ class Loop:
     name: ClassVar[str] = ""
     struct: ClassVar[str] = ""  # where several loops share one
 
-    def __init_subclass__(cls, *, name: str = "", struct: str = "", **more: Any) -> None:
+    def __init_subclass__(cls, *, name: str = "", struct: str = "", **more: object) -> None:
         super().__init_subclass__(**more)
         cls.name = name or cls.name
         cls.struct = struct or (f"{name}_loop" if name else cls.struct)
@@ -33,7 +33,7 @@ class Loop:
         set_members(self.c, self)
 
     @property
-    def worker(self) -> Any:
+    def worker(self) -> c.Worker:
         """The struct as `struct worker *`."""
         return ffi.cast("struct worker *", self.c)
 

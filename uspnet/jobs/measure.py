@@ -6,13 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.loops import Loop
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
-def make_streams(count: int) -> Any:
+def make_streams(count: int) -> c.Stream:
     """So many `struct stream`, nothing sent or seen of any."""
     return ffi.new("struct stream[]", count)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from uspnet.fastpath import lib
+from uspnet.fastpath import c, lib
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.route import End, Route
 from uspnet.jobs.worker import Lane, Worker
@@ -86,7 +85,7 @@ class Wiring:
         plan.worker = Worker(plan.loop, lanes, stack, plan.core)
         return plan.worker
 
-    def _queue(self, direction: Direction, end: End, stack: Any) -> Queue:
+    def _queue(self, direction: Direction, end: End, stack: c.Stack) -> Queue:
         port, index = end
         for queue in port.made:  # several lanes may leave by one
             if (queue.direction, queue.index) == (direction, index):

@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from uspnet.errors import Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
@@ -27,9 +26,9 @@ class Traffic:
     sequence: bool = False
     fields: Sequence[Field] = ()
 
-    def make_fields(self) -> list[Any]:
+    def make_fields(self) -> list[c.Struct]:
         """One worker's C structs of the fields: each leads to the one before it in the list."""
-        made: list[Any] = []
+        made: list[c.Struct] = []
         for each in reversed(self.fields):
             made.append(each.make(ffi.cast("struct field *", made[-1]) if made else ffi.NULL))
         return made
@@ -65,38 +64,43 @@ class CTemplates:
         self.count = len(traffic.templates)
         self.secret = int.from_bytes(os.urandom(8), "big")
         self.turn = ffi.new("uint64_t *")
-        self._keep: list[Any] = []
-        self._tables: dict[tuple[int, ...], Any] = {}
+        self._keep: list[c.CData] = []
+        self._tables: dict[tuple[int, ...], c.Pointer[int]] = {}
         self.c = self._array([each.frame for each in traffic.templates])
         if self.stamp_at:
             self._follow(traffic.templates)
 
-    def _array(self, frames: list[bytes]) -> Any:
+    def _array(self, frames: list[bytes]) -> c.FrameTemplate:
         """A `struct frame_template` for each of the frames, without checks."""
         array, joined = ffi.new("struct frame_template[]", len(frames)), b"".join(frames)
         memory = ffi.from_buffer("uint8_t[]", joined)
         self._keep += [array, memory]
         at = 0
-        for c, frame in zip(array, frames, strict=True):
-            c.frame, c.length = memory + at, len(frame)
+        for each, frame in zip(array, frames, strict=True):
+            each.frame, each.length = memory + at, len(frame)
             at += len(frame)
         return array
 
     def _follow(self, templates: Sequence[Template]) -> None:
         check: Check | None = None
-        for c, template in zip(self.c, templates, strict=True):
+        for made, template in zip(self.c, templates, strict=True):
             check = follow(template.rebuild, self.stamp_at, check)
             if check == NO_CHECK:
                 continue
-            c.check, c.check_at, c.base, c.zero = check.kind, check.at, check.base, check.zero
+            made.check, made.check_at, made.base, made.zero = (
+                check.kind,
+                check.at,
+                check.base,
+                check.zero,
+            )
             if check.swapped:
-                c.base, c.turned = check.base >> 8 | (check.base & 0xFF) << 8, 1
+                made.base, made.turned = check.base >> 8 | (check.base & 0xFF) << 8, 1
             if check.crc:
                 if check.crc not in self._tables:
                     self._tables[check.crc] = ffi.new("uint32_t[]", check.crc)
-                c.crc = self._tables[check.crc]
+                made.crc = self._tables[check.crc]
 
-    def lookup(self, traffic: Traffic) -> Any:
+    def lookup(self, traffic: Traffic) -> c.Lookup:
         """A `struct lookup` of the frames. Short ones are also known as a NIC pads them."""
         frames = {each.frame for each in traffic.templates}
         frames |= {frame.ljust(FRAME_MIN, b"\0") for frame in frames}

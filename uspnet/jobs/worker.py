@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceTimeout, NoDevice
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.loops import Loop
 from uspnet.port import Queue
+
+if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Stack
 
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
 KICK = signal.SIGURG  # ignored by default; here it has a handler that does nothing
@@ -61,7 +64,7 @@ class Worker:
 
     loop: Loop
     lanes: Sequence[Lane]
-    stack: Any
+    stack: Stack
     core: int | None = None
 
     def __post_init__(self) -> None:

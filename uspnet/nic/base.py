@@ -12,18 +12,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from uspnet.errors import Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
-from uspnet.spec import Option, integer, switch
+from uspnet.spec import Option, Values, integer, switch
 from uspnet.transports import Transport
 
+Q = TypeVar("Q", bound="c.AnyQueue")  # the C struct of a NIC's queues
 HEADER = 22  # bytes of an Ethernet header with two VLAN tags
-NICS: dict[tuple[int, int], type[Nic]] = {}
+NICS: dict[tuple[int, int], type[AnyNic]] = {}
 
 
 def mac_address(text: str) -> bytes:
@@ -114,7 +115,7 @@ class Tally:
             self.seen[register.name] = max(total, self[register.name])
 
 
-class Nic(ABC):
+class Nic(ABC, Generic[Q]):
     """One family of NICs. A subclass names the functions it drives, and its descriptor format:
 
     `class E1000(Nic, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"): …`
@@ -130,7 +131,9 @@ class Nic(ABC):
     # "MSI-X", a vector for each receive queue, or "INTx", for the only one: what `start` sets up.
     interrupts: ClassVar[str] = ""
 
-    def __init_subclass__(cls, ids: Mapping[tuple[int, int], str], ring: str, **more: Any) -> None:
+    def __init_subclass__(
+        cls, ids: Mapping[tuple[int, int], str], ring: str, **more: object
+    ) -> None:
         super().__init_subclass__(**more)
         cls.ids, cls.ring = ids, ring
         for each in ids:
@@ -141,7 +144,7 @@ class Nic(ABC):
             if not hasattr(lib, f"{ring}_{part}"):
                 raise TypeError(f"{cls.__name__}: no {ring}_{part} in the fast path")
 
-    def __init__(self, transport: Transport, name: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, transport: Transport, name: str, values: Values) -> None:
         self.transport, self.name, self.values = transport, name, values
         self.config = config_of(transport)
         self.frame = values["mtu"] + HEADER
@@ -149,9 +152,9 @@ class Nic(ABC):
         self.tally = Tally()
         self.mac = bytes(6)
         self.events: list[int] = []  # descriptors of interrupts, by receive queue
-        self.rx: list[Any] = []  # the C structs of its queues, by index
-        self.tx: list[Any] = []
-        self._tables: list[Any] = []
+        self.rx: list[Q] = []  # the C structs of its queues, by index
+        self.tx: list[Q] = []
+        self._tables: list[c.Pointer[int]] = []
         if self.frame > self.frame_max:
             raise Usage(
                 f"{name}: {self.title} takes no MTU above {self.frame_max - HEADER}", "lower mtu="
@@ -182,11 +185,11 @@ class Nic(ABC):
         """The most buffers that one ring holds."""
 
     @abstractmethod
-    def make_rx(self, index: int) -> Any:
+    def make_rx(self, index: int) -> Q:
         """The C struct of a receive queue: its ring's memory, size and doorbell."""
 
     @abstractmethod
-    def make_tx(self, index: int) -> Any:
+    def make_tx(self, index: int) -> Q:
         """The C struct of a transmit queue: its ring's memory, size and doorbell."""
 
     @abstractmethod
@@ -225,7 +228,7 @@ class Nic(ABC):
         self.pool = pool
         self.transport.attach(pool)
 
-    def table(self, count: int) -> Any:
+    def table(self, count: int) -> c.Pointer[int]:
         """A `uint32_t *` to that many zeros, for a C struct of one of our queues."""
         self._tables.append(ffi.new("uint32_t[]", count))
         return self._tables[-1]
@@ -237,3 +240,6 @@ class Nic(ABC):
     def dma_disable(self) -> None:
         """Keeps the device from memory, whatever it is still up to."""
         self.config.COMMAND.update(BUS_MASTER=0)
+
+
+AnyNic = Nic[Any]  # whatever its rings are

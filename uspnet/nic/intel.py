@@ -13,13 +13,13 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, NoMemory
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.nic.base import VLAN_OPTIONS, Link, Nic, ring_size
 from uspnet.pool import pages_for
-from uspnet.register import RO, RW, Register, Row
+from uspnet.register import RO, RW, Register, Registers, Row
 from uspnet.spec import Option, switch
 from uspnet.transports import BarWindow, Dma
 
@@ -57,11 +57,35 @@ def four(values: bytes) -> list[int]:
 class Ring:
     """One ring: the C struct of its queue, and the memory of its descriptors."""
 
-    queue: Any
+    queue: c.IntelQueue
     memory: Dma
 
 
-class Intel(Nic, ids={}, ring="intel_advanced"):
+class IntelTable(Registers, bytes=0x20000):
+    """The rows that every Intel NIC's table has; each table says where, and of what fields."""
+
+    STATUS: Row
+    RDT: Row
+    TDT: Row
+    CRCERRS: Row
+    RXERRC: Row
+    MPC: Row
+    RLEC: Row
+    ROC: Row
+    MTA: Row
+    RAL: Row
+    RAH: Row
+
+
+class PhyTable(IntelTable):
+    """And what it takes to reach the PHY."""
+
+    MDIC: Row
+    SWSM: Row
+    SW_FW_SYNC: Row
+
+
+class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     """Rings of 16 bytes a descriptor, up to a tail register."""
 
     options: ClassVar[dict[str, Option]] = {
@@ -69,7 +93,8 @@ class Intel(Nic, ids={}, ring="intel_advanced"):
         "tx-ring": ring_size(32, 4096),
         **VLAN_OPTIONS,
     }
-    regs: Any  # a table with RDT, TDT, MTA, RAL, RAH, STATUS
+    registers: ClassVar[type[IntelTable]]
+    regs: IntelTable
     bar: BarWindow
 
     def open(self) -> None:
@@ -103,16 +128,16 @@ class Intel(Nic, ids={}, ring="intel_advanced"):
         """Shall the device check the checksums of what it receives?"""
         return bool(self.values.get("rx-checksum"))
 
-    def set_checks(self) -> None:
-        """Tells it so (§8.10)."""
+    def set_checks(self, control: Register) -> None:
+        """Program RXCSUM from the `rx-checksum` option (§8.10)."""
         on = int(self.checks())
-        self.regs.RXCSUM.write(IPOFLD=on, TUOFLD=on)
+        control.write(IPOFLD=on, TUOFLD=on)
 
-    def vector(self, index: int) -> dict[str, Any]:
+    def vector(self, index: int) -> c.VectorFields:
         """The interrupt of a receive queue, where there is one: a `struct vector`'s fields."""
         return {}
 
-    def gate(self, unmask: Register, mask: Register, bits: int) -> dict[str, Any]:
+    def mask_registers(self, unmask: Register, mask: Register, bits: int) -> c.VectorFields:
         """Of a `struct vector` the fields for registers that take bits to be set and cleared."""
         return {
             "unmask": self.bar.doorbell(unmask.offset),
@@ -121,7 +146,7 @@ class Intel(Nic, ids={}, ring="intel_advanced"):
             "mask_value": bits,
         }
 
-    def _ring(self, size: int, limit: int, doorbell: dict[str, Any]) -> Ring:
+    def _ring(self, size: int, limit: int, doorbell: c.DoorbellFields) -> Ring:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
         queue = ffi.new("struct intel_queue *")
         queue.ring = ffi.cast("struct intel_descriptor *", memory.pointer)
@@ -130,7 +155,7 @@ class Intel(Nic, ids={}, ring="intel_advanced"):
         queue.dma_base = self.transport.dma_base
         return Ring(queue, memory)
 
-    def make_rx(self, index: int) -> Any:
+    def make_rx(self, index: int) -> c.IntelQueue:
         """A receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
         ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
@@ -138,14 +163,14 @@ class Intel(Nic, ids={}, ring="intel_advanced"):
         self.rx_rings[index] = ring
         return ring.queue
 
-    def make_tx(self, index: int) -> Any:
+    def make_tx(self, index: int) -> c.IntelQueue:
         """A transmit ring. Every data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
         self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
         ring.queue.command = self.command()
         return ring.queue
 
-    def fill(self, queue: Any) -> None:
+    def fill(self, queue: c.IntelQueue) -> None:
         """Gives a receive ring its buffers."""
         if lib.intel_fill(queue):
             raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
@@ -208,7 +233,7 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
         tag = int(self.values["vlan-insert"] > 0)
         return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
 
-    def set_tag(self, queue: Any) -> None:
+    def set_tag(self, queue: c.IntelQueue) -> None:
         """An empty transmit ring's first descriptor names the VLAN tag to insert: it applies until
         there is another (§7.2.2.2).
         """
@@ -219,12 +244,9 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
 
 
 class Phy:
-    """The PHY of one function, behind the device's MDI register.
+    """The PHY of one function, behind the device's MDI register."""
 
-    `regs`: a table with STATUS.LAN, SWSM, SW_FW_SYNC and MDIC.
-    """
-
-    def __init__(self, regs: Any) -> None:
+    def __init__(self, regs: PhyTable) -> None:
         self.regs = regs
 
     def negotiate(self) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from uspnet.errors import DeviceFault, NotSupported
+from uspnet.fastpath import c
 from uspnet.nic.virtio import Ring, Virtio
 from uspnet.pci.config import ConfigWindow, capabilities
 from uspnet.register import RO, RW, Registers, Window
@@ -166,7 +167,7 @@ class VirtioPci(Virtio):
             raise DeviceFault(f"{self.name}: the doorbell of queue {number} is out of bounds")
         return offset, width
 
-    def doorbell(self, number: int) -> dict[str, Any]:
+    def doorbell(self, number: int) -> c.DoorbellFields:
         """A queue's doorbell for its C ring."""
         bar, part, _ = self.notify
         offset, width = self._doorbell(number)

@@ -6,12 +6,11 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from typing import Any
 
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
-from uspnet.fastpath import ffi, lib
-from uspnet.nic.base import HEADER, Nic
+from uspnet.fastpath import c, ffi, lib
+from uspnet.nic.base import HEADER, AnyNic
 from uspnet.pci.config import config_of
 from uspnet.pool import Pool, pages_for
 from uspnet.port import Direction, Port
@@ -23,7 +22,7 @@ LOOK_S = 0.5  # seconds between two looks at what a device has missed
 class NicPort(Port):
     """A port that carries a NIC. A subclass says how to connect to one."""
 
-    nic: Nic | None = None
+    nic: AnyNic | None = None
     transport: Transport | None = None
     _look_at = 0.0  # when to ask the device again what it has missed
 
@@ -31,7 +30,7 @@ class NicPort(Port):
     def connect(self) -> Transport:
         """The transport to the device. Raises NoDevice, Busy, NotPermitted."""
 
-    def find(self) -> Nic:
+    def find(self) -> AnyNic:
         """Connects, and finds the driver by the function's ids. The device is left as it is."""
         self.transport = self.connect()
         config = config_of(self.transport)
@@ -53,7 +52,7 @@ class NicPort(Port):
         self.queues, self.frame = nic.queues, nic.frame
         self._take_interrupts(nic)
 
-    def _take_interrupts(self, nic: Nic) -> None:
+    def _take_interrupts(self, nic: AnyNic) -> None:
         """One for each receive queue. Transmit rings have none: a full one is empty again sooner
         than a worker has gone to sleep.
         """
@@ -65,7 +64,7 @@ class NicPort(Port):
         self.how = "; ".join(filter(None, [self.how, f"interrupts: {how}"]))
 
     @property
-    def device(self) -> Nic:
+    def device(self) -> AnyNic:
         """The NIC of an opened port."""
         assert self.nic, "the port is not open"  # noqa: S101 - a caller's mistake
         return self.nic
@@ -99,9 +98,10 @@ class NicPort(Port):
         """A whole ring."""
         return self.device.ring_slots()
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """The NIC's, with what all have in common."""
         nic = self.device
+        queue: c.AnyQueue
         if direction == "rx":
             queue = nic.make_rx(index)
             nic.rx.append(queue)

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, LONGEST
 from uspnet.port import Direction, Port
 from uspnet.spec import Option, Spec, integer
@@ -30,7 +30,7 @@ class Null(Port, scheme="null"):
         self.queues = self.values["queues"]
         self.frame = max(self.frame, self.values["size"])
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """A null queue has no memory of its own."""
         queue = ffi.new("struct null_queue *", {"length": self.values["size"]})
         queue.q.burst = ffi.addressof(lib, f"null_{direction}")

@@ -25,10 +25,10 @@ import mmap
 import os
 import socket
 import struct
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
 from uspnet.packets import link_types
 from uspnet.packets.frames import mac_bytes
@@ -80,7 +80,7 @@ class Packet(KernelPort, scheme="packet"):
         self.ifname = check_name("packet", spec.target)
         self.ip = False  # do the interface's packets begin with IP?
         self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
-        self.rings: list[tuple[mmap.mmap, Any]] = []  # a mapping, and C's view of it
+        self.rings: list[tuple[mmap.mmap, c.Pointer[int]]] = []  # a mapping, and C's view of it
         self.group: int | None = None  # of fan-out
 
     def open(self) -> None:
@@ -126,7 +126,7 @@ class Packet(KernelPort, scheme="packet"):
                 raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
             raise NotSupported(f"{self.name}: AF_PACKET: {error.strerror}") from None
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """A socket for the queue; for receiving, with a ring that is shared with the kernel."""
         sock = self._socket()
         self.sockets[direction].append(sock)
@@ -156,7 +156,7 @@ class Packet(KernelPort, scheme="packet"):
         if error := lib.packet_bind(sock.fileno(), self.kernel_side().index, protocol):
             raise OSError(error, os.strerror(error), self.ifname)
 
-    def _set_up_rx(self, sock: socket.socket, queue: Any) -> None:
+    def _set_up_rx(self, sock: socket.socket, queue: c.PacketQueue) -> None:
         """A filter keeps everything out until `start`: a socket that has not joined the others
         yet would receive what is theirs.
         """
@@ -173,7 +173,7 @@ class Packet(KernelPort, scheme="packet"):
         if self.queues > 1:
             self._join(sock)
 
-    def _map_ring(self, sock: socket.socket, queue: Any) -> None:
+    def _map_ring(self, sock: socket.socket, queue: c.PacketQueue) -> None:
         """Has the kernel make the receive ring, and maps it."""
         blocks = (self.values["ring"] << 20) // BLOCK
         want = self.queues * self.values["ring"] << 20

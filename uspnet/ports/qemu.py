@@ -15,7 +15,7 @@ from typing import ClassVar
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, Usage
 from uspnet.kernel.interface import check_name
-from uspnet.nic.base import Model, Nic
+from uspnet.nic.base import AnyNic, Model
 from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
@@ -25,7 +25,7 @@ from uspnet.transports.qemu.machine import Machine
 from uspnet.transports.qemu.qtest import Qtest
 
 
-def models() -> dict[str, type[Nic]]:
+def models() -> dict[str, type[AnyNic]]:
     """Every emulated NIC that some driver runs on, with that driver."""
     return {name: nic for nic in nics().values() for name in nic.models}
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
 from uspnet.kernel.tun import open_queues
 from uspnet.packets.frames import mac_bytes
@@ -64,7 +64,7 @@ class Tap(KernelPort, scheme="tap"):
         """The MTU, and what is in front of it."""
         return self.mtu + 14 + 4 * min(len(tags), 2), "set mtu="
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Both directions of a pair share a descriptor."""
         queue = ffi.new("struct tap_queue *", {"fd": self.fds[index]})
         queue.q.burst = ffi.addressof(lib, f"tap_{direction}")

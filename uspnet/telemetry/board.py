@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 from uspnet.errors import NotSupported
-from uspnet.fastpath import ffi
+from uspnet.fastpath import c, ffi
 from uspnet.pool import SharedMemory
 from uspnet.telemetry.schema import MAGIC, PORTS_MAX, PREFIX, QUEUES_MAX, TEXT_MAX
 
@@ -32,12 +31,12 @@ class Board:
             text = f"{queues} queues are more than the {QUEUES_MAX} that a job can have"
             raise NotSupported(text, "use fewer queues")
         self.memory = SharedMemory(BOARD, COUNTERS_AT + self.queues * COUNTER_BYTES)
-        self.rows: list[dict[str, Any]] = []
-        self.ports: dict[int, dict[str, Any]] = {}
+        self.rows: list[dict[str, int | str]] = []
+        self.ports: dict[int, dict[str, str | list[str]]] = {}
 
     def counters(  # noqa: PLR0913 - what a queue is
         self, *, number: int, port: str, driver: str, direction: str, queue: int, unknown: list[str]
-    ) -> Any:
+    ) -> c.Counters:
         """A fresh `struct counters *` for one queue: `number` and name of its port, its driver,
         and the counters that this port can't know.
         """

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from uspnet.fastpath import ffi
+from uspnet.fastpath import c, ffi
 
 # The kernel's names (rtnl_link_stats64) for what a queue counts.
 NAMES = {
@@ -71,7 +70,7 @@ class PortCounters:
         return sum(count or 0 for count in counts)
 
 
-def drops_by_reason(blocks: Iterable[Any]) -> dict[str, int]:
+def drops_by_reason(blocks: Iterable[c.Counters]) -> dict[str, int]:
     """Dropped packets by reason, summed over `struct counters *`. Reasons that never happened
     are left out.
     """
@@ -85,12 +84,14 @@ def reasons_text(drops: Mapping[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in drops.items())
 
 
-def port_counters(queues: Iterable[tuple[str, Any]], unknown: frozenset[str]) -> dict[str, Any]:
+def port_counters(
+    queues: Iterable[tuple[str, c.Counters]], unknown: frozenset[str]
+) -> dict[str, int | None]:
     """A port's counters under the kernel's names, summed over its queues.
 
     `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
     """
-    total: dict[str, Any] = dict.fromkeys(COUNTERS, 0)
+    total: dict[str, int] = dict.fromkeys(COUNTERS, 0)
     for direction, counters in queues:
         for ours, name in NAMES[direction].items():
             total[name] += getattr(counters, ours)

@@ -17,9 +17,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
-from uspnet.fastpath import ffi
+from uspnet.fastpath import c, ffi
 from uspnet.pool import SEALS
 from uspnet.telemetry import schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES
@@ -204,7 +203,7 @@ def _ports(header: schema.Header, data: bytes) -> list[RunningPort]:
     ]
     if len(blocks) != len(header.queues):
         raise ValueError("too short")
-    queues: list[list[tuple[str, Any]]] = [[] for _ in header.ports]
+    queues: list[list[tuple[str, c.Counters]]] = [[] for _ in header.ports]
     for row, block in zip(header.queues, blocks, strict=True):
         queues[row.port].append((row.direction, block))
     return [

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
+from uspnet.fastpath import c
 from uspnet.pool import Pool, SharedMemory
 
 
@@ -26,7 +26,7 @@ class Dma:
     `address` its address to the device, `size` is in bytes.
     """
 
-    pointer: Any
+    pointer: c.Pointer[int]
     address: int
     size: int
 
@@ -46,7 +46,7 @@ class BarWindow(ABC):
         """Store `value` at `offset`; `size` is 1, 2 or 4 bytes. Raises DeviceFault."""
 
     @abstractmethod
-    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
+    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> c.DoorbellFields:
         """Return the fields of a `struct doorbell`, with which a C ring writes the register at
         `offset`. `sends`: the doorbell of a transmit ring.
         """

@@ -8,9 +8,8 @@ clears itself, a link that comes up late); `log` holds all accesses.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from uspnet.fastpath import ffi
+from uspnet.fastpath import c, ffi
 from uspnet.pool import SharedMemory
 from uspnet.transports import BarWindow, Transport
 
@@ -41,7 +40,7 @@ class FakeBar(BarWindow):
         self.transport.log.append(("write", offset, value))
         self.cells[offset] = self.on_write.get(offset, int)(value)
 
-    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
+    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> c.DoorbellFields:
         """Return a plain store into `stores`."""
         return {"mmio": self.stores + offset // 4, "bytes": size}
 

@@ -8,10 +8,9 @@ import fcntl
 import mmap
 import os
 from pathlib import Path
-from typing import Any
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pci.functions import folder, group_node, missing
 from uspnet.pci.sysfs import HOST
 from uspnet.system.processes import process, user_of, users_of
@@ -27,7 +26,7 @@ class MappedBar(BarWindow):
         self.map = mmap.mmap(fd, size, offset=offset)
         self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
 
-    def _at(self, offset: int, size: int) -> Any:
+    def _at(self, offset: int, size: int) -> c.Pointer[int]:
         if not 0 <= offset <= self.size - size or offset % size:
             raise DeviceFault(f"{self.name}: no register at {offset:#x} of {self.size:#x}")
         return self.memory + offset
@@ -40,7 +39,7 @@ class MappedBar(BarWindow):
         """Store to the register."""
         lib.mmio_write(self._at(offset, size), value, size)
 
-    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
+    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> c.DoorbellFields:
         """Return the address of the register."""
         return {"mmio": self._at(offset, size), "bytes": size, "wire_fd": -1}
 

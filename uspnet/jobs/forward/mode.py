@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet import registry
 from uspnet.errors import Usage
@@ -29,7 +29,7 @@ class Mode(Forward):
 
     ports: ClassVar[range] = range(2, 3)
 
-    def __init_subclass__(cls, *, mode: str = "", **more: Any) -> None:
+    def __init_subclass__(cls, *, mode: str = "", **more: str) -> None:
         super().__init_subclass__(**more)
         if mode:
             MODES[mode] = cls

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet import registry
 from uspnet.errors import Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.structs import set_members
 
 FIELDS: dict[str, type[Field]] = {}
@@ -30,18 +30,18 @@ class Field:
 
     name: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, name: str, **more: Any) -> None:
+    def __init_subclass__(cls, *, name: str, **more: object) -> None:
         super().__init_subclass__(**more)
         cls.name = name
         FIELDS[name] = cls
 
-    def make(self, following: Any = ffi.NULL) -> Any:
+    def make(self, following: c.Field = ffi.NULL) -> c.Struct:
         """The C struct for one worker, before `following`; `struct field *`."""
-        c = ffi.new(f"struct {self.name}_field *")
-        set_members(c, self)
-        base = ffi.cast("struct field *", c)
+        made: c.Struct = ffi.new(f"struct {self.name}_field *")
+        set_members(made, self)
+        base = ffi.cast("struct field *", made)
         base.apply, base.next = ffi.addressof(lib, f"field_{self.name}"), following
-        return c
+        return made
 
 
 @cache

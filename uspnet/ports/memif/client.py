@@ -9,10 +9,9 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from uspnet.errors import NoMemory
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import Pool, SharedMemory
 from uspnet.ports.memif.access import peer_user
 from uspnet.ports.memif.closing import let_go
@@ -31,6 +30,7 @@ from uspnet.ports.memif.protocol import (
 
 CONNECT_S = struct.pack("=qq", 0, 50_000)  # struct timeval
 SHARED_MAX = 1 << 32  # a descriptor's offset has 32 bits
+Waiting = tuple[Type, tuple[int | bytes, ...], int | None]  # a message: its fields, its descriptor
 
 
 class ClientMemory:
@@ -58,7 +58,7 @@ class ClientMemory:
             if isinstance(error, OSError):
                 raise NoMemory(f"memif's eventfds: {error.strerror}", "see: ulimit -n") from None
             raise
-        self.regions = ffi.new("struct memif_region[1]", [(self.memory.base, self.memory.size)])
+        self.regions = ffi.new("struct memif_region[]", [(self.memory.base, self.memory.size)])
         for c2s in (True, False):
             for index in range(pairs):
                 self.ring(c2s, index).cookie = lib.MEMIF_COOKIE
@@ -71,11 +71,11 @@ class ClientMemory:
         """Where a ring begins in region 0."""
         return self.number(c2s, index) * ring_bytes(self.log2_size)
 
-    def ring(self, c2s: bool, index: int) -> Any:
+    def ring(self, c2s: bool, index: int) -> c.MemifRing:
         """One ring, as `struct memif_ring *`."""
         return ffi.cast("struct memif_ring *", self.memory.base + self.offset(c2s, index))
 
-    def buffers(self, c2s: bool, index: int) -> Any:
+    def buffers(self, c2s: bool, index: int) -> c.Pointer[int]:
         """The first buffer of a ring's slots, without zero copy."""
         first = (self.number(c2s, index) << self.log2_size) * self.buffer_size
         return self.memory.base + self.buffers_at + first
@@ -99,7 +99,7 @@ class ClientSession:
         """
         self.identity, self.secret, self.make = identity, os.fsencode(secret), make
         self.memory: ClientMemory | None = None
-        self.waiting: deque[tuple[Any, ...]] = deque()
+        self.waiting: deque[Waiting] = deque()
         self.up = False
         self.peer = ""
         self.deadline = time.monotonic() + HANDSHAKE_S
@@ -144,15 +144,15 @@ class ClientSession:
         if memory.pool and regions < 1:
             raise Disconnect("Zero copy needs two regions", ours=True)
         send = self.waiting.append
-        send((Type.ADD_REGION, 0, memory.memory.size, memory.memory.fd))
+        send((Type.ADD_REGION, (0, memory.memory.size), memory.memory.fd))
         if memory.pool:
-            send((Type.ADD_REGION, 1, memory.pool.memory.size, memory.pool.memory.fd))
+            send((Type.ADD_REGION, (1, memory.pool.memory.size), memory.pool.memory.fd))
         for direction in (True, False):
             for index in range(memory.pairs):
                 flags, fd = FLAG_C2S * direction, memory.fds[memory.number(direction, index)]
                 at = memory.offset(direction, index)
-                send((Type.ADD_RING, flags, index, 0, at, memory.log2_size, 0, fd))
-        send((Type.CONNECT, OUR_NAME, None))
+                send((Type.ADD_RING, (flags, index, 0, at, memory.log2_size, 0), fd))
+        send((Type.CONNECT, (OUR_NAME,), None))
         self.channel.send(Type.INIT, VERSION, self.identity, MODE_ETHERNET, self.secret, OUR_NAME)
 
     def lost(self) -> bool:
@@ -161,7 +161,7 @@ class ClientSession:
         return bool(memory and memory.lost and memory.lost[0])
 
     def _next(self) -> None:
-        kind, *fields, fd = self.waiting.popleft()
+        kind, fields, fd = self.waiting.popleft()
         self.channel.send(kind, *fields, fd=fd)
 
     def close(self, reason: str = "") -> None:

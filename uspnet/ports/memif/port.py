@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import (
     DeviceTimeout,
@@ -21,13 +21,13 @@ from uspnet.errors import (
     Usage,
     UspnetError,
 )
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
 from uspnet.ports.memif.access import password, users
 from uspnet.ports.memif.client import ClientMemory, ClientSession
-from uspnet.ports.memif.listener import leave, listen, printable
+from uspnet.ports.memif.listener import Listener, leave, listen, printable
 from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.ports.memif.server import ServerSession
 from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
@@ -97,8 +97,8 @@ class Memif(Port, scheme="memif"):
         self.connects = not self.server
         self.session: ClientSession | ServerSession | None = None
         self.running = self.linked = self.ever_linked = False
-        self.listener: Any = None
-        self.lost: Any = None  # uint32_t *, nonzero: the peer took packet memory away
+        self.listener: Listener | None = None
+        self.lost: c.Pointer[int] | None = None  # nonzero: the peer took packet memory away
         self.attempt_at = self.give_up_at = self.linger_until = self.look_at = 0.0
         self.farewell = Disconnect("")
         self.refused: Disconnect | None = None  # why the last attempt failed, if it may pass
@@ -134,7 +134,7 @@ class Memif(Port, scheme="memif"):
         """Zero copy keeps a buffer in every slot."""
         return int(self.values["ring"]) if self.zero_copy else 0
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """A queue without a ring; `_link` puts one behind it."""
         m = ffi.new("struct memif_queue *")
         kind = "zero" if self.zero_copy else "copy"
@@ -224,10 +224,10 @@ class Memif(Port, scheme="memif"):
 
     def _advance(self) -> None:
         session = self.session
-        if isinstance(session, ServerSession):
-            session.handle(self.listener.ports)
-        elif session:
+        if isinstance(session, ClientSession):
             session.handle()
+        elif session and self.listener:
+            session.handle(self.listener.ports)
         if session and session.up and not self.linked:
             self._link()
         if error := self.fault():
@@ -249,7 +249,7 @@ class Memif(Port, scheme="memif"):
         if now < self.look_at:
             return False
         self.look_at = now + BLOCKED_S
-        self.bells = [q.c.ringing and q.base.counters.doorbells for q in self.made]
+        self.bells = [rings.memif(q).ringing and q.base.counters.doorbells for q in self.made]
         return any(new and new == old for new, old in zip(self.bells, before, strict=False))
 
     def _connect(self) -> None:

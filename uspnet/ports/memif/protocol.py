@@ -80,7 +80,7 @@ class Channel:
         """For selectors."""
         return self.sock.fileno()
 
-    def send(self, kind: Type, *fields: Any, fd: int | None = None) -> None:
+    def send(self, kind: Type, *fields: object, fd: int | None = None) -> None:
         """Sends one message, with a descriptor if one is given. Raises Disconnect."""
         message = struct.pack("=H" + LAYOUTS[kind], kind, *fields).ljust(MESSAGE_BYTES, b"\0")
         fds = array.array("i", [] if fd is None else [fd])

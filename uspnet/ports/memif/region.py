@@ -9,9 +9,8 @@ import mmap
 import os
 import stat
 from dataclasses import dataclass
-from typing import Any
 
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.ports.memif.closing import let_go
 from uspnet.ports.memif.protocol import Disconnect
 
@@ -39,10 +38,10 @@ class PeerRegion:
     access sets `fault` (uint32_t *) and finds zeros.
     """
 
-    def __init__(self, fd: int, size: int, fault: Any) -> None:
+    def __init__(self, fd: int, size: int, fault: c.Pointer[int]) -> None:
         """Owns `fd`. Raises Disconnect when it is not what the client says."""
         self.fd, self.size = fd, size
-        self.base: Any = ffi.NULL  # uint8_t *
+        self.base: c.Pointer[int] = ffi.NULL
         self.mapped = 0
         try:
             self._map(fault)
@@ -50,7 +49,7 @@ class PeerRegion:
             self.close()
             raise
 
-    def _map(self, fault: Any) -> None:
+    def _map(self, fault: c.Pointer[int]) -> None:
         if not 0 < self.size <= REGION_BYTES_MAX or not is_shared_memory(self.fd):
             raise Disconnect("Invalid region", ours=True)
         # A huge page of hugetlbfs is mapped whole or not at all.

@@ -6,12 +6,15 @@ No worker may touch the queues meanwhile.
 
 from __future__ import annotations
 
-from typing import Any
-
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.port import Queue
 from uspnet.ports.memif.client import ClientMemory
 from uspnet.ports.memif.server import ServerSession
+
+
+def memif(queue: Queue) -> c.MemifQueue:
+    """The C struct of one of memif's queues."""
+    return ffi.cast("struct memif_queue *", queue.c)
 
 
 def place_server(queue: Queue, session: ServerSession) -> None:
@@ -19,7 +22,7 @@ def place_server(queue: Queue, session: ServerSession) -> None:
     place = session.rings.get((queue.direction == "rx", queue.index))
     if not place:
         return  # the client has fewer queues: this one stays closed
-    m, size = queue.c, 1 << place.log2_size
+    m, size = memif(queue), 1 << place.log2_size
     ring = session.ring(place)
     m.ours, m.theirs = ffi.addressof(ring, "tail"), ffi.addressof(ring, "head")
     m.our_lead, m.their_lead = 0, size if queue.direction == "tx" else 0
@@ -32,7 +35,7 @@ def place_client(queue: Queue, memory: ClientMemory) -> None:
     """Puts our own ring behind a client's queue, lends it buffers, and opens it."""
     if queue.index >= memory.pairs:
         return
-    m, sends, size = queue.c, queue.direction == "tx", 1 << memory.log2_size
+    m, sends, size = memif(queue), queue.direction == "tx", 1 << memory.log2_size
     ring = memory.ring(sends, queue.index)
     m.ours, m.theirs = ffi.addressof(ring, "head"), ffi.addressof(ring, "tail")
     m.our_lead, m.their_lead = 0 if sends or memory.pool else size, 0
@@ -45,9 +48,9 @@ def place_client(queue: Queue, memory: ClientMemory) -> None:
     m.q.gate = 0
 
 
-def _place(queue: Queue, ring: Any, size: int, fd: int) -> None:
+def _place(queue: Queue, ring: c.MemifRing, size: int, fd: int) -> None:
     """What both roles fill in."""
-    m, sends = queue.c, queue.direction == "tx"
+    m, sends = memif(queue), queue.direction == "tx"
     m.ring, m.size, m.next, m.clean, m.counted = ring, size, 0, 0, 0
     m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
     m.q.fault = lib.FAULT_NONE
@@ -57,12 +60,12 @@ def _place(queue: Queue, ring: Any, size: int, fd: int) -> None:
 
 def untaken(queue: Queue) -> int:
     """Return the slots that we filled and the peer has not drained, as far as can be known."""
-    return int(lib.memif_untaken(queue.c))
+    return int(lib.memif_untaken(memif(queue)))
 
 
 def waiting(queue: Queue, zero_copy: bool) -> bool:
     """Is there something from the peer that we have not drained?"""
-    m = queue.c
+    m = memif(queue)
     if m.q.gate:
         return False
     ours = m.clean if zero_copy else m.next
@@ -73,12 +76,12 @@ def take_back(queue: Queue) -> None:
     """Count what the peer never took of a transmit ring as dropped, no longer as sent. Once for
     each ring.
     """
-    lib.memif_take_back(queue.c)
+    lib.memif_take_back(memif(queue))
 
 
 def strip(queue: Queue, *, zero_copy: bool) -> None:
     """Takes the ring away, and brings lent buffers home."""
-    m = queue.c
+    m = memif(queue)
     if zero_copy:
         lib.memif_zero_reset(m)
     m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1

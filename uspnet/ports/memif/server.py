@@ -7,9 +7,9 @@ import hmac
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.ports.memif.closing import let_go
 from uspnet.ports.memif.protocol import (
     FLAG_C2S,
@@ -27,6 +27,9 @@ from uspnet.ports.memif.protocol import (
 )
 from uspnet.ports.memif.region import PeerRegion, RingPlace, use_eventfd
 
+if TYPE_CHECKING:
+    from uspnet.ports.memif.client import ClientSession
+
 
 class Interface(Protocol):
     """What a listener needs of a port."""
@@ -37,7 +40,7 @@ class Interface(Protocol):
     allow: frozenset[int] | None
     notice: Callable[[str], None]
     pairs: int
-    session: Any
+    session: ClientSession | ServerSession | None
 
 
 class ServerSession:
@@ -49,7 +52,7 @@ class ServerSession:
         self.regions: list[PeerRegion] = []
         self.rings: dict[tuple[bool, int], RingPlace] = {}
         self.fault = ffi.new("uint32_t *")
-        self.c_regions: Any = ffi.NULL
+        self.c_regions: c.MemifRegion = ffi.NULL
         self.up = False
         self.peer = ""
         self.deadline = time.monotonic() + HANDSHAKE_S
@@ -171,7 +174,7 @@ class ServerSession:
             raise Disconnect("Region is shorter than announced", ours=True)
         self.up = True
 
-    def ring(self, place: RingPlace) -> Any:
+    def ring(self, place: RingPlace) -> c.MemifRing:
         """One ring, as `struct memif_ring *`."""
         return ffi.cast("struct memif_ring *", self.regions[place.region].base + place.offset)
 

@@ -15,13 +15,20 @@ import lzma
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-Opener = Callable[[Any], Any]  # from a file to a file
-
+from typing import Any, Protocol
 
 PIECE = 1024  # bytes: a bomb makes 32 MiB of them
 WINDOW = 512 << 20  # bytes that a zstd reader looks back at (zstd --long=29)
+
+
+class Reader(Protocol):
+    """A file that unpacks what it reads."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+
+Opener = Callable[[Any], Reader]
 
 
 class _Zstd:
@@ -84,10 +91,11 @@ class _Streams:
                     return out
 
 
-def _lz4(file: Any) -> Any:
+def _lz4(file: Any) -> Reader:
     import lz4.frame  # noqa: PLC0415 - as above
 
-    return lz4.frame.LZ4FrameFile(file)
+    reader: Reader = lz4.frame.LZ4FrameFile(file)
+    return reader
 
 
 OPENERS: dict[str, Opener] = {

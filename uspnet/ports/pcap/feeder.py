@@ -15,7 +15,6 @@ import os
 import select
 import signal
 from enum import IntEnum
-from typing import Any
 
 from uspnet.errors import DeviceFault, Malformed, NoMemory, NotSupported, UspnetError
 from uspnet.ports.pcap import compression
@@ -201,7 +200,7 @@ class _Child:
             return End.MISSING
         return self.unpack(unpacked)
 
-    def unpack(self, unpacked: Any) -> End:
+    def unpack(self, unpacked: compression.Reader) -> End:
         """As far as the data is sound."""
         while True:
             try:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from uspnet.fastpath import c
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap.sink import Sink
 from uspnet.ports.pcap.source import Source
@@ -22,6 +23,6 @@ class Pcap(Port, scheme="pcap"):
         """Picks the class by direction."""
         return Sink(spec) if "out" in spec.given else Source(spec)
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Never called: there are no instances."""
         raise NotImplementedError

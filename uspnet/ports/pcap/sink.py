@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 import time
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from uspnet.errors import (
     DeviceFault,
@@ -19,7 +19,7 @@ from uspnet.errors import (
     Usage,
     UspnetError,
 )
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
@@ -65,7 +65,7 @@ class Sink(Port):
         self.fd, self.regular = -1, False
         self.started_ns = 0
         self.complete = True  # nothing is owed to the file
-        self.keep: list[Any] = []  # what the ring points to
+        self.keep: list[c.Pointer[int]] = []  # what the ring points to
 
     def target_name(self) -> str:
         """The path as the user gave it; `-` is stdout."""
@@ -121,7 +121,7 @@ class Sink(Port):
         os.set_blocking(fd, True)
         return fd
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.PcapSink:
         """One ring of chunks."""
         writer = cast("Writer", self.writer)  # since open
         c = ffi.new("struct pcap_sink *")
@@ -158,19 +158,23 @@ class Sink(Port):
             raise file_error(self.path, error) from None
         self.complete = False
 
+    def _rings(self) -> list[c.PcapSink]:
+        """The C structs of its queues."""
+        return [ffi.cast("struct pcap_sink *", queue.c) for queue in self.made]
+
     def _header(self) -> bytes:
         name = self.source.name if self.source else None
         return pcapfile.header(self.values["format"], self.values["snaplen"], name)
 
     def _carry(self, source: Source, head: bytes) -> None:
         """Has the source hand over what describes its packets, too."""
-        c = self.made[0].c
+        sink = self._rings()[0]
         header = ffi.from_buffer("uint8_t[]", head)
         application = ffi.from_buffer("uint8_t[]", pcapfile.application())
         self.keep += [header, application]
-        c.header, c.header_bytes = header, len(header)
-        c.application, c.application_bytes = application, len(application)
-        source.c.sink = c
+        sink.header, sink.header_bytes = header, len(header)
+        sink.application, sink.application_bytes = application, len(application)
+        source.c.sink = sink
 
     def control_fds(self) -> list[int]:
         """The writer, which ends early when it fails."""
@@ -211,12 +215,12 @@ class Sink(Port):
             self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
         if self.file and self.regular and not self.file.is_named(self.fd):
             self.notice(f"{self.path}: somebody has moved, replaced or removed the file meanwhile")
-        late = sum(int(queue.c.misfits) for queue in self.made)
+        late = sum(int(sink.misfits) for sink in self._rings())
         if late:
             self.notice(
                 f"{self.path}: {late:,} packets are later than a pcap file can say ({LATEST})"
             )
-        if left := sum(int(queue.c.left_out) for queue in self.made):
+        if left := sum(int(sink.left_out) for sink in self._rings()):
             self.notice(f"{self.path}: {left:,} blocks or options were too long, and left out")
 
     def _held(self) -> str:
@@ -226,7 +230,7 @@ class Sink(Port):
     def _tail(self) -> bytes:
         if self.values["format"] != "pcapng":
             return b""
-        head = self._header() if self.carries() and not self.made[0].c.begun else b""
+        head = self._header() if self.carries() and not self._rings()[0].begun else b""
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
             return head  # the source's own statistics went on
         missed = sum(int(q.base.counters.missed) for q in self.source.made) if self.source else 0

@@ -15,10 +15,10 @@ import errno
 import mmap
 import os
 import stat
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
@@ -204,7 +204,7 @@ class Source(Port):
 
     # -- run -------------------------------------------------------------------------------------
 
-    def make_queue(self, direction: Direction, index: int) -> Any:
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """The one queue: where we are in the file."""
         queue = self.c.q
         queue.burst, queue.arm = ffi.addressof(lib, "pcap_rx"), ffi.addressof(lib, "pcap_arm")

@@ -14,10 +14,9 @@ import os
 import select
 import signal
 import stat
-from typing import Any
 
 from uspnet.errors import NoMemory
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import SharedMemory
 from uspnet.system import child, privileges
 
@@ -157,7 +156,7 @@ class _Child:
                     lib.pcap_release(ring, length)
                     moved = True
 
-    def write(self, start: Any, length: int, ring: Any) -> None:
+    def write(self, start: c.Pointer[int], length: int, ring: c.PcapRing | None) -> None:
         """Writes whole records, or raises with the file cut after the last whole one."""
         done = 0
         while done < length:

@@ -7,10 +7,8 @@ The server reads and writes the machine's ports and memory for us, one line of t
 
 from __future__ import annotations
 
-from typing import Any
-
 from uspnet.errors import DeviceFault, NotSupported
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.pci.config import Bar, assign_bars, config_of
 from uspnet.pool import SharedMemory
 from uspnet.transports import BarWindow, Transport
@@ -53,7 +51,7 @@ class QtestBar(BarWindow):
         """One request: 0.05 to 0.5 ms."""
         self.link.ask(f"write{LETTER[size]} {self.address + offset:#x} {value:#x}")
 
-    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> dict[str, Any]:
+    def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> c.DoorbellFields:
         """By way of the server."""
         return {
             "link": self.link.c,
@@ -71,7 +69,7 @@ class Qtest(Transport):
     def __init__(self, name: str, machine: Machine) -> None:
         super().__init__(name)
         self.machine = machine
-        self.lost: list[Any] = []  # uint32_t *, nonzero: a memory has lost pages
+        self.lost: list[c.Pointer[int]] = []  # nonzero: a memory has lost pages
         self.link = Link(machine.qtest.fileno(), name)
         self.bars = assign_bars(self, PCI_HOLE)
 

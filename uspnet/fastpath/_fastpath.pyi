@@ -1,0 +1,1524 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C fast path's types, made by tools/stubs.py: change the C headers, then run make man."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, Self, SupportsIndex, TypedDict, TypeVar, overload
+
+from _typeshed import ReadableBuffer
+
+T = TypeVar(
+        "T")
+G = TypeVar("G")
+S = TypeVar("S")
+D = TypeVar("D", bound=CData)
+Octets = bytes  # structs have fields named bytes
+
+class CData:
+    """A pointer, a struct or an array of C."""
+
+    def __bool__(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __int__(self) -> int: ...
+
+class Struct(CData):
+    """A struct, a pointer to one, or an array of them."""
+
+    def __getitem__(self, index: SupportsIndex) -> Self: ...
+    def __setitem__(self, index: SupportsIndex, value: Self | Mapping[str, Any]) -> None: ...
+    def __iter__(self) -> Iterator[Self]: ...
+    def __add__(self, elements: int) -> Self: ...
+
+class Pointer(CData, Generic[T]):
+    """A pointer to numbers or pointers, or an array of them."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    @overload
+    def __setitem__(self, index: SupportsIndex, value: T) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[T] | bytes) -> None: ...
+    def __iter__(self) -> Iterator[T]: ...
+    def __add__(self, elements: int) -> Self: ...
+    @overload
+    def __sub__(self, elements: int) -> Self: ...
+    @overload
+    def __sub__(self, other: Pointer[T]) -> int: ...
+
+class Inline(Generic[G, S]):
+    """A struct or an array inside a struct: read as a view, set from a copy, a dict or a list."""
+
+    def __get__(self, owner: object, kind: type) -> G: ...
+    def __set__(self, owner: object, value: S
+    ) -> None: ...
+
+class AnyQueue(Struct):
+    q: Inline[Queue, Queue | QueueFields]
+
+class AnyWorker(Struct):
+    w: Inline[Worker, Worker | WorkerFields]
+
+class Burst(Struct):
+    packets: Inline[Packet, Sequence[Packet | PacketFields] | Packet]
+    stamps: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    origins: Inline[Origin, Sequence[Origin | OriginFields] | Origin]
+
+class Child(Struct):
+    user: int
+    parent: int
+    file_bytes: int
+
+class Counters(Struct):
+    packets: int
+    bytes: int
+    errors: int
+    dropped: int
+    missed: int
+    stalled: int
+    doorbells: int
+    sleeps: int
+    drops: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    copied: int
+    reserved: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class Doorbell(Struct):
+    mmio: CData
+    link: QtestLink
+    address: int
+    bytes: int
+    wire_fd: int
+
+class DropLoop(AnyWorker):
+    w: Inline[Worker, Worker | WorkerFields]
+
+class Exit(Struct):
+    tx: Queue
+    held: int
+    tried: int
+    unused: int
+    burst: Inline[Burst, Burst | BurstFields]
+
+class Field(Struct):
+    apply: Callable[[Field, Pool, Packet, int], None]
+    next: Field
+
+class ForwardLoop(AnyWorker):
+    w: Inline[Worker, Worker | WorkerFields]
+    full: int
+
+class FrameTemplate(Struct):
+    frame: Pointer[int]
+    length: int
+    check: int
+    check_at: int
+    base: int
+    zero: int
+    turned: int
+    crc: Pointer[int]
+
+class GenerateLoop(AnyWorker):
+    w: Inline[Worker, Worker | WorkerFields]
+    templates: FrameTemplate
+    n_templates: int
+    stamp_at: int
+    turn: Pointer[int]
+    secret: int
+    rate: float
+    seconds: float
+    total: int
+    offered: int
+    streams: Stream
+    first_stream: int
+    unused: int
+    fields: Field
+    inline_receiver: MeasureLoop
+
+class IntelDescriptor(Struct):
+    address: int
+    word: int
+
+class IntelQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    ring: IntelDescriptor
+    buffers: Pointer[int]
+    last: Pointer[int]
+    size: int
+    next: int
+    clean: int
+    tail: int
+    limit: int
+    bad: int
+    skipping: int
+    joining: int
+    part: Inline[Packet, Packet | PacketFields]
+    command: int
+    dma_base: int
+    bell: Inline[Doorbell, Doorbell | DoorbellFields]
+    vector: Inline[Vector, Vector | VectorFields]
+
+class Lane(Struct):
+    rx: Queue
+    exits: Exit
+    n_exits: int
+    unused: int
+    received: Inline[Burst, Burst | BurstFields]
+
+class Lookup(Struct):
+    templates: FrameTemplate
+    slots: Pointer[int]
+    mask: int
+    received: int
+
+class MeasureLoop(AnyWorker):
+    w: Inline[Worker, Worker | WorkerFields]
+    streams: Stream
+    n_streams: int
+    stamp_at: int
+    unsigned_packets: int
+    secret: int
+    began: int
+    lookup: Lookup
+    histogram: Pointer[int]
+
+class MemifDescriptor(Struct):
+    flags: int
+    region: int
+    length: int
+    offset: int
+    metadata: int
+
+class MemifQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    ring: MemifRing
+    ours: Pointer[int]
+    theirs: Pointer[int]
+    size: int
+    our_lead: int
+    their_lead: int
+    next: int
+    clean: int
+    bell_fd: int
+    ringing: int
+    n_regions: int
+    regions: MemifRegion
+    buffers: Pointer[int]
+    buffer_size: int
+    pool_region: int
+    out: Pointer[int]
+
+class MemifRegion(Struct):
+    base: Pointer[int]
+    size: int
+
+class MemifRing(Struct):
+    cookie: int
+    flags: int
+    head: int
+    line0: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    tail: int
+    line1: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    slots: Inline[
+        MemifDescriptor, Sequence[MemifDescriptor | MemifDescriptorFields] | MemifDescriptor
+    ]
+
+class NullQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    length: int
+
+class Origin(Struct):
+    length: int
+    kept: int
+    time: int
+    options: Pointer[int]
+    option_bytes: int
+    interface: int
+    swapped: int
+    losses: int
+
+class Packet(Struct):
+    index: int
+    offset: int
+    length: int
+
+class PacketQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    ring: Pointer[int]
+    block_size: int
+    blocks: int
+    block: int
+    left: int
+    at: int
+    look_at: int
+    rest: int
+    fd: int
+    ifindex: int
+    macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    segments: Inline[Segments, Segments | SegmentsFields]
+    stamp: int
+    tag: int
+
+class PcapChunk(Struct):
+    bytes: int
+    aligned: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    records: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
+class PcapInterface(Struct):
+    times: int
+    divisor: int
+    offset: int
+    shift: int
+    plain: int
+    link_type: int
+    snaplen: int
+    fcs: int
+    unused: int
+
+class PcapPositions(Struct):
+    published: int
+    apart: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    written: int
+    alone: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class PcapRing(Struct):
+    positions: PcapPositions
+    chunks: PcapChunk
+    n_chunks: int
+    format: int
+
+class PcapShared(Struct):
+    asleep: int
+    error: int
+    tail: int
+    unused: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    tail_bytes: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    positions: Inline[PcapPositions, Sequence[PcapPositions | PcapPositionsFields] | PcapPositions]
+
+class PcapSink(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    shared: PcapShared
+    ring: Inline[PcapRing, PcapRing | PcapRingFields]
+    snaplen: int
+    fill: int
+    number: int
+    bell_fd: int
+    announced: int
+    misfits: int
+    left_out: int
+    header: Pointer[int]
+    application: Pointer[int]
+    header_bytes: int
+    application_bytes: int
+    begun: int
+    unused: int
+
+class PcapSource(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    base: Pointer[int]
+    size: int
+    at: int
+    begin: int
+    number: int
+    passed: int
+    need: int
+    format: int
+    swapped: int
+    lengths: int
+    loop: int
+    why: int
+    live: int
+    stream: int
+    longest: int
+    usable: int
+    link_type: int
+    foreign: int
+    make_ethernet: int
+    source_given: int
+    macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    unused_too: int
+    timeless: int
+    timeless_first: int
+    pace: float
+    gap_max: int
+    last_ns: int
+    last_due: int
+    due: int
+    now: int
+    timer_fd: int
+    timing: int
+    paced: int
+    unused_here: int
+    sink: PcapSink
+    holding: int
+    sections: int
+    single: int
+    n_interfaces: int
+    unused: int
+    interfaces: Inline[PcapInterface, Sequence[PcapInterface | PcapInterfaceFields] | PcapInterface]
+
+class Pool(Struct):
+    base: Pointer[int]
+    size: int
+    count: int
+
+class QtestLink(Struct):
+    lock: int
+    fd: int
+    gone: int
+    owed: int
+    filled: int
+    line: Inline[Pointer[Octets], Sequence[Octets] | Pointer[Octets] | Octets]
+
+class Queue(Struct):
+    burst: Callable[[Queue, Packet, int], int]
+    arm: Callable[[Queue, int], int]
+    flush: Callable[[Queue], None]
+    pool: Pool
+    stack: Stack
+    counters: Counters
+    stamps: Pointer[int]
+    origins: Origin
+    wake_fd: int
+    patient: int
+    gate: int
+    fault: int
+    ended: int
+    sys_errno: int
+
+class SeenFile(Struct):
+    is_device: int
+    device: int
+    inode: int
+    major: int
+    minor: int
+
+class Segments(Struct):
+    frame: Pointer[int]
+    left: int
+    at: int
+    size: int
+    headers: int
+    network: int
+    transport: int
+    number: int
+    seed: int
+    version: int
+    protocol: int
+    ecn: int
+    plain: int
+
+class Stack(Struct):
+    top: int
+    room: int
+    free: Pointer[int]
+
+class Stream(Struct):
+    next: int
+    received: int
+    duplicated: int
+    reordered: int
+    stale: int
+    seen: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class TapQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    fd: int
+
+class Vector(Struct):
+    unmask: Inline[Doorbell, Doorbell | DoorbellFields]
+    mask: Inline[Doorbell, Doorbell | DoorbellFields]
+    unmask_value: int
+    mask_value: int
+    cause: Inline[Doorbell, Doorbell | DoorbellFields]
+    line_fd: int
+
+class VirtqAvailable(Struct):
+    flags: int
+    index: int
+    ring: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class VirtqDescriptor(Struct):
+    address: int
+    word: int
+
+class VirtqEvents(Struct):
+    position: int
+    flags: int
+
+class VirtqQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    descriptors: VirtqDescriptor
+    available: VirtqAvailable
+    used: VirtqUsed
+    ours: VirtqEvents
+    theirs: VirtqEvents
+    buffers: Pointer[int]
+    chains: int
+    span: int
+    next: int
+    clean: int
+    published: int
+    limit: int
+    merges: int
+    in_order: int
+    tells: int
+    number: int
+    left: int
+    part: Inline[Packet, Packet | PacketFields]
+    header: int
+    dma_base: int
+    first: int
+    buffer: int
+    bell: Inline[Doorbell, Doorbell | DoorbellFields]
+
+class VirtqUsed(Struct):
+    flags: int
+    index: int
+    ring: Inline[
+        VirtqUsedElement, Sequence[VirtqUsedElement | VirtqUsedElementFields] | VirtqUsedElement
+    ]
+
+class VirtqUsedElement(Struct):
+    id: int
+    length: int
+
+class Vmxnet3Area(Struct):
+    magic: int
+    size: int
+    version: int
+    guest: int
+    revisions: int
+    upt_versions: int
+    features: int
+    driver_data: int
+    queues: int
+    driver_data_size: int
+    queues_size: int
+    mtu: int
+    pieces: int
+    tx_queues: int
+    rx_queues: int
+    reserved1: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    auto_mask: int
+    interrupts: int
+    event_interrupt: int
+    moderation: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    interrupt_control: int
+    reserved2: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    rx_mode: int
+    multicast_size: int
+    unused1: int
+    multicast: int
+    vlans: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    rss: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    power: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    plugin: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    events: int
+    reserved3: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    unused2: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    tx: Inline[Vmxnet3TxArea, Vmxnet3TxArea | Vmxnet3TxAreaFields]
+    rx: Inline[Vmxnet3RxArea, Vmxnet3RxArea | Vmxnet3RxAreaFields]
+
+class Vmxnet3Completion(Struct):
+    low: int
+    high: int
+
+class Vmxnet3Descriptor(Struct):
+    address: int
+    word: int
+
+class Vmxnet3Queue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    rings: Inline[Vmxnet3Ring, Sequence[Vmxnet3Ring | Vmxnet3RingFields] | Vmxnet3Ring]
+    completions: Vmxnet3Completion
+    completions_size: int
+    completed: int
+    command: int
+    dma_base: int
+    spoiled: int
+    wants_doorbell: Pointer[int]
+    joining: int
+    part: Inline[Packet, Packet | PacketFields]
+    vector: Inline[Vector, Vector | VectorFields]
+
+class Vmxnet3Ring(Struct):
+    slots: Vmxnet3Descriptor
+    buffers: Pointer[int]
+    size: int
+    next: int
+    fill: int
+    told: int
+    limit: int
+    bell: Inline[Doorbell, Doorbell | DoorbellFields]
+
+class Vmxnet3RxArea(Struct):
+    wants_doorbell: int
+    unused1: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    reserved1: int
+    rings: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    completions: int
+    driver_data: int
+    data: int
+    sizes: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    completions_size: int
+    driver_data_size: int
+    interrupt: int
+    unused2: int
+    data_bytes: int
+    unused3: int
+    stopped: int
+    unused4: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    error: int
+    lro_packets: int
+    lro_bytes: int
+    unicast_packets: int
+    unicast_bytes: int
+    multicast_packets: int
+    multicast_bytes: int
+    broadcast_packets: int
+    broadcast_bytes: int
+    out_of_buffer: int
+    errors: int
+    unused5: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
+class Vmxnet3TxArea(Struct):
+    deferred: int
+    threshold: int
+    reserved1: int
+    ring: int
+    data: int
+    completions: int
+    driver_data: int
+    reserved2: int
+    size: int
+    data_size: int
+    completions_size: int
+    driver_data_size: int
+    interrupt: int
+    unused1: int
+    data_bytes: int
+    unused2: int
+    stopped: int
+    unused3: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    error: int
+    tso_packets: int
+    tso_bytes: int
+    unicast_packets: int
+    unicast_bytes: int
+    multicast_packets: int
+    multicast_bytes: int
+    broadcast_packets: int
+    broadcast_bytes: int
+    errors: int
+    discarded: int
+    unused4: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
+class Worker(Struct):
+    stop: int
+    pause: int
+    paused: int
+    poll: int
+    burst: int
+    ending: int
+    wake_fd: int
+    n_lanes: int
+    lanes: Lane
+    stack: Stack
+    budget: Pointer[int]
+    deadline: int
+    spin: int
+    idle_since: int
+    in_vain: int
+    start: int
+    end: int
+    first: int
+    ticks_hz: int
+
+class BurstFields(TypedDict, total=False):
+    packets: Sequence[Packet | PacketFields] | Packet
+    stamps: Sequence[int] | Pointer[int]
+    origins: Sequence[Origin | OriginFields] | Origin
+
+class DoorbellFields(TypedDict, total=False):
+    mmio: CData
+    link: QtestLink
+    address: int
+    bytes: int
+    wire_fd: int
+
+class MemifDescriptorFields(TypedDict, total=False):
+    flags: int
+    region: int
+    length: int
+    offset: int
+    metadata: int
+
+class OriginFields(TypedDict, total=False):
+    length: int
+    kept: int
+    time: int
+    options: Pointer[int]
+    option_bytes: int
+    interface: int
+    swapped: int
+    losses: int
+
+class PacketFields(TypedDict, total=False):
+    index: int
+    offset: int
+    length: int
+
+class PcapInterfaceFields(TypedDict, total=False):
+    times: int
+    divisor: int
+    offset: int
+    shift: int
+    plain: int
+    link_type: int
+    snaplen: int
+    fcs: int
+    unused: int
+
+class PcapPositionsFields(TypedDict, total=False):
+    published: int
+    apart: Sequence[int] | Pointer[int]
+    written: int
+    alone: Sequence[int] | Pointer[int]
+
+class PcapRingFields(TypedDict, total=False):
+    positions: PcapPositions
+    chunks: PcapChunk
+    n_chunks: int
+    format: int
+
+class QueueFields(TypedDict, total=False):
+    burst: Callable[[Queue, Packet, int], int]
+    arm: Callable[[Queue, int], int]
+    flush: Callable[[Queue], None]
+    pool: Pool
+    stack: Stack
+    counters: Counters
+    stamps: Pointer[int]
+    origins: Origin
+    wake_fd: int
+    patient: int
+    gate: int
+    fault: int
+    ended: int
+    sys_errno: int
+
+class SegmentsFields(TypedDict, total=False):
+    frame: Pointer[int]
+    left: int
+    at: int
+    size: int
+    headers: int
+    network: int
+    transport: int
+    number: int
+    seed: int
+    version: int
+    protocol: int
+    ecn: int
+    plain: int
+
+class VectorFields(TypedDict, total=False):
+    unmask: Doorbell | DoorbellFields
+    mask: Doorbell | DoorbellFields
+    unmask_value: int
+    mask_value: int
+    cause: Doorbell | DoorbellFields
+    line_fd: int
+
+class VirtqUsedElementFields(TypedDict, total=False):
+    id: int
+    length: int
+
+class Vmxnet3RingFields(TypedDict, total=False):
+    slots: Vmxnet3Descriptor
+    buffers: Pointer[int]
+    size: int
+    next: int
+    fill: int
+    told: int
+    limit: int
+    bell: Doorbell | DoorbellFields
+
+class Vmxnet3RxAreaFields(TypedDict, total=False):
+    wants_doorbell: int
+    unused1: Sequence[int] | Pointer[int] | Octets
+    reserved1: int
+    rings: Sequence[int] | Pointer[int]
+    completions: int
+    driver_data: int
+    data: int
+    sizes: Sequence[int] | Pointer[int]
+    completions_size: int
+    driver_data_size: int
+    interrupt: int
+    unused2: int
+    data_bytes: int
+    unused3: int
+    stopped: int
+    unused4: Sequence[int] | Pointer[int] | Octets
+    error: int
+    lro_packets: int
+    lro_bytes: int
+    unicast_packets: int
+    unicast_bytes: int
+    multicast_packets: int
+    multicast_bytes: int
+    broadcast_packets: int
+    broadcast_bytes: int
+    out_of_buffer: int
+    errors: int
+    unused5: Sequence[int] | Pointer[int] | Octets
+
+class Vmxnet3TxAreaFields(TypedDict, total=False):
+    deferred: int
+    threshold: int
+    reserved1: int
+    ring: int
+    data: int
+    completions: int
+    driver_data: int
+    reserved2: int
+    size: int
+    data_size: int
+    completions_size: int
+    driver_data_size: int
+    interrupt: int
+    unused1: int
+    data_bytes: int
+    unused2: int
+    stopped: int
+    unused3: Sequence[int] | Pointer[int] | Octets
+    error: int
+    tso_packets: int
+    tso_bytes: int
+    unicast_packets: int
+    unicast_bytes: int
+    multicast_packets: int
+    multicast_bytes: int
+    broadcast_packets: int
+    broadcast_bytes: int
+    errors: int
+    discarded: int
+    unused4: Sequence[int] | Pointer[int] | Octets
+
+class WorkerFields(TypedDict, total=False):
+    stop: int
+    pause: int
+    paused: int
+    poll: int
+    burst: int
+    ending: int
+    wake_fd: int
+    n_lanes: int
+    lanes: Lane
+    stack: Stack
+    budget: Pointer[int]
+    deadline: int
+    spin: int
+    idle_since: int
+    in_vain: int
+    start: int
+    end: int
+    first: int
+    ticks_hz: int
+
+class Lib:
+    BURST_MAX: int
+    CACHE_LINE: int
+    CHECK_CRC: int
+    CHECK_NONE: int
+    CHECK_SUM: int
+    DROP_BAD_CHAIN: int
+    DROP_BAD_CHECKSUM: int
+    DROP_BAD_LENGTH: int
+    DROP_DOWN: int
+    DROP_ERRORS: int
+    DROP_FILTERED: int
+    DROP_JOINED: int
+    DROP_NOT_ETHERNET: int
+    DROP_NOT_IP: int
+    DROP_NO_ROOM: int
+    DROP_NO_ROUTE: int
+    DROP_PEER_LEFT: int
+    DROP_POLICED: int
+    DROP_REASONS: int
+    DROP_REFUSED: int
+    DROP_TOO_LONG: int
+    DROP_TOO_SHORT: int
+    END_COUNT: int
+    END_DEADLINE: int
+    END_SOURCE: int
+    END_STOPPED: int
+    FAULT_GONE: int
+    FAULT_IO: int
+    FAULT_MALFORMED: int
+    FAULT_MEMORY: int
+    FAULT_NONE: int
+    FAULT_PEER: int
+    FAULT_RING: int
+    FRAME_SHORTEST: int
+    FULL_DROP: int
+    FULL_WAIT: int
+    HEADROOM_COLOURS: int
+    HISTOGRAM_SLOTS: int
+    MEMIF_COOKIE: int
+    MEMIF_MASK_INT: int
+    MEMIF_NEXT: int
+    PCAP_ANOTHER: int
+    PCAP_AS_NOW: int
+    PCAP_CHUNK: int
+    PCAP_CUT: int
+    PCAP_EITHER: int
+    PCAP_INTERFACES: int
+    PCAP_LENGTH: int
+    PCAP_LONGEST: int
+    PCAP_NG: int
+    PCAP_NS: int
+    PCAP_OLDER: int
+    PCAP_ORDER: int
+    PCAP_RINGS: int
+    PCAP_TAIL: int
+    PCAP_TOO_MANY: int
+    PCAP_UNKNOWN: int
+    PCAP_US: int
+    PCAP_VERSION: int
+    PCAP_WELL: int
+    PCAP_WINDOW: int
+    POLL_ADAPTIVE: int
+    POLL_BUSY: int
+    POLL_SLEEP: int
+    RUNNING: int
+    VIRTQ_AVAILABLE: int
+    VIRTQ_MERGED_AT: int
+    VIRTQ_NET_HEADER: int
+    VIRTQ_NEXT: int
+    VIRTQ_NONE: int
+    VIRTQ_QUIET: int
+    VIRTQ_USED: int
+    VIRTQ_WRITE: int
+    def bare_access(self, _0: Pointer[Octets] | Octets, _1: int, /) -> int: ...
+    def capabilities_drop(self, _0: int, /) -> int: ...
+    def child_begin(self, _0: Child, /) -> int: ...
+    def child_confine(self, _0: Child, /) -> int: ...
+    def end_with(self, _0: int, /) -> int: ...
+    def guard_add(self, _0: CData, _1: int, _2: Pointer[int], /) -> int: ...
+    def guard_install(self) -> int: ...
+    def guard_map(self, _0: int, _1: int, _2: Pointer[int], /) -> CData: ...
+    def guard_remove(self, _0: CData, /) -> None: ...
+    def guard_unmap(self, _0: CData, _1: int, /) -> None: ...
+    def histogram_floor(self, _0: int, /) -> int: ...
+    def intel_advanced_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def intel_advanced_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def intel_advanced_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def intel_clean(self, _0: IntelQueue, /) -> int: ...
+    def intel_empty(self, _0: IntelQueue, _1: int, /) -> None: ...
+    def intel_fill(self, _0: IntelQueue, /) -> int: ...
+    def intel_legacy_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def intel_legacy_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def intel_legacy_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def kick_install(self, _0: int, /) -> int: ...
+    def look_at(self, _0: Pointer[Octets] | Octets, _1: SeenFile, /) -> int: ...
+    def lookup_add(self, _0: Lookup, _1: int, /) -> None: ...
+    def loop_drop(self, _0: Worker, /) -> None: ...
+    def loop_forward(self, _0: Worker, /) -> None: ...
+    def loop_generate(self, _0: Worker, /) -> None: ...
+    def loop_macswap(self, _0: Worker, /) -> None: ...
+    def loop_measure(self, _0: Worker, /) -> None: ...
+    def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
+    def memif_copy_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def memif_copy_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def memif_zero_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def memif_zero_reset(self, _0: MemifQueue, /) -> None: ...
+    def memif_zero_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def memif_zero_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def mmio_read(self, _0: CData, _1: int, /) -> int: ...
+    def mmio_write(self, _0: CData, _1: int, _2: int, /) -> None: ...
+    def null_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def null_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def packet_bind(self, _0: int, _1: int, _2: int, /) -> int: ...
+    def packet_bound(self, _0: int, /) -> int: ...
+    def packet_ip_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def packet_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def packet_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def pcap_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def pcap_can_make(self, _0: int, /) -> int: ...
+    def pcap_flush(self, _0: Queue, /) -> None: ...
+    def pcap_forget(self, _0: PcapRing, _1: Pointer[int], /) -> int: ...
+    def pcap_peek(self, _0: PcapRing, _1: Pointer[Pointer[int]], /) -> int: ...
+    def pcap_release(self, _0: PcapRing, _1: int, /) -> None: ...
+    def pcap_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def pcap_sleep(self, _0: PcapShared, _1: PcapRing, _2: int, /) -> int: ...
+    def pcap_survey(self, _0: PcapSource, _1: int, /) -> int: ...
+    def pcap_timer(self) -> int: ...
+    def pcap_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def pcap_whole(self, _0: PcapRing, _1: Pointer[int] | Octets, _2: int, /) -> int: ...
+    def qtest_ask(
+        self, _0: QtestLink, _1: Pointer[Octets] | Octets, _2: int, _3: Pointer[int], /
+    ) -> int: ...
+    def signal_at_parting(self, _0: int, /) -> int: ...
+    def tap_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def tap_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def ticks_now(self) -> int: ...
+    def virtq_answered(self, _0: VirtqQueue, /) -> int: ...
+    def virtq_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def virtq_ask(self, _0: VirtqQueue, _1: int, _2: int, _3: int, /) -> None: ...
+    def virtq_clean(self, _0: VirtqQueue, /) -> int: ...
+    def virtq_empty(self, _0: VirtqQueue, /) -> None: ...
+    def virtq_fill(self, _0: VirtqQueue, _1: int, /) -> int: ...
+    def virtq_packed_answered(self, _0: VirtqQueue, /) -> int: ...
+    def virtq_packed_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def virtq_packed_ask(self, _0: VirtqQueue, _1: int, _2: int, _3: int, /) -> None: ...
+    def virtq_packed_clean(self, _0: VirtqQueue, /) -> int: ...
+    def virtq_packed_fill(self, _0: VirtqQueue, _1: int, /) -> int: ...
+    def virtq_packed_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def virtq_packed_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def virtq_packed_value(self, _0: VirtqQueue, /) -> int: ...
+    def virtq_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def virtq_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def virtq_value(self, _0: VirtqQueue, /) -> int: ...
+    def vmxnet3_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def vmxnet3_clean(self, _0: Vmxnet3Queue, /) -> int: ...
+    def vmxnet3_empty(self, _0: Vmxnet3Queue, /) -> None: ...
+    def vmxnet3_fill(self, _0: Vmxnet3Queue, _1: int, /) -> int: ...
+    def vmxnet3_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def vmxnet3_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def wire_release(self, _0: int, /) -> int: ...
+
+class FFI:
+    NULL: Any
+    errno: int
+    class error(
+        Exception): ...
+    def sizeof(self, what: str | CData) -> int: ...
+    def offsetof(self, struct: str, *fields: str | int) -> int: ...
+    def typeof(self, what: str | CData | Callable[..., Any]) -> Any: ...
+    def buffer(self, data: CData, size: int = ...) -> memoryview: ...
+    def memmove(self, to: CData, of: CData | ReadableBuffer, size: int) -> None: ...
+    def release(self, data: CData) -> None: ...
+    def string(self, data: CData, longest: int = ...) -> bytes: ...
+    @overload
+    def addressof(self, data: D, /) -> D: ...
+    @overload
+    def addressof(self, data: CData | Lib, name: str | int, /, *more: str | int
+    ) -> Any: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct burst *", "struct burst[]"], init: object = ...
+    ) -> Burst: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct child *", "struct child[]"], init: object = ...
+    ) -> Child: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct counters *", "struct counters[]"], init: object = ...
+    ) -> Counters: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct doorbell *", "struct doorbell[]"], init: object = ...
+    ) -> Doorbell: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct drop_loop *", "struct drop_loop[]"], init: object = ...
+    ) -> DropLoop: ...
+    @overload
+    def new(self, cdecl: Literal["struct exit *", "struct exit[]"], init: object = ...) -> Exit: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct field *", "struct field[]"], init: object = ...
+    ) -> Field: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], init: object = ...
+    ) -> ForwardLoop: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct frame_template *", "struct frame_template[]"], init: object = ...
+    ) -> FrameTemplate: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct generate_loop *", "struct generate_loop[]"], init: object = ...
+    ) -> GenerateLoop: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct intel_descriptor *", "struct intel_descriptor[]"], init: object = ...
+    ) -> IntelDescriptor: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct intel_queue *", "struct intel_queue[]"], init: object = ...
+    ) -> IntelQueue: ...
+    @overload
+    def new(self, cdecl: Literal["struct lane *", "struct lane[]"], init: object = ...) -> Lane: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct lookup *", "struct lookup[]"], init: object = ...
+    ) -> Lookup: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct measure_loop *", "struct measure_loop[]"], init: object = ...
+    ) -> MeasureLoop: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct memif_descriptor *", "struct memif_descriptor[]"], init: object = ...
+    ) -> MemifDescriptor: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct memif_queue *", "struct memif_queue[]"], init: object = ...
+    ) -> MemifQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct memif_region *", "struct memif_region[]"], init: object = ...
+    ) -> MemifRegion: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct memif_ring *", "struct memif_ring[]"], init: object = ...
+    ) -> MemifRing: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], init: object = ...
+    ) -> NullQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct origin *", "struct origin[]"], init: object = ...
+    ) -> Origin: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct packet *", "struct packet[]"], init: object = ...
+    ) -> Packet: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct packet_queue *", "struct packet_queue[]"], init: object = ...
+    ) -> PacketQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], init: object = ...
+    ) -> PcapChunk: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], init: object = ...
+    ) -> PcapInterface: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_positions *", "struct pcap_positions[]"], init: object = ...
+    ) -> PcapPositions: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_ring *", "struct pcap_ring[]"], init: object = ...
+    ) -> PcapRing: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_shared *", "struct pcap_shared[]"], init: object = ...
+    ) -> PcapShared: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_sink *", "struct pcap_sink[]"], init: object = ...
+    ) -> PcapSink: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_source *", "struct pcap_source[]"], init: object = ...
+    ) -> PcapSource: ...
+    @overload
+    def new(self, cdecl: Literal["struct pool *", "struct pool[]"], init: object = ...) -> Pool: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct qtest_link *", "struct qtest_link[]"], init: object = ...
+    ) -> QtestLink: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct queue *", "struct queue[]"], init: object = ...
+    ) -> Queue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct seen_file *", "struct seen_file[]"], init: object = ...
+    ) -> SeenFile: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct segments *", "struct segments[]"], init: object = ...
+    ) -> Segments: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct stack *", "struct stack[]"], init: object = ...
+    ) -> Stack: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct stream *", "struct stream[]"], init: object = ...
+    ) -> Stream: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], init: object = ...
+    ) -> TapQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vector *", "struct vector[]"], init: object = ...
+    ) -> Vector: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct virtq_available *", "struct virtq_available[]"], init: object = ...
+    ) -> VirtqAvailable: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct virtq_descriptor *", "struct virtq_descriptor[]"], init: object = ...
+    ) -> VirtqDescriptor: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct virtq_events *", "struct virtq_events[]"], init: object = ...
+    ) -> VirtqEvents: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct virtq_queue *", "struct virtq_queue[]"], init: object = ...
+    ) -> VirtqQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct virtq_used *", "struct virtq_used[]"], init: object = ...
+    ) -> VirtqUsed: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct virtq_used_element *", "struct virtq_used_element[]"], init: object = ...
+    ) -> VirtqUsedElement: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_area *", "struct vmxnet3_area[]"], init: object = ...
+    ) -> Vmxnet3Area: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_completion *", "struct vmxnet3_completion[]"], init: object = ...
+    ) -> Vmxnet3Completion: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_descriptor *", "struct vmxnet3_descriptor[]"], init: object = ...
+    ) -> Vmxnet3Descriptor: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_queue *", "struct vmxnet3_queue[]"], init: object = ...
+    ) -> Vmxnet3Queue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_ring *", "struct vmxnet3_ring[]"], init: object = ...
+    ) -> Vmxnet3Ring: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_rx_area *", "struct vmxnet3_rx_area[]"], init: object = ...
+    ) -> Vmxnet3RxArea: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct vmxnet3_tx_area *", "struct vmxnet3_tx_area[]"], init: object = ...
+    ) -> Vmxnet3TxArea: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct worker *", "struct worker[]"], init: object = ...
+    ) -> Worker: ...
+    @overload
+    def new(self, cdecl: Literal["int8_t *", "int8_t[]"], init: object = ...) -> Pointer[int]: ...
+    @overload
+    def new(self, cdecl: Literal["uint8_t *", "uint8_t[]"], init: object = ...) -> Pointer[int]: ...
+    @overload
+    def new(self, cdecl: Literal["int16_t *", "int16_t[]"], init: object = ...) -> Pointer[int]: ...
+    @overload
+    def new(
+        self, cdecl: Literal["uint16_t *", "uint16_t[]"], init: object = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def new(self, cdecl: Literal["int32_t *", "int32_t[]"], init: object = ...) -> Pointer[int]: ...
+    @overload
+    def new(
+        self, cdecl: Literal["uint32_t *", "uint32_t[]"], init: object = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def new(self, cdecl: Literal["int64_t *", "int64_t[]"], init: object = ...) -> Pointer[int]: ...
+    @overload
+    def new(
+        self, cdecl: Literal["uint64_t *", "uint64_t[]"], init: object = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def new(self, cdecl: str, init: object = ...) -> Any: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct burst *", "struct burst[]"], value: CData | int
+    ) -> Burst: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct child *", "struct child[]"], value: CData | int
+    ) -> Child: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct counters *", "struct counters[]"], value: CData | int
+    ) -> Counters: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct doorbell *", "struct doorbell[]"], value: CData | int
+    ) -> Doorbell: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct drop_loop *", "struct drop_loop[]"], value: CData | int
+    ) -> DropLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct exit *", "struct exit[]"], value: CData | int
+    ) -> Exit: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct field *", "struct field[]"], value: CData | int
+    ) -> Field: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], value: CData | int
+    ) -> ForwardLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct frame_template *", "struct frame_template[]"], value: CData | int
+    ) -> FrameTemplate: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct generate_loop *", "struct generate_loop[]"], value: CData | int
+    ) -> GenerateLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct intel_descriptor *", "struct intel_descriptor[]"], value: CData | int
+    ) -> IntelDescriptor: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct intel_queue *", "struct intel_queue[]"], value: CData | int
+    ) -> IntelQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct lane *", "struct lane[]"], value: CData | int
+    ) -> Lane: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct lookup *", "struct lookup[]"], value: CData | int
+    ) -> Lookup: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct measure_loop *", "struct measure_loop[]"], value: CData | int
+    ) -> MeasureLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct memif_descriptor *", "struct memif_descriptor[]"], value: CData | int
+    ) -> MemifDescriptor: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct memif_queue *", "struct memif_queue[]"], value: CData | int
+    ) -> MemifQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct memif_region *", "struct memif_region[]"], value: CData | int
+    ) -> MemifRegion: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct memif_ring *", "struct memif_ring[]"], value: CData | int
+    ) -> MemifRing: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], value: CData | int
+    ) -> NullQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct origin *", "struct origin[]"], value: CData | int
+    ) -> Origin: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct packet *", "struct packet[]"], value: CData | int
+    ) -> Packet: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct packet_queue *", "struct packet_queue[]"], value: CData | int
+    ) -> PacketQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], value: CData | int
+    ) -> PcapChunk: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], value: CData | int
+    ) -> PcapInterface: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_positions *", "struct pcap_positions[]"], value: CData | int
+    ) -> PcapPositions: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_ring *", "struct pcap_ring[]"], value: CData | int
+    ) -> PcapRing: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_shared *", "struct pcap_shared[]"], value: CData | int
+    ) -> PcapShared: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_sink *", "struct pcap_sink[]"], value: CData | int
+    ) -> PcapSink: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_source *", "struct pcap_source[]"], value: CData | int
+    ) -> PcapSource: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pool *", "struct pool[]"], value: CData | int
+    ) -> Pool: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct qtest_link *", "struct qtest_link[]"], value: CData | int
+    ) -> QtestLink: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct queue *", "struct queue[]"], value: CData | int
+    ) -> Queue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct seen_file *", "struct seen_file[]"], value: CData | int
+    ) -> SeenFile: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct segments *", "struct segments[]"], value: CData | int
+    ) -> Segments: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct stack *", "struct stack[]"], value: CData | int
+    ) -> Stack: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct stream *", "struct stream[]"], value: CData | int
+    ) -> Stream: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], value: CData | int
+    ) -> TapQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vector *", "struct vector[]"], value: CData | int
+    ) -> Vector: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct virtq_available *", "struct virtq_available[]"], value: CData | int
+    ) -> VirtqAvailable: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct virtq_descriptor *", "struct virtq_descriptor[]"], value: CData | int
+    ) -> VirtqDescriptor: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct virtq_events *", "struct virtq_events[]"], value: CData | int
+    ) -> VirtqEvents: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct virtq_queue *", "struct virtq_queue[]"], value: CData | int
+    ) -> VirtqQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct virtq_used *", "struct virtq_used[]"], value: CData | int
+    ) -> VirtqUsed: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct virtq_used_element *", "struct virtq_used_element[]"], value: CData | int
+    ) -> VirtqUsedElement: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_area *", "struct vmxnet3_area[]"], value: CData | int
+    ) -> Vmxnet3Area: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_completion *", "struct vmxnet3_completion[]"], value: CData | int
+    ) -> Vmxnet3Completion: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_descriptor *", "struct vmxnet3_descriptor[]"], value: CData | int
+    ) -> Vmxnet3Descriptor: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_queue *", "struct vmxnet3_queue[]"], value: CData | int
+    ) -> Vmxnet3Queue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_ring *", "struct vmxnet3_ring[]"], value: CData | int
+    ) -> Vmxnet3Ring: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_rx_area *", "struct vmxnet3_rx_area[]"], value: CData | int
+    ) -> Vmxnet3RxArea: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct vmxnet3_tx_area *", "struct vmxnet3_tx_area[]"], value: CData | int
+    ) -> Vmxnet3TxArea: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct worker *", "struct worker[]"], value: CData | int
+    ) -> Worker: ...
+    @overload
+    def cast(self, cdecl: Literal["int8_t *", "int8_t[]"], value: CData | int) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["uint8_t *", "uint8_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["int16_t *", "int16_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["uint16_t *", "uint16_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["int32_t *", "int32_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["uint32_t *", "uint32_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["int64_t *", "int64_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["uint64_t *", "uint64_t[]"], value: CData | int
+    ) -> Pointer[int]: ...
+    @overload
+    def cast(self, cdecl: str, value: CData | int) -> Any: ...
+    @overload
+    def from_buffer(self, memory: ReadableBuffer) -> Pointer[Octets]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["int8_t *", "int8_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["uint8_t *", "uint8_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["int16_t *", "int16_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["uint16_t *", "uint16_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["int32_t *", "int32_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["uint32_t *", "uint32_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["int64_t *", "int64_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: Literal["uint64_t *", "uint64_t[]"], memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Pointer[int]: ...
+    @overload
+    def from_buffer(
+        self, cdecl: str, memory: ReadableBuffer, require_writable: bool = ...
+    ) -> Any: ...
+
+ffi: FFI
+lib: Lib
