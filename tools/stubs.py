@@ -147,9 +147,10 @@ def base_class(struct: str) -> Iterator[str]:
 
 
 def struct_class(struct: str) -> Iterator[str]:
-    """One struct's class. Python can't write a field that has a keyword's name, nor can the stub."""
+    """One struct's class, without fields whose name is a keyword of Python."""
     first = begins_with(struct)
-    yield f"\nclass {class_name(struct)}({f'Any{class_name(first)}' if first in BASES else 'Struct'}):"
+    base = f"Any{class_name(first)}" if first in BASES else "Struct"
+    yield f"\nclass {class_name(struct)}({base}):"
     for name, kind in fields_of(struct):
         inline = kind.kind in {"struct", "array"}
         read = python_type(kind)

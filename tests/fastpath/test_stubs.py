@@ -29,11 +29,11 @@ def mypy(tmp_path, lines):
 
 
 MISTAKES = {
-    "ring.lenght = 60": "lenght",
+    "ring.leng = 60": 'no attribute "leng"',
     "ring.q.stak = stack": "stak",
     "ring.length = '60'": "expression has type",
     "made.bell = {'mmoi': ffi.NULL}": "dict[",
-    "made.ring[3].adress = 1": "adress",
+    "made.ring[3].addr = 1": 'no attribute "addr"',
     "ring.q.pool = stack": "expression has type",
     "lib.null_rxx(ring.q, ffi.NULL, 1)": "null_rxx",
     "lib.virtq_empty(ring)": "incompatible type",
