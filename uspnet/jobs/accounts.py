@@ -89,8 +89,8 @@ class Accounts(ABC):
                 ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
                 row[name] = value if value is None else value + ours
             drops = drops_by_reason(counters for _, counters in queues)
-            row |= {"port": port.name, "driver": port.kind, "link_bps": self.links.get(port)}
-            rows.append(PortResult(drops=drops, **row))
+            row["link_bps"] = self.links.get(port)
+            rows.append(PortResult(port=port.name, driver=port.kind, drops=drops, **row))
         return tuple(rows)
 
     def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
