@@ -150,8 +150,7 @@ class IntelQueue(AnyQueue):
     limit: int
     bad: int
     skipping: int
-    joining: int
-    part: Inline[Packet, Packet | PacketFields]
+    part: Inline[Partial, Partial | PartialFields]
     command: int
     dma_base: int
     bell: Inline[Doorbell, Doorbell | DoorbellFields]
@@ -200,6 +199,7 @@ class MemifQueue(AnyQueue):
     clean: int
     bell_fd: int
     ringing: int
+    counted: int
     n_regions: int
     regions: MemifRegion
     buffers: Pointer[int]
@@ -257,6 +257,11 @@ class PacketQueue(AnyQueue):
     segments: Inline[Segments, Segments | SegmentsFields]
     stamp: int
     tag: int
+
+class Partial(Struct):
+    frame: Inline[Packet, Packet | PacketFields]
+    open: int
+    wrong: int
 
 class PcapChunk(Struct):
     bytes: int
@@ -464,7 +469,7 @@ class VirtqQueue(AnyQueue):
     tells: int
     number: int
     left: int
-    part: Inline[Packet, Packet | PacketFields]
+    part: Inline[Partial, Partial | PartialFields]
     header: int
     dma_base: int
     first: int
@@ -535,10 +540,9 @@ class Vmxnet3Queue(AnyQueue):
     completed: int
     command: int
     dma_base: int
-    spoiled: int
+    rx_bad: int
     wants_doorbell: Pointer[int]
-    joining: int
-    part: Inline[Packet, Packet | PacketFields]
+    part: Inline[Partial, Partial | PartialFields]
     vector: Inline[Vector, Vector | VectorFields]
 
 class Vmxnet3Ring(Struct):
@@ -667,6 +671,11 @@ class PacketFields(TypedDict, total=False):
     index: int
     offset: int
     length: int
+
+class PartialFields(TypedDict, total=False):
+    frame: Packet | PacketFields
+    open: int
+    wrong: int
 
 class PcapInterfaceFields(TypedDict, total=False):
     times: int
@@ -835,7 +844,10 @@ class Lib:
     CHECK_SUM: int
     DROP_BAD_CHAIN: int
     DROP_BAD_CHECKSUM: int
+    DROP_BAD_FRAME: int
     DROP_BAD_LENGTH: int
+    DROP_BAD_RECORD: int
+    DROP_BAD_SLOT: int
     DROP_DOWN: int
     DROP_ERRORS: int
     DROP_FILTERED: int
@@ -933,6 +945,8 @@ class Lib:
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
     def memif_copy_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memif_copy_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def memif_take_back(self, _0: MemifQueue, /) -> None: ...
+    def memif_untaken(self, _0: MemifQueue, /) -> int: ...
     def memif_zero_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_zero_reset(self, _0: MemifQueue, /) -> None: ...
     def memif_zero_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
@@ -1095,6 +1109,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct packet_queue *", "struct packet_queue[]"], init: object = ...
     ) -> PacketQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct partial *", "struct partial[]"], init: object = ...
+    ) -> Partial: ...
     @overload
     def new(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], init: object = ...
@@ -1329,6 +1347,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct packet_queue *", "struct packet_queue[]"], value: CData | int
     ) -> PacketQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct partial *", "struct partial[]"], value: CData | int
+    ) -> Partial: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], value: CData | int
