@@ -59,7 +59,7 @@ class VirtqBench:
         self.reported = 0
         pieces = ffi.cast("uint16_t *", self.pool.memory.base)
         for index in range(self.pool.count):  # the header of a frame in one buffer
-            at = index * self.pool.size + index % lib.HEADROOM_COLOURS * lib.CACHE_LINE
+            at = index * self.pool.size + index % lib.CACHE_OFFSETS * lib.CACHE_LINE
             pieces[(at + lib.VIRTQ_MERGED_AT) // 2] = 1
 
     def device(self) -> None:
@@ -74,8 +74,8 @@ class VirtqBench:
         at = position % c.chains
         if self.packed:
             flags = 0 if position & c.chains else self.lib.VIRTQ_AVAILABLE | self.lib.VIRTQ_USED
-            c.descriptors[at * c.span].word = length | at << 32 | flags << 48
+            c.descriptors[at * c.descs_per_chain].word = length | at << 32 | flags << 48
         else:
-            element = c.used.ring[position % (c.chains * c.span)]
-            element.id, element.length = at * c.span, length
+            element = c.used.ring[position % (c.chains * c.descs_per_chain)]
+            element.id, element.length = at * c.descs_per_chain, length
             c.used.index = (position + 1) % 65536

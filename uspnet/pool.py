@@ -14,7 +14,7 @@ from uspnet.fastpath import c, ffi, lib
 
 HUGE_BYTES = 2 << 20
 PAGE = 4096
-HEADROOM: int = (lib.HEADROOM_COLOURS - 1) * lib.CACHE_LINE
+HEADROOM: int = (lib.CACHE_OFFSETS - 1) * lib.CACHE_LINE
 LONGEST = 0xFFFF  # bytes that a packet handle can name
 FRAME_MAX = 9728  # bytes: the longest frame that any port takes in one buffer
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

@@ -189,7 +189,7 @@ class Full(Null):
 
     def make_queue(self, direction, index):
         queue = super().make_queue(direction, index)
-        queue.q.gate = 1
+        queue.q.closed = 1
         return queue
 
 

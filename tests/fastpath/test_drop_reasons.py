@@ -46,7 +46,7 @@ LEGACY = [
 @pytest.mark.parametrize(("pieces", "reason"), LEGACY)
 def test_intel_legacy_receive(pieces, reason):
     bench = test_intel_legacy.Bench()
-    bench.rx.bad |= TCP_ERROR | IP_ERROR
+    bench.rx.rx_error_mask |= TCP_ERROR | IP_ERROR
     assert lib.intel_fill(bench.rx) == 0
     for slot, (length, errors, last) in enumerate(pieces):
         status = test_intel_legacy.DONE | (test_intel_legacy.LAST if last else 0)
@@ -77,7 +77,7 @@ ADVANCED = [
 @pytest.mark.parametrize(("pieces", "reason"), ADVANCED)
 def test_intel_advanced_receive(pieces, reason):
     bench = test_intel_advanced.Bench()
-    bench.rx.bad = RXE | WRONG_4 | WRONG_IP
+    bench.rx.rx_error_mask = RXE | WRONG_4 | WRONG_IP
     assert lib.intel_fill(bench.rx) == 0
     for slot, (length, errors, last) in enumerate(pieces):
         status = test_intel_advanced.DONE | (test_intel_advanced.LAST if last else 0) | errors

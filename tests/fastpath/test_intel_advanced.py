@@ -40,7 +40,7 @@ class Bench:
         a.buffers, a.last, a.size, a.limit = buffers, last, SIZE, frame
         a.q.pool, a.q.stack, a.q.counters = self.pool.c, self.stack, counters
         a.bell.mmio, a.bell.bytes, a.dma_base = self.bells + number, 4, 1 << 32
-        a.command, a.bad = COMMAND, BAD
+        a.tx_flags, a.rx_error_mask = COMMAND, BAD
         return a
 
     def give(self, slot, length, status=DONE | LAST, data=b"", first=POISON):
@@ -180,7 +180,7 @@ def test_what_the_device_gets_wrong_is_counted(filled, length, status):
 def test_a_wrong_checksum_counts_where_it_was_looked_at_and_asked_for(
     filled, on, kind, status, wrong
 ):
-    filled.rx.bad |= WRONG_4 | WRONG_IP if on else 0
+    filled.rx.rx_error_mask |= WRONG_4 | WRONG_IP if on else 0
     filled.give(0, 100, DONE | LAST | status, first=kind)
     filled.give(1, 101, DONE | LAST | status | BAD, first=kind)
     filled.give(2, 1523, DONE | LAST | status, first=kind)
@@ -225,7 +225,7 @@ def test_without_free_buffers_the_ring_keeps_its_own(filled):
 def test_a_device_that_writes_anything_costs_no_buffer(filled):
     chance = random.Random(1)
     for turn in range(2000):
-        filled.rx.bad = BAD | (WRONG_4 | WRONG_IP) * (turn % 2)
+        filled.rx.rx_error_mask = BAD | (WRONG_4 | WRONG_IP) * (turn % 2)
         for slot in range(SIZE):
             filled.rx.ring[slot].word = chance.getrandbits(64)
             filled.rx.ring[slot].address = chance.getrandbits(64)

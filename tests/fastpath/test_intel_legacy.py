@@ -30,7 +30,7 @@ class Bench:
         memory = self.pool.rings.base + self.pool.reserve(SIZE * 16)
         q.ring = ffi.cast("struct intel_descriptor *", memory)
         q.buffers, q.last, q.size, q.limit = buffers, last, SIZE, self.pool.room
-        q.bad = 0x97  # CRC, symbol, sequence, carrier extension, data
+        q.rx_error_mask = 0x97  # CRC, symbol, sequence, carrier extension, data
         q.q.pool, q.q.stack, q.q.counters = self.pool.c, self.stack, counters
         q.bell.mmio, q.bell.bytes, q.dma_base = self.bells + number, 4, 1 << 32
         return q
@@ -102,7 +102,7 @@ def test_wrong_checksums_are_errors_when_asked_for(filled, error):
     filled.give(0, 100, errors=error)
     (packet,) = filled.receive()
     lib_give(filled, packet)
-    filled.rx.bad |= error
+    filled.rx.rx_error_mask |= error
     filled.give(1, 100, errors=error)
     assert filled.receive() == []
     assert filled.rx.q.counters.errors == 1

@@ -85,7 +85,7 @@ class PackedDevice:
         flags = AVAILABLE | USED if sense else 0
         word = struct.pack("<IHH", length, number, flags)
         self.c.descriptors[self.next % SIZE].word = int.from_bytes(word, "little")
-        self.next += skip * self.c.span
+        self.next += skip * self.c.descs_per_chain
 
     def quiet(self, on):
         self.c.theirs.flags = on
@@ -491,7 +491,7 @@ def test_the_doorbell_rings_once_a_burst_if_it_is_wanted(bench):
 
 def test_a_doorbell_may_tell_how_far_the_ring_is(bench):
     told = ffi.new("uint32_t *")
-    bench.tx.c.bell.mmio, bench.tx.c.bell.bytes, bench.tx.c.tells = told, 4, 1
+    bench.tx.c.bell.mmio, bench.tx.c.bell.bytes, bench.tx.c.notification_data = told, 4, 1
     bench.send([100] * 5)
     assert told[0] == ((10 | 1 << 15 if bench.packed else 5) << 16 | 1)
 

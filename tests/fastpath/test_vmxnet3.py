@@ -182,7 +182,7 @@ def test_positions_may_wrap_around_32_bits(filled):
     for queue in (filled.rx, filled.tx):
         queue.completed = start
         for ring in queue.rings:
-            ring.next, ring.fill, ring.told = start, start + ring.fill, start + ring.fill
+            ring.next, ring.fill, ring.notified = start, start + ring.fill, start + ring.fill
     for number in range(5 * SIZE):
         assert filled.deliver(number.to_bytes(60, "big"))
         assert filled.take() == [number.to_bytes(60, "big")]

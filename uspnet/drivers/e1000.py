@@ -92,7 +92,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
         tag = self.values["vlan-insert"]
         return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
 
-    def damage(self) -> int:
+    def rx_error_mask(self) -> int:
         """§3.2.3.2."""
         fields = ["CE", "SE", "SEQ", "CXE", "RXE", *(("TCPE", "IPE") if self.checks() else ())]
         return sum(ERRORS.mask(field) for field in fields)

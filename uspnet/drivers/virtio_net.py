@@ -175,7 +175,7 @@ class VirtioNet(
         queue = ring.c
         # The device waits by itself while QEMU's cable is full, so the ring need not look at it.
         queue.bell, queue.number = self.doorbell(number), number
-        queue.tells = self.features.NOTIFICATION_DATA
+        queue.notification_data = self.features.NOTIFICATION_DATA
         queue.in_order, queue.dma_base = self.features.IN_ORDER, self.transport.dma_base
         self.rings[number] = ring
         return ring

@@ -194,7 +194,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         bell = self.doorbells.doorbell(self.doors.TXPROD.offset, sends=True)
         self.tx_memory = self._ring(queue.rings[0], size, self.frame, bell)
         self.tx_completions = self._completions(queue, size)
-        queue.command = DESCRIPTOR_WORD.put(0, {"EOP": 1, "TI": int(tag > 0), "TCI": tag})
+        queue.tx_flags = DESCRIPTOR_WORD.put(0, {"EOP": 1, "TI": int(tag > 0), "TCI": tag})
         return queue
 
     def piece_bytes(self) -> int:
@@ -281,8 +281,8 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     def publish_buffers(self) -> None:
         """The first doorbells of the receive rings; later ones only when the device asks."""
         for queue in self.rx:
-            self.doors.RXPROD.write(queue.rings[0].told)
-            self.doors.RXPROD2.write(queue.rings[1].told)
+            self.doors.RXPROD.write(queue.rings[0].notified)
+            self.doors.RXPROD2.write(queue.rings[1].notified)
 
     def stop(self) -> None:
         """Quiet first, so that the last counters hold; no DMA any more; then the buffers."""

@@ -148,10 +148,10 @@ class IntelQueue(AnyQueue):
     clean: int
     tail: int
     limit: int
-    bad: int
+    rx_error_mask: int
     skipping: int
     part: Inline[Partial, Partial | PartialFields]
-    command: int
+    tx_flags: int
     dma_base: int
     bell: Inline[Doorbell, Doorbell | DoorbellFields]
     vector: Inline[Vector, Vector | VectorFields]
@@ -370,7 +370,7 @@ class QtestLink(Struct):
     lock: int
     fd: int
     gone: int
-    owed: int
+    pending: int
     filled: int
     line: Inline[Pointer[Octets], Sequence[Octets] | Pointer[Octets] | Octets]
 
@@ -384,8 +384,8 @@ class Queue(Struct):
     stamps: Pointer[int]
     origins: Origin
     wake_fd: int
-    patient: int
-    gate: int
+    lossless: int
+    closed: int
     fault: int
     ended: int
     sys_errno: int
@@ -459,14 +459,14 @@ class VirtqQueue(AnyQueue):
     theirs: VirtqEvents
     buffers: Pointer[int]
     chains: int
-    span: int
+    descs_per_chain: int
     next: int
     clean: int
     published: int
     limit: int
     merges: int
     in_order: int
-    tells: int
+    notification_data: int
     number: int
     left: int
     part: Inline[Partial, Partial | PartialFields]
@@ -538,7 +538,7 @@ class Vmxnet3Queue(AnyQueue):
     completions: Vmxnet3Completion
     completions_size: int
     completed: int
-    command: int
+    tx_flags: int
     dma_base: int
     rx_bad: int
     wants_doorbell: Pointer[int]
@@ -551,7 +551,7 @@ class Vmxnet3Ring(Struct):
     size: int
     next: int
     fill: int
-    told: int
+    notified: int
     limit: int
     bell: Inline[Doorbell, Doorbell | DoorbellFields]
 
@@ -710,8 +710,8 @@ class QueueFields(TypedDict, total=False):
     stamps: Pointer[int]
     origins: Origin
     wake_fd: int
-    patient: int
-    gate: int
+    lossless: int
+    closed: int
     fault: int
     ended: int
     sys_errno: int
@@ -749,7 +749,7 @@ class Vmxnet3RingFields(TypedDict, total=False):
     size: int
     next: int
     fill: int
-    told: int
+    notified: int
     limit: int
     bell: Doorbell | DoorbellFields
 
@@ -839,6 +839,7 @@ class WorkerFields(TypedDict, total=False):
 class Lib:
     BURST_MAX: int
     CACHE_LINE: int
+    CACHE_OFFSETS: int
     CHECK_CRC: int
     CHECK_NONE: int
     CHECK_SUM: int
@@ -876,7 +877,6 @@ class Lib:
     FRAME_SHORTEST: int
     FULL_DROP: int
     FULL_WAIT: int
-    HEADROOM_COLOURS: int
     HISTOGRAM_SLOTS: int
     MEMIF_COOKIE: int
     MEMIF_MASK_INT: int

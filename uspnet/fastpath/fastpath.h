@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 // [python]
-enum { BURST_MAX = 64, CACHE_LINE = 64, HEADROOM_COLOURS = 8 };
+enum { BURST_MAX = 64, CACHE_LINE = 64, CACHE_OFFSETS = 8 };
 enum { FRAME_SHORTEST = 14 }; /* bytes of an Ethernet header */
 
 /* A packet handle: 8 bytes that name a piece of one buffer. Bursts are arrays of them. */
@@ -114,8 +114,8 @@ struct queue {
     uint64_t *stamps; /* ns since 1970; STAMP_UNKNOWN */
     struct origin *origins;
     int32_t wake_fd;   /* becomes ready when there may be work; -1: none */
-    uint32_t patient;  /* this source loses nothing by waiting (a file) */
-    uint32_t gate;     /* set by Python: there is no ring behind this queue right now */
+    uint32_t lossless; /* this source loses nothing by waiting (a file) */
+    uint32_t closed;   /* set by Python: there is no ring behind this queue right now */
     uint32_t fault;    /* enum fault, set once by the ring */
     uint32_t ended;    /* this source has no more packets */
     int32_t sys_errno; /* of the system call behind FAULT_IO */
@@ -147,15 +147,15 @@ static inline uint8_t *packet_data(const struct pool *pool, struct packet p)
 
 /* Where a packet starts in its buffer. Equal buffers of a power of two would put every header
  * into the same few cache sets; eight colours spread them. */
-static inline uint16_t colour(uint32_t index)
+static inline uint16_t cache_offset(uint32_t index)
 {
-    return (uint16_t)((index % HEADROOM_COLOURS) * CACHE_LINE);
+    return (uint16_t)((index % CACHE_OFFSETS) * CACHE_LINE);
 }
 
 /* The longest frame that fits behind any colour. */
 static inline uint32_t pool_room(const struct pool *pool)
 {
-    return pool->size - (HEADROOM_COLOURS - 1) * CACHE_LINE;
+    return pool->size - (CACHE_OFFSETS - 1) * CACHE_LINE;
 }
 
 /* --- free buffers ------------------------------------------------------------------------- */
@@ -203,7 +203,7 @@ static inline int ring_within(uint16_t from, uint16_t at, uint16_t to)
 
 static inline uint32_t queue_burst(struct queue *q, struct packet *p, uint32_t n)
 {
-    return likely(!load_acquire(&q->gate)) ? q->burst(q, p, n) : 0;
+    return likely(!load_acquire(&q->closed)) ? q->burst(q, p, n) : 0;
 }
 
 static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes)

@@ -157,11 +157,11 @@ class Worker:
             for number, queue in enumerate(lane.exits):
                 leaves_by, port = queue, queue.port
                 ways = [q for q in self.queues if q.port is port and q.direction == "tx"]
-                if leaves_by.base.gate and (able := [q for q in ways if not q.base.gate]):
+                if leaves_by.base.closed and (able := [q for q in ways if not q.base.closed]):
                     leaves_by = able[leaves_by.index % len(able)]
                 c.exits[number].tx = leaves_by.base
-                others = [q for q in port.made if q.direction == "tx" and not q.base.gate]
-                stuck += [port.name] if leaves_by.base.gate and others else []
+                others = [q for q in port.made if q.direction == "tx" and not q.base.closed]
+                stuck += [port.name] if leaves_by.base.closed and others else []
         return stuck
 
     def resume(self) -> None:

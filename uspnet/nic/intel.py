@@ -121,7 +121,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         """The bits that every transmit descriptor carries."""
 
     @abstractmethod
-    def damage(self) -> int:
+    def rx_error_mask(self) -> int:
         """The error bits of a received frame that is not to be taken."""
 
     def checks(self) -> bool:
@@ -159,7 +159,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         """A receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
         ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
-        ring.queue.vector, ring.queue.bad = self.vector(index), self.damage()
+        ring.queue.vector, ring.queue.rx_error_mask = self.vector(index), self.rx_error_mask()
         self.rx_rings[index] = ring
         return ring.queue
 
@@ -167,7 +167,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         """A transmit ring. Every data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
         self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
-        ring.queue.command = self.command()
+        ring.queue.tx_flags = self.command()
         return ring.queue
 
     def fill(self, queue: c.IntelQueue) -> None:
@@ -223,7 +223,7 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
 
     status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes
 
-    def damage(self) -> int:
+    def rx_error_mask(self) -> int:
         """§7.1.5."""
         fields = ("RXE", "IPE", "L4E") if self.checks() else ("RXE",)
         return sum(self.status.mask(field) for field in fields)

@@ -171,8 +171,8 @@ class Ring:
             c.available = ffi.cast("struct virtq_available *", driver)
             c.used = ffi.cast("struct virtq_used *", device)
         c.header = memory.address + layout.header
-        c.span = 2 if double else 1
-        c.chains = layout.size // c.span
+        c.descs_per_chain = 2 if double else 1
+        c.chains = layout.size // c.descs_per_chain
         nothing = [lib.VIRTQ_NONE] * c.chains  # until `fill`, which may never come
         c.buffers = self._buffers = ffi.new("uint32_t[]", nothing)
 

@@ -46,7 +46,7 @@ class KernelPort(Port):
         self.state, self.mtu = state, mtu
         for queue in self.made:
             if queue.direction == "tx":
-                queue.base.gate = state != UP
+                queue.base.closed = state != UP
 
     def _effect(self, mtu: int) -> str:
         if mtu + self.header > self.frame:

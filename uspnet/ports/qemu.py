@@ -120,7 +120,7 @@ class Qemu(NicPort, scheme="qemu"):
             self.end.part()
         for queue in self.made:
             if queue.direction == "tx":
-                queue.base.gate = not self.joined
+                queue.base.closed = not self.joined
 
     def start(self) -> None:
         """Lets the device run; some models keep received frames back for a while."""

@@ -123,7 +123,7 @@ static inline void exit_drop(struct worker *w, struct exit *e)
 {
     uint32_t left = exit_left(e);
     stack_give_packets(w->stack, e->burst.packets + e->from, left);
-    queue_drop(e->tx, load_relaxed(&e->tx->gate) ? DROP_DOWN : DROP_NO_ROOM, left);
+    queue_drop(e->tx, load_relaxed(&e->tx->closed) ? DROP_DOWN : DROP_NO_ROOM, left);
     exit_hold(e, 0);
 }
 
@@ -139,7 +139,7 @@ static inline uint32_t exit_pass(struct forward_loop *f, struct lane *lane, stru
     }
     sent = exit_send(e);
     left = exit_left(e);
-    if (likely(left == 0) || f->full == FULL_WAIT || lane->rx->patient)
+    if (likely(left == 0) || f->full == FULL_WAIT || lane->rx->lossless)
         return sent;
     exit_drop(&f->w, e);
     return sent + left;
@@ -160,7 +160,7 @@ static __attribute__((noinline, unused)) void lanes_abandon(struct worker *w)
         for (uint32_t j = 0; j < w->lanes[i].n_exits; j++) {
             struct exit *e = &w->lanes[i].exits[j];
             exit_drop(w, e);
-            if (e->tx->flush && !load_relaxed(&e->tx->gate))
+            if (e->tx->flush && !load_relaxed(&e->tx->closed))
                 e->tx->flush(e->tx);
         }
 }

@@ -41,7 +41,7 @@ static void fill_buffers(struct generate_loop *g, const struct pool *pool)
 {
     for (uint32_t i = 0; i < g->w.stack->top; i++) {
         uint32_t index = g->w.stack->free[i];
-        struct packet p = {index, colour(index), (uint16_t)g->templates->length};
+        struct packet p = {index, cache_offset(index), (uint16_t)g->templates->length};
         memcpy(packet_data(pool, p), g->templates->frame, g->templates->length);
     }
 }
@@ -142,7 +142,7 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
     for (uint32_t i = n; i < taken; i++)
         stack_give(g->w.stack, index[i]);
     for (uint32_t i = 0; i < n; i++)
-        e->burst.packets[i] = (struct packet){index[i], colour(index[i]), length};
+        e->burst.packets[i] = (struct packet){index[i], cache_offset(index[i]), length};
     if (copies(g))
         first = copy_templates(g, e, n);
     if (g->stamp_at)

@@ -106,7 +106,7 @@ struct waits {
 /* Is anything to be had from the queue, later if not now? */
 static int is_open(const struct queue *q)
 {
-    return !load_relaxed(&q->ended) && !load_relaxed(&q->gate);
+    return !load_relaxed(&q->ended) && !load_relaxed(&q->closed);
 }
 
 static void await(struct waits *s, struct queue *q, short events)
@@ -179,7 +179,7 @@ static void flush(struct worker *w)
     for (uint32_t i = 0; i < w->n_lanes; i++)
         for (uint32_t j = 0; j < w->lanes[i].n_exits; j++) {
             struct queue *tx = w->lanes[i].exits[j].tx;
-            if (tx->flush && !load_relaxed(&tx->gate))
+            if (tx->flush && !load_relaxed(&tx->closed))
                 tx->flush(tx);
         }
 }

@@ -18,7 +18,7 @@ uint32_t null_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint32_t index[BURST_MAX];
     n = stack_take(q->stack, index, n);
     for (uint32_t i = 0; i < n; i++)
-        packets[i] = (struct packet){index[i], colour(index[i]), (uint16_t)null->length};
+        packets[i] = (struct packet){index[i], cache_offset(index[i]), (uint16_t)null->length};
     queue_count(q, n, (uint64_t)n * null->length);
     return n;
 }

@@ -134,7 +134,7 @@ static void take_segment(struct packet_queue *pq, uint32_t index, struct packet 
 {
     uint32_t shift = pq->tag ? TAG : 0;
     uint8_t *to;
-    *packet = (struct packet){index, colour(index), 0};
+    *packet = (struct packet){index, cache_offset(index), 0};
     to = packet_data(pq->q.pool, *packet);
     packet->length = (uint16_t)(segments_next(&pq->segments, to + shift) + shift);
     if (shift)
@@ -166,7 +166,7 @@ static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *p
         queue_drop(&pq->q, DROP_TOO_LONG, 1);
         return 0;
     }
-    *packet = (struct packet){index, colour(index), (uint16_t)(f.length + shift)};
+    *packet = (struct packet){index, cache_offset(index), (uint16_t)(f.length + shift)};
     to = packet_data(pq->q.pool, *packet);
     memcpy(to + shift, f.data, f.length);
     if (unlikely(f.left_undone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) &&

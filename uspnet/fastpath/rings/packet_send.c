@@ -47,7 +47,7 @@ static int send_ends(struct queue *q, int error)
     case EINTR:
         return 1;
     case ENETDOWN: /* until Python sees it up again */
-        store_release(&q->gate, 1);
+        store_release(&q->closed, 1);
         return 1;
     case EMSGSIZE: /* longer than the MTU allows */
     case EINVAL:   /* shorter than an Ethernet header, say */

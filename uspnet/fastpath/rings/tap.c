@@ -25,7 +25,7 @@ static void tap_fault(struct queue *q, int error)
     case ENOBUFS:
         return;
     case EIO: /* it is down, until Python sees it up again */
-        store_release(&q->gate, 1);
+        store_release(&q->closed, 1);
         return;
     case EBADFD: /* the interface was deleted */
         queue_fault(q, FAULT_GONE);
@@ -45,7 +45,7 @@ uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint64_t bytes = 0;
     n = stack_take(q->stack, index, n);
     while (used < n) {
-        struct packet p = {index[used], colour(index[used]), 0};
+        struct packet p = {index[used], cache_offset(index[used]), 0};
         ssize_t length = read(tap->fd, packet_data(q->pool, p), room);
         if (length <= 0) {
             if (length < 0)

@@ -140,7 +140,7 @@ class Memif(Port, scheme="memif"):
         kind = "zero" if self.zero_copy else "copy"
         m.q.burst = ffi.addressof(lib, f"memif_{kind}_{direction}")
         m.q.arm = ffi.addressof(lib, f"memif_{kind}_arm") if direction == "rx" else ffi.NULL
-        m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
+        m.q.closed, m.q.wake_fd, m.bell_fd = 1, -1, -1
         self.out = [*getattr(self, "out", []), ffi.new("uint32_t[]", self.values["ring"])]
         m.out = self.out[-1] if self.zero_copy else ffi.NULL
         return m
@@ -287,7 +287,7 @@ class Memif(Port, scheme="memif"):
         """The peer left or was sent away. Its last packets may still be in our reach."""
         if self.linked and not error.ours:
             for queue in self.made:
-                queue.c.q.gate = int(queue.direction == "tx" or queue.c.q.gate)
+                queue.c.q.closed = int(queue.direction == "tx" or queue.c.q.closed)
             self.linger_until, self.farewell = time.monotonic() + LINGER_S, error
         else:
             self._unlink(error.message if error.ours else "")

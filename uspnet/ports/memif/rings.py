@@ -28,7 +28,7 @@ def place_server(queue: Queue, session: ServerSession) -> None:
     m.our_lead, m.their_lead = 0, size if queue.direction == "tx" else 0
     _place(queue, ring, size, place.fd)
     m.regions, m.n_regions = session.c_regions, len(session.regions)
-    m.q.gate = 0
+    m.q.closed = 0
 
 
 def place_client(queue: Queue, memory: ClientMemory) -> None:
@@ -45,7 +45,7 @@ def place_client(queue: Queue, memory: ClientMemory) -> None:
         m.buffers, m.buffer_size = memory.buffers(sends, queue.index), memory.buffer_size
         if not sends:
             lib.memif_copy_lend(m)
-    m.q.gate = 0
+    m.q.closed = 0
 
 
 def _place(queue: Queue, ring: c.MemifRing, size: int, fd: int) -> None:
@@ -66,7 +66,7 @@ def untaken(queue: Queue) -> int:
 def waiting(queue: Queue, zero_copy: bool) -> bool:
     """Is there something from the peer that we have not drained?"""
     m = memif(queue)
-    if m.q.gate:
+    if m.q.closed:
         return False
     ours = m.clean if zero_copy else m.next
     return bool((m.theirs[0] - m.their_lead - ours) & 0xFFFF)
@@ -84,7 +84,7 @@ def strip(queue: Queue, *, zero_copy: bool) -> None:
     m = memif(queue)
     if zero_copy:
         lib.memif_zero_reset(m)
-    m.q.gate, m.q.wake_fd, m.bell_fd = 1, -1, -1
+    m.q.closed, m.q.wake_fd, m.bell_fd = 1, -1, -1
     m.q.fault = lib.FAULT_NONE
     m.ring = m.ours = m.theirs = ffi.NULL
     m.buffers = ffi.NULL

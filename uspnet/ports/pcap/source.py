@@ -208,7 +208,7 @@ class Source(Port):
         """The one queue: where we are in the file."""
         queue = self.c.q
         queue.burst, queue.arm = ffi.addressof(lib, "pcap_rx"), ffi.addressof(lib, "pcap_arm")
-        queue.wake_fd, queue.patient = self.c.stream if self.c.live else self.c.timer_fd, 1
+        queue.wake_fd, queue.lossless = self.c.stream if self.c.live else self.c.timer_fd, 1
         return self.c
 
     def control(self) -> None:

@@ -53,7 +53,7 @@ static inline uint32_t drain_plain(struct memif_queue *m, const uint32_t *index,
     uint64_t total = 0;
     uint32_t got, at = m->next;
     for (got = 0; got < n; got++, at++) {
-        struct packet p = {index[got], colour(index[got]), 0};
+        struct packet p = {index[got], cache_offset(index[got]), 0};
         uint32_t length;
         uint8_t *from;
         if (unlikely(!view_slot(m, &v, at, own, &from, &length) || length - 1 >= limit))
@@ -101,7 +101,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
         left = (uint16_t)(end - m->next);
         if (likely(got + bad == taken || left == 0))
             break;
-        p = (struct packet){index[got], colour(index[got]), 0};
+        p = (struct packet){index[got], cache_offset(index[got]), 0};
         used = drain_one(m, left, packet_data(q->pool, p), room, &length, &wrong);
         if (unlikely(used == 0))
             break;

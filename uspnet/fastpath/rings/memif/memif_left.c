@@ -10,7 +10,7 @@ struct load {
 uint32_t memif_untaken(const struct memif_queue *m)
 {
     uint16_t filled;
-    if (load_relaxed(&m->q.gate) || !m->ring)
+    if (load_relaxed(&m->q.closed) || !m->ring)
         return 0;
     filled = (uint16_t)(m->next - (load_acquire(m->theirs) - m->their_lead));
     return least(filled, m->size);

@@ -76,7 +76,7 @@ static void lend(struct memif_queue *m)
         return;
     n = stack_take(m->q.stack, index, n);
     for (uint32_t i = 0; i < n; i++)
-        slot_lend(&l, next + i, (struct packet){index[i], colour(index[i]), (uint16_t)room});
+        slot_lend(&l, next + i, (struct packet){index[i], cache_offset(index[i]), (uint16_t)room});
     m->next = (uint16_t)(next + n);
     if (n)
         publish(m, m->next);
@@ -95,7 +95,7 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
         uint32_t index = out[at & mask];
         if (unlikely((d.flags & MEMIF_NEXT) || d.length - 1 >= room))
             break;
-        packets[got] = (struct packet){index, colour(index), (uint16_t)d.length};
+        packets[got] = (struct packet){index, cache_offset(index), (uint16_t)d.length};
         total += d.length;
     }
     m->clean = (uint16_t)at;
@@ -124,10 +124,11 @@ static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet
         if (*wrong == DROP_NONE)
             *wrong = piece_wrong(d.length, room, room - total);
         if (used++ == 0)
-            *p = (struct packet){index, colour(index), 0};
+            *p = (struct packet){index, cache_offset(index), 0};
         else if (*wrong == DROP_NONE)
             memcpy(packet_data(m->q.pool, *p) + total,
-                   packet_data(m->q.pool, (struct packet){index, colour(index), 0}), d.length);
+                   packet_data(m->q.pool, (struct packet){index, cache_offset(index), 0}),
+                   d.length);
         total += *wrong == DROP_NONE ? d.length : 0;
     } while (unlikely(d.flags & MEMIF_NEXT));
     p->length = (uint16_t)total;

@@ -22,10 +22,10 @@ struct intel_queue {
     uint32_t clean;                /* transmit: position of the oldest slot not yet taken back */
     uint32_t tail;                 /* receive: position that the device was told last */
     uint32_t limit;                /* bytes: what one slot takes of a frame */
-    uint32_t bad;                  /* receive: error bits of a frame that is not to be taken */
+    uint32_t rx_error_mask;        /* receive: error bits of a frame that is not to be taken */
     uint32_t skipping;   /* advanced receive: the slots up to a frame's end belong to a bad one */
     struct partial part; /* legacy receive: a frame whose pieces are arriving */
-    uint64_t command;    /* transmit: the bits that every descriptor carries */
+    uint64_t tx_flags;   /* transmit: the bits that every descriptor carries */
     uint64_t dma_base;   /* where the device sees the pool's first byte */
     struct doorbell bell;
     struct vector vector; /* receive */
@@ -55,7 +55,7 @@ static inline uint32_t intel_slot(const struct intel_queue *r, uint32_t position
 static inline void intel_post(struct intel_queue *r, uint32_t slot, uint32_t index)
 {
     r->buffers[slot] = index;
-    r->ring[slot].address = dma_address(&r->q, r->dma_base, index, colour(index));
+    r->ring[slot].address = dma_address(&r->q, r->dma_base, index, cache_offset(index));
     r->ring[slot].word = 0;
 }
 

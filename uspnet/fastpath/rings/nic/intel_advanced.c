@@ -57,7 +57,7 @@ static enum drop_reason reason(const struct intel_queue *r, uint64_t word, uint3
 static uint32_t refuse(struct intel_queue *r, uint64_t first, uint64_t word, uint32_t length)
 {
     uint32_t unchecked = (RX_L4E | RX_IPE) & ~checked(first, word);
-    uint32_t bad = r->bad & ~unchecked;
+    uint32_t bad = r->rx_error_mask & ~unchecked;
     if (good(r, word, length, bad))
         return 1;
     if (!r->skipping)
@@ -70,7 +70,7 @@ static uint32_t refuse(struct intel_queue *r, uint64_t first, uint64_t word, uin
 static inline uint32_t accept_frame(struct intel_queue *r, uint32_t slot, uint64_t word)
 {
     uint32_t length = (uint16_t)(word >> 32);
-    return likely(good(r, word, length, r->bad)) ||
+    return likely(good(r, word, length, r->rx_error_mask)) ||
            refuse(r, load_relaxed(&r->ring[slot].address), word, length);
 }
 
@@ -88,7 +88,7 @@ uint32_t intel_advanced_rx(struct queue *q, struct packet *packets, uint32_t n)
             break;
         length = (uint16_t)(word >> 32);
         if (likely(accept_frame(r, slot, word))) {
-            packets[got++] = (struct packet){index, colour(index), (uint16_t)length};
+            packets[got++] = (struct packet){index, cache_offset(index), (uint16_t)length};
             bytes += length;
             index = stack->free[stack->top - got]; /* else the slot keeps its own */
         }
@@ -131,7 +131,7 @@ uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
         }
         r->buffers[slot] = p.index;
         r->ring[slot].address = dma_address(q, r->dma_base, p.index, p.offset);
-        r->ring[slot].word = r->command | length * TX_LENGTHS;
+        r->ring[slot].word = r->tx_flags | length * TX_LENGTHS;
         bytes += length;
         next++;
     }

@@ -21,7 +21,7 @@ enum {
 /* Why a descriptor is not one of a good frame, or piece of a frame; DROP_NONE. */
 static enum drop_reason wrong_piece(const struct intel_queue *r, uint64_t word)
 {
-    uint32_t errors = (uint32_t)(word >> 40 & r->bad);
+    uint32_t errors = (uint32_t)(word >> 40 & r->rx_error_mask);
     if (errors & ~(uint32_t)RX_CHECKSUMS)
         return DROP_BAD_FRAME;
     if (errors)
@@ -42,7 +42,7 @@ static __attribute__((noinline)) int take_piece(struct intel_queue *r, struct pa
 static inline int accept_frame(struct intel_queue *r, struct packet *p, uint64_t word)
 {
     uint32_t length = (uint16_t)word, last = (uint32_t)(word >> 32) & RX_LAST;
-    uint32_t bad = (uint32_t)(word >> 40 & r->bad) || length > r->limit;
+    uint32_t bad = (uint32_t)(word >> 40 & r->rx_error_mask) || length > r->limit;
     p->length = bad ? 0 : (uint16_t)length;
     if (unlikely(r->part.open || !last || p->length < FRAME_SHORTEST))
         return take_piece(r, p, word);
@@ -72,7 +72,7 @@ uint32_t intel_legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
     for (used = 0; used < taken; used++) {
         uint32_t slot = intel_slot(r, r->next);
         uint64_t word = load_acquire(&r->ring[slot].word); /* before the frame itself is read */
-        struct packet p = {r->buffers[slot], colour(r->buffers[slot]), 0};
+        struct packet p = {r->buffers[slot], cache_offset(r->buffers[slot]), 0};
         if (!(word >> 32 & RX_DONE))
             break;
         intel_post(r, slot, fresh[used]);
@@ -109,7 +109,7 @@ uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         }
         r->buffers[slot] = p.index;
         r->ring[slot].address = dma_address(q, r->dma_base, p.index, p.offset);
-        r->ring[slot].word = r->command | p.length;
+        r->ring[slot].word = r->tx_flags | p.length;
         bytes += p.length;
         r->next++;
         sent++;

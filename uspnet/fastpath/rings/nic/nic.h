@@ -12,10 +12,10 @@
 struct qtest_link {
     uint32_t lock;
     int32_t fd;
-    uint32_t gone;   /* QEMU has ended, or does not answer */
-    uint32_t owed;   /* answers to doorbells that nobody has read yet */
-    uint32_t filled; /* bytes in `line` */
-    char line[256];  /* what has arrived of the next answer */
+    uint32_t gone;    /* QEMU has ended, or does not answer */
+    uint32_t pending; /* answers to doorbells that nobody has read yet */
+    uint32_t filled;  /* bytes in `line` */
+    char line[256];   /* what has arrived of the next answer */
 };
 
 /* Where a ring tells its device how far it may go. */

@@ -13,9 +13,9 @@
 #include <sys/socket.h>
 
 enum {
-    ANSWER_MS = 1000, /* a request takes QEMU 0.05 to 0.5 ms */
-    LINES_MAX = 64,   /* that may come before an answer */
-    OWED_MAX = 8,     /* doorbells under way: what a burst each on a few queues needs */
+    REPLY_MS = 1000, /* a request takes QEMU 0.05 to 0.5 ms */
+    LINES_MAX = 64,  /* that may come before an answer */
+    PENDING_MAX = 8, /* doorbells under way: what a burst each on a few queues needs */
 };
 
 static void lock(struct qtest_link *link)
@@ -32,7 +32,7 @@ static int unlock(struct qtest_link *link, int result)
     return result;
 }
 
-static int tell(struct qtest_link *link, const char *request, size_t length)
+static int send_all(struct qtest_link *link, const char *request, size_t length)
 {
     while (length) {
         ssize_t sent = send(link->fd, request, length, MSG_NOSIGNAL);
@@ -49,7 +49,7 @@ static int tell(struct qtest_link *link, const char *request, size_t length)
 static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
 
 /* Waits until `end` for more of the answer, whatever signals come. */
-static int hear(struct qtest_link *link, uint64_t end)
+static int receive_more(struct qtest_link *link, uint64_t end)
 {
     struct pollfd fd = {.fd = link->fd, .events = POLLIN};
     ssize_t got;
@@ -71,15 +71,15 @@ static int hear(struct qtest_link *link, uint64_t end)
 
 /* Takes one answer. Interrupt lines are not answers. Both time and lines have an end, so that no
  * QEMU keeps a worker here. */
-static int answer(struct qtest_link *link, uint64_t *value)
+static int read_reply(struct qtest_link *link, uint64_t *value)
 {
-    uint64_t deadline = now_ms() + ANSWER_MS;
+    uint64_t deadline = now_ms() + REPLY_MS;
     for (uint32_t lines = 0; lines < LINES_MAX; lines++) {
         char *end;
         uint32_t used;
         int ok, irq;
         while (!(end = memchr(link->line, '\n', link->filled)))
-            if (hear(link, deadline))
+            if (receive_more(link, deadline))
                 return -1;
         *end = 0;
         used = (uint32_t)(end - link->line) + 1;
@@ -95,11 +95,11 @@ static int answer(struct qtest_link *link, uint64_t *value)
     return -1;
 }
 
-/* Reads the answers to doorbells until at most `left` are owed. */
-static int settle(struct qtest_link *link, uint32_t left)
+/* Reads the answers to doorbells until at most `left` are pending. */
+static int drain_replies(struct qtest_link *link, uint32_t left)
 {
-    for (; link->owed > left; link->owed--)
-        if (answer(link, NULL))
+    for (; link->pending > left; link->pending--)
+        if (read_reply(link, NULL))
             return -1;
     return 0;
 }
@@ -107,9 +107,9 @@ static int settle(struct qtest_link *link, uint32_t left)
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value)
 {
     lock(link);
-    if (link->gone || settle(link, 0) || tell(link, request, length))
+    if (link->gone || drain_replies(link, 0) || send_all(link, request, length))
         return unlock(link, -1);
-    return unlock(link, answer(link, value));
+    return unlock(link, read_reply(link, value));
 }
 
 int qtest_ring(const struct doorbell *d, uint32_t value)
@@ -119,9 +119,10 @@ int qtest_ring(const struct doorbell *d, uint32_t value)
     int length = snprintf(request, sizeof request, "write%c 0x%llx 0x%x\n",
                           d->bytes == 2 ? 'w' : 'l', (unsigned long long)d->address, value);
     lock(link);
-    if (link->gone || settle(link, OWED_MAX - 1) || tell(link, request, (size_t)length))
+    if (link->gone || drain_replies(link, PENDING_MAX - 1) ||
+        send_all(link, request, (size_t)length))
         return unlock(link, -1);
-    link->owed++;
+    link->pending++;
     return unlock(link, 0);
 }
 

@@ -84,7 +84,7 @@ static inline uint32_t take_run(struct vmxnet3_queue *restrict v, struct packet 
         if ((int64_t)(high ^ lap) < 0 || ((uint32_t)low & WHERE) != (WHOLE | (slot + got)) ||
             unlikely(length - FRAME_SHORTEST > range))
             break;
-        packets[got] = (struct packet){buffers[got], colour(buffers[got]), (uint16_t)length};
+        packets[got] = (struct packet){buffers[got], cache_offset(buffers[got]), (uint16_t)length};
         *bytes += length;
     }
     ring->next += got;
@@ -104,7 +104,7 @@ static inline void post_run(struct vmxnet3_queue *restrict v, const uint32_t *re
     uint32_t *restrict buffers = ring->buffers + vmxnet3_slot(ring, ring->fill);
     for (uint32_t i = 0; i < n; i++, d++) {
         const uint32_t index = buffers[i] = fresh[i];
-        d->address = base + index * buffer + colour(index);
+        d->address = base + index * buffer + cache_offset(index);
         store_release(&d->word, word); /* after the address: now it is the device's */
     }
     ring->fill += n;
@@ -119,25 +119,24 @@ static inline uint32_t take_whole(struct vmxnet3_queue *v, struct packet *packet
     uint32_t got = 0, run, taken, size = ring->size;
     n = least(n, ring->fill - ring->next); /* the device has no more: a short ring's end */
     do {
-        run = least(vmxnet3_straight(ring->next, size),
-                    vmxnet3_straight(v->completed, v->completions_size));
+        run = least(vmxnet3_run(ring->next, size), vmxnet3_run(v->completed, v->completions_size));
         run = least(run, n - got);
         taken = take_run(v, packets + got, run, bytes);
         got += taken;
     } while (got < n && taken == run);
     for (uint32_t done = 0; done < got; done += run) {
-        run = least(vmxnet3_straight(ring->fill, size), got - done);
+        run = least(vmxnet3_run(ring->fill, size), got - done);
         post_run(v, fresh + done, run);
     }
     return got;
 }
 
 /* The device says whether it wants to be told at all: one made of software looks by itself. */
-static inline void tell(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
+static inline void notify(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
 {
-    if (ring->fill - ring->told < least(RX_BEHIND, ring->size / 2))
+    if (ring->fill - ring->notified < least(RX_BEHIND, ring->size / 2))
         return;
-    ring->told = ring->fill;
+    ring->notified = ring->fill;
     if (load_relaxed(v->wants_doorbell))
         doorbell_ring(&v->q, &ring->bell, vmxnet3_slot(ring, ring->fill));
 }
@@ -162,15 +161,15 @@ uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n)
             continue;
         }
         used++;
-        p.offset = colour(p.index);
+        p.offset = cache_offset(p.index);
         if (likely(accept_frame(v, &p, (uint32_t)number, &c))) {
             bytes += p.length;
             packets[got++] = p;
         }
     }
     stack_give_all(q->stack, fresh + used, taken - used);
-    tell(v, &v->rings[0]);
-    tell(v, &v->rings[1]);
+    notify(v, &v->rings[0]);
+    notify(v, &v->rings[1]);
     queue_count(q, got, bytes);
     return got;
 }

@@ -83,7 +83,7 @@ struct vmxnet3_ring {
     uint32_t size;     /* slots, a power of two; one of them always stays empty */
     uint32_t next;     /* position of the oldest slot that the device has; runs freely */
     uint32_t fill;     /* position of the slot to fill next */
-    uint32_t told;     /* receive: position that the device was told last */
+    uint32_t notified; /* receive: position that the device was told last */
     uint32_t limit;    /* bytes: what one slot takes of a frame */
     struct doorbell bell;
 };
@@ -94,7 +94,7 @@ struct vmxnet3_queue {
     struct vmxnet3_completion *completions;
     uint32_t completions_size; /* a power of two, at least that of its rings together */
     uint32_t completed;        /* position of the completion to read next */
-    uint64_t command;          /* transmit: the bits that every descriptor carries */
+    uint64_t tx_flags;         /* transmit: the bits that every descriptor carries */
     uint64_t dma_base;         /* where the device sees the pool's first byte */
     uint64_t rx_bad;           /* receive: frames that the device itself marked as bad */
     uint8_t *wants_doorbell;   /* receive: the device's wish, in the shared area */
@@ -166,7 +166,7 @@ static inline int32_t vmxnet3_distance(const struct vmxnet3_ring *ring, uint32_t
 }
 
 /* How many slots of a ring lie between a position and the ring's end. */
-static inline uint32_t vmxnet3_straight(uint32_t position, uint32_t size)
+static inline uint32_t vmxnet3_run(uint32_t position, uint32_t size)
 {
     return size - (position & (size - 1));
 }
@@ -181,7 +181,7 @@ static inline void vmxnet3_post(struct vmxnet3_queue *v, struct vmxnet3_ring *ri
     if (vmxnet3_generation(ring->fill, ring->size))
         word |= RX_GENERATION;
     ring->buffers[slot] = index;
-    ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, colour(index));
+    ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, cache_offset(index));
     store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
     ring->fill++;
 }

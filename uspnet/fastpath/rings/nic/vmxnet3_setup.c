@@ -16,7 +16,7 @@ int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
                 return -1;
             vmxnet3_post(v, ring, index);
         }
-        ring->told = ring->fill;
+        ring->notified = ring->fill;
     }
     return 0;
 }

@@ -17,7 +17,7 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
         if (unlikely(ahead < 0))
             queue_fault(&v->q, FAULT_RING);
         for (uint32_t left = (uint32_t)(ahead + 1), run; left; left -= run) {
-            run = least(left, vmxnet3_straight(ring->next, ring->size));
+            run = least(left, vmxnet3_run(ring->next, ring->size));
             stack_give_all(v->q.stack, ring->buffers + vmxnet3_slot(ring, ring->next), run);
             ring->next += run;
         }
@@ -54,7 +54,7 @@ static inline uint64_t give_run(struct vmxnet3_queue *restrict v,
     struct vmxnet3_descriptor *d = ring->slots + vmxnet3_slot(ring, ring->fill);
     uint32_t *restrict buffers = ring->buffers + vmxnet3_slot(ring, ring->fill);
     uint64_t bytes = 0;
-    flags |= v->command | (vmxnet3_generation(ring->fill, ring->size) ? TX_GENERATION : 0);
+    flags |= v->tx_flags | (vmxnet3_generation(ring->fill, ring->size) ? TX_GENERATION : 0);
     for (uint32_t i = 0; i < n; i++, d++) {
         const struct packet p = packets[i];
         buffers[i] = p.index;
@@ -81,7 +81,7 @@ uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n)
     if (good == 0)
         return n;
     for (uint32_t done = 0; done < good - 1; done += run) {
-        run = least(good - 1 - done, vmxnet3_straight(ring->fill, ring->size));
+        run = least(good - 1 - done, vmxnet3_run(ring->fill, ring->size));
         bytes += give_run(v, packets + done, run, 0);
     }
     bytes += give_run(v, packets + good - 1, 1, TX_REPORT);

@@ -168,7 +168,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     taken = stack_take(q->stack, index, n);
     s->holding = 0;
     while (got < taken && find(s, room, &skips, &f)) {
-        struct packet p = {index[got], colour(index[got]), (uint16_t)(f.front + f.length)};
+        struct packet p = {index[got], cache_offset(index[got]), (uint16_t)(f.front + f.length)};
         copy(s, p, &f);
         if (q->stamps)
             note(s, got, &f);

@@ -46,18 +46,18 @@ struct virtq_queue {
     struct virtq_available *available;    /* split: written by us */
     struct virtq_used *used;              /* split: written by the device */
     struct virtq_events *ours, *theirs;   /* packed */
-    uint32_t *buffers;  /* ours: each chain id's pool buffer; VIRTQ_NONE: we have it */
-    uint32_t chains;    /* that the ring holds, a power of two */
-    uint32_t span;      /* descriptors a chain: 1 or 2 */
-    uint32_t next;      /* position of the next chain to hand over; runs freely */
-    uint32_t clean;     /* position of the next chain to get back */
+    uint32_t *buffers;        /* ours: each chain id's pool buffer; VIRTQ_NONE: we have it */
+    uint32_t chains;          /* that the ring holds, a power of two */
+    uint32_t descs_per_chain; /* descriptors a chain: 1 or 2 */
+    uint32_t next;            /* position of the next chain to hand over; runs freely */
+    uint32_t clean;           /* position of the next chain to get back */
     uint32_t published; /* packed: position of the next chain that the device does not see yet */
     uint32_t limit;     /* bytes: of a receive buffer, or of the longest frame to send */
     uint32_t merges;    /* receive: a frame may take several buffers */
     uint32_t in_order;  /* the device uses chains in order, and may report only a batch's last */
-    uint32_t tells;     /* a doorbell also says how far we are, §4.1.5.2 */
-    uint32_t number;    /* of the queue */
-    uint32_t left;      /* receive: pieces still to come of the frame in `part` */
+    uint32_t notification_data; /* a doorbell also says how far we are, §4.1.5.2 */
+    uint32_t number;            /* of the queue */
+    uint32_t left;              /* receive: pieces still to come of the frame in `part` */
     struct partial part;
     uint64_t header;   /* transmit: where the device sees 12 zeros, the header of every packet */
     uint64_t dma_base; /* where the device sees the pool's first byte */

@@ -45,7 +45,7 @@ static inline uint32_t virtq_handles(struct packet *packets, const uint32_t *res
     half *restrict out = (half *)packets;
     uint32_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t length = lengths[i] - VIRTQ_NET_HEADER, offset = colour(buffers[i]);
+        uint32_t length = lengths[i] - VIRTQ_NET_HEADER, offset = cache_offset(buffers[i]);
         out[2 * i] = buffers[i];
         out[2 * i + 1] = (offset + VIRTQ_NET_HEADER) | length << 16;
         bytes += length;

@@ -22,7 +22,7 @@ static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
 static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
     enum drop_reason wrong = length > v->limit ? DROP_BAD_LENGTH : DROP_NONE;
-    *p = (struct packet){p->index, colour(p->index), (uint16_t)length};
+    *p = (struct packet){p->index, cache_offset(p->index), (uint16_t)length};
     return frame_join(&v->q, &v->part, p, wrong, pool_room(v->q.pool) - VIRTQ_NET_HEADER,
                       --v->left == 0);
 }

@@ -12,14 +12,14 @@
 
 #define VIRTQ_INLINE static inline __attribute__((always_inline))
 
-/* What makes a format. Positions count chains; `span`: descriptors a chain. No run of chains
+/* What makes a format. Positions count chains; `per_chain`: descriptors a chain. No run of chains
  * passes the ring's end. */
 struct virtq_format {
     /* How many chains came back, at most `most`, counted from the one at `clean` while their ids
      * follow the position. What the device wrote into them may be read then. */
-    uint32_t (*straight)(const struct virtq_queue *v, uint32_t most, uint32_t span);
+    uint32_t (*in_order_run)(const struct virtq_queue *v, uint32_t most, uint32_t per_chain);
     /* Did a chain come back here? Its id, or one that no ring has. */
-    int (*used)(const struct virtq_queue *v, uint32_t position, uint32_t span, uint32_t *id);
+    int (*used)(const struct virtq_queue *v, uint32_t position, uint32_t per_chain, uint32_t *id);
     /* How much the device wrote into each of n chains, from the one at `clean` on. */
     void (*lengths)(const struct virtq_queue *v, uint32_t *restrict lengths, uint32_t n);
     /* Puts n buffers to fill into the ring, with ids that follow each other. */
@@ -41,9 +41,9 @@ static inline uint64_t virtq_address(uint64_t dma_base, uint32_t size, uint32_t 
 }
 
 /* A doorbell's value. `at` is what the ring has come to, for devices that are told (§4.1.5.2). */
-static inline uint32_t virtq_told(const struct virtq_queue *v, uint32_t at)
+static inline uint32_t virtq_notify_value(const struct virtq_queue *v, uint32_t at)
 {
-    return v->tells ? at << 16 | v->number : v->number;
+    return v->notification_data ? at << 16 | v->number : v->number;
 }
 
 /* Rings the doorbell unless the device, in *flags, does not want it. §2.7.13.4.1 and §2.8.21.4.1:
@@ -53,7 +53,7 @@ static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, ui
 {
     virtq_full_barrier();
     if (!(load_relaxed(flags) & VIRTQ_QUIET))
-        doorbell_ring(&v->q, &v->bell, virtq_told(v, at));
+        doorbell_ring(&v->q, &v->bell, virtq_notify_value(v, at));
 }
 
 /* --- ownership ------------------------------------------------------------------------------- */
@@ -87,14 +87,14 @@ static inline int virtq_all_whole(const struct virtq_queue *v, const struct pack
     return !bad;
 }
 
-/* The buffers of the chains that came back, at most n. Of the first `straight` the ids follow the
+/* The buffers of the chains that came back, at most n. Of the first in_order_run the ids follow the
  * position, those of the others are told. */
 VIRTQ_INLINE uint32_t virtq_returned(struct virtq_queue *v, uint32_t n, uint32_t *buffers,
-                                     uint32_t straight, uint32_t *ids,
+                                     uint32_t in_order_run, uint32_t *ids,
                                      const struct virtq_format *format)
 {
-    uint32_t used = straight;
-    if (unlikely(!virtq_take_run(v, v->clean & (v->chains - 1), straight, buffers)))
+    uint32_t used = in_order_run;
+    if (unlikely(!virtq_take_run(v, v->clean & (v->chains - 1), in_order_run, buffers)))
         return 0;
     for (; used < n; used++)
         if (!format->used(v, v->clean + used, 1, &ids[used]) ||
@@ -105,14 +105,14 @@ VIRTQ_INLINE uint32_t virtq_returned(struct virtq_queue *v, uint32_t n, uint32_t
 
 /* Puts a buffer into the place of each that came back. Only now does the device see these again,
  * so that whatever it gave back twice was noticed. */
-VIRTQ_INLINE void virtq_refill(struct virtq_queue *v, const uint32_t *fresh, uint32_t straight,
+VIRTQ_INLINE void virtq_refill(struct virtq_queue *v, const uint32_t *fresh, uint32_t in_order_run,
                                uint32_t n, const uint32_t *ids, const struct virtq_format *format)
 {
     uint32_t from = v->next, at = from & (v->chains - 1);
-    memcpy(v->buffers + at, fresh, straight * sizeof *fresh);
-    if (likely(straight))
-        format->place(v, from, at, fresh, straight);
-    for (uint32_t i = straight; i < n; i++) {
+    memcpy(v->buffers + at, fresh, in_order_run * sizeof *fresh);
+    if (likely(in_order_run))
+        format->place(v, from, at, fresh, in_order_run);
+    for (uint32_t i = in_order_run; i < n; i++) {
         v->buffers[ids[i]] = fresh[i];
         format->place(v, from + i, ids[i], fresh + i, 1);
     }
@@ -126,11 +126,11 @@ VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packet
                                     const struct virtq_format *format)
 {
     uint32_t fresh[BURST_MAX], ids[BURST_MAX], buffers[BURST_MAX], lengths[BURST_MAX];
-    uint32_t straight, used, got, bytes = 0;
+    uint32_t in_order_run, used, got, bytes = 0;
     int plain;
     n = stack_take(v->q.stack, fresh, least(n, v->chains - (v->clean & (v->chains - 1))));
-    straight = format->straight(v, n, 1);
-    used = virtq_returned(v, n, buffers, straight, ids, format);
+    in_order_run = format->in_order_run(v, n, 1);
+    used = virtq_returned(v, n, buffers, in_order_run, ids, format);
     format->lengths(v, lengths, used);
     if (unlikely(used < n)) /* their buffers stay ours */
         for (uint32_t i = used; i < n; i++)
@@ -138,7 +138,7 @@ VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packet
     if (unlikely(!used))
         return 0;
     v->clean += used;
-    virtq_refill(v, fresh, straight, used, ids, format);
+    virtq_refill(v, fresh, in_order_run, used, ids, format);
     got = used;
     plain = !v->left && virtq_all_fit(v, lengths, used);
     if (likely(plain)) {
@@ -160,7 +160,7 @@ VIRTQ_INLINE uint32_t virtq_reclaim(struct virtq_queue *v, uint32_t most,
     struct stack *s = v->q.stack;
     while (most) {
         uint32_t at = v->clean & (v->chains - 1), id;
-        uint32_t n = format->straight(v, least(most, v->chains - at), 2);
+        uint32_t n = format->in_order_run(v, least(most, v->chains - at), 2);
         if (likely(n)) {
             if (unlikely(!virtq_take_run(v, at, n, s->free + s->top)))
                 break;

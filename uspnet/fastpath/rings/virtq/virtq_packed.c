@@ -23,9 +23,9 @@ static inline uint64_t used_flags(const struct virtq_queue *v, uint32_t position
     return position & v->chains ? 0 : flags(VIRTQ_AVAILABLE | VIRTQ_USED);
 }
 
-static inline uint32_t slot_of(const struct virtq_queue *v, uint32_t position, uint32_t span)
+static inline uint32_t slot_of(const struct virtq_queue *v, uint32_t position, uint32_t per_chain)
 {
-    return (position & (v->chains - 1)) * span;
+    return (position & (v->chains - 1)) * per_chain;
 }
 
 static inline int is_used(uint64_t word, uint64_t used)
@@ -33,21 +33,22 @@ static inline int is_used(uint64_t word, uint64_t used)
     return (word & flags(VIRTQ_AVAILABLE | VIRTQ_USED)) == used;
 }
 
-static inline uint32_t straight(const struct virtq_queue *v, uint32_t most, uint32_t span)
+static inline uint32_t in_order_run(const struct virtq_queue *v, uint32_t most, uint32_t per_chain)
 {
-    const struct virtq_descriptor *d = v->descriptors + slot_of(v, v->clean, span);
+    const struct virtq_descriptor *d = v->descriptors + slot_of(v, v->clean, per_chain);
     uint64_t mask = packed_word(0, 0xFFFF, VIRTQ_AVAILABLE | VIRTQ_USED);
     uint64_t word = packed_word(0, v->clean & (v->chains - 1), 0) | used_flags(v, v->clean);
     uint32_t n = 0;
-    for (; n < most && (load_relaxed(&d->word) & mask) == word; n++, d += span)
+    for (; n < most && (load_relaxed(&d->word) & mask) == word; n++, d += per_chain)
         word += packed_word(0, 1, 0);
     virtq_read_barrier(); /* §2.8.22: the flags, then what the device wrote before them */
     return n;
 }
 
-static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t span, uint32_t *id)
+static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t per_chain,
+                       uint32_t *id)
 {
-    uint64_t word = load_relaxed(&v->descriptors[slot_of(v, position, span)].word);
+    uint64_t word = load_relaxed(&v->descriptors[slot_of(v, position, per_chain)].word);
     virtq_read_barrier();
     *id = (uint16_t)(word >> 32);
     return is_used(word, used_flags(v, position));
@@ -76,9 +77,9 @@ static inline void place(struct virtq_queue *v, uint32_t position, uint32_t id,
     uint64_t base = v->dma_base;
     uint32_t size = v->buffer;
     write_first(v, position, d, word);
-    d->address = virtq_address(base, size, *fresh, colour(*fresh));
+    d->address = virtq_address(base, size, *fresh, cache_offset(*fresh));
     for (size_t i = 1; i < n; i++) {
-        d[i].address = virtq_address(base, size, fresh[i], colour(fresh[i]));
+        d[i].address = virtq_address(base, size, fresh[i], cache_offset(fresh[i]));
         d[i].word = word + packed_word(0, i, 0);
     }
 }
@@ -104,9 +105,9 @@ static inline void send(struct virtq_queue *v, uint32_t position,
 }
 
 /* The ring's next descriptor and the round's sense, as a doorbell tells them (§4.1.5.2). */
-static inline uint32_t come_to(const struct virtq_queue *v)
+static inline uint32_t notify_position(const struct virtq_queue *v)
 {
-    return slot_of(v, v->next, v->span) | (v->next & v->chains ? 0 : 1u << 15);
+    return slot_of(v, v->next, v->descs_per_chain) | (v->next & v->chains ? 0 : 1u << 15);
 }
 
 /* §2.8.21.3.1: the driver must perform a suitable memory barrier before the flags update, to ensure
@@ -115,15 +116,18 @@ static inline uint32_t come_to(const struct virtq_queue *v)
 static inline void publish(struct virtq_queue *v)
 {
     virtq_write_barrier();
-    store_relaxed(&v->descriptors[slot_of(v, v->published, v->span)].word, v->first);
+    store_relaxed(&v->descriptors[slot_of(v, v->published, v->descs_per_chain)].word, v->first);
     v->published = v->next;
-    virtq_notify(v, &v->theirs->flags, come_to(v));
+    virtq_notify(v, &v->theirs->flags, notify_position(v));
 }
 
-static const struct virtq_format PACKED = {straight, used,    lengths,           place,
-                                           send,     publish, virtq_packed_clean};
+static const struct virtq_format PACKED = {in_order_run, used,    lengths,           place,
+                                           send,         publish, virtq_packed_clean};
 
-uint32_t virtq_packed_value(const struct virtq_queue *v) { return virtq_told(v, come_to(v)); }
+uint32_t virtq_packed_value(const struct virtq_queue *v)
+{
+    return virtq_notify_value(v, notify_position(v));
+}
 
 uint32_t virtq_packed_rx(struct queue *q, struct packet *packets, uint32_t n)
 {

@@ -25,25 +25,26 @@ static inline uint32_t reported(struct virtq_queue *v, uint32_t most)
 }
 
 static inline const struct virtq_used_element *element(const struct virtq_queue *v,
-                                                       uint32_t position, uint32_t span)
+                                                       uint32_t position, uint32_t per_chain)
 {
-    return v->used->ring + (position & (v->chains * span - 1));
+    return v->used->ring + (position & (v->chains * per_chain - 1));
 }
 
-static inline uint32_t straight(const struct virtq_queue *v, uint32_t most, uint32_t span)
+static inline uint32_t in_order_run(const struct virtq_queue *v, uint32_t most, uint32_t per_chain)
 {
-    const struct virtq_used_element *e = element(v, v->clean, span);
-    uint32_t id = (v->clean & (v->chains - 1)) * span, n = 0;
-    while (n < most && load_relaxed(&e[n].id) == id + n * span)
+    const struct virtq_used_element *e = element(v, v->clean, per_chain);
+    uint32_t id = (v->clean & (v->chains - 1)) * per_chain, n = 0;
+    while (n < most && load_relaxed(&e[n].id) == id + n * per_chain)
         n++;
     return n;
 }
 
-/* All that are asked for were reported. Chains begin at multiples of their span. */
-static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t span, uint32_t *id)
+/* All that are asked for were reported. Chains begin at multiples of their per_chain. */
+static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t per_chain,
+                       uint32_t *id)
 {
-    uint32_t head = load_relaxed(&element(v, position, span)->id);
-    *id = head % span ? VIRTQ_NONE : head / span;
+    uint32_t head = load_relaxed(&element(v, position, per_chain)->id);
+    *id = head % per_chain ? VIRTQ_NONE : head / per_chain;
     return 1;
 }
 
@@ -64,7 +65,7 @@ static inline void place(struct virtq_queue *v, uint32_t position, uint32_t id,
     uint64_t base = v->dma_base;
     uint32_t size = v->buffer;
     for (size_t i = 0; i < n; i++)
-        d[i].address = virtq_address(base, size, fresh[i], colour(fresh[i]));
+        d[i].address = virtq_address(base, size, fresh[i], cache_offset(fresh[i]));
     for (uint32_t i = 0; i < n; i++)
         ring[i] = (uint16_t)(id + i);
 }
@@ -93,10 +94,13 @@ static inline void publish(struct virtq_queue *v)
     virtq_notify(v, &v->used->flags, (uint16_t)v->next);
 }
 
-static const struct virtq_format SPLIT = {straight, used,    lengths,    place,
-                                          send,     publish, virtq_clean};
+static const struct virtq_format SPLIT = {in_order_run, used,    lengths,    place,
+                                          send,         publish, virtq_clean};
 
-uint32_t virtq_value(const struct virtq_queue *v) { return virtq_told(v, (uint16_t)v->next); }
+uint32_t virtq_value(const struct virtq_queue *v)
+{
+    return virtq_notify_value(v, (uint16_t)v->next);
+}
 
 uint32_t virtq_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
