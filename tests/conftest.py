@@ -15,7 +15,10 @@ import pytest
 from tests.support.cable_end import far  # noqa: F401 - a fixture
 from tests.support.harness import make_frames, qemu, station  # noqa: F401 - fixtures
 from tests.support.interfaces import drive, frames, read_frames, tcpdump  # noqa: F401 - fixtures
-from tests.support.lanes import pytest_xdist_make_scheduler  # noqa: F401 - a hook
+from tests.support.lanes import (  # noqa: F401 - hooks
+    pytest_configure,
+    pytest_xdist_make_scheduler,
+)
 from tests.support.namespaces import namespace, namespaces  # noqa: F401 - fixtures
 from tests.support.paths import ROOT
 from tests.support.sanitizers import sanitized  # noqa: F401 - a fixture

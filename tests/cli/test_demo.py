@@ -128,8 +128,8 @@ def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     until(lambda: marked(str(tmp_path)) == [])
 
 
-def test_a_folder_may_have_a_comma_in_its_name(uspnet, tmp_path, monkeypatch):
-    folder = tmp_path / "a,b"
+def test_a_comma_in_a_path(uspnet, tmp_path, monkeypatch):
+    folder = tmp_path / ","  # short, for sockets lie in it
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     result = uspnet("demo", "--count", "1000")

@@ -9,6 +9,8 @@ its lane first takes them, one by one.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 APART = (
@@ -42,6 +44,15 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False
     return Lanes(config, log)
+
+
+def pytest_configure(config):
+    """Shorten the temporary folders of one of several processes: sockets lie in them, whose paths
+    have 107 characters at most.
+    """
+    if divided(config) and config.option.basetemp:
+        number = config.workerinput["workerid"].removeprefix("gw")
+        config.option.basetemp = str(Path(config.option.basetemp).with_name(number))
 
 
 def divided(config) -> bool:
