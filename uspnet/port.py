@@ -86,6 +86,7 @@ class Port(ABC):
     connects = False  # has an other side that must be there before a job makes sense
     takes = FRAME_MAX  # bytes of the longest frame that may be sent to it, in the best case
     knows_origins = False  # receive fills the `origins` beside its handles
+    runs_out = False  # its packets come to an end
     takes_stdout = False  # packets go there, so summaries must not
     how = ""  # the way to the device that an opened port took, and why
     danger = ""  # what the user took on with it

@@ -17,6 +17,7 @@ from typing import Any
 from uspnet import units
 from uspnet.errors import Usage
 from uspnet.pci.address import full_address
+from uspnet.text import did_you_mean
 
 SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
 OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
@@ -60,7 +61,8 @@ class Spec:
         behind = False  # a secret: what follows may be the rest of one
         for name, text in self.given.items():
             if name not in known:
-                hint = f"options are: {', '.join(sorted(known)) or 'none'}"
+                near = did_you_mean(name, known, "{}=")
+                hint = f"{near} options are: {', '.join(sorted(known)) or 'none'}".lstrip()
                 if self.scheme in PATH_SCHEMES:
                     hint += "; in a name, write \\, for a comma, and ./ before one with a ="
                 raise Usage(f"{where}: unknown option {HIDDEN if behind else repr(name)}", hint)

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from uspnet import __version__
+from uspnet.cli.command import App
 
-app = typer.Typer(
+app = App(
     name="uspnet",
     help="User-space network drivers, and the packet tools that run on them.",
     rich_markup_mode=None,

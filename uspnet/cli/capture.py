@@ -63,14 +63,20 @@ def capture(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Capture packets to pcapng or pcap; without -w, count them."""
-    from uspnet.cli.checks import required
+    """Capture packets to pcapng or pcap; without -w, count them.
+
+    Lost is what was dropped, and what the kernel or the device missed; --fail-on-loss takes its
+    share of all packets that came.
+    """
+    from uspnet.cli.checks import lossless, lost_on_receive, required
+    from uspnet.cli.confirm import tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.show import Shown
     from uspnet.jobs.capture import CaptureJob, make_sink
@@ -82,7 +88,12 @@ def capture(
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink)
-    checks = required(require, "received", lambda result: result.received - result.filtered, count)
+    checks = [
+        *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
+        *required(require, "received", lambda result: result.received - result.filtered, count),
+    ]
+    if not quiet:
+        tell_of_interface(context, "capture")
     run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from uspnet.errors import TooFew, Usage
+from uspnet.errors import Loss, TooFew, Usage
+
+INTENDED = ("filtered", "policed")  # reasons to drop that are no loss: somebody asked for it
 
 Check = Callable[[Any], None]  # takes the result; raises, with the result in the error
 
@@ -33,3 +35,32 @@ def required(
             raise error
 
     return [check]
+
+
+def lossless(most: float | None, counted: Callable[[Any], tuple[int, int]]) -> list[Check]:
+    """Make the check of `--fail-on-loss`: raise Loss when more than the share `most` was lost.
+
+    `counted` returns packets lost, and packets in all.
+    """
+    if most is None:
+        return []
+
+    def check(result: Any) -> None:
+        lost, total = counted(result)
+        if lost > most * total:
+            text = f"{lost:,} of {total:,} packets did not arrive ({lost / max(total, 1):.3%})"
+            allowed = f", and --fail-on-loss allows {most:.3%}" if most else ""
+            error = Loss(text + allowed, "see the drop reasons, and missed; lower the rate")
+            error.partial = result.as_json()
+            raise error
+
+    return [check]
+
+
+def lost_on_receive(result: Any, received: int) -> tuple[int, int]:
+    """Return packets lost and packets in all, of a run that receives. What nobody could count as
+    missed is not in them.
+    """
+    missed = result.missed or 0
+    intended = sum(result.drops.get(name, 0) for name in INTENDED)
+    return result.dropped - intended + missed, received + missed

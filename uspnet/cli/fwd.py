@@ -46,6 +46,7 @@ def fwd(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
     json: o.Json = False,
@@ -55,8 +56,11 @@ def fwd(
     """Forward between two ports, both ways.
 
     A capture file goes as fast as it is taken, or with its own timing: pcap:FILE,timing=on,speed=1.
+
+    Lost is what was dropped, unless the mode dropped it on purpose, and what the kernel or a device
+    missed; --fail-on-loss takes its share of all packets that came.
     """
-    from uspnet.cli.checks import required
+    from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.run import run
     from uspnet.cli.show import Shown
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -65,7 +69,10 @@ def fwd(
     made = [make_port(port) for port in ports]
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
-    checks = required(require, "forwarded", lambda result: result.forwarded, count)
+    checks = [
+        *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
+        *required(require, "forwarded", lambda result: result.forwarded, count),
+    ]
     run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
 
 

@@ -86,6 +86,19 @@ Reconnect = Annotated[
         "--reconnect/--no-reconnect", help="Wait for a peer that left to come back, or fail."
     ),
 ]
+FailOnLoss = Annotated[
+    float | None,
+    typer.Option(
+        "--fail-on-loss",
+        metavar="[=SHARE]",
+        parser=units.share,
+        help="Exit with 4 when a larger share of the packets was lost, such as 0.1%; without a "
+        "share, when any was.",
+    ),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Send to an interface that has the default route, unasked.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 

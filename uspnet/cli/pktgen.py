@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
-from uspnet.errors import Loss, Usage
-
-if TYPE_CHECKING:
-    from uspnet.jobs.result import GenerateResult
+from uspnet.errors import Usage
 
 LINK_BPS = 10e9
 UDP_PORT = units.whole(0, 65535)
@@ -76,9 +73,6 @@ Linger = Annotated[
         help="Stay connected this long after the last packet.",
     ),
 ]
-FailOnLoss = Annotated[
-    bool, typer.Option("--fail-on-loss", help="Exit with 4 when packets were lost or not sent.")
-]
 SrcMac = Annotated[str, typer.Option(metavar="MAC", help="Source MAC address.")]
 DstMac = Annotated[str, typer.Option(metavar="MAC", help="Destination MAC address.")]
 SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
@@ -107,7 +101,8 @@ def pktgen(
     src_port: SrcPort = 1024,
     dst_port: DstPort = 9,
     linger: Linger = 0.0,
-    fail_on_loss: FailOnLoss = False,
+    yes: o.Yes = False,
+    fail_on_loss: o.FailOnLoss = None,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -120,8 +115,13 @@ def pktgen(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make."""
-    from uspnet.cli.checks import Check, required
+    """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make.
+
+    Lost is what was offered and not sent, and with --rx-port also what was sent and did not come
+    back; --fail-on-loss takes its share of what was offered.
+    """
+    from uspnet.cli.checks import lossless, required
+    from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.show import Shown
     from uspnet.jobs.generate import GenerateJob
@@ -153,21 +153,15 @@ def pktgen(
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
     job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
-    checks: list[Check] = [fail_if_lost] if fail_on_loss else []
-    checks += (
-        required(require, "received", lambda result: result.received, count)
-        if back
-        else required(require, "sent", lambda result: result.sent, count)
-    )
+    verb = "received" if back else "sent"
+    checks = [
+        *lossless(fail_on_loss, lambda r: (r.unsent + getattr(r, "lost", 0), r.offered)),
+        *required(require, verb, lambda result: getattr(result, verb), count),
+    ]
+    if not quiet:
+        tell_of_interface(context, "pktgen")
+    ask_before_default_route(out, yes=yes)
     run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
-
-
-def fail_if_lost(result: GenerateResult) -> None:
-    """Raises Loss, with the result, when packets were not sent or did not come back."""
-    if missing := result.unsent + getattr(result, "lost", 0):
-        error = Loss(f"{missing:,} of {result.offered:,} packets did not arrive")
-        error.partial = result.as_json()
-        raise error
 
 
 def summary(result: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from uspnet.cli.checks import Check
+from uspnet.cli.confirm import tell_of_endless_run
 from uspnet.cli.ending import ended_by_signals
 from uspnet.cli.show import Shown, Summary, View
 from uspnet.jobs.job import Job
@@ -22,6 +23,8 @@ def run(job: Job[R], summary: Summary, shown: Shown, checks: Sequence[Check] = (
     def stop(number: int) -> None:
         job.stop("signal", hurry=number == signal.SIGTERM)  # which does not wait for peers
 
+    if not shown.quiet:
+        tell_of_endless_run(job)
     with ended_by_signals(stop), job, View(job, summary, shown) as view:
         result = job.run()
         for check in checks:

@@ -9,6 +9,7 @@ from uspnet import registry
 from uspnet.errors import Usage
 from uspnet.port import SCHEMES, Port
 from uspnet.spec import INTERFACE_SCHEMES, escaped, parse
+from uspnet.text import did_you_mean
 
 
 @cache
@@ -30,5 +31,8 @@ def make_port(text: str) -> Port:
     spec = parse(text, kinds)
     if spec.scheme not in kinds:
         known = ", ".join(f"{name}:" for name in sorted(kinds))
-        raise Usage(f"{spec}: there is no port {spec.scheme}:", f"ports are: {known}")
+        near = did_you_mean(spec.scheme, kinds, "{}:")
+        raise Usage(
+            f"{spec}: there is no port {spec.scheme}:", f"{near} ports are: {known}".lstrip()
+        )
     return kinds[spec.scheme](spec)

@@ -66,6 +66,7 @@ class Source(Port):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.path = spec.target
+        self.runs_out = not self.values["loop"]
         if not self.path:
             raise Usage(f"{self.name}: no file", "pcap:in.pcapng reads, pcap:out=x.pcapng writes")
         self.label = "stdin" if self.path == "-" else self.path  # in messages

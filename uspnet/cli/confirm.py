@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people are told or asked before a run begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from uspnet.cli.command import INTERFACE
+from uspnet.errors import Refused
+from uspnet.jobs.job import Job
+from uspnet.kernel.routes import carries_default_route
+from uspnet.port import Port
+from uspnet.spec import INTERFACE_SCHEMES
+from uspnet.text import printable
+
+
+def ask_before_default_route(port: Port, *, yes: bool) -> None:
+    """Ask before packets go to an interface that the default route needs. Raise Refused on a no,
+    and where nobody can be asked.
+    """
+    name = port.spec.target
+    if yes or port.scheme not in INTERFACE_SCHEMES or not (via := carries_default_route(name)):
+        return
+    below = "" if via == name else f", through {via}"
+    text = f"{name} carries this machine's default route{below}"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print(f"{printable(text)}. Send packets to it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+            return
+    raise Refused(f"{port.name}: {text}", "add --yes, or send to another port: uspnet devices")
+
+
+def tell_of_endless_run(job: Job[Any]) -> None:
+    """Say on stderr that a run has no end of its own, when no terminal shows that it runs."""
+    limits = job.limits
+    if limits.duration is not None or limits.count is not None or _is_watched():
+        return
+    if not any(port.runs_out for port in job.ports):
+        text = "no --duration and no --count: runs until a signal ends it: kill"
+        print(f"uspnet: {text} {os.getpid()}", file=sys.stderr, flush=True)
+
+
+def _is_watched() -> bool:
+    return any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+
+
+def tell_of_interface(context: Any, command: str) -> None:
+    """Say on stderr which port `-i` stands for, and which one would be faster."""
+    name = context.meta.get(INTERFACE)
+    if name is None or ":" in name:
+        return
+    text = f"-i {name} is the port packet:{name}; {faster_port(name, command)}"
+    print(f"uspnet: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def faster_port(name: str, command: str) -> str:
+    """Say which port reaches the same wire faster: one that exists today, or none."""
+    from uspnet.binding.inventory import inventory
+    from uspnet.binding.machine import this_machine
+    from uspnet.errors import UspnetError
+    from uspnet.ports.registry import schemes
+
+    if name and "xdp" in schemes():
+        return f"faster: uspnet {command} xdp:{name}"
+    try:
+        nics = inventory(this_machine(), [name])
+    except (UspnetError, OSError):
+        nics = []  # no PCI function: a veth, say
+    if not nics or not nics[0].uspnet_driver:
+        return "there is no faster port for it"
+    nic = nics[0]
+    if nic.state != "free":
+        return f"faster once nothing needs it ({nic.why}): uspnet bind {nic.address}"
+    return f"faster: uspnet bind {nic.address}; uspnet {command} {nic.address}"
