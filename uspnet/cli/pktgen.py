@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
+
+if TYPE_CHECKING:
+    from uspnet.packets.frames import Template
 
 LINK_BPS = 10e9
 UDP_PORT = units.whole(0, 65535)
@@ -131,13 +134,7 @@ def pktgen(
 
     given = {name for name in context.params if o.was_given(context, name)}
     if packet is not None:
-        from uspnet.packets.craft import craft
-
-        if both := sorted(given.intersection(HEADER)):
-            name = "--" + both[0].replace("_", "-")
-            hint = f"drop {name}, and write it in --packet"
-            raise Usage(f"{name} and --packet both say it", hint)
-        templates = craft(packet, size if "size" in given else None)
+        templates = crafted(packet, size if "size" in given else None, given)
     else:
         templates = [udp_template(size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)]
     if link is not None and (rate is None or rate.unit != "%"):
@@ -162,6 +159,16 @@ def pktgen(
         tell_of_interface(context, "pktgen")
     ask_before_default_route(out, yes=yes)
     run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
+
+
+def crafted(packet: str, size: int | None, given: set[str]) -> list[Template]:
+    """The packets of a Scapy expression. Raises Usage when options of the header are given, too."""
+    from uspnet.packets.craft import craft
+
+    if both := sorted(given.intersection(HEADER)):
+        name = "--" + both[0].replace("_", "-")
+        raise Usage(f"{name} and --packet both say it", f"drop {name}, and write it in --packet")
+    return craft(packet, size)
 
 
 def summary(result: dict[str, Any]) -> list[str]:
