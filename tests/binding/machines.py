@@ -244,7 +244,7 @@ MACHINES = [
     (bond_in_bridge, "eth0 → bond0 → br0: IPv4 default route", "default-route", False),
     (bridge, "eth0 → br0: up with carrier, has 10.0.0.1/24", "address", False),
     (vlan_on_bond, "eth0 → bond0 → bond0.5: IPv4 default route", "default-route", False),
-    (macvlan, "eth0 → mac0: macvlan mac0 stands on it", "upper", False),
+    (macvlan, "eth0 → mac0: macvlan mac0 is stacked on it", "upper", False),
     (macvlan_of_a_container, "eth0: eth0@container in another network namespace", "upper", False),
     (team, "eth0 → team0: route to 10.1.0.0/16", "route", False),
     (nexthop_object, "eth0: IPv4 default route through nexthop object 9", "default-route", True),

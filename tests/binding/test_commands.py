@@ -30,9 +30,9 @@ def uspnet_on(lab, monkeypatch, capsys):
 def test_bind_and_unbind(lab, uspnet_on):
     lab.nic(A, "eth0")
     code, out, _ = uspnet_on("bind eth0")
-    assert (code, out.splitlines()[0]) == (0, f"{A}: vfio-pci has it now (was igb)")
-    assert uspnet_on(f"bind {A}")[1].startswith(f"{A}: vfio-pci has it already")
-    assert uspnet_on("unbind --all")[:2] == (0, f"{A}: igb has it as eth0\n")
+    assert (code, out.splitlines()[0]) == (0, f"{A}: bound to vfio-pci (was igb)")
+    assert uspnet_on(f"bind {A}")[1].startswith(f"{A}: already bound to vfio-pci")
+    assert uspnet_on("unbind --all")[:2] == (0, f"{A}: bound to igb as eth0\n")
     assert uspnet_on("unbind --all")[:2] == (0, "nothing is bound\n")
 
 

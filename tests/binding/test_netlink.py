@@ -187,7 +187,7 @@ REASONS = [
     (bridge, "default-route", "nic0 → br0: IPv4 default route"),
     (macvlan, "address", "nic0 → mac0: up with carrier, has 10.0.0.1/24"),
     (vlan, "route", "nic0 → nic0.7: route to 10.8.0.0/16"),
-    (team, "upper", "nic0 → team0: team team0 stands on it"),
+    (team, "upper", "nic0 → team0: team team0 is stacked on it"),
     (nexthop_object, "default-route", "nic0: IPv4 default route through nexthop object 7"),
     (policy_table, "default-route", "nic0: IPv4 default route in table 1000"),
     (policy_table, "rule", "nic0: policy rule iif nic0, table 1000"),
@@ -283,5 +283,5 @@ def test_a_lease_that_ran_out_is_said(lab, namespace):
     namespace.ip("address add 10.0.0.1/24 dev nic0 valid_lft 100 preferred_lft 50")
     saved = collect(snapshot((), namespace.name), lab.tree, ("nic0",))
     assert apply(saved, lab.tree, {"nic0": "nic0"}, 200.0, namespace.name) == [
-        "the lease of 10.0.0.1 has run out meanwhile"
+        "the lease of 10.0.0.1 has expired"
     ]

@@ -35,14 +35,14 @@ def test_our_own_is_believed(store, path):
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_what_others_may_write_is_not(store, path, mode):
     path.chmod(mode)
-    with pytest.raises(Refused, match="may be written by another user"):
+    with pytest.raises(Refused, match="can be written by another user"):
         store.load(ADDRESS)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to give a file away")
 def test_another_users_is_not(store, path):
     os.chown(path, NOBODY, NOBODY)
-    with pytest.raises(Refused, match="may be written by another user"):
+    with pytest.raises(Refused, match="can be written by another user"):
         store.load(ADDRESS)
 
 

@@ -48,7 +48,7 @@ def test_bind_and_unbind_write_what_the_plan_says(lab):
     ]
     (outcome,) = unbind(lab.machine(), [A])
     assert state_of(lab) == ("igb", "(null)")
-    assert outcome.text == "igb has it as eth0"
+    assert outcome.text == "bound to igb as eth0"
     assert lab.network.applied == [{"eth0": "eth0"}]
     assert lab.machine().store.addresses() == []
 
@@ -125,7 +125,7 @@ def test_unbind_with_a_failing_write_says_so_and_can_be_repeated(lab, step):
 def test_a_device_that_vanishes_half_way(lab, step):
     lab.nic(A, "eth0")
     lab.kernel.vanish_at = step
-    with pytest.raises(NoDevice, match="vanished half-way"):
+    with pytest.raises(NoDevice, match="was removed meanwhile"):
         bind(lab.machine(), [A], BindRequest())
     assert lab.machine().store.addresses() == []
 
@@ -144,7 +144,7 @@ def test_a_driver_that_does_not_take_it(lab):
     lab.nic(A, "eth0")
     lab.kernel.probe = lambda _: None
     lab.kernel.match = lambda _: "igb"
-    with pytest.raises(DeviceFault, match="vfio-pci did not take"):
+    with pytest.raises(DeviceFault, match="vfio-pci did not bind to"):
         bind(lab.machine(), [A], BindRequest())
     assert state_of(lab) == ("igb", "(null)")
 

@@ -46,7 +46,7 @@ def test_bound_already_by_another_tool_and_for_good(guest, nic):
     file = f"/etc/driverctl.d/pci-{address}"
     assert uspnet(guest, f"bind {address} --persist").code == 0
     assert guest.read(file) == "vfio-pci\n"
-    assert "vfio-pci has it already" in uspnet(guest, f"bind {address}").out
+    assert "already bound to vfio-pci" in uspnet(guest, f"bind {address}").out
     assert uspnet(guest, f"unbind {address}").code == 0
     assert not guest.names(file.rpartition("/")[0])
     guest.give(address, "vfio-pci")

@@ -158,8 +158,8 @@ REASONS = {
     nexthop_object: (
         {"address", "default-route"}, "{}: IPv4 default route through nexthop object 7", True
     ),
-    vlan: ({"address", "upper"}, "{} → {}.5: vlan {}.5 stands on it", False),
-    macvlan: ({"upper"}, "{} → mac7: macvlan mac7 stands on it", False),
+    vlan: ({"address", "upper"}, "{} → {}.5: vlan {}.5 is stacked on it", False),
+    macvlan: ({"upper"}, "{} → mac7: macvlan mac7 is stacked on it", False),
     bond: ({"address", "upper", "default-route"}, "{} → bond7: IPv4 default route", False),
     vlan_on_bond: (
         {"address", "upper", "default-route"}, "{} → bond7 → bond7.5: vlan bond7.5", False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Taking NICs from the kernel, and giving them back: what `bind`, `unbind` and `devices` know.
+"""Taking NICs from the kernel and giving them back: `bind`, `unbind` and `devices`.
 
-Read `safety.py` first (may it be taken?), then `bind.py` (decide, save, take) and `unbind.py`
-(everything as it was). `machine.py`, `sysfs.py` and `netstate.py` are what they see of the machine,
-which tests replace; nothing here is imported by drivers or workers.
+Read `safety.py` first (may it be taken?), then `bind.py` (check, save, take) and `unbind.py`
+(restore). They access the machine through `machine.py`, `netstate.py` and `pci/sysfs.py`, which
+tests replace. Drivers and workers import nothing of this.
 """

@@ -71,7 +71,7 @@ class OutcomesAnswer(Answer):
 
 
 def rows(plans: Sequence[Plan], allow: Collection[str]) -> tuple[BindRow, ...]:
-    """One row a function."""
+    """Return one row for each function."""
     return tuple(
         BindRow(
             address=plan.address,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bind`: decide, save, take. Afterwards every function is bound, or every one is as it was."""
+"""`bind`: check, save, take. Afterwards all functions are bound, or none has changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
 
 @dataclass(frozen=True)
 class BindRequest:
-    """What the user asked for, besides the addresses."""
+    """What the user asks for, besides the addresses."""
 
     allow: frozenset[str] = frozenset()
     driver: str | None = None
@@ -36,14 +36,14 @@ class BindRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """What bind would do with one function, and why it may not."""
+    """What bind would do with one function, and the reasons against it."""
 
     function: Function
     driver: str
     reasons: tuple[Reason, ...]
     network: dict[str, Any]
     already: bool = False
-    obstacle: UspnetError | None = None  # why it can't be done, safe or not
+    obstacle: UspnetError | None = None  # why it is not possible, safe or not
 
     @property
     def address(self) -> str:
@@ -51,11 +51,11 @@ class Plan:
         return self.function.address
 
     def blocking(self, allow: frozenset[str]) -> list[Reason]:
-        """The reasons that nobody has overridden."""
+        """Return the blocking reasons that `allow` does not override."""
         return [reason for reason in self.reasons if reason.blocks and reason.name not in allow]
 
     def steps(self) -> list[str]:
-        """What would be written, for --dry-run."""
+        """Return the steps of binding it, for --dry-run."""
         if self.already:
             return ["nothing: it is bound already"]
         where = f"/{folder(self.address)}"
@@ -65,12 +65,12 @@ class Plan:
             f"write {self.driver} to {where}/driver_override",
             *([f"write {self.address} to {where}/driver/unbind (leaves {old})"] if old else []),
             f"write {self.address} to /{rebind.PROBE}",
-            f"verify that {self.driver} holds it",
+            f"check that it is bound to {self.driver}",
         ]
 
 
 class InUse(Refused):
-    """Something blocks. `plans` hold every reason, for --json."""
+    """A reason blocks binding. `plans` hold every reason, for --json."""
 
     kind = "Refused"
 
@@ -81,26 +81,28 @@ class InUse(Refused):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look at the whole machine, to judge several functions by."""
+    """The state of the whole machine at one moment, to judge several functions by. `logins`: the
+    addresses that login sessions come from.
+    """
 
     tree: Tree
     net: NetState
-    logins: tuple[str, ...]  # where login sessions come from
+    logins: tuple[str, ...]
 
     def reasons(self, found: Function, together: frozenset[str] = frozenset()) -> list[Reason]:
-        """Everything that speaks against binding; `together`: what is bound in the same request."""
+        """Return every reason against binding; `together`: the functions of the same request."""
         return check(Candidate(self.tree, self.net, found, together, self.logins))
 
 
 def inspect(machine: Machine) -> Snapshot:
-    """Looks at the machine now."""
+    """Read the state of the machine."""
     tree = machine.tree
     logins = tuple(holders.ssh_peers(tree, machine.environ, machine.pid))
     return Snapshot(tree, machine.network.snapshot(peers_to_look_up(tree, logins)), logins)
 
 
 def plan(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[Plan]:
-    """What `bind` would do. Raises Usage, NoDevice, Refused."""
+    """Plan what `bind` would do. Raises Usage, NoDevice, Refused."""
     unknown = sorted(request.allow - BLOCKING.keys())
     if unknown:
         raise Usage(f"--allow {unknown[0]}: no such reason", f"reasons: {', '.join(BLOCKING)}")
@@ -121,7 +123,7 @@ def plan(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[P
 
 
 def choose_driver(wanted: str | None) -> str:
-    """The driver to bind to: vfio-pci, unless another was asked for. Raises Usage."""
+    """Return the driver to bind to: vfio-pci unless `wanted` names another. Raises Usage."""
     driver = wanted or DRIVERS[0]
     if driver not in DRIVERS:
         looks = "it looks like a device: is the address before it? " if ":" in driver else ""
@@ -130,7 +132,9 @@ def choose_driver(wanted: str | None) -> str:
 
 
 def unprotected(tree: Tree, found: Function, driver: str) -> NotSupported | None:
-    """vfio-pci wants an IOMMU, unless somebody has opened that door for the whole machine."""
+    """Return the error for a function without an IOMMU group, to which vfio-pci can't be bound;
+    None if it can, or if the machine's unsafe no-IOMMU mode is on.
+    """
     if driver != "vfio-pci" or found.group is not None or tree.text(NOIOMMU) in {"Y", "1"}:
         return None
     return NotSupported(
@@ -141,19 +145,21 @@ def unprotected(tree: Tree, found: Function, driver: str) -> NotSupported | None
 
 
 def bind(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[Plan]:
-    """Binds all of the functions, or none. Raises Refused with every reason, and what `plan` does;
-    DeviceFault after rolling back; LeftUnbound when that failed too.
+    """Bind all of the functions, or none. Raises Refused with every reason; what `plan` raises;
+    DeviceFault after rolling back; LeftUnbound if that failed too.
     """
     check_privilege(machine.tree)
     if request.confirm_s is not None and request.persist:
         raise Usage(
-            "--persist would outlive --confirm when the machine goes down meanwhile",
+            "--persist would take effect without --confirm if the machine reboots meanwhile",
             "confirm first (--keep), then: uspnet bind --persist",
         )
     if request.owner is not None:
         owner.find(request.owner)
         if request.driver == "uio_pci_generic":
-            raise NotSupported("uio needs root: physical addresses are secret", "use vfio-pci")
+            raise NotSupported(
+                "uio needs root: only root may read physical addresses", "use vfio-pci"
+            )
     with machine.store.lock():
         plans = plan(machine, texts, request)
         refuse(plans, request.allow)
@@ -170,8 +176,8 @@ def bind(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[P
 
 
 def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
-    """Raises InUse when anything blocks; the message holds every reason with its name and chain.
-    Raises NotSupported when it would be safe but can't be done.
+    """Raise InUse if a reason blocks; the message has every reason with its name and chain. Raises
+    NotSupported if binding is safe but not possible.
     """
     blocked = [(item, item.blocking(allow)) for item in plans]
     blocked = [(item, reasons) for item, reasons in blocked if reasons and not item.already]
@@ -188,8 +194,8 @@ def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
 
 
 def save(machine: Machine, plans: Sequence[Plan]) -> None:
-    """Saves every function's state. What an unfinished bind of this boot saved is kept: it knows
-    more than can be snapshot now.
+    """Save every function's state. A state that an unfinished bind of this boot saved is kept: it
+    has more than can be read now.
     """
     now = boot_id(machine.tree)
     for item in plans:

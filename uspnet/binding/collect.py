@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network configuration that vanishes with a NIC's interfaces, collected before they go.
+"""The network configuration that is lost with a NIC's interfaces, collected before that.
 
 Collected are the interfaces themselves, everything that the kernel destroys with them (VLANs,
 macvlans), and the addresses, nexthop objects, routes and per-interface sysctls of all of these.
 Messages are kept as the kernel sent them; `restore` sends them again.
-Policy rules, bonds, bridges, teams and VRFs outlive the NIC, so they are not collected.
+Policy rules, bonds, bridges, teams and VRFs stay without the NIC, so they are not collected.
 Not kept: traffic control, XDP programs, ethtool settings, bridge VLANs, static neighbours.
 """
 
@@ -20,7 +20,9 @@ SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
 
 
 def vanishing(state: NetState, names: tuple[str, ...]) -> list[Link]:
-    """The interfaces of these names, and those on them that go with them, lowest first."""
+    """Return the interfaces of these names and those that the kernel removes with them, lowest
+    first.
+    """
     found = [link for name in names if (link := state.link(name))]
     for link in found:  # grows while it is walked
         found += [above for above in state.above(link) if above.lower == link.index]
@@ -28,7 +30,7 @@ def vanishing(state: NetState, names: tuple[str, ...]) -> list[Link]:
 
 
 def collect(state: NetState, tree: Tree, names: tuple[str, ...]) -> dict[str, Any]:
-    """Everything that vanishes with these interfaces, as JSON can hold it."""
+    """Return the configuration that is lost with these interfaces, as JSON can hold it."""
     gone = vanishing(state, names)
     indices = {link.index for link in gone}
     nexthops = [hop for hop in state.nexthops if hop.out in indices]
@@ -61,7 +63,7 @@ def _sysctls(tree: Tree, name: str) -> dict[str, str]:
 
 
 def pair_up(saved: Mapping[str, Any], tree: Tree, current: tuple[str, ...]) -> dict[str, str]:
-    """Which interface of now was which before: by port number, else in order."""
+    """Map the names of the saved interfaces to current ones: by port number, else in order."""
     now = {tree.text(f"sys/class/net/{name}/dev_port"): name for name in current}
     own = saved.get("own", [])
     if len(now) == len(current) and len(current) > 1:

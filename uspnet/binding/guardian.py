@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bind --confirm SECONDS`: puts everything back unless it is told in time not to.
+"""`bind --confirm SECONDS`: gives the NICs back unless `bind --keep` comes in time.
 
-The guardian is a process of its own. It is started before anything is touched, in its own session,
-so that it outlives the terminal, the login and uspnet itself. It watches the saved states: `bind
---keep` removes their deadline.
-A program that still drives a NIC at the deadline is asked to end, and after 5 s ended.
+The guardian is a process of its own. It is started before anything is changed, in a session of
+its own, so that it survives the terminal, the login and uspnet itself. It polls the saved states,
+from which `bind --keep` removes the deadline. A program that still drives a NIC at the deadline
+gets SIGTERM, and SIGKILL after 5 s.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from uspnet.text import printable
 
 READY = b"ready\n"
 POLL_S = 0.2
-START_S = 60.0  # to be on watch; a second is usual
-GRACE_S = 5.0  # between asking a program to end and ending it
+START_S = 60.0  # until it is ready; a second is usual
+GRACE_S = 5.0  # between SIGTERM and SIGKILL
 RETRIES = 5
 MAIN = "from uspnet.binding.guardian import main; main(sys.argv[1:])"
 LOG = "var/lib/uspnet/guardian.log"
 
 
 def now_s() -> float:
-    """Seconds since boot; goes on while the machine sleeps, and nobody can set it."""
+    """Return the seconds since boot. The clock runs while the machine sleeps and can't be set."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
-    """Starts the guardian of functions whose state is saved. Returns its process id when it is on
-    watch. Raises DeviceTimeout; nothing may be touched then.
+    """Start the guardian of functions whose state is saved. Returns its process id when it is
+    ready. Raises DeviceTimeout; nothing may be changed then.
     """
     set_deadline(machine, addresses, confirm_s)
     null = streams.null()
@@ -74,7 +74,7 @@ def start(machine: Machine, addresses: Sequence[str], confirm_s: float) -> int:
 
 
 def set_deadline(machine: Machine, addresses: Sequence[str], confirm_s: float) -> None:
-    """Moves the deadline: bind counts from its start, and once more from its end."""
+    """Set the deadline: bind counts from its start, and again from its end."""
     deadline = now_s() + confirm_s
     for address in addresses:
         if saved := machine.store.load(address):
@@ -82,7 +82,9 @@ def set_deadline(machine: Machine, addresses: Sequence[str], confirm_s: float) -
 
 
 def watch(machine: Machine, addresses: Sequence[str]) -> list[str]:
-    """Waits for the deadline or for everybody to be kept. Returns what was done, a line each."""
+    """Wait until the deadline has passed or all functions are kept. Returns what was done, a line
+    each.
+    """
     waiting, lines = set(addresses), []
     while waiting:
         for address in sorted(waiting):
@@ -108,7 +110,7 @@ def _put_back(machine: Machine, address: str) -> str:
                 saved = machine.store.load(address)
                 if saved is None or saved.deadline is None:  # confirmed at the last moment
                     return "kept"
-                if now_s() < saved.deadline:  # bind was still at work, and has moved it
+                if now_s() < saved.deadline:  # bind was still running, and has moved it
                     return ""
                 end_users(machine.tree, address)
                 problems = give_back(machine, saved)
@@ -122,7 +124,7 @@ def _put_back(machine: Machine, address: str) -> str:
 
 
 def end_users(tree: Tree, address: str) -> None:
-    """Ends the programs that drive a function: vfio-pci would wait for them for ever."""
+    """End the programs that drive a function, because unbinding waits for them without limit."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         end = time.monotonic() + GRACE_S
         users = holders.signal_users(tree, function(tree, address), number)
@@ -135,7 +137,7 @@ def main(args: list[str], network: Callable[[Tree], Network] = KernelNetwork) ->
     """Run the guardian's process. `args`: the root of the trees, then addresses. Its stderr is the
     null device.
     """
-    signal.pthread_sigmask(signal.SIG_SETMASK, set())  # bind holds signals back while it starts us
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())  # bind blocks signals while it starts us
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tree = Tree(args[0])
     from uspnet.binding import netlink  # noqa: F401, PLC0415 - while files can be read

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who uses the network, read from /proc and /sys: processes, connections, mounts, storage."""
+"""Users of the network, read from /proc and /sys: processes, connections, mounts, storage."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Connection:
 
 @dataclass(frozen=True)
 class Storage:
-    """A file system or block device that lives at the other end of the network. `server` is an
-    address, or None when only a name is known.
+    """A file system or block device on the network. `server` is an address, or None if only a name
+    is known.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Storage:
 
 
 def owners_of_sockets(tree: Tree, inodes: set[int]) -> dict[int, Process]:
-    """Which process has which socket; kernel sockets have none."""
+    """Return the process of each socket, by inode; sockets of the kernel have none."""
     owners: dict[int, Process] = {}
     if not inodes:
         return owners
@@ -69,7 +69,7 @@ def owners_of_sockets(tree: Tree, inodes: set[int]) -> dict[int, Process]:
 
 
 def device_nodes(tree: Tree, function: Function) -> list[str]:
-    """The device nodes and sysfs files through which a process drives this function."""
+    """Return the device nodes and sysfs files by which a process drives this function."""
     where = folder(function.address)
     nodes = [f"dev/{name}" for name in tree.names(f"{where}/uio")]
     if function.group and function.driver == "vfio-pci":
@@ -81,17 +81,17 @@ def device_nodes(tree: Tree, function: Function) -> list[str]:
 
 
 def users_of_device(tree: Tree, function: Function) -> list[Process]:
-    """The processes that drive the function from user space right now."""
+    """Return the processes that drive the function from user space now."""
     return processes.users_of(device_nodes(tree, function), tree.root)
 
 
 def signal_users(tree: Tree, function: Function, number: signal.Signals) -> list[Process]:
-    """Sends a signal to each of them. Returns who got it."""
+    """Send a signal to the processes that drive the function. Returns who got it."""
     return processes.signal_users(device_nodes(tree, function), number, tree.root)
 
 
 def packet_sockets(tree: Tree, index: int) -> set[int]:
-    """Inodes of the AF_PACKET sockets that are bound to an interface."""
+    """Return the inodes of the AF_PACKET sockets that are bound to an interface."""
     found = set()
     for line in tree.lines("proc/net/packet")[1:]:
         parts = (
@@ -103,7 +103,7 @@ def packet_sockets(tree: Tree, index: int) -> set[int]:
 
 
 def connections(tree: Tree) -> list[Connection]:
-    """Established TCP and connected UDP sockets of both families."""
+    """Return the established TCP and connected UDP sockets of both families."""
     found = []
     for name in ("tcp", "tcp6", "udp", "udp6"):
         for line in tree.lines(f"proc/net/{name}")[1:]:
@@ -115,7 +115,7 @@ def connections(tree: Tree) -> list[Connection]:
 
 
 def _proc_address(text: str) -> str:
-    """`0100007F:0016` as an address: each 32-bit word is in host order."""
+    """Convert `0100007F:0016` to an address: each 32-bit word is in host byte order."""
     raw = bytes.fromhex(text.partition(":")[0])
     words = [raw[i : i + 4][::-1] for i in range(0, len(raw), 4)]
     address = ip_address(b"".join(words))
@@ -124,7 +124,9 @@ def _proc_address(text: str) -> str:
 
 
 def ssh_peers(tree: Tree, environ: Mapping[str, str], pid: int) -> list[str]:
-    """Where this login comes from. `sudo` hides SSH_CONNECTION, so the parents are asked."""
+    """Return the addresses that this login comes from. `sudo` removes SSH_CONNECTION, so the
+    environment of the parent processes is read, too.
+    """
     peers = []
     found = environ.get("SSH_CONNECTION") or environ.get("SSH_CLIENT")
     while found is None and pid > 1:
@@ -139,7 +141,7 @@ def ssh_peers(tree: Tree, environ: Mapping[str, str], pid: int) -> list[str]:
 
 
 def literal(text: str) -> str | None:
-    """The text as an address without its zone; None when it isn't one."""
+    """Return the text as an address without its zone; None if it is none."""
     try:
         return str(ip_address(text.strip("[]").partition("%")[0]))
     except ValueError:
@@ -147,7 +149,7 @@ def literal(text: str) -> str | None:
 
 
 def storage(tree: Tree) -> list[Storage]:
-    """Mounts, iSCSI sessions and NVMe controllers that are reached through the network."""
+    """Return the mounts, iSCSI sessions and NVMe controllers that use the network."""
     return [*_mounts(tree), *_iscsi(tree), *_nvme(tree)]
 
 
@@ -164,7 +166,9 @@ def _mounts(tree: Tree) -> Iterator[Storage]:
 
 
 def _host(source: str) -> str | None:
-    """The server in `server:/path`, `//server/share` or `10.0.0.1:6789,…:/`."""
+    """Return the server in `server:/path`, `//server/share` or `10.0.0.1:6789,…:/`; None for a
+    name.
+    """
     if source.startswith("//"):
         return literal(source[2:].partition("/")[0])
     if source.startswith("["):
@@ -193,5 +197,5 @@ def _nvme(tree: Tree) -> Iterator[Storage]:
 
 
 def family_of(address: str) -> int:
-    """AF_INET or AF_INET6."""
+    """Return AF_INET or AF_INET6."""
     return socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `uspnet devices` shows: every NIC, and in one word whether it may be had."""
+"""The table of `uspnet devices`: every NIC, and in one word whether it is free."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class DevicesAnswer(Answer):
 
 
 def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
-    """Every network function, or those that are named. Raises Usage, NoDevice."""
+    """Return every network function, or those that are named. Raises Usage, NoDevice, Refused."""
     tree = machine.tree
     wanted = [function(tree, resolve(tree, text)) for text in texts] if texts else scan(tree)
     for found in wanted:
@@ -71,7 +71,7 @@ def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
 
 
 def describe(machine: Machine, snapshot: Snapshot, found: Function) -> Nic:
-    """One function."""
+    """Return the row of one function."""
     reasons = snapshot.reasons(found)
     state, why = classify(machine, found, reasons)
     indices = {link.index for link in snapshot.net.links if link.name in found.interfaces}
@@ -93,7 +93,7 @@ def describe(machine: Machine, snapshot: Snapshot, found: Function) -> Nic:
 
 
 def classify(machine: Machine, found: Function, reasons: Sequence[Reason]) -> tuple[State, str]:
-    """free, bound, in use or shared, and why."""
+    """Return free, bound, in use or shared, and the reason."""
     if found.in_user_space:
         users = holders.users_of_device(machine.tree, found)
         return ("in use", f"{users[0]} drives it") if users else ("bound", _bound(machine, found))
@@ -106,7 +106,7 @@ def classify(machine: Machine, found: Function, reasons: Sequence[Reason]) -> tu
         return "shared", str(blocking[0])
     if found.driver is None and found.address in machine.store.addresses():
         return "free", f"left without driver: uspnet unbind {found.address}"
-    return "free", "" if found.driver else "no driver holds it"
+    return "free", "" if found.driver else "bound to no driver"
 
 
 def _bound(machine: Machine, found: Function) -> str:
@@ -115,7 +115,7 @@ def _bound(machine: Machine, found: Function) -> str:
     except Malformed as error:
         return error.message
     except PermissionError:
-        return "only root knows what it was"
+        return "only root may read its saved state"
     if saved is None:
         return "not by uspnet"
     if saved.deadline is not None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine that binding happens on: its file trees, its network, its loader of modules.
-
-All of them come from outside, so that tests can play the machine.
+"""The machine on which NICs are bound: its files, its network, its module loader. Tests inject
+their own.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ from uspnet.pci.sysfs import HOST, Tree
 
 
 class Network(Protocol):
-    """The machine's network configuration, to look at and to give back."""
+    """The machine's network configuration, to read and to restore."""
 
     def snapshot(self, peers: Sequence[str]) -> NetState:
-        """One look; `peers` are looked up."""
+        """Read the configuration, and look up the route to each of `peers`."""
 
     def apply(
         self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
     ) -> list[str]:
-        """Gives back what `collect` kept. Returns what did not work."""
+        """Restore what `collect` saved. Returns what failed."""
 
 
 class KernelNetwork:
-    """The network of this process's network namespace, through netlink. `tree`: sysctls."""
+    """The network of this process's network namespace, through netlink. `tree`: has the sysctls."""
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
 
     def snapshot(self, peers: Sequence[str]) -> NetState:
-        """One look at this network namespace."""
+        """Read the configuration of this network namespace."""
         from uspnet.binding.netlink import snapshot  # noqa: PLC0415 - pyroute2 is slow to import
 
         return snapshot(peers)
@@ -47,7 +46,7 @@ class KernelNetwork:
     def apply(
         self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
     ) -> list[str]:
-        """Gives addresses, routes and the rest back."""
+        """Restore interfaces, addresses, routes and sysctls."""
         from uspnet.binding.restore import apply  # noqa: PLC0415 - as above
 
         return apply(saved, self.tree, pairs, elapsed_s)
@@ -55,7 +54,7 @@ class KernelNetwork:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where binding happens."""
+    """The machine on which NICs are bound."""
 
     tree: Tree
     network: Network
@@ -70,19 +69,19 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine that uspnet runs on."""
+    """Return the machine that uspnet runs on."""
     return Machine(HOST, KernelNetwork(HOST), os.environ, os.getpid())
 
 
 def check_privilege(tree: Tree) -> None:
-    """Raises NotPermitted where sysfs can't be written."""
+    """Raise NotPermitted if sysfs can't be written."""
     if not os.access(tree.path(rebind.PROBE), os.W_OK):
         raise NotPermitted("binding and unbinding need root", "run it with sudo")
 
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Ctrl-C, a hang-up or SIGTERM waits until the device is in the old state or the new one."""
+    """Block SIGINT, SIGTERM and SIGHUP until the device is in its old state or its new one."""
     held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:

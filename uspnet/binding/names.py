@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users call a PCI function: addresses and interfaces as they type them, model and driver as
-they are shown.
-"""
+"""Names of PCI functions: addresses and interfaces that users type; models and drivers to show."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ ID_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 
 
 def resolve(tree: Tree, text: str) -> str:
-    """The full address that `0000:03:00.0`, `03:00.0` or `eth0` means. Raises Usage, NoDevice."""
+    """Return the full address of `0000:03:00.0`, `03:00.0` or `eth0`. Raises Usage, NoDevice."""
     if address := full_address(text):
         if not tree.exists(folder(address)):
             raise missing(address)
@@ -40,7 +38,7 @@ def resolve(tree: Tree, text: str) -> str:
 
 
 def model(tree: Tree, found: Function) -> str:
-    """The function's name for people, from the machine's PCI id list; else its ids."""
+    """Return the function's name from the machine's PCI id list; else its driver or its ids."""
     line = rf"^{found.vendor:04x}  (.+)\n(?:[\t#].*\n)*?\t{found.device:04x}  (.+)$"
     for name in ID_FILES:
         if match := re.search(line, tree.text(name) or "", re.MULTILINE):
@@ -49,6 +47,6 @@ def model(tree: Tree, found: Function) -> str:
 
 
 def nic_driver(vendor: int, device: int) -> str | None:
-    """The name of uspnet's driver for a NIC with these ids; None when it has none."""
+    """Return the name of uspnet's driver for a NIC with these ids; None if it has none."""
     kind = nics().get((vendor, device))
     return kind.__name__.lower() if kind else None

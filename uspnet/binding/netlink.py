@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Route netlink through pyroute2: one look at the whole configuration, and messages sent again.
+"""Route netlink through pyroute2: reading the whole configuration, and sending messages again.
 
 pyroute2 0.9 knows no nexthop objects, so their message is declared here, and RTA_NH_ID with it.
 """
@@ -46,12 +46,12 @@ NETNS_FOLDERS = ("/run/netns", "/run/docker/netns")
 
 
 class Octets(nlmsg.hex):  # type: ignore[misc] # pyroute2 has no types
-    """Bytes as text, `07:00:…`. pyroute2's own kind can read but not write."""
+    """Bytes as text, `07:00:…`. pyroute2's own type can't be written."""
 
     __slots__ = ()
 
     def encode(self) -> None:
-        """Builds the attribute."""
+        """Encode the attribute."""
         self["value"] = bytes.fromhex(self["value"].replace(":", ""))
         nlmsg.hex.encode(self)
 
@@ -117,7 +117,7 @@ class NetlinkSocket:
         self.ip.close()
 
     async def dump(self, kind: int, message: Any) -> AsyncIterator[Message]:
-        """Every object of a kind, as plain data. A kernel without the kind has none."""
+        """Yield every object of a kind as plain data; none if the kernel lacks the kind."""
         flags = NLM_F_REQUEST | NLM_F_DUMP
         try:
             async for answer in await self.ip.nlm_request(message, kind, flags):
@@ -127,7 +127,7 @@ class NetlinkSocket:
                 raise
 
     async def ask(self, kind: int, message: Any) -> Message | None:
-        """One question and its answer; None when the kernel says no."""
+        """Send one request. Returns its answer; None for an error."""
         try:
             async for answer in await self.ip.nlm_request(message, kind, NLM_F_REQUEST):
                 found: Message = plain(answer)
@@ -137,7 +137,7 @@ class NetlinkSocket:
         return None
 
     async def send(self, kind: int, message: Message, flags: int) -> None:
-        """Sends a message that `dump` gave, or one like it. Raises NetlinkError."""
+        """Send a message as `dump` yields it. Raises NetlinkError."""
         built = MESSAGES[kind]()
         for name, value in message.items():
             built[name] = [tuple(pair) for pair in value] if name == "attrs" else value
@@ -146,7 +146,7 @@ class NetlinkSocket:
 
 
 def plain(value: Any) -> Any:
-    """A netlink message as dicts, lists, texts and numbers; unknown attributes are left out."""
+    """Convert a netlink message to dicts, lists, texts and numbers, without unknown attributes."""
     if isinstance(value, dict):
         attrs = [[name, plain(item)] for name, item in value.get("attrs", ()) if name != "UNKNOWN"]
         drop = {"header", "event", "attrs"}
@@ -160,12 +160,12 @@ def plain(value: Any) -> Any:
 
 
 def attribute(message: Message, name: str, otherwise: Any = None) -> Any:
-    """One attribute of a plain message."""
+    """Return one attribute of a plain message."""
     return next((value for key, value in message.get("attrs", ()) if key == name), otherwise)
 
 
 def snapshot(peers: Iterable[str] = (), namespace: str | None = None) -> NetState:
-    """Reads everything, and asks the kernel which way it would take to each peer."""
+    """Read the whole configuration, and ask the kernel for the route to each peer."""
     return asyncio.run(_snapshot(list(peers), namespace))
 
 
@@ -206,8 +206,9 @@ async def _lookup(netlink: NetlinkSocket, peer: str) -> int:
 
 
 async def _foreign() -> list[tuple[int, str]]:
-    """Interfaces in other network namespaces that stand on one of ours, such as a container's
-    macvlan. Their IFLA_LINK is our index, and IFLA_LINK_NETNSID is their number for our namespace.
+    """Return the interfaces in other network namespaces that are stacked on one of ours, such as a
+    container's macvlan. Their IFLA_LINK is our index, and IFLA_LINK_NETNSID is their number of our
+    namespace.
     """
     found = []
     ours = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -221,7 +222,7 @@ async def _foreign() -> list[tuple[int, str]]:
                         if there is not None and there == number and _kind(message) != "veth":
                             lower = attribute(message, "IFLA_LINK", 0)
                             found.append((lower, attribute(message, "IFLA_IFNAME", "?")))
-            except (OSError, NetlinkError):  # gone, or not ours to enter
+            except (OSError, NetlinkError):  # it has ended, or no permission
                 continue
     finally:
         os.close(ours)
@@ -229,7 +230,7 @@ async def _foreign() -> list[tuple[int, str]]:
 
 
 def _other_namespaces() -> list[str]:
-    """A path to each network namespace but ours: those of processes, and those that have a name."""
+    """Return a path to each network namespace but ours: those of processes, and named ones."""
     found: dict[int, str] = {}  # inode → path
     named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in HOST.names(folder)]
     for path in (*named, *(f"/proc/{pid}/ns/net" for pid in processes.pids())):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine's network configuration as plain data: what `netlink` reads, and tests make up."""
+"""The machine's network configuration as plain data: read by `netlink`, or made up by tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-# What the kernel sent, as JSON can hold it: a message's fields, and under "attrs" its attributes.
+# A message of the kernel, as JSON can hold it: its fields, and under "attrs" its attributes.
 Message = dict[str, Any]
 Chain = tuple[str, ...]  # interface names from the NIC upwards: ("eth0", "bond0", "br0")
 
@@ -28,7 +28,7 @@ class Link:
     up: bool = False
     carrier: bool = False
     master: int = 0  # the bond, bridge, team or VRF that it is enslaved to
-    lower: int = 0  # the interface that a VLAN or macvlan stands on
+    lower: int = 0  # the interface that a VLAN or macvlan is stacked on
     mac: str = ""
     mtu: int = 1500
     xdp: bool = False  # an XDP program is attached
@@ -46,7 +46,7 @@ class Address:
 
     @property
     def is_global(self) -> bool:
-        """Does it reach further than the link?"""
+        """Whether its scope is wider than the link."""
         parsed = ip_address(self.address)
         return not (parsed.is_link_local or parsed.is_loopback)
 
@@ -66,18 +66,18 @@ class Route:
 
     @property
     def is_default(self) -> bool:
-        """Is it a default route?"""
+        """Whether it is a default route."""
         return self.destination == "default" and self.type == TYPE_UNICAST
 
     @property
     def follows_address(self) -> bool:
-        """Did the kernel make it for an address, so that it comes back with the address?"""
+        """Whether the kernel created it for an address, and will again with the address."""
         return self.proto == PROTO_KERNEL or self.table == LOCAL_TABLE
 
 
 @dataclass(frozen=True)
 class Nexthop:
-    """A nexthop object: one way out, or a group of other objects."""
+    """A nexthop object: one interface, or a group of other objects."""
 
     id: int
     out: int = 0
@@ -96,8 +96,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class NetState:
-    """One look at everything. `lookups`: the interface that the kernel would send through to reach
-    a peer. `foreign`: interfaces in other network namespaces, as (lower index, name).
+    """The whole configuration at one moment. `lookups`: the interface that the kernel would use to
+    send to a peer. `foreign`: interfaces in other network namespaces, as (lower index, name).
     """
 
     links: tuple[Link, ...] = ()
@@ -109,11 +109,11 @@ class NetState:
     foreign: tuple[tuple[int, str], ...] = ()
 
     def link(self, name: str) -> Link | None:
-        """The interface of this name."""
+        """Return the interface of this name; None if there is none."""
         return next((link for link in self.links if link.name == name), None)
 
     def above(self, link: Link) -> list[Link]:
-        """What stands directly on an interface: its master, its VLANs and macvlans."""
+        """Return the interfaces stacked directly on one: its master, its VLANs and macvlans."""
         return [
             other
             for other in self.links
@@ -122,7 +122,7 @@ class NetState:
         ]
 
     def chains(self, names: tuple[str, ...]) -> dict[int, Chain]:
-        """Everything that stands on these, themselves included: index → shortest chain."""
+        """Return all interfaces stacked on these, and these: index → shortest chain."""
         found: dict[int, Chain] = {}
         todo: list[tuple[Chain, Link]] = [
             ((name,), link) for name in names if (link := self.link(name))
@@ -136,7 +136,7 @@ class NetState:
         return found
 
     def ways(self, route: Route) -> set[int]:
-        """The interfaces that a route leads through, nexthop objects and their groups included."""
+        """Return the interfaces that a route uses, also by nexthop objects and their groups."""
         return set(route.outs) | self._nexthop_outs(route.nexthop, set())
 
     def _nexthop_outs(self, number: int, seen: set[int]) -> set[int]:

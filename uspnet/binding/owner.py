@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`bind --owner USER`: a NIC that somebody may drive without being root."""
+"""`bind --owner USER`: a NIC that a user may drive without being root."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ NODE_S = 2.0  # how long a device node may take to appear
 
 
 def hand_over(tree: Tree, address: str, name: str) -> None:
-    """Lets a user drive the function: its VFIO nodes become theirs. Raises Usage, NotSupported."""
+    """Give a user access to the function by making its VFIO nodes theirs. Raises Usage,
+    NotSupported.
+    """
     user, group = find(name)
     found = function(tree, address)
     nodes = [f"dev/vfio/{found.group}"]
@@ -31,7 +33,7 @@ def hand_over(tree: Tree, address: str, name: str) -> None:
 
 
 def find(name: str) -> tuple[int, int]:
-    """The user's and group's numbers. Raises Usage."""
+    """Return the ids of the user and of their group. Raises Usage."""
     try:
         entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:

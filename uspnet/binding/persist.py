@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Binding again at every boot, in driverctl's way: /etc/driverctl.d/pci-ADDRESS holds the driver's
-name, and driverctl's udev rule and systemd unit act on it.
+"""Binding at every boot, as driverctl does: /etc/driverctl.d/pci-ADDRESS has the driver's name, and
+driverctl's udev rule and systemd unit act on it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ PROGRAMS = ("usr/sbin/driverctl", "sbin/driverctl", "usr/bin/driverctl")
 
 
 def path_of(address: str) -> str:
-    """Driverctl's file for a function."""
+    """Return the name of driverctl's file for a function."""
     return f"{FOLDER}/pci-{address}"
 
 
 def is_installed(tree: Tree) -> bool:
-    """Is driverctl there to act on the file?"""
+    """Return whether driverctl is installed, which acts on the file."""
     return any(tree.exists(name) for name in PROGRAMS)
 
 
 def write(machine: Machine, address: str, driver: str) -> None:
-    """Makes the binding permanent; remembers what the file held before."""
+    """Make the binding permanent; save the previous contents of the file."""
     tree, store = machine.tree, machine.store
     saved = store.load(address)
     if saved and not saved.persisted:
@@ -40,7 +40,7 @@ def write(machine: Machine, address: str, driver: str) -> None:
 
 
 def take_back(tree: Tree, saved: Saved) -> None:
-    """Leaves driverctl's file as it was before."""
+    """Restore driverctl's file."""
     if not saved.persisted:
         return
     if saved.persisted_before is not None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moving one PCI function from a kernel driver to another, and back: the writes to sysfs.
 
-Every write can fail, and the device can vanish at any time. `take` leaves undoing to `give_back`,
-which goes by what is true now and not by what was done, so that it also works after a crash.
+Every write can fail, and the device can vanish at any time. `give_back` undoes `take` from the
+current state, whatever was done before, so that it also works after a crash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Modprobe = Callable[[Tree, str], None]
 
 
 def modprobe(tree: Tree, driver: str) -> None:
-    """Loads a kernel module and what it needs. The kernel has no call for that which knows of
+    """Load a kernel module and its dependencies. The kernel has no call for that which knows of
     dependencies, so this runs the program that the kernel itself would run. Raises NotSupported.
     """
     hint = "see: uspnet doctor"
@@ -45,7 +45,7 @@ def modprobe(tree: Tree, driver: str) -> None:
 
 
 def load(tree: Tree, driver: str, run: Modprobe = modprobe) -> None:
-    """Makes sure that a driver is there. Raises NotSupported."""
+    """Load a driver unless it is loaded. Raises NotSupported."""
     if tree.exists(f"{DRIVERS}/{driver}"):
         return
     run(tree, driver)
@@ -54,7 +54,7 @@ def load(tree: Tree, driver: str, run: Modprobe = modprobe) -> None:
 
 
 def take(tree: Tree, address: str, driver: str) -> None:
-    """Gives the function to a driver. Raises NoDevice, DeviceFault; the caller then gives back."""
+    """Bind the function to a driver. Raises NoDevice, DeviceFault; the caller then undoes it."""
     _write(tree, address, f"{folder(address)}/driver_override", driver)
     if current_driver(tree, address):
         _write(tree, address, f"{folder(address)}/driver/unbind", address)
@@ -62,11 +62,11 @@ def take(tree: Tree, address: str, driver: str) -> None:
     if not _wait(tree, address, driver):
         found = current_driver(tree, address) or "no driver"
         _check_present(tree, address)
-        raise DeviceFault(f"{driver} did not take {address}: it has {found}", "see: dmesg | tail")
+        raise DeviceFault(f"{driver} did not bind to {address}: {found} did", "see: dmesg | tail")
 
 
 def give_back(tree: Tree, address: str, driver: str | None, override: str | None) -> None:
-    """Gives the function back to the driver that it had. Raises NoDevice, LeftUnbound."""
+    """Bind the function to its previous driver again. Raises NoDevice, LeftUnbound."""
     problems: list[str] = []
 
     def attempt(path: str, text: str) -> None:
@@ -90,7 +90,7 @@ def give_back(tree: Tree, address: str, driver: str | None, override: str | None
 
 
 def release(tree: Tree, address: str) -> None:
-    """Lets the kernel choose a driver, as for a new device. Raises NoDevice, LeftUnbound."""
+    """Let the kernel choose a driver, as for a new device. Raises NoDevice, LeftUnbound."""
     try:
         _write(tree, address, f"{folder(address)}/driver_override", "\n")
         if current_driver(tree, address):
@@ -106,7 +106,7 @@ def _raise_left(tree: Tree, address: str, driver: str | None, problems: list[str
     state = _state(tree, address)
     if current_driver(tree, address) == driver:
         state = f"left with driver_override {override_of(tree, address)!r}"
-    why = "; ".join(problems) or "no write failed, yet the driver did not take it"
+    why = "; ".join(problems) or "no write failed, but the driver did not bind to it"
     raise LeftUnbound(
         f"{address} is {state}: {driver or 'no driver'} could not be given back ({why})",
         f"try again: uspnet unbind {address}; or: {_retry_command(address)}",
@@ -123,7 +123,7 @@ def _retry_command(address: str) -> str:
 
 
 def _wait(tree: Tree, address: str, driver: str | None) -> bool:
-    """Waits until the function has this driver; gives up when it has another or time is over."""
+    """Wait until the function has this driver. Returns False if it has another, or in time."""
     end = time.monotonic() + PROBE_S
     while (now := current_driver(tree, address)) != driver:
         if now is not None or driver is None or time.monotonic() > end:
@@ -148,6 +148,6 @@ def _write(tree: Tree, address: str, path: str, text: str) -> None:
 def _check_present(tree: Tree, address: str) -> None:
     if not tree.exists(folder(address)):
         raise NoDevice(
-            f"{address} vanished half-way: there is nothing left to bind or give back",
-            "when it comes back, the kernel's own driver takes it",
+            f"{address} was removed meanwhile: there is nothing to bind or give back",
+            "when it is back, the kernel binds its own driver",
         )

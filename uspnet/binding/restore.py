@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gives a NIC's interfaces back what `collect` kept: names, MTU, MAC, stacked interfaces, masters,
+"""Restoring the configuration that `collect` saved: names, MTU, MAC, stacked interfaces, masters,
 sysctls, addresses, nexthop objects and routes.
 
 Interface indices are translated by name, because the kernel numbers the interfaces anew.
@@ -34,14 +34,14 @@ IFF_UP = 0x1
 RTNH_F_ONLINK = 0x4  # the only nexthop flag that is configuration; the others are state
 RTM_F_CLONED = 0x200
 INFINITE = 0xFFFFFFFF  # a lifetime
-ADDRESS_KEPT = {  # IFA_PROTO: who set it, the kernel, router advertisements or a daemon
+ADDRESS_KEPT = {  # IFA_PROTO: set by the kernel, a router advertisement or a daemon
     *("IFA_ADDRESS", "IFA_LOCAL", "IFA_BROADCAST", "IFA_LABEL", "IFA_RT_PRIORITY", "IFA_PROTO"),
 }
 # Address flags that are configuration: nodad, home address, managetempaddr, noprefixroute, …
 ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
-TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel makes anew
+TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel generates again
 USER_HZ = 100  # rta_expires counts these a second
-TIMEOUT_S = 15.0  # in all: some objects want a carrier, and links take their time
+TIMEOUT_S = 15.0  # for all objects: some need a carrier, and links come up slowly
 NOT_YET = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 SHARED_MAC = {"bond", "team"}  # these give their members their own MAC
 VLAN_FLAGS = 0x1F  # reorder header, GVRP, loose binding, MVRP, bridge binding
@@ -55,8 +55,8 @@ def apply(
     elapsed_s: float,
     namespace: str | None = None,
 ) -> list[str]:
-    """Gives everything back. `pairs`: name before → name now. Returns what did not work.
-    `namespace`: the network namespace, if not this process's.
+    """Restore all of it. `pairs`: saved name → current name. Returns what failed. `namespace`: the
+    network namespace, if not this process's.
     """
     if not saved.get("links"):
         return []
@@ -64,7 +64,9 @@ def apply(
 
 
 def _settable(name: str, value: Any) -> tuple[str, Any]:
-    """The kernel tells VLAN flags with a mask of all bits, and takes them with the known ones."""
+    """Convert VLAN flags: the kernel reports them with a mask of all bits, and accepts only known
+    ones.
+    """
     if name == "IFLA_VLAN_FLAGS":
         return name, {"flags": value["flags"] & VLAN_FLAGS, "mask": VLAN_FLAGS}
     return name, value
@@ -78,7 +80,7 @@ class _Restorer:
         self.pairs, self.elapsed_s = pairs, elapsed_s
         self.problems: list[str] = []
         self.end = time.monotonic() + TIMEOUT_S
-        self.indices: dict[str, int] = {}  # of the interfaces that are there now, by name
+        self.indices: dict[str, int] = {}  # of the current interfaces, by name
 
     async def run(self, namespace: str | None) -> list[str]:
         async with NetlinkSocket(namespace) as self.netlink:
@@ -100,13 +102,15 @@ class _Restorer:
         }
 
     def _index(self, old: int) -> int:
-        """The index now of an interface that had another one; 0 when it isn't there."""
+        """Return the current index of an interface by its saved one; 0 if it does not exist."""
         return self.indices.get(self.saved["names"].get(str(old), ""), 0)
 
     async def _send(
         self, what: str, kind: int, message: Message, flags: int, fine: int = 0
     ) -> bool:
-        """Sends, again and again while the link comes up. An error numbered `fine` is none."""
+        """Send a message, repeatedly while the link comes up. `fine`: an error that counts as
+        success. Returns whether it succeeded.
+        """
         while True:
             try:
                 await self.netlink.send(kind, message, flags | ACK)
@@ -142,7 +146,9 @@ class _Restorer:
             if above := self._index(master):
                 await self._set(f"{name} into its master", index, [("IFLA_MASTER", above)])
             else:
-                self.problems.append(f"{name}: {self.saved['names'].get(str(master))} is gone")
+                self.problems.append(
+                    f"{name}: its master {self.saved['names'].get(str(master))} does not exist"
+                )
         if raw["flags"] & IFF_UP:
             await self._set(f"{name} up", index, [], up=True)
 
@@ -207,7 +213,7 @@ class _Restorer:
             for time_s in (cache.get("ifa_valid", INFINITE), cache.get("ifa_preferred", INFINITE))
         )
         if valid <= 0:
-            self.problems.append(f"the lease of {text} has run out meanwhile")
+            self.problems.append(f"the lease of {text} has expired")
             return
         lifetimes = {
             "ifa_preferred": max(preferred, 0),
@@ -235,7 +241,9 @@ class _Restorer:
         await self._send(f"nexthop object {number}", RTM_NEWNEXTHOP, message, CREATE | REPLACE)
 
     def _has_gateway(self, raw: Message) -> bool:
-        """Routes through gateways come after those that tell where the gateways are."""
+        """Return whether a route needs another one to its gateway, so that it is restored after
+        that.
+        """
         names = {key for key, _ in raw["attrs"]}
         return bool(names & {"RTA_GATEWAY", "RTA_VIA", "RTA_MULTIPATH", "RTA_NH_ID"})
 
@@ -243,14 +251,14 @@ class _Restorer:
         if raw["flags"] & RTM_F_CLONED:
             return
         drop = {"RTA_CACHEINFO", "RTA_PAD", "RTA_IIF", "RTA_UID"}
-        if attribute(raw, "RTA_NH_ID"):  # the object tells all this
+        if attribute(raw, "RTA_NH_ID"):  # the object has all this
             drop |= {"RTA_OIF", "RTA_GATEWAY", "RTA_VIA", "RTA_MULTIPATH"}
         attrs = [(key, self._ways(key, value)) for key, value in raw["attrs"] if key not in drop]
         expires = attribute(raw, "RTA_CACHEINFO", {}).get("rta_expires", 0)
         if expires > 0:
             left = int(expires / USER_HZ - self.elapsed_s)
             if left <= 0:
-                return  # as the kernel would have done
+                return  # it has expired
             attrs.append(("RTA_EXPIRES", left))
         message = {**raw, "flags": raw["flags"] & RTNH_F_ONLINK, "attrs": attrs}
         several = attribute(raw, "RTA_MULTIPATH") is not None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""May a NIC be taken from the kernel? Every reason against it, with the chain that leads to it.
+"""Reasons against taking a NIC from the kernel, each with the chain of interfaces that leads to it.
 
-What counts is not only the NIC's own interface but everything that stands on it (bond, bridge,
-VLAN, macvlan, team, VRF), its virtual functions and its neighbours in the IOMMU group.
+Checked are the NIC's own interfaces, all that are stacked on them (bond, bridge, VLAN, macvlan,
+team, VRF), its virtual functions and the other functions of its IOMMU group.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCKING = {
     "route": "another route leads through it",
     "rule": "a policy rule names it",
     "vrf": "it belongs to a VRF",
-    "upper": "a bond, bridge, VLAN, macvlan or team stands on it",
+    "upper": "a bond, bridge, VLAN, macvlan or team is stacked on it",
     "address": "it is up, with carrier and an address",
     "ssh": "a login session comes in through it",
     "socket": "connections are established on its addresses",
@@ -34,7 +34,7 @@ BLOCKING = {
     "netboot": "the machine was booted through it",
     "sriov": "its virtual functions would be destroyed",
     "group": "others of its IOMMU group belong to the kernel",
-    "bifurcated": "its kernel driver serves user space best while it stays bound",
+    "bifurcated": "its kernel driver gives user space access while it stays bound",
     "process": "a process uses it",
     "xdp": "an XDP program is attached",
     "namespace": "its interface is in another network namespace",
@@ -61,7 +61,7 @@ class ReasonRow:
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that speaks against binding. A notice does not block."""
+    """One reason against binding. A notice does not block."""
 
     name: str
     text: str
@@ -73,13 +73,13 @@ class Reason:
         return f"{' → '.join(self.chain)}: {self.text}" if self.chain else self.text
 
     def row(self) -> ReasonRow:
-        """For --json."""
+        """Return the row for --json."""
         return ReasonRow(self.name, self.text, tuple(self.chain), self.blocks, self.hint)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One function, and everything that is needed to judge it."""
+    """A function that might be bound, and all that is needed to judge it."""
 
     tree: Tree
     net: NetState
@@ -100,7 +100,7 @@ class Candidate:
 
     @cached_property
     def chains(self) -> dict[int, Chain]:
-        """All interfaces that would lose their way: its own, its VFs', and what stands on them."""
+        """All interfaces on it: its own, those of its VFs, and those stacked on them."""
         names = self.function.interfaces + tuple(name for vf in self.vfs for name in vf.interfaces)
         return self.net.chains(names)
 
@@ -114,8 +114,8 @@ class Candidate:
         }
 
     def way_to(self, server: str | None) -> Chain | None:
-        """The chain through which the kernel reaches a server; a server that is known by name only
-        is taken to be behind the default route.
+        """Return the chain through which the kernel reaches a server. One that is known only by
+        name is assumed to be behind the default route.
         """
         if server is not None:
             return self.chains.get(self.net.lookups.get(server, 0))
@@ -123,7 +123,7 @@ class Candidate:
 
     @cached_property
     def routes(self) -> list[tuple[Route, Chain]]:
-        """The routes that lead through it, and the chain of each."""
+        """The routes through it, and the chain of each."""
         return [
             (route, self.chains[index])
             for route in self.net.routes
@@ -132,12 +132,12 @@ class Candidate:
 
 
 def check(nic: Candidate) -> list[Reason]:
-    """Every reason and notice, the weightiest rules first, none twice."""
+    """Return every reason and notice once, in the order of RULES."""
     return list(dict.fromkeys(reason for rule in RULES for reason in rule(nic)))
 
 
 def peers_to_look_up(tree: Tree, logins: Iterable[str]) -> list[str]:
-    """The addresses whose way out `check` wants to know."""
+    """Return the addresses whose routes `check` needs."""
     servers = (item.server for item in holders.storage(tree))
     return sorted({address for address in (*logins, *servers) if address})
 
@@ -178,10 +178,10 @@ def _uppers(nic: Candidate) -> Iterator[Reason]:
         if kind == "vrf":
             yield Reason("vrf", f"it belongs to VRF {chain[-1]}", chain)
         elif len(chain) > 1:
-            yield Reason("upper", f"{kind or 'interface'} {chain[-1]} stands on it", chain)
+            yield Reason("upper", f"{kind or 'interface'} {chain[-1]} is stacked on it", chain)
     for lower, name in nic.net.foreign:
         if lower in nic.chains:
-            text = f"{name} in another network namespace stands on it"
+            text = f"{name} in another network namespace is stacked on it"
             yield Reason("upper", text, nic.chains[lower])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a NIC was before it was bound: one JSON file each in /var/lib/uspnet, for `unbind`.
+"""The state of each NIC before it was bound: a JSON file in /var/lib/uspnet, for `unbind`.
 
-A file is written before anything is touched, and removed when everything is back. It is replaced
+A file is written before anything is changed, and removed when all is restored. It is replaced
 by renaming, so that a crash or a power cut leaves the old or the new one.
 """
 
@@ -41,17 +41,19 @@ class Saved:
     network: dict[str, Any] = field(default_factory=dict)  # see collect.py
     persisted: bool = False
     persisted_before: str | None = None  # what driverctl's file held before
-    deadline: float | None = None  # CLOCK_BOOTTIME in seconds: put back then, unless confirmed
+    deadline: float | None = None  # CLOCK_BOOTTIME in seconds: given back then unless confirmed
     guardian: int | None = None  # the process that will do that
 
 
 def boot_id(tree: Tree) -> str:
-    """Tells this boot of the machine from every other."""
+    """Return the id of this boot of the machine."""
     return tree.text("proc/sys/kernel/random/boot_id") or ""
 
 
 def _open_ours(path: str) -> int:
-    """Opens a file of root or this user for reading: what it says is done. Raises Refused."""
+    """Open a file of root or of this user for reading; others could have us act on what they wrote.
+    Raises Refused.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -62,7 +64,7 @@ def _open_ours(path: str) -> int:
     ours = stat.S_ISREG(status.st_mode) and status.st_uid in (0, os.geteuid())
     if not ours or status.st_mode & 0o022:
         os.close(fd)
-        raise Refused(f"{path} may be written by another user", f"see: ls -l {path}")
+        raise Refused(f"{path} can be written by another user", f"see: ls -l {path}")
     return fd
 
 
@@ -77,7 +79,7 @@ class Store:
         return os.path.join(self.folder, f"{address}.json")
 
     def load(self, address: str) -> Saved | None:
-        """The saved state; None when there is none. Raises Malformed."""
+        """Return the saved state; None if there is none. Raises Malformed, Refused."""
         path = self._path(address)
         try:
             with os.fdopen(_open_ours(path), encoding="utf-8") as file:
@@ -92,13 +94,13 @@ class Store:
             raise Malformed(f"{path} is damaged ({error})", hint) from None
 
     def addresses(self) -> list[str]:
-        """Functions that have a saved state."""
+        """Return the addresses of functions that have a saved state."""
         names = self.tree.names(FOLDER)
         found = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return [address for address in found if is_full(address)]
 
     def put(self, saved: Saved) -> None:
-        """Writes a state to disk, and returns when it is there."""
+        """Write a state, and wait until it is on disk."""
         self._make_folder()
         path = self._path(saved.address)
         with suppress(FileNotFoundError):
@@ -112,11 +114,11 @@ class Store:
         self._sync()
 
     def drop(self, address: str) -> None:
-        """Forgets a state, and what a process that was killed has left of writing one."""
+        """Remove a state, and a partly written one of a process that was killed."""
         for path in (self._path(address), f"{self._path(address)}.new"):
             with suppress(FileNotFoundError):
                 os.unlink(path)
-        with suppress(OSError):  # it is gone, if not yet for good
+        with suppress(OSError):  # it is removed, but perhaps not yet on disk
             self._sync()
 
     def _make_folder(self) -> None:
@@ -135,7 +137,7 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One bind, unbind or guardian at a time. Raises Busy."""
+        """Hold the lock that bind, unbind and the guardian share. Raises Busy after LOCK_S."""
         self._make_folder()
         path = os.path.join(self.folder, "lock")
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -148,7 +150,7 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > end:
                         raise Busy(
-                            "another uspnet bind or unbind is at work", f"see: fuser {path}"
+                            "another uspnet bind or unbind is running", f"see: fuser {path}"
                         ) from None
                     time.sleep(0.05)
             yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`unbind`: a NIC becomes what it was: driver, interface name, MTU, MAC, addresses, routes."""
+"""`unbind`: restores a NIC: driver, interface name, MTU, MAC, addresses, routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uspnet.pci.functions import check_nic, current_driver, function, interfaces
 
 INTERFACE_S = 10.0  # a driver may load firmware before its interface appears
 UDEV_S = 3.0  # udev may rename it after that
-UNSAVED = "unsaved"  # what --allow takes here
+UNSAVED = "unsaved"  # the reason that --allow takes
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def unbind(
     everything: bool = False,
     allow: frozenset[str] = frozenset(),
 ) -> list[Outcome]:
-    """Gives functions back; `everything`: all that have a saved state. Each is tried. Raises the
-    first failure afterwards, with the others' messages.
+    """Give functions back to the kernel; `everything`: all that have a saved state. Tries each.
+    Raises the first error at the end, with the messages of the others.
     """
     check_privilege(machine.tree)
     if allow - {UNSAVED}:
@@ -84,12 +84,12 @@ def _unbind_one(machine: Machine, address: str, allow: frozenset[str]) -> Outcom
     now = function(tree, address)
     if problems:
         raise DeviceFault(
-            f"{address}: {now.driver} has it, but not all is as before: {'; '.join(problems)}",
+            f"{address}: bound to {now.driver}, but not all was restored: {'; '.join(problems)}",
             f"try again: uspnet unbind {address}",
         )
     names = f" as {', '.join(now.interfaces)}" if now.interfaces else ""
     return Outcome(
-        address, now.driver, now.interfaces, f"{now.driver or 'no driver'} has it{names}"
+        address, now.driver, now.interfaces, f"bound to {now.driver or 'no driver'}{names}"
     )
 
 
@@ -111,12 +111,12 @@ def _unbind_unsaved(machine: Machine, address: str, allow: frozenset[str]) -> Ou
 
 
 def give_back(machine: Machine, saved: Saved) -> list[str]:
-    """The driver, then the interface's configuration, then the saved state goes. Returns what did
-    not work; the saved state then stays. Raises NoDevice, LeftUnbound.
+    """Restore the driver, then the interface's configuration, then remove the saved state. Returns
+    what failed; the saved state then stays. Raises NoDevice, LeftUnbound.
     """
     tree = machine.tree
     if saved.driver and saved.boot != boot_id(tree):
-        with suppress(UspnetError):  # give_back says what is missing
+        with suppress(UspnetError):  # rebind.give_back reports what is missing
             rebind.load(tree, saved.driver, machine.modprobe)
     rebind.give_back(tree, saved.address, saved.driver, saved.override)
     problems = _network_back(machine, saved)
@@ -141,7 +141,7 @@ def _network_back(machine: Machine, saved: Saved) -> list[str]:
 
 
 def _never_left(machine: Machine, saved: Saved) -> bool:
-    """Are the interfaces still those that were saved? Then nothing was lost."""
+    """Return whether the interfaces are still those that were saved, so that nothing was lost."""
     indices = {name: index for index, name in saved.network["names"].items()}
     return saved.boot == boot_id(machine.tree) and all(
         machine.tree.text(f"sys/class/net/{name}/ifindex") == indices.get(name)
@@ -150,7 +150,7 @@ def _never_left(machine: Machine, saved: Saved) -> bool:
 
 
 def _wait_for_interfaces(machine: Machine, address: str, own: list[str]) -> tuple[str, ...]:
-    """The function's interfaces, once they are all there and udev has named them."""
+    """Return the function's interfaces when all of them exist and udev has named them."""
     tree, end = machine.tree, time.monotonic() + INTERFACE_S
     while len(names := interfaces_of(tree, address)) < len(own) and time.monotonic() < end:
         time.sleep(0.05)
@@ -165,7 +165,7 @@ def _wait_for_interfaces(machine: Machine, address: str, own: list[str]) -> tupl
 
 
 def undo(machine: Machine, addresses: Sequence[str]) -> list[UspnetError]:
-    """Rolls a failed bind back, the last function first. Returns what could not be undone."""
+    """Roll a failed bind back, the last function first. Returns what could not be undone."""
     errors: list[UspnetError] = []
     for address in reversed(addresses):
         saved = machine.store.load(address)
@@ -183,7 +183,7 @@ def undo(machine: Machine, addresses: Sequence[str]) -> list[UspnetError]:
 
 
 def keep(machine: Machine, texts: Sequence[str]) -> list[Outcome]:
-    """Confirms binds that would be undone otherwise: their guardian finds no deadline and ends."""
+    """Confirm binds that would be undone otherwise: their guardian finds no deadline and ends."""
     check_privilege(machine.tree)
     outcomes = []
     with machine.store.lock():
@@ -195,5 +195,5 @@ def keep(machine: Machine, texts: Sequence[str]) -> list[Outcome]:
             was = saved.deadline is not None
             machine.store.put(replace(saved, deadline=None, guardian=None))
             driver = current_driver(machine.tree, address)
-            outcomes.append(Outcome(address, driver, (), "kept" if was else "was kept already"))
+            outcomes.append(Outcome(address, driver, (), "kept" if was else "already kept"))
     return outcomes

@@ -112,8 +112,12 @@ def format_bound(plans: list[Plan], request: Any) -> list[str]:
     lines = []
     for plan in plans:
         was = plan.function.driver or "no driver"
-        done = "already" if plan.already else f"now (was {was})"
-        lines.append(f"{plan.address}: {plan.driver} has it {done}")
+        done = (
+            f"already bound to {plan.driver}"
+            if plan.already
+            else f"bound to {plan.driver} (was {was})"
+        )
+        lines.append(f"{plan.address}: {done}")
         lines += [f"  note: {reason}" for reason in plan.reasons if not reason.blocks]
     names = " ".join(plan.address for plan in plans)
     if request.confirm_s is not None:

@@ -51,7 +51,7 @@ def format_checks(result: Examination, *, all_states: bool) -> Table:
     from rich.text import Text
 
     table = Table(box=None)
-    for name in ("", "check", "found", "mend it with"):
+    for name in ("", "check", "found", "fix"):
         table.add_column(name, overflow="fold")
     for row in result.checks:
         if all_states or row.state == "problem":

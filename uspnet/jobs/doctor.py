@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""doctor: what would stop uspnet from working on this machine, and the command that mends it."""
+"""doctor: problems that would stop uspnet from working here, and the command that fixes each."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ CAP_IPC_LOCK = 14
 HUGE_KIB = 2048
 POOL_KIB = 64 << 10  # more than a job with a few ports takes
 KERNEL = (5, 3)  # pidfd_open
-TOOLS = {  # what other programs are for, and their Debian packages
+TOOLS = {  # their purpose, and their Debian packages
     "tshark": ("reads capture files", "tshark"),
     "tcpdump": ("reads capture files", "tcpdump"),
     "dpdk-testpmd": ("a peer to test against", "dpdk-dev"),
 }
-TOOL_S = 5.0  # for a tool to tell its version
+TOOL_S = 5.0  # for a tool to print its version
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Check:
 
 
 def _fields(path: str) -> dict[str, str]:
-    """`name: value` lines, as /proc likes them; the first of a name counts."""
+    """Parse `name: value` lines of /proc; the first of several equal names counts."""
     found: dict[str, str] = {}
     for line in HOST.lines(path):
         name, _, value = line.partition(":")
@@ -66,7 +66,7 @@ def _fields(path: str) -> dict[str, str]:
 
 
 def kernel() -> Check:
-    """Is the kernel new enough?"""
+    """Check that the kernel is new enough."""
     release = platform.release()
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
     if numbers >= KERNEL:
@@ -76,16 +76,16 @@ def kernel() -> Check:
 
 
 def cores() -> Check:
-    """How many workers can run at the same time?"""
+    """Check how many workers can run at the same time."""
     usable = sorted(os.sched_getaffinity(0))
     listed = ", ".join(map(str, usable))
     if len(usable) > 1:
         return Check("cores", "ok", f"{len(usable)} usable: {listed}")
-    return Check("cores", "note", f"only core {listed}: the two ends of a link take turns on it")
+    return Check("cores", "note", f"only core {listed}: sender and receiver share it")
 
 
 def clock() -> Check:
-    """Does the cycle counter run at one rate on every core?"""
+    """Check that the cycle counter has the same, constant rate on every core."""
     source = HOST.text("sys/devices/system/clocksource/clocksource0/current_clocksource")
     if platform.machine() != "x86_64":
         return Check("clock", "ok", f"architected counter, kernel clock {source or 'unknown'}")
@@ -93,19 +93,19 @@ def clock() -> Check:
     if {"constant_tsc", "nonstop_tsc"} <= set(flags):
         return Check("clock", "ok", f"constant TSC, kernel clock {source or 'unknown'}")
     found = f"the CPU does not promise a constant TSC (kernel clock {source or 'unknown'})"
-    return Check("clock", "note", found + ": rates and times may be off")
+    return Check("clock", "note", found + ": rates and times may be wrong")
 
 
 def memory() -> Check:
-    """Is there memory for packets?"""
+    """Check that there is memory for packets."""
     free = memory_available()
     state: State = "ok" if free >= POOL_KIB << 10 else "problem"
-    mend = "" if state == "ok" else "free some memory; a job needs about 64 MiB"
-    return Check("memory", state, f"{free >> 20:,} MiB available", mend)
+    fix = "" if state == "ok" else "free some memory; a job needs about 64 MiB"
+    return Check("memory", state, f"{free >> 20:,} MiB available", fix)
 
 
 def huge_pages() -> Check:
-    """Is there anything faster than ordinary pages?"""
+    """Check for huge pages."""
     fields = _fields("proc/meminfo")
     free, size = fields.get("HugePages_Free", "0"), fields.get("Hugepagesize", "0 kB")
     if int(free) and int(size.split()[0]) == HUGE_KIB:
@@ -114,7 +114,7 @@ def huge_pages() -> Check:
 
 
 def locked_memory(effective: int) -> Check:
-    """May packet memory be locked for devices? `effective`: this process's capabilities."""
+    """Check that packet memory can be locked for DMA. `effective`: this process's capabilities."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY or effective >> CAP_IPC_LOCK & 1:
         return Check("locked memory", "ok", "no limit")
@@ -125,7 +125,7 @@ def locked_memory(effective: int) -> Check:
 
 
 def capabilities(effective: int) -> list[Check]:
-    """What this process may do with the kernel's interfaces."""
+    """Check which of the kernel's interfaces this process may use."""
     rows = []
     for name, bit in CAPABILITIES.items():
         if effective >> bit & 1:
@@ -136,21 +136,21 @@ def capabilities(effective: int) -> list[Check]:
 
 
 def tun() -> Check:
-    """Can TAP interfaces be made?"""
+    """Check that TAP interfaces can be created."""
     if not Path("/dev/net/tun").exists():
         return Check("/dev/net/tun", "note", "missing: no tap: ports", "modprobe tun")
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        return Check("/dev/net/tun", "note", "not ours to open", "run as root")
-    return Check("/dev/net/tun", "ok", "there")
+        return Check("/dev/net/tun", "note", "no permission", "run as root")
+    return Check("/dev/net/tun", "ok", "present")
 
 
 def tool(name: str) -> Check:
-    """One optional program, and its version."""
+    """Check one optional program and its version."""
     purpose, package = TOOLS[name]
     found = children.find_program(name)
     if not found:
         return Check(name, "note", f"missing; {purpose}", f"apt-get install {package}")
-    if name == "dpdk-testpmd":  # it takes huge pages before it says anything
+    if name == "dpdk-testpmd":  # it reserves huge pages before it prints its version
         return Check(name, "ok", purpose)
     said = version(found)
     if said is None:
@@ -159,7 +159,7 @@ def tool(name: str) -> Check:
 
 
 def version(program: str) -> str | None:
-    """The first line of what it says of its version; None when it does not run."""
+    """Return the first line that a program prints for --version; None if it does not run."""
     try:
         run = subprocess.run(  # noqa: S603 - of TOOLS, or the QEMU that ports would start
             [program, "--version"],
@@ -178,15 +178,15 @@ def version(program: str) -> str | None:
 
 
 def emulator() -> Check:
-    """Which NICs can be emulated?"""
+    """Check which NICs can be emulated."""
     try:
         said = version(qemu.binary())
     except (NoDevice, Refused) as error:
         return Check("QEMU", "note", f"{error.message}: no qemu: ports", error.hint)
     found = re.search(r"version (\d+)\.(\d+)", said or "")
     if not found:
-        mend = f"{qemu.INSTALL}, and unset USPNET_QEMU"
-        return Check("QEMU", "note", "its binary does not run, or is another program's", mend)
+        fix = f"{qemu.INSTALL}, and unset USPNET_QEMU"
+        return Check("QEMU", "note", "its binary does not run, or is another program's", fix)
     have = tuple(map(int, found.groups()))
     wanted = {name: nic.models[name].since for name, nic in models().items()}
     lack = [name for name, since in wanted.items() if have < tuple(map(int, since.split(".")))]
@@ -197,7 +197,7 @@ def emulator() -> Check:
 
 
 def port(spec: str) -> Check:
-    """Could a job open this port right now?"""
+    """Check that a job could open this port now."""
     try:
         driver = make_port(spec)
         spec = driver.name
@@ -222,13 +222,13 @@ def pci_address(text: str) -> str | None:
 
 
 def nic_needs(*, needed: bool) -> list[Check]:
-    """What PCI NICs need of the machine; notes only, when no NIC is asked for."""
+    """Check what PCI NICs need of the machine; only notes unless `needed`."""
     rows = (Check(*row) for row in doctor_nic.machine_rows(HOST))
     return [row if needed or row.state == "ok" else replace(row, state="note") for row in rows]
 
 
 def nic(spec: str, address: str) -> list[Check]:
-    """One PCI NIC: what keeps it from being driven."""
+    """Check one PCI NIC."""
     try:
         return [Check(*row) for row in doctor_nic.nic_rows(this_machine(), address)]
     except UspnetError as error:
@@ -248,7 +248,7 @@ class Examination(Answer):
 
 
 def examine(spec: str | None) -> Examination:
-    """Every check. `spec`: also this port."""
+    """Run every check; with `spec`, also those of this port."""
     effective = int(_fields("proc/self/status").get("CapEff", "0"), 16)
     plain: list[Callable[[], Check]] = [kernel, cores, clock, memory, huge_pages]
     checks = [look() for look in plain]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor's part for PCI NICs: what keeps one from being driven, and what mends it."""
+"""The doctor's checks of PCI NICs: what keeps one from being driven, and how to fix it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from uspnet.ports.registry import interface_ports
 from uspnet.transports.faults import FaultLog
 
 State = Literal["ok", "note", "problem"]
-Row = tuple[str, State, str, str]  # what was looked at, how it is, what was found, how to mend it
+Row = tuple[str, State, str, str]  # what was checked, its state, what was found, the fix
 
 
 def machine_rows(tree: Tree) -> Iterator[Row]:
-    """What every NIC of the machine needs. None of it stops other kinds of ports."""
+    """Check what every NIC of the machine needs. Other kinds of ports need none of it."""
     yield _iommu(tree)
     yield _module(tree)
     yield _character_device(tree)
@@ -30,15 +30,15 @@ def machine_rows(tree: Tree) -> Iterator[Row]:
 
 
 def nic_rows(machine: Machine, text: str) -> Iterator[Row]:
-    """What this one NIC lacks. Raises Usage, NoDevice."""
+    """Check one NIC. Raises Usage, NoDevice, Refused."""
     tree = machine.tree
     found = function(tree, resolve(tree, text))
     check_nic(found)
     name = nic_driver(found.vendor, found.device)
     if not name:
         text = f"uspnet has no driver for {found.ids} ({model(tree, found)})"
-        mend = f"use the kernel's: {interface_ports((*found.interfaces, 'NAME')[0])}"
-        yield ("driver", "problem", text, mend)
+        fix = f"use the kernel's: {interface_ports((*found.interfaces, 'NAME')[0])}"
+        yield ("driver", "problem", text, fix)
         return
     yield ("driver", "ok", f"{model(tree, found)}: uspnet's {name}", "")
     yield from _group(tree, found)
@@ -65,13 +65,13 @@ def _iommu(tree: Tree) -> Row:
             f"take {off[0]} out of /etc/default/grub; update-grub; reboot",
         )
     if tree.exists("sys/firmware/acpi/tables/DMAR"):
-        mend = "add intel_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
-        return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", mend)
+        fix = "add intel_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
+        return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", fix)
     if tree.exists("sys/firmware/acpi/tables/IVRS"):
-        mend = "add amd_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
-        return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", mend)
-    mend = "switch VT-d or AMD-Vi on in the firmware; a virtual machine needs a virtual IOMMU"
-    return ("IOMMU", "problem", "the firmware offers none", mend)
+        fix = "add amd_iommu=on iommu=pt in /etc/default/grub; update-grub; reboot"
+        return ("IOMMU", "problem", "the firmware offers it, the kernel does not use it", fix)
+    fix = "switch VT-d or AMD-Vi on in the firmware; a virtual machine needs a virtual IOMMU"
+    return ("IOMMU", "problem", "the firmware offers none", fix)
 
 
 def _module(tree: Tree) -> Row:
@@ -89,11 +89,11 @@ def _character_device(tree: Tree) -> Row:
     if tree.exists("dev/iommu"):
         if os.access(tree.path("dev/iommu"), os.R_OK | os.W_OK):
             return ("/dev/iommu", "ok", "VFIO's character devices can be used", "")
-        text = "not ours to open: VFIO groups are used instead"
+        text = "no permission: VFIO groups are used instead"
         return ("/dev/iommu", "note", text, "sudo chmod 666 /dev/iommu, as /dev/vfio/vfio is")
     text = "this kernel has no VFIO character devices: VFIO groups are used instead"
-    mend = "not needed; a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV has them"
-    return ("/dev/iommu", "note", text, mend)
+    fix = "not needed; a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV has them"
+    return ("/dev/iommu", "note", text, fix)
 
 
 def _lockdown(tree: Tree) -> Row:
@@ -113,8 +113,8 @@ def _group(tree: Tree, found: Function) -> Iterator[Row]:
     regions = tree.lines(f"sys/kernel/iommu_groups/{found.group}/reserved_regions")
     if any(line.split()[-1:] == ["direct"] for line in regions):
         text = "the firmware reserves memory for the card (RMRR), so the kernel keeps it"
-        mend = "switch the card's remote management or legacy support off in the firmware"
-        yield ("reserved memory", "problem", text, mend)
+        fix = "switch the card's remote management or legacy support off in the firmware"
+        yield ("reserved memory", "problem", text, fix)
     others = ", ".join(found.members)
     yield ("IOMMU group", "ok", f"{found.group}{f' with {others}' if others else ''}", "")
 
@@ -124,18 +124,18 @@ def _faults(tree: Tree, address: str) -> Row:
     faults = list(log.new_faults())
     log.close()
     if not log.readable:
-        mend = "sudo dmesg | grep -e DMAR -e AMD-Vi"
-        return ("IOMMU faults", "note", "the kernel's log is root's to read", mend)
+        fix = "sudo dmesg | grep -e DMAR -e AMD-Vi"
+        return ("IOMMU faults", "note", "reading the kernel log needs root", fix)
     if not faults:
-        return ("IOMMU faults", "ok", "none in the kernel's log", "")
-    text = f"{len(faults)} times it was stopped, the last time from {faults[-1]}"
+        return ("IOMMU faults", "ok", "none in the kernel log", "")
+    text = f"{len(faults)} accesses were blocked, the last one {faults[-1]}"
     return ("IOMMU faults", "note", text, "dmesg | grep -e DMAR -e AMD-Vi")
 
 
 def _reset(found: Function) -> Row:
     if found.reset_methods:
         return ("reset", "ok", ", ".join(found.reset_methods), "")
-    return ("reset", "note", "the kernel knows no way to reset this function by itself", "")
+    return ("reset", "note", "the kernel has no method to reset this function alone", "")
 
 
 def _binding(machine: Machine, snapshot: Snapshot, found: Function) -> Iterator[Row]:
@@ -147,25 +147,25 @@ def _binding(machine: Machine, snapshot: Snapshot, found: Function) -> Iterator[
         if reason.blocks and not (users and reason.name == "process"):
             if found.in_user_space and reason.name != "group":
                 continue
-            mend = reason.hint or f"uspnet bind {address} --allow {reason.name} --confirm 60"
-            yield (reason.name, "problem", str(reason), mend)
+            fix = reason.hint or f"uspnet bind {address} --allow {reason.name} --confirm 60"
+            yield (reason.name, "problem", str(reason), fix)
     if not found.in_user_space:
         yield (
             "binding",
             "problem",
-            f"{found.driver or 'nobody'} holds it",
+            f"bound to {found.driver or 'no driver'}",
             f"uspnet bind {address}",
         )
         return
-    yield ("binding", "ok", f"{found.driver} holds it", "")
+    yield ("binding", "ok", f"bound to {found.driver}", "")
     if found.driver == "vfio-pci":
         node = group_node(machine.tree, address) or "dev/vfio"
         if found.group is None or not machine.tree.exists(node):
-            mend = f"uspnet unbind {address}; uspnet bind {address}"
-            yield ("device node", "problem", f"/{node} is missing", mend)
+            fix = f"uspnet unbind {address}; uspnet bind {address}"
+            yield ("device node", "problem", f"/{node} is missing", fix)
         elif not os.access(machine.tree.path(node), os.R_OK | os.W_OK):
-            mend = f"sudo uspnet unbind {address}; sudo uspnet bind {address} --owner $USER"
-            yield ("device node", "problem", f"/{node} is not ours to open", mend)
+            fix = f"sudo uspnet unbind {address}; sudo uspnet bind {address} --owner $USER"
+            yield ("device node", "problem", f"/{node} can't be opened: no permission", fix)
         else:
             yield ("device node", "ok", f"/{node}", "")
     yield from _saved_state(machine, folder(address), address)

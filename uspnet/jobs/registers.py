@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """regs: a device's registers by name, from its driver's tables.
 
-Looking must not disturb: no driver opens the device, nothing in it is written or reset, no memory
-is shared with it. What opening the function does by itself (VFIO resets it) is said with the
-result. Registers that clear when they are read are read only when they are named in full, and
-semaphores, which a look would take, never.
+Reading has no side effects: no driver opens the device, nothing in it is written or reset, no
+memory is shared with it. The result says what opening the function did (VFIO resets it). Registers
+that reading clears are read only if they are named in full; semaphores, which reading takes, never.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class RegistersAnswer(Answer):
 
 @dataclass(frozen=True)
 class Sample:
-    """A register at one moment. `value` is None when it was not read; `why` says so."""
+    """A register's value at one moment; None if it was not read."""
 
     register: Register
     value: Value | None
@@ -85,7 +84,7 @@ class Sample:
         return "" if self.value is not None else WHY[self.register.row.access]
 
     def row(self) -> RegisterRow:
-        """As `--json` shows it."""
+        """Return the row for `--json`."""
         row = self.register.row
         return RegisterRow(
             name=self.register.name,
@@ -123,13 +122,13 @@ class Registers:
         self.port.close()
 
     def sample(self) -> list[Sample]:
-        """Reads what may be read. Raises DeviceFault when the device is gone."""
+        """Read the registers that may be read. Raises DeviceFault if the device is gone."""
         self.port.tend()
         self.nic.config.VENDOR.present()
         return [Sample(each, each.read() if read else None) for each, read in self.chosen]
 
     def answer(self, samples: list[Sample]) -> RegistersAnswer:
-        """What `--json` prints."""
+        """Return the answer for `--json`."""
         return RegistersAnswer(
             command="regs",
             port=self.port.name,
@@ -142,8 +141,9 @@ class Registers:
 
 
 def choose(every: list[Register], names: Sequence[str]) -> list[tuple[Register, bool]]:
-    """Registers by name (`CTRL`, an array's `RDT` or `RDT[0]`, or a pattern such as `R*`), in any
-    case, in the tables' order; and whether to read each. Raises Usage for a name without one.
+    """Return registers by name (`CTRL`, an array's `RDT` or `RDT[0]`, or a pattern such as `R*`),
+    in any case, in the tables' order; and whether to read each. Raises Usage for a name that
+    matches none.
     """
     wanted = [name.upper() for name in names]
     full = {name for each in every for name in (each.name, each.row.name)}
@@ -162,13 +162,13 @@ def choose(every: list[Register], names: Sequence[str]) -> list[tuple[Register, 
 
 
 def _matches(register: Register, name: str) -> bool:
-    """Brackets are an index, not a choice of characters."""
+    """Return whether a register's name matches; brackets are an index, not a set of characters."""
     pattern = name.replace("[", "[[]")
     return any(fnmatchcase(each, pattern) for each in (register.name, register.row.name))
 
 
 def known_names(spec: str) -> set[str]:
-    """The registers of a port's model, or of every NIC when only its slot is known."""
+    """Return the names of the registers of a port's model; of every NIC if it is not known."""
     kinds = list(nics().values())
     with contextlib.suppress(Usage):
         parsed = parse(spec)

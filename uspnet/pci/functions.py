@@ -39,22 +39,22 @@ class Function:
 
     @property
     def is_network(self) -> bool:
-        """Is it a NIC?"""
+        """Whether it is a NIC."""
         return self.class_code >> 16 == NETWORK_CLASS
 
     @property
     def is_bridge(self) -> bool:
-        """Is it a bridge, whose kernel driver does no DMA of its own?"""
+        """Whether it is a bridge, whose kernel driver does no DMA of its own."""
         return self.class_code >> 16 == BRIDGE_CLASS
 
     @property
     def ids(self) -> str:
-        """`8086:10d3`."""
+        """Vendor and device id, `8086:10d3`."""
         return f"{self.vendor:04x}:{self.device:04x}"
 
     @property
     def in_user_space(self) -> bool:
-        """Is it bound to a driver that hands it to user space?"""
+        """Whether it is bound to a driver that gives it to user space."""
         return self.driver in USER_DRIVERS
 
 
