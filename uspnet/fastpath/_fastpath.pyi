@@ -96,12 +96,18 @@ class Exit(Struct):
     tx: Queue
     held: int
     tried: int
-    unused: int
     burst: Inline[Burst, Burst | BurstFields]
 
 class Field(Struct):
     apply: Callable[[Field, Pool, Packet, int], None]
     next: Field
+
+class FileIdentity(Struct):
+    is_device: int
+    device: int
+    inode: int
+    major: int
+    minor: int
 
 class ForwardLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
@@ -130,7 +136,6 @@ class GenerateLoop(AnyWorker):
     offered: int
     streams: Stream
     first_stream: int
-    unused: int
     fields: Field
     inline_receiver: MeasureLoop
 
@@ -160,7 +165,6 @@ class Lane(Struct):
     rx: Queue
     exits: Exit
     n_exits: int
-    unused: int
     received: Inline[Burst, Burst | BurstFields]
 
 class Lookup(Struct):
@@ -277,7 +281,6 @@ class PcapInterface(Struct):
     link_type: int
     snaplen: int
     fcs: int
-    unused: int
 
 class PcapPositions(Struct):
     published: int
@@ -315,7 +318,6 @@ class PcapSink(AnyQueue):
     header_bytes: int
     application_bytes: int
     begun: int
-    unused: int
 
 class PcapSource(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
@@ -340,7 +342,6 @@ class PcapSource(AnyQueue):
     make_ethernet: int
     source_given: int
     macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
-    unused_too: int
     timeless: int
     timeless_first: int
     pace: float
@@ -352,13 +353,11 @@ class PcapSource(AnyQueue):
     timer_fd: int
     timing: int
     paced: int
-    unused_here: int
     sink: PcapSink
     holding: int
     sections: int
     single: int
     n_interfaces: int
-    unused: int
     interfaces: Inline[PcapInterface, Sequence[PcapInterface | PcapInterfaceFields] | PcapInterface]
 
 class Pool(Struct):
@@ -389,13 +388,6 @@ class Queue(Struct):
     fault: int
     ended: int
     sys_errno: int
-
-class SeenFile(Struct):
-    is_device: int
-    device: int
-    inode: int
-    major: int
-    minor: int
 
 class Segments(Struct):
     frame: Pointer[int]
@@ -686,7 +678,6 @@ class PcapInterfaceFields(TypedDict, total=False):
     link_type: int
     snaplen: int
     fcs: int
-    unused: int
 
 class PcapPositionsFields(TypedDict, total=False):
     published: int
@@ -924,6 +915,7 @@ class Lib:
     def guard_remove(self, _0: CData, /) -> None: ...
     def guard_unmap(self, _0: CData, _1: int, /) -> None: ...
     def histogram_floor(self, _0: int, /) -> int: ...
+    def identify_file(self, _0: Pointer[Octets] | Octets, _1: FileIdentity, /) -> int: ...
     def intel_advanced_arm(self, _0: Queue, _1: int, /) -> int: ...
     def intel_advanced_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def intel_advanced_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
@@ -934,7 +926,6 @@ class Lib:
     def intel_legacy_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def intel_legacy_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def kick_install(self, _0: int, /) -> int: ...
-    def look_at(self, _0: Pointer[Octets] | Octets, _1: SeenFile, /) -> int: ...
     def lookup_add(self, _0: Lookup, _1: int, /) -> None: ...
     def loop_drop(self, _0: Worker, /) -> None: ...
     def loop_forward(self, _0: Worker, /) -> None: ...
@@ -1049,6 +1040,10 @@ class FFI:
     ) -> Field: ...
     @overload
     def new(
+        self, cdecl: Literal["struct file_identity *", "struct file_identity[]"], init: object = ...
+    ) -> FileIdentity: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], init: object = ...
     ) -> ForwardLoop: ...
     @overload
@@ -1151,10 +1146,6 @@ class FFI:
     def new(
         self, cdecl: Literal["struct queue *", "struct queue[]"], init: object = ...
     ) -> Queue: ...
-    @overload
-    def new(
-        self, cdecl: Literal["struct seen_file *", "struct seen_file[]"], init: object = ...
-    ) -> SeenFile: ...
     @overload
     def new(
         self, cdecl: Literal["struct segments *", "struct segments[]"], init: object = ...
@@ -1285,6 +1276,10 @@ class FFI:
     ) -> Field: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct file_identity *", "struct file_identity[]"], value: CData | int
+    ) -> FileIdentity: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], value: CData | int
     ) -> ForwardLoop: ...
     @overload
@@ -1391,10 +1386,6 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct queue *", "struct queue[]"], value: CData | int
     ) -> Queue: ...
-    @overload
-    def cast(
-        self, cdecl: Literal["struct seen_file *", "struct seen_file[]"], value: CData | int
-    ) -> SeenFile: ...
     @overload
     def cast(
         self, cdecl: Literal["struct segments *", "struct segments[]"], value: CData | int

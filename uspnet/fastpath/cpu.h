@@ -17,6 +17,40 @@
 #define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 
+/* Barriers against a device, which may be hardware (VIRTIO_F_ORDER_PLATFORM) or another CPU: on Arm
+ * the outer shareable domain covers both. x86 keeps loads in order, and stores; there, only the
+ * compiler must not reorder them. */
+static inline void device_write_barrier(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("" ::: "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile("dmb oshst" ::: "memory");
+#else
+    __sync_synchronize();
+#endif
+}
+
+static inline void device_read_barrier(void)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("" ::: "memory");
+#elif defined(__aarch64__)
+    __asm__ volatile("dmb oshld" ::: "memory");
+#else
+    __sync_synchronize();
+#endif
+}
+
+static inline void device_full_barrier(void)
+{
+#if defined(__aarch64__)
+    __asm__ volatile("dmb osh" ::: "memory");
+#else
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
 static inline void relax(void)
 {
 #if defined(__x86_64__)

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The fast path's contract: packet handles, the pool and queues. worker.h has who moves packets.
+ * The layers of the fast path, from the bottom up:
+ *   handle  8 bytes for a packet: buffer index, offset, length. What loops and rings pass around.
+ *   pool    packet memory: buffers of one size in a mapping that devices and peers share.
+ *   stack   the free buffers of one worker; no other thread uses it.
+ *   queue   the interface of a ring to a loop: burst(), where to take and return buffers, counters.
+ *   ring    one descriptor format (rings/…): checks what the other side wrote, makes handles of it.
+ *   loop    what a worker runs (loops/…): receive a burst, decide, send it, until told to stop.
+ * Python fills the structs before the workers start, and reads the counters meanwhile. A loop calls
+ * only queue->burst, ->arm and ->flush; a ring calls no loop, and no Python code runs per packet.
  *
- * Everything above the "[c]" fence is read twice: by the compiler, and by cffi as the declarations
- * that Python sees (build.py). So it holds plain enums, structs and prototypes, and nothing else.
- * Python fills these structs once, before the workers start; the loops then run without it.
- */
+ * The part between "// [python]" and "// [c]" is compiled, and also given to cffi as declarations
+ * (build.py): it holds only enums, structs and prototypes. The rest is for C alone. */
 #ifndef USPNET_FASTPATH_H
 #define USPNET_FASTPATH_H
 #include <stddef.h>
@@ -15,113 +21,122 @@
 enum { BURST_MAX = 64, CACHE_LINE = 64, CACHE_OFFSETS = 8 };
 enum { FRAME_SHORTEST = 14 }; /* bytes of an Ethernet header */
 
-/* A packet handle: 8 bytes that name a piece of one buffer. Bursts are arrays of them. */
+/* A packet handle. Bursts are arrays of them. */
 struct packet {
     uint32_t index;  /* of the buffer in its pool */
     uint16_t offset; /* of the first byte in the buffer */
     uint16_t length; /* of the Ethernet frame in bytes, without FCS */
 };
 
-/* Packet memory: equal buffers in one shared mapping. Read-only once made. */
+/* Packet memory: buffers of one size in one shared mapping. Constant while a job runs. */
 struct pool {
     uint8_t *base;
     uint32_t size;  /* bytes a buffer */
     uint32_t count; /* buffers */
 };
 
-/* A worker's free buffers, last in first out so that the warmest is used next. */
+/* A worker's free buffers, last in first out: the latest one is most likely still in the cache. */
 struct stack {
-    uint32_t top; /* free[0] … free[top - 1] are free */
-    uint32_t room;
+    uint32_t top;  /* free[0] … free[top - 1] are free */
+    uint32_t room; /* entries of `free` */
     uint32_t *free;
 };
 
-/* Why a packet that entered a job leaves by no port. Those before DROP_ERRORS count as `dropped`
- * under the kernel's names, the others as `errors`. Python takes the names from here. */
+/* Why a packet that entered a job leaves by no port. Reasons before DROP_ERRORS are summed in
+ * `dropped`, the others in `errors` (names of rtnl_link_stats64). Python's names come from here. */
 enum drop_reason {
-    DROP_NO_ROOM,      /* good, but a ring or the pool was full */
-    DROP_DOWN,         /* good, but the interface was down, or the peer away */
-    DROP_PEER_LEFT,    /* handed to a ring whose other side never took it */
-    DROP_NOT_ETHERNET, /* of another link type than the port's */
-    DROP_NOT_IP,       /* for an interface that takes nothing else */
-    DROP_JOINED,       /* several frames joined by the kernel, which can't be cut apart here */
-    DROP_FILTERED,     /* not wanted: a filter or a rule said so */
-    DROP_POLICED,      /* beyond the rate that was asked for */
-    DROP_NO_ROUTE,     /* no port leads to where it goes */
+    DROP_NO_ROOM,      /* the transmit ring or the pool was full */
+    DROP_DOWN,         /* the interface was down, or no peer was connected */
+    DROP_PEER_LEFT,    /* put into a ring; the peer disconnected without taking it */
+    DROP_NOT_ETHERNET, /* the link type is not Ethernet */
+    DROP_NOT_IP,       /* neither IPv4 nor IPv6, for an interface without link-layer headers */
+    DROP_JOINED,   /* several frames merged by the kernel (GRO), which can't be segmented here */
+    DROP_FILTERED, /* rejected by a filter or a rule */
+    DROP_POLICED,  /* beyond a rate limit */
+    DROP_NO_ROUTE, /* no port for its destination */
     DROP_ERRORS,
-    DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the other side takes */
-    DROP_TOO_SHORT,              /* shorter than an Ethernet header, or than a device can send */
-    DROP_BAD_LENGTH, /* a length that does not fit the memory the packet is said to be in */
-    DROP_BAD_CHAIN,  /* pieces without a first or a last one, or an empty one */
-    DROP_BAD_SLOT,   /* in a buffer or region that the other side does not have */
-    DROP_BAD_FRAME,  /* marked by the device: a CRC, symbol or carrier error */
-    DROP_BAD_CHECKSUM,
-    DROP_BAD_RECORD, /* of a capture file: it can't be understood */
-    DROP_REFUSED,    /* by the kernel or the device, which did not say more */
-    DROP_REASONS
+    DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the port can send */
+    DROP_TOO_SHORT,              /* shorter than an Ethernet header, or than the port can send */
+    DROP_BAD_LENGTH,   /* the length is 0 or exceeds the memory that it is said to be in */
+    DROP_BAD_CHAIN,    /* the first or last piece is missing, or a piece is empty */
+    DROP_BAD_SLOT,     /* the descriptor names a buffer or region that is not its own */
+    DROP_BAD_FRAME,    /* the device reports a CRC, symbol or carrier error */
+    DROP_BAD_CHECKSUM, /* the IPv4, TCP or UDP checksum is wrong, or can't be completed */
+    DROP_BAD_RECORD,   /* a record of a capture file is malformed */
+    DROP_REFUSED,      /* the kernel or the device refused it and gave no reason */
+    DROP_REASONS       /* how many there are */
 };
 
-/* One queue's counters, in memory that other processes may read. Written by the owner alone.
- * Each dropped packet is in `drops` once, and in one of `errors` and `dropped`. */
+/* One queue's counters, in memory that other processes may read; only its worker writes them.
+ * A packet is in `packets` or in exactly one of `drops`. */
 struct counters {
     uint64_t packets, bytes;
-    uint64_t errors;    /* sum of drops[DROP_ERRORS …] */
-    uint64_t dropped;   /* sum of drops[… DROP_ERRORS - 1] */
-    uint64_t missed;    /* lost before they reached us, as the other side counts it */
-    uint64_t stalled;   /* packets that found the ring full at their first try */
-    uint64_t doorbells; /* times the other side had to be woken */
-    uint64_t sleeps;
+    uint64_t errors;      /* sum of drops[DROP_ERRORS …] */
+    uint64_t dropped;     /* sum of drops[… DROP_ERRORS - 1] */
+    uint64_t missed;      /* lost before they reached the ring, by the device's or peer's count */
+    uint64_t stalled;     /* packets that found the transmit ring full at their first try */
+    uint64_t doorbells;   /* doorbell writes, wake-ups of the peer, or transmit system calls */
+    uint64_t sleeps;      /* times that a worker slept on this queue */
     uint64_t drops[32];   /* by enum drop_reason */
-    uint64_t copied;      /* packets that left here and were made of others in this job */
-    uint64_t reserved[7]; /* to whole pairs of cache lines: the prefetcher takes them together */
+    uint64_t copied;      /* transmit: copies of packets made by the loop (mirroring) */
+    uint64_t reserved[7]; /* up to pairs of cache lines, which the prefetcher loads together */
 };
 
+/* Why a ring can't go on. Python raises it as an error (port.py, Queue.fault). */
 enum fault {
     FAULT_NONE,
-    FAULT_PEER,
-    FAULT_MEMORY,
-    FAULT_MALFORMED,
-    FAULT_IO,
-    FAULT_GONE,
-    FAULT_RING
+    FAULT_PEER,      /* the peer set a ring index out of range */
+    FAULT_MEMORY,    /* shared memory or a mapped file was truncated: SIGBUS, see guard.c */
+    FAULT_MALFORMED, /* the file can't be parsed any further */
+    FAULT_IO,        /* a system call failed: sys_errno */
+    FAULT_GONE,      /* the device or interface was removed */
+    FAULT_RING       /* the device returned a buffer that it did not own */
 };
 
-/* What a capture file says of a packet beside its bytes and its time. */
+/* Metadata of a packet from a capture file. */
 struct origin {
-    uint32_t length;        /* on the wire, of a packet that was cut short; 0: the handle's */
-    uint32_t kept;          /* what follows is set: it goes from pcapng to pcapng as it is */
+    uint32_t length;        /* original length on the wire; 0: the same as the handle's */
+    uint32_t kept;          /* the fields below are set, to be copied from pcapng to pcapng */
     uint64_t time;          /* in units of its interface */
-    const uint8_t *options; /* of its block; there until the source's next burst */
+    const uint8_t *options; /* of its block; valid until the source's next burst */
     uint32_t option_bytes;
     uint32_t interface; /* its number in the section */
-    uint32_t swapped;   /* the options are not in our byte order */
-    uint32_t losses;    /* before this packet, of an obsolete block; UINT32_MAX: none said */
+    uint32_t swapped;   /* the options are in the other byte order */
+    uint32_t losses;    /* drops count of an obsolete Packet Block; UINT32_MAX: unknown */
 };
 
-/* One receive or transmit ring. The ring's own struct begins with this one.
+/* One receive or transmit ring. The ring's own struct begins with this one. Who fills which field:
  *
- * burst: receive fills up to n handles, in buffers taken from `stack`, and the caller owns them;
- * transmit takes the first k of n handles, returns k, and gives their buffers back to `stack`
- * when the other side is done. Neither blocks. */
+ *   field                     set by                                        when
+ *   burst, flush              the port's make_queue                         once
+ *   arm, wake_fd              make_queue; memif: when a peer connects       once a connection
+ *   pool, stack, counters     Port.queue (port.py)                          once, before start
+ *   stamps, origins           Worker (jobs/worker.py); moved by a loop      before the start
+ *   lossless                  make_queue of a file source                   once
+ *   closed                    the port; a ring whose interface goes down    at any time
+ *   fault, sys_errno, ended   the ring; Python resets fault                 once
+ *
+ * burst, receive: fills up to n handles with buffers from `stack`, which the caller then owns.
+ * burst, transmit: accepts the first k of n handles and returns k; their buffers return to `stack`
+ * when the other side has finished with them. Neither blocks. */
 struct queue {
     uint32_t (*burst)(struct queue *q, struct packet *packets, uint32_t n);
-    int (*arm)(struct queue *q, int on); /* ask for wake-ups; nonzero: there is work right now */
-    void (*flush)(struct queue *q);      /* hand over what is held back for a fuller batch */
+    int (*arm)(struct queue *q, int on); /* enable wake-ups; nonzero: there is work already */
+    void (*flush)(struct queue *q);      /* publish what waits for a fuller batch; may be NULL */
     struct pool *pool;
     struct stack *stack;
     struct counters *counters;
-    /* A loop's arrays beside its handles, or NULL. */
-    uint64_t *stamps; /* ns since 1970; STAMP_UNKNOWN */
-    struct origin *origins;
-    int32_t wake_fd;   /* becomes ready when there may be work; -1: none */
-    uint32_t lossless; /* this source loses nothing by waiting (a file) */
-    uint32_t closed;   /* set by Python: there is no ring behind this queue right now */
-    uint32_t fault;    /* enum fault, set once by the ring */
-    uint32_t ended;    /* this source has no more packets */
-    int32_t sys_errno; /* of the system call behind FAULT_IO */
+    uint64_t *stamps;       /* parallel to the handles: ns since 1970, or STAMP_UNKNOWN; or NULL */
+    struct origin *origins; /* parallel to the handles; or NULL */
+    int32_t wake_fd;        /* readable when there may be work; -1: none */
+    uint32_t lossless;      /* a source that can wait without losing packets (a file) */
+    uint32_t closed;        /* no ring is attached, or the interface is down: bursts move nothing */
+    uint32_t fault;         /* enum fault */
+    uint32_t ended;         /* this source has no more packets */
+    int32_t sys_errno;      /* of the system call behind FAULT_IO */
 };
 
-/* Queues that a peer's memory stands behind survive its truncation: guard.c. */
+/* guard.c: queues on a peer's memory survive its truncation. */
 int guard_install(void);
 int guard_add(void *start, uint64_t size, uint32_t *fault);
 void guard_remove(void *start);
@@ -133,8 +148,8 @@ void guard_unmap(void *start, uint64_t size);
 
 #include <string.h>
 
-#define DROP_NONE DROP_REASONS   /* nothing is wrong with the packet */
-#define STAMP_UNKNOWN UINT64_MAX /* also of times that don't fit: before 1970 and after 2554 */
+#define DROP_NONE DROP_REASONS   /* the packet is valid */
+#define STAMP_UNKNOWN UINT64_MAX /* also for times before 1970 and after 2554 */
 
 static inline uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
@@ -145,14 +160,14 @@ static inline uint8_t *packet_data(const struct pool *pool, struct packet p)
     return pool->base + (uint64_t)p.index * pool->size + p.offset;
 }
 
-/* Where a packet starts in its buffer. Equal buffers of a power of two would put every header
- * into the same few cache sets; eight colours spread them. */
+/* Cache colouring: the offset of a packet in its buffer. Without it, buffers of a power of two put
+ * all headers into the same few cache sets. */
 static inline uint16_t cache_offset(uint32_t index)
 {
     return (uint16_t)((index % CACHE_OFFSETS) * CACHE_LINE);
 }
 
-/* The longest frame that fits behind any colour. */
+/* The longest frame that fits at any cache offset. */
 static inline uint32_t pool_room(const struct pool *pool)
 {
     return pool->size - (CACHE_OFFSETS - 1) * CACHE_LINE;
@@ -176,7 +191,7 @@ static inline void stack_give_all(struct stack *s, const uint32_t *index, uint32
     s->top += n;
 }
 
-/* `restrict` lets the compiler copy several indices at once. */
+/* Returns the buffers of n handles. `restrict` lets the compiler vectorize the loop. */
 static inline void stack_give_packets(struct stack *s, const struct packet *restrict p, uint32_t n)
 {
     uint32_t *restrict free = s->free + s->top;
@@ -185,15 +200,15 @@ static inline void stack_give_packets(struct stack *s, const struct packet *rest
     s->top += n;
 }
 
-/* --- ring arithmetic: positions run freely and wrap; only differences count -------------------
- * The side we fill: reserve slots, fill them, submit. The side we drain: peek, use, release. */
+/* --- ring arithmetic: positions are free-running counters; only differences count ------------- */
 
+/* Slots that may be filled, at most n: `clean` is the oldest position still in use. */
 static inline uint32_t ring_reserve(uint16_t next, uint16_t clean, uint32_t slots, uint32_t n)
 {
     return least(n, slots - (uint16_t)(next - clean));
 }
 
-/* Is `at` inside [from, to], counted forward? What a peer writes must pass this. */
+/* Is `at` in [from, to], modulo 2^16? Validates a position that the peer wrote. */
 static inline int ring_within(uint16_t from, uint16_t at, uint16_t to)
 {
     return (uint16_t)(at - from) <= (uint16_t)(to - from);
@@ -212,7 +227,7 @@ static inline void queue_count(struct queue *q, uint32_t packets, uint64_t bytes
     q->counters->bytes += bytes;
 }
 
-/* Counts n packets of the queue as dropped for one reason. */
+/* Counts n packets as dropped. */
 static __attribute__((cold, noinline, unused)) void queue_drop(struct queue *q,
                                                                enum drop_reason reason, uint64_t n)
 {
@@ -223,7 +238,7 @@ static __attribute__((cold, noinline, unused)) void queue_drop(struct queue *q,
         q->counters->errors += n;
 }
 
-/* Drops a packet that nobody else holds. */
+/* Drops one packet and frees its buffer. */
 static __attribute__((cold, noinline, unused)) void queue_refuse(struct queue *q, uint32_t index,
                                                                  enum drop_reason reason)
 {
@@ -231,13 +246,13 @@ static __attribute__((cold, noinline, unused)) void queue_refuse(struct queue *q
     stack_give(q->stack, index);
 }
 
-/* Transmit: why a frame that is not `shortest` to `longest` bytes long is refused. */
+/* Transmit: the reason for a frame whose length is out of range. */
 static inline enum drop_reason tx_wrong_length(uint32_t length, uint32_t shortest)
 {
     return length < shortest ? DROP_TOO_SHORT : DROP_TOO_LONG;
 }
 
-/* Receive: why a frame of that length is refused; it may be more than its buffer has room for. */
+/* Receive: the reason for a frame whose length is out of range, or more than a buffer can hold. */
 static inline enum drop_reason rx_wrong_length(const struct pool *pool, uint32_t length)
 {
     if (length < FRAME_SHORTEST)

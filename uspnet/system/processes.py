@@ -104,8 +104,8 @@ def _identify(path: str) -> tuple[_File, str] | None:
     """Return the file behind a path, and the number of its file system as /proc writes it; None if
     it can't be read.
     """
-    seen = ffi.new("struct seen_file *")
-    if lib.look_at(os.fsencode(path), seen):
+    seen = ffi.new("struct file_identity *")
+    if lib.identify_file(os.fsencode(path), seen):
         return None
     return _File(int(seen.device), int(seen.inode)), f"{seen.major}:{seen.minor}"
 

@@ -15,9 +15,8 @@ struct generate_loop {
     double seconds;    /* how long the rate is kept; 0: no end */
     uint64_t total;    /* packets due in that time */
     uint64_t offered;
-    struct stream *streams; /* a lane each; their numbers go on where they were */
-    uint32_t first_stream;  /* the number of streams[0] */
-    uint32_t unused;
+    struct stream *streams;               /* a lane each; their numbers go on where they were */
+    uint32_t first_stream;                /* the number of streams[0] */
     struct field *fields;                 /* what differs from packet to packet */
     struct measure_loop *inline_receiver; /* runs in this thread, or NULL */
 };

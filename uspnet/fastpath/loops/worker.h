@@ -24,7 +24,6 @@ struct exit {
     struct queue *tx;
     uint32_t from, held; /* burst.packets[from … held - 1] */
     uint32_t tried;      /* these packets were refused before */
-    uint32_t unused;
     struct burst burst;
 };
 
@@ -33,7 +32,7 @@ struct exit {
 struct lane {
     struct queue *rx;
     struct exit *exits;
-    uint32_t n_exits, unused;
+    uint32_t n_exits;
     struct burst received; /* before they are given to one of several exits */
 };
 

@@ -18,7 +18,7 @@ uint32_t mmio_read(const volatile void *at, uint32_t bytes)
 
 void mmio_write(volatile void *at, uint32_t value, uint32_t bytes)
 {
-    doorbell_barrier();
+    device_write_barrier();
     if (bytes == 1)
         *(volatile uint8_t *)at = (uint8_t)value;
     else if (bytes == 2)

@@ -82,21 +82,9 @@ static inline int doorbell_ready(const struct doorbell *d)
     return likely(d->mmio != NULL) || d->wire_fd < 0 || wire_writable(d->wire_fd);
 }
 
-/* The descriptors written before must be seen before the store that announces them. */
-static inline void doorbell_barrier(void)
-{
-#if defined(__x86_64__)
-    __asm__ volatile("" ::: "memory"); /* stores to memory stay before one to a device */
-#elif defined(__aarch64__)
-    __asm__ volatile("dmb oshst" ::: "memory");
-#else
-    __sync_synchronize();
-#endif
-}
-
 static inline void doorbell_store(const struct doorbell *d, uint32_t value)
 {
-    doorbell_barrier();
+    device_write_barrier(); /* the descriptors before the store that announces them */
     if (d->bytes == 2)
         *(volatile uint16_t *)d->mmio = (uint16_t)value;
     else

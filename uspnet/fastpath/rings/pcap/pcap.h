@@ -42,7 +42,6 @@ struct pcap_interface {
     uint32_t link_type;
     uint32_t snaplen; /* 0: no limit */
     uint32_t fcs;     /* bytes at the end of each packet */
-    uint32_t unused;
 };
 
 struct pcap_sink;
@@ -74,7 +73,6 @@ struct pcap_source {
     uint32_t make_ethernet;
     uint32_t source_given; /* else a source address in the packet's own link header is used */
     uint8_t macs[12];
-    uint32_t unused_too;
 
     /* Packets without a time, or with one that does not fit 64 bits of ns. */
     uint64_t timeless, timeless_first;
@@ -88,7 +86,6 @@ struct pcap_source {
     int32_t timer_fd;
     uint32_t timing; /* it is followed */
     uint32_t paced;  /* last_ns is set */
-    uint32_t unused_here;
 
     /* Where blocks without packets go, when they go on from pcapng to pcapng; NULL: nowhere. */
     struct pcap_sink *sink;
@@ -98,7 +95,6 @@ struct pcap_source {
     uint32_t single; /* the first pass saw one section: the next ones need not describe it */
 
     uint32_t n_interfaces;
-    uint32_t unused;
     struct pcap_interface interfaces[1024];
 };
 
@@ -161,7 +157,6 @@ struct pcap_sink {
     const uint8_t *header, *application;
     uint32_t header_bytes, application_bytes;
     uint32_t begun; /* the file has a header */
-    uint32_t unused;
 };
 
 uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);

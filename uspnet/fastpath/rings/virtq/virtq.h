@@ -100,37 +100,4 @@ _Static_assert(offsetof(struct virtq_used, ring) == 4, "§2.7.8");
 /* The device may change what it wrote at any time: what was read before is not read again after. */
 static inline void virtq_read_once(void) { __asm__ volatile("" ::: "memory"); }
 
-/* Barriers against a device, which may be hardware (VIRTIO_F_ORDER_PLATFORM) or another CPU: on
- * Arm the outer shareable domain covers both. x86 keeps loads in order, and stores. */
-static inline void virtq_write_barrier(void)
-{
-#if defined(__x86_64__)
-    __asm__ volatile("" ::: "memory");
-#elif defined(__aarch64__)
-    __asm__ volatile("dmb oshst" ::: "memory");
-#else
-    __sync_synchronize();
-#endif
-}
-
-static inline void virtq_read_barrier(void)
-{
-#if defined(__x86_64__)
-    __asm__ volatile("" ::: "memory");
-#elif defined(__aarch64__)
-    __asm__ volatile("dmb oshld" ::: "memory");
-#else
-    __sync_synchronize();
-#endif
-}
-
-static inline void virtq_full_barrier(void)
-{
-#if defined(__aarch64__)
-    __asm__ volatile("dmb osh" ::: "memory");
-#else
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
-}
-
 #endif

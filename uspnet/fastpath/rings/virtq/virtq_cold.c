@@ -124,5 +124,5 @@ void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on)
     if (on)
         vector_forget(q);
     store_relaxed(flags, on ? 0 : VIRTQ_QUIET);
-    virtq_full_barrier();
+    device_full_barrier();
 }

@@ -51,7 +51,7 @@ static inline uint32_t virtq_notify_value(const struct virtq_queue *v, uint32_t 
  * wait for each other. */
 static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, uint32_t at)
 {
-    virtq_full_barrier();
+    device_full_barrier();
     if (!(load_relaxed(flags) & VIRTQ_QUIET))
         doorbell_ring(&v->q, &v->bell, virtq_notify_value(v, at));
 }

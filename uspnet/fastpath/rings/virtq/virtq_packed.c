@@ -41,7 +41,7 @@ static inline uint32_t in_order_run(const struct virtq_queue *v, uint32_t most, 
     uint32_t n = 0;
     for (; n < most && (load_relaxed(&d->word) & mask) == word; n++, d += per_chain)
         word += packed_word(0, 1, 0);
-    virtq_read_barrier(); /* §2.8.22: the flags, then what the device wrote before them */
+    device_read_barrier(); /* §2.8.22: the flags, then what the device wrote before them */
     return n;
 }
 
@@ -49,7 +49,7 @@ static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t 
                        uint32_t *id)
 {
     uint64_t word = load_relaxed(&v->descriptors[slot_of(v, position, per_chain)].word);
-    virtq_read_barrier();
+    device_read_barrier();
     *id = (uint16_t)(word >> 32);
     return is_used(word, used_flags(v, position));
 }
@@ -115,7 +115,7 @@ static inline uint32_t notify_position(const struct virtq_queue *v)
  * order. */
 static inline void publish(struct virtq_queue *v)
 {
-    virtq_write_barrier();
+    device_write_barrier();
     store_relaxed(&v->descriptors[slot_of(v, v->published, v->descs_per_chain)].word, v->first);
     v->published = v->next;
     virtq_notify(v, &v->theirs->flags, notify_position(v));

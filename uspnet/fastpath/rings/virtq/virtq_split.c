@@ -17,7 +17,7 @@ static inline uint64_t split_word(uint32_t length, uint32_t flags, uint32_t next
 static inline uint32_t reported(struct virtq_queue *v, uint32_t most)
 {
     uint32_t n = (uint16_t)(load_relaxed(&v->used->index) - v->clean);
-    virtq_read_barrier();
+    device_read_barrier();
     if (likely(n <= most) && likely(!v->q.fault))
         return n;
     queue_fault(&v->q, FAULT_RING);
@@ -89,7 +89,7 @@ static inline void send(struct virtq_queue *v, uint32_t position,
  * the device sees the most up-to-date copy of descriptors and ring. */
 static inline void publish(struct virtq_queue *v)
 {
-    virtq_write_barrier();
+    device_write_barrier();
     store_relaxed(&v->available->index, (uint16_t)v->next);
     virtq_notify(v, &v->used->flags, (uint16_t)v->next);
 }
@@ -166,6 +166,6 @@ int virtq_answered(struct virtq_queue *v)
 {
     if (load_relaxed(&v->used->index) != (uint16_t)v->next)
         return 0;
-    virtq_read_barrier(); /* the index, then the answer */
+    device_read_barrier(); /* the index, then the answer */
     return 1;
 }
