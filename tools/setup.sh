@@ -12,7 +12,7 @@ mkdir -p build
 needed=(gcc libc6-dev python3-venv python3-dev)
 wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
-    tshark tcpdump netsniff-ng               # the judges of files and kernel ports
+    tshark tcpdump netsniff-ng               # read what files and kernel ports carry
     valgrind strace gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     busybox-static                           # the guest of tests/vm
     dpdk-dev                                 # dpdk-testpmd
@@ -21,7 +21,7 @@ wanted=(
     librte-meta-net librte-meta-bus librte-meta-mempool
 )
 
-missing() { # the packages of its arguments that are not installed
+missing() { # prints those of its arguments that are not installed
     local name
     for name in "$@"; do
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || echo "$name"
@@ -41,12 +41,12 @@ get() { # installs those of its arguments that are missing
     fi
 }
 
-why() { # a command to type for what could not be installed
+hint() { # the command that installs what is missing
     echo "could not be installed; as root: apt-get update && apt-get install $(missing "$@" | xargs)"
 }
 
-get "${needed[@]}" || { why "${needed[@]}" >&2; exit 1; }
-if [[ $1 == test ]]; then get "${wanted[@]}" || why "${wanted[@]}"; fi
+get "${needed[@]}" || { hint "${needed[@]}" >&2; exit 1; }
+if [[ $1 == test ]]; then get "${wanted[@]}" || hint "${wanted[@]}"; fi
 
 # Emulated NICs. igb came with QEMU 8.0, and Debian 12 has 7.2. A newer one, or one where there is
 # none, is unpacked under build/, and the system stays as it is.
@@ -56,30 +56,30 @@ qemu_is_new() {
     ((${version:-0} >= 8))
 }
 
-if ! qemu_is_new && [[ ! -e build/qemu.failed ]]; then
-    echo "unpacking QEMU under build/qemu"
+if ! qemu_is_new && [[ ! $(find build/qemu.failed -mmin -10 2>/dev/null) ]]; then
+    echo "downloading QEMU and unpacking it under build/qemu"
     if ! tools/qemu.sh >build/qemu.log 2>&1; then
-        touch build/qemu.failed # asking again takes its time without a network, too
-        echo "it can't be had (build/qemu.log); rm build/qemu.failed: try again"
+        touch build/qemu.failed # without a network each attempt takes long: none for ten minutes
+        echo "QEMU could not be downloaded (build/qemu.log); to try again: rm build/qemu.failed"
     fi
 fi
 if [[ $1 == test ]] && ! command -v qemu-system-x86_64 >/dev/null; then
-    get qemu-system-x86 || why qemu-system-x86
+    get qemu-system-x86 || hint qemu-system-x86
 fi
 
 extras=""
 if [[ $1 == test ]]; then extras="[dev]"; fi
 stamp=".venv/.ready-$1"
-venv_works() { # made in this very place, to its end, and by the Python that it starts
+venv_works() { # it is complete, was made in this folder, and its Python starts
     grep -qF "$(pwd -P)/.venv/bin/python" .venv/bin/pip && .venv/bin/python -c 'import pip'
 }
 if [[ -e .venv ]] && ! venv_works 2>/dev/null; then
-    echo "putting .venv away, as build/venv.old: it was made elsewhere, by another Python, or half"
+    echo "moving .venv to build/venv.old: it is incomplete, or of another place or Python"
     rm -rf build/venv.old
     mv .venv build/venv.old
 fi
 if [[ ! -e .venv ]]; then
-    echo "making .venv"
+    echo "creating .venv"
     python3 -m venv .venv
 fi
 sources=(pyproject.toml setup.py uspnet/fastpath)
@@ -92,5 +92,5 @@ if [[ $1 == test && ! -e build/vm-kernel ]]; then
     echo "fetching Debian's kernel for the guest of tests/vm"
     fetch=(.venv/bin/python tests/vm/kernel.py)
     "${fetch[@]}" 2>/dev/null || { "${apt[@]}" update && "${fetch[@]}"; } ||
-        echo "there is none: tests that need it are skipped"
+        echo "none was found: tests that need it are skipped"
 fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`uspnet demo`: no packet is lost, and nothing but the capture file stays."""
+"""`uspnet demo`: no packet is lost, and nothing stays but a capture file that was named."""
 
 from __future__ import annotations
 
@@ -65,14 +65,31 @@ def test_without_qemu_its_command_is_shown_and_all_is_well(uspnet, monkeypatch):
     assert len([line for line in lines if "apt-get install" in line]) == 1
 
 
-def test_people_get_the_path_and_the_commands(uspnet, tmp_path):
-    result = uspnet("demo", "--count", str(PACKETS))
+def test_a_named_file_and_the_commands_are_shown(uspnet, tmp_path):
+    path = str(tmp_path / "x.pcapng")
+    result = uspnet("demo", "--count", str(PACKETS), "-w", path)
     assert result.returncode == 0
-    (folder,) = tmp_path.iterdir()
-    assert [path.name for path in folder.iterdir()] == ["demo.pcapng"]
-    assert str(folder / "demo.pcapng") in result.stdout
+    assert f"file: {path}" in result.stdout
     assert "uspnet fwd memif:/tmp/a.sock,role=server memif:/tmp/b.sock" in result.stdout
-    assert "demo-" not in result.stdout.replace(str(folder), ""), "names that stay"
+    assert "demo-" not in result.stdout, "no temporary name"
+
+
+def test_a_finished_demo_leaves_nothing(uspnet, tmp_path):
+    result = uspnet("demo", "--count", str(PACKETS))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    assert "file:" not in result.stdout
+    assert "-w demo.pcapng -c" in result.stdout
+    found = answer(uspnet("demo", "--count", "1000", "--json").stdout)
+    assert (found["complete"], found["files"]) == (True, [])
+
+
+def test_a_capture_to_stdout_is_refused(uspnet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = uspnet("demo", "-w", "-")
+    assert (result.returncode, result.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert "-w -" in result.stderr
+    assert "-w x.pcapng" in result.stderr
 
 
 def test_the_file_is_one_that_wireshark_reads(uspnet, tmp_path):

@@ -12,6 +12,7 @@ import typer
 from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.errors import Usage, UspnetError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from uspnet.jobs.demo.result import DemoResult, NicHop
 
 PACKETS = 500_000
+
+
+def capture_file(option: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the name of the capture file. Raise Usage for `-`: the report goes to stdout."""
+    if value == "-":
+        raise Usage("demo: -w - would mix the capture with the report", "name a file: -w x.pcapng")
+    return o.file_name(option, value)
 
 
 @app.command()
@@ -29,8 +37,8 @@ def demo(
             "-w",
             "--write",
             metavar="FILE",
-            callback=o.file_name,
-            help="Capture file; a temporary one otherwise.",
+            callback=capture_file,
+            help="Keep the capture in FILE; otherwise it is removed at the end.",
         ),
     ] = None,
     count: Annotated[
@@ -53,7 +61,6 @@ def demo(
     """
     from uspnet.cli.ending import ended_by_signals
     from uspnet.cli.show import plain_console, print_json
-    from uspnet.errors import UspnetError
     from uspnet.jobs.demo.job import Demo
 
     console = plain_console()
@@ -72,12 +79,12 @@ def demo(
 
 
 def show(console: Any, result: DemoResult) -> None:
-    """The run for people: a table, the file, and the commands to do each step by hand."""
-    file = shlex.quote(result.files[0])
+    """Print the tables, the file that was kept, and the commands to run each step by hand."""
     console.print()
     console.print(format_hops(result), soft_wrap=True)
     console.print(f"lost: {result.lost:,} of {result.offered:,} packets", style="bold")
-    console.print(f"file: {file}  (try: tshark -c 3 -r {file})", soft_wrap=True)
+    for name in map(shlex.quote, result.files):
+        console.print(f"file: {name}  (try: tshark -c 3 -r {name})", soft_wrap=True)
     console.print()
     show_nic(console, result.nic)
     console.print()
@@ -90,7 +97,7 @@ def show(console: Any, result: DemoResult) -> None:
 
 
 def show_nic(console: Any, nic: NicHop) -> None:
-    """What two emulated NICs did, or the one line that says why there are none."""
+    """Print the counts of the two emulated NICs, or why there are none."""
     from rich.table import Table
 
     from uspnet.cli.show import format_count, format_rate
@@ -115,8 +122,9 @@ def show_nic(console: Any, nic: NicHop) -> None:
 
 
 def by_hand(command: list[str]) -> list[str]:
-    """The command with names that stay, and without the waiting that only a script needs."""
+    """Return a command of the demo as a user would type it: short names, and no timeouts."""
     names = {"a.sock": "/tmp/a.sock", "b.sock": "/tmp/b.sock"}  # noqa: S108 - for people to type
+    command = ["demo.pcapng" if command[n - 1] == "-w" else word for n, word in enumerate(command)]
 
     def port(spec: str) -> str:
         path, *options = re.split(r"(?<!\\),", spec)
@@ -128,7 +136,7 @@ def by_hand(command: list[str]) -> list[str]:
 
 
 def format_hops(result: DemoResult) -> Table:
-    """One row a process of the chain."""
+    """Return a table with one row for each process of the chain."""
     from rich.table import Table
 
     from uspnet.cli.show import format_count, format_rate

@@ -15,7 +15,7 @@ from uspnet.fastpath import lib
 from uspnet.system import children
 from uspnet.system.folders import check_folder
 
-# What the janitor does: others of ours may still be ending, and busy in there.
+# The janitor's program. It tries again: processes of the demo may still write files there.
 CLEAN = """
 import os, shutil, sys, time
 if not sys.stdin.buffer.read():
@@ -28,7 +28,9 @@ if not sys.stdin.buffer.read():
 
 
 class Janitor:
-    """A process that removes a folder, which we then make, when we end without a word: killed."""
+    """A process that removes a folder when this process is killed. Start it before the folder is
+    made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.process = subprocess.Popen(  # noqa: S603 - ourselves
@@ -37,19 +39,19 @@ class Janitor:
             cwd="/",
             env=children.environment(),
             start_new_session=True,
-            # It goes on then, when somebody has stopped it.
+            # Continues it at our end, in case it was stopped.
             preexec_fn=functools.partial(lib.signal_at_parting, signal.SIGCONT),  # noqa: PLW1509
         )
 
     def dismiss(self) -> None:
-        """All is well."""
-        self.process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+        """End the janitor without removing the folder."""
+        self.process.send_signal(signal.SIGCONT)  # it may have been stopped
         with contextlib.suppress(BrokenPipeError):
-            self.process.communicate(b"all is well")
+            self.process.communicate(b"dismissed")
 
 
 def temporary_folder() -> Path:
-    """Where temporary files go, if no other user can put something else in their place."""
+    """Return the folder for temporary files. Raise Refused when other users may replace them."""
     folder = Path(tempfile.gettempdir()).resolve()
     try:
         check_folder(folder)

@@ -2,8 +2,8 @@
 """demo: pktgen → memif → fwd → memif → capture, as three processes of uspnet, end to end; then
 pktgen → emulated NIC → cable → another one → counted, where QEMU has two.
 
-Nothing but temporary files is touched, and no privilege is needed. The sockets are gone at the
-end, whatever happens; the capture file stays when everything went well.
+Only files in a temporary folder are written, and no privilege is needed. The folder is removed at
+the end, however the demo ends; a capture file that the user named is kept.
 """
 
 from __future__ import annotations
@@ -33,19 +33,23 @@ COUNTED = ("sent", "forwarded", "written")  # by pktgen, fwd and capture
 
 
 class Interrupted(Exception):
-    """A signal asked the demo to end: a wish, no error."""
+    """Raised when a signal asked the demo to end; this is not an error."""
 
 
 class Demo:
-    """Runs `count` packets through the chain. A context manager: leaving it ends everything."""
+    """Run `count` packets through the chain. Leaving this context manager ends all processes.
+
+    `write` is the capture file to keep; None: a temporary one, removed at the end.
+    """
 
     def __init__(self, count: int, write: str | None) -> None:
         self.count = count
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.undo = contextlib.ExitStack()
-        self.kept = self.stopped = False
+        self.complete = self.stopped = False
         self.folder = temporary_folder() / f"uspnet-demo-{secrets.token_hex(8)}"
-        self.file = Path(write).absolute() if write else self.folder / FILE
+        self.kept = Path(write).absolute() if write else None
+        self.file = self.kept or self.folder / FILE
         self.sockets = [self.folder / "a.sock", self.folder / "b.sock"]
         self.steps = self._steps()
         self.nic = Step("emulated NIC", [])
@@ -66,7 +70,7 @@ class Demo:
         return Step("emulated NIC", ["pktgen", *ports, "--count", count])
 
     def stop(self) -> None:
-        """Ends the run; may be called from a signal handler."""
+        """End the run; may be called from a signal handler."""
         self.stopped = True
 
     def __enter__(self) -> Self:
@@ -81,13 +85,10 @@ class Demo:
     def _clean(self) -> None:
         for step in (*self.steps, self.nic):
             step.kill()
-        for socket in self.sockets:
-            socket.unlink(missing_ok=True)
-        if not self.kept or self.file.parent != self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self) -> DemoResult:
-        """Runs the chain. Raises what its steps raise."""
+        """Run the chain and return its counts. Raise what its steps raise."""
         capture, forward, generate = self.steps
         with self._interruptible():
             for step, socket in zip((capture, forward), reversed(self.sockets), strict=True):
@@ -103,12 +104,12 @@ class Demo:
             capture.finish(interrupt=True)
             forward.finish(interrupt=True)
             self._run_nic()
-            self.kept = True
+            self.complete = True
         return self.result()
 
     def _run_nic(self) -> None:
-        """Sends from one emulated NIC to another, if this QEMU has any. Not having it is no error:
-        `without_nic` says so.
+        """Send from one emulated NIC to another. Without QEMU, or with one that lacks both pairs,
+        set `without_nic`; this is not an error.
         """
         try:
             binary()
@@ -133,12 +134,11 @@ class Demo:
         try:
             yield
         except Interrupted:
-            kept = self.file.parent != self.folder
-            left = f"{self.file} is incomplete" if kept else "nothing is left behind"
+            left = f"{self.kept} is incomplete" if self.kept else "nothing is left behind"
             self.on_notice(f"interrupted: {left}")
 
     def _until(self, done: Callable[[], bool], seconds: float, *alive: Step) -> None:
-        """Waits. A step in `alive` that ends in the meantime early says why."""
+        """Wait until `done()`. Raise the error of a step in `alive` that fails in the meantime."""
         end = time.monotonic() + seconds
         while not done():
             if self.stopped:
@@ -151,7 +151,7 @@ class Demo:
             time.sleep(TICK_S)
 
     def result(self) -> DemoResult:
-        """The chain's counts."""
+        """Return the counts of the chain."""
         capture, forward, generate = (step.result for step in self.steps)
         sent, written = generate.get("sent", 0), capture.get("written", 0)
         hops = [
@@ -168,7 +168,7 @@ class Demo:
             command="demo",
             elapsed_s=generate.get("elapsed_s", 0.0),
             ports=tuple(PortResult(**row) for row in rows),
-            complete=self.kept,
+            complete=self.complete,
             offered=generate.get("offered", 0),
             sent=sent,
             written=written,
@@ -176,11 +176,11 @@ class Demo:
             pps=generate.get("pps", 0.0),
             hops=tuple(hops),
             nic=self._nic_result(),
-            files=[str(self.file)] if self.kept else [],
+            files=[str(self.kept)] if self.kept and self.complete else [],
         )
 
     def _nic_result(self) -> NicHop:
-        """What became of the packets between the emulated NICs."""
+        """Return the counts of the emulated NICs, or why there were none."""
         error, result = self.without_nic, self.nic.result
         names = ("offered", "sent", "received", "lost", "pps")
         sender, receiver = result.get("ports", [{}, {}])

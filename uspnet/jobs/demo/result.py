@@ -74,4 +74,4 @@ class DemoResult(Answer):
     nic: NicHop
     """The run between two emulated NICs."""
     files: list[str]
-    """The capture file; none when the run was interrupted."""
+    """The capture file that was named; none when the run was interrupted."""

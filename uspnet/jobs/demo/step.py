@@ -22,7 +22,7 @@ PATIENCE_S = 5.0  # for the last packets, when the sender has ended
 
 @dataclass
 class Step:
-    """One process: its arguments, and what it printed."""
+    """One process: its arguments and its result."""
 
     name: str
     arguments: list[str]
@@ -30,8 +30,8 @@ class Step:
     result: dict[str, Any] = field(default_factory=dict)
 
     def launch(self) -> None:
-        """Starts it. Signals from the terminal are ours to pass on: it gets its own session."""
-        limits = ["--duration", f"{RUN_S:g}", "--json"]  # also when nobody is left to end it
+        """Start the process, in a session of its own: the demo passes the terminal's signals on."""
+        limits = ["--duration", f"{RUN_S:g}", "--json"]  # in case the demo can not end it
         with_us = functools.partial(lib.end_with, os.getpid())
         null = streams.null()
         try:
@@ -51,11 +51,11 @@ class Step:
             os.close(null)
 
     def ended(self) -> bool:
-        """Has the process ended?"""
+        """Return whether the process has ended."""
         return self.process is not None and self.process.poll() is not None
 
     def finish(self, *, interrupt: bool = False) -> None:
-        """Waits for its end, asking for it when wanted, and reads its result. Raises its error."""
+        """Wait for the end and read the result. Raise its error. `interrupt`: send SIGINT first."""
         process = self.process
         if not process:
             return
@@ -74,12 +74,12 @@ class Step:
             raise kind(f"demo: {self.name}: {self.result['message']}", self.result.get("hint", ""))
 
     def rate(self, name: str) -> float:
-        """Packets a second from its first packet to its last. `name`: what it counted."""
+        """Return packets per second from its first packet to its last. `name`: the count to use."""
         active = self.result.get("active_s", 0.0)
         return self.result[name] / active if active else 0.0
 
     def kill(self) -> None:
-        """Ends the process at once if it still runs."""
+        """Kill the process if it still runs."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
