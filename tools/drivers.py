@@ -34,7 +34,7 @@ def proofs() -> dict[str, set[str]]:
         "wire": covered("tests.drivers.test_nic_traffic", "MODELS")
         | covered("tests.drivers.test_virtio_net", "MODEL"),
         "fwd": covered("tests.peers.test_nic_fwd", "MODELS"),
-        "guest": covered("tests.vm.test_traffic", "DRIVEN"),
+        "guest": covered("tests.vm.guest", "KINDS"),
     }
 
 

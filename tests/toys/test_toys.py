@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A forwarding mode and a packet field are one C file and one Python file each, found by name.
+"""A forwarding mode and a packet field are one C file and one Python file each, and a NIC whose
+descriptor format is known is one Python file, found by name.
 
 A copy of the tree is built with the toys beside this test in their folders; nothing else changes.
 """
@@ -25,6 +26,7 @@ PLACES = {
     "tee.py": "jobs/forward",
     "counter_byte.c": "fastpath/fields",
     "counter_byte.py": "packets/fields",
+    "toy_nic.py": "drivers",
 }
 FIELD = """
 import json, sys
@@ -60,6 +62,7 @@ def toys(tmp_path_factory):
         assert done.returncode == 0, done.stderr
         return answer(done.stdout)
 
+    run.place = place
     return run
 
 
@@ -102,3 +105,42 @@ def test_a_byte_counts_packets_in_two_places(toys, tmp_path):
     assert all(frame[50] == frame[59] for frame in frames)
     rest = {frame[:50] + frame[51:59] for frame in frames}
     assert len(rest) == 1
+
+
+EVERY_NIC = [  # tests that take every NIC there is
+    "tests/ports/test_contract.py",
+    "tests/drivers/test_nic_traffic.py",
+    "tests/peers/test_nic_fwd.py",
+    "tests/vm/test_traffic.py",
+    "tests/vm/test_regs.py",
+    "tests/vm/test_sleep.py",
+]
+
+
+@pytest.fixture(scope="session")
+def with_tests(toys):
+    """with_tests(*words) runs pytest on the tree with the toys in it: exit status, output."""
+    shutil.copytree(ROOT / "tests", toys.place / "tests")
+    shutil.copy(ROOT / "pyproject.toml", toys.place)
+
+    def run(*words):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+        done = subprocess.run(
+            command, cwd=toys.place, capture_output=True, text=True, check=False, timeout=300
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def test_the_tests_of_every_nic_take_a_new_one(with_tests):
+    code, said = with_tests("--collect-only", *EVERY_NIC)
+    assert code == 0, said
+    taken = {line.partition("::")[0] for line in said.splitlines() if "e1000-82545em" in line}
+    assert taken == set(EVERY_NIC)
+
+
+def test_a_new_nic_passes_the_contract(with_tests, qemu):
+    code, said = with_tests("tests/ports/test_contract.py", "-k", "82545em and both_ways")
+    assert code == 0, said
+    assert "1 passed" in said

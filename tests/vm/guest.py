@@ -25,16 +25,18 @@ from tests.support.identity import answer
 from tests.vm.emulator import find_qemu, has_model
 from tests.vm.kernel import ROOT, Kernel, initramfs
 from tests.vm.wire import Wire
+from uspnet.ports.qemu import models
 
 BOOT_S = 180  # a slow machine's; a quick one needs 5
 IMPORT_S = 180  # for all of uspnet to be imported, from files of the host that are not cached yet
-KINDS = {  # name → QEMU's -device
-    "igb": "igb",  # QEMU 8 and later; first, since its functions' VFs sit 16 slots above it
-    "e1000": "e1000",
-    "e1000e": "e1000e",
-    "virtio-net": "virtio-net-pci,disable-legacy=on,iommu_platform=on",
-    "vmxnet3": "vmxnet3",
-}
+MODELS = {name: nic.models[name] for name, nic in models().items()}
+KINDS = sorted(  # those that a kernel drives; first those whose VFs sit 16 slots above them
+    (name for name, model in MODELS.items() if model.kernel_module),
+    key=lambda name: not MODELS[name].virtual_functions,
+)
+CONVENTIONAL = [name for name in KINDS if models()[name].interrupts == "INTx"]
+EXPRESS = [name for name in KINDS if name not in CONVENTIONAL]
+WITH_VFS = [name for name in KINDS if MODELS[name].virtual_functions]
 FIRST_SLOT = 8  # NICs are 0000:00:08.0 and upward, two slots a kind
 NEIGHBOURS = (  # two more on a conventional bus, whose functions can't be told apart: one group
     "-device", "pcie-pci-bridge,id=pci,addr=0x1e",
@@ -43,11 +45,15 @@ NEIGHBOURS = (  # two more on a conventional bus, whose functions can't be told 
 
 
 def slot_of(kinds, kind, number):
-    """The PCI slot of a NIC. A 82576's virtual functions take two slots, 16 above its own."""
-    others = [k for k in kinds if k != "igb"]
-    if kind == "igb":
-        return FIRST_SLOT + 2 * number
-    return FIRST_SLOT + 4 * ("igb" in kinds) + 2 * others.index(kind) + number
+    """The PCI slot of a NIC. Virtual functions take two slots, 16 above their NIC's."""
+    slots = {each: 1 + MODELS[each].virtual_functions for each in kinds}
+    before = kinds[: kinds.index(kind)]
+    return FIRST_SLOT + 2 * sum(slots[each] for each in before) + number * slots[kind]
+
+
+def device_of(kind):
+    """QEMU's -device of a NIC that the guest's kernel is to drive."""
+    return MODELS[kind].guest or MODELS[kind].device
 
 
 COMMAND_LINE = (  # no_timer_check: a busy host delays the timer that the kernel would check
@@ -109,7 +115,9 @@ class Guest:
 
     def __init__(self, kernel: Kernel, folder: Path, *, iommu=True, huge_pages=0):
         self.binary = find_qemu()
-        self.kinds = [kind for kind in KINDS if has_model(self.binary, KINDS[kind].split(",")[0])]
+        self.kinds = [
+            kind for kind in KINDS if has_model(self.binary, device_of(kind).split(",")[0])
+        ]
         self.kernel = kernel
         self.share, self.console = folder / "share", folder / "console"
         self.share.mkdir()
@@ -173,7 +181,7 @@ class Guest:
             for number in (0, 1):
                 slot = slot_of(self.kinds, kind, number)
                 words += ["-netdev", f"hubport,id=n{slot},hubid={hub}",
-                          "-device", f"{KINDS[kind]},netdev=n{slot},addr={slot:#x},"
+                          "-device", f"{device_of(kind)},netdev=n{slot},addr={slot:#x},"
                           f"mac={self.mac(kind, number)}"]  # fmt: skip
         return [*words, *NEIGHBOURS]
 

@@ -21,6 +21,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from uspnet.ports.qemu import models
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB = "bzImage-6.12-vfio"
 NO_IOMMUFD = "no kernel with iommufd"
@@ -28,9 +30,8 @@ FETCHED = ROOT / "build" / "vm-kernel"
 MODULES = (  # noqa: SIM905 - easier to read
     "virtio_pci 9p 9pnet_virtio overlay virtio_console "  # the guest itself
     "af_packet veth tun dummy bridge 8021q bonding vrf macvlan "
-    "e1000 e1000e igb virtio_net vmxnet3 "
     "vfio_iommu_type1 vfio_pci uio_pci_generic"
-).split()
+).split() + [nic.models[name].kernel_module for name, nic in models().items()]
 DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 MODULE_FOLDERS = ("usr/lib/modules", "lib/modules")  # Debian 13's packages, and older ones'
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
@@ -96,7 +97,7 @@ def load_order(folder: Path) -> dict[str, Path]:
                 add(each.replace("-", "_"))
         order[name] = paths[name]
 
-    for name in MODULES:
+    for name in filter(None, MODULES):
         add(name)
     return order
 

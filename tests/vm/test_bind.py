@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import devbind
 from tests.support.tiers import by_tier
+from tests.vm.guest import EXPRESS, WITH_VFS
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import (
     NOT_IN_LAB,
@@ -44,7 +45,7 @@ def blocking(result):
 def test_busy_is_refused_where_devbind_is_blind(guest, nic, active_for_devbind, topology):
     if guest.kernel_name == "lab" and topology in NOT_IN_LAB:
         pytest.skip(f"this kernel lacks a kind of interface: {topology.__name__}")
-    address = nic(topology, "igb" if topology is physical_with_vfs else "e1000e")
+    address = nic(topology, WITH_VFS[0] if topology is physical_with_vfs else "e1000e")
     name = interface(guest, address)
     before = quiet(guest, name)
     reasons, text, seen = REASONS[topology]
@@ -72,7 +73,7 @@ def test_a_group_is_bound_together_or_not_at_all(guest, active_for_devbind):
     assert [guest.driver(each) for each in (first, second)] == [driver] * 2
 
 
-SOME = [(bond, "e1000e"), (nexthop_object, "virtio-net"), (vlan, "vmxnet3"), (renamed, "igb")]
+SOME = list(zip((renamed, bond, nexthop_object, vlan), EXPRESS, strict=False))
 THERE = [each for each in REASONS if each not in NOT_IN_LAB | {physical_with_vfs}]
 CASES = by_tier(SOME, SOME + [(each, "e1000e") for each in (*THERE, renamed)])
 

@@ -5,12 +5,11 @@ import signal
 
 import pytest
 
-from tests.vm.test_traffic import DRIVEN
+from tests.vm.guest import KINDS
+from uspnet.ports.qemu import models
 
-MAC = {"e1000": "RAL[0]", "e1000e": "RAL[0]", "igb": "RAL[0]", "vmxnet3": "MACL"}  # its first half
 
-
-@pytest.mark.parametrize("kind", DRIVEN)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_bound_nic_shows_its_registers(guest, taken, kind):
     if kind not in guest.kinds:
         pytest.skip(f"this QEMU is too old: it has no {kind}")
@@ -20,10 +19,9 @@ def test_a_bound_nic_shows_its_registers(guest, taken, kind):
     assert "reset" in shown["found"]
     assert "vfio" in shown["how"]
     mac = bytes(int(part, 16) for part in guest.mac(kind).split(":"))
-    if kind in MAC:
-        assert rows[MAC[kind]] == int.from_bytes(mac[:4], "little")
-    else:
-        assert [rows[f"MAC[{i}]"] for i in range(6)] == list(mac)
+    names = models()[kind].address_registers
+    size = 1 if len(names) == len(mac) else 4  # bytes of one
+    assert b"".join(rows[name].to_bytes(size, "little") for name in names)[:6] == mac
     assert not guest.messages("DMAR.*fault")
 
 

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
+from tests.vm.guest import KINDS, MODELS
 from tests.vm.kernel import NO_IOMMUFD
 from uspnet.packets.frames import udp_frame
+from uspnet.ports.qemu import models
 
 
 def flow(port):
@@ -19,13 +21,10 @@ def flow(port):
 
 
 FRAME = flow(1024)
-INTERRUPTS = {
-    "e1000": "INTx",
-    "e1000e": "MSI-X",
-    "igb": "MSI-X",
-    "virtio-net": "MSI-X",
-    "vmxnet3": "MSI-X",
-}
+INTERRUPTS = {kind: models()[kind].interrupts for kind in KINDS}
+SEVERAL = [  # with queues of their own
+    kind for kind in KINDS if "queues" in models()[kind].options and not MODELS[kind].several
+]
 LOOK = """
 import json, sys, time
 from pathlib import Path
@@ -136,7 +135,7 @@ def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
 
 
 def test_a_worker_on_two_ports_is_woken_by_either(guest, asleep):
-    kinds = [kind for kind in ("igb", "e1000e", "vmxnet3") if kind in guest.kinds][:2]
+    kinds = [kind for kind in guest.kinds if INTERRUPTS[kind] == "MSI-X"][:2]
     wires = [guest.wires[kind] for kind in kinds]
     sleeper = asleep(kinds, "fwd")
     for near, far in (wires, reversed(wires)):
@@ -152,13 +151,14 @@ def test_a_worker_on_two_ports_is_woken_by_either(guest, asleep):
     assert result.json()["forwarded"] == 200, result.out
 
 
-def test_each_queue_has_an_interrupt_of_its_own(guest, asleep):
-    if "igb" not in guest.kinds:
-        pytest.skip("this QEMU is too old: it has no igb")
-    sleeper = asleep(["igb"], "capture", ",queues=4")
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_each_queue_has_an_interrupt_of_its_own(guest, asleep, kind):
+    if kind not in guest.kinds:
+        pytest.skip(f"this QEMU is too old: it has no {kind}")
+    sleeper = asleep([kind], "capture", ",queues=4")
     before = sleeper.look()
     for port in range(1000, 1100):
-        guest.wires["igb"].send(flow(port))
+        guest.wires[kind].send(flow(port))
         time.sleep(0.01)
     sleeper.received(100, before)
     each = sleeper.interrupts()

@@ -9,20 +9,14 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.tiers import by_tier
+from tests.vm.guest import CONVENTIONAL, EXPRESS
 from tests.vm.kernel import NO_IOMMUFD
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import REASONS, addressed, idle
-from uspnet.drivers import nics
 from uspnet.packets.frames import udp_frame
+from uspnet.ports.qemu import models
 
-DRIVEN = {
-    "e1000": (0x8086, 0x100E),
-    "e1000e": (0x8086, 0x10D3),
-    "igb": (0x8086, 0x10C9),
-    "virtio-net": (0x1AF4, 0x1041),
-    "vmxnet3": (0x15AD, 0x07B0),
-}
-DRIVEN = [kind for kind, ids in DRIVEN.items() if ids in nics()]
+INTEL = [kind for kind in EXPRESS if models()[kind].ring.startswith("intel")]
 CRASHES = by_tier(3, 10, 50)
 NOBODY = 65534
 MARK = bytes.fromhex("020000000099 020000000098 88b5") + b"listening?".ljust(46)
@@ -115,14 +109,15 @@ def take_drive_give_back(guest, nic, kind):
     settled(guest, before)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DRIVEN if kind != "e1000"])
+@pytest.mark.parametrize("kind", EXPRESS)
 def test_taken_driven_and_given_back(guest, nic, kind):
     take_drive_give_back(guest, nic, kind)
 
 
 @pytest.mark.once("lab", "debian")
-def test_a_conventional_card_is_too(guest, nic):
-    take_drive_give_back(guest, nic, "e1000")
+@pytest.mark.parametrize("kind", CONVENTIONAL)
+def test_a_conventional_card_is_too(guest, nic, kind):
+    take_drive_give_back(guest, nic, kind)
 
 
 def test_the_owner_drives_it_without_privileges(guest, nic):
@@ -195,7 +190,7 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("kind", by_tier(["e1000e"], ["e1000e", "igb"]))
+@pytest.mark.parametrize("kind", by_tier(["e1000e"], INTEL))
 @pytest.mark.once("lab", "debian")
 def test_the_iommu_stops_and_reports_stray_addresses(guest, taken, kind):
     address = taken(guest, guest.address(kind))

@@ -67,7 +67,9 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     registers: ClassVar[type[Regs]] = Regs
     regs: Regs
     # QEMU's model takes no frames until a second after its receiver was enabled.
-    models: ClassVar[dict[str, Model]] = {"e1000": Model("e1000", settle_s=1.1)}
+    models: ClassVar[dict[str, Model]] = {
+        "e1000": Model("e1000", rx_delay_s=1.1, kernel_module="e1000")
+    }
     frame_max = 9728  # the pool's limit; the device's is 16,110
     interrupts = "INTx"
 
@@ -204,7 +206,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
 
     registers: ClassVar[type[Regs]] = RegsL
     regs: RegsL
-    models: ClassVar[dict[str, Model]] = {"e1000e": Model("e1000e")}
+    models: ClassVar[dict[str, Model]] = {"e1000e": Model("e1000e", kernel_module="e1000e")}
     options: ClassVar[dict[str, Option]] = {**E1000.options, **CHECKSUM_OPTIONS}
     frame_max = 9216  # bytes, 82574 §1.2
     interrupts = "MSI-X"

@@ -118,7 +118,9 @@ class Igb(
 
     registers: ClassVar[type[Regs]] = Regs
     regs: Regs
-    models: ClassVar[dict[str, Model]] = {"igb": Model("igb", since="8.0")}
+    models: ClassVar[dict[str, Model]] = {
+        "igb": Model("igb", since="8.0", kernel_module="igb", virtual_functions=True)
+    }
     options: ClassVar[dict[str, Option]] = {
         "queues": Option(integer(1, 8), 1, "queue pairs, 1 to 8"),
         **Advanced.options,

@@ -72,6 +72,7 @@ class VirtioNet(
     """A virtio network device."""
 
     registers: ClassVar[type[Common]] = Common
+    address_registers = tuple(f"MAC[{index}]" for index in range(6))
     # With the largest receive ring that QEMU has; both take smaller ones.
     models: ClassVar[dict[str, Model]] = {
         name: Model(
@@ -79,10 +80,12 @@ class VirtioNet(
             arguments={"packed": "packed", "mrg-rxbuf": "mrg_rxbuf", "mtu": "host_mtu"},
             variants=variants,
             several="mq=on,rss=on",
+            kernel_module=module,
+            guest=f"virtio-net-pci-{kind},iommu_platform=on",
         )
-        for name, kind, variants in (
-            ("virtio-net", "non-transitional", VARIANTS),
-            ("virtio-net-transitional", "transitional", ()),
+        for name, kind, variants, module in (
+            ("virtio-net", "non-transitional", VARIANTS, "virtio_net"),
+            ("virtio-net-transitional", "transitional", (), ""),
         )
     }
     options: ClassVar[dict[str, Option]] = {

@@ -71,7 +71,11 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     """One queue pair."""
 
     registers: ClassVar[type[Regs]] = Regs
-    models: ClassVar[dict[str, Model]] = {"vmxnet3": Model("vmxnet3")}
+    address_registers = ("MACL", "MACH")
+    models: ClassVar[dict[str, Model]] = {
+        # It drops at once what finds no descriptor.
+        "vmxnet3": Model("vmxnet3", window=30, kernel_module="vmxnet3")
+    }
     options: ClassVar[dict[str, Option]] = {
         # QEMU's model drops what finds no descriptor, at once: only a long ring outlasts a pause.
         "rx-ring": replace(ring_size(RING_MIN, 4096), default=4096),

@@ -67,19 +67,27 @@ class Model:
     """An emulated device that a driver runs on: QEMU's `-device` argument.
 
     `options` are the port's own for this model; `arguments` makes words for `-device` of them.
-    `settle_s`: how long after `start` the model keeps received frames back; `since`: the first
-    QEMU that has it, as far as anybody looked. `variants`: options that make another device of
-    it, each worth a test of its own. `several`: what `-device` needs for more than one queue pair,
-    each of which is a queue of the cable, too; a model without it has its queues to itself.
+    `rx_delay_s`: how long after `start` the model holds received frames back; `since`: the first
+    QEMU that has it, of those that were tried. `several`: what `-device` needs for more than one
+    queue pair, each of which is a queue of the cable, too; without it, only the NIC has several.
+
+    The rest is for tests. `variants`: options that make another device of it. `window`: frames
+    that may be under way before it drops any; 0: any number. `kernel_module`: the Linux
+    module that drives it in a guest; empty: it is in no guest. `guest`: its `-device` argument
+    there, if not `device`. `virtual_functions`: its function can have some.
     """
 
     device: str
     options: Mapping[str, Option] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)  # option → property of -device
-    settle_s: float = 0.0
+    rx_delay_s: float = 0.0
     since: str = "7.2"
-    variants: tuple[str, ...] = ()
     several: str = ""
+    variants: tuple[str, ...] = ()
+    window: int = 0
+    kernel_module: str = ""
+    guest: str = ""
+    virtual_functions: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,8 @@ class Nic(ABC, Generic[Q]):
     registers: ClassVar[type[Registers]]
     frame_max: ClassVar[int] = 1522  # bytes that the device sends and receives, without FCS
     unknown: ClassVar[frozenset[str]] = frozenset()  # counters that the device can't know
+    # The registers that hold the station address, its first byte lowest in the first.
+    address_registers: ClassVar[tuple[str, ...]] = ()
     # "MSI-X", a vector for each receive queue, or "INTx", for the only one: what `start` sets up.
     interrupts: ClassVar[str] = ""
 

@@ -93,6 +93,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         "tx-ring": ring_size(32, 4096),
         **VLAN_OPTIONS,
     }
+    address_registers = ("RAL[0]", "RAH[0]")
     registers: ClassVar[type[IntelTable]]
     regs: IntelTable
     bar: BarWindow

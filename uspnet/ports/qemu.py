@@ -125,7 +125,7 @@ class Qemu(NicPort, scheme="qemu"):
     def start(self) -> None:
         """Lets the device run; some models keep received frames back for a while."""
         super().start()
-        self.ready_at = time.monotonic() + self.model.settle_s
+        self.ready_at = time.monotonic() + self.model.rx_delay_s
         self._look_at_cable()
 
     def stop(self) -> None:
