@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps files and functions short: prints the biggest, and fails when one is over its budget.
 
-A file that needs more lines says why in its first 12 lines: `size: reason`.
+Rows of register tables don't count. A file that needs more lines says why in its first 12 lines:
+`size: reason`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FILE = {".py": 350, ".c": 300, ".h": 300}
 FUNCTION = {".py": 40, ".c": 60, ".h": 60}
+ROWS = {"RW", "RO", "WO", "RC", "RS"}  # uspnet/register.py
 COLUMNS, SHOWN, REASON_LINES = 100, 5, 12
 
 
@@ -58,6 +60,17 @@ def python_functions(text: str) -> Iterator[tuple[str, int, int]]:
             yield node.name, node.lineno, (node.end_lineno or 0) - body[0].lineno + 1
 
 
+def register_rows(text: str) -> int:
+    """Lines that are rows of register tables: data, as a manual lists it."""
+    rows = 0
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = node.value.func
+            if isinstance(made, ast.Name) and made.id in ROWS:
+                rows += (node.end_lineno or node.lineno) - node.lineno + 1
+    return rows
+
+
 def c_functions(text: str) -> Iterator[tuple[str, int, int]]:
     """Name, line and length of each function: clang-format puts its braces into column 0."""
     name, start = "", 0
@@ -79,7 +92,8 @@ def measure(path: Path) -> tuple[Measure, list[Measure], list[str]]:
     found = (python_functions if kind == ".py" else c_functions)(text)
     functions = [Measure(f"{name}:{at} {what}", size, FUNCTION[kind]) for what, at, size in found]
     wide = [f"{name}:{n}: {len(s)} columns" for n, s in enumerate(lines, 1) if len(s) > COLUMNS]
-    return Measure(name, len(lines), FILE[kind], excused), functions, wide
+    size = len(lines) - (register_rows(text) if kind == ".py" else 0)
+    return Measure(name, size, FILE[kind], excused), functions, wide
 
 
 def main() -> int:
