@@ -11,49 +11,117 @@ import jsonschema
 
 from uspnet import __version__
 
+LOSSES = ("rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
+
 
 @functools.cache
 def validator():
-    """Of the schema that is shipped."""
+    """The validator of the schema that is shipped."""
     text = files("uspnet").joinpath("schema.json").read_text()
     return jsonschema.Draft202012Validator(json.loads(text))
 
 
 def check(result):
-    """The JSON object of any command, when it is as promised; fails when not. While a run goes on,
+    """Return the JSON object of any command; fail when it is not as promised. While a run goes on,
     packets are between two counters, and its sums may differ.
     """
     error = jsonschema.exceptions.best_match(validator().iter_errors(result))
     assert not error, f"{error.message}\nin: {result}"
     if result.get("ended"):
+        for row in rows(result):
+            lost = sum(row[name] or 0 for name in LOSSES)  # also what only the device counted
+            assert sum(row["drops"].values()) <= lost, row
         assert result["dropped"] == sum(result["drops"].values()), result
+        assert all(result["drops"].values()), result
         ACCOUNTS[result["command"]](result)
+        limits(result)
+        missed(result)
     return result
 
 
 def answer(text):
-    """The JSON object that a command printed, checked."""
+    """Parse the JSON object that a command printed, and check it."""
     return check(json.loads(text))
 
 
 def ran(result):
-    """The result of a job that ran in this process, checked as the command would print it."""
+    """Return the result of a job that ran in this process, checked as a command would print it."""
     check(json.loads(json.dumps({"uspnet": __version__, **result.as_json()})))
     return result
 
 
+def rows(result):
+    """Every port's counters in a result."""
+    return [row for row in result.get("ports", []) if "drops" in row]
+
+
+def total(result, name):
+    return sum(row[name] for row in result["ports"])
+
+
+def by_reason(ports):
+    """Dropped packets by reason, over the ports."""
+    sums = {}
+    for row in ports:
+        for reason, count in row["drops"].items():
+            sums[reason] = sums.get(reason, 0) + count
+    return sums
+
+
+def limits(r):
+    """A count is never exceeded, and is why a run ended only when it was reached."""
+    count, ended = r["asked"]["count"], r["ended"]
+    assert ended != "duration" or r["asked"]["duration_s"] is not None, r
+    if count is None:
+        assert ended != "count", r
+        return
+    if r["command"] == "pktgen":
+        assert r["offered"] <= count, r
+        return
+    handled = total(r, "rx_packets")
+    assert handled <= count, r
+    assert ended != "count" or r["received"] >= count, r
+
+
+def missed(r):
+    """What was lost before it reached us is counted once: the sum over the receiving ports. A port
+    that only sends may know what it would have missed.
+    """
+    known = [(row["rx_packets"], row["rx_missed_errors"] or 0) for row in r["ports"]]
+    least = sum(count for packets, count in known if packets)
+    assert least <= (r["missed"] or 0) <= sum(count for _, count in known), r
+
+
 def capture(r):
     assert r["received"] == r["filtered"] + r["written"] + r["dropped"] + r["discarded"], r
+    (port,) = r["ports"]
+    assert r["missed"] == port["rx_missed_errors"], r
+    assert r["received"] == port["rx_packets"] + sum(port["drops"].values()), r
+    assert r["written"] + r["discarded"] <= port["rx_packets"], r
+    assert r["written"] == 0 or r["files"], r
+    assert r["discarded"] == 0 or not r["files"], r
 
 
 def fwd(r):
     assert r["received"] + r["copied"] == r["forwarded"] + r["dropped"], r
+    assert r["forwarded"] == total(r, "tx_packets"), r
+    assert r["drops"] == by_reason(r["ports"]), r
+    assert total(r, "rx_packets") <= r["received"] <= total(r, "rx_packets") + r["dropped"], r
 
 
 def pktgen(r):
     assert r["offered"] == r["sent"] + r["unsent"], r
     assert r["dropped"] <= r["unsent"], r
-    assert "lost" not in r or r["lost"] == max(r["sent"] - r["received"], 0), r
+    assert r["sent"] == r["ports"][0]["tx_packets"], r
+    if "lost" not in r:
+        assert r["drops"] == r["ports"][0]["drops"], r
+        return
+    numbered = r["duplicated"] is not None
+    assert r["lost"] == max(r["sent"] - r["received"], 0), r
+    assert r["received"] <= r["sent"] or not numbered, r
+    back = r["ports"][-1]["rx_packets"]  # each of them is one of these
+    others = (r["duplicated"] + r["stale"]) if numbered else 0
+    assert back == r["received"] + others + r["foreign"], r
 
 
 ACCOUNTS = {"capture": capture, "fwd": fwd, "pktgen": pktgen}

@@ -313,6 +313,9 @@ class VirtioNet(
         """The device has none: what it drops for want of buffers, nobody knows."""
         return dict.fromkeys(self.unknown)
 
-    def pending(self) -> int:
-        """What the device has not reported back."""
-        return sum(self.rings[queue.number].call("clean") for queue in self.tx)
+    def in_flight(self, queue: Any) -> list[int]:
+        """Read the lengths from each chain's second descriptor; the first one is the header."""
+        last, mask = queue.next - 1, queue.chains - 1
+        count = self.rings[queue.number].call("clean")
+        words = (queue.descriptors[2 * (last - i & mask) + 1].word for i in range(count))
+        return [int(word & 0xFFFFFFFF) for word in words]

@@ -47,7 +47,7 @@ struct stack {
 enum drop_reason {
     DROP_NO_ROOM,      /* the transmit ring or the pool was full */
     DROP_DOWN,         /* the interface was down, or no peer was connected */
-    DROP_PEER_LEFT,    /* put into a ring; the peer disconnected without taking it */
+    DROP_PEER_LEFT,    /* put into a ring; the peer or device never took it */
     DROP_NOT_ETHERNET, /* the link type is not Ethernet */
     DROP_NOT_IP,       /* neither IPv4 nor IPv6, for an interface without link-layer headers */
     DROP_JOINED,   /* several frames merged by the kernel (GRO), which can't be segmented here */

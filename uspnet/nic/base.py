@@ -221,8 +221,14 @@ class Nic(ABC, Generic[Q]):
         """
 
     @abstractmethod
+    def in_flight(self, queue: Any) -> list[int]:
+        """Return the lengths in bytes of the frames in a transmit queue that the device has not
+        reported as sent. No worker may run.
+        """
+
     def pending(self) -> int:
-        """Packets in transmit rings that the device has not sent yet. Workers don't run."""
+        """Return how many packets are in flight in all transmit queues. No worker may run."""
+        return sum(len(self.in_flight(queue)) for queue in self.tx)
 
     def check(self) -> None:
         """Raises DeviceFault when the running device says that it can't go on."""

@@ -183,9 +183,11 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         for ring in self.tx_rings.values():
             lib.intel_empty(ring.queue, 0)
 
-    def pending(self) -> int:
-        """What the device has not reported back."""
-        return sum(lib.intel_clean(ring.queue) for ring in self.tx_rings.values())
+    def in_flight(self, queue: Any) -> list[int]:
+        """Read the lengths from the descriptors, whose low 16 bits they are in both formats."""
+        last, mask = queue.next - 1, queue.size - 1
+        count = lib.intel_clean(queue)
+        return [int(queue.ring[last - i & mask].word & 0xFFFF) for i in range(count)]
 
     def learn_address(self) -> None:
         """A reset has loaded it into the first entry of the address filter (§8.10)."""

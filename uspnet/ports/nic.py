@@ -24,6 +24,7 @@ class NicPort(Port):
 
     nic: AnyNic | None = None
     transport: Transport | None = None
+    _unsent_counted = False
     _look_at = 0.0  # when to ask the device again what it has missed
 
     @abstractmethod
@@ -116,7 +117,8 @@ class NicPort(Port):
         return queue
 
     def start(self) -> None:
-        """Lets the device run."""
+        """Let the device run. May be called again after `stop`."""
+        self._unsent_counted = False
         self.device.start()
 
     def control(self) -> None:
@@ -128,8 +130,18 @@ class NicPort(Port):
             self._show_missed()
 
     def finish(self) -> None:
-        """What the device missed is final."""
+        """Count what the device missed until now, and what it has not sent."""
         self._show_missed()
+        self._count_unsent()
+
+    def _count_unsent(self) -> None:
+        """Count packets as dropped that the device has not taken from its rings; once."""
+        if self._unsent_counted or not self.nic:
+            return
+        self._unsent_counted = True
+        for queue in self.made:
+            if queue.direction == "tx" and (lengths := self.nic.in_flight(queue.c)):
+                queue.take_back(len(lengths), sum(lengths), lib.DROP_PEER_LEFT)
 
     def _show_missed(self) -> None:
         """What only the device counted, where other processes and capture files take it from."""
@@ -141,6 +153,7 @@ class NicPort(Port):
     def stop(self) -> None:
         """Stops the device; one that is gone has stopped already."""
         if self.nic:
+            self._count_unsent()
             with contextlib.suppress(DeviceFault, DeviceTimeout):
                 self.nic.stop()
 
