@@ -313,7 +313,7 @@ class VirtioNet(
         """The device has none: what it drops for want of buffers, nobody knows."""
         return dict.fromkeys(self.unknown)
 
-    def in_flight(self, queue: Any) -> list[int]:
+    def in_flight(self, queue: c.VirtqQueue) -> list[int]:
         """Read the lengths from each chain's second descriptor; the first one is the header."""
         last, mask = queue.next - 1, queue.chains - 1
         count = self.rings[queue.number].call("clean")

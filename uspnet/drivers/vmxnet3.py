@@ -348,9 +348,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
             "tx_dropped": discarded,
         }
 
-    def in_flight(self, queue: Any) -> list[int]:
+    def in_flight(self, queue: c.Vmxnet3Queue) -> list[int]:
         """Read the lengths from the descriptors (§Vmxnet3_TxDesc: 14 bits; 0 is 16,384)."""
-        ring = queue.rings[0]
-        last, mask = ring.fill - 1, ring.size - 1
-        count = lib.vmxnet3_clean(queue)
-        return [int(ring.slots[last - i & mask].word & 0x3FFF) for i in range(count)]
+        ring, n = queue.rings[0], lib.vmxnet3_clean(queue)
+        return [int(ring.slots[(ring.fill - 1 - i) % ring.size].word & 0x3FFF) for i in range(n)]

@@ -221,7 +221,7 @@ class Nic(ABC, Generic[Q]):
         """
 
     @abstractmethod
-    def in_flight(self, queue: Any) -> list[int]:
+    def in_flight(self, queue: Q) -> list[int]:
         """Return the lengths in bytes of the frames in a transmit queue that the device has not
         reported as sent. No worker may run.
         """

@@ -183,7 +183,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         for ring in self.tx_rings.values():
             lib.intel_empty(ring.queue, 0)
 
-    def in_flight(self, queue: Any) -> list[int]:
+    def in_flight(self, queue: c.IntelQueue) -> list[int]:
         """Read the lengths from the descriptors, whose low 16 bits they are in both formats."""
         last, mask = queue.next - 1, queue.size - 1
         count = lib.intel_clean(queue)
