@@ -14,7 +14,7 @@ import pytest
 from uspnet.binding import guardian
 from uspnet.binding.machine import Machine
 from uspnet.binding.netstate import IPV4, IPV6, Address, Link, NetState, Route
-from uspnet.binding.rebind import PROBE
+from uspnet.pci.functions import PROBE
 from uspnet.pci.sysfs import Tree
 
 BUS = "sys/bus/pci"

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 from uspnet.binding import guardian
 from uspnet.binding.bind import BindRequest, bind
 from uspnet.binding.unbind import keep, unbind
@@ -56,13 +56,6 @@ def shared(lab, tmp_path, monkeypatch):
     return lab
 
 
-def wait_until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def gone(pid):
     """Zombies count as gone: the test is their parent."""
     try:
@@ -77,9 +70,9 @@ def test_unconfirmed_is_put_back(shared):
     assert shared.kernel.driver(A) == "vfio-pci"
     saved = shared.machine().store.load(A)
     assert os.getsid(saved.guardian) == saved.guardian  # a session of its own
-    wait_until(lambda: shared.machine().store.load(A) is None)
+    until(lambda: shared.machine().store.load(A) is None, 60)
     assert shared.kernel.driver(A) == "igb"
-    wait_until(lambda: gone(saved.guardian))
+    until(lambda: gone(saved.guardian), 60)
     log = (shared.root / guardian.LOG).read_text()
     assert "not confirmed in time: given back" in log
 
@@ -89,7 +82,7 @@ def test_confirmed_stays(shared):
     pid = shared.machine().store.load(A).guardian
     (outcome,) = keep(shared.machine(), [A])
     assert outcome.text == "kept"
-    wait_until(lambda: gone(pid))
+    until(lambda: gone(pid), 60)
     assert shared.kernel.driver(A) == "vfio-pci"
 
 
@@ -97,7 +90,7 @@ def test_unbound_before_the_deadline(shared):
     bind(shared.machine(), [A], BindRequest(confirm_s=60.0))
     pid = shared.machine().store.load(A).guardian
     unbind(shared.machine(), [A])
-    wait_until(lambda: gone(pid))
+    until(lambda: gone(pid), 60)
     assert shared.kernel.driver(A) == "igb"
 
 
@@ -128,7 +121,7 @@ def test_killed_at_any_step_the_guardian_still_puts_it_back(shared, die):
         [sys.executable, "-c", code, str(shared.root)], check=False, timeout=60, cwd=ROOT
     )
     assert done.returncode == -signal.SIGKILL
-    wait_until(lambda: shared.machine().store.load(A) is None)
+    until(lambda: shared.machine().store.load(A) is None, 60)
     assert shared.kernel.driver(A) == "igb"
     assert (shared.kernel.device(A) / "driver_override").read_text() == "(null)\n"
 
@@ -145,7 +138,7 @@ def test_a_program_that_uses_it_is_ended(shared):
 
         thread = threading.Thread(target=reap)
         thread.start()
-        wait_until(lambda: shared.machine().store.load(A) is None)
+        until(lambda: shared.machine().store.load(A) is None, 60)
         thread.join()
         assert user.returncode == -signal.SIGTERM
     assert shared.kernel.driver(A) == "igb"
@@ -161,7 +154,7 @@ def test_the_guardian_imports_nothing_of_the_current_folder(shared, tmp_path, mo
     pid = shared.machine().store.load(A).guardian
     assert os.readlink(f"/proc/{pid}/cwd") == "/"
     keep(shared.machine(), [A])
-    wait_until(lambda: gone(pid))
+    until(lambda: gone(pid), 60)
     assert not mark.exists()
 
 

@@ -16,7 +16,7 @@ from uspnet.binding.netstate import NetState
 from uspnet.binding.safety import BLOCKING, Candidate, Reason, check, peers_to_look_up
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import LeftUnbound, NotSupported, Refused, Usage, UspnetError
-from uspnet.pci.functions import Function, check_nic, folder, function
+from uspnet.pci.functions import PROBE, Function, check_nic, folder, function
 from uspnet.pci.sysfs import Tree
 
 DRIVERS = ("vfio-pci", "uio_pci_generic")
@@ -64,7 +64,7 @@ class Plan:
             f"save its state in /var/lib/uspnet/{self.address}.json",
             f"write {self.driver} to {where}/driver_override",
             *([f"write {self.address} to {where}/driver/unbind (leaves {old})"] if old else []),
-            f"write {self.address} to /{rebind.PROBE}",
+            f"write {self.address} to /{PROBE}",
             f"check that it is bound to {self.driver}",
         ]
 

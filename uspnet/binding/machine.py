@@ -16,6 +16,7 @@ from uspnet.binding import rebind
 from uspnet.binding.netstate import NetState
 from uspnet.binding.saved import Store
 from uspnet.errors import NotPermitted
+from uspnet.pci.functions import PROBE
 from uspnet.pci.sysfs import HOST, Tree
 
 
@@ -75,7 +76,7 @@ def this_machine() -> Machine:
 
 def check_privilege(tree: Tree) -> None:
     """Raise NotPermitted if sysfs can't be written."""
-    if not os.access(tree.path(rebind.PROBE), os.W_OK):
+    if not os.access(tree.path(PROBE), os.W_OK):
         raise NotPermitted("binding and unbinding need root", "run it with sudo")
 
 

@@ -13,11 +13,17 @@ import time
 from collections.abc import Callable
 
 from uspnet.errors import DeviceFault, LeftUnbound, NoDevice, NotSupported
-from uspnet.pci.functions import DEVICES, DRIVERS, current_driver, folder, override_of
+from uspnet.pci.functions import (
+    DEVICES,
+    DRIVERS,
+    PROBE,
+    current_driver,
+    folder,
+    override_of,
+)
 from uspnet.pci.sysfs import Tree
 from uspnet.system import children
 
-PROBE = "sys/bus/pci/drivers_probe"
 PROBE_S = 3.0  # drivers may probe asynchronously
 Modprobe = Callable[[Tree, str], None]
 

@@ -11,6 +11,7 @@ from uspnet.pci.sysfs import Tree
 
 DEVICES = "sys/bus/pci/devices"
 DRIVERS = "sys/bus/pci/drivers"
+PROBE = "sys/bus/pci/drivers_probe"
 BRIDGE_CLASS = 0x06
 # Kernel drivers that give a device to user space.
 USER_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
