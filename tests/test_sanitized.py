@@ -21,6 +21,6 @@ def test_the_rings(sanitized):
     which = by_tier(["-k", f"not ({LONG})"], [])
     words = ["-q", "-p", "no:cacheprovider", "--durations=10", *which]
     words += ["tests/fastpath", f"--ignore={COUNTS}"]
-    done = sanitized.python("-c", MAIN, *words, timeout=900)
+    done = sanitized.python("-c", MAIN, *words, limit_s=900)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert " passed" in done.stdout

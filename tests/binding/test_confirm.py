@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.binding import guardian
 from uspnet.binding.bind import BindRequest, bind
 from uspnet.binding.unbind import keep, unbind
@@ -118,7 +118,7 @@ bind(Machine(tree, lab.FakeNetwork()), [{address!r}], BindRequest(confirm_s=1.0)
 def test_killed_at_any_step_the_guardian_still_puts_it_back(shared, die):
     code = BINDER.format(die=die, address=A, main=guardian.MAIN)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(shared.root)], check=False, timeout=60, cwd=ROOT
+        [sys.executable, "-c", code, str(shared.root)], check=False, timeout=scaled(60), cwd=ROOT
     )
     assert done.returncode == -signal.SIGKILL
     until(lambda: shared.machine().store.load(A) is None, 60)

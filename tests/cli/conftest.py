@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.support.waiting import scaled
 from uspnet.transports.qemu.machine import binary
 
 TIMEOUT_S = 120
@@ -23,7 +24,7 @@ def uspnet():
             command,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=scaled(TIMEOUT_S),
             stdin=subprocess.DEVNULL,
             check=False,
         )

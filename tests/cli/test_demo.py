@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.processes import alive
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 PACKETS = 20_000
 
@@ -114,7 +114,7 @@ def test_an_interrupt_leaves_nothing(start, tmp_path, after_s):
     until(lambda: started(process.pid))
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=scaled(60))
     assert process.returncode in (0, -signal.SIGINT), errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
@@ -139,7 +139,7 @@ def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
     time.sleep(after_s)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=scaled(60))
     assert process.returncode == 0
     assert "by hand" in out or list(tmp_path.iterdir()) == []
     until(lambda: marked(str(tmp_path)) == [])
@@ -168,7 +168,7 @@ def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
     process = start("demo", "--count", "50000")
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
     process.kill()
-    process.wait(timeout=60)
+    process.wait(timeout=scaled(60))
     until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
 
 
@@ -179,7 +179,7 @@ def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number
     until(lambda: list(tmp_path.iterdir()))
     time.sleep(after_s)
     process.send_signal(number)
-    process.wait(timeout=60)
+    process.wait(timeout=scaled(60))
     until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
 
 
@@ -190,7 +190,7 @@ def test_when_its_children_are_stopped_and_it_is_killed_nothing_stays(start, tmp
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     process.kill()
-    process.wait(timeout=20)
+    process.wait(timeout=scaled(20))
     try:
         until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
     finally:

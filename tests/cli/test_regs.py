@@ -15,7 +15,7 @@ import pytest
 from tests.support.cable_end import FarEnd
 from tests.support.identity import answer
 from tests.support.processes import alive, children_of
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.ports.qemu import models
 
 pytestmark = pytest.mark.usefixtures("qemu")
@@ -89,7 +89,7 @@ def test_a_watch_ends_in_good_order_and_leaves_no_qemu(start):
         children = children_of(process.pid)
         assert children
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=scaled(60))
         assert (process.returncode, errors) == (0, "")
         until(lambda: not any(alive(child) for child in children))  # noqa: B023 - used at once
 
@@ -107,7 +107,7 @@ def test_a_watch_on_a_terminal_is_a_table_that_stays():
         assert b"\x1b[2K" in seen, "lines are drawn over"
     finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=scaled(60)) == 0
     os.close(ours)
 
 
@@ -115,7 +115,7 @@ def test_a_killed_qemu_ends_a_watch_with_a_hint(start):
     process = start("regs", "qemu:e1000e", "STATUS", *WATCH)
     process.stdout.readline()
     os.kill(children_of(process.pid)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=scaled(60))
     assert process.returncode == 1
     assert "QEMU has ended: it was killed by signal 9" in errors
     assert "hint: " in errors
@@ -130,7 +130,7 @@ def test_a_watch_shows_what_changes(start, tmp_path):
     line = process.stdout.readline()
     assert re.fullmatch(r"\d+\.\d s  STATUS  0x\w+ FD .*→ 0x\w+ FD LU .*\n", line)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=scaled(60)) == 0
     end.socket.close()
     assert not (tmp_path / "wire.a").exists()
 

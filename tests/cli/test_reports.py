@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.test_signals import wait_for
 from tests.support.identity import answer
+from tests.support.waiting import scaled
 
 RUNS = {
     "pktgen": ["pktgen", "null:", "--rate", "10k"],
@@ -53,7 +54,7 @@ def test_stats_prints_one_object_a_line_until_its_job_has_ended(start):
     stats = start("stats", str(job.pid), "--json", "--interval", "0.1")
     lines = [answer(stats.stdout.readline()) for _ in range(3)]
     job.send_signal(signal.SIGINT)
-    rest, err = stats.communicate(timeout=60)
+    rest, err = stats.communicate(timeout=scaled(60))
     assert stats.returncode == 0, err
     lines += map(answer, rest.splitlines())
     sent = [line["jobs"][0]["ports"][0]["tx_packets"] for line in lines]

@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.support.identity import answer
+from tests.support.waiting import moments, scaled, until
 from uspnet.telemetry import look
 
 START_S = 60
@@ -20,12 +20,10 @@ START_S = 60
 
 def wait_for(process, there=True):
     """The job of a process as `uspnet stats` sees it, or None when it is gone."""
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
+    for _ in moments(START_S, 0.02):
         found = next(iter(look(process.pid).jobs), None)
         if bool(found) is there:
             return found
-        time.sleep(0.02)
     raise AssertionError(f"the job is {'not there' if there else 'still there'}")
 
 
@@ -34,7 +32,7 @@ def test_a_signal_ends_a_run_with_its_summary(start, number):
     process = start("pktgen", "null:", "--poll", "sleep", "--rate", "1000")
     wait_for(process)
     process.send_signal(number)
-    out, errors = process.communicate(timeout=START_S)
+    out, errors = process.communicate(timeout=scaled(START_S))
     assert process.returncode == 0, errors
     assert out.startswith("sent ")
 
@@ -44,13 +42,11 @@ def test_a_hang_up_that_nohup_ignores_ends_nothing(start):
     process = start("pktgen", "null:", "--poll", "sleep", "--rate", "1000", through=ignore)
     before = wait_for(process).ports[0].tx_packets
     process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + START_S
-    while wait_for(process).ports[0].tx_packets < before + 500:  # it would have ended by then
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    # It would have ended by then.
+    until(lambda: wait_for(process).ports[0].tx_packets >= before + 500, START_S)
+    assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=START_S)
+    _, errors = process.communicate(timeout=scaled(START_S))
     assert process.returncode == 0, errors
 
 
@@ -58,7 +54,7 @@ def test_a_signal_under_json_ends_with_one_object(start):
     process = start("fwd", "null:", "null:", "--json")
     wait_for(process)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=START_S)
+    out, _ = process.communicate(timeout=scaled(START_S))
     assert process.returncode == 0
     assert answer(out)["command"] == "fwd"
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tests.support.waiting import scaled
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout
 from uspnet.register import RC, RO, RW, TABLES, Registers, trace
@@ -119,7 +120,7 @@ def test_tables_inherit_and_override(regs):
 def test_waiting_ends_when_the_field_has_the_value(regs, device):
     seen = iter([0, 0, 1])
     device.bar.on_read[0] = lambda _: next(seen)
-    assert regs.CTRL.wait(EN=1, timeout=5).EN == 1
+    assert regs.CTRL.wait(EN=1, timeout=scaled(5)).EN == 1
 
 
 def test_waiting_has_a_deadline_and_says_what_it_saw(regs):
@@ -130,7 +131,7 @@ def test_waiting_has_a_deadline_and_says_what_it_saw(regs):
 
 def test_a_removed_device_is_a_fault_not_a_value(regs, device):
     device.removed = True
-    for access in (lambda: regs.CTRL.wait(EN=1, timeout=5), lambda: regs.CTRL.update(EN=1)):
+    for access in (lambda: regs.CTRL.wait(EN=1, timeout=scaled(5)), lambda: regs.CTRL.update(EN=1)):
         with pytest.raises(DeviceFault, match="CTRL reads as all ones"):
             access()
 

@@ -29,6 +29,7 @@ from tests.support.pcap_rig import (
     read,
     section,
 )
+from tests.support.waiting import scaled
 from uspnet.fastpath import ffi, lib
 
 
@@ -141,7 +142,7 @@ def test_truncated_anywhere(kind: str) -> None:
         found, reader = read(KINDS[kind][:cut])
         assert found == whole[: len(found)]
         if reader.c.why:
-            assert reader.c.q.fault == lib.FAULT_MALFORMED or not found
+            assert reader.c.q.fault == lib.FAULT_MALFORMED
             assert reader.c.at <= cut
             assert reader.c.number == len(found)
 
@@ -177,7 +178,7 @@ def wireshark_count(data: bytes, path: Path) -> int:
     """Packets that Wireshark's library reads before it gives a file up."""
     path.write_bytes(data)
     command = ["capinfos", "-cM", path]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=scaled(120), check=False)
     text = run.stderr + run.stdout
     told = re.search(r"after reading (\d+) packets|Number of packets: +(\d+)", text)
     return int(told[1] or told[2]) if told else 0

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fake_port import FakePort, still
 from tests.support.identity import ran
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -50,7 +50,7 @@ def test_it_says_why_it_ended(limits, ended):
     assert result.ended == ended
     assert result.asked.count == limits.get("count")
     assert result.asked.duration_s == limits.get("duration")
-    assert result.received == 1000 or ended == "duration"
+    assert result.received == limits.get("count", result.discarded) > 0
 
 
 def test_it_is_started_looked_at_and_stopped():
@@ -82,14 +82,14 @@ def test_two_jobs_run_in_two_threads_and_change_no_signal_handler():
 
     def work(name, count):
         with GenerateJob(FakePort(), Limits(count=count), traffic()) as job:
-            barrier.wait(timeout=10)
+            barrier.wait(timeout=scaled(10))
             results[name] = ran(job.run())
 
     threads = [threading.Thread(target=work, args=pair) for pair in (("a", 5000), ("b", 7000))]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=scaled(60))
     assert {name: result.sent for name, result in results.items()} == {"a": 5000, "b": 7000}
     assert all(result.ended == "count" for result in results.values())
     assert handlers == [signal.getsignal(number) for number in signal.valid_signals()]
@@ -137,7 +137,7 @@ def test_it_waits_for_a_port_that_is_down_and_says_so():
         until(lambda: notices)
         assert port.bursts == 0
         port.is_up = True
-        thread.join(timeout=10)
+        thread.join(timeout=scaled(10))
         assert job.wait()
     assert notices == [f"waiting: {port.name}: link is down"]
     assert ran(job.result()).sent == 10

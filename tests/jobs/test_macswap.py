@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from tests.support.captures import pcap_frames
+from tests.support.waiting import scaled
 
 
 def test_only_what_has_two_addresses_is_changed(tmp_path):
@@ -25,6 +26,6 @@ def test_only_what_has_two_addresses_is_changed(tmp_path):
         "--mode",
         "macswap",
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, timeout=scaled(30))
     swapped = [f[6:12] + f[:6] + f[12:] if len(f) >= 12 else f for f in frames]
     assert pcap_frames(tmp_path / "out.pcap") == swapped

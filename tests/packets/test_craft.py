@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
+from tests.support.waiting import scaled
 from uspnet.errors import Usage
 from uspnet.packets.craft import FRAMES_MAX, craft
 from uspnet.packets.guard import at_most
@@ -169,7 +170,11 @@ CONTRIB = [
 def test_layers_of_other_modules(text, bytes_, at):
     script = f"from uspnet.packets.craft import craft; print(craft({text!r})[0].frame[{at}:].hex())"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=scaled(60),
     )
     assert done.stdout.startswith(bytes_)
     assert done.stderr == ""
@@ -244,7 +249,7 @@ def test_no_packet_is_sent_and_nothing_is_printed(needs, tmp_path):
     text = "Ether()/IPv6(dst='2001:db8::1')/UDP()/Ether(dst='02:00:00:00:00:02')/IP(dst='1.2.3.4')"
     command = ["strace", "-f", "-e", "trace=network", "-o", trace, sys.executable, "-m", "uspnet",
                "pktgen", "null:", "-c", "1", "--quiet", "--packet", text]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=scaled(120))
     assert (done.stdout, done.stderr) == ("", "")
     for line in trace.read_text().splitlines():
         assert "sa_family=AF_INET" not in line

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.identity import ran
+from tests.support.waiting import scaled
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.generate import GenerateJob
@@ -64,7 +65,9 @@ def test_tshark_finds_every_checksum_right(needs, tmp_path, text):
     read += [word for option in OPTIONS for word in ("-o", option)]
     for name in sorted({"ip", "gre", "udp", FOLLOWED[text]}):
         read += ["-e", f"{name}.checksum.status"]
-    out = subprocess.run(read, capture_output=True, text=True, check=True, timeout=120).stdout
+    out = subprocess.run(
+        read, capture_output=True, text=True, check=True, timeout=scaled(120)
+    ).stdout
     states = {state for line in out.splitlines() for state in line.replace(",", "\t").split("\t")}
     assert len(out.splitlines()) == 40
     assert GOOD in states

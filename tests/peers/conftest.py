@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.identity import answer
+from tests.support.waiting import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ class Uspnet:
 
     def result(self, timeout=60):
         """Waits for its end: the object that it prints, with its exit code as `exit`."""
-        out, err = self.process.communicate(timeout=timeout)
+        out, err = self.process.communicate(timeout=scaled(timeout))
         assert "Traceback" not in err, err
         assert out, err
         return {**answer(out), "exit": self.process.returncode}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 
 def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=()):
@@ -178,10 +178,10 @@ def test_a_refusal_is_explained(uspnet, tmp_path, option, text):
     uspnet("capture", f"memif:{path},role=server,secret=yes")
     until(path.exists)
     secret = "" if option.startswith("secret") else ",secret=yes"
-    result = uspnet("pktgen", f"memif:{path},{option},wait=0.5{secret}").result()
-    assert result["exit"] == 1
+    result = uspnet("pktgen", f"memif:{path},{option},wait=3{secret}").result()
+    assert (result["exit"], result["error"]) == (1, "PeerFault")
     assert result["hint"]
-    assert text in result["message"] or result["error"] == "DeviceTimeout"
+    assert text in result["message"]
 
 
 def test_a_path_in_use_is_refused_and_a_stale_one_replaced(uspnet, tmp_path):
@@ -257,5 +257,5 @@ for _ in range(40):
 
 def test_of_many_that_want_a_path_at_once_one_gets_it(tmp_path):
     command = [sys.executable, "-c", CROWD, str(tmp_path / "m")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=False)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.memif import raw_memif as raw
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.errors import Usage
 from uspnet.ports.memif.access import users
 from uspnet.ports.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE, remove_stale
@@ -146,7 +146,7 @@ def test_who_keeps_a_path_costs_no_result(tmp_path):
         until(sock.exists)
         until(lambda: "NoNewPrivs:\t1" in Path(f"/proc/{job.pid}/status").read_text())
         folder.chmod(0o700)
-        out, err = job.communicate(timeout=30)
+        out, err = job.communicate(timeout=scaled(30))
     assert (job.returncode, answer(out)["received"]) == (0, 0)
     assert "the socket stays: Permission denied" in err
 

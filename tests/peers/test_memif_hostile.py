@@ -34,7 +34,7 @@ def server(uspnet, tmp_path):
 
 
 def test_descriptors_by_the_hundred_thousand(sanitized):
-    said = sanitized("hostile_rings.py", 1, DESCRIPTORS, 0.5, timeout=PATIENCE_S)
+    said = sanitized("hostile_rings.py", 1, DESCRIPTORS, 0.5, limit_s=PATIENCE_S)
     report = json.loads(said)
     assert report["descriptors"] >= DESCRIPTORS
     assert report["changes"] >= DESCRIPTORS // 100
@@ -48,7 +48,7 @@ def attack(said):
 
 
 def test_thousands_of_messages_to_a_server(sanitized):
-    report = attack(sanitized("hostile_server.py", 1, MESSAGES, timeout=PATIENCE_S))
+    report = attack(sanitized("hostile_server.py", 1, MESSAGES, limit_s=PATIENCE_S))
     assert report["messages"] >= MESSAGES
     assert report["changes"] >= MESSAGES // 20
     assert report["fds"] <= FDS_MORE
@@ -59,7 +59,7 @@ def test_thousands_of_messages_to_a_server(sanitized):
 
 @pytest.mark.parametrize("how", ["zero-copy=on", "zero-copy=off"])
 def test_thousands_of_messages_to_a_client(sanitized, how):
-    report = attack(sanitized("hostile_client.py", 1, MESSAGES, how, timeout=PATIENCE_S))
+    report = attack(sanitized("hostile_client.py", 1, MESSAGES, how, limit_s=PATIENCE_S))
     assert report["messages"] >= MESSAGES
     assert report["fds"] <= FDS_MORE
     assert report["memory_kib"] < KIB_MORE

@@ -7,11 +7,11 @@ import mmap
 import os
 import socket
 import struct
-import time
 
 import pytest
 
 from tests.support.memif import raw_memif as raw
+from tests.support.waiting import scaled, until
 
 SLOTS = 256
 
@@ -23,14 +23,14 @@ class Sluggard:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(str(path))
         self.listener.listen(4)
-        self.listener.settimeout(20)
+        self.listener.settimeout(scaled(20))
         self.fds = []
 
     def meet(self):
         self.sock, _ = self.listener.accept()
         raw.say(self.sock, raw.message(raw.HELLO, b"sluggard", 0x200, 0x200, 63, 0, 0, 14))
         while True:
-            kind, data, fds = raw.hear(self.sock, 20)
+            kind, data, fds = raw.hear(self.sock, scaled(20))
             self.fds += fds
             if kind == raw.ADD_REGION and struct.unpack_from("=H", data, 2)[0] == 0:
                 self.ring = mmap.mmap(fds[0], struct.unpack_from("=Q", data, 4)[0])
@@ -45,10 +45,7 @@ class Sluggard:
 
     def take(self, count):
         """Waits for so many packets, and takes them."""
-        end = time.monotonic() + 20
-        while self.head() < count:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: self.head() >= count)
         struct.pack_into("=H", self.ring, 64, count)
 
     def leave(self):
@@ -86,10 +83,7 @@ def test_packets_that_a_server_leaves_behind_are_dropped_once(uspnet, tmp_path, 
     job = uspnet("pktgen", spec, "--count", SLOTS + 100, "--size", 100)
     server.meet()
     server.take(56)
-    end = time.monotonic() + 20
-    while server.head() != SLOTS + 56:  # the ring is full again
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: server.head() == SLOTS + 56)  # the ring is full again
     server.leave()
     server.meet()
     server.take(44)

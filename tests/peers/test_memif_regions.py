@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.memif import raw_memif as raw
+from tests.support.waiting import scaled, until
 
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 SHORT, WRONG = "Region is shorter than announced", "Wrong ring"
@@ -23,18 +24,12 @@ def server(uspnet, tmp_path):
     """A uspnet that counts what clients send; a good client is served afterwards, too."""
     path = tmp_path / "m.sock"
     job = uspnet("capture", f"memif:{path},role=server")
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(path.exists)
     yield str(path)
     memory = raw.Memory(4)
     with raw.shake_hands(str(path), memory) as sock:
         memory.head(0, 10)
-        end = time.monotonic() + 60
-        while memory.tail(0) != 10:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: memory.tail(0) == 10)
         sock.shutdown(1)
     memory.close()
     assert job.interrupt()["received"] >= 10
@@ -137,10 +132,7 @@ def test_a_region_may_grow(server):
         assert kind == raw.CONNECTED
         memory.describe(0, 0, offset=memory.bytes, length=60)  # past what it announced
         memory.head(0, 1)
-        end = time.monotonic() + 60
-        while memory.tail(0) != 1:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: memory.tail(0) == 1)
     memory.close()
 
 
@@ -212,14 +204,14 @@ class Mirror:
         self.name = name
         self.listener.bind("\0" + name)
         self.listener.listen(1)
-        self.listener.settimeout(20)
+        self.listener.settimeout(scaled(20))
         self.sock, self.regions = None, {}
 
     def meet(self):
         self.sock, _ = self.listener.accept()
         raw.say(self.sock, raw.message(raw.HELLO, b"mirror", 0x200, 0x200, 63, 0, 0, 14))
         while True:
-            kind, data, fds = raw.hear(self.sock, 20)
+            kind, data, fds = raw.hear(self.sock, scaled(20))
             if kind == raw.ADD_REGION:
                 index, size = struct.unpack_from("=HQ", data, 2)
                 self.regions[index] = (fds[0], size)

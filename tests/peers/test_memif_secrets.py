@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.errors import Usage, UspnetError
 from uspnet.ports.registry import make_port
 
@@ -61,7 +61,7 @@ def test_no_message_of_a_spec_shows_a_secret(spec):
 def test_no_command_shows_a_secret(words):
     run = subprocess.run(
         [sys.executable, "-m", "uspnet", *words],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
     assert WORD not in run.stdout + run.stderr, run.stdout + run.stderr
     assert "Traceback" not in run.stderr

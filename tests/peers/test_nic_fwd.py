@@ -17,7 +17,7 @@ from tests.support.cable_end import FarEnd
 from tests.support.identity import answer
 from tests.support.processes import alive, children_of
 from tests.support.tiers import by_tier
-from tests.support.waiting import until
+from tests.support.waiting import moments, scaled, until
 from uspnet.errors import NotSupported
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
@@ -93,7 +93,7 @@ def forward(tmp_path):
 
 def result(process):
     """What it printed at its end."""
-    return answer(process.communicate(timeout=PATIENCE_S)[0])
+    return answer(process.communicate(timeout=scaled(PATIENCE_S))[0])
 
 
 def meet(process, ends):
@@ -104,27 +104,27 @@ def meet(process, ends):
     for end in ends:
         end.probes = 0
         end.got.clear()
-    deadline = time.monotonic() + PATIENCE_S
-    while not all(end.probes for end in ends) and process.poll() is None:
-        assert time.monotonic() < deadline, [end.probes for end in ends]
+    for _ in moments(PATIENCE_S, 0.02):
         sent += sum(end.give(PROBE) for end in ends)
-        time.sleep(0.02)
         for end in ends:
             end.take()
-    return sent
+        if all(end.probes for end in ends) or process.poll() is not None:
+            return sent
+    raise AssertionError([end.probes for end in ends])
 
 
 def pass_all(process, ends, frames):
     """Sends frames into both ends at once, until all have come out of the other one."""
     sent = [0, 0]
-    deadline = time.monotonic() + PATIENCE_S
-    while any(len(end.got) < len(frames) for end in ends) and process.poll() is None:
-        assert time.monotonic() < deadline, (sent, [len(end.got) for end in ends])
+    for _ in moments(PATIENCE_S, 0):
+        if all(len(end.got) >= len(frames) for end in ends) or process.poll() is not None:
+            return
         for i, end in enumerate(ends):
             end.take()
             most = min(len(frames), len(ends[1 - i].got) + WINDOW)
             while sent[i] < most and end.give(frames[sent[i]]):
                 sent[i] += 1
+    raise AssertionError((sent, [len(end.got) for end in ends]))
 
 
 @pytest.mark.parametrize(("left", "right"), PAIRS)

@@ -16,6 +16,7 @@ import sys
 import pytest
 
 from tests.support.identity import answer
+from tests.support.waiting import scaled
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_somebody_else_may_bring_it_up(namespace, wait_until):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         wait_until(lambda: "t0" in namespace.links())
         namespace.ip("link", "set", "dev", "t0", "up")
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=scaled(60))
     assert process.returncode == 0
     assert answer(out)["sent"] == 10
 

@@ -7,6 +7,8 @@ import json
 import struct
 import subprocess
 
+from tests.support.waiting import scaled
+
 
 def pcap_frames(path):
     """Every frame of a pcap file."""
@@ -21,7 +23,7 @@ def pcap_frames(path):
 def tshark_layers(path):
     """The layers of each packet, with their bytes, as tshark decodes them."""
     command = ["tshark", "-r", str(path), "-T", "json", "-x", "-j", "frame"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=True)
     assert "cut short" not in run.stderr, run.stderr
     return [entry["_source"]["layers"] for entry in json.loads(run.stdout)]
 

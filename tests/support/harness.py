@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import Self
 
 import pytest
 
+from tests.support.waiting import moments
 from uspnet.errors import NoDevice, NotSupported
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
@@ -73,12 +73,12 @@ class Station:
 
     def until(self, done) -> None:
         """Looks after the ports until `done()`."""
-        end = time.monotonic() + PATIENCE_S
-        while not done():
-            assert time.monotonic() < end, [port.why_down() for port in self.ports]
+        for _ in moments(PATIENCE_S, 0.001):
+            if done():
+                return
             for port in self.ports:
                 port.control()
-            time.sleep(0.001)
+        raise AssertionError([port.why_down() for port in self.ports])
 
     def counter(self, port: Port, way: str, name: str) -> int:
         """A counter over all queues of one direction."""

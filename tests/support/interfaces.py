@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.support.captures import pcap_frames
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.fastpath import ffi
 from uspnet.pool import Pool
 from uspnet.ports.registry import make_port
@@ -65,7 +65,7 @@ class Tcpdump:
         while size != (size := self.path.stat().st_size):
             time.sleep(0.3)
         self.process.send_signal(signal.SIGINT)
-        text = self.process.communicate(timeout=60)[1]
+        text = self.process.communicate(timeout=scaled(60))[1]
         assert "\n0 packets dropped by kernel" in text
         return pcap_frames(self.path)
 

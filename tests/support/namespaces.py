@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.processes import Running
+from tests.support.waiting import scaled
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 0x0003
@@ -64,7 +65,7 @@ class Namespace:
 
     def uspnet(self, *words, check=True):
         """Runs uspnet to its end. Returns the process, with text in stdout and stderr."""
-        return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=120)
+        return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=scaled(120))
 
     def start(self, *words):
         """Starts uspnet with --json, and returns it once it moves packets."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.paths import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 NOBODY = 65534
 
@@ -103,11 +103,11 @@ class Running:
     def end(self, number=signal.SIGINT):
         """Ends it with a signal. Returns its JSON object."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=scaled(60))
         assert self.process.returncode == 0, err
         return answer(out)
 
     def ends(self):
         """Waits for it to end by itself. Returns exit code, stdout and stderr."""
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=scaled(60))
         return self.process.returncode, out, err

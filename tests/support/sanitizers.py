@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import scaled
+
 ROOT = Path(__file__).resolve().parents[2]
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -g -O1"
 
@@ -38,7 +40,7 @@ class Sanitized:
         build = [sys.executable, str(place / "uspnet/fastpath/build.py")]
         subprocess.run(build, check=True, env={**os.environ, "USPNET_CFLAGS": SANITIZE})
 
-    def python(self, *words, timeout=240):
+    def python(self, *words, limit_s=240):
         """Runs Python; the process, with text in stdout and stderr."""
         env = {
             **os.environ,
@@ -53,13 +55,13 @@ class Sanitized:
             cwd=self.place,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=scaled(limit_s),
             check=False,
         )
 
-    def __call__(self, script, *args, timeout=240):
+    def __call__(self, script, *args, limit_s=240):
         """Runs a program of tests/support/memif; what it printed."""
-        done = self.python(self.place / "tests/support/memif" / script, *args, timeout=timeout)
+        done = self.python(self.place / "tests/support/memif" / script, *args, limit_s=limit_s)
         assert done.returncode == 0, done.stderr[-4000:] + done.stdout
         return done.stdout
 

@@ -13,6 +13,7 @@ import pytest
 import uspnet
 from tests.support.identity import answer
 from tests.support.processes import NOBODY
+from tests.support.waiting import scaled
 from uspnet.errors import Refused
 from uspnet.jobs import doctor
 from uspnet.system import children
@@ -51,7 +52,9 @@ def poisoned(tmp_path, monkeypatch):
 
 
 def run(command, **more):
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=90, **more)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=scaled(90), **more
+    )
 
 
 @pytest.mark.skipif(not COMMAND.exists(), reason="the uspnet command is not installed")

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.support.processes import NOBODY, as_nobody
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.errors import Refused
 from uspnet.system.outfile import OutFile
 
@@ -251,6 +251,6 @@ def test_a_file_that_is_not_where_it_was_made_is_told(tmp_path, fate):
             path.rename(tmp_path / "y")
         if fate == "replaced":
             path.touch()
-        _, err = job.communicate(timeout=30)
+        _, err = job.communicate(timeout=scaled(30))
     assert job.returncode == 0
     assert (b"moved, replaced or removed" in err) == (fate != "left")

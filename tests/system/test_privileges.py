@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import NOBODY, Running, alive, as_nobody, children_of
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.pool import SEALS
 from uspnet.ports.memif import port as memif
 from uspnet.ports.registry import make_port
@@ -117,7 +117,7 @@ def test_regs_keep_what_ends_qemu():
             check_child(child)
         finally:
             job.send_signal(signal.SIGINT)
-            job.communicate(timeout=60)
+            job.communicate(timeout=scaled(60))
     assert not alive(child)
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.paths import ROOT
+from tests.support.waiting import scaled
 
 HERE = Path(__file__).resolve().parent
 PLACES = {
@@ -57,7 +58,7 @@ def toys(tmp_path_factory):
     def run(*words):
         done = subprocess.run(
             [sys.executable, *map(str, words)], cwd=place, capture_output=True, text=True,
-            check=False, timeout=60,
+            check=False, timeout=scaled(60),
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return answer(done.stdout)

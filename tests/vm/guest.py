@@ -17,11 +17,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.identity import answer
+from tests.support.waiting import moments, scaled
 from tests.vm.emulator import find_qemu, has_model
 from tests.vm.kernel import ROOT, Kernel, initramfs
 from tests.vm.wire import Wire
@@ -96,14 +96,16 @@ class Process:
 
     def first_output(self, timeout=60):
         """What it prints first. Looks only now and then: the guest has other work."""
-        end = time.monotonic() + timeout
-        while not (shown := self.output())[0]:
-            assert not shown[1] and time.monotonic() < end, shown[1]  # noqa: PT018
-            time.sleep(0.1)
-        return shown[0]
+        for _ in moments(timeout, 0.1):
+            out, err = self.output()
+            if out:
+                return out
+            assert not err
+        raise TimeoutError(f"nothing in {timeout} s")
 
     def wait(self, timeout=60):
         """Its end; killed, and a TimeoutError, when it takes longer than that."""
+        timeout = scaled(timeout)
         answer = self.guest.ask("wait", timeout + 30, pid=self.pid, timeout=timeout)
         if answer["late"]:
             raise TimeoutError(f"took more than {timeout} s:\n{answer['out']}{answer['err']}")

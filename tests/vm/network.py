@@ -6,7 +6,8 @@ because starting one takes half a second on an emulated processor.
 from __future__ import annotations
 
 import json
-import time
+
+from tests.support.waiting import moments, until
 
 LOOSE = {"ifindex", "link_index", "operstate", "tentative", "flags", "valid_life_time",
          "preferred_life_time", "dynamic"}  # fmt: skip
@@ -60,34 +61,35 @@ def strip(value):
 
 def settled(guest, before, seconds=30):
     """Waits until all is as before; says what is not."""
-    end = time.monotonic() + seconds
-    while (now := shown(guest)) != before and time.monotonic() < end:
-        time.sleep(0.1)
+    now = None
+    for _ in moments(seconds, 0.1):
+        if (now := shown(guest)) == before:
+            return
     lost, new = ([row for row in a if row not in b] for a, b in ((before, now), (now, before)))
     assert not lost + new, f"lost: {lost}; new: {new}"
 
 
 def quiet(guest, name):
     """What is shown once the interface has a carrier, if it is up, and nothing changes any more."""
-    at, end = f"/sys/class/net/{name}", time.monotonic() + 20
-    while int(guest.read(f"{at}/flags"), 16) & 1 and guest.read(f"{at}/carrier") != "1\n":
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    at = f"/sys/class/net/{name}"
+    is_down = lambda: not int(guest.read(f"{at}/flags"), 16) & 1  # noqa: E731
+    until(lambda: is_down() or guest.read(f"{at}/carrier") == "1\n", 20, 0.1)
     before = look(guest)
-    while (now := look(guest)) != before or '"tentative"' in now:
-        assert time.monotonic() < end
+    for _ in moments(20, 0):
+        if (now := look(guest)) == before and '"tentative"' not in now:
+            return rows_of(now)
         before = now
-    return rows_of(now)
+    raise AssertionError("its addresses go on changing")
 
 
 def interface(guest, address, seconds=60):
     """The name of a function's interface now. A driver that has just got the function makes it in
     a moment.
     """
-    at, end = f"/sys/bus/pci/devices/{address}", time.monotonic() + seconds
-    while True:
+    at = f"/sys/bus/pci/devices/{address}"
+
+    def names():
         child = [name for name in guest.names(at) if name.startswith("virtio")]
-        if names := guest.names(f"{at}/{child[0]}/net" if child else f"{at}/net"):
-            return names[0]
-        assert time.monotonic() < end, f"{address} has no interface"
-        time.sleep(0.1)
+        return guest.names(f"{at}/{child[0]}/net" if child else f"{at}/net")
+
+    return until(names, seconds, 0.1, lambda: f"{address} has no interface")[0]

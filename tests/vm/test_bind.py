@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import devbind
 from tests.support.tiers import by_tier
+from tests.support.waiting import until
 from tests.vm.guest import EXPRESS, WITH_VFS
 from tests.vm.network import interface, quiet, settled
 from tests.vm.topologies import (
@@ -104,22 +105,17 @@ def test_unconfirmed_comes_back(guest, nic, killed):
     allow = ",".join(REASONS[addressed][0])
     words = ["uspnet", "bind", address, "--allow", allow, "--confirm", "5"]
     process = guest.background(words)
-    end = time.monotonic() + 180
     reached = (lambda now: now != driver) if killed == "half-way" else "vfio-pci".__eq__
-    while not reached(guest.driver(address)):
-        assert time.monotonic() < end, process.output()
+    until(lambda: reached(guest.driver(address)), 180, 0, process.output)
     if killed != "never":
         process.signal(signal.SIGKILL)
     result = process.wait()
     if killed == "never":
         assert f"given back in 5 s, unless: uspnet bind --keep {address}" in result.out
-    while guest.driver(address) != driver:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: guest.driver(address) == driver, 180, 0.1)
     settled(guest, before)
-    while guest.names("/var/lib/uspnet") != ["guardian.log", "lock"]:  # its last work
-        assert time.monotonic() < end, guest.names("/var/lib/uspnet")
-        time.sleep(0.1)
+    left = lambda: guest.names("/var/lib/uspnet")  # noqa: E731
+    until(lambda: left() == ["guardian.log", "lock"], 180, 0.1, left)  # its last work
 
 
 @pytest.mark.once("lab", "debian")

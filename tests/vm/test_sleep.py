@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.support.waiting import moments, until
 from tests.vm.guest import KINDS, MODELS
 from tests.vm.kernel import NO_IOMMUFD
 from uspnet.packets.frames import udp_frame
@@ -52,9 +53,7 @@ class Sleeper:
 
     def wait(self):
         """Until its workers run."""
-        end = time.monotonic() + 60
-        while not self.look():
-            assert time.monotonic() < end, self.process.output()
+        until(self.look, 60, why=self.process.output)
         time.sleep(1.5)  # models take nothing before their link is up
         return self
 
@@ -73,10 +72,10 @@ class Sleeper:
 
     def received(self, count, before):
         """The same, once that many frames have come."""
-        end = time.monotonic() + 20
-        while (grown := self.since(before))["received"] < count:
-            assert time.monotonic() < end, grown
-        return grown
+        for _ in moments(20, 0):
+            if (grown := self.since(before))["received"] >= count:
+                return grown
+        raise AssertionError(grown)
 
     def end(self):
         if not self.result:

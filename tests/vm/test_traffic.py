@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drivers on a real kernel: taken from it, frames byte-equal at the far end, and given back."""
 
+import itertools
 import signal
 import struct
 import time
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.tiers import by_tier
+from tests.support.waiting import until
 from tests.vm.guest import CONVENTIONAL, EXPRESS
 from tests.vm.kernel import NO_IOMMUFD
 from tests.vm.network import interface, quiet, settled
@@ -58,24 +60,29 @@ def capture(guest, wire, spec, **how):
     file = guest.share / "captured"
     words = ["capture", spec, "--json", "--poll", "sleep", "-w", file, "-F", "pcap"]
     process = guest.background(["uspnet", *words], **how)
-    end, marks = time.monotonic() + 180, 0
-    while not received(guest):
-        assert time.monotonic() < end, process.output()
+    marks = itertools.count()
+
+    def arrives():
         wire.send(MARK)
-        marks += 1
+        next(marks)
+        return received(guest)
+
+    until(arrives, 180, 0, process.output)
     sent = distinct(200)
     for frame in sent:
         wire.send(frame)
         time.sleep(0.0005)
-    before = 0
-    while (now := received(guest)) <= len(sent) or now != before:  # marks count, too
-        assert time.monotonic() < end, process.output()
-        before = now
-        time.sleep(0.1)
+    seen = [0, 0]  # marks count, too
+    until(
+        lambda: seen.append(received(guest)) or len(sent) < seen[-1] == seen[-2],
+        180,
+        0.1,
+        process.output,
+    )
     process.signal(signal.SIGINT)
     result = process.wait()
     assert result.code == 0, result.out + result.err
-    assert len(sent) < result.json()["received"] <= len(sent) + marks
+    assert len(sent) < result.json()["received"] <= len(sent) + next(marks)
     assert [frame for frame in pcap_frames(file) if frame != MARK] == sent
     guest.run(["rm", file])
 

@@ -10,6 +10,8 @@ import socket
 import threading
 import time
 
+from tests.support.waiting import scaled
+
 
 class Wire:
     """The test's end of a wire: one datagram is one frame."""
@@ -32,7 +34,7 @@ class Wire:
 
     def receive(self, count, timeout=10.0):
         """Up to `count` frames; fewer when the time is over."""
-        frames, end = [], time.monotonic() + timeout
+        frames, end = [], time.monotonic() + scaled(timeout)
         with contextlib.suppress(queue.Empty):
             while len(frames) < count:
                 frames.append(self.frames.get(timeout=max(0, end - time.monotonic())))

@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+from tests.support.waiting import scaled
+
 ETHERNET = bytes.fromhex("020000000002020000000001")
 V4, V6 = 0x0800, 0x86DD
 TCP, UDP, SCTP = 6, 17, 132
@@ -186,7 +188,7 @@ def test_what_cant_be_cut_up_is_dropped_and_told(namespace, namespaces, wait_unt
     with other.entered():
         server = socket.create_server(("10.8.0.2", 7))
     with namespace.entered():
-        client = socket.create_connection(("10.8.0.2", 7), timeout=5)
+        client = socket.create_connection(("10.8.0.2", 7), timeout=scaled(5))
     with server, client, server.accept()[0] as peer:
         client.sendall(bytes(200_000))
         assert len(peer.recv(200_000, socket.MSG_WAITALL)) == 200_000

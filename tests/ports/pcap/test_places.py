@@ -13,6 +13,7 @@ import pytest
 
 from tests.ports.pcap.test_sources import ALL, MARGIN_S, fwd
 from tests.support.pcap_rig import classic, pcapng
+from tests.support.waiting import scaled
 from uspnet.errors import NoDevice
 from uspnet.ports.pcap import sink as pcap_sink
 from uspnet.ports.registry import make_port
@@ -51,7 +52,12 @@ def test_stdin_is_read_from_where_it_stands(tmp_path: Path) -> None:
     with open(tmp_path / "f", "rb", buffering=0) as file:
         assert file.read(15).endswith(b"\n")
         run = subprocess.run(
-            command, stdin=file, capture_output=True, text=True, timeout=MARGIN_S, check=True
+            command,
+            stdin=file,
+            capture_output=True,
+            text=True,
+            timeout=scaled(MARGIN_S),
+            check=True,
         )
     assert f'"forwarded": {ALL},' in run.stdout
 

@@ -26,7 +26,7 @@ import pytest
 
 from tests.support.captures import tshark_layers
 from tests.support.identity import answer
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.telemetry import look
 
 FORMATS = ("pcapng", "pcap", "nsecpcap")
@@ -47,7 +47,7 @@ def start(*args: str, **more: Any) -> subprocess.Popen[str]:
 def uspnet(*args: str, code: int = 0, **more: Any) -> str:
     """Runs a command to its end and returns stdout, and stderr when it should fail."""
     process = start(*args, **more)
-    out, err = process.communicate(timeout=MARGIN_S)
+    out, err = process.communicate(timeout=scaled(MARGIN_S))
     assert process.returncode == code, err or out
     assert "Traceback" not in err
     return err if code else out
@@ -59,7 +59,9 @@ def capture(*args: str) -> dict[str, Any]:
 
 def tool(*args: str | Path) -> str:
     command = [str(arg) for arg in args]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=MARGIN_S, check=False)
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=scaled(MARGIN_S), check=False
+    )
     assert run.returncode == 0, run.stderr
     assert "cut short" not in run.stderr, run.stderr
     return run.stdout
@@ -187,17 +189,17 @@ def test_signals_end_in_good_order(tmp_path: Path, number: int) -> None:
     process = start(*args)
     until(lambda: any(p.rx_packets for job in look(process.pid).jobs for p in job.ports))
     process.send_signal(number)
-    out, err = process.communicate(timeout=MARGIN_S)
+    out, err = process.communicate(timeout=scaled(MARGIN_S))
     assert process.returncode == 0, err
     result = answer(out)
     assert result["received"] == result["written"] + result["dropped"] > 0
-    assert result["elapsed_s"] < 15
+    assert result["ended"] == "signal"
 
 
 def test_stdout_holds_the_file_alone(tmp_path: Path) -> None:
     with (tmp_path / "f").open("wb") as out:
         process = start("capture", "null:", "-c", "500", "-w", "-", stdout=out)
-        _, err = process.communicate(timeout=MARGIN_S)
+        _, err = process.communicate(timeout=scaled(MARGIN_S))
     assert process.returncode == 0
     assert "written 500" in err
     assert count(tmp_path / "f") == 500
@@ -219,7 +221,7 @@ def test_a_reader_that_leaves_ends_the_capture() -> None:
 
 def test_packets_and_json_do_not_share_stdout() -> None:
     process = start("capture", "null:", "-w", "-", "-c", "5", "--json")
-    out, _ = process.communicate(timeout=MARGIN_S)
+    out, _ = process.communicate(timeout=scaled(MARGIN_S))
     assert process.returncode == 2
     assert answer(out)["error"] == "Usage"
 
@@ -229,7 +231,7 @@ def test_a_reader_that_is_gone_before_the_start() -> None:
     os.close(read)
     process = start("capture", "null:", "--duration", "20", "-w", "-", stdout=write)
     os.close(write)
-    _, err = process.communicate(timeout=MARGIN_S)
+    _, err = process.communicate(timeout=scaled(MARGIN_S))
     assert process.returncode == 0
     assert "written 0, dropped 0" in err
 
@@ -240,7 +242,7 @@ def test_live_pipe_is_prompt() -> None:
     times: list[float] = []
     while data := os.read(process.stdout.fileno(), 65536):
         times += [time.monotonic()] * (1 if len(data) < 300 else 0)
-    process.communicate(timeout=MARGIN_S)
+    process.communicate(timeout=scaled(MARGIN_S))
     assert len(times) >= 4  # a few at a time, however busy we are, and not all at the end
 
 
@@ -248,7 +250,7 @@ def test_a_fifo_is_written_for_its_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
         capture("null:", "-c", "100", "-w", str(tmp_path / "pipe"))
-        (tmp_path / "f").write_bytes(reader.communicate(timeout=MARGIN_S)[0])
+        (tmp_path / "f").write_bytes(reader.communicate(timeout=scaled(MARGIN_S))[0])
     assert count(tmp_path / "f") == 100
 
 
@@ -271,15 +273,13 @@ def test_kill_leaves_whole_records(kind: str) -> None:
             start_new_session=True,
         )
         try:
-            end = time.monotonic() + MARGIN_S
-            while not (path.exists() and path.stat().st_size) and time.monotonic() < end:
-                time.sleep(0.001)
+            until(lambda: path.exists() and path.stat().st_size, MARGIN_S, 0.001)
             time.sleep(dice.uniform(0, 0.08))
             mine = children()
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             until(lambda: not mine & children())  # noqa: B023 - used at once
-            assert count(path) >= 0  # tshark reads with the same library
+            count(path)  # fails for a file that is cut; tshark reads with the same library
         finally:
             process.kill()
             path.unlink(missing_ok=True)
@@ -356,7 +356,7 @@ def test_a_killed_writer_is_told(tmp_path: Path) -> None:
         mine = until(lambda: children() or process.poll() is not None)
         time.sleep(0.3)
         os.kill(mine.pop(), signal.SIGKILL)
-        _, err = process.communicate(timeout=MARGIN_S)
+        _, err = process.communicate(timeout=scaled(MARGIN_S))
         assert process.returncode == 1
         assert "killed" in err
     finally:
