@@ -104,7 +104,7 @@ class Vmxnet3Bench:
             ring.limit, ring.bell.mmio, ring.bell.bytes = self.pool.room, self.bells + number, 4
         v.completions_size = (2 * size, size)[number]
         v.completions = self._memory("completion", v.completions_size)
-        v.command, v.wants_doorbell = 1 << 44, wants  # §Vmxnet3_TxDesc: eop
+        v.tx_flags, v.wants_doorbell = 1 << 44, wants  # §Vmxnet3_TxDesc: eop
         v.q.burst = ffi.addressof(self.lib, f"vmxnet3_{('rx', 'tx')[number]}")
         v.q.pool, v.q.stack, v.q.counters, v.q.wake_fd = self.pool.c, self.stack, counters, -1
         return v

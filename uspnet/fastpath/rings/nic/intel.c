@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Intel's rings before and after traffic, and what a device has sent. */
+/* Intel rings outside of the receive and transmit bursts: filling, emptying, and freeing what was
+ * sent (intel.h). */
 #include "intel.h"
 
-static const uint64_t TX_DONE = 1ull << 32; /* status, in both formats */
+static const uint64_t TX_DONE = 1ull << 32; /* DD, in either format */
 
 int intel_fill(struct intel_queue *r)
 {
@@ -11,27 +12,27 @@ int intel_fill(struct intel_queue *r)
         if (!stack_take(r->q.stack, &index, 1))
             return -1;
         intel_post(r, slot, index);
-        r->clean = slot + 1; /* how far intel_empty has to go */
+        r->clean = slot + 1; /* slots with a buffer, for intel_empty */
     }
     r->next = r->skipping = r->part.open = 0;
-    r->tail = r->size - 1; /* one slot stays ours: a full ring would look like an empty one */
+    r->tail = r->size - 1; /* the device never owns all: head == tail means empty */
     return 0;
 }
 
-/* Gives the buffers of the slots from `clean` to before `end` back to the stack. */
+/* Returns the buffers of the slots [clean, end) to the stack. */
 static void take_back(struct intel_queue *r, uint32_t end)
 {
     struct stack *s = r->q.stack;
     while (r->clean != end) {
         uint32_t slot = intel_slot(r, r->clean);
-        uint32_t n = least(end - r->clean, r->size - slot); /* the ring's end parts them */
+        uint32_t n = least(end - r->clean, r->size - slot); /* up to the end of the ring */
         memcpy(s->free + s->top, r->buffers + slot, n * sizeof *r->buffers);
         s->top += n;
         r->clean += n;
     }
 }
 
-/* The device reports the last slot of each burst; all before it are done too. */
+/* Only the last slot of each burst reports its status; the slots before it are done then, too. */
 uint32_t intel_clean(struct intel_queue *r)
 {
     while (r->clean != r->next) {

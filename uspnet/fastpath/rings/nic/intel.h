@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What Intel's descriptor formats share (intel_legacy.c, intel_advanced.c): rings of 16 bytes a
- * descriptor, little endian, that we fill up to their tail register. The device marks what it is
- * done with in memory, so no register is ever read here. */
+ * What the rings of Intel NICs share (intel_legacy.c, intel_advanced.c): descriptors of 16 bytes,
+ * little endian, published by writing the tail register. The device writes back a Descriptor Done
+ * bit into memory, so the data path reads no register.
+ * References: "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual"
+ * (317453), §3.2 and §3.3; "82576EB Gigabit Ethernet Controller Datasheet" (321027), §7.1, §7.2. */
 #ifndef USPNET_INTEL_H
 #define USPNET_INTEL_H
 #include "nic.h"
@@ -10,31 +12,32 @@
 // [python]
 struct intel_descriptor {
     uint64_t address;
-    uint64_t word; /* length, status, command and so on: the format's files say where */
+    uint64_t word; /* length, status, command: laid out as the format's file says */
 };
 struct intel_queue {
     struct queue q;
     struct intel_descriptor *ring; /* shared with the device */
-    uint32_t *buffers;             /* ours: the pool buffer in each slot */
-    uint32_t *last;                /* transmit: at a burst's first slot, its last position */
+    uint32_t *buffers;             /* private: the pool buffer in each slot */
+    uint32_t *last;                /* transmit: at the first slot of a burst, its last position */
     uint32_t size;                 /* slots, a power of two */
-    uint32_t next;                 /* position of the next slot to use; runs freely */
-    uint32_t clean;                /* transmit: position of the oldest slot not yet taken back */
-    uint32_t tail;                 /* receive: position that the device was told last */
-    uint32_t limit;                /* bytes: what one slot takes of a frame */
-    uint32_t rx_error_mask;        /* receive: error bits of a frame that is not to be taken */
-    uint32_t skipping;   /* advanced receive: the slots up to a frame's end belong to a bad one */
-    struct partial part; /* legacy receive: a frame whose pieces are arriving */
-    uint64_t tx_flags;   /* transmit: the bits that every descriptor carries */
-    uint64_t dma_base;   /* where the device sees the pool's first byte */
+    uint32_t next;                 /* position of the next slot to use; free-running */
+    uint32_t clean;                /* transmit: position of the oldest slot still in flight */
+    uint32_t tail;                 /* receive: position last written to the tail register */
+    uint32_t limit;                /* bytes of a frame that fit one slot */
+    uint32_t rx_error_mask;        /* receive: error bits for which a frame is dropped */
+    uint32_t skipping;   /* advanced receive: the following slots belong to a dropped frame */
+    struct partial part; /* legacy receive: a frame in several slots */
+    uint64_t tx_flags;   /* transmit: command bits of every descriptor */
+    uint64_t dma_base;   /* DMA address of the pool's first byte */
     struct doorbell bell;
     struct vector vector; /* receive */
 };
-/* Before the device starts: fills a receive ring. Nonzero: the stack has too few buffers. */
+/* Fills a receive ring, before the device starts. Nonzero: the stack has too few buffers. */
 int intel_fill(struct intel_queue *r);
-/* After the device has stopped: gives every buffer back to the stack. */
+/* Returns every buffer to the stack, after the device has stopped. */
 void intel_empty(struct intel_queue *r, int receive);
-uint32_t intel_clean(struct intel_queue *r); /* returns the slots still in flight */
+/* Frees the buffers of frames that were sent. Returns the slots still in flight. */
+uint32_t intel_clean(struct intel_queue *r);
 // [c]
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -42,16 +45,16 @@ uint32_t intel_clean(struct intel_queue *r); /* returns the slots still in fligh
 #endif
 
 enum {
-    SEND_MIN = 17, /* bytes of the shortest frame that the device can pad */
+    SEND_MIN = 17, /* bytes: the device doesn't pad shorter frames */
 };
-static const uint64_t TX_REPORT = 1ull << 27; /* command: write the status back */
+static const uint64_t TX_REPORT = 1ull << 27; /* RS in either format: write back the status */
 
 static inline uint32_t intel_slot(const struct intel_queue *r, uint32_t position)
 {
     return position & (r->size - 1);
 }
 
-/* Puts a buffer into a receive ring. */
+/* Puts a buffer into a slot of a receive ring. */
 static inline void intel_post(struct intel_queue *r, uint32_t slot, uint32_t index)
 {
     r->buffers[slot] = index;
@@ -59,7 +62,7 @@ static inline void intel_post(struct intel_queue *r, uint32_t slot, uint32_t ind
     r->ring[slot].word = 0;
 }
 
-/* The device is told about refilled slots in batches. */
+/* Writes the tail register when enough slots were refilled. */
 static inline void intel_announce(struct intel_queue *r)
 {
     uint32_t tail = r->next + r->size - 1;
@@ -69,7 +72,7 @@ static inline void intel_announce(struct intel_queue *r)
     doorbell_ring(&r->q, &r->bell, intel_slot(r, tail));
 }
 
-/* Closes a burst that was put into a transmit ring from position `first` on. */
+/* Publishes the frames from position `first` on. Only the last one requests a status. */
 static inline void intel_send(struct intel_queue *r, uint32_t first)
 {
     r->last[intel_slot(r, first)] = r->next - 1;

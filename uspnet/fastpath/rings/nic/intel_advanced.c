@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Intel's advanced descriptors, as on the 82576 and everything after it, 10 Gbit/s included (82576
- * datasheet, §7.1.5 and §7.2.2). One buffer holds a whole frame, by the limits that Python gave the
- * device.
- * Receive: the buffer's address and zero, then what the device makes of it: hash and type, and in
- * `word` status, length and VLAN tag. Transmit: the address, and in `word` length, command and
- * status. */
+/* intel_advanced: advanced receive and transmit descriptors of the 82576 and later NICs (82576EB
+ * datasheet, §7.1.5 and §7.2.2). A frame takes one buffer: the device is set up to drop longer
+ * ones. Receive: we write the buffer's address and 0; the device writes back packet type and RSS
+ * hash, and in `word` status, errors, length and VLAN tag. Transmit: the address, and in `word`
+ * length, command and status. */
 #include "intel.h"
 
 // [python]
@@ -14,18 +13,18 @@ int intel_advanced_arm(struct queue *q, int on);
 // [c]
 
 enum {
-    RX_DONE = 1 << 0,
-    RX_LAST = 1 << 1,
-    RX_CHECKED = 3 << 5, /* checksums that the device looked at: layer 4's, IPv4's */
-    RX_TCP_UDP = 3 << 8, /* in the first half: the packet's type */
-    RX_L4E = 1 << 29,    /* which checksum was wrong */
-    RX_IPE = 1 << 30,
+    RX_DONE = 1 << 0,    /* DD */
+    RX_LAST = 1 << 1,    /* EOP */
+    RX_CHECKED = 3 << 5, /* L4CS and IPCS: the checksums that the device verified */
+    RX_TCP_UDP = 3 << 8, /* packet type, in the first half */
+    RX_L4E = 1 << 29,    /* wrong TCP or UDP checksum */
+    RX_IPE = 1 << 30,    /* wrong IPv4 checksum */
 };
-static const uint64_t TX_LENGTHS = 1ull << 46 | 1; /* of the packet, and of this buffer of it */
+static const uint64_t TX_LENGTHS = 1ull << 46 | 1; /* PAYLEN and DTALEN: packet and buffer */
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-/* Is it a whole frame in its buffer, with none of the bits that are `bad`? */
+/* Is it a complete frame that fits the buffer, with none of the error bits in `bad`? */
 static inline int good(const struct intel_queue *r, uint64_t word, uint32_t length, uint32_t bad)
 {
     uint32_t state = (uint32_t)word & (RX_DONE | RX_LAST | bad);
@@ -33,14 +32,14 @@ static inline int good(const struct intel_queue *r, uint64_t word, uint32_t leng
            !r->skipping;
 }
 
-/* The checksums whose errors count: those that the device looked at, but for SCTP's. MEASURED:
- * QEMU's 82576 finds that one wrong where a short frame was padded. */
+/* The checksum errors that count: of checksums that the device verified, except SCTP's. MEASURED:
+ * QEMU's 82576 reports that one as wrong when a short frame was padded. */
 static uint32_t checked(uint64_t first, uint64_t word)
 {
     return (uint32_t)(word & RX_CHECKED) << 24 & (first & RX_TCP_UDP ? RX_L4E | RX_IPE : RX_IPE);
 }
 
-/* Why a frame is not good. */
+/* The drop reason of a frame that is not good(). */
 static enum drop_reason reason(const struct intel_queue *r, uint64_t word, uint32_t length,
                                uint32_t bad)
 {
@@ -52,8 +51,8 @@ static enum drop_reason reason(const struct intel_queue *r, uint64_t word, uint3
     return errors ? DROP_BAD_CHECKSUM : rx_wrong_length(r->q.pool, length);
 }
 
-/* Looks again at a frame that seems bad. One that we don't take, or a piece of one, is counted: no
- * frame should need a second buffer. */
+/* Examines a frame that is not good() under the full error mask. Returns 1 when only an unverified
+ * checksum is flagged; otherwise drops the frame, once for all of its pieces. */
 static uint32_t refuse(struct intel_queue *r, uint64_t first, uint64_t word, uint32_t length)
 {
     uint32_t unchecked = (RX_L4E | RX_IPE) & ~checked(first, word);
@@ -66,7 +65,7 @@ static uint32_t refuse(struct intel_queue *r, uint64_t first, uint64_t word, uin
     return 0;
 }
 
-/* Checks what the device wrote into a slot. Returns 1 for a whole, good frame in its buffer. */
+/* Validates what the device wrote into a slot. Returns 1 for a complete, valid frame. */
 static inline uint32_t accept_frame(struct intel_queue *r, uint32_t slot, uint64_t word)
 {
     uint32_t length = (uint16_t)(word >> 32);
@@ -83,14 +82,14 @@ uint32_t intel_advanced_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint64_t bytes = 0;
     for (; next != end; next++) {
         uint32_t slot = next & mask, index = r->buffers[slot], length;
-        uint64_t word = load_acquire(&r->ring[slot].word); /* before the frame itself is read */
+        uint64_t word = load_acquire(&r->ring[slot].word); /* then the frame */
         if (!(word & RX_DONE))
             break;
         length = (uint16_t)(word >> 32);
         if (likely(accept_frame(r, slot, word))) {
             packets[got++] = (struct packet){index, cache_offset(index), (uint16_t)length};
             bytes += length;
-            index = stack->free[stack->top - got]; /* else the slot keeps its own */
+            index = stack->free[stack->top - got]; /* else the slot's buffer is reused */
         }
         intel_post(r, slot, index);
     }
@@ -121,7 +120,7 @@ uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
         return 0;
     if (flying >= TX_LAZY || flying + n > mask)
         flying = intel_clean(r);
-    n = least(n, mask - flying); /* one slot stays free, as on receive */
+    n = least(n, mask - flying); /* one slot stays free: head == tail means empty */
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
         uint32_t slot = next & mask, length = p.length;

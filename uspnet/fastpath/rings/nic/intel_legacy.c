@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Intel's legacy descriptors, as on the 8254x and 82574 (8254x Software Developer's Manual, §3.2.3
- * and §3.3.3). `word` holds length, checksum, status or command, errors and VLAN tag. A frame may
- * take several buffers. */
+/* intel_legacy: legacy receive and transmit descriptors of the 8254x and 82574 (8254x Software
+ * Developer's Manual, 317453, §3.2.3 and §3.3.3). `word` holds length, checksum, status or command,
+ * errors and VLAN tag. A received frame may take several buffers. */
 #include "intel.h"
 
 // [python]
@@ -11,14 +11,14 @@ int intel_legacy_arm(struct queue *q, int on);
 // [c]
 
 enum {
-    RX_DONE = 1 << 0, /* status, §3.2.3.1 */
-    RX_LAST = 1 << 1,
-    RX_CHECKSUMS = 3 << 5, /* errors, §3.2.3.2: TCPE and IPE */
+    RX_DONE = 1 << 0,      /* DD, §3.2.3.1 */
+    RX_LAST = 1 << 1,      /* EOP */
+    RX_CHECKSUMS = 3 << 5, /* errors TCPE and IPE, §3.2.3.2 */
 };
 
 /* --- receive -------------------------------------------------------------------------------- */
 
-/* Why a descriptor is not one of a good frame, or piece of a frame; DROP_NONE. */
+/* The drop reason of one descriptor, by its error bits and its length; DROP_NONE: it is valid. */
 static enum drop_reason wrong_piece(const struct intel_queue *r, uint64_t word)
 {
     uint32_t errors = (uint32_t)(word >> 40 & r->rx_error_mask);
@@ -29,7 +29,7 @@ static enum drop_reason wrong_piece(const struct intel_queue *r, uint64_t word)
     return (uint16_t)word > r->limit ? rx_wrong_length(r->q.pool, (uint16_t)word) : DROP_NONE;
 }
 
-/* A piece of a frame, or a frame that is not good. Returns 1 when *p is a whole, good frame. */
+/* Handles a piece of a frame, or an invalid frame. Returns 1 when *p is a complete, valid frame. */
 static __attribute__((noinline)) int take_piece(struct intel_queue *r, struct packet *p,
                                                 uint64_t word)
 {
@@ -38,7 +38,7 @@ static __attribute__((noinline)) int take_piece(struct intel_queue *r, struct pa
     return frame_join(&r->q, &r->part, p, wrong_piece(r, word), pool_room(r->q.pool), last);
 }
 
-/* Checks what the device wrote into a slot. Returns 1 when *p is a whole, good frame. */
+/* Validates what the device wrote into a slot. Returns 1 when *p is a complete, valid frame. */
 static inline int accept_frame(struct intel_queue *r, struct packet *p, uint64_t word)
 {
     uint32_t length = (uint16_t)word, last = (uint32_t)(word >> 32) & RX_LAST;
@@ -71,7 +71,7 @@ uint32_t intel_legacy_rx(struct queue *q, struct packet *packets, uint32_t n)
     taken = stack_take(q->stack, fresh, n);
     for (used = 0; used < taken; used++) {
         uint32_t slot = intel_slot(r, r->next);
-        uint64_t word = load_acquire(&r->ring[slot].word); /* before the frame itself is read */
+        uint64_t word = load_acquire(&r->ring[slot].word); /* then the frame */
         struct packet p = {r->buffers[slot], cache_offset(r->buffers[slot]), 0};
         if (!(word >> 32 & RX_DONE))
             break;

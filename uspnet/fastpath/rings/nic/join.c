@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Received frames that take several buffers: legacy descriptors, vmxnet3 and virtqueues. */
+/* Received frames that take several buffers, for the rings that allow them: intel_legacy, vmxnet3,
+ * and virtqueues with VIRTIO_NET_F_MRG_RXBUF. */
 #include "nic.h"
 
-/* Adds the piece *p to the frame; notes the first thing that is wrong. */
+/* Appends the piece unless it, or one before it, is bad. Frees its buffer. */
 static void add_piece(struct queue *q, struct partial *part, struct packet p,
                       enum drop_reason wrong, uint32_t room)
 {

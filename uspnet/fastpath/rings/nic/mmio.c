@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Registers of a mapped device, for Python: each call is exactly one access of that width. */
+/* Register accesses for Python: each call is exactly one load or store of 1, 2 or 4 bytes. */
 #include "nic.h"
 
 // [python]
@@ -12,7 +12,7 @@ uint32_t mmio_read(const volatile void *at, uint32_t bytes)
     uint32_t value = bytes == 1   ? *(const volatile uint8_t *)at
                      : bytes == 2 ? *(const volatile uint16_t *)at
                                   : *(const volatile uint32_t *)at;
-    __sync_synchronize(); /* memory that the device wrote before is read after */
+    __sync_synchronize(); /* the register before memory that the device has written */
     return value;
 }
 

@@ -1,66 +1,69 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the rings of NIC drivers share: addresses as the device sees them, and the doorbell, a plain
- * store on a physical device and a line of text on an emulated one. */
+ * What the rings of NICs share: DMA addresses, doorbells (a store to a mapped register, or a qtest
+ * request to QEMU), interrupts of receive queues, and frames that take several buffers. */
 #ifndef USPNET_NIC_H
 #define USPNET_NIC_H
 #include "fastpath.h"
 
 // [python]
-/* A conversation with QEMU's qtest server, shared by Python and the workers: every request takes
- * the lock, so answers come back in the order of the requests. */
+/* A connection to QEMU's qtest server, shared by Python and the workers. Requests are sent under
+ * the lock, so replies arrive in the order of the requests. */
 struct qtest_link {
     uint32_t lock;
     int32_t fd;
-    uint32_t gone;    /* QEMU has ended, or does not answer */
-    uint32_t pending; /* answers to doorbells that nobody has read yet */
+    uint32_t gone;    /* QEMU has exited, or did not reply in time */
+    uint32_t pending; /* replies to doorbells that have not been read yet */
     uint32_t filled;  /* bytes in `line` */
-    char line[256];   /* what has arrived of the next answer */
+    char line[256];   /* the part of the next reply that has arrived */
 };
 
-/* Where a ring tells its device how far it may go. */
+/* The register by which a ring announces new descriptors to the device. */
 struct doorbell {
-    volatile void *mmio; /* the mapped register; NULL: by way of `link` */
+    volatile void *mmio; /* the mapped register; NULL: written through `link` */
     struct qtest_link *link;
     uint64_t address; /* of the register in the emulated machine */
     uint32_t bytes;   /* width of the register: 2 or 4 */
-    int32_t wire_fd;  /* of a transmit ring's emulated cable; -1: none */
+    int32_t wire_fd;  /* transmit: the socket of the emulated cable; -1: none */
 };
 
-/* The interrupt of a receive queue: held back unless the queue's worker sleeps, so that a busy one
- * costs nothing. What the device wants to say meanwhile it says when it may. */
+/* The interrupt of a receive queue, masked unless the queue's worker sleeps. The device latches
+ * causes while masked, and raises the interrupt when unmasked. */
 struct vector {
-    struct doorbell unmask, mask; /* registers that let it through, and hold it back */
+    struct doorbell unmask, mask; /* the registers that unmask and mask it */
     uint32_t unmask_value, mask_value;
-    struct doorbell cause; /* INTx: reading it takes the interrupt off the line; else no `mmio` */
-    int32_t line_fd;       /* INTx: an eventfd by which the kernel lets the line through again */
+    struct doorbell cause; /* INTx: the register whose read deasserts the line; else no `mmio` */
+    int32_t line_fd;       /* INTx: the eventfd that unmasks the line in the kernel (VFIO) */
 };
 
-/* A frame that takes several buffers, while its pieces arrive. They are joined in the first one. */
+/* A frame that takes several buffers and is still incomplete. Its pieces are copied into the
+ * first. */
 struct partial {
-    struct packet frame; /* what has been joined so far */
-    uint32_t open;       /* `frame` is the beginning of a frame */
-    uint32_t wrong;      /* enum drop_reason of its first bad piece; DROP_REASONS: none so far */
+    struct packet frame; /* the pieces so far */
+    uint32_t open;       /* a frame has begun and not ended */
+    uint32_t wrong;      /* enum drop_reason of its first bad piece; DROP_REASONS: none */
 };
 
-/* Sends one request line and waits for its answer. 0: done, *value is what was read if anything.
- * -1: QEMU is gone, or did not understand. */
+/* Sends one request line and waits for its reply. Returns 0 and the number in it, if any, in
+ * *value; -1 when QEMU is gone or reports an error. */
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
-/* Takes a datagram socket off its peer: anybody may connect to it again. */
+/* Disconnects a datagram socket from its peer, so that another one may connect to it. */
 int wire_release(int32_t fd);
 // [c]
 
 enum {
-    TX_LAZY = 64,   /* frames in flight before the first look at what was sent */
-    RX_BEHIND = 32, /* slots refilled before the device is told; half of a small ring */
+    TX_LAZY = 64, /* frames in flight before completions are polled */
+    RX_BEHIND =
+        32, /* refilled slots before the doorbell is rung; half of the ring if that is less */
 };
 
-/* join.c: adds a piece to a frame, or begins one with it. `wrong`: what is wrong with the piece, or
- * DROP_NONE; `room`: bytes that the first buffer has for the frame. Returns 1 when *p is a whole,
- * good frame; 0 while pieces are missing, or after the frame was counted as dropped. */
+/* join.c: appends a piece to the frame in `part`, or begins one with it. `wrong`: the drop
+ * reason of the piece, or DROP_NONE; `room`: bytes for the whole frame in the first buffer.
+ * Returns 1 when *p is a complete, valid frame; 0 while pieces are missing, or when the frame
+ * was dropped. */
 int frame_join(struct queue *q, struct partial *part, struct packet *p, enum drop_reason wrong,
                uint32_t room, int last);
-/* Drops a frame whose other pieces will not come. */
+/* Drops the incomplete frame in `part`, if there is one. */
 void frame_abandon(struct queue *q, struct partial *part, enum drop_reason reason);
 
 int qtest_ring(const struct doorbell *d, uint32_t value);
@@ -68,15 +71,15 @@ void vector_forget(const struct queue *q);
 void vector_arm(const struct queue *q, const struct vector *v, int on);
 int wire_writable(int fd);
 
-/* Where a device whose pool begins at `base` sees a byte of a buffer. */
+/* The DMA address of a byte in a buffer; `base` is that of the pool's first byte. */
 static inline uint64_t dma_address(const struct queue *q, uint64_t base, uint32_t index,
                                    uint32_t offset)
 {
     return base + (uint64_t)index * q->pool->size + offset;
 }
 
-/* May a transmit ring take packets? A real cable sets the pace by itself; QEMU's models send at
- * once, and what their cable has no room for they forget. */
+/* May a transmit ring take packets? QEMU's models send at once, and discard what the emulated cable
+ * has no room for; so wait until its socket is writable. A physical link needs no such check. */
 static inline int doorbell_ready(const struct doorbell *d)
 {
     return likely(d->mmio != NULL) || d->wire_fd < 0 || wire_writable(d->wire_fd);
@@ -84,14 +87,14 @@ static inline int doorbell_ready(const struct doorbell *d)
 
 static inline void doorbell_store(const struct doorbell *d, uint32_t value)
 {
-    device_write_barrier(); /* the descriptors before the store that announces them */
+    device_write_barrier(); /* descriptors before the doorbell */
     if (d->bytes == 2)
         *(volatile uint16_t *)d->mmio = (uint16_t)value;
     else
         *(volatile uint32_t *)d->mmio = value;
 }
 
-/* Writes `value` to the device's register, once a burst. */
+/* Rings the doorbell with `value`; once a burst. */
 static inline void doorbell_ring(struct queue *q, const struct doorbell *d, uint32_t value)
 {
     q->counters->doorbells++;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The text protocol of QEMU's qtest server, as far as a worker needs it: one request a line, one
- * answer a line, "OK" or "OK 0x…". A doorbell does not wait for its answer: whoever asks next,
- * or rings once too often, reads it. */
+/* The text protocol of QEMU's qtest server (QEMU, softmmu/qtest.c), as far as workers need it:
+ * one request a line, one reply a line, "OK" or "OK 0x…". A doorbell doesn't wait for its reply:
+ * the next request reads it, or the next doorbell when PENDING_MAX replies are outstanding. */
 #define _GNU_SOURCE
 #include "nic.h"
 
@@ -13,9 +13,9 @@
 #include <sys/socket.h>
 
 enum {
-    REPLY_MS = 1000, /* a request takes QEMU 0.05 to 0.5 ms */
-    LINES_MAX = 64,  /* that may come before an answer */
-    PENDING_MAX = 8, /* doorbells under way: what a burst each on a few queues needs */
+    REPLY_MS = 1000, /* until QEMU counts as gone; a request takes 0.05 to 0.5 ms */
+    LINES_MAX = 64,  /* lines that may precede a reply */
+    PENDING_MAX = 8, /* outstanding replies: enough for a burst each on a few queues */
 };
 
 static void lock(struct qtest_link *link)
@@ -27,7 +27,7 @@ static void lock(struct qtest_link *link)
 static int unlock(struct qtest_link *link, int result)
 {
     if (result)
-        link->gone = 1; /* an answer is missing: nothing after it could be believed */
+        link->gone = 1; /* a reply is missing: later ones can't be matched to requests */
     store_release(&link->lock, 0);
     return result;
 }
@@ -48,7 +48,7 @@ static int send_all(struct qtest_link *link, const char *request, size_t length)
 
 static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
 
-/* Waits until `end` for more of the answer, whatever signals come. */
+/* Receives more of a reply. Waits until `end` at most, also across signals. */
 static int receive_more(struct qtest_link *link, uint64_t end)
 {
     struct pollfd fd = {.fd = link->fd, .events = POLLIN};
@@ -69,8 +69,8 @@ static int receive_more(struct qtest_link *link, uint64_t end)
     return 0;
 }
 
-/* Takes one answer. Interrupt lines are not answers. Both time and lines have an end, so that no
- * QEMU keeps a worker here. */
+/* Reads one reply, skipping interrupt lines. Time and number of lines are limited, so that QEMU
+ * can't block a worker. */
 static int read_reply(struct qtest_link *link, uint64_t *value)
 {
     uint64_t deadline = now_ms() + REPLY_MS;
@@ -95,7 +95,7 @@ static int read_reply(struct qtest_link *link, uint64_t *value)
     return -1;
 }
 
-/* Reads the answers to doorbells until at most `left` are pending. */
+/* Reads replies to doorbells until at most `left` are pending. */
 static int drain_replies(struct qtest_link *link, uint32_t left)
 {
     for (; link->pending > left; link->pending--)

@@ -1,26 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Interrupts of NIC queues: asleep, a worker waits on an eventfd that the kernel signals. */
+/* Interrupts of receive queues. A sleeping worker polls the eventfd that the kernel signals. */
 #include "nic.h"
 
 #include <unistd.h>
 
-/* Forgets earlier wake-ups. It does not block. */
+/* Clears the eventfd. Does not block. */
 void vector_forget(const struct queue *q)
 {
     uint64_t past;
     (void)!read(q->wake_fd, &past, sizeof past);
 }
 
-/* Lets the queue's interrupt through, or holds it back, by one store. After letting it through the
- * caller looks at its ring once more. No wake-up is lost between the two: a device remembers what
- * happened while it was held back, and speaks up as soon as it may. Nor does the store have to
- * arrive before that look. What such a memory may cost is one wake-up without work. */
+/* Unmasks or masks the queue's interrupt with one store. After unmasking, the caller checks the
+ * ring again. No wake-up is lost: the device latches causes while masked and raises on unmask,
+ * so the unmask may stay posted. Worst case: one spurious wake-up. */
 void vector_arm(const struct queue *q, const struct vector *v, int on)
 {
     static const uint64_t one = 1;
     if (!on) {
         doorbell_store(&v->mask, v->mask_value);
-        if (v->cause.mmio) /* read, so that it is cleared before the ring is looked at again */
+        if (v->cause.mmio) /* deassert INTx before the ring is checked again */
             (void)*(volatile uint32_t *)v->cause.mmio;
         return;
     }

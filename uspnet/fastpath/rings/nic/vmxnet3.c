@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* VMXNET3's receive rings (vmxnet3.h): descriptors that we write, completions that the device
- * writes. Each carries a generation bit that turns over at every lap, so neither side ever erases
- * anything, and no register is read. Completions name the slot they are about; nothing that they
- * say is believed before it was compared with what the device holds. */
+/* vmxnet3, receive (vmxnet3.h). The driver writes descriptors, the device completions; each has
+ * a generation bit that is inverted every lap, so that neither side clears anything and no
+ * register is read. A completion names its slot, which is checked against the slots that the
+ * device owns. */
 #include "vmxnet3.h"
 
 enum {
@@ -12,15 +12,15 @@ enum {
 };
 static const uint64_t LAST = 1ull << 14, FIRST = 1ull << 15;  /* §Vmxnet3_RxCompDesc: eop, sop */
 static const uint64_t BAD = 1ull << 14, WRITTEN = 1ull << 63; /* err, gen: in the higher half */
-/* A whole frame in the first ring: the lower half, but for the hash and what was checked. */
+/* A complete frame in the first ring: the lower half without hash type and checksum bits. */
 static const uint32_t WHOLE = 3u << 14, WHERE = 3u << 14 | SLOT | (uint32_t)RING << 16;
 
-/* What is wrong with a frame, or a piece of one, that lies in ring `number`; DROP_NONE: nothing. */
+/* The drop reason of one completion for a buffer of ring `number`; DROP_NONE: it is valid. */
 static enum drop_reason wrong_piece(struct vmxnet3_queue *v, uint32_t number,
                                     const struct vmxnet3_completion *c)
 {
     if (c->high & BAD) {
-        v->rx_bad++; /* the device counts those, too */
+        v->rx_bad++; /* the device's own counters have them, too */
         return DROP_BAD_FRAME;
     }
     if (((uint32_t)c->high & LENGTH) > v->rings[number].limit)
@@ -28,24 +28,24 @@ static enum drop_reason wrong_piece(struct vmxnet3_queue *v, uint32_t number,
     return (number == 0) == !!(c->low & FIRST) ? DROP_NONE : DROP_BAD_CHAIN;
 }
 
-/* Checks what the device wrote about a buffer that it had in ring `number`. A frame longer than a
- * slot takes comes in pieces. Returns 1 when *p is a whole, good frame. */
+/* Handles a completion for a buffer of ring `number`; a frame longer than a slot has several.
+ * Returns 1 when *p is a complete, valid frame. */
 static int accept_frame(struct vmxnet3_queue *v, struct packet *p, uint32_t number,
                         const struct vmxnet3_completion *c)
 {
     enum drop_reason wrong = wrong_piece(v, number, c);
     p->length = (uint16_t)((uint32_t)c->high & LENGTH);
     if (c->low & FIRST) {
-        frame_abandon(&v->q, &v->part, DROP_BAD_CHAIN); /* it never ended */
+        frame_abandon(&v->q, &v->part, DROP_BAD_CHAIN); /* the last piece is missing */
     } else if (!v->part.open) {
-        queue_refuse(&v->q, p->index, DROP_BAD_CHAIN); /* it never began */
+        queue_refuse(&v->q, p->index, DROP_BAD_CHAIN); /* the first piece is missing */
         return 0;
     }
     return frame_join(&v->q, &v->part, p, wrong, pool_room(v->q.pool), !!(c->low & LAST));
 }
 
-/* Takes the buffer that a completion names out of its ring, and puts `fresh` into it. Slots that
- * the device has skipped are given to it again. Returns the ring's number; -1: no such buffer. */
+/* Takes the buffer that a completion names out of its ring and posts `fresh`. Slots that the device
+ * skipped are posted again. Returns the ring's number; -1: the device owns no such slot. */
 static inline int32_t exchange(struct vmxnet3_queue *v, const struct vmxnet3_completion *c,
                                uint32_t *index, uint32_t fresh)
 {
@@ -67,8 +67,8 @@ static inline int32_t exchange(struct vmxnet3_queue *v, const struct vmxnet3_com
     return (int32_t)number;
 }
 
-/* Takes up to n frames, up to the first that isn't whole, good, and in the first ring's next slot.
- * Neither that ring nor the completions wrap meanwhile. */
+/* Takes up to n frames, ending at the first that is incomplete, invalid or not in the first ring's
+ * next slot. Neither that ring nor the completions may wrap within n. */
 static inline uint32_t take_run(struct vmxnet3_queue *restrict v, struct packet *restrict packets,
                                 uint32_t n, uint64_t *bytes)
 {
@@ -80,7 +80,8 @@ static inline uint32_t take_run(struct vmxnet3_queue *restrict v, struct packet 
     uint32_t got;
     for (got = 0; got < n; got++, c++) {
         const uint64_t high = load_acquire(&c->high), low = load_relaxed(&c->low);
-        const uint32_t length = (uint32_t)high & (LENGTH | BAD); /* a bad one is too long */
+        const uint32_t length =
+            (uint32_t)high & (LENGTH | BAD); /* the error bit makes it too long */
         if ((int64_t)(high ^ lap) < 0 || ((uint32_t)low & WHERE) != (WHOLE | (slot + got)) ||
             unlikely(length - FRAME_SHORTEST > range))
             break;
@@ -92,7 +93,7 @@ static inline uint32_t take_run(struct vmxnet3_queue *restrict v, struct packet 
     return got;
 }
 
-/* Puts n buffers into the first ring, which does not wrap meanwhile. */
+/* Posts n buffers to the first ring, which may not wrap within n. */
 static inline void post_run(struct vmxnet3_queue *restrict v, const uint32_t *restrict fresh,
                             uint32_t n)
 {
@@ -105,19 +106,19 @@ static inline void post_run(struct vmxnet3_queue *restrict v, const uint32_t *re
     for (uint32_t i = 0; i < n; i++, d++) {
         const uint32_t index = buffers[i] = fresh[i];
         d->address = base + index * buffer + cache_offset(index);
-        store_release(&d->word, word); /* after the address: now it is the device's */
+        store_release(&d->word, word); /* passes it to the device */
     }
     ring->fill += n;
 }
 
-/* The ordinary case: the same for up to n frames, wherever the rings' ends lie; `fresh` buffers
- * take the place of theirs. */
+/* The fast path: take_run() for up to n frames, across the ends of the rings; posts a fresh
+ * buffer for each. */
 static inline uint32_t take_whole(struct vmxnet3_queue *v, struct packet *packets,
                                   const uint32_t *fresh, uint32_t n, uint64_t *bytes)
 {
     const struct vmxnet3_ring *ring = v->rings;
     uint32_t got = 0, run, taken, size = ring->size;
-    n = least(n, ring->fill - ring->next); /* the device has no more: a short ring's end */
+    n = least(n, ring->fill - ring->next); /* no more than the device owns */
     do {
         run = least(vmxnet3_run(ring->next, size), vmxnet3_run(v->completed, v->completions_size));
         run = least(run, n - got);
@@ -131,7 +132,8 @@ static inline uint32_t take_whole(struct vmxnet3_queue *v, struct packet *packet
     return got;
 }
 
-/* The device says whether it wants to be told at all: one made of software looks by itself. */
+/* Rings the doorbell when enough slots were refilled, and only if the device asks for it: most
+ * hypervisors poll the ring. */
 static inline void notify(struct vmxnet3_queue *v, struct vmxnet3_ring *ring)
 {
     if (ring->fill - ring->notified < least(RX_BEHIND, ring->size / 2))

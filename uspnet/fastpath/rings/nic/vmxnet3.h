@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The memory that a VMXNET3 device and its driver share, little endian. There is no public
- * datasheet: the layouts are those that every open driver for it (Linux, FreeBSD, OpenBSD, DPDK)
- * agrees on. Names after § are the structures of their common header, vmxnet3_defs.h. */
+ * vmxnet3: the memory that a VMXNET3 device shares with its driver, little endian. There is no
+ * public datasheet; the layouts are those of the drivers of Linux, FreeBSD, OpenBSD and DPDK. Names
+ * after § are structures of their common header, vmxnet3_defs.h. */
 #ifndef USPNET_VMXNET3_H
 #define USPNET_VMXNET3_H
 #include "nic.h"
 
 // [python]
-/* §Vmxnet3_TxDesc and §Vmxnet3_RxDesc. Ours to write. */
+/* §Vmxnet3_TxDesc and §Vmxnet3_RxDesc, written by the driver. */
 struct vmxnet3_descriptor {
     uint64_t address;
     uint64_t word; /* length, generation; receive: type; transmit: end of packet, VLAN tag */
 };
 
-/* §Vmxnet3_TxCompDesc and §Vmxnet3_RxCompDesc. The device's to write. */
+/* §Vmxnet3_TxCompDesc and §Vmxnet3_RxCompDesc, written by the device. */
 struct vmxnet3_completion {
     uint64_t low;  /* slot; receive: ring, start and end of packet, hash */
     uint64_t high; /* generation; receive: length, error, VLAN tag, checksum */
@@ -54,7 +54,7 @@ struct vmxnet3_rx_area {
     uint8_t unused5[88];
 };
 
-/* §Vmxnet3_DriverShared, and behind it the areas of its one queue pair. */
+/* §Vmxnet3_DriverShared, followed by the areas of the only queue pair. */
 struct vmxnet3_area {
     uint32_t magic, size;
     uint32_t version, guest, revisions, upt_versions; /* §Vmxnet3_DriverInfo */
@@ -76,40 +76,41 @@ struct vmxnet3_area {
     struct vmxnet3_rx_area rx;
 };
 
-/* A ring of descriptors. Those from `next` up to `fill` are the device's. */
+/* A ring of descriptors. The device owns those in [next, fill). */
 struct vmxnet3_ring {
     struct vmxnet3_descriptor *slots;
-    uint32_t *buffers; /* ours: the pool buffer in each slot */
+    uint32_t *buffers; /* private: the pool buffer in each slot */
     uint32_t size;     /* slots, a power of two; one of them always stays empty */
-    uint32_t next;     /* position of the oldest slot that the device has; runs freely */
+    uint32_t next;     /* position of the oldest slot that the device owns; free-running */
     uint32_t fill;     /* position of the slot to fill next */
-    uint32_t notified; /* receive: position that the device was told last */
-    uint32_t limit;    /* bytes: what one slot takes of a frame */
+    uint32_t notified; /* receive: `fill` at the last doorbell */
+    uint32_t limit;    /* bytes of a frame that fit one slot */
     struct doorbell bell;
 };
 
 struct vmxnet3_queue {
     struct queue q;
-    struct vmxnet3_ring rings[2]; /* receive: beginnings of frames, the rest; transmit: the first */
+    struct vmxnet3_ring rings[2]; /* receive: first pieces, further pieces; transmit: only [0] */
     struct vmxnet3_completion *completions;
     uint32_t completions_size; /* a power of two, at least that of its rings together */
     uint32_t completed;        /* position of the completion to read next */
-    uint64_t tx_flags;         /* transmit: the bits that every descriptor carries */
-    uint64_t dma_base;         /* where the device sees the pool's first byte */
-    uint64_t rx_bad;           /* receive: frames that the device itself marked as bad */
-    uint8_t *wants_doorbell;   /* receive: the device's wish, in the shared area */
-    struct partial part;       /* receive: a frame whose pieces are arriving */
+    uint64_t tx_flags;         /* transmit: bits of every descriptor */
+    uint64_t dma_base;         /* DMA address of the pool's first byte */
+    uint64_t rx_bad;           /* receive: completions with the error bit */
+    uint8_t *wants_doorbell;   /* receive: updateRxProd in the shared area, set by the device */
+    struct partial part;       /* receive: a frame in several slots */
     struct vector vector;      /* receive */
 };
 uint32_t vmxnet3_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t vmxnet3_tx(struct queue *q, struct packet *packets, uint32_t n);
 int vmxnet3_arm(struct queue *q, int on);
-/* Before the device starts: empty rings, or receive rings full of buffers. Nonzero: the stack has
+/* Initializes rings before the device starts, receive rings full of buffers. Nonzero: the stack has
  * too few. */
 int vmxnet3_fill(struct vmxnet3_queue *v, int receive);
-/* After the device has stopped: gives every buffer back to the stack. */
+/* Returns every buffer to the stack, after the device has stopped. */
 void vmxnet3_empty(struct vmxnet3_queue *v);
-uint32_t vmxnet3_clean(struct vmxnet3_queue *v); /* returns the slots still in flight */
+/* Frees the buffers of frames that were sent. Returns the slots still in flight. */
+uint32_t vmxnet3_clean(struct vmxnet3_queue *v);
 // [c]
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -128,7 +129,7 @@ static inline uint32_t vmxnet3_slot(const struct vmxnet3_ring *ring, uint32_t po
     return position & (ring->size - 1);
 }
 
-/* 1 in the first lap of a ring, 0 in the second, and so on. */
+/* The generation bit: 1 in the first lap of a ring, 0 in the second, and so on. */
 static inline uint32_t vmxnet3_generation(uint32_t position, uint32_t size)
 {
     return !(position & size);
@@ -140,17 +141,17 @@ vmxnet3_next_completion(const struct vmxnet3_queue *v)
     return &v->completions[v->completed & (v->completions_size - 1)];
 }
 
-/* Has the device written it, by the generation in its higher half? */
+/* Has the device written it? The generation bit is in its higher half. */
 static inline int vmxnet3_is_written(const struct vmxnet3_queue *v, uint64_t high)
 {
     return high >> 63 == vmxnet3_generation(v->completed, v->completions_size);
 }
 
-/* The next completion, if the device has written it: read once, its generation first. */
+/* Takes the next completion, if the device has written it. Each half is read once. */
 static inline int vmxnet3_completed(struct vmxnet3_queue *v, struct vmxnet3_completion *c)
 {
     const struct vmxnet3_completion *at = vmxnet3_next_completion(v);
-    c->high = load_acquire(&at->high); /* before the rest of it, and the frame itself, are read */
+    c->high = load_acquire(&at->high); /* then the lower half and the frame */
     if (!vmxnet3_is_written(v, c->high))
         return 0;
     c->low = load_relaxed(&at->low);
@@ -158,14 +159,14 @@ static inline int vmxnet3_completed(struct vmxnet3_queue *v, struct vmxnet3_comp
     return 1;
 }
 
-/* How far the slot lies behind the oldest one that the device has; -1: it has no such slot. */
+/* The distance of a slot from the oldest one that the device owns; -1: it does not own it. */
 static inline int32_t vmxnet3_distance(const struct vmxnet3_ring *ring, uint32_t slot)
 {
     uint32_t ahead = (slot - ring->next) & (ring->size - 1);
     return slot < ring->size && ahead < ring->fill - ring->next ? (int32_t)ahead : -1;
 }
 
-/* How many slots of a ring lie between a position and the ring's end. */
+/* Slots from a position to the end of the ring. */
 static inline uint32_t vmxnet3_run(uint32_t position, uint32_t size)
 {
     return size - (position & (size - 1));
@@ -182,7 +183,7 @@ static inline void vmxnet3_post(struct vmxnet3_queue *v, struct vmxnet3_ring *ri
         word |= RX_GENERATION;
     ring->buffers[slot] = index;
     ring->slots[slot].address = dma_address(&v->q, v->dma_base, index, cache_offset(index));
-    store_release(&ring->slots[slot].word, word); /* after the address: now it is the device's */
+    store_release(&ring->slots[slot].word, word); /* passes it to the device */
     ring->fill++;
 }
 

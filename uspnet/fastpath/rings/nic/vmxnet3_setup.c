@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* VMXNET3's rings before and after traffic. */
+/* vmxnet3: filling and emptying the rings (vmxnet3.h). */
 #include "vmxnet3.h"
 
 int vmxnet3_fill(struct vmxnet3_queue *v, int receive)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* VMXNET3's transmit ring (vmxnet3.h). */
+/* vmxnet3, transmit (vmxnet3.h): one descriptor a frame; the last one of a burst requests a
+ * completion (CQ). */
 #include "vmxnet3.h"
 
 enum {
@@ -7,7 +8,8 @@ enum {
 };
 static const uint64_t TX_GENERATION = 1ull << 14, TX_REPORT = 1ull << 45; /* §Vmxnet3_TxDesc: cq */
 
-/* The device reports the last slot of each burst, or every slot; all before it are done too. */
+/* Completions are for the last slot of each burst, or for every slot; earlier slots are done,
+ * too. */
 uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
 {
     struct vmxnet3_ring *ring = v->rings;
@@ -25,14 +27,14 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
     return ring->fill - ring->next;
 }
 
-/* Refuses frames of a length that the device can't have; the others move together. Returns how
- * many those are. */
+/* Drops frames of a length that the device can't send, and closes the gaps. Returns how many are
+ * left. */
 static inline uint32_t sift(struct queue *q, struct packet *packets, uint32_t n, uint32_t longest)
 {
     const uint16_t range = (uint16_t)(longest - FRAME_SHORTEST);
     uint16_t bad = 0;
     uint32_t good = 0;
-    for (uint32_t i = 0; i < n; i++) /* without a branch, so that several are looked at at once */
+    for (uint32_t i = 0; i < n; i++) /* without a branch, to be vectorized */
         bad |= (uint16_t)(packets[i].length - FRAME_SHORTEST) > range;
     if (likely(!bad))
         return n;
@@ -45,7 +47,7 @@ static inline uint32_t sift(struct queue *q, struct packet *packets, uint32_t n,
     return good;
 }
 
-/* Gives n frames to the device; the ring does not wrap meanwhile. Returns their bytes. */
+/* Passes n frames to the device; the ring may not wrap within n. Returns their bytes. */
 static inline uint64_t give_run(struct vmxnet3_queue *restrict v,
                                 const struct packet *restrict packets, uint32_t n, uint64_t flags)
 {
@@ -59,7 +61,7 @@ static inline uint64_t give_run(struct vmxnet3_queue *restrict v,
         const struct packet p = packets[i];
         buffers[i] = p.index;
         d->address = base + p.index * buffer + p.offset;
-        store_release(&d->word, flags | p.length); /* now it is the device's */
+        store_release(&d->word, flags | p.length); /* passes it to the device */
         bytes += p.length;
     }
     ring->fill += n;
