@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from tests.support.identity import answer
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.cli import app, foreign
 from uspnet.cli.command import INTERFACE
 from uspnet.ports.registry import schemes
@@ -174,7 +174,7 @@ def test_a_run_without_an_end_says_so_where_nobody_watches(start, more):
         f"uspnet: no --duration and no --count: runs until a signal ends it: kill {process.pid}\n"
     )
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=scaled(60))
     assert process.returncode == 0
 
 
@@ -184,7 +184,7 @@ def test_a_run_with_an_end_says_nothing(start, words):
     if words == ("--quiet",):
         until(lambda: look(process.pid).jobs)
         process.send_signal(signal.SIGTERM)
-    assert "no --duration" not in process.communicate(timeout=60)[1]
+    assert "no --duration" not in process.communicate(timeout=scaled(60))[1]
 
 
 def test_a_file_has_an_end(uspnet, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.fake_port import FakePort
 from tests.support.identity import ran
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.capture import CaptureJob, make_sink
@@ -157,5 +157,5 @@ def test_two_jobs_in_two_threads_count_apart(tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=scaled(60))
     assert {name: found.written for name, found in results.items()} == {"a": 3000, "b": 4000}

@@ -127,7 +127,12 @@ def with_tests(toys):
     def run(*words):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
         done = subprocess.run(
-            command, cwd=toys.place, capture_output=True, text=True, check=False, timeout=300
+            command,
+            cwd=toys.place,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=scaled(300),
         )
         return done.returncode, done.stdout + done.stderr
 
