@@ -14,6 +14,7 @@ wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # read what files and kernel ports carry
     valgrind strace gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+    zsh fish                                 # shells to complete words in, beside bash
     busybox-static                           # the guest of tests/vm
     dpdk-dev                                 # dpdk-testpmd
     dpdk pciutils                            # dpdk-devbind.py and its lspci, to compare bind with

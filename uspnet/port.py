@@ -132,6 +132,11 @@ class Port(ABC):
         """
         return NONE
 
+    @classmethod
+    def targets(cls) -> list[str]:
+        """Return targets that exist now, for completion; paths are left out."""
+        return []
+
     # -- what a port implements -----------------------------------------------------------------
 
     def open(self) -> None:

@@ -189,15 +189,22 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
-def choice(*words: str) -> Callable[[str], str]:
+@dataclass(frozen=True)
+class Choice:
     """A reader of one of a few words."""
 
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be {' or '.join(words)}")
+    words: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        """Return the text. Raise ValueError when it is none of the words."""
+        if text not in self.words:
+            raise ValueError(f"must be {' or '.join(self.words)}")
         return text
 
-    return read
+
+def choice(*words: str) -> Choice:
+    """Make a reader of one of a few words."""
+    return Choice(words)
 
 
 def switch(text: str) -> bool:

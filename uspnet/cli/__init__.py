@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -10,12 +11,15 @@ import typer
 
 from uspnet import __version__
 from uspnet.cli.command import App
+from uspnet.cli.completion import VARIABLE
+from uspnet.cli.completion.scripts import Shell, install, script
 
 app = App(
     name="uspnet",
     help="User-space network drivers, and the packet tools that run on them.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,  # Typer's scripts know nothing of words with colons
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -26,12 +30,37 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(shell: Shell | None) -> None:
+    if shell:
+        typer.echo(script(shell), nl=False)
+        raise typer.Exit
+
+
+def _install_completion(shell: Shell | None) -> None:
+    if shell:
+        for line in install(shell):
+            typer.echo(line)
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
 def root(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback does it
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    show_completion: Annotated[  # noqa: ARG001 - as above
+        Shell | None,
+        typer.Option(callback=_show_completion, is_eager=True, help="Print a completion script."),
+    ] = None,
+    install_completion: Annotated[  # noqa: ARG001 - as above
+        Shell | None,
+        typer.Option(
+            callback=_install_completion,
+            is_eager=True,
+            help="Install completion of commands, ports and options for your shell.",
+        ),
+    ] = None,
 ) -> None:
     """User-space network drivers, and the packet tools that run on them."""
     if context.invoked_subcommand is None:
@@ -57,4 +86,9 @@ def main() -> None:
     """The entry point. Every mistake ends here, as a message with a hint; none as a traceback."""
     from uspnet.cli.failure import finish, run
 
+    if os.environ.pop(VARIABLE, None):
+        from uspnet.cli.completion.words import completions
+
+        print(*completions(app, sys.argv[1:]), sep="\n")
+        sys.exit(finish(0))
     sys.exit(finish(run(app, sys.argv[1:])))

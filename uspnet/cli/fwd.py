@@ -19,13 +19,6 @@ class OnFull(StrEnum):
     wait = "wait"
 
 
-def complete_mode(incomplete: str) -> list[str]:
-    """Names of modes that begin so."""
-    from uspnet.jobs.forward.mode import modes
-
-    return [name for name in sorted(modes()) if name.startswith(incomplete)]
-
-
 @app.command()
 def fwd(
     ports: o.Ports,
@@ -33,7 +26,6 @@ def fwd(
         str,
         typer.Option(
             metavar="MODE",
-            autocompletion=complete_mode,
             help="io leaves packets alone, macswap swaps their MACs.",
         ),
     ] = "io",

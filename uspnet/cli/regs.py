@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from uspnet.jobs.registers import Registers, Sample
 
 
-def complete(context: typer.Context, incomplete: str) -> list[str]:
-    """For shells: the names that begin so."""
-    from uspnet.jobs.registers import known_names
-
-    names = known_names(str(context.params.get("port")))
-    return sorted(name for name in names if name.startswith(incomplete.upper()))
-
-
 @app.command()
 def regs(
     port: Annotated[
@@ -35,9 +27,7 @@ def regs(
     ],
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="NAME", help="CTRL, RDT[0], or a pattern: R*.", autocompletion=complete
-        ),
+        typer.Argument(metavar="NAME", help="CTRL, RDT[0], or a pattern: R*."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Look again and again; mark what changes.")

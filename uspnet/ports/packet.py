@@ -74,6 +74,11 @@ class Packet(KernelPort, scheme="packet"):
         "src": Option(mac_bytes, bytes(6), "ethernet=add from this address"),
     }
 
+    @classmethod
+    def targets(cls) -> list[str]:
+        """Return the kernel's interfaces."""
+        return [name for _, name in socket.if_nameindex()]
+
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.queues = self.values["queues"]

@@ -9,7 +9,7 @@ from uspnet.drivers import nics
 from uspnet.errors import NoDevice, Usage
 from uspnet.pci.address import is_full
 from uspnet.pci.config import NETWORK_CLASS
-from uspnet.pci.functions import class_of, ids_of
+from uspnet.pci.functions import class_of, ids_of, scan
 from uspnet.pci.sysfs import HOST
 from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Spec, choice
@@ -24,6 +24,11 @@ class Pci(NicPort, scheme="pci"):
     options: ClassVar[dict[str, Option]] = {
         "transport": Option(choice(*TRANSPORTS), "", "how to reach it: " + ", ".join(TRANSPORTS)),
     }
+
+    @classmethod
+    def targets(cls) -> list[str]:
+        """Return the addresses of the machine's NICs."""
+        return [found.address for found in scan(HOST)]
 
     def known_options(self) -> dict[str, Option]:
         """Return the port's own options and those of the NIC in the slot; those of every NIC if the

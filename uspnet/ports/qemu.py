@@ -74,6 +74,11 @@ class Qemu(NicPort, scheme="qemu"):
         self.joined = False  # both ends are ready
         self.ready_at = float("inf")  # when the model takes frames, if its link is up by then
 
+    @classmethod
+    def targets(cls) -> list[str]:
+        """Return the models that some driver runs on."""
+        return list(models())
+
     def known_options(self) -> dict[str, Option]:
         """The wire's, the driver's and the model's."""
         return {**self.options, **self.driver.known_options(), **self.model.options}
