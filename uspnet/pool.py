@@ -11,6 +11,7 @@ from typing import Self
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath.owned import Owned
 
 HUGE_BYTES = 2 << 20
 PAGE = 4096
@@ -129,6 +130,7 @@ class Pool:
                 self.memory.close()
                 raise
         self.c = ffi.new("struct pool *", (self.memory.base, self.size, count))
+        self.owned = Owned()
         self._given = self._reserved = 0
 
     @property
@@ -149,15 +151,13 @@ class Pool:
     def stack(self, count: int) -> c.Stack:
         """A worker's stack with `count` buffers that nobody else has. Returns `struct stack *`.
 
-        The caller keeps it alive; its array lives as long as the pool.
+        It lives as long as the pool.
         """
         first, self._given = self._given, self._given + count
         if self._given > self.count:
             raise NoMemory(f"the pool has {self.count} buffers and {self._given} are needed")
-        free = ffi.new("uint32_t[]", list(range(first + count - 1, first - 1, -1)))
-        stack = ffi.new("struct stack *", (count, count, free))
-        self._keep = [*getattr(self, "_keep", []), free, stack]
-        return stack
+        free = self.owned.keep(ffi.new("uint32_t[]", list(range(first + count - 1, first - 1, -1))))
+        return self.owned.keep(ffi.new("struct stack *", (count, count, free)))
 
     def reserve(self, size: int) -> int:
         """Takes `size` bytes of `rings`; returns their offset, a multiple of a page.

@@ -83,7 +83,7 @@ class Row:
     """
 
     access = ""
-    look = "always"  # who is only looking reads it always, when it is named, or never
+    read_policy = "always"  # `uspnet regs` reads it always, only when it is named, or never
 
     def __init__(  # noqa: PLR0913 - a row of a table
         self,
@@ -156,21 +156,21 @@ class WO(Row):
     """Write only: what it reads as means nothing."""
 
     access = "WO"
-    look = "never"
+    read_policy = "never"
 
 
 class RC(Row):
     """Cleared by reading, as counters and interrupt causes are."""
 
     access = "RC"
-    look = "named"
+    read_policy = "named"
 
 
 class RS(Row):
     """A semaphore: reading it when it is free takes it. Written to give it back."""
 
     access = "RS"
-    look = "never"
+    read_policy = "never"
 
 
 class Register:
@@ -217,9 +217,9 @@ class Register:
 
     def update(self, **fields: int) -> None:
         """Sets `fields` and leaves the rest as it is. Raises DeviceFault."""
-        self.write(self.present(), **fields)
+        self.write(self.read_checked(), **fields)
 
-    def present(self) -> Value:
+    def read_checked(self) -> Value:
         """Reads it. Raises DeviceFault when every bit is set: the device is not there any more."""
         value = self.read()
         if value == self.row.ones:
@@ -234,7 +234,7 @@ class Register:
         start = time.monotonic()
         while True:
             waited = time.monotonic() - start
-            value = self.present()
+            value = self.read_checked()
             if all(self.row.get(value, field) == number for field, number in wanted.items()):
                 return value
             if waited >= timeout:
@@ -276,6 +276,6 @@ class Registers:
             for index in range(row.count):
                 yield Register(self, row, index)
 
-    def there(self) -> list[Register]:
+    def in_window(self) -> list[Register]:
         """Those that lie in the window: a structure may end before its table does."""
         return [each for each in self if each.offset + each.row.width // 8 <= self.window.size]

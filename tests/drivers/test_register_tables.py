@@ -150,11 +150,17 @@ def test_every_access_can_be_traced(regs):
 
 def test_a_register_outside_of_a_short_structure_is_not_there(device):
     device.bar.size = 0x14
-    assert [each.name for each in Newer(device.bar, "fake").there()] == ["CTRL", "WIDE", "TAIL[0]"]
+    assert [each.name for each in Newer(device.bar, "fake").in_window()] == [
+        "CTRL",
+        "WIDE",
+        "TAIL[0]",
+    ]
 
 
 def test_what_reading_would_change_is_known():
     rows = {row.name: row for table in ALL for row in table.rows.values()}
-    assert {rows[name].look for name in ("CTRL", "STATUS", "RDT", "DEVICE_STATUS")} == {"always"}
-    assert {rows[name].look for name in ("ICR", "MPC")} == {"named"}
-    assert {rows[name].look for name in ("SWSM", "IMC", "TXPROD")} == {"never"}
+    assert {rows[name].read_policy for name in ("CTRL", "STATUS", "RDT", "DEVICE_STATUS")} == {
+        "always"
+    }
+    assert {rows[name].read_policy for name in ("ICR", "MPC")} == {"named"}
+    assert {rows[name].read_policy for name in ("SWSM", "IMC", "TXPROD")} == {"never"}

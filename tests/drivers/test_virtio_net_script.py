@@ -3,6 +3,7 @@
 
 import pytest
 
+from tests.support.transcript import written
 from uspnet.drivers.virtio_net import VirtioNet
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, Usage, UspnetError
 from uspnet.fastpath import ffi
@@ -61,7 +62,20 @@ def test_start_up_is_the_specifications():
     nic, bar = script.open()
     assert nic.mac.hex(":") == "02:01:02:03:04:05"
     script.device.log.clear()
-    nic.start()
+    offered = ("DEVICE_FEATURE_SELECT", "DRIVER_FEATURE_SELECT", "DRIVER_FEATURE")
+    queue = ("SELECT", "SIZE", "DESC", "DRIVER", "DEVICE", "ENABLE")
+    assert (
+        written(nic.start)
+        == [
+            "DEVICE_STATUS",  # reset
+            "COMMAND",  # bus master
+            *("DEVICE_STATUS", "DEVICE_STATUS"),  # acknowledged, a driver
+            *(offered[0], offered[0], *offered[1:], *offered[1:], "DEVICE_STATUS"),
+            *(f"QUEUE_{name}" for name in (*queue, *queue)),
+            "DEVICE_STATUS",  # driver OK
+            "QUEUE_SELECT",  # for the receive queue's doorbell
+        ]
+    )
     said = [(at, value) for way, at, value in script.device.log if way == "write"]
     features = [(0x08, 0), (0x0C, OFFERED & 0xFFFFFFFF), (0x08, 1), (0x0C, 1)]
     assert said[:10] == [

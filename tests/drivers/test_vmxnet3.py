@@ -4,6 +4,7 @@
 import pytest
 
 from tests.support.cable_end import connected, fill, lost, starve
+from tests.support.transcript import written
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
@@ -142,7 +143,17 @@ def test_start_up_is_in_order(scripted, device):
     nic, stack = scripted
     device.commands.clear()
     device.log.clear()
-    nic.start()
+    steps = written(nic.start)
+    assert steps == [
+        *("CMD", "CMD", "DSAL", "DSAH"),  # quiet, reset, no shared area
+        "COMMAND",  # bus master
+        *("DSAL", "DSAH", "CMD"),  # the shared area, then activated
+        "IMR[0]",
+        *("MACL", "MACH"),
+        *("CMD", "CMD", "CMD"),  # filters
+        *("RXPROD[0]", "RXPROD2[0]"),
+        "CMD",  # the first look at its statistics
+    ]
     assert device.commands[:3] == [QUIESCE, RESET, ACTIVATE]
     writes = [(at, value) for way, at, value in device.log if way == "write"]
     shared, active = (

@@ -164,7 +164,7 @@ def machine(ends, monkeypatch):
     """One that runs no QEMU."""
     monkeypatch.setattr(qemu, "ANSWER_S", 0.2)
     made = object.__new__(Machine)
-    made.name, made.monitor, made._heard = "qemu:x", ends[0], b""
+    made.name, made.monitor, made._received = "qemu:x", ends[0], b""
     made.modules, made.module_at = 0, 1 << 32
     made.ended = lambda _patience: None
     return made
@@ -191,7 +191,7 @@ def machine(ends, monkeypatch):
 def test_whatever_the_monitor_says_is_an_error_in_time(machine, ends, text, endless):
     with speaker(ends[1], text, endless=endless), pytest.raises((DeviceFault, DeviceTimeout)):
         machine.plug(0, 4096)
-    assert len(machine._heard) <= 2 * qemu.LINE_MAX
+    assert len(machine._received) <= 2 * qemu.LINE_MAX
 
 
 def test_what_qemu_says_of_an_error_reaches_a_terminal_as_text(machine, ends):

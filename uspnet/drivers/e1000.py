@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from uspnet.fastpath import c
-from uspnet.nic.base import Model, Tally
+from uspnet.nic.base import ClearOnReadCounters, Model
 from uspnet.nic.intel import CHECKSUM_OPTIONS, Intel, IntelTable, Ring
 from uspnet.register import RC, RO, RW, WO
 from uspnet.spec import Option
@@ -89,14 +89,14 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
 
     # -- queues ---------------------------------------------------------------------------------
 
-    def command(self) -> int:
+    def tx_flags(self) -> int:
         """§3.3.3."""
         tag = self.values["vlan-insert"]
         return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
 
     def rx_error_mask(self) -> int:
         """§3.2.3.2."""
-        fields = ["CE", "SE", "SEQ", "CXE", "RXE", *(("TCPE", "IPE") if self.checks() else ())]
+        fields = ["CE", "SE", "SEQ", "CXE", "RXE", *(("TCPE", "IPE") if self.rx_checksum() else ())]
         return sum(ERRORS.mask(field) for field in fields)
 
     def vector(self, index: int) -> c.VectorFields:
@@ -118,7 +118,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
 
     def start(self) -> None:
         """§14.3 to §14.5, in their order."""
-        self.tally = Tally()
+        self.counts = ClearOnReadCounters()
         self.reset()
         self.dma_enable()
         self.set_link_up()
@@ -217,7 +217,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
 
     def start_rx(self, ring: Ring) -> None:
         """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.4)."""
-        self.set_checks(self.regs.RXCSUM)
+        self.set_rx_checksum(self.regs.RXCSUM)
         # Legacy descriptors, one queue. Both are what a reset leaves, but not that of QEMU before
         # 8.0: there a kernel driver's extended descriptors would stay.
         self.regs.RFCTL.write(0)

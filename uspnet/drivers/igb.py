@@ -4,6 +4,18 @@
 Sections (§) are those of Intel's "82576EB Gigabit Ethernet Controller Datasheet", 321027,
 revision 2.63; the later chips are the same where their own tables here don't say otherwise
 ("I210 §": 333016, revision 3.4).
+
+`Igb.start` is the start-up, step by step, in the order of §4.5.3. Where each step is:
+
+    nic/base.py     Nic        dma_enable, dma_disable, table: what every NIC needs
+    nic/intel.py    Intel      make_rx, make_tx, fill, empty, set_address, learn_address,
+                               clear_multicast_table, set_rx_checksum, lost, link
+                    Advanced   tx_flags, rx_error_mask, set_tag: advanced descriptors
+                    Phy        negotiate
+    here            Igb        reset, mask_interrupts, take_over, set_link_up, set_receive_rules,
+                               spread_flows, route_interrupts, start_rx, start_tx, stop
+                    I82580 …   route: one IVAR register for two queues; I210: its drop counters
+
 Does not do: checksum insertion, segmentation offload, virtual functions, flow control, time stamps,
 wake on LAN, fibre and SERDES ports.
 """
@@ -16,7 +28,7 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.fastpath import c
-from uspnet.nic.base import Model, Tally
+from uspnet.nic.base import ClearOnReadCounters, Model
 from uspnet.nic.intel import CHECKSUM_OPTIONS, Advanced, Phy, PhyTable, Ring, four
 from uspnet.nic.rss import RSS_KEY, spread
 from uspnet.register import RC, RO, RS, RW, WO
@@ -24,7 +36,7 @@ from uspnet.spec import Option, integer
 
 MASTER_S = 0.1  # for transfers under way when DMA is to end
 RESET_S = 0.1  # a reset takes a millisecond, and so does loading the NVM
-SETTLE_S = 0.001  # after a reset before the first access
+RESET_DELAY_S = 0.001  # after a reset before the first access
 QUEUE_S = 0.1
 FCS = 4
 VLAN_TAG = 0x8100  # the EtherType before a tag
@@ -149,7 +161,7 @@ class Igb(
         with contextlib.suppress(DeviceTimeout):
             self.regs.STATUS.wait(MASTER=0, timeout=MASTER_S)
         self.regs.CTRL.update(RST=1)
-        time.sleep(SETTLE_S)
+        time.sleep(RESET_DELAY_S)
         self.regs.CTRL.wait(RST=0, timeout=RESET_S)
         self.mask_interrupts()
 
@@ -167,7 +179,7 @@ class Igb(
 
     def start(self) -> None:
         """§4.5.3, in its order."""
-        self.tally, self.overrun = Tally(), False
+        self.counts, self.overrun = ClearOnReadCounters(), False
         self.reset()
         self.dma_enable()
         self.take_over()
@@ -203,7 +215,7 @@ class Igb(
     def set_receive_rules(self) -> None:
         """Which frames come in, and how long they may be: never longer than a buffer (§8.10)."""
         promisc, multicast = self.values["promisc"], self.values["multicast"]
-        self.set_checks(self.regs.RXCSUM)
+        self.set_rx_checksum(self.regs.RXCSUM)
         self.regs.RLPML.write(LENGTH=self.frame + FCS)
         self.regs.RCTL.write(
             BAM=1, SECRC=1, LPE=1, UPE=int(promisc), MPE=int(promisc or multicast)
@@ -285,8 +297,8 @@ class Igb(
     def count_queue_drops(self) -> int:
         """Frames that found their queue full."""
         registers = [self.regs.RQDPC[index] for index in self.rx_rings]
-        self.tally.add(*registers)
-        return sum(self.tally[register.name] for register in registers)
+        self.counts.add(*registers)
+        return sum(self.counts[register.name] for register in registers)
 
     def counters(self) -> dict[str, int | None]:
         """What the device did not pass on (§8.19).

@@ -293,7 +293,7 @@ class VirtioNet(
 
     def link(self) -> Link:
         """Without a status field the link is always up (§5.1.4.2)."""
-        up = bool(self.net.STATUS.present().LINK_UP) if self.features.STATUS else True
+        up = bool(self.net.STATUS.read_checked().LINK_UP) if self.features.STATUS else True
         # QEMU's model, started on packed rings without a link, says that it wants no doorbell on
         # the transmit queue, and means it even when the link has come up.
         if up and not self.was_up:
@@ -301,8 +301,8 @@ class VirtioNet(
         self.was_up = up
         if not self.features.SPEED_DUPLEX:
             return Link(up)
-        speed, duplex = self.stable(lambda: (self.net.SPEED.read(), self.net.DUPLEX.read()))
-        return Link(up, int(speed) if speed < SPEED_UNKNOWN else None, duplex == 1)
+        speed = int(self.stable(self.net.SPEED.read))
+        return Link(up, speed if speed < SPEED_UNKNOWN else None)
 
     def wake(self, queues: list[c.VirtqQueue]) -> None:
         """Rings their doorbells, whether the device wants it or not. No worker runs."""

@@ -55,10 +55,9 @@ class Regs(Registers, bytes=0x1000):
     LINK = RO(0x20, "Result of §VMXNET3_CMD_GET_LINK", alias=True, UP=0, SPEED=(16, 31))
     MACL = RW(0x28, "MAC Address Low, §VMXNET3_REG_MACL")
     MACH = RW(0x30, "MAC Address High, §VMXNET3_REG_MACH", ADDRESS=(0, 15))
-    ECR = RW(0x40, "Event Cause, §VMXNET3_REG_ECR", RQERR=0, TQERR=1, LINK=2, DIC=3, DEBUG=4)
 
 
-class Doors(Registers, bytes=0x1000):
+class Doorbells(Registers, bytes=0x1000):
     """BAR 0: interrupt masks and doorbells."""
 
     IMR = WO(0x000, "Interrupt Mask, §VMXNET3_REG_IMR", count=25, stride=8, MASKED=0)
@@ -92,8 +91,8 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def open(self) -> None:
         """Agrees on a revision, resets the device, and learns its address."""
-        self.doorbells = self.transport.map_bar(0)
-        self.regs, self.doors = self.tables()
+        self.doorbell_bar = self.transport.map_bar(0)
+        self.regs, self.doorbells = self.tables()
         self.active = False
         self.last = self.first = (0, 0, 0, 0)
         self.negotiate()
@@ -101,15 +100,15 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         low, high = self.regs.MACL.read(), self.regs.MACH.read()
         self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
 
-    def tables(self) -> tuple[Regs, Doors]:
+    def tables(self) -> tuple[Regs, Doorbells]:
         """Both BARs."""
-        regs, doors = (self.transport.map_bar(number) for number in (1, 0))
-        return self.registers(regs, self.name), Doors(doors, self.name)
+        regs, doorbells = (self.transport.map_bar(number) for number in (1, 0))
+        return self.registers(regs, self.name), Doorbells(doorbells, self.name)
 
     def negotiate(self) -> None:
         """Selects the newest revision that both know (§VMXNET3_REG_VRRS, §VMXNET3_REG_UVRS)."""
         for register in (self.regs.VRRS, self.regs.UVRS):
-            offered = register.present()
+            offered = register.read_checked()
             known = [name for name, offer in offered.fields().items() if offer]
             if not known:
                 raise NotSupported(f"{self.name}: {register.name} offers only {offered}")
@@ -118,7 +117,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     def command(self, name: str) -> None:
         """Has the device do something; reading the register waits for it. Raises DeviceFault."""
         self.regs.CMD.write(COMMAND[name])
-        self.regs.CMD.present()
+        self.regs.CMD.read_checked()
 
     def activate(self) -> None:
         """The one command that has a result. Raises DeviceTimeout when it stays refused."""
@@ -180,13 +179,13 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         """Two rings, for the beginnings of frames and for the rest, and their completions."""
         queue = ffi.new("struct vmxnet3_queue *")
         size, limit = self.values["rx-ring"], self.piece_bytes()
-        bells = [self.doors.RXPROD, self.doors.RXPROD2]
+        bells = [self.doorbells.RXPROD, self.doorbells.RXPROD2]
         self.rx_memory = [
-            self._ring(ring, slots, limit, self.doorbells.doorbell(bell.offset))
+            self._ring(ring, slots, limit, self.doorbell_bar.doorbell(bell.offset))
             for ring, slots, bell in zip(queue.rings, (size, self.body_slots()), bells, strict=True)
         ]
         self.rx_completions = self._completions(queue, 2 * size)
-        mask = self.doorbells.doorbell(self.doors.IMR[0].offset)
+        mask = self.doorbell_bar.doorbell(self.doorbells.IMR[0].offset)
         queue.vector = {"unmask": mask, "unmask_value": 0, "mask": mask, "mask_value": 1}
         queue.wants_doorbell = ffi.addressof(self.area.rx, "wants_doorbell")
         return queue
@@ -195,7 +194,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         """One ring. Every descriptor is a whole packet (§Vmxnet3_TxDesc)."""
         queue = ffi.new("struct vmxnet3_queue *")
         size, tag = self.values["tx-ring"], self.values["vlan-insert"]
-        bell = self.doorbells.doorbell(self.doors.TXPROD.offset, sends=True)
+        bell = self.doorbell_bar.doorbell(self.doorbells.TXPROD.offset, sends=True)
         self.tx_memory = self._ring(queue.rings[0], size, self.frame, bell)
         self.tx_completions = self._completions(queue, size)
         queue.tx_flags = DESCRIPTOR_WORD.put(0, {"EOP": 1, "TI": int(tag > 0), "TCI": tag})
@@ -217,7 +216,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         self.set_shared_area(self.area_memory.address)
         self.activate()
         for vector in range(len(self.events) + 1):
-            self.doors.IMR[vector].write(MASKED=1)
+            self.doorbells.IMR[vector].write(MASKED=1)
         self.set_address()
         self.set_filters()
         self.publish_buffers()
@@ -285,8 +284,8 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     def publish_buffers(self) -> None:
         """The first doorbells of the receive rings; later ones only when the device asks."""
         for queue in self.rx:
-            self.doors.RXPROD.write(queue.rings[0].notified)
-            self.doors.RXPROD2.write(queue.rings[1].notified)
+            self.doorbells.RXPROD.write(queue.rings[0].notified)
+            self.doorbells.RXPROD2.write(queue.rings[1].notified)
 
     def stop(self) -> None:
         """Quiet first, so that the last counters hold; no DMA any more; then the buffers."""
@@ -307,7 +306,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         """The cable's state. Raises DeviceFault when the device has stopped a queue."""
         self.check_queues()
         self.regs.CMD.write(COMMAND["GET_LINK"])
-        link = self.regs.LINK.present()
+        link = self.regs.LINK.read_checked()
         return Link(bool(link.UP), int(link.SPEED))
 
     def check_queues(self) -> None:

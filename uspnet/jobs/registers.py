@@ -111,7 +111,7 @@ class Registers:
     def __enter__(self) -> Self:
         try:
             self.nic = self.port.find()
-            every = [each for table in self.nic.tables() for each in table.there()]
+            every = [each for table in self.nic.tables() for each in table.in_window()]
             self.chosen = choose(every, self.names)
         except BaseException:
             self.port.close()
@@ -123,8 +123,8 @@ class Registers:
 
     def sample(self) -> list[Sample]:
         """Read the registers that may be read. Raises DeviceFault if the device is gone."""
-        self.port.tend()
-        self.nic.config.VENDOR.present()
+        self.port.poll_health()
+        self.nic.config.VENDOR.read_checked()
         return [Sample(each, each.read() if read else None) for each, read in self.chosen]
 
     def answer(self, samples: list[Sample]) -> RegistersAnswer:
@@ -156,7 +156,7 @@ def choose(every: list[Register], names: Sequence[str]) -> list[tuple[Register, 
     for each in every:
         named = not {each.name, each.row.name}.isdisjoint(wanted)
         if named or any(_matches(each, name) for name in wanted or ("*",)):
-            look = each.row.look
+            look = each.row.read_policy
             chosen.append((each, look == "always" or (look == "named" and named)))
     return [pair for pair in chosen if not pair[0].row.alias or names]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath.owned import Owned
 from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
@@ -64,7 +65,7 @@ class CTemplates:
         self.count = len(traffic.templates)
         self.secret = int.from_bytes(os.urandom(8), "big")
         self.turn = ffi.new("uint64_t *")
-        self._keep: list[c.CData] = []
+        self.owned = Owned()
         self._tables: dict[tuple[int, ...], c.Pointer[int]] = {}
         self.c = self._array([each.frame for each in traffic.templates])
         if self.stamp_at:
@@ -72,9 +73,8 @@ class CTemplates:
 
     def _array(self, frames: list[bytes]) -> c.FrameTemplate:
         """A `struct frame_template` for each of the frames, without checks."""
-        array, joined = ffi.new("struct frame_template[]", len(frames)), b"".join(frames)
-        memory = ffi.from_buffer("uint8_t[]", joined)
-        self._keep += [array, memory]
+        array = self.owned.keep(ffi.new("struct frame_template[]", len(frames)))
+        memory = self.owned.keep(ffi.from_buffer("uint8_t[]", b"".join(frames)))
         at = 0
         for each, frame in zip(array, frames, strict=True):
             each.frame, each.length = memory + at, len(frame)
@@ -87,12 +87,8 @@ class CTemplates:
             check = follow(template.rebuild, self.stamp_at, check)
             if check == NO_CHECK:
                 continue
-            made.check, made.check_at, made.base, made.zero = (
-                check.kind,
-                check.at,
-                check.base,
-                check.zero,
-            )
+            made.check, made.check_at = check.kind, check.at
+            made.base, made.zero = check.base, check.zero
             if check.swapped:
                 made.base, made.turned = check.base >> 8 | (check.base & 0xFF) << 8, 1
             if check.crc:
@@ -105,9 +101,9 @@ class CTemplates:
         frames = {each.frame for each in traffic.templates}
         frames |= {frame.ljust(FRAME_MIN, b"\0") for frame in frames}
         count = 1 << (2 * len(frames)).bit_length()
-        array, slots = self._array(sorted(frames)), ffi.new("uint32_t[]", count)
-        lookup = ffi.new("struct lookup *", (array, slots, count - 1))
-        self._keep += [lookup, slots]
+        slots = self.owned.keep(ffi.new("uint32_t[]", count))
+        array = self._array(sorted(frames))
+        lookup = self.owned.keep(ffi.new("struct lookup *", (array, slots, count - 1)))
         for number in range(len(frames)):
             lib.lookup_add(lookup, number)
         return lookup

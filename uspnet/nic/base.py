@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath.owned import Owned
 from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
@@ -96,10 +97,9 @@ class Link:
 
     up: bool
     speed: int | None = None
-    full_duplex: bool = True
 
 
-class Tally:
+class ClearOnReadCounters:
     """Sums up a device's counters, which clear when they are read, since it was started.
 
     Some of QEMU's models forget to clear some of them. MEASURED: such a counter is as high at a
@@ -115,7 +115,7 @@ class Tally:
     def add(self, *registers: Register) -> None:
         """Reads the counters. Raises DeviceFault when the device is gone."""
         for register in registers:
-            first = int(register.present())
+            first = int(register.read_checked())
             if not first:
                 continue
             again = int(register.read())
@@ -159,12 +159,12 @@ class Nic(ABC, Generic[Q]):
         self.config = config_of(transport)
         self.frame = values["mtu"] + HEADER
         self.queues = 1  # pairs
-        self.tally = Tally()
+        self.counts = ClearOnReadCounters()
         self.mac = bytes(6)
         self.events: list[int] = []  # descriptors of interrupts, by receive queue
         self.rx: list[Q] = []  # the C structs of its queues, by index
         self.tx: list[Q] = []
-        self._tables: list[c.Pointer[int]] = []
+        self.owned = Owned()
         if self.frame > self.frame_max:
             raise Usage(
                 f"{name}: {self.title} takes no MTU above {self.frame_max - HEADER}", "lower mtu="
@@ -246,8 +246,7 @@ class Nic(ABC, Generic[Q]):
 
     def table(self, count: int) -> c.Pointer[int]:
         """A `uint32_t *` to that many zeros, for a C struct of one of our queues."""
-        self._tables.append(ffi.new("uint32_t[]", count))
-        return self._tables[-1]
+        return self.owned.keep(ffi.new("uint32_t[]", count))
 
     def dma_enable(self) -> None:
         """Lets the device read and write memory."""

@@ -118,20 +118,20 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         return int(self.frame)
 
     @abstractmethod
-    def command(self) -> int:
+    def tx_flags(self) -> int:
         """The bits that every transmit descriptor carries."""
 
     @abstractmethod
     def rx_error_mask(self) -> int:
         """The error bits of a received frame that is not to be taken."""
 
-    def checks(self) -> bool:
+    def rx_checksum(self) -> bool:
         """Shall the device check the checksums of what it receives?"""
         return bool(self.values.get("rx-checksum"))
 
-    def set_checks(self, control: Register) -> None:
+    def set_rx_checksum(self, control: Register) -> None:
         """Program RXCSUM from the `rx-checksum` option (§8.10)."""
-        on = int(self.checks())
+        on = int(self.rx_checksum())
         control.write(IPOFLD=on, TUOFLD=on)
 
     def vector(self, index: int) -> c.VectorFields:
@@ -168,7 +168,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         """A transmit ring. Every data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
         self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
-        ring.queue.tx_flags = self.command()
+        ring.queue.tx_flags = self.tx_flags()
         return ring.queue
 
     def fill(self, queue: c.IntelQueue) -> None:
@@ -210,15 +210,15 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         counts both runts and giants. QEMU's models leave it at zero, and count as runts (RUC) the
         frames that they pad and deliver.
         """
-        regs, seen = self.regs, self.tally
+        regs, seen = self.regs, self.counts
         seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.ROC)
         lengths = max(seen["RLEC"], seen["ROC"])
         return seen["MPC"], seen["CRCERRS"] + seen["RXERRC"] + lengths
 
     def link(self) -> Link:
         """From the status register (§8.2.2)."""
-        status = self.regs.STATUS.present()
-        return Link(bool(status.LU), SPEEDS[status.SPEED], bool(status.FD))
+        status = self.regs.STATUS.read_checked()
+        return Link(bool(status.LU), SPEEDS[status.SPEED])
 
 
 class Advanced(Intel, ids={}, ring="intel_advanced"):
@@ -228,10 +228,10 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
 
     def rx_error_mask(self) -> int:
         """§7.1.5."""
-        fields = ("RXE", "IPE", "L4E") if self.checks() else ("RXE",)
+        fields = ("RXE", "IPE", "L4E") if self.rx_checksum() else ("RXE",)
         return sum(self.status.mask(field) for field in fields)
 
-    def command(self) -> int:
+    def tx_flags(self) -> int:
         """§7.2.2.3."""
         tag = int(self.values["vlan-insert"] > 0)
         return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
@@ -282,7 +282,7 @@ class Phy:
         try:
             regs.SWSM.update(SWESMBI=1)
             regs.SWSM.wait(SWESMBI=1, timeout=SEMAPHORE_S)
-            owners = regs.SW_FW_SYNC.present()
+            owners = regs.SW_FW_SYNC.read_checked()
             if taken and (getattr(owners, name) or getattr(owners, f"FW_{name}")):
                 return False
             regs.SW_FW_SYNC.write(owners, **{name: int(taken)})

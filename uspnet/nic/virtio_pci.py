@@ -119,7 +119,7 @@ class VirtioPci(Virtio):
 
     def get_status(self) -> int:
         """Of the common configuration."""
-        return int(self.regs.DEVICE_STATUS.present())
+        return int(self.regs.DEVICE_STATUS.read_checked())
 
     def set_status(self, status: int) -> None:
         """Into the common configuration."""

@@ -20,7 +20,12 @@ LOOK_S = 0.5  # seconds between two looks at what a device has missed
 
 
 class NicPort(Port):
-    """A port that carries a NIC. A subclass says how to connect to one."""
+    """Adapter: presents a NIC driver (`Nic`) as a port. A subclass says how to reach the device.
+
+    A job knows ports alone, and a driver knows its registers alone; so most methods here pass a
+    call on to `device`, and add what drivers don't see: how the device was reached, interrupts,
+    and that a device which is gone can still be stopped and closed.
+    """
 
     nic: AnyNic | None = None
     transport: Transport | None = None
@@ -35,7 +40,7 @@ class NicPort(Port):
         """Connects, and finds the driver by the function's ids. The device is left as it is."""
         self.transport = self.connect()
         config = config_of(self.transport)
-        ids = (int(config.VENDOR.present()), int(config.DEVICE.read()))
+        ids = (int(config.VENDOR.read_checked()), int(config.DEVICE.read()))
         if ids not in nics():
             raise NotSupported(
                 f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
@@ -43,7 +48,7 @@ class NicPort(Port):
         self.nic = nics()[ids](self.transport, self.name, self.values)
         return self.nic
 
-    def tend(self) -> None:
+    def poll_health(self) -> None:
         """Looks after what is between us and the device. Raises what ended it."""
 
     def open(self) -> None:

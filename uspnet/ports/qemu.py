@@ -141,7 +141,7 @@ class Qemu(NicPort, scheme="qemu"):
             self.end.part()
         super().stop()
 
-    def tend(self) -> None:
+    def poll_health(self) -> None:
         """Watches QEMU and the cable."""
         if self.machine and (error := self.machine.ended()):
             raise error
@@ -150,7 +150,7 @@ class Qemu(NicPort, scheme="qemu"):
     def control(self) -> None:
         """Watches the queues, too."""
         try:
-            self.tend()
+            self.poll_health()
             super().control()
         except DeviceFault as fault:  # perhaps it has ended just now
             raise (self.machine and self.machine.ended(0.5)) or fault from None

@@ -22,6 +22,7 @@ from uspnet.errors import (
     UspnetError,
 )
 from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath.owned import Owned
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
@@ -97,6 +98,7 @@ class Memif(Port, scheme="memif"):
         self.connects = not self.server
         self.session: ClientSession | ServerSession | None = None
         self.running = self.linked = self.ever_linked = False
+        self.owned = Owned()
         self.listener: Listener | None = None
         self.lost: c.Pointer[int] | None = None  # nonzero: the peer took packet memory away
         self.attempt_at = self.give_up_at = self.linger_until = self.look_at = 0.0
@@ -141,8 +143,8 @@ class Memif(Port, scheme="memif"):
         m.q.burst = ffi.addressof(lib, f"memif_{kind}_{direction}")
         m.q.arm = ffi.addressof(lib, f"memif_{kind}_arm") if direction == "rx" else ffi.NULL
         m.q.closed, m.q.wake_fd, m.bell_fd = 1, -1, -1
-        self.out = [*getattr(self, "out", []), ffi.new("uint32_t[]", self.values["ring"])]
-        m.out = self.out[-1] if self.zero_copy else ffi.NULL
+        if self.zero_copy:
+            m.out = self.owned.keep(ffi.new("uint32_t[]", self.values["ring"]))
         return m
 
     def start(self) -> None:

@@ -20,6 +20,7 @@ from uspnet.errors import (
     UspnetError,
 )
 from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath.owned import Owned
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
@@ -65,7 +66,7 @@ class Sink(Port):
         self.fd, self.regular = -1, False
         self.started_ns = 0
         self.complete = True  # nothing is owed to the file
-        self.keep: list[c.Pointer[int]] = []  # what the ring points to
+        self.owned = Owned()
 
     def target_name(self) -> str:
         """The path as the user gave it; `-` is stdout."""
@@ -169,9 +170,8 @@ class Sink(Port):
     def _carry(self, source: Source, head: bytes) -> None:
         """Has the source hand over what describes its packets, too."""
         sink = self._rings()[0]
-        header = ffi.from_buffer("uint8_t[]", head)
-        application = ffi.from_buffer("uint8_t[]", pcapfile.application())
-        self.keep += [header, application]
+        header = self.owned.keep(ffi.from_buffer("uint8_t[]", head))
+        application = self.owned.keep(ffi.from_buffer("uint8_t[]", pcapfile.application()))
         sink.header, sink.header_bytes = header, len(header)
         sink.application, sink.application_bytes = application, len(application)
         source.c.sink = sink

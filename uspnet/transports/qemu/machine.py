@@ -134,9 +134,9 @@ class Machine:
             os.close(rom)
             qtest_end.close()
             monitor_end.close()
-        self._heard = b""
+        self._received = b""
         try:
-            self._greet()
+            self._connect_monitor()
         except BaseException:
             self.close()
             raise
@@ -159,14 +159,14 @@ class Machine:
             *("-device", nic),
         ]
 
-    def _greet(self) -> None:
+    def _connect_monitor(self) -> None:
         """Waits until QEMU talks: it reads its whole command line first."""
-        self._hear(time.monotonic() + ANSWER_S)
+        self._recv_line(time.monotonic() + ANSWER_S)
         self.monitor_command("qmp_capabilities")
 
-    def _hear(self, end: float) -> dict[str, Any]:
+    def _recv_line(self, end: float) -> dict[str, Any]:
         """One line of the monitor, by `end`. Raises what is wrong with it."""
-        while b"\n" not in self._heard and len(self._heard) < LINE_MAX:
+        while b"\n" not in self._received and len(self._received) < LINE_MAX:
             self.monitor.settimeout(max(end - time.monotonic(), 0.001))
             try:
                 more = self.monitor.recv(4096)
@@ -175,13 +175,13 @@ class Machine:
             except OSError:
                 more = b""
             if not more:
-                raise self._silent()
-            self._heard += more
-        line, _, self._heard = self._heard.partition(b"\n")
+                raise self._closed()
+            self._received += more
+        line, _, self._received = self._received.partition(b"\n")
         try:
             return dict(json.loads(line))
         except (ValueError, TypeError, RecursionError):
-            raise self._nonsense() from None
+            raise self._invalid_answer() from None
 
     def monitor_command(
         self, command: str, arguments: Mapping[str, Any] | None = None, fds: tuple[int, ...] = ()
@@ -191,10 +191,10 @@ class Machine:
         try:
             socket.send_fds(self.monitor, [text], fds)
         except OSError:
-            raise self._silent() from None
+            raise self._closed() from None
         end = time.monotonic() + ANSWER_S
         while True:
-            answer = self._hear(end)
+            answer = self._recv_line(end)
             if "error" in answer:
                 said = answer["error"]
                 text = said.get("desc", "") if isinstance(said, dict) else said
@@ -212,7 +212,7 @@ class Machine:
         self.modules, self.module_at = number + 1, address + -(-size // DIMM_STEP) * DIMM_STEP
         theirs = self.monitor_command("add-fd", fds=(fd,))
         if not isinstance(theirs, dict) or not isinstance(theirs.get("fd"), int):
-            raise self._nonsense()
+            raise self._invalid_answer()
         path = f"/proc/self/fd/{theirs['fd']}"
         backend = {"qom-type": "memory-backend-file", "mem-path": path, "size": size}
         self.monitor_command("object-add", {**backend, "id": f"memory{number}", "share": True})
@@ -224,10 +224,10 @@ class Machine:
         """Tells the NIC that its link is there, or not."""
         self.monitor_command("set_link", {"name": "nic", "up": on})
 
-    def _nonsense(self) -> UspnetError:
+    def _invalid_answer(self) -> UspnetError:
         return DeviceFault(f"{self.name}: what QEMU's monitor says makes no sense")
 
-    def _silent(self) -> UspnetError:
+    def _closed(self) -> UspnetError:
         return self.ended(1.0) or DeviceFault(f"{self.name}: QEMU closed its monitor")
 
     def ended(self, patience_s: float = 0.0) -> UspnetError | None:
