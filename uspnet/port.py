@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from os import PathLike
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from uspnet.errors import DeviceFault, Malformed, PeerFault, UspnetError
 from uspnet.fastpath import c, ffi, lib
@@ -86,6 +87,8 @@ class Port(ABC):
     connects = False  # has an other side that must be there before a job makes sense
     takes = FRAME_MAX  # bytes of the longest frame that may be sent to it, in the best case
     knows_origins = False  # receive fills the `origins` beside its handles
+    endless = False  # makes packets, as fast as they are taken
+    fills_disk = False  # keeps all that it is sent in a file
     runs_out = False  # its packets come to an end
     takes_stdout = False  # packets go there, so summaries must not
     how = ""  # the way to the device that an opened port took, and why
@@ -115,6 +118,18 @@ class Port(ABC):
         self.end_job: Callable[[], None] = lambda: None
         # Tells people something that is no error. A running job sets it.
         self.notice: Callable[[str], None] = lambda _text: None
+
+    @classmethod
+    def of(cls, spec: Spec) -> Self:
+        """Return the port that a spec of this scheme names, not yet opened. Raises Usage."""
+        return cls(spec)
+
+    @classmethod
+    def make(cls, target: str | PathLike[str] = "", **options: object) -> Self:
+        """Return a port made of Python values, as `Pcap.make(out=path, format="pcap")`: the same as
+        by a spec, with `_` for `-` in names. Raises Usage.
+        """
+        return cls.of(Spec.of(cls.scheme, target, options))
 
     @property
     def kind(self) -> str:

@@ -53,6 +53,18 @@ class Spec:
     def __str__(self) -> str:
         return shown(self.text, [name for name in self.given if not SECRET.search(name)])
 
+    @classmethod
+    def of(cls, scheme: str, target: str | os.PathLike[str], options: Mapping[str, object]) -> Spec:
+        """Return the spec of Python values; those that are None are left out. `_` in an option's
+        name stands for `-`.
+        """
+        target = os.fspath(target)
+        named = {name.replace("_", "-"): value for name, value in options.items()}
+        given = {name: _written(value) for name, value in named.items() if value is not None}
+        words = [escaped(target)] if target else []
+        words += [f"{name}={escaped(text)}" for name, text in given.items()]
+        return cls(f"{scheme}:{','.join(words)}", scheme, target, given)
+
     def options(self, known: Mapping[str, Option]) -> Values:
         """The options' values, defaults included. Raises Usage for an unknown name or bad value."""
         values = {name: option.default for name, option in known.items()}
@@ -73,6 +85,21 @@ class Spec:
                 text = HIDDEN if name in secrets else text  # noqa: PLW2901 - for the message
                 raise Usage(f"{where}: {name}={text}: {error}", known[name].help) from None
         return values
+
+
+def _written(value: object) -> str:
+    """Return a value as an option's reader takes it."""
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case bytes():
+            return value.hex(":")
+        case float() if value == float("inf"):
+            return "forever"
+        case frozenset() | set() | list() | tuple():
+            return "+".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def shown(text: str, plain: Collection[str] | None = None) -> str:

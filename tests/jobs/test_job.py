@@ -179,3 +179,22 @@ def test_every_queue_is_made_once_where_lanes_share_it():
     made = sorted(line for line in b.log if line.startswith("queue"))
     assert made == ["queue rx 0", "queue rx 1", "queue tx 0", "queue tx 1"]
     assert result.received == result.forwarded == 10
+
+
+def test_a_source_without_end_into_a_file_is_told(tmp_path):
+    from uspnet.ports.null import Null
+    from uspnet.ports.pcap.sink import Sink
+
+    def notices(**limits):
+        heard = []
+        with CaptureJob(Null.make(), Limits(**limits), Sink.make(out=tmp_path / "x")) as job:
+            job.on_notice = heard.append
+            job.start()
+            job.stop()
+            job.wait()
+        return [text for text in heard if "disk" in text]
+
+    assert notices() == [
+        f"pcap:out={tmp_path}/x grows until the disk is full: give --count or --duration"
+    ]
+    assert notices(count=5) == []

@@ -20,7 +20,7 @@ from tests.support.memif import raw_memif as raw
 from tests.support.waiting import scaled, until
 from uspnet.errors import Usage
 from uspnet.ports.memif.access import users
-from uspnet.ports.memif.listener import STRANGERS_MAX, STRANGERS_OF_ONE, remove_stale
+from uspnet.ports.memif.listener import PENDING_MAX, PENDING_OF_ONE, remove_stale
 from uspnet.ports.registry import make_port
 
 STRANGER = 65534
@@ -251,17 +251,17 @@ def test_pending_connections_are_few(name):
     socks = []
     try:
         port.start()
-        for _ in range(3 * STRANGERS_OF_ONE):
+        for _ in range(3 * PENDING_OF_ONE):
             socks.append(raw.connect(f"\0{name}"))
             port.control()
-        assert len(port.listener.strangers) == STRANGERS_OF_ONE
-        for session in port.listener.strangers:  # as if each were of another user
+        assert len(port.listener.pending) == PENDING_OF_ONE
+        for session in port.listener.pending:  # as if each were of another user
             session.user = id(session)
-        for number in range(3 * STRANGERS_MAX):
+        for number in range(3 * PENDING_MAX):
             socks.append(raw.connect(f"\0{name}"))
             port.control()
-            port.listener.strangers[-1].user = -number
-        assert len(port.listener.strangers) == STRANGERS_MAX
+            port.listener.pending[-1].user = -number
+        assert len(port.listener.pending) == PENDING_MAX
     finally:
         for sock in socks:
             sock.close()
@@ -289,7 +289,7 @@ def test_without_descriptors_clients_wait_and_the_main_thread_rests(name):
         assert "Too many open files" in told[0]
         assert "ulimit -n" in told[0]
         assert not port.control_fds(), "nothing calls for it until it has rested"
-        until(lambda: port.control() or len(port.listener.strangers) == 3)
+        until(lambda: port.control() or len(port.listener.pending) == 3)
     finally:
         for sock in socks:
             sock.close()
@@ -323,3 +323,31 @@ def test_a_client_tries_again_while_the_server_is_busy(uspnet, name):
                 raw.say(sock, raw.message(raw.DISCONNECT, 0, b"Too many connections"))
     sink = uspnet("capture", f"memif:@{name},role=server", "--count", 100)
     assert sink.result()["received"] == job.result()["sent"] == 100
+
+
+def test_two_jobs_in_two_threads_share_an_address(uspnet, tmp_path):
+    from tests.support.identity import ran
+    from uspnet.jobs.capture import CaptureJob
+    from uspnet.jobs.plan import Limits
+    from uspnet.ports.memif.listener import LISTENERS
+    from uspnet.ports.memif.port import Memif
+
+    results, count = {}, 20_000
+
+    def serve(number):
+        port = Memif.make(tmp_path / "m", role="server", id=number)
+        with CaptureJob(port, Limits(count=count), None) as job:
+            results[number] = ran(job.run()).received
+
+    threads = [threading.Thread(target=serve, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    clients = [
+        uspnet("pktgen", f"memif:{tmp_path}/m,id={number},wait=20", "--count", count)
+        for number in range(3)
+    ]
+    for thread in threads:
+        thread.join(timeout=60)
+    assert results == {0: count, 1: count, 2: count}
+    assert [client.result()["sent"] for client in clients] == [count] * 3
+    assert not LISTENERS

@@ -32,10 +32,11 @@ from uspnet.binding.netstate import (
     Route,
     Rule,
 )
+from uspnet.kernel.interface import IFF_UP
 from uspnet.pci.sysfs import HOST
 from uspnet.system import processes
 
-IFF_UP, IFF_LOWER_UP = 0x1, 0x10000  # LOWER_UP is the carrier
+IFF_LOWER_UP = 0x10000  # LOWER_UP is the carrier
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26

@@ -27,10 +27,10 @@ from uspnet.binding.netlink import (
     attribute,
 )
 from uspnet.binding.netstate import IPV6, Message
+from uspnet.kernel.interface import IFF_UP
 from uspnet.pci.sysfs import Tree
 
 ACK, REPLACE, EXCL, CREATE = 0x4, 0x100, 0x200, 0x400  # NLM_F_…
-IFF_UP = 0x1
 RTNH_F_ONLINK = 0x4  # the only nexthop flag that is configuration; the others are state
 RTM_F_CLONED = 0x200
 INFINITE = 0xFFFFFFFF  # a lifetime

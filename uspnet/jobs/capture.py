@@ -12,7 +12,6 @@ from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import CaptureResult
 from uspnet.jobs.route import Route
 from uspnet.port import Port
-from uspnet.spec import parse
 
 if TYPE_CHECKING:
     from uspnet.ports.pcap.sink import Sink
@@ -62,8 +61,7 @@ class CaptureJob(Job[CaptureResult]):
 
 
 def make_sink(path: str, kind: str, snaplen: int, buffer_mib: int) -> Sink:
-    """The port that writes to a capture file; `-` is stdout."""
+    """Return the port that writes to a capture file; `-` is stdout. Raises Usage."""
     from uspnet.ports.pcap.sink import Sink  # noqa: PLC0415 - only for those who write
 
-    path = path.replace(",", "\\,")
-    return Sink(parse(f"pcap:out={path},format={kind},snaplen={snaplen},buffer={buffer_mib}"))
+    return Sink.make(out=path, format=kind, snaplen=snaplen, buffer=buffer_mib)

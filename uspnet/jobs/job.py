@@ -244,6 +244,11 @@ class Job(Accounts, ABC, Generic[R]):
 
     def _tell_details(self) -> None:
         pool, limits = self.pool, self.limits
+        bounded = limits.count is not None or limits.duration is not None
+        full = [port.name for port in self.ports if port.fills_disk]
+        if full and not bounded and any(port.endless for port in self.ports):
+            text = "grows until the disk is full: give --count or --duration"
+            self.on_notice(f"{full[0]} {text}")
         for port in self.ports:
             if port.how:
                 self.on_detail(f"{port.name}: {port.how}")

@@ -15,6 +15,7 @@ import os
 import struct
 
 from uspnet.errors import Busy, DeviceFault, NotPermitted, NotSupported, UspnetError
+from uspnet.kernel.interface import Interface
 
 DEVICE = "/dev/net/tun"
 TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
@@ -35,6 +36,16 @@ def open_queues(owner: str, name: str, count: int) -> list[int]:
             os.close(fd)
         raise _error(owner, name, count, error.errno or 0) from None
     return fds
+
+
+def close_queues(fds: list[int], interface: Interface | None) -> None:
+    """Close the descriptors, which leaves the list empty, and what watches the interface; the
+    kernel removes an interface that it made for us.
+    """
+    while fds:
+        os.close(fds.pop())
+    if interface:
+        interface.close()
 
 
 def _error(owner: str, name: str, count: int, number: int) -> UspnetError:

@@ -17,6 +17,7 @@ class Null(Port, scheme="null"):
 
     help = "source of zeros, sink of everything"
     unknown: ClassVar[frozenset[str]] = frozenset()
+    endless = True
     takes = LONGEST
     options: ClassVar[dict[str, Option]] = {
         "size": Option(integer(14, FRAME_MAX), 60, "bytes of each frame received, 14 to 9728"),

@@ -35,4 +35,4 @@ def make_port(text: str) -> Port:
         raise Usage(
             f"{spec}: there is no port {spec.scheme}:", f"{near} ports are: {known}".lstrip()
         )
-    return kinds[spec.scheme](spec)
+    return kinds[spec.scheme].of(spec)

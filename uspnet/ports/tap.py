@@ -9,12 +9,11 @@ frames are whole, checksummed and within the MTU.
 from __future__ import annotations
 
 import ipaddress
-import os
 from typing import ClassVar
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
-from uspnet.kernel.tun import open_queues
+from uspnet.kernel.tun import close_queues, open_queues
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction
@@ -85,9 +84,6 @@ class Tap(KernelPort, scheme="tap"):
         super().control()
 
     def close(self) -> None:
-        """Closes the descriptors; the kernel removes an interface that it made for us."""
-        while self.fds:
-            os.close(self.fds.pop())
-        if self.interface:
-            self.interface.close()
-            self.interface = None
+        """Close the descriptors; the kernel removes an interface that it made for us."""
+        close_queues(self.fds, self.interface)
+        self.interface = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a server waits for clients: a path, or an abstract name, for one port or several."""
+"""Listening sockets of memif servers: a path or an abstract name, for one port or several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import threading
 import time
 from collections import Counter
 
@@ -18,24 +19,27 @@ from uspnet.ports.memif.protocol import Channel, Disconnect
 from uspnet.ports.memif.server import Interface, ServerSession
 from uspnet.system.folders import folder_lock
 
-# Connections that have not said which interface they want: of all users, and of one user. When
-# there are more, the oldest has had its time.
-STRANGERS_MAX, STRANGERS_OF_ONE = 64, 16
-ACCEPTS_MAX = 8  # at once
-DEAF_S = 0.5  # without descriptors, clients wait so long before we try again
+# Connections that have not yet named an interface: of all users, and of one user. Beyond that, the
+# oldest is closed.
+PENDING_MAX, PENDING_OF_ONE = 64, 16
+ACCEPTS_MAX = 8  # a call
+RETRY_S = 0.5  # seconds to the next accept when descriptors have run out
 BACKLOG = 128
-LEAVE_S = 0.5  # then the address is free again, whatever else is left to close
+CLOSE_S = 0.5  # seconds to wait for the socket's last close, which frees the address
 MODE = 0o660  # user and group may connect
 
 
 class Listener:
-    """A listening socket, shared by the ports of one process that use the same path."""
+    """A listening socket, shared by the ports of one process that use the same address. Their jobs
+    may run in several threads: `lock` is held while a connection's messages are handled.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.ports: dict[int, Interface] = {}
-        self.strangers: list[ServerSession] = []
-        self.deaf_until, self.told = 0.0, False
+        self.lock = threading.RLock()
+        self.pending: list[ServerSession] = []
+        self.retry_at, self.notified = 0.0, False
         self.sock = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
@@ -77,7 +81,7 @@ class Listener:
             self._own()
 
     def _own(self) -> None:
-        """Gives the new path its mode, whatever the umask, and remembers that it is ours."""
+        """Set the mode of the new path regardless of the umask, and remember its inode."""
         name, flags = os.path.basename(self.address), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
         path = os.open(name, flags, dir_fd=self.folder)
         try:
@@ -90,8 +94,10 @@ class Listener:
             os.close(path)
 
     def accept(self) -> None:
-        """Greets the clients that wait at the door, a few at a time: a flood must not keep us."""
-        if time.monotonic() < self.deaf_until:
+        """Accept up to ACCEPTS_MAX waiting connections, so that a flood of them does not delay the
+        others.
+        """
+        if time.monotonic() < self.retry_at:
             return
         for _ in range(ACCEPTS_MAX):
             try:
@@ -101,68 +107,74 @@ class Listener:
             except OSError as error:  # no descriptor or memory is left
                 self._back_off(error)
                 return
-            self._greet(sock)
+            self._admit(sock)
 
     def _back_off(self, error: OSError) -> None:
-        """Those who wait go on waiting; asking again at once would not end."""
-        self.deaf_until = time.monotonic() + DEAF_S
-        if self.strangers:
-            self._dismiss(self.strangers[0])
-        if not self.told:
-            self.told = True
+        """Stop accepting for RETRY_S, and close the oldest pending connection: no descriptor or
+        memory is left. Clients wait in the socket's queue.
+        """
+        self.retry_at = time.monotonic() + RETRY_S
+        if self.pending:
+            self._dismiss(self.pending[0])
+        if not self.notified:
+            self.notified = True
             port = next(iter(self.ports.values()))
             port.notice(
                 f"{port.name}: can't take clients: {error.strerror}; raise the limit: ulimit -n"
             )
 
-    def _greet(self, sock: socket.socket) -> None:
+    def _admit(self, sock: socket.socket) -> None:
+        """Begin a session with a client, if any port allows its user and there are not too many."""
         ports, channel, user = self.ports.values(), Channel(sock), peer_user(sock)
         if all(port.allow is not None and user not in port.allow for port in ports):
             channel.close("User not allowed")
             return
         try:
-            self.strangers.append(ServerSession(channel, user, max(port.pairs for port in ports)))
+            self.pending.append(ServerSession(channel, user, max(port.pairs for port in ports)))
         except Disconnect:
             channel.close()
             return
-        own = [other for other in self.strangers if other.user == user]
-        if len(own) > STRANGERS_OF_ONE:
+        own = [other for other in self.pending if other.user == user]
+        if len(own) > PENDING_OF_ONE:
             self._dismiss(own[0])
-        elif len(self.strangers) > STRANGERS_MAX:
-            most = Counter(other.user for other in self.strangers).most_common(1)[0][0]
-            self._dismiss(next(other for other in self.strangers if other.user == most))
+        elif len(self.pending) > PENDING_MAX:
+            most = Counter(other.user for other in self.pending).most_common(1)[0][0]
+            self._dismiss(next(other for other in self.pending if other.user == most))
 
     def _dismiss(self, session: ServerSession) -> None:
-        self.strangers.remove(session)
+        self.pending.remove(session)
         session.close("Too many connections")
 
     def handle(self) -> None:
-        """Lets strangers introduce themselves; those that did belong to their port from then on."""
-        for session in list(self.strangers):
-            try:
-                session.handle(self.ports)
-            except Disconnect as error:
-                self.strangers.remove(session)
-                session.close(error.message if error.ours else "")
-                continue
-            if session.port:
-                self.strangers.remove(session)
-        self.accept()  # last: who came before has had time to answer
+        """Handle the messages of pending connections, then accept further ones. A connection that
+        has named its interface belongs to that port from then on.
+        """
+        with self.lock:
+            for session in list(self.pending):
+                try:
+                    session.handle(self.ports)
+                except Disconnect as error:
+                    self.pending.remove(session)
+                    session.close(error.message if error.ours else "")
+                    continue
+                if session.port:
+                    self.pending.remove(session)
+            self.accept()
 
     def fds(self) -> list[int]:
-        """What calls for `handle`."""
-        door = [] if time.monotonic() < self.deaf_until else [self.sock.fileno()]
-        return [*door, *(session.channel.fileno() for session in self.strangers)]
+        """Return the descriptors that call for `handle` when readable."""
+        own = [] if time.monotonic() < self.retry_at else [self.sock.fileno()]
+        return [*own, *(session.channel.fileno() for session in self.pending)]
 
     def close(self) -> None:
-        """Stops listening; removes the path if it is still ours. Raises OSError when another user
-        does not let us.
+        """Stop listening, and remove the path if it is still ours. Raises OSError if it may not be
+        removed.
         """
-        for session in self.strangers:
+        for session in self.pending:
             session.close()
-        # With it go those that nobody has accepted, and what they have sent.
+        # This also closes connections that were not accepted, with the descriptors sent on them.
         closing.let_go(self.sock.detach())
-        closing.wait(LEAVE_S)
+        closing.wait(CLOSE_S)
         folder, self.folder = self.folder, -1
         try:
             if self.inode:
@@ -180,13 +192,13 @@ class Listener:
 
 
 def printable(address: str) -> str:
-    """An address as people type it."""
+    """Return an address as users type it."""
     return address.replace("\0", "@")
 
 
 def remove_stale(path: str, folder: int) -> None:
-    """Removes a socket that nobody listens on any more, from its open folder and nowhere else.
-    Raises Busy when somebody does.
+    """Remove a socket on which no process listens any more, from its open folder. Raises Busy if
+    one does.
     """
     name = os.path.basename(path) or "."
     try:
@@ -208,26 +220,35 @@ def remove_stale(path: str, folder: int) -> None:
 
 
 LISTENERS: dict[str, Listener] = {}
+_LOCK = threading.Lock()  # of LISTENERS, and of each one's ports: jobs may run in several threads
 
 
 def listen(address: str, port: Interface) -> Listener:
-    """The process's listener on an address, with `port` on it. Raises Busy for a taken id."""
-    listener = LISTENERS.get(address) or Listener(address)
-    LISTENERS[address] = listener
-    if port.identity in listener.ports:
-        taken = listener.ports[port.identity].name
-        raise Busy(f"{port.name}: id {port.identity} is taken by {taken}", "give it another id=")
-    listener.ports[port.identity] = port
+    """Return the process's listener on an address, with `port` attached. Raises Busy for an id that
+    is taken.
+    """
+    with _LOCK:
+        listener = LISTENERS.get(address) or Listener(address)
+        LISTENERS[address] = listener
+        if port.identity in listener.ports:
+            taken = listener.ports[port.identity].name
+            raise Busy(
+                f"{port.name}: id {port.identity} is taken by {taken}", "give it another id="
+            )
+        with listener.lock:
+            listener.ports[port.identity] = port
     return listener
 
 
-def leave(listener: Listener, port: Interface) -> None:
-    """Takes `port` off its listener; the last one closes it."""
-    if listener.ports.get(port.identity) is port:
-        del listener.ports[port.identity]
-    if not listener.ports:
+def detach(listener: Listener, port: Interface) -> None:
+    """Detach `port` from its listener; the last one closes it."""
+    with _LOCK, listener.lock:
+        if listener.ports.get(port.identity) is port:
+            del listener.ports[port.identity]
+        if listener.ports:
+            return
         LISTENERS.pop(listener.address, None)
         try:
             listener.close()
-        except OSError as error:  # of what was done, nothing is lost
+        except OSError as error:  # the run itself has not failed
             port.notice(f"{port.name}: the socket stays: {error.strerror}")

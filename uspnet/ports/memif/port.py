@@ -28,7 +28,7 @@ from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
 from uspnet.ports.memif.access import password, users
 from uspnet.ports.memif.client import ClientMemory, ClientSession
-from uspnet.ports.memif.listener import Listener, leave, listen, printable
+from uspnet.ports.memif.listener import Listener, detach, listen, printable
 from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.ports.memif.server import ServerSession
 from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
@@ -164,7 +164,7 @@ class Memif(Port, scheme="memif"):
         """Gives the address back."""
         self._unlink("")
         if self.listener:
-            leave(self.listener, self)
+            detach(self.listener, self)
             self.listener = None
 
     def up(self) -> bool:
@@ -229,7 +229,8 @@ class Memif(Port, scheme="memif"):
         if isinstance(session, ClientSession):
             session.handle()
         elif session and self.listener:
-            session.handle(self.listener.ports)
+            with self.listener.lock:
+                session.handle(self.listener.ports)
         if session and session.up and not self.linked:
             self._link()
         if error := self.fault():

@@ -25,6 +25,7 @@ from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.format import file_error
+from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Option, Spec, choice, integer, string
@@ -98,7 +99,7 @@ class Sink(Port):
             raise
         except OSError as error:
             raise file_error(self.path, error) from None
-        self.regular = stat.S_ISREG(os.fstat(self.fd).st_mode)
+        self.regular = self.fills_disk = stat.S_ISREG(os.fstat(self.fd).st_mode)
         if self.source:
             self.queues = self.source.queues
         if self.queues > lib.PCAP_RINGS:
@@ -137,7 +138,7 @@ class Sink(Port):
     def start(self) -> None:
         """Replaces the file by one without packets."""
         status = os.fstat(self.fd)
-        if (status.st_dev, status.st_ino) in Source.reading:
+        if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
         self.started_ns = time.time_ns()
         head = self._header()

@@ -25,6 +25,7 @@ from uspnet.port import Direction, Port
 from uspnet.ports.pcap import compression, foreign
 from uspnet.ports.pcap.feeder import Feeder
 from uspnet.ports.pcap.format import file_error
+from uspnet.ports.pcap.readers import READERS
 from uspnet.spec import Option, Spec, choice, number, seconds, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
@@ -50,7 +51,6 @@ class Source(Port):
     unknown: ClassVar[frozenset[str]] = frozenset()
     can_send = False
     knows_origins = True
-    reading: ClassVar[set[tuple[int, int]]] = set()  # device and inode of what this process reads
     options: ClassVar[dict[str, Option]] = {
         "loop": Option(switch, False, "on or off: begin again at the end"),
         "timing": Option(switch, False, "on: with the file's own gaps between packets"),
@@ -107,15 +107,17 @@ class Source(Port):
             status = os.fstat(fd)
             if stat.S_ISDIR(status.st_mode):
                 raise file_error(self.label, OSError(errno.EISDIR, ""))
-            inode = (status.st_dev, status.st_ino)
-            if not stat.S_ISREG(status.st_mode) or self._is_begun(fd):
+            regular = stat.S_ISREG(status.st_mode)
+            if not READERS.claim(status, alone=self.path == "-" and not regular):
+                text = "stdin is read by another port already"
+                raise Usage(text, "give each port a file of its own")
+            self.undo.callback(READERS.release, status)
+            if not regular or self._is_begun(fd):
                 self._feed(fd, "")
             elif kind := compression.kind_of(self._begin(fd)):
                 self._feed(fd, kind)
             else:
                 self._map(fd, status.st_size)
-            self.reading.add(inode)
-            self.undo.callback(self.reading.discard, inode)
         finally:
             os.close(fd)
         if self.c.timing:
@@ -127,9 +129,6 @@ class Source(Port):
             return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         if os.isatty(0):
             raise Usage("stdin is a terminal", EXAMPLE)
-        status = os.fstat(0)
-        if (status.st_dev, status.st_ino) in self.reading and not stat.S_ISREG(status.st_mode):
-            raise Usage("stdin is read by another port already", "give each port a file of its own")
         return os.dup(0)
 
     def _is_begun(self, fd: int) -> bool:

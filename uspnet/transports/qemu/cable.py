@@ -24,7 +24,7 @@ from pathlib import Path
 from uspnet.errors import Busy, NoDevice, NotPermitted, Refused, Usage
 from uspnet.fastpath import lib
 from uspnet.kernel.interface import Interface
-from uspnet.kernel.tun import open_queues
+from uspnet.kernel.tun import close_queues, open_queues
 from uspnet.system.folders import check_folder, folder_lock, own_folder
 from uspnet.system.privileges import NONE, Capabilities, to_reach
 
@@ -92,11 +92,8 @@ class Tap(End):
 
     def close(self) -> None:
         """Closes the descriptors; the kernel removes an interface that it made for us."""
-        while self.fds:
-            os.close(self.fds.pop())
-        if self.interface:
-            self.interface.close()
-            self.interface = None
+        close_queues(self.fds, self.interface)
+        self.interface = None
 
 
 class Loop(End):
