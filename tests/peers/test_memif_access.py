@@ -323,31 +323,3 @@ def test_a_client_tries_again_while_the_server_is_busy(uspnet, name):
                 raw.say(sock, raw.message(raw.DISCONNECT, 0, b"Too many connections"))
     sink = uspnet("capture", f"memif:@{name},role=server", "--count", 100)
     assert sink.result()["received"] == job.result()["sent"] == 100
-
-
-def test_two_jobs_in_two_threads_share_an_address(uspnet, tmp_path):
-    from tests.support.identity import ran
-    from uspnet.jobs.capture import CaptureJob
-    from uspnet.jobs.plan import Limits
-    from uspnet.ports.memif.listener import LISTENERS
-    from uspnet.ports.memif.port import Memif
-
-    results, count = {}, 20_000
-
-    def serve(number):
-        port = Memif.make(tmp_path / "m", role="server", id=number)
-        with CaptureJob(port, Limits(count=count), None) as job:
-            results[number] = ran(job.run()).received
-
-    threads = [threading.Thread(target=serve, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    clients = [
-        uspnet("pktgen", f"memif:{tmp_path}/m,id={number},wait=20", "--count", count)
-        for number in range(3)
-    ]
-    for thread in threads:
-        thread.join(timeout=60)
-    assert results == {0: count, 1: count, 2: count}
-    assert [client.result()["sent"] for client in clients] == [count] * 3
-    assert not LISTENERS
