@@ -253,8 +253,8 @@ class PacketQueue(AnyQueue):
     block: int
     left: int
     at: int
-    look_at: int
-    rest: int
+    poll_at: int
+    poll_ns: int
     fd: int
     ifindex: int
     macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]

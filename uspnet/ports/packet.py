@@ -202,7 +202,7 @@ class Packet(KernelPort, scheme="packet"):
         memory = ffi.from_buffer("uint8_t[]", ring, require_writable=True)
         self.rings.append((ring, memory))
         queue.ring, queue.block_size, queue.blocks = memory, BLOCK, blocks
-        queue.rest = REST_NS
+        queue.poll_ns = REST_NS
 
     def _filter(self, sock: socket.socket) -> None:
         """Attaches a BPF program that keeps no packet: one instruction, `ret 0`."""

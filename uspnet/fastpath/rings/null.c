@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* null: a source of zeros and a sink of everything. The smallest ring: read it first. */
+/* null: receives packets of zeros, discards what is sent. The smallest ring, as an example. */
 #include "fastpath.h"
 
 // [python]
@@ -11,7 +11,7 @@ uint32_t null_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t null_tx(struct queue *q, struct packet *packets, uint32_t n);
 // [c]
 
-/* The pool's memory is zero when new, and nobody here writes to it. */
+/* The pool's memory is zeroed, and this ring does not write to it. */
 uint32_t null_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     const struct null_queue *null = (struct null_queue *)q;

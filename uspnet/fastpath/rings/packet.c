@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* packet, receive: TPACKET_V3. The kernel fills blocks of a shared ring with frames of any length,
- * and hands a block over when it is full or a millisecond old. */
+/* packet, receive: TPACKET_V3. The kernel fills blocks of a shared ring with frames of any
+ * length, and passes a block on when it is full or a millisecond old. */
 #include "packet.h"
 
 #include <arpa/inet.h>
@@ -27,26 +27,26 @@ static struct tpacket_block_desc *block_of(const struct packet_queue *pq)
 
 static void block_give_back(struct packet_queue *pq)
 {
-    /* Our last read of the block is before the kernel's next write to it. */
+    /* Release: our reads of the block happen before the kernel's next writes to it. */
     store_release(&block_of(pq)->hdr.bh1.block_status, TP_STATUS_KERNEL);
     pq->left = 0;
     pq->block = pq->block + 1 == pq->blocks ? 0 : pq->block + 1;
 }
 
-/* Is there a packet to take? Steps into the next block when the kernel has handed it over. While it
- * fills the block it writes to the same cache line with every packet: each look takes the line away
- * from it, so we look only now and then. */
+/* Is there a packet to take? Moves on to the next block when the kernel has passed it on. While
+ * the kernel fills a block, it writes to the cache line of the status with every packet; so the
+ * status is checked only every poll_ns. */
 static int block_ready(struct packet_queue *pq)
 {
     if (likely(pq->left))
         return 1;
-    if (pq->rest && clock_ns(CLOCK_MONOTONIC) < pq->look_at)
+    if (pq->poll_ns && clock_ns(CLOCK_MONOTONIC) < pq->poll_at)
         return 0;
-    for (uint32_t i = 0; i < pq->blocks; i++) { /* empty blocks are legal */
+    for (uint32_t i = 0; i < pq->blocks; i++) { /* blocks may be empty */
         struct tpacket_hdr_v1 *bh = &block_of(pq)->hdr.bh1;
-        /* The block's contents are read after its status says that they are complete. */
+        /* Acquire: the status before the contents of the block. */
         if (!(load_acquire(&bh->block_status) & TP_STATUS_USER)) {
-            pq->look_at = pq->rest ? clock_ns(CLOCK_MONOTONIC) + pq->rest : 0;
+            pq->poll_at = pq->poll_ns ? clock_ns(CLOCK_MONOTONIC) + pq->poll_ns : 0;
             return 0;
         }
         pq->left = load_relaxed(&bh->num_pkts);
@@ -58,15 +58,15 @@ static int block_ready(struct packet_queue *pq)
     return 0;
 }
 
-/* The VLAN tag that the kernel took out of the frame, as it was there. */
+/* The VLAN tag that the kernel has removed from the frame, in network order. */
 static uint32_t taken_tag(const struct tpacket3_hdr *header, uint32_t status)
 {
     uint32_t tpid = status & TP_STATUS_VLAN_TPID_VALID ? header->hv1.tp_vlan_tpid : ETH_P_8021Q;
     return htonl(tpid << 16 | (header->hv1.tp_vlan_tci & 0xFFFF));
 }
 
-/* Puts an Ethernet header in front of an IP packet. There is always room: the kernel's own headers
- * have been read, and the block is ours. 0: it is no IP packet. */
+/* Adds an Ethernet header to an IP packet, over the kernel's own header, which has been read. 0:
+ * it is not an IP packet. */
 static int add_ethernet(const struct packet_queue *pq, struct frame *f)
 {
     uint32_t version = f->length ? f->data[0] >> 4 : 0;
@@ -82,7 +82,8 @@ static int add_ethernet(const struct packet_queue *pq, struct frame *f)
     return 1;
 }
 
-/* Looks at the next packet of the block, and steps behind it. 0: there is no use in it. */
+/* Validates the next packet of the block, and moves behind it. 0: there was none, or it was
+ * dropped. */
 static inline int next_frame(struct packet_queue *pq, struct frame *f)
 {
     const uint8_t *block = (const uint8_t *)block_of(pq);
@@ -90,7 +91,7 @@ static inline int next_frame(struct packet_queue *pq, struct frame *f)
     uint64_t start = pq->at, mac;
     uint32_t status, next;
     if (unlikely(start + sizeof *header > pq->block_size || start % 4)) {
-        queue_drop(&pq->q, DROP_BAD_LENGTH, pq->left); /* nothing after it can be found */
+        queue_drop(&pq->q, DROP_BAD_LENGTH, pq->left); /* the rest of the block can't be located */
         pq->left = 1;
         return 0;
     }
@@ -100,7 +101,7 @@ static inline int next_frame(struct packet_queue *pq, struct frame *f)
     next = load_relaxed(&header->tp_next_offset);
     pq->at = next && next < pq->block_size ? pq->at + next : pq->block_size;
     if (unlikely(!(status & TP_STATUS_USER)))
-        return 0; /* a place that the kernel left empty: it has counted the packet as missed */
+        return 0; /* an empty slot; the kernel has counted the packet as missed */
     if (unlikely(mac < sizeof *header || start + mac + f->length > pq->block_size)) {
         queue_drop(&pq->q, DROP_BAD_LENGTH, 1);
         return 0;
@@ -109,7 +110,7 @@ static inline int next_frame(struct packet_queue *pq, struct frame *f)
     f->ns = (uint64_t)header->tp_sec * 1000000000u + header->tp_nsec;
     f->tag = unlikely(status & TP_STATUS_VLAN_VALID) ? taken_tag(header, status) : 0;
     memcpy(&f->left_undone, f->data - sizeof f->left_undone, sizeof f->left_undone);
-    if (unlikely(f->length < load_relaxed(&header->tp_len))) { /* more than a block holds */
+    if (unlikely(f->length < load_relaxed(&header->tp_len))) { /* truncated to fit a block */
         queue_drop(&pq->q, f->left_undone.gso_type ? DROP_JOINED : DROP_TOO_LONG, 1);
         return 0;
     }
@@ -122,14 +123,14 @@ static inline int next_frame(struct packet_queue *pq, struct frame *f)
     return f->length >= FRAME_SHORTEST;
 }
 
-/* Puts a VLAN tag into a frame that begins TAG bytes after `to`. */
+/* Inserts a VLAN tag into a frame that begins TAG bytes after `to`. */
 static void put_tag(uint8_t *to, uint32_t tag)
 {
     memmove(to, to + TAG, MACS);
     memcpy(to + MACS, &tag, TAG);
 }
 
-/* Puts the next piece of a joined packet into buffer `index`. */
+/* Writes the next segment of a GSO packet into buffer `index`. */
 static void take_segment(struct packet_queue *pq, uint32_t index, struct packet *packet)
 {
     uint32_t shift = pq->tag ? TAG : 0;
@@ -141,7 +142,8 @@ static void take_segment(struct packet_queue *pq, uint32_t index, struct packet 
         put_tag(to, pq->tag);
 }
 
-/* Copies the next packet of the block, or a piece of it, into buffer `index`. 0: it is no use. */
+/* Copies the next packet of the block, or its first segment, into buffer `index`. 0: it was
+ * dropped. */
 static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *packet)
 {
     enum drop_reason reason = DROP_TOO_LONG;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * packet: a kernel interface through AF_PACKET.
+ * packet: a kernel interface through AF_PACKET: TPACKET_V3 to receive, sendmmsg() to send.
+
  * Reference: Linux Documentation/networking/packet_mmap.rst; include/uapi/linux/if_packet.h. */
 #ifndef USPNET_PACKET_H
 #define USPNET_PACKET_H
@@ -9,23 +10,23 @@
 // [python]
 struct packet_queue {
     struct queue q;
-    uint8_t *ring;            /* rx: the blocks, shared with the kernel */
-    uint32_t block_size;      /* rx: bytes */
-    uint32_t blocks;          /* rx */
-    uint32_t block;           /* rx: the next one to become ours, or the one that is */
-    uint32_t left;            /* rx: packets of that block still to be taken */
-    uint32_t at;              /* rx: offset in the block of the first of them */
-    uint64_t look_at;         /* rx: CLOCK_MONOTONIC in ns, before which the block is left alone */
-    uint32_t rest;            /* rx: ns between two looks at a block that the kernel fills */
-    int32_t fd;               /* tx: the socket */
-    uint32_t ifindex;         /* of an interface whose packets begin with IP; 0: with Ethernet */
-    uint8_t macs[12];         /* rx: what is put in front of those, with the EtherType */
-    struct segments segments; /* rx: what becomes of a joined packet, while it is being cut up */
-    uint64_t stamp;           /* rx: when that one came */
+    uint8_t *ring;       /* rx: the blocks, shared with the kernel */
+    uint32_t block_size; /* rx: bytes */
+    uint32_t blocks;     /* rx */
+    uint32_t block;      /* rx: the current one, or the next that the kernel will pass on */
+    uint32_t left;       /* rx: packets of that block still to be taken */
+    uint32_t at;         /* rx: offset in the block of the first of them */
+    uint64_t poll_at;    /* rx: CLOCK_MONOTONIC in ns of the next check of the block's status */
+    uint32_t poll_ns;    /* rx: ns between two checks */
+    int32_t fd;          /* tx: the socket */
+    uint32_t ifindex;    /* of an interface without link-layer headers; 0: Ethernet */
+    uint8_t macs[12];    /* rx: addresses of the Ethernet header added there */
+    struct segments segments; /* rx: a GSO packet that is being segmented */
+    uint64_t stamp;           /* rx: its time */
     uint32_t tag;             /* rx: its VLAN tag, in network order; 0: none */
 };
 // [c]
 
-enum { MACS = 12, TAG = 4 }; /* bytes before and of a VLAN tag */
+enum { MACS = 12, TAG = 4 }; /* bytes in front of a VLAN tag, and of the tag */
 
 #endif

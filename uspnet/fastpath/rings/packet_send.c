@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* packet, transmit: one sendmmsg() a burst, straight from the pool. MEASURED: 10 % faster on small
- * frames than any TPACKET version's transmit ring, whose pages the kernel attaches to each
- * packet. */
+/* packet, transmit: one sendmmsg() a burst, from the pool. MEASURED: 10 % faster on small frames
+ * than the transmit ring of any TPACKET version, whose pages the kernel attaches to each packet. */
 #define _GNU_SOURCE
 #include "packet.h"
 
@@ -14,10 +13,10 @@
 // [python]
 uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n);
-/* Binds a packet socket to an interface by its index: a name may hold bytes that Python can't pass.
+/* Binds a packet socket to an interface by index; Python can't pass every interface name.
  * Returns 0 or an errno. */
 int packet_bind(int32_t fd, int32_t index, uint16_t protocol);
-/* The index of the interface that it is bound to; 0 or less: none. */
+/* The index of the interface that a packet socket is bound to; 0 or less: none. */
 int packet_bound(int32_t fd);
 // [c]
 
@@ -36,17 +35,17 @@ int packet_bound(int32_t fd)
     return getsockname(fd, (struct sockaddr *)&to, &length) ? 0 : to.sll_ifindex;
 }
 
-/* What a failed send means: 1 no room now or a fault, so that nothing more can be sent; 0 the
- * frame itself was refused. */
+/* Classifies a failed send. 1: no room at present, or a fault: the burst ends; 0: only this
+ * frame was refused. */
 static int send_ends(struct queue *q, int error)
 {
     switch (error) {
     case EAGAIN:
-    case ENOBUFS: /* the interface's own ring is full, or it has no carrier */
+    case ENOBUFS: /* the interface's queue is full, or it has no carrier */
     case ENOMEM:
     case EINTR:
         return 1;
-    case ENETDOWN: /* until Python sees it up again */
+    case ENETDOWN: /* Python opens the queue when the interface is up again */
         store_release(&q->closed, 1);
         return 1;
     case EMSGSIZE: /* longer than the MTU allows */
@@ -63,7 +62,7 @@ static int send_ends(struct queue *q, int error)
     }
 }
 
-/* Why the kernel refused a frame. */
+/* The drop reason of a frame that the kernel refused. */
 static enum drop_reason refusal(int error, uint32_t length)
 {
     if (error == EMSGSIZE)
@@ -71,7 +70,8 @@ static enum drop_reason refusal(int error, uint32_t length)
     return length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_REFUSED;
 }
 
-/* Sends what follows an Ethernet header; the kernel must be told what it is. */
+/* Sends a frame without its Ethernet header; the kernel gets the EtherType. Returns 0 or an
+ * errno. */
 static int send_ip(const struct packet_queue *pq, struct packet p)
 {
     uint8_t *frame = packet_data(pq->q.pool, p);
@@ -92,13 +92,13 @@ static int is_ip(const struct packet_queue *pq, struct packet p)
     return type == htons(ETH_P_IP) || type == htons(ETH_P_IPV6);
 }
 
-/* Why a frame that is_ip() refuses is dropped. */
+/* The drop reason of a frame that fails is_ip(). */
 static enum drop_reason not_ip(uint32_t length)
 {
     return length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_NOT_IP;
 }
 
-/* For interfaces whose packets begin with IP: a system call each. */
+/* For interfaces without link-layer headers: one system call a packet. */
 uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
     const struct packet_queue *pq = (struct packet_queue *)q;

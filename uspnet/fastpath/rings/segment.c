@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Cuts joined frames up (offload.h), as a NIC or the kernel's own tcp_gso_segment() does. */
+/* Segmentation of GSO packets (offload.h), as in the kernel's tcp_gso_segment(). */
 #include "offload.h"
 
 #include <arpa/inet.h>
@@ -30,7 +30,7 @@ static uint32_t checksum_at(const struct segments *s)
     return s->transport + (s->protocol == IPPROTO_TCP ? CHECKSUM_IN_TCP : CHECKSUM_IN_UDP);
 }
 
-/* Is it what the header says: TCP or UDP right behind IP, and not inside of a tunnel? */
+/* Does the virtio header match the packet: TCP or UDP directly in IP, not in a tunnel? */
 static int matches(const struct virtio_net_hdr *v, const struct layers *l)
 {
     uint32_t tcp = l->protocol == IPPROTO_TCP;
@@ -56,8 +56,8 @@ static int matches(const struct virtio_net_hdr *v, const struct layers *l)
            v->csum_offset == (tcp ? CHECKSUM_IN_TCP : CHECKSUM_IN_UDP);
 }
 
-/* The pseudo-header's sum without its length. Behind a routing header we don't know the final
- * destination; there the stack's own sum is in the checksum's place. */
+/* The sum of the pseudo-header without its length. With a routing header the final destination
+ * isn't known here; then the sum is taken from the checksum field, where the kernel has put it. */
 static uint32_t pseudo(const struct segments *s, const struct layers *l)
 {
     uint32_t addresses = l->version == 4 ? 12 : 8, bytes = l->version == 4 ? 8 : 32;
@@ -103,7 +103,7 @@ int segments_start(struct segments *s, const uint8_t *frame, uint32_t length, ui
     return 1;
 }
 
-/* The lengths that IP says, and of IPv4 the number and the checksum. */
+/* Updates IP's length; for IPv4 also identification and checksum. */
 static void put_ip(const struct segments *s, uint8_t *ip, uint32_t end)
 {
     uint32_t bytes = end - s->network;
@@ -117,7 +117,7 @@ static void put_ip(const struct segments *s, uint8_t *ip, uint32_t end)
     put16(ip + 10, ~checksum_sum(ip, s->transport - s->network));
 }
 
-/* What ends or pushes a stream does so behind its last byte. */
+/* Updates sequence number and flags; only the last segment keeps FIN and PSH. */
 static void put_tcp(const struct segments *s, uint8_t *tcp, int last)
 {
     uint32_t sequence;
@@ -138,7 +138,8 @@ static void put_checksum(const struct segments *s, uint8_t *to, uint32_t end)
     if (s->plain)
         return;
     sum = checksum_fold(s->seed + bytes + checksum_sum(to + s->transport, bytes));
-    put16(field, sum == 0xFFFF && s->protocol == IPPROTO_UDP ? sum : ~sum); /* UDP's 0: none */
+    put16(field,
+          sum == 0xFFFF && s->protocol == IPPROTO_UDP ? sum : ~sum); /* UDP: 0 means no checksum */
 }
 
 uint32_t segments_next(struct segments *s, uint8_t *to)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* tap: the kernel's network stack through /dev/net/tun. One system call a packet: the device has
- * no other way. Reference: Linux Documentation/networking/tuntap.rst. */
+/* tap: the kernel's network stack through /dev/net/tun, one system call a packet.
+ * Reference: Linux Documentation/networking/tuntap.rst. */
 #include "fastpath.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@ uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n);
 // [c]
 
-/* Sets the fault for an error that time won't mend. */
+/* Sets the fault for an error that is not transient. */
 static void tap_fault(struct queue *q, int error)
 {
     switch (error) {
@@ -24,7 +24,7 @@ static void tap_fault(struct queue *q, int error)
     case ENOMEM:
     case ENOBUFS:
         return;
-    case EIO: /* it is down, until Python sees it up again */
+    case EIO: /* it is down; Python opens the queue when it is up again */
         store_release(&q->closed, 1);
         return;
     case EBADFD: /* the interface was deleted */
@@ -36,8 +36,8 @@ static void tap_fault(struct queue *q, int error)
     }
 }
 
-/* A frame that fills its buffer may have been cut: the kernel doesn't say. The port's frame limit
- * is below the buffer's room, so a whole frame never does. */
+/* A frame that fills its buffer may have been truncated, which read() doesn't report. The port's
+ * frame limit is below the size of a buffer, so complete frames are shorter. */
 uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     const struct tap_queue *tap = (struct tap_queue *)q;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* memif 2.0 rings: shared-memory packet queues between two processes.
- *
- * A ring has slots (descriptors) and two positions, on cache lines of their own. On a C2S ring the
- * client moves `head` when it has filled slots and the server `tail` when it has drained them. On
- * an S2C ring the client moves `head` to lend empty slots, and the server `tail` when it has
- * filled them. So one side fills and one side drains in both, and a lead of one ring size between
- * `head` and "drained" is all that differs: fill and drain below serve both roles.
- *
- * Everything in the ring's memory belongs to a peer that may be hostile. Each field is read once,
- * checked against what this struct knows, and never read back. */
+/* memif 2.0 rings: packet queues in memory shared by two processes, a server (VPP: "master") and
+ * a client ("slave"), which owns the memory. Reference: memif.h of VPP (src/plugins/memif).  A
+ * ring has descriptors ("slots") and two positions on cache lines of their own. In a C2S ring
+ * the client moves `head` after filling slots, and the server `tail` after draining them. In an
+ * S2C ring the client moves `head` to post empty slots, and the server `tail` after filling
+ * them. So in either ring one side fills and one drains; only `head` of an S2C ring is one ring
+ * size ahead of what was drained (`lead` below). The code serves both roles.  All of the ring's
+ * memory can be written by a peer that may be hostile. Each field is read once into a local,
+ * validated against the fields of struct memif_queue, and not read again. */
 #ifndef USPNET_MEMIF_H
 #define USPNET_MEMIF_H
 #ifndef _GNU_SOURCE
@@ -39,16 +38,16 @@ struct memif_region {
 struct memif_queue {
     struct queue q;
     struct memif_ring *ring;
-    uint16_t *ours, *theirs;       /* the position we move, and the one that the peer moves */
+    uint16_t *ours, *theirs;       /* the positions that we write and that the peer writes */
     uint32_t size;                 /* slots, a power of two */
-    uint16_t our_lead, their_lead; /* size on the S2C side's head, else 0 */
-    uint16_t next, clean; /* our position; zero copy: first slot whose buffer is still out */
-    int32_t bell_fd;      /* the peer's eventfd, to wake it */
-    uint32_t ringing;     /* inside that system call, which a hostile peer can make block */
-    uint32_t counted;     /* transmit: what the peer never took of this ring is counted */
-    uint32_t n_regions;   /* server: the client's regions */
+    uint16_t our_lead, their_lead; /* `size` for `head` of an S2C ring, else 0 */
+    uint16_t next, clean;          /* our position; zero copy: oldest slot with a buffer of ours */
+    int32_t bell_fd;               /* the peer's eventfd; -1: none */
+    uint32_t ringing;              /* 1 while writing to it, which a hostile peer can make block */
+    uint32_t counted;              /* transmit: memif_take_back() was called for this ring */
+    uint32_t n_regions;            /* of the client */
     const struct memif_region *regions;
-    uint8_t *buffers; /* client, copying: slot i's buffer is buffers + i × buffer_size */
+    uint8_t *buffers; /* client, copying: the buffer of slot i is buffers + i × buffer_size */
     uint32_t buffer_size;
     uint32_t pool_region; /* client, zero copy: the region that is our pool */
     uint32_t *out;        /* client, zero copy: the pool buffer in each slot */
@@ -62,11 +61,12 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n);
 void memif_copy_lend(struct memif_queue *m);
 void memif_zero_reset(struct memif_queue *m);
-/* Slots of a transmit ring that we filled and the peer has not drained. A client does not say what
- * it has drained, only what it lends again, and in batches: then this is the most it can be. */
+/* Slots of a transmit ring that were filled and not drained. A client doesn't report what it has
+ * drained, only which slots it posts again, often in batches: of an S2C ring this is an upper
+ * bound. */
 uint32_t memif_untaken(const struct memif_queue *m);
-/* When a transmit ring is taken away: the packets in those slots count as dropped (peer_left), no
- * longer as sent; once for each ring, however often it is called. */
+/* Moves the packets in those slots from the sent ones to drops[DROP_PEER_LEFT], before the ring is
+ * detached. Does nothing when called again for the same ring. */
 void memif_take_back(struct memif_queue *m);
 int memif_copy_arm(struct queue *q, int on);
 int memif_zero_arm(struct queue *q, int on);
@@ -78,8 +78,8 @@ int memif_zero_arm(struct queue *q, int on);
 _Static_assert(offsetof(struct memif_ring, tail) == 64, "memif.h of VPP: tail on line 1");
 _Static_assert(offsetof(struct memif_ring, slots) == 128, "memif.h of VPP: slots on line 2");
 
-/* A slot's fields come in two reads of eight bytes, each done once: what was checked is what is
- * used. Fields are not read one by one, so the compiler can't read one of them twice. */
+/* A descriptor is read by one or two loads of eight bytes, so that the values validated are the
+ * values used: the compiler can't load a field twice. */
 struct memif_front {
     uint16_t flags, region;
     uint32_t length;
@@ -107,30 +107,30 @@ static inline struct memif_descriptor *slot_of(const struct memif_queue *m, uint
     return &m->ring->slots[at & (m->size - 1)];
 }
 
-/* Publishes our position, and wakes the peer if it sleeps. */
+/* Publishes our position, and wakes the peer if it is in interrupt mode. */
 static inline void publish(struct memif_queue *m, uint16_t at)
 {
     store_release(m->ours, (uint16_t)(at + m->our_lead)); /* slots before the position */
     if (m->bell_fd < 0)
-        return;                              /* a drained ring wakes nobody */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the position before we look whether it sleeps */
+        return;                              /* receive: no wake-up for drained slots */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the position before the peer's flags */
     if (unlikely(!(load_relaxed(&m->ring->flags) & MEMIF_MASK_INT))) {
         uint64_t one = 1;
         m->q.counters->doorbells++;
         store_relaxed(&m->ringing, 1);
-        (void)!write(m->bell_fd, &one, sizeof one); /* full: the peer has its wake-up already */
+        (void)!write(m->bell_fd, &one, sizeof one); /* EAGAIN: a wake-up is pending already */
         store_relaxed(&m->ringing, 0);
     }
 }
 
-/* The longest frame that we take: what a buffer and a packet handle have room for. */
+/* The longest frame that fits a buffer and a packet handle. */
 static inline uint32_t longest(const struct pool *pool)
 {
     return least(pool_room(pool), UINT16_MAX);
 }
 
-/* The memory behind a slot; NULL when its region does not exist or its end is beyond the region's.
- * Sets *room to the bytes from its start to its region's end; 0: there is no such region. */
+/* The memory of a slot; NULL when it is not within a region. Sets *room to the bytes from its
+ * offset to the end of the region; 0: there is no such region, or the offset is beyond it. */
 static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
                                    const struct memif_descriptor *d, uint64_t *room)
 {
@@ -149,8 +149,8 @@ static inline uint8_t *slot_memory(const struct memif_queue *m, uint32_t at,
     return likely(d->length <= *room) ? region->base + d->offset : NULL;
 }
 
-/* What is wrong with one piece of a packet; DROP_NONE: nothing. `room`: bytes from its start to the
- * end of its memory; `left`: what our buffer still has room for. */
+/* The drop reason of one piece of a packet; DROP_NONE: it is valid. `room`: from slot_memory();
+ * `left`: space in our buffer. */
 static inline enum drop_reason piece_wrong(uint32_t length, uint64_t room, uint32_t left)
 {
     if (room == 0)
@@ -160,8 +160,8 @@ static inline enum drop_reason piece_wrong(uint32_t length, uint64_t room, uint3
     return length > left ? DROP_TOO_LONG : DROP_NONE;
 }
 
-/* Exactly n bytes, without a call: what lies behind a packet in its buffer is none of the peer's
- * business. The last block overlaps the one before it. */
+/* Copies exactly n bytes, inline: bytes behind a packet must not be disclosed to the peer. The last
+ * block overlaps the one before it. */
 static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
 {
     if (unlikely(n < 32)) {
@@ -176,13 +176,14 @@ static inline void copy(uint8_t *to, const uint8_t *from, uint32_t n)
     }
 }
 
-/* What a burst needs of its ring, in locals: no store into a slot or buffer can change it. */
+/* The fields that a burst needs, in locals, so that the compiler need not reload them after
+ * stores. */
 struct view {
     struct memif_descriptor *slots;
     uint32_t mask;
-    uint32_t kind; /* a slot's first four bytes when it has no flags and lies in this region */
-    uint8_t *base; /* of that region, or of our own buffers */
-    uint64_t size; /* of that region, or of each of our buffers */
+    uint32_t kind; /* flags and region of a slot without flags in the current region */
+    uint8_t *base; /* of the current region, or of our own buffers */
+    uint64_t size; /* of the current region, or of each of our buffers */
 };
 
 static inline struct view view_of(const struct memif_queue *m)
@@ -195,7 +196,7 @@ static inline struct view view_of(const struct memif_queue *m)
     return v;
 }
 
-/* Looks at another region than before. 0: there is none, or the slot has flags. */
+/* Switches to the region of a slot. 0: there is no such region, or the slot has flags. */
 static int view_move(const struct memif_queue *m, struct view *v, uint32_t kind)
 {
     struct {
@@ -210,9 +211,8 @@ static int view_move(const struct memif_queue *m, struct view *v, uint32_t kind)
     return 1;
 }
 
-/* Is this a slot without flags, with memory? Then its memory begins at *memory, *length is what the
- * slot says. Each field is read once.
- * `own`: the memory is our own buffer, whatever the slot says. */
+/* Is it a slot without flags, within a region? Sets *memory and *length; reads each field once.
+ * `own`: the memory is our own buffer, whatever region and offset the slot has. */
 static inline int view_slot(const struct memif_queue *m, struct view *v, uint32_t at, int own,
                             uint8_t **memory, uint32_t *length)
 {
@@ -230,7 +230,7 @@ static inline int view_slot(const struct memif_queue *m, struct view *v, uint32_
     return (uint64_t)offset + *length <= v->size;
 }
 
-/* The descriptor of a client's own slot when it is empty. */
+/* The descriptor of an empty slot of a client. */
 static inline struct memif_descriptor own_slot(const struct memif_queue *m, uint32_t at)
 {
     uint32_t first = (uint32_t)(m->buffers - m->regions[0].base);
@@ -238,15 +238,15 @@ static inline struct memif_descriptor own_slot(const struct memif_queue *m, uint
     return (struct memif_descriptor){0, 0, m->buffer_size, offset, 0};
 }
 
-/* Interrupt mode asks for wake-ups, polling mode declines them. After unmasking, the caller looks
- * at the ring once more: the peer may have published just before. */
+/* Selects polling (masked) or interrupt mode. After unmasking, the caller checks the ring again:
+ * the peer may have published just before. */
 static inline void memif_mask(struct memif_queue *m, int masked)
 {
     uint64_t value;
     struct iovec to = {&value, sizeof value};
     store_relaxed(&m->ring->flags, masked ? MEMIF_MASK_INT : 0);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the flag before that look */
-    if (masked) /* the peer can clear O_NONBLOCK; this call does not block all the same */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the flag before that check */
+    if (masked)                              /* RWF_NOWAIT: the peer may have cleared O_NONBLOCK */
         (void)!preadv2(m->q.wake_fd, &to, 1, -1, RWF_NOWAIT);
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Receiving from memif rings that copy: a server's C2S, and a client's S2C without zero copy. */
+/* memif, receive with a copy: a server's C2S rings, and a client's S2C rings without zero copy. */
 #include "memif.h"
 
-/* Slots that the peer has filled for us and that we have not drained yet. */
+/* Slots that the peer has filled and we have not drained. */
 static inline uint32_t filled(struct memif_queue *m)
 {
     uint16_t ahead = (uint16_t)(load_acquire(m->theirs) - m->their_lead - m->next);
@@ -12,8 +12,8 @@ static inline uint32_t filled(struct memif_queue *m)
     return 0;
 }
 
-/* Copies one packet out of the slots at `next`. Returns the slots used, 0 while a chain is still
- * incomplete; *wrong is DROP_NONE when the packet is good. */
+/* Copies one packet from the slots at `next`. Returns the slots used, 0 while the chain is
+ * incomplete; *wrong is its drop reason or DROP_NONE. */
 static __attribute__((noinline)) uint32_t drain_one(struct memif_queue *m, uint32_t ahead,
                                                     uint8_t *to, uint32_t limit, uint32_t *length,
                                                     enum drop_reason *wrong)
@@ -26,7 +26,7 @@ static __attribute__((noinline)) uint32_t drain_one(struct memif_queue *m, uint3
         const uint8_t *from;
         if (unlikely(used == ahead)) {
             *wrong = DROP_BAD_CHAIN;
-            return ahead == m->size ? used : 0; /* a chain as long as the ring never ends */
+            return ahead == m->size ? used : 0; /* a chain as long as the ring can't be complete */
         }
         d = slot_read(slot_of(m, m->next + used));
         from = slot_memory(m, m->next + used, &d, &room);
@@ -42,8 +42,8 @@ static __attribute__((noinline)) uint32_t drain_one(struct memif_queue *m, uint3
     return used;
 }
 
-/* Copies packets of one slot each into the buffers `index`, up to the first slot that is malformed
- * or begins a chain. Moves `next`. */
+/* Copies packets of one slot each into the buffers `index`, up to the first slot that is invalid or
+ * begins a chain. Advances `next`. */
 static inline uint32_t drain_plain(struct memif_queue *m, const uint32_t *index,
                                    struct packet *packets, uint32_t n, uint64_t *bytes, int own)
 {
@@ -68,14 +68,14 @@ static inline uint32_t drain_plain(struct memif_queue *m, const uint32_t *index,
     return got;
 }
 
-/* An S2C ring's slots go back to the server empty, as they were lent. */
+/* Posts slots of an S2C ring again, empty. */
 static void lend_again(struct memif_queue *m, uint16_t from, uint16_t to)
 {
     for (; from != to; from++)
         *slot_of(m, from) = own_slot(m, from);
 }
 
-/* Lends every slot of a fresh S2C ring. */
+/* Posts every slot of a new S2C ring. */
 void memif_copy_lend(struct memif_queue *m)
 {
     lend_again(m, 0, (uint16_t)m->size);
@@ -124,7 +124,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
     return got;
 }
 
-/* Interrupt mode: unmask, then look once more, since the peer may have published just before. */
+/* Unmasks, then checks again: the peer may have published just before. */
 int memif_copy_arm(struct queue *q, int on)
 {
     struct memif_queue *m = (struct memif_queue *)q;

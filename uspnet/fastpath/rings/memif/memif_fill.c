@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sending into memif rings that copy: a server's S2C, and a client's C2S without zero copy. */
+/* memif, transmit with a copy: a server's S2C rings, and a client's C2S rings without zero copy. */
 #include "memif.h"
 
-/* Slots that the peer has drained and that we may fill. */
+/* Slots that may be filled. */
 static inline uint32_t unfilled(struct memif_queue *m)
 {
     uint16_t waiting = (uint16_t)(m->next - (load_acquire(m->theirs) - m->their_lead));
@@ -12,7 +12,7 @@ static inline uint32_t unfilled(struct memif_queue *m)
     return 0;
 }
 
-/* Copies packets into one slot each, up to the first slot that is too small. Moves `next`. */
+/* Copies packets into one slot each, up to the first slot that is too small. Advances `next`. */
 static inline uint32_t fill_plain(struct memif_queue *m, const struct packet *packets, uint32_t n,
                                   uint64_t *bytes, int own)
 {
@@ -43,7 +43,7 @@ static inline uint32_t fill_plain(struct memif_queue *m, const struct packet *pa
 }
 
 /* Copies one packet into the slots at `next`, chained when one is too small. Returns the slots
- * used, 0 when there are too few; *good is false when only unusable slots were used up. */
+ * used, 0 when there are too few; *good is 0 when an unusable slot was skipped instead. */
 static uint32_t fill_one(struct memif_queue *m, uint32_t free, const uint8_t *from, uint32_t length,
                          int *good)
 {
@@ -61,7 +61,7 @@ static uint32_t fill_one(struct memif_queue *m, uint32_t free, const uint8_t *fr
         if (m->buffers)
             d = own_slot(m, m->next + used);
         used++;
-        if (unlikely(!to || d.length == 0)) { /* a lent slot without memory: give it back empty */
+        if (unlikely(!to || d.length == 0)) { /* a posted slot without memory: return it empty */
             *good = 0;
             d.length = 0;
             d.flags = 0;
@@ -98,14 +98,14 @@ uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (unlikely(used == 0)) {
             if (free < m->size && packets[done].length)
                 break;
-            /* longer than the whole ring: it will never fit */
+            /* longer than all slots together */
             queue_drop(q, packets[done].length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
             done++;
             continue;
         }
         m->next = (uint16_t)(m->next + used);
         free -= used;
-        if (unlikely(!good)) /* the packet takes the next slot */
+        if (unlikely(!good)) /* retry in the next slot */
             continue;
         bytes += packets[done++].length;
         sent++;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a memif peer has not taken of a transmit ring, and never will when it has left. */
+/* memif: packets that were put into a transmit ring and that the peer never drained. */
 #include "memif.h"
 
-/* Packets and bytes in a number of slots, a packet's chain counted once. */
+/* Packets (not slots: a chain is one packet) and bytes. */
 struct load {
     uint64_t packets, bytes;
 };
@@ -16,8 +16,8 @@ uint32_t memif_untaken(const struct memif_queue *m)
     return least(filled, m->size);
 }
 
-/* How long each packet is stands in memory that the peer can write: both numbers are limited to
- * what was counted as sent. */
+/* The content of the last `slots` filled slots. Lengths and flags are in memory that the peer can
+ * write, so both numbers are limited to what was counted as sent. */
 static struct load load_of(const struct memif_queue *m, uint32_t slots)
 {
     const struct counters *c = m->q.counters;

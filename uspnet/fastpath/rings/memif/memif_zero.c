@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* memif rings without a copy: those of a client whose pool is one of its regions. Slots [clean,
- * next) hold buffers of ours that the server works on; which ones, we remember ourselves. */
+/* memif, zero copy: rings of a client whose pool is one of its regions. Slots [clean, next) hold
+ * pool buffers that the server may use; `out` has their indices, out of the server's reach. */
 #include "memif.h"
 
-/* How many slots the peer has finished with. */
+/* Slots that the peer has finished with. */
 static inline uint32_t finished(struct memif_queue *m)
 {
     uint16_t theirs = load_acquire(m->theirs);
@@ -13,7 +13,7 @@ static inline uint32_t finished(struct memif_queue *m)
     return 0;
 }
 
-/* Buffers come home as two runs of `out`, around its end. */
+/* Returns the buffers of finished slots to the stack, as two runs of `out` around its end. */
 static void reclaim(struct memif_queue *m)
 {
     struct stack *s = m->q.stack;
@@ -24,7 +24,7 @@ static void reclaim(struct memif_queue *m)
     m->clean = (uint16_t)(m->clean + n);
 }
 
-/* What filling slots needs, in locals: stores into the ring can't change them. */
+/* The fields that filling slots needs, in locals, so that they are not reloaded after stores. */
 struct lending {
     struct memif_descriptor *slots;
     uint32_t *out, mask, size;
@@ -51,7 +51,7 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
     uint32_t next = m->next;
     uint64_t bytes = 0;
     if (ring_reserve(m->next, m->clean, m->size, n) < n)
-        reclaim(m); /* only when room is short: `theirs` is a line that the peer writes */
+        reclaim(m); /* only when needed: the peer writes to the cache line of `theirs` */
     n = ring_reserve(m->next, m->clean, m->size, n);
     if (n == 0)
         return 0;
@@ -66,7 +66,7 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
     return n;
 }
 
-/* Lends free buffers to the server, in batches: each publication moves a shared line. */
+/* Posts free buffers for the server, in batches: each publication transfers a shared cache line. */
 static void lend(struct memif_queue *m)
 {
     const struct lending l = lending_of(m);
@@ -82,7 +82,7 @@ static void lend(struct memif_queue *m)
         publish(m, m->next);
 }
 
-/* Takes packets of one slot each, up to the first slot that is malformed or begins a chain. */
+/* Receives packets of one slot each, up to the first slot that is invalid or begins a chain. */
 static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packets, uint32_t n,
                                      uint64_t *bytes)
 {
@@ -103,8 +103,8 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
     return got;
 }
 
-/* The packet in the slots at `clean`: the first buffer, with the rest of its chain joined to it.
- * Same returns as drain_one. Only lengths and flags are the peer's; the buffers we know. */
+/* Receives the packet in the slots at `clean`, its chain joined in the first buffer. Returns as
+ * drain_one(). Only lengths and flags are read from the slots; the buffers are those of `out`. */
 static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p,
                             enum drop_reason *wrong)
 {
@@ -168,7 +168,8 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
     return got;
 }
 
-/* The ring is gone: all buffers come home. Called from Python while the worker pauses. */
+/* Returns all buffers to the stack when the ring is detached. Called by Python while the worker is
+ * paused. */
 void memif_zero_reset(struct memif_queue *m)
 {
     for (; m->clean != m->next; m->clean++)

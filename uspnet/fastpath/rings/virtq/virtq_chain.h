@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One chain of a virtqueue at the driver's end (§ of VIRTIO 1.2): who has it, and what it holds.
- * virtq_driver.h works on bursts of them, virtq_cold.c where they need more than that. */
+ * Single chains of a virtqueue, for the driver (§ of VIRTIO 1.2): ownership, and handles of
+ * received frames. virtq_driver.h handles bursts of them, virtq_cold.c the slow paths. */
 #ifndef USPNET_VIRTQ_CHAIN_H
 #define USPNET_VIRTQ_CHAIN_H
 #include "virtq.h"
@@ -14,7 +14,7 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
                     uint32_t *bytes);
 void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on);
 
-/* The buffer of a chain that the device gave back. An id that it did not have is a fault. */
+/* Takes the buffer of a used chain. An id that the device doesn't own is a fault. */
 static inline int virtq_take(struct virtq_queue *v, uint32_t id, uint32_t *index)
 {
     if (unlikely(id >= v->chains || v->buffers[id] == VIRTQ_NONE)) {
@@ -26,7 +26,7 @@ static inline int virtq_take(struct virtq_queue *v, uint32_t id, uint32_t *index
     return 1;
 }
 
-/* Are all n lengths, with the net header, those of frames that fit? */
+/* Are all n lengths, net header included, valid for a frame in one buffer? */
 static inline int virtq_all_fit(const struct virtq_queue *v, const uint32_t *lengths, uint32_t n)
 {
     uint32_t least_bytes = VIRTQ_NET_HEADER + FRAME_SHORTEST, most = v->limit - least_bytes,
@@ -36,12 +36,12 @@ static inline int virtq_all_fit(const struct virtq_queue *v, const uint32_t *len
     return !bad;
 }
 
-/* The header of a frame in one buffer holds nothing for us (no offload was negotiated), so without
- * merging this does not touch the packets' memory. Returns bytes. */
+/* Makes handles of n frames. No offload is negotiated, so the net header of a frame in one
+ * buffer is not read, and the packets' memory is not touched. Returns bytes. */
 static inline uint32_t virtq_handles(struct packet *packets, const uint32_t *restrict buffers,
                                      const uint32_t *restrict lengths, uint32_t n)
 {
-    typedef uint32_t __attribute__((may_alias)) half; /* of a handle: two stores, not three */
+    typedef uint32_t __attribute__((may_alias)) half; /* of a handle: two stores instead of three */
     half *restrict out = (half *)packets;
     uint32_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
@@ -53,7 +53,7 @@ static inline uint32_t virtq_handles(struct packet *packets, const uint32_t *res
     return bytes;
 }
 
-/* How many buffers a frame takes that begins with this one, as the device says (§5.1.6.4). */
+/* num_buffers of a frame's first buffer (§5.1.6.4). */
 static inline uint32_t virtq_pieces(const struct virtq_queue *v, struct packet p)
 {
     uint16_t pieces;

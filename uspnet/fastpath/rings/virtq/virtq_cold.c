@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What both formats of virtqueues share at the driver's end (§ of VIRTIO 1.2) where it need not be
- * quick: frames in several buffers, what is wrong, what comes back in another order. */
+/* virtq: the slow paths of the driver, for both formats (§ of VIRTIO 1.2): frames in several
+ * buffers, invalid frames, and chains that are used out of order. */
 #include "virtq_chain.h"
 
 static int refuse(struct virtq_queue *v, uint32_t index, enum drop_reason reason)
@@ -9,7 +9,7 @@ static int refuse(struct virtq_queue *v, uint32_t index, enum drop_reason reason
     return 0;
 }
 
-/* The first piece of a frame that takes several buffers (§5.1.6.4). */
+/* Begins a frame that takes several buffers (§5.1.6.4). */
 static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
 {
     if (pieces == 0 || pieces > v->chains)
@@ -18,7 +18,7 @@ static int begin(struct virtq_queue *v, struct packet *p, uint32_t pieces)
     return frame_join(&v->q, &v->part, p, DROP_NONE, 0, 0);
 }
 
-/* A further piece of `length` bytes, without a header. */
+/* Appends a piece of `length` bytes, which has no net header. */
 static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
     enum drop_reason wrong = length > v->limit ? DROP_BAD_LENGTH : DROP_NONE;
@@ -27,8 +27,8 @@ static int join(struct virtq_queue *v, struct packet *p, uint32_t length)
                       --v->left == 0);
 }
 
-/* Checks what the device wrote into buffer p->index, `length` bytes with the net header. Returns 1
- * when *p is a whole, good frame. */
+/* Validates what the device wrote into buffer p->index, `length` bytes with the net header.
+ * Returns 1 when *p is a complete, valid frame. */
 static inline int accept_frame(struct virtq_queue *v, struct packet *p, uint32_t length)
 {
     uint32_t pieces;
@@ -60,9 +60,9 @@ uint32_t virtq_accept(struct virtq_queue *v, struct packet *packets, const uint3
     return got;
 }
 
-/* Takes back what was sent: a chain that is not the one at `clean`. An in-order device reports
- * only the last of a batch (§2.7.9, §2.8.9), at most `most`. Returns how many they were; 0 after a
- * fault. */
+/* Frees the buffers of used chains, when the reported one is not that at `clean`: with
+ * VIRTIO_F_IN_ORDER it is the last of a batch (§2.7.9, §2.8.9) of at most `most`. Returns how many
+ * chains; 0 after a fault. */
 uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most)
 {
     uint32_t mask = v->chains - 1, n = v->in_order ? ((id - v->clean) & mask) + 1 : 1, index;
@@ -78,7 +78,7 @@ uint32_t virtq_sent(struct virtq_queue *v, uint32_t id, uint32_t most)
     return n;
 }
 
-/* Copies those of n packets that the device can send, counts the others and keeps their buffers. */
+/* Copies the packets that the device can send to `good`, and drops the others. Returns how many. */
 uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct packet *p, uint32_t n,
                     uint32_t *bytes)
 {
@@ -95,7 +95,7 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
     return found;
 }
 
-/* What both formats begin with: no chain is out. */
+/* Resets a ring of either format: no chain is in flight. */
 void virtq_begin_fill(struct virtq_queue *v)
 {
     v->next = v->clean = v->published = v->left = v->part.open = 0;
@@ -115,10 +115,10 @@ void virtq_empty(struct virtq_queue *v)
     v->next = v->clean = v->left = v->part.open = 0;
 }
 
-/* --- while a worker sleeps -------------------------------------------------------------------- */
+/* --- wake-ups --------------------------------------------------------------------------------- */
 
-/* Says in *flags, ours, whether the device shall notify us. It must be able to see that before we
- * look at the ring once more: its own end does the same the other way round. */
+/* Enables or disables the device's notifications in *flags. The barrier orders this store before
+ * the caller's next check of the ring; the device publishes first, then checks the flags. */
 void virtq_ask_notice(const struct queue *q, uint16_t *flags, int on)
 {
     if (on)

@@ -1,54 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The driver's end of virtqueues: receive, transmit and reclaim, once for both formats (§ of VIRTIO
- * 1.2). A format is a handful of functions, and everything here is compiled for each of the two.
+ * virtq: receive, transmit and reclaim of the driver (§ of VIRTIO 1.2), as templates that are
+ * compiled once for each format; a format is a struct of seven functions.
  *
- * A burst goes through small steps, each over the whole of it. Most devices give chains back in
- * the order of their ids, so the steps that look after ownership take runs of ids, many at a time;
- * what comes back in another order is looked at one by one. */
+ * A burst is processed in steps, each over all of its chains. Most devices use chains in the order
+ * of their ids, so ownership is checked for runs of ids at a time; chains that are used in another
+ * order are handled one by one. */
 #ifndef USPNET_VIRTQ_DRIVER_H
 #define USPNET_VIRTQ_DRIVER_H
 #include "virtq_chain.h"
 
 #define VIRTQ_INLINE static inline __attribute__((always_inline))
 
-/* What makes a format. Positions count chains; `per_chain`: descriptors a chain. No run of chains
- * passes the ring's end. */
+/* A ring format. Positions count chains; `per_chain`: descriptors in a chain. No run of chains
+ * crosses the end of the ring. */
 struct virtq_format {
-    /* How many chains came back, at most `most`, counted from the one at `clean` while their ids
-     * follow the position. What the device wrote into them may be read then. */
+    /* The number of used chains, at most `most`, from the one at `clean` on while their ids are
+     * those of their positions. Their buffers may be read afterwards. */
     uint32_t (*in_order_run)(const struct virtq_queue *v, uint32_t most, uint32_t per_chain);
-    /* Did a chain come back here? Its id, or one that no ring has. */
+    /* Was a chain used at this position? Sets its id, or an id out of range. */
     int (*used)(const struct virtq_queue *v, uint32_t position, uint32_t per_chain, uint32_t *id);
-    /* How much the device wrote into each of n chains, from the one at `clean` on. */
+    /* The bytes that the device wrote into each of n chains, from the one at `clean` on. */
     void (*lengths)(const struct virtq_queue *v, uint32_t *restrict lengths, uint32_t n);
-    /* Puts n buffers to fill into the ring, with ids that follow each other. */
+    /* Puts n receive buffers into the ring, with consecutive ids. */
     void (*place)(struct virtq_queue *v, uint32_t position, uint32_t id,
                   const uint32_t *restrict fresh, uint32_t n);
-    /* Puts n packets to send into the ring; ids follow the position. */
+    /* Puts n packets into the ring; ids are those of the positions. */
     void (*send)(struct virtq_queue *v, uint32_t position, const struct packet *restrict packets,
                  uint32_t n);
-    /* Hands over all chains before `next`, and tells the device. */
+    /* Makes all chains before `next` available, and notifies the device. */
     void (*publish)(struct virtq_queue *v);
     uint32_t (*clean)(struct virtq_queue *v);
 };
 
-/* `size`: of a pool buffer. */
+/* A DMA address; `size`: of a pool buffer. */
 static inline uint64_t virtq_address(uint64_t dma_base, uint32_t size, uint32_t index,
                                      uint32_t offset)
 {
     return dma_base + (uint64_t)index * size + offset;
 }
 
-/* A doorbell's value. `at` is what the ring has come to, for devices that are told (§4.1.5.2). */
+/* A doorbell's value. `at`: the next available index, sent along if NOTIFICATION_DATA was
+ * negotiated (§4.1.5.2). */
 static inline uint32_t virtq_notify_value(const struct virtq_queue *v, uint32_t at)
 {
     return v->notification_data ? at << 16 | v->number : v->number;
 }
 
-/* Rings the doorbell unless the device, in *flags, does not want it. §2.7.13.4.1 and §2.8.21.4.1:
- * the driver must perform a suitable memory barrier before reading those flags, or both ends may
- * wait for each other. */
+/* Rings the doorbell unless the device has disabled it in *flags. §2.7.13.4.1 and §2.8.21.4.1:
+ * the driver must perform a suitable memory barrier before reading those flags, or a
+ * notification may be missed. */
 static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, uint32_t at)
 {
     device_full_barrier();
@@ -58,7 +59,7 @@ static inline void virtq_notify(struct virtq_queue *v, const uint16_t *flags, ui
 
 /* --- ownership ------------------------------------------------------------------------------- */
 
-/* Takes n chains back whose ids follow each other; all, or none after a fault. */
+/* Takes the buffers of n used chains with consecutive ids; all of them, or none after a fault. */
 static inline int virtq_take_run(struct virtq_queue *v, uint32_t id, uint32_t n,
                                  uint32_t *restrict out)
 {
@@ -87,8 +88,8 @@ static inline int virtq_all_whole(const struct virtq_queue *v, const struct pack
     return !bad;
 }
 
-/* The buffers of the chains that came back, at most n. Of the first in_order_run the ids follow the
- * position, those of the others are told. */
+/* Takes the buffers of used chains, at most n. The ids of the first in_order_run are those of their
+ * positions; the others are stored in `ids`. */
 VIRTQ_INLINE uint32_t virtq_returned(struct virtq_queue *v, uint32_t n, uint32_t *buffers,
                                      uint32_t in_order_run, uint32_t *ids,
                                      const struct virtq_format *format)
@@ -103,8 +104,8 @@ VIRTQ_INLINE uint32_t virtq_returned(struct virtq_queue *v, uint32_t n, uint32_t
     return used;
 }
 
-/* Puts a buffer into the place of each that came back. Only now does the device see these again,
- * so that whatever it gave back twice was noticed. */
+/* Replaces the buffer of each used chain. Chains are made available again only here, after all ids
+ * were checked, so that a chain used twice in a burst is detected. */
 VIRTQ_INLINE void virtq_refill(struct virtq_queue *v, const uint32_t *fresh, uint32_t in_order_run,
                                uint32_t n, const uint32_t *ids, const struct virtq_format *format)
 {
@@ -120,8 +121,8 @@ VIRTQ_INLINE void virtq_refill(struct virtq_queue *v, const uint32_t *fresh, uin
     format->publish(v);
 }
 
-/* Takes at most n used chains, not beyond the ring's end, and puts fresh buffers in their place:
- * the ring is always full. */
+/* Takes at most n used chains, up to the end of the ring, and replaces their buffers: a receive
+ * ring is always full. */
 VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packets, uint32_t n,
                                     const struct virtq_format *format)
 {
@@ -132,7 +133,7 @@ VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packet
     in_order_run = format->in_order_run(v, n, 1);
     used = virtq_returned(v, n, buffers, in_order_run, ids, format);
     format->lengths(v, lengths, used);
-    if (unlikely(used < n)) /* their buffers stay ours */
+    if (unlikely(used < n)) /* return the buffers that are not needed */
         for (uint32_t i = used; i < n; i++)
             stack_give(v->q.stack, fresh[i]);
     if (unlikely(!used))
@@ -153,7 +154,7 @@ VIRTQ_INLINE uint32_t virtq_receive(struct virtq_queue *v, struct packet *packet
 
 /* --- transmit -------------------------------------------------------------------------------- */
 
-/* Takes back what was sent, at most `most` chains. Returns the packets still in flight. */
+/* Frees the buffers of used chains, at most `most`. Returns the packets still in flight. */
 VIRTQ_INLINE uint32_t virtq_reclaim(struct virtq_queue *v, uint32_t most,
                                     const struct virtq_format *format)
 {
@@ -174,8 +175,8 @@ VIRTQ_INLINE uint32_t virtq_reclaim(struct virtq_queue *v, uint32_t most,
     return v->next - v->clean;
 }
 
-/* The packets that can be sent in one run, at most n: there is room, the ring's end is not passed,
- * and no chain is in the way that a device out of order still has: ids follow the position. */
+/* The packets that can be sent in one run, at most n: limited by free chains, by the end of the
+ * ring, and by chains that a device which completes out of order still owns. */
 static inline uint32_t virtq_room(const struct virtq_queue *v, uint32_t n)
 {
     uint32_t at = v->next & (v->chains - 1), flying = v->next - v->clean, held = 0, free = 0;
@@ -190,8 +191,7 @@ static inline uint32_t virtq_room(const struct virtq_queue *v, uint32_t n)
     return free;
 }
 
-/* Sends one run. Returns how many packets are done with; those that the device can't send are
- * counted, and their buffers kept. */
+/* Sends one run. Returns the packets accepted, those dropped included. */
 VIRTQ_INLINE uint32_t virtq_send(struct virtq_queue *v, const struct packet *packets, uint32_t n,
                                  const struct virtq_format *format)
 {
@@ -223,7 +223,7 @@ VIRTQ_INLINE uint32_t virtq_transmit(struct virtq_queue *v, const struct packet 
     if (flying >= least(TX_LAZY, v->chains / 2) || flying + n > v->chains)
         format->clean(v);
     done = virtq_send(v, packets, n, format);
-    if (unlikely(done < n)) { /* the ring's end, or it is full, or an old chain is in the way */
+    if (unlikely(done < n)) { /* end of the ring, ring full, or a chain still in flight */
         format->clean(v);
         done += virtq_send(v, packets + done, n - done, format);
     }

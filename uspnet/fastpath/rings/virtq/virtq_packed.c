@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The driver's end of packed virtqueues (VIRTIO 1.2, §2.8): one ring, in which we write
- * descriptors and the device overwrites them with what it has used. Two flags of a descriptor say
- * whose it is, in a sense that changes with every round, and so with a bit of the position. */
+/* virtq_packed: the driver's side of packed virtqueues (VIRTIO 1.2, §2.8): one ring, in which
+ * the driver writes available descriptors and the device overwrites them with used ones. Two
+ * flags of a descriptor say who owns it; their sense is inverted every lap (the wrap counter),
+ * which is a bit of the position. */
 #include "virtq_driver.h"
 
 static inline uint64_t packed_word(uint32_t length, uint64_t id, uint64_t flags)
@@ -17,7 +18,7 @@ static inline uint32_t available(const struct virtq_queue *v, uint32_t position)
     return position & v->chains ? VIRTQ_USED : VIRTQ_AVAILABLE;
 }
 
-/* Both flags, as they are when the device has used the chain at this position (§2.8.1). */
+/* Both flags of a used descriptor at this position (§2.8.1). */
 static inline uint64_t used_flags(const struct virtq_queue *v, uint32_t position)
 {
     return position & v->chains ? 0 : flags(VIRTQ_AVAILABLE | VIRTQ_USED);
@@ -62,7 +63,8 @@ static inline void lengths(const struct virtq_queue *v, uint32_t *restrict lengt
     virtq_read_once();
 }
 
-/* A batch's first word makes the whole of it available, and so is kept for last. */
+/* Writes a descriptor's word; that of a batch's first one is kept for publish(), since it makes the
+ * whole batch available. */
 static inline void write_first(struct virtq_queue *v, uint32_t position,
                                struct virtq_descriptor *first, uint64_t word)
 {
@@ -84,7 +86,7 @@ static inline void place(struct virtq_queue *v, uint32_t position, uint32_t id,
     }
 }
 
-/* The headers' addresses stand there always. */
+/* The descriptors of the net headers keep their addresses. */
 static inline void send(struct virtq_queue *v, uint32_t position,
                         const struct packet *restrict packets, uint32_t n)
 {
@@ -104,15 +106,15 @@ static inline void send(struct virtq_queue *v, uint32_t position,
         d[2 * i].word = head + packed_word(0, i, 0);
 }
 
-/* The ring's next descriptor and the round's sense, as a doorbell tells them (§4.1.5.2). */
+/* Offset and wrap counter of the next descriptor, as NOTIFICATION_DATA has them (§4.1.5.2). */
 static inline uint32_t notify_position(const struct virtq_queue *v)
 {
     return slot_of(v, v->next, v->descs_per_chain) | (v->next & v->chains ? 0 : 1u << 15);
 }
 
-/* §2.8.21.3.1: the driver must perform a suitable memory barrier before the flags update, to ensure
- * the device sees the most up-to-date copy. One covers the batch: the device takes descriptors in
- * order. */
+/* §2.8.21.3.1: the driver must perform a suitable memory barrier before the flags update, to
+ * ensure the device sees the most up-to-date copy. One barrier covers the batch: the device
+ * reads descriptors in order. */
 static inline void publish(struct virtq_queue *v)
 {
     device_write_barrier();
@@ -162,7 +164,7 @@ int virtq_packed_fill(struct virtq_queue *v, int receive)
 {
     uint32_t fresh;
     virtq_begin_fill(v);
-    *v->ours = (struct virtq_events){0, VIRTQ_QUIET}; /* used chains are looked for */
+    *v->ours = (struct virtq_events){0, VIRTQ_QUIET}; /* used chains are polled for */
     *v->theirs = (struct virtq_events){0, 0};
     for (uint32_t id = 0; id < v->chains; id++) {
         if (receive) {
@@ -197,5 +199,5 @@ void virtq_packed_ask(struct virtq_queue *v, uint64_t address, uint32_t out, uin
 int virtq_packed_answered(struct virtq_queue *v)
 {
     uint32_t id;
-    return used(v, v->next - 1, 2, &id); /* its barrier: the flags, then the answer */
+    return used(v, v->next - 1, 2, &id); /* with its barrier: the flags, then the reply */
 }

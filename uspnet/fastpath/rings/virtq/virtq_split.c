@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The driver's end of split virtqueues (VIRTIO 1.2, §2.7).
- *
- * A packet to send is a chain of two descriptors. The first is the net header: the same twelve
- * zeros for all packets, so that sending touches neither the packet's memory nor what lies in
- * front of it, and the descriptor is written once, when the ring is made. A received frame follows
- * its header in one buffer. */
+/* virtq: the driver's side of split virtqueues (VIRTIO 1.2, §2.7).  A packet to send is a chain
+ * of two descriptors. The first is the net header, the same twelve zeros for all packets: so the
+ * packet's memory is not touched, and that descriptor is written once, when the ring is
+ * initialized. A received frame follows its net header in one buffer. */
 #include "virtq_driver.h"
 
 static inline uint64_t split_word(uint32_t length, uint32_t flags, uint32_t next)
@@ -12,8 +10,8 @@ static inline uint64_t split_word(uint32_t length, uint32_t flags, uint32_t next
     return length | (uint64_t)flags << 32 | (uint64_t)next << 48;
 }
 
-/* Chains that the device reports as used, at most `most` of them. §2.7.14: the driver must read
- * what was used after it has seen the index that says so. */
+/* The number of used chains by the used index. More than `most` is a fault. §2.7.14: used elements
+ * are read after the index. */
 static inline uint32_t reported(struct virtq_queue *v, uint32_t most)
 {
     uint32_t n = (uint16_t)(load_relaxed(&v->used->index) - v->clean);
@@ -39,7 +37,8 @@ static inline uint32_t in_order_run(const struct virtq_queue *v, uint32_t most, 
     return n;
 }
 
-/* All that are asked for were reported. Chains begin at multiples of their per_chain. */
+/* Called only for positions that reported() covers. A chain's first descriptor is a multiple of
+ * per_chain. */
 static inline int used(const struct virtq_queue *v, uint32_t position, uint32_t per_chain,
                        uint32_t *id)
 {
@@ -56,7 +55,7 @@ static inline void lengths(const struct virtq_queue *v, uint32_t *restrict lengt
     virtq_read_once();
 }
 
-/* Their chains' length and flags never change. */
+/* Length and flags of these descriptors are constant. */
 static inline void place(struct virtq_queue *v, uint32_t position, uint32_t id,
                          const uint32_t *restrict fresh, uint32_t n)
 {
@@ -70,8 +69,7 @@ static inline void place(struct virtq_queue *v, uint32_t position, uint32_t id,
         ring[i] = (uint16_t)(id + i);
 }
 
-/* Only the second descriptors are filled in; everything else stands there since the ring was
- * made. */
+/* Fills in only the second descriptors; all else is constant since virtq_fill(). */
 static inline void send(struct virtq_queue *v, uint32_t position,
                         const struct packet *restrict packets, uint32_t n)
 {
@@ -132,7 +130,7 @@ int virtq_fill(struct virtq_queue *v, int receive)
 {
     uint32_t fresh;
     virtq_begin_fill(v);
-    v->available->flags = VIRTQ_QUIET; /* used chains are looked for, not waited for */
+    v->available->flags = VIRTQ_QUIET; /* used chains are polled for */
     v->used->flags = v->used->index = 0;
     for (uint32_t id = 0; id < v->chains; id++) {
         if (receive) {
@@ -166,6 +164,6 @@ int virtq_answered(struct virtq_queue *v)
 {
     if (load_relaxed(&v->used->index) != (uint16_t)v->next)
         return 0;
-    device_read_barrier(); /* the index, then the answer */
+    device_read_barrier(); /* the index, then the reply */
     return 1;
 }
