@@ -11,17 +11,12 @@ from typing import Any
 import typer
 
 from uspnet import __version__
-from uspnet.cli import app
+from uspnet.cli import app, manual
+from uspnet.drivers import nics
+from uspnet.ports.nic import NicPort
 from uspnet.ports.registry import schemes
 
 MAN = Path(__file__).resolve().parent.parent / "man"
-EXITS = {
-    "0": "Done; also when a signal ended the run.",
-    "1": "Failed.",
-    "2": "Wrong usage.",
-    "3": "Refused, because it would do harm.",
-    "4": "Packets were lost, and --fail-on-loss was given.",
-}
 
 
 def roff(text: str) -> str:
@@ -56,11 +51,7 @@ def page(name: str, sections: list[tuple[str, str]]) -> str:
 def command_page(name: str, command: Any, parent: typer.Context) -> str:
     """The page of one command."""
     context = typer.Context(command, info_name=name, parent=parent)
-    records = {True: [], False: []}
-    for parameter in command.get_params(context):
-        if record := parameter.get_help_record(context):
-            records[parameter.param_type_name == "argument"].append(record)
-    usage = " ".join(command.collect_usage_pieces(context)).replace("{", "").replace("}", "")
+    usage = " ".join(command.collect_usage_pieces(context))
     short = (command.help or "").strip().split("\n\n")[0].rstrip(".")
     full = f"uspnet-{name}"
     return page(
@@ -69,12 +60,45 @@ def command_page(name: str, command: Any, parent: typer.Context) -> str:
             ("NAME", f"{roff(full)} \\- {roff(' '.join(short.split()))}"),
             ("SYNOPSIS", f".B uspnet {roff(name)}\n{roff(usage)}"),
             ("DESCRIPTION", paragraph(command.help or "")),
-            ("ARGUMENTS", items(records[True])),
-            ("OPTIONS", items(records[False])),
-            ("EXIT STATUS", items(list(EXITS.items()))),
+            ("ARGUMENTS", items(command.records(context, "argument"))),
+            ("OPTIONS", items(command.records(context, "option"))),
+            ("EXAMPLES", example_items(name)),
+            *closing(name),
             ("SEE ALSO", ".BR uspnet (1)"),
         ],
     )
+
+
+def example_items(*names: str) -> str:
+    """What each example does, and its command line."""
+    found = [each for name in names for each in manual.examples(name)]
+    return "\n.PP\n".join(
+        f"{roff(does)}:\n.PP\n.RS 4\n.nf\n{roff(line)}\n.fi\n.RE" for does, line in found
+    )
+
+
+def closing(name: str) -> list[tuple[str, str]]:
+    """The sections that all pages end with. `name`: a command's; "" for all of them."""
+    return [
+        ("FILES", items(manual.used_by(name, manual.FILES))),
+        ("ENVIRONMENT", items(manual.used_by(name, manual.ENVIRONMENT))),
+        ("EXIT STATUS", items(manual.exits(name))),
+    ]
+
+
+def nic_items() -> str:
+    """The options that each NIC driver and each of its models adds to those of its port."""
+    parts = []
+    for kind in dict.fromkeys(nics().values()):
+        titles = ", ".join(dict.fromkeys(kind.ids.values()))
+        models = " ".join(f"qemu:{name}" for name in kind.models)
+        parts.append(f".TP\n.B {roff(titles)}\n{roff(models or 'no model exists')}")
+        known = dict(kind.known_options())
+        for model in kind.models.values():
+            known |= model.options
+        rows = [(f"{name}=", option.help) for name, option in known.items()]
+        parts.append(f".RS\n{items(rows)}\n.RE")
+    return "\n".join(parts)
 
 
 def port_items() -> str:
@@ -87,6 +111,8 @@ def port_items() -> str:
         options = [(f"{name}=", option.help) for name, option in driver.options.items()]
         if options:
             parts.append(f".RS\n{items(options)}\n.RE")
+        if issubclass(driver, NicPort):
+            parts.append(".RS\nAnd the options of the NIC, below.\n.RE")
     return "\n".join(parts)
 
 
@@ -107,7 +133,9 @@ def pages() -> dict[str, str]:
             ("SYNOPSIS", ".B uspnet\nCOMMAND [OPTIONS]"),
             ("COMMANDS", items(commands)),
             ("PORTS", "A port is written scheme:target,option=value,...\n" + port_items()),
-            ("EXIT STATUS", items(list(EXITS.items()))),
+            ("OPTIONS OF NICS", "What qemu: and pci: ports take besides.\n" + nic_items()),
+            ("EXAMPLES", example_items("pktgen", "capture", "fwd")),
+            *closing(""),
             ("SEE ALSO", also.replace(",\n", " ,\n")),
         ],
     )

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 
 from uspnet.cli import app
+from uspnet.drivers import nics
+from uspnet.ports.nic import NicPort
 from uspnet.ports.registry import schemes
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -28,9 +30,19 @@ def commands() -> str:
     for name, command in group.commands.items():
         context = typer.Context(command, info_name=name)
         pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
-        usage = " ".join(["uspnet", name, *pieces]).replace("{", "").replace("}", "")
+        usage = " ".join(["uspnet", name, *pieces])
         rows.append((f"`{usage}`", " ".join(command.help.strip().split("\n\n")[0].split())))
     return table(("command", "does"), rows)
+
+
+def nic_options() -> str:
+    """The options of all NIC drivers and their models."""
+    names: dict[str, None] = {}
+    for kind in nics().values():
+        names |= dict.fromkeys(kind.known_options())
+        for model in kind.models.values():
+            names |= dict.fromkeys(model.options)
+    return " ".join(f"`{name}`" for name in names)
 
 
 def ports() -> str:
@@ -38,6 +50,8 @@ def ports() -> str:
     rows = []
     for scheme, driver in sorted(schemes().items()):
         options = " ".join(f"`{name}`" for name in driver.options)
+        if issubclass(driver, NicPort):
+            options += " and those of the NIC: " + nic_options()
         rows.append((f"`{scheme}:`", driver.help, options))
     return table(("port", "talks to", "options"), rows)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import typer
 
 from uspnet import __version__
 from uspnet.cli import app
+from uspnet.cli.manual import ENVIRONMENT, FILES, LOSSY, examples, used_by
+from uspnet.ports.registry import make_port
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = typer.main.get_command(app)
@@ -83,3 +87,44 @@ def test_generated_texts_and_sizes_are_in_order(tool):
                                                                    "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", GROUP.commands)
+def test_help_is_not_in_python(uspnet, name):
+    text = uspnet(name, "--help").stdout
+    assert not re.search(r"<(str|int|float|list)|list\[|<=x|range>|[{}]", text), text
+    assert "\nExamples:\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [(name, line) for name in GROUP.commands for _, line in examples(name)]
+)
+def test_examples_are_right(name, line):
+    words = shlex.split(line.partition(" | ")[0])
+    assert words[:2] == ["uspnet", name]
+    context = GROUP.commands[name].make_context(name, words[2:])
+    ports = [context.params.get("port"), context.params.get("rx_port")]
+    for port in filter(None, [*ports, *context.params.get("ports", ())]):
+        make_port(port)
+
+
+@pytest.mark.parametrize("name", ["", *GROUP.commands])
+def test_man_pages_have_their_sections(name):
+    page = (ROOT / "man" / f"uspnet{name and '-'}{name}.1").read_text()
+    assert not re.search(r"<(str|int|float|list)|list\[|<=x", page)
+    titles = re.findall(r"^\.SH (.*)$", page, re.MULTILINE)
+    assert {"EXAMPLES", "EXIT STATUS", "SEE ALSO"} <= set(titles)
+    assert name or {"FILES", "ENVIRONMENT", "PORTS", "OPTIONS OF NICS"} <= set(titles)
+    assert ("FILES" in titles) == bool(used_by(name, FILES))
+    assert ("\\-\\-fail\\-on\\-loss allows" in page) == (name in ("", *LOSSY))
+
+
+def test_every_variable_that_is_read_is_documented():
+    """Of the environment, in the code that is installed; what the build reads is no user's."""
+    code = "".join(path.read_text() for path in (ROOT / "uspnet").rglob("*.py"))
+    read = set(re.findall(r"environ(?:\.get\(|\[)\"(USPNET_\w+)\"", code))
+    documented = " ".join(what for what, _, _ in ENVIRONMENT)
+    assert {name for name in read if name not in documented} <= {
+        "USPNET_CFLAGS",
+        "USPNET_SOURCE_ROOT",
+    }

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from uspnet.binding.bind import Plan
 
 Addresses = Annotated[
-    list[str], typer.Argument(metavar="ADDR", help="0000:03:00.0, 03:00.0 or an interface.")
+    list[str], typer.Argument(metavar="ADDR", help="A NIC: 0000:03:00.0, 03:00.0 or its interface.")
 ]
 Allow = Annotated[
     str | None,
     typer.Option(
-        "--allow", metavar="REASONS", help="Bind in spite of these, by name: route,upper,…"
+        "--allow", metavar="REASONS", help="Ignore these reasons against it, by name: route,upper,…"
     ),
 ]
 Confirm = Annotated[
     float | None,
     typer.Option(
         "--confirm", metavar="TIME", parser=units.time_between(1, 86400),
-        help="Give everything back after this time unless --keep comes first.",
+        help="Give the NICs back after this time, unless --keep comes before.",
     ),
 ]  # fmt: skip
 
@@ -41,24 +41,25 @@ def bind(
     ] = None,
     confirm: Confirm = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep what --confirm is about to give back.")
+        bool, typer.Option("--keep", help="Confirm: keep NICs that --confirm would give back.")
     ] = False,
     persist: Annotated[
-        bool, typer.Option("--persist", help="Bind at every boot, by driverctl.")
+        bool, typer.Option("--persist", help="Bind at every boot, with driverctl.")
     ] = False,
     owner: Annotated[
-        str | None, typer.Option(metavar="USER", help="Let this user drive it without root.")
+        str | None,
+        typer.Option(metavar="USER", help="Allow this user to use the NIC without root."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
     ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Take NICs from the kernel, if nothing needs them; all of the given ones or none.
+    """Take NICs from the kernel, if nothing uses them: all that are given, or none.
 
-    Refuses with exit code 3 and every reason while something uses a NIC. Each reason has a name,
-    and --allow overrides those that it names.
+    While something uses a NIC, bind refuses with exit code 3 and lists every reason. Each reason
+    has a name, and --allow ignores those that it names.
     """
     from uspnet.binding import answer as a
     from uspnet.binding import bind as b
@@ -123,9 +124,11 @@ def format_bound(plans: list[Plan], request: Any) -> list[str]:
     if request.confirm_s is not None:
         lines.append(f"given back in {request.confirm_s:.0f} s, unless: uspnet bind --keep {names}")
     if request.persist and not persist.is_installed(HOST):
-        lines.append("driverctl is missing, so a reboot undoes this: apt-get install driverctl")
+        lines.append(
+            "driverctl is not installed, so a reboot undoes this: apt-get install driverctl"
+        )
     if request.owner is not None:
         lines.append(f"packet memory counts against {request.owner}'s ulimit -l (memlock)")
     if request.driver == "uio_pci_generic":
-        lines.append("danger: no IOMMU stands between the card and the memory of everything else")
+        lines.append("danger: no IOMMU keeps the NIC from the memory of other programs")
     return lines

@@ -31,7 +31,11 @@ def capture(
     write: Annotated[
         str | None,
         typer.Option(
-            "-w", "--write", metavar="FILE", callback=o.file_name, help="Write packets; -: stdout."
+            "-w",
+            "--write",
+            metavar="FILE",
+            callback=o.file_name,
+            help="Write packets to FILE; -: to stdout.",
         ),
     ] = None,
     kind: Annotated[
@@ -70,10 +74,10 @@ def capture(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Capture packets to pcapng or pcap; without -w, count them.
+    """Capture packets to a pcapng or pcap file; without -w, count them.
 
-    Lost is what was dropped, and what the kernel or the device missed; --fail-on-loss takes its
-    share of all packets that came.
+    Packets count as lost when they were dropped here, or missed by the kernel or the device.
+    --fail-on-loss compares them with all that arrived.
     """
     from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.confirm import tell_of_interface
@@ -84,7 +88,7 @@ def capture(
 
     for name, letter in (("kind", "--format"), ("snaplen", "--snaplen"), ("buffer", "--buffer")):
         if write is None and o.was_given(context, name):
-            raise Usage(f"{letter} is of a file, and nothing is written", "add -w FILE")
+            raise Usage(f"{letter} goes with a file, and there is none", "add -w FILE")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink)

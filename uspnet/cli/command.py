@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from uspnet.cli.manual import examples
+
 OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and what stands for it
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
 SCHEME = re.compile(r"[a-z][a-z0-9-]*:")
@@ -17,6 +19,36 @@ SCHEME = re.compile(r"[a-z][a-z0-9-]*:")
 
 class Command(TyperCommand):
     """A command that also takes `-i IFNAME` for its port, and options with an optional value."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line, without Typer's braces."""
+        return [re.sub(r"[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def records(self, ctx: Any, kind: str) -> list[tuple[str, str]]:
+        """Return names and help of all arguments or options, without the types of Python."""
+        found = [
+            each.get_help_record(ctx)
+            for each in self.get_params(ctx)
+            if each.param_type_name == kind
+        ]
+        known = [(_plain(each[0]), each[1]) for each in found if each]
+        if kind == "option" and _port(self):
+            known.insert(0, ("-i, --interface IFNAME", "The same as the port packet:IFNAME."))
+        return known
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and the options."""
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            if records := self.records(ctx, kind):
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        if found := examples(self.name or ""):
+            with formatter.section("Examples"):
+                for does, line in found:
+                    formatter.write(f"  {does}:\n    {line}\n")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line of this command."""
@@ -44,6 +76,11 @@ class Command(TyperCommand):
             if word in valued and args:
                 done.append(args.pop(0))
         return done + args
+
+
+def _plain(name: str) -> str:
+    """The name of a parameter as it is written: `ADDR`, not `ADDR <list[str]>`."""
+    return re.sub(r" <(str|int|list\[\w+\])>$", "", name).replace(" [=", "[=")
 
 
 def _port(command: Any) -> Any:

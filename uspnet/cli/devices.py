@@ -29,7 +29,7 @@ def devices(
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
+    """List NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
     from uspnet.binding.inventory import DevicesAnswer, inventory
     from uspnet.binding.machine import this_machine
     from uspnet.cli.show import plain_console, print_json
@@ -46,7 +46,9 @@ def devices(
             if nic.why:
                 console.print(f"{nic.address} is {nic.state}: {nic.why}", soft_wrap=True)
         if os.geteuid():
-            console.print("not root, so programs of other users that use a NIC can't be seen")
+            console.print(
+                "without root, a NIC that another user's program uses may be shown as free"
+            )
 
 
 def format_nics(nics: list[Nic]) -> Table:

@@ -21,12 +21,12 @@ STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 @app.command()
 def doctor(
     port: Annotated[
-        str | None, typer.Argument(metavar="PORT", help="Also look at this port.")
+        str | None, typer.Argument(metavar="PORT", help="A port to check as well.")
     ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Say what would stop uspnet from working here, and the command that mends it."""
+    """Check what would stop uspnet from working here, and show the command that fixes it."""
     from uspnet.cli.show import plain_console, print_json
     from uspnet.jobs.doctor import examine
 

@@ -26,11 +26,14 @@ def fwd(
         str,
         typer.Option(
             metavar="MODE",
-            help="io leaves packets alone, macswap swaps their MACs.",
+            help="io forwards packets as they are, macswap swaps their MAC addresses.",
         ),
     ] = "io",
     on_full: Annotated[
-        OnFull, typer.Option(help="When a port has no room: drop, or hold packets back.")
+        OnFull,
+        typer.Option(
+            help="When a port has no room: drop packets, or wait, which slows the sender down."
+        ),
     ] = OnFull.drop,
     duration: o.Duration = None,
     count: o.Count = None,
@@ -45,12 +48,13 @@ def fwd(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Forward between two ports, both ways.
+    """Forward packets between ports: between two, both ways.
 
-    A capture file goes as fast as it is taken, or with its own timing: pcap:FILE,timing=on,speed=1.
+    A capture file is replayed as fast as the other port takes it, or with its own timing:
+    pcap:FILE,timing=on,speed=1.
 
-    Lost is what was dropped, unless the mode dropped it on purpose, and what the kernel or a device
-    missed; --fail-on-loss takes its share of all packets that came.
+    Packets count as lost when they were dropped here, unless the mode drops them on purpose, or
+    missed by the kernel or a device. --fail-on-loss compares them with all that arrived.
     """
     from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.run import run

@@ -29,10 +29,16 @@ class Poll(StrEnum):
 
 
 Port = Annotated[
-    str, typer.Argument(metavar="PORT", help="A port spec, such as memif:/run/m.sock.")
+    str,
+    typer.Argument(
+        metavar="PORT", help="A port, such as memif:/run/m.sock; see PORTS in man uspnet."
+    ),
 ]
 Ports = Annotated[
-    list[str], typer.Argument(metavar="PORT", help="Port specs, such as memif:/run/m.sock.")
+    list[str],
+    typer.Argument(
+        metavar="PORT", help="Ports, such as memif:/run/m.sock; see PORTS in man uspnet."
+    ),
 ]
 
 
@@ -66,7 +72,7 @@ Count = Annotated[
     ),
 ]
 Cores = Annotated[
-    str | None, typer.Option("--cores", metavar="LIST", help="Pin workers to cores, as 1,2.")
+    str | None, typer.Option("--cores", metavar="LIST", help="Pin workers to cores: 1,2 or 0-3.")
 ]
 Burst = Annotated[
     int,
@@ -78,12 +84,17 @@ Burst = Annotated[
     ),
 ]
 PollMode = Annotated[
-    Poll | None, typer.Option("--poll", help="How an idle worker waits: spin, both, or sleep.")
+    Poll | None,
+    typer.Option(
+        "--poll",
+        help="How an idle worker waits for packets: busy spins, sleep blocks, adaptive spins for a "
+        "moment and then blocks. Default: adaptive; busy where a rate or a latency is measured.",
+    ),
 ]
 Reconnect = Annotated[
     bool,
     typer.Option(
-        "--reconnect/--no-reconnect", help="Wait for a peer that left to come back, or fail."
+        "--reconnect/--no-reconnect", help="Wait for a peer that disconnected to return, or fail."
     ),
 ]
 FailOnLoss = Annotated[
@@ -97,10 +108,13 @@ FailOnLoss = Annotated[
     ),
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", help="Send to an interface that has the default route, unasked.")
+    bool,
+    typer.Option(
+        "--yes", help="Do not ask before sending to an interface that has the default route."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 
 def _trace(level: int) -> int:
@@ -144,7 +158,7 @@ Verbose = Annotated[
     typer.Option(
         "--verbose", "-v", count=True, callback=_trace, metavar="",
         show_default=False,
-        help="Say how the run is set up; -vv: also every access to a NIC's registers.",
+        help="Report how the run is set up; -vv: trace every register access of NICs, too.",
     ),
 ]  # fmt: skip
 

@@ -51,20 +51,24 @@ Packet = Annotated[
     typer.Option(
         "--packet",
         metavar="EXPR",
-        help="A Scapy expression: Ether()/IP()/UDP(). Fields with several values make several "
-        "packets, sent in turn; --size pads them.",
+        help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
+        "several packets, sent in turn; --size pads them.",
     ),
 ]
 RxPort = Annotated[
     str | None,
-    typer.Option("--rx-port", metavar="PORT", help="Count what comes back here."),
+    typer.Option(
+        "--rx-port",
+        metavar="PORT",
+        help="Port on which the packets return; loss and latency are measured there.",
+    ),
 ]
 Sequence = Annotated[
     bool | None,
     typer.Option(
         "--sequence/--no-sequence",
-        help="Number and time-stamp each packet in 18 bytes of its payload, its last ones; on with "
-        "--rx-port.",
+        help="Write a sequence number and a time stamp into the last 18 bytes of each packet's "
+        "payload; on with --rx-port.",
     ),
 ]
 Linger = Annotated[
@@ -118,10 +122,10 @@ def pktgen(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate packets: UDP/IPv4 of a fixed size, or whatever Ethernet packets Scapy can make.
+    """Generate packets: UDP/IPv4 of a fixed size, or any Ethernet packets that Scapy can build.
 
-    Lost is what was offered and not sent, and with --rx-port also what was sent and did not come
-    back; --fail-on-loss takes its share of what was offered.
+    Packets count as lost when they were offered and not sent or, with --rx-port, sent and not
+    received. --fail-on-loss compares them with all that were offered.
     """
     from uspnet.cli.checks import lossless, required
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface

@@ -27,22 +27,22 @@ def regs(
     ],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="CTRL, RDT[0], or a pattern: R*."),
+        typer.Argument(metavar="NAME", help="A register: CTRL, RDT[0], or a pattern: 'R*'."),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again and again; mark what changes.")
+        bool, typer.Option("--watch", help="Read repeatedly, and mark what changes.")
     ] = False,
     interval: o.Interval = 1.0,
     json: o.Json = False,
     verbose: o.Verbose = 0,  # noqa: ARG001 - its callback does it
 ) -> None:
-    """A device's registers, by name, decoded.
+    """Show a device's registers by name, decoded.
 
-    None of them is written. VFIO lets nobody in without a reset, so a NIC in a slot shows the state
-    that the reset left, where the function has one; qemu: ports show a machine's first state.
+    No register is written. VFIO resets a function when it is opened, so a NIC in a slot shows the
+    state after that reset; a qemu: port shows the state of a new machine.
 
-    Registers that clear when they are read (counters, interrupt causes) are read only when their
-    name is given in full; semaphores, which a look would take, never. --watch ends with Ctrl-C.
+    Registers that clear on read (counters, interrupt causes) are read only when their full name is
+    given; semaphores, which a read would take, never. Ctrl-C ends --watch.
     """
     from uspnet.cli.ending import until_interrupted
     from uspnet.cli.show import print_json
@@ -52,7 +52,7 @@ def regs(
     from uspnet.system.privileges import drop
 
     if watch and json:
-        raise Usage("--watch has no end that --json could print", "drop one of them")
+        raise Usage("--watch and --json exclude each other", "drop one of them")
     with until_interrupted(), Registers(make_port(port), names or ()) as job:
         drop(job.port.keeps)
         if watch:

@@ -17,25 +17,23 @@ if TYPE_CHECKING:
 @app.command()
 def unbind(
     addresses: Annotated[
-        list[str] | None, typer.Argument(metavar="ADDR", help="0000:03:00.0 or 03:00.0.")
+        list[str] | None, typer.Argument(metavar="ADDR", help="A NIC: 0000:03:00.0 or 03:00.0.")
     ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Everything that uspnet bound.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All NICs that uspnet bound.")] = False,
     allow: Annotated[
         str | None,
-        typer.Option(metavar="REASONS", help="unsaved: also what another tool has bound."),
+        typer.Option(metavar="REASONS", help="unsaved: also NICs that another tool bound."),
     ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Give NICs back as they were: driver, name, MTU, addresses, routes."""
+    """Give NICs back to the kernel as they were: driver, name, MTU, addresses, routes."""
     from uspnet.binding.machine import this_machine
     from uspnet.binding.unbind import unbind as give_back
     from uspnet.errors import Usage
 
     if bool(addresses) == everything:
-        raise Usage("name the NICs, or --all", "see: uspnet devices")
+        raise Usage("name the NICs, or give --all", "see: uspnet devices")
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
     outcomes = give_back(this_machine(), addresses or (), everything=everything, allow=names)
     show_outcomes("unbind", outcomes, json, quiet)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What help and man pages say of commands beside their options: examples, files, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+EXAMPLES: dict[str, list[tuple[str, str]]] = {
+    "pktgen": [
+        ("Send a million small frames to a peer on shared memory", "memif:/run/m.sock -c 1M"),
+        (
+            "Hold a rate on a kernel interface for ten seconds",
+            "-i veth0 --rate 100k --duration 10s",
+        ),
+        (
+            "Measure loss and latency through two emulated NICs on one cable",
+            "qemu:igb,wire=lan --rx-port qemu:e1000e,wire=lan --rate 10k -c 50k --fail-on-loss",
+        ),
+        (
+            "Send packets of your own making",
+            "null: -c 8 --packet \"Ether()/IP(dst='198.18.0.2')/UDP(dport=[7,9])\"",
+        ),
+    ],
+    "capture": [
+        ("Write what a kernel interface receives", "-i eth0 -w eth0.pcapng"),
+        (
+            "Wait for a peer, and fail when any packet is lost",
+            "memif:/run/m.sock,role=server -w m.pcapng -c 1M --fail-on-loss",
+        ),
+        ("Look into packets as they come", "packet:eth0 -w - -q | tshark -r -"),
+    ],
+    "fwd": [
+        ("Connect two shared-memory peers", "memif:/run/a.sock memif:/run/b.sock"),
+        ("Replay a capture file with its own timing", "pcap:in.pcapng,timing=on packet:veth0"),
+        ("Return every packet to its sender", "0000:03:00.0 0000:03:00.1 --mode macswap"),
+    ],
+    "stats": [
+        ("Watch all running jobs", ""),
+        ("Counters once, for a script", "--once --json"),
+    ],
+    "regs": [
+        ("All registers of a NIC", "0000:03:00.0"),
+        ("Some, again and again", "qemu:e1000e STATUS 'R*' --watch"),
+    ],
+    "devices": [("Every NIC, and whether it is free", ""), ("One of them", "0000:03:00.0")],
+    "bind": [
+        ("Say what would be done", "0000:03:00.0 --dry-run"),
+        ("Bind, and undo it after a minute unless it is confirmed", "0000:03:00.0 --confirm 1m"),
+        ("Confirm it", "0000:03:00.0 --keep"),
+    ],
+    "unbind": [("Give back one NIC", "0000:03:00.0"), ("Give back all of them", "--all")],
+    "doctor": [("Check this machine", ""), ("And whether a port can be opened", "packet:eth0")],
+    "demo": [("Run it, and keep the capture", "-w demo.pcapng")],
+}
+
+# Files and folders, and the commands that use them.
+FILES: list[tuple[str, str, tuple[str, ...]]] = [
+    ("/var/lib/uspnet/ADDRESS.json", "What a NIC was before it was bound.", ("bind", "unbind")),
+    ("/etc/driverctl.d/pci-ADDRESS", "What bind --persist leaves for every boot.", ("bind",)),
+    (
+        "/run/uspnet, /run/user/UID/uspnet, /tmp/uspnet-UID",
+        "Sockets of the cables between qemu: ports (wire=).",
+        ("pktgen", "capture", "fwd", "regs", "doctor"),
+    ),
+    (
+        "/dev/vfio, /dev/iommu, /dev/net/tun",
+        "Devices through which pci: and tap: ports work.",
+        ("pktgen", "capture", "fwd", "regs", "doctor"),
+    ),
+    ("/usr/share/misc/pci.ids", "Names of NICs, where it is installed.", ("devices",)),
+    (
+        "/proc/PID/fd",
+        "Counters of running jobs are in memory that other processes find here.",
+        ("stats",),
+    ),
+]
+
+# Environment variables, and the commands that read them.
+ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
+    (
+        "USPNET_QEMU",
+        "The QEMU that qemu: ports start; qemu-system-x86_64 from the PATH otherwise. Root starts "
+        "only one that no other user can change.",
+        ("pktgen", "capture", "fwd", "regs", "doctor", "demo"),
+    ),
+    ("TMPDIR", "The folder for what demo writes without -w; /tmp otherwise.", ("demo",)),
+    (
+        "NO_COLOR, TERM, COLUMNS",
+        "How tables and live views are shown: without colours, on which terminal, how wide.",
+        ("pktgen", "capture", "fwd", "stats", "devices", "doctor", "regs", "demo"),
+    ),
+    (
+        "SSH_CONNECTION",
+        "The login that bind must not cut off; also read from parent processes.",
+        ("bind",),
+    ),
+]
+
+EXITS = {
+    "0": "Done; also when a signal ended the run.",
+    "1": "Failed.",
+    "2": "Wrong usage.",
+    "3": "Refused, because it would do harm.",
+    "4": "More packets were lost than --fail-on-loss allows.",
+    "130": "Interrupted before there was a result.",
+}
+LOSSY = ("pktgen", "capture", "fwd")  # commands that may exit with 4
+
+
+def exits(name: str) -> list[tuple[str, str]]:
+    """Return the exit codes of a command, or of all for ""."""
+    return [(code, text) for code, text in EXITS.items() if code != "4" or name in ("", *LOSSY)]
+
+
+def used_by(name: str, rows: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[tuple[str, str]]:
+    """Return the rows that concern a command, or all for ""."""
+    return [(what, text) for what, text, commands in rows if not name or name in commands]
+
+
+def examples(name: str) -> list[tuple[str, str]]:
+    """Return what an example does, and its command line."""
+    return [(does, f"uspnet {name} {words}".rstrip()) for does, words in EXAMPLES.get(name, ())]
