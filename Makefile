@@ -9,13 +9,17 @@ STRICT = -Wall -Wextra -Werror
 QEMU = $(CURDIR)/build/qemu/bin/qemu-system-x86_64
 WITH_QEMU = [ ! -x "$(QEMU)" ] || export USPNET_QEMU="$(QEMU)";
 
-.PHONY: help demo test lint bench man format check-arm64 clean setup-demo setup-test
+# For check-build: CC=clang PYTHON3=python3.13; tests that need no privilege and no second program.
+PYTHON3 = python3
+PORTABLE = tests/fastpath tests/jobs tests/packets tests/telemetry tests/test_pool.py tests/test_spec.py
+
+.PHONY: help demo test lint bench man format check-arm64 check-build coverage clean setup-demo setup-test
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
 	@sed -n 's/^# \{0,1\}//; 2,3p' $(MAKEFILE_LIST)
-	@echo 'also: make lint, bench, man, format, check-arm64, clean'
+	@echo 'also: make lint, coverage, bench, man, format, check-arm64, check-build, clean'
 
 demo: setup-demo
 	@$(WITH_QEMU) set -x; $(PYTHON) -m uspnet demo
@@ -56,6 +60,16 @@ check-arm64: setup-test
 	for c in $(filter %.c,$(C)); do \
 	    aarch64-linux-gnu-gcc -O2 -std=gnu11 $(STRICT) -Iuspnet/fastpath -c $$c -o build/arm64/check.o || exit 1; \
 	done
+
+check-build:
+	rm -rf build/check && mkdir -p build/check
+	git archive HEAD | tar -x -C build/check
+	cd build/check && $(PYTHON3) -m venv .venv && CC="$(CC)" USPNET_CFLAGS="$(STRICT)" \
+	    .venv/bin/pip install -q --disable-pip-version-check -e '.[dev]'
+	cd build/check && .venv/bin/python -m pytest -q -n 2 $(PORTABLE)
+
+coverage: setup-test
+	tools/coverage.sh $(TESTS)
 
 setup-demo:
 	@tools/setup.sh demo

@@ -19,7 +19,9 @@ APART = (
     "tests/jobs/",
     "tests/packets/",
     "tests/peers/test_memif_hostile.py",
+    "tests/test_forge.py",
     "tests/test_sanitized.py",
+    "tests/test_sdist.py",
     "tests/test_spec.py",
     "tests/test_text.py",
 )
