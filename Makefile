@@ -61,10 +61,13 @@ check-arm64: setup-test
 	    aarch64-linux-gnu-gcc -O2 -std=gnu11 $(STRICT) -Iuspnet/fastpath -c $$c -o build/arm64/check.o || exit 1; \
 	done
 
+# Python gives clang options that only gcc knows.
+CLANG = $(if $(findstring clang,$(CC)),-Wno-unused-command-line-argument)
+
 check-build:
 	rm -rf build/check && mkdir -p build/check
 	git archive HEAD | tar -x -C build/check
-	cd build/check && $(PYTHON3) -m venv .venv && CC="$(CC)" USPNET_CFLAGS="$(STRICT)" \
+	cd build/check && $(PYTHON3) -m venv .venv && CC="$(CC)" USPNET_CFLAGS="$(STRICT) $(CLANG)" \
 	    .venv/bin/pip install -q --disable-pip-version-check -e '.[dev]'
 	cd build/check && .venv/bin/python -m pytest -q -n 2 $(PORTABLE)
 
