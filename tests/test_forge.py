@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files for a forge, for pre-commit and for editors: they parse, and what they call is there."""
+"""The files for a forge, for pre-commit and for editors: they parse, and name what exists."""
 
 from __future__ import annotations
 
