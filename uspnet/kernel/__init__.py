@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's interfaces and TUN/TAP."""
+"""Kernel network interfaces, and TAP devices."""

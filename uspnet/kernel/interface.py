@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel network interfaces, by the old ioctls: quick to import, and enough for what ports need.
+"""Kernel network interfaces by ioctl(2): quick to import, and enough for what ports need.
 
-Reference: netdevice(7). An interface is followed by its index, so renaming it does no harm.
+Reference: netdevice(7). An interface is addressed by its index, so it may be renamed meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CARRIER_S = 5.0  # longer than any link takes to come up
 
 
 def check_name(scheme: str, name: str) -> str:
-    """The name, when it can be an interface's. Raises Usage."""
+    """Return the name if an interface can have it. Raises Usage."""
     if not name:
         raise Usage(f"{scheme}: names no interface", f"write {scheme}:NAME; {_existing()}")
     if len(os.fsencode(name)) > NAME_MAX or name in (".", ".."):
@@ -49,7 +49,7 @@ def _existing() -> str:
 
 
 class Interface:
-    """One interface that exists. Raises NoDevice when it does not."""
+    """An existing interface. Raises NoDevice if there is none of that name."""
 
     def __init__(self, name: str) -> None:
         try:
@@ -61,18 +61,21 @@ class Interface:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def close(self) -> None:
-        """Forgets the interface."""
+        """Close the socket that the ioctls use; the interface stays as it is."""
         self._socket.close()
 
     def _ioctl(self, request: int, value: bytes = b"") -> bytes:
-        """One ioctl on `struct ifreq`; `value` and the result are its part after the name."""
+        """Do one ioctl on `struct ifreq`. `value` and the result: its bytes after the name."""
         found = fcntl.ioctl(self._socket, SIOCGIFNAME, struct.pack("16si20x", b"", self.index))
         self.name = os.fsdecode(found[:16].partition(b"\0")[0])
         argument = struct.pack("16s24s", os.fsencode(self.name), value)
         return fcntl.ioctl(self._socket, request, argument)[16:]
 
     def _change(self, what: str, request: int, value: bytes, command: str = "") -> None:
-        """`command`: what root may type instead, behind `ip link set NAME`."""
+        """Do an ioctl that sets `what`. `command`: the same for `ip link set NAME`, for the hint.
+
+        Raises NotPermitted, or Usage for a value that the interface does not accept.
+        """
         try:
             self._ioctl(request, value)
         except PermissionError:
@@ -93,67 +96,67 @@ class Interface:
 
     @property
     def flags(self) -> int:
-        """IFF_UP, IFF_RUNNING, … . Raises DeviceFault when the interface is gone."""
+        """Flags of netdevice(7): IFF_UP, IFF_RUNNING. Raises DeviceFault if it was removed."""
         return self._number(SIOCGIFFLAGS, "=H")
 
     @property
     def mtu(self) -> int:
-        """Bytes of payload in its longest frame. Raises DeviceFault when it is gone."""
+        """Bytes of payload in its longest frame. Raises DeviceFault if it was removed."""
         return self._number(SIOCGIFMTU, "=i")
 
     @property
     def link_type(self) -> int:
-        """What its packets begin with: ARPHRD_… of linux/if_arp.h."""
+        """Link layer of its packets: ARPHRD_… of linux/if_arp.h. Raises DeviceFault."""
         return self._number(SIOCGIFHWADDR, "=H")
 
     def set_mtu(self, mtu: int) -> None:
-        """Changes the MTU, where it is another one: whoever only uses an interface may not."""
+        """Set the MTU in bytes if it differs: setting it needs CAP_NET_ADMIN. Raises as `_change`."""
         if mtu != self.mtu:
             self._change(f"MTU {mtu}", SIOCSIFMTU, struct.pack("=i", mtu), f"mtu {mtu}")
 
     def set_mac(self, mac: bytes) -> None:
-        """Changes the kernel's own address on it."""
+        """Set the MAC address. Raises as `_change`."""
         self._change("address", SIOCSIFHWADDR, struct.pack("=H6s", ARPHRD_ETHER, mac))
 
     def set_ip(self, address: ipaddress.IPv4Interface) -> None:
-        """Gives it an IPv4 address and prefix."""
+        """Set the IPv4 address and prefix. Raises as `_change`."""
         for request, part in ((SIOCSIFADDR, address.ip), (SIOCSIFNETMASK, address.netmask)):
             self._change(
                 f"address {address}", request, struct.pack("=HH4s", socket.AF_INET, 0, part.packed)
             )
 
     def set_up(self) -> None:
-        """Brings it up, unless somebody else has."""
+        """Set IFF_UP if it is not set. Raises as `_change`."""
         if not self.is_up():
             self._change("up", SIOCSIFFLAGS, struct.pack("=H", self.flags | IFF_UP), "up")
 
     def is_up(self) -> bool:
-        """Has somebody brought it up?"""
+        """Test IFF_UP. Raises DeviceFault if the interface was removed."""
         return bool(self.flags & IFF_UP)
 
     def gone_error(self) -> UspnetError:
-        """The error for use of an interface that is no longer there."""
+        """Return the error for an interface that was removed."""
         text = f"interface {self.name} was removed, or went to another network namespace"
         return DeviceFault(text, "see: ip link")
 
     def state(self) -> str:
-        """UP, DOWN or NO_CARRIER."""
+        """Return UP, DOWN or NO_CARRIER. Raises DeviceFault if the interface was removed."""
         flags = self.flags
         if not flags & IFF_UP:
             return DOWN
         return UP if self._carrier(flags) else NO_CARRIER
 
     def _carrier(self, flags: int) -> bool:
-        """What the interface's driver says; IFF_RUNNING may come a second later."""
+        """Ask the driver for the carrier; IFF_RUNNING follows up to a second later."""
         link = array("I", [ETHTOOL_GLINK, 0])  # struct ethtool_value
         try:
             self._ioctl(SIOCETHTOOL, struct.pack("P", link.buffer_info()[0]))
-        except OSError:  # a driver that can't say
+        except OSError:  # the driver has no get_link()
             return bool(flags & IFF_RUNNING)
         return bool(link[1])
 
     def link_bps(self) -> int | None:
-        """Return the link's speed in bits a second, as its driver has it; None: it does not say."""
+        """Return the link's speed in bits a second, as its driver has it; None if unknown."""
         settings = bytearray(ETHTOOL_CMD.pack(ETHTOOL_GSET, 0, 0))
         memory = (ctypes.c_char * len(settings)).from_buffer(settings)
         try:
@@ -165,16 +168,16 @@ class Interface:
         return speed * 1_000_000 if 0 < speed < SPEED_UNKNOWN else None
 
     def down_error(self) -> UspnetError:
-        """The error for use of an interface that is down."""
+        """Return the error for an interface that is down."""
         return DeviceFault(f"interface {self.name} is down", f"ip link set {self.name} up")
 
     def check_up(self) -> None:
-        """Raises DeviceFault when it is down or gone."""
+        """Raise DeviceFault if the interface is down or was removed."""
         if not self.is_up():
             raise self.down_error()
 
     def running(self) -> bool:
-        """Has it a carrier? Raises DeviceTimeout when there has been none for CARRIER_S."""
+        """Test IFF_RUNNING. Raises DeviceTimeout after CARRIER_S seconds without a carrier."""
         now = time.monotonic()
         if self.flags & IFF_RUNNING:
             self._waiting_since = 0.0

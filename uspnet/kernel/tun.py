@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TAP interfaces: the kernel's end is an interface, ours a descriptor for each of its queues.
+"""TAP interfaces: the kernel's side is an interface, ours one file descriptor for each queue.
 
-The interface is made when there is none of that name, and goes with the last descriptor, however
-the process ends. One that exists already (`ip tuntap add NAME mode tap`) is used, and stays.
+An interface of that name is created if there is none, and the kernel removes it when the last
+descriptor is closed. A persistent one (`ip tuntap add NAME mode tap`) is used, and stays.
 
 Reference: Linux Documentation/networking/tuntap.rst.
 """
@@ -23,14 +23,17 @@ IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI = 0x0002, 0x0100, 0x1000
 
 
 def open_queues(owner: str, name: str, count: int) -> list[int]:
-    """A descriptor for each of the interface's queues. `owner` is the port that errors name."""
+    """Open `count` queues of the interface; return their descriptors, which do not block.
+
+    `owner`: the port that errors name. Raises NotPermitted, NotSupported, Busy, DeviceFault.
+    """
     flags = IFF_TAP | IFF_NO_PI | (IFF_MULTI_QUEUE if count > 1 else 0)
     fds: list[int] = []
     try:
         for _ in range(count):
             fds.append(os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
             fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags))
-            fcntl.ioctl(fds[-1], TUNSETOFFLOAD, 0)  # whoever had it before may have set some
+            fcntl.ioctl(fds[-1], TUNSETOFFLOAD, 0)  # a persistent interface keeps the last user's
     except OSError as error:
         for fd in fds:
             os.close(fd)
