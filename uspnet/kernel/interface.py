@@ -110,7 +110,7 @@ class Interface:
         return self._number(SIOCGIFHWADDR, "=H")
 
     def set_mtu(self, mtu: int) -> None:
-        """Set the MTU in bytes if it differs: setting it needs CAP_NET_ADMIN. Raises as `_change`."""
+        """Set the MTU in bytes if it differs, with CAP_NET_ADMIN. Raises as `_change`."""
         if mtu != self.mtu:
             self._change(f"MTU {mtu}", SIOCSIFMTU, struct.pack("=i", mtu), f"mtu {mtu}")
 

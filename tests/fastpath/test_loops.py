@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loops on a wire that the test plays: what is sent comes back, changed as the test likes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fake_port import FakePort
+from tests.support.identity import ran
+from uspnet.fastpath import ffi, lib
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import udp_template
+
+MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+COUNT = 1000
+
+
+class Wire(FakePort):
+    """A port with frames on its wire: `given` are received, what is sent is in `taken`."""
+
+    def __init__(self, given=(), ends=True):
+        super().__init__()
+        self.given, self.taken, self.ends = list(given), [], ends
+
+    def receive(self, q, packets, n):
+        n = lib.null_rx(q, packets, min(n, len(self.given)))
+        for i in range(n):
+            frame = self.given.pop(0)
+            ffi.memmove(place(q, packets[i]), frame, len(frame))
+            packets[i].length = len(frame)
+        q.ended = self.ends and not self.given
+        return n
+
+    def send(self, q, packets, n):
+        for i in range(n):
+            self.taken.append(bytes(ffi.buffer(place(q, packets[i]), packets[i].length)))
+        return lib.null_tx(q, packets, n)
+
+
+class Echo(Wire):
+    """What is sent comes back as `change` has it, which is given each frame and its number."""
+
+    def __init__(self, change):
+        super().__init__(ends=False)
+        self.change, self.number = change, 0
+
+    def send(self, q, packets, n):
+        done = super().send(q, packets, n)
+        while self.number < len(self.taken):
+            self.given += self.change(self.taken[self.number], self.number)
+            self.number += 1
+        return done
+
+
+def place(q, packet):
+    """Where a packet's bytes are."""
+    return q.pool.base + packet.index * q.pool.size + packet.offset
+
+
+def frame(number, size=60):
+    return bytes(range(12)) + number.to_bytes(4, "big") + bytes(size - 16)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, COUNT])
+def test_frames_leave_as_they_came(count):
+    frames = [frame(number, 60 + number % 1400) for number in range(count)]
+    left, right = Wire(frames), Wire()
+    with ForwardJob([left, right], Limits(), Forwarding()) as job:
+        assert ran(job.run()).forwarded == count
+    assert (left.taken, right.taken) == ([], frames)
+
+
+def test_addresses_are_exchanged_where_there_are_two():
+    sizes = (1, 5, 6, 11, 12, 13, 14, 60, 1500)
+    frames = [bytes(number % 256 for number in range(size)) for size in sizes]
+    right = Wire()
+    with ForwardJob([Wire(frames), right], Limits(), Forwarding(mode="macswap")) as job:
+        assert ran(job.run()).forwarded == len(frames)
+    swapped = [f[6:12] + f[:6] + f[12:] if len(f) >= 12 else f for f in frames]
+    assert right.taken == swapped
+
+
+def measured(change):
+    """The result of pktgen on a wire that changes what is sent."""
+    port = Echo(change)
+    template = udp_template(100, *MACS, *IPS, 1024, 9)
+    limits = Limits(count=COUNT, linger=0.1)
+    with GenerateJob(port, limits, Traffic([template], sequence=True), port) as job:
+        return ran(job.run())
+
+
+WIRES = {
+    "good": (lambda frame, _: [frame], {"received": COUNT}),
+    "loses": (lambda frame, n: [frame] * (n % 10 != 5), {"lost": COUNT // 10}),
+    "doubles": (lambda frame, n: [frame] * (1 + (n % 10 == 5)), {"duplicated": COUNT // 10}),
+    "foreign": (lambda frame, n: [frame, bytes(60)][: 1 + n % 2], {"foreign": COUNT // 2}),
+    "short": (lambda frame, n: [frame, bytes(n % 100)][: 1 + n % 2], {"foreign": COUNT // 2}),
+}
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_what_became_of_each_packet_is_counted(wire):
+    change, wanted = WIRES[wire]
+    result = measured(change)
+    zero = {"lost": 0, "duplicated": 0, "reordered": 0, "foreign": 0, "stale": 0}
+    found = {name: getattr(result, name) for name in zero}
+    assert found == zero | {name: n for name, n in wanted.items() if name in zero}
+    assert result.received == COUNT - result.lost
+    assert result.latency_ns["min"] <= result.latency_ns["p50"] <= result.latency_ns["max"]
+
+
+def test_packets_that_change_places_are_reordered():
+    held = []
+
+    def change(frame, number):
+        held.append(frame)
+        if number % 2 == 0:
+            return []
+        return [held.pop(), held.pop()]
+
+    result = measured(change)
+    assert (result.received, result.lost, result.reordered) == (COUNT, 0, COUNT // 2)
