@@ -93,12 +93,12 @@ NUMBERS = [f"{sign}int{bits}_t" for bits in (8, 16, 32, 64) for sign in ("", "u"
 
 
 def class_name(struct: str) -> str:
-    """`VirtqQueue` for `struct virtq_queue`."""
+    """Return `VirtqQueue` for `struct virtq_queue`."""
     return "".join(word.capitalize() for word in struct.removeprefix("struct ").split("_"))
 
 
 def python_type(kind: Any) -> str:
-    """What a value of a C type is in Python: a field as it is read, or a function's result."""
+    """Return the Python type of a C value: a field as it is read, or a function's result."""
     match kind.kind:
         case "void":
             return "None"
@@ -117,13 +117,13 @@ def python_type(kind: Any) -> str:
 
 
 def argument(kind: Any) -> str:
-    """What a function takes: bytes, too, where C wants a pointer to them."""
+    """Return what a function takes: bytes, too, where C wants a pointer to them."""
     of_bytes = kind.kind == "pointer" and kind.item.cname in {"char", "uint8_t"}
     return python_type(kind) + (" | Octets" if of_bytes else "")
 
 
 def initial(kind: Any) -> str:
-    """What sets a field of a C type, alone or in the dict that makes its struct."""
+    """Return what sets a field of a C type, alone or in the dict that makes its struct."""
     read = python_type(kind)
     if kind.kind == "struct":
         return f"{read} | {read}Fields"
@@ -134,20 +134,20 @@ def initial(kind: Any) -> str:
 
 
 def begins_with(struct: str) -> str:
-    """The struct that this one begins with, as each ring's does with `struct queue`; or nothing."""
+    """Return the struct that this one begins with, as each ring's does with `struct queue`."""
     fields = fields_of(struct)
     return fields[0][1].cname if fields and fields[0][1].kind == "struct" else ""
 
 
 def base_class(struct: str) -> Iterator[str]:
-    """What all structs that begin with this one have: `AnyQueue` has `q`."""
+    """Yield what all structs that begin with this one have: `AnyQueue` has `q`."""
     name, read = next(fields_of(each)[0] for each in STRUCTS if begins_with(each) == struct)
     yield f"\nclass Any{class_name(struct)}(Struct):"
     yield f"    {name}: Inline[{python_type(read)}, {initial(read)}]"
 
 
 def struct_class(struct: str) -> Iterator[str]:
-    """One struct's class, without fields whose name is a keyword of Python."""
+    """Yield one struct's class, without fields whose name is a keyword of Python."""
     first = begins_with(struct)
     base = f"Any{class_name(first)}" if first in BASES else "Struct"
     yield f"\nclass {class_name(struct)}({base}):"
@@ -160,26 +160,26 @@ def struct_class(struct: str) -> Iterator[str]:
 
 
 def fields_class(struct: str) -> Iterator[str]:
-    """The dict that sets a struct inside another."""
+    """Yield the dict that sets a struct inside another."""
     yield f"\nclass {class_name(struct)}Fields(TypedDict, total=False):"
     yield from (f"    {name}: {initial(kind)}" for name, kind in fields_of(struct))
 
 
 def fields_of(struct: str) -> list[tuple[str, Any]]:
-    """Names and C types."""
+    """Return the names and C types of the fields."""
     fields = ffi.typeof(struct).fields or ()
     return [(name, field.type) for name, field in fields if not keyword.iskeyword(name)]
 
 
 def inside_others(structs: list[str]) -> list[str]:
-    """The structs that are part of others, alone or in an array."""
+    """Return the structs that are part of others, alone or in an array."""
     kinds = [kind for struct in structs for _, kind in fields_of(struct)]
     parts = {kind.item.cname if kind.kind == "array" else kind.cname for kind in kinds}
     return [struct for struct in structs if struct in parts]
 
 
 def lib_class() -> Iterator[str]:
-    """Constants and functions."""
+    """Yield constants and functions."""
     yield "\nclass Lib:"
     for name in sorted(dir(lib)):
         value = getattr(lib, name)
@@ -193,7 +193,7 @@ def lib_class() -> Iterator[str]:
 
 
 def ffi_class(structs: list[str]) -> Iterator[str]:
-    """`ffi`, whose methods return what their first argument names."""
+    """Yield `ffi`, whose methods return what their first argument names."""
     yield FFI_HEAD.rstrip()
     for struct in structs:
         what = kinds_of(struct)
@@ -217,18 +217,18 @@ def ffi_class(structs: list[str]) -> Iterator[str]:
 
 
 def kinds_of(element: str) -> str:
-    """The parameter that names a pointer to such elements, or an array of them."""
+    """Return the parameter that names a pointer to such elements, or an array of them."""
     return f'cdecl: Literal["{element} *", "{element}[]"]'
 
 
 def overload(signature: str) -> Iterator[str]:
-    """One way to call a method."""
+    """Yield one way to call a method."""
     yield "    @overload"
     yield f"    def {signature}: ..."
 
 
 def wrapped(line: str) -> str:
-    """A line that is too long: its outermost brackets on lines of their own."""
+    """Return a line with its outermost brackets on lines of their own, if it is too long."""
     if len(line) <= COLUMNS:
         return line
     opening = min(line.find(bracket) for bracket in "([" if bracket in line)
@@ -242,7 +242,7 @@ BASES = ("struct queue", "struct worker")  # others begin with them, and are use
 
 
 def make() -> str:
-    """The whole stub."""
+    """Return the whole stub."""
     lines = [HEAD.rstrip()]
     for struct in BASES:
         lines += base_class(struct)

@@ -22,17 +22,17 @@ SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def buffer_bytes(frame: int) -> int:
-    """The buffer size for frames of up to `frame` bytes: a multiple of 2 KiB."""
+    """Return the buffer size for frames of up to `frame` bytes: a multiple of 2 KiB."""
     return -(-(frame + HEADROOM) // 2048) * 2048
 
 
 def pages_for(size: int) -> int:
-    """`size` rounded up to whole pages, in bytes."""
+    """Round `size` up to whole pages, in bytes."""
     return -(-size // PAGE) * PAGE
 
 
 def memory_available() -> int:
-    """Bytes that the kernel could give out now without taking them from anybody."""
+    """Return the bytes that the kernel can allocate without reclaiming (MemAvailable)."""
     with open("/proc/meminfo") as lines:
         (kib,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
     return int(kib) << 10
@@ -79,12 +79,13 @@ class SharedMemory:
 
     @property
     def base(self) -> c.Pointer[int]:
-        """The first byte, as a C pointer."""
+        """Return a C pointer to the first byte."""
         return ffi.cast("uint8_t *", self.memory)
 
     def guard(self) -> c.Pointer[int]:
-        """Call before a peer gets the descriptor: it can punch holes, and then there may be no huge
-        page to fill them. Returns `lost`, which becomes nonzero when we touched such a hole.
+        """Guard the memory before a peer gets its descriptor: the peer can punch holes, and then
+        there may be no huge page to fill them. Return `lost`, which becomes nonzero when we touched
+        such a hole. Raises NoMemory.
         """
         if self.lost is None:
             lost = ffi.new("uint32_t *")
@@ -95,7 +96,7 @@ class SharedMemory:
         return self.lost
 
     def close(self) -> None:
-        """Unmaps and closes. Nothing may use the memory after this."""
+        """Unmap and close. Nothing may use the memory after this."""
         if self.lost is not None:
             lib.guard_remove(self.memory)
         ffi.release(self.memory)
@@ -118,7 +119,7 @@ class Pool:
         self.memory = SharedMemory("uspnet-pool", pages_for(count * self.size), huge=True)
         self.rings: SharedMemory | None = None
         if self.memory.pages == "4 KiB" and self.memory.size > memory_available():
-            self.memory.close()  # the kernel would rather kill somebody than refuse a page
+            self.memory.close()  # the kernel would start its OOM killer instead of refusing a page
             raise NoMemory(
                 f"{count:,} buffers of {self.size:,} bytes are more memory than there is",
                 "use fewer queues, smaller rings, or shorter frames",
@@ -135,23 +136,22 @@ class Pool:
 
     @property
     def memories(self) -> list[SharedMemory]:
-        """All that a device must reach."""
+        """Return all memories that a device must reach."""
         return [self.memory, self.rings] if self.rings else [self.memory]
 
     @property
     def pages(self) -> str:
-        """What stands behind it: "2 MiB" or "4 KiB" pages."""
+        """Return the page size that backs it: "2 MiB" or "4 KiB"."""
         return self.memory.pages
 
     @property
     def room(self) -> int:
-        """Bytes of the longest frame that fits into a buffer, wherever in it a packet starts."""
+        """Return the bytes of the longest frame that fits into a buffer, at any of its offsets."""
         return int(self.size - HEADROOM)
 
     def stack(self, count: int) -> c.Stack:
-        """A worker's stack with `count` buffers that nobody else has. Returns `struct stack *`.
-
-        It lives as long as the pool.
+        """Return a worker's stack with `count` buffers of its own. It lives as long as the pool.
+        Raises NoMemory.
         """
         first, self._given = self._given, self._given + count
         if self._given > self.count:
@@ -160,7 +160,8 @@ class Pool:
         return self.owned.keep(ffi.new("struct stack *", (count, count, free)))
 
     def reserve(self, size: int) -> int:
-        """Takes `size` bytes of `rings`; returns their offset, a multiple of a page.
+        """Reserve `size` bytes of `rings`; return their offset, a multiple of a page. Raises
+        NoMemory.
 
         They are filled with ones, so that a device which reads them too early shows it.
         """
@@ -172,7 +173,7 @@ class Pool:
         return start
 
     def close(self) -> None:
-        """Gives the memory back."""
+        """Free the memory."""
         for memory in self.memories:
             memory.close()
 

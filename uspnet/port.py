@@ -40,11 +40,11 @@ class Queue:
 
     @property
     def base(self) -> CQueue:
-        """The C struct as `struct queue *`."""
+        """Return the C struct as `struct queue *`."""
         return ffi.cast("struct queue *", self.c)
 
     def take_back(self, packets: int, octets: int, reason: int) -> None:
-        """Counts packets as dropped that were counted as sent: the other side never took them."""
+        """Count packets as dropped that were counted as sent: the other side never took them."""
         counters = self.base.counters
         counters.packets -= packets
         counters.bytes -= octets
@@ -52,7 +52,7 @@ class Queue:
         counters.dropped += packets
 
     def fault(self) -> UspnetError | None:
-        """What the ring found wrong, as an error to raise; None when all is well."""
+        """Return the fault that the ring has set, as an error to raise; None without one."""
         name = self.port.name
         match self.base.fault:
             case lib.FAULT_NONE:
@@ -73,7 +73,7 @@ class Queue:
 
 
 class Port(ABC):
-    """Brings one kind of port up. A subclass names what it matches:
+    """Base class of all ports. A subclass names its scheme:
 
     `class Memif(Port, scheme="memif"): …`
     """
@@ -114,9 +114,9 @@ class Port(ABC):
         self.made: list[Queue] = []
         # Inside this context no worker touches any queue. A running job sets it.
         self.quiesce: Callable[[], AbstractContextManager[None]] = nullcontext
-        # Ends the job in good order: a port's other side wants no more. A running job sets it.
+        # Ends the job gracefully: a port's other side wants no more. A running job sets it.
         self.end_job: Callable[[], None] = lambda: None
-        # Tells people something that is no error. A running job sets it.
+        # Shows the user a message that is no error. A running job sets it.
         self.notice: Callable[[str], None] = lambda _text: None
 
     @classmethod
@@ -133,17 +133,17 @@ class Port(ABC):
 
     @property
     def kind(self) -> str:
-        """The name of what drives it, as counters show it."""
+        """Return the name of the driver, as counters show it."""
         return self.scheme
 
     def known_options(self) -> Mapping[str, Option]:
-        """The options that this port takes; `spec` is already there."""
+        """Return the options that this port takes; `spec` is already set."""
         return self.options
 
     @property
     def keeps(self) -> Capabilities:
-        """What it takes to go on, and to clean up, once the queues are made. The rest is given up
-        before `start`.
+        """Return the capabilities that are needed after the queues are made, to run and to clean
+        up. The rest is dropped before `start`.
         """
         return NONE
 
@@ -155,53 +155,57 @@ class Port(ABC):
     # -- what a port implements -----------------------------------------------------------------
 
     def open(self) -> None:
-        """Claims what the port needs, and learns `queues` and `frame`."""
+        """Claim the device, path or privilege, and set `queues` and `frame`."""
 
     def longest_frame(self, takes: int) -> int:
-        """Bytes of the longest frame it handles, where all other ports take frames so long."""
+        """Return the bytes of the longest frame it handles, where all other ports take up to
+        `takes` bytes.
+        """
         return self.frame
 
     def fed_by(self, source: Port) -> None:
-        """All that is sent here comes from that port. Called before `open`."""
+        """Note that everything sent here comes from that port. Called before `open`."""
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
-        """Bytes of the longest frame that can be sent, if it begins with VLAN tags of these
-        EtherTypes, and what makes it take longer ones. Of an opened port.
+        """Return the bytes of the longest frame that an open port can send, if it begins with VLAN
+        tags of these EtherTypes, and a hint how to raise that.
         """
         return self.values.get("frame", FRAME_MAX), "set frame="
 
     def dma_bytes(self) -> int:
-        """What the port needs of the pool's memory for rings, in bytes."""
+        """Return the bytes of the pool's memory that the port needs for rings."""
         return 0
 
     def attach(self, pool: Pool) -> None:
-        """Registers the job's packet memory."""
+        """Register the job's packet memory."""
         self.pool = pool
 
     @abstractmethod
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """The C struct of one queue, its own fields filled in. `struct queue` is filled after."""
+        """Make the C struct of one queue and set its own fields. `queue` sets those of `struct
+        queue`.
+        """
 
     def holds(self, direction: Direction) -> int:
-        """The most pool buffers that one such queue keeps out of the worker's hands."""
+        """Return the most pool buffers that one such queue holds."""
         return 0
 
     def start(self) -> None:
-        """Lets traffic in."""
+        """Start RX and TX. All queues exist; may be called again after `stop`."""
 
     def control_fds(self) -> list[int]:
-        """Descriptors that call for `control` when readable."""
+        """Return the descriptors that call for `control` when readable."""
         return []
 
     def control(self) -> None:
-        """Handles whatever waits on the control descriptors, and faults. Called in the main
-        thread, also regularly without cause. Raises when the port can't go on.
+        """Handle what waits on the control descriptors, and faults. Called in the main thread, also
+        periodically. Raises when the port can't continue.
         """
         if error := self.fault():
             raise error
 
     def up(self) -> bool:
-        """Can packets pass?"""
+        """Return whether packets can pass."""
         return True
 
     def link_bps(self) -> int | None:
@@ -209,40 +213,40 @@ class Port(ABC):
         return None
 
     def why_down(self) -> str:
-        """What the port waits for, for people."""
+        """Return what the port waits for, as text for people."""
         return "link is down"
 
     def pending(self) -> int:
-        """Packets handed to tx queues that the other side has not taken yet."""
+        """Return the packets in tx queues that the other side has not taken yet."""
         return 0
 
     def finish(self) -> None:
-        """Completes what the port still owes, after the workers have ended; then all counters are
-        final. Raises when that fails, or when a source ended too early. Not called after errors.
+        """Complete outstanding work after the workers have ended; then all counters are final.
+        Raises when that fails, or when a source ended too early. Not called after errors.
         """
 
     def stop(self) -> None:
-        """Stops traffic; queues are no longer used."""
+        """Stop RX and TX; queues are no longer used."""
 
     def close(self) -> None:
-        """Gives everything back. Also called when `open` failed half-way."""
+        """Release everything. Also called after a failed `open`."""
 
     def check(self) -> None:
-        """Raises what would stop a job from using the port now, and leaves nothing changed."""
+        """Raise what would prevent a job from using the port now; leave nothing changed."""
         try:
             self.open()
         finally:
             self.close()
 
     def io_error(self, number: int) -> UspnetError:
-        """The error for a failed system call of one of its rings."""
+        """Return the error for a failed system call of one of its rings."""
         import os  # noqa: PLC0415 - rare
 
         return DeviceFault(f"{self.name}: {os.strerror(number)}")
 
     def extra_counters(self) -> dict[str, int | None]:
-        """Counters that the device or kernel keeps, added to the queues' own; `rx_missed_errors`
-        is all of it, and the queues' own may lag behind.
+        """Return counters of the device or kernel, to be added to the queues' own.
+        `rx_missed_errors` is the total; the queues' own may lag behind it.
         """
         return {}
 
@@ -251,7 +255,7 @@ class Port(ABC):
     def queue(
         self, direction: Direction, index: int, stack: c.Stack, counters: c.Counters
     ) -> Queue:
-        """Makes one queue, owned by the worker whose stack and counters are given."""
+        """Make one queue, owned by the worker whose stack and counters are given."""
         queue = Queue(self, direction, index, self.make_queue(direction, index))
         base = queue.base
         base.pool, base.stack, base.counters = self.pool.c, stack, counters
@@ -259,5 +263,5 @@ class Port(ABC):
         return queue
 
     def fault(self) -> UspnetError | None:
-        """The first fault among its queues."""
+        """Return the first fault among its queues."""
         return next((error for queue in self.made if (error := queue.fault())), None)

@@ -28,7 +28,7 @@ _trace: Callable[[str], None] | None = None
 
 
 def trace(hook: Callable[[str], None] | None) -> None:
-    """Has `hook` called with one line for every access from now on; None ends it."""
+    """Call `hook` with one line for every access from now on; None ends it."""
     global _trace  # noqa: PLW0603 - one process, one trace
     _trace = hook
 
@@ -39,11 +39,11 @@ class Window(Protocol):
     size: int
 
     def read(self, offset: int, size: int) -> int:
-        """The value at `offset`; `size` is 1, 2 or 4."""
+        """Return the value at `offset`; `size` is 1, 2 or 4."""
         ...
 
     def write(self, offset: int, value: int, size: int) -> None:
-        """Stores `value` at `offset`; `size` is 1, 2 or 4."""
+        """Write `value` at `offset`; `size` is 1, 2 or 4."""
         ...
 
 
@@ -53,7 +53,7 @@ class Value(int):
     row: Row
 
     def __new__(cls, number: int, row: Row) -> Self:
-        """`number`, seen as what `row` holds."""
+        """Make `number` a value of `row`."""
         value = super().__new__(cls, number)
         value.row = row
         return value
@@ -65,11 +65,11 @@ class Value(int):
             raise AttributeError(f"{self.row.name} has no field {name}") from None
 
     def fields(self) -> dict[str, int]:
-        """Every field's value by name."""
+        """Return every field's value by name."""
         return {name: self.row.get(self, name) for name in self.row.fields}
 
     def __str__(self) -> str:
-        """`0x80080783 FD LU SPEED=2`: the number, and the fields that are not zero."""
+        """Return `0x80080783 FD LU SPEED=2`: the number, and the fields that are not zero."""
         words = [f"0x{int(self):0{self.row.width // 4}x}"]
         for name, value in self.fields().items():
             one_bit = isinstance(self.row.fields[name], int)
@@ -112,25 +112,27 @@ class Row:
 
     @property
     def ones(self) -> int:
-        """What a device that is not there reads as."""
+        """Return what an absent device reads as: all ones."""
         return int((1 << self.width) - 1)
 
     def range_of(self, field: str) -> tuple[int, int]:
-        """A field's lowest and highest bit. Raises KeyError."""
+        """Return the lowest and highest bit of a field. Raises KeyError."""
         bits = self.fields[field]
         return (bits, bits) if isinstance(bits, int) else bits
 
     def mask(self, field: str) -> int:
-        """The field's bits."""
+        """Return the mask of a field's bits."""
         low, high = self.range_of(field)
         return ((1 << (high - low + 1)) - 1) << low
 
     def get(self, number: int, field: str) -> int:
-        """The field's value in `number`."""
+        """Return a field's value in `number`."""
         return (int(number) & self.mask(field)) >> self.range_of(field)[0]
 
     def put(self, number: int, fields: dict[str, int]) -> int:
-        """`number` with the given fields set. Raises ValueError for a value that doesn't fit."""
+        """Return `number` with the given fields set. Raises ValueError for a value that doesn't
+        fit.
+        """
         number = int(number)
         for field, value in fields.items():
             mask, low = self.mask(field), self.range_of(field)[0]
@@ -187,11 +189,11 @@ class Register:
 
     @property
     def name(self) -> str:
-        """`STATUS`, or `RDT[2]` in an array."""
+        """Return `STATUS`, or `RDT[2]` in an array."""
         return f"{self.row.name}[{self.index}]" if self.row.count > 1 else self.row.name
 
     def read(self) -> Value:
-        """What it holds now."""
+        """Return the current value."""
         window, size = self.table.window, self.row.width // 8
         if size == 8:
             number = window.read(self.offset, 4)
@@ -203,7 +205,7 @@ class Register:
         return value
 
     def write(self, value: int = 0, **fields: int) -> None:
-        """Sets the whole register: `value`, with `fields` put into it."""
+        """Write the whole register: `value`, with `fields` put into it."""
         number = self.row.put(value, fields)
         if not 0 <= number <= self.row.ones:
             raise ValueError(f"{self.name} can't hold {number:#x}")
@@ -216,11 +218,11 @@ class Register:
             window.write(self.offset, number, size)
 
     def update(self, **fields: int) -> None:
-        """Sets `fields` and leaves the rest as it is. Raises DeviceFault."""
+        """Set `fields` and keep the rest. Raises DeviceFault."""
         self.write(self.read_checked(), **fields)
 
     def read_checked(self) -> Value:
-        """Reads it. Raises DeviceFault when every bit is set: the device is not there any more."""
+        """Return the current value. Raises DeviceFault for all ones: the device is gone."""
         value = self.read()
         if value == self.row.ones:
             raise DeviceFault(
@@ -230,7 +232,9 @@ class Register:
         return value
 
     def wait(self, *, timeout: float, **wanted: int) -> Value:
-        """Waits until the fields have the wanted values. Raises DeviceTimeout, DeviceFault."""
+        """Wait until the fields have the wanted values; return the last value. `timeout` in
+        seconds. Raises DeviceTimeout, DeviceFault.
+        """
         start = time.monotonic()
         while True:
             waited = time.monotonic() - start
@@ -271,11 +275,11 @@ class Registers:
         self.window, self.owner = window, owner
 
     def __iter__(self) -> Iterator[Register]:
-        """Every register, the elements of arrays too."""
+        """Iterate over all registers, the elements of arrays too."""
         for row in self.rows.values():
             for index in range(row.count):
                 yield Register(self, row, index)
 
     def in_window(self) -> list[Register]:
-        """Those that lie in the window: a structure may end before its table does."""
+        """Return the registers inside the window: a structure may end before its table."""
         return [each for each in self if each.offset + each.row.width // 8 <= self.window.size]

@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 
 
 def load(package: str) -> None:
-    """Imports every module of a package, and every package that its folders hold; then what other
-    distributions offer in the entry-point group of the same name.
+    """Import every module of a package and of its subpackages; then those that other distributions
+    offer in the entry-point group of the same name.
     """
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         importlib.import_module(module.name)

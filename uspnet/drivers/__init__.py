@@ -11,8 +11,8 @@ from uspnet.nic.base import NICS, AnyNic
 
 @cache
 def nics() -> dict[tuple[int, int], type[AnyNic]]:
-    """Every driver by PCI vendor and device: those of this folder, and of `uspnet.drivers` entry
-    points.
+    """Return every driver by PCI vendor and device: those of this folder, and of `uspnet.drivers`
+    entry points.
     """
     registry.load("uspnet.drivers")
     return NICS

@@ -74,13 +74,13 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     interrupts = "INTx"
 
     def open(self) -> None:
-        """Resets the device, which loads its address from the EEPROM."""
+        """Map and reset the device, which loads its address from the EEPROM."""
         super().open()
         self.reset()
         self.learn_address()
 
     def reset(self) -> None:
-        """A full reset, with interrupts masked before and after (§14.3, §14.9)."""
+        """Reset the device, with interrupts masked before and after (§14.3, §14.9)."""
         self.regs.IMC.write(ALL=0xFFFFFFFF)
         self.regs.CTRL.update(RST=1)
         self.regs.CTRL.wait(RST=0, timeout=RESET_S)
@@ -90,25 +90,27 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     # -- queues ---------------------------------------------------------------------------------
 
     def tx_flags(self) -> int:
-        """§3.3.3."""
+        """Return the command bits of a legacy descriptor (§3.3.3)."""
         tag = self.values["vlan-insert"]
         return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
 
     def rx_error_mask(self) -> int:
-        """§3.2.3.2."""
+        """Return the error bits of a legacy descriptor (§3.2.3.2)."""
         fields = ["CE", "SE", "SEQ", "CXE", "RXE", *(("TCPE", "IPE") if self.rx_checksum() else ())]
         return sum(ERRORS.mask(field) for field in fields)
 
     def vector(self, index: int) -> c.VectorFields:
-        """That of received frames. It stays, and so does INTx, until it is read (§13.4.17)."""
+        """Return the interrupt of received frames. Its cause and INTx stay set until ICR is read
+        (§13.4.17).
+        """
         regs = self.regs
         masks = self.mask_registers(regs.IMS, regs.IMC, regs.IMS.row.mask("RXT0"))
         cause = self.bar.doorbell(regs.ICR.offset)
         return {**masks, "cause": cause, "line_fd": self.transport.line_fd}
 
     def slot_bytes(self) -> int:
-        """What the device may write into one buffer. Without long packets it never exceeds the
-        standard frame; with them, longer frames than a slot takes come in pieces.
+        """Return how much the device may write into one buffer. Without long packets that is at
+        most a standard frame; with them, frames longer than a buffer arrive in pieces.
         """
         if self.frame <= STANDARD_FRAME:
             return 2048
@@ -117,7 +119,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """§14.3 to §14.5, in their order."""
+        """Start up in the order of §14.3 to §14.5."""
         self.counts = ClearOnReadCounters()
         self.reset()
         self.dma_enable()
@@ -130,13 +132,13 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
             self.start_tx(ring)
 
     def set_link_up(self) -> None:
-        """Lets the PHY negotiate, and VLAN tags be stripped and inserted (§14.3, §9.4)."""
+        """Set link up with auto-negotiation, and VLAN stripping and insertion (§14.3, §9.4)."""
         tags = self.values["vlan-strip"] or self.values["vlan-insert"]
         self.regs.VET.write(VLAN_TAG)
         self.regs.CTRL.update(SLU=1, ASDE=1, ILOS=0, VME=int(bool(tags)))
 
     def start_rx(self, ring: Ring) -> None:
-        """The ring full of buffers, then the receiver (§14.4)."""
+        """Fill the receive ring, then enable the receiver (§14.4)."""
         self.fill(ring.queue)
         self.regs.RDBA.write(ring.memory.address)
         self.regs.RDLEN.write(LEN=ring.memory.size)
@@ -151,12 +153,14 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
         )  # fmt: skip
 
     def buffer_size(self, size: int) -> dict[str, int]:
-        """RCTL's fields for that many bytes a buffer."""
+        """Return RCTL's fields for that many bytes a buffer."""
         extended, code = BUFFER_SIZES[size]
         return {"BSEX": extended, "BSIZE": code}
 
     def start_tx(self, ring: Ring) -> None:
-        """The empty ring, the gaps of IEEE 802.3, then the transmitter (§14.5)."""
+        """Set up the empty transmit ring and the gaps of IEEE 802.3, then enable the transmitter
+        (§14.5).
+        """
         self.regs.TDBA.write(ring.memory.address)
         self.regs.TDLEN.write(LEN=ring.memory.size)
         self.regs.TDH.write(0)
@@ -165,7 +169,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
         self.regs.TCTL.write(EN=1, PSP=1, CT=0x0F, COLD=0x40)
 
     def stop(self) -> None:
-        """No DMA any more, then nothing of the rings is in use."""
+        """Disable receiver, transmitter and DMA, reset the device, and take the buffers back."""
         try:
             self.regs.RCTL.write(0)
             self.regs.TCTL.write(0)
@@ -177,7 +181,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     # -- state ----------------------------------------------------------------------------------
 
     def counters(self) -> dict[str, int]:
-        """What the device did not pass on (§13.7)."""
+        """Return what the device did not deliver (§13.7)."""
         missed, errors = self.lost()
         return {"rx_missed_errors": missed, "rx_errors": errors}
 
@@ -212,11 +216,13 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
     interrupts = "MSI-X"
 
     def vector(self, index: int) -> c.VectorFields:
-        """The receive queue's own cause."""
+        """Return the receive queue's own cause."""
         return self.mask_registers(self.regs.IMS, self.regs.IMC, self.regs.IMS.row.mask("RXQ0"))
 
     def start_rx(self, ring: Ring) -> None:
-        """Its interrupt is MSI-X's vector 0, which clears and masks itself (82574 §7.4)."""
+        """Route the receive interrupt to MSI-X vector 0, which clears and masks itself (82574
+        §7.4).
+        """
         self.set_rx_checksum(self.regs.RXCSUM)
         # Legacy descriptors, one queue. Both are what a reset leaves, but not that of QEMU before
         # 8.0: there a kernel driver's extended descriptors would stay.
@@ -230,16 +236,16 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
         super().start_rx(ring)
 
     def slot_bytes(self) -> int:
-        """Buffers may be any number of KiB up to 15."""
+        """Return the buffer size: any number of KiB up to 15."""
         if self.frame <= STANDARD_FRAME:
             return 2048
         return min(self.pool.room // 1024, 15) * 1024
 
     def buffer_size(self, size: int) -> dict[str, int]:
-        """In KiB."""
+        """Return RCTL's field for the buffer size in KiB."""
         return {"FLXBUF": size // 1024}
 
     def start_tx(self, ring: Ring) -> None:
-        """One bit of TXDCTL must be set (82574 §10.2.6)."""
+        """Set TXDCTL bit 22, which must be 1, then as the 82540EM (82574 §10.2.6)."""
         self.regs.TXDCTL.write(ALWAYS=1)
         super().start_tx(ring)

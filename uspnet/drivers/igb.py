@@ -144,7 +144,7 @@ class Igb(
     interrupts = "MSI-X"
 
     def open(self) -> None:
-        """Resets the device, which loads its address from the NVM."""
+        """Map and reset the device, which loads its address from the NVM. Raises Usage."""
         self.queues = self.values["queues"]
         if self.queues > self.queues_max:
             raise Usage(f"{self.name}: {self.title} has {self.queues_max} queues", "lower queues=")
@@ -153,8 +153,8 @@ class Igb(
         self.learn_address()
 
     def reset(self) -> None:
-        """A full reset, with interrupts masked before and after (§4.5.4, §4.5.5). Ends DMA first
-        (§5.2), where the device does that: with bus mastering off it is over anyway.
+        """Reset the device, with interrupts masked before and after (§4.5.4, §4.5.5). Disable DMA
+        first (§5.2); a device that does not confirm that is reset all the same.
         """
         self.mask_interrupts()
         self.regs.CTRL.update(MASTER_DISABLE=1)
@@ -166,19 +166,19 @@ class Igb(
         self.mask_interrupts()
 
     def mask_interrupts(self) -> None:
-        """None is wanted, and none may be left."""
+        """Mask all interrupts and clear pending causes."""
         self.regs.IMC.write(ALL=0xFFFFFFFF)
         self.regs.EIMC.write(ALL=0xFFFFFFFF)
         self.regs.ICR.read()
 
     def vector(self, index: int) -> c.VectorFields:
-        """The receive queue's own, of the same number."""
+        """Return the receive queue's vector, of the same number."""
         return self.mask_registers(self.regs.EIMS, self.regs.EIMC, 1 << index)
 
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """§4.5.3, in its order."""
+        """Start up in the order of §4.5.3."""
         self.counts, self.overrun = ClearOnReadCounters(), False
         self.reset()
         self.dma_enable()
@@ -197,23 +197,22 @@ class Igb(
             self.start_tx(index, ring)
 
     def take_over(self) -> None:
-        """Tells firmware that a driver is here, and waits until the NVM is loaded (§4.5.5).
-
-        A flashless chip never says so; it comes up all the same.
+        """Tell firmware that a driver is loaded, and wait until the NVM has been read (§4.5.5). A
+        flashless chip never sets AUTO_RD, and works all the same.
         """
         with contextlib.suppress(DeviceTimeout):
             self.regs.EEC.wait(AUTO_RD=1, timeout=RESET_S)
         self.regs.CTRL_EXT.update(DRV_LOAD=1, LINK_MODE=0)
 
     def set_link_up(self) -> None:
-        """Follows the PHY, and lets VLAN tags be stripped (§4.5.7.1, §7.4)."""
+        """Set link up with the speed and duplex of the PHY, and VLAN stripping (§4.5.7.1, §7.4)."""
         self.regs.VET.write(VET=VLAN_TAG, OUTER=VLAN_TAG)
         strip = int(self.values["vlan-strip"])
         self.regs.CTRL.update(SLU=1, FRCSPD=0, FRCDPX=0, RFCE=0, TFCE=0, VME=strip)
         Phy(self.regs).negotiate()
 
     def set_receive_rules(self) -> None:
-        """Which frames come in, and how long they may be: never longer than a buffer (§8.10)."""
+        """Set which frames are received, and their maximum length: that of a buffer (§8.10)."""
         promisc, multicast = self.values["promisc"], self.values["multicast"]
         self.set_rx_checksum(self.regs.RXCSUM)
         self.regs.RLPML.write(LENGTH=self.frame + FCS)
@@ -222,8 +221,8 @@ class Igb(
         )  # fmt: skip
 
     def spread_flows(self) -> None:
-        """RSS over the receive queues that were made; without IP a frame goes to the first
-        (§7.1.1). The descriptor's place for a checksum holds the hash then.
+        """Enable RSS over the receive queues that were made; frames without IP go to the first
+        (§7.1.1). The hash takes the place of the packet checksum in descriptors.
         """
         if len(self.rx_rings) < 2:
             self.regs.MRQC.write(0)
@@ -236,7 +235,7 @@ class Igb(
         self.regs.MRQC.write(ENABLE=RSS, TCP4=1, IP4=1, TCP6EX=1, IP6=1, TCP6=1, UDP4=1, UDP6=1)
 
     def route_interrupts(self) -> None:
-        """A vector for each receive queue, which clears and masks itself (§7.3, §8.8)."""
+        """Set up a vector for each receive queue, which clears and masks itself (§7.3, §8.8)."""
         if not self.events:
             return
         vectors = (1 << len(self.events)) - 1
@@ -247,11 +246,13 @@ class Igb(
             self.route(index)
 
     def route(self, index: int) -> None:
-        """Has a receive queue raise the vector of its number."""
+        """Route a receive queue's interrupt to the vector of its number."""
         self.regs.IVAR[index].write(RX=index, RX_VALID=1)
 
     def start_rx(self, index: int, ring: Ring) -> None:
-        """A ring full of buffers (§4.5.9). Beside others, a full one must not hold them up."""
+        """Fill and enable a receive ring (§4.5.9). With several queues, a full one drops frames
+        (DROP_EN) instead of blocking the others.
+        """
         self.fill(ring.queue)
         regs, memory = self.regs, ring.memory
         regs.RXDCTL[index].write(0)
@@ -269,7 +270,7 @@ class Igb(
         regs.RDT[index].write(ring.queue.tail)
 
     def start_tx(self, index: int, ring: Ring) -> None:
-        """An empty ring (§4.5.10)."""
+        """Enable an empty transmit ring (§4.5.10)."""
         self.set_tag(ring.queue)
         regs, memory = self.regs, ring.memory
         regs.TXDCTL[index].write(0)
@@ -282,7 +283,7 @@ class Igb(
         regs.TDT[index].write(ring.queue.next)
 
     def stop(self) -> None:
-        """No DMA any more, then nothing of the rings is in use."""
+        """Disable receiver and transmitter, reset the device, and take the buffers back."""
         try:
             self.regs.RCTL.write(0)
             self.regs.TCTL.write(0)
@@ -295,16 +296,16 @@ class Igb(
     # -- state ----------------------------------------------------------------------------------
 
     def count_queue_drops(self) -> int:
-        """Frames that found their queue full."""
+        """Return the frames dropped because their queue was full."""
         registers = [self.regs.RQDPC[index] for index in self.rx_rings]
         self.counts.add(*registers)
         return sum(self.counts[register.name] for register in registers)
 
     def counters(self) -> dict[str, int | None]:
-        """What the device did not pass on (§8.19).
+        """Return what the device did not deliver (§8.19).
 
-        MEASURED: of several queues, QEMU's model drops what one has no room for and counts it
-        nowhere, but for an interrupt cause. Then the number is unknown.
+        MEASURED: with several queues, QEMU's model drops frames for a full one and counts them
+        nowhere, but sets the interrupt cause RXO. Then the number is unknown: None.
         """
         self.overrun = self.overrun or bool(self.regs.ICR.read().RXO)
         missed, errors = self.lost()
@@ -331,7 +332,7 @@ class I82580(
     models: ClassVar[dict[str, Model]] = {}
 
     def route(self, index: int) -> None:
-        """Two queues share a register."""
+        """Route by IVAR, where two queues share a register."""
         register, half = self.regs.IVAR[index // 2], ("EVEN", "ODD")[index % 2]
         register.update(**{half: index, f"{half}_VALID": 1})
 
@@ -353,7 +354,7 @@ class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, rin
     queues_max = 4
 
     def count_queue_drops(self) -> int:
-        """Since the reset, which clears them."""
+        """Return the drops since the reset, which clears the counters."""
         return sum(int(self.regs.RQDPC[index].read()) for index in self.rx_rings)
 
 

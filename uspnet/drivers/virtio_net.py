@@ -112,7 +112,7 @@ class VirtioNet(
         self.frame += NET_HEADER
         self.rings: dict[int, Ring] = {}  # by queue number
         self.control: Control | None = None
-        self.was_up = True  # nobody sends before `start`
+        self.was_up = True  # no packet is sent before `start`
         self.needed = {"VERSION_1"}
         self.needed |= {"RING_PACKED"} if self.packed else set()
         self.needed |= {"MRG_RXBUF"} if values["mrg-rxbuf"] else set()
@@ -125,7 +125,7 @@ class VirtioNet(
     # -- what the device says of itself ---------------------------------------------------------
 
     def open(self) -> None:
-        """Finds the structures, agrees on features, and reads the configuration."""
+        """Find the structures, negotiate features, and read the configuration."""
         self.tables()
         self.reset_device()
         self.begin_init(self.needed, self.wanted)
@@ -134,13 +134,13 @@ class VirtioNet(
         self.sizes = self._size("rx-ring", rx), self._size("tx-ring", tx)
 
     def tables(self) -> tuple[Common, NetConfig]:
-        """The structures that all devices have, and that network devices have."""
+        """Map the common structure, and that of network devices."""
         self.find_structures(NetConfig.STATUS.offset + 2)
         self.net = NetConfig(self.parts[DEVICE], self.name)
         return self.regs, self.net
 
     def _read_config(self) -> None:
-        """Station address, queues and MTU, each if it is there (§5.1.4)."""
+        """Read station address, queues and MTU, each where its feature is negotiated (§5.1.4)."""
         features, pairs = self.features, self.values["queues"]
         self.mac = bytes(self.net.MAC[i].read() for i in range(6))
         if not features.MAC:
@@ -155,7 +155,7 @@ class VirtioNet(
             raise Usage(f"{self.name}: the device takes no MTU above {most}", "lower mtu=")
 
     def _size(self, option: str, numbers: range) -> int:
-        """The descriptors of such rings: what was asked for, or all that the device has."""
+        """Return the descriptors of such rings: the option's value, or the device's maximum."""
         size = min(int(self.values[option]), *map(self.queue_size, numbers))
         if size < 2:
             raise NotSupported(f"{self.name}: a queue of {size} descriptor")
@@ -164,15 +164,15 @@ class VirtioNet(
     # -- queues ---------------------------------------------------------------------------------
 
     def ring_bytes(self) -> int:
-        """Both rings, and the control queue."""
+        """Return the bytes of a pair's rings, and of the control queue."""
         return PAGE + sum(pages_for(Layout(size, self.packed).bytes) for size in self.sizes)
 
     def ring_slots(self) -> int:
-        """A packet to send takes two descriptors."""
+        """Return the larger ring in packets: one to send takes two descriptors."""
         return int(max(self.sizes[0], self.sizes[1] // 2))
 
     def _ring(self, number: int, size: int, make: Callable[[Layout, Dma], R]) -> R:
-        """A ring of the device's queue `number`."""
+        """Make the ring of the device's queue `number`."""
         layout = Layout(size, self.packed)
         ring = make(layout, self.transport.alloc_dma(layout.bytes))
         queue = ring.c
@@ -184,13 +184,13 @@ class VirtioNet(
         return ring
 
     def make_rx(self, index: int) -> c.VirtqQueue:
-        """A receive ring: queue 0, 2, … (§5.1.2)."""
+        """Make a receive ring: queue 0, 2, … (§5.1.2)."""
         queue = self._ring(2 * index, self.sizes[0], partial(Ring, double=False)).c
         queue.limit, queue.merges = self.pool.room, self.features.MRG_RXBUF
         return queue
 
     def make_tx(self, index: int) -> c.VirtqQueue:
-        """A transmit ring: queue 1, 3, … (§5.1.2)."""
+        """Make a transmit ring: queue 1, 3, … (§5.1.2)."""
         queue = self._ring(2 * index + 1, self.sizes[1], partial(Ring, double=True)).c
         queue.limit = self.limit
         return queue
@@ -198,7 +198,7 @@ class VirtioNet(
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """§3.1.1, then §5.1.5."""
+        """Start up in the order of §3.1.1 and §5.1.5."""
         self.was_up = False
         self.reset_device()
         self.dma_enable()
@@ -213,7 +213,7 @@ class VirtioNet(
         self.set_filter()
 
     def make_control(self) -> None:
-        """The control queue comes after all pairs that the device has (§5.1.2)."""
+        """Make the control queue, which follows the device's last pair (§5.1.2)."""
         if self.features.CTRL_VQ and not self.control:
             number = 2 * self.most_pairs
             size = min(CONTROL_SLOTS, self.queue_size(number))
@@ -222,7 +222,7 @@ class VirtioNet(
             self.control = self._ring(number, size, partial(Control, name=self.name))
 
     def start_queue(self, number: int, ring: Ring) -> None:
-        """A ring with its buffers, then where it is (§4.1.5.1.3)."""
+        """Fill a ring, then enable its queue (§4.1.5.1.3). Raises NoMemory."""
         if ring.call("fill", int(ring.c in self.rx)):
             raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
         index, sends = divmod(number, 2)
@@ -230,8 +230,8 @@ class VirtioNet(
         self.enable_queue(number, ring, index if wakes else None)
 
     def set_pairs(self) -> None:
-        """How many pairs the device may use: one after a reset (§5.1.6.5.5). A device that can
-        is told which flow belongs to which; others choose by themselves.
+        """Set how many pairs are used: one after a reset (§5.1.6.5.5). With RSS, configure which
+        flow goes to which; without, the device chooses.
         """
         if self.control and self.features.RSS:
             self.control.ask(RSS_CONFIG, self.rss())
@@ -239,8 +239,8 @@ class VirtioNet(
             self.control.ask(VQ_PAIRS_SET, struct.pack("<H", self.queues))
 
     def rss(self) -> bytes:
-        """Our table and key (§5.1.6.5.7.1). What is not IP goes to the first queue. Extension
-        headers don't count, as with other NICs.
+        """Return the RSS command with our table and key (§5.1.6.5.7.1). Frames without IP go to the
+        first queue; IPv6 extension headers are not hashed, as with other NICs.
         """
         types = self.net.HASH_TYPES.read()
         if len(RSS_KEY) > self.net.RSS_KEY_BYTES.read() or self.net.RSS_ENTRIES.read() < ENTRIES:
@@ -259,7 +259,9 @@ class VirtioNet(
         )
 
     def set_address(self) -> None:
-        """The address we were given; a reset brought the device's own back (§5.1.6.5.2)."""
+        """Set the address of `mac=`: a reset restored the device's own (§5.1.6.5.2). Raises
+        NotSupported.
+        """
         if not self.values["mac"]:
             return
         if not self.control or not self.features.CTRL_MAC_ADDR:
@@ -268,7 +270,9 @@ class VirtioNet(
         self.mac = self.values["mac"]
 
     def set_filter(self) -> None:
-        """Which frames to receive (§5.1.6.5.1). A device that can't be told passes all on."""
+        """Set which frames to receive (§5.1.6.5.1). A device without CTRL_RX passes all frames.
+        Raises NotSupported.
+        """
         promisc, multicast = self.values["promisc"], self.values["multicast"]
         if self.control and self.features.CTRL_RX:
             self.control.ask(RX_PROMISC, bytes([promisc]))
@@ -277,7 +281,7 @@ class VirtioNet(
             raise NotSupported(f"{self.name}: the device has no filter", "drop promisc=off")
 
     def stop(self) -> None:
-        """After a reset the device uses no ring (§2.4.2)."""
+        """Reset the device: then it uses no ring (§2.4.2). Take the buffers back."""
         try:
             self.reset_device()
             self.dma_disable()
@@ -288,11 +292,11 @@ class VirtioNet(
     # -- state ----------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Does the device want to go on?"""
+        """Raise DeviceFault when the device needs a reset."""
         self.check_status()
 
     def link(self) -> Link:
-        """Without a status field the link is always up (§5.1.4.2)."""
+        """Return the state of the link; without the feature STATUS it is always up (§5.1.4.2)."""
         up = bool(self.net.STATUS.read_checked().LINK_UP) if self.features.STATUS else True
         # QEMU's model, started on packed rings without a link, says that it wants no doorbell on
         # the transmit queue, and means it even when the link has come up.
@@ -305,12 +309,12 @@ class VirtioNet(
         return Link(up, speed if speed < SPEED_UNKNOWN else None)
 
     def wake(self, queues: list[c.VirtqQueue]) -> None:
-        """Rings their doorbells, whether the device wants it or not. No worker runs."""
+        """Ring the doorbells, also where the device suppresses notifications. No worker runs."""
         for queue in queues:
             self.ring_doorbell(queue.number, self.rings[queue.number].call("value"))
 
     def counters(self) -> dict[str, int | None]:
-        """The device has none: what it drops for want of buffers, nobody knows."""
+        """Return None for what the device drops for lack of buffers: it has no counters."""
         return dict.fromkeys(self.unknown)
 
     def in_flight(self, queue: c.VirtqQueue) -> list[int]:

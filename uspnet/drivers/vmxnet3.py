@@ -90,7 +90,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     frame_max = 9022  # an MTU of 9,000, §VMXNET3_MAX_MTU, and the header
 
     def open(self) -> None:
-        """Agrees on a revision, resets the device, and learns its address."""
+        """Negotiate a revision, reset the device, and read its address."""
         self.doorbell_bar = self.transport.map_bar(0)
         self.regs, self.doorbells = self.tables()
         self.active = False
@@ -101,12 +101,12 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
 
     def tables(self) -> tuple[Regs, Doorbells]:
-        """Both BARs."""
+        """Map both BARs."""
         regs, doorbells = (self.transport.map_bar(number) for number in (1, 0))
         return self.registers(regs, self.name), Doorbells(doorbells, self.name)
 
     def negotiate(self) -> None:
-        """Selects the newest revision that both know (§VMXNET3_REG_VRRS, §VMXNET3_REG_UVRS)."""
+        """Select the newest revision that both know (§VMXNET3_REG_VRRS, §VMXNET3_REG_UVRS)."""
         for register in (self.regs.VRRS, self.regs.UVRS):
             offered = register.read_checked()
             known = [name for name, offer in offered.fields().items() if offer]
@@ -115,23 +115,23 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
             register.write(**{known[-1]: 1})
 
     def command(self, name: str) -> None:
-        """Has the device do something; reading the register waits for it. Raises DeviceFault."""
+        """Run a command; reading the register waits for its end. Raises DeviceFault."""
         self.regs.CMD.write(COMMAND[name])
         self.regs.CMD.read_checked()
 
     def activate(self) -> None:
-        """The one command that has a result. Raises DeviceTimeout when it stays refused."""
+        """Run the one command that has a result. Raises DeviceTimeout when it is refused."""
         self.command("ACTIVATE_DEV")
         self.regs.CMD.wait(RESULT=0, timeout=COMMAND_S)
 
     def reset(self) -> None:
-        """The device forgets the shared area."""
+        """Reset the device, and clear the address of the shared area."""
         self.command("QUIESCE_DEV")
         self.command("RESET_DEV")
         self.set_shared_area(0)
 
     def set_shared_area(self, address: int) -> None:
-        """The device takes the address when its upper half is written. 0: there is none."""
+        """Write the address of the shared area; writing its upper half latches it. 0: none."""
         high, low = divmod(address, 1 << 32)
         self.regs.DSAL.write(low)
         self.regs.DSAH.write(high)
@@ -139,24 +139,26 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     # -- queues ---------------------------------------------------------------------------------
 
     def body_slots(self) -> int:
-        """Slots of the second receive ring, for all pieces of a frame but the first. Some are
-        there even if a frame has but one: every driver's second ring has some.
+        """Return the slots of the second receive ring, for all pieces of a frame but the first. It
+        has some even where frames have one piece, as in every driver.
         """
         return int(self.values["rx-ring"]) if self.values["rx-buffer"] < self.frame else RING_MIN
 
     def ring_bytes(self) -> int:
-        """The shared area; descriptors and as many completions; all on pages of their own."""
+        """Return the bytes of the shared area, descriptors and completions, each rounded up to
+        whole pages.
+        """
         rx, tx, body = self.values["rx-ring"], self.values["tx-ring"], self.body_slots()
         sizes = [AREA, tx * DESCRIPTOR, tx * COMPLETION]
         sizes += [rx * DESCRIPTOR, body * DESCRIPTOR, 2 * rx * COMPLETION]
         return sum(pages_for(size) for size in sizes)
 
     def ring_slots(self) -> int:
-        """The larger of the two directions."""
+        """Return the slots of the larger direction."""
         return int(max(self.values["rx-ring"] + self.body_slots(), self.values["tx-ring"]))
 
     def attach(self, pool: Pool) -> None:
-        """Makes the shared area."""
+        """Allocate the shared area."""
         super().attach(pool)
         self.area_memory = self.transport.alloc_dma(AREA)
         self.area = ffi.cast("struct vmxnet3_area *", self.area_memory.pointer)
@@ -176,7 +178,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         return memory
 
     def make_rx(self, index: int) -> c.Vmxnet3Queue:
-        """Two rings, for the beginnings of frames and for the rest, and their completions."""
+        """Make two rings, for a frame's first piece and for the rest, and their completions."""
         queue = ffi.new("struct vmxnet3_queue *")
         size, limit = self.values["rx-ring"], self.piece_bytes()
         bells = [self.doorbells.RXPROD, self.doorbells.RXPROD2]
@@ -191,7 +193,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         return queue
 
     def make_tx(self, index: int) -> c.Vmxnet3Queue:
-        """One ring. Every descriptor is a whole packet (§Vmxnet3_TxDesc)."""
+        """Make one ring, in which each descriptor is a whole packet (§Vmxnet3_TxDesc)."""
         queue = ffi.new("struct vmxnet3_queue *")
         size, tag = self.values["tx-ring"], self.values["vlan-insert"]
         bell = self.doorbell_bar.doorbell(self.doorbells.TXPROD.offset, sends=True)
@@ -201,13 +203,15 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         return queue
 
     def piece_bytes(self) -> int:
-        """What one receive descriptor takes of a frame."""
+        """Return how many bytes of a frame one receive descriptor takes."""
         return int(min(self.values["rx-buffer"], self.pool.room))
 
     # -- start and stop -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """As the open drivers do: rings, shared area, activation, then what needs a live device."""
+        """Start up as the open drivers do: rings, shared area, activation, then what needs an
+        active device.
+        """
         self.reset()
         self.dma_enable()
         self.fill_rings()
@@ -225,7 +229,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         self.first = self.statistics()
 
     def fill_rings(self) -> None:
-        """Buffers into the receive rings, nothing into the others."""
+        """Fill the receive rings with buffers, and clear the others. Raises NoMemory."""
         for queue in self.tx:
             lib.vmxnet3_fill(queue, 0)
         for queue in self.rx:
@@ -233,7 +237,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
                 raise NoMemory(f"{self.name}: too few buffers for its rings", "lower rx-ring=")
 
     def describe_device(self) -> None:
-        """The shared area (§Vmxnet3_DriverShared). Only received frames ever interrupt."""
+        """Fill the shared area (§Vmxnet3_DriverShared). Only received frames interrupt."""
         area = self.area
         ffi.memmove(area, bytes(AREA), AREA)
         area.magic, area.size, area.version = MAGIC, SHARED, 1
@@ -252,13 +256,13 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         area.vlans = [0xFFFFFFFF] * len(area.vlans)
 
     def rx_mode(self) -> int:
-        """Which frames are for us (§Vmxnet3_RxFilterConf)."""
+        """Return which frames are received (§Vmxnet3_RxFilterConf)."""
         promisc = int(self.values["promisc"])
         fields = {"UCAST": 1, "BCAST": 1, "PROMISC": promisc}
         return RX_MODE.put(0, {**fields, "ALL_MULTI": promisc | int(self.values["multicast"])})
 
     def describe_queues(self) -> None:
-        """Where the rings are (§Vmxnet3_TxQueueDesc, §Vmxnet3_RxQueueDesc)."""
+        """Write the rings' addresses and sizes (§Vmxnet3_TxQueueDesc, §Vmxnet3_RxQueueDesc)."""
         tx, rx = self.area.tx, self.area.rx
         for queue in self.tx:
             tx.ring, tx.size = self.tx_memory.address, queue.rings[0].size
@@ -271,24 +275,26 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         tx.stopped = rx.stopped = 1
 
     def set_address(self) -> None:
-        """MEASURED: QEMU's model returns to its own address when it is activated."""
+        """Write the station address. MEASURED: QEMU's model restores its own when activated."""
         self.mac = self.values["mac"] or self.mac
         self.regs.MACL.write(int.from_bytes(self.mac[:4], "little"))
         self.regs.MACH.write(ADDRESS=int.from_bytes(self.mac[4:], "little"))
 
     def set_filters(self) -> None:
-        """Has the device look at them once more: some take note only of these commands."""
+        """Have the device read the filters again: some take note only of these commands."""
         for name in ("UPDATE_RX_MODE", "UPDATE_VLAN_FILTERS", "UPDATE_MAC_FILTERS"):
             self.command(name)
 
     def publish_buffers(self) -> None:
-        """The first doorbells of the receive rings; later ones only when the device asks."""
+        """Ring the first doorbells of the receive rings; later ones only when the device asks."""
         for queue in self.rx:
             self.doorbells.RXPROD.write(queue.rings[0].notified)
             self.doorbells.RXPROD2.write(queue.rings[1].notified)
 
     def stop(self) -> None:
-        """Quiet first, so that the last counters hold; no DMA any more; then the buffers."""
+        """Quiesce the device, after reading its counters; then end DMA, reset, and take the buffers
+        back.
+        """
         try:
             if self.active:
                 self.last = self.statistics()
@@ -303,14 +309,15 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     # -- state ----------------------------------------------------------------------------------
 
     def link(self) -> Link:
-        """The cable's state. Raises DeviceFault when the device has stopped a queue."""
+        """Return the state of the link. Raises DeviceFault when the device has stopped a queue."""
         self.check_queues()
         self.regs.CMD.write(COMMAND["GET_LINK"])
         link = self.regs.LINK.read_checked()
         return Link(bool(link.UP), int(link.SPEED))
 
     def check_queues(self) -> None:
-        """A device that finds a descriptor wrong stops (§VMXNET3_ECR_RQERR, §Vmxnet3_QueueStatus).
+        """Raise DeviceFault when the device has stopped a queue for an invalid descriptor
+        (§VMXNET3_ECR_RQERR, §Vmxnet3_QueueStatus).
 
         MEASURED: QEMU's model never does; it counts such packets as errors.
         """
@@ -325,7 +332,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         )
 
     def statistics(self) -> tuple[int, int, int, int]:
-        """The device's own counters, as it has them now (§UPT1_RxStats, §UPT1_TxStats)."""
+        """Return the device's own counters as they are now (§UPT1_RxStats, §UPT1_TxStats)."""
         self.command("GET_STATS")
         rx, tx = self.area.rx, self.area.tx
         return rx.out_of_buffer, rx.errors, tx.errors, tx.discarded

@@ -30,13 +30,13 @@ CFLAGS = [
 
 
 def fenced(path: Path) -> str:
-    """The declarations between the fences of a C file; empty when it has none."""
+    """Return the declarations between the fences of a C file; empty when it has none."""
     _, fence, rest = path.read_text().partition("// [python]\n")
     return rest.partition("// [c]")[0] if fence else ""
 
 
 def in_order() -> list[Path]:
-    """The headers, each after those that it includes."""
+    """Return the headers, each after those that it includes."""
     found: dict[Path, None] = {}
 
     def visit(path: Path) -> None:
@@ -51,7 +51,7 @@ def in_order() -> list[Path]:
 
 
 def make_builder() -> FFI:
-    """The cffi builder. `USPNET_CFLAGS` adds compiler and linker flags (sanitizers)."""
+    """Return the cffi builder. `USPNET_CFLAGS` adds compiler and linker flags (sanitizers)."""
     builder = FFI()
     headers = in_order()
     rings = "\n".join(fenced(path) for path in SOURCES)

@@ -29,7 +29,7 @@ NICS: dict[tuple[int, int], type[AnyNic]] = {}
 
 
 def mac_address(text: str) -> bytes:
-    """Reads `02:00:00:00:00:01`, a station's address."""
+    """Read a station address such as `02:00:00:00:00:01`. Raises ValueError."""
     parts = text.split(":")
     if len(parts) != 6 or not all(len(part) == 2 for part in parts):
         raise ValueError("must be six bytes such as 02:00:00:00:00:01")
@@ -40,7 +40,7 @@ def mac_address(text: str) -> bytes:
 
 
 def ring_size(low: int, high: int) -> Option:
-    """The option for a ring of a power of two descriptors."""
+    """Return the option for the size of a ring: a power of two of descriptors."""
 
     def read(text: str) -> int:
         value = integer(low, high)(text)
@@ -100,10 +100,10 @@ class Link:
 
 
 class ClearOnReadCounters:
-    """Sums up a device's counters, which clear when they are read, since it was started.
+    """Sum up a device's counters since its start: they clear when they are read.
 
-    Some of QEMU's models forget to clear some of them. MEASURED: such a counter is as high at a
-    second look as at the first, which a cleared one, some microseconds old, is not.
+    Some of QEMU's models forget to clear some of them. MEASURED: read twice, such a counter has the
+    same value both times; one that was cleared has not, microseconds later.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class ClearOnReadCounters:
         return self.seen.get(name, 0)
 
     def add(self, *registers: Register) -> None:
-        """Reads the counters. Raises DeviceFault when the device is gone."""
+        """Read the counters and add them. Raises DeviceFault when the device is gone."""
         for register in registers:
             first = int(register.read_checked())
             if not first:
@@ -172,52 +172,52 @@ class Nic(ABC, Generic[Q]):
 
     @classmethod
     def known_options(cls) -> dict[str, Option]:
-        """What every NIC takes, and this one."""
+        """Return the options that every NIC takes, and those of this driver."""
         return {**OPTIONS, **cls.options}
 
     @property
     def title(self) -> str:
-        """The device's name."""
+        """Return the device's name."""
         return next(iter(self.ids.values()))
 
     # -- what a driver implements ---------------------------------------------------------------
 
     @abstractmethod
     def open(self) -> None:
-        """Maps the BARs, resets the device, and learns `mac` and `queues`."""
+        """Map the BARs, reset the device, and read `mac` and `queues`."""
 
     @abstractmethod
     def ring_bytes(self) -> int:
-        """The memory of one queue pair that the device shares, in bytes."""
+        """Return the bytes of memory that one queue pair shares with the device."""
 
     @abstractmethod
     def ring_slots(self) -> int:
-        """The most buffers that one ring holds."""
+        """Return the most buffers that one ring holds."""
 
     @abstractmethod
     def make_rx(self, index: int) -> Q:
-        """The C struct of a receive queue: its ring's memory, size and doorbell."""
+        """Make the C struct of a receive queue: its ring's memory, size and doorbell."""
 
     @abstractmethod
     def make_tx(self, index: int) -> Q:
-        """The C struct of a transmit queue: its ring's memory, size and doorbell."""
+        """Make the C struct of a transmit queue: its ring's memory, size and doorbell."""
 
     @abstractmethod
     def start(self) -> None:
-        """Brings the device up from reset, with every queue made, in its manual's order."""
+        """Bring the device up from reset, in its manual's order. Every queue is made."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Ends all DMA and takes the buffers back. Also called when `start` failed half-way."""
+        """End all DMA and take the buffers back. Also called after a failed `start`."""
 
     @abstractmethod
     def link(self) -> Link:
-        """The cable's state now."""
+        """Return the state of the link."""
 
     @abstractmethod
     def counters(self) -> Mapping[str, int | None]:
-        """The device's own counters since `start`, under the kernel's names: what only it knows.
-        None for those that nobody knows.
+        """Return what only the device counted since `start`, under the kernel's names. None for
+        counters that it does not have.
         """
 
     @abstractmethod
@@ -231,29 +231,31 @@ class Nic(ABC, Generic[Q]):
         return sum(len(self.in_flight(queue)) for queue in self.tx)
 
     def check(self) -> None:
-        """Raises DeviceFault when the running device says that it can't go on."""
+        """Raise DeviceFault when the running device reports a fatal error."""
 
     def tables(self) -> Sequence[Registers]:
-        """Its registers, for people to look at. Maps them, and changes nothing in the device."""
+        """Return the register tables that `uspnet regs` shows. Map them, and change nothing in the
+        device.
+        """
         return [self.registers(self.transport.map_bar(0), self.name)]
 
     # -- shared by all --------------------------------------------------------------------------
 
     def attach(self, pool: Pool) -> None:
-        """Lets the device use the job's packet memory."""
+        """Give the device access to the job's packet memory."""
         self.pool = pool
         self.transport.attach(pool)
 
     def table(self, count: int) -> c.Pointer[int]:
-        """A `uint32_t *` to that many zeros, for a C struct of one of our queues."""
+        """Return a `uint32_t *` to that many zeros, for a C struct of one of our queues."""
         return self.owned.keep(ffi.new("uint32_t[]", count))
 
     def dma_enable(self) -> None:
-        """Lets the device read and write memory."""
+        """Set Bus Master Enable: the device may read and write memory."""
         self.config.COMMAND.update(MEMORY=1, BUS_MASTER=1)
 
     def dma_disable(self) -> None:
-        """Keeps the device from memory, whatever it is still up to."""
+        """Clear Bus Master Enable: no DMA from here on, even if the device still runs."""
         self.config.COMMAND.update(BUS_MASTER=0)
 
 

@@ -49,7 +49,7 @@ MDIO_WRITE, MDIO_READ = 1, 2
 
 
 def four(values: bytes) -> list[int]:
-    """Bytes as registers of four, the first one lowest."""
+    """Return bytes as 32-bit words, the first byte lowest."""
     return [int.from_bytes(values[i : i + 4], "little") for i in range(0, len(values), 4)]
 
 
@@ -99,34 +99,34 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     bar: BarWindow
 
     def open(self) -> None:
-        """Maps the registers."""
+        """Map the registers."""
         self.bar = self.transport.map_bar(0)
         self.regs = self.registers(self.bar, self.name)
         self.rx_rings: dict[int, Ring] = {}  # by queue; workers ask for them in any order
         self.tx_rings: dict[int, Ring] = {}
 
     def ring_bytes(self) -> int:
-        """Both rings, each on pages of its own."""
+        """Return the bytes of both rings, each rounded up to whole pages."""
         return 2 * pages_for(DESCRIPTOR * self.ring_slots())
 
     def ring_slots(self) -> int:
-        """The larger of the two."""
+        """Return the size of the larger ring."""
         return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
 
     def slot_bytes(self) -> int:
-        """What one receive descriptor takes of a frame."""
+        """Return how many bytes of a frame one receive descriptor takes."""
         return int(self.frame)
 
     @abstractmethod
     def tx_flags(self) -> int:
-        """The bits that every transmit descriptor carries."""
+        """Return the command bits of every transmit descriptor."""
 
     @abstractmethod
     def rx_error_mask(self) -> int:
-        """The error bits of a received frame that is not to be taken."""
+        """Return the error bits of a receive descriptor for which the frame is dropped."""
 
     def rx_checksum(self) -> bool:
-        """Shall the device check the checksums of what it receives?"""
+        """Return whether frames with a wrong checksum are to be dropped."""
         return bool(self.values.get("rx-checksum"))
 
     def set_rx_checksum(self, control: Register) -> None:
@@ -135,11 +135,13 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         control.write(IPOFLD=on, TUOFLD=on)
 
     def vector(self, index: int) -> c.VectorFields:
-        """The interrupt of a receive queue, where there is one: a `struct vector`'s fields."""
+        """Return the fields of a `struct vector`: a receive queue's interrupt, if there is one."""
         return {}
 
     def mask_registers(self, unmask: Register, mask: Register, bits: int) -> c.VectorFields:
-        """Of a `struct vector` the fields for registers that take bits to be set and cleared."""
+        """Return the fields of a `struct vector` for a pair of registers that set and clear mask
+        bits.
+        """
         return {
             "unmask": self.bar.doorbell(unmask.offset),
             "mask": self.bar.doorbell(mask.offset),
@@ -157,7 +159,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         return Ring(queue, memory)
 
     def make_rx(self, index: int) -> c.IntelQueue:
-        """A receive ring."""
+        """Make a receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
         ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
         ring.queue.vector, ring.queue.rx_error_mask = self.vector(index), self.rx_error_mask()
@@ -165,19 +167,19 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         return ring.queue
 
     def make_tx(self, index: int) -> c.IntelQueue:
-        """A transmit ring. Every data descriptor is a whole packet."""
+        """Make a transmit ring, in which each data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
         self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
         ring.queue.tx_flags = self.tx_flags()
         return ring.queue
 
     def fill(self, queue: c.IntelQueue) -> None:
-        """Gives a receive ring its buffers."""
+        """Fill a receive ring with buffers. Raises NoMemory."""
         if lib.intel_fill(queue):
             raise NoMemory(f"{self.name}: too few buffers for its receive ring", "lower rx-ring=")
 
     def empty(self) -> None:
-        """Takes all buffers back. The device has stopped."""
+        """Take all buffers back. The device has stopped."""
         for ring in self.rx_rings.values():
             lib.intel_empty(ring.queue, 1)
         for ring in self.tx_rings.values():
@@ -190,24 +192,26 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         return [int(queue.ring[last - i & mask].word & 0xFFFF) for i in range(count)]
 
     def learn_address(self) -> None:
-        """A reset has loaded it into the first entry of the address filter (§8.10)."""
+        """Read the station address, which a reset loads into the first entry of the address filter
+        (§8.10).
+        """
         low, high = self.regs.RAL[0].read(), self.regs.RAH[0].read()
         self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
 
     def set_address(self) -> None:
-        """The first entry of the address filter is ours (§8.10)."""
+        """Write the station address to the first entry of the address filter (§8.10)."""
         self.mac = self.values["mac"] or self.mac
         self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
         self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
 
     def clear_multicast_table(self) -> None:
-        """A reset leaves it undefined (§4.5.9)."""
+        """Clear the multicast table, which a reset leaves undefined (§4.5.9)."""
         for index in range(self.regs.MTA.row.count):
             self.regs.MTA[index].write(0)
 
     def lost(self) -> tuple[int, int]:
-        """Frames that the device had no room for, and bad ones, since the start (§8.19). RLEC
-        counts both runts and giants. QEMU's models leave it at zero, and count as runts (RUC) the
+        """Return the frames missed for lack of descriptors, and those received with errors (§8.19).
+        RLEC counts both runts and giants; QEMU's models leave it at zero, and count as runts (RUC)
         frames that they pad and deliver.
         """
         regs, seen = self.regs, self.counts
@@ -216,7 +220,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         return seen["MPC"], seen["CRCERRS"] + seen["RXERRC"] + lengths
 
     def link(self) -> Link:
-        """From the status register (§8.2.2)."""
+        """Return the state of the link from STATUS (§8.2.2)."""
         status = self.regs.STATUS.read_checked()
         return Link(bool(status.LU), SPEEDS[status.SPEED])
 
@@ -227,18 +231,18 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
     status: ClassVar[Row] = STATUS  # what a receive descriptor's second half becomes
 
     def rx_error_mask(self) -> int:
-        """§7.1.5."""
+        """Return the error bits of the write-back format (§7.1.5)."""
         fields = ("RXE", "IPE", "L4E") if self.rx_checksum() else ("RXE",)
         return sum(self.status.mask(field) for field in fields)
 
     def tx_flags(self) -> int:
-        """§7.2.2.3."""
+        """Return the command bits of a data descriptor (§7.2.2.3)."""
         tag = int(self.values["vlan-insert"] > 0)
         return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
 
     def set_tag(self, queue: c.IntelQueue) -> None:
-        """An empty transmit ring's first descriptor names the VLAN tag to insert: it applies until
-        there is another (§7.2.2.2).
+        """Write a context descriptor with the VLAN tag to insert into an empty transmit ring: it
+        applies until there is another (§7.2.2.2).
         """
         if tag := self.values["vlan-insert"]:
             queue.ring[0].address = CONTEXT_LOW.put(0, {"VLAN": tag})
@@ -253,14 +257,14 @@ class Phy:
         self.regs = regs
 
     def negotiate(self) -> None:
-        """Has the PHY negotiate, unless it has: a restart would cut the link for seconds."""
+        """Start auto-negotiation unless it is complete: a restart takes the link down."""
         with self.owned():
             if not STATE.get(self.read(BMSR), "NEGOTIATED"):
                 self.write(BMCR, CONTROL.put(0, {"AUTONEG": 1, "RESTART": 1}))
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[None]:
-        """Keeps firmware and other functions off the PHY (§4.6)."""
+        """Hold the semaphores that keep firmware and other functions off the PHY (§4.6)."""
         deadline = time.monotonic() + SEMAPHORE_S
         while not self._mark(taken=True):
             if time.monotonic() > deadline:
@@ -275,7 +279,9 @@ class Phy:
             self._mark(taken=False)
 
     def _mark(self, *, taken: bool) -> bool:
-        """Takes or returns the PHY. False: somebody else has it. Reading a free SMBI takes it."""
+        """Set or clear our bit in SW_FW_SYNC. Return False when another holds the PHY. SWSM.SMBI is
+        taken by reading it as 0.
+        """
         regs = self.regs
         name = f"PHY{regs.STATUS.read().LAN}"
         regs.SWSM.wait(SMBI=0, timeout=SEMAPHORE_S)
@@ -291,14 +297,14 @@ class Phy:
             regs.SWSM.write(0)
 
     def _mdio(self, **fields: int) -> int:
-        """One transfer on the PHY's management bus (§8.2.4)."""
+        """Do one transfer on the PHY's management bus (§8.2.4)."""
         self.regs.MDIC.write(PHY=1, **fields)
         return int(self.regs.MDIC.wait(READY=1, ERROR=0, timeout=PHY_S).DATA)
 
     def read(self, register: int) -> int:
-        """A PHY register's value."""
+        """Return the value of a PHY register."""
         return self._mdio(OP=MDIO_READ, REG=register)
 
     def write(self, register: int, value: int) -> None:
-        """Sets a PHY register."""
+        """Write a PHY register."""
         self._mdio(OP=MDIO_WRITE, REG=register, DATA=value)

@@ -11,5 +11,5 @@ ENTRIES = 128  # of the table that leads from a hash to a queue
 
 
 def spread(queues: list[int]) -> list[int]:
-    """The table: these queues in turn."""
+    """Return a redirection table that assigns these queues in turn."""
     return [queues[i % len(queues)] for i in range(ENTRIES)]

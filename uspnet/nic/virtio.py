@@ -27,8 +27,8 @@ FEATURES = RW(
     VERSION_1=32, ACCESS_PLATFORM=33, RING_PACKED=34, IN_ORDER=35, ORDER_PLATFORM=36,
     NOTIFICATION_DATA=38, RSS=60, SPEED_DUPLEX=63,
 )  # fmt: skip
-# Taken whenever they are offered. EVENT_IDX is not among them: who polls wants no notification
-# ever, and who rings once a burst finds all it needs in the flags.
+# Accepted whenever they are offered. EVENT_IDX is not negotiated: we poll, and one doorbell a burst
+# needs only the notification flags.
 ALWAYS = (
     "MTU", "MAC", "STATUS", "CTRL_VQ", "CTRL_RX", "CTRL_MAC_ADDR", "VERSION_1", "ACCESS_PLATFORM",
     "ORDER_PLATFORM", "NOTIFICATION_DATA", "SPEED_DUPLEX",
@@ -52,36 +52,36 @@ class Virtio(ABC):
 
     @abstractmethod
     def get_status(self) -> int:
-        """The device status byte. Raises DeviceFault when the device is gone."""
+        """Return the device status byte. Raises DeviceFault when the device is gone."""
 
     @abstractmethod
     def set_status(self, status: int) -> None:
-        """Writes it."""
+        """Write the device status byte."""
 
     @abstractmethod
     def device_features(self) -> int:
-        """What the device offers."""
+        """Return the feature bits that the device offers."""
 
     @abstractmethod
     def driver_features(self, features: int) -> None:
-        """Tells the device what we take."""
+        """Write the feature bits that we accept."""
 
     def reset_device(self) -> None:
-        """Writes 0 and waits until the device is done (§2.4). Raises DeviceTimeout."""
+        """Write 0 to the status and wait for the end of the reset (§2.4). Raises DeviceTimeout."""
         self.set_status(0)
         deadline = time.monotonic() + RESET_S
         while status := self.get_status():
             if time.monotonic() > deadline:
                 raise DeviceTimeout(
-                    f"{self.name}: no end of its reset, status still {Value(status, STATUS)}",
+                    f"{self.name}: reset timed out, status still {Value(status, STATUS)}",
                     "run it once more; if it stays so, restart what provides the device",
                 )
             time.sleep(POLL_S)
 
     def begin_init(self, needed: Iterable[str], wanted: Iterable[str] = ()) -> None:
-        """Steps 2 to 6, after a reset: then the device takes its queues. Features that are
-        `needed` and not offered are refused with NotSupported; `wanted` ones are taken beside
-        those that always are.
+        """Do steps 2 to 6 of initialization, after a reset; then queues can be set up. Raises
+        NotSupported when a feature in `needed` is not offered; those in `wanted` are accepted in
+        addition to ALWAYS.
         """
         status = STATUS.put(0, {"ACKNOWLEDGE": 1})
         self.set_status(status)
@@ -98,7 +98,7 @@ class Virtio(ABC):
             self._fail(f"refuses the features that it offers: {self.features}")
 
     def finish_init(self) -> None:
-        """Step 8: the device runs."""
+        """Do step 8: set DRIVER_OK."""
         self.set_status(STATUS.put(self.get_status(), {"DRIVER_OK": 1}))
 
     def _fail(self, why: str) -> None:
@@ -106,7 +106,7 @@ class Virtio(ABC):
         raise NotSupported(f"{self.name}: the device {why}", "change the port's options")
 
     def check_status(self) -> None:
-        """Raises DeviceFault when the device can't go on (§2.1.2)."""
+        """Raise DeviceFault when the device has set NEEDS_RESET (§2.1.2)."""
         if Value(self.get_status(), STATUS).NEEDS_RESET:
             raise DeviceFault(
                 f"{self.name}: the device has given up and asks for a reset (NEEDS_RESET)",
@@ -118,7 +118,7 @@ class Virtio(ABC):
 
 
 def whole_lines(size: int) -> int:
-    """`size` rounded up to cache lines, in bytes."""
+    """Round `size` up to whole cache lines, in bytes."""
     return -(-size // LINE) * LINE
 
 
@@ -133,22 +133,22 @@ class Layout:
 
     @property
     def driver(self) -> int:
-        """The driver area: the available ring, or when we want to be notified."""
+        """Return the offset of the driver area: the available ring, or our event suppression."""
         return 16 * self.size
 
     @property
     def device(self) -> int:
-        """The device area: the used ring, or when the device wants to be notified."""
+        """Return the offset of the device area: used ring, or the device's event suppression."""
         return self.driver + whole_lines(4 if self.packed else 6 + 2 * self.size)
 
     @property
     def header(self) -> int:
-        """The net header of every packet that is sent, behind the ring."""
+        """Return the offset of the net header that all transmitted packets share."""
         return self.device + whole_lines(4 if self.packed else 6 + 8 * self.size)
 
     @property
     def bytes(self) -> int:
-        """All of it, and a command."""
+        """Return the size of ring, header and command in bytes."""
         return self.header + LINE + COMMAND_BYTES
 
 
@@ -177,7 +177,7 @@ class Ring:
         c.buffers = self._buffers = ffi.new("uint32_t[]", nothing)
 
     def call(self, name: str, *arguments: int) -> int:
-        """The C function of that name for this ring's format."""
+        """Call the C function of that name for this ring's format."""
         prefix = "virtq_packed_" if self.layout.packed else "virtq_"
         return int(getattr(lib, prefix + name)(self.c, *arguments) or 0)
 
@@ -192,7 +192,9 @@ class Control(Ring):
         self.c.q.counters = self._counters
 
     def ask(self, command: tuple[int, int], data: bytes) -> None:
-        """Raises DeviceFault when the device refuses, DeviceTimeout when it does not answer."""
+        """Send a command and wait for its answer. Raises DeviceFault when the device refuses it,
+        DeviceTimeout when it does not answer.
+        """
         text = bytes(command) + data
         at = self.layout.header + LINE
         memory = self.memory.pointer

@@ -74,11 +74,11 @@ class Part:
         return self.offset + offset
 
     def read(self, offset: int, size: int) -> int:
-        """The value at `offset`."""
+        """Return the value at `offset`. Raises DeviceFault outside of the structure."""
         return self.window.read(self._check(offset, size), size)
 
     def write(self, offset: int, value: int, size: int) -> None:
-        """Stores `value` at `offset`."""
+        """Write `value` at `offset`. Raises DeviceFault outside of the structure."""
         self.window.write(self._check(offset, size), value, size)
 
 
@@ -90,7 +90,9 @@ class VirtioPci(Virtio):
     notify: tuple[BarWindow, Part, int]  # the BAR, the structure in it, and its multiplier
 
     def find_structures(self, device_bytes: int) -> None:
-        """Walks the capabilities. `device_bytes`: what is needed of the device's own structure."""
+        """Find the structures in the capability list. `device_bytes`: the bytes needed of the
+        device-specific one. Raises NotSupported for a legacy device.
+        """
         self.parts: dict[int, Part] = {}  # by type
         self.least = {COMMON: Common.bytes, NOTIFY: 2, DEVICE: device_bytes}  # bytes
         for identity, at in capabilities(self.transport):
@@ -103,7 +105,7 @@ class VirtioPci(Virtio):
         self.regs = Common(self.parts[COMMON], self.name)
 
     def _capability(self, at: int) -> None:
-        """One structure; of each type the first that we can reach counts (§4.1.4.1)."""
+        """Take over one structure; the first of each type that can be mapped counts (§4.1.4.1)."""
         cap = Capability(Part(ConfigWindow(self.transport), at, 256 - at), self.name)
         kind, offset, size = int(cap.TYPE.read()), int(cap.AT.read()), int(cap.BYTES.read())
         number = int(cap.BAR.read())
@@ -118,15 +120,15 @@ class VirtioPci(Virtio):
                 self.notify = bar, self.parts[kind], int(cap.MULTIPLIER.read())
 
     def get_status(self) -> int:
-        """Of the common configuration."""
+        """Read the status from the common configuration."""
         return int(self.regs.DEVICE_STATUS.read_checked())
 
     def set_status(self, status: int) -> None:
-        """Into the common configuration."""
+        """Write the status to the common configuration."""
         self.regs.DEVICE_STATUS.write(status)
 
     def device_features(self) -> int:
-        """Both halves."""
+        """Read both halves of the offered features."""
         halves = []
         for half in range(2):
             self.regs.DEVICE_FEATURE_SELECT.write(half)
@@ -134,13 +136,15 @@ class VirtioPci(Virtio):
         return int.from_bytes(struct.pack("<2I", *halves), "little")
 
     def driver_features(self, features: int) -> None:
-        """Both halves."""
+        """Write both halves of the accepted features."""
         for half, value in enumerate(struct.unpack("<2I", features.to_bytes(8, "little"))):
             self.regs.DRIVER_FEATURE_SELECT.write(half)
             self.regs.DRIVER_FEATURE.write(value)
 
     def stable(self, read: Callable[[], T]) -> T:
-        """What `read` reads of the configuration, all of one moment (§2.5.1)."""
+        """Call `read` until the configuration did not change meanwhile (§2.5.1). Raises
+        DeviceFault.
+        """
         for _ in range(CONFIG_TRIES):
             before = self.regs.CONFIG_GENERATION.read()
             value = read()
@@ -151,14 +155,14 @@ class VirtioPci(Virtio):
     # -- queues ---------------------------------------------------------------------------------
 
     def queue_size(self, number: int) -> int:
-        """The most descriptors of a queue, rounded down to a power of two. Raises DeviceFault."""
+        """Return a queue's maximum size, rounded down to a power of two. Raises DeviceFault."""
         self.regs.QUEUE_SELECT.write(number)
         if not (most := int(self.regs.QUEUE_SIZE.read())):
             raise DeviceFault(f"{self.name}: queue {number} does not exist")
         return int(2 ** (most.bit_length() - 1))
 
     def _doorbell(self, number: int) -> tuple[int, int]:
-        """Offset in the notification structure and width of a queue's doorbell (§4.1.4.4)."""
+        """Return a doorbell's offset in the notification structure, and its width (§4.1.4.4)."""
         _, part, multiplier = self.notify
         self.regs.QUEUE_SELECT.write(number)
         offset = self.regs.QUEUE_NOTIFY_OFF.read() * multiplier
@@ -168,18 +172,20 @@ class VirtioPci(Virtio):
         return offset, width
 
     def doorbell(self, number: int) -> c.DoorbellFields:
-        """A queue's doorbell for its C ring."""
+        """Return a queue's doorbell for its C ring."""
         bar, part, _ = self.notify
         offset, width = self._doorbell(number)
         return bar.doorbell(part.offset + offset, width)
 
     def ring_doorbell(self, number: int, value: int) -> None:
-        """Rings it from here."""
+        """Write `value` to a queue's doorbell from Python."""
         offset, width = self._doorbell(number)
         self.notify[1].write(offset, value, width)
 
     def enable_queue(self, number: int, ring: Ring, vector: int | None = None) -> None:
-        """Tells the device where a queue is (§4.1.5.1.3), and its vector of MSI-X if it has one."""
+        """Write a queue's addresses, and its MSI-X vector if it has one, and enable it
+        (§4.1.5.1.3). Raises DeviceFault when the device has no such vector.
+        """
         address, layout = ring.memory.address, ring.layout
         self.regs.QUEUE_SELECT.write(number)
         self.regs.QUEUE_SIZE.write(layout.size)

@@ -2,10 +2,10 @@
 """Cables between emulated NICs: a wire has two ends, and every frame on it is one datagram.
 
 Each end is a Unix datagram socket bound to its own name. QEMU inherits the socket and only sends
-and receives; whom it is connected to is decided here, on our copy of the descriptor. An end that
-is not ready to receive is connected to a stopper, so that nobody else can send to it or connect
-to it; two ends that are ready connect to each other. So neither loses frames to a NIC that is
-still asleep.
+and receives; what it is connected to is decided here, on our copy of the descriptor. An end that
+is not ready to receive is connected to a stopper, so that no other can send to it or connect
+to it; two ends that are ready connect to each other. So neither loses frames to a NIC that has
+not started.
 
 A named wire's sockets lie in a folder that only this user may enter; a wire that is a path uses
 the files PATH.a and PATH.b, so that any program of the same user can hold an end. It must not send
@@ -47,22 +47,22 @@ class End:
 
     @property
     def netdev(self) -> str:
-        """QEMU's `-netdev` for it, without the id."""
+        """Return QEMU's `-netdev` argument, without the id."""
         return f"dgram,local.type=fd,local.str={self.fds[0]}"
 
     def present(self) -> bool:
-        """Does anybody hold the far end, ready or not?"""
+        """Return whether a program holds the far end, ready or not."""
         return True
 
     def join(self) -> bool:
-        """Lets the far end in. True when it is ready too."""
+        """Accept frames from the far end. Return whether it is ready too."""
         return True
 
     def part(self) -> None:
-        """Keeps the far end out."""
+        """Accept no frames from the far end."""
 
     def close(self) -> None:
-        """Lets the cable go."""
+        """Release the cable."""
 
 
 class Tap(End):
@@ -83,15 +83,15 @@ class Tap(End):
 
     @property
     def netdev(self) -> str:
-        """The kernel computes no checksum and cuts no segment for us: there is no net header."""
+        """Return QEMU's `-netdev` argument, without a net header: the kernel offloads nothing."""
         return f"tap,vhost=off,fds={':'.join(map(str, self.fds))}"
 
     def present(self) -> bool:
-        """Is the interface up?"""
+        """Return whether the interface is up."""
         return bool(self.interface and self.interface.is_up())
 
     def close(self) -> None:
-        """Closes the descriptors; the kernel removes an interface that it made for us."""
+        """Close the descriptors; the kernel removes an interface that was made for us."""
         close_queues(self.fds, self.interface)
         self.interface = None
 
@@ -109,7 +109,7 @@ class Loop(End):
         self.fds = [self.socket.fileno()]
 
     def close(self) -> None:
-        """Unplugs it."""
+        """Close the socket."""
         self.socket.close()
 
 
@@ -135,7 +135,7 @@ class WireEnd(End):
         self.keeps = to_reach(os.path.dirname(self.mine), os.W_OK)
 
     def _claim(self) -> list[str]:
-        """Takes an end. Returns both addresses."""
+        """Claim a free end. Return the addresses of both. Raises Busy, NoDevice, Usage."""
         while True:
             stem = own_folder() / self.name if self.named else _resolved(Path(self.name))
             ends = [f"{stem}{end}" for end in ENDS]
@@ -158,7 +158,9 @@ class WireEnd(End):
             return ends
 
     def _bind(self, address: str) -> bool:
-        """Takes one end, also when a program that was killed left its file behind."""
+        """Bind to one end, also where a killed program left its file. Return False when it is
+        taken.
+        """
         stale = os.path.lexists(address) and not _held(address)
         if stale and not Path(address).is_socket():
             raise Busy(f"{address} is there and is not a socket", "choose another path")
@@ -175,7 +177,9 @@ class WireEnd(End):
         return True
 
     def present(self) -> bool:
-        """Does anybody hold the far end, ready or not? Raises Refused for another user."""
+        """Return whether a program holds the far end, ready or not. Raises Refused for one of
+        another user.
+        """
         if not _held(self.far):
             return False
         with contextlib.suppress(FileNotFoundError):  # it left just now
@@ -184,7 +188,7 @@ class WireEnd(End):
         return True
 
     def join(self) -> bool:
-        """Lets the far end in, and connects to it. True when it is ready too."""
+        """Accept frames from the far end, and connect to it. Return whether it is ready too."""
         if not self._ready:
             lib.wire_release(self.socket.fileno())
             self._ready = True
@@ -195,12 +199,12 @@ class WireEnd(End):
         return True
 
     def part(self) -> None:
-        """Keeps the far end out."""
+        """Accept no frames from the far end."""
         self.socket.connect(self._stopper.getsockname())
         self._ready = False
 
     def close(self) -> None:
-        """Lets the end go, and its file; the last one of a folder of ours lets that go, too."""
+        """Release the end and its file, and our folder with the last one in it."""
         if self.mine:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.mine)
@@ -212,25 +216,27 @@ class WireEnd(End):
 
 
 def _resolved(path: Path) -> Path:
-    """The path without links in its folders: other users may change theirs after the check."""
+    """Return the path without symbolic links in its folders: other users could change theirs after
+    the check.
+    """
     whole = path.parent.resolve()
     return path if whole == path.parent.absolute() else whole / path.name
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what programs that were killed left in a folder of ours."""
+    """Remove the sockets that killed programs left in a folder of ours."""
     for path in folder.iterdir():
         if path.suffix in ENDS and path.is_socket() and not _held(str(path)):
             path.unlink(missing_ok=True)
 
 
 def _held(address: str) -> bool:
-    """Does a program hold a socket of this name?"""
+    """Return whether a program holds a socket of this name."""
     with _socket() as probe:
         try:
             probe.connect(address)
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:
-            return True  # it is connected to somebody else: EPERM
+            return True  # it is connected to another socket: EPERM
     return True

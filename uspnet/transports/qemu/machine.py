@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private QEMU that runs no guest: a machine with one NIC, for as long as we hold it.
+"""A private QEMU that runs no guest: a machine with one NIC, which ends with the port.
 
 Nothing of it is on disk. Both its sockets are inherited, so it needs no path; it ends with the
 process that started it, however that ends; its stderr goes into memory.
@@ -45,7 +45,7 @@ ROM = b"\xf4" * (ROM_BYTES - 16) + RESET.ljust(16, b"\xf4")
 
 
 def binary() -> str:
-    """The QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice, Refused."""
+    """Return the QEMU to start: $USPNET_QEMU, or the one in the path. Raises NoDevice, Refused."""
     wanted = os.environ.get("USPNET_QEMU", BINARY)
     found = children.find_program(wanted)
     if not found:
@@ -55,7 +55,7 @@ def binary() -> str:
 
 
 def upgrade() -> str:
-    """The command that gets a newer QEMU than this system's own."""
+    """Return the command that installs a newer QEMU than this system's own."""
     name = ""
     with contextlib.suppress(OSError):
         name = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
@@ -69,7 +69,7 @@ def upgrade() -> str:
 
 
 def memory_file(name: str, content: bytes = b"") -> int:
-    """An unnamed file that lives as long as its descriptor."""
+    """Return the descriptor of an unnamed file, which lives as long as it."""
     fd = os.memfd_create(name)
     os.write(fd, content)
     return fd
@@ -87,7 +87,7 @@ class Machine:
         self.device, self.since, self.cable = device, since, cable
         self.wire_fd = cable.fds[0] if cable else -1
         self.modules, self.module_at = 0, DIMM_ADDRESS  # how many are plugged, and the next one's
-        self.user = privileges.nobody(binary())  # whom QEMU runs as, where that isn't us
+        self.user = privileges.nobody(binary())  # the user that QEMU runs as; 0: our own
         self.sandbox = SANDBOX
         try:
             self._start()
@@ -99,14 +99,14 @@ class Machine:
 
     @property
     def how(self) -> str:
-        """What it may do that it need not, for people."""
+        """Return in words which privileges QEMU has beyond what it needs."""
         said = [] if self.sandbox else ["QEMU has no sandbox"]
         if os.geteuid() == 0 and not self.user:
             said.append("QEMU runs as root, without capabilities")
         return "; ".join(said)
 
     def _start(self) -> None:
-        """Starts QEMU, and waits until it talks."""
+        """Start QEMU, and wait until its monitor answers."""
         self.errors = memory_file("uspnet-qemu-stderr")
         self.qtest, qtest_end = socket.socketpair()
         self.monitor, monitor_end = socket.socketpair()
@@ -123,7 +123,7 @@ class Machine:
                 cwd="/",
                 env=children.environment(),
                 pass_fds=[*fds, *(self.cable.fds if self.cable else [])],
-                start_new_session=True,  # Ctrl-C is for us; we end it in good order
+                start_new_session=True,  # Ctrl-C is for us; we end it ourselves
                 preexec_fn=functools.partial(lib.child_begin, how),  # noqa: PLW1509 - async-safe
             )
         except BaseException:
@@ -160,12 +160,12 @@ class Machine:
         ]
 
     def _connect_monitor(self) -> None:
-        """Waits until QEMU talks: it reads its whole command line first."""
+        """Wait for the monitor's greeting, which comes once QEMU has read its command line."""
         self._recv_line(time.monotonic() + ANSWER_S)
         self.monitor_command("qmp_capabilities")
 
     def _recv_line(self, end: float) -> dict[str, Any]:
-        """One line of the monitor, by `end`. Raises what is wrong with it."""
+        """Return one line of the monitor, before `end`. Raises DeviceTimeout, DeviceFault."""
         while b"\n" not in self._received and len(self._received) < LINE_MAX:
             self.monitor.settimeout(max(end - time.monotonic(), 0.001))
             try:
@@ -186,7 +186,7 @@ class Machine:
     def monitor_command(
         self, command: str, arguments: Mapping[str, Any] | None = None, fds: tuple[int, ...] = ()
     ) -> Any:
-        """Runs one QMP command and returns its result. Raises DeviceFault when QEMU refuses."""
+        """Run one QMP command and return its result. Raises DeviceFault when QEMU refuses it."""
         text = json.dumps({"execute": command, "arguments": arguments or {}}).encode()
         try:
             socket.send_fds(self.monitor, [text], fds)
@@ -205,8 +205,9 @@ class Machine:
                 raise DeviceTimeout(f"{self.name}: QEMU did not answer in {ANSWER_S:g} s")
 
     def plug(self, fd: int, size: int) -> int:
-        """Adds shared memory as a module from DIMM_ADDRESS on, whole and in one piece: nothing of
-        a PC's memory map (holes, firmware, the 4 GiB border) lies in it. Returns its address.
+        """Add shared memory as a memory module, and return its address. Modules begin at
+        DIMM_ADDRESS, so that no part of a PC's memory map (holes, firmware, the 4 GiB border) lies
+        in one.
         """
         number, address = self.modules, self.module_at
         self.modules, self.module_at = number + 1, address + -(-size // DIMM_STEP) * DIMM_STEP
@@ -221,7 +222,7 @@ class Machine:
         return address
 
     def plug_cable(self, *, on: bool) -> None:
-        """Tells the NIC that its link is there, or not."""
+        """Set the link state of the NIC."""
         self.monitor_command("set_link", {"name": "nic", "up": on})
 
     def _invalid_answer(self) -> UspnetError:
@@ -231,7 +232,7 @@ class Machine:
         return self.ended(1.0) or DeviceFault(f"{self.name}: QEMU closed its monitor")
 
     def ended(self, patience_s: float = 0.0) -> UspnetError | None:
-        """Why QEMU has ended, as an error; None while it runs."""
+        """Return why QEMU has ended, as an error; None while it runs."""
         try:
             code = self.process.wait(patience_s)
         except subprocess.TimeoutExpired:
@@ -258,7 +259,7 @@ class Machine:
         os.close(self.errors)
 
     def close(self) -> None:
-        """Ends QEMU. It has nothing to save."""
+        """Kill QEMU: it has no state to save."""
         self.process.kill()
         self.process.wait()
         self._close_ends()

@@ -28,7 +28,7 @@ class Link:
         self.c = ffi.new("struct qtest_link *", {"fd": fd})
 
     def ask(self, request: str) -> int:
-        """Sends one request; the value in its answer, if any. Raises DeviceFault."""
+        """Send one request; return the value in its answer, if any. Raises DeviceFault."""
         line = request.encode() + b"\n"
         value = ffi.new("uint64_t *")
         if lib.qtest_ask(self.c, line, len(line), value):
@@ -44,15 +44,15 @@ class QtestBar(BarWindow):
         self.link, self.address, self.wire_fd = link, bar.address, wire_fd
 
     def read(self, offset: int, size: int) -> int:
-        """One request: 0.05 to 0.5 ms."""
+        """Read by one request, which takes 0.05 to 0.5 ms."""
         return self.link.ask(f"read{LETTER[size]} {self.address + offset:#x}")
 
     def write(self, offset: int, value: int, size: int) -> None:
-        """One request: 0.05 to 0.5 ms."""
+        """Write by one request, which takes 0.05 to 0.5 ms."""
         self.link.ask(f"write{LETTER[size]} {self.address + offset:#x} {value:#x}")
 
     def doorbell(self, offset: int, size: int = 4, *, sends: bool = False) -> c.DoorbellFields:
-        """By way of the server."""
+        """Return a doorbell that is rung through the qtest server."""
         return {
             "link": self.link.c,
             "address": self.address + offset,
@@ -74,40 +74,40 @@ class Qtest(Transport):
         self.bars = assign_bars(self, PCI_HOLE)
 
     def reach(self, memory: SharedMemory) -> int:
-        """Plugs it into the machine."""
+        """Plug the memory into the machine, and return its address there."""
         self.lost.append(memory.guard())  # QEMU gets the descriptor, and could punch holes
         return self.machine.plug(memory.fd, memory.size)
 
     def check(self) -> None:
-        """Raises DeviceFault when QEMU has done so."""
+        """Raise DeviceFault when QEMU has removed pages of the job's memory."""
         if any(lost[0] for lost in self.lost):
             raise DeviceFault(
                 f"{self.name}: QEMU took pages out of the job's memory", "run it once more"
             )
 
     def _select(self, offset: int) -> int:
-        """Points the data port at a register; the I/O port where its byte lies."""
+        """Select a register of configuration space; return the I/O port of its data."""
         at = CONFIG_ENABLE + self.machine.slot * 0x800 + offset - offset % 4
         self.link.ask(f"outl {CONFIG_ADDRESS:#x} {at:#x}")
         return CONFIG_DATA + offset % 4
 
     def read_config(self, offset: int, size: int) -> int:
-        """Configuration mechanism #1."""
+        """Read by PCI configuration mechanism #1."""
         return self.link.ask(f"in{LETTER[size]} {self._select(offset):#x}")
 
     def write_config(self, offset: int, value: int, size: int) -> None:
-        """Configuration mechanism #1."""
+        """Write by PCI configuration mechanism #1."""
         self.link.ask(f"out{LETTER[size]} {self._select(offset):#x} {value:#x}")
 
     def map_bar(self, number: int) -> QtestBar:
-        """Assigned when the transport was made."""
+        """Return a BAR, whose address was assigned when the transport was made."""
         if number not in self.bars:
             raise NotSupported(f"{self.name}: the device has no memory BAR {number}")
         return QtestBar(self.link, self.bars[number], self.machine.wire_fd)
 
     def reset(self) -> None:
-        """The models have no reset but their drivers' own; the machine is fresh anyway."""
+        """Disable DMA: the models have no function-level reset, and the machine is fresh."""
         config_of(self).COMMAND.update(BUS_MASTER=0)
 
     def close(self) -> None:
-        """The machine is closed by who started it."""
+        """Leave the machine to the port that started it."""
