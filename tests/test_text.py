@@ -8,7 +8,7 @@ import io
 import pytest
 
 from uspnet.cli.failure import tell
-from uspnet.cli.show import plain_console, show_lines
+from uspnet.cli.views.console import plain_console, show_lines
 from uspnet.errors import UspnetError
 from uspnet.text import printable
 

@@ -54,7 +54,7 @@ def test_dropped_packets_are_told_by_reason_and_add_up(uspnet, tmp_path):
     assert found["ports"][0]["drops"] == {"too_long": 1}
     told = uspnet("fwd", long, "null:").stdout.splitlines()
     assert "lost 1 (33.3 %)" in told[0]
-    assert "dropped 1: too long 1" in told
+    assert "missed 0, dropped 1: too long 1" in told
 
 
 def test_every_reason_has_a_name_and_a_place_of_its_own():

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.test_signals import wait_for
 from tests.support.identity import answer
-from uspnet.cli.stats import rate, rates
+from uspnet.cli.stats import rates
+from uspnet.cli.views.ports import Rates, rate
 from uspnet.telemetry import COUNTERS, Board, RunningJob, RunningPort
 from uspnet.telemetry.stats import user_name
 
@@ -37,8 +38,8 @@ def test_once_shows_rates_and_whose_it_is(start, uspnet):
         if str(process.pid) in line
     ]
     assert row[:4] == ["pktgen", str(process.pid), user_name(os.geteuid()), "null:"]
-    assert row[4:6] == ["0", "pps"], "nothing comes in"
-    assert row[6] not in {"-", "0"}, "two looks tell what goes out"
+    assert row[5] in {"pps", "kpps"}
+    assert float(row[4]) > 0, "two looks tell what goes out"
 
 
 def test_a_name_from_outside_shows_its_escapes(named, uspnet):
@@ -57,7 +58,7 @@ def test_a_name_from_outside_shows_its_escapes(named, uspnet):
 def test_a_very_long_name_takes_one_line(named, uspnet):
     named("pcap:/" + "x" * 4000)
     shown = uspnet("stats", str(os.getpid()), "--once").stdout
-    assert len(shown.splitlines()) == 3
+    assert len(shown.splitlines()) == 2
     assert "…" in shown
 
 
@@ -70,12 +71,12 @@ def job(seen_at, started=1, **counters):
 
 def test_rates_come_from_the_time_that_has_passed():
     before, after = job(10.0, rx_packets=100), job(10.5, rx_packets=300, tx_packets=50)
-    assert rates([before], [after]) == {((7, 1), 0): (400.0, 100.0)}
+    assert rates([before], [after]) == {((7, 1), 0): Rates(400.0, 100.0, 0.0, 0.0)}
 
 
 def test_a_rate_is_unknown_until_there_are_two_looks_at_the_same_job():
     new = job(10.0, rx_packets=100)
-    unknown = {((7, 1), 0): (None, None)}
+    unknown = {((7, 1), 0): Rates()}
     assert rates([], [new]) == rates([new], [new]) == unknown
     assert rates([job(9.0, started=2)], [new]) == unknown, "another had that process id"
     assert rate(None, 5, 1.0) is None

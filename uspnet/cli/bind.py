@@ -65,8 +65,8 @@ def bind(
     from uspnet.binding import bind as b
     from uspnet.binding import unbind as u
     from uspnet.binding.machine import this_machine
-    from uspnet.cli.show import print_json, show_lines
     from uspnet.cli.unbind import show_outcomes
+    from uspnet.cli.views.console import print_json, show_lines
 
     machine = this_machine()
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -82,7 +82,7 @@ def capture(
     from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.confirm import tell_of_interface
     from uspnet.cli.run import run
-    from uspnet.cli.show import Shown
+    from uspnet.cli.views.live import Shown
     from uspnet.jobs.capture import CaptureJob, make_sink
     from uspnet.ports.registry import make_port
 
@@ -98,26 +98,4 @@ def capture(
     ]
     if not quiet:
         tell_of_interface(context, "capture")
-    run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
-
-
-def summary(result: dict[str, Any]) -> list[str]:
-    """The run in a few lines."""
-    from uspnet.cli.show import (
-        format_count,
-        format_drops,
-        format_loss,
-        format_ports,
-        format_rate,
-        format_remedies,
-    )
-
-    return [
-        f"received {format_count(result['received'])} packets{format_loss(result)} in "
-        f"{result['elapsed_s']:.2f} s: "
-        f"{format_rate(result['pps'], 'pps')}, {format_rate(result['bps'], 'bps')}",
-        f"written {format_count(result['written'])}, {format_drops(result)}",
-        *format_remedies(result),
-        *(f"file {name}" for name in result["files"]),
-        *format_ports(result),
-    ]
+    run(job, Shown(json, quiet, bool(verbose), interval), checks)

@@ -60,7 +60,7 @@ def demo(
     is shown.
     """
     from uspnet.cli.ending import ended_by_signals
-    from uspnet.cli.show import plain_console, print_json
+    from uspnet.cli.views.console import plain_console, print_json
     from uspnet.jobs.demo.job import Demo
 
     console = plain_console()
@@ -100,7 +100,7 @@ def show_nic(console: Any, nic: NicHop) -> None:
     """Print the counts of the two emulated NICs, or why there are none."""
     from rich.table import Table
 
-    from uspnet.cli.show import format_count, format_rate
+    from uspnet.cli.views.units import format_count, format_rate
 
     if nic.missing:
         console.print(f"no emulated NIC: {nic.missing} ({nic.hint})", soft_wrap=True)
@@ -139,7 +139,7 @@ def format_hops(result: DemoResult) -> Table:
     """Return a table with one row for each process of the chain."""
     from rich.table import Table
 
-    from uspnet.cli.show import format_count, format_rate
+    from uspnet.cli.views.units import format_count, format_rate
 
     table = Table(title="pktgen → memif → fwd → memif → capture", box=None, title_justify="left")
     table.add_column("process")

@@ -13,10 +13,10 @@ from uspnet.cli import options as o
 from uspnet.text import printable
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
     from uspnet.binding.inventory import Nic
+    from uspnet.cli.views.table import Table
 
 COLUMNS = ("address", "model", "numa", "kernel", "interface", "group", "uspnet", "state")
 STYLES = {"free": "green", "bound": "cyan", "in use": "red", "shared": "yellow"}
@@ -32,7 +32,7 @@ def devices(
     """List NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
     from uspnet.binding.inventory import DevicesAnswer, inventory
     from uspnet.binding.machine import this_machine
-    from uspnet.cli.show import plain_console, print_json
+    from uspnet.cli.views.console import plain_console, print_json, print_lines
 
     nics = inventory(this_machine(), which or ())
     if json:
@@ -41,42 +41,45 @@ def devices(
         print("no PCI network card")
     else:
         console = plain_console()
-        console.print(format_nics(nics))
-        for nic in nics:
-            if nic.why:
-                console.print(f"{nic.address} is {nic.state}: {nic.why}", soft_wrap=True)
+        print_lines(console, lay_out(nics, console.width))
         if os.geteuid():
             console.print(
                 "without root, a NIC that another user's program uses may be shown as free"
             )
 
 
-def format_nics(nics: list[Nic]) -> Table:
-    """One row a NIC. Both drivers' columns are headed by whose they are."""
-    from rich.table import Table
+def lay_out(nics: list[Nic], width: int) -> list[Text]:
+    """Lay out the table, and why each NIC is in its state."""
     from rich.text import Text
 
-    table = Table(box=None)
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name in {"address", "state"})
-    for nic in nics:
-        members = f" with {', '.join(nic.group_members)}" if nic.group_members else ""
-        cells = (
-            nic.address,
-            nic.model,
-            "-" if nic.numa is None else str(nic.numa),
-            nic.kernel_driver or "-",
-            lines((*nic.interfaces, *nic.addresses)),
-            f"{nic.iommu_group}{members}" if nic.iommu_group else "-",
-            nic.uspnet_driver or "-",
-        )
-        state = Text(nic.state, style=STYLES[nic.state])
-        table.add_row(*cells, state)
-    return table
+    from uspnet.cli.views.table import fit, wrap_words
+
+    reasons = [f"{nic.address} is {nic.state}: {nic.why}" for nic in nics if nic.why]
+    told = [Text(line) for text in reasons for line in wrap_words(printable(text), width)]
+    return [*fit(nic_table(nics), width), *told]
 
 
-def lines(names: tuple[str, ...]) -> Text:
-    """Each on a line of its own."""
-    from rich.text import Text
+def nic_table(nics: list[Nic]) -> Table:
+    """Make a row a NIC. Both drivers' columns are headed by whose they are."""
+    from uspnet.cli.views.table import Column, Table
 
-    return Text("\n".join(map(printable, names)) or "-")
+    columns = [
+        Column(name, prose=name in {"model", "group"}, styles=STYLES if name == "state" else {})
+        for name in COLUMNS
+    ]
+    return Table(columns, [cells(nic) for nic in nics])
+
+
+def cells(nic: Nic) -> list[str]:
+    """Return the cells of a NIC's row."""
+    members = f" with {', '.join(nic.group_members)}" if nic.group_members else ""
+    return [
+        nic.address,
+        printable(nic.model),
+        "-" if nic.numa is None else str(nic.numa),
+        nic.kernel_driver or "-",
+        "\n".join(map(printable, (*nic.interfaces, *nic.addresses))) or "-",
+        f"{nic.iommu_group}{members}" if nic.iommu_group else "-",
+        nic.uspnet_driver or "-",
+        nic.state,
+    ]

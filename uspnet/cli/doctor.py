@@ -11,8 +11,7 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from uspnet.cli.views.table import Table
     from uspnet.jobs.doctor import Examination
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
@@ -27,7 +26,8 @@ def doctor(
     quiet: o.Quiet = False,
 ) -> None:
     """Check what would stop uspnet from working here, and show the command that fixes it."""
-    from uspnet.cli.show import plain_console, print_json
+    from uspnet.cli.views.console import plain_console, print_json, print_lines
+    from uspnet.cli.views.table import fit
     from uspnet.jobs.doctor import examine
 
     result = examine(port)
@@ -35,9 +35,8 @@ def doctor(
         print_json(result.as_json())
     else:
         console = plain_console()
-        table = format_checks(result, all_states=not quiet)
-        if table.row_count:
-            console.print(table)
+        table = check_table(result, all_states=not quiet)
+        print_lines(console, fit(table, console.width))
         if not quiet:
             count = result.problems
             console.print()
@@ -45,16 +44,20 @@ def doctor(
     raise typer.Exit(1 if result.problems else 0)
 
 
-def format_checks(result: Examination, *, all_states: bool) -> Table:
-    """One row a check; only problems unless `all_states`."""
-    from rich.table import Table
-    from rich.text import Text
+def check_table(result: Examination, *, all_states: bool) -> Table:
+    """Make a row a check; only problems unless `all_states`."""
+    from uspnet.cli.views.table import Column, Table
+    from uspnet.text import printable
 
-    table = Table(box=None)
-    for name in ("", "check", "found", "fix"):
-        table.add_column(name, overflow="fold")
-    for row in result.checks:
-        if all_states or row.state == "problem":
-            state = Text(row.state, style=STYLES[row.state])
-            table.add_row(state, row.check, row.found, row.mend)
-    return table
+    columns = [
+        Column("", styles=STYLES),
+        Column("check"),
+        Column("found", prose=True),
+        Column("fix"),
+    ]
+    rows = [
+        [row.state, *map(printable, (row.check, row.found, row.mend))]
+        for row in result.checks
+        if all_states or row.state == "problem"
+    ]
+    return Table(columns, rows, names=2)

@@ -35,3 +35,17 @@ def until_interrupted() -> Iterator[None]:
 
     with contextlib.suppress(KeyboardInterrupt), ended_by_signals(interrupt):
         yield
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[Callable[[float], bool]]:
+    """Hold such signals back while inside, so that none comes in the middle of a line.
+
+    Call what this yields to wait for so many seconds: it returns True when a signal has come.
+    """
+    numbers = set(end_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield lambda seconds: signal.sigtimedwait(numbers, seconds) is not None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -58,7 +58,7 @@ def fwd(
     """
     from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.run import run
-    from uspnet.cli.show import Shown
+    from uspnet.cli.views.live import Shown
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
     from uspnet.ports.registry import make_port
 
@@ -69,25 +69,4 @@ def fwd(
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
         *required(require, "forwarded", lambda result: result.forwarded, count),
     ]
-    run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
-
-
-def summary(result: dict[str, Any]) -> list[str]:
-    """The run in a few lines."""
-    from uspnet.cli.show import (
-        format_count,
-        format_drops,
-        format_loss,
-        format_ports,
-        format_rate,
-        format_remedies,
-    )
-
-    return [
-        f"forwarded {format_count(result['forwarded'])} packets{format_loss(result)} in "
-        f"{result['elapsed_s']:.2f} s: "
-        f"{format_rate(result['pps'], 'pps')}, {format_rate(result['bps'], 'bps')}",
-        format_drops(result),
-        *format_remedies(result),
-        *format_ports(result),
-    ]
+    run(job, Shown(json, quiet, bool(verbose), interval), checks)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -130,7 +130,7 @@ def pktgen(
     from uspnet.cli.checks import lossless, required
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
-    from uspnet.cli.show import Shown
+    from uspnet.cli.views.live import Shown
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.frames import packets_a_second, udp_template
@@ -162,7 +162,7 @@ def pktgen(
     if not quiet:
         tell_of_interface(context, "pktgen")
     ask_before_default_route(out, yes=yes)
-    run(job, summary, Shown(json, quiet, bool(verbose), interval), checks)
+    run(job, Shown(json, quiet, bool(verbose), interval), checks)
 
 
 def crafted(packet: str, size: int | None, given: set[str]) -> list[Template]:
@@ -173,31 +173,3 @@ def crafted(packet: str, size: int | None, given: set[str]) -> list[Template]:
         name = "--" + both[0].replace("_", "-")
         raise Usage(f"{name} and --packet both say it", f"drop {name}, and write it in --packet")
     return craft(packet, size)
-
-
-def summary(result: dict[str, Any]) -> list[str]:
-    """The run in a few lines."""
-    from uspnet.cli.show import (
-        format_count,
-        format_drops,
-        format_ports,
-        format_rate,
-        format_remedies,
-    )
-
-    lines = [
-        f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets "
-        f"in {result['elapsed_s']:.2f} s: {format_rate(result['pps'], 'pps')}, "
-        f"{format_rate(result['bps'], 'bps')} (L1 {format_rate(result['l1_bps'], 'bps')})",
-        f"unsent {format_count(result['unsent'])}, "
-        f"found the ring full {format_count(result['found_ring_full'])}",
-    ]
-    if result["dropped"] or result["missed"]:
-        lines += [format_drops(result), *format_remedies(result)]
-    if "received" in result:
-        names = ("received", "lost", "duplicated", "reordered")
-        lines.append(", ".join(f"{name} {format_count(result[name])}" for name in names))
-    if result.get("latency_ns"):
-        parts = [f"{name} {ns / 1000:.1f}" for name, ns in result["latency_ns"].items()]
-        lines.append("latency in us: " + ", ".join(parts))
-    return lines + format_ports(result)

@@ -11,12 +11,14 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.table import Table
+    from rich.text import Text
 
+    from uspnet.cli.views.table import Table
     from uspnet.jobs.registers import Registers, Sample
 
 
@@ -45,7 +47,7 @@ def regs(
     given; semaphores, which a read would take, never. Ctrl-C ends --watch.
     """
     from uspnet.cli.ending import until_interrupted
-    from uspnet.cli.show import print_json
+    from uspnet.cli.views.console import print_json
     from uspnet.errors import Usage
     from uspnet.jobs.registers import Registers
     from uspnet.ports.registry import make_port
@@ -66,21 +68,21 @@ def regs(
         raise typer.Exit(130)
 
 
-def head(job: Registers) -> str:
-    """What is looked at, and in which state."""
-    how = f", {job.port.how}" if job.port.how else ""
-    return f"{job.port.name}: {job.nic.title}{how}, {job.nic.transport.found}"
+def head(job: Registers) -> list[str]:
+    """Return what is looked at, and in which state, as phrases."""
+    how = [job.port.how] if job.port.how else []
+    return [f"{job.port.name}: {job.nic.title}", *how, job.nic.transport.found]
 
 
 def show(job: Registers, samples: list[Sample]) -> None:
-    """All of it, once: a table on a terminal, else one line a register."""
-    from uspnet.cli.show import plain_console
+    """Show all of it, once: a table on a terminal, else one line a register."""
+    from uspnet.cli.views.console import plain_console, print_lines
 
     console = plain_console()
-    console.print(head(job), soft_wrap=True)
     if console.is_terminal:
-        console.print(format_registers(samples, set()))
+        print_lines(console, lay_out(job, samples, set(), console.width))
         return
+    console.print(", ".join(head(job)), soft_wrap=True)
     found = list(rows(samples, set()))
     width = max(len(row[0]) for row in found)
     for name, where, text in found:
@@ -107,18 +109,32 @@ def rows(samples: list[Sample], moved: set[str]) -> Iterator[tuple[str, str, str
         yield name, f"{place}{first.register.offset:#07x}", text
 
 
-def format_registers(samples: list[Sample], moved: set[str]) -> Table:
-    """One row a register; those that `moved` come first, in a colour of their own."""
-    from rich.table import Table
+def register_table(samples: list[Sample], moved: set[str]) -> Table:
+    """Make a row a register; those that `moved` come first, in a colour of their own."""
+    from uspnet.cli.views.table import Column, Table
+
+    found = sorted(rows(samples, moved), key=lambda row: row[0] not in moved)
+    columns = [Column("register"), Column("place"), Column("holds", prose=True)]
+    styles = ["bold yellow" if row[0] in moved else "" for row in found]
+
+    def more(start: int) -> list[str]:
+        return [f"and {len(found) - start} more", "", ""]
+
+    return Table(columns, list(map(list, found)), 2, styles, more)
+
+
+def lay_out(
+    job: Registers, samples: list[Sample], moved: set[str], width: int, height: int | None = None
+) -> list[Text]:
+    """Lay out all of it in lines for a terminal; in `height` lines, where that is given."""
     from rich.text import Text
 
-    table = Table(box=None)
-    for title in ("register", "place", "holds"):
-        table.add_column(title, no_wrap=title != "holds")
-    found = sorted(rows(samples, moved), key=lambda row: row[0] not in moved)
-    for row in found:
-        table.add_row(*map(Text, row), style="bold yellow" if row[0] in moved else None)
-    return table
+    from uspnet.cli.views.console import join_phrases
+    from uspnet.cli.views.table import fit
+
+    lines = [Text(line) for line in join_phrases(list(map(printable, head(job))), width)]
+    room = None if height is None else height - len(lines)
+    return [*lines, *fit(register_table(samples, moved), width, room)]
 
 
 def changes(before: list[Sample], after: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
@@ -130,23 +146,23 @@ def changes(before: list[Sample], after: list[Sample]) -> Iterator[tuple[Sample,
 
 def follow(job: Registers, interval: float) -> None:
     """Looks until a signal comes."""
-    from uspnet.cli.show import plain_console
+    from uspnet.cli.views.console import plain_console
 
     console = plain_console()
     (watch_live if console.is_terminal else watch_lines)(console, job, interval)
 
 
 def watch_live(console: Any, job: Registers, interval: float) -> None:
-    """A table that stays where it is."""
-    from rich.console import Group
-    from rich.live import Live
-    from rich.text import Text
+    """Show a table that stays where it is."""
+    from uspnet.cli.ending import signals_held
+    from uspnet.cli.views.screen import Screen
 
     samples, moved = job.sample(), set[str]()
-    with Live(console=console, auto_refresh=False) as live:
+    with signals_held() as interrupted, Screen(console) as screen:
         while True:
-            live.update(Group(Text(head(job)), format_registers(samples, moved)), refresh=True)
-            time.sleep(interval)
+            screen.show(lay_out(job, samples, moved, screen.width, screen.height))
+            if interrupted(interval):
+                return
             before, samples = samples, job.sample()
             moved = {now.register.name for _, now in changes(before, samples)}
 

@@ -10,14 +10,14 @@ from typing import TypeVar
 from uspnet.cli.checks import Check
 from uspnet.cli.confirm import tell_of_endless_run
 from uspnet.cli.ending import ended_by_signals
-from uspnet.cli.show import Shown, Summary, View
+from uspnet.cli.views.live import Shown, View
 from uspnet.jobs.job import Job
 from uspnet.jobs.result import Result
 
 R = TypeVar("R", bound=Result)
 
 
-def run(job: Job[R], summary: Summary, shown: Shown, checks: Sequence[Check] = ()) -> None:
+def run(job: Job[R], shown: Shown, checks: Sequence[Check] = ()) -> None:
     """Run a job to its end and show its result. `checks` raise what makes it a failure."""
 
     def stop(number: int) -> None:
@@ -25,7 +25,7 @@ def run(job: Job[R], summary: Summary, shown: Shown, checks: Sequence[Check] = (
 
     if not shown.quiet:
         tell_of_endless_run(job)
-    with ended_by_signals(stop), job, View(job, summary, shown) as view:
+    with ended_by_signals(stop), job, View(job, shown) as view:
         result = job.run()
         for check in checks:
             check(result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,12 +14,14 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
+    from rich.text import Text
 
+    from uspnet.cli.views.ports import Rates
     from uspnet.telemetry import Boards, RunningJob
 
 Key = tuple[int, int]  # a process id and when its job started
-Rates = dict[tuple[Key, int], tuple[float | None, float | None]]  # of each job's ports
+Now = dict[tuple[Key, int], "Rates"]  # of each job's ports
 
 LOOK_S = 0.5  # between the two looks that --once takes: one alone shows no rates
 NAME_WIDTH = 100  # characters of a port's name; --json has all of it
@@ -40,10 +42,7 @@ def stats(
 
     --json prints one object, and with --interval one a line until Ctrl-C, or the end of JOB.
     """
-    from rich.live import Live
-
-    from uspnet.cli.ending import until_interrupted
-    from uspnet.cli.show import plain_console, print_json
+    from uspnet.cli.views.console import plain_console, print_json
     from uspnet.telemetry.stats import answer
 
     seen = find(job)
@@ -55,13 +54,8 @@ def stats(
     console = plain_console()
     if once or not console.is_terminal:
         show_once(console, seen)
-        return
-    with until_interrupted(), Live(console=console, auto_refresh=False) as live:
-        live.update(format_jobs(seen, {}), refresh=True)
-        while True:
-            time.sleep(interval)
-            before, seen = seen, find(job)
-            live.update(format_jobs(seen, rates(before.jobs, seen.jobs)), refresh=True)
+    else:
+        watch(console, seen, job, interval)
 
 
 def find(pid: int | None) -> Boards:
@@ -75,16 +69,50 @@ def find(pid: int | None) -> Boards:
     return found
 
 
+def watch(console: Console, seen: Boards, pid: int | None, interval: float) -> None:
+    """Show a table that stays where it is until a signal comes, or the job has ended."""
+    from uspnet.cli.ending import signals_held
+    from uspnet.cli.views.screen import Screen
+    from uspnet.telemetry import look
+
+    now: Now = {}
+    with signals_held() as interrupted, Screen(console) as screen:
+        while seen.jobs or pid is None:
+            screen.show(format_screen(seen, now, screen.width, screen.height))
+            if interrupted(interval):
+                return
+            before, seen = seen, look(pid)
+            now = rates(before.jobs, seen.jobs)
+
+
+def format_screen(seen: Boards, now: Now, width: int, height: int) -> list[Text]:
+    """Lay out all jobs for a screen, and how to leave it."""
+    from rich.text import Text
+
+    from uspnet.cli.views.table import HEAD
+
+    lines = format_jobs(seen, now, width, height - 2) if seen.jobs else [Text(no_job())]
+    return [
+        Text("uspnet stats", HEAD),
+        *lines,
+        Text("Ctrl-C ends this view, and no job", style="dim"),
+    ]
+
+
+def no_job() -> str:
+    """Say that no job can be seen."""
+    return f"no job {'' if os.geteuid() == 0 else 'of yours '}is running"
+
+
 def follow_json(pid: int | None, interval: float) -> None:
     """Print one object a line until a signal comes, or the job has ended."""
-    from uspnet.cli.ending import until_interrupted
-    from uspnet.cli.show import print_json
+    from uspnet.cli.ending import signals_held
+    from uspnet.cli.views.console import print_json
     from uspnet.telemetry import look
     from uspnet.telemetry.stats import answer
 
-    with until_interrupted():
-        while True:
-            time.sleep(interval)
+    with signals_held() as interrupted:
+        while not interrupted(interval):
             seen = look(pid)
             if pid is not None and not seen.jobs:
                 return
@@ -96,11 +124,12 @@ def key(job: RunningJob) -> Key:
     return job.pid, job.started_ns
 
 
-def show_once(console: Any, first: Boards) -> None:
-    """The jobs of one look, with rates from a second one. Those that end meanwhile stay as seen."""
+def show_once(console: Console, first: Boards) -> None:
+    """Show the jobs of one look, with rates from a second one. Those that end meanwhile stay."""
+    from uspnet.cli.views.console import print_lines
     from uspnet.telemetry import look
 
-    now: Rates = {}
+    now: Now = {}
     if first.jobs:
         time.sleep(LOOK_S)
         later = {key(job): job for job in look().jobs}
@@ -108,55 +137,55 @@ def show_once(console: Any, first: Boards) -> None:
         first.jobs = [later.get(key(job), job) for job in before]
         now = rates(before, first.jobs)
     if first.jobs or first.unreadable:
-        console.print(format_jobs(first, now))
+        print_lines(console, format_jobs(first, now, console.width))
     if not first.jobs:
-        whose = "is running" if os.geteuid() == 0 else "of yours is running"
-        console.print(f"no job {whose}")
+        console.print(no_job())
 
 
-def rates(before: list[RunningJob], after: list[RunningJob]) -> Rates:
-    """Packets a second, received and sent, of each port since the look before; None: not known."""
+def rates(before: list[RunningJob], after: list[RunningJob]) -> Now:
+    """Compute the rates of each port since the look before."""
+    from uspnet.cli.views.ports import Rates
+
     old = {key(job): job for job in before}
-    found: Rates = {}
+    found: Now = {}
     for job in after:
         was = old.get(key(job), job)
         seconds = job.seen_at - was.seen_at
         for n, (past, port) in enumerate(zip(was.ports, job.ports, strict=False)):
-            found[key(job), n] = (
-                rate(past.rx_packets, port.rx_packets, seconds),
-                rate(past.tx_packets, port.tx_packets, seconds),
-            )
+            found[key(job), n] = Rates.between(past, port, seconds)
     return found
 
 
-def rate(past: int | None, now: int | None, seconds: float) -> float | None:
-    """What a counter gained a second; None where that can't be told."""
-    if past is None or now is None or now < past or seconds <= 0:
-        return None
-    return (now - past) / seconds
+def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -> list[Text]:
+    """Lay out a row a port of each job."""
+    from rich.text import Text
 
-
-def format_jobs(seen: Boards, now: Rates) -> Table:
-    """One row a port of each job."""
-    from rich.table import Table
-
-    from uspnet.cli.show import PORT_COLUMNS, format_rate, port_cells
+    from uspnet.cli.views.console import join_phrases
+    from uspnet.cli.views.ports import Rates, Row, label, port_table
+    from uspnet.cli.views.table import fit
     from uspnet.telemetry.stats import user_name
     from uspnet.text import printable
 
-    table = Table(title="uspnet stats", box=None, caption_justify="left")
+    lines = []
     if count := seen.unreadable:
-        what = "1 board" if count == 1 else f"{count} boards"
-        table.caption = f"{what} could not be read: of another version of uspnet, or forged"
-    for name in ("job", "pid", "user", "port"):
-        table.add_column(name)
-    for name in ("rx now", "tx now", *PORT_COLUMNS):
-        table.add_column(name, justify="right")
-    for job in seen.jobs:
-        whose = (job.command, str(job.pid), user_name(job.uid))
-        for n, port in enumerate(job.ports):
-            pair = now.get((key(job), n), (None, None))
-            cells = (format_rate(each, "pps") for each in pair)
-            name = printable(port.port, NAME_WIDTH)
-            table.add_row(*whose, name, *cells, *port_cells(port))
-    return table
+        boards = f"{count} board{'' if count == 1 else 's'} could not be read"
+        lines = join_phrases([f"{boards}: of another version of uspnet", "or forged"], width)
+    rows = [
+        Row(
+            (
+                printable(job.command),
+                str(job.pid),
+                printable(user_name(job.uid)),
+                label(port.port, min(width, NAME_WIDTH)),
+            ),
+            port,
+            now.get((key(job), n), Rates()),
+        )
+        for job in seen.jobs
+        for n, port in enumerate(job.ports)
+    ]
+    commands = {job.command for job in seen.jobs}
+    command = commands.pop() if len(commands) == 1 else "all"
+    table = port_table(rows, ("job", "pid", "user", "port"), command)
+    room = None if height is None else height - len(lines)
+    return [*fit(table, width, room), *map(Text, lines)]

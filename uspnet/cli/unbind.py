@@ -42,7 +42,7 @@ def unbind(
 def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
     """What became of each function."""
     from uspnet.binding.answer import OutcomesAnswer
-    from uspnet.cli.show import print_json, show_lines
+    from uspnet.cli.views.console import print_json, show_lines
 
     if json:
         print_json(OutcomesAnswer(command=command, devices=tuple(outcomes)).as_json())

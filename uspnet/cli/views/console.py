@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where lines go: a terminal as wide as it is, or a stream that nobody breaks lines for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from uspnet import __version__
+from uspnet.text import printable
+
+PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
+INDENT = "  "
+
+
+class PrintableConsole(Console):
+    """A console that shows control characters in texts instead of obeying them: each text is one
+    line. A `Text` is taken as it is.
+    """
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Make the text printable."""
+        return super().render_str(printable(text), **how)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the place that turns errors into exit codes."""
+        raise  # noqa: PLE0704 - Rich calls this where it has caught one
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """Make a console for texts that users chose: paths and port specs are neither markup nor emoji.
+
+    Print lines with `soft_wrap=True`: the reader decides where they break.
+    """
+    console = PrintableConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def print_lines(console: Console, lines: Iterable[Text]) -> None:
+    """Print lines that were made for the console's width."""
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def show_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Print each text on a line of its own, whatever is in it."""
+    for line in lines:
+        print(printable(line), file=file)
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """Return the width of the terminal that a stream goes to; None: it goes to none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
+    except OSError:
+        return None
+
+
+def join_phrases(phrases: Sequence[str], width: int | None, indent: str = "") -> list[str]:
+    """Join phrases by commas; lines break only between phrases, and go on after an indent."""
+    lines: list[str] = []
+    for number, phrase in enumerate(phrases):
+        text = phrase + ("," if number < len(phrases) - 1 else "")
+        if lines and (width is None or cell_len(f"{lines[-1]} {text}") <= width):
+            lines[-1] += f" {text}"
+        else:
+            lines.append((indent or INDENT if lines else indent) + text)
+    return lines
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print one JSON object on a line of stdout."""
+    print(json.dumps({"uspnet": __version__, **result}), file=sys.stdout, flush=True)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Summaries of runs: were packets lost, how many, where and why, how fast, and how close to the
+rate that was asked for.
+
+A summary is a list of lines, each a list of phrases, so that lines break only between phrases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.cells import cell_len
+
+from uspnet.cli.checks import INTENDED
+from uspnet.cli.views.console import INDENT, join_phrases
+from uspnet.cli.views.table import wrap_words
+from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
+from uspnet.packets.frames import l1_bits
+from uspnet.telemetry import reasons_text
+from uspnet.text import printable
+
+Result = dict[str, Any]
+Summary = Callable[[Result], list[list[str]]]
+STEADY, STEADY_S = 0.95, 0.001  # packets flowed for less of the run, and for as many seconds: the
+# rate meanwhile is told, too
+REMEDIES = {
+    "joined": "frames that the kernel joined can't be cut up inside of a tunnel, or beyond 64 KiB: "
+    "ethtool -K IFNAME gro off, and at the sender tso off gso off",
+    "too_long": "frames longer than a port takes: raise its MTU, or its mtu= or frame= option;"
+    " beyond 9,728 bytes, lower the sender's MTU",
+}
+
+
+def summary_of(result: Result) -> list[list[str]]:
+    """Return the lines of any run."""
+    return SUMMARIES[result["command"]](result)
+
+
+def generated(result: Result) -> list[list[str]]:
+    """Return the lines of `pktgen`."""
+    first = f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets"
+    ring = f"found the ring full {format_count(result['found_ring_full'])}"
+    lines = [[first, *loss(result), taken(result)], rates(result), [*drops(result), ring]]
+    if "received" in result:
+        names = ("duplicated", "reordered", "stale", "foreign")
+        lines.append([f"{name} {format_count(result[name])}" for name in names])
+    if latencies := result.get("latency_ns"):
+        told = [
+            f"{n.replace('999', '99.9')} {format_time(ns / 1e9)}" for n, ns in latencies.items()
+        ]
+        lines.append([f"latency {told[0]}", *told[1:]])
+    return lines
+
+
+def captured(result: Result) -> list[list[str]]:
+    """Return the lines of `capture`."""
+    return [
+        [f"received {format_count(result['received'])} packets", *loss(result), taken(result)],
+        rates(result),
+        [f"written {format_count(result['written'])}", *drops(result)],
+        *([f"file {name}"] for name in result["files"]),
+    ]
+
+
+def forwarded(result: Result) -> list[list[str]]:
+    """Return the lines of `fwd`."""
+    return [
+        [f"forwarded {format_count(result['forwarded'])} packets", *loss(result), taken(result)],
+        rates(result),
+        drops(result),
+    ]
+
+
+SUMMARIES: dict[str, Summary] = {"pktgen": generated, "capture": captured, "fwd": forwarded}
+
+
+def loss(result: Result) -> list[str]:
+    """Say how many packets were lost, and which share of those that were meant for us."""
+    if result["command"] == "pktgen":
+        parts = [("unsent", result["unsent"], result["offered"])]
+        if "received" in result:
+            parts.append(("lost", result["lost"], result["sent"]))
+    else:
+        missed = result["missed"] or 0
+        intended = sum(result["drops"].get(name, 0) for name in INTENDED)
+        entered = result["received"] + result.get("copied", 0) + missed
+        parts = [("lost", result["dropped"] - intended + missed, entered)]
+    return [
+        f"{word} {format_count(count)}" + (f" ({format_share(count, whole)})" if count else "")
+        for word, count, whole in parts
+    ]
+
+
+def taken(result: Result) -> str:
+    """Say how long the run took, and how long it was to take when somebody ended it."""
+    asked = result["asked"]["duration_s"]
+    cut = asked if result["ended"] in {None, "signal", "error"} else None
+    return f"in {format_time(result['elapsed_s'])}" + (f" of {format_time(cut)}" if cut else "")
+
+
+def rates(result: Result) -> list[str]:
+    """Say how fast packets were, and how close to the rate that was asked for."""
+    pps, elapsed, active = result["pps"], result["elapsed_s"], result["active_s"]
+    phrases = [format_rate(pps, "pps")]
+    if asked := result["asked"]["rate_pps"]:
+        phrases.append(f"{100 * pps / asked:.1f} % of the {format_rate(asked, 'pps')} asked for")
+    if STEADY_S < active < STEADY * elapsed:
+        meanwhile = format_rate(pps * elapsed / active, "pps")
+        phrases.append(f"{meanwhile} while packets flowed ({format_time(active)})")
+    phrases.append(format_rate(result["bps"], "bps"))
+    if "l1_bps" in result:
+        phrases.append(f"L1 {format_rate(result['l1_bps'], 'bps')}")
+    return phrases
+
+
+def drops(result: Result) -> list[str]:
+    """Say what was missed and dropped, by reason: `dropped 12: too long 8, no room 4`."""
+    receives = result["command"] != "pktgen" or "received" in result
+    missed = [f"missed {format_count(result['missed'])}"] if receives else []
+    return [*missed, *dropped(result["dropped"], result["drops"])]
+
+
+def dropped(count: int, reasons: dict[str, int]) -> list[str]:
+    """Say how many packets were dropped, and why."""
+    text = f"dropped {format_count(count)}"
+    return f"{text}: {reasons_text(reasons)}".split(", ") if reasons else [text]
+
+
+def port_lines(result: Result, width: int | None) -> list[str]:
+    """Return the lines of each port: what it counted, and how full its link was."""
+    lines = []
+    seconds = result["active_s"] or result["elapsed_s"]
+    for row in result["ports"]:
+        phrases = []
+        for way in ("rx", "tx"):
+            packets, octets = row[f"{way}_packets"], row[f"{way}_bytes"]
+            if not packets:
+                continue
+            phrases += [f"{way}_packets {packets:,}", f"{way}_bytes {octets or 0:,}"]
+            if (link := row.get("link_bps")) and seconds:
+                share = format_share(l1_bits(packets, octets or 0) / seconds, link)
+                phrases.append(f"{way} {share} of {format_rate(link, 'bps')} line rate")
+        if row["rx_packets"] or row["rx_missed_errors"]:
+            phrases.append(f"missed {format_count(row['rx_missed_errors'])}")
+        lost = sum(
+            row[name] or 0 for name in ("rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
+        )
+        phrases += dropped(lost, row["drops"])
+        lines += _headed(printable(row["port"]), phrases, width)
+    return lines
+
+
+def _headed(name: str, phrases: list[str], width: int | None) -> list[str]:
+    """Put phrases behind a name where there is room, or else below it."""
+    text = f"{name}  {', '.join(phrases)}"
+    if width is None or cell_len(text) <= width:
+        return [text]
+    return [name, *join_phrases(phrases, width, INDENT)]
+
+
+def format_summary(result: Result, width: int | None) -> list[str]:
+    """Return a run's summary in lines of at most `width` columns; None: as long as they are."""
+    lines = [
+        line
+        for phrases in summary_of(result)
+        for line in join_phrases(list(map(printable, phrases)), width)
+    ]
+    for name in result["drops"]:
+        if name in REMEDIES:
+            text = f"hint: {REMEDIES[name]}"
+            hint = wrap_words(text, width - len(INDENT)) if width else [text]
+            lines += [INDENT + line for line in hint]
+    return lines + port_lines(result, width)
