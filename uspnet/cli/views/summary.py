@@ -116,7 +116,7 @@ def rates(result: Result) -> list[str]:
 
 def drops(result: Result) -> list[str]:
     """Say what was missed and dropped, by reason: `dropped 12: too long 8, no room 4`."""
-    receives = result["command"] != "pktgen" or "received" in result
+    receives = "received" in result or result["missed"] is not None
     missed = [f"missed {format_count(result['missed'])}"] if receives else []
     return [*missed, *dropped(result["dropped"], result["drops"])]
 
