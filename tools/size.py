@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps files and functions short: prints the biggest, and fails when one is over its budget.
+"""Print the biggest files and functions, and fail when one is over its budget.
 
 Rows of register tables don't count. A file that needs more lines says why in its first 12 lines:
 `size: reason`.
@@ -20,6 +20,7 @@ FILE = {".py": 350, ".c": 300, ".h": 300}
 FUNCTION = {".py": 40, ".c": 60, ".h": 60}
 ROWS = {"RW", "RO", "WO", "RC", "RS"}  # uspnet/register.py
 COLUMNS, SHOWN, REASON_LINES = 100, 5, 12
+NEAR = 0.95  # of its budget: the next change should split it
 
 
 @dataclass
@@ -33,12 +34,19 @@ class Measure:
 
     @property
     def over(self) -> bool:
-        """Is it too big, without a reason?"""
+        """Return whether it is too big, without a reason."""
         return self.lines > self.budget and not self.excused
+
+    @property
+    def mark(self) -> str:
+        """Return a word about its size, behind two spaces; empty when it is well within budget."""
+        if self.lines > self.budget:
+            return "  excused" if self.excused else "  OVER"
+        return "  near" if self.lines > NEAR * self.budget else ""
 
 
 def files() -> list[Path]:
-    """Every Python and C file that git knows or would add."""
+    """Return every Python and C file that git knows or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         cwd=ROOT,
@@ -51,7 +59,7 @@ def files() -> list[Path]:
 
 
 def python_functions(text: str) -> Iterator[tuple[str, int, int]]:
-    """Name, line and length of each function: its body, without signature and docstring."""
+    """Yield name, line and length of each function: its body without signature and docstring."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body
@@ -72,7 +80,7 @@ def register_rows(text: str) -> int:
 
 
 def c_functions(text: str) -> Iterator[tuple[str, int, int]]:
-    """Name, line and length of each function: clang-format puts its braces into column 0."""
+    """Yield name, line and length of each function: its braces are in column 0 (clang-format)."""
     name, start = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         if found := re.match(r"[a-z_][\w *]*?\b(\w+)\(", line):
@@ -85,7 +93,7 @@ def c_functions(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def measure(path: Path) -> tuple[Measure, list[Measure], list[str]]:
-    """A file, its functions, and its lines that are too wide."""
+    """Return the sizes of a file and of its functions, and a message for each long line."""
     text, kind = path.read_text(), path.suffix
     name, lines = str(path.relative_to(ROOT)), text.splitlines()
     excused = any("size: " in line for line in lines[:REASON_LINES])
@@ -97,7 +105,7 @@ def measure(path: Path) -> tuple[Measure, list[Measure], list[str]]:
 
 
 def main() -> int:
-    """Prints the tables; 1 when anything is over budget."""
+    """Print the tables. Return 1 when anything is over budget."""
     measured = [measure(path) for path in files()]
     whole = [file for file, _, _ in measured]
     functions = [function for _, some, _ in measured for function in some]
@@ -106,9 +114,9 @@ def main() -> int:
     for title, rows in (("files", whole), ("functions", functions)):
         ordered = sorted(rows, key=lambda row: (not row.over, -row.lines / row.budget))
         print(f"biggest {title}, lines of budget:")
-        for row in ordered[: max(SHOWN, sum(row.over for row in rows))]:
-            mark = "  OVER" if row.over else "  excused" if row.lines > row.budget else ""
-            print(f"  {row.lines:4} of {row.budget:3}  {row.what}{mark}")
+        marked = sum(bool(row.mark) for row in rows)  # they come first
+        for row in ordered[: max(SHOWN, marked)]:
+            print(f"  {row.lines:4} of {row.budget:3}  {row.what}{row.mark}")
     print(*wide, sep="\n", end="\n" if wide else "")
     return 1 if wide or any(row.over for row in whole + functions) else 0
 
