@@ -269,7 +269,7 @@ class Partial(Struct):
 
 class PcapChunk(Struct):
     bytes: int
-    aligned: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    pad: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     records: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
 
 class PcapInterface(Struct):
@@ -284,9 +284,9 @@ class PcapInterface(Struct):
 
 class PcapPositions(Struct):
     published: int
-    apart: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    pad0: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     written: int
-    alone: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    pad1: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class PcapRing(Struct):
     positions: PcapPositions
@@ -624,7 +624,7 @@ class Worker(Struct):
     deadline: int
     spin: int
     idle_since: int
-    in_vain: int
+    spurious: int
     start: int
     end: int
     first: int
@@ -681,9 +681,9 @@ class PcapInterfaceFields(TypedDict, total=False):
 
 class PcapPositionsFields(TypedDict, total=False):
     published: int
-    apart: Sequence[int] | Pointer[int]
+    pad0: Sequence[int] | Pointer[int]
     written: int
-    alone: Sequence[int] | Pointer[int]
+    pad1: Sequence[int] | Pointer[int]
 
 class PcapRingFields(TypedDict, total=False):
     positions: PcapPositions
@@ -821,7 +821,7 @@ class WorkerFields(TypedDict, total=False):
     deadline: int
     spin: int
     idle_since: int
-    in_vain: int
+    spurious: int
     start: int
     end: int
     first: int

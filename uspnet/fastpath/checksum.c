@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Checksums that a stack left to its NIC (offload.h), and where in a frame they are. What is read
- * here came from strangers: every offset is checked against the frame's length. */
+/* Checksums that the sender left to its NIC (offload.h), and parsing of the headers they cover. The
+ * input is untrusted: every offset is checked against the frame's length. */
 #include "rings/offload.h"
 
 #include <arpa/inet.h>
@@ -34,7 +34,7 @@ static int find_ipv4(const uint8_t *frame, uint32_t length, struct layers *l)
         return 0;
     header = (ip[0] & 15u) * 4;
     total = get16(ip + 2);
-    if (!total) /* longer than the field can say: Linux' "BIG TCP" */
+    if (!total) /* more than the field can hold: "BIG TCP" of Linux */
         total = here;
     if (header < IPV4_LEAST || total < header || total > here || get16(ip + 6) & FRAGMENT)
         return 0;
@@ -52,7 +52,7 @@ static int find_ipv6(const uint8_t *frame, uint32_t length, struct layers *l)
     if (here < IPV6_BYTES || ip[0] >> 4 != 6)
         return 0;
     payload = get16(ip + 4);
-    if (!payload) /* longer than the field can say */
+    if (!payload) /* more than the field can hold */
         payload = here - IPV6_BYTES;
     if (payload > here - IPV6_BYTES)
         return 0;
@@ -62,7 +62,7 @@ static int find_ipv6(const uint8_t *frame, uint32_t length, struct layers *l)
         if (i == EXTENSIONS_MAX || at + 8 > IPV6_BYTES + payload)
             return 0;
         if (next == IPPROTO_HOPOPTS && !get16(ip + 4))
-            return 0; /* a jumbogram's length is in there (RFC 2675) */
+            return 0; /* which has a jumbogram's length (RFC 2675) */
         l->routed |= next == IPPROTO_ROUTING;
         next = ip[at];
         at += (ip[at + 1] + 1u) * 8;
@@ -102,7 +102,7 @@ uint32_t checksum_fold(uint64_t sum)
     return (uint32_t)sum;
 }
 
-/* Bytes may be added in either order, as long as all are (RFC 1071, §2): in ours, then swapped. */
+/* The sum doesn't depend on byte order (RFC 1071, §2): added in host order, then swapped. */
 uint32_t checksum_sum(const uint8_t *from, uint32_t bytes)
 {
     uint64_t sum = 0;
@@ -119,7 +119,7 @@ uint32_t checksum_sum(const uint8_t *from, uint32_t bytes)
     return ntohs((uint16_t)checksum_fold(sum));
 }
 
-/* SCTP has a CRC of all its packet, with zeros in its own place, the least byte first. */
+/* SCTP: CRC32c of the packet with a zero checksum field, stored least significant byte first. */
 static void complete_sctp(uint8_t *sctp, uint32_t bytes)
 {
     uint8_t *field = sctp + CHECKSUM_IN_SCTP;
@@ -135,7 +135,7 @@ static void complete_sctp(uint8_t *sctp, uint32_t bytes)
         field[i] = (uint8_t)(crc >> 8 * i);
 }
 
-/* The field holds the sum of the pseudo-header, and so takes part in the sum. */
+/* The field holds the sum of the pseudo-header, so it is included in the sum. */
 int checksum_complete(uint8_t *frame, uint32_t length, const struct virtio_net_hdr *v)
 {
     uint32_t start = v->csum_start, offset = v->csum_offset, sum;

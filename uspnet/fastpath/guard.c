@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A peer may truncate the memory that it shares with us, and a file may shrink while it is
- * mapped. The next access then raises SIGBUS. The handler puts zero pages under that place of the
- * mapping and marks its owner's fault, so that the port goes down and the process does not. */
+/* Guards for mappings of files that others can truncate: memory shared by a peer, and capture
+ * files. An access beyond the end of the file raises SIGBUS. The handler maps zero pages there
+ * and sets the owner's fault, so that the port fails instead of the process. */
 #define _GNU_SOURCE
 #include "fastpath.h"
 
@@ -13,17 +13,16 @@ enum { GUARDS = 1024, PIECE = 2 << 20, PIECES_MAX = 256 };
 
 static struct guard {
     uint32_t taken;
-    uintptr_t start; /* 0: guards nothing; written last on add and first on remove */
+    uintptr_t start; /* 0: unused; written last on add and first on remove */
     uint64_t size;
     uint32_t *fault;
-    uint32_t pieces; /* replaced so far */
+    uint32_t pieces; /* pieces replaced so far */
 } guards[GUARDS];
 
 static struct sigaction previous;
 
-/* Copies the guard of an address, if it has one; counts the use. A slot may be freed and taken
- * again meanwhile, for another mapping: its size counts only when its start is still the same
- * afterwards. */
+/* Copies the guard of an address, if there is one, and counts the use. The slot may be reused for
+ * another mapping meanwhile: the copy is valid only if the start is the same afterwards. */
 static int guard_of(uintptr_t address, struct guard *copy)
 {
     for (int i = 0; i < GUARDS; i++) {
@@ -46,9 +45,9 @@ static int put_zeros(uintptr_t from, uintptr_t to)
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
-/* A piece around the address: all of a huge sparse region could be more than the kernel is willing
- * to promise, or leave us nothing under `ulimit -d`. Of pieces there may only be so many: each is a
- * mapping. Pages of 1 GiB are replaced whole. */
+/* Replaces a piece around the address: all of a large sparse region could exceed the overcommit
+ * limit or `ulimit -d`. After PIECES_MAX pieces, each of them a mapping, the whole region is
+ * replaced; so are pages of 1 GiB. */
 static int replace(const struct guard *g, uintptr_t address)
 {
     uintptr_t from = address & ~(uintptr_t)(PIECE - 1), end = g->start + g->size;
@@ -58,7 +57,7 @@ static int replace(const struct guard *g, uintptr_t address)
     return put_zeros(g->start, end);
 }
 
-/* Only async-signal-safe work: a table look-up, a system call or two, one store. */
+/* Async-signal-safe: a table look-up, one or two system calls, one store. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
     struct guard g;
@@ -68,7 +67,8 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
         store_release(g.fault, FAULT_MEMORY);
         return;
     }
-    sigaction(SIGBUS, &previous, NULL); /* not ours: the access repeats under the old handler */
+    sigaction(SIGBUS, &previous,
+              NULL); /* not guarded: the access is repeated under the previous handler */
 }
 
 int guard_install(void)

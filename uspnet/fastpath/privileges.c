@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a process may still do: capabilities given up, and children that begin without any.
+/* Drops capabilities, and confines child processes.
  *
- * Capabilities belong to a thread: whoever gives them up does so before it starts others. Between
- * fork and exec only async-signal-safe calls are allowed; these are. */
+ * Capabilities are per thread: drop them before starting threads. Functions for children make only
+ * async-signal-safe calls, as is required between fork and exec. */
 #define _GNU_SOURCE
 #include "privileges.h"
 
@@ -30,7 +30,7 @@ static int set(const struct __user_cap_data_struct *sets)
     return (int)syscall(SYS_capset, &header, sets);
 }
 
-/* Needs CAP_SETPCAP; without it, what follows must do. */
+/* Needs CAP_SETPCAP; without it, the other sets are still reduced. */
 static void drop_bounding_set(void)
 {
     for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
@@ -96,7 +96,7 @@ int end_with(int32_t parent)
     return 0;
 }
 
-/* The signal last: a change of user takes it back. */
+/* The signal last: changing the user resets it. */
 int child_begin(const struct child *how)
 {
     static const char why[] = "it could not be started without privileges\n";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* drop: counts packets, and keeps none. */
+/* drop: counts packets and frees them. */
 #include "forward.h"
 
 // [python]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* forward: packets leave as they came, by the lane's only exit. */
+/* forward: sends packets unchanged by the lane's only exit. */
 #include "forward.h"
 
 // [python]

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What forwarding loops share: receive a burst, decide, send it or drop it by name. A mode is a
- * file of its own that calls one of the two templates below with the function that makes it:
- * `forward_edit` for modes that change packets on their way from a lane's queue to its only exit,
- * `forward_steer` for modes that choose among several exits. Both are compiled once a mode, so that
- * none pays for another.
- * Above the "[c]" fence as in fastpath.h: what Python sees, too. */
+ * Forwarding loops: receive a burst, decide, send or drop. A mode is a file of its own that calls
+ * forward_run() with one function: `edit` changes packets on the way to the lane's only exit,
+ * `steer` chooses among several exits. The template is compiled once for each mode, so that a mode
+ * doesn't slow down the others. Fences as in fastpath.h. */
 #ifndef USPNET_FORWARD_H
 #define USPNET_FORWARD_H
 #include "worker.h"
@@ -23,12 +21,12 @@ struct forward_loop {
 
 /* Changes n packets in place. */
 typedef void edit_fn(struct forward_loop *f, struct lane *lane, struct packet *p, uint32_t n);
-/* Gives the first n packets of lane->received to exits: lane_put, lane_copy, lane_discard. */
+/* Assigns the first n packets of lane->received by lane_put, lane_copy or lane_discard. */
 typedef void steer_fn(struct forward_loop *f, struct lane *lane, uint32_t n);
 
 /* --- receive --------------------------------------------------------------------------------- */
 
-/* Receivers without time stamps of their own get the time of their burst. */
+/* Sets the time of packets that the receive ring gave none. */
 static inline void burst_stamp(struct burst *b, uint32_t n)
 {
     uint64_t now = 0;
@@ -41,7 +39,7 @@ static inline void burst_stamp(struct burst *b, uint32_t n)
     }
 }
 
-/* Packets beyond the job's budget count as if they had stayed where they were. */
+/* Uncounts and frees packets beyond the job's budget. */
 static __attribute__((noinline, unused)) void lane_return(struct worker *w, struct lane *lane,
                                                           const struct packet *p, uint32_t n)
 {
@@ -51,14 +49,14 @@ static __attribute__((noinline, unused)) void lane_return(struct worker *w, stru
     stack_give_packets(w->stack, p, n);
 }
 
-/* A burst, or what is left of the job's budget. */
+/* The packets to ask for: a burst, or what is left of the job's budget. */
 static inline uint32_t burst_wanted(const struct worker *w)
 {
     uint64_t left = w->budget ? load_relaxed(w->budget) : w->burst;
     return left < w->burst ? (uint32_t)left : w->burst;
 }
 
-/* Receives a burst within the job's budget. Returns what came; *kept of them are ours. */
+/* Receives a burst. Returns how many packets came; *kept of them are within the job's budget. */
 static inline uint32_t lane_receive(struct worker *w, struct lane *lane, struct burst *b,
                                     uint32_t *kept)
 {
@@ -69,7 +67,7 @@ static inline uint32_t lane_receive(struct worker *w, struct lane *lane, struct 
     *kept = got;
     if (got == 0)
         return 0;
-    *kept = (uint32_t)worker_claim(w, got); /* another worker may have used the budget up */
+    *kept = (uint32_t)worker_claim(w, got); /* other workers take from it, too */
     if (unlikely(*kept < got))
         lane_return(w, lane, b->packets + *kept, got - *kept);
     if (lane->rx->stamps)
@@ -90,7 +88,7 @@ static inline void lane_put(struct lane *lane, struct exit *e, uint32_t i)
     e->held++;
 }
 
-/* A copy of packet i leaves by this exit, too. Where there is no buffer for it, it is dropped. */
+/* A copy of packet i leaves by this exit, too. It is dropped if there is no free buffer. */
 static inline void lane_copy(struct forward_loop *f, struct lane *lane, struct exit *e, uint32_t i)
 {
     const struct pool *pool = lane->rx->pool;
@@ -110,7 +108,7 @@ static inline void lane_discard(struct forward_loop *f, struct lane *lane, uint3
                                 enum drop_reason reason)
 {
     struct counters *c = lane->rx->counters;
-    c->packets--; /* a packet is in one counter */
+    c->packets--; /* a packet is in exactly one counter */
     c->bytes -= lane->received.packets[i].length;
     queue_drop(lane->rx, reason, 1);
     stack_give(f->w.stack, lane->received.packets[i].index);
@@ -118,7 +116,7 @@ static inline void lane_discard(struct forward_loop *f, struct lane *lane, uint3
 
 /* --- send ------------------------------------------------------------------------------------ */
 
-/* Drops what the exit still holds and its ring did not take. */
+/* Drops the packets that the exit still holds. */
 static inline void exit_drop(struct worker *w, struct exit *e)
 {
     uint32_t left = exit_left(e);
@@ -127,8 +125,8 @@ static inline void exit_drop(struct worker *w, struct exit *e)
     exit_hold(e, 0);
 }
 
-/* A full ring drops the rest of the packets, or keeps them for the next round. Returns how many
- * are done with. */
+/* Sends what the exit holds. If the ring is full, the rest is dropped, or kept for the next round
+ * (FULL_WAIT, and sources that can wait). Returns how many packets were sent or dropped. */
 static inline uint32_t exit_pass(struct forward_loop *f, struct lane *lane, struct exit *e)
 {
     uint32_t sent, left;
@@ -153,7 +151,7 @@ static inline int lane_holds(const struct lane *lane)
     return 0;
 }
 
-/* What still waits when the job ends is dropped, by name. */
+/* Drops the packets that still wait when the loop ends. */
 static __attribute__((noinline, unused)) void lanes_abandon(struct worker *w)
 {
     for (uint32_t i = 0; i < w->n_lanes; i++)
@@ -199,7 +197,8 @@ TEMPLATE uint32_t steer_round(struct forward_loop *f, struct lane *lane, steer_f
     return moved;
 }
 
-/* Runs the loop of a mode: one of `edit` (NULL: nothing to change) and `steer` is a constant. */
+/* The loop of a mode. Both functions are compile-time constants; `steer` NULL: use `edit`, which
+ * may also be NULL. */
 TEMPLATE void forward_run(struct worker *w, edit_fn *edit, steer_fn *steer)
 {
     struct forward_loop *f = (struct forward_loop *)w;

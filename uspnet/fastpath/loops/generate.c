@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* generate: sends one frame again and again, or several in turn, as fast as the rings take them or
+/* generate: sends one frame repeatedly, or several in turn, as fast as the rings accept them or
  * at a fixed rate. */
 #include "measure.h"
 
@@ -9,31 +9,31 @@ struct generate_loop {
     const struct frame_template *templates; /* sent in turn */
     uint32_t n_templates;
     uint32_t stamp_at; /* offset of the 18-byte signature in every frame; 0: none */
-    uint64_t *turn;    /* packets begun by all workers together; only of several templates */
-    uint64_t secret;   /* hides the time in a signature: of this run alone */
-    double rate;       /* packets a second; 0: as fast as the ring takes them */
-    double seconds;    /* how long the rate is kept; 0: no end */
+    uint64_t *turn;    /* packets begun by all workers; only with several templates */
+    uint64_t secret;   /* random for each run; XORed with the time in a signature */
+    double rate;       /* packets per second; 0: no limit */
+    double seconds;    /* duration of the rate; 0: no limit */
     uint64_t total;    /* packets due in that time */
     uint64_t offered;
-    struct stream *streams;               /* a lane each; their numbers go on where they were */
-    uint32_t first_stream;                /* the number of streams[0] */
-    struct field *fields;                 /* what differs from packet to packet */
-    struct measure_loop *inline_receiver; /* runs in this thread, or NULL */
+    struct stream *streams; /* one for each lane; sequence numbers continue */
+    uint32_t first_stream;  /* number of streams[0] */
+    struct field *fields;   /* list of what varies from packet to packet; may be NULL */
+    struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
 };
 void loop_generate(struct worker *w);
 // [c]
 
-/* What every burst needs is one function; what some need is called. */
+/* The common path is inlined into one function; rare cases are calls. */
 #define INLINE inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
 
 enum {
-    GRACE_NS = 20000000, /* of this thread's own time */
+    GRACE_NS = 20000000, /* CPU time of this thread */
     SUMS = 0xffff,       /* Internet checksums are sums modulo this (RFC 1071) */
 };
 
-/* Do buffers differ? A single template without fields is written once into every free one: nothing
- * on the way changes it. */
+/* Must buffers be written for each packet? A single template without fields is written once into
+ * every free buffer, and stays there. */
 static inline int copies(const struct generate_loop *g) { return g->n_templates > 1 || g->fields; }
 
 static void fill_buffers(struct generate_loop *g, const struct pool *pool)
@@ -45,14 +45,14 @@ static void fill_buffers(struct generate_loop *g, const struct pool *pool)
     }
 }
 
-/* Packets whose time has come, since the start. */
+/* Packets due since the start. */
 static uint64_t due(const struct generate_loop *g, uint64_t now)
 {
     uint64_t n = (uint64_t)((double)(now - g->w.start) * g->rate / (double)g->w.ticks_hz);
     return g->total && n > g->total ? g->total : n;
 }
 
-/* The Internet checksum over a signature, whose sum is given, and all else that it covers. */
+/* The Internet checksum of a template with a signature whose sum is given. */
 static inline void check_sum(const struct frame_template *t, uint8_t *frame, uint32_t sum)
 {
     uint32_t rest = sum + t->base < SUMS ? sum + t->base : sum + t->base - SUMS;
@@ -62,7 +62,7 @@ static inline void check_sum(const struct frame_template *t, uint8_t *frame, uin
     memcpy(frame + t->check_at, &check, sizeof check);
 }
 
-/* A CRC is linear: each byte changes it in a way of its own, whatever the others are. */
+/* A CRC is linear: the contribution of each byte is independent of the others. */
 static void check_crc(const struct frame_template *t, uint8_t *frame, const uint8_t *signature)
 {
     uint32_t crc = t->base;
@@ -71,17 +71,17 @@ static void check_crc(const struct frame_template *t, uint8_t *frame, const uint
     memcpy(frame + t->check_at, &crc, sizeof crc);
 }
 
-/* Stream, sequence number and time of sending, into each packet, and what depends on them. Made
- * once for each of the cases that `sign` tells apart. */
+/* Writes stream, sequence number and time into each packet, and updates its checksum. Compiled
+ * once for each case that `sign` distinguishes. */
 static INLINE void sign_all(const struct generate_loop *g, const struct exit *e, struct signature s,
                             uint32_t n, uint32_t at, int several, int check)
 {
-    const struct frame_template only = g->templates[at]; /* a copy, which stays in registers */
+    const struct frame_template only = g->templates[at]; /* a copy, to be kept in registers */
     const struct frame_template *t = several ? &g->templates[at] : &only;
     const struct pool *pool = e->tx->pool;
     uint32_t stamp_at = g->stamp_at;
     uint16_t head = (uint16_t)(s.magic | s.stream << 8);
-    /* 2^16 is 1 modulo 2^16 - 1: a number is the sum of its words, and the next one's is 1 more */
+    /* modulo 2^16 - 1, a number is the sum of its 16-bit words, and its successor is 1 more */
     uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t *frame = packet_data(pool, e->burst.packets[i]);
@@ -116,7 +116,8 @@ static NOINLINE void sign(struct generate_loop *g, struct exit *e, uint32_t stre
         sign_all(g, e, s, n, 0, 0, CHECK_NONE);
 }
 
-/* The next n packets of all workers' common sequence. Returns the first one's template. */
+/* Reserves the next n packets of the sequence shared by all workers. Returns the template of the
+ * first. */
 static NOINLINE uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t n)
 {
     uint64_t turn = __atomic_fetch_add(g->turn, n, __ATOMIC_RELAXED);
@@ -150,8 +151,8 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
     exit_hold(e, n);
 }
 
-/* A burst for each lane, up to the packet whose turn is at `until`. Returns the packets moved;
- * `waiting` counts those that waited for room. */
+/* Sends a burst on each lane, until `until` packets were begun. Returns the packets moved;
+ * `waiting` counts those that wait for room. */
 static INLINE uint32_t send_round(struct generate_loop *g, uint64_t until, uint64_t *waiting)
 {
     uint32_t moved = 0;
@@ -170,9 +171,9 @@ static INLINE uint32_t send_round(struct generate_loop *g, uint64_t until, uint6
     return moved;
 }
 
-/* Sends what was due before the end and is not sent yet, because this thread did not run or the
- * ring was full for a moment: as long as the ring takes it, and for GRACE_NS at most. The rest is
- * unsent. Without a rate nothing is due, and what waits counts as not begun. */
+/* Sends what was due before the end and was delayed, because the thread did not run or the ring was
+ * full: while the ring accepts packets, for GRACE_NS at most. The rest counts as unsent. Without a
+ * rate, nothing is due, and packets that wait count as not begun. */
 static NOINLINE void finish(struct generate_loop *g)
 {
     uint64_t now = ticks(), grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS;
@@ -184,7 +185,7 @@ static NOINLINE void finish(struct generate_loop *g)
             held += exit_left(g->w.lanes[i].exits);
         if (!held && (g->offered >= owed || (g->w.budget && !load_relaxed(g->w.budget))))
             break;
-        (void)worker_continue(&g->w); /* Python may want us to pause */
+        (void)worker_continue(&g->w); /* pauses if Python asks for it */
     } while (clock_ns(CLOCK_THREAD_CPUTIME_ID) < grace);
     if (g->rate <= 0)
         g->offered -= held;

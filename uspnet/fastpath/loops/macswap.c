@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* macswap: packets leave with their two MAC addresses exchanged. */
+/* macswap: swaps source and destination MAC address. */
 #include "forward.h"
 
 // [python]
@@ -8,7 +8,7 @@ void loop_macswap(struct worker *w);
 
 enum { ADDRESS = 6 }; /* bytes */
 
-/* What is too short to have two addresses stays as it is. */
+/* Frames too short for two addresses are not changed. */
 static void swap(struct forward_loop *f, struct lane *lane, struct packet *p, uint32_t n)
 {
     const struct pool *pool = lane->rx->pool;

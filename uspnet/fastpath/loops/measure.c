@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* measure: receives signed packets and counts what is missing, doubled, late or out of order; or
- * packets without signatures, and counts those that look like ours. */
+/* measure: receives packets with signatures and counts lost, duplicated and reordered ones and
+ * their latency; or packets without signatures, and counts those that equal a template. */
 #include "measure.h"
 
 enum {
@@ -58,7 +58,7 @@ static void stream_see(struct stream *s, uint64_t number)
 
 static void see(struct measure_loop *m, const struct pool *pool, struct packet p, uint64_t now)
 {
-    struct signature s; /* a copy: a zero-copy peer may write to the pool at any time */
+    struct signature s; /* a copy: a zero-copy peer can write to the pool at any time */
     if (p.length < m->stamp_at + SIGNATURE_BYTES) {
         m->unsigned_packets++;
         return;
@@ -75,7 +75,7 @@ static void see(struct measure_loop *m, const struct pool *pool, struct packet p
 
 /* --- packets without signatures --- */
 
-/* All of a frame but its MAC addresses, which a switch may change, as a number. */
+/* A hash of a frame without its MAC addresses, which a router may change. */
 static uint64_t likeness(const uint8_t *frame, uint32_t length)
 {
     uint64_t hash = length, word;
@@ -93,7 +93,7 @@ static int alike(const struct frame_template *t, const uint8_t *frame, uint32_t 
     return t->length == length && !memcmp(t->frame + 12, frame + 12, length - 12);
 }
 
-/* The slot of a frame's template, or the free one where it would be. */
+/* The slot of a frame's template, or the free slot where it would be inserted. */
 static uint32_t *lookup_slot(const struct lookup *l, const uint8_t *frame, uint32_t length)
 {
     uint64_t at = likeness(frame, length) & l->mask;

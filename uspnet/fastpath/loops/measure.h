@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * measure: what became of packets on their way, by numbers and times in them, or by their looks.
- * Above the "[c]" fence as in fastpath.h: what Python sees, too. */
+ * measure: loss, duplicates, order and latency of received packets, by their signatures or, without
+ * signatures, by their content. Fences as in fastpath.h. */
 #ifndef USPNET_MEASURE_H
 #define USPNET_MEASURE_H
 #include "template.h"
@@ -9,14 +9,16 @@
 // [python]
 enum { HISTOGRAM_SLOTS = 1984 };
 
-/* Sequence numbers seen of one stream, with a window of the latest 65,536 (RFC 4737 in spirit). */
+/* Sequence numbers received of one stream, with a window of the latest 65,536 (compare RFC
+ * 4737). */
 struct stream {
     uint64_t next; /* the number after the highest seen */
     uint64_t received, duplicated, reordered, stale;
     uint64_t seen[1024]; /* a bit a number, modulo 65,536 */
 };
 
-/* Frames without signatures are told from others by all that follows their MAC addresses. */
+/* A hash table of templates: frames without signatures are recognized by all that follows their MAC
+ * addresses. */
 struct lookup {
     const struct frame_template *templates;
     uint32_t *slots; /* number of a template, plus 1; 0: free */
@@ -29,10 +31,10 @@ struct measure_loop {
     struct stream *streams;
     uint32_t n_streams;
     uint32_t stamp_at;         /* offset of the 18-byte signature in every frame */
-    uint64_t unsigned_packets; /* that are none of ours */
-    uint64_t secret;           /* hides the time in a signature: of this run alone */
-    uint64_t began;            /* CLOCK_MONOTONIC in ns: no signature is older */
-    struct lookup *lookup;     /* without signatures: what our packets look like; else NULL */
+    uint64_t unsigned_packets; /* received packets of others */
+    uint64_t secret;           /* random for each run; XORed with the time in a signature */
+    uint64_t began;            /* CLOCK_MONOTONIC in ns: older signatures are invalid */
+    struct lookup *lookup;     /* the templates, without signatures; else NULL */
     uint64_t *histogram;       /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
 };
 

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Frames to send, and the signature of a numbered one: 18 bytes, what a 60-byte UDP/IPv4 frame has
- * room for. Host byte order: sender and receiver are the same process.
- * Above the "[c]" fence as in fastpath.h: what Python sees, too. */
+ * Templates of frames to send, and signatures: 18 bytes, which is the payload of a 60-byte UDP/IPv4
+ * frame, in host byte order, since sender and receiver are the same process. Fences as in
+ * fastpath.h. */
 #ifndef USPNET_TEMPLATE_H
 #define USPNET_TEMPLATE_H
 #include "worker.h"
 
 // [python]
-/* Which checksum covers a signature, and how it follows. */
+/* Which checksum covers a signature. */
 enum check { CHECK_NONE, CHECK_SUM, CHECK_CRC };
 
-/* A frame to be sent, and the one checksum in it that a signature changes. */
+/* A frame to send, and the checksum in it that depends on the signature. */
 struct frame_template {
     const uint8_t *frame; /* complete, without FCS */
     uint32_t length;
     uint16_t check;      /* enum check */
     uint16_t check_at;   /* offset of the checksum in the frame */
-    uint32_t base;       /* SUM: the sum of all it covers but the signature; CRC: under zeros */
-    uint16_t zero;       /* SUM: what stands for a checksum of 0 */
-    uint16_t turned;     /* SUM: the signature and `base` have their bytes swapped */
-    const uint32_t *crc; /* CRC: what each byte of the signature changes, [18][256] */
+    uint32_t base;       /* SUM: of all but the signature; CRC: with a signature of zeros */
+    uint16_t zero;       /* SUM: the value that is sent for a checksum of 0 */
+    uint16_t turned;     /* SUM: the signature is at an odd offset: bytes are swapped */
+    const uint32_t *crc; /* CRC: contribution of each byte of the signature, [18][256] */
 };
 
-/* Something that differs from packet to packet: fields/<name>.c has a struct of its own that begins
- * with this one. `apply` writes it into n packets, made of their templates; nothing else has. */
+/* A field that varies from packet to packet: fields/<name>.c has a struct that begins with this
+ * one. `apply` writes it into n packets that were just copied from their templates. */
 struct field {
     void (*apply)(struct field *f, const struct pool *pool, const struct packet *p, uint32_t n);
     struct field *next; /* or NULL */
@@ -36,7 +36,7 @@ enum { SIGNATURE = 0x75, SIGNATURE_BYTES = 18 };
 struct signature {
     uint8_t magic, stream;
     uint64_t number; /* in its stream */
-    uint64_t time;   /* CLOCK_MONOTONIC in ns when the burst was sent, exclusive or the secret */
+    uint64_t time;   /* CLOCK_MONOTONIC in ns of the burst, XOR the secret */
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct signature) == SIGNATURE_BYTES, "what Python leaves room for");

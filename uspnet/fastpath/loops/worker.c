@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What every loop shares: when to end, and how to wait for work. */
+/* What every loop shares: when to end, and how to wait for work (worker.h). */
 #include "worker.h"
 
 #include <errno.h>
@@ -8,19 +8,19 @@
 #include <unistd.h>
 
 enum {
-    SLEEP_MS = 100, /* a sleeper looks round at least this often */
-    NAP_US = 50,    /* where a queue has no descriptor to wait on */
+    SLEEP_MS = 100, /* the longest sleep */
+    NAP_US = 50,    /* instead of a sleep, when a queue has no descriptor to wait on */
     LONG_NAP_US = 1000,
-    IN_VAIN = 16,       /* calls in a row, and no work: naps between them */
-    LONG_IN_VAIN = 256, /* … and long ones */
-    SLEEPERS_MAX = 64,  /* queues a worker waits on by descriptor */
+    SPURIOUS = 16,       /* consecutive wake-ups without work, after which naps are inserted */
+    SPURIOUS_LONG = 256, /* … and long naps */
+    SLEEPERS_MAX = 64,   /* queues that a worker can wait on by descriptor */
 };
 
 uint64_t ticks_now(void) { return ticks(); }
 
 static void nothing(int number) { (void)number; }
 
-/* Without SA_RESTART, and only where nobody else handles the signal: we are a guest here. */
+/* Without SA_RESTART, and only if the signal has no handler: the process may not be ours. */
 int kick_install(int number)
 {
     struct sigaction old, ours = {.sa_handler = nothing};
@@ -31,8 +31,8 @@ int kick_install(int number)
     return sigaction(number, &ours, NULL) ? errno : 0;
 }
 
-/* Between two rounds a worker holds nothing: Python may change rings, queues and the stack. It
- * waits for Python even when it is to stop: its last steps touch them too. */
+/* Between two rounds a worker holds no references: Python may change rings, queues and the
+ * stack. The pause also delays a stop, since a loop's last steps use them, too. */
 static void worker_pause(struct worker *w)
 {
     store_release(&w->paused, 1);
@@ -41,7 +41,7 @@ static void worker_pause(struct worker *w)
     store_release(&w->paused, 0);
 }
 
-/* Packets already taken from the budget that still wait for room. */
+/* Are there packets, already taken from the budget, that wait for room? */
 static int holding(const struct worker *w)
 {
     for (uint32_t i = 0; i < w->n_lanes; i++)
@@ -56,7 +56,7 @@ int worker_continue(struct worker *w)
     if (unlikely(load_acquire(&w->pause)))
         worker_pause(w);
     if (unlikely(load_acquire(&w->stop))) {
-        if (!w->ending) /* it may have stopped itself */
+        if (!w->ending) /* the loop may have set it */
             w->ending = END_STOPPED;
     } else if (unlikely(w->budget && load_relaxed(w->budget) == 0) && !holding(w)) {
         w->ending = END_COUNT;
@@ -68,7 +68,7 @@ int worker_continue(struct worker *w)
     return 0;
 }
 
-/* Takes up to n packets from the job's budget; what it returns may be handled. */
+/* Takes up to n packets from the job's budget. Returns how many were left. */
 uint64_t worker_claim(struct worker *w, uint64_t n)
 {
     uint64_t left, claimed;
@@ -82,7 +82,7 @@ uint64_t worker_claim(struct worker *w, uint64_t n)
     return claimed;
 }
 
-/* Every source has ended: nothing will ever arrive again. */
+/* Have all sources ended, and is nothing waiting to be sent? */
 static int sources_ended(const struct worker *w)
 {
     uint32_t sources = 0;
@@ -96,14 +96,14 @@ static int sources_ended(const struct worker *w)
     return sources > 0 && !holding(w);
 }
 
-/* Queues that somebody waits for, and for what. */
+/* Queues to wait on, and the events. */
 struct waits {
-    uint32_t n, nap; /* nap: one has no descriptor, or there are too many */
+    uint32_t n, nap; /* nap: a queue has no descriptor, or there are too many queues */
     struct queue *queues[SLEEPERS_MAX];
     short events[SLEEPERS_MAX];
 };
 
-/* Is anything to be had from the queue, later if not now? */
+/* Can packets still pass through the queue, now or later? */
 static int is_open(const struct queue *q)
 {
     return !load_relaxed(&q->ended) && !load_relaxed(&q->closed);
@@ -122,7 +122,8 @@ static void await(struct waits *s, struct queue *q, short events)
     s->events[s->n++] = events;
 }
 
-/* A lane waits for room at the exits where it holds packets, or has no source; else for packets. */
+/* A lane waits for room at exits with packets, or at all exits if it has no receive queue;
+ * otherwise for packets. */
 static void lane_await(struct waits *s, const struct lane *lane)
 {
     int full = 0;
@@ -136,7 +137,7 @@ static void lane_await(struct waits *s, const struct lane *lane)
         await(s, lane->rx, POLLIN);
 }
 
-/* Has the queues that we wait for wake us, or do so no more. Nonzero: there is work right now. */
+/* Enables or disables wake-ups of the queues waited on. Nonzero: there is work already. */
 static int arm(const struct waits *s, int on)
 {
     for (uint32_t i = 0; i < s->n; i++) {
@@ -148,8 +149,8 @@ static int arm(const struct waits *s, int on)
     return 0;
 }
 
-/* Sleeps until a queue's descriptor is ready, Python wakes us, or it is time to look round. Whoever
- * calls again and again when there is no work, as a peer can, is heard after a nap. */
+/* Sleeps until a queue's descriptor is ready, Python wakes the worker, or SLEEP_MS is over. A
+ * peer can cause wake-ups without work; naps limit their rate. */
 static void worker_sleep(struct worker *w)
 {
     struct waits waits = {.n = 0};
@@ -163,11 +164,11 @@ static void worker_sleep(struct worker *w)
     }
     for (uint32_t i = 0; i < waits.n; i++)
         fds[i + 1] = (struct pollfd){.fd = waits.queues[i]->wake_fd, .events = waits.events[i]};
-    if (w->in_vain > IN_VAIN)
-        usleep(w->in_vain > LONG_IN_VAIN ? LONG_NAP_US : NAP_US);
+    if (w->spurious > SPURIOUS)
+        usleep(w->spurious > SPURIOUS_LONG ? LONG_NAP_US : NAP_US);
     called = arm(&waits, 1) || poll(fds, waits.n + 1, SLEEP_MS) > 0;
     arm(&waits, 0);
-    w->in_vain = called ? w->in_vain + 1 : 0;
+    w->spurious = called ? w->spurious + 1 : 0;
     if (fds[0].revents) {
         uint64_t value;
         (void)!read(w->wake_fd, &value, sizeof value);
@@ -184,13 +185,13 @@ static void flush(struct worker *w)
         }
 }
 
-/* Called after a round without work. */
+/* Spins or sleeps, after a round without work. Ends the loop when all sources have ended. */
 void worker_idle(struct worker *w)
 {
     uint64_t now = ticks();
     if (!w->idle_since) {
         w->idle_since = now;
-        w->in_vain = 0;
+        w->spurious = 0;
         flush(w);
     }
     if (sources_ended(w)) {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Workers and what every loop shares. A loop is `loops/<name>.c`: a struct of its own that begins
- * with `struct worker`, and `loop_<name>`, which runs until `worker_continue` says no.
- * Above the "[c]" fence as in fastpath.h: what Python sees, too.
- */
+ * Workers, and what every loop shares. A loop is `loops/<name>.c`: a struct of its own that begins
+ * with `struct worker`, and the function `loop_<name>`, which runs until worker_continue() returns
+ * 0. Fences as in fastpath.h. */
 #ifndef USPNET_WORKER_H
 #define USPNET_WORKER_H
 #include "fastpath.h"
@@ -12,39 +11,39 @@
 enum poll_mode { POLL_BUSY, POLL_ADAPTIVE, POLL_SLEEP };
 enum ending { RUNNING, END_STOPPED, END_DEADLINE, END_COUNT, END_SOURCE };
 
-/* Packet handles, and what travels beside them where somebody asks for it. */
+/* Packet handles and their metadata, in parallel arrays. */
 struct burst {
     struct packet packets[64];
     uint64_t stamps[64];
     struct origin origins[64];
 };
 
-/* A transmit queue, and the packets of a lane that wait for room in it. */
+/* A transmit queue, and the packets of a lane that wait for it. */
 struct exit {
     struct queue *tx;
     uint32_t from, held; /* burst.packets[from … held - 1] */
-    uint32_t tried;      /* these packets were refused before */
+    uint32_t tried;      /* counted as stalled already */
     struct burst burst;
 };
 
-/* A receive queue, and the exits that its packets may leave by. No receive queue: packets are
- * made here. No exits: they end here. */
+/* A receive queue, and the exits that its packets may leave by. Without a receive queue, packets
+ * are generated here; without exits, they are consumed here. */
 struct lane {
     struct queue *rx;
     struct exit *exits;
     uint32_t n_exits;
-    struct burst received; /* before they are given to one of several exits */
+    struct burst received; /* when there are several exits */
 };
 
-/* What every loop needs. Python fills it before the thread starts. */
+/* The state that every loop has. Python fills it before the thread starts. */
 struct worker {
     uint32_t stop;   /* set by Python, read once a round */
-    uint32_t pause;  /* set by Python: touch nothing until it is 0 again */
-    uint32_t paused; /* set by the worker when it has seen that */
+    uint32_t pause;  /* set by Python: use no queue or stack until it is 0 again */
+    uint32_t paused; /* set by the worker while it pauses */
     uint32_t poll;   /* enum poll_mode */
     uint32_t burst;  /* packets a burst, 1 … BURST_MAX */
     uint32_t ending; /* enum ending, set by the loop */
-    int32_t wake_fd; /* eventfd by which Python ends a sleep */
+    int32_t wake_fd; /* eventfd by which Python wakes the worker */
     uint32_t n_lanes;
     struct lane *lanes;
     struct stack *stack;
@@ -52,17 +51,17 @@ struct worker {
     uint64_t deadline;   /* ticks; 0: none */
     uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
     uint64_t idle_since; /* ticks; 0: not idle */
-    uint64_t in_vain;    /* sleeps in a row that were ended by a call, and for no work */
+    uint64_t spurious;   /* consecutive wake-ups without work */
     uint64_t start, end; /* ticks at the loop's first and last round */
-    uint64_t first;      /* ticks when the first packets had moved; 0: none yet */
+    uint64_t first;      /* ticks after the first packets moved; 0: none yet */
     uint64_t ticks_hz;
 };
 
 uint64_t ticks_now(void);
-int kick_install(int number); /* so that the signal ends a system call; 0, or errno */
+int kick_install(int number); /* makes the signal interrupt system calls; returns 0 or an errno */
 // [c]
 
-/* A fresh burst of n packets at the exit, none sent yet. */
+/* The exit holds a new burst of n packets, none of them sent. */
 static inline void exit_hold(struct exit *e, uint32_t n)
 {
     e->from = e->tried = 0;
@@ -71,7 +70,7 @@ static inline void exit_hold(struct exit *e, uint32_t n)
 
 static inline uint32_t exit_left(const struct exit *e) { return e->held - e->from; }
 
-/* Sends what the exit holds and returns how many were taken. The rest found the ring full. */
+/* Sends what the exit holds, as far as the ring has room. Returns how many were accepted. */
 static inline uint32_t exit_send(struct exit *e)
 {
     uint32_t n = exit_left(e);

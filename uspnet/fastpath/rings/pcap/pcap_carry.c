@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* From pcapng to pcapng: what describes sections, interfaces and packets goes on, in our byte
- * order. A block is copied into the sink's memory first, and only there looked at and changed. */
+/* pcap: copies blocks and options from pcapng to pcapng, converted to our byte order. A block is
+ * copied into the sink's memory first and converted there, since the file's owner may change the
+ * file. */
 #include "pcap_parts.h"
 
 enum {
-    OPTION_USERAPPL = 4, /* of a section: we name ourselves */
-    OPTION_FLAGS = 2,    /* of a packet */
-    OPTION_FCSLEN = 13,  /* of an interface: the FCS was taken off */
+    OPTION_USERAPPL = 4, /* shb_userappl: replaced by our own */
+    OPTION_FLAGS = 2,    /* epb_flags */
+    OPTION_FCSLEN = 13,  /* if_fcslen: removed, as is the FCS */
     FCS_BITS = 15 << 5,
     SNAPLEN_ALL = PCAP_LONGEST,
 };
@@ -28,7 +29,7 @@ static uint16_t look16(const uint8_t *at, int swapped)
     return swapped ? __builtin_bswap16(v) : v;
 }
 
-/* Turns n bytes round, in words of `width`; 0: text, or bytes in an order of their own. */
+/* Swaps the bytes of each word of `width` bytes; 0: text, or data without a byte order. */
 static void swap_words(uint8_t *at, uint32_t n, uint32_t width)
 {
     if (width == 0 || n % width)
@@ -42,7 +43,7 @@ static void swap_words(uint8_t *at, uint32_t n, uint32_t width)
     }
 }
 
-/* The width of the words that an option's value is made of. */
+/* The width in bytes of the words in an option's value. */
 static uint32_t width_of(uint32_t block, uint16_t code)
 {
     switch (block) {
@@ -97,13 +98,13 @@ uint32_t pcap_options(uint32_t block, uint8_t *at, uint32_t n, int swapped)
     }
     if (out == 0)
         return 0;
-    put32(at + out, 0); /* the end of the options */
+    put32(at + out, 0); /* opt_endofopt */
     return out + 4;
 }
 
 /* --- blocks --------------------------------------------------------------------------------- */
 
-/* Ours, with what the source's says but for the program's name. Returns the body's new length. */
+/* A Section Header Block with the source's options, except shb_userappl. Returns the new length. */
 static uint32_t section(const struct pcap_sink *k, uint8_t *body, uint32_t length, int swapped)
 {
     uint32_t n = pcap_options(BLOCK_SHB, body + SHB_FIXED, length - SHB_FIXED, swapped);
@@ -111,7 +112,7 @@ static uint32_t section(const struct pcap_sink *k, uint8_t *body, uint32_t lengt
     const uint16_t version[2] = {1, 0};
     put32(body, ORDER_MAGIC);
     memcpy(body + 4, version, sizeof version);
-    memset(body + 8, 0xFF, 8); /* a length that nobody knows yet */
+    memset(body + 8, 0xFF, 8); /* section length: unspecified */
     memcpy(at, k->application, k->application_bytes);
     at += k->application_bytes;
     put32(at, 0);
@@ -169,7 +170,7 @@ static uint32_t secrets(uint8_t *body, uint32_t length)
     return at < length ? at + pcap_options(BLOCK_DSB, body + at, length - at, 1) : length;
 }
 
-/* Makes a copied body ours. Returns its new length; 0: it makes no sense, and stays out. */
+/* Converts a copied body. Returns its new length; 0: it is malformed, and omitted. */
 static uint32_t convert(const struct pcap_sink *k, const struct pcap_source *s, uint32_t type,
                         uint8_t *body, uint32_t length)
 {
@@ -189,14 +190,14 @@ static uint32_t convert(const struct pcap_sink *k, const struct pcap_source *s, 
         return swapped ? secrets(body, length) : length;
     case BLOCK_CUSTOM:
         if (swapped)
-            swap_words(body, 4, 4); /* whose block it is; the rest is theirs */
+            swap_words(body, 4, 4); /* the enterprise number; the rest is private data */
         return length;
     default:
         return length;
     }
 }
 
-/* The bytes without which a block of that type is none; UINT32_MAX: it stays out. */
+/* The length of a block type's fixed part; UINT32_MAX: the type is not copied. */
 static uint32_t fixed(uint32_t type)
 {
     switch (type) {
@@ -225,12 +226,12 @@ int pcap_carry(struct pcap_sink *k, const struct pcap_source *s, uint32_t type, 
     if (length < fixed(type))
         return 1;
     if (s->holding)
-        return 0; /* the packets before it come first */
+        return 0; /* earlier packets must be written first */
     if (length > PCAP_ROOM - more - 4) {
         k->left_out++;
         if (type != BLOCK_SHB && type != BLOCK_IDB)
             return 1;
-        length = fixed(type); /* packets refer to it */
+        length = fixed(type); /* without options: packets refer to it */
     }
     to = pcap_reserve(k, pad4(length) + more);
     if (!to)

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The blocks of a pcapng file that say how to read the others: a section's header, and what is
- * said of an interface. */
+/* pcap: Section Header Block and Interface Description Block, which say how to parse the others. */
 #include "pcap_parts.h"
 
 enum { OPTION_TSRESOL = 9, OPTION_FCSLEN = 13, OPTION_TSOFFSET = 14 };
 
-/* Section Header Block: it says how to read itself. */
+/* Section Header Block: has its own byte order. */
 enum step pcap_section(struct pcap_source *s, const uint8_t *at, uint64_t left)
 {
     uint32_t magic;
@@ -18,7 +17,7 @@ enum step pcap_section(struct pcap_source *s, const uint8_t *at, uint64_t left)
     s->swapped = magic != ORDER_MAGIC;
     minor = field16((int)s->swapped, at + 14);
     if (field16((int)s->swapped, at + 12) != 1 || (minor != 0 && minor != 2))
-        return pcap_bad(s, PCAP_VERSION); /* some programs said 1.2, and wrote 1.0 */
+        return pcap_bad(s, PCAP_VERSION); /* some programs write 1.2 for 1.0 */
     return STEP_OTHER;
 }
 
@@ -29,7 +28,7 @@ static void interface_option(const struct pcap_source *s, struct pcap_interface 
     if (code == OPTION_TSRESOL && size == 1)
         pcap_resolution(new, first);
     if (code == OPTION_FCSLEN && size == 1)
-        new->fcs = first < 16 ? first : first / 8; /* the standard says bits, and shows bytes */
+        new->fcs = first < 16 ? first : first / 8; /* the draft says bits; its example has bytes */
     if (code == OPTION_TSOFFSET && size == 8)
         new->offset = (int64_t)field64((int)s->swapped, at);
 }

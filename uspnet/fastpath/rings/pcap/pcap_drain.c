@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The writer's side of a capture file: what the workers have put into chunks. */
+/* pcap, sink: the writer's side. Takes records out of the chunks. */
 #include "pcap.h"
 
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
@@ -23,7 +23,7 @@ void pcap_release(struct pcap_ring *r, uint32_t bytes)
 
 enum { BLOCK_HEADER = 8 };
 
-/* The bytes of a record that its size can be told from. */
+/* The bytes of a record that include its size. */
 static uint32_t header_bytes(const struct pcap_ring *r)
 {
     return r->format == PCAP_NG ? BLOCK_HEADER : RECORD_HEADER;
@@ -57,7 +57,7 @@ uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_
 {
     uint8_t *from;
     store_relaxed(&shared->asleep, 1);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* we say so, then look; see ring_bell() */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* set `asleep`, then check; see ring_bell() */
     for (uint32_t i = 0; i < n; i++) {
         if (pcap_peek(&rings[i], &from)) {
             store_relaxed(&shared->asleep, 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Packets of other link types than Ethernet, for those who ask for an Ethernet header in front.
+/* pcap, ethernet=add: Ethernet headers for packets of other link types.
  *
- * It says no more than the packet's own header does: what has no EtherType is left out. Numbers
- * are those of tcpdump.org/linktypes.html, and of IANA for PPP and EtherTypes. */
+ * The EtherType comes from the packet's own header; packets that have none are dropped. Numbers are
+ * those of tcpdump.org/linktypes.html, and IANA's for PPP and EtherTypes. */
 #include "pcap_parts.h"
 
 enum {
@@ -28,7 +28,7 @@ enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86DD, TYPE_LEAST = 0x0600 };
 enum { ARP_ETHER = 1, ARP_FRAD = 770, ARP_80211 = 801, ARP_RADIOTAP = 803, ARP_NETLINK = 824 };
 enum { SLL_802_2 = 4, HDLC_UNICAST = 0x0F, HDLC_MULTICAST = 0x8F };
 
-/* A packet's first bytes, copied once. */
+/* A copy of a packet's first bytes, read once. */
 struct front {
     uint8_t bytes[24];
     uint32_t n;
@@ -64,7 +64,7 @@ int pcap_can_make(uint32_t link_type)
     }
 }
 
-/* The EtherType of what begins with an IP header; 0: it does not. */
+/* The EtherType by the first byte of an IP header; 0: it is not one. */
 static uint32_t ip_type(uint8_t first)
 {
     return first >> 4 == 4 ? TYPE_IPV4 : first >> 4 == 6 ? TYPE_IPV6 : 0;
@@ -104,7 +104,7 @@ static uint32_t ppp_type(const struct front *h, uint32_t *strip)
     case 0x0283:
         return 0x8848;
     default:
-        return 0; /* PPP's own: no Ethernet carries it */
+        return 0; /* PPP control protocols have no EtherType */
     }
 }
 
@@ -130,7 +130,7 @@ static uint32_t cooked_type(const struct pcap_source *s, const struct front *h, 
     return protocol >= TYPE_LEAST ? protocol : 0;
 }
 
-/* The EtherType, and how many bytes give way to the new header. */
+/* The EtherType, or 0; *strip: bytes of the link header to remove. */
 static uint32_t type_of(const struct pcap_source *s, uint32_t link_type, const struct front *h,
                         struct found *f, uint32_t *strip)
 {
@@ -172,7 +172,7 @@ static uint32_t type_of(const struct pcap_source *s, uint32_t link_type, const s
     }
 }
 
-/* Takes off the byte in front of the packet that tells its direction. Returns its link type. */
+/* Removes the direction byte of the _WITH_DIR link types. Returns the link type without it. */
 static uint32_t without_direction(uint32_t link_type, struct found *f)
 {
     if (link_type != LINK_PPP_WITH_DIR && link_type != LINK_CISCO_HDLC_WITH_DIR)
@@ -193,7 +193,7 @@ int pcap_make_ethernet(const struct pcap_source *s, uint32_t link_type, struct f
     h = (struct front){.n = least(f->length, sizeof h.bytes)};
     memcpy(h.bytes, f->data, h.n);
     if (link_type == LINK_PPP_PPPD)
-        h.bytes[0] = 0xFF; /* the direction stands in its place */
+        h.bytes[0] = 0xFF; /* the direction byte is in its place */
     memcpy(f->header, s->macs, sizeof s->macs);
     type = type_of(s, link_type, &h, f, &strip);
     if (type == 0 || strip >= f->length)

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a classic file begins with: magic (4), version (2 + 2), zone (4), figures (4), snap
- * length (4), link type (4); the link type's upper bits tell of an FCS. */
+/* pcap: the header of a classic file: magic (4), version (2 + 2), time zone (4), accuracy (4), snap
+ * length (4), link type (4), whose upper bits give the length of the FCS. */
 #include "pcap_parts.h"
 
 enum {
     FILE_HEADER = 24,
     MAGIC_US = 0xA1B2C3D4,
     MAGIC_NS = 0xA1B23C4D,
-    FCS_KNOWN = 1 << 26, /* then the upper four bits count its 16-bit words */
+    FCS_KNOWN = 1 << 26, /* the upper four bits are the FCS length in 16-bit words */
 };
 
-/* 543.0 is DG/UX. */
+/* Is the version known? 543.0 was written by DG/UX. */
 static int version(struct pcap_source *s, uint16_t major, uint16_t minor)
 {
     if (major != 2 && !(major == 543 && minor == 0))

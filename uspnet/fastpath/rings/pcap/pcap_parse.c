@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a capture file holds: classic pcap in four magics, and pcapng in both byte orders.
+/* pcap: parses classic records (four magic numbers) and pcapng blocks (both byte orders).
  *
- * Every length is copied into a local and checked in 64 bits against what the file still holds. */
+ * Every length is read once into a local, and checked in 64 bits against the rest of the file. */
 #include "pcap_parts.h"
 
 enum { OPTION_FLAGS = 2 };
 
-/* Takes the FCS off. A length on the wire below the captured one tells nothing. */
+/* Removes the FCS, unless the length on the wire is invalid (below the captured one). */
 static void strip_fcs(struct found *f, uint32_t fcs)
 {
     if (f->wire < f->length)
@@ -15,7 +15,7 @@ static void strip_fcs(struct found *f, uint32_t fcs)
     f->length = least(f->length, f->wire);
 }
 
-/* What becomes of a packet of that link type. */
+/* Decides about a packet by its link type, and removes its FCS. */
 static __attribute__((noinline)) enum step take(struct pcap_source *s, uint32_t link_type,
                                                 uint32_t fcs, struct found *f)
 {
@@ -30,7 +30,7 @@ static __attribute__((noinline)) enum step take(struct pcap_source *s, uint32_t 
     return STEP_FOREIGN;
 }
 
-/* The end, unless a stream brings more. */
+/* The end of the file, unless it is a stream that hasn't ended. */
 static enum step at_end(struct pcap_source *s) { return s->live ? pcap_short(s, 1) : STEP_END; }
 
 static void old_lengths(const struct pcap_source *s, uint32_t *length, uint32_t *wire)
@@ -40,7 +40,7 @@ static void old_lengths(const struct pcap_source *s, uint32_t *length, uint32_t 
     *wire = s->lengths == PCAP_EITHER ? greater : *length;
 }
 
-/* A record without a byte: so reads the header of another file, if somebody joined two. */
+/* A record with a captured length of 0, which is also how the header of an appended file reads. */
 static __attribute__((noinline)) enum step empty_record(struct pcap_source *s, struct found *f,
                                                         const uint8_t *at, uint32_t wire)
 {
@@ -83,7 +83,7 @@ classic_step(struct pcap_source *s, struct found *f, const int swapped)
     return likely(i->plain) ? STEP_PACKET : take(s, i->link_type, i->fcs, f);
 }
 
-/* The FCS bytes that a packet's flags tell of, which overrule its interface's. */
+/* The FCS length: by the packet's epb_flags, else by its interface. */
 static uint32_t fcs_of(const struct pcap_source *s, const uint8_t *options, uint32_t bytes,
                        uint32_t fcs)
 {
@@ -103,7 +103,7 @@ static uint32_t fcs_of(const struct pcap_source *s, const uint8_t *options, uint
     return fcs;
 }
 
-/* What goes on from pcapng to pcapng. */
+/* Keeps the metadata to be copied from pcapng to pcapng. */
 static void keep(const struct pcap_source *s, uint32_t id, uint64_t ticks, uint32_t losses,
                  const uint8_t *options, uint32_t bytes, struct found *f)
 {
@@ -118,7 +118,7 @@ static void keep(const struct pcap_source *s, uint32_t id, uint64_t ticks, uint3
     };
 }
 
-/* A packet of which more is to be said than the plain ones' fields. */
+/* Completes a packet that has options, an FCS, another link type or a pcapng sink. */
 static enum step finish(struct pcap_source *s, struct found *f, uint32_t id, uint64_t ticks,
                         uint32_t losses, const uint8_t *options, uint32_t bytes)
 {
@@ -129,7 +129,7 @@ static enum step finish(struct pcap_source *s, struct found *f, uint32_t id, uin
     return take(s, i->link_type, fcs, f);
 }
 
-/* The same of an Enhanced Packet Block, whose ticks are in f->ns. */
+/* The same for an Enhanced Packet Block, whose ticks are in f->ns. */
 static __attribute__((noinline)) enum step enhanced(struct pcap_source *s, struct found *f,
                                                     uint32_t id, const uint8_t *options,
                                                     uint32_t bytes)
@@ -139,8 +139,8 @@ static __attribute__((noinline)) enum step enhanced(struct pcap_source *s, struc
     return finish(s, f, id, ticks, UINT16_MAX, options, bytes);
 }
 
-/* The two other blocks that hold a packet. `length`: of the body. A Simple Packet Block has but
- * the length on the wire; the obsolete one has 16 bits of interface, and 16 of packets lost. */
+/* Simple Packet Block, which has only the length on the wire, and the obsolete Packet Block,
+ * which has interface (2) and drops count (2). `length`: of the body. */
 static enum step packet(struct pcap_source *s, uint32_t type, const uint8_t *body, uint32_t length,
                         struct found *f)
 {
@@ -176,7 +176,7 @@ static enum step packet(struct pcap_source *s, uint32_t type, const uint8_t *bod
     return finish(s, f, id, ticks, losses, body + length - options, options);
 }
 
-/* A block without a packet: it may describe others, and go on to the file that is written. */
+/* A block without a packet: copies it to the sink, and parses descriptions. */
 static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body, uint32_t length)
 {
     if (s->sink && !(s->pass && s->single) && !pcap_carry(s->sink, s, type, body, length))
@@ -190,7 +190,7 @@ static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body
     return STEP_OTHER;
 }
 
-/* A block that is no Enhanced Packet Block. */
+/* A block other than an Enhanced Packet Block. */
 static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, struct found *f)
 {
     const uint8_t *at = s->base + s->at;
@@ -214,15 +214,15 @@ static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, str
     length -= BLOCK_LEAST;
     if (type == BLOCK_PACKET || type == BLOCK_SPB)
         step = packet(s, type, at + 8, length, f);
-    else if (type != BLOCK_EPB) /* its owner has changed it since we looked */
+    else if (type != BLOCK_EPB) /* else the file was changed meanwhile */
         step = other(s, type, at + 8, length);
     if (step <= STEP_OTHER)
         s->at += stride;
     return step;
 }
 
-/* In the order of the section that we are in. The usual block and packet are dealt with here; all
- * that calls for another function does so last, so that no register need be saved. */
+/* The fast path: an Enhanced Packet Block of plain Ethernet without options. Everything else is
+ * a tail call, so that no registers need saving. `swapped` is a constant. */
 static inline __attribute__((always_inline)) enum step
 block_step(struct pcap_source *s, struct found *f, const int swapped)
 {
@@ -263,7 +263,7 @@ block_step(struct pcap_source *s, struct found *f, const int swapped)
     return enhanced(s, f, id, at + length - EPB_TRAILER - options, options);
 }
 
-/* A function for each of the two: neither saves the registers that only the other needs. */
+/* Separate functions, so that neither saves registers that only the other needs. */
 static __attribute__((noinline)) enum step any_block(struct pcap_source *s, struct found *f)
 {
     return s->swapped ? block_step(s, f, 1) : block_step(s, f, 0);

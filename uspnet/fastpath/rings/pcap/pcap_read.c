@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A capture file as a source: copies each packet into a buffer of the pool. */
+/* pcap, source: copies each packet of a capture file into a pool buffer. */
 #include "pcap_parts.h"
 
 #include <sys/timerfd.h>
 
-enum { SKIPS = 4096 }; /* blocks without a packet that one burst may pass */
+enum { SKIPS = 4096 }; /* blocks without a packet that one burst may skip */
 
-/* The end of the file: start again, unless a whole pass held no packet. */
+/* At the end of the file: rewinds if loop=on, unless the whole pass had no packet. */
 static int starts_again(struct pcap_source *s)
 {
     if (!s->loop || s->number == 0) {
@@ -19,7 +19,7 @@ static int starts_again(struct pcap_source *s)
 
 /* --- the file's own timing ------------------------------------------------------------------ */
 
-/* When a packet of that time is due. Steps back in time take no time, nor do unknown times. */
+/* The due time of a packet. Times that are unknown or step back cause no wait. */
 static uint64_t due_at(const struct pcap_source *s, uint64_t ns)
 {
     double wait;
@@ -31,7 +31,7 @@ static uint64_t due_at(const struct pcap_source *s, uint64_t ns)
     return s->last_due + (wait < (double)s->gap_max ? (uint64_t)wait : s->gap_max);
 }
 
-/* Is it too early for this packet? Then the file stays in front of it. */
+/* Is it too early for this packet? Then `due` is set, and the packet is parsed again later. */
 static int too_early(struct pcap_source *s, uint64_t ns)
 {
     uint64_t due = due_at(s, ns);
@@ -50,7 +50,7 @@ static int too_early(struct pcap_source *s, uint64_t ns)
 
 int pcap_timer(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
 
-/* Has the timer end a sleep when the next packet is due. */
+/* Sets the timer to the due time of the next packet. */
 int pcap_arm(struct queue *q, int on)
 {
     struct pcap_source *s = (struct pcap_source *)q;
@@ -67,7 +67,8 @@ int pcap_arm(struct queue *q, int on)
 
 /* --- the packets ---------------------------------------------------------------------------- */
 
-/* Counts a packet that no handle can describe, or whose link type is another. */
+/* Drops a packet: a handle can't describe a packet that is empty or longer than a buffer, and other
+ * link types than Ethernet can't be sent. */
 static void leave_out(struct pcap_source *s, enum step step, const struct found *f)
 {
     if (step == STEP_FOREIGN) {
@@ -78,7 +79,7 @@ static void leave_out(struct pcap_source *s, enum step step, const struct found 
     }
 }
 
-/* A record that can't be read is a packet that was lost; what is no capture file holds none. */
+/* Counts a malformed record as a dropped packet; a file of unknown format has no records. */
 static void count_malformed(struct pcap_source *s)
 {
     int length = s->why == PCAP_CUT || s->why == PCAP_LENGTH;
@@ -86,25 +87,25 @@ static void count_malformed(struct pcap_source *s)
         queue_drop(&s->q, length ? DROP_BAD_LENGTH : DROP_BAD_RECORD, 1);
 }
 
-/* Nothing but the end, or what may come later. Returns whether to look again. */
+/* Handles a step without a packet. Returns whether to parse on now. */
 static int look_again(struct pcap_source *s, enum step step)
 {
     switch (step) {
     case STEP_FAULT:
         count_malformed(s);
         queue_fault(&s->q, FAULT_MALFORMED);
-        store_release(&s->q.ended, 1); /* what came before is still delivered */
+        store_release(&s->q.ended, 1); /* earlier packets are still delivered */
         return 0;
     case STEP_END:
         return starts_again(s);
-    case STEP_WAIT: /* what this burst points to must stay where it is */
+    case STEP_WAIT: /* options of this burst's packets are in the window */
         return !s->holding && pcap_fill(s);
     default:
         return step != STEP_HOLD;
     }
 }
 
-/* The next packet that can be delivered; 0: none in this burst, which holds `got` so far. */
+/* Finds the next packet that can be delivered; 0: none in this burst. */
 static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, struct found *f)
 {
     for (;;) {
@@ -141,7 +142,7 @@ static inline void copy(const struct pcap_source *s, struct packet p, const stru
     pcap_copy(to, f->data, f->length, room < space ? room : space);
 }
 
-/* What travels beside the packet. */
+/* Stores the packet's metadata. */
 static void note(struct pcap_source *s, uint32_t at, struct found *f)
 {
     s->q.stamps[at] = f->ns;
@@ -176,7 +177,8 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         packets[got++] = p;
         s->holding = got;
     }
-    if (unlikely(load_acquire(&q->fault) == FAULT_MEMORY)) { /* zeros came in place of the file */
+    if (unlikely(load_acquire(&q->fault) ==
+                 FAULT_MEMORY)) { /* the file was truncated; zeros were read instead */
         queue_drop(q, DROP_BAD_LENGTH, got + 1);
         got = 0;
         bytes = 0;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A file that comes through a pipe: a window over it, in memory that nobody else can write. */
+/* pcap: a file that comes through a pipe, as a window in private memory. */
 #include "pcap_parts.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-enum { FILL = 256 << 10, CHEAP = 4096 }; /* bytes read at once; bytes moved without a thought */
+enum { FILL = 256 << 10, CHEAP = 4096 }; /* bytes per read; bytes that may always be moved */
 
-/* Moves what is left to the window's start, when that is little or there is no room behind it. */
+/* Moves the rest to the start of the window, if it is short or there is no room behind it. */
 static void make_room(struct pcap_source *s)
 {
     uint64_t left = s->size - s->at, wanted = s->need > FILL ? s->need : FILL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A look through a file before it is used: what is the longest packet, and can any be used? */
+/* pcap: parses a file before the job starts, for its longest packet and whether any is usable. */
 #include "pcap_parts.h"
 
 uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
@@ -17,7 +17,7 @@ uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
         } else if (step == STEP_END || step == STEP_FAULT) {
             if (step == STEP_FAULT && s->number == 0)
                 return 0;
-            s->why = PCAP_WELL; /* what comes first is delivered first; the fault is met again */
+            s->why = PCAP_WELL; /* deliver the packets before it first; the fault will recur */
             pcap_rewind(s);
             s->pass = 0;
             return 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* pcapng's time stamps: any power of ten or two, and an offset that may be negative. */
+/* pcap: time stamps of pcapng: units of any power of ten or two, and a signed offset. */
 #include "pcap_parts.h"
 
 enum { NS = 1000000000 };
@@ -25,7 +25,7 @@ void pcap_resolution(struct pcap_interface *i, uint8_t value)
         i->times = power_of_ten(9 - power);
     } else if (power <= 9 + 19) {
         i->divisor = power_of_ten(power - 9);
-    } else { /* 64 bits of such units don't make a nanosecond */
+    } else { /* 2^64 of such units are less than 1 ns */
         i->times = 0;
     }
 }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A capture file as a sink: workers format records into chunks, a writer process takes them. */
+/* pcap, sink: the worker's side. Formats records into chunks that the writer process writes. */
 #include "pcap_parts.h"
 
 #include <unistd.h>
 
-enum { EXTRA = 16 + 4 }; /* an option of ours, and the end of the options */
+enum { EXTRA = 16 + 4 }; /* an epb_dropcount option, and opt_endofopt */
 
 _Static_assert(sizeof(struct pcap_chunk) == PCAP_CHUNK, "a chunk is its header and its records");
 
-/* Stored one by one: an array on the stack, copied in wider pieces, would stall on each store. */
+/* Stored word by word: copying an array from the stack in wider loads would stall store
+ * forwarding. */
 typedef uint32_t __attribute__((may_alias, aligned(1))) words;
 
 static inline uint32_t record_bytes(uint32_t format, uint32_t caplen)
@@ -18,7 +19,7 @@ static inline uint32_t record_bytes(uint32_t format, uint32_t caplen)
 
 /* --- the worker's side --------------------------------------------------------------------- */
 
-/* An Enhanced Packet Block of interface 0. The padding is zero. */
+/* Writes an Enhanced Packet Block of interface 0, padded with zeros. */
 static inline void put_block(uint8_t *to, uint64_t ns, uint32_t caplen, uint32_t length,
                              const uint8_t *from, uint64_t room)
 {
@@ -36,7 +37,7 @@ static inline void put_block(uint8_t *to, uint64_t ns, uint32_t caplen, uint32_t
     memcpy(to + total - EPB_TRAILER, &total, sizeof total);
 }
 
-/* A classic record: seconds and the part of a second, each in 32 bits. Returns whether they fit. */
+/* Writes a classic record. Returns 0 if its seconds don't fit 32 bits. */
 static inline int put_record(uint8_t *to, uint64_t ns, uint32_t unit, uint32_t caplen,
                              uint32_t length, const uint8_t *from, uint64_t room)
 {
@@ -50,7 +51,7 @@ static inline int put_record(uint8_t *to, uint64_t ns, uint32_t unit, uint32_t c
     return likely(seconds <= UINT32_MAX);
 }
 
-/* An Enhanced Packet Block as its source had it, but for the bytes. Returns its length. */
+/* Writes an Enhanced Packet Block with the metadata of its source. Returns its length. */
 static uint32_t put_kept(uint8_t *to, const struct origin *o, uint32_t option_bytes,
                          uint32_t caplen, const uint8_t *from, uint64_t room)
 {
@@ -59,7 +60,7 @@ static uint32_t put_kept(uint8_t *to, const struct origin *o, uint32_t option_by
     ((words *)to)[2] = o->interface;
     memcpy(to + at, o->options, option_bytes);
     n = pcap_options(BLOCK_EPB, to + at, option_bytes, (int)o->swapped);
-    if (o->losses != UINT32_MAX) { /* before the end of the options, or instead of none */
+    if (o->losses != UINT32_MAX) { /* epb_dropcount, then opt_endofopt */
         const uint32_t losses[4] = {8 << 16 | 4, o->losses, 0, 0};
         at += n ? n - 4 : 0;
         memcpy(to + at, losses, sizeof losses);
@@ -75,12 +76,13 @@ static void ring_bell(struct pcap_sink *s)
 {
     const uint64_t one = 1;
     s->announced = s->ring.positions->published;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* we publish, then look; the writer the other way */
+    __atomic_thread_fence(
+        __ATOMIC_SEQ_CST); /* publish, then check `asleep`; pcap_sleep() in reverse */
     if (load_relaxed(&s->shared->asleep))
         (void)!write(s->bell_fd, &one, sizeof one);
 }
 
-/* Goes on to the next chunk, if the writer is done with it. */
+/* Moves on to the next chunk, if the writer has finished with it. */
 static int next_chunk(struct pcap_sink *s)
 {
     uint32_t behind = (uint32_t)(load_acquire(&s->ring.positions->written) >> 32);
@@ -98,7 +100,7 @@ static inline uint8_t *end_of(const struct pcap_sink *s)
     return chunk_at(&s->ring, s->number)->records + s->fill;
 }
 
-/* Whole cache lines may be copied as far as both buffers reach. */
+/* Bytes that pcap_copy() may read and write beyond the packet's. */
 static inline uint64_t copy_room(const struct pcap_sink *s, struct packet p)
 {
     uint64_t here = s->q.pool->size - p.offset;
@@ -130,7 +132,7 @@ void pcap_commit(struct pcap_sink *s, uint32_t bytes)
     store_release(&s->ring.positions->published, position(s->number, s->fill));
 }
 
-/* The burst is in the ring as far as `done`. */
+/* Publishes and counts the first `done` packets of a burst, and frees their buffers. */
 static inline uint32_t sent(struct pcap_sink *s, struct packet *packets, uint32_t done, uint32_t n,
                             uint32_t first, uint64_t bytes)
 {
@@ -142,8 +144,7 @@ static inline uint32_t sent(struct pcap_sink *s, struct packet *packets, uint32_
     return done;
 }
 
-/* Packets of a file: with their lengths on the wire, and from pcapng to pcapng what else is known
- * of them. */
+/* Packets of a file: with their original lengths; from pcapng to pcapng with all metadata. */
 static uint32_t tx_origins(struct pcap_sink *s, struct packet *packets, uint32_t n)
 {
     uint32_t done, first = s->number;
@@ -193,7 +194,7 @@ uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n)
     return sent(s, packets, done, n, first, bytes);
 }
 
-/* Set for live outputs only: a file gets what waits within the writer's own patience. */
+/* Wakes the writer. Set only for pipes: for a file, the writer's timeout is soon enough. */
 void pcap_flush(struct queue *q)
 {
     struct pcap_sink *s = (struct pcap_sink *)q;
