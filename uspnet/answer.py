@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+Json = dict[str, Any]  # an object, as JSON has it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -14,7 +16,7 @@ class Answer:
     command: str
     """The command's name."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """The object, as `--json` prints it."""
         return asdict(self)
 

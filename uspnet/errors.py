@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+from uspnet.answer import Json
 
 
 class UspnetError(Exception):
@@ -13,7 +14,7 @@ class UspnetError(Exception):
     """
 
     exit_code = 1
-    partial: dict[str, Any] | None = None
+    partial: Json | None = None
 
     def __init__(self, message: str, hint: str = "", details: Sequence[str] = ()) -> None:
         self.lines = (message, *details)  # a line of its own for each, whatever stands in it
@@ -26,7 +27,7 @@ class UspnetError(Exception):
         """The class's name."""
         return type(self).__name__
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Json:
         """The object that `--json` prints: what was done until then stands beside the error."""
         error = {"error": self.kind, "message": self.message, "hint": self.hint}
         return {**error, **(self.partial or {})}

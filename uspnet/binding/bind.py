@@ -6,13 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from uspnet.binding import holders, owner, persist, rebind
 from uspnet.binding.collect import collect
 from uspnet.binding.machine import Machine, check_privilege, signals_blocked
 from uspnet.binding.names import resolve
-from uspnet.binding.netstate import NetState
+from uspnet.binding.netstate import Message, NetState
 from uspnet.binding.safety import BLOCKING, Candidate, Reason, check, peers_to_look_up
 from uspnet.binding.saved import Saved, boot_id
 from uspnet.errors import LeftUnbound, NotSupported, Refused, Usage, UspnetError
@@ -41,7 +40,7 @@ class Plan:
     function: Function
     driver: str
     reasons: tuple[Reason, ...]
-    network: dict[str, Any]
+    network: Message
     already: bool = False
     obstacle: UspnetError | None = None  # why it is not possible, safe or not
 

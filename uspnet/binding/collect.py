@@ -10,10 +10,7 @@ Not kept: traffic control, XDP programs, ethtool settings, bridge VLANs, static 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from uspnet.binding.netstate import Link, NetState
+from uspnet.binding.netstate import Kept, Link, Message, NetState
 from uspnet.pci.sysfs import Tree
 
 SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
@@ -29,7 +26,7 @@ def vanishing(state: NetState, names: tuple[str, ...]) -> list[Link]:
     return list({link.index: link for link in found}.values())
 
 
-def collect(state: NetState, tree: Tree, names: tuple[str, ...]) -> dict[str, Any]:
+def collect(state: NetState, tree: Tree, names: tuple[str, ...]) -> Message:
     """Return the configuration that is lost with these interfaces, as JSON can hold it."""
     gone = vanishing(state, names)
     indices = {link.index for link in gone}
@@ -62,7 +59,7 @@ def _sysctls(tree: Tree, name: str) -> dict[str, str]:
     return found
 
 
-def pair_up(saved: Mapping[str, Any], tree: Tree, current: tuple[str, ...]) -> dict[str, str]:
+def pair_up(saved: Kept, tree: Tree, current: tuple[str, ...]) -> dict[str, str]:
     """Map the names of the saved interfaces to current ones: by port number, else in order."""
     now = {tree.text(f"sys/class/net/{name}/dev_port"): name for name in current}
     own = saved.get("own", [])

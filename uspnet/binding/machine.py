@@ -10,10 +10,10 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from uspnet.binding import rebind
-from uspnet.binding.netstate import NetState
+from uspnet.binding.netstate import Kept, NetState
 from uspnet.binding.saved import Store
 from uspnet.errors import NotPermitted
 from uspnet.pci.functions import PROBE
@@ -26,9 +26,7 @@ class Network(Protocol):
     def snapshot(self, peers: Sequence[str]) -> NetState:
         """Read the configuration, and look up the route to each of `peers`."""
 
-    def apply(
-        self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
-    ) -> list[str]:
+    def apply(self, saved: Kept, pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
         """Restore what `collect` saved. Returns what failed."""
 
 
@@ -44,9 +42,7 @@ class KernelNetwork:
 
         return snapshot(peers)
 
-    def apply(
-        self, saved: Mapping[str, Any], pairs: Mapping[str, str], elapsed_s: float
-    ) -> list[str]:
+    def apply(self, saved: Kept, pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
         """Restore interfaces, addresses, routes and sysctls."""
         from uspnet.binding.restore import apply  # noqa: PLC0415 - as above
 

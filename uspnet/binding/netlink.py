@@ -25,6 +25,7 @@ from uspnet.binding.netstate import (
     IPV4,
     IPV6,
     Address,
+    Attribute,
     Link,
     Message,
     NetState,
@@ -146,7 +147,7 @@ class NetlinkSocket:
             pass
 
 
-def plain(value: Any) -> Any:
+def plain(value: Attribute) -> Attribute:
     """Convert a netlink message to dicts, lists, texts and numbers, without unknown attributes."""
     if isinstance(value, dict):
         attrs = [[name, plain(item)] for name, item in value.get("attrs", ()) if name != "UNKNOWN"]
@@ -160,7 +161,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def attribute(message: Message, name: str, otherwise: Any = None) -> Any:
+def attribute(message: Message, name: str, otherwise: Attribute = None) -> Attribute:
     """Return one attribute of a plain message."""
     return next((value for key, value in message.get("attrs", ()) if key == name), otherwise)
 

@@ -9,7 +9,9 @@ from ipaddress import ip_address
 from typing import Any
 
 # A message of the kernel, as JSON can hold it: its fields, and under "attrs" its attributes.
-Message = dict[str, Any]
+Attribute = Any  # a text, number, list or dict
+Message = dict[str, Attribute]
+Kept = Mapping[str, Attribute]  # what `collect` keeps
 Chain = tuple[str, ...]  # interface names from the NIC upwards: ("eth0", "bond0", "br0")
 
 MAIN_TABLE, LOCAL_TABLE = 254, 255

@@ -12,7 +12,6 @@ import copy
 import errno
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -26,7 +25,7 @@ from uspnet.binding.netlink import (
     NetlinkSocket,
     attribute,
 )
-from uspnet.binding.netstate import IPV6, Message
+from uspnet.binding.netstate import IPV6, Attribute, Kept, Message
 from uspnet.kernel.interface import IFF_UP
 from uspnet.pci.sysfs import Tree
 
@@ -49,7 +48,7 @@ LINK_STATE = {"IFLA_MACVLAN_MACADDR_COUNT", "IFLA_MACVLAN_MACADDR_DATA", "IFLA_M
 
 
 def apply(
-    saved: Mapping[str, Any],
+    saved: Kept,
     tree: Tree,
     pairs: Mapping[str, str],
     elapsed_s: float,
@@ -63,7 +62,7 @@ def apply(
     return asyncio.run(_Restorer(saved, tree, pairs, elapsed_s).run(namespace))
 
 
-def _settable(name: str, value: Any) -> tuple[str, Any]:
+def _settable(name: str, value: Attribute) -> tuple[str, Attribute]:
     """Convert VLAN flags: the kernel reports them with a mask of all bits, and accepts only known
     ones.
     """
@@ -73,9 +72,7 @@ def _settable(name: str, value: Any) -> tuple[str, Any]:
 
 
 class _Restorer:
-    def __init__(
-        self, saved: Mapping[str, Any], tree: Tree, pairs: Mapping[str, str], elapsed_s: float
-    ) -> None:
+    def __init__(self, saved: Kept, tree: Tree, pairs: Mapping[str, str], elapsed_s: float) -> None:
         self.saved, self.tree = saved, tree
         self.pairs, self.elapsed_s = pairs, elapsed_s
         self.problems: list[str] = []
@@ -124,7 +121,9 @@ class _Restorer:
             else:
                 return True
 
-    async def _set(self, what: str, index: int, attrs: list[Any], up: bool | None = None) -> None:
+    async def _set(
+        self, what: str, index: int, attrs: list[tuple[str, Attribute]], up: bool | None = None
+    ) -> None:
         message: Message = {"index": index, "attrs": attrs}
         if up is not None:
             message |= {"flags": IFF_UP if up else 0, "change": IFF_UP}
@@ -267,7 +266,7 @@ class _Restorer:
         what = f"route to {where if raw['dst_len'] else 'default'}"
         await self._send(what, RTM_NEWROUTE, message, flags, errno.EEXIST)
 
-    def _ways(self, key: str, value: Any) -> Any:
+    def _ways(self, key: str, value: Attribute) -> Attribute:
         if key == "RTA_OIF":
             return self._index(value)
         if key == "RTA_MULTIPATH":

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from uspnet.binding.netstate import Message
 from uspnet.errors import Busy, Malformed, Refused
 from uspnet.pci.address import is_full
 from uspnet.pci.sysfs import Tree
@@ -38,7 +38,7 @@ class Saved:
     target: str  # the driver that it was bound to
     boot: str  # the kernel's boot id
     saved_at: float  # UNIX time in seconds
-    network: dict[str, Any] = field(default_factory=dict)  # see collect.py
+    network: Message = field(default_factory=dict)  # see collect.py
     persisted: bool = False
     persisted_before: str | None = None  # what driverctl's file held before
     deadline: float | None = None  # CLOCK_BOOTTIME in seconds: given back then unless confirmed

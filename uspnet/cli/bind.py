@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 
 if TYPE_CHECKING:
-    from uspnet.binding.bind import Plan
+    from uspnet.binding.bind import BindRequest, Plan
 
 Addresses = Annotated[
     list[str], typer.Argument(metavar="ADDR", help="A NIC: 0000:03:00.0, 03:00.0 or its interface.")
@@ -105,7 +105,7 @@ def format_plan(plans: list[Plan]) -> list[str]:
     return lines
 
 
-def format_bound(plans: list[Plan], request: Any) -> list[str]:
+def format_bound(plans: list[Plan], request: BindRequest) -> list[str]:
     """What was done, and what to type next."""
     from uspnet.binding import persist
     from uspnet.pci.sysfs import HOST

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from uspnet.cli import options as o
 from uspnet.errors import Usage, UspnetError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from uspnet.jobs.demo.result import DemoResult, NicHop
@@ -78,7 +79,7 @@ def demo(
         show(console, result)
 
 
-def show(console: Any, result: DemoResult) -> None:
+def show(console: Console, result: DemoResult) -> None:
     """Print the tables, the file that was kept, and the commands to run each step by hand."""
     console.print()
     console.print(format_hops(result), soft_wrap=True)
@@ -96,7 +97,7 @@ def show(console: Any, result: DemoResult) -> None:
         console.print("  " + shlex.join(by_hand(result.nic.command)), soft_wrap=True)
 
 
-def show_nic(console: Any, nic: NicHop) -> None:
+def show_nic(console: Console, nic: NicHop) -> None:
     """Print the counts of the two emulated NICs, or why there are none."""
     from rich.table import Table
 

@@ -16,6 +16,7 @@ from uspnet.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
     from rich.text import Text
 
     from uspnet.cli.views.table import Table
@@ -152,7 +153,7 @@ def follow(job: Registers, interval: float) -> None:
     (watch_live if console.is_terminal else watch_lines)(console, job, interval)
 
 
-def watch_live(console: Any, job: Registers, interval: float) -> None:
+def watch_live(console: Console, job: Registers, interval: float) -> None:
     """Show a table that stays where it is."""
     from uspnet.cli.ending import signals_held
     from uspnet.cli.views.screen import Screen
@@ -167,7 +168,7 @@ def watch_live(console: Any, job: Registers, interval: float) -> None:
             moved = {now.register.name for _, now in changes(before, samples)}
 
 
-def watch_lines(console: Any, job: Registers, interval: float) -> None:
+def watch_lines(console: Console, job: Registers, interval: float) -> None:
     """All of it, then a line for every change."""
     started = time.monotonic()
     samples = job.sample()

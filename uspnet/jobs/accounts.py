@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
 
+from uspnet.answer import Json
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
@@ -26,7 +26,7 @@ class Accounts(ABC):
     started: float
     links: dict[Port, int | None]  # bits a second, as they were at the start
 
-    def common(self) -> dict[str, Any]:
+    def common(self) -> Json:
         """What every command's result begins with. `missed` was lost before it reached us, as far
         as the ports know; None when none does.
         """
@@ -55,7 +55,7 @@ class Accounts(ABC):
         """What the run was asked for."""
         return Asked(count=self.limits.count, duration_s=self.limits.duration)
 
-    def rates(self, packets: int, octets: int) -> dict[str, Any]:
+    def rates(self, packets: int, octets: int) -> Json:
         """Packets and bits a second over the whole run."""
         elapsed = self.elapsed()
         per_s = 1 / elapsed if elapsed else 0.0

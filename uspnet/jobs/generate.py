@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi
@@ -22,6 +22,9 @@ from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
+if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
+
 COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
 
 
@@ -29,17 +32,17 @@ COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
 class Generate(Loop, name="generate"):
     """Sends templates in turn, at `rate` packets a second for `seconds` (0: no limit)."""
 
-    templates: Any
+    templates: FrameTemplate
     n_templates: int
-    turn: Any
+    turn: Pointer[int]
     stamp_at: int
     secret: int
     rate: float
     seconds: float
     total: int  # packets due in that time
-    streams: Any  # a lane each
+    streams: Stream  # a lane each
     first_stream: int
-    fields: Any = ffi.NULL  # what differs from packet to packet: struct field *
+    fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
 
 
 class GenerateJob(Job[GenerateResult]):

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
+from uspnet.answer import Json
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.loops import Loop
+
+if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Lookup, Pointer, Stream
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
@@ -27,16 +31,18 @@ class Measure(Loop, name="measure"):
     secret: int
     began: int
     n_streams: int
-    streams: Any
-    lookup: Any = ffi.NULL
-    histogram: Any = field(default_factory=lambda: ffi.new("uint64_t[]", lib.HISTOGRAM_SLOTS))
+    streams: Stream
+    lookup: Lookup = ffi.NULL
+    histogram: Pointer[int] = field(
+        default_factory=lambda: ffi.new("uint64_t[]", lib.HISTOGRAM_SLOTS)
+    )
 
     @property
     def foreign(self) -> int:
         """Packets that are none of ours."""
         return int(self.c.unsigned_packets)
 
-    def counts(self) -> tuple[int, dict[str, Any]]:
+    def counts(self) -> tuple[int, Json]:
         """Packets received, and those duplicated, reordered and stale: None where packets have no
         numbers in them.
         """

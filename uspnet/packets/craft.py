@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
 from uspnet.packets.expression import EXAMPLE, evaluate
 from uspnet.packets.frames import Template, mac_bytes
 from uspnet.packets.guard import alone, at_most
 from uspnet.pool import FRAME_MAX
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
 
 FRAMES_MAX = 16384  # of one expression; Scapy makes some thousands a second
 BYTES_MAX = 32 << 20  # of all frames of one expression
@@ -81,7 +84,7 @@ def _reason(error: Exception) -> str:
     return text[:MESSAGE_MAX] or type(error).__name__
 
 
-def _packets(expression: str) -> tuple[Iterator[Any], int]:
+def _packets(expression: str) -> tuple[Iterator[Packet], int]:
     """The packets of an expression, with one value in each field, and their number."""
     from scapy.packet import Packet  # noqa: PLC0415
 
@@ -107,7 +110,7 @@ def _packets(expression: str) -> tuple[Iterator[Any], int]:
     return islice(iter(packet), FRAMES_MAX), count
 
 
-def _check_link(packet: Any) -> None:
+def _check_link(packet: Packet) -> None:
     """Ports carry Ethernet: anything else in front would be taken for addresses."""
     from scapy.config import conf  # noqa: PLC0415
     from scapy.layers.l2 import Dot3, Ether  # noqa: PLC0415
@@ -123,7 +126,7 @@ def _check_link(packet: Any) -> None:
     raise Usage(f"--packet: {name} is no link layer", f"put one in front: Ether()/{name}(…)")
 
 
-def _address(layer: Any) -> None:
+def _address(layer: Packet) -> None:
     """Fills in missing MAC addresses, which Scapy would ask the network for, and refuses host names
     where Scapy would take them for addresses of another kind.
     """
@@ -138,7 +141,7 @@ def _address(layer: Any) -> None:
                 raise Usage(f"{text!r} is a host name", "write its address")
 
 
-def _macs(layer: Any) -> None:
+def _macs(layer: Packet) -> None:
     """Writes MAC addresses as Scapy reads them: it takes any other text for raw bytes."""
     from scapy.fields import MACField  # noqa: PLC0415
     from scapy.layers.l2 import ARP  # noqa: PLC0415
@@ -149,23 +152,24 @@ def _macs(layer: Any) -> None:
             layer.fields[name] = [*map(_mac, value)] if isinstance(value, list) else _mac(value)
 
 
-def _mac(value: Any) -> Any:
+def _mac(value: object) -> object:
     if value is None or isinstance(value, tuple) or (isinstance(value, bytes) and len(value) == 6):
         return value
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     return mac_bytes(text).hex(":")
 
 
-def _combinations(packet: Any) -> int:
+def _combinations(packet: Packet) -> int:
     """How many packets Scapy makes of one, without making them."""
-    return prod(
-        _values(value, is_list=layer.get_field(name).islist)
+    counts: list[int] = [
+        _values(value, is_list=bool(layer.get_field(name).islist))
         for layer in packet.iterpayloads()
         for name, value in layer.fields.items()
-    )
+    ]
+    return prod(counts)
 
 
-def _values(value: Any, *, is_list: bool = False) -> int:
+def _values(value: object, *, is_list: bool = False) -> int:
     """How many values a field's value stands for, by the rules of Scapy's SetGen."""
     from scapy.base_classes import Net  # noqa: PLC0415
     from scapy.packet import Packet  # noqa: PLC0415
@@ -186,7 +190,7 @@ def _values(value: Any, *, is_list: bool = False) -> int:
     return len(range(start, stop + 1, *step))
 
 
-def _check_bits(layer: Any) -> None:
+def _check_bits(layer: Packet) -> None:
     """Refuses values that Scapy would cut to their fields' bits without a word."""
     from scapy.fields import BitEnumField, BitField, FlagsField, ThreeBytesField  # noqa: PLC0415
 
@@ -203,7 +207,7 @@ def _check_bits(layer: Any) -> None:
             )
 
 
-def _template(packet: Any, size: int | None) -> Template:
+def _template(packet: Packet, size: int | None) -> Template:
     """One packet's frame, padded to `size` bytes."""
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
@@ -224,7 +228,7 @@ def _template(packet: Any, size: int | None) -> Template:
     return Template(frame, payload, partial(_rebuild, packet, len(frame) - payload))
 
 
-def _rebuild(packet: Any, start: int, at: int, data: bytes) -> bytes:
+def _rebuild(packet: Packet, start: int, at: int, data: bytes) -> bytes:
     """The packet's frame with `data` at an offset, where its payload starts at `start`."""
     name, load = _load(packet)
     last, inside = packet.lastlayer(), at - start
@@ -237,7 +241,7 @@ def _rebuild(packet: Any, start: int, at: int, data: bytes) -> bytes:
             setattr(last, name, load)
 
 
-def _load(packet: Any) -> tuple[str, bytes]:
+def _load(packet: Packet) -> tuple[str, bytes]:
     """The field of the last layer that holds mere payload, and its bytes; empty without one."""
     last = packet.lastlayer()
     name = {"Raw": "load", "Padding": "load", "SCTPChunkData": "data"}.get(type(last).__name__)
@@ -245,7 +249,7 @@ def _load(packet: Any) -> tuple[str, bytes]:
     return name or "", value if isinstance(value, bytes) else b""
 
 
-def _pad(packet: Any, frame: bytes, size: int) -> tuple[Any, bytes]:
+def _pad(packet: Packet, frame: bytes, size: int) -> tuple[Packet, bytes]:
     """Adds zeros to the payload, so that every length and checksum is right."""
     from scapy.packet import Raw  # noqa: PLC0415
 
@@ -268,7 +272,7 @@ def _pad(packet: Any, frame: bytes, size: int) -> tuple[Any, bytes]:
     return packet, padded
 
 
-def _loosen(packet: Any) -> None:
+def _loosen(packet: Packet) -> None:
     """Checksums that were written out, and are right, follow the payload as all others do."""
     written = [
         (layer, name)

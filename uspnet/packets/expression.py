@@ -20,9 +20,10 @@ TEXT_MAX = 1 << 16  # characters: room for the longest frame, each byte written 
 NODES_MAX = 20_000  # of the syntax tree
 LAYERS_MAX = 64  # joined by `/`
 REPEAT_MAX = 65536  # bytes that all repetitions make
+Built = Any  # a layer, or a value of a field
 
 
-def evaluate(text: str) -> Any:
+def evaluate(text: str) -> Built:
     """What a Scapy expression stands for. Raises Usage, or what Scapy raises."""
     body = _parse(text.strip())
     layers = 1 + sum(isinstance(node, ast.Div) for node in ast.walk(body))
@@ -55,7 +56,7 @@ class Evaluator:
     def __init__(self) -> None:
         self.left = REPEAT_MAX
 
-    def value(self, node: ast.expr) -> Any:
+    def value(self, node: ast.expr) -> Built:
         """What a node of the syntax tree stands for. Raises Usage for one that isn't allowed."""
         match node:
             case ast.Constant(value) if value is not ...:
@@ -75,7 +76,9 @@ class Evaluator:
             case _:
                 raise Usage(f"--packet: can't use {_shown(node)}", EXAMPLE)
 
-    def _call(self, function: ast.expr, items: list[ast.expr], keywords: list[ast.keyword]) -> Any:
+    def _call(
+        self, function: ast.expr, items: list[ast.expr], keywords: list[ast.keyword]
+    ) -> Built:
         match function:
             case ast.Name(name):
                 make = _net(name) or find_layer(name)
@@ -88,7 +91,7 @@ class Evaluator:
         named = {str(word.arg): self.value(word.value) for word in keywords}
         return make(*[self.value(item) for item in items], **named)
 
-    def _repeat(self, left: Any, right: Any) -> Any:
+    def _repeat(self, left: Built, right: Built) -> Built:
         if isinstance(left, int):
             left, right = right, left
         if not isinstance(right, int) or not isinstance(left, str | bytes):
@@ -99,7 +102,7 @@ class Evaluator:
         return left * right
 
 
-def _net(name: str) -> Any:
+def _net(name: str) -> Built:
     """Scapy's classes for ranges of addresses, which are no layers."""
     if name not in ("Net", "Net6"):
         return None

@@ -44,11 +44,11 @@ def _refuse(message: str, hint: str) -> None:
     raise _state.refusal
 
 
-def _text(host: Any) -> str:
+def _text(host: object) -> str:
     return host.decode(errors="replace") if isinstance(host, bytes) else str(host)
 
 
-def _is_address(host: Any) -> bool:
+def _is_address(host: object) -> bool:
     """An address needs no look-up. Neither does an empty host, which means this machine."""
     try:
         ipaddress.ip_address(_text(host).partition("%")[0])

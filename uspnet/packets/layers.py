@@ -11,16 +11,19 @@ import re
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from uspnet.errors import Usage
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
 
 FOLDERS = ("layers", "contrib")  # of the scapy package
 CLASS = re.compile(r"^class (\w+)\(", re.MULTILINE)
 RANDOM = re.compile(r"^Rand[A-Z]|^(Fuzz|Corrupted|Auto|Incremental)\w+$")  # Scapy's volatile values
 
 
-def find_layer(name: str, module: str = "") -> Any:
+def find_layer(name: str, module: str = "") -> type[Packet]:
     """The class of a layer, as `UDP`, or as `gtp.GTPHeader` where two modules have one of that
     name. Raises Usage.
     """
@@ -40,7 +43,7 @@ def find_layer(name: str, module: str = "") -> Any:
     return _load(homes[0], name)
 
 
-def _load(home: str, name: str) -> Any:
+def _load(home: str, name: str) -> type[Packet]:
     try:
         layer = getattr(importlib.import_module(home), name, None)
     except Exception as error:  # noqa: BLE001 - a module may need anything
@@ -50,7 +53,7 @@ def _load(home: str, name: str) -> Any:
     return layer
 
 
-def _is_layer(value: Any) -> bool:
+def _is_layer(value: object) -> TypeGuard[type[Packet]]:
     from scapy.packet import Packet  # noqa: PLC0415
 
     return isinstance(value, type) and issubclass(value, Packet)

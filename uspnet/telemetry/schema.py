@@ -11,7 +11,7 @@ import re
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import NoReturn
 
 from uspnet.port import Direction
 
@@ -86,53 +86,55 @@ def parse(text: bytes, counters: Collection[str]) -> Header:
     return header
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands there twice")
     return found
 
 
-def _refuse(text: str) -> Any:
+def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is no whole number")
 
 
-def _fields(data: Any, names: tuple[str, ...]) -> list[Any]:
+def _fields(data: object, names: tuple[str, ...]) -> list[object]:
     """The members of an object that has exactly these."""
     if type(data) is not dict or data.keys() != set(names):
         raise ValueError(f"not an object of {', '.join(names)}")
     return [data[name] for name in names]
 
 
-def _list(value: Any, longest: int) -> list[Any]:
+def _list(value: object, longest: int) -> list[object]:
     if type(value) is not list or len(value) > longest:
         raise ValueError(f"not a list of up to {longest}")
     return value
 
 
-def _number(value: Any, low: int, high: int) -> int:
+def _number(value: object, low: int, high: int) -> int:
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"not a number from {low} to {high}")
     return value
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     if type(value) is not str or not WORD.fullmatch(value):
         raise ValueError("not a word")
     return value
 
 
-def _port(row: Any, counters: Collection[str]) -> PortRow:
+def _port(row: object, counters: Collection[str]) -> PortRow:
     name, driver, unknown = _fields(row, ("port", "driver", "unknown"))
     if type(name) is not str or not 0 < len(name) <= NAME_MAX:
         raise ValueError("not a port's name")
+    unknown_names: set[str] = set()
     for counter in _list(unknown, len(counters)):
         if type(counter) is not str or counter not in counters:
             raise ValueError("no counter of that name")
-    return PortRow(name, _word(driver), frozenset(unknown))
+        unknown_names.add(counter)
+    return PortRow(name, _word(driver), frozenset(unknown_names))
 
 
-def _queue(row: Any) -> QueueRow:
+def _queue(row: object) -> QueueRow:
     port, direction, queue = _fields(row, ("port", "direction", "queue"))
     if direction not in ("rx", "tx"):  # no set: what can't be hashed may stand there
         raise ValueError("neither rx nor tx")

@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 from dataclasses import dataclass, field
-from typing import Any
 
+from uspnet.answer import Json
 from uspnet.errors import DeviceTimeout, NotSupported, UspnetError
 from uspnet.fastpath import lib
 from uspnet.system import children, streams
@@ -27,7 +27,7 @@ class Step:
     name: str
     arguments: list[str]
     process: subprocess.Popen[str] | None = None
-    result: dict[str, Any] = field(default_factory=dict)
+    result: Json = field(default_factory=dict)
 
     def launch(self) -> None:
         """Start the process, in a session of its own: the demo passes the terminal's signals on."""

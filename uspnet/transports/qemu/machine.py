@@ -15,10 +15,10 @@ import platform
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from uspnet.answer import Json
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotSupported, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.system import children, privileges, streams
@@ -164,7 +164,7 @@ class Machine:
         self._recv_line(time.monotonic() + ANSWER_S)
         self.monitor_command("qmp_capabilities")
 
-    def _recv_line(self, end: float) -> dict[str, Any]:
+    def _recv_line(self, end: float) -> Json:
         """Return one line of the monitor, before `end`. Raises DeviceTimeout, DeviceFault."""
         while b"\n" not in self._received and len(self._received) < LINE_MAX:
             self.monitor.settimeout(max(end - time.monotonic(), 0.001))
@@ -184,7 +184,7 @@ class Machine:
             raise self._invalid_answer() from None
 
     def monitor_command(
-        self, command: str, arguments: Mapping[str, Any] | None = None, fds: tuple[int, ...] = ()
+        self, command: str, arguments: Json | None = None, fds: tuple[int, ...] = ()
     ) -> Any:
         """Run one QMP command and return its result. Raises DeviceFault when QEMU refuses it."""
         text = json.dumps({"execute": command, "arguments": arguments or {}}).encode()
