@@ -27,8 +27,8 @@ class Accounts(ABC):
     links: dict[Port, int | None]  # bits a second, as they were at the start
 
     def common(self) -> Json:
-        """What every command's result begins with. `missed` was lost before it reached us, as far
-        as the ports know; None when none does.
+        """Return the fields that every command's result has. `missed`: packets lost before they
+        reached us, summed over the receiving ports that know; None if none knows.
         """
         rows = self.port_rows()
         receiving = [
@@ -49,20 +49,22 @@ class Accounts(ABC):
 
     @abstractmethod
     def ended(self) -> Ended | None:
-        """Why the run is over; None while it is not."""
+        """Return why the run is over; None while it goes on."""
 
     def asked(self) -> Asked:
-        """What the run was asked for."""
+        """Return what the run was asked for."""
         return Asked(count=self.limits.count, duration_s=self.limits.duration)
 
     def rates(self, packets: int, octets: int) -> Json:
-        """Packets and bits a second over the whole run."""
+        """Return packets and bits per second over the whole run."""
         elapsed = self.elapsed()
         per_s = 1 / elapsed if elapsed else 0.0
         return {"pps": packets * per_s, "bps": octets * 8 * per_s}
 
     def elapsed(self) -> float:
-        """Seconds that the workers ran, by their own clocks; while they run, by ours."""
+        """Return the seconds that the workers ran, by their own clocks; while they run, the seconds
+        since the start.
+        """
         if not self.started:
             return 0.0
         leaders = [worker for worker in self.workers if worker not in self.receivers]
@@ -72,7 +74,9 @@ class Accounts(ABC):
         return time.monotonic() - self.started
 
     def active(self) -> float:
-        """Seconds from the first packet to the last, by the workers' clocks; 0 while they run."""
+        """Return the seconds from the first packet to the last, by the workers' clocks; 0 while
+        they run.
+        """
         moved = [w.c for w in self.workers if w.c.first and w.c.end]
         if not moved:
             return 0.0
@@ -80,7 +84,7 @@ class Accounts(ABC):
         return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
 
     def port_rows(self) -> tuple[PortResult, ...]:
-        """Each port's counters, with what its device or the kernel counted."""
+        """Return each port's counters, including those that only its device or the kernel keeps."""
         rows = []
         for port in self.ports:
             queues = [(queue.direction, queue.base.counters) for queue in port.made]
@@ -100,13 +104,13 @@ class Accounts(ABC):
                     yield queue
 
     def total(self, direction: Direction, name: str) -> int:
-        """One counter, summed over the queues of one direction."""
+        """Sum one counter over the queues of one direction."""
         return sum(int(getattr(queue.base.counters, name)) for queue in self._queues(direction))
 
     def drops(self, direction: Direction | None = None) -> dict[str, int]:
-        """Packets dropped by either side of the job, or one, by reason."""
+        """Return the packets dropped by reason, in one direction or in both."""
         return drops_by_reason(queue.base.counters for queue in self._queues(direction))
 
     def received(self) -> int:
-        """Packets that entered the job: those that were taken, and those refused on the way in."""
+        """Return the packets that entered the job: those received, and those dropped on receive."""
         return self.total("rx", "packets") + sum(self.drops("rx").values())

@@ -29,7 +29,7 @@ class CaptureJob(Job[CaptureResult]):
             sink.source = port
 
     def plans(self) -> list[Plan]:
-        """One a core, at most one a queue."""
+        """Plan one worker per core, and at most one per receive queue."""
         used = self.cores[: self.port.queues]
         lanes: list[Route] = [
             ((self.port, i), [(self.sink, i)] if self.sink else []) for i in range(self.port.queues)
@@ -38,13 +38,13 @@ class CaptureJob(Job[CaptureResult]):
         return [Plan(kind(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
 
     def set_up(self) -> None:
-        """A file wants time stamps."""
+        """Have packets time-stamped if a file is written."""
         for worker in self.workers:
             if self.sink:
                 worker.stamp()
 
     def count(self) -> CaptureResult:
-        """What was captured so far."""
+        """Return what was captured so far."""
         taken, drops = self.total("rx", "packets"), self.drops()
         common = self.common()
         return CaptureResult(

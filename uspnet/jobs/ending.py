@@ -33,7 +33,9 @@ class Grace:
     latest: float = 0.0
 
     def over(self, now: float, received: int, sent: int) -> bool:
-        """Is it over? Asked again and again, with the packets received and sent so far."""
+        """Return whether the time is up. To be called repeatedly, with the packets received and
+        sent so far.
+        """
         self.latest = self.latest or now + GRACE_MAX_S
         if received != self.seen and now < self.latest:
             self.seen, self.since = received, now
@@ -43,8 +45,8 @@ class Grace:
 
 
 def drain(ports: Sequence[Port], serve: Callable[[float], None], hurry: Callable[[], bool]) -> None:
-    """Gives the other sides time to take what is in their rings. `serve` waits so many seconds, and
-    handles what comes meanwhile.
+    """Wait until the other sides have taken what is in their rings, or no longer make progress.
+    `serve` handles events for that many seconds; `hurry` ends the wait.
     """
     end, last = time.monotonic() + DRAIN_S, 1 << 32
     latest = end + DRAIN_MAX_S

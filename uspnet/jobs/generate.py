@@ -66,11 +66,11 @@ class GenerateJob(Job[GenerateResult]):
         self._sends: list[Generate] = []
 
     def longest(self) -> int:
-        """Bytes of the longest frame."""
+        """Return the length of the longest frame in bytes."""
         return self.traffic.longest()
 
     def _check_length(self, frame: bytes) -> None:
-        """Refuses what the port can't send before anything is sent."""
+        """Raise Usage for a frame that the port can't send."""
         most, remedy = self.port.send_limit(vlan_tags(frame))
         if len(frame) > most:
             raise Usage(
@@ -80,7 +80,7 @@ class GenerateJob(Job[GenerateResult]):
             )
 
     def check(self, result: GenerateResult) -> None:
-        """Raises DeviceFault when a run sent nothing of what it should."""
+        """Raise DeviceFault if a run that should have sent packets sent none."""
         asked = result.offered or not self.traffic.rate
         if result.sent or self.stopped() or not asked:
             return
@@ -89,7 +89,7 @@ class GenerateJob(Job[GenerateResult]):
         raise self.fail(DeviceFault(text, f"see: uspnet doctor {self.port.name}"), result)
 
     def plans(self) -> list[Plan]:
-        """Senders, one a core; and one receiver of all that comes back."""
+        """Plan the senders, one per core, and one receiver of everything that comes back."""
         for template in self.traffic.templates:
             self._check_length(template.frame)
         used = self.cores[: self.port.queues]
@@ -109,8 +109,8 @@ class GenerateJob(Job[GenerateResult]):
         return plans
 
     def set_up(self) -> None:
-        """Without a core for it, the receiver runs in the first sender's thread: two threads that
-        spin on one core would take turns of milliseconds.
+        """Run the receiver in the first sender's thread if it has no core of its own: two threads
+        that poll on one core would alternate in slices of milliseconds.
         """
         self.receivers = self.workers[len(self._sends) :]
         if self.receivers and len(self.cores) <= len(self._sends):
@@ -118,7 +118,7 @@ class GenerateJob(Job[GenerateResult]):
             self._sends[0].c.inline_receiver = self._measures[0].c
 
     def _sender(self, number: int, senders: int, first_stream: int, lanes: int) -> Generate:
-        """The loop of one sender among several, with its share of the rate."""
+        """Return one sender's loop, with its share of the rate."""
         templates, seconds = self.templates, self.limits.duration or 0.0
         in_all = min(round(self.traffic.rate * seconds), COUNT_MAX)
         fields = self.traffic.make_fields()
@@ -149,11 +149,11 @@ class GenerateJob(Job[GenerateResult]):
         )
 
     def asked(self) -> Asked:
-        """What the run was asked for."""
+        """Return what the run was asked for."""
         return replace(super().asked(), rate_pps=self.traffic.rate or None)
 
     def count(self) -> GenerateResult:
-        """What was sent so far, and what became of it."""
+        """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
         offered = sum(int(loop.c.offered) for loop in self._sends)
         drops, elapsed = self.drops("tx"), self.elapsed()

@@ -78,21 +78,21 @@ class Job(Accounts, ABC, Generic[R]):
 
     @abstractmethod
     def plans(self) -> list[Plan]:
-        """One a worker, and `receivers` among them last. The ports are open. Raises Usage."""
+        """Plan the workers, receivers last. The ports are open. Raises Usage."""
 
     @abstractmethod
     def count(self) -> R:
-        """The result so far, by the counters."""
+        """Compute the result so far from the counters."""
 
     def longest(self) -> int:
-        """Bytes of the longest frame that is made here."""
+        """Return the length in bytes of the longest frame that the job makes itself."""
         return 0
 
     def set_up(self) -> None:
-        """What is left to do when the workers are made."""
+        """Finish the set-up after the workers have been made."""
 
     def check(self, result: R) -> None:
-        """Raises what makes a run that ended by itself a failure."""
+        """Raise an error if a run that ended by itself counts as failed."""
 
     # -- open ------------------------------------------------------------------------------------
 
@@ -113,12 +113,12 @@ class Job(Accounts, ABC, Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Undoes everything; the result stays. May be called twice."""
+        """Undo everything; the result stays. May be called twice."""
         self._final = self.result()
         self.undo.close()
 
     def result(self) -> R:
-        """What was done so far, or in the end."""
+        """Return the final result, or the result so far."""
         return self._final or self.count()
 
     def _pass_on(self, text: str) -> None:
@@ -130,8 +130,8 @@ class Job(Accounts, ABC, Generic[R]):
     # -- run -------------------------------------------------------------------------------------
 
     def run(self) -> R:
-        """Does all of it, and returns the result. Raises what went wrong, with the result so far in
-        it.
+        """Start, wait, check, and return the result. Raises what went wrong, with the result so far
+        in it.
         """
         self.start()
         self.wait()
@@ -140,14 +140,14 @@ class Job(Accounts, ABC, Generic[R]):
         return result
 
     def start(self) -> None:
-        """Makes pool, queues and workers, waits for the other sides of the ports, and starts."""
+        """Make pool, queues and workers, wait for the ports' peers, and start."""
         self._lay_out()
         self._let_traffic_in()
         self._launch()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Looks after the ports until the first of: limits, end of sources, `stop`, a fault, or the
-        timeout in seconds. True: the run is over, and its result is final. Raises what went wrong.
+        """Serve the ports until the run is over or `timeout` seconds have passed. Return whether it
+        is over: by its limits, the end of its sources, or `stop`. Raises what went wrong.
         """
         end = float("inf") if timeout is None else time.monotonic() + timeout
         with self._told_so_far():
@@ -162,8 +162,8 @@ class Job(Accounts, ABC, Generic[R]):
         return True
 
     def stop(self, reason: Ended = "stopped", *, hurry: bool = False) -> None:
-        """Ends the run gracefully; in a hurry, packets that peers have not taken yet are dropped.
-        May be called by any thread, or a signal handler.
+        """End the run gracefully; in a hurry, without waiting for peers to take what is in the
+        rings. May be called by any thread, or a signal handler.
         """
         self.stop_reason, self.hurry = self.stop_reason or reason, self.hurry or hurry
         for worker in self.workers:
@@ -172,7 +172,7 @@ class Job(Accounts, ABC, Generic[R]):
             os.write(self._awake, b"x")
 
     def ended(self) -> Ended | None:
-        """Why the run is over; None while it is not."""
+        """Return why the run is over; None while it goes on."""
         if not self.finished:
             return None
         senders = [worker for worker in self.workers if worker not in self.receivers]
@@ -195,8 +195,8 @@ class Job(Accounts, ABC, Generic[R]):
         self.set_up()
 
     def _let_traffic_in(self) -> None:
-        """Starts the ports, in order. Everything is open: no privilege is needed to go on, but what
-        a port asks for. No worker runs yet, so all of them will be without it, too.
+        """Start the ports, in order. Before that, give up all privileges but those that the ports
+        keep; workers, which start later, inherit that.
         """
         if self.limits.confine:
             privileges.drop(*(port.keeps for port in self.ports))
@@ -207,7 +207,7 @@ class Job(Accounts, ABC, Generic[R]):
         self._wait_until_up([p for p in self.ports if p.connects or self.waits_for_all])
 
     def _wait_until_up(self, ports: list[Port]) -> None:
-        """Waits for the other side of `ports`, however long the ports' own options allow."""
+        """Wait until all of `ports` are up; their own options limit how long."""
         told = time.monotonic() + NOTICE_S
         while not self.stop_reason and (down := [port for port in ports if not port.up()]):
             if time.monotonic() > told:
@@ -262,7 +262,9 @@ class Job(Accounts, ABC, Generic[R]):
         self.on_detail(f"bursts of up to {limits.burst} packets")
 
     def _serve(self, timeout: float) -> None:
-        """Waits for a port's control descriptor, or the time; handles what came, and faults."""
+        """Wait for a control descriptor or the timeout in seconds, then handle events and faults of
+        every port.
+        """
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         for port in self.ports:
@@ -276,7 +278,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Inside, no worker touches anything: rings may be taken away or replaced."""
+        """Pause all workers, so that rings may be taken away or replaced."""
         with contextlib.ExitStack() as resume:
             for worker in self.workers:
                 worker.pause()
@@ -289,7 +291,7 @@ class Job(Accounts, ABC, Generic[R]):
     # -- end -------------------------------------------------------------------------------------
 
     def _end_receivers(self) -> None:
-        """When all others have ended, receivers get a while for late packets."""
+        """Stop the receivers when the other workers have ended and the grace period is over."""
         if any(worker.running() for worker in self.workers if worker not in self.receivers):
             return
         while self.inline:
@@ -299,8 +301,8 @@ class Job(Accounts, ABC, Generic[R]):
                 worker.stop()
 
     def _finish(self) -> None:
-        """After the workers: stays connected as long as asked, so that the other side can read its
-        counters; then peers take what is in the rings, and all counters are final.
+        """Complete the run after its workers have ended: stay connected for `linger` seconds, let
+        peers empty the rings, and have the ports finish. Then all counters are final.
         """
         end = time.monotonic() + self.limits.linger
         while time.monotonic() < end and not self.stop_reason:
@@ -313,7 +315,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     @contextlib.contextmanager
     def _told_so_far(self) -> Iterator[None]:
-        """An error takes the result so far with it."""
+        """Add the result so far to an error that is raised inside."""
         try:
             yield
         except UspnetError as error:
@@ -330,10 +332,10 @@ class Job(Accounts, ABC, Generic[R]):
                 worker.join()
 
     def stopped(self) -> bool:
-        """Did somebody end the run?"""
+        """Return whether the run was ended by a signal or by `stop`."""
         return self.stop_reason in {"signal", "stopped"}
 
     def fail(self, error: UspnetError, result: Result) -> UspnetError:
-        """The error with the result of the run that it is about."""
+        """Add a result to an error, and return it."""
         error.partial = result.as_json()
         return error

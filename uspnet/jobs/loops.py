@@ -34,11 +34,11 @@ class Loop:
 
     @property
     def worker(self) -> c.Worker:
-        """The struct as `struct worker *`."""
+        """Return the struct as `struct worker *`."""
         return ffi.cast("struct worker *", self.c)
 
     def run(self) -> None:
-        """Runs until the worker is to stop. Without the GIL."""
+        """Run the loop until the worker is to stop. Releases the GIL."""
         getattr(lib, f"loop_{self.name}")(self.worker)
 
 

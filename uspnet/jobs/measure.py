@@ -17,7 +17,7 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
 def make_streams(count: int) -> c.Stream:
-    """So many `struct stream`, nothing sent or seen of any."""
+    """Return an array of `count` fresh `struct stream`."""
     return ffi.new("struct stream[]", count)
 
 
@@ -39,12 +39,12 @@ class Measure(Loop, name="measure"):
 
     @property
     def foreign(self) -> int:
-        """Packets that are none of ours."""
+        """Return the number of packets that this run did not send."""
         return int(self.c.unsigned_packets)
 
     def counts(self) -> tuple[int, Json]:
-        """Packets received, and those duplicated, reordered and stale: None where packets have no
-        numbers in them.
+        """Return the packets received, and how many were duplicated, reordered and stale: None for
+        packets without sequence numbers.
         """
         names = ("duplicated", "reordered", "stale")
         if self.lookup != ffi.NULL:
@@ -54,7 +54,7 @@ class Measure(Loop, name="measure"):
         return received, {name: sum(int(getattr(each, name)) for each in streams) for name in names}
 
     def latency_ns(self) -> dict[str, int] | None:
-        """Percentiles of the latencies in ns, each to 3 %; None when there are none."""
+        """Return percentiles of the latencies in ns, each to 3 %; None if there are none."""
         counts = list(self.histogram)
         total = sum(counts)
         if not total:

@@ -40,7 +40,7 @@ class Plan:
     worker: Worker = field(init=False)
 
     def buffers(self) -> int:
-        """Pool buffers that this worker and its rings can hold at once."""
+        """Return the most pool buffers that this worker and its rings hold at once."""
         sources = {rx for rx, _ in self.lanes if rx}
         sinks = {tx for _, exits in self.lanes for tx in exits}
         rings = sum(port.holds("rx") for port, _ in sources)
@@ -50,13 +50,13 @@ class Plan:
         return rings + bursts + self.extra_buffers
 
     def ends(self) -> int:
-        """Queues that it takes, at most."""
+        """Return the number of queues that it takes, at most."""
         return sum(1 + len(exits) for _, exits in self.lanes)
 
 
 def make_pool(plans: Sequence[Plan], ports: Sequence[Port], frame: int) -> Pool:
-    """Memory for the buffers of all workers and the ports' rings. `frame`: bytes of the longest
-    frame that is made here.
+    """Make the pool for the buffers of all workers and the ports' rings. `frame`: length in bytes
+    of the longest frame that the job makes itself.
     """
     rings = sum(port.dma_bytes() for port in ports)
     takes = min((port.takes for port in ports if port.can_send), default=LONGEST)
@@ -73,7 +73,7 @@ class Wiring:
     board: Board
 
     def worker(self, plan: Plan) -> Worker:
-        """The worker of a plan, which it also becomes part of."""
+        """Make a plan's worker, and store it in the plan."""
         stack = self.pool.stack(plan.buffers())
         lanes = [
             Lane(

@@ -12,9 +12,7 @@ Route = tuple[End | None, Sequence[End]]  # a receive queue, and transmit queues
 
 
 def owners(routes: Iterable[Route]) -> list[list[Route]]:
-    """Routes in groups that share no transmit queue: a queue has one owner, so the routes that
-    leave by it belong to one worker.
-    """
+    """Group routes so that no two groups share a transmit queue: each queue has one owner."""
     groups: list[tuple[set[End], list[Route]]] = []
     for route in routes:
         exits, members = set(route[1]), [route]

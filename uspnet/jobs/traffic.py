@@ -28,18 +28,18 @@ class Traffic:
     fields: Sequence[Field] = ()
 
     def make_fields(self) -> list[c.Struct]:
-        """One worker's C structs of the fields: each leads to the one before it in the list."""
+        """Make one worker's C structs of the fields; each points to the next in the chain."""
         made: list[c.Struct] = []
         for each in reversed(self.fields):
             made.append(each.make(ffi.cast("struct field *", made[-1]) if made else ffi.NULL))
         return made
 
     def longest(self) -> int:
-        """Bytes of the longest frame."""
+        """Return the length of the longest frame in bytes."""
         return max(len(each.frame) for each in self.templates)
 
     def stamp_at(self) -> int:
-        """The signature's offset; 0 when there is none. Raises Usage when it has no room."""
+        """Return the signature's offset; 0 if there is none. Raises Usage if it has no room."""
         if not self.sequence:
             return 0
         room = min(each.payload for each in self.templates)
@@ -72,7 +72,7 @@ class CTemplates:
             self._follow(traffic.templates)
 
     def _array(self, frames: list[bytes]) -> c.FrameTemplate:
-        """A `struct frame_template` for each of the frames, without checks."""
+        """Return an array of `struct frame_template`, one per frame, without checksums."""
         array = self.owned.keep(ffi.new("struct frame_template[]", len(frames)))
         memory = self.owned.keep(ffi.from_buffer("uint8_t[]", b"".join(frames)))
         at = 0
@@ -97,7 +97,7 @@ class CTemplates:
                 made.crc = self._tables[check.crc]
 
     def lookup(self, traffic: Traffic) -> c.Lookup:
-        """A `struct lookup` of the frames. Short ones are also known as a NIC pads them."""
+        """Return a `struct lookup` of the frames. Short ones are also found as a NIC pads them."""
         frames = {each.frame for each in traffic.templates}
         frames |= {frame.ljust(FRAME_MIN, b"\0") for frame in frames}
         count = 1 << (2 * len(frames)).bit_length()

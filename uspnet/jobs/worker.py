@@ -42,7 +42,7 @@ class Clock:
         return int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
 
     def hz(self) -> int:
-        """Ticks a second. Waits until 20 ms lie between the two looks at the clocks."""
+        """Return the ticks per second. Waits until 20 ms have passed since the clock was made."""
         time.sleep(max(0.0, 0.02 - (self._look()[1] - self._ns) / 1e9))
         ticks, ns = self._look()
         return round((ticks - self._ticks) * 1_000_000_000 / (ns - self._ns))
@@ -84,13 +84,13 @@ class Worker:
 
     @property
     def queues(self) -> list[Queue]:
-        """Every queue that this worker owns, each once."""
+        """Return every queue that this worker owns, each once."""
         ends = [queue for lane in self.lanes for queue in (lane.rx, *lane.exits) if queue]
         return list(dict.fromkeys(ends))
 
     def stamp(self) -> None:
-        """Has time stamps travel beside the packets of every lane, and what only files know of
-        them where both ends are files.
+        """Have time stamps carried beside the packets of every lane; and from file to file, what
+        else a file records about a packet.
         """
         for c, lane in zip(self.c_lanes, self.lanes, strict=True):
             arrives = c.exits[0].burst if c.n_exits == 1 else c.received
@@ -108,20 +108,20 @@ class Worker:
         self.loop.run()
 
     def running(self) -> bool:
-        """Is the loop still going?"""
+        """Return whether the loop still runs."""
         return self.thread.is_alive()
 
     def wake(self) -> None:
-        """Ends a sleep, so that the worker looks round."""
+        """Wake the worker if it sleeps."""
         os.eventfd_write(self.wake_fd, 1)
 
     def stop(self) -> None:
-        """Asks the loop to end."""
+        """Ask the loop to end."""
         self.c.stop = 1
         self.wake()
 
     def pause(self, deadline_s: float = 1.0) -> None:
-        """Returns when the loop touches nothing. Raises DeviceTimeout when that takes too long."""
+        """Pause the loop: it touches nothing then. Raises DeviceTimeout after `deadline_s`."""
         end = time.monotonic() + deadline_s
         while self.running() and self.c.paused and not self.c.pause:
             time.sleep(0.0001)  # it has yet to notice that the last pause is over
@@ -136,12 +136,12 @@ class Worker:
             time.sleep(0.0001)
 
     def kick(self) -> None:
-        """Ends a system call that the worker is stuck in: a hostile peer can make one block."""
+        """Interrupt a system call that blocks the worker, which a hostile peer can cause."""
         if self.thread.ident and self.running():
             signal.pthread_kill(self.thread.ident, KICK)
 
     def join(self) -> None:
-        """Stops the loop and waits for its end."""
+        """Stop the loop and wait for its end."""
         self.stop()
         self.thread.join(KICK_S)
         while self.running():
@@ -149,8 +149,8 @@ class Worker:
             self.thread.join(KICK_S)
 
     def reroute(self) -> list[str]:
-        """Has packets for a queue without a ring (the peer has fewer) leave by another one of the
-        port that is this worker's, too. No loop runs. Returns the ports where it has none.
+        """Redirect packets of queues that have no ring (the peer has fewer) to another queue of the
+        same port and worker. No loop runs. Return the ports where there is none.
         """
         stuck = []
         for c, lane in zip(self.c_lanes, self.lanes, strict=True):
@@ -165,16 +165,16 @@ class Worker:
         return stuck
 
     def resume(self) -> None:
-        """Lets the loop go on."""
+        """Resume the loop."""
         self.c.pause = 0
 
     def close(self) -> None:
-        """Frees what the worker holds; its thread has ended."""
+        """Free what the worker holds; its thread has ended."""
         os.close(self.wake_fd)
 
 
 def usable_cores(wanted: list[int] | None) -> list[int | None]:
-    """The cores to pin workers to. Raises NoDevice for a core that this process may not use."""
+    """Return the cores to pin workers to. Raises NoDevice for a core that may not be used."""
     allowed = os.sched_getaffinity(0)
     for core in wanted or []:
         if core not in allowed:

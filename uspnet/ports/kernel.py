@@ -22,18 +22,18 @@ class KernelPort(Port):
     state, mtu = UP, 0
 
     def kernel_side(self) -> Interface:
-        """The interface of an opened port."""
+        """Return the interface of an opened port."""
         if not self.interface:
             raise DeviceFault(f"{self.name}: the port is closed")
         return self.interface
 
     def begin_watch(self) -> None:
-        """Remembers what the interface is like now."""
+        """Record the interface's current state and MTU."""
         self.state, self.mtu = self.kernel_side().state(), self.kernel_side().mtu
 
     def watch(self) -> None:
-        """Tells what has changed. While the interface is down, or without a carrier, nothing is
-        received, and what is sent there is dropped, or waits.
+        """Report changes of state and MTU. While the interface is down or has no carrier, the
+        transmit queues are closed: packets are dropped, or wait.
         """
         interface = self.kernel_side()
         state, mtu = interface.state(), interface.mtu

@@ -34,10 +34,10 @@ class NicPort(Port):
 
     @abstractmethod
     def connect(self) -> Transport:
-        """The transport to the device. Raises NoDevice, Busy, NotPermitted."""
+        """Return the transport to the device. Raises NoDevice, Busy, NotPermitted."""
 
     def find(self) -> AnyNic:
-        """Connects, and finds the driver by the function's ids. The device is left as it is."""
+        """Connect, and find the driver by the function's ids. Does not change the device."""
         self.transport = self.connect()
         config = config_of(self.transport)
         ids = (int(config.VENDOR.read_checked()), int(config.DEVICE.read()))
@@ -49,18 +49,18 @@ class NicPort(Port):
         return self.nic
 
     def poll_health(self) -> None:
-        """Looks after what is between us and the device. Raises what ended it."""
+        """Check the process or cable between us and the device. Raises what ended it."""
 
     def open(self) -> None:
-        """Finds the driver, and has it take the device."""
+        """Find the driver, and have it reset and configure the device."""
         nic = self.find()
         nic.open()
         self.queues, self.frame = nic.queues, nic.frame
         self._take_interrupts(nic)
 
     def _take_interrupts(self, nic: AnyNic) -> None:
-        """One for each receive queue. Transmit rings have none: a full one is empty again sooner
-        than a worker has gone to sleep.
+        """Enable one interrupt per receive queue. Transmit rings have none: a full ring has room
+        again before a worker could fall asleep.
         """
         how = "none, idle workers nap 50 µs"
         if nic.interrupts and self.transport:
@@ -71,41 +71,41 @@ class NicPort(Port):
 
     @property
     def device(self) -> AnyNic:
-        """The NIC of an opened port."""
+        """Return the NIC of an opened port."""
         assert self.nic, "the port is not open"  # noqa: S101 - a caller's mistake
         return self.nic
 
     @property
     def unknown(self) -> frozenset[str]:  # type: ignore[override]
-        """Counters that the NIC can't know."""
+        """Return the counters that the NIC can't know."""
         return self.nic.unknown if self.nic else frozenset()
 
     @property
     def kind(self) -> str:
-        """The NIC driver's name."""
+        """Return the NIC driver's name."""
         return type(self.nic).__name__.lower() if self.nic else self.scheme
 
     def dma_bytes(self) -> int:
-        """All rings."""
+        """Return the bytes of all descriptor rings."""
         return self.queues * pages_for(self.device.ring_bytes())
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
-        """The MTU, and what is in front of it."""
+        """Return the MTU plus header and tags."""
         nic = self.device
         most = nic.frame_max - HEADER
         return nic.values["mtu"] + 14 + 4 * min(len(tags), 2), f"set mtu=, which goes up to {most}"
 
     def attach(self, pool: Pool) -> None:
-        """Lets the device use the job's packet memory."""
+        """Map the job's packet memory for the device."""
         super().attach(pool)
         self.device.attach(pool)
 
     def holds(self, direction: Direction) -> int:
-        """A whole ring."""
+        """Return the slots of a ring: each may hold a buffer."""
         return self.device.ring_slots()
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """The NIC's, with what all have in common."""
+        """Make the driver's queue, and set what all rings share."""
         nic = self.device
         queue: c.AnyQueue
         if direction == "rx":
@@ -122,12 +122,12 @@ class NicPort(Port):
         return queue
 
     def start(self) -> None:
-        """Let the device run. May be called again after `stop`."""
+        """Start the device. May be called again after `stop`."""
         self._unsent_counted = False
         self.device.start()
 
     def control(self) -> None:
-        """Asks the device how it is, too, and now and then what it has missed."""
+        """Check transport and device; update the missed counter every LOOK_S."""
         super().control()
         self.device.transport.check()
         self.device.check()
@@ -149,21 +149,23 @@ class NicPort(Port):
                 queue.take_back(len(lengths), sum(lengths), lib.DROP_PEER_LEFT)
 
     def _show_missed(self) -> None:
-        """What only the device counted, where other processes and capture files take it from."""
+        """Publish what only the device counted in the queue's counters, for other processes and
+        capture files.
+        """
         self._look_at = time.monotonic() + LOOK_S
         receiver = next((queue for queue in self.made if queue.direction == "rx"), None)
         if receiver and (missed := self.extra_counters().get("rx_missed_errors")):
             receiver.base.counters.missed = missed
 
     def stop(self) -> None:
-        """Stops the device; one that is gone has stopped already."""
+        """Stop the device, if it is still there."""
         if self.nic:
             self._count_unsent()
             with contextlib.suppress(DeviceFault, DeviceTimeout):
                 self.nic.stop()
 
     def up(self) -> bool:
-        """Is there a link?"""
+        """Return whether the link is up."""
         return self.device.link().up
 
     def link_bps(self) -> int | None:
@@ -172,11 +174,11 @@ class NicPort(Port):
         return speed * 1_000_000 if speed else None
 
     def pending(self) -> int:
-        """Packets that the device has not sent yet."""
+        """Return how many packets the device has not sent yet."""
         return self.device.pending()
 
     def extra_counters(self) -> dict[str, int | None]:
-        """The device's own. What one that is gone has missed, nobody knows."""
+        """Return the device's own counters. What a device that is gone has missed is unknown."""
         if not self.nic:
             return {}
         try:
@@ -185,7 +187,7 @@ class NicPort(Port):
             return {"rx_missed_errors": None}
 
     def close(self) -> None:
-        """Gives the device back."""
+        """Close the transport."""
         if self.transport:
             self.transport.close()
             self.transport = None

@@ -32,7 +32,7 @@ class Null(Port, scheme="null"):
         self.frame = max(self.frame, self.values["size"])
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """A null queue has no memory of its own."""
+        """Make a queue, which has no memory of its own."""
         queue = ffi.new("struct null_queue *", {"length": self.values["size"]})
         queue.q.burst = ffi.addressof(lib, f"null_{direction}")
         queue.q.wake_fd = -1

@@ -89,7 +89,7 @@ class Packet(KernelPort, scheme="packet"):
         self.group: int | None = None  # of fan-out
 
     def open(self) -> None:
-        """Finds the interface, and tries that we may open sockets on it."""
+        """Find the interface, and check that it may be opened."""
         self.interface = Interface(self.ifname)
         self.interface.check_up()
         self._check_link_type(self.interface.link_type)
@@ -98,11 +98,11 @@ class Packet(KernelPort, scheme="packet"):
         self._socket().close()
 
     def longest_frame(self, takes: int) -> int:
-        """Two more VLAN tags may come in than may go out."""
+        """Return the length with two more VLAN tags, which may be received but not sent."""
         return min(self.frame + 8, FRAME_MAX)
 
     def _check_link_type(self, link_type: int) -> None:
-        """Refuses what would be taken for Ethernet and is not."""
+        """Refuse interfaces whose frames are not Ethernet, or IP with `ethernet=add`."""
         kind, hint = link_types.describe(link_type), f"see: dumpcap -i {self.ifname} -w FILE"
         self.ip = self.values["ethernet"] == "add"
         if self.ip and link_type in link_types.ETHERNET:
@@ -113,11 +113,11 @@ class Packet(KernelPort, scheme="packet"):
             raise NotSupported(f"{self.name}: the interface is not Ethernet but {kind}", hint)
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
-        """The kernel lets one 802.1Q tag go beyond the MTU."""
+        """Return the MTU plus header, and one 802.1Q tag that the kernel allows on top."""
         return self.mtu + 14 + 4 * (tags[:1] == [0x8100]), f"ip link set dev {self.ifname} mtu N"
 
     def _socket(self) -> socket.socket:
-        """A raw socket that receives nothing yet."""
+        """Return a raw socket that receives nothing yet."""
         try:
             return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError:
@@ -132,7 +132,7 @@ class Packet(KernelPort, scheme="packet"):
             raise NotSupported(f"{self.name}: AF_PACKET: {error.strerror}") from None
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """A socket for the queue; for receiving, with a ring that is shared with the kernel."""
+        """Make a queue with a socket; a receive queue with a ring shared with the kernel."""
         sock = self._socket()
         self.sockets[direction].append(sock)
         queue = ffi.new("struct packet_queue *", {"fd": sock.fileno()})
@@ -162,8 +162,8 @@ class Packet(KernelPort, scheme="packet"):
             raise OSError(error, os.strerror(error), self.ifname)
 
     def _set_up_rx(self, sock: socket.socket, queue: c.PacketQueue) -> None:
-        """A filter keeps everything out until `start`: a socket that has not joined the others
-        yet would receive what is theirs.
+        """Set up a receive socket. A filter keeps everything out until `start`: a socket that has
+        not joined the fan-out group would receive the other sockets' packets.
         """
         self._filter(sock)
         if not self.values["outgoing"]:
@@ -179,7 +179,7 @@ class Packet(KernelPort, scheme="packet"):
             self._join(sock)
 
     def _map_ring(self, sock: socket.socket, queue: c.PacketQueue) -> None:
-        """Has the kernel make the receive ring, and maps it."""
+        """Have the kernel make the receive ring, and map it."""
         blocks = (self.values["ring"] << 20) // BLOCK
         want = self.queues * self.values["ring"] << 20
         if not self.rings and want > memory_available():  # the kernel would rather kill somebody
@@ -205,15 +205,13 @@ class Packet(KernelPort, scheme="packet"):
         queue.poll_ns = REST_NS
 
     def _filter(self, sock: socket.socket) -> None:
-        """Attaches a BPF program that keeps no packet: one instruction, `ret 0`."""
+        """Attach a BPF program that accepts no packet: one instruction, `ret 0`."""
         code = ffi.from_buffer(struct.pack("=HBBI", BPF_RET, 0, 0, 0))
         program = struct.pack("@HP", 1, int(ffi.cast("uintptr_t", code)))
         sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
     def _join(self, sock: socket.socket) -> None:
-        """Shares the interface's packets with the port's other queues. The kernel picks a group
-        number that nobody else has.
-        """
+        """Add the socket to the port's fan-out group. The kernel picks an unused group number."""
         kind = FANOUT[self.values["fanout"]]
         if self.group is None:
             sock.setsockopt(SOL_PACKET, PACKET_FANOUT, (kind | FANOUT_UNIQUE_ID) << 16)
@@ -222,12 +220,12 @@ class Packet(KernelPort, scheme="packet"):
             sock.setsockopt(SOL_PACKET, PACKET_FANOUT, kind << 16 | self.group)
 
     def start(self) -> None:
-        """Takes the filters away."""
+        """Detach the filters."""
         for sock in self.sockets["rx"]:
             sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
     def up(self) -> bool:
-        """Has the interface a carrier?"""
+        """Return whether the interface has a carrier."""
         return self.kernel_side().running()
 
     def link_bps(self) -> int | None:
@@ -236,12 +234,12 @@ class Packet(KernelPort, scheme="packet"):
         return self.interface.link_bps()
 
     def why_down(self) -> str:
-        """What the port waits for."""
+        """Return what the port waits for."""
         return f"interface {self.ifname} has no carrier"
 
     def control(self) -> None:
-        """Watches the interface: a ring never tells that it went down or away. Socket errors are
-        forgotten, for a worker that sleeps on the socket would be woken by them without end.
+        """Check the interface, since a ring does not show that it went down or away. Clears socket
+        errors, which would wake a sleeping worker again and again.
         """
         self._count_missed()
         self.watch()
@@ -252,24 +250,26 @@ class Packet(KernelPort, scheme="packet"):
         super().control()
 
     def _count_missed(self) -> None:
-        """Packets that found the ring full: the kernel tells how many, and forgets it."""
+        """Add the packets that found the ring full since the last call: the kernel resets its
+        counter when it is read.
+        """
         receivers = [queue for queue in self.made if queue.direction == "rx"]
         for queue, sock in zip(receivers, self.sockets["rx"], strict=False):
             told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
             queue.base.counters.missed += struct.unpack("3I", told)[1]
 
     def finish(self) -> None:
-        """Counts what was lost since the last look."""
+        """Count what was missed since the last call."""
         self._count_missed()
 
     def stop(self) -> None:
-        """Lets nothing more in."""
+        """Attach the filters again."""
         for sock in self.sockets["rx"]:
             self._filter(sock)
         self._count_missed()
 
     def close(self) -> None:
-        """Closes the sockets; promiscuous mode and the fan-out group go with them."""
+        """Close the sockets, which also ends promiscuous mode and the fan-out group."""
         while self.rings:
             ring, memory = self.rings.pop()
             ffi.release(memory)

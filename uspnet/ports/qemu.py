@@ -26,12 +26,12 @@ from uspnet.transports.qemu.qtest import Qtest
 
 
 def models() -> dict[str, type[AnyNic]]:
-    """Every emulated NIC that some driver runs on, with that driver."""
+    """Return every emulated NIC that some driver runs on, with that driver."""
     return {name: nic for nic in nics().values() for name in nic.models}
 
 
 def interface_name(text: str) -> str:
-    """Reads an interface's name."""
+    """Read an interface's name."""
     if not text:
         raise ValueError("names no interface")
     return check_name("tap", text)
@@ -80,17 +80,19 @@ class Qemu(NicPort, scheme="qemu"):
         return list(models())
 
     def known_options(self) -> dict[str, Option]:
-        """The wire's, the driver's and the model's."""
+        """Return the options of the cable, the driver and the model."""
         return {**self.options, **self.driver.known_options(), **self.model.options}
 
     @property
     def keeps(self) -> Capabilities:
-        """To end QEMU, which may be another user, and to remove the wire's file."""
+        """Return what it takes to end QEMU, which may be another user, and to remove the wire's
+        file.
+        """
         ends = to_end(self.machine.user) if self.machine else NONE
         return ends | (self.end.keeps if self.end else NONE)
 
     def connect(self) -> Transport:
-        """A fresh machine with the model in it."""
+        """Start a machine with the model in it."""
         if self.values["wire"]:
             self.end = WireEnd(self.values["wire"])
         elif self.values["loop"]:
@@ -110,9 +112,8 @@ class Qemu(NicPort, scheme="qemu"):
         return Qtest(self.name, self.machine)
 
     def _look_at_cable(self) -> None:
-        """Has the NIC's link follow the far end of the cable, and the cable our readiness.
-
-        Without somebody who is ready, transmit queues take nothing.
+        """Set the NIC's link to the state of the far end, and tell the far end whether we are
+        ready. While it is not, the transmit queues are closed.
         """
         there = bool(self.end and self.end.present())
         if there != self.plugged and self.machine:
@@ -128,13 +129,13 @@ class Qemu(NicPort, scheme="qemu"):
                 queue.base.closed = not self.joined
 
     def start(self) -> None:
-        """Lets the device run; some models keep received frames back for a while."""
+        """Start the device. Some models deliver received frames only after a delay."""
         super().start()
         self.ready_at = time.monotonic() + self.model.rx_delay_s
         self._look_at_cable()
 
     def stop(self) -> None:
-        """Leaves the cable, then stops the device."""
+        """Leave the cable, then stop the device."""
         self.ready_at = float("inf")
         self.joined = False
         if self.end:
@@ -142,13 +143,13 @@ class Qemu(NicPort, scheme="qemu"):
         super().stop()
 
     def poll_health(self) -> None:
-        """Watches QEMU and the cable."""
+        """Check QEMU and the cable. Raises what ended them."""
         if self.machine and (error := self.machine.ended()):
             raise error
         self._look_at_cable()
 
     def control(self) -> None:
-        """Watches the queues, too."""
+        """Check QEMU, the cable, the device and the queues."""
         try:
             self.poll_health()
             super().control()
@@ -156,14 +157,14 @@ class Qemu(NicPort, scheme="qemu"):
             raise (self.machine and self.machine.ended(0.5)) or fault from None
 
     def up(self) -> bool:
-        """Is there a link, and does the model use it?"""
+        """Return whether there is a link and the model uses it."""
         return self.joined and super().up()
 
     def _ready(self) -> bool:
         return time.monotonic() >= self.ready_at and super().up()
 
     def why_down(self) -> str:
-        """What is missing."""
+        """Return what is missing."""
         wire = self.values["wire"]
         if self.values["tap"] and not self.plugged:
             return f"ip link set {self.values['tap']} up"
@@ -172,7 +173,7 @@ class Qemu(NicPort, scheme="qemu"):
         return f"nobody holds the other end of wire {wire}" if wire else "no cable: give wire="
 
     def close(self) -> None:
-        """Ends QEMU and lets the cable go."""
+        """End QEMU and close the cable."""
         super().close()
         if self.machine:
             self.machine.close()
@@ -183,10 +184,10 @@ class Qemu(NicPort, scheme="qemu"):
 
 
 def fresh_mac() -> str:
-    """An address of QEMU's own range that no other machine has."""
+    """Return a random address of QEMU's own range."""
     return "52:54:00:" + os.urandom(3).hex(":")
 
 
 def _word(value: object) -> str:
-    """An option's value as QEMU writes it."""
+    """Return an option's value as QEMU writes it."""
     return ("on" if value else "off") if isinstance(value, bool) else str(value)

@@ -14,19 +14,19 @@ from uspnet.text import did_you_mean
 
 @cache
 def schemes() -> dict[str, type[Port]]:
-    """Every port class by scheme: those of this folder, and of `uspnet.ports` entry points."""
+    """Return every port class by scheme, also those of `uspnet.ports` entry points."""
     registry.load("uspnet.ports")
     return SCHEMES
 
 
 def interface_ports(name: str) -> str:
-    """The specs of ports on a kernel interface that there are, as a hint shows them."""
+    """Return the specs of the ports that an interface can have, as a hint shows them."""
     text = escaped(name)
     return " or ".join(f"{scheme}:{text}" for scheme in INTERFACE_SCHEMES if scheme in schemes())
 
 
 def make_port(text: str) -> Port:
-    """The port that a spec names, not yet opened. Raises Usage."""
+    """Return the port that a spec names, not yet opened. Raises Usage."""
     kinds = schemes()
     spec = parse(text, kinds)
     if spec.scheme not in kinds:

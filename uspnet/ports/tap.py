@@ -45,7 +45,7 @@ class Tap(KernelPort, scheme="tap"):
         self.fds: list[int] = []
 
     def open(self) -> None:
-        """Makes or finds the interface, and sets it up as the options say."""
+        """Create or find the interface, and configure it as the options say."""
         self.fds = open_queues(self.name, self.ifname, self.queues)
         self.interface = Interface(self.ifname)
         if self.values["mtu"]:
@@ -60,26 +60,26 @@ class Tap(KernelPort, scheme="tap"):
         self.frame = min(self.mtu + HEADER, FRAME_MAX)
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
-        """The MTU, and what is in front of it."""
+        """Return the MTU plus header and tags."""
         return self.mtu + 14 + 4 * min(len(tags), 2), "set mtu="
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """Both directions of a pair share a descriptor."""
+        """Make a queue; both directions of a pair share a descriptor."""
         queue = ffi.new("struct tap_queue *", {"fd": self.fds[index]})
         queue.q.burst = ffi.addressof(lib, f"tap_{direction}")
         queue.q.wake_fd = self.fds[index]
         return queue
 
     def up(self) -> bool:
-        """Is the interface up?"""
+        """Return whether the interface is up."""
         return self.kernel_side().is_up()
 
     def why_down(self) -> str:
-        """What the port waits for."""
+        """Return what the port waits for."""
         return f"ip link set {self.ifname} up"
 
     def control(self) -> None:
-        """Watches the interface, too."""
+        """Check the interface and the queues."""
         self.watch()
         super().control()
 

@@ -39,7 +39,7 @@ class ForwardJob(Job[ForwardResult]):
         self.how = how
 
     def check(self, result: ForwardResult) -> None:
-        """Raises NotSupported when not one packet of a file could be forwarded."""
+        """Raise NotSupported if not one packet of a file could be forwarded."""
         from_file = any(not port.can_send for port in self.ports)
         if result.forwarded or not result.dropped or self.stopped() or not from_file:
             return
@@ -49,13 +49,15 @@ class ForwardJob(Job[ForwardResult]):
         raise self.fail(NotSupported(text, hint), result)
 
     def set_up(self) -> None:
-        """A file wants time stamps."""
+        """Have packets time-stamped if a file is written."""
         for worker in self.workers:
             if any(not port.can_receive for port in self.ports):
                 worker.stamp()
 
     def plans(self) -> list[Plan]:
-        """A transmit queue belongs to one worker, with every lane that leaves by it."""
+        """Plan the workers. A transmit queue belongs to one worker, with every lane that leaves by
+        it.
+        """
         routes = self.mode.routes(self.ports)
         if not routes:
             names = " and ".join(port.name for port in self.ports)
@@ -73,7 +75,7 @@ class ForwardJob(Job[ForwardResult]):
         ]
 
     def count(self) -> ForwardResult:
-        """What was forwarded so far."""
+        """Return what was forwarded so far."""
         forwarded, drops = self.total("tx", "packets"), self.drops()
         return ForwardResult(
             **self.common(),

@@ -36,8 +36,8 @@ class Mode(Forward):
 
     @classmethod
     def routes(cls, ports: list[Port]) -> list[Route]:
-        """Where packets come from, and where they may leave: queue i of a port by queue i of the
-        other, or, where that has fewer, by one that several share.
+        """Return each receive queue with the transmit queues that its packets may leave by: queue i
+        of the other port or, if that has fewer, one that several share.
         """
         a, b = ports
         ways = [(x, y) for x, y in ((a, b), (b, a)) if x.can_receive and y.can_send]
@@ -51,13 +51,15 @@ class Mode(Forward):
 
 @cache
 def modes() -> dict[str, type[Mode]]:
-    """Every mode by name."""
+    """Return every mode by name."""
     registry.load("uspnet.jobs.forward")
     return MODES
 
 
 def find_mode(name: str, ports: int) -> type[Mode]:
-    """The mode of this name. Raises Usage when there is none, or not for so many ports."""
+    """Return the mode of this name. Raises Usage if there is none, or it does not take so many
+    ports.
+    """
     if name not in modes():
         known = ", ".join(sorted(modes()))
         raise Usage(f"there is no mode {name}", f"modes are: {known}; see: uspnet fwd --help")

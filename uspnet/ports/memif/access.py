@@ -13,8 +13,8 @@ CREDENTIALS = "=iII"  # struct ucred: process, user, group
 
 
 def peer_user(sock: socket.socket) -> int:
-    """The user that connected or, seen from a client, that listens. A user whom our user
-    namespace does not have is the overflow user, 65534.
+    """Return the user id of the process at the other end of a socket; 65534, the overflow user, if
+    it has no id in our user namespace.
     """
     size = struct.calcsize(CREDENTIALS)
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
@@ -22,7 +22,7 @@ def peer_user(sock: socket.socket) -> int:
 
 
 def users(text: str) -> frozenset[int]:
-    """Reads names and numbers of users, joined by `+`."""
+    """Read user names and numbers, joined by `+`."""
     return frozenset(map(_user, text.split("+")))
 
 
@@ -36,7 +36,9 @@ def _user(word: str) -> int:
 
 
 def password(name: str, path: str, given: str, longest: int) -> str:
-    """The secret: as given, or the first line of a file, which no list of processes shows."""
+    """Return the secret: as given, or the first line of a file. Raises Usage for both, or one that
+    is too long.
+    """
     if not path:
         return given
     if given:

@@ -64,24 +64,24 @@ class ClientMemory:
                 self.ring(c2s, index).cookie = lib.MEMIF_COOKIE
 
     def number(self, c2s: bool, index: int) -> int:
-        """Rings are numbered C2S first."""
+        """Return a ring's number: those from client to server come first."""
         return index if c2s else self.pairs + index
 
     def offset(self, c2s: bool, index: int) -> int:
-        """Where a ring begins in region 0."""
+        """Return a ring's offset in region 0, in bytes."""
         return self.number(c2s, index) * ring_bytes(self.log2_size)
 
     def ring(self, c2s: bool, index: int) -> c.MemifRing:
-        """One ring, as `struct memif_ring *`."""
+        """Return one ring, as `struct memif_ring *`."""
         return ffi.cast("struct memif_ring *", self.memory.base + self.offset(c2s, index))
 
     def buffers(self, c2s: bool, index: int) -> c.Pointer[int]:
-        """The first buffer of a ring's slots, without zero copy."""
+        """Return the first buffer of a ring's slots, without zero copy."""
         first = (self.number(c2s, index) << self.log2_size) * self.buffer_size
         return self.memory.base + self.buffers_at + first
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Free the memory and its descriptors."""
         for fd in self.fds:
             os.close(fd)
         self.memory.close()
@@ -93,9 +93,8 @@ class ClientSession:
     def __init__(
         self, address: str, identity: int, secret: str, make: Callable[[int, int], ClientMemory]
     ) -> None:
-        """`make(max pairs, max log2 size)`: the memory, once the server has said what it takes.
-
-        Raises OSError when nobody listens, or nobody takes the connection in CONNECT_S.
+        """Connect to a server. `make(max pairs, max log2 size)` makes the memory when the server
+        has stated its limits. Raises OSError if the connection is not accepted within CONNECT_S.
         """
         self.identity, self.secret, self.make = identity, os.fsencode(secret), make
         self.memory: ClientMemory | None = None
@@ -115,7 +114,7 @@ class ClientSession:
         self.channel = Channel(sock)
 
     def handle(self) -> None:
-        """Handles every message that waits. Raises Disconnect."""
+        """Handle every message that waits. Raises Disconnect."""
         if not self.up and time.monotonic() > self.deadline:
             raise Disconnect("Handshake took too long", ours=True)
         while (message := self.channel.receive()) is not None:
@@ -156,7 +155,7 @@ class ClientSession:
         self.channel.send(Type.INIT, VERSION, self.identity, MODE_ETHERNET, self.secret, OUR_NAME)
 
     def lost(self) -> bool:
-        """Has the peer taken pages out of our memory?"""
+        """Return whether the peer has removed pages from our memory."""
         memory = self.memory and self.memory.memory
         return bool(memory and memory.lost and memory.lost[0])
 
@@ -165,7 +164,7 @@ class ClientSession:
         self.channel.send(kind, *fields, fd=fd)
 
     def close(self, reason: str = "") -> None:
-        """Ends the connection and gives its memory back."""
+        """Close the connection and free its memory."""
         self.channel.close(reason)
         if self.memory:
             self.memory.close()

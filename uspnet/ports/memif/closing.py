@@ -20,7 +20,7 @@ _threads: set[object] = set()
 
 
 def let_go(*fds: int) -> None:
-    """Closes descriptors, without waiting for it."""
+    """Close descriptors in another thread, without waiting for it."""
     for fd in fds:
         _waiting.put(fd)
     if not fds or len(_threads) >= THREADS_MAX:
@@ -34,14 +34,14 @@ def let_go(*fds: int) -> None:
 
 
 def wait(patience_s: float) -> None:
-    """Returns when all are closed, or after that time."""
+    """Wait until all are closed, or `patience_s` seconds have passed."""
     end = time.monotonic() + patience_s
     while (_threads or not _waiting.empty()) and time.monotonic() < end:
         time.sleep(LOOK_S)
 
 
 def _close(token: object) -> None:
-    """Until nothing waits."""
+    """Close descriptors until none waits."""
     try:
         while True:
             fd = _waiting.get_nowait()

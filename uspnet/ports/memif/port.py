@@ -110,15 +110,15 @@ class Memif(Port, scheme="memif"):
     # -- life ------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """A server takes its address now; a client connects at `start`."""
+        """Bind the address, as a server. A client connects from `start` on."""
         lib.guard_install()
         if self.server:
             self.listener = listen(self.address, self)
 
     @property
     def keeps(self) -> Capabilities:
-        """To remove a server's path from another user's folder, or to connect to another user's
-        server, which may not even be there yet.
+        """Return what it takes to remove a server's path from another user's folder, or to connect
+        to another user's server, which may appear later.
         """
         if self.address.startswith("\0"):
             return NONE
@@ -127,17 +127,17 @@ class Memif(Port, scheme="memif"):
         )
 
     def attach(self, pool: Pool) -> None:
-        """With zero copy, the peer will be given the pool."""
+        """Register the pool, which the peer is given with zero copy."""
         super().attach(pool)
         if self.zero_copy:
             self.lost = pool.memory.guard()
 
     def holds(self, direction: Direction) -> int:
-        """Zero copy keeps a buffer in every slot."""
+        """Return the ring's size with zero copy, where each slot holds a buffer."""
         return int(self.values["ring"]) if self.zero_copy else 0
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """A queue without a ring; `_link` puts one behind it."""
+        """Make a queue without a ring; `_link` adds the ring."""
         m = ffi.new("struct memif_queue *")
         kind = "zero" if self.zero_copy else "copy"
         m.q.burst = ffi.addressof(lib, f"memif_{kind}_{direction}")
@@ -148,7 +148,7 @@ class Memif(Port, scheme="memif"):
         return m
 
     def start(self) -> None:
-        """From now on, peers are let in or looked for."""
+        """Accept a peer from now on, or connect to one. Limits how long to wait for the first."""
         wait = self.values["wait"]
         if wait is None:
             wait = float("inf") if self.server else CLIENT_WAIT_S
@@ -156,33 +156,33 @@ class Memif(Port, scheme="memif"):
         self.running = True
 
     def stop(self) -> None:
-        """Says good-bye."""
+        """Disconnect from the peer and release its rings."""
         self.running = False
         self._unlink("")
 
     def close(self) -> None:
-        """Gives the address back."""
+        """Disconnect and close the listener."""
         self._unlink("")
         if self.listener:
             detach(self.listener, self)
             self.listener = None
 
     def up(self) -> bool:
-        """Is a peer there?"""
+        """Return whether a peer is connected."""
         return self.linked
 
     def why_down(self) -> str:
-        """Who is missing."""
+        """Return which peer is missing."""
         return f"no {'client' if self.server else 'server'} on {printable(self.address)} yet"
 
     def pending(self) -> int:
-        """Slots that we filled and the peer has not drained, as far as it lets us know."""
+        """Return the filled slots that the peer has not drained, as far as can be known."""
         if not self.linked or self.linger_until:
             return 0
         return sum(rings.untaken(queue) for queue in self.made if queue.direction == "tx")
 
     def finish(self) -> None:
-        """What the peer has not taken by now was not sent."""
+        """Count what the peer has not taken as dropped."""
         if not self.server:
             self._count_untaken()
 
@@ -195,14 +195,14 @@ class Memif(Port, scheme="memif"):
     # -- control ---------------------------------------------------------------------------------
 
     def control_fds(self) -> list[int]:
-        """The listener's descriptors, if we are its first port, and our connection's."""
+        """Return the connection's descriptor, and the listener's for its first port."""
         fds = [self.session.channel.fileno()] if self.session and not self.linger_until else []
         if self.listener and next(iter(self.listener.ports.values())) is self:
             fds += self.listener.fds()
         return fds
 
     def control(self) -> None:
-        """Moves the connection on: handshakes, departures, returns. Raises when it can't go on."""
+        """Advance the connection: handshake, disconnect, reconnect. Raises if it can't go on."""
         if not self.running:
             return
         if self.lost and self.lost[0]:  # and with it, every port's packets
@@ -237,7 +237,7 @@ class Memif(Port, scheme="memif"):
             raise Disconnect(error.message.removeprefix(f"{self.name}: "), ours=True)
 
     def fault(self) -> UspnetError | None:
-        """What the peer did to its rings or its memory, if anything."""
+        """Return what the peer did wrong to its rings or memory; None if nothing."""
         if isinstance(self.session, ServerSession) and self.session.fault[0]:
             return PeerFault(f"{self.name}: the peer truncated its shared memory")
         if isinstance(self.session, ClientSession) and self.session.lost():
@@ -247,7 +247,7 @@ class Memif(Port, scheme="memif"):
         return super().fault()
 
     def _blocked(self) -> bool:
-        """Has a worker been ringing the same bell since we last looked?"""
+        """Return whether a worker was blocked in one eventfd write since the last check."""
         now, before = time.monotonic(), self.bells
         if now < self.look_at:
             return False
@@ -287,7 +287,7 @@ class Memif(Port, scheme="memif"):
         return ClientMemory(min(self.pairs, max_pairs), log2, self.values["buffer"], pool)
 
     def _lost(self, error: Disconnect) -> None:
-        """The peer left or was sent away. Its last packets may still be in our reach."""
+        """Handle the end of the connection. After a peer's own, its last packets are still read."""
         if self.linked and not error.ours:
             for queue in self.made:
                 queue.c.q.closed = int(queue.direction == "tx" or queue.c.q.closed)
@@ -297,7 +297,7 @@ class Memif(Port, scheme="memif"):
             self._go_on(error)
 
     def _go_on(self, error: Disconnect) -> None:
-        """Without a peer, if that makes sense. Raises PeerFault."""
+        """Wait for the next peer if the options say so. Raises PeerFault if not."""
         if self.ever_linked and self.reconnect:
             return
         early = not self.ever_linked and time.monotonic() < self.give_up_at
@@ -323,7 +323,7 @@ class Memif(Port, scheme="memif"):
     # -- rings -----------------------------------------------------------------------------------
 
     def _link(self) -> None:
-        """Puts the session's rings behind the queues, and opens them."""
+        """Attach the session's rings to the queues, and open them."""
         session = self.session
         self.linked = self.ever_linked = True
         with self.quiesce():
@@ -336,7 +336,7 @@ class Memif(Port, scheme="memif"):
             session.channel.send(Type.CONNECTED, OUR_NAME)
 
     def _unlink(self, reason: str) -> None:
-        """Closes the queues, brings their buffers home, and ends the session."""
+        """Close the queues, take their buffers back, and end the session."""
         self.linger_until = 0.0
         if self.linked:
             with self.quiesce():

@@ -65,7 +65,7 @@ class Disconnect(PeerFault):
 
 
 def text_of(raw: bytes) -> str:
-    """A NUL-padded name from a peer, fit to print."""
+    """Return a NUL-padded name from a peer, made printable."""
     return "".join(c for c in raw.split(b"\0")[0].decode("utf-8", "replace") if c.isprintable())
 
 
@@ -77,11 +77,11 @@ class Channel:
         self.sock = sock
 
     def fileno(self) -> int:
-        """For selectors."""
+        """Return the socket's descriptor, for selectors."""
         return self.sock.fileno()
 
     def send(self, kind: Type, *fields: object, fd: int | None = None) -> None:
-        """Sends one message, with a descriptor if one is given. Raises Disconnect."""
+        """Send one message, with a descriptor if one is given. Raises Disconnect."""
         message = struct.pack("=H" + LAYOUTS[kind], kind, *fields).ljust(MESSAGE_BYTES, b"\0")
         fds = array.array("i", [] if fd is None else [fd])
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
@@ -91,9 +91,8 @@ class Channel:
             raise Disconnect(f"the peer does not listen: {error.strerror}") from None
 
     def receive(self) -> tuple[Type, tuple[Any, ...], int | None] | None:
-        """The next message: type, fields, and its descriptor, which the caller owns.
-
-        None when nothing waits. Raises Disconnect.
+        """Return the next message: type, fields, and its descriptor, which the caller owns. None if
+        nothing waits. Raises Disconnect.
         """
         room = socket.CMSG_SPACE(FDS_MAX * 4)
         try:
@@ -121,7 +120,7 @@ class Channel:
         return kind, fields, fds[0] if fds else None
 
     def close(self, reason: str = "") -> None:
-        """Closes; tells the peer why when there is a reason."""
+        """Close the connection; send the peer the reason if there is one."""
         if reason:
             with contextlib.suppress(Disconnect):
                 self.send(Type.DISCONNECT, 0, reason.encode()[:95])
@@ -129,7 +128,7 @@ class Channel:
 
 
 def unpack(data: bytes) -> tuple[Type, tuple[Any, ...]]:
-    """Type and fields of one message of 128 bytes. Raises Disconnect."""
+    """Return type and fields of one message of 128 bytes. Raises Disconnect."""
     (number,) = struct.unpack_from("=H", data)
     try:
         kind = Type(number)
@@ -139,7 +138,7 @@ def unpack(data: bytes) -> tuple[Type, tuple[Any, ...]]:
 
 
 def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
-    """The file descriptors among a message's control data."""
+    """Return the file descriptors in a message's control data."""
     found = array.array("i")
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -148,5 +147,5 @@ def descriptors(control: list[tuple[int, int, bytes]]) -> list[int]:
 
 
 def ring_bytes(log2_size: int) -> int:
-    """What a ring of 2^log2_size slots takes."""
+    """Return the bytes that a ring of 2^log2_size slots takes."""
     return RING_HEADER + (SLOT_BYTES << log2_size)

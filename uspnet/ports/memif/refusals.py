@@ -17,7 +17,7 @@ class Refusal:
 
 
 def refusal(words: str, hint: str, *, passes: bool = False) -> Refusal:
-    """A row of the table."""
+    """Make a row of the table."""
     return Refusal(re.compile(words, re.IGNORECASE), hint, passes)
 
 
@@ -85,5 +85,5 @@ REFUSALS = (
 
 
 def find(reason: str) -> Refusal:
-    """What is known about a reason."""
+    """Return what is known about a peer's reason for disconnecting."""
     return next((row for row in REFUSALS if row.words.search(reason)), refusal("", OTHER))

@@ -39,7 +39,9 @@ class PeerRegion:
     """
 
     def __init__(self, fd: int, size: int, fault: c.Pointer[int]) -> None:
-        """Owns `fd`. Raises Disconnect when it is not what the client says."""
+        """Map a region; own `fd` from now on. Raises Disconnect if it is not what the client
+        states.
+        """
         self.fd, self.size = fd, size
         self.base: c.Pointer[int] = ffi.NULL
         self.mapped = 0
@@ -62,17 +64,17 @@ class PeerRegion:
         self.check()
 
     def check(self) -> None:
-        """Is the file as long as announced? Raises Disconnect."""
+        """Check that the file is as long as announced. Raises Disconnect."""
         if os.fstat(self.fd).st_size < self.size:
             raise Disconnect("Region is shorter than announced", ours=True)
 
     def settle(self) -> None:
-        """Closes the descriptor; the mapping stays."""
+        """Close the descriptor; the mapping stays."""
         let_go(self.fd)
         self.fd = -1
 
     def close(self) -> None:
-        """Unmaps and closes."""
+        """Unmap the region and close its descriptor."""
         if self.mapped:
             lib.guard_unmap(self.base, self.mapped)
             self.mapped = 0
@@ -81,8 +83,8 @@ class PeerRegion:
 
 
 def is_shared_memory(fd: int) -> bool:
-    """A regular file of tmpfs or hugetlbfs: never a device, a pipe, or a file on a disk. Forbids
-    to shrink it, where the file can be sealed.
+    """Return whether it is a regular file of tmpfs or hugetlbfs: not a device, a pipe, or a file on
+    a disk. Seals it against shrinking where possible.
     """
     try:
         fcntl.fcntl(fd, fcntl.F_GET_SEALS)  # only those two answer; no other is asked for more
@@ -94,8 +96,8 @@ def is_shared_memory(fd: int) -> bool:
 
 
 def use_eventfd(fd: int) -> bool:
-    """Makes it non-blocking, if it is an eventfd. A worker will write to it, and must not be made
-    to write elsewhere.
+    """Return whether it is an eventfd, and make it non-blocking. A worker will write to it, and
+    must not be made to write elsewhere.
     """
     try:
         if os.readlink(f"/proc/self/fd/{fd}") != EVENTFD:

@@ -13,12 +13,12 @@ from uspnet.ports.memif.server import ServerSession
 
 
 def memif(queue: Queue) -> c.MemifQueue:
-    """The C struct of one of memif's queues."""
+    """Return the C struct of a memif queue."""
     return ffi.cast("struct memif_queue *", queue.c)
 
 
 def place_server(queue: Queue, session: ServerSession) -> None:
-    """Puts the client's ring behind a server's queue, and opens it."""
+    """Attach the client's ring to a server's queue, and open it."""
     place = session.rings.get((queue.direction == "rx", queue.index))
     if not place:
         return  # the client has fewer queues: this one stays closed
@@ -32,7 +32,7 @@ def place_server(queue: Queue, session: ServerSession) -> None:
 
 
 def place_client(queue: Queue, memory: ClientMemory) -> None:
-    """Puts our own ring behind a client's queue, lends it buffers, and opens it."""
+    """Attach our own ring to a client's queue, lend it buffers, and open it."""
     if queue.index >= memory.pairs:
         return
     m, sends, size = memif(queue), queue.direction == "tx", 1 << memory.log2_size
@@ -49,7 +49,7 @@ def place_client(queue: Queue, memory: ClientMemory) -> None:
 
 
 def _place(queue: Queue, ring: c.MemifRing, size: int, fd: int) -> None:
-    """What both roles fill in."""
+    """Fill in what both roles share."""
     m, sends = memif(queue), queue.direction == "tx"
     m.ring, m.size, m.next, m.clean, m.counted = ring, size, 0, 0, 0
     m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
@@ -64,7 +64,7 @@ def untaken(queue: Queue) -> int:
 
 
 def waiting(queue: Queue, zero_copy: bool) -> bool:
-    """Is there something from the peer that we have not drained?"""
+    """Return whether the peer has sent something that we have not drained."""
     m = memif(queue)
     if m.q.closed:
         return False
@@ -80,7 +80,7 @@ def take_back(queue: Queue) -> None:
 
 
 def strip(queue: Queue, *, zero_copy: bool) -> None:
-    """Takes the ring away, and brings lent buffers home."""
+    """Detach the ring, and take lent buffers back."""
     m = memif(queue)
     if zero_copy:
         lib.memif_zero_reset(m)

@@ -68,9 +68,8 @@ class ServerSession:
         )
 
     def handle(self, ports: Mapping[int, Interface]) -> None:
-        """Handles every message that waits. `ports`: by id, those the client may ask for.
-
-        Raises Disconnect.
+        """Handle every message that waits. `ports`: by id, those the client may name. Raises
+        Disconnect.
         """
         if not self.up and time.monotonic() > self.deadline:
             raise Disconnect("Handshake took too long", ours=True)
@@ -175,11 +174,11 @@ class ServerSession:
         self.up = True
 
     def ring(self, place: RingPlace) -> c.MemifRing:
-        """One ring, as `struct memif_ring *`."""
+        """Return one ring, as `struct memif_ring *`."""
         return ffi.cast("struct memif_ring *", self.regions[place.region].base + place.offset)
 
     def close(self, reason: str = "") -> None:
-        """Ends the connection and lets go of the client's memory."""
+        """Close the connection and unmap the client's memory."""
         self.channel.close(reason)
         for place in self.rings.values():
             let_go(place.fd)

@@ -25,7 +25,7 @@ class Reader(Protocol):
     """A file that unpacks what it reads."""
 
     def read1(self, size: int, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
+        """Return up to `size` bytes; none at the end."""
 
 
 Opener = Callable[[Any], Reader]
@@ -43,7 +43,7 @@ class _Zstd:
         self.input, self.at, self.begun = b"", 0, False
 
     def read1(self, _size: int) -> bytes:
-        """The next piece; none at the end."""
+        """Return the next piece; empty at the end."""
         while True:
             if self.at >= len(self.input):
                 self.input, self.at = self.file.read(), 0
@@ -71,7 +71,7 @@ class _Streams:
         self.input, self.begun = b"", False
 
     def read1(self, size: int) -> bytes:
-        """The next piece; none at the end."""
+        """Return the next piece; empty at the end."""
         while True:
             if self.stream.eof:
                 self.input, self.stream, self.begun = self.stream.unused_data, self.make(), False
@@ -152,19 +152,19 @@ DAMAGED: tuple[type[Exception], ...] = (
 
 
 def is_too_large(error: Exception) -> bool:
-    """Does a reader ask for more memory than it may have?"""
+    """Return whether an error means that unpacking needs more memory than is allowed."""
     return isinstance(error, MemoryError) or any(
         words in str(error).lower() for words in ("too much memory", "allocation error")
     )
 
 
 def kind_of(begin: bytes) -> str:
-    """How a file that begins so is compressed; empty when it is not."""
+    """Return how a file that begins so is compressed; empty if it is not."""
     return next((kind for magic, kind in MAGIC.items() if begin.startswith(magic)), "")
 
 
 def damaged() -> tuple[type[Exception], ...]:
-    """The errors of every reader that has been used so far."""
+    """Return the exceptions that the readers used so far raise for damaged data."""
     import sys  # noqa: PLC0415 - rare
 
     more = sys.modules.get("zstandard")
@@ -172,7 +172,7 @@ def damaged() -> tuple[type[Exception], ...]:
 
 
 def load() -> None:
-    """Imports what the readers need: a child can't once it is confined."""
+    """Import the readers' modules, which a confined child can't do."""
     for module in ("zstandard", "lz4.frame"):
         with contextlib.suppress(ImportError):
             importlib.import_module(module)

@@ -62,7 +62,7 @@ class Feeder:
             os.close(out)
 
     def failure(self) -> UspnetError | None:
-        """Why the input ended too early; asked for once the pipe has ended."""
+        """Return why the input ended early; call it after the end of the pipe."""
         status, name = self._status(LEAVE_S), self.path
         if status is None or status == End.WELL:
             return None
@@ -87,7 +87,7 @@ class Feeder:
                 return NotSupported(f"{name} is compressed", hint)
 
     def _status(self, patience_s: float) -> int | None:
-        """The child's exit status, negative for a signal; None while it runs."""
+        """Return the child's exit status, negative for a signal; None while it runs."""
         if self.ended < 0:
             pidfd = os.pidfd_open(self.pid)
             poll = select.poll()
@@ -100,7 +100,7 @@ class Feeder:
         return os.waitstatus_to_exitcode(self.ended)
 
     def close(self) -> None:
-        """Ends the child: it sees that nobody reads any more, unless somebody has stopped it."""
+        """Close the pipe, which ends the child; kill one that is stopped."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -121,7 +121,7 @@ class _Input:
         self.poll.register(out, 0)  # an error there: nobody reads
 
     def wait(self) -> None:
-        """Returns when a read would not block."""
+        """Wait until a read does not block. Raises BrokenPipeError if nobody reads our output."""
         events: dict[int, int] = {}
         while not events.get(self.fd):
             events = dict(self.poll.poll())
@@ -129,7 +129,7 @@ class _Input:
                 raise BrokenPipeError(errno.EPIPE, "")
 
     def read(self, size: int = STEP_BYTES) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Return up to `size` bytes; none at the end."""
         if self.kept:
             taken, self.kept = self.kept[:size], self.kept[size:]
             return taken
@@ -139,7 +139,7 @@ class _Input:
                 return os.read(self.fd, min(size if size > 0 else STEP_BYTES, STEP_BYTES))
 
     def begin(self) -> bytes:
-        """The first bytes, which `read` gives once more."""
+        """Return the first bytes, without consuming them."""
         found = b""
         while len(found) < compression.MAGIC_BYTES and (more := self.read()):
             found += more
@@ -147,11 +147,11 @@ class _Input:
         return found[: compression.MAGIC_BYTES]
 
     def readable(self) -> bool:
-        """For those who ask."""
+        """Return True, for io wrappers."""
         return True
 
     def seekable(self) -> bool:
-        """For those who ask: it only goes forward."""
+        """Return False, for io wrappers."""
         return False
 
 
@@ -163,7 +163,7 @@ class _Child:
         self.kind = ""
 
     def work(self) -> None:
-        """Never returns into the parent's code, whatever happens."""
+        """Run the child; never return into the parent's code."""
         status = ERRNO + errno.EIO
         try:
             self.isolate()
@@ -177,7 +177,7 @@ class _Child:
             os._exit(min(status, 255))
 
     def isolate(self) -> None:
-        """Holding, and able to do, nothing else."""
+        """Close all other descriptors, and give up all privileges."""
         ends = (self.source, self.out)
         self.source, self.out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in ends)
         compression.load()
@@ -185,7 +185,7 @@ class _Child:
         child.confine(self.user, signal.SIGKILL)
 
     def run(self) -> End:
-        """Passes on everything, unpacked."""
+        """Copy the whole input to the pipe, unpacked."""
         source = _Input(self.source, self.out)
         self.kind = compression.kind_of(source.begin())
         if self.kind and self.kind not in compression.OPENERS:
@@ -201,7 +201,7 @@ class _Child:
         return self.unpack(unpacked)
 
     def unpack(self, unpacked: compression.Reader) -> End:
-        """As far as the data is sound."""
+        """Copy the unpacked data up to the first damage."""
         while True:
             try:
                 piece = unpacked.read1(STEP_BYTES)
@@ -216,7 +216,7 @@ class _Child:
             self.write(piece)
 
     def write(self, piece: bytes) -> None:
-        """All of it."""
+        """Write the whole piece."""
         view = memoryview(piece)
         while view:
             view = view[os.write(self.out, view) :]

@@ -75,9 +75,7 @@ OURS = [
 
 
 def what(begin: bytes) -> tuple[str, str]:
-    """What a file is whose first bytes are these (all of them, when there are fewer than 24), and
-    a hint.
-    """
+    """Return what kind of file begins with these bytes (all, if fewer than 24), and a hint."""
     if kind := compression.kind_of(begin):
         return "is compressed", f"unpack it: {compression.COMMANDS[kind]} FILE | uspnet … pcap:-"
     if name := next((name for magic, name in CAPTURES.items() if begin.startswith(magic)), ""):

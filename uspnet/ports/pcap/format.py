@@ -34,7 +34,7 @@ def _block(kind: int, body: bytes, options: list[tuple[int, bytes]]) -> bytes:
 
 
 def header(kind: str, snaplen: int, interface: str | None) -> bytes:
-    """What a file begins with. `interface`: what the packets are captured from, when known."""
+    """Return a file's first headers. `interface`: the port that is captured from, if known."""
     if kind in MAGIC:
         return struct.pack("=IHHiIII", MAGIC[kind], 2, 4, 0, 0, snaplen, LINK_ETHERNET)
     system = os.uname()
@@ -52,12 +52,12 @@ def header(kind: str, snaplen: int, interface: str | None) -> bytes:
 
 
 def application() -> bytes:
-    """The option of a section header that names the program."""
+    """Return the section header's option that names the program."""
     return _option(SHB_USERAPPL, PROGRAM)
 
 
 def statistics(start_ns: int, end_ns: int, received: int, dropped: int) -> bytes:
-    """The last block of a pcapng file: when the capture ran, and what it saw and lost."""
+    """Return the last block of a pcapng file: start, end, packets received and dropped."""
 
     def halves(ns: int) -> bytes:
         return struct.pack("=II", ns >> 32, ns & 0xFFFFFFFF)
@@ -72,7 +72,7 @@ def statistics(start_ns: int, end_ns: int, received: int, dropped: int) -> bytes
 
 
 def file_error(path: str, error: OSError) -> UspnetError:
-    """What the user should know about a failed system call on a file."""
+    """Return the error for a failed system call on a file, with a hint."""
     text = f"{path}: {os.strerror(error.errno or 0)}"
     match error.errno:
         case errno.ENOENT:

@@ -70,21 +70,23 @@ class Sink(Port):
         self.owned = Owned()
 
     def target_name(self) -> str:
-        """The path as the user gave it; `-` is stdout."""
+        """Return the path as the user gave it; `-` is stdout."""
         return self.path
 
     @property
     def keeps(self) -> Capabilities:
-        """To end the writer, which may be another user."""
+        """Return what it takes to end the writer, which may be another user."""
         return to_end(self.writer.user) if self.writer else NONE
 
     def fed_by(self, source: Port) -> None:
-        """A file's packets go on with what their file says of them."""
+        """Remember the source, if it is a file: what it records about packets is copied."""
         if isinstance(source, Source):
             self.source = source
 
     def carries(self) -> bool:
-        """Does the source's own description of its packets go on, or may it, once it is known?"""
+        """Return whether the source's description of its packets is copied, or may be once its
+        format is known.
+        """
         return (
             isinstance(self.source, Source)
             and self.values["format"] == "pcapng"
@@ -92,7 +94,7 @@ class Sink(Port):
         )
 
     def open(self) -> None:
-        """Claims the file, which keeps its contents until `start`, and starts the writer."""
+        """Open the file, which keeps its contents until `start`, and start the writer."""
         try:
             self.fd = self._claim()
         except UspnetError:  # some are OSErrors, too
@@ -124,7 +126,7 @@ class Sink(Port):
         return fd
 
     def make_queue(self, direction: Direction, index: int) -> c.PcapSink:
-        """One ring of chunks."""
+        """Make one ring of chunks."""
         writer = cast("Writer", self.writer)  # since open
         c = ffi.new("struct pcap_sink *")
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
@@ -136,7 +138,7 @@ class Sink(Port):
         return c
 
     def start(self) -> None:
-        """Replaces the file by one without packets."""
+        """Truncate the file and write its header. Raises Refused if this process reads it."""
         status = os.fstat(self.fd)
         if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
@@ -161,7 +163,7 @@ class Sink(Port):
         self.complete = False
 
     def _rings(self) -> list[c.PcapSink]:
-        """The C structs of its queues."""
+        """Return the C structs of the queues."""
         return [ffi.cast("struct pcap_sink *", queue.c) for queue in self.made]
 
     def _header(self) -> bytes:
@@ -169,7 +171,7 @@ class Sink(Port):
         return pcapfile.header(self.values["format"], self.values["snaplen"], name)
 
     def _carry(self, source: Source, head: bytes) -> None:
-        """Has the source hand over what describes its packets, too."""
+        """Have the source hand over its descriptions of interfaces and packets."""
         sink = self._rings()[0]
         header = self.owned.keep(ffi.from_buffer("uint8_t[]", head))
         application = self.owned.keep(ffi.from_buffer("uint8_t[]", pcapfile.application()))
@@ -178,11 +180,11 @@ class Sink(Port):
         source.c.sink = sink
 
     def control_fds(self) -> list[int]:
-        """The writer, which ends early when it fails."""
+        """Return the writer's descriptor: it is readable when the writer has ended."""
         return [self.writer.pidfd] if self.writer and not self.complete else []
 
     def control(self) -> None:
-        """Ends the job when nothing more can be written."""
+        """End the job when nothing more can be written."""
         if not self.writer or self.complete or not self.writer.gone(0):
             return
         if self.writer.shared.error == errno.EPIPE:
@@ -192,7 +194,7 @@ class Sink(Port):
             self.finish()
 
     def finish(self) -> None:
-        """Has the file completed. From then on, tx counters tell what is in it."""
+        """Complete the file. From then on, the tx counters tell what is in it."""
         if self.complete or not self.writer:
             return
         self.complete = True
@@ -211,7 +213,7 @@ class Sink(Port):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
 
     def _tell(self) -> None:
-        """What the file could not take over, and what its name says wrongly, or no longer."""
+        """Report what the file could not take, and a name that no longer fits."""
         if command := PACKERS.get(os.path.splitext(self.path)[1].lower()):
             self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
         if self.file and self.regular and not self.file.is_named(self.fd):
@@ -242,7 +244,7 @@ class Sink(Port):
         return head + end if len(head + end) <= lib.PCAP_TAIL else head
 
     def _wait(self, writer: Writer) -> None:
-        """Waits for the writer as long as it gets on."""
+        """Wait for the writer while it makes progress."""
         last, since = -1, time.monotonic()
         while not writer.gone(0.1):
             now = writer.progress()
@@ -257,12 +259,12 @@ class Sink(Port):
                 writer.kill()
 
     def stop(self) -> None:
-        """Also after an error, the file gets what was captured."""
+        """Complete the file after an error, too."""
         with contextlib.suppress(UspnetError):
             self.finish()
 
     def close(self) -> None:
-        """Lets go of the file; one that was made for nothing goes away."""
+        """Close the file; remove one that was created and never started."""
         if self.writer:
             self.writer.close()
             self.writer = None

@@ -76,7 +76,7 @@ class Source(Port):
         self._set_up()
 
     def _set_up(self) -> None:
-        """The options that the ring follows."""
+        """Set the ring's options. Raises Usage for those that need another one."""
         values, c = self.values, self.c
         c.loop = values["loop"]
         c.timer_fd = -1
@@ -92,13 +92,13 @@ class Source(Port):
 
     @property
     def keeps(self) -> Capabilities:
-        """To end the child that reads, which may be another user."""
+        """Return what it takes to end the child that reads, which may be another user."""
         return to_end(self.feeder.user) if self.feeder else NONE
 
     # -- open ------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Maps the file and looks through its beginning, or has it read by a process."""
+        """Map the file and scan its beginning, or start a process that reads it."""
         try:
             fd = self._claim()
         except OSError as error:
@@ -132,7 +132,7 @@ class Source(Port):
         return os.dup(0)
 
     def _is_begun(self, fd: int) -> bool:
-        """Has somebody read the first part of what is our stdin? Then the rest is our file."""
+        """Return whether stdin is a file that has been read from: the rest is ours."""
         return self.path == "-" and os.lseek(fd, 0, os.SEEK_CUR) > 0
 
     def _begin(self, fd: int) -> bytes:
@@ -162,7 +162,7 @@ class Source(Port):
         self._survey()
 
     def _survey(self) -> None:
-        """Refuses what can't be read at all; learns the longest packet, so that it fits."""
+        """Check that the file can be read; find its longest packet, which sets the buffer size."""
         c = self.c
         whole = False
         while not whole and c.at < SURVEY_BYTES:
@@ -199,25 +199,27 @@ class Source(Port):
         self.undo.callback(os.close, self.c.timer_fd)
 
     def longest_frame(self, takes: int) -> int:
-        """Longer ones are dropped, by name."""
+        """Return the longest frame that is needed; longer ones are dropped."""
         return min(self.frame, takes)
 
     # -- run -------------------------------------------------------------------------------------
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
-        """The one queue: where we are in the file."""
+        """Return the one queue: the position in the file."""
         queue = self.c.q
         queue.burst, queue.arm = ffi.addressof(lib, "pcap_rx"), ffi.addressof(lib, "pcap_arm")
         queue.wake_fd, queue.lossless = self.c.stream if self.c.live else self.c.timer_fd, 1
         return self.c
 
     def control(self) -> None:
-        """A malformed record is told at the end, after what came before it was delivered."""
+        """Raise if the file was truncated. A malformed record is reported at the end, after the
+        packets before it were delivered.
+        """
         if self.c.q.fault == lib.FAULT_MEMORY and (error := self.fault()):
             raise error
 
     def finish(self) -> None:
-        """Tells what was left out or changed, and why the file ended too early."""
+        """Report what was left out or changed. Raises if the file ended early."""
         c = self.c
         if c.foreign:
             packets = "packet" if c.foreign == 1 else "packets"
@@ -236,7 +238,7 @@ class Source(Port):
             raise error
 
     def fault(self) -> UspnetError | None:
-        """What is wrong with the file."""
+        """Return what is wrong with the file; None if nothing."""
         c = self.c
         at = c.passed + c.at
         where = f"{self.label}: packet {c.number + 1} at byte {at}"
@@ -256,7 +258,7 @@ class Source(Port):
         return Malformed(f"{where}: {WHY[c.why]}", hint)
 
     def _nothing_delivered(self) -> UspnetError | None:
-        """The error of a file with packets of which none could be used."""
+        """Return the error for a file of which no packet could be delivered."""
         counters = [queue.base.counters for queue in self.made]
         if not self.c.q.ended or any(c.packets or not (c.dropped or c.errors) for c in counters):
             return None
@@ -277,5 +279,5 @@ class Source(Port):
         return NotSupported(text, "only Ethernet packets (link type 1) can be used")
 
     def close(self) -> None:
-        """Unmaps the file."""
+        """Unmap the file."""
         self.undo.close()

@@ -60,7 +60,7 @@ class Writer:
             os.close(watched)
 
     def let_go(self, tail: bytes = b"") -> None:
-        """Has the child write what is left, then `tail`, and leave. No worker may write now."""
+        """Have the child write what is left, then `tail`, and exit. No worker may write now."""
         if self.lifeline >= 0:
             ffi.memmove(self.shared.tail_bytes, tail, len(tail))
             self.shared.tail = len(tail)
@@ -69,32 +69,32 @@ class Writer:
             child.send(self.pidfd, signal.SIGCONT)  # somebody may have stopped it
 
     def gone(self, timeout_s: float) -> bool:
-        """Has the child ended? Waits up to `timeout_s` for that."""
+        """Return whether the child has ended, within `timeout_s` seconds."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
 
     def progress(self) -> int:
-        """A number that changes whenever the child has written something."""
+        """Return a number that changes whenever the child has written something."""
         return sum(int(ring.positions.written) for ring in self.rings)
 
     def forget(self, queue: int) -> tuple[int, int]:
-        """Packets and bytes of one queue that the child, now gone, has not written."""
+        """Return the packets and bytes of a queue that the child, now gone, has not written."""
         octets = ffi.new("uint64_t *")
         return int(lib.pcap_forget(ffi.addressof(self.rings, queue), octets)), int(octets[0])
 
     def status(self) -> int:
-        """The exit status of a child that is gone: nonzero when it failed."""
+        """Return the exit status of a child that is gone: nonzero if it failed."""
         if self.ended is None:
             self.ended = os.waitpid(self.pid, 0)[1]
         return self.ended
 
     def kill(self) -> None:
-        """Ends a child that waits for a pipe's reader in vain."""
+        """Kill a child that waits for a pipe's reader."""
         child.send(self.pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """Gives memory and descriptors back. A child that is still busy goes on alone."""
+        """Free memory and descriptors. A child that is still busy goes on alone."""
         self.let_go()
         if self.pidfd >= 0:
             if self.gone(LEAVE_S):
@@ -113,7 +113,7 @@ class _Child:
         self.can_cut = False
 
     def work(self) -> None:
-        """Never returns into the parent's code, whatever happens."""
+        """Run the child; never return into the parent's code."""
         try:
             self.isolate()
             self.run()
@@ -122,13 +122,13 @@ class _Child:
             self.shared.error = error.errno or errno.EIO
 
     def isolate(self) -> None:
-        """Holding, and able to do, nothing else."""
+        """Close all other descriptors, and give up all privileges."""
         child.isolate("uspnet-writer", (self.out, self.bell, self.watched))
         self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
         child.confine(self.user, signal.SIGCONT)
 
     def run(self) -> None:
-        """Writes until the parent is gone and nothing is left."""
+        """Write until the parent is gone and nothing is left."""
         poll = select.poll()
         poll.register(self.watched, select.POLLIN)
         poll.register(self.bell, select.POLLIN)
@@ -144,7 +144,7 @@ class _Child:
         os.close(self.out)  # a network file system tells of a full disk only now
 
     def drain(self) -> None:
-        """Writes what is there, ring by ring."""
+        """Write what is in the rings, one after the other."""
         start = ffi.new("uint8_t **")
         moved = True
         while moved:
@@ -157,7 +157,7 @@ class _Child:
                     moved = True
 
     def write(self, start: c.Pointer[int], length: int, ring: c.PcapRing | None) -> None:
-        """Writes whole records, or raises with the file cut after the last whole one."""
+        """Write whole records. On an error, cut the file after the last whole one and raise."""
         done = 0
         while done < length:
             try:
