@@ -15,7 +15,7 @@ MISTAKES = [
     (f"bind {BRIDGE}", 3, f"{BRIDGE} is not a network card (class 0604"),
     ("bind lo", 2, "lo is not on a PCI network card"),
     ("bind {nic} --allow everything", 2, "--allow everything: no such reason"),
-    ("bind {nic} --force", 2, "No such option"),
+    ("bind {nic} --force", 2, "uspnet bind has no option --force"),
     ("bind --driver {nic} {nic}", 2, "is the address before it?"),
     ("bind {nic} --owner nosuch", 2, "there is no such user"),
     ("bind {nic} --persist --confirm 5", 2, "confirm first"),
