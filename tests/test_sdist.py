@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import site
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.identity import answer
 from tests.support.paths import ROOT
 
 LEFT_OUT = shutil.ignore_patterns(
@@ -81,7 +81,7 @@ def test_nothing_is_missing_or_too_much(unpacked):
 def test_what_is_installed_works(python):
     home = python.parent.parent
     command = [home / "bin/uspnet", "pktgen", "null:", "--count", "1000", "--json"]
-    assert json.loads(run(*command, cwd=home))["sent"] == 1000
+    assert answer(run(*command, cwd=home))["sent"] == 1000
     where = Path(run(python, "-c", "import uspnet; print(*uspnet.__path__)", cwd=home).strip())
     assert home in where.parents
     for name in ("py.typed", "schema.json", "fastpath/_fastpath.pyi"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 
 from tests.support.identity import ran
+from tests.support.waiting import scaled
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.memif.listener import LISTENERS
@@ -28,7 +29,7 @@ def test_two_jobs_in_two_threads_share_an_address(uspnet, tmp_path):
         for number in range(3)
     ]
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=scaled(60))
     assert results == {0: count, 1: count, 2: count}
     assert [client.result()["sent"] for client in clients] == [count] * 3
     assert not LISTENERS

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tests.support.waiting import scaled
 from uspnet.errors import Refused
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.plan import Limits
@@ -40,14 +41,14 @@ def test_one_of_many_threads_gets_what_only_one_may_read(tmp_path):
     barrier = threading.Barrier(16)
 
     def claim():
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=scaled(10))
         got.append(readers.claim(status, alone=True))
 
     threads = [threading.Thread(target=claim) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=scaled(10))
     assert sorted(got) == [False] * 15 + [True]
     assert status in readers
     readers.release(status)
