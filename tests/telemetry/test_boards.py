@@ -14,7 +14,7 @@ import pytest
 
 from uspnet.errors import Loss, NotSupported, Refused, Usage, UspnetError
 from uspnet.pool import SEALS
-from uspnet.telemetry import COUNTERS, Board, look, port_counters, reader, schema
+from uspnet.telemetry import COUNTERS, UNKNOWN, Board, look, port_counters, reader, schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES, COUNTERS_AT
 
 
@@ -61,6 +61,15 @@ def test_a_child_that_inherited_the_board_is_no_second_job(board):
     with subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False) as child:
         assert look(child.pid).jobs == []
         child.communicate(b"\n")
+
+
+def test_a_count_that_is_lost_while_the_job_runs_is_none_for_readers_too(board):
+    about = {"number": 0, "port": "p", "driver": "d", "direction": "rx", "unknown": []}
+    known, lost = (board.counters(queue=queue, **about) for queue in (0, 1))
+    known.missed, lost.missed, lost.packets = 3, UNKNOWN, 5
+    board.publish(time.time_ns())
+    (job,) = look(os.getpid()).jobs
+    assert (job.ports[0].rx_missed_errors, job.ports[0].rx_packets) == (None, 5)
 
 
 def test_counters_add_up_and_what_is_unknown_is_none(board):

@@ -19,6 +19,7 @@ from uspnet.port import Queue
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Stack
 
+LOOKS = 8  # at both clocks: a thread may be interrupted between the two
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
 KICK = signal.SIGURG  # ignored by default; here it has a handler that does nothing
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
@@ -39,7 +40,16 @@ class Clock:
         self._ticks, self._ns = self._look()
 
     def _look(self) -> tuple[int, int]:
-        return int(lib.ticks_now()), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        """Read both clocks at once: of several pairs, the one read in the shortest time."""
+        _, ticks, ns = min(self._pair() for _ in range(LOOKS))
+        return ticks, ns
+
+    def _pair(self) -> tuple[int, int, int]:
+        """Return the ticks that the reading took, and the counter and the clock in between."""
+        before = int(lib.ticks_now())
+        ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
+        after = int(lib.ticks_now())
+        return after - before, (before + after) // 2, ns
 
     def hz(self) -> int:
         """Return the ticks per second. Waits until 20 ms have passed since the clock was made."""

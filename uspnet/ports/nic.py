@@ -14,6 +14,7 @@ from uspnet.nic.base import HEADER, AnyNic
 from uspnet.pci.config import config_of
 from uspnet.pool import Pool, pages_for
 from uspnet.port import Direction, Port
+from uspnet.telemetry import UNKNOWN
 from uspnet.transports import Transport
 
 LOOK_S = 0.5  # seconds between two looks at what a device has missed
@@ -154,8 +155,9 @@ class NicPort(Port):
         """
         self._look_at = time.monotonic() + LOOK_S
         receiver = next((queue for queue in self.made if queue.direction == "rx"), None)
-        if receiver and (missed := self.extra_counters().get("rx_missed_errors")):
-            receiver.base.counters.missed = missed
+        missed = self.extra_counters().get("rx_missed_errors", 0)
+        if receiver and missed != 0:
+            receiver.base.counters.missed = UNKNOWN if missed is None else missed
 
     def stop(self) -> None:
         """Stop the device, if it is still there."""

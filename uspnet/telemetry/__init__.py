@@ -5,6 +5,7 @@ from uspnet.telemetry.board import Board
 from uspnet.telemetry.counters import (
     COUNTERS,
     REASONS,
+    UNKNOWN,
     PortCounters,
     drops_by_reason,
     port_counters,
@@ -15,6 +16,7 @@ from uspnet.telemetry.reader import Boards, RunningJob, RunningPort, look, runni
 __all__ = [
     "COUNTERS",
     "REASONS",
+    "UNKNOWN",
     "Board",
     "Boards",
     "PortCounters",

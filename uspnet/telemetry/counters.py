@@ -24,6 +24,7 @@ NAMES = {
         "dropped": "tx_dropped",
     },
 }
+UNKNOWN = 2**64 - 1  # a queue's counter that can't be known any more
 COUNTERS = [name for names in NAMES.values() for name in names.values()]
 # Why packets are dropped, by the fast path's own list: "no_room" and so on.
 _REASONS: dict[str, int] = ffi.typeof("enum drop_reason").relements
@@ -87,12 +88,16 @@ def reasons_text(drops: Mapping[str, int]) -> str:
 def port_counters(
     queues: Iterable[tuple[str, c.Counters]], unknown: frozenset[str]
 ) -> dict[str, int | None]:
-    """A port's counters under the kernel's names, summed over its queues.
+    """Sum a port's counters over its queues, under the kernel's names.
 
     `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
     """
     total: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+    lost = set(unknown)
     for direction, counters in queues:
         for ours, name in NAMES[direction].items():
-            total[name] += getattr(counters, ours)
-    return {name: None if name in unknown else value for name, value in total.items()}
+            value = int(getattr(counters, ours))
+            total[name] += value
+            if value == UNKNOWN:
+                lost.add(name)
+    return {name: None if name in lost else value for name, value in total.items()}

@@ -32,6 +32,7 @@ from uspnet.spec import Option, Spec, choice, integer, string
 from uspnet.system import streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
+from uspnet.telemetry import UNKNOWN
 
 SNAPLEN_MAX = 262144  # bytes
 FORMATS = {"pcapng": lib.PCAP_NG, "pcap": lib.PCAP_US, "nsecpcap": lib.PCAP_NS}
@@ -236,7 +237,8 @@ class Sink(Port):
         head = self._header() if self.carries() and not self._rings()[0].begun else b""
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
             return head  # the source's own statistics went on
-        missed = sum(int(q.base.counters.missed) for q in self.source.made) if self.source else 0
+        counts = [int(q.base.counters.missed) for q in self.source.made] if self.source else []
+        missed = sum(count for count in counts if count != UNKNOWN)
         counters = [queue.base.counters for queue in self.made]
         dropped = sum(int(c.dropped) for c in counters) + missed
         taken = sum(int(c.packets) for c in counters)
