@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.support.processes import NOBODY
-from uspnet.cli.regs import changes, format_registers, rows
+from uspnet.cli.regs import changes, register_table, rows
 from uspnet.errors import Busy, DeviceFault, NotSupported, Usage
 from uspnet.jobs.registers import Registers, known_names
 from uspnet.pci.sysfs import HOST
@@ -207,6 +207,6 @@ def test_what_changed_stands_out(look, device):
         "CTRL", "RDT[0]", "RDT[1]", "RDT[2-15]",
     ]  # fmt: skip
     assert [row[0] for row in rows(before, {"RDT[1]"})][2] == "RDT[1]", "it stays alone"
-    table = format_registers(after, {"RDT[1]"})
-    assert table.columns[0]._cells[0].plain == "RDT[1]"
-    assert [bool(row.style) for row in table.rows] == [True, False, False, False]
+    table = register_table(after, {"RDT[1]"})
+    assert table.rows[0][0] == "RDT[1]"
+    assert [bool(style) for style in table.styles] == [True, False, False, False]
