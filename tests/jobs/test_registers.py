@@ -142,7 +142,7 @@ def test_shells_are_told_the_names():
 def config(tmp_path, monkeypatch):
     """What passes for the function's file in sysfs."""
     monkeypatch.setattr(HOST, "root", str(tmp_path))
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:-2]):  # all below /tmp
         folder.chmod(0o755)
     function = tmp_path / "sys/bus/pci/devices" / ADDRESS
     function.mkdir(parents=True)
