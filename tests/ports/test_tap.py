@@ -110,7 +110,7 @@ def test_options_reach_the_interface(namespace):
         "fwd", "tap:t0,mtu=4000,mac=02:00:00:00:00:99,ip=192.0.2.1/28,queues=2", "null:"
     )
     link = namespace.link("t0")
-    addresses = answer(namespace.ip("-json", "address", "show", "dev", "t0"))
+    addresses = namespace.addresses("t0")
     assert (link["mtu"], link["address"]) == (4000, "02:00:00:00:00:99")
     assert "UP" in link["flags"]
     assert link["linkinfo"]["info_data"]["multi_queue"] is True

@@ -60,6 +60,10 @@ class Namespace:
         """What `ip` knows of an interface."""
         return json.loads(self.ip("-json", "-details", "link", "show", "dev", name))[0]
 
+    def addresses(self, name):
+        """What `ip` knows of an interface's addresses: a list of one."""
+        return json.loads(self.ip("-json", "address", "show", "dev", name))
+
     def links(self):
         return {link["ifname"] for link in json.loads(self.ip("-json", "link"))}
 
