@@ -17,7 +17,7 @@ class Answer:
     """The command's name."""
 
     def as_json(self) -> Json:
-        """The object, as `--json` prints it."""
+        """Return the object, as `--json` prints it."""
         return asdict(self)
 
 

@@ -13,7 +13,7 @@ from uspnet.system.signals import end_signals
 
 @contextlib.contextmanager
 def ended_by_signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Calls `stop` with the number of each such signal that comes while inside."""
+    """Call `stop` with the number of each such signal that comes while inside."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
         stop(number)
@@ -28,7 +28,7 @@ def ended_by_signals(stop: Callable[[int], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def until_interrupted() -> Iterator[None]:
-    """A signal ends what is inside, and is no error."""
+    """End what is inside when a signal comes, without an error."""
 
     def interrupt(_number: int) -> None:
         raise KeyboardInterrupt

@@ -146,7 +146,7 @@ def changes(before: list[Sample], after: list[Sample]) -> Iterator[tuple[Sample,
 
 
 def follow(job: Registers, interval: float) -> None:
-    """Looks until a signal comes."""
+    """Sample the registers until a signal comes."""
     from uspnet.cli.views.console import plain_console
 
     console = plain_console()

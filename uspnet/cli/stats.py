@@ -120,7 +120,7 @@ def follow_json(pid: int | None, interval: float) -> None:
 
 
 def key(job: RunningJob) -> Key:
-    """What tells jobs apart: a process id may be given to another."""
+    """Return what identifies a job: its process id alone may be reused."""
     return job.pid, job.started_ns
 
 

@@ -37,7 +37,7 @@ class Board:
     def counters(  # noqa: PLR0913 - what a queue is
         self, *, number: int, port: str, driver: str, direction: str, queue: int, unknown: list[str]
     ) -> c.Counters:
-        """A fresh `struct counters *` for one queue: `number` and name of its port, its driver,
+        """Return a fresh `struct counters *` for one queue: its port, driver,
         and the counters that this port can't know.
         """
         at = COUNTERS_AT + len(self.rows) * COUNTER_BYTES
@@ -47,7 +47,7 @@ class Board:
         return ffi.cast("struct counters *", self.memory.base + at)
 
     def publish(self, started_ns: int) -> None:
-        """Writes the header: from now on, readers see the job. Raises NotSupported."""
+        """Write the header, which makes the job visible to readers. Raise NotSupported."""
         header = {
             "command": self.command,
             "pid": os.getpid(),
@@ -63,5 +63,5 @@ class Board:
         self.memory.map[: PREFIX.size] = prefix
 
     def close(self) -> None:
-        """Takes the board down."""
+        """Unmap and close the board."""
         self.memory.close()

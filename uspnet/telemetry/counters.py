@@ -72,7 +72,7 @@ class PortCounters:
 
 
 def drops_by_reason(blocks: Iterable[c.Counters]) -> dict[str, int]:
-    """Dropped packets by reason, summed over `struct counters *`. Reasons that never happened
+    """Sum dropped packets by reason over `struct counters *`. Reasons that never happened
     are left out.
     """
     listed = list(blocks)
@@ -81,7 +81,7 @@ def drops_by_reason(blocks: Iterable[c.Counters]) -> dict[str, int]:
 
 
 def reasons_text(drops: Mapping[str, int]) -> str:
-    """Dropped packets by reason, for people: `too long 8, no room 4`."""
+    """Format dropped packets by reason: `too long 8, no room 4`."""
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in drops.items())
 
 

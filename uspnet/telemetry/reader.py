@@ -68,7 +68,7 @@ class _Process:
         self.folder = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Lets it go."""
+        """Close the process's folder."""
         os.close(self.folder)
 
     def uid(self) -> int:
@@ -76,7 +76,7 @@ class _Process:
         return (self.status("Uid") or [-1])[0]
 
     def status(self, name: str) -> list[int]:
-        """A line of numbers in its status."""
+        """Return the numbers of one line of its status file."""
         fd = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder)
         with open(fd, encoding="ascii", errors="replace") as lines:
             for line in lines:
@@ -99,7 +99,7 @@ class _Process:
 
 
 def _mount(fd: int) -> str:
-    """The kernel's number for the mount that an open file is on."""
+    """Return the line with the mount id of an open file."""
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
         return next(line for line in lines if line.startswith("mnt_id:"))
 
@@ -116,7 +116,7 @@ class _Look:
         os.close(sample)
 
     def process(self, pid: int) -> None:
-        """Takes the first good board of a process."""
+        """Read the first valid board of a process."""
         process = _Process(pid)
         try:
             user, seen = process.uid(), 0
@@ -131,7 +131,7 @@ class _Look:
             process.close()
 
     def _board(self, process: _Process, number: int) -> bool:
-        """Reads one board. True: it was this process's own, so there is no need to look on."""
+        """Read one board. Return True when it was this process's own: no other is looked for."""
         try:
             place = os.open(f"fd/{number}", os.O_PATH | os.O_CLOEXEC, dir_fd=process.folder)
         except OSError:
@@ -171,7 +171,7 @@ class _Look:
 
 
 def _read(fd: int) -> RunningJob | None:
-    """The board in an open memfd; None: it is not yet published. Raises OSError, ValueError."""
+    """Read the board in an open memfd; None: not yet published. Raise OSError, ValueError."""
     if fcntl.fcntl(fd, F_GET_SEALS) & SEALS != SEALS:
         raise ValueError("it may change its size")
     prefix = os.pread(fd, schema.PREFIX.size, 0)
@@ -233,5 +233,5 @@ def look(pid: int | None = None) -> Boards:
 
 
 def running_jobs() -> list[RunningJob]:
-    """The jobs alone."""
+    """Return the jobs of one look."""
     return look().jobs

@@ -59,7 +59,7 @@ class Header:
 
 
 def parse(text: bytes, counters: Collection[str]) -> Header:
-    """The header in `text`. `counters`: the names that can be unknown. Raises ValueError."""
+    """Parse the header. `counters`: the names that can be unknown. Raise ValueError."""
     try:
         data = json.loads(
             text,
@@ -98,7 +98,7 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _fields(data: object, names: tuple[str, ...]) -> list[object]:
-    """The members of an object that has exactly these."""
+    """Return the members of an object that must have exactly these names."""
     if type(data) is not dict or data.keys() != set(names):
         raise ValueError(f"not an object of {', '.join(names)}")
     return [data[name] for name in names]

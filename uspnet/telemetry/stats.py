@@ -37,7 +37,7 @@ class StatsAnswer(Answer):
 
 
 def answer(seen: Boards) -> StatsAnswer:
-    """What one look found."""
+    """Make the answer from one look."""
     jobs = tuple(
         JobRow(pid=j.pid, uid=j.uid, user=user_name(j.uid), job=j.command, ports=tuple(j.ports))
         for j in seen.jobs
@@ -46,7 +46,7 @@ def answer(seen: Boards) -> StatsAnswer:
 
 
 def user_name(uid: int) -> str:
-    """A user's name, or number where there is none."""
+    """Return a user's name, or number where there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
