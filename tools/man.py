@@ -20,13 +20,13 @@ MAN = Path(__file__).resolve().parent.parent / "man"
 
 
 def roff(text: str) -> str:
-    """Text with what roff would take for its own escaped."""
+    """Escape what roff would interpret."""
     text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
     return "\n".join("\\&" + line if line.startswith(".") else line for line in text.split("\n"))
 
 
 def paragraph(text: str) -> str:
-    """A docstring's paragraphs; what is indented stays as it is."""
+    """Format a docstring's paragraphs; indented ones keep their line breaks."""
     parts = []
     for part in textwrap.dedent(text).strip().split("\n\n"):
         if part.startswith(" "):
@@ -37,19 +37,19 @@ def paragraph(text: str) -> str:
 
 
 def items(rows: list[tuple[str, str]]) -> str:
-    """Tagged paragraphs."""
+    """Format tagged paragraphs."""
     return "\n".join(f".TP\n.B {roff(name)}\n{roff(text)}" for name, text in rows if text)
 
 
 def page(name: str, sections: list[tuple[str, str]]) -> str:
-    """One man page."""
+    """Return one man page."""
     head = ".\\\" Made by tools/man.py from the help texts. Don't edit.\n"
     head += f'.TH {roff(name.upper())} 1 "" "uspnet {__version__}" "User commands"\n'
     return head + "".join(f".SH {title}\n{body}\n" for title, body in sections if body)
 
 
 def command_page(name: str, command: Any, parent: typer.Context) -> str:
-    """The page of one command."""
+    """Return the man page of one command."""
     context = typer.Context(command, info_name=name, parent=parent)
     usage = " ".join(command.collect_usage_pieces(context))
     short = (command.help or "").strip().split("\n\n")[0].rstrip(".")
@@ -70,7 +70,7 @@ def command_page(name: str, command: Any, parent: typer.Context) -> str:
 
 
 def example_items(*names: str) -> str:
-    """What each example does, and its command line."""
+    """Format the examples of commands: what each does, and its command line."""
     found = [each for name in names for each in manual.examples(name)]
     return "\n.PP\n".join(
         f"{roff(does)}:\n.PP\n.RS 4\n.nf\n{roff(line)}\n.fi\n.RE" for does, line in found
@@ -78,7 +78,7 @@ def example_items(*names: str) -> str:
 
 
 def closing(name: str) -> list[tuple[str, str]]:
-    """The sections that all pages end with. `name`: a command's; "" for all of them."""
+    """Return the sections that all pages end with. `name` is a command, or "" for all."""
     return [
         ("FILES", items(manual.used_by(name, manual.FILES))),
         ("ENVIRONMENT", items(manual.used_by(name, manual.ENVIRONMENT))),
@@ -87,7 +87,7 @@ def closing(name: str) -> list[tuple[str, str]]:
 
 
 def nic_items() -> str:
-    """The options that each NIC driver and each of its models adds to those of its port."""
+    """Format the options that NIC drivers and their models add to those of a port."""
     parts = []
     for kind in dict.fromkeys(nics().values()):
         titles = ", ".join(dict.fromkeys(kind.ids.values()))
@@ -102,7 +102,7 @@ def nic_items() -> str:
 
 
 def port_items() -> str:
-    """Every port scheme with its options."""
+    """Format every port scheme with its options."""
     parts = []
     for scheme, driver in sorted(schemes().items()):
         parts.append(f".TP\n.B {roff(scheme)}:\n{roff(driver.help)}")
@@ -117,7 +117,7 @@ def port_items() -> str:
 
 
 def pages() -> dict[str, str]:
-    """All pages by file name."""
+    """Return all pages by file name."""
     group: Any = typer.main.get_command(app)
     context = typer.Context(group, info_name="uspnet")
     made = {f"uspnet-{n}.1": command_page(n, c, context) for n, c in group.commands.items()}
@@ -143,7 +143,7 @@ def pages() -> dict[str, str]:
 
 
 def main() -> int:
-    """Writes the pages, or with `--check` says which are out of date."""
+    """Write the pages, or with `--check` report which are out of date."""
     want = pages()
     have = {path.name: path.read_text() for path in MAN.glob("*.1")}
     if "--check" in sys.argv:

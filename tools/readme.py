@@ -18,13 +18,13 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def commands() -> str:
-    """Each command and the first sentence of its help."""
+    """Return the table of commands, with the first sentence of each help."""
     group: Any = typer.main.get_command(app)
     rows = []
     for name, command in group.commands.items():
@@ -36,7 +36,7 @@ def commands() -> str:
 
 
 def nic_options() -> str:
-    """The options of all NIC drivers and their models."""
+    """Return the options of all NIC drivers and their models."""
     names: dict[str, None] = {}
     for kind in nics().values():
         names |= dict.fromkeys(kind.known_options())
@@ -46,7 +46,7 @@ def nic_options() -> str:
 
 
 def ports() -> str:
-    """Each driver's scheme, what it talks to, and its options."""
+    """Return the table of ports: scheme, what it talks to, and its options."""
     rows = []
     for scheme, driver in sorted(schemes().items()):
         options = " ".join(f"`{name}`" for name in driver.options)
@@ -57,7 +57,7 @@ def ports() -> str:
 
 
 def fill(text: str, made: dict[str, str]) -> str:
-    """A document with what stands between its markers made anew. `made`: by the markers' name."""
+    """Return a document with the text between its markers replaced. `made` has it by marker."""
     for name, new in made.items():
         before, begin, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- end of {name} -->")
@@ -68,7 +68,7 @@ def fill(text: str, made: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Writes the tables, or with `--check` says whether they are up to date."""
+    """Write the tables, or with `--check` report whether they are up to date."""
     text = README.read_text()
     new = fill(text, {"commands": commands(), "ports": ports()})
     if "--check" in sys.argv:

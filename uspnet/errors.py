@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can go wrong, as one short family. Each error has a hint: what to type next."""
+"""Errors for users: one family. Each has a hint, which is the next command to type."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class UspnetError(Exception):
 
     @property
     def kind(self) -> str:
-        """The class's name."""
+        """Return the class's name."""
         return type(self).__name__
 
     def as_dict(self) -> Json:
-        """The object that `--json` prints: what was done until then stands beside the error."""
+        """Return the object that `--json` prints: the error, and the result so far beside it."""
         error = {"error": self.kind, "message": self.message, "hint": self.hint}
         return {**error, **(self.partial or {})}
 

@@ -116,6 +116,8 @@ class Port(ABC):
         self.quiesce: Callable[[], AbstractContextManager[None]] = nullcontext
         # Ends the job gracefully: a port's other side wants no more. A running job sets it.
         self.end_job: Callable[[], None] = lambda: None
+        # Whether a signal ended the run, so that its end should be quick. A running job sets it.
+        self.is_interrupted: Callable[[], bool] = lambda: False
         # Shows the user a message that is no error. A running job sets it.
         self.notice: Callable[[str], None] = lambda _text: None
 

@@ -30,7 +30,7 @@ HIDDEN = "***"
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a driver: how its value is read, what it is without one, and its help."""
+    """An option of a port or driver: the reader of its value, its default, and its help."""
 
     read: Callable[[str], Any]
     default: Any
@@ -43,7 +43,7 @@ Values = dict[str, Any]  # what was given for each option, or its default
 
 @dataclass(frozen=True)
 class Spec:
-    """A port spec taken apart; `str()` gives back what the user typed, without secrets."""
+    """A parsed port spec; `str()` returns what the user typed, without secrets."""
 
     text: str
     scheme: str
@@ -66,7 +66,7 @@ class Spec:
         return cls(f"{scheme}:{','.join(words)}", scheme, target, given)
 
     def options(self, known: Mapping[str, Option]) -> Values:
-        """The options' values, defaults included. Raises Usage for an unknown name or bad value."""
+        """Return the options' values, or defaults. Raise Usage for an unknown name or bad value."""
         values = {name: option.default for name, option in known.items()}
         secrets = {name for name, option in known.items() if option.secret}
         where = shown(self.text, known.keys() - secrets) if secrets else self.text
@@ -103,8 +103,8 @@ def _written(value: object) -> str:
 
 
 def shown(text: str, plain: Collection[str] | None = None) -> str:
-    """A spec as it may be shown: without the values of secrets, nor what may be the rest of one
-    whose comma was not escaped. `plain`: options that are known, and no secrets.
+    """Return a spec as it may be shown: without the values of secrets, and without what may be the
+    rest of one whose comma was not escaped. `plain`: known options that are not secret.
     """
     head, *parts = UNESCAPED.split(text)
     match = SCHEME.match(head)
@@ -124,8 +124,8 @@ def shown(text: str, plain: Collection[str] | None = None) -> str:
 
 
 def parse(text: str, schemes: Collection[str] = INTERFACE_SCHEMES) -> Spec:
-    """Takes a port spec apart. Raises Usage, with a hint that shows specs which would work: of
-    `schemes`, those that there is a driver for.
+    """Parse a port spec. Raise Usage, with a hint that shows specs that would work, of the schemes
+    that exist.
     """
     head, comma, more = text.partition(",")
     if address := full_address(head.lower().removeprefix("pci:")):
@@ -156,7 +156,7 @@ def _parse(text: str, schemes: Collection[str]) -> Spec:
 
 
 def _comma(scheme: str, target: str, parts: list[str]) -> str:
-    """A hint: the comma may belong to a name."""
+    """Return a hint: the comma may belong to a name."""
     if scheme not in PATH_SCHEMES:
         return "see: uspnet --help"
     rest = "".join(("," if OPTION.match(part) else "\\,") + part for part in parts)
@@ -166,12 +166,12 @@ def _comma(scheme: str, target: str, parts: list[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """The text as a target or a value in a spec."""
+    """Escape a text for use as a target or a value in a spec."""
     return text.replace(",", "\\,")
 
 
 def _likely(text: str, schemes: Collection[str]) -> str:
-    """A hint: what somebody who wrote `text` for a port may have meant."""
+    """Return a hint: which port `text` may have meant."""
     if text in (name for _, name in socket.if_nameindex()):
         usable = [name for name in INTERFACE_SCHEMES if name in schemes]
         specs = " or ".join(f"{name}:{escaped(text)}" for name in usable)
@@ -187,7 +187,7 @@ def _likely(text: str, schemes: Collection[str]) -> str:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers from low to high."""
+    """Make a reader of whole numbers from low to high."""
 
     def read(text: str) -> int:
         try:
@@ -202,7 +202,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """A reader of numbers from low to high."""
+    """Make a reader of numbers from low to high."""
 
     def read(text: str) -> float:
         try:
@@ -223,7 +223,7 @@ class Choice:
     words: tuple[str, ...]
 
     def __call__(self, text: str) -> str:
-        """Return the text. Raise ValueError when it is none of the words."""
+        """Return the text. Raise ValueError if it is none of the words."""
         if text not in self.words:
             raise ValueError(f"must be {' or '.join(self.words)}")
         return text
@@ -235,17 +235,17 @@ def choice(*words: str) -> Choice:
 
 
 def switch(text: str) -> bool:
-    """Reads on or off."""
+    """Read `on` or `off`. Raise ValueError."""
     return choice("on", "off")(text) == "on"
 
 
 def seconds(text: str) -> float:
-    """Reads a time in seconds, or with its unit, or `forever`."""
+    """Read a time in seconds or with a unit, or `forever`. Raise ValueError."""
     return math.inf if text == "forever" else units.duration(text)
 
 
 def string(longest: int) -> Callable[[str], str]:
-    """A reader of texts of at most `longest` bytes."""
+    """Make a reader of texts of at most `longest` bytes."""
 
     def read(text: str) -> str:
         if len(os.fsencode(text)) > longest or "\0" in text:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from outside, made fit for a terminal."""
+"""Text from outside, made safe for a terminal; suggestions for mistyped words."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 
 def printable(text: str, longest: int = 0) -> str:
-    r"""The text with everything visible: control characters, characters that reorder or hide
-    others, line breaks and bytes that are no UTF-8 become escapes, as `\x1b`. `longest`: cut
-    after so many characters; 0: never.
+    r"""Return the text with escapes such as `\x1b` for control characters, characters that reorder
+    or hide others, line breaks, and bytes that are not UTF-8. `longest`: characters after which it
+    is cut; 0: never.
     """
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _escape(c) for c in text)

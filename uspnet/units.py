@@ -67,7 +67,7 @@ def count(text: str | int) -> int:
 
 
 def whole(low: int, high: int) -> Callable[[str | int], int]:
-    """A reader of whole numbers from `low` to `high`."""
+    """Make a reader of whole numbers from `low` to `high`."""
 
     def read(text: str | int) -> int:
         value = count(text)
@@ -97,7 +97,7 @@ def duration(text: str) -> float:
 
 
 def time_between(low: float, high: float) -> Callable[[str | float], float]:
-    """A reader of times from `low` to `high` seconds."""
+    """Make a reader of times from `low` to `high` seconds."""
 
     def read(text: str | float) -> float:
         value = duration(text) if isinstance(text, str) else text
@@ -111,7 +111,7 @@ def time_between(low: float, high: float) -> Callable[[str | float], float]:
 
 def rate(text: str) -> Rate:
     """Read a rate: `1.5Mpps`, `10gbit`, `10Gbps`, `100Mbit/s`, `25%`, `max`, or `100k` packets a
-    second. A bare `10G` could mean two things, and is none. Raise Unreadable.
+    second. A bare `10G` is ambiguous and refused. Raise Unreadable.
     """
     text = text.strip()
     if text.lower() == "max":

@@ -191,3 +191,25 @@ def test_a_file_has_an_end(uspnet, tmp_path):
     file = tmp_path / "f.pcapng"
     uspnet("capture", "null:", "-c", "3", "-w", str(file))
     assert uspnet("capture", f"pcap:{file}").stderr == ""
+
+
+def test_pktgen_waits_for_a_client_no_longer_than_it_would_run(uspnet, tmp_path):
+    port = f"memif:{tmp_path}/m,role=server"
+    result = uspnet("pktgen", port, "--duration", "1")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"{port}: no client on {tmp_path}/m yet: waited for all of the run" in result.stderr
+    assert "start the other side first" in result.stderr
+
+
+def test_a_choice_is_written_down_once():
+    from uspnet.fastpath import lib
+    from uspnet.jobs.choices import OnFull, Poll
+    from uspnet.jobs.forward.job import WHEN_FULL
+    from uspnet.jobs.worker import POLL_MODES
+    from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+    from uspnet.ports.pcap.sink import FORMATS
+
+    assert set(POLL_MODES) == set(Poll)
+    assert set(FORMATS) == set(Format)
+    assert set(WHEN_FULL) == set(OnFull)
+    assert SNAPLEN_MAX == lib.PCAP_LONGEST

@@ -21,6 +21,8 @@ def resolve(tree: Tree, text: str) -> str:
         if not tree.exists(folder(address)):
             raise missing(address)
         return address
+    if text in {"", ".", ".."}:
+        raise Usage(f"no NIC is named: {text!r}", "name one: 0000:03:00.0, 03:00.0 or eth0")
     if "/" in text or not tree.exists(f"sys/class/net/{text}"):
         raise NoDevice(
             f"{text!r} is neither a PCI address nor a network interface",

@@ -83,7 +83,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
 
 
 def main() -> None:
-    """The entry point. Every mistake ends here, as a message with a hint; none as a traceback."""
+    """Run the command line. Every error ends as a message with a hint, never as a traceback."""
     from uspnet.cli.failure import finish, run
 
     if os.environ.pop(VARIABLE, None):

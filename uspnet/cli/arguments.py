@@ -10,8 +10,8 @@ ARG_START = 48 - 3  # proc_pid_stat(5), counted from the state, which stands aft
 
 
 def hide_secrets() -> None:
-    """Overwrites secrets among our own arguments, where the kernel reads them. Until then they
-    could be seen; a secret in a file never can.
+    """Overwrite secrets among our own arguments, where the kernel shows them to all users. They
+    are visible until then; a secret in a file never is.
     """
     from uspnet.fastpath import ffi
 

@@ -96,7 +96,7 @@ def bind(
 
 
 def format_plan(plans: list[Plan]) -> list[str]:
-    """What would be done, for --dry-run."""
+    """Return what would be done, for --dry-run."""
     lines = []
     for plan in plans:
         lines.append(f"{plan.address} ({plan.function.driver or 'no driver'} → {plan.driver})")
@@ -106,7 +106,7 @@ def format_plan(plans: list[Plan]) -> list[str]:
 
 
 def format_bound(plans: list[Plan], request: BindRequest) -> list[str]:
-    """What was done, and what to type next."""
+    """Return what was done, and what to type next."""
     from uspnet.binding import persist
     from uspnet.pci.sysfs import HOST
 

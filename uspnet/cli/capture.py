@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -12,16 +11,7 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
-
-SNAPLEN_MAX = 262144  # bytes, dumpcap's
-
-
-class Format(StrEnum):
-    """Capture file formats: pcapng and nsecpcap count nanoseconds, pcap microseconds."""
-
-    pcapng = "pcapng"
-    pcap = "pcap"
-    nsecpcap = "nsecpcap"
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 
 
 @app.command()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands as Typer makes them, and habits of other tools that its parser does not know."""
+"""Commands with what Typer's parser lacks: `-i`, optional values, examples in the help."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Command(TyperCommand):
         return super().parse_args(ctx, self._rewritten(ctx, list(args)))
 
     def _rewritten(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments as the parser knows them: `-i eth0` becomes the port `packet:eth0`."""
+        """Return the arguments as the parser knows them: `-i eth0` becomes `packet:eth0`."""
         names = {option for parameter in self.params for option in parameter.opts}
         valued = {
             option
@@ -79,19 +79,19 @@ class Command(TyperCommand):
 
 
 def _plain(name: str) -> str:
-    """The name of a parameter as it is written: `ADDR`, not `ADDR <list[str]>`."""
+    """Return a parameter's name as users write it: `ADDR`, not `ADDR <list[str]>`."""
     return re.sub(r" <(str|int|list\[\w+\])>$", "", name).replace(" [=", "[=")
 
 
 def _port(command: Any) -> Any:
-    """The command's argument, when it is one port that packets come from or go to."""
+    """Return the command's argument if that is a single port to send to or receive from."""
     if command.name not in {"capture", "pktgen"}:
         return None
     return next((each for each in command.params if each.name == "port"), None)
 
 
 def _interface(word: str, rest: list[str]) -> str | None:
-    """What `-i` names, if the word is that option; its value is taken from the rest."""
+    """Return the value of `-i` if the word is that option; take it from the rest if need be."""
     if word in {"-i", "--interface"}:
         return rest.pop(0) if rest else None
     if word.startswith("--interface="):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where errors turn into a message, a hint and an exit code."""
+"""Turn errors into a message, a hint and an exit code; nothing else does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uspnet.text import printable
 
 
 def run(app: typer.Typer, args: list[str]) -> int:
-    """Runs the command line and returns the exit code of design: 0, 1, 2, 3 or 4."""
+    """Run the command line. Return the exit code: 0, 1, 2, 3, 4, or 130 for Ctrl-C."""
     as_json = "--json" in args
     command = typer.main.get_command(app)
     try:
@@ -36,7 +36,7 @@ def run(app: typer.Typer, args: list[str]) -> int:
 
 
 def _told(error: Exception) -> UspnetError:
-    """The error as one of ours."""
+    """Return the error as one of uspnet/errors.py."""
     match error:
         case UspnetError():
             return error
@@ -54,7 +54,7 @@ def _told(error: Exception) -> UspnetError:
 
 
 def finish(code: int) -> int:
-    """Writes out what stdout still holds. Returns the exit code: `code`, unless that fails."""
+    """Flush stdout. Return the exit code: `code`, or 1 if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -75,7 +75,7 @@ def _as(error: UspnetError, as_json: bool) -> int:
 
 
 def tell(error: UspnetError, *, as_json: bool) -> None:
-    """Prints an error: one JSON object on stdout under `--json`, else two lines on stderr."""
+    """Print an error: one JSON object on stdout under `--json`, else two lines on stderr."""
     if as_json:
         with contextlib.suppress(OSError):  # a full disk, say: then stderr gets it
             print(json.dumps(error.as_dict()), flush=True)

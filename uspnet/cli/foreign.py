@@ -135,5 +135,5 @@ ANSWERS = {"capture": CAPTURE, "fwd": FWD, "pktgen": PKTGEN}
 
 
 def answer(command: str, option: str) -> str:
-    """What we have in place of another tool's option; "" where we know nothing of it."""
+    """Return what to use instead of another tool's option; "" if it is unknown."""
     return ANSWERS.get(command, {}).get(option, "")

@@ -3,20 +3,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
-
-
-class OnFull(StrEnum):
-    """What fwd does when the other port has no room."""
-
-    drop = "drop"
-    wait = "wait"
+from uspnet.jobs.choices import OnFull
 
 
 @app.command()

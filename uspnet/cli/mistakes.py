@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mistakes on the command line, in our own words: what Typer found wrong becomes a Usage error."""
+"""Wrong command lines: what Typer's parser found becomes a Usage error in our own words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXTRA = re.compile(r"extra argument\(?s?\)? \((.*)\)$", re.DOTALL)
 
 
 def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
-    """The error as one of ours. `command`: the group of all; `args`: what it was given."""
+    """Return the error as Usage. `command` is the group of all commands, `args` what it got."""
     context = getattr(error, "ctx", None)
     commands = getattr(command, "commands", {})
     known = [word for word in args[:1] if word in commands]
@@ -45,7 +45,7 @@ def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
 
 
 def _cause(error: TyperException) -> Exception | None:
-    """What a reader of a value raised, below Typer's and pydantic's own errors."""
+    """Return what our reader of a value raised, below the errors of Typer and pydantic."""
     details = getattr(error.__cause__, "errors", None)
     found = details()[0] if details else {}
     cause = found.get("ctx", {}).get("error")
@@ -53,7 +53,7 @@ def _cause(error: TyperException) -> Exception | None:
 
 
 def _name(error: TyperException) -> str:
-    """The option, or the argument as help shows it."""
+    """Return the option's name, or the argument's as help shows it."""
     parameter = getattr(error, "param", None)
     name = max(getattr(parameter, "opts", ()), key=len, default="")
     if name.startswith("-"):
@@ -62,7 +62,7 @@ def _name(error: TyperException) -> str:
 
 
 def _bad_value(error: TyperException, cause: Exception, hint: str) -> tuple[str, str]:
-    """Message and hint for a value that can't be read."""
+    """Return message and hint for a value that can't be read."""
     if isinstance(cause, UspnetError):
         return cause.message, cause.hint
     value = str(error.__cause__.errors()[0]["input"])  # type: ignore[union-attr]
@@ -78,7 +78,7 @@ def _bad_value(error: TyperException, cause: Exception, hint: str) -> tuple[str,
 
 
 def _no_option(error: TyperException, context: Any, where: str, hint: str) -> tuple[str, str]:
-    """Message and hint for an option that the command does not have."""
+    """Return message and hint for an option that the command does not have."""
     from uspnet.cli.foreign import answer
 
     name = str(getattr(error, "option_name", ""))

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uspnet import units
 from uspnet.errors import Usage
+from uspnet.jobs.choices import Poll
 
 if TYPE_CHECKING:
     from uspnet.jobs.plan import Limits
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 COUNT_MAX = 2**63 - 1  # packets
 CORE_MAX = 65535  # more than any machine has
-
-
-class Poll(StrEnum):
-    """How an idle worker waits."""
-
-    busy = "busy"
-    adaptive = "adaptive"
-    sleep = "sleep"
 
 
 Port = Annotated[
@@ -43,8 +35,8 @@ Ports = Annotated[
 
 
 def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
-    """A check that an option's file was not left out, so that the next option is taken for it, or
-    a variable that is not set.
+    """Return an option's file name. Raise Usage if it is empty, as an unset variable is, or looks
+    like the next option.
     """
     if value is None or value == "-" or value[:1] not in {"", "-"}:
         return value
@@ -118,7 +110,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")
 
 
 def _trace(level: int) -> int:
-    """From the second -v on, every access to a register is a line on stderr."""
+    """Trace every register access on stderr from the second -v on."""
     if level > 1:
         from uspnet.register import trace
 
@@ -164,7 +156,7 @@ Verbose = Annotated[
 
 
 def core_list(text: str | None) -> list[int] | None:
-    """`1,2` or `0-3` as numbers. Raises Usage."""
+    """Read `1,2` or `0-3` as core numbers. Raise Usage."""
     if text is None:
         return None
     cores: list[int] = []
@@ -185,7 +177,7 @@ def core_list(text: str | None) -> list[int] | None:
 
 
 def was_given(context: typer.Context, name: str) -> bool:
-    """Was the parameter on the command line, rather than left at its default?"""
+    """Return whether the parameter was on the command line, not left at its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -199,7 +191,7 @@ def limits(
     *,
     reconnect: bool = True,
 ) -> Limits:
-    """The shared options as the jobs take them. Raises Usage."""
+    """Return the shared options as a job takes them. Raise Usage."""
     from uspnet.jobs.plan import Limits
 
     mode = (poll or Poll.adaptive).value

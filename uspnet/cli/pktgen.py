@@ -11,6 +11,7 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
+from uspnet.jobs.choices import Poll
 
 if TYPE_CHECKING:
     from uspnet.packets.frames import Template
@@ -150,7 +151,7 @@ def pktgen(
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     if poll is None and (pps or back):
-        poll = o.Poll.busy
+        poll = Poll.busy
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     limits.linger = linger
     job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
@@ -166,7 +167,7 @@ def pktgen(
 
 
 def crafted(packet: str, size: int | None, given: set[str]) -> list[Template]:
-    """The packets of a Scapy expression. Raises Usage when options of the header are given, too."""
+    """Build the packets of a Scapy expression. Raise Usage if header options are given, too."""
     from uspnet.packets.craft import craft
 
     if both := sorted(given.intersection(HEADER)):

@@ -91,8 +91,8 @@ def show(job: Registers, samples: list[Sample]) -> None:
 
 
 def rows(samples: list[Sample], moved: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Name, place and content; equal neighbours of an array in one row. `moved`: names of those
-    that stand alone.
+    """Yield name, place and content; equal neighbours of an array share a row, unless `moved`
+    names them.
     """
     several = len({each.register.table for each in samples}) > 1
 
@@ -139,7 +139,7 @@ def lay_out(
 
 
 def changes(before: list[Sample], after: list[Sample]) -> Iterator[tuple[Sample, Sample]]:
-    """Pairs of what a register held, and what it holds now."""
+    """Yield pairs of samples of registers whose value changed."""
     for was, now in zip(before, after, strict=True):
         if was.value != now.value:
             yield was, now
@@ -169,7 +169,7 @@ def watch_live(console: Console, job: Registers, interval: float) -> None:
 
 
 def watch_lines(console: Console, job: Registers, interval: float) -> None:
-    """All of it, then a line for every change."""
+    """Show all registers, then a line for each change."""
     started = time.monotonic()
     samples = job.sample()
     show(job, samples)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job with a terminal: signals end it, a view follows it, its result is printed."""
+"""Run a job on a terminal: signals end it, a view follows it, its result is printed."""
 
 from __future__ import annotations
 

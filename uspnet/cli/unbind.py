@@ -40,7 +40,7 @@ def unbind(
 
 
 def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
-    """What became of each function."""
+    """Show what was done with each function."""
     from uspnet.binding.answer import OutcomesAnswer
     from uspnet.cli.views.console import print_json, show_lines
 

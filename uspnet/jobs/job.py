@@ -18,9 +18,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
-from uspnet.errors import UspnetError
+from uspnet.errors import DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.accounts import Accounts
+from uspnet.jobs.choices import Poll
 from uspnet.jobs.ending import Grace, drain
 from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
 from uspnet.jobs.result import Ended, Result
@@ -101,6 +102,7 @@ class Job(Accounts, ABC, Generic[R]):
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self._end_of_source
                 port.notice = self._pass_on
+                port.is_interrupted = lambda: self.stop_reason == "signal"
                 port.reconnect = port.reconnect and self.limits.reconnect
                 self.undo.callback(port.close)
                 port.open()
@@ -209,11 +211,15 @@ class Job(Accounts, ABC, Generic[R]):
     def _wait_until_up(self, ports: list[Port]) -> None:
         """Wait until all of `ports` are up; their own options limit how long."""
         told = time.monotonic() + NOTICE_S
+        end = time.monotonic() + (self.limits.duration or float("inf"))
         while not self.stop_reason and (down := [port for port in ports if not port.up()]):
+            text = "; ".join(f"{port.name}: {port.why_down()}" for port in down)
             if time.monotonic() > told:
                 told = float("inf")
-                reasons = [f"{port.name}: {port.why_down()}" for port in down]
-                self.on_notice("waiting: " + "; ".join(reasons))
+                self.on_notice(f"waiting: {text}")
+            if time.monotonic() > end:
+                text = f"{text}: waited for all of the run's duration"
+                raise DeviceTimeout(text, "start the other side first, or raise --duration")
             self._serve(TICK_S)
 
     def _launch(self) -> None:
@@ -233,7 +239,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     def _set_limits(self, worker: Worker, hz: int) -> None:
         c, limits = worker.c, self.limits
-        c.poll, c.burst = POLL_MODES[limits.poll], limits.burst
+        c.poll, c.burst = POLL_MODES[Poll(limits.poll)], limits.burst
         c.ticks_hz, c.spin = hz, int(SPIN_S * hz)
         if worker in self.receivers:
             return

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceTimeout, NoDevice
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.choices import Poll
 from uspnet.jobs.loops import Loop
 from uspnet.port import Queue
 
@@ -23,7 +24,11 @@ LOOKS = 8  # at both clocks: a thread may be interrupted between the two
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
 KICK = signal.SIGURG  # ignored by default; here it has a handler that does nothing
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
-POLL_MODES = {"busy": lib.POLL_BUSY, "adaptive": lib.POLL_ADAPTIVE, "sleep": lib.POLL_SLEEP}
+POLL_MODES = {
+    Poll.busy: lib.POLL_BUSY,
+    Poll.adaptive: lib.POLL_ADAPTIVE,
+    Poll.sleep: lib.POLL_SLEEP,
+}
 ENDINGS = {
     lib.RUNNING: "running",
     lib.END_STOPPED: "stopped",

@@ -33,8 +33,8 @@ MESSAGE_MAX = 200  # characters of one of Scapy's
 
 
 def craft(expression: str, size: int | None = None) -> list[Template]:
-    """The frames of an expression, of 14 to FRAME_MAX bytes each, in Scapy's order. `size`: their
-    length, made up with zeros. Raises Usage.
+    """Build the frames of an expression, 14 to FRAME_MAX bytes each, in Scapy's order. `size`:
+    length to pad them to with zeros. Raise Usage.
     """
     import scapy.layers.all  # noqa: F401, PLC0415 - takes a second, which is nobody's fault
 
@@ -68,7 +68,7 @@ def _templates(expression: str, size: int | None) -> list[Template]:
 
 
 def _reason(error: Exception) -> str:
-    """One of Scapy's messages, or Python's about a value that Scapy could not use."""
+    """Return Scapy's message, or Python's about a value that Scapy could not use."""
     try:
         text = " ".join(str(error).split())
     except ValueError:  # a number too long to be written
@@ -85,7 +85,7 @@ def _reason(error: Exception) -> str:
 
 
 def _packets(expression: str) -> tuple[Iterator[Packet], int]:
-    """The packets of an expression, with one value in each field, and their number."""
+    """Return the packets of an expression, one value in each field, and their number."""
     from scapy.packet import Packet  # noqa: PLC0415
 
     packet = evaluate(expression)
@@ -111,7 +111,7 @@ def _packets(expression: str) -> tuple[Iterator[Packet], int]:
 
 
 def _check_link(packet: Packet) -> None:
-    """Ports carry Ethernet: anything else in front would be taken for addresses."""
+    """Refuse packets without an Ethernet header: ports carry nothing else."""
     from scapy.config import conf  # noqa: PLC0415
     from scapy.layers.l2 import Dot3, Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
@@ -127,8 +127,8 @@ def _check_link(packet: Packet) -> None:
 
 
 def _address(layer: Packet) -> None:
-    """Fills in missing MAC addresses, which Scapy would ask the network for, and refuses host names
-    where Scapy would take them for addresses of another kind.
+    """Fill in missing MAC addresses, which Scapy would look up in the network. Refuse host names
+    that Scapy would read as other addresses. Raise Usage.
     """
     from scapy.layers.l2 import ARP, Dot3, Ether  # noqa: PLC0415
 
@@ -142,7 +142,7 @@ def _address(layer: Packet) -> None:
 
 
 def _macs(layer: Packet) -> None:
-    """Writes MAC addresses as Scapy reads them: it takes any other text for raw bytes."""
+    """Normalize MAC addresses: Scapy reads any other notation as raw bytes. Raise Usage."""
     from scapy.fields import MACField  # noqa: PLC0415
     from scapy.layers.l2 import ARP  # noqa: PLC0415
 
@@ -160,7 +160,7 @@ def _mac(value: object) -> object:
 
 
 def _combinations(packet: Packet) -> int:
-    """How many packets Scapy makes of one, without making them."""
+    """Count the packets that Scapy makes of one, without making them."""
     counts: list[int] = [
         _values(value, is_list=bool(layer.get_field(name).islist))
         for layer in packet.iterpayloads()
@@ -170,7 +170,7 @@ def _combinations(packet: Packet) -> int:
 
 
 def _values(value: object, *, is_list: bool = False) -> int:
-    """How many values a field's value stands for, by the rules of Scapy's SetGen."""
+    """Count the values that a field's value stands for, by the rules of Scapy's SetGen."""
     from scapy.base_classes import Net  # noqa: PLC0415
     from scapy.packet import Packet  # noqa: PLC0415
 
@@ -191,7 +191,7 @@ def _values(value: object, *, is_list: bool = False) -> int:
 
 
 def _check_bits(layer: Packet) -> None:
-    """Refuses values that Scapy would cut to their fields' bits without a word."""
+    """Refuse values that Scapy would silently truncate to their field's bits."""
     from scapy.fields import BitEnumField, BitField, FlagsField, ThreeBytesField  # noqa: PLC0415
 
     for name, value in layer.fields.items():
@@ -208,7 +208,7 @@ def _check_bits(layer: Packet) -> None:
 
 
 def _template(packet: Packet, size: int | None) -> Template:
-    """One packet's frame, padded to `size` bytes."""
+    """Return one packet's frame, padded to `size` bytes. Raise Usage."""
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
 
@@ -229,7 +229,7 @@ def _template(packet: Packet, size: int | None) -> Template:
 
 
 def _rebuild(packet: Packet, start: int, at: int, data: bytes) -> bytes:
-    """The packet's frame with `data` at an offset, where its payload starts at `start`."""
+    """Return the packet's frame with `data` at offset `at`; the payload starts at `start`."""
     name, load = _load(packet)
     last, inside = packet.lastlayer(), at - start
     with alone():
@@ -242,7 +242,7 @@ def _rebuild(packet: Packet, start: int, at: int, data: bytes) -> bytes:
 
 
 def _load(packet: Packet) -> tuple[str, bytes]:
-    """The field of the last layer that holds mere payload, and its bytes; empty without one."""
+    """Return the last layer's payload field and its bytes; empty if it has none."""
     last = packet.lastlayer()
     name = {"Raw": "load", "Padding": "load", "SCTPChunkData": "data"}.get(type(last).__name__)
     value = getattr(last, name) if name else b""
@@ -250,7 +250,7 @@ def _load(packet: Packet) -> tuple[str, bytes]:
 
 
 def _pad(packet: Packet, frame: bytes, size: int) -> tuple[Packet, bytes]:
-    """Adds zeros to the payload, so that every length and checksum is right."""
+    """Append zeros to the payload and recompute lengths and checksums. Raise Usage."""
     from scapy.packet import Raw  # noqa: PLC0415
 
     missing, (name, load) = size - len(frame), _load(packet)
@@ -273,7 +273,7 @@ def _pad(packet: Packet, frame: bytes, size: int) -> tuple[Packet, bytes]:
 
 
 def _loosen(packet: Packet) -> None:
-    """Checksums that were written out, and are right, follow the payload as all others do."""
+    """Recompute correct checksums that the expression wrote out whenever the payload changes."""
     written = [
         (layer, name)
         for layer in packet.iterpayloads()

@@ -24,7 +24,7 @@ Built = Any  # a layer, or a value of a field
 
 
 def evaluate(text: str) -> Built:
-    """What a Scapy expression stands for. Raises Usage, or what Scapy raises."""
+    """Evaluate a Scapy expression. Raise Usage, or what Scapy raises."""
     body = _parse(text.strip())
     layers = 1 + sum(isinstance(node, ast.Div) for node in ast.walk(body))
     if layers > LAYERS_MAX:
@@ -57,7 +57,7 @@ class Evaluator:
         self.left = REPEAT_MAX
 
     def value(self, node: ast.expr) -> Built:
-        """What a node of the syntax tree stands for. Raises Usage for one that isn't allowed."""
+        """Evaluate a node of the syntax tree. Raise Usage for one that isn't allowed."""
         match node:
             case ast.Constant(value) if value is not ...:
                 return value
@@ -113,7 +113,7 @@ def _net(name: str) -> Built:
 
 
 def _shown(node: ast.expr) -> str:
-    """A piece of an expression, short enough for a message."""
+    """Return a piece of an expression, shortened for a message."""
     try:
         text = ast.unparse(node)
     except RecursionError:

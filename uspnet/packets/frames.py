@@ -22,7 +22,7 @@ RATE_MIN, RATE_MAX = 1e-3, 1e12  # packets a second
 
 
 def mac_bytes(text: str) -> bytes:
-    """`02:00:00:00:00:01` as six bytes. Raises Usage."""
+    """Read `02:00:00:00:00:01` as six bytes. Raise Usage."""
     parts = text.replace("-", ":").split(":")
     try:
         mac = bytes(int(part, 16) for part in parts)
@@ -34,7 +34,7 @@ def mac_bytes(text: str) -> bytes:
 
 
 def ipv4_bytes(text: str) -> bytes:
-    """`198.18.0.1` as four bytes. Raises Usage."""
+    """Read `198.18.0.1` as four bytes. Raise Usage."""
     try:
         return ipaddress.IPv4Address(text).packed
     except ValueError:
@@ -42,7 +42,7 @@ def ipv4_bytes(text: str) -> bytes:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum of RFC 1071 over `data`."""
+    """Compute the Internet checksum of RFC 1071 over `data`."""
     data += b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
@@ -62,7 +62,7 @@ class Template:
 
 
 def udp_template(size: int, *header: Any) -> Template:
-    """A UDP/IPv4 frame of `size` bytes, without FCS, payload zero. `header`: as for `udp_frame`."""
+    """Make a UDP/IPv4 frame of `size` bytes without FCS. `header`: as for `udp_frame`."""
     if not HEADERS <= size <= FRAME_MAX:
         raise Usage(
             f"a UDP/IPv4 frame has {HEADERS} to {FRAME_MAX} bytes, not {size}",
@@ -86,7 +86,7 @@ def udp_frame(  # noqa: PLR0913 - one argument a header field
     *,
     payload: bytes = b"",
 ) -> bytes:
-    """A UDP/IPv4 frame of `size` bytes, without FCS; zeros follow its payload."""
+    """Build a UDP/IPv4 frame of `size` bytes without FCS; zeros pad its payload."""
     payload = payload.ljust(size - HEADERS, b"\0")
     src, dst = ipv4_bytes(src_ip), ipv4_bytes(dst_ip)
     udp_length = 8 + len(payload)
@@ -101,7 +101,7 @@ def udp_frame(  # noqa: PLR0913 - one argument a header field
 
 
 def vlan_tags(frame: bytes) -> list[int]:
-    """The EtherTypes of the VLAN tags that a frame begins with, the outermost first."""
+    """Return the EtherTypes of a frame's VLAN tags, outermost first."""
     tags, at = [], 12
     while (kind := int.from_bytes(frame[at : at + 2], "big")) in VLAN_TAGS:
         tags.append(kind)
@@ -110,18 +110,18 @@ def vlan_tags(frame: bytes) -> list[int]:
 
 
 def l2_bits(octets: float) -> float:
-    """Bits on layer 2: the frames without FCS, as sizes are counted here."""
+    """Return bits on layer 2: frames without FCS."""
     return octets * 8
 
 
 def l1_bits(packets: float, octets: float) -> float:
-    """Bits on the wire: with FCS, preamble and the gap between frames."""
+    """Return bits on layer 1: with FCS, preamble and inter-frame gap."""
     return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
 
 
 def packets_a_second(rate: Rate, size: float, link_bps: float) -> float:
-    """Packets a second of a rate in packets, in bits (layer 2), or in percent of `link_bps` (layer
-    1); 0 for as many as possible. `size`: bytes of a frame without FCS, on average. Raises Usage.
+    """Convert a rate to packets a second: from bits on layer 2, or from percent of `link_bps` on
+    layer 1; 0 is as many as possible. `size`: mean bytes of a frame without FCS. Raise Usage.
     """
     if rate.unit == "max":
         return 0.0

@@ -49,7 +49,7 @@ def _text(host: object) -> str:
 
 
 def _is_address(host: object) -> bool:
-    """An address needs no look-up. Neither does an empty host, which means this machine."""
+    """Return whether a host is an address, or empty for this machine: neither is looked up."""
     try:
         ipaddress.ip_address(_text(host).partition("%")[0])
     except ValueError:
@@ -89,8 +89,8 @@ def _silenced(logger: logging.Logger) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_most(seconds: float, message: str, hint: str) -> Iterator[None]:
-    """Raises Usage when what is inside takes so many seconds of processor time. Signals reach only
-    the main thread; elsewhere there is no limit.
+    """Raise Usage when the context takes more seconds of processor time. Signals reach only the
+    main thread; in others there is no limit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

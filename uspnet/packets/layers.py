@@ -24,8 +24,8 @@ RANDOM = re.compile(r"^Rand[A-Z]|^(Fuzz|Corrupted|Auto|Incremental)\w+$")  # Sca
 
 
 def find_layer(name: str, module: str = "") -> type[Packet]:
-    """The class of a layer, as `UDP`, or as `gtp.GTPHeader` where two modules have one of that
-    name. Raises Usage.
+    """Return the class of a layer by name: `UDP`, or `gtp.GTPHeader` if two modules have one of
+    that name. Raise Usage.
     """
     import scapy.layers.all  # noqa: PLC0415 - Scapy takes a second to import
 
@@ -64,7 +64,7 @@ def _short(module: str) -> str:
 
 
 def _likely(name: str) -> str:
-    """A hint: what somebody who wrote `name` may have meant."""
+    """Return a hint: what `name` may have meant."""
     import scapy.layers.all  # noqa: PLC0415
 
     if RANDOM.match(name):
@@ -79,7 +79,7 @@ def _likely(name: str) -> str:
 
 @cache
 def index() -> dict[str, frozenset[str]]:
-    """The modules that define each class, read from their sources; nothing is executed."""
+    """Return the modules that define each class, read from their sources without executing them."""
     import scapy  # noqa: PLC0415
 
     root = Path(scapy.__file__).parent

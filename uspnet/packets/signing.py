@@ -81,7 +81,7 @@ def _changed(rebuild: Rebuild, at: int, zeros: bytes) -> list[int]:
 
 
 def _again(rebuild: Rebuild, at: int, like: Check) -> Check:
-    """The same kind of checksum at the same place, over other bytes."""
+    """Return the same kind of checksum at the same offset, over other bytes."""
     frame = rebuild(at, ZEROS)
     if like.kind == lib.CHECK_CRC:
         base = struct.unpack_from("=I", frame, like.at)[0] if len(frame) >= like.at + 4 else 0
@@ -95,7 +95,7 @@ def _sum_base(frame: bytes, at: int) -> int:
 
 
 def _sum(rebuild: Rebuild, at: int, zeros: bytes, first: int) -> Check:
-    """An Internet checksum at offset `first`."""
+    """Return a check for an Internet checksum at offset `first`."""
     base, swapped = _sum_base(zeros, first), bool((at - first) % 2)
     missing = struct.pack("=H", ~base & 0xFFFF)  # with this word the checksum is 0
     signature = (missing[::-1] if swapped else missing) + ZEROS[2:]
@@ -104,8 +104,8 @@ def _sum(rebuild: Rebuild, at: int, zeros: bytes, first: int) -> Check:
 
 
 def _crc(rebuild: Rebuild, at: int, zeros: bytes, first: int) -> Check:
-    """A CRC of 32 bits at offset `first`: what each bit of the signature changes makes a table of
-    what each byte changes.
+    """Return a check for a 32-bit CRC at offset `first`. Its table has what each byte of the
+    signature changes, composed of what each bit changes.
     """
     base = struct.unpack_from("=I", zeros, first)[0]
     table: list[int] = []
@@ -128,7 +128,7 @@ def _explains(check: Check, rebuild: Rebuild, at: int, samples: list[bytes]) -> 
 
 
 def _signed(check: Check, frame: bytes, at: int, signature: bytes) -> bytes:
-    """What fastpath/generate.c makes of a frame."""
+    """Return the frame as fastpath/loops/generate.c signs it."""
     made = bytearray(frame)
     made[at : at + SIGNATURE_BYTES] = signature
     if check.kind == lib.CHECK_SUM:

@@ -57,7 +57,7 @@ def _port_options(head: str, last: str) -> list[str]:
 
 
 def _known(spec: str) -> Mapping[str, Option]:
-    """The options of a spec's port; of its scheme alone, where the spec is not whole yet."""
+    """Return the options of a spec's port, or of its scheme if the spec is incomplete."""
     from uspnet.ports.registry import make_port, schemes
     from uspnet.spec import parse
 

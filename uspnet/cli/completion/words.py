@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the last word of a command line may become."""
+"""Completions of the last word of a command line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _of_command(command: Any, before: list[str], last: str) -> list[str]:
 
 
 def _arguments(before: list[str], valued: set[str]) -> list[str]:
-    """The words that are neither options nor their values."""
+    """Return the words that are neither options nor values of options."""
     found, skip, ended = [], False, False
     for word in before:
         if skip:
@@ -69,7 +69,7 @@ def _arguments(before: list[str], valued: set[str]) -> list[str]:
 
 
 def _options(command: Any, last: str) -> list[str]:
-    """Long options, and with a single dash also short ones."""
+    """Return long options, and after a single dash also short ones."""
     names = [
         name
         for each in command.params
@@ -81,7 +81,7 @@ def _options(command: Any, last: str) -> list[str]:
 
 
 def _values(parameter: Any, last: str) -> list[str]:
-    """What the value of an option or argument may be."""
+    """Return completions of the value of an option or argument."""
     if parameter.name in ARGUMENTS:
         return ARGUMENTS[parameter.name](last)
     choices = getattr(parameter.type_descriptor, "choices", None) or ()

@@ -36,7 +36,7 @@ class Field:
         FIELDS[name] = cls
 
     def make(self, following: c.Field = ffi.NULL) -> c.Struct:
-        """The C struct for one worker, before `following`; `struct field *`."""
+        """Make the C struct for one worker, linked before `following`, a `struct field *`."""
         made: c.Struct = ffi.new(f"struct {self.name}_field *")
         set_members(made, self)
         base = ffi.cast("struct field *", made)
@@ -52,7 +52,7 @@ def fields() -> dict[str, type[Field]]:
 
 
 def find_field(name: str) -> type[Field]:
-    """The field of this name. Raises Usage."""
+    """Return the field class of this name. Raise Usage."""
     if name not in fields():
         raise Usage(f"there is no field {name}", f"fields are: {', '.join(sorted(fields()))}")
     return fields()[name]

@@ -25,6 +25,7 @@ from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.format import file_error
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.writer import Writer
@@ -34,11 +35,15 @@ from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
 from uspnet.telemetry import UNKNOWN
 
-SNAPLEN_MAX = 262144  # bytes
-FORMATS = {"pcapng": lib.PCAP_NG, "pcap": lib.PCAP_US, "nsecpcap": lib.PCAP_NS}
+FORMATS = {
+    Format.pcapng: lib.PCAP_NG,
+    Format.pcap: lib.PCAP_US,
+    Format.nsecpcap: lib.PCAP_NS,
+}
 PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "bzip2"}
 LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
+INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
 DISK_WAIT_S = 30.0  # for a disk that takes nothing
 
 
@@ -248,6 +253,7 @@ class Sink(Port):
     def _wait(self, writer: Writer) -> None:
         """Wait for the writer while it makes progress."""
         last, since = -1, time.monotonic()
+        patience = INTERRUPTED_S if self.is_interrupted() else READER_WAIT_S
         while not writer.gone(0.1):
             now = writer.progress()
             if now != last:
@@ -257,7 +263,7 @@ class Sink(Port):
                     f"{self.path}: the disk takes nothing; a process goes on trying",
                     f"its id is {writer.pid}",
                 )
-            elif not self.regular and time.monotonic() - since > READER_WAIT_S:
+            elif not self.regular and time.monotonic() - since > patience:
                 writer.kill()
 
     def stop(self) -> None:

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinds of capture files, as the port's options and the command line know them; quick to import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+SNAPLEN_MAX = 262144  # bytes, as in dumpcap
+
+
+class Format(StrEnum):
+    """Capture file formats: pcapng and nsecpcap count nanoseconds, pcap microseconds."""
+
+    pcapng = "pcapng"
+    pcap = "pcap"
+    nsecpcap = "nsecpcap"
