@@ -77,7 +77,7 @@ def null_ours(seconds: float) -> Sample:
 
 
 def null_theirs(seconds: float) -> Sample:
-    """A testpmd, io forwarding between two null ports."""
+    """Start a testpmd that forwards between two null ports."""
     with Testpmd("io", NULLS, SOURCE) as both:
         return Sample(both.rates(seconds).tx)
 
@@ -97,7 +97,7 @@ def counting(socket: Path) -> tool.Uspnet:
 
 
 def wait_for(socket: Path) -> None:
-    """Waits until a server listens there."""
+    """Wait until a server listens there."""
     deadline = time.monotonic() + tool.END_S
     while not socket.exists():
         if time.monotonic() > deadline:
@@ -120,7 +120,7 @@ def into_testpmd(seconds: float) -> Sample:
 
 
 def between_testpmds(mode: str) -> Contestant:
-    """A testpmd that generates (txonly or flowgen) into a testpmd that counts."""
+    """Run a testpmd that generates (txonly or flowgen) into a testpmd that counts."""
 
     def measure(seconds: float) -> Sample:
         with (
@@ -183,7 +183,7 @@ def file_ours(seconds: float) -> Sample:
 
 
 def file_lossless(seconds: float) -> Sample:
-    """The highest rate at which nothing is dropped or lost, by bisection. The generator must keep
+    """Find the highest rate without drops and loss, by bisection. The generator must keep
     it up; but worker and writer take turns on the sink's one core, and it may end in one.
     """
     high = file_ours(seconds).pps
@@ -202,7 +202,7 @@ def file_lossless(seconds: float) -> Sample:
 
 
 def file_theirs(seconds: float) -> Sample:
-    """A testpmd that generates into a testpmd that forwards from memif to a capture file."""
+    """Run a testpmd that generates into one that forwards from memif to a capture file."""
     with place("memif.sock") as socket, place("x.pcap", "/dev/shm") as file:
         ports = [memif(socket, "server"), f"net_pcap0,tx_pcap={file}"]
         with (
@@ -214,7 +214,7 @@ def file_theirs(seconds: float) -> Sample:
 
 
 def file_alone(seconds: float) -> Sample:
-    """What the file system takes: the same records from one warm buffer, by write() alone."""
+    """Measure the file system: the same records from one warm buffer, by write() alone."""
     with place("x", "/dev/shm") as file:
         command = [sys.executable, "-c", WRITE_ALONE, str(file), str(seconds), str(CHUNK)]
         with Process(command, SINK) as writer:
@@ -234,7 +234,7 @@ def arriving(netns: str, seconds: float) -> float:
 
 
 def wait_for_traffic(netns: str) -> None:
-    """Waits until packets arrive on b1."""
+    """Wait until packets arrive on b1."""
     start, deadline = received_by(netns, "b1"), time.monotonic() + tool.END_S
     while received_by(netns, "b1") < start + 1000:
         if time.monotonic() > deadline:
@@ -254,7 +254,7 @@ def packet_tx_ours(seconds: float) -> Sample:
 
 
 def packet_tx_theirs(seconds: float) -> Sample:
-    """A testpmd generates on net_af_packet."""
+    """Run a testpmd that generates on net_af_packet."""
     with veth() as netns:
         port = ["net_af_packet0,iface=b0"]
         with Testpmd("txonly", port, SOURCE, netns=netns, more=SIZE):
@@ -271,7 +271,7 @@ def trafgen(netns: str) -> Process:
 
 
 def packet_tx_trafgen(seconds: float) -> Sample:
-    """What trafgen sends on the same veth."""
+    """Measure what trafgen sends on the same veth."""
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
         rate = arriving(netns, seconds)
@@ -301,7 +301,7 @@ def packet_rx_theirs(seconds: float) -> Sample:
 
 
 def packet_rx_netsniff(seconds: float) -> Sample:
-    """What netsniff-ng receives of what trafgen sends, written to /dev/null. It counts packets that
+    """Measure what netsniff-ng writes to /dev/null of what trafgen sends. It counts packets that
     came before its own clock started: what arrives meanwhile counts here, less what it dropped.
     """
     need("netsniff-ng")

@@ -10,7 +10,7 @@ OURS, MISSED, INK = "#2a6f97", "#c8553d", "#333333"
 
 
 def draw(report: dict[str, Any], stem: Path) -> None:
-    """Writes stem.png and stem.svg. Imports matplotlib, which takes a second."""
+    """Write stem.png and stem.svg. Import matplotlib here: that takes a second."""
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("Agg")

@@ -61,7 +61,7 @@ def timed(command: list[str]) -> float:
 
 
 def per_packet() -> list[Figure]:
-    """The forward loop, counted by valgrind."""
+    """Count the forward loop's instructions with valgrind."""
     limits = {name: None if "null" in name else IXY_INSTRUCTIONS for name in instructions.PATHS}
     return [Figure(name, count, limits[name]) for name, count in instructions.count_all()]
 

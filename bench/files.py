@@ -13,7 +13,7 @@ LINK_ETHERNET = 1
 
 
 def contents(kind: str, packets: int) -> bytes:
-    """A capture file of so many equal packets."""
+    """Write a capture file of so many equal packets."""
     frame = bytes(FRAME)
     if kind == "pcap":
         header = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, ROOM, LINK_ETHERNET)

@@ -72,19 +72,19 @@ def count(name: str) -> float:
 
 
 def compiler() -> str:
-    """What the counts depend on: compiler, its major version, processor."""
+    """Return what the counts depend on: compiler, its major version, processor."""
     command = [*shlex.split(sysconfig.get_config_var("CC") or "cc"), "-dumpversion"]
     version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return f"gcc {version.partition('.')[0].strip()}, {platform.machine()}"
 
 
 def recorded() -> dict[str, dict[str, float]]:
-    """The counts that are kept: by compiler, by path."""
+    """Return the recorded counts: by compiler, by path."""
     return dict(json.loads(RECORD.read_text()))
 
 
 def record() -> None:
-    """Keeps today's counts for this compiler."""
+    """Record today's counts for this compiler."""
     kept = recorded()
     kept[compiler()] = {name: round(figure, 1) for name, figure in count_all()}
     RECORD.write_text(json.dumps(kept, indent=4, sort_keys=True) + "\n")
@@ -156,7 +156,7 @@ class Bench:
                 slot.region, slot.offset = 0, i * BUFFER
 
     def phase(self) -> None:
-        """The peer's work, then ours: SLOTS packets from one ring to the other."""
+        """Do the peer's work, then ours: SLOTS packets from one ring to the other."""
         rx, tx = self.rx, self.tx
         if self.zero:
             packets = self.ffi.new("struct packet[]", BURST)
@@ -174,7 +174,7 @@ class Bench:
 
 
 def make_worker(rx: Any, tx: Any, stack: Any) -> Any:
-    """A worker with one lane, as a job makes it."""
+    """Make a worker with one lane, as a job does."""
     from uspnet.fastpath import lib  # noqa: PLC0415
     from uspnet.jobs.loops import Forward  # noqa: PLC0415
     from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415

@@ -66,7 +66,7 @@ class Process:
         self._lines.put(None)
 
     def say(self, text: str) -> None:
-        """Writes one line to its stdin."""
+        """Write one line to its stdin."""
         assert self.child.stdin
         try:
             self.child.stdin.write(text + "\n")
@@ -86,11 +86,11 @@ class Process:
         return line
 
     def failed(self, what: str) -> BenchError:
-        """The error to raise: what went wrong, and the last that it said."""
+        """Return the error to raise: what went wrong, and the end of the output."""
         return BenchError(f"{self.name} {what}\n" + "".join(self.said[-12:]))
 
     def end(self) -> None:
-        """Waits for its end; asks for it after a while, and then insists."""
+        """Wait for its end; send SIGINT after a while, then SIGKILL."""
         for number in (0, signal.SIGTERM, signal.SIGKILL):
             if number:
                 self.child.send_signal(number)
@@ -105,11 +105,11 @@ class Process:
                     stream.close()
 
     def interrupt(self) -> None:
-        """Ends it and its children as Ctrl-C on a terminal does."""
+        """End it and its children as Ctrl-C on a terminal does."""
         os.killpg(self.child.pid, signal.SIGINT)
 
     def ready(self) -> None:
-        """Waits until it can be used."""
+        """Wait until it can be used."""
 
     def __enter__(self) -> Self:
         try:
@@ -126,13 +126,13 @@ class Process:
             self.end()
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kill it."""
         self.child.kill()
         Process.end(self)
 
 
 def need(*tools: str) -> None:
-    """Raises BenchError when one of the programs is missing."""
+    """Raise BenchError when one of the programs is missing."""
     for tool in tools:
         if not shutil.which(tool):
             raise Missing(f"{tool} is not installed")
@@ -161,7 +161,7 @@ def huge_pages_free() -> int:
 
 @contextlib.contextmanager
 def veth() -> Iterator[str]:
-    """A network namespace of our own with one veth pair, `b0` and `b1`. Gives its name."""
+    """Make a network namespace with one veth pair, `b0` and `b1`. Yield its name."""
     if os.geteuid() != 0:
         raise BenchError("a veth pair needs root")
     name = f"uspnet-bench-{os.getpid()}"
@@ -177,7 +177,7 @@ def veth() -> Iterator[str]:
 
 
 def ip(netns: str | None, *words: str) -> str:
-    """Runs iproute2's `ip` inside a namespace; returns its output."""
+    """Run iproute2's `ip` inside a namespace; return its output."""
     where = ["-n", netns] if netns else []
     done = subprocess.run(["ip", *where, *words], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -193,13 +193,13 @@ def received_by(netns: str, interface: str) -> int:
 
 @contextlib.contextmanager
 def place(name: str, where: str | None = None) -> Iterator[Path]:
-    """A path for one socket or file, in a folder of its own that is removed afterwards."""
+    """Yield a path for one socket or file, in a folder that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="uspnet-bench-", dir=where) as folder:
         yield Path(folder) / name
 
 
 def facts(pages: int) -> dict[str, object]:
-    """What the figures depend on."""
+    """Return what the figures depend on."""
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     return {
         "cpu": model[1] if model else platform.machine(),
@@ -216,7 +216,7 @@ def facts(pages: int) -> dict[str, object]:
 
 
 def said(command: list[str], word: str = "") -> str | None:
-    """The first line of a program's output (with `word` in it); None when there is none."""
+    """Return the first line of a program's output (with `word` in it), or None."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

@@ -9,7 +9,7 @@ COLUMNS = f"{'case':17} {'uspnet':>9} {'DPDK':>9} {'ratio':>7}  {'min - max':13}
 
 
 def header(report: dict[str, Any]) -> str:
-    """What was measured on, and the columns."""
+    """Return a description of the machine, and the columns."""
     facts = report["facts"]
     machine = f"{facts['cpu']} ({facts['cpus']} CPUs), Linux {facts['kernel']}"
     tools = f"{facts['dpdk']}, {facts['compiler']}, Python {facts['python']}"
@@ -56,7 +56,7 @@ def format_cost(cost: dict[str, Any]) -> str:
 
 
 def mpps(pps: float) -> str:
-    """A rate in millions, in nine columns."""
+    """Format a rate in millions, in nine columns."""
     return f"{pps / 1e6:9.2f}"
 
 

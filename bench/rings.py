@@ -54,7 +54,7 @@ class NicBench:
         return queue
 
     def device(self) -> None:
-        """Reports what was sent, and receives as much again."""
+        """Report what was sent, and receive as much again."""
         while self.reported != self.tx.next:
             slot = self.tx.ring[self.reported % self.size]
             if slot.word & REPORT:
@@ -110,7 +110,7 @@ class Vmxnet3Bench:
         return v
 
     def device(self) -> None:
-        """Reports what was sent, and receives as much again."""
+        """Report what was sent, and receive as much again."""
         ring = self.tx.rings[0]
         for position in range(self.reported, ring.fill):
             if ring.slots[position % self.size].word & self.REPORT:

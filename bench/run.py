@@ -27,7 +27,7 @@ TRIES = 3  # of a round: a contestant may die
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     names = [case.name for case in CASES] + [cost.name for cost in COSTS]
     parser = argparse.ArgumentParser(description="uspnet beside DPDK's testpmd, alternating")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of runs a case (5)")
@@ -112,7 +112,7 @@ def run_cost(cost: Cost) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs the chosen cases, prints a line for each, and keeps everything as JSON and a chart."""
+    """Run the chosen cases, print a line for each, and write the results as JSON and a chart."""
     given = arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run like Ctrl-C
     report: dict[str, Any] = {"rounds": given.rounds, "seconds": given.seconds}
@@ -138,7 +138,7 @@ def main() -> int:
 
 
 def measure_all(given: argparse.Namespace, report: dict[str, Any], ceiling: Ceiling) -> None:
-    """Fills `report`, printing each result as it comes."""
+    """Fill `report`, printing each result as it comes."""
     for case in CASES:
         if not given.only or case.name in given.only:
             report["cases"].append(run_case(case, given.rounds, given.seconds, ceiling))
@@ -150,7 +150,7 @@ def measure_all(given: argparse.Namespace, report: dict[str, Any], ceiling: Ceil
 
 
 def keep(report: dict[str, Any], given: argparse.Namespace) -> None:
-    """Writes the JSON, and draws the chart unless told otherwise."""
+    """Write the JSON, and draw the chart unless told otherwise."""
     given.out.mkdir(parents=True, exist_ok=True)
     stem = given.out / time.strftime("%Y%m%d-%H%M%S")
     stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")

@@ -54,11 +54,11 @@ class Testpmd(Process):
         self.name = "testpmd"
 
     def ready(self) -> None:
-        """Waits for its first answer."""
+        """Wait for its first answer."""
         self._ports(READY_S)
 
     def wait_for_traffic(self) -> None:
-        """Waits until packets come in on some port."""
+        """Wait until packets come in on some port."""
         deadline = time.monotonic() + READY_S
         while not any(port["RX-packets"] for port in self._ports()):
             if time.monotonic() > deadline:
@@ -66,7 +66,7 @@ class Testpmd(Process):
             time.sleep(0.02)
 
     def _ports(self, within_s: float = ANSWER_S) -> list[dict[str, int]]:
-        """The counters of each port. Rates are those since the call before."""
+        """Return the counters of each port. Rates are those since the call before."""
         self.say("show port stats all")
         return self._tables("NIC statistics for port", "Tx-pps", self.ports, within_s)
 
@@ -86,7 +86,7 @@ class Testpmd(Process):
         return tables
 
     def rates(self, seconds: float) -> Rates:
-        """The rates over the next so many seconds, by testpmd's own clock."""
+        """Measure the rates over the next so many seconds, by testpmd's own clock."""
         self._ports()
         time.sleep(seconds)
         ports = self._ports()
@@ -95,13 +95,13 @@ class Testpmd(Process):
         return Rates(rx, tx)
 
     def sent_and_dropped(self) -> tuple[int, int]:
-        """What it has sent since its start, and what it dropped because a ring was full."""
+        """Return what it sent since its start, and what it dropped as a ring was full."""
         self.say("show fwd stats all")
         total = self._tables("Accumulated forward statistics", "TX-total", 1)[0]
         return total["TX-packets"], total["TX-dropped"]
 
     def end(self) -> None:
-        """Stops forwarding, so that files are written out, and quits."""
+        """Stop forwarding, so that files are written out, and quit."""
         if self.child.poll() is None and self.child.stdin and not self.child.stdin.closed:
             self.say("stop")
             self.say("quit")
@@ -109,5 +109,5 @@ class Testpmd(Process):
 
 
 def memif(socket: Path, role: str) -> str:
-    """The vdev of a memif port, with DPDK's defaults: a ring of 1,024, copying."""
+    """Return the vdev of a memif port with DPDK's defaults: a ring of 1,024, copying."""
     return f"net_memif0,role={role},socket={socket},socket-abstract=no"

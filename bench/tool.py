@@ -26,7 +26,7 @@ class Uspnet(Process):
         self.name = f"uspnet {text[0]}"
 
     def stop(self) -> dict[str, Any]:
-        """Ends it as Ctrl-C does, and gives its result."""
+        """End it as Ctrl-C does, and return its result."""
         self.child.send_signal(signal.SIGINT)
         return self.result(0.0)
 
@@ -43,6 +43,6 @@ class Uspnet(Process):
 
 
 def run(*words: str | float, seconds: float, core: int, netns: str | None = None) -> dict[str, Any]:
-    """Runs a command for so many seconds and gives its result."""
+    """Run a command for so many seconds and return its result."""
     with Uspnet(*words, "--duration", seconds, core=core, netns=netns) as command:
         return command.result(seconds)

@@ -63,7 +63,7 @@ class VirtqBench:
             pieces[(at + lib.VIRTQ_MERGED_AT) // 2] = 1
 
     def device(self) -> None:
-        """Reports what was sent, and receives as much again. Chains are used in order."""
+        """Report what was sent, and receive as much again. Chains are used in order."""
         for position in range(self.reported, self.tx.next):
             self._use(self.tx, position, 0)
         self.reported = self.tx.next

@@ -46,7 +46,7 @@ def files(folders: list[str]) -> Iterator[Path]:
 
 
 def run(*args: str | Path) -> subprocess.CompletedProcess[str]:
-    """A command, its output as text whatever bytes it holds."""
+    """Run a command; decode its output as text, whatever bytes it holds."""
     return subprocess.run(  # noqa: S603 - tools that the user has installed
         args, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=SECONDS
     )
@@ -67,7 +67,7 @@ def interface(body: bytes) -> tuple[int, Fraction, int]:
 
 
 def packets(path: Path) -> list[Packet]:
-    """The Ethernet packets of a pcapng file in our byte order: ns, length on the wire, bytes."""
+    """Yield the packets of a pcapng file in our byte order: ns, wire length, bytes."""
     data = path.read_bytes() if path.exists() else b""
     found, links, at = [], [], 0
     while at + 12 <= len(data):
@@ -123,7 +123,7 @@ def verdict(want: list[Packet], got: list[Packet], why: str, *, they_failed: boo
 
 
 def compare(path: Path) -> dict[str, Any]:
-    """What both made of one file."""
+    """Compare what both read from one file."""
     with tempfile.TemporaryDirectory() as folder:
         theirs, ours = Path(folder) / "theirs.pcapng", Path(folder) / "ours.pcapng"
         target = os.path.abspath(path).replace(",", "\\,")
@@ -149,7 +149,7 @@ def compare(path: Path) -> dict[str, Any]:
 
 
 def main(folders: list[str]) -> int:
-    """Prints the verdicts, and everything that isn't plain."""
+    """Print the verdicts, and each file that differs."""
     found = list(files(folders))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(compare, found))

@@ -21,14 +21,14 @@ HEAD = ("driver", "devices", "as", "can", "registers", "ring", "contract", "wire
 
 
 def covered(module: str, name: str) -> set[str]:
-    """The models that a test module is parametrized over: its variable `name`."""
+    """Return the models that a test module is parametrized over: its variable `name`."""
     given = getattr(import_module(module), name)
     words = [given] if isinstance(given, str) else given
     return {word.removeprefix("qemu:").partition(",")[0] for word in words}
 
 
 def proofs() -> dict[str, set[str]]:
-    """The models that each proof has been made for."""
+    """Return the models that each proof has been made for."""
     return {
         "contract": covered("tests.ports.test_contract", "SPECS"),
         "wire": covered("tests.drivers.test_nic_traffic", "MODELS")
@@ -39,12 +39,12 @@ def proofs() -> dict[str, set[str]]:
 
 
 def word(*, true: bool) -> str:
-    """A cell of the table."""
+    """Return a cell of the table."""
     return "yes" if true else "no"
 
 
 def features(kind: type[Nic]) -> str:
-    """The longest payload, and the options that not all NICs have."""
+    """Return the longest payload, and the options that not all NICs have."""
     own = [f"`{name}`" for name in kind.options if name not in PLAIN]
     if most := getattr(kind, "queues_max", 0):
         own[own.index("`queues`")] += f" to {most}"
@@ -68,7 +68,7 @@ def row(kind: type[Nic], found: dict[str, set[str]]) -> tuple[str, ...]:
 
 
 def limits() -> str:
-    """What each driver does not do, in its own words."""
+    """Return what each driver does not do, from its docstring."""
     lines = []
     for module in sorted({kind.__module__ for kind in nics().values()}):
         text = " ".join((sys.modules[module].__doc__ or "").split())
@@ -87,7 +87,7 @@ def drivers_table() -> str:
 
 
 def main() -> int:
-    """Writes the table, or with `--check` says whether it is up to date."""
+    """Write the table, or with `--check` report whether it is up to date."""
     text = DOCUMENT.read_text()
     new = fill(text, {"nics": drivers_table(), "limits": limits()})
     if "--check" in sys.argv:

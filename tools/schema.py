@@ -50,7 +50,7 @@ ANSWERS: dict[str, list[type]] = {
 
 
 def make() -> dict[str, Any]:
-    """The schema: any of the commands' objects."""
+    """Return the schema: any of the commands' objects."""
     every = list(dict.fromkeys(kind for kinds in ANSWERS.values() for kind in kinds))
     made = TypeAdapter(reduce(or_, every)).json_schema(ref_template="#/$defs/{model}")
     definitions = made["$defs"]
@@ -108,7 +108,7 @@ def close(definition: dict[str, Any], *, version: bool) -> None:
 
 
 def main() -> int:
-    """Writes or compares the files."""
+    """Write or compare the files."""
     schema = make()
     names = {command: [kind.__name__ for kind in kinds] for command, kinds in ANSWERS.items()}
     texts = {

@@ -52,7 +52,7 @@ def section(name: str, definition: dict[str, Any]) -> str:
 
 
 def kind(value: dict[str, Any]) -> str:
-    """The type of a key, as people write it."""
+    """Return the type of a key, as people write it."""
     return " or ".join(dict.fromkeys(kinds(value)))
 
 
