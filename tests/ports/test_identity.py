@@ -5,7 +5,6 @@ exactly one counter, and what was forwarded is what came out at the other side.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.identity import answer
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.ports.qemu import models
 
 HEAD = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
@@ -40,7 +39,9 @@ def source(tmp_path):
 def fwd(*ports, **more):
     """Run fwd to its end. Return what it counted, checked."""
     command = [*USPNET, "fwd", *ports, "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=scaled(120), check=False, **more
+    )
     return answer(run.stdout)
 
 
@@ -82,7 +83,7 @@ def test_memif(source, tmp_path, role, zero):
     ) as peer:
         found = fwd(source, specs[role])
         peer.send_signal(signal.SIGINT)
-        taken = answer(peer.communicate(timeout=60)[0])
+        taken = answer(peer.communicate(timeout=scaled(60))[0])
     assert taken["received"] == found["forwarded"]
     assert found["drops"]["too_long"] >= TWICE
 
@@ -95,7 +96,7 @@ def test_a_server_that_comes_back_in_the_middle(tmp_path, zero):
     with subprocess.Popen(client, stdout=subprocess.PIPE, text=True) as sender:
         first = serve(command, lambda packets: packets > 4000)
         second = serve(command, lambda _: sender.poll() is not None)
-        sent = answer(sender.communicate(timeout=60)[0])
+        sent = answer(sender.communicate(timeout=scaled(60))[0])
     assert sent["sent"] == first["received"] + second["received"]
     assert first["received"] > 0 < second["received"]
     assert set(sent["drops"]) <= {"peer_left"}
@@ -111,7 +112,7 @@ def serve(command, enough):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         until(lambda: enough(received()), 60)
         server.send_signal(signal.SIGINT)
-        return answer(server.communicate(timeout=60)[0])
+        return answer(server.communicate(timeout=scaled(60))[0])
 
 
 @pytest.mark.parametrize("mtu", [1500, 9000])
@@ -178,7 +179,7 @@ def test_a_disk_that_is_full_ends_the_run_with_its_counts(tmp_path):
     command = [*USPNET, "capture", "null:size=1000", "-w", "x.pcap", "-F", "pcap", "--json"]
     run = subprocess.run(
         ["unshare", "-m", "sh", "-c", FULL, str(tmp_path), *command],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=scaled(120), check=False,
     )  # fmt: skip
     found = answer(run.stdout)
     assert found["ended"] == "error"
@@ -191,8 +192,8 @@ def test_a_device_that_sends_nothing_more_has_not_sent(qemu, tmp_path):
     far.bind(f"{tmp_path}/wire.b")
     spec = f"qemu:virtio-net,wire={tmp_path}/wire,tx-ring=256"
     command = [*USPNET, "pktgen", spec, "--duration", "0.3", "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    found, taken = json.loads(run.stdout), 0
+    run = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60), check=False)
+    found, taken = answer(run.stdout), 0
     far.setblocking(False)
     while taken < found["offered"]:
         try:
@@ -201,5 +202,5 @@ def test_a_device_that_sends_nothing_more_has_not_sent(qemu, tmp_path):
             break
         taken += 1
     far.close()
-    assert answer(run.stdout)["sent"] == taken
+    assert found["sent"] == taken
     assert found["drops"]["peer_left"] == found["unsent"] > 0

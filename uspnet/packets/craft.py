@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from math import prod
+from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
@@ -30,6 +31,7 @@ SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
 CHECKSUMS = ("chksum", "cksum", "checksum")
 NAME = re.compile(r"(^|\.)[g-z-]|\.[a-z]", re.IGNORECASE)  # a label that no address has
 MESSAGE_MAX = 200  # characters of one of Scapy's
+PYTHONS = (AttributeError, IndexError, OSError, TypeError, UnicodeError)  # not about packets
 
 
 def craft(expression: str, size: int | None = None) -> list[Template]:
@@ -68,20 +70,39 @@ def _templates(expression: str, size: int | None) -> list[Template]:
 
 
 def _reason(error: Exception) -> str:
-    """Return Scapy's message, or Python's about a value that Scapy could not use."""
+    """Return why Scapy can't use an expression: its own message where that is about packets, else
+    the field whose value Python could not use.
+    """
     try:
         text = " ".join(str(error).split())
     except ValueError:  # a number too long to be written
         text = ""
     if isinstance(error, ValueError) and text == "substring not found":  # Scapy, of letters
         text = "flags are letters that their field knows, all of one value: flags='SA'"
-    if isinstance(error, KeyError) and text:
-        text = f"{text} is no value of its field"
-    if wrong := re.search(r"Incorrect type of value for field (\w+)", text):
-        text = f"what {wrong[1]} is given is no value of its field"
-    if isinstance(error, AttributeError) and text.isidentifier():  # what Scapy says of a field
+    elif isinstance(error, KeyError) and text:
+        text = f"{text} does not fit its field"
+    elif wrong := re.search(r"Incorrect type of value for field (\w+)", text):
+        text = f"the value of {wrong[1]} does not fit its field"
+    elif isinstance(error, AttributeError) and text.isidentifier():  # what Scapy says of a field
         text = f"no field of its layer is named {text!r}"
+    elif isinstance(error, PYTHONS) or "is not in list" in text or "invalid literal" in text:
+        text = f"the value of {_field(error) or 'a field'} does not fit its field"
     return text[:MESSAGE_MAX] or type(error).__name__
+
+
+def _field(error: Exception) -> str:
+    """Return the name of the field that Scapy worked on, when the expression gives it a value."""
+    from scapy.fields import Field  # noqa: PLC0415
+    from scapy.packet import Packet  # noqa: PLC0415
+
+    name = None
+    for frame, _ in walk_tb(error.__traceback__):
+        owner, field = frame.f_locals.get("self"), frame.f_locals.get("f")
+        if isinstance(owner, Packet) and isinstance(field, Field):
+            name = field.name if field.name in owner.fields else ""
+        elif isinstance(owner, Field) and name is None:
+            name = owner.name
+    return name or ""
 
 
 def _packets(expression: str) -> tuple[Iterator[Packet], int]:

@@ -64,7 +64,7 @@ class Evaluator:
             case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)):
                 return -number
             case ast.BinOp(left, ast.Div(), right):
-                return self.value(left) / self.value(right)
+                return _stack(self.value(left), self.value(right), node)
             case ast.BinOp(left, ast.Mult(), right):
                 return self._repeat(self.value(left), self.value(right))
             case ast.List(items):
@@ -100,6 +100,16 @@ class Evaluator:
         if self.left < 0:
             raise Usage(f"--packet: texts of more than {REPEAT_MAX:,} bytes", EXAMPLE)
         return left * right
+
+
+def _stack(lower: Built, upper: Built, node: ast.expr) -> Built:
+    """Put a layer, or a text as payload, on a layer. Raise Usage."""
+    from scapy.packet import Packet  # noqa: PLC0415 - Scapy takes a second to import
+
+    layers = isinstance(lower, Packet) + isinstance(upper, Packet)
+    if layers + isinstance(lower, str | bytes) + isinstance(upper, str | bytes) < 2 or not layers:
+        raise Usage(f"--packet: / joins layers and texts, which {_shown(node)} does not", EXAMPLE)
+    return lower / upper
 
 
 def _net(name: str) -> Built:
