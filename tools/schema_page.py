@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+FASTPATH = Path(__file__).resolve().parent.parent / "uspnet/fastpath/fastpath.h"
+REASON = re.compile(r"^    DROP_(\w+)(?: = \w+)?, +/\* (.*) \*/$", re.MULTILINE)
 
 HEAD = """# The keys of --json
 
 Every command prints one JSON object under `--json`, and nothing else on stdout. With
-`--interval S`, `pktgen`, `capture`, `fwd` and `stats` print one every S seconds, a line each, and
-`ended` is null in all but the last.
+`--interval S`, `pktgen`, `capture`, `fwd` and `stats` print one every S seconds, a line each; a
+run's `ended` is null in all but the last.
 
-This page is made from `uspnet/schema.json`, a JSON schema (2020-12) that is installed with uspnet;
+This page is made from `uspnet/schema.json`, a JSON schema (2020-12) that is installed with uspnet
+(`python -c "from importlib.resources import files; print(files('uspnet') / 'schema.json')"`);
 tests hold every command's output against it. Names and types of keys do not change between
 releases without an entry in the [changelog](../CHANGELOG.md). `null` is a counter that can't be
 known, never 0. Every object of a command carries `uspnet`, the version.
@@ -36,7 +42,15 @@ def schema_page(schema: dict[str, Any], answers: dict[str, list[str]], hidden: s
         parts.extend(section(name, definitions[name]) for name in names)
     parts.append("\n## Parts of these\n")
     parts.extend(section(name, each) for name, each in definitions.items() if unseen(name))
+    parts.append(reasons(FASTPATH.read_text()))
     return "".join(parts)
+
+
+def reasons(header: str) -> str:
+    """List the keys of `drops`, from the enum that all else takes them from."""
+    rows = [f"| `{name.lower()}` | {text} |" for name, text in REASON.findall(header)]
+    table = ["| reason | a packet is dropped because |", "| --- | --- |", *rows]
+    return "\n## Drop reasons\n\nThe keys of `drops`.\n\n" + "\n".join(table) + "\n"
 
 
 def section(name: str, definition: dict[str, Any]) -> str:

@@ -17,5 +17,6 @@ void field_counter_byte(struct field *f, const struct pool *pool, const struct p
 {
     struct counter_byte_field *c = (struct counter_byte_field *)f;
     for (uint32_t i = 0; i < n; i++)
-        packet_data(pool, p[i])[c->at] = c->next++;
+        if (c->at < p[i].length)
+            packet_data(pool, p[i])[c->at] = c->next++;
 }

@@ -16,4 +16,6 @@ class EverySecond(Mode, mode="every_second", name="every_second"):
     @classmethod
     def routes(cls, ports):
         source, *sinks = ports
-        return [((source, 0), [(sink, 0) for sink in sinks])]
+        return [
+            ((source, i), [(sink, i % sink.queues) for sink in sinks]) for i in range(source.queues)
+        ]
