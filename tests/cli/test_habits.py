@@ -171,7 +171,7 @@ def test_a_run_without_an_end_says_so_where_nobody_watches(start, more):
     process = start("capture", "null:", *more)
     said = process.stderr.readline()
     assert said == (
-        f"uspnet: no --duration and no --count: runs until a signal ends it: kill {process.pid}\n"
+        f"uspnet: no --duration and no --count: runs until stopped: kill {process.pid}\n"
     )
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=scaled(60))

@@ -313,7 +313,7 @@ def test_ctrl_c_leaves_the_summary_and_nothing_else(command, width):
 
 def test_ctrl_c_leaves_nothing_of_stats():
     with Terminal("stats", width=60) as terminal:
-        terminal.read_until("Ctrl-C ends this view")
+        terminal.read_until("Ctrl-C quits")
         terminal.press(CTRL_C)
         assert "".join(terminal.read_until(None)) in {"", "^C"}
         assert terminal.process.wait() == 0

@@ -111,7 +111,7 @@ def test_unconfirmed_comes_back(guest, nic, killed):
         process.signal(signal.SIGKILL)
     result = process.wait()
     if killed == "never":
-        assert f"given back in 5 s, unless: uspnet bind --keep {address}" in result.out
+        assert f"unbound in 5 s; to keep: uspnet bind --keep {address}" in result.out
     until(lambda: guest.driver(address) == driver, 180, 0.1)
     settled(guest, before)
     left = lambda: guest.names("/var/lib/uspnet")  # noqa: E731

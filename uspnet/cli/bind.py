@@ -20,14 +20,14 @@ Addresses = Annotated[
 Allow = Annotated[
     str | None,
     typer.Option(
-        "--allow", metavar="REASONS", help="Ignore these reasons against it, by name: route,upper,…"
+        "--allow", metavar="REASONS", help="Override these checks, by name: route,upper,…"
     ),
 ]
 Confirm = Annotated[
     float | None,
     typer.Option(
         "--confirm", metavar="TIME", parser=units.time_between(1, 86400),
-        help="Give the NICs back after this time, unless --keep comes before.",
+        help="Unbind automatically after this time, unless confirmed with --keep.",
     ),
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def bind(
     ] = None,
     confirm: Confirm = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Confirm: keep NICs that --confirm would give back.")
+        bool, typer.Option("--keep", help="Keep the NICs: cancel the timer of --confirm.")
     ] = False,
     persist: Annotated[
         bool, typer.Option("--persist", help="Bind at every boot, with driverctl.")
@@ -59,7 +59,7 @@ def bind(
     """Take NICs from the kernel, if nothing uses them: all that are given, or none.
 
     While something uses a NIC, bind refuses with exit code 3 and lists every reason. Each reason
-    has a name, and --allow ignores those that it names.
+    has a name, and --allow overrides those that it names.
     """
     from uspnet.binding import answer as a
     from uspnet.binding import bind as b
@@ -122,7 +122,7 @@ def format_bound(plans: list[Plan], request: BindRequest) -> list[str]:
         lines += [f"  note: {reason}" for reason in plan.reasons if not reason.blocks]
     names = " ".join(plan.address for plan in plans)
     if request.confirm_s is not None:
-        lines.append(f"given back in {request.confirm_s:.0f} s, unless: uspnet bind --keep {names}")
+        lines.append(f"unbound in {request.confirm_s:.0f} s; to keep: uspnet bind --keep {names}")
     if request.persist and not persist.is_installed(HOST):
         lines.append(
             "driverctl is not installed, so a reboot undoes this: apt-get install driverctl"
@@ -130,5 +130,5 @@ def format_bound(plans: list[Plan], request: BindRequest) -> list[str]:
     if request.owner is not None:
         lines.append(f"packet memory counts against {request.owner}'s ulimit -l (memlock)")
     if request.driver == "uio_pci_generic":
-        lines.append("danger: no IOMMU keeps the NIC from the memory of other programs")
+        lines.append("danger: without an IOMMU the NIC can write to all memory")
     return lines

@@ -78,7 +78,7 @@ def capture(
 
     for name, letter in (("kind", "--format"), ("snaplen", "--snaplen"), ("buffer", "--buffer")):
         if write is None and o.was_given(context, name):
-            raise Usage(f"{letter} goes with a file, and there is none", "add -w FILE")
+            raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink)

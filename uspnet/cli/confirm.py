@@ -38,7 +38,7 @@ def tell_of_endless_run(job: Job[Any]) -> None:
     if limits.duration is not None or limits.count is not None or _is_watched():
         return
     if not any(port.runs_out for port in job.ports):
-        text = "no --duration and no --count: runs until a signal ends it: kill"
+        text = "no --duration and no --count: runs until stopped: kill"
         print(f"uspnet: {text} {os.getpid()}", file=sys.stderr, flush=True)
 
 
@@ -72,5 +72,5 @@ def faster_port(name: str, command: str) -> str:
         return "there is no faster port for it"
     nic = nics[0]
     if nic.state != "free":
-        return f"faster once nothing needs it ({nic.why}): uspnet bind {nic.address}"
+        return f"faster when the interface is unused ({nic.why}): uspnet bind {nic.address}"
     return f"faster: uspnet bind {nic.address}; uspnet {command} {nic.address}"

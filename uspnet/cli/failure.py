@@ -50,7 +50,7 @@ def _told(error: Exception) -> UspnetError:
             return UspnetError(_text(error), "see: uspnet doctor")
         case MemoryError():
             return NoMemory("out of memory", "use smaller rings, or fewer queues")
-    return Usage(f"a name holds bytes that can't be used here: {error}", "see: uspnet --help")
+    return Usage(f"invalid bytes in a name: {error}", "see: uspnet --help")
 
 
 def finish(code: int) -> int:

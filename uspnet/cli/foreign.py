@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-NO_FILTER = "there is no filter; capture everything, then: tshark -r FILE -Y FILTER"
+NO_FILTER = "filters are not supported; capture everything, then: tshark -r FILE -Y FILTER"
 LOOK = "packets are not printed; write them with -w FILE, then: tshark -r FILE"
 NAMES = "not needed: packets are not printed, so no name is looked up"
-ONE_FILE = "there is one file; bound it with --duration or --count"
+ONE_FILE = "only one file is written; limit it with --duration or --count"
 LIST = "list what there is with: uspnet devices; a kernel interface is packet:IFNAME"
 PROMISC = "it is an option of the port: packet:IFNAME,promisc=off"
 REPLAY = "replay a file with: uspnet fwd pcap:FILE PORT"
@@ -44,9 +44,9 @@ CAPTURE = {
     "--relinquish-privileges": "not needed: privileges are given up before the first packet",
     "-y": "Ethernet only; ports without it take ethernet=add",
     "--linktype": "Ethernet only; ports without it take ethernet=add",
-    "-j": "not needed: time stamps have nanoseconds",
+    "-j": "not needed: time stamps are in nanoseconds",
     "--time-stamp-precision": "use --format: pcap has microseconds, the others nanoseconds",
-    "-K": "not needed: checksums are not verified",
+    "-K": "not needed: checksums are verified only by NICs with rx-checksum=on",
     "-Q": "received packets only, unless the port is packet:IFNAME,outgoing=on",
     "--direction": "received packets only, unless the port is packet:IFNAME,outgoing=on",
     "-M": "use --json",
@@ -88,8 +88,8 @@ FWD = {
     "--intf1": "name both ports: uspnet fwd pcap:FILE packet:IFNAME",
     "--intf2": "name both ports: uspnet fwd pcap:FILE packet:IFNAME",
     "--loop": "it is an option of the port: pcap:FILE,loop=on",
-    "-t": "not needed: a file goes as fast as the other port takes it",
-    "--topspeed": "not needed: a file goes as fast as the other port takes it",
+    "-t": "not needed: replay is at full speed by default",
+    "--topspeed": "not needed: replay is at full speed by default",
     "-x": "use pcap:FILE,timing=on,speed=X",
     "--multiplier": "use pcap:FILE,timing=on,speed=X",
     "-p": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
@@ -109,8 +109,8 @@ PKTGEN = {
     "--pps": "use --rate 1000pps",
     "-M": "use --rate 100Mbit/s",
     "--mbps": "use --rate 100Mbit/s",
-    "-t": "use --rate max, as without --rate",
-    "--topspeed": "use --rate max, as without --rate",
+    "-t": "not needed: --rate max is the default",
+    "--topspeed": "not needed: --rate max is the default",
     "-l": "use --count, or --duration",
     "--loop": "use --count, or --duration",
     "-L": "use --count",

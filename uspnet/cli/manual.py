@@ -17,7 +17,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "qemu:igb,wire=lan --rx-port qemu:e1000e,wire=lan --rate 10k -c 50k --fail-on-loss",
         ),
         (
-            "Send packets of your own making",
+            "Send custom packets",
             "null: -c 8 --packet \"Ether()/IP(dst='198.18.0.2')/UDP(dport=[7,9])\"",
         ),
     ],
@@ -27,12 +27,12 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "Wait for a peer, and fail when any packet is lost",
             "memif:/run/m.sock,role=server -w m.pcapng -c 1M --fail-on-loss",
         ),
-        ("Look into packets as they come", "packet:eth0 -w - -q | tshark -r -"),
+        ("Decode packets live", "packet:eth0 -w - -q | tshark -r -"),
     ],
     "fwd": [
         ("Connect two shared-memory peers", "memif:/run/a.sock memif:/run/b.sock"),
         ("Replay a capture file with its own timing", "pcap:in.pcapng,timing=on packet:veth0"),
-        ("Return every packet to its sender", "0000:03:00.0 0000:03:00.1 --mode macswap"),
+        ("Swap the MAC addresses between two NICs", "0000:03:00.0 0000:03:00.1 --mode macswap"),
     ],
     "stats": [
         ("Watch all running jobs", ""),
@@ -40,7 +40,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     ],
     "regs": [
         ("All registers of a NIC", "0000:03:00.0"),
-        ("Some, again and again", "qemu:e1000e STATUS 'R*' --watch"),
+        ("Watch selected registers", "qemu:e1000e STATUS 'R*' --watch"),
     ],
     "devices": [("Every NIC, and whether it is free", ""), ("One of them", "0000:03:00.0")],
     "bind": [
@@ -55,8 +55,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
 
 # Files and folders, and the commands that use them.
 FILES: list[tuple[str, str, tuple[str, ...]]] = [
-    ("/var/lib/uspnet/ADDRESS.json", "What a NIC was before it was bound.", ("bind", "unbind")),
-    ("/etc/driverctl.d/pci-ADDRESS", "What bind --persist leaves for every boot.", ("bind",)),
+    ("/var/lib/uspnet/ADDRESS.json", "Saved state of a NIC, for unbind.", ("bind", "unbind")),
+    ("/etc/driverctl.d/pci-ADDRESS", "driverctl override written by bind --persist.", ("bind",)),
     (
         "/run/uspnet, /run/user/UID/uspnet, /tmp/uspnet-UID",
         "Sockets of the cables between qemu: ports (wire=).",
@@ -70,7 +70,7 @@ FILES: list[tuple[str, str, tuple[str, ...]]] = [
     ("/usr/share/misc/pci.ids", "Names of NICs, where it is installed.", ("devices",)),
     (
         "/proc/PID/fd",
-        "Counters of running jobs are in memory that other processes find here.",
+        "Counters of running jobs are memfds that other processes find here.",
         ("stats",),
     ),
 ]
@@ -91,7 +91,7 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     (
         "SSH_CONNECTION",
-        "The login that bind must not cut off; also read from parent processes.",
+        "SSH client whose route bind protects; also read from parent processes.",
         ("bind",),
     ),
 ]

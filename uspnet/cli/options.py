@@ -40,8 +40,8 @@ def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
     """
     if value is None or value == "-" or value[:1] not in {"", "-"}:
         return value
-    name, what = max(option.opts, key=len), "is an option" if value else "is no name"
-    raise Usage(f"{name} names no file: {value[:40]!r} {what}", f"give one: {name} x.pcapng")
+    name, what = max(option.opts, key=len), "is an option" if value else "is empty"
+    raise Usage(f"{name} needs a file name: {value[:40]!r} {what}", f"give one: {name} x.pcapng")
 
 
 Duration = Annotated[
@@ -133,7 +133,7 @@ Report = Annotated[
         "--interval",
         metavar="TIME",
         parser=units.time_between(0.1, 3600),
-        help="Report this often; with --json, one object a line, of which the last is final.",
+        help="Report this often; with --json, one object per line; the last is the result.",
     ),
 ]
 Require = Annotated[
@@ -142,7 +142,7 @@ Require = Annotated[
         "--require",
         metavar="N",
         parser=units.whole(1, COUNT_MAX),
-        help="Exit with 1 when fewer than N packets were handled.",
+        help="Exit with 1 when fewer than N packets were sent, received or forwarded.",
     ),
 ]
 Verbose = Annotated[

@@ -35,7 +35,7 @@ Rate = Annotated[
         metavar="RATE",
         parser=units.rate,
         help="Packets a second (100k, 1.5Mpps), bits a second of frames without FCS (800Mbit/s, "
-        "10Gbps), a share of --link (25%), or max, as without --rate.",
+        "10Gbps), a share of --link (25%), or max (default).",
     ),
 ]
 Link = Annotated[
@@ -144,7 +144,7 @@ def pktgen(
         templates = [udp_template(size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)]
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
-        raise Usage("--link goes with --rate N%, and there is no %", hint)
+        raise Usage("--link needs --rate in percent", hint)
     mean = sum(len(each.frame) for each in templates) / len(templates)
     pps = packets_a_second(rate, mean, link or LINK_BPS) if rate is not None else 0.0
     numbered = sequence if sequence is not None else rx_port is not None
@@ -172,5 +172,5 @@ def crafted(packet: str, size: int | None, given: set[str]) -> list[Template]:
 
     if both := sorted(given.intersection(HEADER)):
         name = "--" + both[0].replace("_", "-")
-        raise Usage(f"{name} and --packet both say it", f"drop {name}, and write it in --packet")
+        raise Usage(f"{name} conflicts with --packet", f"drop {name}, and write it in --packet")
     return craft(packet, size)

@@ -45,7 +45,7 @@ def regs(
     state after that reset; a qemu: port shows the state of a new machine.
 
     Registers that clear on read (counters, interrupt causes) are read only when their full name is
-    given; semaphores, which a read would take, never. Ctrl-C ends --watch.
+    given; semaphore registers, which a read acquires, are never read. Ctrl-C ends --watch.
     """
     from uspnet.cli.ending import until_interrupted
     from uspnet.cli.views.console import print_json
@@ -70,7 +70,7 @@ def regs(
 
 
 def head(job: Registers) -> list[str]:
-    """Return what is looked at, and in which state, as phrases."""
+    """Return the port, the NIC and the state it was found in, as phrases."""
     how = [job.port.how] if job.port.how else []
     return [f"{job.port.name}: {job.nic.title}", *how, job.nic.transport.found]
 
@@ -91,7 +91,7 @@ def show(job: Registers, samples: list[Sample]) -> None:
 
 
 def rows(samples: list[Sample], moved: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield name, place and content; equal neighbours of an array share a row, unless `moved`
+    """Yield name, offset and value; equal neighbours of an array share a row, unless `moved`
     names them.
     """
     several = len({each.register.table for each in samples}) > 1
@@ -115,7 +115,7 @@ def register_table(samples: list[Sample], moved: set[str]) -> Table:
     from uspnet.cli.views.table import Column, Table
 
     found = sorted(rows(samples, moved), key=lambda row: row[0] not in moved)
-    columns = [Column("register"), Column("place"), Column("holds", prose=True)]
+    columns = [Column("register"), Column("offset"), Column("value", prose=True)]
     styles = ["bold yellow" if row[0] in moved else "" for row in found]
 
     def more(start: int) -> list[str]:

@@ -38,7 +38,7 @@ def stats(
     interval: o.Interval = 1.0,
     json: o.Json = False,
 ) -> None:
-    """Counters of running jobs, live or once.
+    """Show counters of running jobs, live or once.
 
     --json prints one object, and with --interval one a line until Ctrl-C, or the end of JOB.
     """
@@ -59,7 +59,7 @@ def stats(
 
 
 def find(pid: int | None) -> Boards:
-    """All jobs, or the one with this process id. Raises NoDevice when it isn't running."""
+    """Return all jobs, or the one with this process id. Raise NoDevice when it isn't running."""
     from uspnet.errors import NoDevice
     from uspnet.telemetry import look
 
@@ -95,7 +95,7 @@ def format_screen(seen: Boards, now: Now, width: int, height: int) -> list[Text]
     return [
         Text("uspnet stats", HEAD),
         *lines,
-        Text("Ctrl-C ends this view, and no job", style="dim"),
+        Text("Ctrl-C quits; jobs keep running", style="dim"),
     ]
 
 
@@ -169,7 +169,7 @@ def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -
     lines = []
     if count := seen.unreadable:
         boards = f"{count} board{'' if count == 1 else 's'} could not be read"
-        lines = join_phrases([f"{boards}: of another version of uspnet", "or forged"], width)
+        lines = join_phrases([f"{boards}: of another version of uspnet", "or corrupted"], width)
     rows = [
         Row(
             (

@@ -22,7 +22,7 @@ def unbind(
     everything: Annotated[bool, typer.Option("--all", help="All NICs that uspnet bound.")] = False,
     allow: Annotated[
         str | None,
-        typer.Option(metavar="REASONS", help="unsaved: also NICs that another tool bound."),
+        typer.Option(metavar="REASONS", help="unsaved: also unbind NICs without saved state."),
     ] = None,
     json: o.Json = False,
     quiet: o.Quiet = False,

@@ -33,7 +33,7 @@ class StatsAnswer(Answer):
     jobs: tuple[JobRow, ...]
     """One's own first, then the oldest."""
     unreadable_boards: int
-    """Jobs whose counters could not be read: of another version of uspnet, or forged."""
+    """Jobs whose counters could not be read: of another version of uspnet, or corrupted."""
 
 
 def answer(seen: Boards) -> StatsAnswer:

@@ -28,7 +28,7 @@ from uspnet.jobs.job import Job
 from uspnet.jobs.result import PortResult, Result
 
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
-HOW_TO_STOP = "Ctrl-C ends it, with a summary"
+HOW_TO_STOP = "Ctrl-C stops and prints a summary"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class View:
     def __init__(self, job: Job[Any], shown: Shown) -> None:
         self.stdout_taken = any(port.takes_stdout for port in job.ports)
         if shown.as_json and self.stdout_taken:
-            raise Usage("packets and --json both want stdout", "write to a file, or drop --json")
+            raise Usage(
+                "packets and --json both write to stdout", "write to a file, or drop --json"
+            )
         self.job, self.shown = job, shown
         self.console = plain_console(stderr=True)
         self.screen: Screen | None = None

@@ -25,7 +25,7 @@ Summary = Callable[[Result], list[list[str]]]
 STEADY, STEADY_S = 0.95, 0.001  # packets flowed for less of the run, and for as many seconds: the
 # rate meanwhile is told, too
 REMEDIES = {
-    "joined": "frames that the kernel joined can't be cut up inside of a tunnel, or beyond 64 KiB: "
+    "joined": "GRO frames in tunnels or above 64 KiB can't be segmented: "
     "ethtool -K IFNAME gro off, and at the sender tso off gso off",
     "too_long": "frames longer than a port takes: raise its MTU, or its mtu= or frame= option;"
     " beyond 9,728 bytes, lower the sender's MTU",
@@ -40,7 +40,7 @@ def summary_of(result: Result) -> list[list[str]]:
 def generated(result: Result) -> list[list[str]]:
     """Return the lines of `pktgen`."""
     first = f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets"
-    ring = f"found the ring full {format_count(result['found_ring_full'])}"
+    ring = f"ring full on first try: {format_count(result['found_ring_full'])}"
     lines = [[first, *loss(result), taken(result)], rates(result), [*drops(result), ring]]
     if "received" in result:
         names = ("duplicated", "reordered", "stale", "foreign")
