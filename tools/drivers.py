@@ -59,7 +59,7 @@ def row(kind: type[Nic], found: dict[str, set[str]]) -> tuple[str, ...]:
     return (
         f"`{kind.__module__.rpartition('.')[2]}`",
         ", ".join(dict.fromkeys(kind.ids.values())),
-        " ".join(models) or "no model exists",
+        " ".join(models) or "pci: only (QEMU has no model)",
         features(kind),
         word(true=kind.registers in lint),
         word(true=ring.exists()),

@@ -92,7 +92,7 @@ def nic_items() -> str:
     for kind in dict.fromkeys(nics().values()):
         titles = ", ".join(dict.fromkeys(kind.ids.values()))
         models = " ".join(f"qemu:{name}" for name in kind.models)
-        parts.append(f".TP\n.B {roff(titles)}\n{roff(models or 'no model exists')}")
+        parts.append(f".TP\n.B {roff(titles)}\n{roff(models or 'pci: only (QEMU has no model)')}")
         known = dict(kind.known_options())
         for model in kind.models.values():
             known |= model.options
@@ -133,7 +133,7 @@ def pages() -> dict[str, str]:
             ("SYNOPSIS", ".B uspnet\nCOMMAND [OPTIONS]"),
             ("COMMANDS", items(commands)),
             ("PORTS", "A port is written scheme:target,option=value,...\n" + port_items()),
-            ("OPTIONS OF NICS", "What qemu: and pci: ports take besides.\n" + nic_items()),
+            ("OPTIONS OF NICS", "Additional options of qemu: and pci: ports.\n" + nic_items()),
             ("EXAMPLES", example_items("pktgen", "capture", "fwd")),
             *closing(""),
             ("SEE ALSO", also.replace(",\n", " ,\n")),

@@ -58,7 +58,7 @@ class Queue:
             case lib.FAULT_NONE:
                 return None
             case lib.FAULT_PEER:
-                return PeerFault(f"{name}: the peer moved its ring position where it can't be")
+                return PeerFault(f"{name}: the peer's ring index is out of range")
             case lib.FAULT_MEMORY:
                 return PeerFault(f"{name}: the shared memory was truncated")
             case lib.FAULT_MALFORMED:
@@ -67,7 +67,7 @@ class Queue:
                 reason = OSError(self.base.sys_errno, "").errno
                 return self.port.io_error(reason or 0)
             case lib.FAULT_RING:
-                return DeviceFault(f"{name}: the device gave back a buffer that it did not have")
+                return DeviceFault(f"{name}: the device completed a buffer that it did not own")
             case _:
                 return DeviceFault(f"{name}: the device is gone")
 

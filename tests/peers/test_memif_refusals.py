@@ -41,7 +41,7 @@ SAID = {
     "Invalid ring index": "queues=",
     "missing ring interrupt fd": "ulimit -n",
     "Missing interrupt fd": "ulimit -n",
-    "private headers not supported": "private headers",
+    "private headers not supported": "needs a private header",
     "interface deleted": "bring it up",
     "interface disabled": "bring it up",
     "Device closed": "bring it up",

@@ -352,6 +352,10 @@ class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, rin
 
     registers: ClassVar[type[Regs]] = RegsI210
     queues_max = 4
+    options: ClassVar[dict[str, Option]] = {
+        **I82580.options,
+        "queues": Option(integer(1, 4), 1, "queue pairs, 1 to 4"),
+    }
 
     def count_queue_drops(self) -> int:
         """Return the drops since the reset, which clears the counters."""
@@ -362,3 +366,7 @@ class I211(I210, ids={(0x8086, 0x1539): "I211"}, ring="intel_advanced"):
     """The I211: an I210 with 2 queues."""
 
     queues_max = 2
+    options: ClassVar[dict[str, Option]] = {
+        **I82580.options,
+        "queues": Option(integer(1, 2), 1, "queue pairs, 1 to 2"),
+    }

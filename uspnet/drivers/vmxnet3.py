@@ -82,7 +82,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         "rx-buffer": Option(
             integer(128, BUFFER_MAX),
             BUFFER_MAX,
-            "bytes of a frame that one descriptor takes: longer frames arrive in pieces",
+            "bytes of a frame that one descriptor takes: longer frames use several descriptors",
         ),
         **VLAN_OPTIONS,
     }

@@ -110,7 +110,7 @@ def huge_pages() -> Check:
     free, size = fields.get("HugePages_Free", "0"), fields.get("Hugepagesize", "0 kB")
     if int(free) and int(size.split()[0]) == HUGE_KIB:
         return Check("huge pages", "ok", f"{free} free, of 2 MiB")
-    return Check("huge pages", "note", "none free: works without", "sysctl vm.nr_hugepages=64")
+    return Check("huge pages", "note", "none free: they are optional", "sysctl vm.nr_hugepages=64")
 
 
 def locked_memory(effective: int) -> Check:

@@ -90,7 +90,12 @@ def _character_device(tree: Tree) -> Row:
         if os.access(tree.path("dev/iommu"), os.R_OK | os.W_OK):
             return ("/dev/iommu", "ok", "VFIO's character devices can be used", "")
         text = "no permission: VFIO groups are used instead"
-        return ("/dev/iommu", "note", text, "sudo chmod 666 /dev/iommu, as /dev/vfio/vfio is")
+        return (
+            "/dev/iommu",
+            "note",
+            text,
+            "not needed; give your group access: sudo chgrp GROUP /dev/iommu",
+        )
     text = "this kernel has no VFIO character devices: VFIO groups are used instead"
     fix = "not needed; a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV has them"
     return ("/dev/iommu", "note", text, fix)

@@ -29,13 +29,6 @@ POLL_MODES = {
     Poll.adaptive: lib.POLL_ADAPTIVE,
     Poll.sleep: lib.POLL_SLEEP,
 }
-ENDINGS = {
-    lib.RUNNING: "running",
-    lib.END_STOPPED: "stopped",
-    lib.END_DEADLINE: "duration",
-    lib.END_COUNT: "count",
-    lib.END_SOURCE: "end of source",
-}
 
 
 class Clock:
@@ -194,5 +187,8 @@ def usable_cores(wanted: list[int] | None) -> list[int | None]:
     for core in wanted or []:
         if core not in allowed:
             listed = ", ".join(map(str, sorted(allowed)))
-            raise NoDevice(f"core {core} is not there or not ours", f"usable cores: {listed}")
+            raise NoDevice(
+                f"core {core} does not exist, or is not in the CPU affinity",
+                f"usable cores: {listed}",
+            )
     return list(wanted) if wanted else [None]

@@ -2,9 +2,9 @@
 """NICs: what a register-level driver implements.
 
 A driver (`Nic`) knows one family of devices and reaches it through a transport. A port (`NicPort`,
-in nic_port.py) knows how to get at the device: in a PCI slot, or in a private QEMU. Each is unaware
-of the other's kind, so a driver proven on QEMU's model is, line by line, the one that runs on
-hardware.
+in ports/nic.py) knows how to get at the device: in a PCI slot, or in a private QEMU. Each is
+unaware of the other's kind, so a driver proven on QEMU's model is, line by line, the one that runs
+on hardware.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def ring_size(low: int, high: int) -> Option:
 
 OPTIONS = {
     "mac": Option(mac_address, None, "the address to take instead of the device's own"),
-    "mtu": Option(integer(68, FRAME_MAX - HEADER), 1500, "bytes of the longest payload"),
+    "mtu": Option(integer(68, FRAME_MAX - HEADER), 1500, "MTU in bytes"),
     "promisc": Option(switch, True, "receive frames for other stations: on or off"),
     "multicast": Option(switch, True, "receive every multicast frame: on or off"),
 }
@@ -130,7 +130,9 @@ class Nic(ABC, Generic[Q]):
     """
 
     ids: ClassVar[Mapping[tuple[int, int], str]] = {}
-    ring: str = ""  # fastpath/<ring>.c: <ring>_rx, <ring>_tx; an object may choose another
+    ring: str = (
+        ""  # fastpath/rings/nic/<ring>.c: <ring>_rx, <ring>_tx; an object may choose another
+    )
     models: ClassVar[Mapping[str, Model]] = {}  # QEMU's, as `qemu:NAME`
     options: ClassVar[Mapping[str, Option]] = {}
     registers: ClassVar[type[Registers]]

@@ -15,7 +15,7 @@ from uspnet.units import RATE_HINT, Rate
 
 FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
-SIGNATURE_BYTES = 18  # sequence number and time, see fastpath/measure.c
+SIGNATURE_BYTES = 18  # sequence number and time, see fastpath/loops/template.h
 ETHERTYPE_IPV4, PROTOCOL_UDP, TTL = 0x0800, 17, 64
 VLAN_TAGS = (0x8100, 0x88A8, 0x9100)
 RATE_MIN, RATE_MAX = 1e-3, 1e12  # packets a second

@@ -13,7 +13,7 @@ as `joined`, and `ethtool -K IFNAME gro off`, and `tso off gso off` at the sende
 Interfaces without Ethernet are refused; `ethernet=add` puts a header in front of the packets of
 those that carry plain IP (TUN, WireGuard, PPP), and takes it off what is sent there.
 
-A quiet receiver gets its packets up to a millisecond late, see fastpath/packet.c.
+A quiet receiver gets its packets up to a millisecond late, see fastpath/rings/packet.c.
 
 Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
 """
@@ -63,12 +63,16 @@ class Packet(KernelPort, scheme="packet"):
     header = 14 + 4  # bytes of Ethernet and of one VLAN tag
     options: ClassVar[dict[str, Option]] = {
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-        "fanout": Option(choice(*FANOUT), "hash", "what picks a queue: hash, cpu or qm"),
+        "fanout": Option(
+            choice(*FANOUT), "hash", "queue selection (PACKET_FANOUT): hash, cpu or qm"
+        ),
         "promisc": Option(switch, True, "on: receive frames for other machines too"),
         "outgoing": Option(switch, False, "on: also receive what this machine sends"),
-        "ring": Option(integer(1, 1024), 16, "MiB of receive ring a queue, 1 to 1024"),
+        "ring": Option(integer(1, 1024), 16, "MiB of receive ring per queue, 1 to 1024"),
         "ethernet": Option(
-            choice("off", "add"), "off", "add: put an Ethernet header before IP, as of TUN"
+            choice("off", "add"),
+            "off",
+            "add: put an Ethernet header before plain IP, as TUN has it",
         ),
         "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
         "src": Option(mac_bytes, bytes(6), "ethernet=add from this address"),

@@ -170,7 +170,7 @@ class Qemu(NicPort, scheme="qemu"):
             return f"ip link set {self.values['tap']} up"
         if self.plugged:
             return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
-        return f"nobody holds the other end of wire {wire}" if wire else "no cable: give wire="
+        return f"there is no peer on wire {wire}" if wire else "no cable: give wire="
 
     def close(self) -> None:
         """End QEMU and close the cable."""

@@ -35,7 +35,7 @@ class Tap(KernelPort, scheme="tap"):
         "mtu": Option(integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"),
         "mac": Option(mac_bytes, None, "the kernel's address on it, as 02:00:00:00:00:01"),
         "ip": Option(ipaddress.IPv4Interface, None, "the kernel's address on it, as 10.0.0.1/24"),
-        "up": Option(switch, True, "off: somebody else brings the interface up"),
+        "up": Option(switch, True, "off: do not bring the interface up"),
     }
 
     def __init__(self, spec: Spec) -> None:

@@ -50,7 +50,7 @@ class PortCounters:
     rx_errors: int | None
     """Packets received that were malformed, and dropped."""
     rx_dropped: int | None
-    """Packets received that were dropped for want of room, or on purpose."""
+    """Packets received that were dropped; `drops` has the reasons."""
     rx_missed_errors: int | None
     """Packets that the device, the kernel or the peer lost before they were received."""
     tx_packets: int | None
@@ -60,7 +60,7 @@ class PortCounters:
     tx_errors: int | None
     """Packets that could not be sent, and were dropped."""
     tx_dropped: int | None
-    """Packets that the port had no room for, and dropped."""
+    """Packets to send that were dropped; `drops` has the reasons."""
     drops: dict[str, int]
     """Packets dropped here by reason, whichever of the counters above has them."""
 

@@ -219,8 +219,9 @@ def _ports(header: schema.Header, data: bytes) -> list[RunningPort]:
 
 
 def look(pid: int | None = None) -> Boards:
-    """Every job that this user may look at, or that of one process: one's own first, then the
-    oldest. A start is what a board says, and nobody may push others' jobs off the screen with that.
+    """Return every job that this user may look at, or that of one process: one's own first, then
+    the oldest. A start is what a board says, and nobody may push others' jobs off the screen with
+    that.
     """
     looking = _Look()
     names = os.listdir("/proc") if pid is None else [str(pid)]

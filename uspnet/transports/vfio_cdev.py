@@ -75,7 +75,7 @@ class VfioCdev(Vfio):
                 raise device_error(self.name, at, error) from None
             raise NotPermitted(
                 f"{self.name}: no permission for {iommu}",
-                f"leave transport= to uspnet; or let everybody, as root: chmod 666 {iommu}",
+                f"omit transport=; or, as root, give your group access: chgrp GROUP {iommu}",
             ) from None
         except OSError as error:
             raise device_error(self.name, at, error) from None

@@ -384,7 +384,7 @@ def test_paths_may_hold_commas_and_spaces(sample: Path, tmp_path: Path) -> None:
         (["capture", "pcap:out={}/f"], 2, "can't receive"),
         (["fwd", "null:", "pcap:out={}/f,loop=on"], 2, "unknown option"),
         (["fwd", "null:", "pcap:out={}/f,format=x"], 2, "pcapng"),
-        (["fwd", "null:", "pcap:in,out={}/f"], 2, "reads or writes"),
+        (["fwd", "null:", "pcap:in,out={}/f"], 2, "a file to read or out="),
         (["pktgen", "pcap:{}/f"], 2, "nothing can be sent"),
     ],
 )

@@ -134,7 +134,7 @@ class Attack:
             with contextlib.suppress(PermissionError):
                 os.ftruncate(memory.fd, 0)
                 text = raw.reason(sock)
-                assert "truncated" in text or "ring position" in text, text
+                assert "truncated" in text or "ring index" in text, text
                 self.report.setdefault("truncated", []).append(make.__name__)
         memory.close()
 

@@ -213,7 +213,7 @@ def remove_stale(path: str, folder: int) -> None:
             os.unlink(name, dir_fd=folder)
             return
         except PermissionError:
-            raise NotPermitted(f"{path}: may not be looked at", "choose another path") from None
+            raise NotPermitted(f"{path}: permission denied", "choose another path") from None
         except OSError:
             pass  # its queue of clients is full, or it is another kind of socket
     raise Busy(f"{path}: another program listens there", "use role=client to join it")

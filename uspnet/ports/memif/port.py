@@ -52,11 +52,11 @@ class Memif(Port, scheme="memif"):
     else. With zero-copy=off, the server sees the packets of this port alone, and each is copied. A
     server shares nothing of its own: it works in the client's memory.
 
-    Who may connect: to a path, the users whom its folder and its mode (0660: user and group) let
-    in; to an abstract name (@name), every local user. allow= names the users that may, at either
-    end: a client then refuses the server of another user, which may have taken the name first. A
-    secret on the command line can be seen in the list of processes until uspnet has started;
-    secret-file= can't.
+    Who may connect: to a path, users permitted by the folder's and the socket's mode (0660: user
+    and group); to an abstract name (@name), every local user. allow= names the users that may, at
+    either end: a client then refuses the server of another user, which may have taken the name
+    first. A secret on the command line can be seen in the list of processes until uspnet has
+    started; secret-file= can't.
     """
     options: ClassVar[dict[str, Option]] = {
         "role": Option(choice("client", "server"), "client", "client (connects) or server"),
@@ -66,8 +66,8 @@ class Memif(Port, scheme="memif"):
         "allow": Option(
             users, None, "users the peer may run as, a+b; else any who can reach it (@name: all)"
         ),
-        "ring": Option(integer(2, 16384), 1024, "slots a ring, a power of two, 2 to 16384"),
-        "buffer": Option(integer(128, 65536), 2048, "client without zero copy: bytes a slot"),
+        "ring": Option(integer(2, 16384), 1024, "slots per ring, a power of two, 2 to 16384"),
+        "buffer": Option(integer(128, 65536), 2048, "client without zero copy: bytes per slot"),
         "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
         "zero-copy": Option(
             switch, True, "client: share all packet buffers of the job, on or off (a copy each way)"

@@ -60,9 +60,7 @@ REFUSALS = (
         "the other side took its interface down: bring it up there",
         passes=True,
     ),
-    refusal(
-        "private header|header size", "the other side wants private headers, which uspnet has none"
-    ),
+    refusal("private header|header size", "the other side needs a private header; not supported"),
     refusal(
         "too many rings|ring index|maximum number of rings|num_[sm]2[sm]",
         "the server has fewer queues: set a smaller queues=",
@@ -70,7 +68,7 @@ REFUSALS = (
     refusal("ring size|log2", "the server wants other rings: set ring= as the server has it"),
     refusal(
         "too many regions|region index|maximum number of (memory )?regions|two regions",
-        "the server takes one memory only: set zero-copy=off",
+        "the server supports one memory region: set zero-copy=off",
     ),
     refusal(
         "region|mmap|memory|cookie|wrong ring",

@@ -44,7 +44,7 @@ PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "b
 LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
 INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
-DISK_WAIT_S = 30.0  # for a disk that takes nothing
+DISK_WAIT_S = 30.0  # for a disk on which writing stalled
 
 
 class Sink(Port):
@@ -64,7 +64,10 @@ class Sink(Port):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         if spec.target or not self.values["out"]:
-            raise Usage(f"{self.name}: reads or writes?", "pcap:in.pcapng, or pcap:out=x.pcapng")
+            raise Usage(
+                f"{self.name}: give either a file to read or out=",
+                "pcap:in.pcapng, or pcap:out=x.pcapng",
+            )
         self.path: str = self.values["out"]
         self.takes_stdout = self.path == "-"
         self.source: Port | None = None
@@ -260,8 +263,9 @@ class Sink(Port):
                 last, since = now, time.monotonic()
             elif self.regular and time.monotonic() - since > DISK_WAIT_S:
                 raise DeviceTimeout(
-                    f"{self.path}: the disk takes nothing; a process goes on trying",
-                    f"its id is {writer.pid}",
+                    f"{self.path}: writing to the disk stalled; process {writer.pid} is still"
+                    " trying",
+                    f"wait, or end it: kill {writer.pid}",
                 )
             elif not self.regular and time.monotonic() - since > patience:
                 writer.kill()

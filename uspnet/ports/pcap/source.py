@@ -54,10 +54,10 @@ class Source(Port):
     options: ClassVar[dict[str, Option]] = {
         "loop": Option(switch, False, "on or off: begin again at the end"),
         "timing": Option(switch, False, "on: with the file's own gaps between packets"),
-        "speed": Option(number(1e-6, 1e6), 1.0, "timing=on so many times as fast"),
-        "max-gap": Option(seconds, float("inf"), "timing=on waits at most so many seconds"),
+        "speed": Option(number(1e-6, 1e6), 1.0, "replay speed factor, with timing=on"),
+        "max-gap": Option(seconds, float("inf"), "longest gap in seconds, with timing=on"),
         "ethernet": Option(
-            choice("off", "add"), "off", "add: put an Ethernet header before IP and such"
+            choice("off", "add"), "off", "add: put an Ethernet header before packets that have none"
         ),
         "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
         "src": Option(mac_bytes, None, "ethernet=add from this address"),
@@ -231,7 +231,9 @@ class Source(Port):
                 f" 2554 (and {c.timeless - 1:,} more): {became}"
             )
         if c.lengths == lib.PCAP_OLDER:
-            self.notice(f"{self.label}: a pcap file so old tells no reliable lengths on the wire")
+            self.notice(
+                f"{self.label}: lengths on the wire are unreliable in pcap before version 2.3"
+            )
         if self.feeder and not c.live and (error := self.feeder.failure()):
             raise error
         if error := self.fault() or self._nothing_delivered():
