@@ -173,6 +173,7 @@ def test_a_run_without_an_end_says_so_where_nobody_watches(start, more):
     assert said == (
         f"uspnet: no --duration and no --count: runs until stopped: kill {process.pid}\n"
     )
+    until(lambda: look(process.pid).jobs)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=scaled(60))
     assert process.returncode == 0

@@ -54,8 +54,9 @@ def rows_of(text):
 
 
 def strip(value):
-    if isinstance(value, dict):
-        return {key: strip(item) for key, item in value.items() if key not in LOOSE}
+    if isinstance(value, dict):  # what is down keeps the queueing of when it was up, or has none
+        loose = LOOSE | (set() if "UP" in value.get("flags", ["UP"]) else {"qdisc"})
+        return {key: strip(item) for key, item in value.items() if key not in loose}
     return [strip(item) for item in value] if isinstance(value, list) else value
 
 

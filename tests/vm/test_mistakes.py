@@ -20,7 +20,7 @@ MISTAKES = [
     ("bind {nic} --owner nosuch", 2, "there is no such user"),
     ("bind {nic} --persist --confirm 5", 2, "confirm first"),
     ("bind --keep {nic}", 1, "is not bound by uspnet"),
-    ("unbind {nic} --all", 2, "name the NICs, or --all"),
+    ("unbind {nic} --all", 2, "name the NICs, or give --all"),
     ("pktgen {nic} --count 1", 1, "belongs to the kernel driver e1000e"),
 ]
 

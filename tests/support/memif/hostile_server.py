@@ -142,10 +142,10 @@ class Attack:
         """Until the server has let go of everybody."""
         port = self.job.port
         end = time.monotonic() + 8
-        while (port.session or port.listener.strangers) and time.monotonic() < end:
+        while (port.session or port.listener.pending) and time.monotonic() < end:
             time.sleep(0.01)
         assert not port.session
-        assert not port.listener.strangers
+        assert not port.listener.pending
 
     def honest(self):
         """A good client still gets through: packets received from it."""
