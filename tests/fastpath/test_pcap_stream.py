@@ -210,7 +210,7 @@ CHANGES = st.lists(
 
 
 @settings(
-    max_examples=by_tier(300, 20_000),
+    max_examples=by_tier(300, 5_000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
