@@ -17,6 +17,7 @@ from tests.support.waiting import until
 from uspnet.cli import app
 from uspnet.cli.completion import VARIABLE
 from uspnet.cli.completion.words import completions
+from uspnet.jobs.forward.mode import modes
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import schemes
 from uspnet.telemetry import look
@@ -39,7 +40,7 @@ WORDS = [
     (["pktgen", "--size", "60", "nul"], ["null:"]),
     (["pktgen", "null:", "nul"], []),
     (["fwd", "null:", "nul"], ["null:"]),
-    (["fwd", "--mode", ""], ["io", "macswap"]),
+    (["fwd", "--mode", ""], sorted(modes())),
     (["fwd", "null:", "--poll", "b"], ["busy"]),
     (["fwd", "--", "--po"], []),
     (["regs", "qemu:igb", "ctrl_"], ["CTRL_EXT"]),

@@ -55,10 +55,10 @@ def demo(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Run the main job: pktgen, fwd and capture on software ports, then an emulated NIC.
+    """Run the main job: pktgen, fwd and capture on software ports, then on two emulated NICs.
 
-    No privilege is needed. Without QEMU there is no emulated NIC, and the command that installs it
-    is shown.
+    No privilege is needed. Without QEMU there are no emulated NICs, and the command that installs
+    it is shown.
     """
     from uspnet.cli.ending import ended_by_signals
     from uspnet.cli.views.console import plain_console, print_json

@@ -2,8 +2,8 @@
 """VMware's VMXNET3, revisions 1 to 3: the paravirtual NIC of ESXi, Workstation and QEMU.
 
 It has no public datasheet. Names after § are the structures and constants of vmxnet3_defs.h and
-upt1_defs.h, the headers that its open drivers share; fastpath/vmxnet3.h holds the layouts. The
-order of start-up is that of those drivers.
+upt1_defs.h, the headers that its open drivers share; fastpath/rings/nic/vmxnet3.h holds the
+layouts. The order of start-up is that of those drivers.
 Does not do: several queues (QEMU's model receives into one), LRO, checksum and segmentation
 offload, data rings, multicast lists (all of it or none), wake on LAN.
 """
