@@ -29,7 +29,7 @@ def run(app: typer.Typer, args: list[str]) -> int:
     except TyperException as error:
         return _as(mistake(error, command, args), as_json)
     except BrokenPipeError:  # the reader has left: nobody to tell
-        return 0
+        return 1
     except (UspnetError, OSError, MemoryError, UnicodeError) as error:
         return _as(_told(error), as_json)
     return result if isinstance(result, int) else 0
@@ -61,7 +61,7 @@ def finish(code: int) -> int:
         os.dup2(streams.null(), sys.stdout.fileno())  # Python tries once more
         if not isinstance(error, BrokenPipeError):
             tell(UspnetError(f"stdout: {error.strerror}", "free some space"), as_json=False)
-            return code or 1
+        return code or 1
     return code
 
 
