@@ -104,7 +104,7 @@ def test_the_link_follows_the_cable(station, model, tmp_path):
     port.start()
     port.control()
     assert not port.device.link().up
-    assert "other end" in port.why_down()
+    assert "no peer on wire" in port.why_down()
     end = FarEnd(tmp_path / "wire")
     made.until(port.up)
     assert port.device.link().speed == 1000

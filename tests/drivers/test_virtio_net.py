@@ -124,7 +124,7 @@ def test_the_link_follows_the_cable(station, kind, tmp_path, make_frames):
     port.start()
     port.control()
     assert not port.device.link().up
-    assert "other end" in port.why_down()
+    assert "no peer on wire" in port.why_down()
     for _ in range(3):
         end = FarEnd(tmp_path / "wire")
         made.until(port.up)
@@ -246,5 +246,5 @@ def test_the_ring_faults_by_name(station):
     port.device.rx[0].used.index = 0x7FFF  # as a device that lies would write it
     made.take(port)
     assert port.device.rx[0].q.fault == lib.FAULT_RING
-    with pytest.raises(DeviceFault, match="did not have"):
+    with pytest.raises(DeviceFault, match="did not own"):
         port.control()
