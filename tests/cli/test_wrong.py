@@ -150,7 +150,7 @@ WRONG = [
     (["capture", "null:", "-D"], 2, "Usage", "no option -D", "uspnet devices"),
     (["fwd", "null:", "null:", "--rxq=2"], 2, "Usage", "no option --rxq", "queues=N"),
     (["pktgn"], 2, "Usage", "no command 'pktgn'", "pktgen?"),
-    (["bind", ""], 2, "Usage", "no NIC is named: ''", "0000:03:00.0"),
+    (["bind", "--dry-run", ""], 2, "Usage", "no NIC is named: ''", "0000:03:00.0"),
     (["devices", ""], 2, "Usage", "no NIC is named: ''", "0000:03:00.0"),
     (["devices", ".."], 2, "Usage", "no NIC is named: '..'", "0000:03:00.0"),
     (["devices", "lo"], 2, "Usage", "not on a PCI network card", "packet:lo"),
