@@ -54,10 +54,11 @@ def clock(monkeypatch):
     return clock
 
 
-def drained(clock, waiting, *, hurry=False):
+def drained(clock, waiting, *, hurry=False, reports_sent=False):
     """Seconds that it took, when `waiting(seconds)` packets are in the ring."""
     port = FakePort()
     port.pending = lambda: waiting(clock.now - 50)
+    port.reports_sent = reports_sent
     drain([port], clock.serve, lambda: hurry)
     return clock.now - 50
 
@@ -76,6 +77,11 @@ def test_a_peer_that_takes_nothing_is_left(clock):
 
 def test_a_few_may_be_free_without_our_being_told(clock):
     assert drained(clock, lambda _: 5) < 0.2
+
+
+def test_a_device_that_reports_all_that_it_sent_is_waited_for(clock):
+    slow = lambda now: 5 if now < 1.5 else 0  # noqa: E731 - as a busy machine's QEMU
+    assert drained(clock, slow, reports_sent=True) == pytest.approx(1.5, abs=0.1)
 
 
 def test_a_peer_that_is_ever_so_slow_is_left_some_time(clock):

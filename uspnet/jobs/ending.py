@@ -51,10 +51,12 @@ def drain(ports: Sequence[Port], serve: Callable[[float], None], hurry: Callable
     end, last = time.monotonic() + DRAIN_S, 1 << 32
     latest = end + DRAIN_MAX_S
     while time.monotonic() < min(end, latest):
-        pending = sum(port.pending() for port in ports)
+        waiting = [(port, port.pending()) for port in ports]
+        pending = sum(packets for _, packets in waiting)
         if pending == 0 or hurry():
             return
         if pending < last:
-            patience = DRAIN_S if pending > lib.BURST_MAX else LAST_S
+            told = any(port.reports_sent for port, packets in waiting if packets)
+            patience = DRAIN_S if told or pending > lib.BURST_MAX else LAST_S
             end, last = time.monotonic() + patience, pending
         serve(LOOK_S)

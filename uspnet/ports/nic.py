@@ -28,6 +28,7 @@ class NicPort(Port):
     and that a device which is gone can still be stopped and closed.
     """
 
+    reports_sent = True
     nic: AnyNic | None = None
     transport: Transport | None = None
     _unsent_counted = False
