@@ -71,6 +71,11 @@ class Namespace:
         """Runs uspnet to its end. Returns the process, with text in stdout and stderr."""
         return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=scaled(120))
 
+    def unprivileged(self, *words):
+        """Runs uspnet as a root that has no capability."""
+        bare = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+        return self.run(*bare, sys.executable, "-m", "uspnet", *words, check=False)
+
     def start(self, *words):
         """Starts uspnet with --json, and returns it once it moves packets."""
         running = Running(self.command(sys.executable, "-m", "uspnet", *words, "--json"))

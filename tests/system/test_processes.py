@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.support.private_tmpfs import PRIVATE_TMPFS
 from tests.support.processes import alive
 from tests.support.waiting import until
 from uspnet.binding import guardian, holders
@@ -26,18 +27,9 @@ print("ready", flush=True)
 input()
 """
 # A tmpfs of its own, mounted nowhere: the kernel calls the file there /dev/vfio/NAME.
-FORGE = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-user, group = os.getuid(), os.getgid()
-if libc.unshare(0x10000000 | 0x00020000):
-    sys.exit("no namespaces")
-open("/proc/self/setgroups", "w").write("deny")
-open("/proc/self/uid_map", "w").write(f"0 {user} 1")
-open("/proc/self/gid_map", "w").write(f"0 {group} 1")
-system = libc.syscall(430, b"tmpfs", 0)
-libc.syscall(431, system, 6, None, None, 0)
-mount = libc.syscall(432, system, 0, 0)
+FORGE = (
+    PRIVATE_TMPFS
+    + """
 folders = sys.argv[1].strip("/").split("/")[:-1]
 for depth in range(len(folders)):
     os.mkdir("/".join(folders[: depth + 1]), dir_fd=mount)
@@ -45,6 +37,7 @@ fd = os.open(sys.argv[1].strip("/"), os.O_RDWR | os.O_CREAT, dir_fd=mount)
 print(os.readlink(f"/proc/self/fd/{fd}"), flush=True)
 input()
 """
+)
 
 
 @pytest.fixture

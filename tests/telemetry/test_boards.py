@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.support.private_tmpfs import PRIVATE_TMPFS
 from uspnet.errors import Loss, NotSupported, Refused, Usage, UspnetError
 from uspnet.pool import SEALS
 from uspnet.telemetry import COUNTERS, UNKNOWN, Board, look, port_counters, reader, schema
@@ -232,18 +233,9 @@ def test_of_many_that_are_named_as_boards_only_the_first_are_looked_at(make, mon
     assert look(os.getpid()).unreadable == 2
 
 
-FIFO = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None)
-user, group = os.getuid(), os.getgid()
-if libc.unshare(0x10000000 | 0x00020000):
-    sys.exit("no namespaces")
-open("/proc/self/setgroups", "w").write("deny")
-open("/proc/self/uid_map", "w").write(f"0 {user} 1")
-open("/proc/self/gid_map", "w").write(f"0 {group} 1")
-system = libc.syscall(430, b"tmpfs", 0)
-libc.syscall(431, system, 6, None, None, 0)
-mount = libc.syscall(432, system, 0, 0)
+FIFO = (
+    PRIVATE_TMPFS
+    + """
 name = "memfd:uspnet-board"
 if sys.argv[1] == "fifo":
     os.mkfifo(name, dir_fd=mount)
@@ -252,6 +244,7 @@ os.unlink(name, dir_fd=mount)
 print(os.readlink(f"/proc/self/fd/{fd}"), flush=True)
 input()
 """
+)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "file"])
