@@ -219,6 +219,10 @@ class Port(ABC):
         """Return what the port waits for, as text for people."""
         return "link is down"
 
+    def refusal(self) -> UspnetError | None:
+        """Return why the other side has refused us so far; None: it has not."""
+        return None
+
     def pending(self) -> int:
         """Return the packets in tx queues that the other side has not taken yet."""
         return 0

@@ -60,8 +60,9 @@ def test_other_reasons_have_a_hint_too(reason):
     assert OTHER in find(reason).hint
 
 
+@pytest.mark.parametrize("limit", [["wait=0.5"], ["wait=60", "--duration", "0.5"]])
 @pytest.mark.parametrize("reason", [b"mode mismatch", b"already connected"])
-def test_the_last_reason_is_what_the_user_sees(uspnet, tmp_path, reason):
+def test_the_last_reason_is_what_the_user_sees(uspnet, tmp_path, reason, limit):
     path = str(tmp_path / "m")
     end = threading.Event()
 
@@ -78,7 +79,7 @@ def test_the_last_reason_is_what_the_user_sees(uspnet, tmp_path, reason):
         listener.listen()
         thread = threading.Thread(target=refuse, args=(listener,))
         thread.start()
-        result = uspnet("capture", f"memif:{path},wait=0.5").result()
+        result = uspnet("capture", f"memif:{path},{limit[0]}", *limit[1:]).result()
         end.set()
         thread.join()
     assert (result["exit"], result["error"]) == (1, "PeerFault")

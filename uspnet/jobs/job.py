@@ -219,7 +219,8 @@ class Job(Accounts, ABC, Generic[R]):
                 self.on_notice(f"waiting: {text}")
             if time.monotonic() > end:
                 text = f"{text}: waited for all of the run's duration"
-                raise DeviceTimeout(text, "start the other side first, or raise --duration")
+                late = DeviceTimeout(text, "start the other side first, or raise --duration")
+                raise next(filter(None, (port.refusal() for port in down)), late)
             self._serve(TICK_S)
 
     def _launch(self) -> None:

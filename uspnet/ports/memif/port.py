@@ -175,6 +175,10 @@ class Memif(Port, scheme="memif"):
         """Return which peer is missing."""
         return f"no {'client' if self.server else 'server'} on {printable(self.address)} yet"
 
+    def refusal(self) -> PeerFault | None:
+        """Return why the peer has refused the connection so far."""
+        return refusals.fault(self.name, self.refused) if self.refused else None
+
     def pending(self) -> int:
         """Return the filled slots that the peer has not drained, as far as can be known."""
         if not self.linked or self.linger_until:
@@ -219,10 +223,8 @@ class Memif(Port, scheme="memif"):
         except Disconnect as error:
             self._lost(error)
         if not self.ever_linked and time.monotonic() > self.give_up_at:
-            if self.refused:
-                hint = refusals.find(self.refused.message).hint
-                raise PeerFault(f"{self.name}: {self.refused.message}", hint)
-            raise DeviceTimeout(f"{self.name}: {self.why_down()}", self._hint_absent())
+            late = DeviceTimeout(f"{self.name}: {self.why_down()}", self._hint_absent())
+            raise self.refusal() or late
 
     def _advance(self) -> None:
         session = self.session
@@ -301,16 +303,14 @@ class Memif(Port, scheme="memif"):
         if self.ever_linked and self.reconnect:
             return
         early = not self.ever_linked and time.monotonic() < self.give_up_at
-        known = refusals.find(error.message)
-        if early and known.passes:
+        if early and refusals.find(error.message).passes:
             self.attempt_at, self.refused = time.monotonic() + RETRY_S, error
             return
         if self.ever_linked or not self.server:
-            raise PeerFault(f"{self.name}: {error.message}", known.hint)
+            raise refusals.fault(self.name, error)
 
     def _linger(self) -> None:
-        zero = self.zero_copy
-        left = any(queue.direction == "rx" and rings.waiting(queue, zero) for queue in self.made)
+        left = any(q.direction == "rx" and rings.waiting(q, self.zero_copy) for q in self.made)
         if not left or time.monotonic() > self.linger_until:
             self._unlink("")
             self._go_on(self.farewell)

@@ -6,6 +6,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from uspnet.errors import PeerFault
+from uspnet.ports.memif.protocol import Disconnect
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -85,3 +88,8 @@ REFUSALS = (
 def find(reason: str) -> Refusal:
     """Return what is known about a peer's reason for disconnecting."""
     return next((row for row in REFUSALS if row.words.search(reason)), refusal("", OTHER))
+
+
+def fault(name: str, error: Disconnect) -> PeerFault:
+    """Return a disconnect as the error of the port of that name, with what the user can do."""
+    return PeerFault(f"{name}: {error.message}", find(error.message).hint)
