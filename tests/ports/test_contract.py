@@ -130,12 +130,12 @@ def test_what_cant_be_sent_is_dropped_by_reason(built, make_frames):
 
 
 def test_an_unplugged_port_is_down_and_says_so(built):
-    made = built("mtu=1500")
+    made = built(f"wire={wire()}")
     port = made.ports[0]
     port.start()
     port.control()
     assert not port.up()
-    assert "cable" in port.why_down()
+    assert "no peer on wire" in port.why_down()
 
 
 def test_what_is_sent_is_pending_until_the_device_has_it(built, make_frames):

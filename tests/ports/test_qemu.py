@@ -48,6 +48,14 @@ def test_what_makes_no_sense_is_said():
         make_port("qemu:e1000e,mac=01:00:00:00:00:00")
 
 
+@pytest.mark.parametrize("words", [["pktgen"], ["capture"], ["fwd", "null:"]])
+def test_a_nic_without_a_cable_is_refused_at_once(words):
+    result = run(*words, "qemu:e1000e,mtu=1500")
+    assert (result["exit"], result["error"]) == (2, "Usage")
+    assert "qemu:e1000e,mtu=1500: the NIC has no cable" in result["message"]
+    assert make_port(result["hint"].split()[-1]).values["loop"]
+
+
 def test_a_missing_qemu_is_said(monkeypatch):
     monkeypatch.setenv("USPNET_QEMU", "/none/qemu")
     port = make_port("qemu:e1000e")

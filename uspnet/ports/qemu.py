@@ -2,8 +2,8 @@
 """`qemu:MODEL` - an emulated NIC in a private QEMU: the same driver, the device's own model.
 
 `wire=NAME` is a cable between two of them, in one process or in two; `loop=on` returns what is
-sent; `tap=NAME` leads into the kernel's network stack, and is the only cable with several queues;
-without any of them, the NIC is unplugged.
+sent; `tap=NAME` leads into the kernel's network stack, and is the only cable with several queues.
+Without any of them the NIC is unplugged: its registers can be read, but no job can use it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, Usage
 from uspnet.kernel.interface import check_name
 from uspnet.nic.base import AnyNic, Model
+from uspnet.pool import Pool
 from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Spec, string, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
@@ -111,6 +112,17 @@ class Qemu(NicPort, scheme="qemu"):
         self._look_at_cable()
         return Qtest(self.name, self.machine)
 
+    def attach(self, pool: Pool) -> None:
+        """Map the job's packet memory for the device. Raises Usage without a cable: its link would
+        never come up.
+        """
+        if not self.end:
+            raise Usage(
+                f"{self.name}: the NIC has no cable, so no packet can pass",
+                f"give loop=on, tap=NAME, or wire=NAME to two ports: {self.name},loop=on",
+            )
+        super().attach(pool)
+
     def _look_at_cable(self) -> None:
         """Set the NIC's link to the state of the far end, and tell the far end whether we are
         ready. While it is not, the transmit queues are closed.
@@ -170,7 +182,7 @@ class Qemu(NicPort, scheme="qemu"):
             return f"ip link set {self.values['tap']} up"
         if self.plugged:
             return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
-        return f"there is no peer on wire {wire}" if wire else "no cable: give wire="
+        return f"there is no peer on wire {wire}"
 
     def close(self) -> None:
         """End QEMU and close the cable."""
