@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drivers on a real kernel: taken from it, frames byte-equal at the far end, and given back."""
 
+import contextlib
 import itertools
 import signal
 import struct
@@ -127,6 +128,19 @@ def test_a_conventional_card_is_too(guest, nic, kind):
     take_drive_give_back(guest, nic, kind)
 
 
+@contextlib.contextmanager
+def lent(guest, node, group):
+    """A device node that a group may open, and afterwards is as before."""
+    before = guest.run(["stat", "-c", "%g %a", node]).out.split()
+    guest.run(["chgrp", str(group), node])
+    guest.run(["chmod", "660", node])
+    try:
+        yield
+    finally:
+        guest.run(["chgrp", before[0], node])
+        guest.run(["chmod", before[1], node])
+
+
 def test_the_owner_drives_it_without_privileges(guest, nic):
     address, wire = nic(idle, "e1000e"), guest.wires["e1000e"]
     bind(guest, address, "--owner", "nobody")
@@ -138,10 +152,9 @@ def test_the_owner_drives_it_without_privileges(guest, nic):
         assert refused.code == 1
         assert "no permission for /dev/iommu" in refused.err
         assert "chgrp GROUP /dev/iommu" in refused.err
-        guest.run(["chgrp", str(NOBODY), "/dev/iommu"])
-        for run in (pktgen, capture):
-            run(guest, wire, spec, user=NOBODY)
-        guest.run(["chmod", "660", "/dev/iommu"])
+        with lent(guest, "/dev/iommu", NOBODY):
+            for run in (pktgen, capture):
+                run(guest, wire, spec, user=NOBODY)
     unbind(guest, address)
 
 
