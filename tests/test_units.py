@@ -76,6 +76,7 @@ def test_a_time_has_bounds():
         ("10gbit", Rate(1e10, "bps")), ("10Gbps", Rate(1e10, "bps")), ("1 Gb/s", Rate(1e9, "bps")),
         ("100Mbit/s", Rate(1e8, "bps")), ("10GBPS", Rate(1e10, "bps")), ("25%", Rate(25, "%")),
         ("max", Rate(0, "max")), ("1e6", Rate(1e6, "pps")), ("2kp/s", Rate(2000, "pps")),
+        ("99M", Rate(99e6, "pps")), ("100Mpps", Rate(1e8, "pps")), ("1k", Rate(1000, "pps")),
     ],
 )  # fmt: skip
 def test_rates(text, read):
@@ -89,7 +90,7 @@ def test_no_rate(text):
     assert "1.5Mpps" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["10G", "10g", "1T"])
+@pytest.mark.parametrize("text", ["10G", "10g", "1T", "0.5G", "100M", "2.5e8", "100_000k"])
 def test_a_rate_that_may_mean_two_things_is_none(text):
     with pytest.raises(Unreadable) as caught:
         units.rate(text)

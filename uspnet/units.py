@@ -27,6 +27,7 @@ TIMES = {
     "ms": Decimal("1e-3"), "us": Decimal("1e-6"), "µs": Decimal("1e-6"), "ns": Decimal("1e-9"),
 }  # fmt: skip
 SHARE_HINT = "write a percentage, such as 0.1%"
+UNIT_FROM = 1e8  # a rate this high needs a unit: as packets it is 7 times what a 10G link carries
 RATE_HINT = "write 1.5Mpps, 100Mbit/s, 25% or max"
 BIT_RATE_HINT = "write 10G or 2.5Gbps"
 
@@ -111,7 +112,7 @@ def time_between(low: float, high: float) -> Callable[[str | float], float]:
 
 def rate(text: str) -> Rate:
     """Read a rate: `1.5Mpps`, `10gbit`, `10Gbps`, `100Mbit/s`, `25%`, `max`, or `100k` packets a
-    second. A bare `10G` is ambiguous and refused. Raise Unreadable.
+    second. A bare `10G` or `100M` is ambiguous and refused. Raise Unreadable.
     """
     text = text.strip()
     if text.lower() == "max":
@@ -123,9 +124,9 @@ def rate(text: str) -> Rate:
     if not match:
         raise Unreadable("not a rate", RATE_HINT)
     scale, unit = match[3].lower(), (match[4] or "").lower()
-    if not unit and scale in {"g", "t"}:
-        raise Unreadable("packets or bits a second?", f"write {text}bit/s, or {text}pps")
     value = float(_number(match[1], match[2]) * SCALES[scale])
+    if not unit and (scale in {"g", "t"} or value >= UNIT_FROM):
+        raise Unreadable("packets or bits a second?", f"write {text}bit/s, or {text}pps")
     return Rate(value, "pps" if unit in {"", "pps", "p/s"} else "bps")
 
 

@@ -35,7 +35,7 @@ Rate = Annotated[
         metavar="RATE",
         parser=units.rate,
         help="Packets a second (100k, 1.5Mpps), bits a second of frames without FCS (800Mbit/s, "
-        "10Gbps), a share of --link (25%), or max (default).",
+        "10Gbps), a share of --link (25%), or max (default). From 100M on, a unit is needed.",
     ),
 ]
 Link = Annotated[
