@@ -15,6 +15,7 @@ import typer
 from uspnet import __version__
 from uspnet.cli import app
 from uspnet.cli.manual import ENVIRONMENT, FILES, LOSSY, examples, used_by
+from uspnet.jobs.forward.mode import MODES, modes
 from uspnet.ports.registry import make_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,16 @@ def test_every_command_has_help(uspnet, arguments):
     assert result.returncode == 0
     assert result.stdout.startswith(f"Usage: {' '.join(['uspnet', *arguments])} ")
     assert result.stderr == ""
+
+
+def test_every_mode_of_fwd_is_in_its_help(uspnet, monkeypatch):
+    told = " ".join(uspnet("fwd", "--help").stdout.split())
+    assert all(f"{name} {mode.help}" in told for name, mode in modes().items() if mode.help)
+    assert all(mode.help for mode in modes().values())
+    monkeypatch.setitem(MODES, "tee", type("Tee", (), {"help": "sends copies to two ports"}))
+    command = GROUP.commands["fwd"]
+    text = dict(command.records(typer.Context(command), "option"))["--mode MODE"]
+    assert "macswap swaps their MAC addresses, tee sends copies to two ports." in text
 
 
 @pytest.mark.parametrize("name", GROUP.commands)

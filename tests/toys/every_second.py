@@ -11,6 +11,7 @@ from uspnet.jobs.forward.mode import Mode
 class EverySecond(Mode, mode="every_second", name="every_second"):
     """From one port to two others."""
 
+    help: ClassVar[str] = "sends every second packet by the third port"
     ports: ClassVar[range] = range(3, 4)
 
     @classmethod

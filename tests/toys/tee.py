@@ -11,6 +11,7 @@ from uspnet.jobs.forward.mode import Mode
 class Tee(Mode, mode="tee", name="tee", struct="forward_loop"):
     """From one port to several others."""
 
+    help: ClassVar[str] = "copies what begins with an even byte to all other ports"
     ports: ClassVar[range] = range(2, 9)
 
     @classmethod

@@ -14,6 +14,7 @@ from uspnet.cli.manual import examples
 
 OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and what stands for it
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
+MODES = "{modes}"  # in an option's help: what each forwarding mode does
 SCHEME = re.compile(r"[a-z][a-z0-9-]*:")
 
 
@@ -31,7 +32,7 @@ class Command(TyperCommand):
             for each in self.get_params(ctx)
             if each.param_type_name == kind
         ]
-        known = [(_plain(each[0]), each[1]) for each in found if each]
+        known = [(_plain(each[0]), _filled(each[1])) for each in found if each]
         if kind == "option" and _port(self):
             known.insert(0, ("-i, --interface IFNAME", "The same as the port packet:IFNAME."))
         return known
@@ -81,6 +82,15 @@ class Command(TyperCommand):
 def _plain(name: str) -> str:
     """Return a parameter's name as users write it: `ADDR`, not `ADDR <list[str]>`."""
     return re.sub(r" <(str|int|list\[\w+\])>$", "", name).replace(" [=", "[=")
+
+
+def _filled(text: str) -> str:
+    """Return an option's help with what its registry knows. It is read for the help alone."""
+    if MODES not in text:
+        return text
+    from uspnet.jobs.forward.mode import modes_help
+
+    return text.replace(MODES, modes_help())
 
 
 def _port(command: Any) -> Any:

@@ -9,6 +9,7 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.cli.command import MODES
 from uspnet.jobs.choices import OnFull
 
 
@@ -17,10 +18,7 @@ def fwd(
     ports: o.Ports,
     mode: Annotated[
         str,
-        typer.Option(
-            metavar="MODE",
-            help="io forwards packets as they are, macswap swaps their MAC addresses.",
-        ),
+        typer.Option(metavar="MODE", help=f"What happens to packets on their way: {MODES}"),
     ] = "io",
     on_full: Annotated[
         OnFull,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from uspnet.jobs.forward.mode import Mode
 
@@ -11,3 +12,5 @@ from uspnet.jobs.forward.mode import Mode
 @dataclass
 class Macswap(Mode, mode="macswap", name="macswap", struct="forward_loop"):
     """Between two ports, both ways."""
+
+    help: ClassVar[str] = "swaps their MAC addresses"

@@ -22,11 +22,13 @@ MODES: dict[str, type[Mode]] = {}
 
 @dataclass
 class Mode(Forward):
-    """One worker's loop in a mode. `ports`: how many it takes. A subclass names it:
+    """One worker's loop in a mode. `ports`: how many it takes; `help`: what it does, as it follows
+    the mode's name in the help of `--mode`. A subclass names it:
 
     `class Macswap(Mode, mode="macswap", name="macswap"): …`
     """
 
+    help: ClassVar[str] = ""
     ports: ClassVar[range] = range(2, 3)
 
     def __init_subclass__(cls, *, mode: str = "", **more: str) -> None:
@@ -54,6 +56,12 @@ def modes() -> dict[str, type[Mode]]:
     """Return every mode by name."""
     registry.load("uspnet.jobs.forward")
     return MODES
+
+
+def modes_help() -> str:
+    """Return what each mode does, in one sentence."""
+    every = [f"{name} {mode.help}".rstrip() for name, mode in sorted(modes().items())]
+    return ", ".join(every) + "."
 
 
 def find_mode(name: str, ports: int) -> type[Mode]:
