@@ -102,7 +102,9 @@ class Port(ABC):
         if not scheme:
             return
         if scheme in SCHEMES:
-            raise TypeError(f"two ports for {scheme}:")
+            raise TypeError(
+                f"two ports {scheme}: {SCHEMES[scheme].__module__} and {cls.__module__}"
+            )
         cls.scheme = scheme
         SCHEMES[scheme] = cls
 

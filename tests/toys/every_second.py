@@ -8,7 +8,7 @@ from uspnet.jobs.forward.mode import Mode
 
 
 @dataclass
-class EverySecond(Mode, mode="every_second", name="every_second"):
+class EverySecond(Mode, mode="every_second"):
     """From one port to two others."""
 
     help: ClassVar[str] = "sends every second packet by the third port"

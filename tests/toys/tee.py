@@ -8,7 +8,7 @@ from uspnet.jobs.forward.mode import Mode
 
 
 @dataclass
-class Tee(Mode, mode="tee", name="tee", struct="forward_loop"):
+class Tee(Mode, mode="tee", struct="forward_loop"):
     """From one port to several others."""
 
     help: ClassVar[str] = "copies what begins with an even byte to all other ports"

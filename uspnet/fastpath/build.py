@@ -13,7 +13,7 @@ import platform
 import re
 from pathlib import Path
 
-from cffi import FFI
+from cffi import FFI, CDefError
 
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted(path for path in HERE.rglob("*.c") if path.name != "_fastpath.c")
@@ -30,9 +30,15 @@ CFLAGS = [
 
 
 def fenced(path: Path) -> str:
-    """Return the declarations between the fences of a C file; empty when it has none."""
-    _, fence, rest = path.read_text().partition("// [python]\n")
-    return rest.partition("// [c]")[0] if fence else ""
+    """Return the declarations between the fences of a C file; empty when it has none. Raises
+    SystemExit.
+    """
+    text = path.read_text()
+    _, fence, rest = text.partition("// [python]\n")
+    inside, end, after = rest.partition("// [c]\n")
+    if bool(fence) != bool(end) or "// [python]" in after or ("// [c]" in text and not end):
+        raise SystemExit(f"{path}: wants // [python] and then // [c], once, on lines of their own")
+    return inside
 
 
 def in_order() -> list[Path]:
@@ -55,7 +61,11 @@ def make_builder() -> FFI:
     builder = FFI()
     headers = in_order()
     rings = "\n".join(fenced(path) for path in SOURCES)
-    builder.cdef("\n".join(fenced(path) for path in headers) + rings)
+    for path in [*headers, *SOURCES]:
+        try:
+            builder.cdef(fenced(path))
+        except CDefError as error:
+            raise SystemExit(f"{path}: between // [python] and // [c]: {error}") from None
     extra = os.environ.get("USPNET_CFLAGS", "").split()
     root = Path(os.environ.get("USPNET_SOURCE_ROOT", HERE.parent.parent))
     builder.set_source(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.fastpath import c, ffi, lib
-from uspnet.fastpath.structs import set_members
+from uspnet.fastpath.structs import check_pair, set_members
 
 
 @dataclass
@@ -27,6 +27,8 @@ class Loop:
         super().__init_subclass__(**more)
         cls.name = name or cls.name
         cls.struct = struct or (f"{name}_loop" if name else cls.struct)
+        if cls.name:
+            check_pair(cls.struct, "worker", f"loop_{cls.name}")
 
     def __post_init__(self) -> None:
         self.c = ffi.new(f"struct {self.struct} *")

@@ -150,7 +150,10 @@ class Nic(ABC, Generic[Q]):
         cls.ids, cls.ring = ids, ring
         for each in ids:
             if each in NICS:
-                raise TypeError(f"two drivers for {each[0]:04x}:{each[1]:04x}")
+                other = NICS[each].__name__
+                raise TypeError(
+                    f"two drivers for {each[0]:04x}:{each[1]:04x}: {other}, {cls.__name__}"
+                )
             NICS[each] = cls
         for part in ("rx", "tx", *(["arm"] if cls.interrupts else [])):
             if not hasattr(lib, f"{ring}_{part}"):

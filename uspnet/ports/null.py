@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`null:` - a source of zeros and a sink of everything. The smallest driver: read it first."""
+"""`null:` - a source of zeros and a sink of everything. The smallest port: read it first."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from uspnet.jobs.forward.mode import Mode
 
 
 @dataclass
-class Io(Mode, mode="io"):
+class Io(Mode, mode="io", name="forward"):
     """Between two ports, both ways."""
 
     help: ClassVar[str] = "forwards packets as they are"

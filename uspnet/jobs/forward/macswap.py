@@ -10,7 +10,7 @@ from uspnet.jobs.forward.mode import Mode
 
 
 @dataclass
-class Macswap(Mode, mode="macswap", name="macswap", struct="forward_loop"):
+class Macswap(Mode, mode="macswap", struct="forward_loop"):
     """Between two ports, both ways."""
 
     help: ClassVar[str] = "swaps their MAC addresses"

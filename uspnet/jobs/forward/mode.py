@@ -25,14 +25,18 @@ class Mode(Forward):
     """One worker's loop in a mode. `ports`: how many it takes; `help`: what it does, as it follows
     the mode's name in the help of `--mode`. A subclass names it:
 
-    `class Macswap(Mode, mode="macswap", name="macswap"): …`
+    `class EverySecond(Mode, mode="every_second"): …`
+
+    The loop in C has the same name; `name` says another.
     """
 
     help: ClassVar[str] = ""
     ports: ClassVar[range] = range(2, 3)
 
-    def __init_subclass__(cls, *, mode: str = "", **more: str) -> None:
-        super().__init_subclass__(**more)
+    def __init_subclass__(cls, *, mode: str = "", name: str = "", **more: str) -> None:
+        super().__init_subclass__(name=name or mode, **more)
+        if mode in MODES:
+            raise TypeError(f"two modes {mode}: {MODES[mode].__module__} and {cls.__module__}")
         if mode:
             MODES[mode] = cls
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 from uspnet import registry
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
-from uspnet.fastpath.structs import set_members
+from uspnet.fastpath.structs import check_pair, set_members
 
 FIELDS: dict[str, type[Field]] = {}
 
@@ -32,6 +32,9 @@ class Field:
 
     def __init_subclass__(cls, *, name: str, **more: object) -> None:
         super().__init_subclass__(**more)
+        if name in FIELDS:
+            raise TypeError(f"two fields {name}: {FIELDS[name].__module__} and {cls.__module__}")
+        check_pair(f"{name}_field", "field", f"field_{name}")
         cls.name = name
         FIELDS[name] = cls
 
@@ -46,7 +49,7 @@ class Field:
 
 @cache
 def fields() -> dict[str, type[Field]]:
-    """Every field by name."""
+    """Return every field by name."""
     registry.load("uspnet.packets.fields")
     return FIELDS
 
