@@ -23,7 +23,7 @@ SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
 OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
 UNESCAPED = re.compile(r"(?<!\\),")
 PATH_SCHEMES = ("pcap", "memif")
-INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
+INTERFACE_SCHEMES = ("packet",)  # ports on a kernel interface, the faster first
 SECRET = re.compile(r"^s\W*[ecr]{3,6}\W*t\W*$|passw|pwd", re.IGNORECASE)  # and people's typos
 HIDDEN = "***"
 
@@ -173,15 +173,14 @@ def escaped(text: str) -> str:
 def _likely(text: str, schemes: Collection[str]) -> str:
     """Return a hint: which port `text` may have meant."""
     if text in (name for _, name in socket.if_nameindex()):
-        usable = [name for name in INTERFACE_SCHEMES if name in schemes]
-        specs = " or ".join(f"{name}:{escaped(text)}" for name in usable)
+        specs = " or ".join(f"{name}:{escaped(text)}" for name in INTERFACE_SCHEMES)
         return f"it is a kernel interface: {specs}"
     if text in schemes:
         return f"write {text}: with its colon, and behind it what it takes; see: man uspnet"
     if "/" in text or "." in text:
         return f"a capture file is pcap:{text}; a shared-memory socket is memif:{text}"
     if text and "," not in text:
-        specs = " or ".join(f"{name}:{text}" for name in INTERFACE_SCHEMES if name in schemes)
+        specs = " or ".join(f"{name}:{text}" for name in INTERFACE_SCHEMES)
         return f"a kernel interface is {specs}; a capture file is pcap:{text}"
     return "a port is scheme:target[,option=value…], for example memif:/run/m.sock"
 

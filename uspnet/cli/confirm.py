@@ -56,14 +56,11 @@ def tell_of_interface(context: Any, command: str) -> None:
 
 
 def faster_port(name: str, command: str) -> str:
-    """Say which port reaches the same wire faster: one that exists today, or none."""
+    """Say which port reaches the same wire faster."""
     from uspnet.binding.inventory import inventory
     from uspnet.binding.machine import this_machine
     from uspnet.errors import UspnetError
-    from uspnet.ports.registry import schemes
 
-    if name and "xdp" in schemes():
-        return f"faster: uspnet {command} xdp:{name}"
     try:
         nics = inventory(this_machine(), [name])
     except (UspnetError, OSError):

@@ -22,7 +22,7 @@ def schemes() -> dict[str, type[Port]]:
 def interface_ports(name: str) -> str:
     """Return the specs of the ports that an interface can have, as a hint shows them."""
     text = escaped(name)
-    return " or ".join(f"{scheme}:{text}" for scheme in INTERFACE_SCHEMES if scheme in schemes())
+    return " or ".join(f"{scheme}:{text}" for scheme in INTERFACE_SCHEMES)
 
 
 def make_port(text: str) -> Port:
