@@ -19,7 +19,7 @@ from uspnet.drivers import nics
 from uspnet.ports.registry import make_port, schemes
 
 COMMANDS = typer.main.get_command(app).commands
-COMMAND = re.compile(r"(?:^|[:;`] ?|with |use )uspnet (?!(?:can|has)\b)([a-z]+)\b([^;`]*)")
+COMMAND = re.compile(r"(?:^|[:;`] ?|with |use )uspnet (?!(?:can|has|speaks)\b)([a-z]+)\b([^;`]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 SPEC = re.compile(r"(?<![\w.:/=-])([a-z][a-z0-9-]*):(?=[\w/{@-])[^\s;`]*")
 PORT_OPTION = re.compile(
