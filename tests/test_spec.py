@@ -3,20 +3,42 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.paths import ROOT
 from uspnet.errors import Usage
-from uspnet.spec import Option, choice, escaped, integer, parse, seconds, string, switch
+from uspnet.spec import (
+    Options,
+    choice,
+    escaped,
+    integer,
+    option,
+    parse,
+    seconds,
+    string,
+    switch,
+)
 
-OPTIONS = {
-    "size": Option(integer(14, 9728), 60, "bytes, 14 to 9728"),
-    "loop": Option(switch, False, "on or off"),
-    "role": Option(choice("client", "server"), "client", "client or server"),
-    "wait": Option(seconds, 2.0, "seconds, or forever"),
-    "secret": Option(string(4), "", "at most 4 bytes"),
-}
+
+@dataclass(frozen=True)
+class Basic(Options):
+    size: int = option(integer(14, 9728), 60, "bytes, 14 to 9728")
+    loop: bool = option(switch, False, "on or off")
+    role: str = option(choice("client", "server"), "client", "client or server")
+    max_wait: float = option(seconds, 2.0, "seconds, or forever")
+    secret: str = option(string(4), "", "at most 4 bytes")
+
+
+def read(text):
+    """Options as a port has them."""
+    options = Basic()
+    return options.changed(parse(text).read(options.known()))
 
 
 def test_a_spec_has_a_scheme_a_target_and_options():
@@ -31,10 +53,9 @@ def test_options_may_stand_where_the_target_would():
 
 
 def test_values_are_read_and_defaults_filled_in():
-    values = parse("x:t,size=0x40,loop=on,wait=forever").options(OPTIONS)
-    assert values == {
-        "size": 64, "loop": True, "role": "client", "wait": float("inf"), "secret": ""
-    }  # fmt: skip
+    options = read("x:t,size=0x40,loop=on,max-wait=forever")
+    assert options == Basic(64, True, "client", float("inf"), "")
+    assert read("x:t") == Basic()
 
 
 @pytest.mark.parametrize(
@@ -45,22 +66,85 @@ def test_values_are_read_and_defaults_filled_in():
         ("x:t,size=ten", "14 to 9728"),
         ("x:t,loop=yes", "on or off"),
         ("x:t,role=peer", "client or server"),
-        ("x:t,wait=-1", "seconds"),
-        ("x:t,wait=nan", "seconds"),
-        ("x:t,wait=1 week", "seconds"),
+        ("x:t,max-wait=-1", "seconds"),
+        ("x:t,max-wait=nan", "seconds"),
+        ("x:t,max-wait=1 week", "seconds"),
+        ("x:t,max_wait=1", "did you mean max-wait=?"),
         ("x:t,secret=12345", "4 bytes"),
-        ("x:t,other=1", "loop, role, secret"),
+        ("x:t,other=1", "loop, max-wait, role, secret"),
     ],
 )
 def test_a_bad_value_says_what_would_be_good(text, hint):
     with pytest.raises(Usage) as caught:
-        parse(text).options(OPTIONS)
+        read(text)
     assert hint in caught.value.hint
 
 
 def test_values_may_have_units():
-    values = parse("x:t,size=1k,wait=1m30s").options(OPTIONS)
-    assert (values["size"], values["wait"]) == (1000, 90.0)
+    options = read("x:t,size=1k,max-wait=1m30s")
+    assert (options.size, options.max_wait) == (1000, 90.0)
+
+
+@dataclass(frozen=True)
+class Family(Basic):
+    queues: int = 1  # no option here
+    size: int = option(integer(1, 2), 2, "1 or 2")
+
+
+@dataclass(frozen=True)
+class Member(Family):
+    queues: int = option(integer(1, 4), 1, "1 to 4")
+
+
+def test_a_field_is_no_option_where_it_is_fixed():
+    assert "queues" not in Family.known()
+    assert Family().changed({"queues": 2}) == Family()
+    assert Member().changed({"queues": 2}) == Member(queues=2)
+
+
+def test_a_family_can_declare_an_option_anew():
+    assert list(Member.known()) == ["size", "loop", "role", "max-wait", "secret", "queues"]
+    with pytest.raises(Usage, match="size=60: must be 1 to 2"):
+        parse("x:t,size=60").read(Member.known())
+
+
+TYPED = """
+from dataclasses import dataclass
+from uspnet.spec import Options, integer, option, switch
+
+@dataclass(frozen=True)
+class Some(Options):
+    ring: int = option(integer(1, 2), 1, "help")
+    {line}
+
+class Base:
+    options: Options = Options()
+
+class Port(Base):
+    options = Some()
+    def size(self) -> int:
+        return self.options.{name}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "said"),
+    [
+        ("", "ring", ""),
+        ("", "rings", 'has no attribute "rings"'),
+        ("loop: bool = option(switch, False, 'help')", "loop", ""),
+        ("loop: bytes = option(switch, False, 'help')", "ring", "[assignment]"),
+        ("loop: str = option(integer(1, 2), 'x', 'help')", "ring", "[arg-type]"),
+        ("text: str = option(str, '', 'help')", "text", "[return-value]"),
+    ],
+)
+def test_options_have_types_that_mypy_checks(tmp_path, line, name, said):
+    (tmp_path / "port.py").write_text(TYPED.format(line=line, name=name))
+    words = ["--strict", "--follow-imports=silent", f"--cache-dir={ROOT}/.mypy_cache"]
+    command = [sys.executable, "-m", "mypy", *words, str(tmp_path / "port.py")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == bool(said), found.stdout + found.stderr
+    assert said in found.stdout
 
 
 def test_a_bare_interface_name_is_shown_as_ports():

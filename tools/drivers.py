@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tools.readme import fill, table
 from uspnet.drivers import nics
-from uspnet.nic.base import HEADER, OPTIONS, Nic
+from uspnet.nic.base import HEADER, Nic, NicOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs/drivers.md"
-PLAIN = {*OPTIONS, "rx-ring", "tx-ring"}  # options that say nothing about a device
+PLAIN = NicOptions.known()  # options that say nothing about a device
 HEAD = ("driver", "devices", "as", "can", "registers", "ring", "contract", "wire", "fwd", "guest")
 
 
@@ -45,7 +45,7 @@ def word(*, true: bool) -> str:
 
 def features(kind: type[Nic]) -> str:
     """Return the longest payload, and the options that not all NICs have."""
-    own = [f"`{name}`" for name in kind.options if name not in PLAIN]
+    own = [f"`{name}`" for name in kind.options.known() if name not in PLAIN]
     if most := getattr(kind, "queues_max", 0):
         own[own.index("`queues`")] += f" to {most}"
     return " ".join([f"`mtu` to {kind.frame_max - HEADER}", *own])

@@ -87,16 +87,13 @@ def closing(name: str) -> list[tuple[str, str]]:
 
 
 def nic_items() -> str:
-    """Format the options that NIC drivers and their models add to those of a port."""
+    """Format the options that NIC drivers add to those of a port."""
     parts = []
     for kind in dict.fromkeys(nics().values()):
         titles = ", ".join(dict.fromkeys(kind.ids.values()))
         models = " ".join(f"qemu:{name}" for name in kind.models)
         parts.append(f".TP\n.B {roff(titles)}\n{roff(models or 'pci: only (QEMU has no model)')}")
-        known = dict(kind.known_options())
-        for model in kind.models.values():
-            known |= model.options
-        rows = [(f"{name}=", option.help) for name, option in known.items()]
+        rows = [(f"{name}=", option.help) for name, option in kind.options.known().items()]
         parts.append(f".RS\n{items(rows)}\n.RE")
     return "\n".join(parts)
 
@@ -108,7 +105,7 @@ def port_items() -> str:
         parts.append(f".TP\n.B {roff(scheme)}:\n{roff(driver.help)}")
         if driver.about:
             parts.append(f".RS\n{paragraph(driver.about)}\n.RE")
-        options = [(f"{name}=", option.help) for name, option in driver.options.items()]
+        options = [(f"{name}=", option.help) for name, option in driver.options.known().items()]
         if options:
             parts.append(f".RS\n{items(options)}\n.RE")
         if issubclass(driver, NicPort):

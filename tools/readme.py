@@ -36,12 +36,10 @@ def commands() -> str:
 
 
 def nic_options() -> str:
-    """Return the options of all NIC drivers and their models."""
+    """Return the options of all NIC drivers."""
     names: dict[str, None] = {}
     for kind in nics().values():
-        names |= dict.fromkeys(kind.known_options())
-        for model in kind.models.values():
-            names |= dict.fromkeys(model.options)
+        names |= dict.fromkeys(kind.options.known())
     return " ".join(f"`{name}`" for name in names)
 
 
@@ -49,7 +47,7 @@ def ports() -> str:
     """Return the table of ports: scheme, what it talks to, and its options."""
     rows = []
     for scheme, driver in sorted(schemes().items()):
-        options = " ".join(f"`{name}`" for name in driver.options)
+        options = " ".join(f"`{name}`" for name in driver.options.known())
         if issubclass(driver, NicPort):
             options += " and those of the NIC: " + nic_options()
         rows.append((f"`{scheme}:`", driver.help, options))

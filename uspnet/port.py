@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from uspnet.errors import DeviceFault, Malformed, PeerFault, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
-from uspnet.spec import Option, Spec
+from uspnet.spec import Option, Options, Spec
 from uspnet.system.privileges import NONE, Capabilities
 
 if TYPE_CHECKING:  # the names that a Queue's own `c` hides
@@ -78,7 +78,7 @@ class Port(ABC):
     `class Memif(Port, scheme="memif"): …`
     """
 
-    options: ClassVar[Mapping[str, Option]] = {}
+    options: Options = Options()  # the class has the defaults, an object what its spec gives
     scheme: ClassVar[str] = ""
     help: ClassVar[str] = ""  # one line: what the port talks to
     about: ClassVar[str] = ""  # what its man page says besides: paragraphs
@@ -111,7 +111,8 @@ class Port(ABC):
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.name = str(spec)
-        self.values = spec.options(self.known_options())
+        self.given = spec.read(self.known_options())
+        self.options = self.options.changed(self.given)
         self.queues = 1  # pairs
         self.frame = ETHERNET_FRAME  # bytes of the longest frame, without FCS
         self.made: list[Queue] = []
@@ -143,7 +144,7 @@ class Port(ABC):
 
     def known_options(self) -> Mapping[str, Option]:
         """Return the options that this port takes; `spec` is already set."""
-        return self.options
+        return self.options.known()
 
     @property
     def keeps(self) -> Capabilities:
@@ -173,9 +174,9 @@ class Port(ABC):
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
         """Return the bytes of the longest frame that an open port can send, if it begins with VLAN
-        tags of these EtherTypes, and a hint how to raise that.
+        tags of these EtherTypes, and a hint how to raise that; any frame, unless overridden.
         """
-        return self.values.get("frame", FRAME_MAX), "set frame="
+        return FRAME_MAX, ""
 
     def dma_bytes(self) -> int:
         """Return the bytes of the pool's memory that the port needs for rings."""

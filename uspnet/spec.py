@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Port specs: `scheme:target,option=value,…`, parsed against the options that a driver declares.
+r"""Port specs: `scheme:target,option=value,…`, parsed against the options that ports and drivers
+declare as fields of a dataclass.
 
 A comma inside a target or a value is written `\,`.
 """
@@ -11,8 +12,8 @@ import os
 import re
 import socket
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self, TypeVar
 
 from uspnet import units
 from uspnet.errors import Usage
@@ -27,18 +28,50 @@ INTERFACE_SCHEMES = ("packet",)  # ports on a kernel interface, the faster first
 SECRET = re.compile(r"^s\W*[ecr]{3,6}\W*t\W*$|passw|pwd", re.IGNORECASE)  # and people's typos
 HIDDEN = "***"
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a port or driver: the reader of its value, its default, and its help."""
+    """An option as a spec knows it: the reader of its value, and its help."""
 
-    read: Callable[[str], Any]
-    default: Any
+    read: Callable[[str], object]
     help: str
     secret: bool = False  # its value is never shown
 
 
-Values = dict[str, Any]  # what was given for each option, or its default
+Values = Mapping[str, Any]  # what a spec gives, by option, as its reader has read it
+
+
+def option(read: Callable[[str], T], default: T, help_text: str, *, secret: bool = False) -> T:
+    """Declare an option: a field of a subclass of `Options`, of the type that `read` returns.
+    `read` raises ValueError for a wrong value. `secret`: the value is never shown.
+    """
+    return field(default=default, metadata={"option": Option(read, help_text, secret)})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a port or driver. A subclass, also a frozen dataclass, declares each once:
+
+    `rx_ring: int = option(integer(32, 4096), 512, "descriptors in the receive ring")`
+
+    A spec writes that as `rx-ring=`. A field without `option` is fixed: no spec can set it.
+    """
+
+    @classmethod
+    def known(cls) -> dict[str, Option]:
+        """Return the options by the names that a spec has for them."""
+        return {
+            each.name.replace("_", "-"): each.metadata["option"]
+            for each in fields(cls)
+            if "option" in each.metadata
+        }
+
+    def changed(self, values: Values) -> Self:
+        """Return a copy with those of the values whose options are among its own."""
+        own = self.known().keys() & values.keys()
+        return replace(self, **{name.replace("-", "_"): values[name] for name in own})
 
 
 @dataclass(frozen=True)
@@ -65,9 +98,9 @@ class Spec:
         words += [f"{name}={escaped(text)}" for name, text in given.items()]
         return cls(f"{scheme}:{','.join(words)}", scheme, target, given)
 
-    def options(self, known: Mapping[str, Option]) -> Values:
-        """Return the options' values, or defaults. Raise Usage for an unknown name or bad value."""
-        values = {name: option.default for name, option in known.items()}
+    def read(self, known: Mapping[str, Option]) -> Values:
+        """Return the values that are given. Raise Usage for an unknown name or a wrong value."""
+        values: dict[str, Any] = {}
         secrets = {name for name, option in known.items() if option.secret}
         where = shown(self.text, known.keys() - secrets) if secrets else self.text
         behind = False  # a secret: what follows may be the rest of one

@@ -84,8 +84,7 @@ def test_answers_lead_to_what_there_is(command, option):
     assert set(WORDS.findall(ours)) - {"-i"} <= known
     assert option not in {name for p in GROUP.commands[command].params for name in p.opts}
     for scheme, name in PORT.findall(text):
-        options = schemes()[scheme].options
-        options = {**options, **getattr(schemes()[scheme], "known", {})}
+        options = schemes()[scheme].options.known()
         assert scheme in schemes()
         assert not name or scheme == "pcap" or name in options
 

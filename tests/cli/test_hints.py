@@ -65,9 +65,8 @@ def options_of(name):
 
 EVERY_OPTION = set().union({"--version", "--interface"}, *map(options_of, COMMANDS))
 PORT_OPTIONS = {
-    *(name for port in schemes().values() for name in port.options),
-    *(name for nic in nics().values() for name in nic.known_options()),
-    *(name for nic in nics().values() for model in nic.models.values() for name in model.options),
+    *(name for port in schemes().values() for name in port.options.known()),
+    *(name for nic in nics().values() for name in nic.options.known()),
 }
 
 

@@ -64,7 +64,7 @@ TABLES = ("MTA", "RAL", "RAH", "RSSRK", "RETA")  # addresses and hashes, entry b
 PHY_ASKED = ("SWSM", "SW_FW_SYNC", "SWSM", "MDIC", "SWSM", "SW_FW_SYNC", "SWSM")
 
 
-def script(device_id, **values):
+def script(device_id, **given):
     """A NIC on a fake device, and the device."""
     device = Fake({0: 0x8086, 2: device_id}, 0x20000)
     bar = device.bar
@@ -72,9 +72,7 @@ def script(device_id, **values):
     bar.on_read[8] = lambda _: 0x80000783 | (0 if bar.cells.get(0, 0) & 4 else 1 << 19)
     bar.on_write[0x20] = lambda value: value | 1 << 28 | 0x20  # the PHY has negotiated
     bar.cells |= {0x10: 1 << 9, 0x5400: 0x03020100 | 2, 0x5404: 0x80000504}
-    kind = nics()[0x8086, device_id]
-    defaults = {name: option.default for name, option in kind.known_options().items()}
-    nic = kind(device, "fake", defaults | values)
+    nic = nics()[0x8086, device_id](device, "fake", given)
     nic.open()
     return nic, device
 

@@ -16,8 +16,8 @@ from uspnet.ports.qemu import models
 
 MODELS = [name for name, nic in models().items() if not nic.unknown]  # they count every loss
 WINDOW = {name: models()[name].models[name].window or 1 << 30 for name in MODELS}
-CHECKING = [name for name in MODELS if "rx-checksum" in models()[name].options]
-SPREADING = [f"{name},queues=2" for name in CHECKING if "queues" in models()[name].options]
+CHECKING = [name for name in MODELS if "rx-checksum" in models()[name].options.known()]
+SPREADING = [f"{name},queues=2" for name in CHECKING if "queues" in models()[name].options.known()]
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
 LOSSES = {"rx_missed_errors", "rx_errors", "tx_errors", "tx_dropped"}
 pytestmark = pytest.mark.usefixtures("qemu")

@@ -23,7 +23,7 @@ def capability(at, after, kind, offset, length, multiplier=0):
 class Scripted:
     """A device of two queues on a fake transport, and its driver."""
 
-    def __init__(self, offered=OFFERED, **options):
+    def __init__(self, offered=OFFERED, **given):
         config = LEGACY | {6: 0x10, 0x34: 0x40}
         config |= capability(0x40, 0x60, 1, COMMON, 0x38)
         config |= capability(0x60, 0x80, 2, NOTIFY, 0x100, 4)
@@ -34,9 +34,7 @@ class Scripted:
         bar.on_read[0x1E] = lambda _: bar.cells[0x16]
         bar.cells |= {0x18: 256, DEVICE + 6: 1, DEVICE + 10: 1500}
         bar.cells |= {DEVICE + i: byte for i, byte in enumerate(b"\x02\1\2\3\4\5")}
-        known = VirtioNet.known_options()
-        values = {name: option.default for name, option in known.items()}
-        self.nic = VirtioNet(self.device, "fake", values | options)
+        self.nic = VirtioNet(self.device, "fake", given)
 
     def open(self):
         nic = self.nic

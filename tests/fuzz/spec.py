@@ -16,7 +16,7 @@ def one(data: bytes) -> None:
     try:
         spec = parse(text, schemes())
         port = schemes().get(spec.scheme)
-        spec.options(port.options if port else {})
+        spec.read(port.options.known() if port else {})
     except UspnetError as error:
         if not (error.message and error.hint):
             raise AssertionError("it doesn't say what to do") from error

@@ -16,6 +16,7 @@ from uspnet.ports.packet import Packet
 from uspnet.ports.pcap.port import Pcap
 from uspnet.ports.pcap.sink import Sink
 from uspnet.ports.pcap.source import Source
+from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
 from uspnet.ports.tap import Tap
 
@@ -46,7 +47,7 @@ PAIRS = [
 def test_it_is_the_port_of_the_spec(made, spec):
     wanted = make_port(spec)
     assert type(made) is type(wanted)
-    assert (made.name, made.values) == (wanted.name, wanted.values)
+    assert (made.name, made.options) == (wanted.name, wanted.options)
     assert made.spec.target == wanted.spec.target
 
 
@@ -70,6 +71,12 @@ def test_wrong_values_are_refused_as_in_a_spec(options, text):
 
 def test_a_secret_is_not_shown():
     assert "x1y2" not in Memif.make("/run/m", secret="x1y2").name
+
+
+@pytest.mark.parametrize(("name", "nic"), models().items())
+def test_what_qemu_is_told_are_options_of_the_driver(name, nic):
+    for field in nic.models[name].arguments:
+        assert field.replace("_", "-") in nic.options.known()
 
 
 FIRST = """

@@ -24,7 +24,7 @@ from uspnet.transports.qemu.cable import WireEnd
 pytestmark = pytest.mark.usefixtures("qemu")
 COMMAND = [sys.executable, "-m", "uspnet"]
 FAMILIES = {  # one model of each driver's file, with two queues where it has them
-    nic.__module__: name + (",queues=2" if "queues" in nic.options else "")
+    nic.__module__: name + (",queues=2" if "queues" in nic.options.known() else "")
     for name, nic in models().items()
     if nic.models[name].kernel_module
 }
@@ -53,7 +53,7 @@ def test_a_nic_without_a_cable_is_refused_at_once(words):
     result = run(*words, "qemu:e1000e,mtu=1500")
     assert (result["exit"], result["error"]) == (2, "Usage")
     assert "qemu:e1000e,mtu=1500: the NIC has no cable" in result["message"]
-    assert make_port(result["hint"].split()[-1]).values["loop"]
+    assert make_port(result["hint"].split()[-1]).options.loop
 
 
 def test_a_missing_qemu_is_said(monkeypatch):

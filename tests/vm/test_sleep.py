@@ -24,7 +24,9 @@ def flow(port):
 FRAME = flow(1024)
 INTERRUPTS = {kind: models()[kind].interrupts for kind in KINDS}
 SEVERAL = [  # with queues of their own
-    kind for kind in KINDS if "queues" in models()[kind].options and not MODELS[kind].several
+    kind
+    for kind in KINDS
+    if "queues" in models()[kind].options.known() and not MODELS[kind].several
 ]
 LOOK = """
 import json, sys, time

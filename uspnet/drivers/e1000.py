@@ -14,9 +14,8 @@ from typing import ClassVar
 
 from uspnet.fastpath import c
 from uspnet.nic.base import ClearOnReadCounters, Model
-from uspnet.nic.intel import CHECKSUM_OPTIONS, Intel, IntelTable, Ring
+from uspnet.nic.intel import ChecksumOptions, Intel, IntelTable, Ring
 from uspnet.register import RC, RO, RW, WO
-from uspnet.spec import Option
 
 RESET_S = 0.1  # a reset takes a few microseconds; the EEPROM is read in a few milliseconds
 STANDARD_FRAME = 1522  # bytes: what passes without long packets, a VLAN tag included
@@ -91,12 +90,13 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
 
     def tx_flags(self) -> int:
         """Return the command bits of a legacy descriptor (§3.3.3)."""
-        tag = self.values["vlan-insert"]
+        tag = self.options.vlan_insert
         return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
 
     def rx_error_mask(self) -> int:
         """Return the error bits of a legacy descriptor (§3.2.3.2)."""
-        fields = ["CE", "SE", "SEQ", "CXE", "RXE", *(("TCPE", "IPE") if self.rx_checksum() else ())]
+        fields = ["CE", "SE", "SEQ", "CXE", "RXE"]
+        fields += ["TCPE", "IPE"] if self.options.rx_checksum else []
         return sum(ERRORS.mask(field) for field in fields)
 
     def vector(self, index: int) -> c.VectorFields:
@@ -133,7 +133,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
 
     def set_link_up(self) -> None:
         """Set link up with auto-negotiation, and VLAN stripping and insertion (§14.3, §9.4)."""
-        tags = self.values["vlan-strip"] or self.values["vlan-insert"]
+        tags = self.options.vlan_strip or self.options.vlan_insert
         self.regs.VET.write(VLAN_TAG)
         self.regs.CTRL.update(SLU=1, ASDE=1, ILOS=0, VME=int(bool(tags)))
 
@@ -146,8 +146,8 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
         self.regs.RDT.write(ring.queue.tail)
         self.regs.RCTL.write(
             EN=1, BAM=1, SECRC=1,
-            UPE=int(self.values["promisc"]),
-            MPE=int(self.values["promisc"] or self.values["multicast"]),
+            UPE=int(self.options.promisc),
+            MPE=int(self.options.promisc or self.options.multicast),
             LPE=int(self.frame > STANDARD_FRAME),
             **self.buffer_size(ring.queue.limit),
         )  # fmt: skip
@@ -211,7 +211,7 @@ class E1000e(E1000, ids={(0x8086, 0x10D3): "82574L"}, ring="intel_legacy"):
     registers: ClassVar[type[Regs]] = RegsL
     regs: RegsL
     models: ClassVar[dict[str, Model]] = {"e1000e": Model("e1000e", kernel_module="e1000e")}
-    options: ClassVar[dict[str, Option]] = {**E1000.options, **CHECKSUM_OPTIONS}
+    options = ChecksumOptions()
     frame_max = 9216  # bytes, 82574 §1.2
     interrupts = "MSI-X"
 

@@ -24,15 +24,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, Usage
 from uspnet.fastpath import c
 from uspnet.nic.base import ClearOnReadCounters, Model
-from uspnet.nic.intel import CHECKSUM_OPTIONS, Advanced, Phy, PhyTable, Ring, four
+from uspnet.nic.intel import Advanced, ChecksumOptions, Phy, PhyTable, Ring, four
 from uspnet.nic.rss import RSS_KEY, spread
 from uspnet.register import RC, RO, RS, RW, WO
-from uspnet.spec import Option, integer
+from uspnet.spec import integer, option
 
 MASTER_S = 0.1  # for transfers under way when DMA is to end
 RESET_S = 0.1  # a reset takes a millisecond, and so does loading the NVM
@@ -121,6 +122,27 @@ class Regs(PhyTable):
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class IgbOptions(ChecksumOptions):
+    """Options of the 82576, 82580 and I350."""
+
+    queues: int = option(integer(1, 8), 1, "queue pairs, 1 to 8")
+
+
+@dataclass(frozen=True)
+class I210Options(IgbOptions):
+    """Options of the I210."""
+
+    queues: int = option(integer(1, 4), 1, "queue pairs, 1 to 4")
+
+
+@dataclass(frozen=True)
+class I211Options(I210Options):
+    """Options of the I211."""
+
+    queues: int = option(integer(1, 2), 1, "queue pairs, 1 to 2")
+
+
 class Igb(
     Advanced,
     ids={(0x8086, device): "82576" for device in (0x10C9, 0x10E8, 0x1526)},
@@ -133,11 +155,7 @@ class Igb(
     models: ClassVar[dict[str, Model]] = {
         "igb": Model("igb", since="8.0", kernel_module="igb", virtual_functions=True)
     }
-    options: ClassVar[dict[str, Option]] = {
-        "queues": Option(integer(1, 8), 1, "queue pairs, 1 to 8"),
-        **Advanced.options,
-        **CHECKSUM_OPTIONS,
-    }
+    options = IgbOptions()
     frame_max = 9728 - FCS  # bytes, §1
     overrun = False  # frames found no room, since the start
     queues_max: ClassVar[int] = 8  # of the device's 16: RSS gives no queue to more
@@ -145,7 +163,7 @@ class Igb(
 
     def open(self) -> None:
         """Map and reset the device, which loads its address from the NVM. Raises Usage."""
-        self.queues = self.values["queues"]
+        self.queues = self.options.queues
         if self.queues > self.queues_max:
             raise Usage(f"{self.name}: {self.title} has {self.queues_max} queues", "lower queues=")
         super().open()
@@ -207,13 +225,13 @@ class Igb(
     def set_link_up(self) -> None:
         """Set link up with the speed and duplex of the PHY, and VLAN stripping (§4.5.7.1, §7.4)."""
         self.regs.VET.write(VET=VLAN_TAG, OUTER=VLAN_TAG)
-        strip = int(self.values["vlan-strip"])
+        strip = int(self.options.vlan_strip)
         self.regs.CTRL.update(SLU=1, FRCSPD=0, FRCDPX=0, RFCE=0, TFCE=0, VME=strip)
         Phy(self.regs).negotiate()
 
     def set_receive_rules(self) -> None:
         """Set which frames are received, and their maximum length: that of a buffer (§8.10)."""
-        promisc, multicast = self.values["promisc"], self.values["multicast"]
+        promisc, multicast = self.options.promisc, self.options.multicast
         self.set_rx_checksum(self.regs.RXCSUM)
         self.regs.RLPML.write(LENGTH=self.frame + FCS)
         self.regs.RCTL.write(
@@ -352,10 +370,7 @@ class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, rin
 
     registers: ClassVar[type[Regs]] = RegsI210
     queues_max = 4
-    options: ClassVar[dict[str, Option]] = {
-        **I82580.options,
-        "queues": Option(integer(1, 4), 1, "queue pairs, 1 to 4"),
-    }
+    options = I210Options()
 
     def count_queue_drops(self) -> int:
         """Return the drops since the reset, which clears the counters."""
@@ -366,7 +381,4 @@ class I211(I210, ids={(0x8086, 0x1539): "I211"}, ring="intel_advanced"):
     """The I211: an I210 with 2 queues."""
 
     queues_max = 2
-    options: ClassVar[dict[str, Option]] = {
-        **I82580.options,
-        "queues": Option(integer(1, 2), 1, "queue pairs, 1 to 2"),
-    }
+    options = I211Options()

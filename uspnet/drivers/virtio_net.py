@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, TypeVar
 
 from uspnet.errors import NoMemory, NotSupported, Usage
 from uspnet.fastpath import c, lib
-from uspnet.nic.base import Link, Model, Nic, ring_size
+from uspnet.nic.base import Link, Model, Nic, NicOptions, ring_size
 from uspnet.nic.rss import ENTRIES, RSS_KEY, spread
 from uspnet.nic.virtio import (
     MAC_ADDR_SET,
@@ -32,7 +33,7 @@ from uspnet.nic.virtio import (
 from uspnet.nic.virtio_pci import DEVICE, Common, VirtioPci
 from uspnet.pool import FRAME_MAX, PAGE, pages_for
 from uspnet.register import RO, Registers
-from uspnet.spec import Option, Values, integer, switch
+from uspnet.spec import Values, integer, option, switch
 from uspnet.transports import Dma, Transport
 
 R = TypeVar("R", bound=Ring)
@@ -63,6 +64,19 @@ class NetConfig(Registers, bytes=24):
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class VirtioNetOptions(NicOptions):
+    """Options of virtio-net."""
+
+    rx_ring: int = ring_size(64, 4096)
+    tx_ring: int = ring_size(64, 4096)
+    packed: bool = option(switch, False, "packed rings instead of split ones: on or off")
+    mrg_rxbuf: bool = option(
+        switch, False, "let the device spread a frame over several buffers: on or off"
+    )
+    queues: int = option(integer(1, 64), 1, "queue pairs, 1 to 64")
+
+
 class VirtioNet(
     Nic["c.VirtqQueue"],
     VirtioPci,
@@ -77,7 +91,7 @@ class VirtioNet(
     models: ClassVar[dict[str, Model]] = {
         name: Model(
             f"virtio-net-pci-{kind},rx_queue_size=1024",
-            arguments={"packed": "packed", "mrg-rxbuf": "mrg_rxbuf", "mtu": "host_mtu"},
+            arguments={"packed": "packed", "mrg_rxbuf": "mrg_rxbuf", "mtu": "host_mtu"},
             variants=variants,
             several="mq=on,rss=on",
             kernel_module=module,
@@ -88,15 +102,7 @@ class VirtioNet(
             ("virtio-net-transitional", "transitional", (), ""),
         )
     }
-    options: ClassVar[dict[str, Option]] = {
-        "rx-ring": ring_size(64, 4096),
-        "tx-ring": ring_size(64, 4096),
-        "packed": Option(switch, False, "packed rings instead of split ones: on or off"),
-        "mrg-rxbuf": Option(
-            switch, False, "let the device spread a frame over several buffers: on or off"
-        ),
-        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-    }
+    options = VirtioNetOptions()
     frame_max = FRAME_MAX - NET_HEADER  # both share a buffer
     interrupts = "MSI-X"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # no register has it
@@ -104,9 +110,10 @@ class VirtioNet(
     sizes: tuple[int, int]  # descriptors of each receive and transmit ring
     most_pairs: int  # that the device has
 
-    def __init__(self, transport: Transport, name: str, values: Values) -> None:
-        super().__init__(transport, name, values)
-        self.packed = bool(values["packed"])
+    def __init__(self, transport: Transport, name: str, given: Values) -> None:
+        super().__init__(transport, name, given)
+        options = self.options
+        self.packed = options.packed
         self.ring = "virtq_packed" if self.packed else "virtq"
         self.limit = self.frame  # bytes of the longest frame to send
         self.frame += NET_HEADER
@@ -115,12 +122,12 @@ class VirtioNet(
         self.was_up = True  # no packet is sent before `start`
         self.needed = {"VERSION_1"}
         self.needed |= {"RING_PACKED"} if self.packed else set()
-        self.needed |= {"MRG_RXBUF"} if values["mrg-rxbuf"] else set()
-        self.needed |= {"MQ", "CTRL_VQ"} if values["queues"] > 1 else set()
+        self.needed |= {"MRG_RXBUF"} if options.mrg_rxbuf else set()
+        self.needed |= {"MQ", "CTRL_VQ"} if options.queues > 1 else set()
         # A device that keeps the order need not report a full buffer before the last one of a
         # frame (§2.7.9), whose length we would not know.
-        self.wanted = set() if values["mrg-rxbuf"] else {"IN_ORDER"}
-        self.wanted |= {"RSS"} if values["queues"] > 1 else set()
+        self.wanted = set() if options.mrg_rxbuf else {"IN_ORDER"}
+        self.wanted |= {"RSS"} if options.queues > 1 else set()
 
     # -- what the device says of itself ---------------------------------------------------------
 
@@ -131,7 +138,7 @@ class VirtioNet(
         self.begin_init(self.needed, self.wanted)
         self.stable(self._read_config)
         rx, tx = range(0, 2 * self.queues, 2), range(1, 2 * self.queues, 2)
-        self.sizes = self._size("rx-ring", rx), self._size("tx-ring", tx)
+        self.sizes = self._size(self.options.rx_ring, rx), self._size(self.options.tx_ring, tx)
 
     def tables(self) -> tuple[Common, NetConfig]:
         """Map the common structure, and that of network devices."""
@@ -141,7 +148,7 @@ class VirtioNet(
 
     def _read_config(self) -> None:
         """Read station address, queues and MTU, each where its feature is negotiated (§5.1.4)."""
-        features, pairs = self.features, self.values["queues"]
+        features, pairs = self.features, self.options.queues
         self.mac = bytes(self.net.MAC[i].read() for i in range(6))
         if not features.MAC:
             self.mac = b"\x02" + os.urandom(5)
@@ -151,12 +158,12 @@ class VirtioNet(
                 f"{self.name}: the device has {self.most_pairs} queue pairs", "lower queues="
             )
         self.queues = pairs
-        if features.MTU and self.values["mtu"] > (most := int(self.net.MTU.read())):
+        if features.MTU and self.options.mtu > (most := int(self.net.MTU.read())):
             raise Usage(f"{self.name}: the device takes no MTU above {most}", "lower mtu=")
 
-    def _size(self, option: str, numbers: range) -> int:
-        """Return the descriptors of such rings: the option's value, or the device's maximum."""
-        size = min(int(self.values[option]), *map(self.queue_size, numbers))
+    def _size(self, wanted: int, numbers: range) -> int:
+        """Return the descriptors of such rings: as many as wanted, or the device's maximum."""
+        size = min(wanted, *map(self.queue_size, numbers))
         if size < 2:
             raise NotSupported(f"{self.name}: a queue of {size} descriptor")
         return size
@@ -262,18 +269,18 @@ class VirtioNet(
         """Set the address of `mac=`: a reset restored the device's own (§5.1.6.5.2). Raises
         NotSupported.
         """
-        if not self.values["mac"]:
+        if not self.options.mac:
             return
         if not self.control or not self.features.CTRL_MAC_ADDR:
             raise NotSupported(f"{self.name}: the device keeps its address", "drop mac=")
-        self.control.ask(MAC_ADDR_SET, self.values["mac"])
-        self.mac = self.values["mac"]
+        self.control.ask(MAC_ADDR_SET, self.options.mac)
+        self.mac = self.options.mac
 
     def set_filter(self) -> None:
         """Set which frames to receive (§5.1.6.5.1). A device without CTRL_RX passes all frames.
         Raises NotSupported.
         """
-        promisc, multicast = self.values["promisc"], self.values["multicast"]
+        promisc, multicast = self.options.promisc, self.options.multicast
         if self.control and self.features.CTRL_RX:
             self.control.ask(RX_PROMISC, bytes([promisc]))
             self.control.ask(RX_ALLMULTI, bytes([promisc or multicast]))

@@ -10,15 +10,15 @@ offload, data rings, multicast lists (all of it or none), wake on LAN.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported
 from uspnet.fastpath import c, ffi, lib
-from uspnet.nic.base import VLAN_OPTIONS, Link, Model, Nic, ring_size
+from uspnet.nic.base import Link, Model, Nic, VlanOptions, ring_size
 from uspnet.pool import Pool, pages_for
 from uspnet.register import RO, RW, WO, Registers
-from uspnet.spec import Option, integer
+from uspnet.spec import integer, option
 from uspnet.transports import Dma
 
 COMMAND_S = 0.5  # a command is done when its register can be read; ESXi takes some milliseconds
@@ -66,6 +66,19 @@ class Doorbells(Registers, bytes=0x1000):
     RXPROD2 = WO(0xA00, "Receive Producer, second ring, §VMXNET3_REG_RXPROD2", count=16, stride=8)
 
 
+@dataclass(frozen=True)
+class Vmxnet3Options(VlanOptions):
+    """Options of VMXNET3."""
+
+    # QEMU's model drops what finds no descriptor, at once: only a long ring outlasts a pause.
+    rx_ring: int = ring_size(RING_MIN, 4096, default=4096)
+    rx_buffer: int = option(
+        integer(128, BUFFER_MAX),
+        BUFFER_MAX,
+        "bytes of a frame that one descriptor takes: longer frames use several descriptors",
+    )
+
+
 class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
     """One queue pair."""
 
@@ -75,17 +88,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         # It drops at once what finds no descriptor.
         "vmxnet3": Model("vmxnet3", window=30, kernel_module="vmxnet3")
     }
-    options: ClassVar[dict[str, Option]] = {
-        # QEMU's model drops what finds no descriptor, at once: only a long ring outlasts a pause.
-        "rx-ring": replace(ring_size(RING_MIN, 4096), default=4096),
-        "tx-ring": ring_size(RING_MIN, 4096),
-        "rx-buffer": Option(
-            integer(128, BUFFER_MAX),
-            BUFFER_MAX,
-            "bytes of a frame that one descriptor takes: longer frames use several descriptors",
-        ),
-        **VLAN_OPTIONS,
-    }
+    options = Vmxnet3Options()
     interrupts = "MSI-X"
     frame_max = 9022  # an MTU of 9,000, §VMXNET3_MAX_MTU, and the header
 
@@ -142,20 +145,20 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         """Return the slots of the second receive ring, for all pieces of a frame but the first. It
         has some even where frames have one piece, as in every driver.
         """
-        return int(self.values["rx-ring"]) if self.values["rx-buffer"] < self.frame else RING_MIN
+        return self.options.rx_ring if self.options.rx_buffer < self.frame else RING_MIN
 
     def ring_bytes(self) -> int:
         """Return the bytes of the shared area, descriptors and completions, each rounded up to
         whole pages.
         """
-        rx, tx, body = self.values["rx-ring"], self.values["tx-ring"], self.body_slots()
+        rx, tx, body = self.options.rx_ring, self.options.tx_ring, self.body_slots()
         sizes = [AREA, tx * DESCRIPTOR, tx * COMPLETION]
         sizes += [rx * DESCRIPTOR, body * DESCRIPTOR, 2 * rx * COMPLETION]
         return sum(pages_for(size) for size in sizes)
 
     def ring_slots(self) -> int:
         """Return the slots of the larger direction."""
-        return int(max(self.values["rx-ring"] + self.body_slots(), self.values["tx-ring"]))
+        return max(self.options.rx_ring + self.body_slots(), self.options.tx_ring)
 
     def attach(self, pool: Pool) -> None:
         """Allocate the shared area."""
@@ -180,7 +183,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     def make_rx(self, index: int) -> c.Vmxnet3Queue:
         """Make two rings, for a frame's first piece and for the rest, and their completions."""
         queue = ffi.new("struct vmxnet3_queue *")
-        size, limit = self.values["rx-ring"], self.piece_bytes()
+        size, limit = self.options.rx_ring, self.piece_bytes()
         bells = [self.doorbells.RXPROD, self.doorbells.RXPROD2]
         self.rx_memory = [
             self._ring(ring, slots, limit, self.doorbell_bar.doorbell(bell.offset))
@@ -195,7 +198,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     def make_tx(self, index: int) -> c.Vmxnet3Queue:
         """Make one ring, in which each descriptor is a whole packet (§Vmxnet3_TxDesc)."""
         queue = ffi.new("struct vmxnet3_queue *")
-        size, tag = self.values["tx-ring"], self.values["vlan-insert"]
+        size, tag = self.options.tx_ring, self.options.vlan_insert
         bell = self.doorbell_bar.doorbell(self.doorbells.TXPROD.offset, sends=True)
         self.tx_memory = self._ring(queue.rings[0], size, self.frame, bell)
         self.tx_completions = self._completions(queue, size)
@@ -204,7 +207,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def piece_bytes(self) -> int:
         """Return how many bytes of a frame one receive descriptor takes."""
-        return int(min(self.values["rx-buffer"], self.pool.room))
+        return min(self.options.rx_buffer, self.pool.room)
 
     # -- start and stop -------------------------------------------------------------------------
 
@@ -243,10 +246,10 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         area.magic, area.size, area.version = MAGIC, SHARED, 1
         area.guest = GUEST.put(0, {"BITS": 2, "TYPE": 1})  # 64 bits, the most usual of systems
         area.revisions = area.upt_versions = 1
-        area.features = FEATURES.put(0, {"RXVLAN": int(self.values["vlan-strip"])})
+        area.features = FEATURES.put(0, {"RXVLAN": int(self.options.vlan_strip)})
         area.queues = self.area_memory.address + ffi.offsetof("struct vmxnet3_area", "tx")
         area.queues_size = ffi.sizeof(area.tx) + ffi.sizeof(area.rx)
-        area.mtu = self.values["mtu"]
+        area.mtu = self.options.mtu
         area.pieces = -(-self.pool.room // self.piece_bytes())
         area.tx_queues = area.rx_queues = 1
         area.auto_mask, area.interrupts = 1, len(self.events) + 1
@@ -257,9 +260,9 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def rx_mode(self) -> int:
         """Return which frames are received (§Vmxnet3_RxFilterConf)."""
-        promisc = int(self.values["promisc"])
+        promisc = int(self.options.promisc)
         fields = {"UCAST": 1, "BCAST": 1, "PROMISC": promisc}
-        return RX_MODE.put(0, {**fields, "ALL_MULTI": promisc | int(self.values["multicast"])})
+        return RX_MODE.put(0, {**fields, "ALL_MULTI": promisc | int(self.options.multicast)})
 
     def describe_queues(self) -> None:
         """Write the rings' addresses and sizes (§Vmxnet3_TxQueueDesc, §Vmxnet3_RxQueueDesc)."""
@@ -276,7 +279,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def set_address(self) -> None:
         """Write the station address. MEASURED: QEMU's model restores its own when activated."""
-        self.mac = self.values["mac"] or self.mac
+        self.mac = self.options.mac or self.mac
         self.regs.MACL.write(int.from_bytes(self.mac[:4], "little"))
         self.regs.MACH.write(ADDRESS=int.from_bytes(self.mac[4:], "little"))
 

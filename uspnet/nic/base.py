@@ -20,7 +20,7 @@ from uspnet.fastpath.owned import Owned
 from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
-from uspnet.spec import Option, Values, integer, switch
+from uspnet.spec import Options, Values, integer, option, switch
 from uspnet.transports import Transport
 
 Q = TypeVar("Q", bound="c.AnyQueue")  # the C struct of a NIC's queues
@@ -39,8 +39,8 @@ def mac_address(text: str) -> bytes:
     return mac
 
 
-def ring_size(low: int, high: int) -> Option:
-    """Return the option for the size of a ring: a power of two of descriptors."""
+def ring_size(low: int, high: int, default: int = 512) -> int:
+    """Declare the option for the size of a ring: a power of two of descriptors."""
 
     def read(text: str) -> int:
         value = integer(low, high)(text)
@@ -48,26 +48,37 @@ def ring_size(low: int, high: int) -> Option:
             raise ValueError("must be a power of two")
         return value
 
-    return Option(read, 512, f"descriptors in each ring, a power of two from {low} to {high}")
+    return option(read, default, f"descriptors in each ring, a power of two from {low} to {high}")
 
 
-OPTIONS = {
-    "mac": Option(mac_address, None, "the address to take instead of the device's own"),
-    "mtu": Option(integer(68, FRAME_MAX - HEADER), 1500, "MTU in bytes"),
-    "promisc": Option(switch, True, "receive frames for other stations: on or off"),
-    "multicast": Option(switch, True, "receive every multicast frame: on or off"),
-}
-VLAN_OPTIONS = {
-    "vlan-strip": Option(switch, False, "take the VLAN tag off received frames: on or off"),
-    "vlan-insert": Option(integer(1, 4094), 0, "put this VLAN's tag into every sent frame"),
-}
+@dataclass(frozen=True)
+class NicOptions(Options):
+    """Options that every NIC takes. A driver's own go into a subclass, which may also declare
+    `queues` an option, and the rings' limits anew.
+    """
+
+    mac: bytes | None = option(mac_address, None, "the address to take instead of the device's own")
+    mtu: int = option(integer(68, FRAME_MAX - HEADER), 1500, "MTU in bytes")
+    promisc: bool = option(switch, True, "receive frames for other stations: on or off")
+    multicast: bool = option(switch, True, "receive every multicast frame: on or off")
+    queues: int = 1  # pairs
+    rx_ring: int = ring_size(32, 4096)
+    tx_ring: int = ring_size(32, 4096)
+
+
+@dataclass(frozen=True)
+class VlanOptions(NicOptions):
+    """And those of a NIC that handles VLAN tags."""
+
+    vlan_strip: bool = option(switch, False, "take the VLAN tag off received frames: on or off")
+    vlan_insert: int = option(integer(1, 4094), 0, "put this VLAN's tag into every sent frame")
 
 
 @dataclass(frozen=True)
 class Model:
     """An emulated device that a driver runs on: QEMU's `-device` argument.
 
-    `options` are the port's own for this model; `arguments` makes words for `-device` of them.
+    `arguments` makes words for `-device` of the driver's options.
     `rx_delay_s`: how long after `start` the model holds received frames back; `since`: the first
     QEMU that has it, of those that were tried. `several`: what `-device` needs for more than one
     queue pair, each of which is a queue of the cable, too; without it, only the NIC has several.
@@ -79,8 +90,7 @@ class Model:
     """
 
     device: str
-    options: Mapping[str, Option] = field(default_factory=dict)
-    arguments: Mapping[str, str] = field(default_factory=dict)  # option → property of -device
+    arguments: Mapping[str, str] = field(default_factory=dict)  # field → property of -device
     rx_delay_s: float = 0.0
     since: str = "7.2"
     several: str = ""
@@ -134,7 +144,7 @@ class Nic(ABC, Generic[Q]):
         ""  # fastpath/rings/nic/<ring>.c: <ring>_rx, <ring>_tx; an object may choose another
     )
     models: ClassVar[Mapping[str, Model]] = {}  # QEMU's, as `qemu:NAME`
-    options: ClassVar[Mapping[str, Option]] = {}
+    options: NicOptions = NicOptions()  # as a port's: the class has the defaults
     registers: ClassVar[type[Registers]]
     frame_max: ClassVar[int] = 1522  # bytes that the device sends and receives, without FCS
     unknown: ClassVar[frozenset[str]] = frozenset()  # counters that the device can't know
@@ -159,10 +169,11 @@ class Nic(ABC, Generic[Q]):
             if not hasattr(lib, f"{ring}_{part}"):
                 raise TypeError(f"{cls.__name__}: no {ring}_{part} in the fast path")
 
-    def __init__(self, transport: Transport, name: str, values: Values) -> None:
-        self.transport, self.name, self.values = transport, name, values
+    def __init__(self, transport: Transport, name: str, given: Values) -> None:
+        self.transport, self.name = transport, name
+        self.options = self.options.changed(given)
         self.config = config_of(transport)
-        self.frame = values["mtu"] + HEADER
+        self.frame = self.options.mtu + HEADER
         self.queues = 1  # pairs
         self.counts = ClearOnReadCounters()
         self.mac = bytes(6)
@@ -174,11 +185,6 @@ class Nic(ABC, Generic[Q]):
             raise Usage(
                 f"{name}: {self.title} takes no MTU above {self.frame_max - HEADER}", "lower mtu="
             )
-
-    @classmethod
-    def known_options(cls) -> dict[str, Option]:
-        """Return the options that every NIC takes, and those of this driver."""
-        return {**OPTIONS, **cls.options}
 
     @property
     def title(self) -> str:

@@ -17,10 +17,10 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, NoMemory
 from uspnet.fastpath import c, ffi, lib
-from uspnet.nic.base import VLAN_OPTIONS, Link, Nic, ring_size
+from uspnet.nic.base import Link, Nic, VlanOptions
 from uspnet.pool import pages_for
 from uspnet.register import RO, RW, Register, Registers, Row
-from uspnet.spec import Option, switch
+from uspnet.spec import option, switch
 from uspnet.transports import BarWindow, Dma
 
 DESCRIPTOR = ffi.sizeof("struct intel_descriptor")
@@ -33,11 +33,6 @@ STATUS = RO(
 )
 CONTEXT_LOW = RW(0, "Advanced context, first half, §7.2.2.2", width=64, VLAN=(16, 31))
 CONTEXT_HIGH = RW(8, "Advanced context, second half, §7.2.2.2", width=64, DTYP=(20, 23), DEXT=29)
-CHECKSUM_OPTIONS = {
-    "rx-checksum": Option(
-        switch, False, "refuse frames whose IPv4, TCP or UDP checksum is wrong: on or off"
-    )
-}
 SPEEDS = {0: 10, 1: 100, 2: 1000, 3: 1000}  # Mbit/s
 PHY_S = 0.1  # an MDIO transfer takes 64 µs
 SEMAPHORE_S = 1.0  # firmware holds the PHY for milliseconds
@@ -51,6 +46,22 @@ MDIO_WRITE, MDIO_READ = 1, 2
 def four(values: bytes) -> list[int]:
     """Return bytes as 32-bit words, the first byte lowest."""
     return [int.from_bytes(values[i : i + 4], "little") for i in range(0, len(values), 4)]
+
+
+@dataclass(frozen=True)
+class IntelOptions(VlanOptions):
+    """Options of all Intel NICs."""
+
+    rx_checksum: bool = False
+
+
+@dataclass(frozen=True)
+class ChecksumOptions(IntelOptions):
+    """And those of NICs that check checksums."""
+
+    rx_checksum: bool = option(
+        switch, False, "refuse frames whose IPv4, TCP or UDP checksum is wrong: on or off"
+    )
 
 
 @dataclass(frozen=True)
@@ -88,11 +99,7 @@ class PhyTable(IntelTable):
 class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     """Rings of 16 bytes a descriptor, up to a tail register."""
 
-    options: ClassVar[dict[str, Option]] = {
-        "rx-ring": ring_size(32, 4096),
-        "tx-ring": ring_size(32, 4096),
-        **VLAN_OPTIONS,
-    }
+    options = IntelOptions()
     address_registers = ("RAL[0]", "RAH[0]")
     registers: ClassVar[type[IntelTable]]
     regs: IntelTable
@@ -111,7 +118,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
 
     def ring_slots(self) -> int:
         """Return the size of the larger ring."""
-        return max(int(self.values["rx-ring"]), int(self.values["tx-ring"]))
+        return max(self.options.rx_ring, self.options.tx_ring)
 
     def slot_bytes(self) -> int:
         """Return how many bytes of a frame one receive descriptor takes."""
@@ -125,13 +132,9 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     def rx_error_mask(self) -> int:
         """Return the error bits of a receive descriptor for which the frame is dropped."""
 
-    def rx_checksum(self) -> bool:
-        """Return whether frames with a wrong checksum are to be dropped."""
-        return bool(self.values.get("rx-checksum"))
-
     def set_rx_checksum(self, control: Register) -> None:
         """Program RXCSUM from the `rx-checksum` option (§8.10)."""
-        on = int(self.rx_checksum())
+        on = int(self.options.rx_checksum)
         control.write(IPOFLD=on, TUOFLD=on)
 
     def vector(self, index: int) -> c.VectorFields:
@@ -161,7 +164,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     def make_rx(self, index: int) -> c.IntelQueue:
         """Make a receive ring."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
-        ring = self._ring(self.values["rx-ring"], self.slot_bytes(), bell)
+        ring = self._ring(self.options.rx_ring, self.slot_bytes(), bell)
         ring.queue.vector, ring.queue.rx_error_mask = self.vector(index), self.rx_error_mask()
         self.rx_rings[index] = ring
         return ring.queue
@@ -169,7 +172,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     def make_tx(self, index: int) -> c.IntelQueue:
         """Make a transmit ring, in which each data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
-        self.tx_rings[index] = ring = self._ring(self.values["tx-ring"], self.frame, bell)
+        self.tx_rings[index] = ring = self._ring(self.options.tx_ring, self.frame, bell)
         ring.queue.tx_flags = self.tx_flags()
         return ring.queue
 
@@ -200,7 +203,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
 
     def set_address(self) -> None:
         """Write the station address to the first entry of the address filter (§8.10)."""
-        self.mac = self.values["mac"] or self.mac
+        self.mac = self.options.mac or self.mac
         self.regs.RAL[0].write(int.from_bytes(self.mac[:4], "little"))
         self.regs.RAH[0].write(ADDRESS=int.from_bytes(self.mac[4:], "little"), AV=1)
 
@@ -232,19 +235,19 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
 
     def rx_error_mask(self) -> int:
         """Return the error bits of the write-back format (§7.1.5)."""
-        fields = ("RXE", "IPE", "L4E") if self.rx_checksum() else ("RXE",)
+        fields = ("RXE", "IPE", "L4E") if self.options.rx_checksum else ("RXE",)
         return sum(self.status.mask(field) for field in fields)
 
     def tx_flags(self) -> int:
         """Return the command bits of a data descriptor (§7.2.2.3)."""
-        tag = int(self.values["vlan-insert"] > 0)
+        tag = int(self.options.vlan_insert > 0)
         return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
 
     def set_tag(self, queue: c.IntelQueue) -> None:
         """Write a context descriptor with the VLAN tag to insert into an empty transmit ring: it
         applies until there is another (§7.2.2.2).
         """
-        if tag := self.values["vlan-insert"]:
+        if tag := self.options.vlan_insert:
             queue.ring[0].address = CONTEXT_LOW.put(0, {"VLAN": tag})
             queue.ring[0].word = CONTEXT_HIGH.put(0, {"DTYP": CONTEXT, "DEXT": 1})
             queue.next = queue.clean = 1

@@ -47,7 +47,7 @@ class NicPort(Port):
             raise NotSupported(
                 f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
             )
-        self.nic = nics()[ids](self.transport, self.name, self.values)
+        self.nic = nics()[ids](self.transport, self.name, self.given)
         return self.nic
 
     def poll_health(self) -> None:
@@ -95,7 +95,7 @@ class NicPort(Port):
         """Return the MTU plus header and tags."""
         nic = self.device
         most = nic.frame_max - HEADER
-        return nic.values["mtu"] + 14 + 4 * min(len(tags), 2), f"set mtu=, which goes up to {most}"
+        return nic.options.mtu + 14 + 4 * min(len(tags), 2), f"set mtu=, which goes up to {most}"
 
     def attach(self, pool: Pool) -> None:
         """Map the job's packet memory for the device."""

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, LONGEST
 from uspnet.port import Direction, Port
-from uspnet.spec import Option, Spec, integer
+from uspnet.spec import Options, Spec, integer, option
+
+
+@dataclass(frozen=True)
+class NullOptions(Options):
+    """Options of `null:`."""
+
+    size: int = option(integer(14, FRAME_MAX), 60, "bytes of each frame received, 14 to 9728")
+    queues: int = option(integer(1, 64), 1, "queue pairs, 1 to 64")
 
 
 class Null(Port, scheme="null"):
@@ -19,21 +28,18 @@ class Null(Port, scheme="null"):
     unknown: ClassVar[frozenset[str]] = frozenset()
     endless = True
     takes = LONGEST
-    options: ClassVar[dict[str, Option]] = {
-        "size": Option(integer(14, FRAME_MAX), 60, "bytes of each frame received, 14 to 9728"),
-        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-    }
+    options = NullOptions()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         if spec.target:
             raise Usage(f"{spec}: null: has no name", "write null: or null:size=1514,queues=2")
-        self.queues = self.values["queues"]
-        self.frame = max(self.frame, self.values["size"])
+        self.queues = self.options.queues
+        self.frame = max(self.frame, self.options.size)
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue, which has no memory of its own."""
-        queue = ffi.new("struct null_queue *", {"length": self.values["size"]})
+        queue = ffi.new("struct null_queue *", {"length": self.options.size})
         queue.q.burst = ffi.addressof(lib, f"null_{direction}")
         queue.q.wake_fd = -1
         return queue

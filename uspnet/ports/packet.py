@@ -25,6 +25,7 @@ import mmap
 import os
 import socket
 import struct
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
@@ -35,7 +36,7 @@ from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX, memory_available
 from uspnet.port import Direction
 from uspnet.ports.kernel import KernelPort
-from uspnet.spec import Option, Spec, choice, integer, switch
+from uspnet.spec import Options, Spec, choice, integer, option, switch
 
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
@@ -55,28 +56,31 @@ REST_NS = 20_000  # between two looks at a block that isn't full
 SEND_BUFFER = 4 << 20  # bytes that may wait in the kernel for the NIC
 
 
+@dataclass(frozen=True)
+class PacketOptions(Options):
+    """Options of `packet:`."""
+
+    queues: int = option(integer(1, 64), 1, "queue pairs, 1 to 64")
+    fanout: str = option(
+        choice(*FANOUT), "hash", "queue selection (PACKET_FANOUT): hash, cpu or qm"
+    )
+    promisc: bool = option(switch, True, "on: receive frames for other machines too")
+    outgoing: bool = option(switch, False, "on: also receive what this machine sends")
+    ring: int = option(integer(1, 1024), 16, "MiB of receive ring per queue, 1 to 1024")
+    ethernet: str = option(
+        choice("off", "add"), "off", "add: put an Ethernet header before plain IP, as TUN has it"
+    )
+    dst: bytes = option(mac_bytes, bytes(6), "ethernet=add to this address")
+    src: bytes = option(mac_bytes, bytes(6), "ethernet=add from this address")
+
+
 class Packet(KernelPort, scheme="packet"):
     """Sockets bound to one interface: one with a ring a receive queue, one a transmit queue."""
 
     help = "a kernel interface, through AF_PACKET"
     unknown: ClassVar[frozenset[str]] = frozenset()
     header = 14 + 4  # bytes of Ethernet and of one VLAN tag
-    options: ClassVar[dict[str, Option]] = {
-        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-        "fanout": Option(
-            choice(*FANOUT), "hash", "queue selection (PACKET_FANOUT): hash, cpu or qm"
-        ),
-        "promisc": Option(switch, True, "on: receive frames for other machines too"),
-        "outgoing": Option(switch, False, "on: also receive what this machine sends"),
-        "ring": Option(integer(1, 1024), 16, "MiB of receive ring per queue, 1 to 1024"),
-        "ethernet": Option(
-            choice("off", "add"),
-            "off",
-            "add: put an Ethernet header before plain IP, as TUN has it",
-        ),
-        "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
-        "src": Option(mac_bytes, bytes(6), "ethernet=add from this address"),
-    }
+    options = PacketOptions()
 
     @classmethod
     def targets(cls) -> list[str]:
@@ -85,7 +89,7 @@ class Packet(KernelPort, scheme="packet"):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.queues = self.values["queues"]
+        self.queues = self.options.queues
         self.ifname = check_name("packet", spec.target)
         self.ip = False  # do the interface's packets begin with IP?
         self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
@@ -108,7 +112,7 @@ class Packet(KernelPort, scheme="packet"):
     def _check_link_type(self, link_type: int) -> None:
         """Refuse interfaces whose frames are not Ethernet, or IP with `ethernet=add`."""
         kind, hint = link_types.describe(link_type), f"see: dumpcap -i {self.ifname} -w FILE"
-        self.ip = self.values["ethernet"] == "add"
+        self.ip = self.options.ethernet == "add"
         if self.ip and link_type in link_types.ETHERNET:
             raise Usage(f"{self.name}: the interface is Ethernet already", "drop ethernet=add")
         if link_type in link_types.IP:
@@ -143,7 +147,7 @@ class Packet(KernelPort, scheme="packet"):
         queue.q.burst = ffi.addressof(lib, f"packet_{direction}")
         if self.ip:
             queue.ifindex = self.kernel_side().index
-            ffi.memmove(queue.macs, self.values["dst"] + self.values["src"], 12)
+            ffi.memmove(queue.macs, self.options.dst + self.options.src, 12)
             if direction == "tx":
                 queue.q.burst = lib.packet_ip_tx
         queue.q.wake_fd = sock.fileno()
@@ -170,11 +174,11 @@ class Packet(KernelPort, scheme="packet"):
         not joined the fan-out group would receive the other sockets' packets.
         """
         self._filter(sock)
-        if not self.values["outgoing"]:
+        if not self.options.outgoing:
             sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self._map_ring(sock, queue)
         self._bind(sock, ETH_P_ALL)
-        if self.values["promisc"]:
+        if self.options.promisc:
             # struct packet_mreq: index, type, and an address that this type has no use for
             index = self.kernel_side().index
             member = struct.pack("=iHH8x", index, PACKET_MR_PROMISC, 0)
@@ -184,8 +188,8 @@ class Packet(KernelPort, scheme="packet"):
 
     def _map_ring(self, sock: socket.socket, queue: c.PacketQueue) -> None:
         """Have the kernel make the receive ring, and map it."""
-        blocks = (self.values["ring"] << 20) // BLOCK
-        want = self.queues * self.values["ring"] << 20
+        blocks = (self.options.ring << 20) // BLOCK
+        want = self.queues * self.options.ring << 20
         if not self.rings and want > memory_available():  # the kernel would rather kill somebody
             raise NoMemory(
                 f"{self.name}: {want >> 20:,} MiB of rings are more than there is",
@@ -200,7 +204,7 @@ class Packet(KernelPort, scheme="packet"):
             ring = mmap.mmap(sock.fileno(), blocks * BLOCK)
         except OSError as error:
             raise NoMemory(
-                f"{self.name}: a ring of {self.values['ring']} MiB: {error.strerror}",
+                f"{self.name}: a ring of {self.options.ring} MiB: {error.strerror}",
                 "make it smaller: ring=1",
             ) from None
         memory = ffi.from_buffer("uint8_t[]", ring, require_writable=True)
@@ -216,7 +220,7 @@ class Packet(KernelPort, scheme="packet"):
 
     def _join(self, sock: socket.socket) -> None:
         """Add the socket to the port's fan-out group. The kernel picks an unused group number."""
-        kind = FANOUT[self.values["fanout"]]
+        kind = FANOUT[self.options.fanout]
         if self.group is None:
             sock.setsockopt(SOL_PACKET, PACKET_FANOUT, (kind | FANOUT_UNIQUE_ID) << 16)
             self.group = sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
 
 from uspnet.drivers import nics
 from uspnet.errors import NoDevice, Usage
@@ -12,18 +12,23 @@ from uspnet.pci.config import NETWORK_CLASS
 from uspnet.pci.functions import class_of, ids_of, scan
 from uspnet.pci.sysfs import HOST
 from uspnet.ports.nic import NicPort
-from uspnet.spec import Option, Spec, choice
+from uspnet.spec import Option, Options, Spec, choice, option
 from uspnet.transports import Transport
 from uspnet.transports.choose import TRANSPORTS, choose
+
+
+@dataclass(frozen=True)
+class PciOptions(Options):
+    """The port's own options."""
+
+    transport: str = option(choice(*TRANSPORTS), "", "how to reach it: " + ", ".join(TRANSPORTS))
 
 
 class Pci(NicPort, scheme="pci"):
     """A NIC opened by VFIO, or as `transport=` says."""
 
     help = "NIC in a PCI slot"
-    options: ClassVar[dict[str, Option]] = {
-        "transport": Option(choice(*TRANSPORTS), "", "how to reach it: " + ", ".join(TRANSPORTS)),
-    }
+    options = PciOptions()
 
     @classmethod
     def targets(cls) -> list[str]:
@@ -35,8 +40,10 @@ class Pci(NicPort, scheme="pci"):
         slot has none that is known.
         """
         nic = nics().get(ids_of(HOST, self.spec.target))
-        known = [each.known_options() for each in ([nic] if nic else nics().values())]
-        return {name: option for each in [*known, self.options] for name, option in each.items()}
+        known: dict[str, Option] = {}
+        for each in [nic] if nic else nics().values():
+            known |= each.options.known()
+        return known | self.options.known()
 
     def __init__(self, spec: Spec) -> None:
         if not is_full(spec.target):
@@ -51,7 +58,7 @@ class Pci(NicPort, scheme="pci"):
         if kind is not None and kind >> 16 != NETWORK_CLASS:
             what = f"{self.spec.target} is not a network card (class {kind:06x})"
             raise NoDevice(what, "see: uspnet devices")
-        name, why = choose(self.spec.target, self.values["transport"])
+        name, why = choose(self.spec.target, self.options.transport)
         transport = TRANSPORTS[name](self.spec.target)
         self.how, self.danger = f"by {name}: {why}", transport.danger
         return transport

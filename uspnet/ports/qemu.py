@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import ClassVar
+from dataclasses import dataclass
 
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, Usage
@@ -18,7 +18,7 @@ from uspnet.kernel.interface import check_name
 from uspnet.nic.base import AnyNic, Model
 from uspnet.pool import Pool
 from uspnet.ports.nic import NicPort
-from uspnet.spec import Option, Spec, string, switch
+from uspnet.spec import Option, Options, Spec, option, string, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
 from uspnet.transports import Transport
 from uspnet.transports.qemu.cable import End, Loop, Tap, WireEnd
@@ -38,19 +38,24 @@ def interface_name(text: str) -> str:
     return check_name("tap", text)
 
 
+@dataclass(frozen=True)
+class QemuOptions(Options):
+    """The cable's options."""
+
+    wire: str = option(
+        string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"
+    )
+    loop: bool = option(switch, False, "return what is sent: on or off")
+    tap: str = option(
+        interface_name, "", "the cable ends in the kernel: a TAP interface, 1 to 15 characters"
+    )
+
+
 class Qemu(NicPort, scheme="qemu"):
     """Starts QEMU, and ends it on close."""
 
     help = "emulated NIC in a private QEMU"
-    options: ClassVar[dict[str, Option]] = {
-        "wire": Option(
-            string(100), "", "the cable: a name, or a path of two sockets, PATH.a and .b"
-        ),
-        "loop": Option(switch, False, "return what is sent: on or off"),
-        "tap": Option(
-            interface_name, "", "the cable ends in the kernel: a TAP interface, 1 to 15 characters"
-        ),
-    }
+    options = QemuOptions()
     machine: Machine | None = None
     end: End | None = None
 
@@ -61,12 +66,12 @@ class Qemu(NicPort, scheme="qemu"):
             raise Usage(f"{spec}: no driver for {spec.target or 'nothing'}", f"models are: {names}")
         self.model: Model = known[spec.target].models[spec.target]
         self.driver = known[spec.target]
-        self.spec = spec
         super().__init__(spec)
-        if sum(bool(self.values[name]) for name in ("wire", "loop", "tap")) > 1:
+        self.nic_options = self.driver.options.changed(self.given)
+        if sum(map(bool, (self.options.wire, self.options.loop, self.options.tap))) > 1:
             raise Usage(f"{spec}: a cable has one other end", "give wire=, loop=on or tap=")
-        self.several = bool(self.model.several) and self.values["queues"] > 1
-        if self.several and not self.values["tap"]:
+        self.several = bool(self.model.several) and self.nic_options.queues > 1
+        if self.several and not self.options.tap:
             raise Usage(
                 f"{spec}: only a cable into the kernel has several queues",
                 "give tap=NAME, or drop queues=",
@@ -81,8 +86,8 @@ class Qemu(NicPort, scheme="qemu"):
         return list(models())
 
     def known_options(self) -> dict[str, Option]:
-        """Return the options of the cable, the driver and the model."""
-        return {**self.options, **self.driver.known_options(), **self.model.options}
+        """Return the options of the cable and the driver."""
+        return self.options.known() | self.driver.options.known()
 
     @property
     def keeps(self) -> Capabilities:
@@ -94,17 +99,18 @@ class Qemu(NicPort, scheme="qemu"):
 
     def connect(self) -> Transport:
         """Start a machine with the model in it."""
-        if self.values["wire"]:
-            self.end = WireEnd(self.values["wire"])
-        elif self.values["loop"]:
+        if self.options.wire:
+            self.end = WireEnd(self.options.wire)
+        elif self.options.loop:
             self.end = Loop()
-        elif self.values["tap"]:
-            queues = self.values["queues"] if self.several else 1
-            self.end = Tap(self.name, self.values["tap"], queues, self.values["mtu"])
+        elif self.options.tap:
+            queues = self.nic_options.queues if self.several else 1
+            self.end = Tap(self.name, self.options.tap, queues, self.nic_options.mtu)
         words = [self.model.device, f"mac={fresh_mac()}"]
         words += [self.model.several] if self.several else []
         words += [
-            f"{name}={_word(self.values[option])}" for option, name in self.model.arguments.items()
+            f"{name}={_word(getattr(self.nic_options, field))}"
+            for field, name in self.model.arguments.items()
         ]
         self.machine = Machine(self.name, ",".join(words), self.model.since, self.end)
         self.how = self.machine.how
@@ -177,9 +183,9 @@ class Qemu(NicPort, scheme="qemu"):
 
     def why_down(self) -> str:
         """Return what is missing."""
-        wire = self.values["wire"]
-        if self.values["tap"] and not self.plugged:
-            return f"ip link set {self.values['tap']} up"
+        wire = self.options.wire
+        if self.options.tap and not self.plugged:
+            return f"ip link set {self.options.tap} up"
         if self.plugged:
             return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
         return f"there is no peer on wire {wire}"

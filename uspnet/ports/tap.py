@@ -9,6 +9,7 @@ frames are whole, checksummed and within the MTU.
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.fastpath import c, ffi, lib
@@ -18,9 +19,24 @@ from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction
 from uspnet.ports.kernel import KernelPort
-from uspnet.spec import Option, Spec, integer, switch
+from uspnet.spec import Options, Spec, integer, option, switch
 
 HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
+
+
+@dataclass(frozen=True)
+class TapOptions(Options):
+    """Options of `tap:`."""
+
+    queues: int = option(integer(1, 64), 1, "queue pairs, 1 to 64")
+    mtu: int | None = option(
+        integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"
+    )
+    mac: bytes | None = option(mac_bytes, None, "the kernel's address on it, as 02:00:00:00:00:01")
+    ip: ipaddress.IPv4Interface | None = option(
+        ipaddress.IPv4Interface, None, "the kernel's address on it, as 10.0.0.1/24"
+    )
+    up: bool = option(switch, True, "off: do not bring the interface up")
 
 
 class Tap(KernelPort, scheme="tap"):
@@ -30,17 +46,11 @@ class Tap(KernelPort, scheme="tap"):
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
     header = HEADER
     mtu_limits = False
-    options: ClassVar[dict[str, Option]] = {
-        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-        "mtu": Option(integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"),
-        "mac": Option(mac_bytes, None, "the kernel's address on it, as 02:00:00:00:00:01"),
-        "ip": Option(ipaddress.IPv4Interface, None, "the kernel's address on it, as 10.0.0.1/24"),
-        "up": Option(switch, True, "off: do not bring the interface up"),
-    }
+    options = TapOptions()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.queues = self.values["queues"]
+        self.queues = self.options.queues
         self.ifname = check_name("tap", spec.target)
         self.fds: list[int] = []
 
@@ -48,13 +58,13 @@ class Tap(KernelPort, scheme="tap"):
         """Create or find the interface, and configure it as the options say."""
         self.fds = open_queues(self.name, self.ifname, self.queues)
         self.interface = Interface(self.ifname)
-        if self.values["mtu"]:
-            self.interface.set_mtu(self.values["mtu"])
-        if self.values["mac"]:
-            self.interface.set_mac(self.values["mac"])
-        if self.values["ip"]:
-            self.interface.set_ip(self.values["ip"])
-        if self.values["up"]:
+        if self.options.mtu:
+            self.interface.set_mtu(self.options.mtu)
+        if self.options.mac:
+            self.interface.set_mac(self.options.mac)
+        if self.options.ip:
+            self.interface.set_ip(self.options.ip)
+        if self.options.up:
             self.interface.set_up()
         self.begin_watch()
         self.frame = min(self.mtu + HEADER, FRAME_MAX)

@@ -64,7 +64,7 @@ def _known(spec: str) -> Mapping[str, Option]:
     with contextlib.suppress(UspnetError):
         return make_port(spec).known_options()
     with contextlib.suppress(UspnetError):
-        return schemes()[parse(spec).scheme].options
+        return schemes()[parse(spec).scheme].options.known()
     return {}
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import ClassVar
 
 from uspnet.errors import (
     DeviceTimeout,
@@ -23,22 +22,22 @@ from uspnet.errors import (
 )
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
-from uspnet.pool import FRAME_MAX, Pool
+from uspnet.pool import Pool
 from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
-from uspnet.ports.memif.access import password, users
+from uspnet.ports.memif.access import password
 from uspnet.ports.memif.client import ClientMemory, ClientSession
 from uspnet.ports.memif.listener import Listener, detach, listen, printable
+from uspnet.ports.memif.options import SECRET_BYTES, MemifOptions
 from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.ports.memif.server import ServerSession
-from uspnet.spec import Option, Spec, choice, integer, seconds, string, switch
+from uspnet.spec import Spec
 from uspnet.system.privileges import NONE, Capabilities, to_reach
 
 RETRY_S = 0.05  # between a client's attempts to connect
 LINGER_S = 0.2  # how long packets of a peer that left may wait for our worker
 BLOCKED_S = 0.5  # longer than any eventfd takes a write
 CLIENT_WAIT_S = 2.0
-SECRET_BYTES = 24
 NO_FDS = {errno.EMFILE, errno.ENFILE}
 
 
@@ -58,43 +57,26 @@ class Memif(Port, scheme="memif"):
     first. A secret on the command line can be seen in the list of processes until uspnet has
     started; secret-file= can't.
     """
-    options: ClassVar[dict[str, Option]] = {
-        "role": Option(choice("client", "server"), "client", "client (connects) or server"),
-        "id": Option(integer(0, 2**32 - 1), 0, "interface number on the socket"),
-        "secret": Option(string(SECRET_BYTES), "", "password, at most 24 bytes", secret=True),
-        "secret-file": Option(str, "", "file whose first line is the password"),
-        "allow": Option(
-            users, None, "users the peer may run as, a+b; else any who can reach it (@name: all)"
-        ),
-        "ring": Option(integer(2, 16384), 1024, "slots per ring, a power of two, 2 to 16384"),
-        "buffer": Option(integer(128, 65536), 2048, "client without zero copy: bytes per slot"),
-        "queues": Option(integer(1, 64), 1, "queue pairs, 1 to 64"),
-        "zero-copy": Option(
-            switch, True, "client: share all packet buffers of the job, on or off (a copy each way)"
-        ),
-        "frame": Option(integer(60, FRAME_MAX), FRAME_MAX, "longest frame in bytes, to 9728"),
-        "wait": Option(seconds, None, "seconds to wait for the peer at first, or forever"),
-        "reconnect": Option(switch, True, "wait for a peer that left to come back, on or off"),
-    }
+    options = MemifOptions()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        values = self.values
+        options = self.options
         name = spec.target.partition("=")[0]
-        if name in self.options or not 0 < len(os.fsencode(spec.target.lstrip("@"))) <= 107:
+        if name in options.known() or not 0 < len(os.fsencode(spec.target.lstrip("@"))) <= 107:
             raise Usage(
                 f"{spec}: needs a socket path of up to 107 bytes, or @name",
                 "for example memif:/run/m.sock",
             )
-        if values["ring"] & (values["ring"] - 1):
-            raise Usage(f"{spec}: ring={values['ring']} is not a power of two", "try ring=1024")
+        if options.ring & (options.ring - 1):
+            raise Usage(f"{spec}: ring={options.ring} is not a power of two", "try ring=1024")
         self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
-        self.server = values["role"] == "server"
-        self.identity, self.allow = values["id"], values["allow"]
-        self.secret = password(self.name, values["secret-file"], values["secret"], SECRET_BYTES)
-        self.pairs = self.queues = values["queues"]
-        self.frame, self.reconnect = values["frame"], values["reconnect"]
-        self.zero_copy = values["zero-copy"] and not self.server
+        self.server = options.role == "server"
+        self.identity, self.allow = options.id, options.allow
+        self.secret = password(self.name, options.secret_file, options.secret, SECRET_BYTES)
+        self.pairs = self.queues = options.queues
+        self.frame, self.reconnect = options.frame, options.reconnect
+        self.zero_copy = options.zero_copy and not self.server
         self.connects = not self.server
         self.session: ClientSession | ServerSession | None = None
         self.running = self.linked = self.ever_linked = False
@@ -106,6 +88,10 @@ class Memif(Port, scheme="memif"):
         self.refused: Disconnect | None = None  # why the last attempt failed, if it may pass
         self.bells: list[int] = []
         self.counted: list[Queue] = []  # on this connection, those whose counters are final
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """Return what `frame` says."""
+        return self.options.frame, "set frame="
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -134,7 +120,7 @@ class Memif(Port, scheme="memif"):
 
     def holds(self, direction: Direction) -> int:
         """Return the ring's size with zero copy, where each slot holds a buffer."""
-        return int(self.values["ring"]) if self.zero_copy else 0
+        return self.options.ring if self.zero_copy else 0
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue without a ring; `_link` adds the ring."""
@@ -144,12 +130,12 @@ class Memif(Port, scheme="memif"):
         m.q.arm = ffi.addressof(lib, f"memif_{kind}_arm") if direction == "rx" else ffi.NULL
         m.q.closed, m.q.wake_fd, m.bell_fd = 1, -1, -1
         if self.zero_copy:
-            m.out = self.owned.keep(ffi.new("uint32_t[]", self.values["ring"]))
+            m.out = self.owned.keep(ffi.new("uint32_t[]", self.options.ring))
         return m
 
     def start(self) -> None:
         """Accept a peer from now on, or connect to one. Limits how long to wait for the first."""
-        wait = self.values["wait"]
+        wait = self.options.wait
         if wait is None:
             wait = float("inf") if self.server else CLIENT_WAIT_S
         self.give_up_at = time.monotonic() + wait
@@ -282,11 +268,11 @@ class Memif(Port, scheme="memif"):
             )
 
     def _memory(self, max_pairs: int, max_log2: int) -> ClientMemory:
-        log2 = min(int(self.values["ring"]).bit_length() - 1, max_log2)
+        log2 = min(self.options.ring.bit_length() - 1, max_log2)
         if not log2:
             raise Disconnect("Invalid ring size", ours=True)
         pool = self.pool if self.zero_copy else None
-        return ClientMemory(min(self.pairs, max_pairs), log2, self.values["buffer"], pool)
+        return ClientMemory(min(self.pairs, max_pairs), log2, self.options.buffer, pool)
 
     def _lost(self, error: Disconnect) -> None:
         """Handle the end of the connection. After a peer's own, its last packets are still read."""

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.port import Port
-from uspnet.ports.pcap.sink import Sink
-from uspnet.ports.pcap.source import Source
-from uspnet.spec import Option, Spec
+from uspnet.ports.pcap.sink import Sink, SinkOptions
+from uspnet.ports.pcap.source import Source, SourceOptions
+from uspnet.spec import Spec
+
+
+@dataclass(frozen=True)
+class PcapOptions(SinkOptions, SourceOptions):
+    """Options of both classes, for help and completion."""
 
 
 class Pcap(Port, scheme="pcap"):
@@ -16,7 +22,7 @@ class Pcap(Port, scheme="pcap"):
 
     help = "capture files: pcap:in.pcapng, pcap:out=x.pcapng"
     unknown: ClassVar[frozenset[str]] = frozenset()
-    options: ClassVar[dict[str, Option]] = {**Source.options, **Sink.options}
+    options = PcapOptions()
 
     @classmethod
     def of(cls, spec: Spec) -> Port:  # type: ignore[override]

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import time
+from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from uspnet.errors import (
@@ -29,7 +30,7 @@ from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.writer import Writer
-from uspnet.spec import Option, Spec, choice, integer, string
+from uspnet.spec import Options, Spec, choice, integer, option, string
 from uspnet.system import streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
@@ -47,6 +48,16 @@ INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
 DISK_WAIT_S = 30.0  # for a disk on which writing stalled
 
 
+@dataclass(frozen=True)
+class SinkOptions(Options):
+    """Options of a file that is written."""
+
+    out: str = option(string(4096), "", "the file to write; - is stdout")
+    format: str = option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)")
+    snaplen: int = option(integer(1, SNAPLEN_MAX), SNAPLEN_MAX, "bytes kept of each packet")
+    buffer: int = option(integer(1, 4096), 64, "MiB between port and file")
+
+
 class Sink(Port):
     """Writes what it is sent. Set `source` before `open` when all packets come from one port."""
 
@@ -54,21 +65,16 @@ class Sink(Port):
     unknown: ClassVar[frozenset[str]] = frozenset()
     can_receive = False
     takes = LONGEST
-    options: ClassVar[dict[str, Option]] = {
-        "out": Option(string(4096), "", "the file to write; - is stdout"),
-        "format": Option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)"),
-        "snaplen": Option(integer(1, SNAPLEN_MAX), SNAPLEN_MAX, "bytes kept of each packet"),
-        "buffer": Option(integer(1, 4096), 64, "MiB between port and file"),
-    }
+    options = SinkOptions()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        if spec.target or not self.values["out"]:
+        if spec.target or not self.options.out:
             raise Usage(
                 f"{self.name}: give either a file to read or out=",
                 "pcap:in.pcapng, or pcap:out=x.pcapng",
             )
-        self.path: str = self.values["out"]
+        self.path = self.options.out
         self.takes_stdout = self.path == "-"
         self.source: Port | None = None
         self.writer: Writer | None = None
@@ -98,7 +104,7 @@ class Sink(Port):
         """
         return (
             isinstance(self.source, Source)
-            and self.values["format"] == "pcapng"
+            and self.options.format == "pcapng"
             and self.source.c.format in (lib.PCAP_NG, lib.PCAP_UNKNOWN)
         )
 
@@ -115,8 +121,8 @@ class Sink(Port):
             self.queues = self.source.queues
         if self.queues > lib.PCAP_RINGS:
             raise NotSupported(f"{self.path}: {self.queues} queues", f"at most {lib.PCAP_RINGS}")
-        form = FORMATS[self.values["format"]]
-        self.writer = Writer(self.fd, self.queues, self.values["buffer"] << 20, form)
+        form = FORMATS[Format(self.options.format)]
+        self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form)
 
     def _claim(self) -> int:
         if self.takes_stdout:
@@ -139,7 +145,7 @@ class Sink(Port):
         writer = cast("Writer", self.writer)  # since open
         c = ffi.new("struct pcap_sink *")
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
-        c.snaplen = self.values["snaplen"]
+        c.snaplen = self.options.snaplen
         c.q.burst = ffi.addressof(lib, "pcap_tx")
         if not self.regular:  # somebody looks at the packets as they come
             c.q.flush = ffi.addressof(lib, "pcap_flush")
@@ -177,7 +183,7 @@ class Sink(Port):
 
     def _header(self) -> bytes:
         name = self.source.name if self.source else None
-        return pcapfile.header(self.values["format"], self.values["snaplen"], name)
+        return pcapfile.header(self.options.format, self.options.snaplen, name)
 
     def _carry(self, source: Source, head: bytes) -> None:
         """Have the source hand over its descriptions of interfaces and packets."""
@@ -240,7 +246,7 @@ class Sink(Port):
         return f"{'stdout' if self.takes_stdout else self.path} (holds {held:,} packets)"
 
     def _tail(self) -> bytes:
-        if self.values["format"] != "pcapng":
+        if self.options.format != "pcapng":
             return b""
         head = self._header() if self.carries() and not self._rings()[0].begun else b""
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:

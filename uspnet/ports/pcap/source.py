@@ -15,6 +15,7 @@ import errno
 import mmap
 import os
 import stat
+from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
@@ -26,7 +27,7 @@ from uspnet.ports.pcap import compression, foreign
 from uspnet.ports.pcap.feeder import Feeder
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.readers import READERS
-from uspnet.spec import Option, Spec, choice, number, seconds, switch
+from uspnet.spec import Options, Spec, choice, number, option, seconds, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
 SURVEY_BYTES = 256 << 20  # how much of a file is looked through for its longest packet
@@ -44,6 +45,21 @@ WHY = {
 EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
 
 
+@dataclass(frozen=True)
+class SourceOptions(Options):
+    """Options of a file that is read."""
+
+    loop: bool = option(switch, False, "on or off: begin again at the end")
+    timing: bool = option(switch, False, "on: with the file's own gaps between packets")
+    speed: float = option(number(1e-6, 1e6), 1.0, "replay speed factor, with timing=on")
+    max_gap: float = option(seconds, float("inf"), "longest gap in seconds, with timing=on")
+    ethernet: str = option(
+        choice("off", "add"), "off", "add: put an Ethernet header before packets that have none"
+    )
+    dst: bytes = option(mac_bytes, bytes(6), "ethernet=add to this address")
+    src: bytes | None = option(mac_bytes, None, "ethernet=add from this address")
+
+
 class Source(Port):
     """Receives the packets of a file, as fast as they are taken or as they once came."""
 
@@ -51,22 +67,12 @@ class Source(Port):
     unknown: ClassVar[frozenset[str]] = frozenset()
     can_send = False
     knows_origins = True
-    options: ClassVar[dict[str, Option]] = {
-        "loop": Option(switch, False, "on or off: begin again at the end"),
-        "timing": Option(switch, False, "on: with the file's own gaps between packets"),
-        "speed": Option(number(1e-6, 1e6), 1.0, "replay speed factor, with timing=on"),
-        "max-gap": Option(seconds, float("inf"), "longest gap in seconds, with timing=on"),
-        "ethernet": Option(
-            choice("off", "add"), "off", "add: put an Ethernet header before packets that have none"
-        ),
-        "dst": Option(mac_bytes, bytes(6), "ethernet=add to this address"),
-        "src": Option(mac_bytes, None, "ethernet=add from this address"),
-    }
+    options = SourceOptions()
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.path = spec.target
-        self.runs_out = not self.values["loop"]
+        self.runs_out = not self.options.loop
         if not self.path:
             raise Usage(f"{self.name}: no file", "pcap:in.pcapng reads, pcap:out=x.pcapng writes")
         self.label = "stdin" if self.path == "-" else self.path  # in messages
@@ -77,18 +83,18 @@ class Source(Port):
 
     def _set_up(self) -> None:
         """Set the ring's options. Raises Usage for those that need another one."""
-        values, c = self.values, self.c
-        c.loop = values["loop"]
+        options, c = self.options, self.c
+        c.loop = options.loop
         c.timer_fd = -1
-        c.make_ethernet, c.source_given = values["ethernet"] == "add", bool(values["src"])
-        ffi.memmove(c.macs, values["dst"] + (values["src"] or bytes(6)), 12)
-        if values["timing"]:
-            c.timing, c.pace = 1, 1 / values["speed"]
+        c.make_ethernet, c.source_given = options.ethernet == "add", bool(options.src)
+        ffi.memmove(c.macs, options.dst + (options.src or bytes(6)), 12)
+        if options.timing:
+            c.timing, c.pace = 1, 1 / options.speed
         elif not {"speed", "max-gap"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without timing=on", "add timing=on")
         if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without ethernet=add", "add ethernet=add")
-        c.gap_max = min(int(min(values["max-gap"], FOREVER_NS / NS) * NS), FOREVER_NS)
+        c.gap_max = min(int(min(options.max_gap, FOREVER_NS / NS) * NS), FOREVER_NS)
 
     @property
     def keeps(self) -> Capabilities:
@@ -176,7 +182,7 @@ class Source(Port):
         c.sections = c.n_interfaces = 0
 
     def _feed(self, fd: int, kind: str) -> None:
-        if self.values["loop"]:
+        if self.options.loop:
             by_hand = f"{compression.COMMANDS[kind]} FILE > x" if kind else "cat FILE > x"
             text = f"{self.label}: loop=on needs a file that can be read again"
             raise NotSupported(text, f"save it first: {by_hand}")
