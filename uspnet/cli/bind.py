@@ -66,7 +66,7 @@ def bind(
     from uspnet.binding import unbind as u
     from uspnet.binding.machine import this_machine
     from uspnet.cli.unbind import show_outcomes
-    from uspnet.cli.views.console import print_json, show_lines
+    from uspnet.cli.views.console import print_json, show_prose
 
     machine = this_machine()
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
@@ -79,7 +79,7 @@ def bind(
             b.plan(machine, addresses, request) if dry_run else b.bind(machine, addresses, request)
         )
         if dry_run and not json:
-            show_lines(format_plan(plans))
+            show_prose(format_plan(plans))
         if dry_run:
             b.refuse(plans, names)
     except b.InUse as error:
@@ -92,7 +92,7 @@ def bind(
         seen = a.rows(plans, names)
         print_json(a.BindAnswer(command="bind", dry_run=dry_run, devices=seen).as_json())
     elif not quiet and not dry_run:
-        show_lines(format_bound(plans, request))
+        show_prose(format_bound(plans, request))
 
 
 def format_plan(plans: list[Plan]) -> list[str]:

@@ -16,8 +16,8 @@ from uspnet.errors import Usage, UspnetError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
+    from uspnet.cli.views.table import Table
     from uspnet.jobs.demo.result import DemoResult, NicHop
 
 PACKETS = 500_000
@@ -82,7 +82,7 @@ def demo(
 def show(console: Console, result: DemoResult) -> None:
     """Print the tables, the file that was kept, and the commands to run each step by hand."""
     console.print()
-    console.print(format_hops(result), soft_wrap=True)
+    show_table(console, "pktgen → memif → fwd → memif → capture", hop_table(result))
     console.print(f"lost: {result.lost:,} of {result.offered:,} packets", style="bold")
     for name in map(shlex.quote, result.files):
         console.print(f"file: {name}  (try: tshark -c 3 -r {name})", soft_wrap=True)
@@ -99,26 +99,12 @@ def show(console: Console, result: DemoResult) -> None:
 
 def show_nic(console: Console, nic: NicHop) -> None:
     """Print the counts of the two emulated NICs, or why there are none."""
-    from rich.table import Table
-
-    from uspnet.cli.views.units import format_count, format_rate
-
     if nic.missing:
         console.print(f"no emulated NIC: {nic.missing} ({nic.hint})", soft_wrap=True)
         return
-    sender, receiver = (word.partition(",")[0] for word in nic.command if "qemu:" in word)
+    sender, receiver = nic_names(nic)
     title = f"pktgen → {sender} → cable → {receiver} → counted"
-    table = Table(title=title, box=None, title_justify="left")
-    table.add_column("driver, on QEMU's model")
-    for name in ("packets", "bytes", "rate"):
-        table.add_column(name, justify="right")
-    for name, packets, octets in (
-        (f"{sender} sent", nic.sent, nic.tx_bytes),
-        (f"{receiver} received", nic.received, nic.rx_bytes),
-    ):
-        rate = format_rate(nic.pps, "pps")
-        table.add_row(name, format_count(packets), format_count(octets), rate)
-    console.print(table, soft_wrap=True)
+    show_table(console, title, nic_table(nic))
     console.print(f"lost: {nic.lost:,} of {nic.offered:,} packets", style="bold")
 
 
@@ -136,17 +122,44 @@ def by_hand(command: list[str]) -> list[str]:
     return [port(word) if word.startswith("memif:") else word for word in plain]
 
 
-def format_hops(result: DemoResult) -> Table:
-    """Return a table with one row for each process of the chain."""
-    from rich.table import Table
+def show_table(console: Console, title: str, table: Table) -> None:
+    """Print a table below its title, in the console's width."""
+    from rich.text import Text
 
+    from uspnet.cli.views.console import print_lines, wrap_words
+    from uspnet.cli.views.table import fit
+
+    print_lines(console, [Text(line, style="italic") for line in wrap_words(title, console.width)])
+    print_lines(console, fit(table, console.width))
+
+
+def hop_table(result: DemoResult) -> Table:
+    """Return a table with one row for each process of the chain."""
+    from uspnet.cli.views.table import Column, Table
     from uspnet.cli.views.units import format_count, format_rate
 
-    table = Table(title="pktgen → memif → fwd → memif → capture", box=None, title_justify="left")
-    table.add_column("process")
-    for name in ("packets", "rate"):
-        table.add_column(name, justify="right")
-    for hop in result.hops:
-        rate = format_rate(hop.pps, "pps")
-        table.add_row(hop.step, format_count(hop.packets), rate)
-    return table
+    heads = [Column("process"), *(Column(name, right=True) for name in ("packets", "rate"))]
+    rows = [
+        [hop.step, format_count(hop.packets), format_rate(hop.pps, "pps")] for hop in result.hops
+    ]
+    return Table(heads, rows)
+
+
+def nic_names(nic: NicHop) -> list[str]:
+    """Return the specs of the two emulated NICs, sender first, without their options."""
+    return [word.partition(",")[0] for word in nic.command if "qemu:" in word]
+
+
+def nic_table(nic: NicHop) -> Table:
+    """Return a table of what one NIC sent and the other received."""
+    from uspnet.cli.views.table import Column, Table
+    from uspnet.cli.views.units import format_count, format_rate
+
+    sender, receiver = nic_names(nic)
+    numbers = [Column(name, right=True) for name in ("packets", "bytes", "rate")]
+    rate = format_rate(nic.pps, "pps")
+    rows = [
+        [f"{sender} sent", format_count(nic.sent), format_count(nic.tx_bytes), rate],
+        [f"{receiver} received", format_count(nic.received), format_count(nic.rx_bytes), rate],
+    ]
+    return Table([Column("driver, on QEMU's model"), *numbers], rows)

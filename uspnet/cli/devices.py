@@ -52,7 +52,8 @@ def lay_out(nics: list[Nic], width: int) -> list[Text]:
     """Lay out the table, and why each NIC is in its state."""
     from rich.text import Text
 
-    from uspnet.cli.views.table import fit, wrap_words
+    from uspnet.cli.views.console import wrap_words
+    from uspnet.cli.views.table import fit
 
     reasons = [f"{nic.address} is {nic.state}: {nic.why}" for nic in nics if nic.why]
     told = [Text(line) for text in reasons for line in wrap_words(printable(text), width)]

@@ -42,10 +42,10 @@ def unbind(
 def show_outcomes(command: str, outcomes: list[Outcome], json: bool, quiet: bool) -> None:
     """Show what was done with each function."""
     from uspnet.binding.answer import OutcomesAnswer
-    from uspnet.cli.views.console import print_json, show_lines
+    from uspnet.cli.views.console import print_json, show_prose
 
     if json:
         print_json(OutcomesAnswer(command=command, devices=tuple(outcomes)).as_json())
     elif not quiet:
         lines = [f"{outcome.address}: {outcome.text}" for outcome in outcomes]
-        show_lines(lines or ["nothing is bound"])
+        show_prose(lines or ["nothing is bound"])

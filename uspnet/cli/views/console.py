@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
@@ -18,6 +19,7 @@ from uspnet.text import printable
 
 PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
 INDENT = "  "
+COMMAND = re.compile(r"(?<=:) (?=(?:uspnet|apt-get) )")  # what a sentence tells people to type
 
 
 class PrintableConsole(Console):
@@ -57,12 +59,45 @@ def show_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
         print(printable(line), file=file)
 
 
+def show_prose(lines: Iterable[str]) -> None:
+    """Print sentences on stdout. On a terminal they break between words, and a command that ends
+    one stays in one piece, so that it can be copied.
+    """
+    width = columns_of(sys.stdout)
+    show_lines(part for line in lines for part in (break_line(line, width) if width else [line]))
+
+
+def break_line(text: str, width: int) -> list[str]:
+    """Break an indented sentence between words, to lines of at most `width` columns."""
+    if cell_len(text) <= width:
+        return [text]
+    indent = " " * (len(text) - len(text.lstrip(" ")))
+    prose, *commands = COMMAND.split(text.strip(), maxsplit=1)
+    parts = wrap_words(prose, width - len(indent + INDENT)) + commands
+    return [indent + parts[0], *(indent + INDENT + part for part in parts[1:])]
+
+
 def columns_of(stream: TextIO) -> int | None:
     """Return the width of the terminal that a stream goes to; None: it goes to none."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None if stream.isatty() else None
     except OSError:
         return None
+
+
+def wrap_words(text: str, width: int) -> list[str]:
+    """Break prose between words. A word that is longer than a line stays in one piece."""
+    lines: list[str] = []
+    for part in text.split("\n"):
+        line = ""
+        for word in part.split(" "):
+            if line and cell_len(f"{line} {word}") > width:
+                lines.append(line)
+                line = word
+            else:
+                line = f"{line} {word}" if line else word
+        lines.append(line)
+    return lines
 
 
 def join_phrases(phrases: Sequence[str], width: int | None, indent: str = "") -> list[str]:

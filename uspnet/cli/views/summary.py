@@ -13,8 +13,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from uspnet.cli.checks import INTENDED
-from uspnet.cli.views.console import INDENT, join_phrases
-from uspnet.cli.views.table import wrap_words
+from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.packets.frames import l1_bits
 from uspnet.telemetry import reasons_text

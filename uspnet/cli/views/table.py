@@ -15,7 +15,7 @@ from itertools import zip_longest
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from uspnet.cli.views.console import INDENT, join_phrases
+from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 
 GAP = 2  # columns between two cells
 PROSE_MIN = 24  # columns that prose needs beside others
@@ -216,18 +216,3 @@ def _values(table: Table, row: list[str]) -> Iterator[tuple[Column, str]]:
     for column, cell in zip(table.columns[table.names :], row[table.names :], strict=True):
         if column.says(cell):
             yield column, cell
-
-
-def wrap_words(text: str, width: int) -> list[str]:
-    """Break prose between words. A word that is longer than a line stays in one piece."""
-    lines: list[str] = []
-    for part in text.split("\n"):
-        line = ""
-        for word in part.split(" "):
-            if line and cell_len(f"{line} {word}") > width:
-                lines.append(line)
-                line = word
-            else:
-                line = f"{line} {word}" if line else word
-        lines.append(line)
-    return lines
