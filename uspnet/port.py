@@ -96,6 +96,7 @@ class Port(ABC):
     reports_sent = False  # `pending` becomes 0 once the other side has taken everything
     can_receive = True
     can_send = True
+    claimed = False  # a job has opened it
 
     def __init_subclass__(cls, scheme: str = "", **more: object) -> None:
         super().__init_subclass__(**more)

@@ -14,7 +14,7 @@ from uspnet.fastpath import ffi
 from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.measure import Measure, make_streams
-from uspnet.jobs.plan import Limits, Plan
+from uspnet.jobs.plan import COUNT_MAX, Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
@@ -24,8 +24,6 @@ from uspnet.telemetry import reasons_text
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
-
-COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
 
 
 @dataclass

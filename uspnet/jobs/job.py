@@ -21,8 +21,10 @@ from typing import Generic, Self, TypeVar
 from uspnet.errors import DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.accounts import Accounts
+from uspnet.jobs.checks import check_open, check_started, claim
 from uspnet.jobs.choices import Poll
 from uspnet.jobs.ending import Grace, drain
+from uspnet.jobs.notices import details, notices
 from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
 from uspnet.jobs.result import Ended, Result
 from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Worker, usable_cores
@@ -98,6 +100,7 @@ class Job(Accounts, ABC, Generic[R]):
     # -- open ------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        claim(self.ports)
         try:
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self._end_of_source
@@ -142,7 +145,10 @@ class Job(Accounts, ABC, Generic[R]):
         return result
 
     def start(self) -> None:
-        """Make pool, queues and workers, wait for the ports' peers, and start."""
+        """Make pool, queues and workers, wait for the ports' peers, and start. Raises Usage if the
+        job is not open, or was started before.
+        """
+        check_open(self.ports, self.workers)
         self._lay_out()
         self._let_traffic_in()
         self._launch()
@@ -151,6 +157,7 @@ class Job(Accounts, ABC, Generic[R]):
         """Serve the ports until the run is over or `timeout` seconds have passed. Return whether it
         is over: by its limits, the end of its sources, or `stop`. Raises what went wrong.
         """
+        check_started(self.workers)
         end = float("inf") if timeout is None else time.monotonic() + timeout
         with self._told_so_far():
             while any(worker.running() for worker in self.workers):
@@ -231,7 +238,10 @@ class Job(Accounts, ABC, Generic[R]):
         for worker in self.workers:
             self._set_limits(worker, hz)
         self.board.publish(started_ns)
-        self._tell_details()
+        for text in notices(self.ports, self.limits):
+            self.on_notice(text)
+        for text in details(self.ports, self.limits, self.pool, self.workers):
+            self.on_detail(text)
         self.undo.callback(self._join)
         if not self.stop_reason:
             for worker in self.workers:
@@ -248,25 +258,6 @@ class Job(Accounts, ABC, Generic[R]):
             c.deadline = lib.ticks_now() + int(limits.duration * hz)
         if limits.count is not None:
             c.budget = self.budget
-
-    def _tell_details(self) -> None:
-        pool, limits = self.pool, self.limits
-        bounded = limits.count is not None or limits.duration is not None
-        full = [port.name for port in self.ports if port.fills_disk]
-        if full and not bounded and any(port.endless for port in self.ports):
-            text = "grows until the disk is full: give --count or --duration"
-            self.on_notice(f"{full[0]} {text}")
-        for port in self.ports:
-            if port.how:
-                self.on_detail(f"{port.name}: {port.how}")
-            if port.danger:
-                self.on_notice(f"{port.name}: DANGER: {port.danger}")
-        self.on_detail(f"pool: {pool.count} buffers of {pool.size} bytes on {pool.pages} pages")
-        for number, worker in enumerate(self.workers):
-            core = "any core" if worker.core is None else f"core {worker.core}"
-            ends = ", ".join(f"{q.port.name} {q.direction} {q.index}" for q in worker.queues)
-            self.on_detail(f"worker {number}, {core}, poll {limits.poll}: {ends}")
-        self.on_detail(f"bursts of up to {limits.burst} packets")
 
     def _serve(self, timeout: float) -> None:
         """Wait for a control descriptor or the timeout in seconds, then handle events and faults of

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from uspnet.errors import Usage
 from uspnet.fastpath import c, lib
+from uspnet.jobs.choices import Poll
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.route import End, Route
 from uspnet.jobs.worker import Lane, Worker
 from uspnet.pool import LONGEST, Pool
 from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import Board
+
+COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
 
 
 @dataclass
@@ -27,6 +31,19 @@ class Limits:
     linger: float = 0.0  # seconds to stay connected after the last packet
     reconnect: bool = True  # wait for peers that left to come back
     confine: bool = False  # give up what the process may do and the ports no longer need
+
+    def __post_init__(self) -> None:
+        """Raise Usage for a value that is out of range."""
+        if self.duration is not None and not 0 < self.duration < float("inf"):
+            raise Usage(f"duration={self.duration}", "seconds, above 0; None: without end")
+        if self.count is not None and not 0 < self.count <= COUNT_MAX:
+            raise Usage(f"count={self.count}", f"packets, 1 to {COUNT_MAX}; None: without end")
+        if not 1 <= self.burst <= lib.BURST_MAX:
+            raise Usage(f"burst={self.burst}", f"packets, 1 to {lib.BURST_MAX}")
+        if self.poll not in set(Poll):
+            raise Usage(f"poll={self.poll!r}", f"one of: {', '.join(Poll)}")
+        if not 0 <= self.linger < float("inf"):
+            raise Usage(f"linger={self.linger}", "seconds, 0 or more")
 
 
 @dataclass

@@ -27,6 +27,15 @@ class Traffic:
     sequence: bool = False
     fields: Sequence[Field] = ()
 
+    def __post_init__(self) -> None:
+        """Raise Usage when there is nothing to send, or a rate is out of range."""
+        if not self.templates or not all(each.frame for each in self.templates):
+            raise Usage(
+                "traffic needs at least one frame, and none that is empty", "add a template"
+            )
+        if not 0 <= self.rate < float("inf"):
+            raise Usage(f"rate={self.rate}", "packets a second; 0: as fast as the port takes them")
+
     def make_fields(self) -> list[c.Struct]:
         """Make one worker's C structs of the fields; each points to the next in the chain."""
         made: list[c.Struct] = []

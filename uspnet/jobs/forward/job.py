@@ -25,6 +25,11 @@ class Forwarding:
     mode: str = "io"
     on_full: str = "drop"
 
+    def __post_init__(self) -> None:
+        """Raise Usage for a word that is none of `on_full`'s."""
+        if self.on_full not in WHEN_FULL:
+            raise Usage(f"on_full={self.on_full!r}", f"one of: {', '.join(WHEN_FULL)}")
+
 
 class ForwardJob(Job[ForwardResult]):
     """Forwards between ports, as its mode decides."""

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mistakes of a program that uses jobs: each is refused, with its remedy, before anything runs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.support.fake_port import FakePort
+from tests.support.identity import ran
+from uspnet.errors import Usage
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import Template
+
+
+def unused(_at, _data):
+    """No packet is made anew."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"burst": 65}, "burst=65"),  # C arrays have 64 places
+        ({"burst": 0}, "burst=0"),
+        ({"burst": -1}, "burst=-1"),
+        ({"count": 0}, "count=0"),
+        ({"count": -5}, "count=-5"),
+        ({"count": 2**63}, "count="),
+        ({"duration": 0}, "duration=0"),
+        ({"duration": math.nan}, "duration=nan"),
+        ({"duration": math.inf}, "duration=inf"),
+        ({"poll": "often"}, "poll='often'"),
+        ({"linger": -1}, "linger=-1"),
+    ],
+)
+def test_a_limit_out_of_range_is_refused(limits, said):
+    with pytest.raises(Usage, match=said) as error:
+        Limits(**limits)
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("burst", [1, 64])
+def test_the_least_and_the_largest_burst_run(burst):
+    with CaptureJob(FakePort(packets=200), Limits(burst=burst), None) as job:
+        assert ran(job.run()).received == 200
+
+
+def test_how_to_forward_and_what_to_send_are_checked():
+    with pytest.raises(Usage, match="on_full='stop'"):
+        Forwarding(on_full="stop")
+    for frames in ([], [b""]):
+        with pytest.raises(Usage, match="at least one frame"):
+            Traffic([Template(frame, 0, unused) for frame in frames])
+    with pytest.raises(Usage, match="rate=-1"):
+        Traffic([Template(bytes(60), 0, unused)], rate=-1)
+
+
+def test_a_port_belongs_to_one_job_and_one_place():
+    port, other = FakePort(packets=10), FakePort(packets=10)
+    with ForwardJob([port, other], Limits(), Forwarding()) as job:
+        with pytest.raises(Usage, match="a job has fake"), CaptureJob(other, Limits(), None):
+            pass
+        assert ran(job.run()).received == 20
+    with pytest.raises(Usage, match="a port is used once"), CaptureJob(port, Limits(), None):
+        pass
+    twice = FakePort()
+    with (
+        pytest.raises(Usage, match="a port is used once"),
+        ForwardJob([twice, twice], Limits(), Forwarding()),
+    ):
+        pass
+    assert not twice.log  # it was not opened
+
+
+def test_a_job_is_opened_then_started_and_runs_once():
+    job = CaptureJob(FakePort(packets=10), Limits(), None)
+    with pytest.raises(Usage, match="not open"):
+        job.run()
+    with job:
+        with pytest.raises(Usage, match="not started"):
+            job.wait()
+        assert ran(job.run()).received == 10
+        with pytest.raises(Usage, match="runs once"):
+            job.start()
+    with pytest.raises(Usage, match="runs once"):
+        job.run()
+    assert job.result().received == 10
