@@ -5,14 +5,30 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+
+_FAILED: dict[str, list[str]] = {}  # by entry-point group: what could not be loaded, and why
 
 
 def load(package: str) -> None:
     """Import every module of a package and of its subpackages; then those that other distributions
-    offer in the entry-point group of the same name.
+    offer in the entry-point group of the same name. One of these that fails is left out, and
+    `failures` has the reason.
     """
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         importlib.import_module(module.name)
     for entry in entry_points(group=package):
-        entry.load()
+        try:
+            entry.load()
+        except Exception as error:  # noqa: BLE001 - it is somebody else's code
+            _FAILED.setdefault(package, []).append(_failure(entry, error))
+
+
+def _failure(entry: EntryPoint, error: Exception) -> str:
+    owner = f" of the package {entry.dist.name}" if entry.dist else ""
+    return f"{entry.name}{owner} could not be loaded: {type(error).__name__}: {error}"
+
+
+def failures(package: str) -> str:
+    """Return what could not be loaded, to be put in front of a hint; empty if nothing failed."""
+    return "".join(f"{text}; " for text in _FAILED.get(package, []))

@@ -92,6 +92,14 @@ def test_packets_leave_by_several_ports_or_by_none(toys, tmp_path, sinks):
     assert (result["forwarded"], result["drops"]) == (500 * sinks, {"filtered": 500})
 
 
+def test_a_mode_that_wants_none_of_a_file_is_no_failure(toys, tmp_path):
+    write_pcap(tmp_path / "in.pcap", [bytes([1]) * 60] * 10)
+    result = toys(
+        "-m", "uspnet", "fwd", f"pcap:{tmp_path}/in.pcap", "null:", "--mode", "tee", "--json"
+    )
+    assert (result["forwarded"], result["drops"]) == (0, {"filtered": 10})
+
+
 def test_a_mode_says_how_many_ports_it_takes(toys):
     with pytest.raises(AssertionError, match="mode every_second takes 3 ports, and 2 are given"):
         toys("-m", "uspnet", "fwd", "null:", "null:", "--mode", "every_second")

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uspnet.errors import Loss, TooFew, Usage
-
-INTENDED = ("filtered", "policed")  # reasons to drop that are no loss: somebody asked for it
+from uspnet.jobs.result import INTENDED
 
 Check = Callable[[Any], None]  # takes the result; raises, with the result in the error
 

@@ -13,6 +13,8 @@ from uspnet.telemetry import PortCounters
 
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error"]
 
+INTENDED = ("filtered", "policed")  # reasons to drop that are no loss: somebody asked for it
+
 
 @dataclass(frozen=True, kw_only=True)
 class PortResult(PortCounters):

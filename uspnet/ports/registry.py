@@ -32,7 +32,8 @@ def make_port(text: str) -> Port:
     if spec.scheme not in kinds:
         known = ", ".join(f"{name}:" for name in sorted(kinds))
         near = did_you_mean(spec.scheme, kinds, "{}:")
+        hint = f"{near} ports are: {known}".lstrip()
         raise Usage(
-            f"{spec}: there is no port {spec.scheme}:", f"{near} ports are: {known}".lstrip()
+            f"{spec}: there is no port {spec.scheme}:", registry.failures("uspnet.ports") + hint
         )
     return kinds[spec.scheme].of(spec)

@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from uspnet.cli.checks import INTENDED
 from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
+from uspnet.jobs.result import INTENDED
 from uspnet.packets.frames import l1_bits
 from uspnet.telemetry import reasons_text
 from uspnet.text import printable

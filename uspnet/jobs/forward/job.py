@@ -10,7 +10,7 @@ from uspnet.fastpath import lib
 from uspnet.jobs.forward.mode import find_mode
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import ForwardResult
+from uspnet.jobs.result import INTENDED, ForwardResult
 from uspnet.jobs.route import owners
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
@@ -44,9 +44,10 @@ class ForwardJob(Job[ForwardResult]):
         self.how = how
 
     def check(self, result: ForwardResult) -> None:
-        """Raise NotSupported if not one packet of a file could be forwarded."""
+        """Raise NotSupported if packets of a file were to be forwarded, and not one could be."""
         from_file = any(not port.can_send for port in self.ports)
-        if result.forwarded or not result.dropped or self.stopped() or not from_file:
+        lost = sum(n for reason, n in result.drops.items() if reason not in INTENDED)
+        if result.forwarded or not lost or self.stopped() or not from_file:
             return
         reasons = reasons_text(result.drops)
         text = f"none of {result.received:,} packets could be forwarded ({reasons})"

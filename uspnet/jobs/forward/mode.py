@@ -74,7 +74,8 @@ def find_mode(name: str, ports: int) -> type[Mode]:
     """
     if name not in modes():
         known = ", ".join(sorted(modes()))
-        raise Usage(f"there is no mode {name}", f"modes are: {known}; see: uspnet fwd --help")
+        hint = f"modes are: {known}; see: uspnet fwd --help"
+        raise Usage(f"there is no mode {name}", registry.failures("uspnet.jobs.forward") + hint)
     mode = modes()[name]
     if ports not in mode.ports:
         least, most = mode.ports[0], mode.ports[-1]

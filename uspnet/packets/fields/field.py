@@ -57,5 +57,6 @@ def fields() -> dict[str, type[Field]]:
 def find_field(name: str) -> type[Field]:
     """Return the field class of this name. Raise Usage."""
     if name not in fields():
-        raise Usage(f"there is no field {name}", f"fields are: {', '.join(sorted(fields()))}")
+        hint = f"fields are: {', '.join(sorted(fields()))}"
+        raise Usage(f"there is no field {name}", registry.failures("uspnet.packets.fields") + hint)
     return fields()[name]
