@@ -125,6 +125,18 @@ def test_empty_counters_are_left_out_and_losses_are_not(width):
     assert "tx" not in text
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("ports", [1, 2])
+def test_a_name_longer_than_a_line_goes_on_in_the_next(ports, width):
+    path = "/var/captures, of 2026/" + "0123456789" * 13 + ".pcapng"
+    spec = f"pcap:out={path.rpartition('/')[2]}"
+    shown = replace(result("capture", [port(spec)] * ports), files=[path])
+    lines = format_live(shown, [FAST] * ports, width, HEIGHT - 1)
+    texts = check(lines, width, ["missed", HOW_TO_STOP])
+    assert f"file {path}" in "".join(texts)
+    assert "".join(texts).replace(" ", "").count(spec) == ports, texts
+
+
 @pytest.mark.parametrize("width", [*WIDTHS, None])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_summary(command, width):

@@ -13,6 +13,7 @@ from tests.support.fake_port import FakePort, still
 from tests.support.identity import ran
 from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault
+from uspnet.fastpath import lib
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
@@ -152,6 +153,39 @@ def test_it_can_be_stopped_while_it_waits():
         assert job.wait()
     result = ran(job.result())
     assert (result.sent, result.ended) == (0, "stopped")
+
+
+class Far(FakePort):
+    """Gives what a test lets arrive, and nothing before."""
+
+    arrived = 0
+
+    def receive(self, q, packets, n):
+        n, self.bursts = min(n, self.arrived), self.bursts + 1
+        self.arrived -= n
+        return lib.null_rx(q, packets, n)
+
+
+@pytest.mark.parametrize("cores", [[0], [0, 0]], ids=["one thread", "two threads"])
+def test_what_is_on_its_way_when_it_is_stopped_still_arrives(cores):
+    near, far = FakePort(), Far()
+    with GenerateJob(near, Limits(cores=cores), traffic(), far) as job:
+        job.start()
+        until(lambda: job.result().sent > 100)
+        job.stop()
+        far.arrived = 10
+        job.wait()
+    result = ran(job.result())
+    assert (result.ports[-1].rx_packets, result.ended) == (10, "stopped")
+
+
+def test_who_stops_it_twice_waits_for_nothing_on_its_way():
+    with GenerateJob(FakePort(), Limits(), traffic(), Far()) as job:
+        job.start()
+        job.stop()
+        job.stop()
+        assert all(worker.c.stop for worker in job.workers)
+        job.wait()
 
 
 def test_it_lingers_as_long_as_asked_and_serves_its_ports_meanwhile():

@@ -160,7 +160,7 @@ class Job(Accounts, ABC, Generic[R]):
         check_started(self.workers)
         end = float("inf") if timeout is None else time.monotonic() + timeout
         with self._told_so_far():
-            while any(worker.running() for worker in self.workers):
+            while self.inline or any(worker.running() for worker in self.workers):
                 if time.monotonic() >= end:
                     return False
                 self._serve(TICK_S)
@@ -171,12 +171,14 @@ class Job(Accounts, ABC, Generic[R]):
         return True
 
     def stop(self, reason: Ended = "stopped", *, hurry: bool = False) -> None:
-        """End the run gracefully; in a hurry, without waiting for peers to take what is in the
-        rings. May be called by any thread, or a signal handler.
+        """End the run gracefully: receivers wait for late packets, unless this is called twice; in
+        a hurry, peers need not take what is in the rings. Any thread or signal handler may call it.
         """
-        self.stop_reason, self.hurry = self.stop_reason or reason, self.hurry or hurry
+        again, self.stop_reason = self.stop_reason is not None, self.stop_reason or reason
+        self.hurry = self.hurry or hurry
         for worker in self.workers:
-            worker.stop()
+            if again or worker not in self.receivers:
+                worker.stop()
         with contextlib.suppress(BlockingIOError):
             os.write(self._awake, b"x")
 

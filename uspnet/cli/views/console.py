@@ -112,6 +112,16 @@ def join_phrases(phrases: Sequence[str], width: int | None, indent: str = "") ->
     return lines
 
 
+def chop(text: str, width: int) -> list[str]:
+    """Break text that has no place to break, such as a path, into lines of at most `width`."""
+    lines = [""]
+    for character in text:
+        if lines[-1] and cell_len(lines[-1] + character) > width:
+            lines.append("")
+        lines[-1] += character
+    return lines
+
+
 def print_json(result: dict[str, Any]) -> None:
     """Print one JSON object on a line of stdout."""
     print(json.dumps({"uspnet": __version__, **result}), file=sys.stdout, flush=True)

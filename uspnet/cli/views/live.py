@@ -12,6 +12,7 @@ from typing import Any, Self
 from rich.text import Text
 
 from uspnet.cli.views.console import (
+    chop,
     columns_of,
     join_phrases,
     plain_console,
@@ -26,6 +27,7 @@ from uspnet.cli.views.units import format_count, format_rate, format_time
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import Job
 from uspnet.jobs.result import PortResult, Result
+from uspnet.text import printable
 
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
 HOW_TO_STOP = "Ctrl-C stops and prints a summary"
@@ -126,9 +128,11 @@ class View:
 
 def format_live(result: Result, rates: Sequence[Rates], width: int, height: int) -> list[Text]:
     """Lay out a running job for a screen: its facts, its ports, and how to stop it."""
-    title, *facts = (join_phrases(each, width) for each in _facts(result, rates, width))
+    title, *facts = (join_phrases(each, width) for each in _facts(result, rates))
     lines = [Text(line, style=HEAD) for line in title]
     lines += [Text(line) for fact in facts for line in fact]
+    for name in result.as_json().get("files", []):
+        lines += [Text(line) for line in chop(f"file {printable(name)}", width)]
     rows = [
         Row((label(port.port, width),), port, now, port.link_bps)
         for port, now in zip(result.ports, rates, strict=True)
@@ -138,8 +142,8 @@ def format_live(result: Result, rates: Sequence[Rates], width: int, height: int)
     return [*lines, Text(HOW_TO_STOP, style="dim")]
 
 
-def _facts(result: Result, rates: Sequence[Rates], width: int) -> list[list[str]]:
-    """Say what the job was asked for, how far it is, what was lost, and where packets go."""
+def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
+    """Say what the job was asked for, how far it is, and what was lost."""
     told, asked = result.as_json(), result.asked
     until = f" of {format_time(asked.duration_s)}" if asked.duration_s else ""
     title = [f"uspnet {result.command}  {format_time(result.elapsed_s)}{until}"]
@@ -151,9 +155,7 @@ def _facts(result: Result, rates: Sequence[Rates], width: int) -> list[list[str]
         pps = sum(each.tx_pps or 0.0 for each in rates)
         known = any(each.tx_pps is not None for each in rates)
         facts.append([target, f"now {100 * pps / asked.rate_pps:.1f} %" if known else "now -"])
-    facts.append(loss(told))
-    facts += [[f"file {label(name, width - 5)}"] for name in told.get("files", [])]
-    return facts
+    return [*facts, loss(told)]
 
 
 def format_line(row: PortResult, rates: Rates) -> str:

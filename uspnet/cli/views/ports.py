@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 
 from rich.cells import cell_len
 
+from uspnet.cli.views.console import chop
 from uspnet.cli.views.table import Column, Table
 from uspnet.cli.views.units import format_count, format_rate, format_share
 from uspnet.spec import UNESCAPED
@@ -16,6 +17,7 @@ from uspnet.text import printable
 
 WIRE_BYTES = 24  # FCS, preamble and gap of each frame
 DIRECTIONS = {"pktgen": ("tx",), "capture": ("rx",)}  # of commands; others use both
+NAME_LINES = 4  # of a port: a file's name has at most 255 bytes
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def total(rows: Sequence[Row]) -> Row:
 
 def label(name: str, width: int) -> str:
     """Name a port in at most `width` columns: by its whole spec, or without its options, or by
-    scheme and file name; cut only when even that is too long.
+    scheme and file name; in several lines only when even that is too long, and cut when there
+    would be more than NAME_LINES.
     """
     whole = printable(name)
     short = UNESCAPED.split(whole)[0]
@@ -120,4 +123,5 @@ def label(name: str, width: int) -> str:
     for each in (whole, short, base):
         if cell_len(each) <= width:
             return each
-    return printable(base, width)
+    lines = chop(base, width)
+    return "\n".join(lines) if len(lines) <= NAME_LINES else printable(base, width)

@@ -151,6 +151,8 @@ def transposed(table: Table, width: int) -> list[Text] | None:
     """Lay out a column a row of the table, where its names and numbers are side by side."""
     if any(column.prose for column in table.columns) or table.names != 1 or len(table.rows) < 2:
         return None
+    if any("\n" in row[0] for row in table.rows):
+        return None
     heads = [Column(table.columns[0].heading), *(Column(row[0], right=True) for row in table.rows)]
     rows = [
         [column.heading, *(row[number] for row in table.rows)]
@@ -207,8 +209,10 @@ def _headline(table: Table, row: list[str], width: int, style: str) -> list[Text
         if cell
     ]
     gap = Text(" " * GAP, style=style or HEAD)
-    whole = gap.join(names)
-    return [whole] if whole.cell_len <= width else [gap.join(names[:-1]), names[-1]]
+    whole, last = gap.join(names), list(names[-1].split("\n"))
+    if len(last) == 1 and whole.cell_len <= width:
+        return [whole]
+    return [gap.join(names[:-1]), *last] if names[1:] else last
 
 
 def _values(table: Table, row: list[str]) -> Iterator[tuple[Column, str]]:
