@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client handed over and its server never took was not sent."""
+"""What a client handed over and its server never took was not sent. A server can't know that of its
+client, which reports the slots that it posts again and not those that it has read.
+"""
 
 from __future__ import annotations
 
@@ -102,3 +104,20 @@ def test_a_server_that_lies_about_lengths_makes_no_counter_negative(uspnet, tmp_
     assert port["tx_packets"] == 1
     assert port["tx_bytes"] == 0
     assert port["drops"]["peer_left"] == 199
+
+
+@pytest.mark.parametrize("posted", [0, 30])
+def test_what_a_client_read_without_posting_it_again_was_sent(uspnet, tmp_path, posted):
+    path, memory = tmp_path / "m", raw.Memory(8)
+    job = uspnet("pktgen", f"memif:{path},role=server", "--count", 40)
+    until(path.exists)
+    memory.head(1, memory.size)
+    with raw.shake_hands(str(path), memory) as sock:
+        until(lambda: memory.tail(1) == 40)
+        memory.head(1, memory.size + posted)
+        result = job.result()
+        sock.shutdown(socket.SHUT_RDWR)
+    memory.close()
+    (port,) = result["ports"]
+    assert (result["sent"], port["tx_packets"], port["tx_dropped"]) == (40, 40, 0)
+    assert "peer_left" not in port["drops"]

@@ -51,6 +51,10 @@ class Memif(Port, scheme="memif"):
     else. With zero-copy=off, the server sees the packets of this port alone, and each is copied. A
     server shares nothing of its own: it works in the client's memory.
 
+    What was sent: a client counts packets that its server never took as dropped (peer_left). A
+    server can't: a client reports the ring slots that it posts again, in batches, and not those
+    that it has read. So a server counts as sent what it put into slots that the client posted.
+
     Who may connect: to a path, users permitted by the folder's and the socket's mode (0660: user
     and group); to an abstract name (@name), every local user. allow= names the users that may, at
     either end: a client then refuses the server of another user, which may have taken the name
@@ -172,7 +176,7 @@ class Memif(Port, scheme="memif"):
         return sum(rings.untaken(queue) for queue in self.made if queue.direction == "tx")
 
     def finish(self) -> None:
-        """Count what the peer has not taken as dropped."""
+        """Count what the server has not taken as dropped. Of a client that can't be known."""
         if not self.server:
             self._count_untaken()
 
