@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from uspnet.fastpath import ffi, lib
-from uspnet.pool import Pool
+from tests.support.queue_rig import QueueRig
+from uspnet.fastpath import lib
 
 SIZE = 32
 BUFFERS = 512
@@ -19,62 +19,30 @@ COMMAND = 0x23300000  # whatever Python chose
 POISON = 2**64 - 1
 
 
-class Bench:
-    """One ring of each direction, on a pool of their own, with a doorbell that is plain memory."""
+class Bench(QueueRig):
+    """One ring of each direction."""
 
     def __init__(self, frame=1522):
-        self.pool = Pool(BUFFERS, frame, 16384)
-        self.stack = self.pool.stack(BUFFERS)
-        self.bells = ffi.new("uint32_t[2]")
-        self.keep = []
-        self.rx, self.tx = self.ring(0, frame), self.ring(1, frame)
-        self.packets = ffi.new("struct packet[64]")
-
-    def ring(self, number, frame):
-        a = ffi.new("struct intel_queue *")
-        counters = ffi.new("struct counters *")
-        buffers, last = ffi.new("uint32_t[]", SIZE), ffi.new("uint32_t[]", SIZE)
-        self.keep += [counters, buffers, last]
-        memory = self.pool.rings.base + self.pool.reserve(SIZE * 16)
-        a.ring = ffi.cast("struct intel_descriptor *", memory)
-        a.buffers, a.last, a.size, a.limit = buffers, last, SIZE, frame
-        a.q.pool, a.q.stack, a.q.counters = self.pool.c, self.stack, counters
-        a.bell.mmio, a.bell.bytes, a.dma_base = self.bells + number, 4, 1 << 32
-        a.tx_flags, a.rx_error_mask = COMMAND, BAD
-        return a
+        super().__init__(BUFFERS, frame, 2 * SIZE)
+        self.rx = self.intel(0, SIZE, frame, "intel_advanced_rx")
+        self.tx = self.intel(1, SIZE, frame, "intel_advanced_tx")
+        for queue in (self.rx, self.tx):
+            queue.tx_flags, queue.rx_error_mask, queue.dma_base = COMMAND, BAD, 1 << 32
 
     def give(self, slot, length, status=DONE | LAST, data=b"", first=POISON):
         """The device fills a slot: it overwrites the whole descriptor."""
         d = self.rx.ring[slot]
-        at = d.address - self.rx.dma_base
-        self.pool.memory.map[at : at + len(data)] = data
+        self.write(d.address - self.rx.dma_base, data)
         d.address = first
         d.word = status | length << 32 | 7 << 48
 
     def receive(self, n=32):
         """One burst: the frames, whose buffers are given back."""
-        got, count = [], lib.intel_advanced_rx(ffi.addressof(self.rx.q), self.packets, n)
-        for packet in self.packets[0:count]:
-            at = packet.index * self.pool.size + packet.offset
-            got.append(bytes(self.pool.memory.map[at : at + packet.length]))
-            self.push(packet.index)
-        return got
-
-    def push(self, index):
-        self.stack.free[self.stack.top] = index
-        self.stack.top += 1
+        return self.frames(self.rx, n)
 
     def send(self, lengths):
         """Offers a burst; returns how many packets were taken."""
-        n = len(lengths)
-        for packet, length in zip(self.packets[0:n], lengths, strict=True):
-            self.stack.top -= 1
-            packet.index, packet.offset = self.stack.free[self.stack.top], 64
-            packet.length = length
-        taken = lib.intel_advanced_tx(ffi.addressof(self.tx.q), self.packets, n)
-        for packet in self.packets[taken:n]:
-            self.push(packet.index)
-        return taken
+        return self.offer(self.tx, lengths, 64)
 
     def report(self):
         """The device has sent everything that asked for a report."""
@@ -82,10 +50,6 @@ class Bench:
             word = self.tx.ring[slot].word
             if word not in (POISON, TX_DONE) and word & REPORT:
                 self.tx.ring[slot].word = TX_DONE
-
-    @property
-    def held(self):
-        return self.stack.room - self.stack.top
 
 
 @pytest.fixture

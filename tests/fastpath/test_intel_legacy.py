@@ -3,61 +3,37 @@
 
 import pytest
 
-from uspnet.fastpath import ffi, lib
-from uspnet.pool import Pool
+from tests.support.queue_rig import QueueRig
+from uspnet.fastpath import lib
 
 SIZE = 32
 DONE, LAST = 1 << 32, 1 << 33
 REPORT, TX_DONE = 1 << 27, 1 << 32
 
 
-class Bench:
-    """One ring of each direction, on a pool of their own, with a doorbell that is plain memory."""
+class Bench(QueueRig):
+    """One ring of each direction."""
 
     def __init__(self, frame=1522):
-        self.pool = Pool(512, frame, 16384)
-        self.stack = self.pool.stack(512)
-        self.bells = ffi.new("uint32_t[2]")
-        self.keep = []
-        self.rx, self.tx = self.ring(0), self.ring(1)
-        self.packets = ffi.new("struct packet[64]")
-
-    def ring(self, number):
-        q = ffi.new("struct intel_queue *")
-        counters = ffi.new("struct counters *")
-        buffers, last = ffi.new("uint32_t[]", SIZE), ffi.new("uint32_t[]", SIZE)
-        self.keep += [counters, buffers, last]
-        memory = self.pool.rings.base + self.pool.reserve(SIZE * 16)
-        q.ring = ffi.cast("struct intel_descriptor *", memory)
-        q.buffers, q.last, q.size, q.limit = buffers, last, SIZE, self.pool.room
-        q.rx_error_mask = 0x97  # CRC, symbol, sequence, carrier extension, data
-        q.q.pool, q.q.stack, q.q.counters = self.pool.c, self.stack, counters
-        q.bell.mmio, q.bell.bytes, q.dma_base = self.bells + number, 4, 1 << 32
-        return q
+        super().__init__(512, frame, 2 * SIZE)
+        self.rx = self.intel(0, SIZE, self.pool.room, "intel_legacy_rx")
+        self.tx = self.intel(1, SIZE, self.pool.room, "intel_legacy_tx")
+        for queue in (self.rx, self.tx):
+            queue.rx_error_mask = 0x97  # CRC, symbol, sequence, carrier extension, data
+            queue.dma_base = 1 << 32
 
     def receive(self, n=32):
-        got = lib.intel_legacy_rx(ffi.addressof(self.rx.q), self.packets, n)
-        return list(self.packets[0:got])
+        return self.received(self.rx, n)
 
     def give(self, slot, length, status=DONE | LAST, errors=0, data=b""):
         """The device fills a slot."""
         d = self.rx.ring[slot]
-        at = d.address - self.rx.dma_base
-        self.pool.memory.map[at : at + len(data)] = data
+        self.write(d.address - self.rx.dma_base, data)
         d.word = length | status | errors << 40
 
     def send(self, lengths):
         """Offers a burst; returns how many packets were taken."""
-        for packet, length in zip(self.packets, lengths, strict=False):
-            self.stack.top -= 1
-            packet.index, packet.offset = self.stack.free[self.stack.top], 0
-            packet.length = length
-        n = len(lengths)
-        taken = lib.intel_legacy_tx(ffi.addressof(self.tx.q), self.packets, n)
-        for packet in self.packets[taken:n]:
-            self.stack.free[self.stack.top] = packet.index
-            self.stack.top += 1
-        return taken
+        return self.offer(self.tx, lengths)
 
     def report(self):
         """The device has sent everything that asked for a report."""
@@ -110,8 +86,7 @@ def test_wrong_checksums_are_errors_when_asked_for(filled, error):
 
 
 def lib_give(bench, packet):
-    bench.stack.free[bench.stack.top] = packet.index
-    bench.stack.top += 1
+    bench.push(packet.index)
 
 
 def test_the_device_never_owns_the_whole_ring(filled):

@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from uspnet.fastpath import ffi, lib
-from uspnet.pool import Pool
+from tests.support.queue_rig import QueueRig
+from uspnet.fastpath import lib
 
 SIZE = 32
 LAST, FIRST, BAD = 1 << 14, 1 << 15, 1 << 14
@@ -44,57 +44,25 @@ class Device:
         return slot, descriptor
 
 
-class Bench:
-    """One queue of each direction, on a pool of their own, with doorbells that are plain memory."""
+class Bench(QueueRig):
+    """One queue of each direction."""
 
     def __init__(self, frame=1522, limit=None):
-        self.pool = Pool(512, frame, 32768)
-        self.stack = self.pool.stack(512)
-        self.bells = ffi.new("uint32_t[3]")
-        self.wants = ffi.new("uint8_t *", 1)
-        self.keep = []
-        limit = limit or self.pool.room
-        self.rx, self.tx = self.queue([limit, limit], 2), self.queue([self.pool.room], 1)
-        self.rx.wants_doorbell = self.wants
+        super().__init__(512, frame, 6 * SIZE)
+        room = self.pool.room
+        self.rx = self.vmxnet3(0, [(SIZE, limit or room)] * 2, 2 * SIZE, "vmxnet3_rx")
+        self.tx = self.vmxnet3(2, [(SIZE, room)], SIZE, "vmxnet3_tx")
+        self.rx.dma_base = self.tx.dma_base = BASE
+        self.wants = self.rx.wants_doorbell = self.new("uint8_t *", 1)
         self.device, self.sender = Device(self.rx), Device(self.tx)
-        self.packets = ffi.new("struct packet[64]")
         assert lib.vmxnet3_fill(self.tx, 0) == 0
 
-    def queue(self, limits, laps):
-        v = ffi.new("struct vmxnet3_queue *")
-        counters = ffi.new("struct counters *")
-        self.keep.append(counters)
-        for number, (ring, limit) in enumerate(zip(v.rings, limits, strict=False)):
-            buffers = ffi.new("uint32_t[]", SIZE)
-            self.keep.append(buffers)
-            ring.buffers = buffers
-            ring.slots = ffi.cast("struct vmxnet3_descriptor *", self.memory(SIZE))
-            ring.size, ring.limit = SIZE, limit
-            ring.bell.mmio, ring.bell.bytes = self.bells + (number if laps == 2 else 2), 4
-        v.completions = ffi.cast("struct vmxnet3_completion *", self.memory(SIZE * laps))
-        v.completions_size = SIZE * laps
-        v.q.pool, v.q.stack, v.q.counters, v.dma_base = self.pool.c, self.stack, counters, BASE
-        return v
-
-    def memory(self, slots):
-        return self.pool.rings.base + self.pool.reserve(slots * 16)
-
-    @property
-    def held(self):
-        return self.stack.room - self.stack.top
-
     def receive(self, n=32):
-        return list(self.packets[0 : lib.vmxnet3_rx(ffi.addressof(self.rx.q), self.packets, n)])
+        return self.received(self.rx, n)
 
     def take(self, n=32):
         """Receives a burst; the frames as bytes."""
-        got = []
-        for packet in self.receive(n):
-            at = packet.index * self.pool.size + packet.offset
-            got.append(bytes(self.pool.memory.map[at : at + packet.length]))
-            self.stack.free[self.stack.top] = packet.index
-            self.stack.top += 1
-        return got
+        return self.frames(self.rx, n)
 
     def deliver(self, frame):
         """The device receives a frame, in as many pieces as it takes. False: no descriptor."""
@@ -105,8 +73,7 @@ class Bench:
             slot, descriptor = found
             size = descriptor.word & 0x3FFF
             assert bool(descriptor.word & RX_BODY) == bool(number)
-            at = descriptor.address - BASE
-            self.pool.memory.map[at : at + len(frame[:size])] = frame[:size]
+            self.write(descriptor.address - BASE, frame[:size])
             pieces.append((slot, number, len(frame[:size])))
             frame, number = frame[size:], 1
         for i, (slot, number, length) in enumerate(pieces):
@@ -116,16 +83,7 @@ class Bench:
 
     def send(self, lengths):
         """Offers a burst; returns how many packets were taken."""
-        for packet, length in zip(self.packets, lengths, strict=False):
-            self.stack.top -= 1
-            packet.index, packet.offset = self.stack.free[self.stack.top], 0
-            packet.length = length
-        n = len(lengths)
-        taken = lib.vmxnet3_tx(ffi.addressof(self.tx.q), self.packets, n)
-        for packet in self.packets[taken:n]:
-            self.stack.free[self.stack.top] = packet.index
-            self.stack.top += 1
-        return taken
+        return self.offer(self.tx, lengths)
 
     def transmit(self, every=False):
         """The device sends what was published; returns the lengths."""

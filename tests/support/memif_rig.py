@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cffi import FFI
 
+from tests.support.queue_rig import set_up
 from uspnet.fastpath import ffi, lib
 
 MALLOC = FFI()
@@ -61,7 +62,7 @@ class Rig:
         self.out = ffi.new("uint32_t[]", self.size)
         self.burst = getattr(lib, f"memif_{how}_{self.direction}")
         self.m = self._queue(sends, start)
-        self.m.q.burst = ffi.addressof(lib, f"memif_{how}_{self.direction}")
+        set_up(self.m, self.pool, self.stack, self.counters, f"memif_{how}_{self.direction}")
         self.q = ffi.cast("struct queue *", self.m)
         self.packets = ffi.new("struct packet[64]")
         self.held = []
@@ -73,8 +74,7 @@ class Rig:
 
     def _queue(self, sends, start):
         m = ffi.new("struct memif_queue *")
-        m.q.pool, m.q.stack, m.q.counters = self.pool, self.stack, self.counters
-        m.q.wake_fd = m.bell_fd = -1
+        m.bell_fd = -1
         m.ring, m.size, m.next, m.clean = self.ring, self.size, start, start
         head, tail = ffi.addressof(self.ring, "head"), ffi.addressof(self.ring, "tail")
         m.ours, m.theirs = (tail, head) if self.server else (head, tail)
