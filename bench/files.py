@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 KINDS = ["pcapng", "pcap"]
 FRAME, ROOM = 60, 1522  # bytes
@@ -33,18 +32,12 @@ class FileBench:
     """Both queues, as the drivers fill them in."""
 
     def __init__(self, kind: str, packets: int) -> None:
-        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
-        from uspnet.pool import Pool  # noqa: PLC0415
+        from tests.support.queue_rig import QueueRig  # noqa: PLC0415 - only inside valgrind
+        from uspnet.fastpath import ffi, lib  # noqa: PLC0415
 
         self.lib, self.packets = lib, packets
-        self.pool = Pool(BUFFERS, ROOM)
-        self.stack = self.pool.stack(BUFFERS)
+        self.rig = rig = QueueRig(BUFFERS, ROOM)
+        self.stack = rig.stack
         self.data = ffi.from_buffer("uint8_t[]", contents(kind, packets))
-        self.rx, self.tx = ffi.new("struct pcap_source *"), ffi.new("struct null_queue *")
+        self.rx, self.tx = rig.queue("pcap_source", "pcap_rx"), rig.queue("null_queue", "null_tx")
         self.rx.base, self.rx.size = self.data, len(self.data)
-        self.keep: list[Any] = []
-        for queue, burst in ((self.rx.q, "pcap_rx"), (self.tx.q, "null_tx")):
-            counters = ffi.new("struct counters *")
-            self.keep.append(counters)
-            queue.burst, queue.counters = ffi.addressof(lib, burst), counters
-            queue.pool, queue.stack, queue.wake_fd = self.pool.c, self.stack, -1

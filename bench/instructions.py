@@ -108,13 +108,12 @@ class Bench:
     """
 
     def __init__(self, *, zero: bool) -> None:
-        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
-        from uspnet.pool import Pool  # noqa: PLC0415
+        from tests.support.queue_rig import QueueRig  # noqa: PLC0415 - only inside valgrind
+        from uspnet.fastpath import ffi, lib  # noqa: PLC0415
 
         self.ffi, self.lib, self.zero = ffi, lib, zero
-        self.pool = Pool(2 * SLOTS + 4 * BURST, 1522)
-        self.stack = self.pool.stack(self.pool.count)
-        self.keep: list[Any] = []
+        self.rig = QueueRig(2 * SLOTS + 4 * BURST)
+        self.stack = self.rig.stack
         self.rx, self.tx = self._queue("rx"), self._queue("tx")
         self.rx.q.ended = 1  # the loop ends when the ring is empty
         self.worker = make_worker(self.rx, self.tx, self.stack)
@@ -122,17 +121,15 @@ class Bench:
     def _memory(self, size: int) -> Any:
         from uspnet.pool import SharedMemory  # noqa: PLC0415
 
-        self.keep.append(SharedMemory("bench", size, huge=True))
-        return self.keep[-1].base
+        memory = SharedMemory("bench", size, huge=True)
+        self.rig.keep.append(memory)
+        return memory.base
 
     def _queue(self, direction: str) -> Any:
         """As the memif driver fills it in: a client's tx and a server's rx are C2S rings."""
         ffi, sends = self.ffi, direction == "tx"
-        m = ffi.new("struct memif_queue *")
-        counters = ffi.new("struct counters *")
         kind = "zero" if self.zero else "copy"
-        m.q.burst = ffi.addressof(self.lib, f"memif_{kind}_{direction}")
-        m.q.pool, m.q.stack, m.q.counters, m.q.wake_fd = self.pool.c, self.stack, counters, -1
+        m = self.rig.queue("memif_queue", f"memif_{kind}_{direction}")
         m.ring = ffi.cast("struct memif_ring *", self._memory(128 + 16 * SLOTS))
         m.ring.flags = self.lib.MEMIF_MASK_INT
         head, tail = ffi.addressof(m.ring, "head"), ffi.addressof(m.ring, "tail")
@@ -141,10 +138,9 @@ class Bench:
         m.their_lead = SLOTS if sends and not self.zero else 0
         m.bell_fd = os.eventfd(0) if sends else -1
         region = self._memory(SLOTS * BUFFER)
-        regions = ffi.new("struct memif_region[1]", [(region, SLOTS * BUFFER)])
-        m.regions, m.n_regions, m.pool_region = regions, 1, 1
-        m.out = out = ffi.new("uint32_t[]", SLOTS)
-        self.keep += [m, counters, regions, out]
+        m.regions = self.rig.new("struct memif_region[1]", [(region, SLOTS * BUFFER)])
+        m.n_regions = m.pool_region = 1
+        m.out = self.rig.new("uint32_t[]", SLOTS)
         return m
 
     def _fill(self, m: Any, length: int) -> None:
@@ -213,23 +209,16 @@ def forward_nic(phases: int, bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBe
 
 def forward_null() -> int:
     """Packets forwarded from null to null."""
-    from uspnet.fastpath import ffi, lib  # noqa: PLC0415
+    from tests.support.queue_rig import QueueRig  # noqa: PLC0415 - only inside valgrind
+    from uspnet.fastpath import lib  # noqa: PLC0415
     from uspnet.jobs.worker import Clock  # noqa: PLC0415
-    from uspnet.pool import Pool  # noqa: PLC0415
 
-    pool = Pool(4 * BURST, 1522)
-    stack, counters = pool.stack(pool.count), ffi.new("struct counters[2]")
-    queues = []
-    for number, direction in enumerate(("rx", "tx")):
-        queue = ffi.new("struct null_queue *", {"length": FRAME})
-        queue.q.burst = ffi.addressof(lib, f"null_{direction}")
-        queue.q.pool, queue.q.stack, queue.q.wake_fd = pool.c, stack, -1
-        queue.q.counters = counters + number
-        queues.append(queue)
-    worker = make_worker(queues[0], queues[1], stack)
+    rig = QueueRig(4 * BURST)
+    rx, tx = (rig.queue("null_queue", f"null_{way}", {"length": FRAME}) for way in ("rx", "tx"))
+    worker = make_worker(rx, tx, rig.stack)
     worker.c.deadline = lib.ticks_now() + int(Clock().hz() * NULL_S)
     lib.loop_forward(worker.c)
-    return int(counters[1].packets)
+    return int(tx.q.counters.packets)
 
 
 def forward_file(phases: int, kind: str) -> int:

@@ -7,10 +7,8 @@ ring, and reports what was sent. A doorbell is an ordinary store.
 
 from __future__ import annotations
 
-from typing import Any
-
 RINGS = ["intel_legacy", "intel_advanced"]
-FRAME = 60  # bytes
+FRAME, FRAME_MAX = 60, 1522  # bytes
 REPORT = 1 << 27  # transmit command of both formats: write the status back
 RX_DONE = {  # done, and the frame's last
     "intel_legacy": FRAME | 3 << 32,
@@ -23,35 +21,19 @@ class NicBench:
     """Rings of `2 * slots` descriptors of one format; `slots` packets a phase."""
 
     def __init__(self, ring: str, slots: int) -> None:
-        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
-        from uspnet.pool import Pool  # noqa: PLC0415
+        from tests.support.queue_rig import QueueRig  # noqa: PLC0415 - only inside valgrind
+        from uspnet.fastpath import lib  # noqa: PLC0415
 
-        self.ffi, self.lib, self.ring, self.slots = ffi, lib, ring, slots
+        self.lib, self.ring, self.slots = lib, ring, slots
         self.size = 2 * slots
-        self.pool = Pool(2 * self.size + 64, 1522, 2 * 16 * self.size)
-        self.stack = self.pool.stack(self.pool.count)
-        self.bells = ffi.new("uint32_t[2]")
-        self.keep: list[Any] = []
-        self.rx, self.tx = self._queue(0), self._queue(1)
+        self.rig = rig = QueueRig(2 * self.size + 64, FRAME_MAX, 2 * self.size)
+        self.stack = rig.stack
+        self.rx = rig.intel(0, self.size, FRAME_MAX, f"{ring}_rx")
+        self.tx = rig.intel(1, self.size, FRAME_MAX, f"{ring}_tx")
         if lib.intel_fill(self.rx):
             raise MemoryError
         self.rx.q.ended = 1  # the loop ends when the ring is empty
         self.reported = 0
-
-    def _queue(self, number: int) -> Any:
-        """As the drivers fill it in."""
-        ffi, ring = self.ffi, self.ring
-        queue, counters = ffi.new("struct intel_queue *"), ffi.new("struct counters *")
-        buffers, last = ffi.new("uint32_t[]", self.size), ffi.new("uint32_t[]", self.size)
-        self.keep += [counters, buffers, last]
-        memory = self.pool.rings.base + self.pool.reserve(16 * self.size)
-        queue.ring = ffi.cast("struct intel_descriptor *", memory)
-        queue.buffers, queue.last, queue.size, queue.limit = buffers, last, self.size, 1522
-        queue.q.burst = ffi.addressof(self.lib, f"{ring}_{('rx', 'tx')[number]}")
-        queue.q.pool, queue.q.stack, queue.q.counters = self.pool.c, self.stack, counters
-        queue.q.wake_fd = -1
-        queue.bell.mmio, queue.bell.bytes = self.bells + number, 4
-        return queue
 
     def device(self) -> None:
         """Report what was sent, and receive as much again."""
@@ -73,41 +55,21 @@ class Vmxnet3Bench:
     GENERATION = 1 << 63
 
     def __init__(self) -> None:
-        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
-        from uspnet.pool import Pool  # noqa: PLC0415
+        from tests.support.queue_rig import QueueRig  # noqa: PLC0415 - only inside valgrind
+        from uspnet.fastpath import lib  # noqa: PLC0415
 
-        self.ffi, self.lib = ffi, lib
-        self.pool = Pool(3 * self.size, 1522, 6 * 16 * self.size)
-        self.stack = self.pool.stack(self.pool.count)
-        self.bells = ffi.new("uint32_t[2]")
-        self.keep: list[Any] = []
-        self.rx, self.tx = self._queue(0), self._queue(1)
+        self.lib = lib
+        self.rig = rig = QueueRig(3 * self.size, FRAME_MAX, 6 * self.size)
+        self.stack, limit = rig.stack, rig.pool.room
+        rings = [(self.size, limit), (32, limit)]  # frames take one buffer: the second is small
+        self.rx = rig.vmxnet3(0, rings, 2 * self.size, "vmxnet3_rx")
+        self.tx = rig.vmxnet3(2, rings[:1], self.size, "vmxnet3_tx")
+        self.rx.wants_doorbell = self.tx.wants_doorbell = rig.new("uint8_t *", 1)
+        self.tx.tx_flags = 1 << 44  # §Vmxnet3_TxDesc: eop
         if lib.vmxnet3_fill(self.rx, 1) or lib.vmxnet3_fill(self.tx, 0):
             raise MemoryError
         self.rx.q.ended = 1
         self.reported, self.completed = 0, [0, 0]
-
-    def _memory(self, kind: str, count: int) -> Any:
-        memory = self.pool.rings.base + self.pool.reserve(16 * count)
-        return self.ffi.cast(f"struct vmxnet3_{kind} *", memory)
-
-    def _queue(self, number: int) -> Any:
-        """As the driver fills it in; frames take one buffer, so the second ring is small."""
-        ffi, size = self.ffi, self.size
-        v, counters = ffi.new("struct vmxnet3_queue *"), ffi.new("struct counters *")
-        wants = ffi.new("uint8_t *", 1)
-        self.keep += [counters, wants]
-        for ring, slots in zip(v.rings, ((size, 32), (size,))[number], strict=False):
-            buffers = ffi.new("uint32_t[]", slots)
-            self.keep.append(buffers)
-            ring.slots, ring.buffers, ring.size = self._memory("descriptor", slots), buffers, slots
-            ring.limit, ring.bell.mmio, ring.bell.bytes = self.pool.room, self.bells + number, 4
-        v.completions_size = (2 * size, size)[number]
-        v.completions = self._memory("completion", v.completions_size)
-        v.tx_flags, v.wants_doorbell = 1 << 44, wants  # §Vmxnet3_TxDesc: eop
-        v.q.burst = ffi.addressof(self.lib, f"vmxnet3_{('rx', 'tx')[number]}")
-        v.q.pool, v.q.stack, v.q.counters, v.q.wake_fd = self.pool.c, self.stack, counters, -1
-        return v
 
     def device(self) -> None:
         """Report what was sent, and receive as much again."""

@@ -27,32 +27,31 @@ class VirtqBench:
     slots = SLOTS
 
     def __init__(self, *, packed: bool, merges: int) -> None:
-        from uspnet.fastpath import ffi, lib  # noqa: PLC0415 - only inside valgrind
+        from tests.support.queue_rig import DESCRIPTOR, QueueRig  # noqa: PLC0415 - only inside valgrind
+        from uspnet.fastpath import ffi, lib  # noqa: PLC0415
         from uspnet.nic.virtio import Layout, Ring  # noqa: PLC0415
-        from uspnet.pool import Pool  # noqa: PLC0415
         from uspnet.transports import Dma  # noqa: PLC0415
 
         self.lib, self.packed = lib, packed
         layouts = [Layout(2 * SLOTS, packed), Layout(4 * SLOTS, packed)]
-        self.pool = Pool(5 * SLOTS, 1534, sum(each.bytes + 4096 for each in layouts))
-        self.stack = self.pool.stack(self.pool.count)
-        self.keep: list[Any] = []
+        slots = sum(each.bytes + 4096 for each in layouts) // DESCRIPTOR + 1
+        self.rig = rig = QueueRig(5 * SLOTS, 1534, slots)
+        self.pool, self.stack = rig.pool, rig.stack
         rings = []
         for number, (layout, way) in enumerate(zip(layouts, ("rx", "tx"), strict=True)):
             at = self.pool.reserve(layout.bytes)
             memory = Dma(self.pool.rings.base + at, RINGS + at, layout.bytes)
             ring = Ring(layout, memory, double=number == 1)
-            c, counters = ring.c, ffi.new("struct counters *")
-            c.q.pool, c.q.stack, c.q.counters = self.pool.c, self.stack, counters
-            c.q.burst = ffi.addressof(lib, f"virtq_{'packed_' if packed else ''}{way}")
-            c.q.wake_fd, c.limit, c.merges = -1, self.pool.room, merges
+            c = ring.c
+            rig.adopt(c, f"virtq_{'packed_' if packed else ''}{way}")
+            c.limit, c.merges = self.pool.room, merges
             if ring.call("fill", int(number == 0)):
                 raise MemoryError
             if packed:
                 c.theirs.flags = QUIET
             else:
                 c.used.flags = QUIET
-            self.keep += [ring, counters]
+            rig.keep.append(ring)
             rings.append(c)
         self.rx, self.tx = rings
         self.rx.q.ended = 1  # the loop ends when the ring is empty

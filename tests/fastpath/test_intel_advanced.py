@@ -32,13 +32,13 @@ class Bench(QueueRig):
     def give(self, slot, length, status=DONE | LAST, data=b"", first=POISON):
         """The device fills a slot: it overwrites the whole descriptor."""
         d = self.rx.ring[slot]
-        self.write(d.address - self.rx.dma_base, data)
+        self.store(d.address - self.rx.dma_base, data)
         d.address = first
         d.word = status | length << 32 | 7 << 48
 
     def receive(self, n=32):
         """One burst: the frames, whose buffers are given back."""
-        return self.frames(self.rx, n)
+        return self.frames_of(self.rx, n)
 
     def send(self, lengths):
         """Offers a burst; returns how many packets were taken."""

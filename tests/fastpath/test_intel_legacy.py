@@ -23,12 +23,12 @@ class Bench(QueueRig):
             queue.dma_base = 1 << 32
 
     def receive(self, n=32):
-        return self.received(self.rx, n)
+        return self.packets_of(self.rx, n)
 
     def give(self, slot, length, status=DONE | LAST, errors=0, data=b""):
         """The device fills a slot."""
         d = self.rx.ring[slot]
-        self.write(d.address - self.rx.dma_base, data)
+        self.store(d.address - self.rx.dma_base, data)
         d.word = length | status | errors << 40
 
     def send(self, lengths):

@@ -8,9 +8,9 @@ import struct
 
 import pytest
 
+from tests.support.queue_rig import DESCRIPTOR, QueueRig
 from uspnet.fastpath import ffi, lib
 from uspnet.nic.virtio import Layout, Ring
-from uspnet.pool import Pool
 from uspnet.transports import Dma
 
 SIZE = 64
@@ -91,20 +91,17 @@ class PackedDevice:
         self.c.theirs.flags = on
 
 
-class Bench:
-    """A ring of each direction on one pool, with doorbells that are plain memory."""
+class Bench(QueueRig):
+    """A ring of each direction."""
 
     def __init__(self, *, packed, merges=0, in_order=0):
         self.packed = packed
         layout = Layout(SIZE, packed)
-        self.pool = Pool(512, 1534, 2 * layout.bytes + 8192)
-        self.stack = self.pool.stack(512)
+        super().__init__(512, 1534, (2 * layout.bytes + 8192) // DESCRIPTOR)
         self.bells = ffi.new("uint16_t[2]", [99, 99])
-        self.keep = []
         self.rx, self.tx = (self.ring(layout, i) for i in range(2))
         self.rx.c.limit, self.rx.c.merges, self.rx.c.in_order = self.pool.room, merges, in_order
         self.tx.c.limit, self.tx.c.in_order = 1522, in_order
-        self.packets = ffi.new("struct packet[64]")
         device = PackedDevice if packed else SplitDevice
         self.rx_device, self.tx_device = device(self.rx), device(self.tx)
         assert self.rx.call("fill", 1) == 0
@@ -114,61 +111,41 @@ class Bench:
         offset = self.pool.reserve(layout.bytes)
         memory = Dma(self.pool.rings.base + offset, RINGS + offset, layout.bytes)
         ring = Ring(layout, memory, double=number == 1)
-        counters = ffi.new("struct counters *")
-        self.keep.append(counters)
         c = ring.c
-        c.q.pool, c.q.stack, c.q.counters = self.pool.c, self.stack, counters
+        way = ("rx", "tx")[number]
+        self.adopt(c, f"virtq_{'packed_' if self.packed else ''}{way}")
         c.bell.mmio, c.bell.bytes = self.bells + number, 2
         c.dma_base, c.number = BASE, number
         return ring
-
-    def burst(self, ring, way, n):
-        name = f"virtq_{'packed_' if self.packed else ''}{way}"
-        return getattr(lib, name)(ffi.addressof(ring.c.q), self.packets, n)
 
     def receive(self, n=32):
         return [bytes(self.data(p)) for p in self.received(n)]
 
     def received(self, n=32):
         """Packets, whose buffers are given back at once."""
-        got = list(self.packets[0 : self.burst(self.rx, "rx", n)])
+        got = self.packets_of(self.rx.c, n)
         for packet in got:
-            self.give_back(packet)
+            self.push(packet.index)
         return got
 
     def data(self, packet):
         at = packet.index * self.pool.size + packet.offset
         return self.pool.memory.map[at : at + packet.length]
 
-    def give_back(self, packet):
-        self.stack.free[self.stack.top] = packet.index
-        self.stack.top += 1
-
     def send(self, lengths):
-        for packet, length in zip(self.packets, lengths, strict=False):
-            self.stack.top -= 1
-            packet.index, packet.offset = self.stack.free[self.stack.top], 64
-            packet.length = length
-        taken = self.burst(self.tx, "tx", len(lengths))
-        for packet in self.packets[taken : len(lengths)]:
-            self.give_back(packet)
-        return taken
+        return self.offer(self.tx.c, lengths, 64)
 
     def write(self, chain, content):
         """The device fills the only buffer of a chain."""
         number, ((address, length, flags),) = chain
         assert flags == WRITE
         assert len(content) <= length
-        self.pool.memory.map[address - BASE : address - BASE + len(content)] = content
+        self.store(address - BASE, content)
         return number, len(content)
 
     def deliver(self, chain, frame, pieces=1):
         content = bytes(10) + struct.pack("<H", pieces) + frame
         self.rx_device.give(*self.write(chain, content))
-
-    @property
-    def held(self):
-        return self.stack.room - self.stack.top
 
     @property
     def fault(self):

@@ -58,11 +58,11 @@ class Bench(QueueRig):
         assert lib.vmxnet3_fill(self.tx, 0) == 0
 
     def receive(self, n=32):
-        return self.received(self.rx, n)
+        return self.packets_of(self.rx, n)
 
     def take(self, n=32):
         """Receives a burst; the frames as bytes."""
-        return self.frames(self.rx, n)
+        return self.frames_of(self.rx, n)
 
     def deliver(self, frame):
         """The device receives a frame, in as many pieces as it takes. False: no descriptor."""
@@ -73,7 +73,7 @@ class Bench(QueueRig):
             slot, descriptor = found
             size = descriptor.word & 0x3FFF
             assert bool(descriptor.word & RX_BODY) == bool(number)
-            self.write(descriptor.address - BASE, frame[:size])
+            self.store(descriptor.address - BASE, frame[:size])
             pieces.append((slot, number, len(frame[:size])))
             frame, number = frame[size:], 1
         for i, (slot, number, length) in enumerate(pieces):

@@ -106,20 +106,20 @@ class QueueRig:
             self.push(packet.index)
         return taken
 
-    def received(self, queue: Any, n: int = 32) -> list[Any]:
+    def packets_of(self, queue: Any, n: int = 32) -> list[Any]:
         """Receive one burst; return its packets, whose buffers are ours until they are pushed."""
         got = queue.q.burst(ffi.addressof(queue.q), self.packets, n)
         return list(self.packets[0:got])
 
-    def frames(self, queue: Any, n: int = 32) -> list[bytes]:
+    def frames_of(self, queue: Any, n: int = 32) -> list[bytes]:
         """Receive one burst; return its frames, whose buffers are given back."""
         frames = []
-        for packet in self.received(queue, n):
+        for packet in self.packets_of(queue, n):
             at = packet.index * self.pool.size + packet.offset
             frames.append(bytes(self.pool.memory.map[at : at + packet.length]))
             self.push(packet.index)
         return frames
 
-    def write(self, at: int, data: bytes) -> None:
+    def store(self, at: int, data: bytes) -> None:
         """Write into packet memory, as a device does."""
         self.pool.memory.map[at : at + len(data)] = data
