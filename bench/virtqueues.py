@@ -27,7 +27,7 @@ class VirtqBench:
     slots = SLOTS
 
     def __init__(self, *, packed: bool, merges: int) -> None:
-        from tests.support.queue_rig import DESCRIPTOR, QueueRig  # noqa: PLC0415 - only inside valgrind
+        from tests.support.queue_rig import DESCRIPTOR, QueueRig  # noqa: PLC0415 - in valgrind only
         from uspnet.fastpath import ffi, lib  # noqa: PLC0415
         from uspnet.nic.virtio import Layout, Ring  # noqa: PLC0415
         from uspnet.transports import Dma  # noqa: PLC0415
