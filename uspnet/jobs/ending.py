@@ -18,7 +18,7 @@ STRAGGLE_S = 1.0  # … and some are missing still: a busy machine's device may 
 GRACE_MAX_S = 2.0  # a port that others send to as well never falls silent
 DRAIN_S = 2.0  # how long packets may wait in a ring for the other side, after the end
 DRAIN_MAX_S = 10.0  # however slowly it takes them
-LAST_S = 0.05  # a few slots may be free without our being told
+LAST_S = 0.05  # the last slots may be free without a notification
 LOOK_S = 0.002
 
 

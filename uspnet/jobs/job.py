@@ -127,7 +127,7 @@ class Job(Accounts, ABC, Generic[R]):
         return self._final or self.count()
 
     def _pass_on(self, text: str) -> None:
-        self.on_notice(text)  # whoever hears it by then
+        self.on_notice(text)  # the callback may be set later
 
     def _end_of_source(self) -> None:
         self.stop("source")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pktgen sends, as the fast path takes it, and how to tell it when it comes back."""
+"""What pktgen sends, as the fast path takes it, and how it is recognized when it comes back."""
 
 from __future__ import annotations
 

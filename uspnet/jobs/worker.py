@@ -132,7 +132,7 @@ class Worker:
         """Pause the loop: it touches nothing then. Raises DeviceTimeout after `deadline_s`."""
         end = time.monotonic() + deadline_s
         while self.running() and self.c.paused and not self.c.pause:
-            time.sleep(0.0001)  # it has yet to notice that the last pause is over
+            time.sleep(0.0001)  # it has not left the last pause yet
         self.c.pause = 1
         while self.running() and not self.c.paused:
             self.wake()

@@ -22,7 +22,7 @@ class NullOptions(Options):
 
 
 class Null(Port, scheme="null"):
-    """Receives frames of zeros without end, and forgets what it is sent."""
+    """Receives frames of zeros without end, and discards what it is sent."""
 
     help = "source of zeros, sink of everything"
     unknown: ClassVar[frozenset[str]] = frozenset()

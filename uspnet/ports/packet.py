@@ -190,7 +190,7 @@ class Packet(KernelPort, scheme="packet"):
         """Have the kernel make the receive ring, and map it."""
         blocks = (self.options.ring << 20) // BLOCK
         want = self.queues * self.options.ring << 20
-        if not self.rings and want > memory_available():  # the kernel would rather kill somebody
+        if not self.rings and want > memory_available():  # the OOM killer would end a process
             raise NoMemory(
                 f"{self.name}: {want >> 20:,} MiB of rings are more than there is",
                 "make them smaller or fewer: ring=, queues=",

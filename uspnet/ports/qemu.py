@@ -76,7 +76,7 @@ class Qemu(NicPort, scheme="qemu"):
                 f"{spec}: only a cable into the kernel has several queues",
                 "give tap=NAME, or drop queues=",
             )
-        self.plugged = False  # what the NIC has been told about its link
+        self.plugged = False  # the link state last set at the NIC
         self.joined = False  # both ends are ready
         self.ready_at = float("inf")  # when the model takes frames, if its link is up by then
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""demo: a chain of jobs as processes, and what it says."""
+"""demo: a chain of jobs as processes, and its result."""

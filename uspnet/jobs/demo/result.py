@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `uspnet demo --json` says."""
+"""What `uspnet demo --json` prints."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Feeder:
     def __init__(self, source: int, path: str) -> None:
         self.path = path
         self.pid, self.ended = -1, -1
-        self.user = privileges.nobody()  # whom the child becomes, where that isn't us
+        self.user = privileges.nobody()  # the user that the child runs as; 0: our own
         self.fd, out = os.pipe2(os.O_CLOEXEC)
         try:
             with contextlib.suppress(OSError):  # of all pipes of a user, the kernel limits the sum

@@ -147,7 +147,7 @@ class Sink(Port):
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
         c.snaplen = self.options.snaplen
         c.q.burst = ffi.addressof(lib, "pcap_tx")
-        if not self.regular:  # somebody looks at the packets as they come
+        if not self.regular:  # a reader at a pipe sees each packet at once
             c.q.flush = ffi.addressof(lib, "pcap_flush")
         c.q.wake_fd = -1
         return c

@@ -196,7 +196,7 @@ class Source(Port):
         self.feeder = Feeder(fd, self.label)
         self.undo.callback(self.feeder.close)
         self.c.base, self.c.live, self.c.stream = memory, 1, self.feeder.fd
-        self.frame = LONGEST  # nobody can look ahead
+        self.frame = LONGEST  # a stream: the longest packet is not known before
 
     def _make_timer(self) -> None:
         self.c.timer_fd = lib.pcap_timer()

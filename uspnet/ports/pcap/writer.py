@@ -47,7 +47,7 @@ class Writer:
         # The child sees our end in the end of this pipe.
         watched, self.lifeline = os.pipe2(os.O_CLOEXEC)
         self.pidfd = -1
-        self.user = privileges.nobody()  # whom the child becomes, where that isn't us
+        self.user = privileges.nobody()  # the user that the child runs as; 0: our own
         self.ended: int | None = None  # the child's exit status
         try:
             self.pid = child.fork(_Child(out, self, watched).work)
@@ -66,7 +66,7 @@ class Writer:
             self.shared.tail = len(tail)
             os.close(self.lifeline)
             self.lifeline = -1
-            child.send(self.pidfd, signal.SIGCONT)  # somebody may have stopped it
+            child.send(self.pidfd, signal.SIGCONT)  # it may have been stopped
 
     def gone(self, timeout_s: float) -> bool:
         """Return whether the child has ended, within `timeout_s` seconds."""
@@ -141,7 +141,7 @@ class _Child:
                     os.eventfd_read(self.bell)
             self.drain()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
-        os.close(self.out)  # a network file system tells of a full disk only now
+        os.close(self.out)  # a network file system reports a full disk only now
 
     def drain(self) -> None:
         """Write what is in the rings, one after the other."""
@@ -162,7 +162,7 @@ class _Child:
         while done < length:
             try:
                 done += os.write(self.out, ffi.buffer(start + done, length - done))
-            except BlockingIOError:  # somebody made stdout's pipe so
+            except BlockingIOError:  # another process set O_NONBLOCK on stdout's pipe
                 select.select([], [self.out], [])
             except OSError:
                 whole = lib.pcap_whole(ring, start, done) if ring else 0

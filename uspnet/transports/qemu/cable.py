@@ -103,7 +103,7 @@ class Loop(End):
         self.socket = _socket()
         self.socket.bind("")  # the kernel chooses a name
         self.socket.connect(self.socket.getsockname())
-        with contextlib.suppress(BlockingIOError):  # what a stranger sent before it was connected
+        with contextlib.suppress(BlockingIOError):  # sent by others before it was connected
             while True:
                 self.socket.recv(1, socket.MSG_DONTWAIT)
         self.fds = [self.socket.fileno()]
