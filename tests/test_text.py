@@ -9,7 +9,9 @@ import pytest
 
 from uspnet.cli.failure import tell
 from uspnet.cli.views.console import plain_console, show_lines
-from uspnet.errors import UspnetError
+from uspnet.errors import Usage, UspnetError
+from uspnet.nic.base import mac_address
+from uspnet.packets.frames import mac_bytes
 from uspnet.text import printable
 
 HOSTILE = [
@@ -53,3 +55,19 @@ def test_no_way_to_a_terminal_leaves_anything_out(text, capsys):
         assert seen
         assert "".join(seen.split("\n")).isprintable()
     assert len(errors.splitlines()) == 3, "one line for each of ours, and the hint"
+
+
+@pytest.mark.parametrize("text", ["02:00:5e:00:00:01", "2:0:5e:0:0:1", "02-00-5E-00-00-01"])
+def test_a_mac_address_is_read_alike_everywhere(text):
+    assert mac_bytes(text) == mac_address(text) == bytes.fromhex("02005e000001")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "02:00:00:00:00", "020000000001", "02:00:00:00:00:001", "02:00:00:00:00:0g",
+             " 2:0:0:0:0:1", "+2:0:0:0:0:1", "\u0662:0:0:0:0:1"],
+)  # fmt: skip
+def test_what_is_no_mac_address_is_refused_alike(text):
+    with pytest.raises(Usage, match="is not a MAC address"):
+        mac_bytes(text)
+    with pytest.raises(ValueError, match="six bytes such as 02:00:00:00:00:01"):
+        mac_address(text)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from outside, made safe for a terminal; suggestions for mistyped words."""
+"""Text from outside, made safe for a terminal; suggestions for mistyped words; MAC addresses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+MAC_BYTE = re.compile("[0-9a-fA-F]{1,2}")
 
 
 def printable(text: str, longest: int = 0) -> str:
@@ -28,3 +31,11 @@ def did_you_mean(word: str, known: Iterable[str], form: str = "{}") -> str:
 
     nearest = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"did you mean {form.format(nearest[0])}?" if nearest else ""
+
+
+def read_mac(text: str) -> bytes:
+    """Read a MAC address, `02:00:00:00:00:01` or with hyphens, as six bytes. Raises ValueError."""
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or not all(MAC_BYTE.fullmatch(part) for part in parts):
+        raise ValueError("must be six bytes such as 02:00:00:00:00:01")
+    return bytes(int(part, 16) for part in parts)

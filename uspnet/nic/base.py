@@ -21,6 +21,7 @@ from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
 from uspnet.spec import Options, Values, integer, option, switch
+from uspnet.text import read_mac
 from uspnet.transports import Transport
 
 Q = TypeVar("Q", bound="c.AnyQueue")  # the C struct of a NIC's queues
@@ -30,10 +31,7 @@ NICS: dict[tuple[int, int], type[AnyNic]] = {}
 
 def mac_address(text: str) -> bytes:
     """Read a station address such as `02:00:00:00:00:01`. Raises ValueError."""
-    parts = text.split(":")
-    if len(parts) != 6 or not all(len(part) == 2 for part in parts):
-        raise ValueError("must be six bytes such as 02:00:00:00:00:01")
-    mac = bytes.fromhex("".join(parts))
+    mac = read_mac(text)
     if mac[0] % 2 or not any(mac):
         raise ValueError("must be the address of one station")
     return mac

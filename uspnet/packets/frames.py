@@ -11,6 +11,7 @@ from typing import Any
 
 from uspnet.errors import Usage
 from uspnet.pool import FRAME_MAX
+from uspnet.text import read_mac
 from uspnet.units import RATE_HINT, Rate
 
 FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
@@ -23,14 +24,10 @@ RATE_MIN, RATE_MAX = 1e-3, 1e12  # packets a second
 
 def mac_bytes(text: str) -> bytes:
     """Read `02:00:00:00:00:01` as six bytes. Raise Usage."""
-    parts = text.replace("-", ":").split(":")
     try:
-        mac = bytes(int(part, 16) for part in parts)
-        if len(mac) != 6 or any(len(part) not in (1, 2) for part in parts):
-            raise ValueError
+        return read_mac(text)
     except ValueError:
         raise Usage(f"{text!r} is not a MAC address", "write it as 02:00:00:00:00:01") from None
-    return mac
 
 
 def ipv4_bytes(text: str) -> bytes:
