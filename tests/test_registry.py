@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from tests.support.identity import answer
-from tests.support.paths import ROOT
 
 ECHO = '''
 from uspnet.jobs.forward.mode import Mode
@@ -42,7 +41,7 @@ def outside(tmp_path):
         info.mkdir(exist_ok=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside-echo\nVersion: 0.1\n")
         (info / "entry_points.txt").write_text(ENTRIES)
-        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
         return subprocess.run(
             [sys.executable, *words], env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path,
             capture_output=True, text=True, check=False,
