@@ -126,21 +126,21 @@ def test_all_that_a_rate_asks_for_is_sent(uspnet, rate, duration, packets):
 
 
 def test_what_a_rate_asks_for_beyond_32_bits_is_counted(uspnet):
-    result = uspnet("pktgen", "null:", "--rate", "1e12", "--duration", "0.05", "--json")
+    result = uspnet("pktgen", "null:", "--rate", "1e12pps", "--duration", "0.05", "--json")
     found = answer(result.stdout)
     assert found["offered"] == 50_000_000_000
     assert found["sent"] + found["unsent"] == found["offered"]
 
 
 def test_a_rate_for_ever_is_no_more_than_can_be_counted(uspnet):
-    words = ("--rate", "1e12", "--duration", "1e9", "-c", "7", "--json")
+    words = ("--rate", "1e12pps", "--duration", "1e9", "-c", "7", "--json")
     result = uspnet("pktgen", "null:", *words)
     assert result.returncode == 0, result.stderr
     assert answer(result.stdout)["sent"] == 7
 
 
 def test_a_rate_that_is_not_kept_is_loss(uspnet):
-    words = ("--rate", "1e12", "--duration", "0.05", "--fail-on-loss")
+    words = ("--rate", "1e12pps", "--duration", "0.05", "--fail-on-loss")
     result = uspnet("pktgen", "null:", *words)
     assert result.returncode == 4
     assert "did not arrive" in result.stderr
