@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 import resource
 
@@ -13,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uspnet.errors import NoMemory, PeerFault
-from uspnet.fastpath import ffi, lib
-from uspnet.pool import FRAME_MAX, HEADROOM, Pool, SharedMemory, buffer_bytes
+from uspnet.fastpath import lib
+from uspnet.pool import FRAME_MAX, HEADROOM, Pool, buffer_bytes
 from uspnet.ports.registry import make_port
 
 
@@ -23,26 +21,6 @@ def test_a_frame_fits_its_buffer_behind_any_colour(frame):
     size = buffer_bytes(frame)
     assert size % 2048 == 0
     assert frame + HEADROOM <= size < frame + HEADROOM + 2048
-
-
-def test_the_memory_is_zero_and_can_be_neither_shrunk_nor_grown():
-    memory = SharedMemory("uspnet-test", 8192)
-    try:
-        assert bytes(memory.map[:]) == bytes(8192)
-        for size in (0, 4096, 16384):
-            with pytest.raises(PermissionError):
-                os.ftruncate(memory.fd, size)
-    finally:
-        memory.close()
-
-
-def test_another_mapping_sees_the_same_bytes():
-    memory = SharedMemory("uspnet-test", 4096)
-    try:
-        memory.map[:5] = b"hello"
-        assert os.pread(memory.fd, 5, 0) == b"hello"
-    finally:
-        memory.close()
 
 
 def test_stacks_share_no_buffer():
@@ -58,14 +36,6 @@ def test_a_pool_gives_its_descriptor_back():
     before = len(os.listdir("/proc/self/fd"))
     with Pool(10, 1514):
         assert len(os.listdir("/proc/self/fd")) > before
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_too_much_is_an_error_and_leaves_nothing():
-    before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(NoMemory) as caught:
-        SharedMemory("uspnet-test", 1 << 62)
-    assert caught.value.hint
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -94,31 +64,6 @@ def test_without_a_descriptor_left_memory_is_an_error():
             Pool(10, 1514)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def replace(memory, size):
-    """What a peer does that punches a hole and takes the last huge page: the next access fails."""
-    libc = ctypes.CDLL(None)
-    libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, *[ctypes.c_long] * 5]
-    at, fd = int(ffi.cast("uintptr_t", memory.base)), os.memfd_create("empty")
-    shared_fixed = 0x11
-    assert libc.mmap(at, size, mmap.PROT_READ | mmap.PROT_WRITE, shared_fixed, fd, 0) == at
-    os.close(fd)
-
-
-@pytest.mark.parametrize("size", [4096, 4097, 20480])
-def test_guarded_memory_survives_a_peer_that_takes_pages_away(size):
-    memory = SharedMemory("uspnet-test", size)
-    try:
-        lost = memory.guard()
-        assert memory.guard() is lost
-        memory.map[:3] = b"abc"
-        assert not lost[0]
-        replace(memory, size)
-        assert memory.map[size - 1] == 0
-        assert lost[0] == lib.FAULT_MEMORY
-    finally:
-        memory.close()
 
 
 def test_a_zero_copy_port_ends_the_job_when_packet_memory_is_gone():

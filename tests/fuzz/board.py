@@ -14,7 +14,7 @@ import json
 import os
 from pathlib import Path
 
-from uspnet.pool import SEALS
+from uspnet.memory import SEALS
 from uspnet.telemetry import reader, schema
 
 F_ADD_SEALS = 1033

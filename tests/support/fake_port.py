@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 
 from uspnet.fastpath import ffi, lib
+from uspnet.memory import new
 from uspnet.port import Port
 from uspnet.spec import parse
 
@@ -26,7 +27,7 @@ class FakePort(Port):
         self.error = None  # what control raises
 
     def make_queue(self, direction, index):
-        queue = ffi.new("struct null_queue *", {"length": FRAME})
+        queue = new("struct null_queue *", {"length": FRAME})
         function = {"rx": self.receive, "tx": self.send}[direction]
         callback = ffi.callback("uint32_t(struct queue *, struct packet *, uint32_t)", function)
         self.log.append(f"queue {direction} {index}")

@@ -8,9 +8,11 @@ from typing import Self
 
 import pytest
 
+from tests.support.shared import unshared
 from tests.support.waiting import moments
 from uspnet.errors import NoDevice, NotSupported
 from uspnet.fastpath import ffi, lib
+from uspnet.memory import new
 from uspnet.pool import Pool
 from uspnet.port import Port
 from uspnet.ports.registry import make_port
@@ -51,7 +53,7 @@ class Station:
         self.counters = []
         self.queues = {}
         for port, way, i in ends:
-            self.counters.append(ffi.new("struct counters *"))
+            self.counters.append(new("struct counters *"))
             self.queues[port, way, i] = port.queue(way, i, self.stack, self.counters[-1])
 
     def __enter__(self) -> Self:
@@ -65,6 +67,7 @@ class Station:
         for port in self.ports:
             port.start()
         self.until(lambda: all(port.up() for port in self.ports))
+        assert unshared(*(queue.c for queue in self.queues.values())) == []
         return self
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.processes import NOBODY, Running, alive, as_nobody, children_of
 from tests.support.waiting import scaled, until
-from uspnet.pool import SEALS
+from uspnet.memory import SEALS
 from uspnet.ports.memif import port as memif
 from uspnet.ports.registry import make_port
 from uspnet.system import privileges

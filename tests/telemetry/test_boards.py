@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.private_tmpfs import PRIVATE_TMPFS
 from uspnet.errors import Loss, NotSupported, Refused, Usage, UspnetError
-from uspnet.pool import SEALS
+from uspnet.memory import SEALS
 from uspnet.telemetry import COUNTERS, UNKNOWN, Board, look, port_counters, reader, schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES, COUNTERS_AT
 

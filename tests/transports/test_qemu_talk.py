@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.test_pool import replace
+from tests.test_memory import replace
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool

@@ -17,6 +17,7 @@ from typing import ClassVar, TypeVar
 
 from uspnet.errors import NoMemory, NotSupported, Usage
 from uspnet.fastpath import c, lib
+from uspnet.memory import PAGE, pages_for
 from uspnet.nic.base import Link, Model, Nic, NicOptions, ring_size
 from uspnet.nic.rss import ENTRIES, RSS_KEY, spread
 from uspnet.nic.virtio import (
@@ -31,7 +32,7 @@ from uspnet.nic.virtio import (
     Ring,
 )
 from uspnet.nic.virtio_pci import DEVICE, Common, VirtioPci
-from uspnet.pool import FRAME_MAX, PAGE, pages_for
+from uspnet.pool import FRAME_MAX
 from uspnet.register import RO, Registers
 from uspnet.spec import Values, integer, option, switch
 from uspnet.transports import Dma, Transport

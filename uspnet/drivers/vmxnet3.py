@@ -15,8 +15,9 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import new, pages_for
 from uspnet.nic.base import Link, Model, Nic, VlanOptions, ring_size
-from uspnet.pool import Pool, pages_for
+from uspnet.pool import Pool
 from uspnet.register import RO, RW, WO, Registers
 from uspnet.spec import integer, option
 from uspnet.transports import Dma
@@ -182,7 +183,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def make_rx(self, index: int) -> c.Vmxnet3Queue:
         """Make two rings, for a frame's first piece and for the rest, and their completions."""
-        queue = ffi.new("struct vmxnet3_queue *")
+        queue = new("struct vmxnet3_queue *")
         size, limit = self.options.rx_ring, self.piece_bytes()
         bells = [self.doorbells.RXPROD, self.doorbells.RXPROD2]
         self.rx_memory = [
@@ -197,7 +198,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def make_tx(self, index: int) -> c.Vmxnet3Queue:
         """Make one ring, in which each descriptor is a whole packet (§Vmxnet3_TxDesc)."""
-        queue = ffi.new("struct vmxnet3_queue *")
+        queue = new("struct vmxnet3_queue *")
         size, tag = self.options.tx_ring, self.options.vlan_insert
         bell = self.doorbell_bar.doorbell(self.doorbells.TXPROD.offset, sends=True)
         self.tx_memory = self._ring(queue.rings[0], size, self.frame, bell)

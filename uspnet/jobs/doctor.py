@@ -19,8 +19,8 @@ from uspnet.binding.machine import this_machine
 from uspnet.binding.names import resolve
 from uspnet.errors import NoDevice, Refused, UspnetError
 from uspnet.jobs import doctor_nic
+from uspnet.memory import memory_available
 from uspnet.pci.sysfs import HOST
-from uspnet.pool import memory_available
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
 from uspnet.spec import parse, shown

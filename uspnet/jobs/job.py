@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
 from uspnet.errors import DeviceTimeout, UspnetError
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import lib
 from uspnet.jobs.accounts import Accounts
 from uspnet.jobs.checks import check_open, check_started, claim
 from uspnet.jobs.choices import Poll
@@ -28,6 +28,7 @@ from uspnet.jobs.notices import details, notices
 from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
 from uspnet.jobs.result import Ended, Result
 from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Worker, usable_cores
+from uspnet.memory import new
 from uspnet.port import Port
 from uspnet.system import privileges
 from uspnet.telemetry import Board
@@ -72,7 +73,7 @@ class Job(Accounts, ABC, Generic[R]):
         self.on_tick: Callable[[], None] = lambda: None
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.on_detail: Callable[[str], None] = lambda _text: None
-        self.budget = ffi.new("uint64_t *", limits.count or 0)
+        self.budget = new("uint64_t *", limits.count or 0)
         self._wake, self._awake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.undo.callback(os.close, self._wake)
         self.undo.callback(os.close, self._awake)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.structs import check_pair, set_members
+from uspnet.memory import new
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Loop:
             check_pair(cls.struct, "worker", f"loop_{cls.name}")
 
     def __post_init__(self) -> None:
-        self.c = ffi.new(f"struct {self.struct} *")
+        self.c = new(f"struct {self.struct} *")
         set_members(self.c, self)
 
     @property

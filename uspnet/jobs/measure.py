@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uspnet.answer import Json
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.loops import Loop
+from uspnet.memory import new
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Lookup, Pointer, Stream
@@ -18,7 +19,7 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 def make_streams(count: int) -> c.Stream:
     """Return an array of `count` fresh `struct stream`."""
-    return ffi.new("struct stream[]", count)
+    return new("struct stream[]", count)
 
 
 @dataclass
@@ -33,9 +34,7 @@ class Measure(Loop, name="measure"):
     n_streams: int
     streams: Stream
     lookup: Lookup = ffi.NULL
-    histogram: Pointer[int] = field(
-        default_factory=lambda: ffi.new("uint64_t[]", lib.HISTOGRAM_SLOTS)
-    )
+    histogram: Pointer[int] = field(default_factory=lambda: new("uint64_t[]", lib.HISTOGRAM_SLOTS))
 
     @property
     def foreign(self) -> int:

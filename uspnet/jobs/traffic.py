@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
+from uspnet.memory import new
 from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
@@ -73,7 +74,7 @@ class CTemplates:
         self.stamp_at = traffic.stamp_at()
         self.count = len(traffic.templates)
         self.secret = int.from_bytes(os.urandom(8), "big")
-        self.turn = ffi.new("uint64_t *")
+        self.turn = new("uint64_t *")
         self.owned = Owned()
         self._tables: dict[tuple[int, ...], c.Pointer[int]] = {}
         self.c = self._array([each.frame for each in traffic.templates])
@@ -82,8 +83,8 @@ class CTemplates:
 
     def _array(self, frames: list[bytes]) -> c.FrameTemplate:
         """Return an array of `struct frame_template`, one per frame, without checksums."""
-        array = self.owned.keep(ffi.new("struct frame_template[]", len(frames)))
-        memory = self.owned.keep(ffi.from_buffer("uint8_t[]", b"".join(frames)))
+        array = self.owned.keep(new("struct frame_template[]", len(frames)))
+        memory = self.owned.keep(new("uint8_t[]", list(b"".join(frames))))
         at = 0
         for each, frame in zip(array, frames, strict=True):
             each.frame, each.length = memory + at, len(frame)
@@ -102,7 +103,7 @@ class CTemplates:
                 made.base, made.turned = check.base >> 8 | (check.base & 0xFF) << 8, 1
             if check.crc:
                 if check.crc not in self._tables:
-                    self._tables[check.crc] = ffi.new("uint32_t[]", check.crc)
+                    self._tables[check.crc] = new("uint32_t[]", check.crc)
                 made.crc = self._tables[check.crc]
 
     def lookup(self, traffic: Traffic) -> c.Lookup:
@@ -110,9 +111,9 @@ class CTemplates:
         frames = {each.frame for each in traffic.templates}
         frames |= {frame.ljust(FRAME_MIN, b"\0") for frame in frames}
         count = 1 << (2 * len(frames)).bit_length()
-        slots = self.owned.keep(ffi.new("uint32_t[]", count))
+        slots = self.owned.keep(new("uint32_t[]", count))
         array = self._array(sorted(frames))
-        lookup = self.owned.keep(ffi.new("struct lookup *", (array, slots, count - 1)))
+        lookup = self.owned.keep(new("struct lookup *", (array, slots, count - 1)))
         for number in range(len(frames)):
             lib.lookup_add(lookup, number)
         return lookup

@@ -15,6 +15,7 @@ from uspnet.errors import DeviceTimeout, NoDevice
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import Poll
 from uspnet.jobs.loops import Loop
+from uspnet.memory import new
 from uspnet.port import Queue
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.c_lanes = ffi.new("struct lane[]", len(self.lanes))
-        self.c_exits = [ffi.new("struct exit[]", max(1, len(lane.exits))) for lane in self.lanes]
+        self.c_lanes = new("struct lane[]", len(self.lanes))
+        self.c_exits = [new("struct exit[]", max(1, len(lane.exits))) for lane in self.lanes]
         for c, exits, lane in zip(self.c_lanes, self.c_exits, self.lanes, strict=True):
             c.rx = lane.rx.base if lane.rx else ffi.NULL
             c.exits, c.n_exits = exits, len(lane.exits)

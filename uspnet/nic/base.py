@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from uspnet.errors import Usage
-from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath import c, lib
 from uspnet.fastpath.owned import Owned
+from uspnet.memory import new
 from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
@@ -257,7 +258,7 @@ class Nic(ABC, Generic[Q]):
 
     def table(self, count: int) -> c.Pointer[int]:
         """Return a `uint32_t *` to that many zeros, for a C struct of one of our queues."""
-        return self.owned.keep(ffi.new("uint32_t[]", count))
+        return self.owned.keep(new("uint32_t[]", count))
 
     def dma_enable(self) -> None:
         """Set Bus Master Enable: the device may read and write memory."""

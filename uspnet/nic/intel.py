@@ -17,8 +17,8 @@ from typing import ClassVar
 
 from uspnet.errors import DeviceTimeout, NoMemory
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import new, pages_for
 from uspnet.nic.base import Link, Nic, VlanOptions
-from uspnet.pool import pages_for
 from uspnet.register import RO, RW, Register, Registers, Row
 from uspnet.spec import option, switch
 from uspnet.transports import BarWindow, Dma
@@ -154,7 +154,7 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
 
     def _ring(self, size: int, limit: int, doorbell: c.DoorbellFields) -> Ring:
         memory = self.transport.alloc_dma(size * DESCRIPTOR)
-        queue = ffi.new("struct intel_queue *")
+        queue = new("struct intel_queue *")
         queue.ring = ffi.cast("struct intel_descriptor *", memory.pointer)
         queue.buffers, queue.last = self.table(size), self.table(size)
         queue.size, queue.limit, queue.bell = size, limit, doorbell

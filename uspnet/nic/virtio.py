@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import ffi, lib
+from uspnet.memory import new
 from uspnet.register import POLL_S, RW, Value
 from uspnet.transports import Dma
 
@@ -160,7 +161,7 @@ class Ring:
 
     def __init__(self, layout: Layout, memory: Dma, *, double: bool) -> None:
         self.layout, self.memory = layout, memory
-        self.c = c = ffi.new("struct virtq_queue *")
+        self.c = c = new("struct virtq_queue *")
         ffi.memmove(memory.pointer, bytes(layout.bytes), layout.bytes)
         c.descriptors = ffi.cast("struct virtq_descriptor *", memory.pointer)
         driver, device = memory.pointer + layout.driver, memory.pointer + layout.device
@@ -174,7 +175,7 @@ class Ring:
         c.descs_per_chain = 2 if double else 1
         c.chains = layout.size // c.descs_per_chain
         nothing = [lib.VIRTQ_NONE] * c.chains  # until `fill`, which may never come
-        c.buffers = self._buffers = ffi.new("uint32_t[]", nothing)
+        c.buffers = self._buffers = new("uint32_t[]", nothing)
 
     def call(self, name: str, *arguments: int) -> int:
         """Call the C function of that name for this ring's format."""
@@ -188,7 +189,7 @@ class Control(Ring):
     def __init__(self, layout: Layout, memory: Dma, name: str) -> None:
         super().__init__(layout, memory, double=True)
         self.name = name
-        self._counters = ffi.new("struct counters *")
+        self._counters = new("struct counters *")
         self.c.q.counters = self._counters
 
     def ask(self, command: tuple[int, int], data: bytes) -> None:

@@ -10,9 +10,10 @@ from abc import abstractmethod
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import pages_for
 from uspnet.nic.base import HEADER, AnyNic
 from uspnet.pci.config import config_of
-from uspnet.pool import Pool, pages_for
+from uspnet.pool import Pool
 from uspnet.port import Direction, Port
 from uspnet.telemetry import UNKNOWN
 from uspnet.transports import Transport

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import new
 from uspnet.pool import FRAME_MAX, LONGEST
 from uspnet.port import Direction, Port
 from uspnet.spec import Options, Spec, integer, option
@@ -39,7 +40,7 @@ class Null(Port, scheme="null"):
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue, which has no memory of its own."""
-        queue = ffi.new("struct null_queue *", {"length": self.options.size})
+        queue = new("struct null_queue *", {"length": self.options.size})
         queue.q.burst = ffi.addressof(lib, f"null_{direction}")
         queue.q.wake_fd = -1
         return queue

@@ -31,9 +31,10 @@ from typing import ClassVar
 from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
+from uspnet.memory import memory_available, new
 from uspnet.packets import link_types
 from uspnet.packets.frames import mac_bytes
-from uspnet.pool import FRAME_MAX, memory_available
+from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction
 from uspnet.ports.kernel import KernelPort
 from uspnet.spec import Options, Spec, choice, integer, option, switch
@@ -143,7 +144,7 @@ class Packet(KernelPort, scheme="packet"):
         """Make a queue with a socket; a receive queue with a ring shared with the kernel."""
         sock = self._socket()
         self.sockets[direction].append(sock)
-        queue = ffi.new("struct packet_queue *", {"fd": sock.fileno()})
+        queue = new("struct packet_queue *", {"fd": sock.fileno()})
         queue.q.burst = ffi.addressof(lib, f"packet_{direction}")
         if self.ip:
             queue.ifindex = self.kernel_side().index

@@ -15,6 +15,7 @@ from typing import ClassVar
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
 from uspnet.kernel.tun import close_queues, open_queues
+from uspnet.memory import new
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction
@@ -75,7 +76,7 @@ class Tap(KernelPort, scheme="tap"):
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue; both directions of a pair share a descriptor."""
-        queue = ffi.new("struct tap_queue *", {"fd": self.fds[index]})
+        queue = new("struct tap_queue *", {"fd": self.fds[index]})
         queue.q.burst = ffi.addressof(lib, f"tap_{direction}")
         queue.q.wake_fd = self.fds[index]
         return queue

@@ -13,7 +13,7 @@ import os
 
 from uspnet.errors import NotSupported
 from uspnet.fastpath import c, ffi
-from uspnet.pool import SharedMemory
+from uspnet.memory import SharedMemory
 from uspnet.telemetry.schema import MAGIC, PORTS_MAX, PREFIX, QUEUES_MAX, TEXT_MAX
 
 BOARD = "uspnet-board"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from uspnet.fastpath import c, ffi
-from uspnet.pool import SEALS
+from uspnet.memory import SEALS
 from uspnet.telemetry import schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES
 from uspnet.telemetry.counters import COUNTERS, PortCounters, drops_by_reason, port_counters

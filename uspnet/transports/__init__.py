@@ -17,7 +17,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from uspnet.fastpath import c
-from uspnet.pool import Pool, SharedMemory
+from uspnet.memory import SharedMemory
+from uspnet.pool import Pool
 
 
 @dataclass(frozen=True)

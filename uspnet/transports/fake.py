@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uspnet.fastpath import c, ffi
-from uspnet.pool import SharedMemory
+from uspnet.fastpath import c
+from uspnet.memory import SharedMemory, new
 from uspnet.transports import BarWindow, Transport
 
 
@@ -25,7 +25,7 @@ class FakeBar(BarWindow):
         self.cells: dict[int, int] = {}
         self.on_read: dict[int, Callable[[int], int]] = {}  # from the cell to the value read
         self.on_write: dict[int, Callable[[int], int]] = {}  # from the value written to the cell
-        self.stores = ffi.new("uint32_t[]", size // 4)  # where doorbells of C rings write
+        self.stores = new("uint32_t[]", size // 4)  # where doorbells of C rings write
 
     def read(self, offset: int, size: int) -> int:
         """Return the cell, passed through its hook; all ones after the device was removed."""

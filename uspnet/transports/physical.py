@@ -8,7 +8,7 @@ import struct
 
 from uspnet.errors import NoMemory, NotPermitted
 from uspnet.fastpath import ffi
-from uspnet.pool import HUGE_BYTES, SharedMemory
+from uspnet.memory import HUGE_BYTES, SharedMemory
 
 FRAME = (1 << 55) - 1  # Documentation/admin-guide/mm/pagemap.rst
 

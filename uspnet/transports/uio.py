@@ -13,10 +13,10 @@ import errno
 import os
 
 from uspnet.errors import Busy, NoDevice, NotPermitted, NotSupported, UspnetError
+from uspnet.memory import SharedMemory
 from uspnet.pci.config import set_command
 from uspnet.pci.functions import current_driver, folder
 from uspnet.pci.sysfs import HOST
-from uspnet.pool import SharedMemory
 from uspnet.transports import Transport
 from uspnet.transports.mapped import FunctionLock, MappedBar
 from uspnet.transports.physical import DANGER, contiguous

@@ -18,8 +18,8 @@ from typing import ClassVar, Self
 
 from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
 from uspnet.fastpath import ffi
+from uspnet.memory import HUGE_BYTES, SharedMemory
 from uspnet.pci.config import set_command
-from uspnet.pool import HUGE_BYTES, SharedMemory
 from uspnet.transports import Transport
 from uspnet.transports.faults import FaultLog
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error

@@ -12,9 +12,9 @@ import os
 import struct
 
 from uspnet.errors import Busy, NotSupported
+from uspnet.memory import SharedMemory
 from uspnet.pci.functions import GROUP_DRIVERS, current_driver, folder, group_node
 from uspnet.pci.sysfs import HOST
-from uspnet.pool import SharedMemory
 from uspnet.transports.mapped import device_error
 from uspnet.transports.physical import DANGER, contiguous
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io

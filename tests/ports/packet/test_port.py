@@ -239,7 +239,7 @@ def test_without_privilege(veth, needs):
 
 
 def test_rings_that_there_is_no_memory_for_are_refused(veth):
-    from uspnet.pool import memory_available
+    from uspnet.memory import memory_available
 
     if memory_available() > 64 << 30:
         pytest.skip("this machine has memory for the largest rings")

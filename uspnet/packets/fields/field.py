@@ -15,6 +15,7 @@ from uspnet import registry
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.structs import check_pair, set_members
+from uspnet.memory import new
 
 FIELDS: dict[str, type[Field]] = {}
 
@@ -40,7 +41,7 @@ class Field:
 
     def make(self, following: c.Field = ffi.NULL) -> c.Struct:
         """Make the C struct for one worker, linked before `following`, a `struct field *`."""
-        made: c.Struct = ffi.new(f"struct {self.name}_field *")
+        made: c.Struct = new(f"struct {self.name}_field *")
         set_members(made, self)
         base = ffi.cast("struct field *", made)
         base.apply, base.next = ffi.addressof(lib, f"field_{self.name}"), following

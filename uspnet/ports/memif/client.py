@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
-from uspnet.pool import Pool, SharedMemory
+from uspnet.memory import SharedMemory, new
+from uspnet.pool import Pool
 from uspnet.ports.memif.access import peer_user
 from uspnet.ports.memif.closing import let_go
 from uspnet.ports.memif.protocol import (
@@ -58,7 +59,7 @@ class ClientMemory:
             if isinstance(error, OSError):
                 raise NoMemory(f"memif's eventfds: {error.strerror}", "see: ulimit -n") from None
             raise
-        self.regions = ffi.new("struct memif_region[]", [(self.memory.base, self.memory.size)])
+        self.regions = new("struct memif_region[]", [(self.memory.base, self.memory.size)])
         for c2s in (True, False):
             for index in range(pairs):
                 self.ring(c2s, index).cookie = lib.MEMIF_COOKIE

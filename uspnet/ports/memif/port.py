@@ -22,6 +22,7 @@ from uspnet.errors import (
 )
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
+from uspnet.memory import new
 from uspnet.pool import Pool
 from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
@@ -128,13 +129,13 @@ class Memif(Port, scheme="memif"):
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue without a ring; `_link` adds the ring."""
-        m = ffi.new("struct memif_queue *")
+        m = new("struct memif_queue *")
         kind = "zero" if self.zero_copy else "copy"
         m.q.burst = ffi.addressof(lib, f"memif_{kind}_{direction}")
         m.q.arm = ffi.addressof(lib, f"memif_{kind}_arm") if direction == "rx" else ffi.NULL
         m.q.closed, m.q.wake_fd, m.bell_fd = 1, -1, -1
         if self.zero_copy:
-            m.out = self.owned.keep(ffi.new("uint32_t[]", self.options.ring))
+            m.out = self.owned.keep(new("uint32_t[]", self.options.ring))
         return m
 
     def start(self) -> None:

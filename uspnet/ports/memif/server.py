@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import new
 from uspnet.ports.memif.closing import let_go
 from uspnet.ports.memif.protocol import (
     FLAG_C2S,
@@ -51,7 +52,7 @@ class ServerSession:
         self.port: Interface | None = None
         self.regions: list[PeerRegion] = []
         self.rings: dict[tuple[bool, int], RingPlace] = {}
-        self.fault = ffi.new("uint32_t *")
+        self.fault = new("uint32_t *")
         self.c_regions: c.MemifRegion = ffi.NULL
         self.up = False
         self.peer = ""
@@ -163,7 +164,7 @@ class ServerSession:
         for region in self.regions:
             region.check()
             region.settle()
-        self.c_regions = ffi.new(
+        self.c_regions = new(
             "struct memif_region[]", [(region.base, region.size) for region in self.regions]
         )
         for place in self.rings.values():

@@ -22,6 +22,7 @@ from uspnet.errors import (
 )
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
+from uspnet.memory import new
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
@@ -143,7 +144,7 @@ class Sink(Port):
     def make_queue(self, direction: Direction, index: int) -> c.PcapSink:
         """Make one ring of chunks."""
         writer = cast("Writer", self.writer)  # since open
-        c = ffi.new("struct pcap_sink *")
+        c = new("struct pcap_sink *")
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
         c.snaplen = self.options.snaplen
         c.q.burst = ffi.addressof(lib, "pcap_tx")
@@ -188,11 +189,13 @@ class Sink(Port):
     def _carry(self, source: Source, head: bytes) -> None:
         """Have the source hand over its descriptions of interfaces and packets."""
         sink = self._rings()[0]
-        header = self.owned.keep(ffi.from_buffer("uint8_t[]", head))
-        application = self.owned.keep(ffi.from_buffer("uint8_t[]", pcapfile.application()))
-        sink.header, sink.header_bytes = header, len(header)
-        sink.application, sink.application_bytes = application, len(application)
+        application = pcapfile.application()
+        sink.header, sink.header_bytes = self._octets(head), len(head)
+        sink.application, sink.application_bytes = self._octets(application), len(application)
         source.c.sink = sink
+
+    def _octets(self, text: bytes) -> c.Pointer[int]:
+        return self.owned.keep(new("uint8_t[]", list(text)))
 
     def control_fds(self) -> list[int]:
         """Return the writer's descriptor: it is readable when the writer has ended."""

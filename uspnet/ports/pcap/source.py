@@ -20,6 +20,7 @@ from typing import ClassVar
 
 from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import SharedMemory, new
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
@@ -76,7 +77,7 @@ class Source(Port):
         if not self.path:
             raise Usage(f"{self.name}: no file", "pcap:in.pcapng reads, pcap:out=x.pcapng writes")
         self.label = "stdin" if self.path == "-" else self.path  # in messages
-        self.c = ffi.new("struct pcap_source *")
+        self.c = new("struct pcap_source *")
         self.feeder: Feeder | None = None
         self.undo = contextlib.ExitStack()
         self._set_up()
@@ -186,16 +187,11 @@ class Source(Port):
             by_hand = f"{compression.COMMANDS[kind]} FILE > x" if kind else "cat FILE > x"
             text = f"{self.label}: loop=on needs a file that can be read again"
             raise NotSupported(text, f"save it first: {by_hand}")
-        try:
-            window = mmap.mmap(-1, lib.PCAP_WINDOW)
-        except OSError as error:
-            raise NoMemory(f"{self.label}: {error.strerror}", "see: ulimit -v") from None
+        window = SharedMemory("uspnet-window", lib.PCAP_WINDOW)
         self.undo.callback(window.close)
-        memory = ffi.from_buffer("uint8_t[]", window)
-        self.undo.callback(ffi.release, memory)
         self.feeder = Feeder(fd, self.label)
         self.undo.callback(self.feeder.close)
-        self.c.base, self.c.live, self.c.stream = memory, 1, self.feeder.fd
+        self.c.base, self.c.live, self.c.stream = window.base, 1, self.feeder.fd
         self.frame = LONGEST  # a stream: the longest packet is not known before
 
     def _make_timer(self) -> None:

@@ -17,7 +17,7 @@ import stat
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
-from uspnet.pool import SharedMemory
+from uspnet.memory import SharedMemory
 from uspnet.system import child, privileges
 
 LEAVE_S = 1.0  # for a child without anything to do
@@ -35,7 +35,7 @@ class Writer:
     def __init__(self, out: int, queues: int, buffer_bytes: int, form: int) -> None:
         chunks = max(buffer_bytes // lib.PCAP_CHUNK // queues, 2)  # a queue
         size = SHARED_BYTES + queues * chunks * lib.PCAP_CHUNK
-        self.memory = SharedMemory("uspnet-capture", size, huge=True)
+        self.memory = SharedMemory("uspnet-capture", size, huge=True, inherited=True)
         self.shared = ffi.cast("struct pcap_shared *", self.memory.base)
         self.rings = ffi.new("struct pcap_ring[]", queues)
         for number, ring in enumerate(self.rings):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from uspnet.errors import DeviceFault, NotSupported
 from uspnet.fastpath import c, ffi, lib
+from uspnet.memory import SharedMemory, new
 from uspnet.pci.config import Bar, assign_bars, config_of
-from uspnet.pool import SharedMemory
 from uspnet.transports import BarWindow, Transport
 from uspnet.transports.qemu.machine import Machine
 
@@ -25,7 +25,7 @@ class Link:
 
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
-        self.c = ffi.new("struct qtest_link *", {"fd": fd})
+        self.c = new("struct qtest_link *", {"fd": fd})
 
     def ask(self, request: str) -> int:
         """Send one request; return the value in its answer, if any. Raises DeviceFault."""
