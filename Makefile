@@ -11,7 +11,8 @@ WITH_QEMU = [ ! -x "$(QEMU)" ] || export USPNET_QEMU="$(QEMU)";
 
 # For check-build: CC=clang PYTHON3=python3.13; tests that need no privilege and no second program.
 PYTHON3 = python3
-PORTABLE = tests/fastpath tests/jobs tests/packets tests/telemetry tests/test_pool.py tests/test_spec.py
+PORTABLE = tests/fastpath tests/jobs tests/packets tests/telemetry \
+    tests/test_memory.py tests/test_pool.py tests/test_spec.py
 
 .PHONY: help demo test lint bench man format check-arm64 check-build coverage clean setup-demo setup-test
 .DELETE_ON_ERROR:
