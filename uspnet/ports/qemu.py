@@ -188,7 +188,7 @@ class Qemu(NicPort, scheme="qemu"):
             return f"ip link set {self.options.tap} up"
         if self.plugged:
             return f"the other end of wire {wire} is not ready" if self._ready() else "link is down"
-        return f"there is no peer on wire {wire}"
+        return f"there is no peer on wire {wire} yet, such as a second port with wire={wire}"
 
     def close(self) -> None:
         """End QEMU and close the cable."""
