@@ -58,18 +58,21 @@ class Queue:
             case lib.FAULT_NONE:
                 return None
             case lib.FAULT_PEER:
-                return PeerFault(f"{name}: the peer's ring index is out of range")
+                text = f"{name}: the peer's ring index is out of range"
+                return PeerFault(text, "start the peer again, and then this")
             case lib.FAULT_MEMORY:
-                return PeerFault(f"{name}: the shared memory was truncated")
+                text = f"{name}: the shared memory was truncated"
+                return PeerFault(text, "start the peer again, and then this")
             case lib.FAULT_MALFORMED:
                 return Malformed(f"{name}: malformed record", "see: capinfos FILE")
             case lib.FAULT_IO:
                 reason = OSError(self.base.sys_errno, "").errno
                 return self.port.io_error(reason or 0)
             case lib.FAULT_RING:
-                return DeviceFault(f"{name}: the device completed a buffer that it did not own")
+                text = f"{name}: the device completed a buffer that it did not own"
+                return DeviceFault(text, f"run it once more, or see: uspnet doctor {name}")
             case _:
-                return DeviceFault(f"{name}: the device is gone")
+                return DeviceFault(f"{name}: the device is gone", f"see: uspnet doctor {name}")
 
 
 class Port(ABC):

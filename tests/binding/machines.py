@@ -251,7 +251,7 @@ MACHINES = [
     (vrf, "eth0 → blue: it belongs to VRF blue", "vrf", False),
     (ssh_session, "eth0: this login session comes from 203.0.113.9", "ssh", False),
     (ssh_behind_sudo, "eth0: a login session is connected to 10.0.0.1", "ssh", False),
-    (connection, "eth0: 1 connections on 10.0.0.1", "socket", False),
+    (connection, "eth0: 1 connection on 10.0.0.1", "socket", False),
     (nfs_through_bond, "eth0 → bond0: /home (nfs4) from 192.0.2.7", "mount", False),
     (iscsi, "eth0: iSCSI session iqn.2004-01.example:disk from 192.0.2.8", "iscsi", False),
     (nvme_over_tcp, "eth0: NVMe over the network /dev/nvme1 from 192.0.2.9", "iscsi", False),

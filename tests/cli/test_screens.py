@@ -125,6 +125,12 @@ def test_empty_counters_are_left_out_and_losses_are_not(width):
     assert "tx" not in text
 
 
+def test_what_only_the_device_counted_is_named():
+    row = port("null:", big=0, tx_packets=80, tx_errors=105, drops={"too_long": 25})
+    (line,) = format_summary(result("fwd", [row]).as_json(), None)[-1:]
+    assert line.endswith("dropped 105: too long 25, 80 of them counted by the device alone")
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("ports", [1, 2])
 def test_a_name_longer_than_a_line_goes_on_in_the_next(ports, width):

@@ -218,7 +218,9 @@ def _sessions(nic: Candidate) -> Iterator[Reason]:
         if any(name.startswith("sshd") for name in names):
             yield Reason("ssh", f"a login session is connected to {local}", chain)
         by = f" by {', '.join(names)}" if names else ""
-        yield Reason("socket", f"{len(found)} connections on {local}{by}", chain)
+        yield Reason(
+            "socket", f"{len(found)} connection{'s' * (len(found) > 1)} on {local}{by}", chain
+        )
 
 
 def _storage(nic: Candidate) -> Iterator[Reason]:

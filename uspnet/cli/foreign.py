@@ -111,7 +111,7 @@ PKTGEN = {
     "--mbps": "use --rate 100Mbit/s",
     "-t": "not needed: --rate max is the default",
     "--topspeed": "not needed: --rate max is the default",
-    "-l": "use --count, or --duration",
+    "-l": "use --count, or --duration; cores are --cores 1,2",
     "--loop": "use --count, or --duration",
     "-L": "use --count",
     "--limit": "use --count",

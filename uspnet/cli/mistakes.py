@@ -15,6 +15,7 @@ from uspnet.units import Unreadable
 VALUE_SHOWN = 40  # characters
 SECRET = re.compile(r"(secret\s*=).*", re.DOTALL | re.IGNORECASE)
 EXTRA = re.compile(r"extra argument\(?s?\)? \((.*)\)$", re.DOTALL)
+NO_FILTER = "there are no capture filters: write all, then tcpdump -r FILE FILTER"
 
 
 def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
@@ -35,6 +36,7 @@ def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
         message = f"{getattr(error, 'option_name', 'the option')} needs a value"
     elif match := EXTRA.search(error.format_message()):
         message = f"{where}: unexpected argument {match[1][:VALUE_SHOWN]!r}"
+        hint = NO_FILTER if known == ["capture"] else hint
     elif not known and args:
         name = next((word for word in args if not word.startswith("-")), args[0])
         message = f"there is no command {name[:VALUE_SHOWN]!r}"

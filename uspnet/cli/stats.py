@@ -27,12 +27,19 @@ LOOK_S = 0.5  # between the two looks that --once takes: one alone shows no rate
 NAME_WIDTH = 100  # characters of a port's name; --json has all of it
 
 
+def process_id(text: str | int) -> int:
+    """Read a process id. Raise Unreadable."""
+    if not str(text).isdecimal():
+        raise units.Unreadable("not a process id", "see: uspnet stats --once")
+    return int(text)
+
+
 @app.command()
 def stats(
     context: typer.Context,
     job: Annotated[
         int | None,
-        typer.Argument(metavar="JOB", parser=units.count, help="A job's process id."),
+        typer.Argument(metavar="JOB", parser=process_id, help="A job's process id."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
     interval: o.Interval = 1.0,

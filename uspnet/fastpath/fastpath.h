@@ -45,7 +45,7 @@ struct stack {
 /* Why a packet that entered a job leaves by no port. Reasons before DROP_ERRORS are summed in
  * `dropped`, the others in `errors` (names of rtnl_link_stats64). Python's names come from here. */
 enum drop_reason {
-    DROP_NO_ROOM,      /* the transmit ring or the pool was full */
+    DROP_NO_ROOM,      /* the transmit ring, the pool or the disk was full */
     DROP_DOWN,         /* the interface was down, or no peer was connected */
     DROP_PEER_LEFT,    /* put into a ring; the peer or device never took it */
     DROP_NOT_ETHERNET, /* the link type is not Ethernet */

@@ -46,6 +46,7 @@ PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "b
 LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
 INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DISK_WAIT_S = 30.0  # for a disk on which writing stalled
 
 
@@ -220,9 +221,10 @@ class Sink(Port):
             self.writer.let_go(self._tail())
             self._wait(self.writer)
         killed = self.writer.status() and not self.writer.shared.error
+        full = self.writer.shared.error in DISK_FULL
         for queue in self.made:
             packets, octets = self.writer.forget(queue.index)
-            queue.take_back(packets, octets, lib.DROP_PEER_LEFT)
+            queue.take_back(packets, octets, lib.DROP_NO_ROOM if full else lib.DROP_PEER_LEFT)
         self._tell()
         if killed and self.regular:
             text = f"{self._held()}: the process that writes it was killed"
