@@ -232,3 +232,31 @@ def test_a_source_without_end_into_a_file_is_told(tmp_path):
         f"pcap:out={tmp_path}/x grows until the disk is full: give --count or --duration"
     ]
     assert notices(count=5) == []
+
+
+class Late(FakePort):
+    """Gives nothing until it is told to."""
+
+    told = False
+
+    def receive(self, q, packets, n):
+        return super().receive(q, packets, n) if self.told else 0
+
+
+def test_receivers_begin_also_when_the_senders_have_ended_before_anybody_looked():
+    back = Late(packets=10)
+    with GenerateJob(FakePort(), Limits(count=10), traffic(), back) as job:
+        job.start()
+        until(lambda: not job.workers[0].running())  # as on a busy machine
+        back.told = True
+        job.wait()
+        result = ran(job.result())
+    assert (result.sent, result.foreign, back.packets) == (10, 10, 0)
+
+
+def test_a_run_stopped_before_it_began_begins_no_receivers():
+    with GenerateJob(FakePort(), Limits(count=10), traffic(), Late(packets=10)) as job:
+        job.stop()
+        job.start()
+        assert job.wait()
+        assert ran(job.result()).sent == 0

@@ -246,10 +246,12 @@ class Job(Accounts, ABC, Generic[R]):
         for text in details(self.ports, self.limits, self.pool, self.workers):
             self.on_detail(text)
         self.undo.callback(self._join)
-        if not self.stop_reason:
-            for worker in self.workers:
-                if worker not in self.inline:
-                    worker.thread.start()
+        if self.stop_reason:
+            self.inline.clear()
+            return
+        for worker in self.workers:
+            if worker not in self.inline:
+                worker.thread.start()
 
     def _set_limits(self, worker: Worker, hz: int) -> None:
         c, limits = worker.c, self.limits
@@ -297,7 +299,8 @@ class Job(Accounts, ABC, Generic[R]):
             return
         while self.inline:
             self.inline.pop().thread.start()
-        if self._grace.over(time.monotonic(), *(self.total(d, "packets") for d in ("rx", "tx"))):
+        packets = (self.total(direction, "packets") for direction in ("rx", "tx"))
+        if self._grace.over(time.monotonic(), *packets, in_transit=self.in_transit()):
             for worker in self.receivers:
                 worker.stop()
 
