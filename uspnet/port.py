@@ -234,6 +234,12 @@ class Port(ABC):
         """Return the packets in tx queues that the other side has not taken yet."""
         return 0
 
+    def in_transit(self) -> bool:
+        """Return whether packets that left the tx queues are known to be on their way still.
+        Workers may run.
+        """
+        return False
+
     def finish(self) -> None:
         """Complete outstanding work after the workers have ended; then all counters are final.
         Raises when that fails, or when a source ended too early. Not called after errors.

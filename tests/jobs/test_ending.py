@@ -7,14 +7,24 @@ import pytest
 
 from tests.support.fake_port import FakePort
 from uspnet.jobs import ending
-from uspnet.jobs.ending import DRAIN_MAX_S, DRAIN_S, GRACE_MAX_S, GRACE_S, STRAGGLE_S, Grace, drain
+from uspnet.jobs.ending import (
+    DRAIN_MAX_S,
+    DRAIN_S,
+    GRACE_MAX_S,
+    GRACE_S,
+    LATE_S,
+    STRAGGLE_S,
+    TRANSIT_MAX_S,
+    Grace,
+    drain,
+)
 from uspnet.jobs.route import owners
 
 
-def ends_at(counts, sent, step=0.01):
+def ends_at(counts, sent, step=0.01, in_transit=lambda _: False):
     """Seconds until the grace is over, when `counts(now)` packets have come."""
     grace, now = Grace(), 100.0
-    while not grace.over(now, counts(now - 100), sent):
+    while not grace.over(now, counts(now - 100), sent, in_transit=in_transit(now - 100)):
         now += step
     return now - 100
 
@@ -34,6 +44,28 @@ def test_late_ones_are_waited_for():
 
 def test_a_port_that_never_falls_silent_is_left():
     assert ends_at(lambda now: int(now * 1000), 10) == pytest.approx(GRACE_MAX_S, abs=0.03)
+
+
+def test_packets_in_transit_are_waited_for():
+    on_its_way = lambda now: now < 3  # noqa: E731
+    late = ends_at(lambda now: 9 if now < 3.5 else 10, 10, in_transit=on_its_way)
+    assert late == pytest.approx(3.5 + GRACE_S, abs=0.03)
+    assert ends_at(lambda _: 9, 10, in_transit=on_its_way) == pytest.approx(
+        3 + STRAGGLE_S, abs=0.03
+    )
+    assert ends_at(lambda _: 10, 10, in_transit=on_its_way) == pytest.approx(GRACE_S, abs=0.03)
+
+
+def test_packets_that_stay_in_transit_are_given_up():
+    lost = ends_at(lambda _: 9, 10, in_transit=lambda _: True)
+    assert lost == pytest.approx(TRANSIT_MAX_S + STRAGGLE_S, abs=0.03)
+    noise = ends_at(lambda now: -1 - int(now * 1000), 10, in_transit=lambda _: True)
+    assert noise == pytest.approx(TRANSIT_MAX_S + GRACE_MAX_S, abs=0.03)
+
+
+def test_a_machine_too_busy_to_look_waits_longer():
+    looks = STRAGGLE_S / LATE_S
+    assert ends_at(lambda _: 9, 10, step=0.5) == pytest.approx(0.5 * looks, abs=1.1)
 
 
 class Clock:

@@ -111,6 +111,10 @@ class Accounts(ABC):
         """Return the packets dropped by reason, in one direction or in both."""
         return drops_by_reason(queue.base.counters for queue in self._queues(direction))
 
+    def in_transit(self) -> bool:
+        """Return whether a port knows of sent packets that are still on their way."""
+        return any(port.in_transit() for port in self.ports)
+
     def received(self) -> int:
         """Return the packets that entered the job: those received, and those dropped on receive."""
         return self.total("rx", "packets") + sum(self.drops("rx").values())

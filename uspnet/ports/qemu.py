@@ -21,7 +21,7 @@ from uspnet.ports.nic import NicPort
 from uspnet.spec import Option, Options, Spec, option, string, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
 from uspnet.transports import Transport
-from uspnet.transports.qemu.cable import End, Loop, Tap, WireEnd
+from uspnet.transports.qemu.cable import End, Loop, Tap, WireEnd, has_unread
 from uspnet.transports.qemu.machine import Machine
 from uspnet.transports.qemu.qtest import Qtest
 
@@ -173,6 +173,11 @@ class Qemu(NicPort, scheme="qemu"):
             super().control()
         except DeviceFault as fault:  # perhaps it has ended just now
             raise (self.machine and self.machine.ended(0.5)) or fault from None
+
+    def in_transit(self) -> bool:
+        """Return whether QEMU has yet to read a doorbell, or the far end a frame."""
+        sockets = [self.machine.qtest.fileno()] if self.machine else []
+        return any(map(has_unread, sockets + (self.end.sockets() if self.end else [])))
 
     def up(self) -> bool:
         """Return whether there is a link and the model uses it."""

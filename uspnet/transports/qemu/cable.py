@@ -19,7 +19,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from fcntl import ioctl
 from pathlib import Path
+from termios import TIOCOUTQ
 
 from uspnet.errors import Busy, NoDevice, NotPermitted, Refused, Usage
 from uspnet.fastpath import lib
@@ -37,6 +39,11 @@ def _socket() -> socket.socket:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ROOM)
     return made
+
+
+def has_unread(fd: int) -> bool:
+    """Return whether the other side of a Unix socket has yet to read what was sent into it."""
+    return ioctl(fd, TIOCOUTQ, bytes(4)) != bytes(4)
 
 
 class End:
@@ -60,6 +67,10 @@ class End:
 
     def part(self) -> None:
         """Accept no frames from the far end."""
+
+    def sockets(self) -> list[int]:
+        """Return the descriptors that frames leave by and that count what is unread."""
+        return self.fds
 
     def close(self) -> None:
         """Release the cable."""
@@ -89,6 +100,10 @@ class Tap(End):
     def present(self) -> bool:
         """Return whether the interface is up."""
         return bool(self.interface and self.interface.is_up())
+
+    def sockets(self) -> list[int]:
+        """Return none: the kernel takes frames at once."""
+        return []
 
     def close(self) -> None:
         """Close the descriptors; the kernel removes an interface that was made for us."""
