@@ -31,8 +31,8 @@ class Grace:
     """How long receivers go on after the senders have ended: GRACE_S or STRAGGLE_S since their last
     packet, and GRACE_MAX_S in all; up to TRANSIT_MAX_S more while packets are in transit.
 
-    The time is the sum of the times between looks, each counted as LATE_S at most: a machine that is
-    too busy for us to look is too busy for the packets, too.
+    The time is the sum of the times between looks, each counted as LATE_S at most: a machine that
+    is too busy for us to look is too busy for the packets, too.
     """
 
     seen: int = -1
