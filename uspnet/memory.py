@@ -66,7 +66,7 @@ class SharedMemory:
             if fd >= 0:
                 os.close(fd)
             raise NoMemory(
-                f"{size >> 20} MiB of shared memory: {error.strerror}",
+                f"{-(-size >> 20)} MiB of shared memory: {error.strerror}",
                 "free memory, or use fewer queues and smaller rings; see: ulimit -n, -v, -f",
             ) from None
         return fd, mapped
