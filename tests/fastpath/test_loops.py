@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.support.fake_port import FakePort
@@ -81,6 +83,56 @@ def test_addresses_are_exchanged_where_there_are_two():
         assert ran(job.run()).forwarded == len(frames)
     swapped = [f[6:12] + f[:6] + f[12:] if len(f) >= 12 else f for f in frames]
     assert right.taken == swapped
+
+
+class Narrow(Wire):
+    """A wire that takes three frames of a burst."""
+
+    def send(self, q, packets, n):
+        return super().send(q, packets, min(n, 3))
+
+
+@pytest.mark.parametrize(("on_full", "arrived"), [("wait", 100), ("drop", 12)])
+def test_a_port_without_room_holds_packets_back_or_has_them_dropped(on_full, arrived):
+    frames = [frame(number) for number in range(100)]
+    left, right = Wire(frames), Narrow()
+    with ForwardJob([left, right], Limits(burst=32), Forwarding(on_full=on_full)) as job:
+        result = ran(job.run())
+    assert (len(right.taken), result.dropped) == (arrived, 100 - arrived)
+    first = [each for at, each in enumerate(frames) if at % 32 < 3]
+    assert right.taken == (frames if on_full == "wait" else first)
+
+
+def test_the_buffers_of_dropped_packets_are_used_again():
+    with ForwardJob([FakePort(packets=20_000), FakePort(packets=0, room=0)], Limits(),
+                    Forwarding()) as job:  # fmt: skip
+        result = ran(job.run())
+        assert job.pool.count < 20_000
+    assert (result.received, result.drops) == (20_000, {"no_room": 20_000})
+
+
+class Both(FakePort):
+    """Its two queues receive their first burst at the same time."""
+
+    def __init__(self):
+        super().__init__(queues=2)
+        self.barrier, self.seen = threading.Barrier(2), []
+
+    def receive(self, q, packets, n):
+        n = super().receive(q, packets, n)
+        if q not in self.seen:
+            self.seen.append(q)
+            self.barrier.wait(60)
+        return n
+
+
+def test_what_came_beyond_the_count_is_in_no_counter():
+    port, sink = Both(), FakePort(queues=2)
+    sink.can_receive = False  # each worker has one way
+    with ForwardJob([port, sink], Limits(count=10, cores=[0, 0]), Forwarding()) as job:
+        result = ran(job.run())
+    assert (result.received, result.forwarded, result.dropped) == (10, 10, 0)
+    assert result.ports[0].rx_bytes == result.ports[1].tx_bytes == 10 * 60
 
 
 def measured(change):
