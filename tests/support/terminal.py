@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -13,6 +14,8 @@ import struct
 import subprocess
 import sys
 import termios
+
+from tests.support.waiting import scaled
 
 TOKEN = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\r|\n|[^\x1b\r\n]+")
 
@@ -31,6 +34,7 @@ class Terminal:
         )  # fmt: skip
         os.close(slave)
         self.text = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end inside a character
 
     def __enter__(self):
         return self
@@ -47,14 +51,14 @@ class Terminal:
     def read_until(self, wanted, seconds=60):
         """Reads until the screen shows a text; None: until the program has ended."""
         while wanted is None or not any(wanted in line for line in self.lines()):
-            assert select.select([self.master], [], [], seconds)[0], self.lines()
+            assert select.select([self.master], [], [], scaled(seconds))[0], self.lines()
             data = b""
             with contextlib.suppress(OSError):  # it has closed the terminal
                 data = os.read(self.master, 65536)
             if not data:
                 assert wanted is None, self.lines()
                 break
-            self.text += data.decode()
+            self.text += self.decoder.decode(data)
         return self.lines()
 
     def lines(self):
