@@ -108,6 +108,14 @@ def test_a_qemu_that_leaves_ends_the_link(ends):
         link.ask("readl 0")
 
 
+def test_an_answer_that_a_busy_machine_delays_is_waited_for(ends):
+    link = Link(ends[0].fileno(), "qemu:x")
+    late = threading.Timer(1.2, lambda: ends[1].sendall(b"OK 0x7\n"))
+    late.start()
+    assert link.ask("readl 0") == 7
+    late.join()
+
+
 def test_signals_do_not_end_the_link_nor_keep_it(ends):
     """A worker that does not answer is sent signals without pause."""
     link, main = Link(ends[0].fileno(), "qemu:x"), threading.main_thread().ident
