@@ -102,6 +102,16 @@ def test_structs_are_aligned_zero_and_used_again():
 
 
 @on_the_heap
+def test_an_empty_array_has_an_address_of_its_own():
+    empty = new("uint8_t[]", 0)
+    first = new("uint64_t *", 7)
+    del empty
+    second = new("uint64_t *", 9)
+    assert address_of(first) != address_of(second)
+    assert (first[0], second[0]) == (7, 9)
+
+
+@on_the_heap
 def test_no_two_structs_overlap_whatever_thread_makes_them():
     made, size = [], ffi.sizeof("struct stream")
 

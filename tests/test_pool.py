@@ -82,5 +82,7 @@ def test_a_zero_copy_port_ends_the_job_when_packet_memory_is_gone():
 
 
 def test_a_pool_larger_than_memory_is_refused():
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(NoMemory):
         Pool(1 << 30, 9728)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -21,6 +21,17 @@ class Echo(Null, scheme="echo"):
 class Mirror(Mode, mode="mirror", name="macswap", struct="forward_loop"):
     """Another name of macswap."""
 '''
+NO_TEXT = """
+class NoText(Exception):
+    def __str__(self):
+        raise ValueError
+raise NoText
+"""
+OLD_OPTIONS = """
+from uspnet.ports.null import Null
+class Echo(Null, scheme="echo"):
+    options = {}
+"""
 ENTRIES = """
 [uspnet.ports]
 echo = outside_echo:Echo
@@ -66,6 +77,9 @@ def test_a_package_brings_a_port_and_a_mode(outside):
     [
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("1 / 0", "ZeroDivisionError"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (NO_TEXT, "outside_echo.NoText: <exception str() failed>"),
+        (OLD_OPTIONS, "TypeError: options = dict: make it a frozen dataclass of Options"),
         (ECHO.replace('"echo"', '"null"'), "TypeError: two ports null: uspnet.ports.null and"),
     ],
 )

@@ -126,7 +126,7 @@ class Arena:
 
     def allocate(self, size: int) -> c.Pointer[int]:
         """Return memory for `size` bytes. Raises NoMemory."""
-        size = -(-size // ALIGNMENT) * ALIGNMENT
+        size = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT  # no two have the same address
         if size >= LARGE:
             memory = SharedMemory("uspnet-structs", pages_for(size))
             self._large[int(ffi.cast("uintptr_t", memory.base))] = memory
@@ -172,8 +172,9 @@ def _after_fork() -> None:
 
 
 # `new` is used as `ffi.new`, for what the C loops read and write for longer than one call: zeroed
-# memory, freed with the last Python object that refers to it. AddressSanitizer finds accesses
-# beyond the end of what lies on the heap, but not within a mapping.
+# memory, freed with the last Python object that refers to it. No signal handler may call it, since
+# it takes a lock. AddressSanitizer finds accesses beyond the end of what lies on the heap, but not
+# within a mapping.
 _arena = Arena()
 new = ffi.new
 if not lib.built_with_asan():

@@ -33,6 +33,7 @@ class Pool:
         self.frame = frame
         self.size = buffer_bytes(frame)
         self.count = count
+        self.c = new("struct pool *")
         self.memory = SharedMemory("uspnet-pool", pages_for(count * self.size), huge=True)
         self.rings: SharedMemory | None = None
         if self.memory.pages == "4 KiB" and self.memory.size > memory_available():
@@ -47,7 +48,7 @@ class Pool:
             except BaseException:
                 self.memory.close()
                 raise
-        self.c = new("struct pool *", (self.memory.base, self.size, count))
+        self.c.base, self.c.size, self.c.count = self.memory.base, self.size, count
         self.owned = Owned()
         self._given = self._reserved = 0
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from uspnet.errors import DeviceFault, Malformed, PeerFault, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
-from uspnet.spec import Option, Options, Spec
+from uspnet.spec import Option, Options, Spec, check_options
 from uspnet.system.privileges import NONE, Capabilities
 
 if TYPE_CHECKING:  # the names that a Queue's own `c` hides
@@ -109,6 +109,7 @@ class Port(ABC):
             raise TypeError(
                 f"two ports {scheme}: {SCHEMES[scheme].__module__} and {cls.__module__}"
             )
+        check_options(cls.options)
         cls.scheme = scheme
         SCHEMES[scheme] = cls
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 
 _FAILED: dict[str, list[str]] = {}  # by entry-point group: what could not be loaded, and why
@@ -20,13 +21,14 @@ def load(package: str) -> None:
     for entry in entry_points(group=package):
         try:
             entry.load()
-        except Exception as error:  # noqa: BLE001 - it is somebody else's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is somebody else's code
             _FAILED.setdefault(package, []).append(_failure(entry, error))
 
 
-def _failure(entry: EntryPoint, error: Exception) -> str:
+def _failure(entry: EntryPoint, error: BaseException) -> str:
     owner = f" of the package {entry.dist.name}" if entry.dist else ""
-    return f"{entry.name}{owner} could not be loaded: {type(error).__name__}: {error}"
+    what = traceback.format_exception_only(error)[-1].strip()  # also where str(error) raises
+    return f"{entry.name}{owner} could not be loaded: {what}"
 
 
 def failures(package: str) -> str:

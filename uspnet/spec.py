@@ -74,6 +74,14 @@ class Options:
         return replace(self, **{name.replace("-", "_"): values[name] for name in own})
 
 
+def check_options(options: object) -> None:
+    """Raise TypeError for options that are no frozen dataclass of Options: none would be found."""
+    if not isinstance(options, Options) or "__dataclass_fields__" not in vars(type(options)):
+        raise TypeError(
+            f"options = {type(options).__name__}: make it a frozen dataclass of Options"
+        )
+
+
 @dataclass(frozen=True)
 class Spec:
     """A parsed port spec; `str()` returns what the user typed, without secrets."""

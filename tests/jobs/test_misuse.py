@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
 from tests.support.fake_port import FakePort
 from tests.support.identity import ran
+from tests.support.waiting import until
 from uspnet.errors import Usage
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
-from uspnet.packets.frames import Template
+from uspnet.packets.frames import Template, udp_template
+
+MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+TRAFFIC = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)])
 
 
 def unused(_at, _data):
@@ -34,6 +40,7 @@ def unused(_at, _data):
         ({"duration": 0}, "duration=0"),
         ({"duration": math.nan}, "duration=nan"),
         ({"duration": math.inf}, "duration=inf"),
+        ({"duration": 1e10}, "duration=1"),
         ({"poll": "often"}, "poll='often'"),
         ({"linger": -1}, "linger=-1"),
     ],
@@ -90,3 +97,75 @@ def test_a_job_is_opened_then_started_and_runs_once():
     with pytest.raises(Usage, match="runs once"):
         job.run()
     assert job.result().received == 10
+
+
+def test_a_job_that_was_closed_unstarted_stays_closed():
+    job = CaptureJob(FakePort(packets=10), Limits(), None)
+    with job:
+        pass
+    with pytest.raises(Usage, match="not open"):
+        job.start()
+
+
+def test_a_stop_after_the_end_touches_no_descriptor_of_others(tmp_path):
+    with CaptureJob(FakePort(packets=10), Limits(), None) as job:
+        job.run()
+    files = [(tmp_path / str(number)).open("wb") for number in range(12)]  # of the same numbers
+    job.stop()
+    for file in files:
+        file.close()
+        assert not (tmp_path / file.name).read_bytes()
+
+
+def test_a_stop_while_a_port_closes_disturbs_it_not():
+    class Slow(FakePort):
+        def close(self):
+            job.stop("signal")
+            super().close()
+
+    port = Slow(packets=10)
+    with CaptureJob(port, Limits(), None) as job:
+        job.run()
+    assert port.log[-1] == "close"
+
+
+def test_a_forked_childs_copy_of_a_job_does_nothing():
+    with CaptureJob(FakePort(), Limits(), None) as job:
+        job.start()
+        pid = os.fork()
+        if not pid:
+            job.stop()
+            job.close()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert not job.wait(0)  # it goes on here
+        job.stop()
+        job.wait()
+    assert ran(job.result()).ended == "stopped"
+
+
+def test_a_job_that_is_left_early_has_counted_all():
+    port = FakePort()
+    with CaptureJob(port, Limits(burst=32), None) as job:
+        job.start()
+        until(lambda: job.result().received > 100)
+    assert job.result().received == 32 * port.bursts
+
+
+def test_refused_jobs_leave_no_descriptor():
+    port = FakePort(packets=10)
+    before = len(os.listdir("/proc/self/fd"))
+    with CaptureJob(port, Limits(), None) as job:
+        job.run()
+    for _ in range(5):
+        with pytest.raises(Usage), CaptureJob(port, Limits(), None):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_wait_may_be_asked_without_waiting():
+    with GenerateJob(FakePort(), Limits(), TRAFFIC, FakePort(packets=0)) as job:
+        job.start()
+        job.stop()
+        until(lambda: job.wait(0))
+    assert ran(job.result()).ended == "stopped"

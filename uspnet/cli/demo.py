@@ -13,6 +13,7 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage, UspnetError
+from uspnet.jobs.choices import COUNT_MAX
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ def demo(
             "--count",
             "-c",
             metavar="N",
-            parser=units.whole(1, o.COUNT_MAX),
+            parser=units.whole(1, COUNT_MAX),
             help="Packets to send: 1000, 1k, 1M or 1e6.",
         ),
     ] = PACKETS,

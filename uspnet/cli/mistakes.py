@@ -8,6 +8,7 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
+from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage, UspnetError
 from uspnet.text import did_you_mean
 from uspnet.units import Unreadable
@@ -36,7 +37,7 @@ def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
         message = f"{getattr(error, 'option_name', 'the option')} needs a value"
     elif match := EXTRA.search(error.format_message()):
         message = f"{where}: unexpected argument {match[1][:VALUE_SHOWN]!r}"
-        hint = NO_FILTER if known == ["capture"] else hint
+        hint = NO_FILTER if known == ["capture"] and not SCHEME.match(match[1]) else hint
     elif not known and args:
         name = next((word for word in args if not word.startswith("-")), args[0])
         message = f"there is no command {name[:VALUE_SHOWN]!r}"

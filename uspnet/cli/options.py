@@ -10,13 +10,12 @@ import typer
 
 from uspnet import units
 from uspnet.errors import Usage
-from uspnet.jobs.choices import Poll
+from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll
 
 if TYPE_CHECKING:
     from uspnet.jobs.plan import Limits
 
 
-COUNT_MAX = 2**63 - 1  # packets
 CORE_MAX = 65535  # more than any machine has
 
 
@@ -49,7 +48,7 @@ Duration = Annotated[
     typer.Option(
         "--duration",
         metavar="TIME",
-        parser=units.time_between(1e-6, 1e9),
+        parser=units.time_between(1e-6, DURATION_MAX),
         help="Stop after this time: seconds, or 500ms, 10s, 1m, 1h30m.",
     ),
 ]

@@ -27,11 +27,11 @@ def claim(ports: Sequence[Port]) -> None:
         port.claimed = True
 
 
-def check_open(ports: Sequence[Port], workers: Sequence[Worker]) -> None:
-    """Raise Usage when a job can't be started: it was never opened, or has run before."""
+def check_open(workers: Sequence[Worker], *, is_open: bool) -> None:
+    """Raise Usage when a job can't be started: it is not open, or has run before."""
     if workers:
         raise Usage("this job was started before, and a job runs once", "make another job")
-    if not all(port.claimed for port in ports):
+    if not is_open:
         raise Usage("the job's ports are not open", "use the job in a with statement")
 
 

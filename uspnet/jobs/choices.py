@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choices that the command line and the jobs share; quick to import."""
+"""Choices and limits that the command line and the jobs share; quick to import."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
+DURATION_MAX = 1e9  # seconds: 31 years
 
 
 class Poll(StrEnum):

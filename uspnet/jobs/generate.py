@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi
+from uspnet.jobs.choices import COUNT_MAX
 from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.measure import Measure, make_streams
-from uspnet.jobs.plan import COUNT_MAX, Limits, Plan
+from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
@@ -74,7 +75,7 @@ class GenerateJob(Job[GenerateResult]):
             raise Usage(
                 f"{self.port.name} takes frames of at most {most:,} bytes, and this one has "
                 f"{len(frame):,}; neither counts the 4 bytes of FCS",
-                f"lower --size, or raise the limit: {remedy}",
+                "lower --size" + (f", or raise the limit: {remedy}" if remedy else ""),
             )
 
     def check(self, result: GenerateResult) -> None:

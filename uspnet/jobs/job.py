@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from uspnet.jobs.ending import Grace, drain
 from uspnet.jobs.notices import details, notices
 from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
 from uspnet.jobs.result import Ended, Result
+from uspnet.jobs.service import Service
 from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Worker, usable_cores
 from uspnet.memory import new
 from uspnet.port import Port
@@ -74,9 +74,8 @@ class Job(Accounts, ABC, Generic[R]):
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.on_detail: Callable[[str], None] = lambda _text: None
         self.budget = new("uint64_t *", limits.count or 0)
-        self._wake, self._awake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.undo.callback(os.close, self._wake)
-        self.undo.callback(os.close, self._awake)
+        self._open_in = 0  # the process in which the job is open; a forked child has no access
+        self.service = Service(ports)
 
     # -- what a job implements -------------------------------------------------------------------
 
@@ -103,6 +102,9 @@ class Job(Accounts, ABC, Generic[R]):
     def __enter__(self) -> Self:
         claim(self.ports)
         try:
+            self.service.open()
+            self.undo.callback(self.service.close)
+            self._open_in = os.getpid()
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self._end_of_source
                 port.notice = self._pass_on
@@ -111,6 +113,7 @@ class Job(Accounts, ABC, Generic[R]):
                 self.undo.callback(port.close)
                 port.open()
         except BaseException:
+            self._open_in = 0
             self.undo.close()
             raise
         return self
@@ -119,9 +122,18 @@ class Job(Accounts, ABC, Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Undo everything; the result stays. May be called twice."""
-        self._final = self.result()
-        self.undo.close()
+        """End the workers and undo everything; the result stays. May be called twice."""
+        if not self._is_open():
+            return
+        try:
+            self._join()
+            self._final = self.result()
+        finally:
+            self._open_in = 0
+            self.undo.close()
+
+    def _is_open(self) -> bool:
+        return self._open_in == os.getpid()
 
     def result(self) -> R:
         """Return the final result, or the result so far."""
@@ -149,7 +161,7 @@ class Job(Accounts, ABC, Generic[R]):
         """Make pool, queues and workers, wait for the ports' peers, and start. Raises Usage if the
         job is not open, or was started before.
         """
-        check_open(self.ports, self.workers)
+        check_open(self.workers, is_open=self._is_open())
         self._lay_out()
         self._let_traffic_in()
         self._launch()
@@ -161,15 +173,18 @@ class Job(Accounts, ABC, Generic[R]):
         check_started(self.workers)
         end = float("inf") if timeout is None else time.monotonic() + timeout
         with self._told_so_far():
-            while self.inline or any(worker.running() for worker in self.workers):
-                if time.monotonic() >= end:
-                    return False
-                self._serve(TICK_S)
+            while self._running():
+                self.service.serve(max(0.0, min(TICK_S, end - time.monotonic())))
                 self.on_tick()
                 self._end_receivers()
+                if time.monotonic() >= end and self._running():
+                    return False
             if not self.finished:
                 self._finish()
         return True
+
+    def _running(self) -> bool:
+        return bool(self.inline) or any(worker.running() for worker in self.workers)
 
     def stop(self, reason: Ended = "stopped", *, hurry: bool = False) -> None:
         """End the run gracefully: receivers wait for late packets, unless this is called twice; in
@@ -177,11 +192,12 @@ class Job(Accounts, ABC, Generic[R]):
         """
         again, self.stop_reason = self.stop_reason is not None, self.stop_reason or reason
         self.hurry = self.hurry or hurry
+        if not self._is_open():
+            return
         for worker in self.workers:
             if again or worker not in self.receivers:
                 worker.stop()
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._awake, b"x")
+        self.service.wake()
 
     def ended(self) -> Ended | None:
         """Return why the run is over; None while it goes on."""
@@ -231,7 +247,7 @@ class Job(Accounts, ABC, Generic[R]):
                 text = f"{text}: waited for all of the run's duration"
                 late = DeviceTimeout(text, "start the other side first, or raise --duration")
                 raise next(filter(None, (port.refusal() for port in down)), late)
-            self._serve(TICK_S)
+            self.service.serve(TICK_S)
 
     def _launch(self) -> None:
         hz = CLOCK.hz()
@@ -264,21 +280,6 @@ class Job(Accounts, ABC, Generic[R]):
         if limits.count is not None:
             c.budget = self.budget
 
-    def _serve(self, timeout: float) -> None:
-        """Wait for a control descriptor or the timeout in seconds, then handle events and faults of
-        every port.
-        """
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        for port in self.ports:
-            for fd in port.control_fds():
-                poll.register(fd, select.POLLIN)
-        if any(fd == self._wake for fd, _ in poll.poll(timeout * 1000)):
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wake, 64)
-        for port in self.ports:
-            port.control()
-
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Pause all workers, so that rings may be taken away or replaced."""
@@ -310,9 +311,9 @@ class Job(Accounts, ABC, Generic[R]):
         """
         end = time.monotonic() + self.limits.linger
         while time.monotonic() < end and not self.stop_reason:
-            self._serve(TICK_S)
+            self.service.serve(TICK_S)
         self._join()
-        drain(self.ports, self._serve, lambda: self.hurry)
+        drain(self.ports, self.service.serve, lambda: self.hurry)
         for port in self.ports:
             port.finish()
         self.finished = True

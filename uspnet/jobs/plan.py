@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, lib
-from uspnet.jobs.choices import Poll
+from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.route import End, Route
 from uspnet.jobs.worker import Lane, Worker
 from uspnet.pool import LONGEST, Pool
 from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import Board
-
-COUNT_MAX = 2**63 - 1  # packets; no run ever gets there
 
 
 @dataclass
@@ -34,8 +32,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raise Usage for a value that is out of range."""
-        if self.duration is not None and not 0 < self.duration < float("inf"):
-            raise Usage(f"duration={self.duration}", "seconds, above 0; None: without end")
+        if self.duration is not None and not 0 < self.duration <= DURATION_MAX:
+            hint = f"seconds, above 0, up to {DURATION_MAX:.0f}; None: without end"
+            raise Usage(f"duration={self.duration}", hint)
         if self.count is not None and not 0 < self.count <= COUNT_MAX:
             raise Usage(f"count={self.count}", f"packets, 1 to {COUNT_MAX}; None: without end")
         if not 1 <= self.burst <= lib.BURST_MAX:

@@ -21,7 +21,7 @@ from uspnet.memory import new
 from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
-from uspnet.spec import Options, Values, integer, option, switch
+from uspnet.spec import Options, Values, check_options, integer, option, switch
 from uspnet.text import read_mac
 from uspnet.transports import Transport
 
@@ -156,6 +156,7 @@ class Nic(ABC, Generic[Q]):
         cls, ids: Mapping[tuple[int, int], str], ring: str, **more: object
     ) -> None:
         super().__init_subclass__(**more)
+        check_options(cls.options)
         cls.ids, cls.ring = ids, ring
         for each in ids:
             if each in NICS:

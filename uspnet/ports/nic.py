@@ -7,6 +7,7 @@ import contextlib
 import time
 from abc import abstractmethod
 
+from uspnet import registry
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
 from uspnet.fastpath import c, ffi, lib
@@ -46,7 +47,8 @@ class NicPort(Port):
         ids = (int(config.VENDOR.read_checked()), int(config.DEVICE.read()))
         if ids not in nics():
             raise NotSupported(
-                f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}", "see: uspnet devices"
+                f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}",
+                f"{registry.failures('uspnet.drivers')}see: uspnet devices",
             )
         self.nic = nics()[ids](self.transport, self.name, self.given)
         return self.nic

@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from uspnet import registry
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, Usage
 from uspnet.kernel.interface import check_name
@@ -63,7 +64,8 @@ class Qemu(NicPort, scheme="qemu"):
         known = models()
         if spec.target not in known:
             names = ", ".join(f"qemu:{name}" for name in sorted(known))
-            raise Usage(f"{spec}: no driver for {spec.target or 'nothing'}", f"models are: {names}")
+            hint = f"{registry.failures('uspnet.drivers')}models are: {names}"
+            raise Usage(f"{spec}: no driver for {spec.target or 'nothing'}", hint)
         self.model: Model = known[spec.target].models[spec.target]
         self.driver = known[spec.target]
         super().__init__(spec)

@@ -146,7 +146,7 @@ def port_lines(result: Result, width: int | None) -> list[str]:
             row[name] or 0 for name in ("rx_errors", "rx_dropped", "tx_errors", "tx_dropped")
         )
         phrases += dropped(lost, row["drops"])
-        if device := lost - sum(row["drops"].values()):
+        if (device := lost - sum(row["drops"].values())) > 0:
             phrases.append(f"{format_count(device)} of them counted by the device alone")
         lines += _headed(printable(row["port"]), phrases, width)
     return lines
