@@ -150,6 +150,8 @@ def test_a_job_that_is_left_early_has_counted_all():
         job.start()
         until(lambda: job.result().received > 100)
     assert job.result().received == 32 * port.bursts
+    with pytest.raises(Usage, match="closed"):
+        job.total("rx", "packets")
 
 
 def test_refused_jobs_leave_no_descriptor():

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from uspnet.answer import Json
+from uspnet.jobs.checks import check_counters
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
@@ -25,6 +26,10 @@ class Accounts(ABC):
     limits: Limits
     started: float
     links: dict[Port, int | None]  # bits a second, as they were at the start
+
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Return whether the counters may be read."""
 
     def common(self) -> Json:
         """Return the fields that every command's result has. `missed`: packets lost before they
@@ -98,6 +103,7 @@ class Accounts(ABC):
         return tuple(rows)
 
     def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
+        check_counters(self.workers, is_open=self.is_open())
         for port in self.ports:
             for queue in port.made:
                 if direction in (None, queue.direction):

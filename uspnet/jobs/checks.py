@@ -39,3 +39,9 @@ def check_started(workers: Sequence[Worker]) -> None:
     """Raise Usage when there is nothing to wait for."""
     if not workers:
         raise Usage("this job was not started", "call its start() or run()")
+
+
+def check_counters(workers: Sequence[Worker], *, is_open: bool) -> None:
+    """Raise Usage when a job had counters and they are gone."""
+    if workers and not is_open:
+        raise Usage("the job is closed, and with it its counters", "see its result()")

@@ -123,7 +123,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     def close(self) -> None:
         """End the workers and undo everything; the result stays. May be called twice."""
-        if not self._is_open():
+        if not self.is_open():
             return
         try:
             self._join()
@@ -132,7 +132,8 @@ class Job(Accounts, ABC, Generic[R]):
             self._open_in = 0
             self.undo.close()
 
-    def _is_open(self) -> bool:
+    def is_open(self) -> bool:
+        """Return whether this process has entered its context, and not left it."""
         return self._open_in == os.getpid()
 
     def result(self) -> R:
@@ -161,7 +162,7 @@ class Job(Accounts, ABC, Generic[R]):
         """Make pool, queues and workers, wait for the ports' peers, and start. Raises Usage if the
         job is not open, or was started before.
         """
-        check_open(self.workers, is_open=self._is_open())
+        check_open(self.workers, is_open=self.is_open())
         self._lay_out()
         self._let_traffic_in()
         self._launch()
@@ -192,7 +193,7 @@ class Job(Accounts, ABC, Generic[R]):
         """
         again, self.stop_reason = self.stop_reason is not None, self.stop_reason or reason
         self.hurry = self.hurry or hurry
-        if not self._is_open():
+        if not self.is_open():
             return
         for worker in self.workers:
             if again or worker not in self.receivers:
