@@ -25,6 +25,7 @@ from tests.support.sanitizers import sanitized  # noqa: F401 - a fixture
 from tests.support.testpmd import huge_pages, testpmd  # noqa: F401 - fixtures
 from tests.support.tiers import NAMES, TIER
 from tests.support.waiting import until
+from uspnet.memory import new
 
 DETAIL_COLUMNS = 100
 UNPACKED_QEMU = ROOT / "build/qemu/bin/qemu-system-x86_64"  # by tools/qemu.sh
@@ -35,6 +36,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup, and we go on as it has it
     signal.signal(signal.SIGHUP, lambda *_: None)
+new("uint32_t *")  # opens the memory of C structs, which stays: tests count descriptors
 
 
 def pytest_report_header():
