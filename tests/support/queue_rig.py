@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from uspnet.fastpath import ffi, lib
+from uspnet.memory import PAGE
 from uspnet.pool import Pool
 
 DESCRIPTOR = 16  # bytes, in every ring here
+RINGS = 8  # at most, in a rig; each begins on a page
 
 
 def set_up(queue: Any, pool: Any, stack: Any, counters: Any, burst: str = "") -> None:
@@ -27,7 +29,7 @@ class QueueRig:
     """
 
     def __init__(self, buffers: int, frame: int = 1522, slots: int = 0) -> None:
-        self.pool = Pool(buffers, frame, DESCRIPTOR * slots)
+        self.pool = Pool(buffers, frame, RINGS * PAGE + DESCRIPTOR * slots)
         self.stack = self.pool.stack(self.pool.count)
         self.bells = ffi.new("uint32_t[3]")
         self.packets = ffi.new("struct packet[64]")
