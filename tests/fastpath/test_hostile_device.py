@@ -84,8 +84,9 @@ class Virtq:
         """A used chain where one is looked for; often the one that comes next."""
         v, lengths = self.rx, (72, 72, 72, 30, 5000)
         chain = noise.choice((v.clean, v.clean, v.clean, noise.randrange(80))) % v.chains
-        if v.buffers[chain] != lib.VIRTQ_NONE:
-            buffer = v.buffers[chain] * v.q.pool.size + v.buffers[chain] % 8 * 64
+        held = v.buffers[chain]  # read once: the ring may take it back meanwhile
+        if held != lib.VIRTQ_NONE:
+            buffer = held * v.q.pool.size + held % 8 * 64
             pieces = noise.choice((1, 1, 1, 2, 3, 0, 0xFFFF))
             struct.pack_into("<H", self.bench.pool.memory.map, buffer + 10, pieces)
         if self.packed:

@@ -210,6 +210,7 @@ class Sink(Port):
             self.end_job()
             return
         with self.quiesce():
+            self.end_job()  # first: what a worker put into the ring after `finish` would be lost
             self.finish()
 
     def finish(self) -> None:
