@@ -73,8 +73,7 @@ def test_over_several_queues_each_packet_is_sent_as_often(namespace):
 
 
 @pytest.mark.parametrize("count", [10, 997])
-def test_all_of_several_packets_come_back(uspnet, needs, count):
-    needs("qemu-system-x86_64")
+def test_all_of_several_packets_come_back(uspnet, qemu, count):
     port = "qemu:e1000e,loop=on"
     for sequence in ("--sequence", "--no-sequence"):
         result = uspnet("pktgen", port, "-c", str(count), "--rx-port", port, "--json", sequence,
@@ -86,8 +85,7 @@ def test_all_of_several_packets_come_back(uspnet, needs, count):
         assert (found["duplicated"] is None) == (sequence == "--no-sequence")
 
 
-def test_short_packets_come_back_padded(uspnet, needs):
-    needs("qemu-system-x86_64")
+def test_short_packets_come_back_padded(uspnet, qemu):
     port = "qemu:e1000e,loop=on"
     result = uspnet("pktgen", port, "-c", "20", "--size", "42", "--rx-port", port, "--json",
                     "--no-sequence", "--fail-on-loss")  # fmt: skip
@@ -166,8 +164,7 @@ def test_a_count_ends_a_rate(uspnet):
 
 
 @pytest.mark.parametrize(("model", "size"), [("e1000e", 1515), ("virtio-net", 9000)])
-def test_a_nic_is_not_given_what_it_does_not_take(uspnet, needs, model, size):
-    needs("qemu-system-x86_64")
+def test_a_nic_is_not_given_what_it_does_not_take(uspnet, qemu, model, size):
     result = uspnet("pktgen", f"qemu:{model},loop=on", "--size", str(size), "-c", "5")
     assert result.returncode == 2
     assert "at most 1,514 bytes" in result.stderr
