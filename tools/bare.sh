@@ -41,6 +41,7 @@ while (($#)); do
 done
 [[ $release ]] || usage
 source=$(git -C "$(dirname "$0")" rev-parse --show-toplevel)
+commit=$(git -C "$source" rev-parse --short HEAD)
 mkdir -p "$folder"
 umask 022
 
@@ -108,5 +109,5 @@ for user in ${who//,/ }; do
     umount -R "$tree"
     if [[ ! $keep ]]; then rm -rf --one-file-system "$tree"; fi
 done
-printf '%s\n' "" "$release, $(git -C "$source" rev-parse --short HEAD):" "${rows[@]}"
+printf '%s\n' "" "$release, $commit:" "${rows[@]}"
 exit $failed
