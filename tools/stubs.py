@@ -198,18 +198,13 @@ def lib_class() -> Iterator[str]:
 def ffi_class(structs: list[str]) -> Iterator[str]:
     """Yield `ffi`, whose methods return what their first argument names."""
     yield FFI_HEAD.rstrip()
-    for struct in structs:
-        what = kinds_of(struct)
-        yield from overload(f"new(self, {what}, init: object = ...) -> {class_name(struct)}")
-    for number in NUMBERS:
-        yield from overload(f"new(self, {kinds_of(number)}, init: object = ...) -> Pointer[int]")
-    yield from overload("new(self, cdecl: str, init: object = ...) -> Any")
-    for struct in structs:
-        what = kinds_of(struct)
-        yield from overload(f"cast(self, {what}, value: CData | int) -> {class_name(struct)}")
-    for number in NUMBERS:
-        yield from overload(f"cast(self, {kinds_of(number)}, value: CData | int) -> Pointer[int]")
-    yield from overload("cast(self, cdecl: str, value: CData | int) -> Any")
+    for method, rest in (("new", "init: object = ..."), ("cast", "value: CData | int")):
+        for struct in structs:
+            what = kinds_of(struct)
+            yield from overload(f"{method}(self, {what}, {rest}) -> {class_name(struct)}")
+        for number in NUMBERS:
+            yield from overload(f"{method}(self, {kinds_of(number)}, {rest}) -> Pointer[int]")
+        yield from overload(f"{method}(self, cdecl: str, {rest}) -> Any")
     yield from overload("from_buffer(self, memory: ReadableBuffer) -> Pointer[Octets]")
     for number in NUMBERS:
         rest = "memory: ReadableBuffer, require_writable: bool = ...) -> Pointer[int]"

@@ -180,3 +180,10 @@ new = ffi.new
 if not lib.built_with_asan():
     new = ffi.new_allocator(_arena.allocate, _arena.release)
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def octets(data: bytes) -> c.Pointer[int]:
+    """Return a copy of `data` that C may keep."""
+    made = new("uint8_t[]", len(data))
+    ffi.memmove(made, data, len(data))
+    return made

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
-from uspnet.memory import new
+from uspnet.memory import new, octets
 from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
@@ -84,7 +84,7 @@ class CTemplates:
     def _array(self, frames: list[bytes]) -> c.FrameTemplate:
         """Return an array of `struct frame_template`, one per frame, without checksums."""
         array = self.owned.keep(new("struct frame_template[]", len(frames)))
-        memory = self.owned.keep(new("uint8_t[]", list(b"".join(frames))))
+        memory = self.owned.keep(octets(b"".join(frames)))
         at = 0
         for each, frame in zip(array, frames, strict=True):
             each.frame, each.length = memory + at, len(frame)

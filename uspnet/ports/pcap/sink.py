@@ -22,7 +22,7 @@ from uspnet.errors import (
 )
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
-from uspnet.memory import new
+from uspnet.memory import new, octets
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
@@ -191,12 +191,10 @@ class Sink(Port):
         """Have the source hand over its descriptions of interfaces and packets."""
         sink = self._rings()[0]
         application = pcapfile.application()
-        sink.header, sink.header_bytes = self._octets(head), len(head)
-        sink.application, sink.application_bytes = self._octets(application), len(application)
+        keep = self.owned.keep
+        sink.header, sink.header_bytes = keep(octets(head)), len(head)
+        sink.application, sink.application_bytes = keep(octets(application)), len(application)
         source.c.sink = sink
-
-    def _octets(self, text: bytes) -> c.Pointer[int]:
-        return self.owned.keep(new("uint8_t[]", list(text)))
 
     def control_fds(self) -> list[int]:
         """Return the writer's descriptor: it is readable when the writer has ended."""
