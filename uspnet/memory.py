@@ -6,7 +6,6 @@ process can map all that a worker needs and take over from it.
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import threading
 from collections import deque
@@ -14,6 +13,7 @@ from weakref import WeakSet
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
+from uspnet.mapping import Mapping
 
 HUGE_BYTES = 2 << 20
 PAGE = 4096
@@ -48,30 +48,30 @@ class SharedMemory:
     ) -> None:
         self.pages = "4 KiB"
         mapped = self._huge(name, size) if huge else None
-        self.fd, self.map = mapped or self._create(name, size, 0)
-        self.size = len(self.map)
-        self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
+        self.mapping = mapped or self._create(name, size, 0)
+        self.fd, self.size, self.base = self.mapping.fd, self.mapping.size, self.mapping.base
+        self.map = memoryview(ffi.buffer(self.base, self.size))
         if not inherited:
             _ours.add(self)
         self.lost: c.Pointer[int] | None = None  # nonzero: a peer took pages away
 
-    def _create(self, name: str, size: int, flags: int) -> tuple[int, mmap.mmap]:
-        fd = -1
+    def _create(self, name: str, size: int, flags: int) -> Mapping:
         try:
             fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
-            os.ftruncate(fd, size)
-            mapped = mmap.mmap(fd, size)
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
-        except OSError as error:
-            if fd >= 0:
+            try:
+                os.ftruncate(fd, size)
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+            except OSError:
                 os.close(fd)
+                raise
+            return Mapping(fd, size)
+        except OSError as error:
             raise NoMemory(
                 f"{-(-size >> 20)} MiB of shared memory: {error.strerror}",
                 "free memory, or use fewer queues and smaller rings; see: ulimit -n, -v, -f",
             ) from None
-        return fd, mapped
 
-    def _huge(self, name: str, size: int) -> tuple[int, mmap.mmap] | None:
+    def _huge(self, name: str, size: int) -> Mapping | None:
         size = -(-size // HUGE_BYTES) * HUGE_BYTES
         try:
             made = self._create(name, size, os.MFD_HUGETLB | os.MFD_HUGE_2MB)
@@ -80,11 +80,6 @@ class SharedMemory:
         self.pages = "2 MiB"
         return made
 
-    @property
-    def base(self) -> c.Pointer[int]:
-        """Return a C pointer to the first byte."""
-        return ffi.cast("uint8_t *", self.memory)
-
     def guard(self) -> c.Pointer[int]:
         """Guard the memory before a peer gets its descriptor: the peer can punch holes, and then
         there may be no huge page to fill them. Return `lost`, which becomes nonzero when we touched
@@ -92,20 +87,15 @@ class SharedMemory:
         """
         if self.lost is None:
             lost = new("uint32_t *")
-            lib.guard_install()
-            if lib.guard_add(self.memory, pages_for(self.size), lost):
-                raise NoMemory("too many memories are shared with peers", "use fewer ports")
+            self.mapping.guard(lost)
             self.lost = lost
         return self.lost
 
     def close(self) -> None:
         """Unmap and close. Nothing may use the memory after this."""
         _ours.discard(self)
-        if self.lost is not None:
-            lib.guard_remove(self.memory)
-        ffi.release(self.memory)
-        self.map.close()
-        os.close(self.fd)
+        self.map.release()
+        self.mapping.close()
 
 
 class Arena:
@@ -166,8 +156,7 @@ class Arena:
 def _after_fork() -> None:
     """Take from a forked child the memory that workers, devices and peers go on using."""
     for memory in _ours:
-        if lib.memory_hide(memory.memory, pages_for(memory.size)):
-            os._exit(1)
+        memory.mapping.hide()
     _arena.restart()
 
 

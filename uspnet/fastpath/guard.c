@@ -4,6 +4,7 @@
  * and sets the owner's fault, so that the port fails instead of the process. */
 #define _GNU_SOURCE
 #include "fastpath.h"
+#include "memory.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -111,12 +112,10 @@ void guard_remove(void *start)
  * why. The file may be shorter: that shows as a fault when the missing part is touched. */
 void *guard_map(int fd, uint64_t size, uint32_t *fault)
 {
-    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (start == MAP_FAILED)
-        return NULL;
-    if (guard_add(start, size, fault) == 0)
+    void *start = memory_map(fd, size, 0, 0);
+    if (start == NULL || guard_add(start, size, fault) == 0)
         return start;
-    munmap(start, size);
+    memory_unmap(start, size);
     errno = ENOSPC;
     return NULL;
 }
@@ -124,5 +123,5 @@ void *guard_map(int fd, uint64_t size, uint32_t *fault)
 void guard_unmap(void *start, uint64_t size)
 {
     guard_remove(start);
-    munmap(start, size);
+    memory_unmap(start, size);
 }

@@ -21,7 +21,6 @@ Reference: packet(7), and Linux Documentation/networking/packet_mmap.rst.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import socket
 import struct
@@ -31,6 +30,7 @@ from typing import ClassVar
 from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
+from uspnet.mapping import Mapping
 from uspnet.memory import memory_available, new
 from uspnet.packets import link_types
 from uspnet.packets.frames import mac_bytes
@@ -94,7 +94,7 @@ class Packet(KernelPort, scheme="packet"):
         self.ifname = check_name("packet", spec.target)
         self.ip = False  # do the interface's packets begin with IP?
         self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
-        self.rings: list[tuple[mmap.mmap, c.Pointer[int]]] = []  # a mapping, and C's view of it
+        self.rings: list[Mapping] = []
         self.group: int | None = None  # of fan-out
 
     def open(self) -> None:
@@ -202,15 +202,14 @@ class Packet(KernelPort, scheme="packet"):
         sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         try:
             sock.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
-            ring = mmap.mmap(sock.fileno(), blocks * BLOCK)
+            ring = Mapping(os.dup(sock.fileno()), blocks * BLOCK)
         except OSError as error:
             raise NoMemory(
                 f"{self.name}: a ring of {self.options.ring} MiB: {error.strerror}",
                 "make it smaller: ring=1",
             ) from None
-        memory = ffi.from_buffer("uint8_t[]", ring, require_writable=True)
-        self.rings.append((ring, memory))
-        queue.ring, queue.block_size, queue.blocks = memory, BLOCK, blocks
+        self.rings.append(ring)
+        queue.ring, queue.block_size, queue.blocks = ring.base, BLOCK, blocks
         queue.poll_ns = REST_NS
 
     def _filter(self, sock: socket.socket) -> None:
@@ -280,9 +279,7 @@ class Packet(KernelPort, scheme="packet"):
     def close(self) -> None:
         """Close the sockets, which also ends promiscuous mode and the fan-out group."""
         while self.rings:
-            ring, memory = self.rings.pop()
-            ffi.release(memory)
-            ring.close()
+            self.rings.pop().close()
         for sock in (*self.sockets["rx"], *self.sockets["tx"]):
             sock.close()
         self.sockets = {"rx": [], "tx": []}

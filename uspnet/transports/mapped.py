@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import mmap
 import os
 from pathlib import Path
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotPermitted, UspnetError
-from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath import c, lib
+from uspnet.mapping import Mapping
 from uspnet.pci.functions import folder, group_node, missing
 from uspnet.pci.sysfs import HOST
 from uspnet.system.processes import process, user_of, users_of
@@ -23,13 +23,12 @@ class MappedBar(BarWindow):
     def __init__(self, name: str, fd: int, offset: int, size: int) -> None:
         super().__init__(size)
         self.name = name
-        self.map = mmap.mmap(fd, size, offset=offset)
-        self.memory = ffi.from_buffer("uint8_t[]", self.map, require_writable=True)
+        self.mapping = Mapping(os.dup(fd), size, offset)
 
     def _at(self, offset: int, size: int) -> c.Pointer[int]:
         if not 0 <= offset <= self.size - size or offset % size:
             raise DeviceFault(f"{self.name}: no register at {offset:#x} of {self.size:#x}")
-        return self.memory + offset
+        return self.mapping.base + offset
 
     def read(self, offset: int, size: int) -> int:
         """Load from the register."""
@@ -45,8 +44,7 @@ class MappedBar(BarWindow):
 
     def close(self) -> None:
         """Unmap the BAR. No ring may write its doorbell after this."""
-        ffi.release(self.memory)
-        self.map.close()
+        self.mapping.close()
 
 
 class FunctionLock:

@@ -10,7 +10,8 @@ import os
 import stat
 from dataclasses import dataclass
 
-from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath import c, ffi
+from uspnet.mapping import Mapping
 from uspnet.ports.memif.closing import let_go
 from uspnet.ports.memif.protocol import Disconnect
 
@@ -44,7 +45,7 @@ class PeerRegion:
         """
         self.fd, self.size = fd, size
         self.base: c.Pointer[int] = ffi.NULL
-        self.mapped = 0
+        self.mapping: Mapping | None = None
         try:
             self._map(fault)
         except BaseException:
@@ -57,10 +58,11 @@ class PeerRegion:
         # A huge page of hugetlbfs is mapped whole or not at all.
         page = max(os.fstatvfs(self.fd).f_bsize, mmap.PAGESIZE)
         mapped = -(-self.size // page) * page
-        start = lib.guard_map(self.fd, mapped, fault)
-        if start == ffi.NULL:
-            raise Disconnect(f"Can't map region: {os.strerror(ffi.errno)}", ours=True)
-        self.base, self.mapped = ffi.cast("uint8_t *", start), mapped
+        try:
+            self.mapping = Mapping(os.dup(self.fd), mapped, fault=fault)
+        except OSError as error:
+            raise Disconnect(f"Can't map region: {error.strerror}", ours=True) from None
+        self.base = self.mapping.base
         self.check()
 
     def check(self) -> None:
@@ -75,9 +77,9 @@ class PeerRegion:
 
     def close(self) -> None:
         """Unmap the region and close its descriptor."""
-        if self.mapped:
-            lib.guard_unmap(self.base, self.mapped)
-            self.mapped = 0
+        if self.mapping:
+            self.mapping.close()
+            self.mapping = None
         if self.fd >= 0:
             self.settle()
 

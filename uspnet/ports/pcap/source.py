@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import stat
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import ClassVar
 
 from uspnet.errors import Malformed, NoMemory, NotSupported, Usage, UspnetError
 from uspnet.fastpath import c, ffi, lib
+from uspnet.mapping import Mapping
 from uspnet.memory import SharedMemory, new
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import LONGEST
@@ -151,21 +151,14 @@ class Source(Port):
     def _map(self, fd: int, size: int) -> None:
         if not size:
             raise Malformed(f"{self.label} is empty", f"see: capinfos {self.path}")
+        flags = lib.MEMORY_READ_ONLY | lib.MEMORY_SEQUENTIAL
         try:
-            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-        except ValueError:  # cut short in this moment
-            raise Malformed(f"{self.label} changes while it is read", "copy it first") from None
+            mapped = Mapping(os.dup(fd), size, flags=flags)
         except OSError as error:
             raise file_error(self.label, error) from None
         self.undo.callback(mapped.close)
-        mapped.madvise(mmap.MADV_SEQUENTIAL)
-        memory = ffi.from_buffer("uint8_t[]", mapped)
-        self.undo.callback(ffi.release, memory)
-        self.c.base, self.c.size = ffi.cast("uint8_t *", memory), size
-        lib.guard_install()
-        if lib.guard_add(self.c.base, self.c.size, ffi.addressof(self.c.q, "fault")):
-            raise NoMemory(f"{self.label}: too many files are mapped", "use fewer ports")
-        self.undo.callback(lib.guard_remove, self.c.base)
+        self.c.base, self.c.size = mapped.base, size
+        mapped.guard(ffi.addressof(self.c.q, "fault"))
         self._survey()
 
     def _survey(self) -> None:
