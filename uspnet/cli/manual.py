@@ -90,6 +90,12 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
         ("pktgen", "capture", "fwd", "stats", "devices", "doctor", "regs", "demo"),
     ),
     (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "Set by systemd for a unit with Type=notify, and WatchdogSec=: where to tell that the run "
+        "has started, is alive, and ends.",
+        ("pktgen", "capture", "fwd"),
+    ),
+    (
         "SSH_CONNECTION",
         "SSH client whose route bind protects; also read from parent processes.",
         ("bind",),

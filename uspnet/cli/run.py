@@ -13,20 +13,38 @@ from uspnet.cli.ending import ended_by_signals
 from uspnet.cli.views.live import Shown, View
 from uspnet.jobs.job import Job
 from uspnet.jobs.result import Result
+from uspnet.system.notify import Notifier
 
 R = TypeVar("R", bound=Result)
 
 
 def run(job: Job[R], shown: Shown, checks: Sequence[Check] = ()) -> None:
     """Run a job to its end and show its result. `checks` raise what makes it a failure."""
+    manager = Notifier()
 
     def stop(number: int) -> None:
+        manager.stopping()
         job.stop("signal", hurry=number == signal.SIGTERM)  # which does not wait for peers
 
     if not shown.quiet:
         tell_of_endless_run(job)
     with ended_by_signals(stop), job, View(job, shown) as view:
+        report(job, manager)
         result = job.run()
+        manager.ready()  # a short run, of which there was no tick
+        manager.stopping()
         for check in checks:
             check(result)
         view.finish(result.as_json())
+
+
+def report(job: Job[R], manager: Notifier) -> None:
+    """Have the thread that waits for the job tell the service manager that it runs."""
+    tick = job.on_tick
+
+    def tell() -> None:
+        tick()
+        manager.ready()
+        manager.alive()
+
+    job.on_tick = tell

@@ -313,6 +313,7 @@ class Job(Accounts, ABC, Generic[R]):
         end = time.monotonic() + self.limits.linger
         while time.monotonic() < end and not self.stop_reason:
             self.service.serve(TICK_S)
+            self.on_tick()
         self._join()
         drain(self.ports, self.service.serve, lambda: self.hurry)
         for port in self.ports:
