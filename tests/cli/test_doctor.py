@@ -135,3 +135,9 @@ def test_a_function_that_is_no_nic_is_said_to_be_none(uspnet):
         assert result.returncode == code
         assert "not a network card" in result.stderr
         assert "uspnet bind" not in result.stderr
+
+
+def test_what_the_kernel_can_enforce_is_shown(uspnet):
+    found = rows(uspnet("doctor", "--json"))
+    for check in ("privileges", "Landlock", "seccomp"):
+        assert found[check]["state"] == "ok" or found[check]["mend"], check

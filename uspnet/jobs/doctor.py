@@ -19,10 +19,12 @@ from uspnet.binding.machine import this_machine
 from uspnet.binding.names import resolve
 from uspnet.errors import NoDevice, Refused, UspnetError
 from uspnet.jobs import doctor_nic
+from uspnet.jobs.doctor_sandbox import sandbox_rows
 from uspnet.memory import memory_available
 from uspnet.pci.sysfs import HOST
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
+from uspnet.sandbox.available import available
 from uspnet.spec import parse, shown
 from uspnet.system import children
 from uspnet.transports.qemu import machine as qemu
@@ -253,6 +255,7 @@ def examine(spec: str | None) -> Examination:
     plain: list[Callable[[], Check]] = [kernel, cores, clock, memory, huge_pages]
     checks = [look() for look in plain]
     checks += [locked_memory(effective), *capabilities(effective), tun()]
+    checks += [Check(*row) for row in sandbox_rows(available())]
     checks += [*(tool(name) for name in TOOLS), emulator()]
     address = None if spec is None else pci_address(spec)
     rows = [] if spec is None else nic(spec, address) if address else [port(spec)]
