@@ -136,6 +136,11 @@ class Arena:
         self._used += size
         return int(ffi.cast("uintptr_t", self._chunk.base)) + self._used - size
 
+    def mappings(self) -> list[Mapping]:
+        """Return where everything lies that was allocated."""
+        chunks = [*self._full, *([self._chunk] if self._chunk else [])]
+        return [memory.mapping for memory in (*chunks, *list(self._large.values()))]
+
     def restart(self) -> None:
         """Begin again in a forked child, where what was allocated so far can't be accessed."""
         self._lock = threading.Lock()  # another thread may have held it
@@ -169,6 +174,11 @@ new = ffi.new
 if not lib.built_with_asan():
     new = ffi.new_allocator(_arena.allocate, _arena.release)
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def struct_mappings() -> list[Mapping]:
+    """Return the mappings in which all structs lie that `new` has made."""
+    return _arena.mappings()
 
 
 def octets(data: bytes) -> c.Pointer[int]:

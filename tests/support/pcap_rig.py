@@ -157,7 +157,7 @@ class Piped(Reader):
         self.rest, self.step = data, step
         self.window = ffi.new("uint8_t[]", lib.PCAP_WINDOW)
         read, self.out = os.pipe2(os.O_NONBLOCK)
-        self.c.base, self.c.live, self.c.stream = self.window, 1, read
+        self.c.base, self.c.live, self.c.stream_fd = self.window, 1, read
         self.bound = 40 + 2 * len(data)
 
     def burst(self, n: int = 32) -> list[tuple[int, bytes]]:
@@ -169,7 +169,7 @@ class Piped(Reader):
         return super().burst(n)
 
     def close(self) -> None:
-        for fd in (self.out, self.c.stream):
+        for fd in (self.out, self.c.stream_fd):
             with contextlib.suppress(OSError):
                 os.close(fd)
         super().close()

@@ -57,6 +57,7 @@ def capture(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    in_process: o.InProcess = False,
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
@@ -80,7 +81,9 @@ def capture(
         if write is None and o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
-    limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
+    limits = o.limits(
+        duration, count, cores, burst, poll, reconnect=reconnect, in_process=in_process
+    )
     job = CaptureJob(make_port(port), limits, sink)
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),

@@ -32,6 +32,7 @@ def fwd(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    in_process: o.InProcess = False,
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
@@ -54,7 +55,9 @@ def fwd(
     from uspnet.ports.registry import make_port
 
     made = [make_port(port) for port in ports]
-    limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
+    limits = o.limits(
+        duration, count, cores, burst, poll, reconnect=reconnect, in_process=in_process
+    )
     job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),

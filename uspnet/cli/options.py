@@ -104,6 +104,12 @@ Yes = Annotated[
         "--yes", help="Do not ask before sending to an interface that has the default route."
     ),
 ]
+InProcess = Annotated[
+    bool,
+    typer.Option(
+        "--in-process", help="Run the loops in this process, instead of in one of their own."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -189,9 +195,11 @@ def limits(
     poll: Poll | None,
     *,
     reconnect: bool = True,
+    in_process: bool = False,
 ) -> Limits:
     """Return the shared options as a job takes them. Raise Usage."""
     from uspnet.jobs.plan import Limits
 
-    mode = (poll or Poll.adaptive).value
-    return Limits(duration, count, core_list(cores), burst, mode, reconnect=reconnect, confine=True)
+    made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
+    made.reconnect, made.confine, made.process = reconnect, True, not in_process
+    return made

@@ -117,6 +117,7 @@ def pktgen(
     burst: o.Burst = 32,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
+    in_process: o.InProcess = False,
     require: o.Require = None,
     interval: o.Report = None,
     json: o.Json = False,
@@ -152,7 +153,9 @@ def pktgen(
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     if poll is None and (pps or back):
         poll = Poll.busy
-    limits = o.limits(duration, count, cores, burst, poll, reconnect=reconnect)
+    limits = o.limits(
+        duration, count, cores, burst, poll, reconnect=reconnect, in_process=in_process
+    )
     limits.linger = linger
     job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
     verb = "received" if back else "sent"

@@ -139,6 +139,15 @@ class GenerateLoop(AnyWorker):
     fields: Field
     inline_receiver: MeasureLoop
 
+class Hand(Struct):
+    worker: Worker
+    loop: Callable[[Worker], None]
+    post: Post
+    turn: int
+    core: int
+    id: int
+    failed: int
+
 class IntelDescriptor(Struct):
     address: int
     word: int
@@ -229,6 +238,16 @@ class MemifRing(Struct):
 class NullQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
     length: int
+
+class Order(Struct):
+    kind: int
+    number: int
+    fd: int
+    flags: int
+    start: Pointer[int]
+    size: int
+    offset: int
+    fault: Pointer[int]
 
 class Origin(Struct):
     length: int
@@ -334,7 +353,7 @@ class PcapSource(AnyQueue):
     loop: int
     why: int
     live: int
-    stream: int
+    stream_fd: int
     longest: int
     usable: int
     link_type: int
@@ -364,6 +383,12 @@ class Pool(Struct):
     base: Pointer[int]
     size: int
     count: int
+
+class Post(Struct):
+    answered: int
+    error: int
+    refused: int
+    ready: int
 
 class QtestLink(Struct):
     lock: int
@@ -630,11 +655,14 @@ class Worker(Struct):
     deadline: int
     spin: int
     idle_since: int
+    rounds: int
     spurious: int
     start: int
     end: int
     first: int
     ticks_hz: int
+    turn: int
+    done: int
 
 class BurstFields(TypedDict, total=False):
     packets: Sequence[Packet | PacketFields] | Packet
@@ -827,11 +855,14 @@ class WorkerFields(TypedDict, total=False):
     deadline: int
     spin: int
     idle_since: int
+    rounds: int
     spurious: int
     start: int
     end: int
     first: int
     ticks_hz: int
+    turn: int
+    done: int
 
 class Lib:
     BURST_MAX: int
@@ -880,6 +911,11 @@ class Lib:
     MEMIF_NEXT: int
     MEMORY_READ_ONLY: int
     MEMORY_SEQUENTIAL: int
+    ORDER_CLOSE: int
+    ORDER_KICK: int
+    ORDER_MAP: int
+    ORDER_TAKE: int
+    ORDER_UNMAP: int
     PCAP_ANOTHER: int
     PCAP_AS_NOW: int
     PCAP_CHUNK: int
@@ -976,6 +1012,10 @@ class Lib:
     def pcap_timer(self) -> int: ...
     def pcap_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def pcap_whole(self, _0: PcapRing, _1: Pointer[int] | Octets, _2: int, /) -> int: ...
+    def process_fork(self, _0: Pointer[int], /) -> int: ...
+    def process_obey(self, _0: Order, _1: int, /) -> int: ...
+    def process_serve(self, _0: int, _1: Post, /) -> None: ...
+    def process_start(self, _0: Hand, _1: int, /) -> int: ...
     def qtest_ask(
         self, _0: QtestLink, _1: Pointer[Octets] | Octets, _2: int, _3: Pointer[int], /
     ) -> int: ...
@@ -1074,6 +1114,8 @@ class FFI:
         self, cdecl: Literal["struct generate_loop *", "struct generate_loop[]"], init: object = ...
     ) -> GenerateLoop: ...
     @overload
+    def new(self, cdecl: Literal["struct hand *", "struct hand[]"], init: object = ...) -> Hand: ...
+    @overload
     def new(
         self, cdecl: Literal["struct intel_descriptor *", "struct intel_descriptor[]"], init: object = ...
     ) -> IntelDescriptor: ...
@@ -1111,6 +1153,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], init: object = ...
     ) -> NullQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct order *", "struct order[]"], init: object = ...
+    ) -> Order: ...
     @overload
     def new(
         self, cdecl: Literal["struct origin *", "struct origin[]"], init: object = ...
@@ -1157,6 +1203,8 @@ class FFI:
     ) -> PcapSource: ...
     @overload
     def new(self, cdecl: Literal["struct pool *", "struct pool[]"], init: object = ...) -> Pool: ...
+    @overload
+    def new(self, cdecl: Literal["struct post *", "struct post[]"], init: object = ...) -> Post: ...
     @overload
     def new(
         self, cdecl: Literal["struct qtest_link *", "struct qtest_link[]"], init: object = ...
@@ -1315,6 +1363,10 @@ class FFI:
     ) -> GenerateLoop: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct hand *", "struct hand[]"], value: CData | int
+    ) -> Hand: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct intel_descriptor *", "struct intel_descriptor[]"], value: CData | int
     ) -> IntelDescriptor: ...
     @overload
@@ -1353,6 +1405,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], value: CData | int
     ) -> NullQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct order *", "struct order[]"], value: CData | int
+    ) -> Order: ...
     @overload
     def cast(
         self, cdecl: Literal["struct origin *", "struct origin[]"], value: CData | int
@@ -1401,6 +1457,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct pool *", "struct pool[]"], value: CData | int
     ) -> Pool: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct post *", "struct post[]"], value: CData | int
+    ) -> Post: ...
     @overload
     def cast(
         self, cdecl: Literal["struct qtest_link *", "struct qtest_link[]"], value: CData | int

@@ -21,13 +21,13 @@ from uspnet.errors import DeviceTimeout, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.accounts import Accounts
 from uspnet.jobs.checks import check_open, check_started, claim
-from uspnet.jobs.choices import Poll
+from uspnet.jobs.crew import Crew
 from uspnet.jobs.ending import Grace, drain
 from uspnet.jobs.notices import details, notices
 from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
 from uspnet.jobs.result import Ended, Result
 from uspnet.jobs.service import Service
-from uspnet.jobs.worker import POLL_MODES, SPIN_S, Clock, Worker, usable_cores
+from uspnet.jobs.worker import Clock, Worker, usable_cores
 from uspnet.memory import new
 from uspnet.port import Port
 from uspnet.system import privileges
@@ -75,7 +75,8 @@ class Job(Accounts, ABC, Generic[R]):
         self.on_detail: Callable[[str], None] = lambda _text: None
         self.budget = new("uint64_t *", limits.count or 0)
         self._open_in = 0  # the process in which the job is open; a forked child has no access
-        self.service = Service(ports)
+        self.crew = Crew(limits)
+        self.service = Service(ports, self.crew.fds)
 
     # -- what a job implements -------------------------------------------------------------------
 
@@ -105,6 +106,8 @@ class Job(Accounts, ABC, Generic[R]):
             self.service.open()
             self.undo.callback(self.service.close)
             self._open_in = os.getpid()
+            self.undo.callback(self.crew.close)
+            self.crew.open()
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self._end_of_source
                 port.notice = self._pass_on
@@ -185,6 +188,7 @@ class Job(Accounts, ABC, Generic[R]):
         return True
 
     def _running(self) -> bool:
+        self.crew.check()
         return bool(self.inline) or any(worker.running() for worker in self.workers)
 
     def stop(self, reason: Ended = "stopped", *, hurry: bool = False) -> None:
@@ -251,35 +255,26 @@ class Job(Accounts, ABC, Generic[R]):
             self.service.serve(TICK_S)
 
     def _launch(self) -> None:
+        self.undo.callback(self.crew.end)
+        self.undo.callback(self._join)
+        self.crew.launch(self.workers)
         hz = CLOCK.hz()
         self.links = {port: port.link_bps() for port in self.ports}
         started_ns = time.time_ns()
         self.started = time.monotonic()
         for worker in self.workers:
-            self._set_limits(worker, hz)
+            worker.limit(self.limits, hz, None if worker in self.receivers else self.budget)
         self.board.publish(started_ns)
         for text in notices(self.ports, self.limits):
             self.on_notice(text)
         for text in details(self.ports, self.limits, self.pool, self.workers):
             self.on_detail(text)
-        self.undo.callback(self._join)
         if self.stop_reason:
             self.inline.clear()
             return
         for worker in self.workers:
             if worker not in self.inline:
-                worker.thread.start()
-
-    def _set_limits(self, worker: Worker, hz: int) -> None:
-        c, limits = worker.c, self.limits
-        c.poll, c.burst = POLL_MODES[Poll(limits.poll)], limits.burst
-        c.ticks_hz, c.spin = hz, int(SPIN_S * hz)
-        if worker in self.receivers:
-            return
-        if limits.duration is not None:
-            c.deadline = lib.ticks_now() + int(limits.duration * hz)
-        if limits.count is not None:
-            c.budget = self.budget
+                worker.start()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -292,6 +287,7 @@ class Job(Accounts, ABC, Generic[R]):
             stuck = [name for worker in self.workers for name in worker.reroute()]
             for name in dict.fromkeys(stuck):
                 self.on_notice(f"{name}: the peer has fewer queues than workers: lower queues=")
+            self.crew.follow()
 
     # -- end -------------------------------------------------------------------------------------
 
@@ -300,7 +296,7 @@ class Job(Accounts, ABC, Generic[R]):
         if any(worker.running() for worker in self.workers if worker not in self.receivers):
             return
         while self.inline:
-            self.inline.pop().thread.start()
+            self.inline.pop().start()
         packets = (self.total(direction, "packets") for direction in ("rx", "tx"))
         if self._grace.over(time.monotonic(), *packets, in_transit=self.in_transit()):
             for worker in self.receivers:
@@ -335,7 +331,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     def _join(self) -> None:
         for worker in self.workers:
-            if worker.thread.ident:
+            if worker.started:
                 worker.join()
 
     def stopped(self) -> bool:

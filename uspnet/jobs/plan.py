@@ -29,6 +29,7 @@ class Limits:
     linger: float = 0.0  # seconds to stay connected after the last packet
     reconnect: bool = True  # wait for peers that left to come back
     confine: bool = False  # give up what the process may do and the ports no longer need
+    process: bool = False  # run the loops in a process of their own
 
     def __post_init__(self) -> None:
         """Raise Usage for a value that is out of range."""

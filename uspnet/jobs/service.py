@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from uspnet.port import Port
 
@@ -14,8 +14,9 @@ from uspnet.port import Port
 class Service:
     """Handles the ports' events. Another thread, or a signal handler, may wake it."""
 
-    def __init__(self, ports: Sequence[Port]) -> None:
-        self.ports = ports
+    def __init__(self, ports: Sequence[Port], more: Callable[[], list[int]]) -> None:
+        """`more` returns other descriptors that end a wait."""
+        self.ports, self.more = ports, more
         self._wake_fd = -1
 
     def open(self) -> None:
@@ -36,9 +37,9 @@ class Service:
         """
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
-        for port in self.ports:
-            for fd in port.control_fds():
-                poll.register(fd, select.POLLIN)
+        ports = (fd for port in self.ports for fd in port.control_fds())
+        for fd in (*ports, *self.more()):
+            poll.register(fd, select.POLLIN)
         if any(fd == self._wake_fd for fd, _ in poll.poll(timeout * 1000)):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)

@@ -17,13 +17,16 @@ from uspnet.jobs.choices import Poll
 from uspnet.jobs.loops import Loop
 from uspnet.memory import new
 from uspnet.port import Queue
+from uspnet.process.protocol import KICK
+from uspnet.process.worker import WorkerProcess
 
 if TYPE_CHECKING:
-    from uspnet.fastpath._fastpath import Stack
+    from uspnet.fastpath._fastpath import AnyQueue, Pointer, Stack
+    from uspnet.jobs.plan import Limits
 
 LOOKS = 8  # at both clocks: a thread may be interrupted between the two
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
-KICK = signal.SIGURG  # ignored by default; here it has a handler that does nothing
+NAP_S = 0.0001  # between two looks at what a worker does
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
 POLL_MODES = {
     Poll.busy: lib.POLL_BUSY,
@@ -90,12 +93,18 @@ class Worker:
         self.c.wake_fd, self.c.stack = self.wake_fd, self.stack
         self.c.lanes, self.c.n_lanes = self.c_lanes, len(self.lanes)
         self.thread = threading.Thread(target=self._run, name="uspnet-worker", daemon=True)
+        self.process: WorkerProcess | None = None  # where it runs, if not in this process
+        self.started = False
 
     @property
     def queues(self) -> list[Queue]:
         """Return every queue that this worker owns, each once."""
         ends = [queue for lane in self.lanes for queue in (lane.rx, *lane.exits) if queue]
         return list(dict.fromkeys(ends))
+
+    def structs(self) -> list[AnyQueue]:
+        """Return the C structs of its queues, by their own types."""
+        return [queue.c for queue in self.queues]
 
     def stamp(self) -> None:
         """Have time stamps carried beside the packets of every lane; and from file to file, what
@@ -111,14 +120,36 @@ class Worker:
                 if lane.rx and lane.rx.port.knows_origins:
                     queue.base.origins = burst.origins
 
+    def limit(self, limits: Limits, hz: int, budget: Pointer[int] | None) -> None:
+        """Set how the loop behaves and, unless `budget` is None, when it ends. `hz`: ticks per
+        second.
+        """
+        c = self.c
+        c.poll, c.burst = POLL_MODES[Poll(limits.poll)], limits.burst
+        c.ticks_hz, c.spin = hz, int(SPIN_S * hz)
+        if budget is not None and limits.duration is not None:
+            c.deadline = lib.ticks_now() + int(limits.duration * hz)
+        if budget is not None and limits.count is not None:
+            c.budget = budget
+
     def _run(self) -> None:
         if self.core is not None:
             os.sched_setaffinity(0, {self.core})  # 0: this thread alone
         self.loop.run()
 
+    def start(self) -> None:
+        """Start the loop."""
+        self.started = True
+        if self.process:
+            self.process.give_turn(self.c)
+        else:
+            self.thread.start()
+
     def running(self) -> bool:
         """Return whether the loop still runs."""
-        return self.thread.is_alive()
+        if not self.process:
+            return self.thread.is_alive()
+        return self.started and self.c.done != self.c.turn and not self.process.dead()
 
     def wake(self) -> None:
         """Wake the worker if it sleeps."""
@@ -133,7 +164,7 @@ class Worker:
         """Pause the loop: it touches nothing then. Raises DeviceTimeout after `deadline_s`."""
         end = time.monotonic() + deadline_s
         while self.running() and self.c.paused and not self.c.pause:
-            time.sleep(0.0001)  # it has not left the last pause yet
+            time.sleep(NAP_S)  # it has not left the last pause yet
         self.c.pause = 1
         while self.running() and not self.c.paused:
             self.wake()
@@ -142,20 +173,30 @@ class Worker:
                 raise DeviceTimeout(f"a worker did not pause within {deadline_s:g} s")
             if time.monotonic() > end - deadline_s + KICK_S:
                 self.kick()
-            time.sleep(0.0001)
+            time.sleep(NAP_S)
 
     def kick(self) -> None:
         """Interrupt a system call that blocks the worker, which a hostile peer can cause."""
-        if self.thread.ident and self.running():
+        if not self.running():
+            return
+        if self.process:
+            self.process.kick(self.c)
+        elif self.thread.ident:
             signal.pthread_kill(self.thread.ident, KICK)
 
     def join(self) -> None:
         """Stop the loop and wait for its end."""
         self.stop()
-        self.thread.join(KICK_S)
-        while self.running():
+        while not self._ended_within(KICK_S):
             self.kick()
-            self.thread.join(KICK_S)
+
+    def _ended_within(self, seconds: float) -> bool:
+        if not self.process:
+            self.thread.join(seconds)
+        end = time.monotonic() + seconds
+        while self.process and self.running() and time.monotonic() < end:
+            time.sleep(NAP_S)
+        return not self.running()
 
     def reroute(self) -> list[str]:
         """Redirect packets of queues that have no ring (the peer has fewer) to another queue of the

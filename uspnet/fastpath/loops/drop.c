@@ -11,7 +11,7 @@ void loop_drop(struct worker *w);
 
 void loop_drop(struct worker *w)
 {
-    w->start = ticks();
+    worker_begin(w);
     while (worker_continue(w)) {
         uint32_t moved = 0, kept;
         for (uint32_t i = 0; i < w->n_lanes; i++) {

@@ -202,7 +202,7 @@ TEMPLATE uint32_t steer_round(struct forward_loop *f, struct lane *lane, steer_f
 TEMPLATE void forward_run(struct worker *w, edit_fn *edit, steer_fn *steer)
 {
     struct forward_loop *f = (struct forward_loop *)w;
-    w->start = ticks();
+    worker_begin(w);
     while (worker_continue(w)) {
         uint32_t moved = 0;
         for (uint32_t i = 0; i < w->n_lanes; i++)

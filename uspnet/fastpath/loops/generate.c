@@ -198,7 +198,7 @@ void loop_generate(struct worker *w)
     struct generate_loop *g = (struct generate_loop *)w;
     if (!copies(g))
         fill_buffers(g, w->lanes[0].exits->tx->pool);
-    w->start = ticks();
+    worker_begin(w);
     if (g->seconds > 0)
         w->deadline = w->start + (uint64_t)(g->seconds * (double)w->ticks_hz);
     while (worker_continue(w)) {

@@ -142,7 +142,7 @@ uint32_t measure_round(struct measure_loop *m)
 void loop_measure(struct worker *w)
 {
     struct measure_loop *m = (struct measure_loop *)w;
-    w->start = ticks();
+    worker_begin(w);
     while (worker_continue(w)) {
         if (likely(measure_round(m)))
             worker_busy(w);

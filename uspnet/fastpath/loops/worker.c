@@ -31,14 +31,34 @@ int kick_install(int number)
     return sigaction(number, &ours, NULL) ? errno : 0;
 }
 
+static __thread uint32_t our_turn;
+
 /* Between two rounds a worker holds no references: Python may change rings, queues and the
- * stack. The pause also delays a stop, since a loop's last steps use them, too. */
+ * stack, or give the turn to another thread. The pause also delays a stop, since a loop's last
+ * steps use them, too. */
 static void worker_pause(struct worker *w)
 {
     store_release(&w->paused, 1);
-    while (load_acquire(&w->pause))
+    while (load_acquire(&w->pause) || load_relaxed(&w->turn) != our_turn)
         usleep(NAP_US);
     store_release(&w->paused, 0);
+}
+
+/* Waits for the turn, and runs the loop to its end. */
+void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w), uint32_t turn)
+{
+    our_turn = turn;
+    while (load_acquire(&w->turn) != turn)
+        usleep(NAP_US);
+    loop(w);
+    store_release(&w->done, turn);
+}
+
+/* A loop begins, or another thread goes on with it. */
+void worker_begin(struct worker *w)
+{
+    if (!w->start)
+        w->start = ticks();
 }
 
 /* Are there packets, already taken from the budget, that wait for room? */
@@ -53,6 +73,7 @@ static int holding(const struct worker *w)
 
 int worker_continue(struct worker *w)
 {
+    store_relaxed(&w->rounds, w->rounds + 1);
     if (unlikely(load_acquire(&w->pause)))
         worker_pause(w);
     if (unlikely(load_acquire(&w->stop))) {

@@ -35,7 +35,8 @@ struct lane {
     struct burst received; /* when there are several exits */
 };
 
-/* The state that every loop has. Python fills it before the thread starts. */
+/* The state that every loop has. Python fills it before the thread starts. All that a loop needs to
+ * go on lies in its struct: another thread, in another process, may take over between two rounds. */
 struct worker {
     uint32_t stop;   /* set by Python, read once a round */
     uint32_t pause;  /* set by Python: use no queue or stack until it is 0 again */
@@ -51,10 +52,13 @@ struct worker {
     uint64_t deadline;   /* ticks; 0: none */
     uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
     uint64_t idle_since; /* ticks; 0: not idle */
+    uint64_t rounds;     /* begun; the owner of a loop that hangs doesn't count on */
     uint64_t spurious;   /* consecutive wake-ups without work */
     uint64_t start, end; /* ticks at the loop's first and last round */
     uint64_t first;      /* ticks after the first packets moved; 0: none yet */
     uint64_t ticks_hz;
+    uint32_t turn; /* which thread runs the loop, see process.h; 0: one of the command's process */
+    uint32_t done; /* the turn in which the loop ended; 0: it has not, or it ran in turn 0 */
 };
 
 uint64_t ticks_now(void);
@@ -83,7 +87,9 @@ static inline uint32_t exit_send(struct exit *e)
     return sent;
 }
 
+void worker_begin(struct worker *w);
 int worker_continue(struct worker *w);
+void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w), uint32_t turn);
 void worker_idle(struct worker *w);
 uint64_t worker_claim(struct worker *w, uint64_t n);
 

@@ -184,7 +184,7 @@ class Source(Port):
         self.undo.callback(window.close)
         self.feeder = Feeder(fd, self.label)
         self.undo.callback(self.feeder.close)
-        self.c.base, self.c.live, self.c.stream = window.base, 1, self.feeder.fd
+        self.c.base, self.c.live, self.c.stream_fd = window.base, 1, self.feeder.fd
         self.frame = LONGEST  # a stream: the longest packet is not known before
 
     def _make_timer(self) -> None:
@@ -203,7 +203,7 @@ class Source(Port):
         """Return the one queue: the position in the file."""
         queue = self.c.q
         queue.burst, queue.arm = ffi.addressof(lib, "pcap_rx"), ffi.addressof(lib, "pcap_arm")
-        queue.wake_fd, queue.lossless = self.c.stream if self.c.live else self.c.timer_fd, 1
+        queue.wake_fd, queue.lossless = self.c.stream_fd if self.c.live else self.c.timer_fd, 1
         return self.c
 
     def control(self) -> None:

@@ -64,7 +64,7 @@ struct pcap_source {
     uint32_t loop;      /* start again at the end */
     uint32_t why;       /* enum pcap_why, with FAULT_MALFORMED */
     uint32_t live;      /* a stream that hasn't ended */
-    int32_t stream;     /* descriptor of the pipe */
+    int32_t stream_fd;  /* of the pipe */
     uint32_t longest;   /* bytes of the longest packet that the survey found */
     uint32_t usable;    /* the survey found a packet that can be delivered */
     uint32_t link_type; /* of the first packet that can't be delivered */

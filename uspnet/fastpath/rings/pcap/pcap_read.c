@@ -184,7 +184,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         bytes = 0;
     }
     if (unlikely(s->timing))
-        q->wake_fd = s->live && !s->due ? s->stream : s->timer_fd;
+        q->wake_fd = s->live && !s->due ? s->stream_fd : s->timer_fd;
     for (uint32_t i = got; i < taken; i++)
         stack_give(q->stack, index[i]);
     queue_count(q, got, bytes);

@@ -25,7 +25,7 @@ int pcap_fill(struct pcap_source *s)
     ssize_t got;
     make_room(s);
     room = PCAP_WINDOW - s->size;
-    got = read(s->stream, (uint8_t *)s->base + s->size, room < FILL ? room : FILL);
+    got = read(s->stream_fd, (uint8_t *)s->base + s->size, room < FILL ? room : FILL);
     if (got > 0) {
         s->size += (uint64_t)got;
         return 1;

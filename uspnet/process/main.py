@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs in the fork server, and in the worker processes that it forks.
+
+The fork server is a Python process that has nothing but the fast path: no file, no descriptor but
+one end of a socket, no privileges. When asked, it forks a worker process, which the command's
+process then gives memory and descriptors, and tells which loops to run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+import socket
+
+from uspnet.fastpath import ffi, lib
+from uspnet.process.protocol import KICK, Message, functions, receive, send
+
+RESERVE = 8  # numbers below the limit of descriptors, where our own go: no job has so many
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def serve(control: int, user: int, parent: int) -> None:
+    """Run the fork server until the other end of `control` is closed. `user`: the user to become,
+    0: none. `parent`: the process with which it and the workers end, 0: none.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if parent:
+        lib.child_begin(ffi.new("struct child *", {"user": user, "parent": parent}))
+    elif error := lib.child_confine(ffi.new("struct child *", {"user": user})):
+        raise OSError(error, os.strerror(error))
+    with _socket(control) as ours:
+        send(ours, {"functions": functions()})
+        worker = -1  # its pidfd
+        while True:
+            message, fd = receive(ours)
+            match message:
+                case {"do": "fork"}:
+                    if worker >= 0:
+                        os.close(worker)
+                    worker = _fork(ours, fd, parent)
+                case {"do": "kill"} if worker >= 0:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(worker, signal.SIGKILL)
+                case _:
+                    os._exit(0)  # at once: nothing is to be tidied up
+
+
+def _socket(fd: int) -> socket.socket:
+    """Return the socket under a number that no descriptor of a job has."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, most - RESERVE)
+    os.close(fd)
+    return socket.socket(fileno=moved)
+
+
+def _fork(ours: socket.socket, control: int, parent: int) -> int:
+    """Fork a worker process, which has the other end of `control`. Return its pidfd."""
+    pidfd = ffi.new("int32_t *", -1)
+    pid = lib.process_fork(pidfd)
+    if pid == 0:
+        try:
+            ours.close()
+            _work(control, parent)
+        finally:
+            os._exit(1)
+    os.close(control)
+    send(ours, {"pid": pid, "errno": ffi.errno}, pidfd[0])
+    return int(pidfd[0])
+
+
+def _work(control: int, parent: int) -> None:
+    """Take what the loops need; then run them."""
+    if parent:
+        lib.end_with(parent)
+    with _socket(control) as ours:
+        while True:
+            message, fd = receive(ours)
+            if not message:
+                return
+            if isinstance(message, bytes):
+                _obey(message, fd)
+            else:
+                _run(ours, message)
+
+
+def _obey(message: bytes, fd: int) -> None:
+    order = ffi.new("struct order *")
+    ffi.memmove(order, message, ffi.sizeof("struct order"))
+    if error := lib.process_obey(order, fd):
+        raise OSError(error, os.strerror(error))
+
+
+def _run(ours: socket.socket, message: Message) -> None:
+    """Start the threads, which wait for their turn, and carry out orders until the end."""
+    post = ffi.cast("struct post *", message["post"])
+    hands = ffi.cast("struct hand *", message["hands"])
+    lib.guard_install()
+    lib.kick_install(KICK)
+    error = lib.process_start(hands, message["threads"])
+    send(ours, {"errno": error})
+    if not error:
+        lib.process_serve(ours.fileno(), post)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages between the command's process, the fork server and worker processes: JSON, or a `struct
+order`, on SOCK_SEQPACKET sockets, with descriptors.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from typing import Any
+
+from uspnet.fastpath import ffi, lib
+
+MESSAGE_BYTES = 1 << 17
+KICK = signal.SIGURG  # ignored by default; in a worker, it has a handler that does nothing
+Message = dict[str, Any]
+
+
+def send(to: socket.socket, message: Message | bytes, fd: int = -1) -> None:
+    """Send one message, with a descriptor if one is given. Raises OSError."""
+    data = message if isinstance(message, bytes) else json.dumps(message).encode()
+    socket.send_fds(to, [data], [fd] if fd >= 0 else [])
+
+
+def receive(sender: socket.socket) -> tuple[Message | bytes, int]:
+    """Return the next message, empty at the end, and its descriptor or -1. A struct has less than
+    `{` in its first byte. Raises OSError.
+    """
+    data, fds, _, _ = socket.recv_fds(sender, MESSAGE_BYTES, 1)
+    return json.loads(data) if data[:1] == b"{" else data, next(iter(fds), -1)
+
+
+def functions() -> dict[str, int]:
+    """Return the addresses of the fast path's functions in this process."""
+    names = (name for name in dir(lib) if callable(getattr(lib, name)))
+    return {name: int(ffi.cast("uintptr_t", ffi.addressof(lib, name))) for name in names}

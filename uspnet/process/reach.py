@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What loops reach through their structs: descriptors, functions, and mapped memory.
+
+Found by the declarations alone: descriptors are the members called `fd` or `…_fd`; a pointer `x`
+beside a number `n_x` leads to so many structs, any other one to a single struct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from uspnet.fastpath import c, ffi
+from uspnet.mapping import Mapping, mapping_at
+
+# Structs in great numbers, whose pointers lead to memory that every worker process has.
+LEAVES = {"struct burst", "struct frame_template", "struct stream", "struct counters"}
+STANDARD = 3  # descriptors below are not a job's
+
+
+class Reach:
+    """All that is reached from `roots`, pointers to structs.
+
+    `slots` are the places of function pointers, with the addresses that they hold.
+    """
+
+    def __init__(self, roots: Iterable[c.CData]) -> None:
+        self.fds: set[int] = set()
+        self.slots: dict[int, int] = {}
+        self.maps: dict[int, Mapping] = {}  # by serial
+        self._seen: set[tuple[int, str]] = set()
+        for root in roots:
+            self._follow(root, 1)
+
+    def _follow(self, pointer: Any, count: int) -> None:
+        address, kind = _address(pointer), ffi.typeof(pointer).item
+        if not address or (address, kind.cname) in self._seen:
+            return
+        self._seen.add((address, kind.cname))
+        self._map(address)
+        if kind.kind != "struct" or kind.cname in LEAVES or not kind.fields:
+            return
+        for index in range(count):
+            self._look_into(pointer[index], kind)
+
+    def _map(self, address: int) -> None:
+        if any(each.holds(address) for each in self.maps.values()):
+            return
+        if mapping := mapping_at(address):
+            self.maps[mapping.serial] = mapping
+
+    def _look_into(self, struct: Any, kind: Any) -> None:
+        for name, inner, what in _members(kind):
+            value = getattr(struct, name)
+            if what == "fd":
+                self.fds |= {value} if value >= STANDARD else set()
+            elif what == "function":
+                if value:
+                    self.slots[_address(ffi.addressof(struct, name))] = _address(value)
+            elif what == "struct":
+                self._look_into(value, inner)
+            elif what == "array":
+                for each in value:
+                    self._look_into(each, inner)
+            else:
+                self._follow(value, getattr(struct, f"n_{name}", 1))
+
+
+@cache
+def _members(kind: Any) -> tuple[tuple[str, Any, str], ...]:
+    """Return the members of a struct that lead somewhere: name, type and what it is."""
+    found = []
+    for name, field in kind.fields:
+        inner, what = field.type, ""
+        if inner.kind == "primitive":
+            what = (
+                "fd" if (name == "fd" or name.endswith("_fd")) and inner.cname == "int32_t" else ""
+            )
+        elif inner.kind == "pointer":
+            what = "pointer"
+        elif inner.kind == "function":
+            what = "function"
+        elif inner.kind == "struct" and inner.cname not in LEAVES:
+            what = "struct" if _members(inner) else ""
+        elif inner.kind == "array" and inner.item.kind == "struct" and inner.length:
+            inner = inner.item
+            what = "array" if inner.cname not in LEAVES and _members(inner) else ""
+        if what:
+            found.append((name, inner, what))
+    return tuple(found)
+
+
+def _address(pointer: Any) -> int:
+    return int(ffi.cast("uintptr_t", pointer))

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker process, as the command's process sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
+from uspnet.fastpath import c, ffi, lib
+from uspnet.mapping import Mapping, mapping_at
+from uspnet.memory import new, struct_mappings
+from uspnet.process.protocol import functions, receive, send
+from uspnet.process.reach import Reach
+from uspnet.process.server import ForkServer
+
+ANSWER_S = 10.0  # for an order, also on a busy machine
+NAP_S = 0.0001
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one thread of a worker process runs: a loop by its name, on a core or on any. `roots`:
+    all structs that it uses, but for those that these lead to.
+    """
+
+    worker: c.Worker
+    loop: str
+    core: int | None
+    roots: Sequence[c.CData]
+
+
+class WorkerProcess:
+    """The process that runs a job's loops, on memory and descriptors that it is given.
+
+    Several may exist, of which one has the turn. `turn` is its number, from 1.
+    """
+
+    def __init__(self, server: ForkServer, tasks: Sequence[Task], turn: int) -> None:
+        self.server, self.tasks, self.turn = server, tasks, turn
+        self.post = new("struct post *")
+        self.hands = new("struct hand[]", len(tasks))
+        self.status: int | None = None  # as waitid() tells it, once it is over
+        self._maps: dict[int, Mapping] = {}
+        self._fds: set[int] = set()
+        self._orders = 0
+        self._names = {address: name for name, address in functions().items()}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(ANSWER_S)
+        self._control = ours
+        try:
+            self.pid, self.pidfd = server.fork(theirs)
+        except UspnetError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+
+    def load(self) -> None:
+        """Give it memory and descriptors, and have it start its threads, which then wait for their
+        turn. Raises DeviceFault.
+        """
+        for hand, task in zip(self.hands, self.tasks, strict=True):
+            hand.worker, hand.post, hand.turn = task.worker, self.post, self.turn
+            address = self.server.functions[f"loop_{task.loop}"]
+            hand.loop = ffi.cast("void(*)(struct worker *)", address)
+            hand.core = -1 if task.core is None else task.core
+        self._hand_over(self._reach())
+        message = {
+            "post": int(ffi.cast("uintptr_t", self.post)),
+            "hands": int(ffi.cast("uintptr_t", self.hands)),
+            "threads": len(self.tasks),
+        }
+        try:
+            send(self._control, message)
+            answer, _ = receive(self._control)
+        except OSError as error:
+            raise self._failure(str(error.strerror)) from None
+        if isinstance(answer, bytes):
+            raise self._failure(self.cause() or "it ended")
+        if answer["errno"]:
+            raise self._failure(os.strerror(answer["errno"]))
+
+    def point(self) -> None:
+        """Set all function pointers to its own functions. No loop runs, or all pause."""
+        for slot, address in self._reach().slots.items():
+            ffi.cast("uintptr_t *", slot)[0] = self.server.functions[self._name(address)]
+
+    def give_turn(self, worker: c.Worker) -> None:
+        """Let its thread run a loop. No other thread may be within a round of it."""
+        worker.paused = 0
+        worker.turn = self.turn
+
+    def follow(self) -> None:
+        """Give it what structs lead to since ports changed them, and take from it what they don't
+        lead to any more. Its loops pause. Raises DeviceFault.
+        """
+        self._hand_over(self._reach())
+        self._wait_for_answer()
+        self.point()
+
+    def kick(self, worker: c.Worker) -> None:
+        """Interrupt a system call that blocks a thread, which a hostile peer can cause."""
+        index = next(i for i, task in enumerate(self.tasks) if task.worker == worker)
+        with contextlib.suppress(OSError):
+            self._send(lib.ORDER_KICK, fd=index)
+
+    def dead(self) -> bool:
+        """Return whether the process has ended."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return self.status is not None or bool(poll.poll(0))
+
+    def cause(self) -> str:
+        """Return in words why it has ended; empty while it runs."""
+        if not self.dead():
+            return ""
+        if self.status is None:
+            ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            killed = ended and ended.si_code != os.CLD_EXITED
+            self.status = ended.si_status * (-1 if killed else 1) if ended else 0
+        if self.status >= 0:
+            return f"it exited with status {self.status}"
+        number = signal.Signals(-self.status)
+        by = {
+            signal.SIGKILL: "by somebody, or by the kernel for want of memory",
+            signal.SIGSYS: "for a system call that it may not make",
+        }.get(number, "a fault in its code or memory")
+        return f"it was ended by {number.name}: {by}"
+
+    def close(self) -> None:
+        """End it. Its loops have ended, or are not needed any more."""
+        self._control.close()
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if not poll.poll(1000):
+            self.server.kill()
+        self.cause()
+        os.close(self.pidfd)
+
+    # -- orders ----------------------------------------------------------------------------------
+
+    def _reach(self) -> Reach:
+        return Reach([root for task in self.tasks for root in task.roots])
+
+    def _hand_over(self, reach: Reach) -> None:
+        """Take from it what is not reached any more, and give it the rest."""
+        wanted = self._wanted(reach)
+        for serial in self._maps.keys() - wanted.keys():
+            gone = self._maps.pop(serial)
+            fault = gone.fault or ffi.NULL
+            self._order(lib.ORDER_UNMAP, start=gone.base, size=gone.size, fault=fault)
+        for fd in self._fds - reach.fds:
+            self._order(lib.ORDER_CLOSE, fd=fd)
+        for serial in wanted.keys() - self._maps.keys():
+            each = self._maps[serial] = wanted[serial]
+            place = {"start": each.base, "size": each.size, "offset": each.offset}
+            fault = each.fault or ffi.NULL
+            self._order(lib.ORDER_MAP, each.fd, flags=each.flags, fault=fault, **place)
+        for fd in reach.fds:  # a number may mean another descriptor than before
+            self._order(lib.ORDER_TAKE, fd, fd=fd)
+        self._fds = reach.fds
+
+    def _wanted(self, reach: Reach) -> dict[int, Mapping]:
+        """Return the mappings it needs, by serial: with those that guards write to."""
+        wanted = {each.serial: each for each in struct_mappings()} | reach.maps
+        faults = [int(ffi.cast("uintptr_t", each.fault)) for each in wanted.values() if each.fault]
+        guards = [each for fault in faults if (each := mapping_at(fault))]
+        return wanted | {each.serial: each for each in guards}
+
+    def _order(self, kind: int, descriptor: int = -1, **members: object) -> None:
+        try:
+            self._send(kind, descriptor, **members)
+        except OSError as error:
+            raise self._failure(self.cause() or str(error.strerror)) from None
+
+    def _send(self, kind: int, descriptor: int = -1, **members: object) -> None:
+        self._orders += 1
+        order = ffi.new("struct order *", {"kind": kind, "number": self._orders, **members})
+        send(self._control, bytes(ffi.buffer(order)), descriptor)
+
+    def _wait_for_answer(self) -> None:
+        end = time.monotonic() + ANSWER_S
+        while self.post.answered != self._orders and not self.dead():
+            if time.monotonic() > end:
+                raise DeviceTimeout("the worker process does not answer", "see: uspnet stats")
+            time.sleep(NAP_S)
+        if self.post.error:
+            raise self._failure(os.strerror(self.post.error))
+
+    def _name(self, address: int) -> str:
+        """Return the name of a function by its address here or there."""
+        if address not in self._names:
+            self._names |= {place: name for name, place in self.server.functions.items()}
+        return self._names[address]
+
+    def _failure(self, why: str) -> UspnetError:
+        return DeviceFault(f"the worker process failed: {why}", "run it in this one: --in-process")
