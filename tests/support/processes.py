@@ -79,9 +79,12 @@ class Running:
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
+    def runs(self):
+        return self.ports() and (self.threads() > 1 or children_of(self.process.pid))
+
     def wait(self):
         """Until its workers run."""
-        until(lambda: (self.ports() and self.threads() > 1) or self.process.poll() is not None)
+        until(lambda: self.runs() or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.communicate()
         return self
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import signal
 import socket
@@ -10,9 +12,10 @@ import subprocess
 import threading
 from typing import NoReturn
 
-from uspnet.errors import NotSupported
+from uspnet.errors import NoMemory, NotSupported
+from uspnet.fastpath import lib
 from uspnet.process.protocol import Message, receive, send
-from uspnet.system import children, privileges
+from uspnet.system import children, privileges, streams
 
 CODE = "import sys; from uspnet.process.main import serve; serve(*map(int, sys.argv[1:]))"
 START_S = 10.0  # also on a busy machine
@@ -31,26 +34,37 @@ class ForkServer:
         self._functions: dict[str, int] = {}
         # A process that asks for it is killed when the thread that started it ends.
         main = threading.current_thread() is threading.main_thread()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(START_S)
-        words = map(str, (theirs.fileno(), self.user, os.getpid() if main else 0))
+        self._parent = os.getpid() if main else 0
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                children.python(CODE, *words),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._fail(error)
+        self._socket.settimeout(START_S)
+        try:
+            self._process = self._start(theirs.fileno())
+        except OSError as error:
+            self._socket.close()
+            self._fail(error)
+        finally:
+            theirs.close()
+
+    def _start(self, control: int) -> subprocess.Popen[bytes]:
+        null = streams.null()
+        with_us = functools.partial(lib.end_with, self._parent) if self._parent else None
+        try:
+            return subprocess.Popen(  # noqa: S603 - ourselves
+                children.python(CODE, *map(str, (control, self.user, self._parent))),
+                pass_fds=[control],
+                stdin=null,
+                stdout=null,
+                stderr=null,
                 cwd="/",
                 env=children.environment(),
                 start_new_session=True,
+                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
             )
-        except OSError as error:
-            ours.close()
-            self._fail(str(error.strerror))
         finally:
-            theirs.close()
-        self._socket = ours
+            os.close(null)
 
     @property
     def functions(self) -> dict[str, int]:
@@ -59,16 +73,22 @@ class ForkServer:
             self._functions = self._answer()[0]["functions"]
         return self._functions
 
-    def fork(self, control: socket.socket) -> tuple[int, int]:
-        """Fork a worker process with this end of a socket. Return its process id and a pidfd: it is
-        our own child.
+    def fork(self) -> tuple[int, socket.socket, int]:
+        """Fork a worker process. Return its process id, our end of a socket, and a pidfd: it is our
+        own child.
         """
         self.functions  # noqa: B018 - its first message
-        self._ask({"do": "fork"}, control.fileno())
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._fail(error)
+        with theirs:
+            self._ask({"do": "fork"}, theirs.fileno())
         answer, pidfd = self._answer()
         if pidfd < 0:
-            self._fail(os.strerror(answer["errno"]))
-        return answer["pid"], pidfd
+            ours.close()
+            self._fail(OSError(answer["errno"], os.strerror(answer["errno"])))
+        return answer["pid"], ours, pidfd
 
     def kill(self) -> None:
         """Kill the worker process forked last, which may be another user's."""
@@ -78,19 +98,21 @@ class ForkServer:
         try:
             send(self._socket, message, fd)
         except OSError as error:
-            self._fail(str(error.strerror))
+            self._fail(error)
 
     def _answer(self) -> tuple[Message, int]:
         try:
             answer, fd = receive(self._socket)
         except OSError as error:
-            self._fail(str(error.strerror))
+            self._fail(error)
         if isinstance(answer, bytes):
-            self._fail("it has ended")
+            self._fail(OSError(0, "it has ended"))
         return answer, fd
 
-    def _fail(self, why: str) -> NoReturn:
-        text = f"the loops can't get a process of their own: {why}"
+    def _fail(self, error: OSError) -> NoReturn:
+        text = f"the loops can't get a process of their own: {error.strerror or error}"
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}:
+            raise NoMemory(text, "see: ulimit -n, ulimit -u") from None
         raise NotSupported(text, "run them in this one: --in-process") from None
 
     def close(self) -> None:

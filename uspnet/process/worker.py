@@ -7,7 +7,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,16 +50,8 @@ class WorkerProcess:
         self._fds: set[int] = set()
         self._orders = 0
         self._names = {address: name for name, address in functions().items()}
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(ANSWER_S)
-        self._control = ours
-        try:
-            self.pid, self.pidfd = server.fork(theirs)
-        except UspnetError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+        self.pid, self._control, self.pidfd = server.fork()
+        self._control.settimeout(ANSWER_S)
 
     def load(self) -> None:
         """Give it memory and descriptors, and have it start its threads, which then wait for their

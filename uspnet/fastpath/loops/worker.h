@@ -36,7 +36,7 @@ struct lane {
 };
 
 /* The state that every loop has. Python fills it before the thread starts. All that a loop needs to
- * go on lies in its struct: another thread, in another process, may take over between two rounds. */
+ * go on lies in its struct: another thread, in another process, may take over between rounds. */
 struct worker {
     uint32_t stop;   /* set by Python, read once a round */
     uint32_t pause;  /* set by Python: use no queue or stack until it is 0 again */
