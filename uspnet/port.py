@@ -249,6 +249,11 @@ class Port(ABC):
     def stop(self) -> None:
         """Stop RX and TX; queues are no longer used."""
 
+    def quiet(self) -> None:
+        """Make the device access no memory from now on, as when a worker was killed. Any thread may
+        call it at any time; never raises.
+        """
+
     def close(self) -> None:
         """Release everything. Also called after a failed `open`."""
 

@@ -241,7 +241,7 @@ def test_without_rss_the_device_spreads_flows_by_itself(station, inside, monkeyp
 
 
 def test_the_ring_faults_by_name(station):
-    made = station(f"qemu:{MODEL},loop=on").start()
+    made = station(f"qemu:{MODEL},loop=on,outage=0").start()
     port = made.ports[0]
     port.device.rx[0].used.index = 0x7FFF  # as a device that lies would write it
     made.take(port)

@@ -141,6 +141,7 @@ def test_start_up_is_in_order(scripted, device):
     device.log.clear()
     steps = written(nic.start)
     assert steps == [
+        *("VRRS", "UVRS"),
         *("CMD", "CMD", "DSAL", "DSAH"),  # quiet, reset, no shared area
         "COMMAND",  # bus master
         *("DSAL", "DSAH", "CMD"),  # the shared area, then activated

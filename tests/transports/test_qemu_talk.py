@@ -12,9 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.tiers import by_tier
 from tests.test_memory import replace
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
+from uspnet.memory import SharedMemory
 from uspnet.pool import Pool
 from uspnet.transports.qemu import machine as qemu
 from uspnet.transports.qemu import qtest
@@ -162,6 +164,99 @@ def test_random_answers_are_survived():
             for _ in range(4):
                 lib.qtest_ask(c, b"x\n", 2, ffi.NULL)
             assert c.filled <= 256
+
+
+@contextmanager
+def answering(sock):
+    """A server at the other end that answers every request, with its number in it."""
+    lines, alive = iter(range(1, 1 << 30)), True
+
+    def serve():
+        with sock.makefile("r") as requests:
+            for line in requests:
+                word = "OK little" if line == "endianness\n" else f"OK {next(lines):#x}"
+                if alive:
+                    sock.sendall(f"{word}\n".encode())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield
+    alive = False
+    sock.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def gone_thread():
+    """The id of a thread that has ended."""
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+    return thread.native_id
+
+
+@pytest.mark.parametrize("half", [b"", b"O", b"OK", b"OK 0x99", b"x" * 255])
+@pytest.mark.parametrize(
+    "unread", [b"", b"\n", b"K 0x5\n", b"IRQ raise 1\nOK 0x7\nOK\n", b"OK\n" * 9]
+)
+def test_a_killed_owner_of_the_link_is_succeeded(ends, half, unread):
+    """It had sent requests, and read a part of the replies or noted less than it read."""
+    link = Link(ends[0].fileno(), "qemu:x")
+    link.c.lock, link.c.pending, link.c.filled = gone_thread(), 3, len(half)
+    ffi.memmove(link.c.line, half, len(half))
+    ends[1].sendall(unread)
+    with answering(ends[1]):
+        assert [link.ask("readl 0") for _ in range(3)] == [1, 2, 3]
+    assert link.c.lock == 0
+
+
+def test_a_living_owner_of_the_link_is_waited_for(ends):
+    link = Link(ends[0].fileno(), "qemu:x")
+    link.c.lock = os.getpid()
+    with answering(ends[1]):
+        threading.Timer(0.1, lambda: setattr(link.c, "lock", 0)).start()
+        assert link.ask("readl 0") == 1
+        assert link.c.lock == 0
+
+
+def test_a_link_whose_reply_came_too_late_is_synchronized(ends):
+    link = Link(ends[0].fileno(), "qemu:x")
+    link.c.gone, link.c.pending = 1, 2
+    ends[1].sendall(b"OK\nOK 0x1234\n")
+    with answering(ends[1]):
+        with pytest.raises(DeviceFault, match="does not answer"):
+            link.ask("readl 0")
+        link.synchronize()
+        assert link.ask("readl 0") == 1
+
+
+@pytest.mark.parametrize("text", [b"OK 0x1\n", b"OK big\n", b"IRQ raise 1\n", b"x" * 200])
+def test_a_qemu_that_answers_anything_is_not_synchronized_for_ever(ends, text):
+    link = Link(ends[0].fileno(), "qemu:x")
+    link.c.lock = gone_thread()
+    with speaker(ends[1], text, endless=True):
+        with pytest.raises(DeviceFault, match="does not answer"):
+            link.ask("readl 0")
+        with pytest.raises(DeviceFault, match="does not answer"):
+            link.synchronize()
+
+
+def test_a_process_killed_while_it_rings_leaves_a_link_that_works(ends):
+    """At any instruction: random kills of a process that rings without pause."""
+    link, moments = Link(ends[0].fileno(), "qemu:x"), random.Random(1)
+    shared = SharedMemory("uspnet-test", 4096, inherited=True)
+    c = ffi.cast("struct qtest_link *", shared.base)
+    c.fd, link.c = link.c.fd, c
+    with answering(ends[1]):
+        for _ in range(by_tier(30, 1000)):
+            if (child := os.fork()) == 0:
+                while True:
+                    lib.qtest_ask(c, b"x\n", 2, ffi.NULL)
+            time.sleep(moments.uniform(0.0, 0.004))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            before = link.ask("readl 0")
+            assert [link.ask("readl 0") for _ in range(3)] == [before + 1, before + 2, before + 3]
+    shared.close()
 
 
 # -- the monitor ----------------------------------------------------------------------------------

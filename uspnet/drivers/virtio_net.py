@@ -303,6 +303,10 @@ class VirtioNet(
         """Raise DeviceFault when the device needs a reset."""
         self.check_status()
 
+    def was_reset(self) -> bool:
+        """Return whether DRIVER_OK is clear (§2.1)."""
+        return super().was_reset() or not self.is_live()
+
     def link(self) -> Link:
         """Return the state of the link; without the feature STATUS it is always up (§5.1.4.2)."""
         up = bool(self.net.STATUS.read_checked().LINK_UP) if self.features.STATUS else True

@@ -16,9 +16,9 @@ from typing import ClassVar
 from uspnet.errors import DeviceFault, NoMemory, NotSupported
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import new, pages_for
+from uspnet.nic import vmxnet3 as defs
 from uspnet.nic.base import Link, Model, Nic, VlanOptions, ring_size
 from uspnet.pool import Pool
-from uspnet.register import RO, RW, WO, Registers
 from uspnet.spec import integer, option
 from uspnet.transports import Dma
 
@@ -29,42 +29,8 @@ AREA = ffi.sizeof("struct vmxnet3_area")
 SHARED = ffi.offsetof("struct vmxnet3_area", "unused2")  # the part that is §Vmxnet3_DriverShared
 BUFFER_MAX = 16383  # bytes, §VMXNET3_MAX_RX_BUF_SIZE
 RING_MIN = 32  # slots, §VMXNET3_RING_SIZE_ALIGN
+NOT_WRITTEN = 2**64 - 1  # a count that no device reaches
 MAGIC = 0xBABEFEE1  # §VMXNET3_REV1_MAGIC
-
-COMMAND = {  # §Vmxnet3_Cmd
-    "ACTIVATE_DEV": 0xCAFE0000, "QUIESCE_DEV": 0xCAFE0001, "RESET_DEV": 0xCAFE0002,
-    "UPDATE_RX_MODE": 0xCAFE0003, "UPDATE_MAC_FILTERS": 0xCAFE0004,
-    "UPDATE_VLAN_FILTERS": 0xCAFE0005,
-    "GET_QUEUE_STATUS": 0xF00D0000, "GET_STATS": 0xF00D0001, "GET_LINK": 0xF00D0002,
-}  # fmt: skip
-GUEST = RW(0, "§Vmxnet3_GOSInfo", BITS=(0, 1), TYPE=(2, 5))
-FEATURES = RW(0, "§UPT1_F_RXCSUM", RXCSUM=0, RSS=1, RXVLAN=2, LRO=3)
-INTERRUPTS = RW(0, "§VMXNET3_IC_DISABLE_ALL", DISABLE_ALL=0)
-RX_MODE = RW(0, "§Vmxnet3_RxFilterConf", UCAST=0, MCAST=1, BCAST=2, ALL_MULTI=3, PROMISC=4)
-EVENTS = RW(0, "§VMXNET3_ECR_RQERR", RQERR=0, TQERR=1, LINK=2, DIC=3, DEBUG=4)
-DESCRIPTOR_WORD = RW(0, "§Vmxnet3_TxDesc", width=64, EOP=44, TI=47, TCI=(48, 63))
-
-
-class Regs(Registers, bytes=0x1000):
-    """BAR 1: the device as a whole."""
-
-    VRRS = RW(0x00, "Revision Report and Selection, §VMXNET3_REG_VRRS", V1=0, V2=1, V3=2)
-    UVRS = RW(0x08, "UPT Version Report and Selection, §VMXNET3_REG_UVRS", V1=0)
-    DSAL = RW(0x10, "Driver Shared Address Low, §VMXNET3_REG_DSAL")
-    DSAH = RW(0x18, "Driver Shared Address High, §VMXNET3_REG_DSAH")
-    CMD = RW(0x20, "Command, then its result, §Vmxnet3_Cmd", RESULT=(0, 31))
-    LINK = RO(0x20, "Result of §VMXNET3_CMD_GET_LINK", alias=True, UP=0, SPEED=(16, 31))
-    MACL = RW(0x28, "MAC Address Low, §VMXNET3_REG_MACL")
-    MACH = RW(0x30, "MAC Address High, §VMXNET3_REG_MACH", ADDRESS=(0, 15))
-
-
-class Doorbells(Registers, bytes=0x1000):
-    """BAR 0: interrupt masks and doorbells."""
-
-    IMR = WO(0x000, "Interrupt Mask, §VMXNET3_REG_IMR", count=25, stride=8, MASKED=0)
-    TXPROD = WO(0x600, "Transmit Producer, §VMXNET3_REG_TXPROD", count=8, stride=8)
-    RXPROD = WO(0x800, "Receive Producer, first ring, §VMXNET3_REG_RXPROD", count=16, stride=8)
-    RXPROD2 = WO(0xA00, "Receive Producer, second ring, §VMXNET3_REG_RXPROD2", count=16, stride=8)
 
 
 @dataclass(frozen=True)
@@ -83,7 +49,7 @@ class Vmxnet3Options(VlanOptions):
 class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vmxnet3"):
     """One queue pair."""
 
-    registers: ClassVar[type[Regs]] = Regs
+    registers: ClassVar[type[defs.Regs]] = defs.Regs
     address_registers = ("MACL", "MACH")
     models: ClassVar[dict[str, Model]] = {
         # It drops at once what finds no descriptor.
@@ -104,10 +70,10 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         low, high = self.regs.MACL.read(), self.regs.MACH.read()
         self.mac = low.to_bytes(4, "little") + high.ADDRESS.to_bytes(2, "little")
 
-    def tables(self) -> tuple[Regs, Doorbells]:
+    def tables(self) -> tuple[defs.Regs, defs.Doorbells]:
         """Map both BARs."""
         regs, doorbells = (self.transport.map_bar(number) for number in (1, 0))
-        return self.registers(regs, self.name), Doorbells(doorbells, self.name)
+        return self.registers(regs, self.name), defs.Doorbells(doorbells, self.name)
 
     def negotiate(self) -> None:
         """Select the newest revision that both know (§VMXNET3_REG_VRRS, §VMXNET3_REG_UVRS)."""
@@ -120,7 +86,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def command(self, name: str) -> None:
         """Run a command; reading the register waits for its end. Raises DeviceFault."""
-        self.regs.CMD.write(COMMAND[name])
+        self.regs.CMD.write(defs.COMMAND[name])
         self.regs.CMD.read_checked()
 
     def activate(self) -> None:
@@ -203,7 +169,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         bell = self.doorbell_bar.doorbell(self.doorbells.TXPROD.offset, sends=True)
         self.tx_memory = self._ring(queue.rings[0], size, self.frame, bell)
         self.tx_completions = self._completions(queue, size)
-        queue.tx_flags = DESCRIPTOR_WORD.put(0, {"EOP": 1, "TI": int(tag > 0), "TCI": tag})
+        queue.tx_flags = defs.DESCRIPTOR_WORD.put(0, {"EOP": 1, "TI": int(tag > 0), "TCI": tag})
         return queue
 
     def piece_bytes(self) -> int:
@@ -216,6 +182,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         """Start up as the open drivers do: rings, shared area, activation, then what needs an
         active device.
         """
+        self.negotiate()
         self.reset()
         self.dma_enable()
         self.fill_rings()
@@ -245,9 +212,9 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         area = self.area
         ffi.memmove(area, bytes(AREA), AREA)
         area.magic, area.size, area.version = MAGIC, SHARED, 1
-        area.guest = GUEST.put(0, {"BITS": 2, "TYPE": 1})  # 64 bits, the most usual of systems
+        area.guest = defs.GUEST.put(0, {"BITS": 2, "TYPE": 1})  # 64 bits, the most usual of systems
         area.revisions = area.upt_versions = 1
-        area.features = FEATURES.put(0, {"RXVLAN": int(self.options.vlan_strip)})
+        area.features = defs.FEATURES.put(0, {"RXVLAN": int(self.options.vlan_strip)})
         area.queues = self.area_memory.address + ffi.offsetof("struct vmxnet3_area", "tx")
         area.queues_size = ffi.sizeof(area.tx) + ffi.sizeof(area.rx)
         area.mtu = self.options.mtu
@@ -255,7 +222,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         area.tx_queues = area.rx_queues = 1
         area.auto_mask, area.interrupts = 1, len(self.events) + 1
         area.event_interrupt = area.tx.interrupt = len(self.events)
-        area.interrupt_control = INTERRUPTS.put(0, {"DISABLE_ALL": int(not self.events)})
+        area.interrupt_control = defs.INTERRUPTS.put(0, {"DISABLE_ALL": int(not self.events)})
         area.rx_mode = self.rx_mode()
         area.vlans = [0xFFFFFFFF] * len(area.vlans)
 
@@ -263,7 +230,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         """Return which frames are received (§Vmxnet3_RxFilterConf)."""
         promisc = int(self.options.promisc)
         fields = {"UCAST": 1, "BCAST": 1, "PROMISC": promisc}
-        return RX_MODE.put(0, {**fields, "ALL_MULTI": promisc | int(self.options.multicast)})
+        return defs.RX_MODE.put(0, {**fields, "ALL_MULTI": promisc | int(self.options.multicast)})
 
     def describe_queues(self) -> None:
         """Write the rings' addresses and sizes (§Vmxnet3_TxQueueDesc, §Vmxnet3_RxQueueDesc)."""
@@ -315,7 +282,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
     def link(self) -> Link:
         """Return the state of the link. Raises DeviceFault when the device has stopped a queue."""
         self.check_queues()
-        self.regs.CMD.write(COMMAND["GET_LINK"])
+        self.regs.CMD.write(defs.COMMAND["GET_LINK"])
         link = self.regs.LINK.read_checked()
         return Link(bool(link.UP), int(link.SPEED))
 
@@ -326,7 +293,7 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
         MEASURED: QEMU's model never does; it counts such packets as errors.
         """
         events = int(self.area.events) if self.active else 0
-        if not EVENTS.get(events, "RQERR") and not EVENTS.get(events, "TQERR"):
+        if not defs.EVENTS.get(events, "RQERR") and not defs.EVENTS.get(events, "TQERR"):
             return
         self.command("GET_QUEUE_STATUS")
         raise DeviceFault(
@@ -334,6 +301,18 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
             f"{self.area.rx.error:#x}, transmit error {self.area.tx.error:#x}",
             "run it once more",
         )
+
+    def was_reset(self) -> bool:
+        """Return whether the device is inactive.
+
+        MEASURED: QEMU's model writes no statistics then.
+        """
+        errors, self.area.rx.errors = self.area.rx.errors, NOT_WRITTEN
+        self.statistics()
+        if self.area.rx.errors != NOT_WRITTEN:
+            return super().was_reset()
+        self.area.rx.errors = errors
+        return True
 
     def statistics(self) -> tuple[int, int, int, int]:
         """Return the device's own counters as they are now (§UPT1_RxStats, §UPT1_TxStats)."""

@@ -80,6 +80,8 @@ class Counters(Struct):
     sleeps: int
     drops: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     copied: int
+    interruptions: int
+    interrupted_ns: int
     reserved: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class Doorbell(Struct):
@@ -877,6 +879,7 @@ class Lib:
     DROP_BAD_LENGTH: int
     DROP_BAD_RECORD: int
     DROP_BAD_SLOT: int
+    DROP_DEVICE_RESET: int
     DROP_DOWN: int
     DROP_ERRORS: int
     DROP_FILTERED: int
@@ -1019,6 +1022,7 @@ class Lib:
     def qtest_ask(
         self, _0: QtestLink, _1: Pointer[Octets] | Octets, _2: int, _3: Pointer[int], /
     ) -> int: ...
+    def qtest_synchronize(self, _0: QtestLink, /) -> int: ...
     def sandbox_landlock(self) -> int: ...
     def sandbox_seal(self, _0: SandboxStep, _1: int, /) -> int: ...
     def sandbox_tell(self, _0: Pointer[int], _1: int, /) -> int: ...

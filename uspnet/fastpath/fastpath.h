@@ -54,6 +54,7 @@ enum drop_reason {
     DROP_FILTERED, /* rejected by a filter or a rule */
     DROP_POLICED,  /* beyond a rate limit */
     DROP_NO_ROUTE, /* no port for its destination */
+    DROP_DEVICE_RESET, /* in flight when the device was reset or left; may have been sent */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the port can send */
     DROP_TOO_SHORT,              /* shorter than an Ethernet header, or than the port can send */
@@ -71,15 +72,17 @@ enum drop_reason {
  * A packet is in `packets` or in exactly one of `drops`. */
 struct counters {
     uint64_t packets, bytes;
-    uint64_t errors;      /* sum of drops[DROP_ERRORS …] */
-    uint64_t dropped;     /* sum of drops[… DROP_ERRORS - 1] */
-    uint64_t missed;      /* lost before they reached the ring, by the device's or peer's count */
-    uint64_t stalled;     /* packets that found the transmit ring full at their first try */
-    uint64_t doorbells;   /* doorbell writes, wake-ups of the peer, or transmit system calls */
-    uint64_t sleeps;      /* times that a worker slept on this queue */
-    uint64_t drops[32];   /* by enum drop_reason */
-    uint64_t copied;      /* transmit: copies of packets made by the loop (mirroring) */
-    uint64_t reserved[7]; /* up to pairs of cache lines, which the prefetcher loads together */
+    uint64_t errors;    /* sum of drops[DROP_ERRORS …] */
+    uint64_t dropped;   /* sum of drops[… DROP_ERRORS - 1] */
+    uint64_t missed;    /* lost before they reached the ring, by the device's or peer's count */
+    uint64_t stalled;   /* packets that found the transmit ring full at their first try */
+    uint64_t doorbells; /* doorbell writes, wake-ups of the peer, or transmit system calls */
+    uint64_t sleeps;    /* times that a worker slept on this queue */
+    uint64_t drops[32]; /* by enum drop_reason */
+    uint64_t copied;    /* transmit: copies of packets made by the loop (mirroring) */
+    /* By a port's first queue: times that its device was reset or away, and how long in all. */
+    uint64_t interruptions, interrupted_ns;
+    uint64_t reserved[5]; /* up to pairs of cache lines, which the prefetcher loads together */
 };
 
 /* Why a ring can't go on. Python raises it as an error (port.py, Queue.fault). */

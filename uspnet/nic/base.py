@@ -21,7 +21,7 @@ from uspnet.memory import new
 from uspnet.pci.config import config_of
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.register import Register, Registers
-from uspnet.spec import Options, Values, check_options, integer, option, switch
+from uspnet.spec import Options, Values, check_options, integer, number, option, switch
 from uspnet.text import read_mac
 from uspnet.transports import Transport
 
@@ -60,6 +60,9 @@ class NicOptions(Options):
     mtu: int = option(integer(68, FRAME_MAX - HEADER), 1500, "MTU in bytes")
     promisc: bool = option(switch, True, "receive frames for other stations: on or off")
     multicast: bool = option(switch, True, "receive every multicast frame: on or off")
+    outage: float = option(
+        number(0, 86400), 10.0, "seconds that the device may be away after a reset; 0: fail at once"
+    )
     queues: int = 1  # pairs
     rx_ring: int = ring_size(32, 4096)
     tx_ring: int = ring_size(32, 4096)
@@ -243,6 +246,13 @@ class Nic(ABC, Generic[Q]):
 
     def check(self) -> None:
         """Raise DeviceFault when the running device reports a fatal error."""
+
+    def was_reset(self) -> bool:
+        """Return whether the device has lost what `start` set up. Every reset of the function
+        clears Bus Master Enable (PCI 3.0 §6.2.2); a driver adds what only its device shows. Raises
+        DeviceFault when the device is gone.
+        """
+        return not self.config.COMMAND.read_checked().BUS_MASTER
 
     def tables(self) -> Sequence[Registers]:
         """Return the register tables that `uspnet regs` shows. Map them, and change nothing in the

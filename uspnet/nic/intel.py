@@ -76,6 +76,8 @@ class IntelTable(Registers, bytes=0x20000):
     """The rows that every Intel NIC's table has; each table says where, and of what fields."""
 
     STATUS: Row
+    RCTL: Row
+    TCTL: Row
     RDT: Row
     TDT: Row
     CRCERRS: Row
@@ -221,6 +223,12 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         seen.add(regs.MPC, regs.CRCERRS, regs.RXERRC, regs.RLEC, regs.ROC)
         lengths = max(seen["RLEC"], seen["ROC"])
         return seen["MPC"], seen["CRCERRS"] + seen["RXERRC"] + lengths
+
+    def was_reset(self) -> bool:
+        """Return whether receiver or transmitter are off (§8.10.1, §8.12.1)."""
+        regs = self.regs
+        on = [regs.RCTL] * bool(self.rx_rings) + [regs.TCTL] * bool(self.tx_rings)
+        return super().was_reset() or not all(each.read_checked().EN for each in on)
 
     def link(self) -> Link:
         """Return the state of the link from STATUS (§8.2.2)."""

@@ -102,6 +102,10 @@ class Virtio(ABC):
         """Do step 8: set DRIVER_OK."""
         self.set_status(STATUS.put(self.get_status(), {"DRIVER_OK": 1}))
 
+    def is_live(self) -> bool:
+        """Return whether DRIVER_OK is set."""
+        return bool(Value(self.get_status(), STATUS).DRIVER_OK)
+
     def _fail(self, why: str) -> None:
         self.set_status(STATUS.put(self.get_status(), {"FAILED": 1}))
         raise NotSupported(f"{self.name}: the device {why}", "change the port's options")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from uspnet.errors import NotSupported
+from uspnet.errors import DeviceFault, NotSupported
 from uspnet.register import RO, RW, Registers
 
 NETWORK_CLASS = 0x02  # the upper byte of a class code: network controllers
@@ -76,6 +76,35 @@ def set_command(function: ConfigAccess, **fields: int) -> None:
     """
     command = config_of(function).COMMAND
     command.write(command.read(), **fields)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What identifies a function, and the BARs that a reset clears."""
+
+    ids: tuple[int, int]
+    bars: tuple[int, ...]
+
+    @classmethod
+    def of(cls, function: ConfigAccess) -> Snapshot:
+        """Read both. Raises DeviceFault when the function is gone."""
+        config = config_of(function)
+        ids = int(config.VENDOR.read_checked()), int(config.DEVICE.read())
+        bars = (config.BAR[number].read() for number in range(config.BAR.row.count))
+        return cls(ids, tuple(map(int, bars)))
+
+    def restore(self, function: ConfigAccess) -> None:
+        """Write the BARs again, and have the function answer there. Raises DeviceFault when it is
+        gone, or is another one.
+        """
+        now = Snapshot.of(function)
+        if now.ids != self.ids:
+            raise DeviceFault(f"{function.name}: another device has taken its place")
+        config = config_of(function)
+        for number, (is_now, was) in enumerate(zip(now.bars, self.bars, strict=True)):
+            if is_now != was:
+                config.BAR[number].write(was)
+        config.COMMAND.update(MEMORY=1)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from abc import abstractmethod
 
 from uspnet import registry
 from uspnet.drivers import nics
-from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported
+from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import pages_for
 from uspnet.nic.base import HEADER, AnyNic
-from uspnet.pci.config import config_of
+from uspnet.pci.config import Snapshot, config_of
 from uspnet.pool import Pool
 from uspnet.port import Direction, Port
+from uspnet.ports.outage import Counts, Outage, add, later
 from uspnet.telemetry import UNKNOWN
 from uspnet.transports import Transport
 
@@ -27,13 +28,17 @@ class NicPort(Port):
 
     A job knows ports alone, and a driver knows its registers alone; so most methods here pass a
     call on to `device`, and add what drivers don't see: how the device was reached, interrupts,
-    and that a device which is gone can still be stopped and closed.
+    that a device which is gone can still be stopped and closed, and that one which was reset or
+    comes back is started again.
     """
 
     reports_sent = True
     nic: AnyNic | None = None
     transport: Transport | None = None
+    _running = False  # between `start` and `stop`
     _unsent_counted = False
+    _kept: Counts  # what the device counted before it was reset
+    _latest: Counts  # and since, as last read
     _look_at = 0.0  # when to ask the device again what it has missed
 
     @abstractmethod
@@ -51,15 +56,22 @@ class NicPort(Port):
                 f"{registry.failures('uspnet.drivers')}see: uspnet devices",
             )
         self.nic = nics()[ids](self.transport, self.name, self.given)
+        self.outage = Outage(self.name, self.nic.options.outage)
+        self._kept, self._latest = {}, {}
         return self.nic
 
     def poll_health(self) -> None:
         """Check the process or cable between us and the device. Raises what ended it."""
 
+    def ended(self) -> UspnetError | None:
+        """Return why the device can't come back; None: perhaps it can."""
+        return None
+
     def open(self) -> None:
         """Find the driver, and have it reset and configure the device."""
         nic = self.find()
         nic.open()
+        self.snapshot = Snapshot.of(nic.transport)
         self.queues, self.frame = nic.queues, nic.frame
         self._take_interrupts(nic)
 
@@ -129,29 +141,117 @@ class NicPort(Port):
     def start(self) -> None:
         """Start the device. May be called again after `stop`."""
         self._unsent_counted = False
+        self._latest = {}
         self.device.start()
+        self._running = True
 
     def control(self) -> None:
-        """Check transport and device; update the missed counter every LOOK_S."""
-        super().control()
+        """Check transport and device, and start a device again that was reset or is back; update
+        the missed counter every LOOK_S. Raises when it stays away.
+        """
         self.device.transport.check()
+        if not self.outage.fault:
+            try:
+                self._look()
+            except (DeviceFault, DeviceTimeout) as fault:
+                self._interrupt(fault)
+        if self.outage.fault:
+            self._try_to_return()
+
+    def _look(self) -> None:
+        """Look for faults of rings and device. Raises what it finds."""
+        self.poll_health()
+        super().control()
         self.device.check()
+        if self._running and self.device.was_reset():
+            raise DeviceFault(f"{self.name}: the device was reset", "run it once more")
         if time.monotonic() >= self._look_at:
             self._show_missed()
+
+    # -- when the device fails ------------------------------------------------------------------
+
+    def _interrupt(self, fault: UspnetError) -> None:
+        """Take the queues from the workers until the device works again. Raises the fault if that
+        is not to be waited for.
+        """
+        if (error := self.ended()) or not (self._running and self.outage.patience_s):
+            raise (error or fault) from None
+        with self.quiesce():
+            self.quiet()
+            lost = self._count_unsent(lib.DROP_DEVICE_RESET)
+            moved = sum(int(queue.base.counters.packets) for queue in self.made)
+            self.outage.begin(fault, lost, moved)
+            self._keep_counters()
+            self.stop()
+            self._set_closed(closed=True)
+
+    def _try_to_return(self) -> None:
+        """Start the device again if it is there. Raises when it was away for too long."""
+        try:
+            self.device.transport.reconnect()
+            self.snapshot.restore(self.device.transport)
+            with self.quiesce():
+                self._start_again()
+        except (DeviceFault, DeviceTimeout):
+            if error := self.ended():
+                raise error from None
+            if self.outage.is_too_long():
+                self._publish_outage()
+                raise self.outage.error() from None
+        else:
+            self.notice(self.outage.end())
+        self._publish_outage()
+
+    def _start_again(self) -> None:
+        """Reset and start the device. No worker runs. Raises DeviceFault, DeviceTimeout."""
+        try:
+            self.device.transport.reset()
+            self._set_closed(closed=False)
+            self.start()
+        except BaseException:
+            self._set_closed(closed=True)
+            self._unsent_counted = True  # there are none
+            self.stop()
+            raise
+
+    def _set_closed(self, *, closed: bool) -> None:
+        for queue in self.made:
+            queue.base.closed, queue.base.fault = int(closed), lib.FAULT_NONE
+
+    def _publish_outage(self) -> None:
+        if self.made:
+            self.outage.publish(self.made[0].base.counters)
+
+    def _keep_counters(self) -> None:
+        """Keep what the device has counted so far: it starts again at 0."""
+        with contextlib.suppress(DeviceFault, DeviceTimeout):
+            self._latest = later(self._latest, self.device.counters())
+        self._kept, self._latest = add(self._kept, self._latest), {}
+
+    def quiet(self) -> None:
+        """Clear Bus Master Enable."""
+        if self.transport:
+            self.transport.quiet()
+
+    # -- how it ends ----------------------------------------------------------------------------
 
     def finish(self) -> None:
         """Count what the device missed until now, and what it has not sent."""
         self._show_missed()
-        self._count_unsent()
+        self._count_unsent(lib.DROP_PEER_LEFT)
 
-    def _count_unsent(self) -> None:
-        """Count packets as dropped that the device has not taken from its rings; once."""
+    def _count_unsent(self, reason: int) -> int:
+        """Count packets as dropped that the device has not taken from its rings, once. Return how
+        many.
+        """
         if self._unsent_counted or not self.nic:
-            return
-        self._unsent_counted = True
+            return 0
+        self._unsent_counted, lost = True, 0
         for queue in self.made:
             if queue.direction == "tx" and (lengths := self.nic.in_flight(queue.c)):
-                queue.take_back(len(lengths), sum(lengths), lib.DROP_PEER_LEFT)
+                queue.take_back(len(lengths), sum(lengths), reason)
+                lost += len(lengths)
+        return lost
 
     def _show_missed(self) -> None:
         """Publish what only the device counted in the queue's counters, for other processes and
@@ -165,14 +265,19 @@ class NicPort(Port):
 
     def stop(self) -> None:
         """Stop the device, if it is still there."""
+        self._running = False
         if self.nic:
-            self._count_unsent()
+            self._count_unsent(lib.DROP_PEER_LEFT)
             with contextlib.suppress(DeviceFault, DeviceTimeout):
                 self.nic.stop()
 
     def up(self) -> bool:
         """Return whether the link is up."""
-        return self.device.link().up
+        return not self.outage.fault and self.device.link().up
+
+    def why_down(self) -> str:
+        """Return what the port waits for."""
+        return str(self.outage.fault or super().why_down())
 
     def link_bps(self) -> int | None:
         """Return the speed that the device's link has come up with."""
@@ -181,16 +286,19 @@ class NicPort(Port):
 
     def pending(self) -> int:
         """Return how many packets the device has not sent yet."""
-        return self.device.pending()
+        return 0 if self.outage.fault else self.device.pending()
 
     def extra_counters(self) -> dict[str, int | None]:
-        """Return the device's own counters. What a device that is gone has missed is unknown."""
+        """Return the device's own counters, over all its resets. What a device that is gone has
+        missed is unknown.
+        """
         if not self.nic:
             return {}
-        try:
-            return {**self.nic.counters()}
-        except (DeviceFault, DeviceTimeout):
-            return {"rx_missed_errors": None}
+        own: Counts = {"rx_missed_errors": None}
+        if not self.outage.fault:
+            with contextlib.suppress(DeviceFault, DeviceTimeout):
+                own = self._latest = {**self.device.counters()}
+        return add(self._kept, own)
 
     def close(self) -> None:
         """Close the transport."""

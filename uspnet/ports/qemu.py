@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from uspnet import registry
 from uspnet.drivers import nics
-from uspnet.errors import DeviceFault, Usage
+from uspnet.errors import Usage, UspnetError
 from uspnet.kernel.interface import check_name
 from uspnet.nic.base import AnyNic, Model
 from uspnet.pool import Pool
@@ -151,6 +151,8 @@ class Qemu(NicPort, scheme="qemu"):
     def start(self) -> None:
         """Start the device. Some models deliver received frames only after a delay."""
         super().start()
+        if self.outage.fault and self.machine:  # it may be another NIC, whose link is up
+            self.machine.plug_cable(on=self.plugged)
         self.ready_at = time.monotonic() + self.model.rx_delay_s
         self._look_at_cable()
 
@@ -164,17 +166,16 @@ class Qemu(NicPort, scheme="qemu"):
 
     def poll_health(self) -> None:
         """Check QEMU and the cable. Raises what ended them."""
-        if self.machine and (error := self.machine.ended()):
+        if error := self.ended():
             raise error
         self._look_at_cable()
 
-    def control(self) -> None:
-        """Check QEMU, the cable, the device and the queues."""
-        try:
-            self.poll_health()
-            super().control()
-        except DeviceFault as fault:  # perhaps it has ended just now
-            raise (self.machine and self.machine.ended(0.5)) or fault from None
+    def ended(self) -> UspnetError | None:
+        """Return why QEMU has ended. If it does not answer, it has perhaps ended just now."""
+        if not self.machine:
+            return None
+        is_silent = isinstance(self.transport, Qtest) and self.transport.link.c.gone
+        return self.machine.ended(0.5 if is_silent else 0.0)
 
     def in_transit(self) -> bool:
         """Return whether QEMU has yet to read a doorbell, or the far end a frame."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from uspnet.answer import Json
 from uspnet.fastpath import c, ffi
 
 # The kernel's names (rtnl_link_stats64) for what a queue counts.
@@ -25,7 +26,8 @@ NAMES = {
     },
 }
 UNKNOWN = 2**64 - 1  # a queue's counter that can't be known any more
-COUNTERS = [name for names in NAMES.values() for name in names.values()]
+INTERRUPTIONS = ("interruptions", "interrupted_s")  # of a port's device
+COUNTERS = [*(name for names in NAMES.values() for name in names.values()), *INTERRUPTIONS]
 # Why packets are dropped, by the fast path's own list: "no_room" and so on.
 _REASONS: dict[str, int] = ffi.typeof("enum drop_reason").relements
 REASONS = {
@@ -63,6 +65,11 @@ class PortCounters:
     """Packets to send that were dropped; `drops` has the reasons."""
     drops: dict[str, int]
     """Packets dropped here by reason, whichever of the counters above has them."""
+    interruptions: int = 0
+    """How often its device was reset, or away, and started again. What the device lost just before
+    and meanwhile is in no counter."""
+    interrupted_s: float = 0.0
+    """Seconds that its device could not be used, in all."""
 
     @property
     def dropped(self) -> int:
@@ -85,19 +92,20 @@ def reasons_text(drops: Mapping[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in drops.items())
 
 
-def port_counters(
-    queues: Iterable[tuple[str, c.Counters]], unknown: frozenset[str]
-) -> dict[str, int | None]:
+def port_counters(queues: Iterable[tuple[str, c.Counters]], unknown: frozenset[str]) -> Json:
     """Sum a port's counters over its queues, under the kernel's names.
 
     `queues`: pairs of a direction and a `struct counters *`. What can't be known is None.
     """
     total: dict[str, int] = dict.fromkeys(COUNTERS, 0)
-    lost = set(unknown)
+    lost, interrupted_ns = set(unknown), 0
     for direction, counters in queues:
         for ours, name in NAMES[direction].items():
             value = int(getattr(counters, ours))
             total[name] += value
             if value == UNKNOWN:
                 lost.add(name)
-    return {name: None if name in lost else value for name, value in total.items()}
+        total["interruptions"] += int(counters.interruptions)
+        interrupted_ns += int(counters.interrupted_ns)
+    known = {**total, "interrupted_s": interrupted_ns / 1e9}
+    return {name: None if name in lost else value for name, value in known.items()}

@@ -13,11 +13,14 @@ close                       undo all of it
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from uspnet.errors import UspnetError
 from uspnet.fastpath import c
 from uspnet.memory import SharedMemory
+from uspnet.pci.config import set_command
 from uspnet.pool import Pool
 
 
@@ -105,9 +108,21 @@ class Transport(ABC):
     def check(self) -> None:
         """Raise DeviceFault if the device has tried an access that is not allowed."""
 
+    def reconnect(self) -> None:
+        """Make the function reachable again after a fault. Raises DeviceFault while it is not."""
+
+    def quiet(self) -> None:
+        """Clear Bus Master Enable: the function accesses no memory. Any thread may call it at any
+        time; never raises.
+        """
+        with contextlib.suppress(UspnetError, OSError):
+            set_command(self, BUS_MASTER=0)
+
     @abstractmethod
     def reset(self) -> None:
-        """Reset the function if the bus can do that; the driver resets the rest itself."""
+        """Reset the function if the bus can do that; the driver resets the rest itself. Raises
+        DeviceFault.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -148,6 +148,9 @@ def port_lines(result: Result, width: int | None) -> list[str]:
         phrases += dropped(lost, row["drops"])
         if (device := lost - sum(row["drops"].values())) > 0:
             phrases.append(f"{format_count(device)} of them counted by the device alone")
+        if row["interruptions"]:
+            away = f"{row['interrupted_s']:.2f} s"
+            phrases.append(f"interruptions {format_count(row['interruptions'])} ({away} in all)")
         lines += _headed(printable(row["port"]), phrases, width)
     return lines
 

@@ -7,6 +7,8 @@ The server reads and writes the machine's ports and memory for us, one line of t
 
 from __future__ import annotations
 
+import threading
+
 from uspnet.errors import DeviceFault, NotSupported
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory, new
@@ -34,6 +36,13 @@ class Link:
         if lib.qtest_ask(self.c, line, len(line), value):
             raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
         return int(value[0])
+
+    def synchronize(self) -> None:
+        """Match replies to requests again, after a reply that came too late or a worker that was
+        killed. No worker runs. Raises DeviceFault.
+        """
+        if lib.qtest_synchronize(self.c):
+            raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
 
 
 class QtestBar(BarWindow):
@@ -69,6 +78,7 @@ class Qtest(Transport):
     def __init__(self, name: str, machine: Machine) -> None:
         super().__init__(name)
         self.machine = machine
+        self._config = threading.Lock()  # an access takes two requests
         self.lost: list[c.Pointer[int]] = []  # nonzero: a memory has lost pages
         self.link = Link(machine.qtest.fileno(), name)
         self.bars = assign_bars(self, PCI_HOLE)
@@ -93,11 +103,13 @@ class Qtest(Transport):
 
     def read_config(self, offset: int, size: int) -> int:
         """Read by PCI configuration mechanism #1."""
-        return self.link.ask(f"in{LETTER[size]} {self._select(offset):#x}")
+        with self._config:
+            return self.link.ask(f"in{LETTER[size]} {self._select(offset):#x}")
 
     def write_config(self, offset: int, value: int, size: int) -> None:
         """Write by PCI configuration mechanism #1."""
-        self.link.ask(f"out{LETTER[size]} {self._select(offset):#x} {value:#x}")
+        with self._config:
+            self.link.ask(f"out{LETTER[size]} {self._select(offset):#x} {value:#x}")
 
     def map_bar(self, number: int) -> QtestBar:
         """Return a BAR, whose address was assigned when the transport was made."""
@@ -105,8 +117,13 @@ class Qtest(Transport):
             raise NotSupported(f"{self.name}: the device has no memory BAR {number}")
         return QtestBar(self.link, self.bars[number], self.machine.wire_fd)
 
+    def reconnect(self) -> None:
+        """Make sense of QEMU's replies again, if one came too late. The queues are closed."""
+        if self.link.c.gone:
+            self.link.synchronize()
+
     def reset(self) -> None:
-        """Disable DMA: the models have no function-level reset, and the machine is fresh."""
+        """Disable DMA: few models have a function-level reset, and drivers reset the rest."""
         config_of(self).COMMAND.update(BUS_MASTER=0)
 
     def close(self) -> None:

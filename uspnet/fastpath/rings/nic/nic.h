@@ -10,7 +10,7 @@
 /* A connection to QEMU's qtest server, shared by Python and the workers. Requests are sent under
  * the lock, so replies arrive in the order of the requests. */
 struct qtest_link {
-    uint32_t lock;
+    uint32_t lock; /* the id of the thread that has it; 0: none */
     int32_t fd;
     uint32_t gone;    /* QEMU has exited, or did not reply in time */
     uint32_t pending; /* replies to doorbells that have not been read yet */
@@ -47,6 +47,9 @@ struct partial {
 /* Sends one request line and waits for its reply. Returns 0 and the number in it, if any, in
  * *value; -1 when QEMU is gone or reports an error. */
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
+/* Makes replies match requests again, after a thread that used the link was killed or a reply came
+ * too late. No worker runs. Returns -1 when QEMU does not answer within a second. */
+int qtest_synchronize(struct qtest_link *link);
 /* Disconnects a datagram socket from its peer, so that another one may connect to it. */
 int wire_release(int32_t fd);
 // [c]

@@ -1,26 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The text protocol of QEMU's qtest server (QEMU, softmmu/qtest.c), as far as workers need it:
  * one request a line, one reply a line, "OK" or "OK 0x…". A doorbell doesn't wait for its reply:
- * the next request reads it, or the next doorbell when PENDING_MAX replies are outstanding. */
+ * the next request reads it, or the next doorbell when PENDING_MAX replies are outstanding.
+ *
+ * A worker process may be killed at any instruction, so the lock holds its owner's thread id: who
+ * asks next takes it over from a thread that has ended, and synchronizes the conversation anew. */
 #define _GNU_SOURCE
 #include "nic.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
-    REPLY_MS = 4000, /* until QEMU counts as gone, also on a busy machine; usual: 0.05 to 0.5 ms */
-    LINES_MAX = 64,  /* lines that may precede a reply */
-    PENDING_MAX = 8, /* outstanding replies: enough for a burst each on a few queues */
+    REPLY_MS = 4000,  /* until QEMU counts as gone, also on a busy machine; usual: 0.05 to 0.5 ms */
+    RESYNC_MS = 1000, /* the same, for a conversation that was cut off */
+    LINES_MAX = 64,   /* lines that may precede a reply */
+    LOOK_EVERY = 64,  /* tries between two looks whether the lock's owner has ended */
+    REPLY_BYTES = 64, /* of a reply that are looked at */
+    PENDING_MAX = 8,  /* outstanding replies: enough for a burst each on a few queues */
 };
+
+/* Takes the lock, unless another thread has it: then returns that thread's id. */
+static uint32_t try_lock(struct qtest_link *link)
+{
+    uint32_t owner = 0;
+    __atomic_compare_exchange_n(&link->lock, &owner, (uint32_t)gettid(), 0, __ATOMIC_ACQUIRE,
+                                __ATOMIC_RELAXED);
+    return owner;
+}
 
 static void lock(struct qtest_link *link)
 {
-    while (__atomic_exchange_n(&link->lock, 1, __ATOMIC_ACQUIRE))
+    while (try_lock(link))
         sched_yield();
 }
 
@@ -69,30 +86,75 @@ static int receive_more(struct qtest_link *link, uint64_t end)
     return 0;
 }
 
+/* Moves the next line into `line`, cut to what fits and without its end. */
+static int read_line(struct qtest_link *link, uint64_t deadline, char line[REPLY_BYTES])
+{
+    char *end;
+    uint32_t used;
+    while (!(end = memchr(link->line, '\n', link->filled)))
+        if (receive_more(link, deadline))
+            return -1;
+    *end = 0;
+    used = (uint32_t)(end - link->line) + 1;
+    memcpy(line, link->line, least(used, REPLY_BYTES));
+    line[REPLY_BYTES - 1] = 0;
+    link->filled -= used;
+    memmove(link->line, link->line + used, link->filled);
+    return 0;
+}
+
 /* Reads one reply, skipping interrupt lines. Time and number of lines are limited, so that QEMU
  * can't block a worker. */
 static int read_reply(struct qtest_link *link, uint64_t *value)
 {
     uint64_t deadline = now_ms() + REPLY_MS;
+    char line[REPLY_BYTES];
     for (uint32_t lines = 0; lines < LINES_MAX; lines++) {
-        char *end;
-        uint32_t used;
-        int ok, irq;
-        while (!(end = memchr(link->line, '\n', link->filled)))
-            if (receive_more(link, deadline))
-                return -1;
-        *end = 0;
-        used = (uint32_t)(end - link->line) + 1;
-        ok = !strncmp(link->line, "OK", 2);
-        irq = !strncmp(link->line, "IRQ", 3);
+        int ok;
+        if (read_line(link, deadline, line))
+            return -1;
+        ok = !strncmp(line, "OK", 2);
         if (ok && value)
-            *value = strtoull(link->line + 2, NULL, 16);
-        link->filled -= used;
-        memmove(link->line, link->line + used, link->filled);
-        if (!irq)
+            *value = strtoull(line + 2, NULL, 16);
+        if (strncmp(line, "IRQ", 3))
             return ok ? 0 : -1;
     }
     return -1;
+}
+
+/* Asks what has an answer of its own, and skips all replies before it: those to requests of a
+ * thread that has ended. A request is always whole: the kernel queues one so short at once. */
+static int synchronize(struct qtest_link *link)
+{
+    static const char question[] = "endianness\n";
+    uint64_t deadline = now_ms() + RESYNC_MS;
+    char line[REPLY_BYTES];
+    link->filled = link->pending = 0;
+    if (send_all(link, question, sizeof question - 1))
+        return -1;
+    for (uint32_t lines = 0; lines < LINES_MAX; lines++) {
+        if (read_line(link, deadline, line))
+            return -1;
+        if (!strcmp(line, "OK little")) {
+            link->gone = 0;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+/* Takes the lock, also from a thread that has ended. */
+static int lock_or_take_over(struct qtest_link *link)
+{
+    uint32_t owner;
+    for (uint32_t tries = 1; (owner = try_lock(link)); tries++) {
+        if (tries % LOOK_EVERY == 0 && kill((pid_t)owner, 0) && errno == ESRCH &&
+            __atomic_compare_exchange_n(&link->lock, &owner, (uint32_t)gettid(), 0,
+                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+            return synchronize(link);
+        sched_yield();
+    }
+    return 0;
 }
 
 /* Reads replies to doorbells until at most `left` are pending. */
@@ -106,10 +168,15 @@ static int drain_replies(struct qtest_link *link, uint32_t left)
 
 int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value)
 {
-    lock(link);
-    if (link->gone || drain_replies(link, 0) || send_all(link, request, length))
+    if (lock_or_take_over(link) || link->gone || drain_replies(link, 0) ||
+        send_all(link, request, length))
         return unlock(link, -1);
     return unlock(link, read_reply(link, value));
+}
+
+int qtest_synchronize(struct qtest_link *link)
+{
+    return unlock(link, lock_or_take_over(link) || synchronize(link) ? -1 : 0);
 }
 
 int qtest_ring(const struct doorbell *d, uint32_t value)
