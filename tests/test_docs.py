@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+import typer
 
 from tests.support.captures import write_pcap
 from tests.support.paths import ROOT
+from uspnet.cli import app
+from uspnet.cli.jobs_file.entries import read_entries
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -54,3 +58,33 @@ def test_the_library_example_runs(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+
+
+@pytest.mark.parametrize("page", ["docs/service.md", "uspnet/cli/supervise.py"])
+def test_the_file_of_jobs_is_right(page, tmp_path):
+    text = (ROOT / page).read_text()
+    (found,) = re.findall(r"^( *)jobs:\n((?:\1 +.*\n)+)", text, re.MULTILINE)
+    path = tmp_path / "jobs.yaml"
+    path.write_text(f"jobs:\n{found[1]}".replace("cores: [1]", "cores: [0]"))
+    assert [entry.name for entry in read_entries(str(path), typer.main.get_command(app))] == [
+        "edge",
+        "record",
+    ]
+
+
+def test_the_unit_is_right(tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    program = tmp_path / "uspnet"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / "uspnet.service"
+    text = (ROOT / "docs/uspnet.service").read_text()
+    unit.write_text(text.replace("/usr/local/bin/uspnet", str(program)))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -30,6 +30,7 @@ from uspnet.jobs.result import (
     MeasureResult,
     Result,
 )
+from uspnet.jobs.supervise.result import RunChecked, RunResult
 from uspnet.telemetry.stats import StatsAnswer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ ANSWERS: dict[str, list[type]] = {
     "devices": [DevicesAnswer],
     "doctor": [Examination],
     "regs": [RegistersAnswer],
+    "run": [RunResult, RunChecked],
     "demo": [DemoResult],
     "bind": [BindAnswer, BindRefused, OutcomesAnswer],
     "unbind": [OutcomesAnswer],
@@ -57,7 +59,7 @@ def make() -> dict[str, Any]:
     describe(definitions)
     for kind in every:
         close(definitions[kind.__name__], version=kind is not ErrorAnswer)
-    runs = [kind.__name__ for kind in every if issubclass(kind, Result)]
+    runs = [kind.__name__ for kind in every if issubclass(kind, Result | RunResult)]
     definitions |= {f"{run}{WITH_ERROR}": with_error(definitions, run) for run in runs}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.support.supervision import supervise  # noqa: F401 - a fixture
 from tests.support.waiting import scaled
 from uspnet.transports.qemu.machine import binary
 

@@ -27,7 +27,11 @@ def check(result):
     """
     error = jsonschema.exceptions.best_match(validator().iter_errors(result))
     assert not error, f"{error.message}\nin: {result}"
-    if result.get("ended"):
+    if result.get("command") == "run":
+        for each in result["jobs"]:
+            if isinstance(each, dict) and each["result"]:
+                check(each["result"])
+    elif result.get("ended"):
         for row in rows(result):
             lost = sum(row[name] or 0 for name in LOSSES)  # also what only the device counted
             assert sum(row["drops"].values()) <= lost, row

@@ -78,6 +78,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
     pktgen,
     regs,
     stats,
+    supervise,
     unbind,
 )
 

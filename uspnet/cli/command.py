@@ -15,6 +15,7 @@ from uspnet.cli.manual import examples
 OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and what stands for it
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
 MODES = "{modes}"  # in an option's help: what each forwarding mode does
+INDENTED = re.compile(r"\n\n(?= )")  # before a paragraph of a docstring, dedented
 SCHEME = re.compile(r"[a-z][a-z0-9-]*:")
 
 
@@ -36,6 +37,15 @@ class Command(TyperCommand):
         if kind == "option" and _port(self):
             known.insert(0, ("-i, --interface IFNAME", "The same as the port packet:IFNAME."))
         return known
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write the description. Indented paragraphs keep their line breaks."""
+        text = self.help
+        self.help = INDENTED.sub("\n\n\b\n", text or "")
+        try:
+            super().format_help_text(ctx, formatter)
+        finally:
+            self.help = text
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and the options."""

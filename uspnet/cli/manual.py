@@ -50,6 +50,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     ],
     "unbind": [("Give back one NIC", "0000:03:00.0"), ("Give back all of them", "--all")],
     "doctor": [("Check this machine", ""), ("And whether a port can be opened", "packet:eth0")],
+    "run": [
+        ("Run the jobs of a file, and log warnings only", "jobs.yaml --log-level warning"),
+        ("Check the file", "jobs.yaml --check"),
+    ],
     "demo": [("Run it, and keep the capture", "-w demo.pcapng")],
 }
 
@@ -93,7 +97,12 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
         "Set by systemd for a unit with Type=notify, and WatchdogSec=: where to tell that the run "
         "has started, is alive, and ends.",
-        ("pktgen", "capture", "fwd"),
+        ("pktgen", "capture", "fwd", "run"),
+    ),
+    (
+        "JOURNAL_STREAM",
+        "Set by systemd where stderr goes to its journal: lines of the log begin with a priority.",
+        ("run",),
     ),
     (
         "SSH_CONNECTION",

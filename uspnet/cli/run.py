@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import TypeVar
 
 from uspnet.cli.checks import Check
@@ -16,10 +18,24 @@ from uspnet.jobs.result import Result
 from uspnet.system.notify import Notifier
 
 R = TypeVar("R", bound=Result)
+_only_made = ContextVar("_only_made", default=False)
+
+
+@contextlib.contextmanager
+def jobs_are_only_made() -> Iterator[None]:
+    """Have `run` take jobs and do nothing, so that a command line can be checked."""
+    token = _only_made.set(True)
+    try:
+        yield
+    finally:
+        _only_made.reset(token)
 
 
 def run(job: Job[R], shown: Shown, checks: Sequence[Check] = ()) -> None:
     """Run a job to its end and show its result. `checks` raise what makes it a failure."""
+    if _only_made.get():
+        View(job, shown)  # which refuses what it can't show
+        return
     manager = Notifier()
 
     def stop(number: int) -> None:

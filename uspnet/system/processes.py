@@ -60,6 +60,21 @@ def user_of(pid: int) -> int | None:
         return None
 
 
+def thread_states(pid: int) -> set[str]:
+    """Return the states of a process's threads, a letter each as in proc_pid_stat(5); none if it
+    has ended.
+    """
+    states: set[str] = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with (
+                contextlib.suppress(OSError),
+                open(f"/proc/{pid}/task/{thread}/stat", "rb") as file,
+            ):
+                states.add(chr(file.read().rpartition(b") ")[2][0]))
+    return states
+
+
 def pids(root: str = "/") -> list[int]:
     """Return the ids of the running processes."""
     return sorted(int(name) for name in os.listdir(os.path.join(root, "proc")) if name.isdigit())
