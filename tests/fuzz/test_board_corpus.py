@@ -38,7 +38,7 @@ def test_a_seed_has_what_a_job_publishes():
         board.publish(5)
         prefix = board.memory.map[: schema.PREFIX.size]
         size = schema.PREFIX.unpack(prefix)[3]
-        text = json.loads(board.memory.map[schema.PREFIX.size : schema.PREFIX.size + size])
+        text = json.loads(bytes(board.memory.map[schema.PREFIX.size : schema.PREFIX.size + size]))
     finally:
         board.close()
     data = seeds()["fwd"]

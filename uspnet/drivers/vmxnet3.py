@@ -307,12 +307,13 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
         MEASURED: QEMU's model writes no statistics then.
         """
+        if super().was_reset():
+            return True
         errors, self.area.rx.errors = self.area.rx.errors, NOT_WRITTEN
         self.statistics()
-        if self.area.rx.errors != NOT_WRITTEN:
-            return super().was_reset()
-        self.area.rx.errors = errors
-        return True
+        if is_silent := self.area.rx.errors == NOT_WRITTEN:
+            self.area.rx.errors = errors
+        return is_silent
 
     def statistics(self) -> tuple[int, int, int, int]:
         """Return the device's own counters as they are now (§UPT1_RxStats, §UPT1_TxStats)."""

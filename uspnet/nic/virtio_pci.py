@@ -14,7 +14,7 @@ from typing import TypeVar
 from uspnet.errors import DeviceFault, NotSupported
 from uspnet.fastpath import c
 from uspnet.nic.virtio import Ring, Virtio
-from uspnet.pci.config import ConfigWindow, capabilities
+from uspnet.pci.config import ConfigWindow, capabilities, config_of
 from uspnet.register import RO, RW, Registers, Window
 from uspnet.transports import BarWindow, Transport
 
@@ -70,7 +70,8 @@ class Part:
 
     def _check(self, offset: int, size: int) -> int:
         if offset < 0 or offset + size > self.size:
-            raise DeviceFault(f"byte {offset} of a structure of {self.size} bytes")
+            text = f"byte {offset} of a structure of {self.size} bytes"
+            raise DeviceFault(text, "see: uspnet doctor")
         return self.offset + offset
 
     def read(self, offset: int, size: int) -> int:
@@ -91,7 +92,7 @@ class VirtioPci(Virtio):
 
     def find_structures(self, device_bytes: int) -> None:
         """Find the structures in the capability list. `device_bytes`: the bytes needed of the
-        device-specific one. Raises NotSupported for a legacy device.
+        device-specific one. Raises NotSupported for a legacy device, DeviceFault when it is gone.
         """
         self.parts: dict[int, Part] = {}  # by type
         self.least = {COMMON: Common.bytes, NOTIFY: 2, DEVICE: device_bytes}  # bytes
@@ -99,6 +100,7 @@ class VirtioPci(Virtio):
             if identity == VENDOR_CAPABILITY:
                 self._capability(at)
         if set(self.parts) != set(self.least):
+            config_of(self.transport).VENDOR.read_checked()
             raise NotSupported(
                 f"{self.name}: a legacy virtio device", "only virtio 1.0 and later are driven"
             )
@@ -114,7 +116,7 @@ class VirtioPci(Virtio):
         with contextlib.suppress(NotSupported):  # a BAR of I/O ports
             bar = self.transport.map_bar(number)
             if offset + size > bar.size:
-                raise DeviceFault(f"{self.name}: structure {kind} ends outside of its BAR")
+                raise self._broken(f"structure {kind} ends outside of its BAR")
             self.parts[kind] = Part(bar, offset, size)
             if kind == NOTIFY:
                 self.notify = bar, self.parts[kind], int(cap.MULTIPLIER.read())
@@ -150,7 +152,10 @@ class VirtioPci(Virtio):
             value = read()
             if self.regs.CONFIG_GENERATION.read() == before:
                 return value
-        raise DeviceFault(f"{self.name}: its configuration never stops changing")
+        raise self._broken("its configuration never stops changing")
+
+    def _broken(self, what: str) -> DeviceFault:
+        return DeviceFault(f"{self.name}: {what}", f"see: uspnet doctor {self.name}")
 
     # -- queues ---------------------------------------------------------------------------------
 
@@ -158,17 +163,17 @@ class VirtioPci(Virtio):
         """Return a queue's maximum size, rounded down to a power of two. Raises DeviceFault."""
         self.regs.QUEUE_SELECT.write(number)
         if not (most := int(self.regs.QUEUE_SIZE.read())):
-            raise DeviceFault(f"{self.name}: queue {number} does not exist")
+            raise self._broken(f"queue {number} does not exist")
         return int(2 ** (most.bit_length() - 1))
 
     def _doorbell(self, number: int) -> tuple[int, int]:
         """Return a doorbell's offset in the notification structure, and its width (§4.1.4.4)."""
         _, part, multiplier = self.notify
         self.regs.QUEUE_SELECT.write(number)
-        offset = self.regs.QUEUE_NOTIFY_OFF.read() * multiplier
+        offset = self.regs.QUEUE_NOTIFY_OFF.read_checked() * multiplier
         width = 4 if self.features.NOTIFICATION_DATA else 2
         if offset + width > part.size or (part.offset + offset) % width:
-            raise DeviceFault(f"{self.name}: the doorbell of queue {number} is out of bounds")
+            raise self._broken(f"the doorbell of queue {number} is out of bounds")
         return offset, width
 
     def doorbell(self, number: int) -> c.DoorbellFields:
@@ -195,5 +200,5 @@ class VirtioPci(Virtio):
         if vector is not None:
             self.regs.QUEUE_MSIX_VECTOR.write(vector)
             if self.regs.QUEUE_MSIX_VECTOR.read() != vector:  # §4.1.5.1.2: reads as none
-                raise DeviceFault(f"{self.name}: queue {number} gets no MSI-X vector")
+                raise self._broken(f"queue {number} gets no MSI-X vector")
         self.regs.QUEUE_ENABLE.write(1)

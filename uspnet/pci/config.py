@@ -99,7 +99,8 @@ class Snapshot:
         """
         now = Snapshot.of(function)
         if now.ids != self.ids:
-            raise DeviceFault(f"{function.name}: another device has taken its place")
+            text = f"{function.name}: another device has taken its place"
+            raise DeviceFault(text, "see: uspnet devices")
         config = config_of(function)
         for number, (is_now, was) in enumerate(zip(now.bars, self.bars, strict=True)):
             if is_now != was:

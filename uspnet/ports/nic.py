@@ -160,11 +160,11 @@ class NicPort(Port):
 
     def _look(self) -> None:
         """Look for faults of rings and device. Raises what it finds."""
-        self.poll_health()
-        super().control()
-        self.device.check()
         if self._running and self.device.was_reset():
             raise DeviceFault(f"{self.name}: the device was reset", "run it once more")
+        super().control()
+        self.poll_health()
+        self.device.check()
         if time.monotonic() >= self._look_at:
             self._show_missed()
 

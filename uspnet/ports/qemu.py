@@ -192,6 +192,8 @@ class Qemu(NicPort, scheme="qemu"):
     def why_down(self) -> str:
         """Return what is missing."""
         wire = self.options.wire
+        if self.outage.fault:
+            return super().why_down()
         if self.options.tap and not self.plugged:
             return f"ip link set {self.options.tap} up"
         if self.plugged:
