@@ -39,7 +39,7 @@ def scribble(nic, seed):
 
 @pytest.fixture(params=SPECS)
 def dirty(request, station, monkeypatch):
-    """`dirty(seed)`: a station with one port, whose device was scribbled on before it was opened."""
+    """`dirty(seed)`: a station with one port, whose device was scribbled on before it opened."""
     find = NicPort.find
 
     def make(seed):

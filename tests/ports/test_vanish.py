@@ -71,7 +71,7 @@ class Vanishing(Qtest):
 
 @pytest.fixture(params=SPECS)
 def life(request, monkeypatch):
-    """`life(presence, options, looks)`: opens, starts, looks after, stops and closes a port. Returns
+    """`life(presence, options, looks)`: opens, starts, looks at, stops and closes a port; returns
     the error that it ended with, if any.
     """
     monkeypatch.setattr(port_module, "Qtest", Vanishing)

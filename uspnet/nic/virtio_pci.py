@@ -170,7 +170,7 @@ class VirtioPci(Virtio):
         """Return a doorbell's offset in the notification structure, and its width (§4.1.4.4)."""
         _, part, multiplier = self.notify
         self.regs.QUEUE_SELECT.write(number)
-        offset = self.regs.QUEUE_NOTIFY_OFF.read_checked() * multiplier
+        offset = self.regs.QUEUE_NOTIFY_OFF.read() * multiplier
         width = 4 if self.features.NOTIFICATION_DATA else 2
         if offset + width > part.size or (part.offset + offset) % width:
             raise self._broken(f"the doorbell of queue {number} is out of bounds")
