@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import resource
 
 import pytest
@@ -103,7 +104,8 @@ def test_no_key_of_all_jobs_is_an_option_of_a_command():
     from uspnet.cli.jobs_file.entries import SHARED
 
     for command in runs(GROUP).values():
-        assert not {*SHARED, *GROUP.commands} & set(long_options(command))
+        both = {*SHARED, *GROUP.commands} & set(long_options(command))
+        assert both <= {"restart"}, "which is the command's own where it is a number"
 
 
 BOMB = "a: &a [x,x]\n" + "".join(
@@ -187,6 +189,8 @@ WRONG = {
     "jobs:\n  a: {pktgen: 'a\x00b'}\n": (2, r"forbids: U\+0000", "remove"),
     'jobs:\n  a: {pktgen: "a\\0b"}\n': (2, "no option takes", "plain"),
     'jobs:\n  a: {pktgen: "a\\ud800b"}\n': (2, "no option takes", "plain"),
+    'jobs:\n  a: {pktgen: "\\UFFFFFFFF"}\n': (2, "too large for YAML", "quote"),
+    "%YAML 1." + "9" * 5000 + "\n--- {}\n": (1, "too large for YAML", "quote"),
     b"jobs:\n  a: {pktgen: '\xff'}\n": (2, "not UTF-8", "UTF-8"),
     BOMB: (1, "anchors and aliases", "plain"),
     "jobs: &x\n  a: {pktgen: 'null:'}\n": (1, "anchors and aliases", "plain"),
@@ -219,6 +223,28 @@ def test_what_would_do_harm_is_refused(read, monkeypatch):
     with pytest.raises(Refused, match=r"jobs.yaml:3: a: packet:lo: .*default route"):
         read(job("pktgen: packet:lo"))
     assert read(job("pktgen: packet:lo\nyes: true"))[0].command == "pktgen"
+
+
+def test_a_file_that_everybody_may_change_is_refused(read, tmp_path):
+    text = job("pktgen: 'null:'")
+    read(text)
+    (tmp_path / "jobs.yaml").chmod(0o646)
+    with pytest.raises(Refused, match="every user may change it") as caught:
+        read(text)
+    assert caught.value.hint == f"chmod o-w {tmp_path}/jobs.yaml"
+
+
+def test_nobody_is_asked_while_a_file_is_checked(read, monkeypatch):
+    monkeypatch.setattr("uspnet.cli.confirm.carries_default_route", lambda name: name)
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with pytest.raises(Refused):
+        read(job("pktgen: packet:lo"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,7 +13,9 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.processes import alive, children_of
+from tests.support.terminal import Terminal
 from tests.support.waiting import scaled, until
+from uspnet.cli.views.jobs import HOW_TO_STOP
 
 SLOW = {"rate": "1000", "poll": "sleep"}  # packets a second: a job that runs on, and takes no CPU
 IDLE = {"pktgen": "null:", **SLOW}
@@ -110,7 +113,7 @@ def test_a_second_signal_ends_all_at_once(supervise):
     assert not alive(first)
 
 
-def test_one_that_is_hung_is_killed_after_a_second_signal(supervise, tmp_path):
+def test_one_that_waits_for_a_peer_ends(supervise, tmp_path):
     path = str(tmp_path / "s.sock")
     started = supervise({"a": {"capture": f"memif:{path},role=server"}}, "--log-level", "debug")
     started.logs("a: ready")
@@ -126,6 +129,7 @@ def test_when_it_is_killed_nothing_stays(supervise):
     started.logs("ready", 2)
     pids = [started.pid("a"), started.pid("b")]
     assert set(pids) <= set(children_of(started.process.pid))
+    pids += [child for pid in pids for child in children_of(pid)]  # which run the loops
     started.process.kill()
     started.process.wait()
     until(lambda: not any(map(alive, pids)))
@@ -142,6 +146,28 @@ def test_children_are_isolated(supervise, tmp_path):
     assert b"NOTIFY_SOCKET" not in variables
     assert b"secret" not in variables
     started.end()
+
+
+def test_reports_of_a_job_are_logged(supervise):
+    started = supervise({"a": {**IDLE, "interval": "100ms"}})
+    started.logs("INFO a: sent ", 3)
+    started.end()
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_on_a_terminal_a_table_stands_below_the_log(tmp_path, width):
+    path = tmp_path / "jobs.yaml"
+    bad = {**BAD, "restart": "on-failure", "restart-delay": "1h"}
+    path.write_text(json.dumps({"jobs": {"a": IDLE, "b": bad}}))
+    with Terminal("run", str(path), width=width) as terminal:
+        terminal.read_until("restarting")
+        terminal.read_until("ready")
+        terminal.read_until(HOW_TO_STOP)
+        terminal.press(b"\x03")
+        terminal.read_until(None)
+        text = "\n".join(terminal.lines())
+        assert HOW_TO_STOP not in text
+        assert "1 of 2 jobs failed: b: NoDevice" in " ".join(text.split())
 
 
 # -- SIGHUP ------------------------------------------------------------------------------------

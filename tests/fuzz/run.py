@@ -22,7 +22,7 @@ from tests.support.sanitizers import library
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FOUND = ROOT / "build/fuzz"
-TARGETS = ("pcap", "memif", "board", "spec", "packet")
+TARGETS = ("pcap", "memif", "board", "spec", "packet", "jobs")
 LIMITS = ["-rss_limit_mb=4096", "-timeout=60", "-print_final_stats=1"]
 
 

@@ -14,7 +14,7 @@ from tests.support.tiers import by_tier
 
 pytest.importorskip("atheris", reason="atheris is not installed")
 
-RUNS = {"pcap": 4000, "memif": 1500, "board": 20_000, "spec": 20_000, "packet": 8000}
+RUNS = {"pcap": 4000, "memif": 1500, "board": 20_000, "spec": 20_000, "packet": 8000, "jobs": 8000}
 MINUTE = ["-max_total_time=60"]
 CORPUS_BYTES = 200 << 10
 

@@ -17,8 +17,9 @@ from uspnet.jobs.supervise.child import Child, Lines, cause_of
 from uspnet.jobs.supervise.entry import Entry, Level, Restart, RestartLimit
 from uspnet.jobs.supervise.supervised import Supervised
 from uspnet.jobs.supervise.supervisor import Supervisor
+from uspnet.system import processes
 from uspnet.system.notify import Notifier
-from uspnet.system.processes import thread_states
+from uspnet.system.processes import is_stuck, thread_states
 
 
 def test_lines_are_whole_however_they_come():
@@ -161,8 +162,13 @@ def ignores(pid, number):
 def test_states_of_threads():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     until(lambda: thread_states(process.pid) == {"S"})
+    assert not is_stuck(process.pid)
+    assert not is_stuck(os.getpid())
+    assert process.pid in processes.children_of(os.getpid())
     process.send_signal(signal.SIGSTOP)
     until(lambda: thread_states(process.pid) == {"T"})
+    assert is_stuck(process.pid)
+    assert is_stuck(os.getpid())
     process.kill()
     until(lambda: thread_states(process.pid) == {"Z"})
     process.wait()

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from tests.support.processes import children_of
 from tests.support.waiting import scaled, until
 from uspnet.system.notify import Notifier
 
@@ -183,11 +184,14 @@ def test_one_that_lingers_is_alive(manager):
     assert process.returncode == 0
 
 
-def test_a_stopped_command_is_not_alive(manager):
+@pytest.mark.parametrize("whom", ["the command", "its loops"])
+def test_what_is_stopped_is_not_alive(manager, whom):
     process = start(manager, *RUN)
     try:
         until(lambda: manager.got("WATCHDOG=1"))
-        process.send_signal(signal.SIGSTOP)
+        stopped = [process.pid] if whom == "the command" else children_of(process.pid)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
         time.sleep(0.3)
         manager.take()
         before = len(manager.lines)

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from uspnet.cli.command import INTERFACE
+from uspnet.cli.trial import is_on_trial
 from uspnet.errors import Refused
 from uspnet.jobs.job import Job
 from uspnet.kernel.routes import carries_default_route
@@ -25,7 +26,7 @@ def ask_before_default_route(port: Port, *, yes: bool) -> None:
         return
     below = "" if via == name else f", through {via}"
     text = f"{name} carries this machine's default route{below}"
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if sys.stdin.isatty() and sys.stderr.isatty() and not is_on_trial():
         print(f"{printable(text)}. Send packets to it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in {"y", "yes"}:
             return

@@ -3,37 +3,27 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import TypeVar
 
 from uspnet.cli.checks import Check
 from uspnet.cli.confirm import tell_of_endless_run
 from uspnet.cli.ending import ended_by_signals
+from uspnet.cli.trial import is_on_trial
 from uspnet.cli.views.live import Shown, View
 from uspnet.jobs.job import Job
 from uspnet.jobs.result import Result
 from uspnet.system.notify import Notifier
+from uspnet.system.processes import is_stuck
 
 R = TypeVar("R", bound=Result)
-_only_made = ContextVar("_only_made", default=False)
-
-
-@contextlib.contextmanager
-def jobs_are_only_made() -> Iterator[None]:
-    """Have `run` take jobs and do nothing, so that a command line can be checked."""
-    token = _only_made.set(True)
-    try:
-        yield
-    finally:
-        _only_made.reset(token)
 
 
 def run(job: Job[R], shown: Shown, checks: Sequence[Check] = ()) -> None:
     """Run a job to its end and show its result. `checks` raise what makes it a failure."""
-    if _only_made.get():
+    if is_on_trial():
         View(job, shown)  # which refuses what it can't show
         return
     manager = Notifier()
@@ -61,6 +51,6 @@ def report(job: Job[R], manager: Notifier) -> None:
     def tell() -> None:
         tick()
         manager.ready()
-        manager.alive()
+        manager.alive(lambda: not is_stuck(os.getpid()))
 
     job.on_tick = tell

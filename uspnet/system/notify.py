@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
 SEND_S = 0.5  # how long a service manager that does not read may hold us up
 
@@ -60,12 +60,12 @@ class Notifier:
             self._status = text
             self._send(f"STATUS={text}")
 
-    def alive(self) -> None:
-        """Tell that nothing hangs, at half of the time after which the service manager would act.
-        To be called at least that often; more often costs nothing.
+    def alive(self, is_well: Callable[[], bool] = lambda: True) -> None:
+        """Tell that nothing hangs, at half of the time after which the service manager would act,
+        if `is_well` says so. To be called at least that often; more often costs nothing.
         """
         now = time.monotonic()
-        if self._beat_s and now - self._beat_at >= self._beat_s:
+        if self._beat_s and now - self._beat_at >= self._beat_s and is_well():
             self._beat_at = now
             self._send("WATCHDOG=1")
 

@@ -19,6 +19,7 @@ from uspnet.fastpath import ffi, lib
 from uspnet.text import printable
 
 CANDIDATE = re.compile(r"/vfio/|/uio\d|/resource\d|/config$")
+ENDED, STOPPED = frozenset("ZX"), frozenset("Tt")  # states of threads
 NAME_MAX = 64  # characters of a process's name; the kernel's own tasks have longer ones
 
 
@@ -73,6 +74,28 @@ def thread_states(pid: int) -> set[str]:
             ):
                 states.add(chr(file.read().rpartition(b") ")[2][0]))
     return states
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the ids of a process's children; none if it has ended."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with (
+                contextlib.suppress(OSError),
+                open(f"/proc/{pid}/task/{thread}/children", "rb") as file,
+            ):
+                found += map(int, file.read().split())
+    return found
+
+
+def is_stuck(pid: int) -> bool:
+    """Return whether a thread of a process that runs has ended or is stopped, or one of its
+    children is stopped. One that has ended may just not have been waited for yet.
+    """
+    if thread_states(pid) & (ENDED | STOPPED):
+        return True
+    return any(thread_states(child) & STOPPED for child in children_of(pid))
 
 
 def pids(root: str = "/") -> list[int]:

@@ -66,7 +66,7 @@ def _entry(place: Place, key: Scalar, value: Node, group: Any) -> Entry:
     for each, (line, node) in keys.items():
         if each == command.name:
             reader.ports(line, node)
-        elif each in SHARED:
+        elif each in SHARED and not _is_of_command(reader, each, node):
             shared |= _shared(reader, each, line, node)
         else:
             reader.option(each, line, node)
@@ -90,6 +90,11 @@ def _no_command(
 
 
 # -- keys of every job -------------------------------------------------------------------------
+
+
+def _is_of_command(reader: Reader, key: str, value: Node) -> bool:
+    """Return whether a key that all jobs have is the command's own option here: `restart: 3`."""
+    return key in reader.known and isinstance(value, Scalar) and value.text.isdecimal()
 
 
 def _shared(reader: Reader, key: str, line: int, value: Node) -> dict[str, Any]:
@@ -158,13 +163,13 @@ def _before(entry: Entry, known: Mapping[str, Entry]) -> set[str]:
 def _check_command(place: Place, name: str, command: Any, group: Any, words: Words) -> None:
     """Have the command parse its words and make its job, which is not run. Raises Usage."""
     from uspnet.cli.mistakes import mistake
-    from uspnet.cli.run import jobs_are_only_made
+    from uspnet.cli.trial import on_trial
 
     line = words.lines[command.name]
     given = ["--json", "--quiet", *words.all()]
     parent = typer.Context(group, info_name="uspnet")
     try:
-        with jobs_are_only_made():
+        with on_trial():
             context = command.make_context(command.name, given, parent=parent)
             with context:
                 command.invoke(context)

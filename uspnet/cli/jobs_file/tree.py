@@ -8,7 +8,10 @@ goes into it.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from uspnet.errors import Usage
+from uspnet.errors import Refused, Usage
 from uspnet.text import printable
 
 FILE_MAX = 256 << 10  # bytes
@@ -72,12 +75,13 @@ class Place:
 
 
 def read_bytes(name: str) -> bytes:
-    """Read a file, `-` being stdin, up to its limit. Raises Usage."""
+    """Read a file, `-` being stdin, up to its limit. Raises Usage, Refused."""
     try:
         if name == "-":
             data = sys.stdin.buffer.read(FILE_MAX + 1)
         else:
             with open(name, "rb") as file:
+                _check_writers(name, os.fstat(file.fileno()))
                 data = file.read(FILE_MAX + 1)
     except OSError as error:
         raise Usage(f"{name}: {error.strerror}", "name a file of jobs: jobs.yaml") from None
@@ -87,14 +91,26 @@ def read_bytes(name: str) -> bytes:
     return data
 
 
+def _check_writers(name: str, status: os.stat_result) -> None:
+    """Raise Refused if everybody may write what this user would run."""
+    if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWOTH:
+        raise Refused(f"{name}: every user may change it", f"chmod o-w {shlex.quote(name)}")
+
+
 def read_tree(name: str) -> Mapping:
-    """Read a file as a tree, which is a mapping. Raises Usage with the line."""
-    place = Place(name)
-    text = _decoded(read_bytes(name), place)
+    """Read a file as a tree, which is a mapping. Raises Usage with the line, Refused."""
+    return parse(read_bytes(name), Place(name))
+
+
+def parse(data: bytes, place: Place) -> Mapping:
+    """Parse what a file holds. Raises Usage with the line."""
+    text = _decoded(data, place)
     if text.lstrip().startswith("{"):  # JSON may be indented by tabs, which YAML forbids
         text = LINE_TABS.sub(" ", text)
+    loader: Any = None
     try:
-        tree = _Builder(place, yaml.parse(text, Loader=yaml.SafeLoader)).whole()
+        loader = yaml.SafeLoader(text)
+        tree = _Builder(place, _events(loader)).whole()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = printable(str(error.problem or error.context or "not YAML"))
@@ -103,9 +119,19 @@ def read_tree(name: str) -> Mapping:
         line = text.count("\n", 0, error.position) + 1
         raise place.wrong(line, f"a character that YAML forbids: U+{error.character:04X}",
                           "remove it") from None  # fmt: skip
+    except Usage:
+        raise
+    except (ValueError, OverflowError):  # numbers that PyYAML itself can't read: \\UFFFFFFFF
+        line = loader.get_mark().line + 1
+        raise place.wrong(line, "a number in it is too large for YAML", QUOTE) from None
     if not isinstance(tree, Mapping):
         raise place.wrong(tree.line, "not a mapping of keys", "begin with a line: jobs:")
     return tree
+
+
+def _events(loader: Any) -> Iterator[Any]:
+    while loader.check_event():
+        yield loader.get_event()
 
 
 def _decoded(data: bytes, place: Place) -> str:

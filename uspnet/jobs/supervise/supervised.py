@@ -11,7 +11,7 @@ from uspnet.answer import Json
 from uspnet.jobs.supervise.child import Child, cause_of
 from uspnet.jobs.supervise.entry import Entry, Level, Restart
 from uspnet.jobs.supervise.result import JobOutcome, State
-from uspnet.system.processes import thread_states
+from uspnet.system.processes import is_stuck
 from uspnet.telemetry import look
 from uspnet.text import printable
 
@@ -19,7 +19,6 @@ CODES_MAX = 100  # exit codes that are kept
 DELAY_MAX_S = 60.0  # between two restarts, unless the file asks for more
 STOP_S = 20.0  # how long a graceful end may take: a job waits up to 12 s for its peers
 FINAL = frozenset({2, 3})  # exit codes of wrong usage and of a refusal: a restart changes nothing
-STUCK = frozenset("TtZX")  # states of threads that do nothing: stopped, or ended
 ASKED = frozenset({signal.SIGINT, signal.SIGTERM})
 CAUSE_MAX = 2000  # characters
 
@@ -60,7 +59,7 @@ class Supervised:
 
     def is_stuck(self) -> bool:
         """Return whether a thread of a running job does nothing: somebody stopped it, say."""
-        return bool(self.child and self.state == "ready" and thread_states(self.child.pid) & STUCK)
+        return bool(self.child and self.state == "ready" and is_stuck(self.child.pid))
 
     def outcome(self) -> JobOutcome:
         """Return what is to be said of it."""

@@ -233,7 +233,9 @@ class Supervisor:
 
     def _tell_manager(self) -> None:
         """Tell the service manager how the jobs are. The watchdog is fed while no job is stuck."""
-        if all(job.is_settled and not job.is_ending for job in self.jobs) and not self._stops:
+        settled = all(job.is_settled and not job.is_ending for job in self.jobs)
+        failed = all(job.state == "failed" for job in self.jobs)
+        if settled and not failed and not self._stops:
             self.manager.ready()
         self.manager.status(self.status())
         stuck = {job.entry.name for job in self.jobs if job.is_stuck()}
