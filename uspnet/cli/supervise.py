@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,8 +58,8 @@ def run_jobs(
 
     SIGINT (Ctrl-C) and SIGTERM end the jobs gracefully, the last started first; a second one ends
     all at once. SIGHUP reads the file again: jobs whose entry changed begin anew, new ones start,
-    those that are gone end; a wrong file changes nothing. When run itself is killed, so are the
-    jobs.
+    those that are gone end; a wrong file changes nothing. A terminal that is closed ends the jobs.
+    When run itself is killed, so are they.
 
     The log goes to stderr: time, level, job and text or, under systemd, priority, level, job and
     text. It is a service of Type=notify: docs/uspnet.service is a unit. --json prints one object
@@ -100,11 +102,21 @@ def show_checked(name: str, jobs: list[str], *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def signals_passed(supervisor: Supervisor) -> Iterator[None]:
-    """Pass signals on: SIGINT and SIGTERM end the jobs, SIGHUP has the file read again."""
+    """Pass signals on: SIGINT and SIGTERM end the jobs, SIGHUP has the file read again, or ends the
+    jobs when it says that the terminal is gone.
+    """
+    terminals = {fd for fd in range(3) if os.isatty(fd)}
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        if all(map(os.isatty, terminals)):
+            supervisor.reload()
+        else:
+            supervisor.stop(signal.SIGTERM)
+
     handlers = {
         signal.SIGINT: lambda number, _frame: supervisor.stop(number),
         signal.SIGTERM: lambda number, _frame: supervisor.stop(number),
-        signal.SIGHUP: lambda _number, _frame: supervisor.reload(),
+        signal.SIGHUP: hang_up,
     }
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:

@@ -17,6 +17,8 @@ from uspnet.system import children, streams
 
 OUT_MAX, LINE_MAX = 16 << 20, 8192  # bytes of a line on stdout and on stderr; the rest is cut
 READ_BYTES = 1 << 16
+EXITS = {1: "failed", 2: "wrong usage", 3: "refused", 4: "packets were lost"}
+MEANT = {signal.SIGKILL: "by a user, or by the kernel for lack of memory"}
 
 
 class Lines:
@@ -70,7 +72,12 @@ class Child:
         finally:
             os.close(null)
         self.pid = self.process.pid
-        self.pidfd = os.pidfd_open(self.pid)
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:  # no descriptor is left
+            self.process.kill()
+            self.process.communicate()
+            raise
         pipes = (self.process.stdout, self.process.stderr)
         self.out, self.err = (pipe.fileno() for pipe in pipes if pipe)
         self._lines = {self.out: Lines(OUT_MAX), self.err: Lines(LINE_MAX)}
@@ -137,8 +144,10 @@ def cause_of(code: int, result: Json | None) -> str:
             number = signal.Signals(-code)
         except ValueError:
             return f"killed by signal {-code}"
-        return f"killed by {number.name} ({signal.strsignal(number)})"
+        by = MEANT.get(number) or signal.strsignal(number)
+        return f"killed by {number.name} ({by})"
     told = result or {}
     if "error" in told:
         return f"{told['error']}: {told.get('message', '')}"
-    return "done" if code == 0 else f"exit code {code}"
+    meant = EXITS.get(code)
+    return "done" if code == 0 else f"exit code {code}" + (f": {meant}" if meant else "")
