@@ -21,7 +21,8 @@ from uspnet.ports.registry import make_port, schemes
 COMMANDS = typer.main.get_command(app).commands
 COMMAND = re.compile(r"(?:^|[:;`] ?|with |use )uspnet (?!(?:can|has|speaks)\b)([a-z]+)\b([^;`]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-SPEC = re.compile(r"(?<![\w.:/=-])([a-z][a-z0-9-]*):(?=[\w/{@-])[^\s;`]*")
+CALL = r"\d+:(?:\d+|-)(?:\s|$)"  # numbers of a system call, in the sandbox's table
+SPEC = re.compile(rf"(?<![\w.:/=-])([a-z][a-z0-9-]*):(?!{CALL})(?=[\w/{{@-])[^\s;`]*")
 PORT_OPTION = re.compile(
     r"(?:set|lower|raise|drop|give|add|try|omit|another|wants|take|without|which|a shorter|rings:|"
     r"smaller|the server's|its|or)(?: a)?(?: smaller)? ([a-z][a-z-]*)="
