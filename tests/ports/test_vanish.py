@@ -19,7 +19,7 @@ from uspnet.transports.qemu.qtest import Qtest, QtestBar
 
 pytestmark = pytest.mark.usefixtures("qemu")
 SPECS = sorted(f"qemu:{name}" for name in models())
-ROUNDS = by_tier(12, 10_000)  # of one model; there are not more accesses than that
+ROUNDS = by_tier(12, 100, 10_000)  # of one model; there are not more accesses than that
 GONE_FOR = 40  # accesses
 
 

@@ -18,6 +18,7 @@ NANOSECONDS = b"\x09"  # if_tsresol: 10^-9
 SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
 SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
 IF_NAME, IF_TSRESOL = 2, 9
+COMMENT = 1  # of any block
 ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP = 2, 3, 4, 5
 PROGRAM = f"uspnet {__version__}".encode()
 MAGIC = {"pcap": 0xA1B2C3D4, "nsecpcap": 0xA1B23C4D}
@@ -56,13 +57,16 @@ def application() -> bytes:
     return _option(SHB_USERAPPL, PROGRAM)
 
 
-def statistics(start_ns: int, end_ns: int, received: int, dropped: int) -> bytes:
-    """Return the last block of a pcapng file: start, end, packets received and dropped."""
+def statistics(start_ns: int, end_ns: int, received: int, dropped: int, comment: str = "") -> bytes:
+    """Return the last block of a pcapng file: start, end, packets received and dropped, and a
+    comment.
+    """
 
     def halves(ns: int) -> bytes:
         return struct.pack("=II", ns >> 32, ns & 0xFFFFFFFF)
 
     options = [
+        *([(COMMENT, comment.encode())] if comment else []),
         (ISB_STARTTIME, halves(start_ns)),
         (ISB_ENDTIME, halves(end_ns)),
         (ISB_IFRECV, struct.pack("=Q", received)),

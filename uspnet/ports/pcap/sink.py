@@ -260,8 +260,18 @@ class Sink(Port):
         counters = [queue.base.counters for queue in self.made]
         dropped = sum(int(c.dropped) for c in counters) + missed
         taken = sum(int(c.packets) for c in counters)
-        end = pcapfile.statistics(self.started_ns, time.time_ns(), taken + dropped, dropped)
+        end = pcapfile.statistics(
+            self.started_ns, time.time_ns(), taken + dropped, dropped, self._gaps()
+        )
         return head + end if len(head + end) <= lib.PCAP_TAIL else head
+
+    def _gaps(self) -> str:
+        """Return what the file's reader should know of interruptions of the source's device."""
+        counters = [q.base.counters for q in self.source.made] if self.source else []
+        if not (times := sum(int(c.interruptions) for c in counters)):
+            return ""
+        seconds = sum(int(c.interrupted_ns) for c in counters) / 1e9
+        return f"capture interrupted by the device: {times} times, {seconds:.3f} s in all"
 
     def _wait(self, writer: Writer) -> None:
         """Wait for the writer while it makes progress."""
