@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from uspnet.errors import NoMemory
+from uspnet.errors import DeviceFault, NoMemory
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
 from uspnet.memory import SharedMemory, memory_available, new, pages_for
@@ -19,6 +22,23 @@ FRAME_MAX = 9728  # bytes: the longest frame that any port takes in one buffer
 def buffer_bytes(frame: int) -> int:
     """Return the buffer size for frames of up to `frame` bytes: a multiple of 2 KiB."""
     return -(-(frame + HEADROOM) // 2048) * 2048
+
+
+@dataclass(frozen=True)
+class Share:
+    """A worker's part of a pool: `count` buffers from `first` on, and where its free ones stand."""
+
+    stack: c.Stack
+    free: c.Pointer[int]
+    first: int
+    count: int
+
+    def refill(self, held: Container[int]) -> None:
+        """Put all of its buffers but those that are held on the stack, the first one on top."""
+        every = range(self.first + self.count - 1, self.first - 1, -1)
+        free = array("I", [index for index in every if index not in held])
+        ffi.memmove(self.free, free, len(free) * free.itemsize)
+        self.stack.top, self.stack.room, self.stack.free = len(free), self.count, self.free
 
 
 class Pool:
@@ -51,6 +71,7 @@ class Pool:
         self.c.base, self.c.size, self.c.count = self.memory.base, self.size, count
         self.owned = Owned()
         self._given = self._reserved = 0
+        self._shares: list[Share] = []
 
     @property
     def memories(self) -> list[SharedMemory]:
@@ -74,8 +95,28 @@ class Pool:
         first, self._given = self._given, self._given + count
         if self._given > self.count:
             raise NoMemory(f"the pool has {self.count} buffers and {self._given} are needed")
-        free = self.owned.keep(new("uint32_t[]", list(range(first + count - 1, first - 1, -1))))
-        return self.owned.keep(new("struct stack *", (count, count, free)))
+        free = self.owned.keep(new("uint32_t[]", count))
+        stack = self.owned.keep(new("struct stack *"))
+        self._shares.append(Share(stack, free, first, count))
+        self._shares[-1].refill(())
+        return stack
+
+    def forget(self) -> None:
+        """Empty every stack, whatever it holds: what is given back until `refill` has room."""
+        for share in self._shares:
+            share.refill(range(share.first, share.first + share.count))
+
+    def refill(self, held: Iterable[int]) -> None:
+        """Put all buffers but `held`, which rings hold, on the stacks that they belong to. Raises
+        DeviceFault if a buffer is held twice, or belongs to none.
+        """
+        listed = list(held)
+        once = set(listed)
+        if len(once) < len(listed) or any(not 0 <= index < self._given for index in once):
+            text = "the packet memory is damaged: a buffer is in two rings, or in none of this job"
+            raise DeviceFault(text, "start the job again")
+        for share in self._shares:
+            share.refill(once)
 
     def reserve(self, size: int) -> int:
         """Reserve `size` bytes of `rings`; return their offset, a multiple of a page. Raises

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from uspnet.errors import DeviceFault, Malformed, PeerFault, UspnetError
+from uspnet.errors import DeviceFault, Malformed, NotSupported, PeerFault, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.pool import FRAME_MAX, Pool
 from uspnet.spec import Option, Options, Spec, check_options
@@ -46,10 +46,21 @@ class Queue:
     def take_back(self, packets: int, octets: int, reason: int) -> None:
         """Count packets as dropped that were counted as sent: the other side never took them."""
         counters = self.base.counters
+        packets = min(packets, counters.packets)  # a worker process that died left some uncounted
         counters.packets -= packets
-        counters.bytes -= octets
+        counters.bytes -= min(octets, counters.bytes)
+        self.drop(packets, reason)
+
+    def drop(self, packets: int, reason: int) -> None:
+        """Count packets as dropped, for a reason before DROP_ERRORS."""
+        counters = self.base.counters
         counters.drops[reason] += packets
         counters.dropped += packets
+
+    def mean(self, packets: int) -> int:
+        """Return how many of the bytes counted so many packets had, on average."""
+        counters = self.base.counters
+        return int(counters.bytes * packets // max(counters.packets, 1))
 
     def fault(self) -> UspnetError | None:
         """Return the fault that the ring has set, as an error to raise; None without one."""
@@ -253,6 +264,26 @@ class Port(ABC):
         """Make the device access no memory from now on, as when a worker was killed. Any thread may
         call it at any time; never raises.
         """
+
+    def revive(self) -> list[int]:
+        """Make every queue whole again after the process of its workers has ended at any
+        instruction, so that a fresh one can go on. No worker runs. Return the indexes of the pool
+        buffers that the rings still hold, which the peer or the kernel may access; all others are
+        free afterwards, whoever had them. The workers' stacks are empty and not to be relied on:
+        what is given back to them is forgotten.
+
+        At most a burst a queue is lost or seen twice, and what may be lost is counted as
+        DROP_WORKER_LOST. A ring that can't be made whole gets a fault, which `control` handles, and
+        holds nothing. What has to be started again is stopped here, and started by `restart`.
+        Raises when the port can't go on.
+        """
+        if self.holds("rx") or self.holds("tx"):
+            text = f"{self.name}: can't go on after the end of its worker process"
+            raise NotSupported(text, "start the job again")
+        return []
+
+    def restart(self) -> None:
+        """Start what `revive` has stopped. The workers' stacks have all other buffers."""
 
     def close(self) -> None:
         """Release everything. Also called after a failed `open`."""

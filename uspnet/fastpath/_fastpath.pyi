@@ -274,6 +274,8 @@ class PacketQueue(AnyQueue):
     block: int
     left: int
     at: int
+    counted: int
+    giving: int
     poll_at: int
     poll_ns: int
     fd: int
@@ -287,6 +289,13 @@ class Partial(Struct):
     frame: Inline[Packet, Packet | PacketFields]
     open: int
     wrong: int
+
+class PcapBegun(Struct):
+    at: int
+    published: int
+    n_interfaces: int
+    sections: int
+    swapped: int
 
 class PcapChunk(Struct):
     bytes: int
@@ -302,6 +311,10 @@ class PcapInterface(Struct):
     link_type: int
     snaplen: int
     fcs: int
+
+class PcapMove(Struct):
+    bytes: int
+    passed: int
 
 class PcapPositions(Struct):
     published: int
@@ -376,8 +389,13 @@ class PcapSource(AnyQueue):
     paced: int
     sink: PcapSink
     holding: int
+    carried: int
     sections: int
     single: int
+    begun: Inline[PcapBegun, PcapBegun | PcapBegunFields]
+    move: Inline[PcapMove, PcapMove | PcapMoveFields]
+    reading: int
+    canary: int
     n_interfaces: int
     interfaces: Inline[PcapInterface, Sequence[PcapInterface | PcapInterfaceFields] | PcapInterface]
 
@@ -705,6 +723,13 @@ class PartialFields(TypedDict, total=False):
     open: int
     wrong: int
 
+class PcapBegunFields(TypedDict, total=False):
+    at: int
+    published: int
+    n_interfaces: int
+    sections: int
+    swapped: int
+
 class PcapInterfaceFields(TypedDict, total=False):
     times: int
     divisor: int
@@ -714,6 +739,10 @@ class PcapInterfaceFields(TypedDict, total=False):
     link_type: int
     snaplen: int
     fcs: int
+
+class PcapMoveFields(TypedDict, total=False):
+    bytes: int
+    passed: int
 
 class PcapPositionsFields(TypedDict, total=False):
     published: int
@@ -894,6 +923,7 @@ class Lib:
     DROP_REFUSED: int
     DROP_TOO_LONG: int
     DROP_TOO_SHORT: int
+    DROP_WORKER_LOST: int
     END_COUNT: int
     END_DEADLINE: int
     END_SOURCE: int
@@ -934,6 +964,7 @@ class Lib:
     PCAP_RINGS: int
     PCAP_TAIL: int
     PCAP_TOO_MANY: int
+    PCAP_TORN: int
     PCAP_UNKNOWN: int
     PCAP_US: int
     PCAP_VERSION: int
@@ -982,12 +1013,15 @@ class Lib:
     def loop_measure(self, _0: Worker, /) -> None: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
+    def memif_copy_revive_rx(self, _0: MemifQueue, /) -> int: ...
+    def memif_copy_revive_tx(self, _0: MemifQueue, /) -> int: ...
     def memif_copy_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memif_copy_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memif_take_back(self, _0: MemifQueue, /) -> None: ...
     def memif_untaken(self, _0: MemifQueue, /) -> int: ...
     def memif_zero_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_zero_reset(self, _0: MemifQueue, /) -> None: ...
+    def memif_zero_revive(self, _0: MemifQueue, /) -> int: ...
     def memif_zero_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memif_zero_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memory_hide(self, _0: CData, _1: int, /) -> int: ...
@@ -1001,6 +1035,7 @@ class Lib:
     def packet_bind(self, _0: int, _1: int, _2: int, /) -> int: ...
     def packet_bound(self, _0: int, /) -> int: ...
     def packet_ip_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def packet_revive(self, _0: PacketQueue, /) -> None: ...
     def packet_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def packet_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def pcap_arm(self, _0: Queue, _1: int, /) -> int: ...
@@ -1009,7 +1044,9 @@ class Lib:
     def pcap_forget(self, _0: PcapRing, _1: Pointer[int], /) -> int: ...
     def pcap_peek(self, _0: PcapRing, _1: Pointer[Pointer[int]], /) -> int: ...
     def pcap_release(self, _0: PcapRing, _1: int, /) -> None: ...
+    def pcap_revive(self, _0: PcapSource, /) -> None: ...
     def pcap_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def pcap_sink_revive(self, _0: PcapSink, /) -> int: ...
     def pcap_sleep(self, _0: PcapShared, _1: PcapRing, _2: int, /) -> int: ...
     def pcap_survey(self, _0: PcapSource, _1: int, /) -> int: ...
     def pcap_timer(self) -> int: ...
@@ -1179,12 +1216,20 @@ class FFI:
     ) -> Partial: ...
     @overload
     def new(
+        self, cdecl: Literal["struct pcap_begun *", "struct pcap_begun[]"], init: object = ...
+    ) -> PcapBegun: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], init: object = ...
     ) -> PcapChunk: ...
     @overload
     def new(
         self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], init: object = ...
     ) -> PcapInterface: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_move *", "struct pcap_move[]"], init: object = ...
+    ) -> PcapMove: ...
     @overload
     def new(
         self, cdecl: Literal["struct pcap_positions *", "struct pcap_positions[]"], init: object = ...
@@ -1431,12 +1476,20 @@ class FFI:
     ) -> Partial: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct pcap_begun *", "struct pcap_begun[]"], value: CData | int
+    ) -> PcapBegun: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], value: CData | int
     ) -> PcapChunk: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], value: CData | int
     ) -> PcapInterface: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_move *", "struct pcap_move[]"], value: CData | int
+    ) -> PcapMove: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_positions *", "struct pcap_positions[]"], value: CData | int

@@ -51,6 +51,11 @@ static inline void device_full_barrier(void)
 #endif
 }
 
+/* The process may be killed between any two instructions, and another one goes on with what it has
+ * stored: stores before this are made before those after it. Costs no instruction, since a CPU
+ * completes in program order what a killed process did. */
+static inline void keep_order(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
+
 static inline void relax(void)
 {
 #if defined(__x86_64__)

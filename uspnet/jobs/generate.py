@@ -6,14 +6,15 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import ffi
+from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import COUNT_MAX
 from uspnet.jobs.job import Job
-from uspnet.jobs.loops import Loop
+from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
@@ -25,6 +26,7 @@ from uspnet.telemetry import reasons_text
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
+    from uspnet.jobs.worker import Lane
 
 
 @dataclass
@@ -42,6 +44,16 @@ class Generate(Loop, name="generate"):
     streams: Stream  # a lane each
     first_stream: int
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
+
+    def claimed(self, lanes: Sequence[Lane]) -> int:
+        """Return the packets begun."""
+        return int(self.c.offered)
+
+    def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
+        """Count what was begun and neither sent nor dropped."""
+        lost = under_way(lanes, int(self.c.offered))
+        lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
+        return excess
 
 
 class GenerateJob(Job[GenerateResult]):

@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.structs import check_pair, set_members
 from uspnet.memory import new
+from uspnet.port import Port, Queue
+
+if TYPE_CHECKING:
+    from uspnet.jobs.worker import Lane
+
+DECIDED = (lib.DROP_FILTERED, lib.DROP_POLICED, lib.DROP_NO_ROUTE)  # dropped by loops, not by rings
 
 
 @dataclass
@@ -40,9 +48,72 @@ class Loop:
         """Return the struct as `struct worker *`."""
         return ffi.cast("struct worker *", self.c)
 
+    def claimed(self, lanes: Sequence[Lane]) -> int:
+        """Return the packets that the worker has taken from the job's budget, by its counters."""
+        counters = [lane.rx.base.counters for lane in lanes if lane.rx]
+        return sum(int(c.packets) + sum(int(c.drops[why]) for why in DECIDED) for c in counters)
+
+    def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
+        """Count what was under way in the worker when its process ended as DROP_WORKER_LOST, but
+        for up to `excess` packets that were received beyond the job's budget: they are uncounted.
+        Return how many of those remain.
+        """
+        for group in groups(lanes):
+            entered = sum(int(queue.base.counters.packets) for queue in _receivers(group))
+            flying = under_way(group, entered) if group[0].exits else entered
+            uncounted = min(excess, flying)
+            _uncount(group, uncounted)
+            excess -= uncounted
+            if group[0].exits:
+                group[0].exits[0].drop(flying - uncounted, lib.DROP_WORKER_LOST)
+        return excess
+
     def run(self) -> None:
         """Run the loop until the worker is to stop. Releases the GIL."""
         getattr(lib, f"loop_{self.name}")(self.worker)
+
+
+def groups(lanes: Sequence[Lane]) -> list[list[Lane]]:
+    """Return the lanes in groups: those that leave by the same port are in one, since one of its
+    queues may stand in for another; and so are those without exits.
+    """
+    made: list[list[Lane]] = []
+    for lane in lanes:
+        near = [
+            each for each in made if _ports(each) & _ports([lane]) or _ports(each) == _ports([lane])
+        ]
+        others = [each for each in made if each not in near]
+        made = [*others, [*chain.from_iterable(near), lane]]
+    return made
+
+
+def _ports(lanes: Sequence[Lane]) -> set[Port]:
+    return {queue.port for lane in lanes for queue in lane.exits}
+
+
+def _receivers(lanes: Sequence[Lane]) -> list[Queue]:
+    return list(dict.fromkeys(lane.rx for lane in lanes if lane.rx))
+
+
+def under_way(lanes: Sequence[Lane], entered: int) -> int:
+    """Return how many of the packets that entered these lanes, copies included, were neither sent
+    nor dropped by any of their exits.
+    """
+    exits = dict.fromkeys(queue for lane in lanes for queue in lane.exits)
+    counted = [queue.base.counters for queue in exits]
+    entered += sum(int(c.copied) for c in counted)
+    left = sum(int(c.packets) + int(c.dropped) + int(c.errors) for c in counted)
+    return max(entered - left, 0)
+
+
+def _uncount(lanes: Sequence[Lane], packets: int) -> None:
+    """Take received packets out of the counters."""
+    for queue in _receivers(lanes):
+        counters = queue.base.counters
+        n = min(packets, int(counters.packets))
+        counters.bytes -= queue.mean(n)
+        counters.packets -= n
+        packets -= n
 
 
 @dataclass

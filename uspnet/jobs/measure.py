@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from uspnet.memory import new
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Lookup, Pointer, Stream
+    from uspnet.jobs.worker import Lane
 
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
@@ -35,6 +37,23 @@ class Measure(Loop, name="measure"):
     streams: Stream
     lookup: Lookup = ffi.NULL
     histogram: Pointer[int] = field(default_factory=lambda: new("uint64_t[]", lib.HISTOGRAM_SLOTS))
+
+    def claimed(self, lanes: Sequence[Lane]) -> int:
+        """Return 0: what comes back is within no budget."""
+        return 0
+
+    def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
+        """Count what was received and not looked at."""
+        received, others = self.counts()
+        seen = received + self.foreign
+        if self.lookup == ffi.NULL:
+            seen += others["duplicated"] + others["stale"]
+        for queue in (lane.rx for lane in lanes if lane.rx):
+            seen -= int(queue.base.counters.packets)
+            if seen < 0:
+                queue.take_back(-seen, queue.mean(-seen), lib.DROP_WORKER_LOST)
+                seen = 0
+        return excess
 
     @property
     def foreign(self) -> int:

@@ -233,6 +233,20 @@ class NicPort(Port):
         if self.transport:
             self.transport.quiet()
 
+    def revive(self) -> list[int]:
+        """Stop the device, whose state can't be known: its rings give all buffers back."""
+        if not self.outage.fault:
+            self._count_unsent(lib.DROP_WORKER_LOST)
+            self._keep_counters()
+            self.stop()
+        return []
+
+    def restart(self) -> None:
+        """Start the device with empty rings. Raises DeviceFault, DeviceTimeout."""
+        if not self.outage.fault:  # else `control` starts it
+            self.snapshot.restore(self.device.transport)
+            self._start_again()
+
     # -- how it ends ----------------------------------------------------------------------------
 
     def finish(self) -> None:

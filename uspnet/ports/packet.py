@@ -266,6 +266,13 @@ class Packet(KernelPort, scheme="packet"):
             told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
             queue.base.counters.missed += struct.unpack("3I", told)[1]
 
+    def revive(self) -> list[int]:
+        """Go on with the next packet of the current block. Sockets hold no buffers."""
+        for queue in self.made:
+            if queue.direction == "rx":
+                lib.packet_revive(ffi.cast("struct packet_queue *", queue.c))
+        return []
+
     def finish(self) -> None:
         """Count what was missed since the last call."""
         self._count_missed()

@@ -10,6 +10,9 @@
 
 // [python]
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n);
+/* After the process of the queue's worker has ended at any instruction: finds the next packet, and
+ * counts those that were taken and not counted as lost. No worker runs. */
+void packet_revive(struct packet_queue *pq);
 // [c]
 
 /* A packet as it is in the ring. */
@@ -27,10 +30,14 @@ static struct tpacket_block_desc *block_of(const struct packet_queue *pq)
 
 static void block_give_back(struct packet_queue *pq)
 {
+    pq->giving = pq->block + 1;
+    keep_order(); /* packet_revive() completes what comes next */
     /* Release: our reads of the block happen before the kernel's next writes to it. */
     store_release(&block_of(pq)->hdr.bh1.block_status, TP_STATUS_KERNEL);
-    pq->left = 0;
+    pq->left = pq->counted = 0;
     pq->block = pq->block + 1 == pq->blocks ? 0 : pq->block + 1;
+    keep_order();
+    pq->giving = 0;
 }
 
 /* Is there a packet to take? Moves on to the next block when the kernel has passed it on. While
@@ -49,8 +56,10 @@ static int block_ready(struct packet_queue *pq)
             pq->poll_at = pq->poll_ns ? clock_ns(CLOCK_MONOTONIC) + pq->poll_ns : 0;
             return 0;
         }
-        pq->left = load_relaxed(&bh->num_pkts);
         pq->at = load_relaxed(&bh->offset_to_first_pkt);
+        pq->counted = load_relaxed(&bh->num_pkts);
+        keep_order(); /* where there are packets, `at` says where */
+        pq->left = pq->counted;
         if (likely(pq->left))
             return 1;
         block_give_back(pq);
@@ -181,11 +190,19 @@ static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *p
     return 1;
 }
 
+/* Counts packets that were taken out of the block. */
+static void count(struct packet_queue *pq, uint32_t packets, uint64_t bytes)
+{
+    queue_count(&pq->q, packets, bytes);
+    keep_order();
+    pq->counted = pq->left;
+}
+
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct packet_queue *pq = (struct packet_queue *)q;
     uint64_t bytes = 0;
-    uint32_t got = 0, index;
+    uint32_t got = 0, counted = 0, index;
     while (got < n && block_ready(pq)) {
         int taken = 1;
         if (unlikely(!stack_take(q->stack, &index, 1)))
@@ -201,9 +218,58 @@ uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
         } else {
             stack_give(q->stack, index);
         }
-        if (likely(!pq->segments.left) && --pq->left == 0)
+        if (unlikely(pq->segments.left))
+            continue;
+        if (likely(pq->left > 1)) {
+            pq->left--;
+        } else {
+            count(pq, got - counted, bytes);
+            counted = got;
+            bytes = 0;
             block_give_back(pq);
+        }
     }
-    queue_count(q, got, bytes);
+    count(pq, got - counted, bytes);
     return got;
+}
+
+/* Packets of the block from the one at `at` on; UINT32_MAX: none begins there. */
+static uint32_t left_from(const struct packet_queue *pq)
+{
+    const struct tpacket_block_desc *block = block_of(pq);
+    uint64_t at = load_relaxed(&block->hdr.bh1.offset_to_first_pkt);
+    uint32_t left = load_relaxed(&block->hdr.bh1.num_pkts), next;
+    for (; left && at != pq->at; left--) {
+        const struct tpacket3_hdr *header = (const void *)((const uint8_t *)block + at);
+        if (at + sizeof *header > pq->block_size || at % 4)
+            return UINT32_MAX;
+        next = load_relaxed(&header->tp_next_offset);
+        at = next && next < pq->block_size ? at + next : pq->block_size;
+    }
+    return at == pq->at ? left : UINT32_MAX;
+}
+
+void packet_revive(struct packet_queue *pq)
+{
+    uint32_t left;
+    pq->segments.left = 0;
+    pq->poll_at = 0;
+    if (pq->block >= pq->blocks || pq->giving > pq->blocks) { /* something wrote over them */
+        queue_fault(&pq->q, FAULT_RING);
+        return;
+    }
+    if (pq->giving) {
+        pq->block = pq->giving - 1;
+        block_give_back(pq);
+    }
+    if (!pq->left)
+        return;
+    left = left_from(pq);
+    if (left > pq->left) /* its packets can't be located any more */
+        left = 0;
+    if (pq->counted > left)
+        queue_drop(&pq->q, DROP_WORKER_LOST, pq->counted - left);
+    pq->left = pq->counted = left;
+    if (!left)
+        block_give_back(pq);
 }

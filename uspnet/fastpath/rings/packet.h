@@ -16,6 +16,8 @@ struct packet_queue {
     uint32_t block;      /* rx: the current one, or the next that the kernel will pass on */
     uint32_t left;       /* rx: packets of that block still to be taken */
     uint32_t at;         /* rx: offset in the block of the first of them */
+    uint32_t counted;    /* rx: `left` when packets were last counted */
+    uint32_t giving;     /* rx: 1 more than the block that is being given back; 0: none */
     uint64_t poll_at;    /* rx: CLOCK_MONOTONIC in ns of the next check of the block's status */
     uint32_t poll_ns;    /* rx: ns between two checks */
     int32_t fd;          /* tx: the socket */

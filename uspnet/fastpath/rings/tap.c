@@ -42,7 +42,6 @@ uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     const struct tap_queue *tap = (struct tap_queue *)q;
     uint32_t index[BURST_MAX], got = 0, used = 0, room = pool_room(q->pool);
-    uint64_t bytes = 0;
     n = stack_take(q->stack, index, n);
     while (used < n) {
         struct packet p = {index[used], cache_offset(index[used]), 0};
@@ -56,14 +55,13 @@ uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n)
             queue_refuse(q, index[used++], DROP_TOO_LONG);
             continue;
         }
+        queue_count(q, 1, (uint64_t)length); /* what was read is counted, wherever this ends */
         p.length = (uint16_t)length;
         packets[got++] = p;
-        bytes += (uint64_t)length;
         used++;
     }
     while (used < n)
         stack_give(q->stack, index[--n]);
-    queue_count(q, got, bytes);
     return got;
 }
 

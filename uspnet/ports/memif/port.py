@@ -170,6 +170,11 @@ class Memif(Port, scheme="memif"):
         """Return why the peer has refused the connection so far."""
         return refusals.fault(self.name, self.refused) if self.refused else None
 
+    def revive(self) -> list[int]:
+        """Go on from the positions that we published, and with the buffers in their slots."""
+        rings_of = (rings.revive(queue, zero_copy=self.zero_copy) for queue in self.made)
+        return [index for held in rings_of for index in held]
+
     def pending(self) -> int:
         """Return the filled slots that the peer has not drained, as far as can be known."""
         if not self.linked or self.linger_until:

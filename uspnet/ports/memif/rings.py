@@ -79,6 +79,29 @@ def take_back(queue: Queue) -> None:
     lib.memif_take_back(memif(queue))
 
 
+def revive(queue: Queue, *, zero_copy: bool) -> list[int]:
+    """Make a ring whole again after its worker's process has ended; return the pool buffers in its
+    slots, by `out`, which the peer can't write. A ring that can't be made whole gets a fault, with
+    which the port disconnects.
+    """
+    m = memif(queue)
+    if m.ring == ffi.NULL:
+        return []
+    if not zero_copy:
+        name = f"memif_copy_revive_{queue.direction}"
+        getattr(lib, name)(m)
+        return []
+    held = []
+    if not lib.memif_zero_revive(m):
+        used = (m.next - m.clean) & 0xFFFF
+        held = [int(m.out[(m.clean + i) % m.size]) for i in range(used)]
+    if len(set(held)) < len(held) or any(index >= queue.port.pool.count for index in held):
+        m.q.fault, held = lib.FAULT_RING, []
+    if not held:
+        m.clean = m.next  # it is stripped later, and has nothing to give back then
+    return held
+
+
 def strip(queue: Queue, *, zero_copy: bool) -> None:
     """Detach the ring, and take lent buffers back."""
     m = memif(queue)

@@ -211,6 +211,15 @@ class Sink(Port):
             self.end_job()  # first: what a worker put into the ring after `finish` would be lost
             self.finish()
 
+    def revive(self) -> list[int]:
+        """Go on behind the last record that was published; what came after it is not in the file.
+        Raises DeviceFault if the records' memory is damaged.
+        """
+        if any(lib.pcap_sink_revive(ring) for ring in self._rings()):
+            text = f"{self._held()}: the memory before it was damaged with the worker process"
+            raise DeviceFault(text, "start the job again, with another file")
+        return []
+
     def finish(self) -> None:
         """Complete the file. From then on, the tx counters tell what is in it."""
         if self.complete or not self.writer:

@@ -42,6 +42,7 @@ WHY = {
     lib.PCAP_VERSION: "of a version that is not known",
     lib.PCAP_TOO_MANY: f"more than {lib.PCAP_INTERFACES} interfaces in one section",
     lib.PCAP_ANOTHER: "another pcap file begins here",
+    lib.PCAP_TORN: "a part of the stream was lost with the worker process that had read it",
 }
 EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
 
@@ -233,6 +234,11 @@ class Source(Port):
             raise error
         if error := self.fault() or self._nothing_delivered():
             raise error
+
+    def revive(self) -> list[int]:
+        """Go on with the next record. A stream of which something is lost ends."""
+        lib.pcap_revive(self.c)
+        return []
 
     def fault(self) -> UspnetError | None:
         """Return what is wrong with the file; None if nothing."""

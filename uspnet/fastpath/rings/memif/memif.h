@@ -70,6 +70,11 @@ uint32_t memif_untaken(const struct memif_queue *m);
 void memif_take_back(struct memif_queue *m);
 int memif_copy_arm(struct queue *q, int on);
 int memif_zero_arm(struct queue *q, int on);
+/* After the process of the queue's worker has ended at any instruction: makes the positions those
+ * of a whole number of bursts. No worker runs. -1: they can't be, and the queue has a fault. */
+int memif_copy_revive_rx(struct memif_queue *m);
+int memif_copy_revive_tx(struct memif_queue *m);
+int memif_zero_revive(struct memif_queue *m);
 // [c]
 
 #include <sys/uio.h>
@@ -121,6 +126,20 @@ static inline void publish(struct memif_queue *m, uint16_t at)
         (void)!write(m->bell_fd, &one, sizeof one); /* EAGAIN: a wake-up is pending already */
         store_relaxed(&m->ringing, 0);
     }
+}
+
+/* The position that we published last, as far as the peer has not overwritten it: at most a ring
+ * behind `next`. 0: it is out of range, and the queue has a fault. */
+static inline int revive_shown(struct memif_queue *m, uint16_t *shown)
+{
+    uint16_t at = (uint16_t)(load_relaxed(m->ours) - m->our_lead);
+    store_relaxed(&m->ringing, 0);
+    if ((uint16_t)(m->next - at) > m->size) {
+        queue_fault(&m->q, FAULT_PEER);
+        return 0;
+    }
+    *shown = at;
+    return 1;
 }
 
 /* The longest frame that fits a buffer and a packet handle. */

@@ -82,6 +82,23 @@ void memif_copy_lend(struct memif_queue *m)
     publish(m, m->next);
 }
 
+/* What was drained and not published is received once more; or, where slots may have been posted
+ * again already, counted as lost: a burst at most. */
+int memif_copy_revive_rx(struct memif_queue *m)
+{
+    uint16_t shown;
+    if (!revive_shown(m, &shown))
+        return -1;
+    if (m->buffers && shown != m->next) {
+        queue_drop(&m->q, DROP_WORKER_LOST, least((uint16_t)(m->next - shown), BURST_MAX));
+        lend_again(m, shown, m->next);
+        store_release(m->ours, (uint16_t)(m->next + m->our_lead));
+    }
+    if (!m->buffers)
+        m->next = shown;
+    return 0;
+}
+
 uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;
@@ -119,8 +136,9 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
         stack_give(q->stack, index[i]);
     if (m->buffers)
         lend_again(m, first, m->next);
+    keep_order();
+    queue_count(q, got, bytes); /* before publish(), which makes these stores visible first */
     publish(m, m->next);
-    queue_count(q, got, bytes);
     return got;
 }
 

@@ -113,6 +113,11 @@ uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n)
     if (m->next != first)
         publish(m, m->next);
     stack_give_packets(q->stack, packets, done);
+    keep_order(); /* what is counted as sent was published */
     queue_count(q, sent, bytes);
     return done;
 }
+
+/* What was filled and not published is filled again. A server has shortened these slots: frames
+ * that no longer fit one are chained. */
+int memif_copy_revive_tx(struct memif_queue *m) { return revive_shown(m, &m->next) ? 0 : -1; }

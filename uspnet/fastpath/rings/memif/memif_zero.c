@@ -60,8 +60,10 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
         slot_lend(&l, next + i, p);
         bytes += p.length;
     }
+    keep_order(); /* slots before `next`, as memif_zero_revive() expects */
     m->next = (uint16_t)(next + n);
     publish(m, m->next);
+    keep_order(); /* what is counted as sent was published */
     queue_count(q, n, bytes);
     return n;
 }
@@ -77,14 +79,15 @@ static void lend(struct memif_queue *m)
     n = stack_take(m->q.stack, index, n);
     for (uint32_t i = 0; i < n; i++)
         slot_lend(&l, next + i, (struct packet){index[i], cache_offset(index[i]), (uint16_t)room});
+    keep_order();
     m->next = (uint16_t)(next + n);
     if (n)
         publish(m, m->next);
 }
 
-/* Receives packets of one slot each, up to the first slot that is invalid or begins a chain. */
-static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packets, uint32_t n,
-                                     uint64_t *bytes)
+/* Receives and counts packets of one slot each, up to the first slot that is invalid or begins a
+ * chain. */
+static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packets, uint32_t n)
 {
     const struct memif_descriptor *slots = m->ring->slots;
     const uint32_t *out = m->out, mask = m->size - 1, room = pool_room(m->q.pool);
@@ -98,8 +101,9 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
         packets[got] = (struct packet){index, cache_offset(index), (uint16_t)d.length};
         total += d.length;
     }
+    queue_count(&m->q, got, total);
+    keep_order(); /* what has left the ring is counted */
     m->clean = (uint16_t)at;
-    *bytes += total;
     return got;
 }
 
@@ -141,11 +145,10 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;
     uint32_t ahead = finished(m), got = 0;
-    uint64_t bytes = 0;
     while (got < n && ahead) {
         struct packet p;
         enum drop_reason wrong;
-        uint32_t used = receive_plain(m, packets + got, least(n - got, ahead), &bytes);
+        uint32_t used = receive_plain(m, packets + got, least(n - got, ahead));
         got += used;
         ahead -= used;
         if (likely(got == n || ahead == 0))
@@ -154,18 +157,30 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
         if (used == 0)
             break;
         ahead -= used;
-        m->clean = (uint16_t)(m->clean + used);
         if (unlikely(wrong != DROP_NONE)) {
-            queue_drop(q, wrong, 1);
-            stack_give(q->stack, p.index);
-            continue;
+            queue_refuse(q, p.index, wrong);
+        } else {
+            queue_count(q, 1, p.length);
+            packets[got++] = p;
         }
-        bytes += p.length;
-        packets[got++] = p;
+        keep_order();
+        m->clean = (uint16_t)(m->clean + used);
     }
-    queue_count(q, got, bytes);
     lend(m);
     return got;
+}
+
+/* The peer gets what was put into slots and not published. `out` and both positions are out of its
+ * reach; what it drained meanwhile is validated by the next burst. */
+int memif_zero_revive(struct memif_queue *m)
+{
+    store_relaxed(&m->ringing, 0);
+    if ((uint16_t)(m->next - m->clean) > m->size) {
+        queue_fault(&m->q, FAULT_RING);
+        return -1;
+    }
+    store_release(m->ours, (uint16_t)(m->next + m->our_lead));
+    return 0;
 }
 
 /* Returns all buffers to the stack when the ring is detached. Called by Python while the worker is

@@ -72,12 +72,14 @@ static inline void intel_announce(struct intel_queue *r)
     doorbell_ring(&r->q, &r->bell, intel_slot(r, tail));
 }
 
-/* Publishes the frames from position `first` on. Only the last one requests a status. */
-static inline void intel_send(struct intel_queue *r, uint32_t first)
+/* Publishes the frames from `next` to position `end`. Only the last one requests a status. */
+static inline void intel_send(struct intel_queue *r, uint32_t end)
 {
-    r->last[intel_slot(r, first)] = r->next - 1;
-    r->ring[intel_slot(r, r->next - 1)].word |= TX_REPORT;
-    doorbell_ring(&r->q, &r->bell, intel_slot(r, r->next));
+    r->last[intel_slot(r, r->next)] = end - 1;
+    r->ring[intel_slot(r, end - 1)].word |= TX_REPORT;
+    keep_order(); /* intel_clean() relies on `last` of all before `next` */
+    r->next = end;
+    doorbell_ring(&r->q, &r->bell, intel_slot(r, end));
 }
 
 #endif

@@ -136,8 +136,7 @@ uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
     }
     if (next == first)
         return done;
-    r->next = next;
-    intel_send(r, first);
+    intel_send(r, next);
     queue_count(q, next - first, bytes);
     return done;
 }

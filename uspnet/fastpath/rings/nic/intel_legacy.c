@@ -102,7 +102,7 @@ uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         flying = intel_clean(r);
     for (; done < n && flying + sent < r->size - 1; done++) {
         struct packet p = packets[done];
-        uint32_t slot = intel_slot(r, r->next);
+        uint32_t slot = intel_slot(r, first + sent);
         if (unlikely(p.length < SEND_MIN || p.length > r->limit)) {
             queue_refuse(q, p.index, tx_wrong_length(p.length, SEND_MIN));
             continue;
@@ -111,12 +111,11 @@ uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         r->ring[slot].address = dma_address(q, r->dma_base, p.index, p.offset);
         r->ring[slot].word = r->tx_flags | p.length;
         bytes += p.length;
-        r->next++;
         sent++;
     }
     if (sent == 0)
         return done;
-    intel_send(r, first);
+    intel_send(r, first + sent);
     queue_count(q, sent, bytes);
     return done;
 }

@@ -23,7 +23,8 @@ enum pcap_why {
     PCAP_ORDER,    /* no section header, or a packet of an interface without a description */
     PCAP_VERSION,  /* an unknown version */
     PCAP_TOO_MANY, /* more than PCAP_INTERFACES interfaces */
-    PCAP_ANOTHER   /* another classic file was appended */
+    PCAP_ANOTHER,  /* another classic file was appended */
+    PCAP_TORN      /* a part of the stream was lost with the worker process */
 };
 
 /* The order of a record's two lengths, by the file's version. The smaller one is the captured
@@ -46,6 +47,19 @@ struct pcap_interface {
 };
 
 struct pcap_sink;
+
+/* A block without a packet that is being parsed: what was before, to parse it again. */
+struct pcap_begun {
+    uint64_t at;        /* the source's `at`, plus 1; 0: none */
+    uint64_t published; /* by the source's sink, if it has one */
+    uint32_t n_interfaces, sections, swapped;
+};
+
+/* The contents of a stream's window that are being moved to its start. */
+struct pcap_move {
+    uint64_t from; /* their offset; 0: none are */
+    uint64_t bytes, passed;
+};
 
 /* A file as a source: a read-only mapping, which others may change or truncate meanwhile, or a
  * window of what came through a pipe. */
@@ -91,11 +105,18 @@ struct pcap_source {
 
     /* The sink that blocks without packets are copied to, from pcapng to pcapng; NULL: none. */
     struct pcap_sink *sink;
-    uint32_t holding;  /* packets of this burst are not in the sink yet */
+    uint32_t holding;  /* packets of this burst, which are not in the sink yet */
+    uint32_t carried;  /* the block at `at` is in the sink already */
     uint32_t sections; /* begun in this pass */
     uint32_t pass;
     uint32_t
         single; /* the first pass found one section; further passes don't copy its description */
+
+    /* For pcap_revive(). */
+    struct pcap_begun begun;
+    struct pcap_move move;
+    uint32_t reading; /* 1 while `size` does not tell of a read() */
+    uint64_t canary;  /* written behind the window's contents before a read() */
 
     uint32_t n_interfaces;
     struct pcap_interface interfaces[1024];
@@ -107,6 +128,9 @@ struct pcap_source {
 uint32_t pcap_survey(struct pcap_source *s, uint32_t n);
 uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n);
 int pcap_arm(struct queue *q, int on);
+/* After the process of the queue's worker has ended at any instruction: makes `at` the boundary of
+ * a record or block. No worker runs. */
+void pcap_revive(struct pcap_source *s);
 int pcap_can_make(uint32_t link_type); /* can its packets get an Ethernet header? */
 int pcap_timer(void);                  /* a descriptor for timer_fd; -1: errno */
 
@@ -165,6 +189,8 @@ struct pcap_sink {
 
 uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);
 void pcap_flush(struct queue *q);
+/* The same for the sink: it goes on behind what was published. -1: that is out of range. */
+int pcap_sink_revive(struct pcap_sink *s);
 
 /* The writer's side. peek: bytes ready at *from, all in one chunk; release: they were written;
  * whole: how many of these bytes are complete records; sleep: 1 if the writer may wait for the

@@ -47,8 +47,9 @@ static enum step classic(struct pcap_source *s, uint32_t magic)
         .times = magic == MAGIC_NS ? 1 : 1000,
     };
     s->interfaces[0].plain = s->interfaces[0].link_type == LINK_ETHERNET && !s->interfaces[0].fcs;
-    s->format = magic == MAGIC_NS ? PCAP_NS : PCAP_US;
     s->begin = s->at = FILE_HEADER;
+    keep_order(); /* until the format is known, the header is parsed again */
+    s->format = magic == MAGIC_NS ? PCAP_NS : PCAP_US;
     return STEP_OTHER;
 }
 

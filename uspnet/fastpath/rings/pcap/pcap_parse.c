@@ -179,8 +179,10 @@ static enum step packet(struct pcap_source *s, uint32_t type, const uint8_t *bod
 /* A block without a packet: copies it to the sink, and parses descriptions. */
 static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body, uint32_t length)
 {
-    if (s->sink && !(s->pass && s->single) && !pcap_carry(s->sink, s, type, body, length))
+    if (s->sink && !s->carried && !(s->pass && s->single) &&
+        !pcap_carry(s->sink, s, type, body, length))
         return STEP_HOLD;
+    s->carried = 0;
     if (type == BLOCK_IDB)
         return pcap_interface(s, body, length);
     if (type == BLOCK_SHB) {
@@ -190,8 +192,7 @@ static enum step other(struct pcap_source *s, uint32_t type, const uint8_t *body
     return STEP_OTHER;
 }
 
-/* A block other than an Enhanced Packet Block. */
-static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, struct found *f)
+static enum step any_other_block(struct pcap_source *s, struct found *f)
 {
     const uint8_t *at = s->base + s->at;
     uint64_t left = s->size - s->at, stride;
@@ -218,6 +219,17 @@ static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, str
         step = other(s, type, at + 8, length);
     if (step <= STEP_OTHER)
         s->at += stride;
+    return step;
+}
+
+/* A block other than an Enhanced Packet Block. */
+static __attribute__((noinline)) enum step rare_block(struct pcap_source *s, struct found *f)
+{
+    enum step step;
+    pcap_note_begin(s);
+    step = any_other_block(s, f);
+    keep_order();
+    s->begun.at = 0;
     return step;
 }
 
@@ -281,14 +293,4 @@ enum step pcap_step(struct pcap_source *s, struct found *f)
     if (unlikely(s->format == PCAP_UNKNOWN))
         return pcap_open(s);
     return any_record(s, f);
-}
-
-void pcap_rewind(struct pcap_source *s)
-{
-    if (s->pass++ == 0)
-        s->single = s->sections == 1;
-    s->at = s->begin;
-    s->number = 0;
-    s->sections = 0;
-    s->n_interfaces = 0;
 }

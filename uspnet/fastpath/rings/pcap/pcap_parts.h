@@ -23,7 +23,9 @@ struct found {
 };
 
 enum step pcap_step(struct pcap_source *s, struct found *f);
-void pcap_rewind(struct pcap_source *s);
+void pcap_rewind(struct pcap_source *s); /* pcap_read.c */
+/* pcap_revive.c: notes what is needed if the process ends before `at` moves behind this block. */
+void pcap_note_begin(struct pcap_source *s);
 
 /* Volatile loads: each field is read once, since the file's owner may change it. */
 typedef uint16_t __attribute__((may_alias, aligned(1))) loose16;
@@ -78,8 +80,11 @@ int pcap_header(const uint8_t *at);
 enum step pcap_section(struct pcap_source *s, const uint8_t *at, uint64_t left);
 enum step pcap_interface(struct pcap_source *s, const uint8_t *body, uint32_t length);
 
-/* pcap_stream.c: reads more of the stream, or its end. Returns 0: nothing yet. */
+/* pcap_stream.c: reads more of the stream, or its end. Returns 0: nothing yet. move: completes
+ * `move`. unread: 0: a read() that was interrupted took something out of the stream. */
 int pcap_fill(struct pcap_source *s);
+void pcap_move(struct pcap_source *s);
+int pcap_unread(const struct pcap_source *s);
 
 /* pcap_time.c */
 void pcap_resolution(struct pcap_interface *i, uint8_t value);

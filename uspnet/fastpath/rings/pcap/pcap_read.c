@@ -6,6 +6,17 @@
 
 enum { SKIPS = 4096 }; /* blocks without a packet that one burst may skip */
 
+void pcap_rewind(struct pcap_source *s)
+{
+    if (s->pass++ == 0)
+        s->single = s->sections == 1;
+    s->at = s->begin;
+    keep_order(); /* at the end, `number` still tells that there were packets */
+    s->number = 0;
+    s->sections = 0;
+    s->n_interfaces = 0;
+}
+
 /* At the end of the file: rewinds if loop=on, unless the whole pass had no packet. */
 static int starts_again(struct pcap_source *s)
 {
@@ -170,12 +181,13 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     s->holding = 0;
     while (got < taken && find(s, room, &skips, &f)) {
         struct packet p = {index[got], cache_offset(index[got]), (uint16_t)(f.front + f.length)};
+        s->holding = got + 1;
+        keep_order();
         copy(s, p, &f);
         if (q->stamps)
             note(s, got, &f);
         bytes += p.length;
         packets[got++] = p;
-        s->holding = got;
     }
     if (unlikely(load_acquire(&q->fault) ==
                  FAULT_MEMORY)) { /* the file was truncated; zeros were read instead */
@@ -188,5 +200,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     for (uint32_t i = got; i < taken; i++)
         stack_give(q->stack, index[i]);
     queue_count(q, got, bytes);
+    keep_order();
+    s->holding = 0;
     return got;
 }
