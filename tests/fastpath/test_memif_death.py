@@ -16,6 +16,7 @@ from uspnet.fastpath import ffi, lib
 
 LOST = lib.DROP_WORKER_LOST
 FRAMES = [b"a" * 60, b"b" * 300, b"c" * 61, b"d" * 1500]
+STARTS = by_tier((0, 0xFFFD), (0, 5, 0xFFFA, 0xFFFD, 0xFFFF))
 RECEIVERS = [kind for kind in KINDS if "-rx-" in kind]
 SENDERS = [kind for kind in KINDS if "-tx-" in kind]
 
@@ -45,11 +46,11 @@ def dying(rig):
     return Stepper(rig.q.burst, (rig.q, rig.packets, len(FRAMES)), [*kept, memory])
 
 
-def rigs(kind, starts=by_tier((0, 0xFFFD), (0, 5, 0xFFFA, 0xFFFD, 0xFFFF))):
+def rigs(kind):
     """Rings of eight slots, also where positions wrap; those that receive with zero copy have
     posted their buffers.
     """
-    for start in starts:
+    for start in STARTS:
         rig = Rig(kind, log2=3, start=start)
         if kind == "zero-rx-client":
             rig.receive()

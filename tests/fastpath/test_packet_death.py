@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from tests.fastpath.test_packet_ring import BLOCK, BLOCKS, HEADER, MAC, frame, ring  # noqa: F401
+from tests.fastpath.test_packet_ring import BLOCK, BLOCKS, HEADER, MAC, Ring, frame
 from tests.support.stepping import Stepper, region, x86_only
 from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
@@ -18,14 +18,20 @@ from uspnet.fastpath import ffi, lib
 LOST = lib.DROP_WORKER_LOST
 
 
+@pytest.fixture
+def ring():
+    made = Ring()
+    yield made
+    ffi.release(made.view)
+    made.pool.close()
+
+
 def dying(ring, most):
     kept = [region(each) for each in (ring.c, ring.counters, ring.stack)]
     kept += [(ring.stack.free, 4 * ring.stack.room), (ring.view, BLOCK * BLOCKS)]
-    return Stepper(lib_pointer(), (ffi.addressof(ring.c.q), ring.packets, most), kept)
-
-
-def lib_pointer():
-    return ffi.addressof(lib, "packet_rx")
+    return Stepper(
+        ffi.addressof(lib, "packet_rx"), (ffi.addressof(ring.c.q), ring.packets, most), kept
+    )
 
 
 def revive(ring):
@@ -44,7 +50,7 @@ def goes_on(ring, step):
 
 @x86_only
 @pytest.mark.parametrize("most", [64, 4, 3])
-def test_no_packet_is_lost_without_being_counted(ring, most):  # noqa: F811
+def test_no_packet_is_lost_without_being_counted(ring, most):
     frames = [frame(number, 60 + number) for number in range(7)]
     ring.block(0, frames[:3])
     ring.block(1, [])
@@ -61,7 +67,7 @@ def test_no_packet_is_lost_without_being_counted(ring, most):  # noqa: F811
 
 
 @x86_only
-def test_the_rest_of_a_joined_packet_is_left_out(ring):  # noqa: F811
+def test_the_rest_of_a_joined_packet_is_left_out(ring):
     ring.block(0, [frame(1), frame(2)])
     ring.receive(1)
     ring.c.segments.left, ring.c.segments.size = 3000, 1000  # as within a GSO packet
@@ -71,7 +77,7 @@ def test_the_rest_of_a_joined_packet_is_left_out(ring):  # noqa: F811
 
 
 @x86_only
-def test_bad_packets_at_any_step(ring):  # noqa: F811
+def test_bad_packets_at_any_step(ring):
     ring.block(0, [frame(1), frame(2), frame(3, 5)])
     ring.block(1, [frame(4), frame(5)], snap=5000)
     ring.block(2, [frame(6)])
@@ -84,7 +90,7 @@ def test_bad_packets_at_any_step(ring):  # noqa: F811
         goes_on(ring, step)
 
 
-def test_whatever_stands_in_the_ring_and_in_the_queue_it_reads_nothing_beyond(ring):  # noqa: F811
+def test_whatever_stands_in_the_ring_and_in_the_queue_it_reads_nothing_beyond(ring):
     chance = random.Random(2)
     for _ in range(by_tier(2000, 100_000)):
         ring.block(0, [frame(1)] * chance.randrange(1, 9), next=chance.choice([0, 16, 96, 1 << 20]))

@@ -120,7 +120,7 @@ def test_a_source_that_begins_again_does_not_end_instead() -> None:
     for step in dying("pcap_rx", reader.c, packets, 3, memory_of(reader)).steps():
         lib.pcap_revive(reader.c)
         refill(reader)
-        assert [frame for _, frame in reader.burst(6)][0] in FRAMES[:4], step
+        assert reader.burst(6)[0][1] in FRAMES[:4], step
         assert not reader.c.q.ended, step
     reader.close()
 

@@ -112,7 +112,8 @@ class Stepper:
         ask(POKETEXT, pid, self.address, word & ~0xFF | BREAKPOINT)
         ask(CONT, pid)
         _, status = os.waitpid(pid, 0)
-        assert os.WIFSTOPPED(status) and os.WSTOPSIG(status) == signal.SIGTRAP, status
+        assert os.WIFSTOPPED(status)
+        assert os.WSTOPSIG(status) == signal.SIGTRAP
         ask(POKETEXT, pid, self.address, word)
         self._look(pid)[RIP] = self.address
         ask(SETREGS, pid, 0, self.registers)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs whose loops run in a forked process, which the test kills and replaces."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+from unittest import mock
+
+from tests.support.waiting import scaled
+from uspnet import memory
+from uspnet.jobs.job import Job
+from uspnet.jobs.recovery import recover
+from uspnet.jobs.worker import Worker
+
+
+class Seat:
+    """What a worker has instead of a thread: its place in the process."""
+
+    ident = None
+
+    def __init__(self, target: Any = None, **_: Any) -> None:
+        self.target = target
+        self.taken = False
+        self.life: Mortal | None = None
+        self.worker: Worker | None = None
+
+    def start(self) -> None:
+        self.taken = True
+
+    def is_alive(self) -> bool:
+        begun = self.taken and self.life and self.worker
+        return bool(begun and not self.worker.c.end and self.life.alive())
+
+    def join(self, timeout: float | None = None) -> None:
+        end = time.monotonic() + (timeout or 0)
+        while self.is_alive() and time.monotonic() < end:
+            time.sleep(0.0005)
+
+
+class Mortal:
+    """A started job. `live` runs its workers for a while, or until they end."""
+
+    def __init__(self, job: Job[Any]) -> None:
+        self.job, self.pid = job, 0
+        with mock.patch("uspnet.jobs.worker.threading.Thread", Seat):
+            job.start()
+        for worker in job.workers:
+            worker.thread.life, worker.thread.worker = self, worker
+        self.lost = self.kills = 0
+
+    def alive(self) -> bool:
+        """Whether the process runs; a process that has ended by itself has run all workers."""
+        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.pid = 0
+        return bool(self.pid)
+
+    def begin(self) -> None:
+        """Forks a process for the workers that have been started."""
+        workers = [worker for worker in self.job.workers if worker.thread.taken]
+        loops = [worker.loop for worker in workers if not worker.c.end]
+        hidden = list(memory._ours)
+        memory._ours.clear()  # the child shares all memory with us
+        try:
+            self.pid = os.fork()
+        finally:
+            memory._ours.update(hidden)
+        if self.pid:
+            return
+        try:
+            threads = [threading.Thread(target=loop.run) for loop in loops]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            os._exit(0)
+
+    def kill(self) -> None:
+        """Kills the process, and makes whole what it has left."""
+        if not self.alive():
+            return
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.pid, self.kills = 0, self.kills + 1
+        self.recover()
+
+    def recover(self) -> None:
+        """What a job does after the death of its workers."""
+        job = self.job
+        self.lost += recover(job.pool, job.ports, job.workers, job.budget, job.limits.count)
+        conserved(job)
+
+    def live(self, seconds: float) -> bool:
+        """Runs a process for `seconds`, then kills it. Returns whether it was over before."""
+        self.begin()
+        over = self.job.wait(timeout=seconds)
+        if not over:
+            self.kill()
+        return over
+
+    def end(self) -> Any:
+        """Runs it until it ends, and returns the result."""
+        self.begin()
+        assert self.job.wait(timeout=scaled(30))
+        return self.job.result()
+
+    def stop(self) -> Any:
+        """Stops it, and returns the result."""
+        self.begin()
+        self.job.stop(hurry=True)
+        assert self.job.wait(timeout=scaled(30))
+        return self.job.result()
+
+    def close(self) -> None:
+        if self.alive():
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def conserved(job: Job[Any]) -> None:
+    """Each of the pool's buffers is free, or in one ring."""
+    for share in job.pool._shares:
+        free = list(share.stack.free[0 : share.stack.top])
+        assert len(set(free)) == len(free) <= share.count
+        assert all(share.first <= index < share.first + share.count for index in free)
