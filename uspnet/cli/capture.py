@@ -58,6 +58,7 @@ def capture(
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,
+    restart: o.Restart = 10,
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
@@ -81,9 +82,8 @@ def capture(
         if write is None and o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
-    limits = o.limits(
-        duration, count, cores, burst, poll, reconnect=reconnect, in_process=in_process
-    )
+    process = o.Process(in_process, restart)
+    limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink)
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),

@@ -33,6 +33,7 @@ def fwd(
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,
+    restart: o.Restart = 10,
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
@@ -55,9 +56,8 @@ def fwd(
     from uspnet.ports.registry import make_port
 
     made = [make_port(port) for port in ports]
-    limits = o.limits(
-        duration, count, cores, burst, poll, reconnect=reconnect, in_process=in_process
-    )
+    process = o.Process(in_process, restart)
+    limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),

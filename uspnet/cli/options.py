@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -110,6 +111,15 @@ InProcess = Annotated[
         "--in-process", help="Run the loops in this process, instead of in one of their own."
     ),
 ]
+Restart = Annotated[
+    int,
+    typer.Option(
+        "--restart",
+        metavar="N",
+        parser=units.whole(0, COUNT_MAX),
+        help="Replace the process of the loops up to N times when it crashes, is killed or hangs.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -187,19 +197,28 @@ def was_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+@dataclass(frozen=True)
+class Process:
+    """The options about where loops run."""
+
+    inside: bool
+    restart: int
+
+
 def limits(
     duration: float | None,
     count: int | None,
     cores: str | None,
     burst: int,
     poll: Poll | None,
+    process: Process,
     *,
     reconnect: bool = True,
-    in_process: bool = False,
 ) -> Limits:
     """Return the shared options as a job takes them. Raise Usage."""
     from uspnet.jobs.plan import Limits
 
     made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
-    made.reconnect, made.confine, made.process = reconnect, True, not in_process
+    made.reconnect, made.confine = reconnect, True
+    made.process, made.restart = not process.inside, process.restart
     return made

@@ -118,6 +118,7 @@ def pktgen(
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,
+    restart: o.Restart = 10,
     require: o.Require = None,
     interval: o.Report = None,
     json: o.Json = False,
@@ -153,9 +154,8 @@ def pktgen(
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     if poll is None and (pps or back):
         poll = Poll.busy
-    limits = o.limits(
-        duration, count, cores, burst, poll, reconnect=reconnect, in_process=in_process
-    )
+    process = o.Process(in_process, restart)
+    limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
     job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
     verb = "received" if back else "sent"

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,6 +27,8 @@ int process_fork(int32_t *pidfd)
     int flags = CLONE_PARENT | CLONE_PIDFD | SIGCHLD;
     return (int)syscall(SYS_clone, flags, NULL, pidfd, NULL, NULL);
 }
+
+void process_name(const char *name) { prctl(PR_SET_NAME, name); }
 
 static int map_order(const struct order *o, int fd)
 {

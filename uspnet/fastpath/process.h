@@ -45,6 +45,8 @@ struct hand {
 /* Forks a process whose parent is our own parent, and opens a pidfd of it. Returns as fork() does;
  * for processes with one thread. */
 int process_fork(int32_t *pidfd);
+/* Sets the name that `ps` shows: in /proc a process whose user has changed can't. */
+void process_name(const char *name);
 /* Carries out an order, with `fd` from its message (-1: none) or without. Returns 0 or an errno. */
 int process_obey(const struct order *order, int fd);
 /* Starts the threads, and waits until they are ready. Returns 0 or an errno. */

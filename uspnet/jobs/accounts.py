@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from uspnet.answer import Json
 from uspnet.jobs.checks import check_counters
+from uspnet.jobs.crew import Crew
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
@@ -25,6 +26,7 @@ class Accounts(ABC):
     receivers: list[Worker]
     limits: Limits
     started: float
+    crew: Crew
     links: dict[Port, int | None]  # bits a second, as they were at the start
 
     @abstractmethod
@@ -50,6 +52,7 @@ class Accounts(ABC):
             "asked": self.asked(),
             "ports": rows,
             "missed": sum(known) if known else None,
+            "restarts": self.crew.restarts,
         }
 
     @abstractmethod

@@ -25,6 +25,7 @@ from uspnet.jobs.crew import Crew
 from uspnet.jobs.ending import Grace, drain
 from uspnet.jobs.notices import details, notices
 from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
+from uspnet.jobs.recovery import recover
 from uspnet.jobs.result import Ended, Result
 from uspnet.jobs.service import Service
 from uspnet.jobs.worker import Clock, Worker, usable_cores
@@ -75,7 +76,7 @@ class Job(Accounts, ABC, Generic[R]):
         self.on_detail: Callable[[str], None] = lambda _text: None
         self.budget = new("uint64_t *", limits.count or 0)
         self._open_in = 0  # the process in which the job is open; a forked child has no access
-        self.crew = Crew(limits)
+        self.crew = Crew(limits, ports)
         self.service = Service(ports, self.crew.fds)
 
     # -- what a job implements -------------------------------------------------------------------
@@ -257,7 +258,7 @@ class Job(Accounts, ABC, Generic[R]):
     def _launch(self) -> None:
         self.undo.callback(self.crew.end)
         self.undo.callback(self._join)
-        self.crew.launch(self.workers)
+        self.crew.launch(self.workers, self._recover, self.on_notice)
         hz = CLOCK.hz()
         self.links = {port: port.link_bps() for port in self.ports}
         started_ns = time.time_ns()
@@ -288,6 +289,9 @@ class Job(Accounts, ABC, Generic[R]):
             for name in dict.fromkeys(stuck):
                 self.on_notice(f"{name}: the peer has fewer queues than workers: lower queues=")
             self.crew.follow()
+
+    def _recover(self) -> int:
+        return recover(self.pool, self.ports, self.workers, self.budget, self.limits.count)
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Limits:
     reconnect: bool = True  # wait for peers that left to come back
     confine: bool = False  # give up what the process may do and the ports no longer need
     process: bool = False  # run the loops in a process of their own
+    restart: int = 10  # times that such a process is replaced when it ends too early
 
     def __post_init__(self) -> None:
         """Raise Usage for a value that is out of range."""
@@ -42,6 +43,8 @@ class Limits:
             raise Usage(f"burst={self.burst}", f"packets, 1 to {lib.BURST_MAX}")
         if self.poll not in set(Poll):
             raise Usage(f"poll={self.poll!r}", f"one of: {', '.join(Poll)}")
+        if not 0 <= self.restart <= COUNT_MAX:
+            raise Usage(f"restart={self.restart}", "0: never, or a number of times")
         if not 0 <= self.linger < float("inf"):
             raise Usage(f"linger={self.linger}", "seconds, 0 or more")
 

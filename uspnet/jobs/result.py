@@ -58,6 +58,8 @@ class Result(Answer):
     """Packets dropped, for any reason: the sum of `drops`."""
     drops: dict[str, int]
     """Packets dropped by reason; reasons that never occurred are left out."""
+    restarts: int
+    """Times that the process with the loops was replaced, because it had died or hung."""
     pps: float
     """Packets a second, over the whole run."""
     bps: float

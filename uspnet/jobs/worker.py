@@ -149,7 +149,11 @@ class Worker:
         """Return whether the loop still runs."""
         if not self.process:
             return self.thread.is_alive()
-        return self.started and self.c.done != self.c.turn and not self.process.dead()
+        return self.started and not self.over() and not self.process.dead()
+
+    def over(self) -> bool:
+        """Return whether the loop has ended that was started in another process."""
+        return self.started and self.c.done == self.c.turn
 
     def wake(self) -> None:
         """Wake the worker if it sleeps."""

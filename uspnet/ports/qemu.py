@@ -55,6 +55,7 @@ class QemuOptions(Options):
 class Qemu(NicPort, scheme="qemu"):
     """Starts QEMU, and ends it on close."""
 
+    patience_s = 4.0  # REPLY_MS in rings/nic/qtest.c
     help = "emulated NIC in a private QEMU"
     options = QemuOptions()
     machine: Machine | None = None

@@ -32,6 +32,7 @@ def serve(control: int, user: int, parent: int) -> None:
         lib.child_begin(ffi.new("struct child *", {"user": user, "parent": parent}))
     elif error := lib.child_confine(ffi.new("struct child *", {"user": user})):
         raise OSError(error, os.strerror(error))
+    lib.process_name(b"uspnet-forks")
     with _socket(control) as ours:
         send(ours, {"functions": functions()})
         worker = -1  # its pidfd
@@ -76,6 +77,7 @@ def _work(control: int, parent: int) -> None:
     """Take what the loops need; then run them."""
     if parent:
         lib.end_with(parent)
+    lib.process_name(b"uspnet-worker")
     with _socket(control) as ours:
         while True:
             message, fd = receive(ours)

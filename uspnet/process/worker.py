@@ -20,6 +20,7 @@ from uspnet.process.reach import Reach
 from uspnet.process.server import ForkServer
 
 ANSWER_S = 10.0  # for an order, also on a busy machine
+END_S = 1.0
 NAP_S = 0.0001
 
 
@@ -102,11 +103,17 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self._send(lib.ORDER_KICK, fd=index)
 
-    def dead(self) -> bool:
-        """Return whether the process has ended."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the process has ended, for so long at most. Return whether it has."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
-        return self.status is not None or bool(poll.poll(0))
+        return self.status is not None or bool(
+            poll.poll(None if seconds is None else seconds * 1000)
+        )
+
+    def dead(self) -> bool:
+        """Return whether the process has ended."""
+        return self.wait(0)
 
     def cause(self) -> str:
         """Return in words why it has ended; empty while it runs."""
@@ -128,10 +135,9 @@ class WorkerProcess:
     def close(self) -> None:
         """End it. Its loops have ended, or are not needed any more."""
         self._control.close()
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        if not poll.poll(1000):
+        if not self.wait(END_S):
             self.server.kill()
+            self.wait()
         self.cause()
         os.close(self.pidfd)
 
