@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Worker processes that end too early, or hang, are replaced."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.support.identity import ran
+from tests.support.processes import Running
+from tests.support.tiers import by_tier
+from tests.support.waiting import scaled, until
+from uspnet.errors import DeviceFault
+from uspnet.fastpath import lib
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import udp_template
+from uspnet.ports.registry import make_port
+
+pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+KILLS = by_tier(50, 1000)
+
+
+def limits(**given):
+    return Limits(process=True, **given)
+
+
+def forward(*specs, **given):
+    ports = [make_port(spec) for spec in specs or ("null:", "null:")]
+    return ForwardJob(ports, limits(**given), Forwarding())
+
+
+def generate(spec, **given):
+    traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 0.0)
+    return GenerateJob(make_port(spec), limits(**given), traffic)
+
+
+def replaced(job, times, number=signal.SIGKILL):
+    """Signals the worker process so often; each time packets move again."""
+    for done in range(job.crew.restarts, job.crew.restarts + times):
+        time.sleep(random.uniform(0, 0.01))
+        os.kill(job.crew.process.pid, number)
+        until(lambda done=done: not job.wait(0.001) and job.crew.restarts > done, scaled(10))
+        before = job.total("tx", "packets") + job.total("rx", "packets")
+        until(
+            lambda before=before: (
+                not job.wait(0.001)
+                and job.total("tx", "packets") + job.total("rx", "packets") > before
+            ),
+            scaled(10),
+        )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: forward(restart=KILLS),
+        lambda: generate("null:", restart=KILLS),
+        lambda: CaptureJob(make_port("null:"), limits(restart=KILLS), None),
+    ],
+    ids=["fwd", "pktgen", "capture"],
+)
+def test_killed_again_and_again(make):
+    with make() as job:
+        said = []
+        job.on_notice = said.append
+        job.start()
+        fds = len(os.listdir("/proc/self/fd"))
+        replaced(job, KILLS)
+        assert len(os.listdir("/proc/self/fd")) == fds
+        job.stop()
+        assert job.wait()
+        result = ran(job.result())
+    assert result.restarts == KILLS
+    assert (
+        len([line for line in said if "SIGKILL" in line and "a new one goes on" in line]) == KILLS
+    )
+
+
+def test_memif_peers_notice_nothing():
+    name = f"@uspnet-crew-{os.getpid()}"
+    with CaptureJob(make_port(f"memif:{name},role=server"), limits(restart=20), None) as job:
+        job.start()
+        source = Running([sys.executable, "-m", "uspnet", "pktgen", f"memif:{name}", "--json"])
+        until(lambda: not job.wait(0.001) and job.total("rx", "packets"))
+        replaced(job, 20)
+        source.process.send_signal(signal.SIGINT)
+        until(lambda: not job.wait(0.001) and source.process.poll() is not None)
+        sent = source.end()
+        job.stop()
+        job.wait()
+        result = ran(job.result())
+    assert (result.restarts, sent["restarts"]) == (20, 0)
+    assert result.received <= sent["sent"] <= result.received + 20 * 64
+
+
+def test_the_limit_ends_the_job_with_what_it_counted():
+    with forward(restart=1) as job:
+        job.start()
+        replaced(job, 1)
+        os.kill(job.crew.process.pid, signal.SIGKILL)
+        with pytest.raises(DeviceFault, match="SIGKILL") as raised:
+            job.wait()
+    assert "--restart" in raised.value.hint
+    assert raised.value.partial["received"] > 0
+
+
+def test_a_count_is_met_across_deaths():
+    with forward(count=50_000_000, restart=100) as job:
+        job.start()
+        for _ in range(5):
+            time.sleep(0.002)
+            if not job.wait(0):
+                os.kill(job.crew.process.pid, signal.SIGKILL)
+                job.wait(0.01)
+        job.wait()
+        result = ran(job.result())
+    assert result.ended == "count"
+    assert result.received >= 50_000_000
+
+
+def test_one_that_was_stopped_counts_as_hanging():
+    with forward(restart=1) as job:
+        said = []
+        job.on_notice = said.append
+        job.start()
+        replaced(job, 1, signal.SIGSTOP)
+        assert "it hung" in said[-1]
+        job.stop()
+        job.wait()
+
+
+def test_a_death_after_the_last_packet_is_none_of_the_jobs():
+    with forward(count=1000) as job:
+        job.start()
+        until(lambda: all(worker.over() for worker in job.workers))
+        os.kill(job.crew.process.pid, signal.SIGKILL)
+        assert job.wait()
+        assert ran(job.result()).restarts == 0
+
+
+def test_devices_access_no_memory_from_the_death_on():
+    quiet = threading.Event()
+    with forward(restart=1) as job:
+        job.ports[0].quiet = quiet.set
+        job.start()
+        os.kill(job.crew.process.pid, signal.SIGKILL)
+        assert quiet.wait(scaled(5)), "before anybody waits for the job"
+        job.stop()
+        job.wait()
