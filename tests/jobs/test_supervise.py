@@ -130,6 +130,18 @@ sys.stderr.buffer.write(b'one\n\n\x1b[31mtwo\xff'); sys.exit(4)
     process.close()
 
 
+def test_restarts_cost_no_descriptor(monkeypatch):
+    monkeypatch.setattr(
+        children.children, "uspnet", lambda *_: ["/bin/sh", "-c", "echo {}; exit 1"]
+    )
+    entry = Entry("a", "pktgen", (), Restart.always, 0.0, RestartLimit(50, 1e6))
+    made = Supervisor([entry], Notifier({}), lambda *_: None)
+    before = len(os.listdir("/proc/self/fd"))
+    (outcome,) = made.run().jobs
+    assert (outcome.restarts, outcome.exit_codes, outcome.state) == (50, [1] * 51, "failed")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_one_that_can_not_be_started_has_failed(monkeypatch):
     monkeypatch.setattr(children.children, "uspnet", lambda *_: ["/none"])
     lines = []

@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from tests.support.processes import children_of
 from tests.support.waiting import scaled, until
+from uspnet.cli.run import report
 from uspnet.system.notify import Notifier
 
 COMMAND = [sys.executable, "-m", "uspnet"]
@@ -184,14 +185,30 @@ def test_one_that_lingers_is_alive(manager):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("whom", ["the command", "its loops"])
-def test_what_is_stopped_is_not_alive(manager, whom):
+def test_a_command_whose_loops_are_stopped_is_not_alive(manager, monkeypatch):
+    stuck = []
+    monkeypatch.setattr("uspnet.cli.run.is_stuck", lambda pid: pid == os.getpid() and stuck)
+    notifier = Notifier({**manager.variables, "WATCHDOG_USEC": "2"})
+    ticks = []
+    job = SimpleNamespace(on_tick=lambda: ticks.append(1))
+    report(job, notifier)
+    job.on_tick()
+    assert manager.take() == ["READY=1", "WATCHDOG=1"]
+    stuck.append(True)
+    job.on_tick()
+    assert manager.take() == ["READY=1", "WATCHDOG=1"]
+    stuck.clear()
+    job.on_tick()
+    assert manager.take() == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
+    assert len(ticks) == 3
+    notifier.close()
+
+
+def test_a_stopped_command_is_not_alive(manager):
     process = start(manager, *RUN)
     try:
         until(lambda: manager.got("WATCHDOG=1"))
-        stopped = [process.pid] if whom == "the command" else children_of(process.pid)
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGSTOP)
         time.sleep(0.3)
         manager.take()
         before = len(manager.lines)
