@@ -87,6 +87,16 @@ def test_a_port_that_looks_like_an_option_is_a_port(read):
         read(job("capture: --json"))
 
 
+def test_a_number_of_restarts_is_the_commands_own(read):
+    def entry(restart):
+        return read(job(f"fwd: ['null:', 'null:']\nrestart: {restart}"))[0]
+
+    assert (entry("3").restart, entry("3").words[0]) == (Restart.no, "--restart=3")
+    both = entry("[always, 3]")
+    assert (both.restart, both.words[0]) == (Restart.always, "--restart=3")
+    assert entry("always").words[0] == "--"
+
+
 def test_order(read):
     text = 'jobs:\n  a: {pktgen: "null:"}\n  b: {pktgen: "null:", after: a}\n'
     assert [entry.after for entry in read(text)] == [(), ("a",)]
@@ -172,6 +182,10 @@ WRONG = {
     job("pktgen: 'null:'\npacket: 'Ether('"): (4, "never closed", ""),
     job("pktgen: 'null:'\nrestart: sometimes"): (4, "'sometimes' is none of no", "on-failure"),
     job("pktgen: 'null:'\nrestart: true"): (4, "'true' is none of no", "on-failure"),
+    job("pktgen: 'null:'\nrestart: [3, soon]"): (4, "'soon' is none of no", "on-failure"),
+    job("pktgen: 'null:'\nrestart: [3, 4]"): (4, "several numbers", "[on-failure, 3]"),
+    job("pktgen: 'null:'\nrestart: [no, always]"): (4, "several words", "[on-failure, 3]"),
+    job("pktgen: 'null:'\nrestart: {a: b}"): (4, "no value, or more", "VALUE"),
     job("pktgen: 'null:'\nrestart-delay: -1"): (4, "not a time", "10s"),
     job("pktgen: 'null:'\nrestart-delay: 2h"): (4, "too long", "10s"),
     job("pktgen: 'null:'\nrestart-limit: 5"): (4, "not a number and a time", "5 in 10m"),

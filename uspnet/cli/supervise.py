@@ -53,7 +53,8 @@ def run_jobs(
             write: /var/tmp/x.pcapng
             after: [edge]            # start when edge is ready
 
-    A job that ended with 2 or 3, wrong usage or a refusal, is not started again. Paths are as on
+    A job that ended with 2 or 3, wrong usage or a refusal, is not started again. A number for
+    restart is the command's own --restart; restart: [on-failure, 3] is both. Paths are as on
     the command line: relative to the current folder.
 
     SIGINT (Ctrl-C) and SIGTERM end the jobs gracefully, the last started first; a second one ends

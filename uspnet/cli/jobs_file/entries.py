@@ -66,10 +66,12 @@ def _entry(place: Place, key: Scalar, value: Node, group: Any) -> Entry:
     for each, (line, node) in keys.items():
         if each == command.name:
             reader.ports(line, node)
-        elif each in SHARED and not _is_of_command(reader, each, node):
-            shared |= _shared(reader, each, line, node)
-        else:
+        elif each not in SHARED:
             reader.option(each, line, node)
+        elif each == "restart":
+            shared |= _restarts(reader, line, node)
+        else:
+            shared |= _shared(reader, each, line, node)
     lines = {**reader.words.lines, command.name: keys[command.name][0]}
     _check_command(place, name, command, group, replace(reader.words, lines=lines))
     return Entry(name, command.name, tuple(reader.words.all()), line=key.line, **shared)
@@ -92,9 +94,21 @@ def _no_command(
 # -- keys of every job -------------------------------------------------------------------------
 
 
-def _is_of_command(reader: Reader, key: str, value: Node) -> bool:
-    """Return whether a key that all jobs have is the command's own option here: `restart: 3`."""
-    return key in reader.known and isinstance(value, Scalar) and value.text.isdecimal()
+def _restarts(reader: Reader, line: int, value: Node) -> dict[str, Any]:
+    """Read `restart`: a word for the whole job, a number for the command's own option, or both."""
+    items = value.items if isinstance(value, List) else [value]
+    numbers = [
+        item
+        for item in items
+        if isinstance(item, Scalar) and item.text.isdecimal() and "restart" in reader.known
+    ]
+    words = [item for item in items if item not in numbers]
+    if max(len(numbers), len(words)) > 1:
+        hint = "write restart: [on-failure, 3], or one of the two"
+        raise reader.wrong(line, "restart: has several words, or several numbers", hint)
+    for number in numbers:
+        reader.option("restart", line, number)
+    return _shared(reader, "restart", line, words[0]) if words else {}
 
 
 def _shared(reader: Reader, key: str, line: int, value: Node) -> dict[str, Any]:
