@@ -179,7 +179,7 @@ def test_a_stream_loses_nothing_or_says_so() -> None:
     torn = []
     for step in dying("pcap_rx", reader.c, packets, 64, kept).steps():
         lib.pcap_revive(reader.c)
-        waiting = struct.unpack("i", fcntl.ioctl(reader.c.stream, termios.FIONREAD, bytes(4)))[0]
+        waiting = struct.unpack("i", fcntl.ioctl(reader.c.stream_fd, termios.FIONREAD, bytes(4)))[0]
         if reader.c.why == lib.PCAP_TORN:
             torn.append(step)
             assert (reader.c.q.ended, reader.c.q.fault) == (1, lib.FAULT_MALFORMED)

@@ -11,6 +11,7 @@ import pytest
 from tests.support.identity import ran
 from tests.support.mortal import Mortal
 from tests.support.tiers import by_tier
+from tests.support.waiting import until
 from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
 from uspnet.jobs.capture import CaptureJob, make_sink
@@ -126,6 +127,9 @@ class Beside:
         self.stop()
         self.job.__exit__(*exc)
 
+    def is_up(self):
+        return all(port.up() for port in self.job.ports)
+
     def stop(self):
         self.job.stop(hurry=True)
         self.thread.join()
@@ -138,6 +142,7 @@ def test_memif_receives_all_that_the_peer_has_sent(mortal, memif, ours, theirs, 
     sender = GenerateJob(peers, Limits(), traffic(sequence=True))
     with CaptureJob(port, Limits(), None) as job, Beside(sender) as peer:
         life = mortal(job)
+        until(lambda: job.service.serve(0.01) or peer.is_up())
         torment(life)
         life.begin()
         sent = peer.stop()
@@ -154,6 +159,7 @@ def test_memif_has_sent_all_that_it_counted(mortal, memif, ours, theirs, zero):
     job = ForwardJob([make_port("null:"), port], Limits(), Forwarding())
     with job, Beside(CaptureJob(peers, Limits(), None)) as beside:
         life = mortal(job)
+        until(lambda: job.service.serve(0.01) or beside.is_up())
         torment(life)
         result = ran(life.stop())
         received = beside.stop().received

@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from typing import Any
-from unittest import mock
 
 from tests.support.waiting import scaled
 from uspnet import memory
@@ -22,18 +21,15 @@ class Seat:
 
     ident = None
 
-    def __init__(self, target: Any = None, **_: Any) -> None:
-        self.target = target
+    def __init__(self, life: Mortal, worker: Worker) -> None:
+        self.life, self.worker = life, worker
         self.taken = False
-        self.life: Mortal | None = None
-        self.worker: Worker | None = None
 
     def start(self) -> None:
         self.taken = True
 
     def is_alive(self) -> bool:
-        begun = self.taken and self.life and self.worker
-        return bool(begun and not self.worker.c.end and self.life.alive())
+        return bool(self.taken and not self.worker.c.end and self.life.alive())
 
     def join(self, timeout: float | None = None) -> None:
         end = time.monotonic() + (timeout or 0)
@@ -46,16 +42,21 @@ class Mortal:
 
     def __init__(self, job: Job[Any]) -> None:
         self.job, self.pid = job, 0
-        with mock.patch("uspnet.jobs.worker.threading.Thread", Seat):
-            job.start()
-        for worker in job.workers:
-            worker.thread.life, worker.thread.worker = self, worker
         self.lost = self.kills = 0
+        set_up = job.set_up
+        job.set_up = lambda: (set_up(), self._seat())  # type: ignore[method-assign]
+        job.start()
+
+    def _seat(self) -> None:
+        for worker in self.job.workers:
+            worker.thread = Seat(self, worker)  # type: ignore[assignment]
 
     def alive(self) -> bool:
         """Whether the process runs; a process that has ended by itself has run all workers."""
-        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
-            self.pid = 0
+        if self.pid:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            assert status == 0, f"the process died by itself: {status}"
+            self.pid = 0 if ended else self.pid
         return bool(self.pid)
 
     def begin(self) -> None:
