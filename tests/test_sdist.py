@@ -85,6 +85,7 @@ def test_what_is_installed_works(python):
     for name in ("py.typed", "schema.json", "fastpath/_fastpath.pyi"):
         assert (where / name).is_file(), name
     assert (home / "share/man/man1/uspnet.1").is_file()
+    assert (home / "share/doc/uspnet/uspnet.service").is_file()
 
 
 def test_its_own_tests_pass(python, unpacked):

@@ -63,8 +63,8 @@ def run_jobs(
     When run itself is killed, so are they.
 
     The log goes to stderr: time, level, job and text or, under systemd, priority, level, job and
-    text. It is a service of Type=notify: docs/uspnet.service is a unit. --json prints one object
-    at the end.
+    text. It is a service of Type=notify: uspnet.service, in share/doc/uspnet below the prefix, is a
+    unit. --json prints one object at the end.
     """
     from uspnet.cli.jobs_file.entries import read_entries
     from uspnet.cli.logs import Log
