@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Worker processes killed under load, port by port: packets move again, nothing is lost without a
+name, and descriptors stay as many.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from tests.jobs.test_crew import forward, limits, replaced
+from tests.jobs.test_recovery import MEMIF, Beside, memif, traffic  # noqa: F401 - a fixture
+from tests.support.identity import ran
+from tests.support.tiers import by_tier
+from tests.support.waiting import until
+from uspnet.fastpath import lib
+from uspnet.jobs.capture import CaptureJob, make_sink
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.plan import Limits
+from uspnet.ports.registry import make_port
+
+pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+KILLS = by_tier(20, 300)
+
+
+def killed(job, beside=None, kills=KILLS):
+    """Runs a job of which the process is killed so often; returns its result, and the peer's."""
+    with ExitStack() as stack:
+        stack.enter_context(job)
+        peer = stack.enter_context(Beside(beside)) if beside else None
+        job.start()
+        moved = lambda: job.total("tx", "packets") + job.total("rx", "packets")  # noqa: E731
+        until(lambda: not job.wait(0.001) and moved())
+        replaced(job, 2)
+        fds = len(os.listdir("/proc/self/fd"))
+        replaced(job, kills - 2)
+        assert len(os.listdir("/proc/self/fd")) == fds
+        theirs = peer.stop() if peer and job.command == "capture" else None
+        job.wait(0.2)
+        job.stop(hurry=True)
+        job.wait()
+        result = ran(job.result())
+        assert result.restarts == kills
+        return result, theirs or (peer and peer.stop())
+
+
+@pytest.mark.parametrize(("ours", "theirs", "zero"), MEMIF)
+def test_memif_receives(memif, ours, theirs, zero):  # noqa: F811
+    port, peers = memif(ours, theirs, zero)
+    job = CaptureJob(port, limits(restart=KILLS), None)
+    result, peer = killed(job, GenerateJob(peers, Limits(), traffic(sequence=True)))
+    lost = result.drops.get("worker_lost", 0)
+    assert peer.sent <= result.received <= peer.sent + lost + 64 * KILLS
+    assert result.drops.keys() <= {"worker_lost"}
+
+
+@pytest.mark.parametrize(("ours", "theirs", "zero"), MEMIF)
+def test_memif_sends(memif, ours, theirs, zero):  # noqa: F811
+    port, peers = memif(ours, theirs, zero)
+    job = ForwardJob([make_port("null:"), port], limits(restart=KILLS), Forwarding())
+    result, peer = killed(job, CaptureJob(peers, Limits(), None))
+    sent = result.forwarded - result.ports[0].tx_packets
+    assert sent <= peer.received + result.drops.get("peer_left", 0)
+    assert peer.received <= sent + result.drops.get("worker_lost", 0)
+
+
+def test_a_file_to_a_file(tmp_path):
+    source, copy = tmp_path / "in.pcapng", tmp_path / "out.pcapng"
+    sink = make_sink(str(source), "pcapng", 262144, 64)
+    with CaptureJob(make_port("null:"), Limits(count=100_000), sink) as job:
+        job.run()
+    result, _ = killed(forward(f"pcap:{source},loop=on", f"pcap:out={copy}", restart=KILLS))
+    with CaptureJob(make_port(f"pcap:{copy}"), Limits(), None) as job:
+        again = ran(job.run())
+    assert result.forwarded <= again.received
+    assert again.received <= result.forwarded + result.drops.get("worker_lost", 0)
+
+
+def test_a_nic_is_started_again(qemu):
+    kills = by_tier(10, 100)
+    job = forward("null:", "qemu:e1000e,loop=on", restart=kills)
+    result, _ = killed(job, kills=kills)
+    assert result.drops["worker_lost"] > 0
+    assert set(result.drops) <= {"worker_lost", "no_room", "peer_left", "down"}
