@@ -6,13 +6,16 @@ name, and descriptors stay as many.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+import signal
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
 from tests.jobs.test_crew import forward, limits, replaced
 from tests.jobs.test_recovery import MEMIF, Beside, memif, traffic  # noqa: F401 - a fixture
 from tests.support.identity import ran
+from tests.support.processes import children_of
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet.fastpath import lib
@@ -21,6 +24,7 @@ from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
+from uspnet.telemetry import look
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 KILLS = by_tier(20, 300)
@@ -85,3 +89,52 @@ def test_a_nic_is_started_again(qemu):
     result, _ = killed(job, kills=kills)
     assert result.drops["worker_lost"] > 0
     assert set(result.drops) <= {"worker_lost", "no_room", "peer_left", "down"}
+
+
+def worker_of(pid):
+    """The process id of a command's worker process; 0: there is none just now."""
+    for child in children_of(pid):
+        with suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text() == "uspnet-worker\n":
+                return child
+    return 0
+
+
+def kill_workers(running, kills):
+    """Kills a command's worker process again and again while it receives."""
+
+    def received():
+        jobs = look(running.process.pid).jobs
+        return sum(port.rx_packets or 0 for job in jobs for port in job.ports)
+
+    victim = 0
+    for _ in range(kills):
+        victim = until(lambda old=victim: (pid := worker_of(running.process.pid)) != old and pid)
+        before = received()
+        until(lambda before=before: received() > before)
+        os.kill(victim, signal.SIGKILL)
+    before = received()
+    until(lambda: received() > before)
+
+
+@pytest.mark.parametrize("way", ["packet", "tap"])
+def test_kernel_interfaces(namespace, way):
+    kills = by_tier(10, 100)
+    if way == "packet":
+        namespace.veth("a0", "b0")
+        job = namespace.start("capture", "packet:b0", "--restart", kills)
+        sender = "packet:a0"
+    else:
+        job = namespace.start("capture", "tap:t0", "--restart", kills)
+        sender = "packet:t0"
+    source = namespace.start("pktgen", sender, "--rate", "200kpps")
+    kill_workers(job, kills)
+    sent = source.end()
+    result = job.end()
+    assert result["restarts"] == kills
+    rx = result["ports"][0]
+    arrived = result["received"] + (rx["rx_missed_errors"] or 0)
+    assert arrived <= sent["sent"] + 64 * kills
+    if way == "packet":  # of a TAP device nobody knows what it had no room for
+        assert sent["sent"] <= arrived + 64
+    assert set(result["drops"]) <= {"worker_lost"}
