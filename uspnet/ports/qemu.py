@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 from uspnet import registry
 from uspnet.drivers import nics
@@ -57,6 +58,7 @@ class Qemu(NicPort, scheme="qemu"):
 
     patience_s = 4.0  # REPLY_MS in rings/nic/qtest.c
     help = "emulated NIC in a private QEMU"
+    calls: ClassVar[frozenset[str]] = frozenset({"sendto", "sched_yield"})  # requests to QEMU
     options = QemuOptions()
     machine: Machine | None = None
     end: End | None = None

@@ -67,6 +67,7 @@ class Source(Port):
 
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
+    calls: ClassVar[frozenset[str]] = frozenset({"timerfd_settime"})  # of timing=on
     can_send = False
     knows_origins = True
     options = SourceOptions()

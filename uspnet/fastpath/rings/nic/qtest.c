@@ -79,7 +79,7 @@ static int receive_more(struct qtest_link *link, uint64_t end)
     } while (ready < 0 && errno == EINTR);
     if (ready <= 0)
         return -1;
-    got = recv(link->fd, link->line + link->filled, sizeof link->line - link->filled, 0);
+    got = read(link->fd, link->line + link->filled, sizeof link->line - link->filled);
     if (got <= 0)
         return -1;
     link->filled += (uint32_t)got;
