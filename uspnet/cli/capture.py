@@ -11,6 +11,7 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
+from uspnet.jobs.choices import Sandbox
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 
 
@@ -59,6 +60,8 @@ def capture(
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,
     restart: o.Restart = 10,
+    sandbox: o.SandboxMode = Sandbox.auto,
+    no_sandbox: o.NoSandbox = False,
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
@@ -82,7 +85,7 @@ def capture(
         if write is None and o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
-    process = o.Process(in_process, restart)
+    process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink)
     checks = [

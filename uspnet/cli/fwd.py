@@ -10,7 +10,7 @@ import typer
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.cli.command import MODES
-from uspnet.jobs.choices import OnFull
+from uspnet.jobs.choices import OnFull, Sandbox
 
 
 @app.command()
@@ -34,6 +34,8 @@ def fwd(
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,
     restart: o.Restart = 10,
+    sandbox: o.SandboxMode = Sandbox.auto,
+    no_sandbox: o.NoSandbox = False,
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
@@ -56,7 +58,7 @@ def fwd(
     from uspnet.ports.registry import make_port
 
     made = [make_port(port) for port in ports]
-    process = o.Process(in_process, restart)
+    process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
     checks = [

@@ -11,7 +11,7 @@ import typer
 
 from uspnet import units
 from uspnet.errors import Usage
-from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll
+from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll, Sandbox
 
 if TYPE_CHECKING:
     from uspnet.jobs.plan import Limits
@@ -120,6 +120,15 @@ Restart = Annotated[
         help="Replace the process of the loops up to N times when it crashes, is killed or hangs.",
     ),
 ]
+SandboxMode = Annotated[
+    Sandbox,
+    typer.Option(
+        "--sandbox",
+        help="The sandbox of the process that runs the loops: auto enforces what this kernel can, "
+        "require refuses to run when something is missing, off shows the difference.",
+    ),
+]
+NoSandbox = Annotated[bool, typer.Option("--no-sandbox", help="The same as --sandbox=off.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -203,6 +212,14 @@ class Process:
 
     inside: bool
     restart: int
+    sandbox: Sandbox
+    no_sandbox: bool
+
+    def mode(self) -> str:
+        """Return the sandbox's mode. Raise Usage."""
+        if self.no_sandbox and self.sandbox is Sandbox.require:
+            raise Usage("--no-sandbox and --sandbox=require exclude each other", "drop one of them")
+        return (Sandbox.off if self.no_sandbox else self.sandbox).value
 
 
 def limits(
@@ -221,4 +238,5 @@ def limits(
     made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
     made.reconnect, made.confine = reconnect, True
     made.process, made.restart = not process.inside, process.restart
+    made.sandbox = process.mode()
     return made

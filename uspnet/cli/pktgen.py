@@ -11,7 +11,7 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
-from uspnet.jobs.choices import Poll
+from uspnet.jobs.choices import Poll, Sandbox
 
 if TYPE_CHECKING:
     from uspnet.packets.frames import Template
@@ -119,6 +119,8 @@ def pktgen(
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,
     restart: o.Restart = 10,
+    sandbox: o.SandboxMode = Sandbox.auto,
+    no_sandbox: o.NoSandbox = False,
     require: o.Require = None,
     interval: o.Report = None,
     json: o.Json = False,
@@ -154,7 +156,7 @@ def pktgen(
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     if poll is None and (pps or back):
         poll = Poll.busy
-    process = o.Process(in_process, restart)
+    process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
     job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)

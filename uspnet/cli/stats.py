@@ -177,6 +177,9 @@ def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -
     if count := seen.unreadable:
         boards = f"{count} board{'' if count == 1 else 's'} could not be read"
         lines = join_phrases([f"{boards}: of another version of uspnet", "or corrupted"], width)
+    for job in seen.jobs:
+        if job.sandbox:
+            lines += join_phrases([f"{job.pid}: loops have {job.sandbox}"], width)
     rows = [
         Row(
             (

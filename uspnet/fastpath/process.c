@@ -98,8 +98,9 @@ static void *run(void *argument)
     struct hand *h = argument;
     h->id = (int32_t)syscall(SYS_gettid);
     h->failed = (uint32_t)pin(h->core);
+    worker_take_turn(h->turn);
     __atomic_fetch_add(&h->post->ready, 1, __ATOMIC_RELEASE);
-    worker_run_in_turn(h->worker, h->loop, h->turn);
+    worker_run_in_turn(h->worker, h->loop);
     syscall(SYS_exit, 0);
     return NULL;
 }
@@ -148,10 +149,13 @@ static int receive(int control, struct order *o, int *fd)
     return got == (ssize_t)sizeof *o;
 }
 
-void process_serve(int control, struct post *post)
+void process_serve(int control, struct post *post, const struct sandbox_step *steps, uint32_t n)
 {
     struct order order;
     int fd, error;
+    if (n)
+        sandbox_seal(steps, n); /* the command's process sees in /proc whether it is there */
+    store_release(&post->serving, 1);
     while (receive(control, &order, &fd)) {
         error = process_obey(&order, fd);
         if (error && !load_relaxed(&post->error))

@@ -8,6 +8,7 @@
 #ifndef USPNET_PROCESS_H
 #define USPNET_PROCESS_H
 #include "loops/worker.h"
+#include "sandbox.h"
 
 // [python]
 enum order_kind { ORDER_MAP, ORDER_UNMAP, ORDER_TAKE, ORDER_CLOSE, ORDER_KICK };
@@ -29,6 +30,7 @@ struct post {
     uint32_t error;    /* errno of the first order that failed */
     uint32_t refused;  /* system call that the sandbox has refused, plus 1 */
     uint32_t ready;    /* threads that wait for their turn */
+    uint32_t serving;  /* orders are carried out, in the sandbox if there is to be one */
 };
 
 /* A thread of the worker process. */
@@ -51,8 +53,9 @@ void process_name(const char *name);
 int process_obey(const struct order *order, int fd);
 /* Starts the threads, and waits until they are ready. Returns 0 or an errno. */
 int process_start(struct hand *hands, uint32_t n);
-/* Carries out orders until the other end of the control socket is closed; then exits. */
-void process_serve(int control, struct post *post);
+/* Puts a seccomp filter of n steps on the process (0: none), as far as the kernel can. Then carries
+ * out orders until the other end of the control socket is closed, and exits. */
+void process_serve(int control, struct post *post, const struct sandbox_step *steps, uint32_t n);
 // [c]
 
 #endif

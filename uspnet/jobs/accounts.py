@@ -53,6 +53,7 @@ class Accounts(ABC):
             "ports": rows,
             "missed": sum(known) if known else None,
             "restarts": self.crew.restarts,
+            "sandbox": self.crew.enforced,
         }
 
     @abstractmethod

@@ -17,6 +17,14 @@ class Poll(StrEnum):
     sleep = "sleep"
 
 
+class Sandbox(StrEnum):
+    """Whether the process that runs the loops is in a sandbox."""
+
+    off = "off"
+    auto = "auto"  # with what this kernel can enforce
+    require = "require"  # with all of it, or not at all
+
+
 class OnFull(StrEnum):
     """What `fwd` does with packets that the other port has no room for."""
 

@@ -6,16 +6,20 @@ replaced when it ends before its loops have ended, or hangs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from uspnet.errors import DeviceFault
+from uspnet.errors import DeviceFault, NotSupported, Usage
 from uspnet.fastpath import lib
+from uspnet.jobs.choices import Sandbox
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.pulse import Pulse
 from uspnet.jobs.worker import Worker
 from uspnet.port import Port
 from uspnet.process.server import ForkServer
 from uspnet.process.worker import Task, WorkerProcess
+from uspnet.sandbox.available import available
+from uspnet.sandbox.calls import BASE, is_call
+from uspnet.sandbox.enforced import Enforced
 
 
 class Crew:
@@ -25,6 +29,9 @@ class Crew:
         # AddressSanitizer checks what lies on the heap, which no other process can map.
         self.wanted = limits.process and not lib.built_with_asan()
         self.limits, self.ports = limits, ports
+        self.sandbox = Sandbox(limits.sandbox)
+        self.calls: frozenset[str] | None = None  # that it may make; None: all
+        self.enforced: Enforced | None = None  # on the worker process
         self.server: ForkServer | None = None
         self.process: WorkerProcess | None = None
         self.pulse: Pulse | None = None
@@ -34,7 +41,14 @@ class Crew:
         self.notice: Callable[[str], None] = lambda _text: None
 
     def open(self) -> None:
-        """Begin to start what forks the worker process. Raises NotSupported."""
+        """Begin to start what forks the worker process. Raises NotSupported; Usage when a sandbox
+        is required without such a process.
+        """
+        if self.sandbox is Sandbox.require:
+            if not self.wanted:
+                text = "the loops would run in this process, which is in no sandbox"
+                raise Usage(text, "drop --in-process, or --sandbox=require")
+            check_complete(available())
         if self.wanted:
             self.server = ForkServer()
 
@@ -46,9 +60,11 @@ class Crew:
     ) -> None:
         """Make the worker process for these workers, which then start one by one. `recover` makes
         everything whole that a process has left, and returns how many packets may be lost; `notice`
-        tells people. Raises DeviceFault.
+        tells people. Raises DeviceFault, NotSupported.
         """
         self.workers, self.recover, self.notice = workers, recover, notice
+        if self.sandbox is not Sandbox.off:
+            self.calls = calls_of(self.ports)
         if self.server:
             self._make(self.server)
 
@@ -56,7 +72,7 @@ class Crew:
         """Make a worker process; another one if it ends meanwhile."""
         tasks = [Task(w.c, w.loop.name, w.core, [w.loop.c, *w.structs()]) for w in self.workers]
         while True:
-            self.process = process = WorkerProcess(server, tasks, self.restarts + 1)
+            self.process = process = WorkerProcess(server, tasks, self.restarts + 1, self.calls)
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
             try:
                 process.load()
@@ -66,6 +82,9 @@ class Crew:
                     raise
             self.restarts += 1
             process.close()
+        self.enforced = process.enforced
+        if self.enforced and self.sandbox is Sandbox.require:
+            check_complete(self.enforced)
         process.point()
         self.pulse = Pulse(process.pid, max(port.patience_s for port in self.ports))
         for worker in self.workers:
@@ -120,7 +139,11 @@ class Crew:
     def _replace(self, process: WorkerProcess, why: str) -> None:
         if self.restarts >= self.limits.restart or not self.server:
             hint = f"allow more than {self.limits.restart} of them: --restart N; see: dmesg"
-            raise DeviceFault(f"the worker process has ended: {why}", hint)
+            text = f"the worker process has ended: {why}"
+            if process.post.refused:
+                text += f" to {', '.join(sorted({f'{port.scheme}:' for port in self.ports}))}"
+                hint = "run it once more with --no-sandbox, and report the call"
+            raise DeviceFault(text, hint)
         self._quiet()
         lost = self.recover()
         self.restarts += 1
@@ -133,6 +156,17 @@ class Crew:
             f"the worker process has ended: {why}; a new one goes on, {lost:,} packets may be lost"
         )
 
+    def notices(self) -> Iterator[str]:
+        """Return what the user should know about the sandbox."""
+        if self.enforced and self.sandbox is Sandbox.auto and self.enforced.missing:
+            missing = ", ".join(self.enforced.missing)
+            yield f"the sandbox of the loops lacks: {missing}; see: uspnet doctor"
+
+    def details(self) -> Iterator[str]:
+        """Return what is enforced on the worker process, for `-v`."""
+        if self.process and self.enforced:
+            yield f"worker process {self.process.pid}: {self.enforced}"
+
     def end(self) -> None:
         """End the worker process, whose loops have ended."""
         if self.process:
@@ -144,3 +178,22 @@ class Crew:
         if self.server:
             self.server.close()
             self.server = None
+
+
+def calls_of(ports: Sequence[Port]) -> frozenset[str]:
+    """Return the system calls of a worker process with these ports. Raises NotSupported for a name
+    that is no call.
+    """
+    for port in ports:
+        for name in sorted(port.calls):
+            if not is_call(name):
+                text = f"{port.name}: its class names the system call {name}, which is unknown"
+                raise NotSupported(text, "run it with --no-sandbox, and report that")
+    return BASE.union(*(port.calls for port in ports))
+
+
+def check_complete(enforced: Enforced) -> None:
+    """Raise NotSupported when something is not enforced."""
+    if enforced.missing:
+        text = f"the sandbox lacks: {', '.join(enforced.missing)}"
+        raise NotSupported(text, "see: uspnet doctor; --sandbox=auto goes on without")

@@ -265,10 +265,11 @@ class Job(Accounts, ABC, Generic[R]):
         self.started = time.monotonic()
         for worker in self.workers:
             worker.limit(self.limits, hz, None if worker in self.receivers else self.budget)
-        self.board.publish(started_ns)
-        for text in notices(self.ports, self.limits):
+        self.board.publish(started_ns, self.crew.enforced)
+        for text in (*notices(self.ports, self.limits), *self.crew.notices()):
             self.on_notice(text)
-        for text in details(self.ports, self.limits, self.pool, self.workers):
+        how = details(self.ports, self.limits, self.pool, self.workers)
+        for text in (*how, *self.crew.details()):
             self.on_detail(text)
         if self.stop_reason:
             self.inline.clear()

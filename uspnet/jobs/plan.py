@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, lib
-from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll
+from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll, Sandbox
 from uspnet.jobs.loops import Loop
 from uspnet.jobs.route import End, Route
 from uspnet.jobs.worker import Lane, Worker
@@ -31,6 +31,7 @@ class Limits:
     confine: bool = False  # give up what the process may do and the ports no longer need
     process: bool = False  # run the loops in a process of their own
     restart: int = 10  # times that such a process is replaced when it ends too early
+    sandbox: str = "off"  # for that process
 
     def __post_init__(self) -> None:
         """Raise Usage for a value that is out of range."""
@@ -41,6 +42,8 @@ class Limits:
             raise Usage(f"count={self.count}", f"packets, 1 to {COUNT_MAX}; None: without end")
         if not 1 <= self.burst <= lib.BURST_MAX:
             raise Usage(f"burst={self.burst}", f"packets, 1 to {lib.BURST_MAX}")
+        if self.sandbox not in set(Sandbox):
+            raise Usage(f"sandbox={self.sandbox!r}", f"one of: {', '.join(Sandbox)}")
         if self.poll not in set(Poll):
             raise Usage(f"poll={self.poll!r}", f"one of: {', '.join(Poll)}")
         if not 0 <= self.restart <= COUNT_MAX:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from uspnet.answer import Answer
+from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import PortCounters
 
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error"]
@@ -64,6 +65,8 @@ class Result(Answer):
     """Packets a second, over the whole run."""
     bps: float
     """Bits a second, over the whole run: of frames without FCS, preamble and gap (L2)."""
+    sandbox: Enforced | None
+    """What is enforced on the process that runs the loops; null: they run in the job's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ import socket
 
 from uspnet.fastpath import ffi, lib
 from uspnet.process.protocol import KICK, Message, functions, receive, send
+from uspnet.sandbox.seccomp import filter_for
 
 RESERVE = 8  # numbers below the limit of descriptors, where our own go: no job has so many
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -97,12 +98,19 @@ def _obey(message: bytes, fd: int) -> None:
 
 
 def _run(ours: socket.socket, message: Message) -> None:
-    """Start the threads, which wait for their turn, and carry out orders until the end."""
+    """Start the threads, which wait for their turn, and carry out orders until the end.
+
+    `calls` of the message: those that the sandbox allows; None: no sandbox.
+    """
     post = ffi.cast("struct post *", message["post"])
     hands = ffi.cast("struct hand *", message["hands"])
+    names: list[str] | None = message["calls"]
     lib.guard_install()
     lib.kick_install(KICK)
+    landlock = -1 if names is None else lib.sandbox_landlock()
     error = lib.process_start(hands, message["threads"])
-    send(ours, {"errno": error})
+    refused = ffi.addressof(post, "refused")
+    steps = None if names is None else filter_for(names, refused)
+    send(ours, {"errno": error, "landlock": landlock})
     if not error:
-        lib.process_serve(ours.fileno(), post)
+        lib.process_serve(ours.fileno(), post, steps or ffi.NULL, len(steps) if steps else 0)

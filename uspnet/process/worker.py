@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
@@ -18,6 +18,8 @@ from uspnet.memory import new, struct_mappings
 from uspnet.process.protocol import functions, receive, send
 from uspnet.process.reach import Reach
 from uspnet.process.server import ForkServer
+from uspnet.sandbox.calls import call_name
+from uspnet.sandbox.enforced import Enforced, observe
 
 ANSWER_S = 10.0  # for an order, also on a busy machine
 END_S = 1.0
@@ -39,14 +41,18 @@ class Task:
 class WorkerProcess:
     """The process that runs a job's loops, on memory and descriptors that it is given.
 
-    Several may exist, of which one has the turn. `turn` is its number, from 1.
+    Several may exist, of which one has the turn. `turn` is its number, from 1. `calls`: the system
+    calls that its sandbox allows; None: no sandbox.
     """
 
-    def __init__(self, server: ForkServer, tasks: Sequence[Task], turn: int) -> None:
-        self.server, self.tasks, self.turn = server, tasks, turn
+    def __init__(
+        self, server: ForkServer, tasks: Sequence[Task], turn: int, calls: Collection[str] | None
+    ) -> None:
+        self.server, self.tasks, self.turn, self.calls = server, tasks, turn, calls
         self.post = new("struct post *")
         self.hands = new("struct hand[]", len(tasks))
         self.status: int | None = None  # as waitid() tells it, once it is over
+        self.enforced: Enforced | None = None  # what the kernel enforces on it, once it is loaded
         self._maps: dict[int, Mapping] = {}
         self._fds: set[int] = set()
         self._orders = 0
@@ -68,6 +74,7 @@ class WorkerProcess:
             "post": int(ffi.cast("uintptr_t", self.post)),
             "hands": int(ffi.cast("uintptr_t", self.hands)),
             "threads": len(self.tasks),
+            "calls": None if self.calls is None else sorted(self.calls),
         }
         try:
             send(self._control, message)
@@ -78,6 +85,8 @@ class WorkerProcess:
             raise self._failure(self.cause() or "it ended")
         if answer["errno"]:
             raise self._failure(os.strerror(answer["errno"]))
+        self._wait(lambda: bool(self.post.serving))
+        self.enforced = observe(self.pid, answer["landlock"], len(self.calls or ()))
 
     def point(self) -> None:
         """Set all function pointers to its own functions. No loop runs, or all pause."""
@@ -125,10 +134,12 @@ class WorkerProcess:
             self.status = ended.si_status * (-1 if killed else 1) if ended else 0
         if self.status >= 0:
             return f"it exited with status {self.status}"
+        if self.post.refused:
+            name = call_name(self.post.refused - 1, os.uname().machine)
+            return f"it called {name}, which the sandbox does not allow"
         number = signal.Signals(-self.status)
         by = {
             signal.SIGKILL: "by somebody, or by the kernel for want of memory",
-            signal.SIGSYS: "for a system call that it may not make",
         }.get(number, "a fault in its code or memory")
         return f"it was ended by {number.name}: {by}"
 
@@ -182,12 +193,15 @@ class WorkerProcess:
         order = ffi.new("struct order *", {"kind": kind, "number": self._orders, **members})
         send(self._control, bytes(ffi.buffer(order)), descriptor)
 
-    def _wait_for_answer(self) -> None:
+    def _wait(self, until: Callable[[], bool]) -> None:
         end = time.monotonic() + ANSWER_S
-        while self.post.answered != self._orders and not self.dead():
+        while not until() and not self.dead():
             if time.monotonic() > end:
                 raise DeviceTimeout("the worker process does not answer", "see: uspnet stats")
             time.sleep(NAP_S)
+
+    def _wait_for_answer(self) -> None:
+        self._wait(lambda: self.post.answered == self._orders)
         if self.post.error:
             raise self._failure(os.strerror(self.post.error))
 

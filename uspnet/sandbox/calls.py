@@ -84,6 +84,11 @@ def _columns() -> dict[str, tuple[str, str, str]]:
 _COLUMNS = _columns()
 
 
+def is_call(name: str) -> bool:
+    """Return whether the table has this call."""
+    return name in _COLUMNS
+
+
 def number(name: str, machine: str) -> int:
     """Return a call's number, or that of the call which the machine has instead. Raises KeyError
     for one that is in no table.

@@ -28,6 +28,15 @@ class Enforced:
     missing: list[str]
     """What is not enforced."""
 
+    def __str__(self) -> str:
+        """Say in a few words what is enforced."""
+        parts = ["a user of its own"] if self.user is not None else []
+        parts += ["no capabilities"] if self.capabilities == 0 else []
+        parts += [f"Landlock ABI {self.landlock}"] if self.landlock else []
+        parts += [f"{self.seccomp} system calls"] if self.seccomp else []
+        parts += [f"without {' and '.join(self.missing)}"] if self.missing else []
+        return ", ".join(parts)
+
 
 def observe(process: int, landlock: int, calls: int) -> Enforced:
     """Return what is enforced on a process. `landlock`: what `sandbox_landlock` returned there;

@@ -67,13 +67,19 @@ def program(names: Iterable[str], machine: str, process: int) -> list[Step]:
     return [*steps, Step(EQUAL, KILL_CALL, 1, 0), Step(RETURN, TRAP), Step(RETURN, KILL)]
 
 
-def seal(names: Iterable[str], refused: c.Pointer[int]) -> int:
-    """Allow this process only the named system calls from now on. `refused`: where the number of
-    the call that ends it is stored, plus 1. Return 0 or an errno.
+def filter_for(names: Iterable[str], refused: c.Pointer[int]) -> c.SandboxStep | None:
+    """Return the filter that allows this process only these calls, as an array for
+    `sandbox_seal`; None on a machine whose calls are not known. From now on a refused call ends
+    the process, once its number is stored in `refused`, plus 1.
     """
     machine = os.uname().machine
-    if machine not in MACHINES:
-        return errno.ENOSYS
+    if machine not in MACHINES or lib.sandbox_tell(refused, KILL_CALL):
+        return None
     steps = program(names, machine, os.getpid())
-    made = ffi.new("struct sandbox_step[]", [step._asdict() for step in steps])
-    return int(lib.sandbox_tell(refused, KILL_CALL) or lib.sandbox_seal(made, len(steps)))
+    return ffi.new("struct sandbox_step[]", [step._asdict() for step in steps])
+
+
+def seal(names: Iterable[str], refused: c.Pointer[int]) -> int:
+    """Allow this process only the named system calls from now on. Return 0 or an errno."""
+    steps = filter_for(names, refused)
+    return errno.ENOSYS if steps is None else int(lib.sandbox_seal(steps, len(steps)))

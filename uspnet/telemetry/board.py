@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 
 from uspnet.errors import NotSupported
 from uspnet.fastpath import c, ffi
 from uspnet.memory import SharedMemory
+from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry.schema import MAGIC, PORTS_MAX, PREFIX, QUEUES_MAX, TEXT_MAX
 
 BOARD = "uspnet-board"
@@ -46,14 +48,17 @@ class Board:
         self.rows.append({"port": place, "direction": direction, "queue": queue})
         return ffi.cast("struct counters *", self.memory.base + at)
 
-    def publish(self, started_ns: int) -> None:
-        """Write the header, which makes the job visible to readers. Raise NotSupported."""
+    def publish(self, started_ns: int, sandbox: Enforced | None = None) -> None:
+        """Write the header, which makes the job visible to readers. `sandbox`: what is enforced on
+        its worker process, if it has one. Raise NotSupported.
+        """
         header = {
             "command": self.command,
             "pid": os.getpid(),
             "started_ns": started_ns,
             "ports": list(self.ports.values()),
             "queues": self.rows,
+            "sandbox": asdict(sandbox) if sandbox else None,
         }
         text = json.dumps(header).encode()
         if len(text) > TEXT_MAX or len(self.ports) > PORTS_MAX:

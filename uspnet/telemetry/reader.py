@@ -20,6 +20,7 @@ from itertools import islice
 
 from uspnet.fastpath import c, ffi
 from uspnet.memory import SEALS
+from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES
 from uspnet.telemetry.counters import COUNTERS, PortCounters, drops_by_reason, port_counters
@@ -50,6 +51,7 @@ class RunningJob:
     command: str
     started_ns: int
     ports: list[RunningPort]
+    sandbox: Enforced | None = None  # what is enforced on its worker process
 
 
 @dataclass
@@ -193,7 +195,8 @@ def _read(fd: int) -> RunningJob | None:
     data = os.pread(fd, len(header.queues) * COUNTER_BYTES, counters_at)
     now, uid = time.monotonic(), os.fstat(fd).st_uid
     ports = _ports(header, data)
-    return RunningJob(header.pid, uid, now, header.command, header.started_ns, ports)
+    started, sandbox = header.started_ns, header.sandbox
+    return RunningJob(header.pid, uid, now, header.command, started, ports, sandbox)
 
 
 def _ports(header: schema.Header, data: bytes) -> list[RunningPort]:

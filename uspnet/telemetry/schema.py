@@ -10,10 +10,11 @@ import json
 import re
 import struct
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NoReturn
 
 from uspnet.port import Direction
+from uspnet.sandbox.enforced import Enforced
 
 # Magic, bytes of one `struct counters`, number of queues, bytes of the header; and nothing, so that
 # the counters begin at a pair of cache lines.
@@ -27,6 +28,9 @@ NAME_MAX = 8192  # characters of a port's name: it may hold the longest path tha
 WORD = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)  # a command, a driver
 PID_MAX = 1 << 22
 TIME_MAX = 1 << 63
+USER_MAX = (1 << 32) - 1
+CAPABILITIES_MAX, ABI_MAX, CALLS_MAX, MISSING_MAX = 64, 255, 1024, 16
+TEXT_LENGTH_MAX = 64  # characters of what is missing in a sandbox
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Header:
     started_ns: int
     ports: tuple[PortRow, ...]
     queues: tuple[QueueRow, ...]
+    sandbox: Enforced | None
 
 
 def parse(text: bytes, counters: Collection[str]) -> Header:
@@ -69,8 +74,10 @@ def parse(text: bytes, counters: Collection[str]) -> Header:
         )
     except RecursionError:
         raise ValueError("too deep") from None
-    command, pid, started, ports, queues = _fields(
-        data, ("command", "pid", "started_ns", "ports", "queues")
+    if type(data) is dict:
+        data.setdefault("sandbox", None)  # jobs of uspnet 0.1 have none
+    command, pid, started, ports, queues, sandbox = _fields(
+        data, ("command", "pid", "started_ns", "ports", "queues", "sandbox")
     )
     header = Header(
         _word(command),
@@ -78,6 +85,7 @@ def parse(text: bytes, counters: Collection[str]) -> Header:
         _number(started, 0, TIME_MAX),
         tuple(_port(row, counters) for row in _list(ports, PORTS_MAX)),
         tuple(_queue(row) for row in _list(queues, QUEUES_MAX)),
+        None if sandbox is None else _sandbox(sandbox),
     )
     if len(set(header.queues)) != len(header.queues):
         raise ValueError("a queue stands there twice")
@@ -139,3 +147,24 @@ def _queue(row: object) -> QueueRow:
     if direction not in ("rx", "tx"):  # no set: what can't be hashed may stand there
         raise ValueError("neither rx nor tx")
     return QueueRow(_number(port, 0, PORTS_MAX), direction, _number(queue, 0, QUEUE_NUMBER_MAX))
+
+
+def _sandbox(value: object) -> Enforced:
+    names = tuple(each.name for each in fields(Enforced))
+    user, capabilities, no_new_privs, landlock, seccomp, missing = _fields(value, names)
+    if type(no_new_privs) is not bool:
+        raise ValueError("neither true nor false")
+    return Enforced(
+        user=None if user is None else _number(user, 0, USER_MAX),
+        capabilities=_number(capabilities, 0, CAPABILITIES_MAX),
+        no_new_privs=no_new_privs,
+        landlock=None if landlock is None else _number(landlock, 1, ABI_MAX),
+        seccomp=None if seccomp is None else _number(seccomp, 0, CALLS_MAX),
+        missing=[_text(each) for each in _list(missing, MISSING_MAX)],
+    )
+
+
+def _text(value: object) -> str:
+    if type(value) is not str or not 0 < len(value) <= TEXT_LENGTH_MAX:
+        raise ValueError("not a text")
+    return value

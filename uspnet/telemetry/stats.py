@@ -7,6 +7,7 @@ import pwd
 from dataclasses import dataclass
 
 from uspnet.answer import Answer
+from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry.reader import Boards, RunningPort
 
 
@@ -24,6 +25,8 @@ class JobRow:
     """The command: `pktgen`, `capture` or `fwd`."""
     ports: tuple[RunningPort, ...]
     """Its ports' counters."""
+    sandbox: Enforced | None
+    """What is enforced on the process that runs its loops; null: they run in the job's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,15 @@ class StatsAnswer(Answer):
 def answer(seen: Boards) -> StatsAnswer:
     """Make the answer from one look."""
     jobs = tuple(
-        JobRow(pid=j.pid, uid=j.uid, user=user_name(j.uid), job=j.command, ports=tuple(j.ports))
-        for j in seen.jobs
+        JobRow(
+            pid=job.pid,
+            uid=job.uid,
+            user=user_name(job.uid),
+            job=job.command,
+            ports=tuple(job.ports),
+            sandbox=job.sandbox,
+        )
+        for job in seen.jobs
     )
     return StatsAnswer(command="stats", jobs=jobs, unreadable_boards=seen.unreadable)
 

@@ -89,7 +89,8 @@ static inline uint32_t exit_send(struct exit *e)
 
 void worker_begin(struct worker *w);
 int worker_continue(struct worker *w);
-void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w), uint32_t turn);
+void worker_take_turn(uint32_t turn);
+void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w));
 void worker_idle(struct worker *w);
 uint64_t worker_claim(struct worker *w, uint64_t n);
 
