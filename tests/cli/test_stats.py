@@ -35,7 +35,7 @@ def test_once_shows_rates_and_whose_it_is(start, uspnet):
     (row,) = [
         line.split()
         for line in uspnet("stats", str(process.pid), "--once").stdout.splitlines()
-        if str(process.pid) in line
+        if line.split()[1:2] == [str(process.pid)]
     ]
     assert row[:4] == ["pktgen", str(process.pid), user_name(os.geteuid()), "null:"]
     assert row[5] in {"pps", "kpps"}

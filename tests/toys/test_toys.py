@@ -10,25 +10,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.captures import pcap_frames, write_pcap
-from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.waiting import scaled
 
-HERE = Path(__file__).resolve().parent
-PLACES = {
-    "every_second.c": "fastpath/loops",
-    "every_second.py": "jobs/forward",
-    "tee.c": "fastpath/loops",
-    "tee.py": "jobs/forward",
-    "counter_byte.c": "fastpath/fields",
-    "counter_byte.py": "packets/fields",
-    "toy_nic.py": "drivers",
-}
 FIELD = """
 import json, sys
 from uspnet.jobs.generate import GenerateJob
@@ -43,28 +31,6 @@ traffic = Traffic([template], fields=[find_field("counter_byte")(at=at) for at i
 with GenerateJob(make_port(sys.argv[1]), Limits(count=1000), traffic) as job:
     print(json.dumps({"uspnet": "0", **job.run().as_json()}))
 """
-
-
-@pytest.fixture(scope="session")
-def toys(tmp_path_factory):
-    """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed."""
-    place = tmp_path_factory.mktemp("toys")
-    shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=shutil.ignore_patterns("*.so"))
-    for name, folder in PLACES.items():
-        (place / "uspnet" / folder).mkdir(exist_ok=True)
-        shutil.copy(HERE / name, place / "uspnet" / folder)
-    subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True)
-
-    def run(*words):
-        done = subprocess.run(
-            [sys.executable, *map(str, words)], cwd=place, capture_output=True, text=True,
-            check=False, timeout=scaled(60),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return answer(done.stdout)
-
-    run.place = place
-    return run
 
 
 @pytest.mark.parametrize("count", [1, 31, 1000])

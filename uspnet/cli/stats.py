@@ -179,7 +179,7 @@ def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -
         lines = join_phrases([f"{boards}: of another version of uspnet", "or corrupted"], width)
     for job in seen.jobs:
         if job.sandbox:
-            lines += join_phrases([f"{job.pid}: loops have {job.sandbox}"], width)
+            lines += join_phrases([f"{job.pid}: loops have {printable(str(job.sandbox))}"], width)
     rows = [
         Row(
             (

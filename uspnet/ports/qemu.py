@@ -58,7 +58,7 @@ class Qemu(NicPort, scheme="qemu"):
 
     patience_s = 4.0  # REPLY_MS in rings/nic/qtest.c
     help = "emulated NIC in a private QEMU"
-    calls: ClassVar[frozenset[str]] = frozenset({"sendto", "sched_yield"})  # requests to QEMU
+    calls: ClassVar[frozenset[str]] = frozenset({"sendto", "sched_yield", "gettid"})  # of qtest.c
     options = QemuOptions()
     machine: Machine | None = None
     end: End | None = None

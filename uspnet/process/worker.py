@@ -138,9 +138,9 @@ class WorkerProcess:
             name = call_name(self.post.refused - 1, os.uname().machine)
             return f"it called {name}, which the sandbox does not allow"
         number = signal.Signals(-self.status)
-        by = {
-            signal.SIGKILL: "by somebody, or by the kernel for want of memory",
-        }.get(number, "a fault in its code or memory")
+        by = "a fault in its code or memory"
+        if number is signal.SIGKILL:
+            by = "by somebody, or by the kernel for want of memory"
         return f"it was ended by {number.name}: {by}"
 
     def close(self) -> None:

@@ -24,10 +24,10 @@ _TABLE = """
 # in the base set of the worker process
 read:0:63 poll:7:- ppoll:271:73 mmap:9:222 munmap:11:215 close:3:57 dup3:292:24
 recvmsg:47:212 clock_gettime:228:113 clock_nanosleep:230:115 rt_sigreturn:15:139
-restart_syscall:219:128 exit:60:93 exit_group:231:94 tgkill:234:131
+restart_syscall:219:128 exit_group:231:94 tgkill:234:131
 # of rings
 write:1:64 sendto:44:206 sendmmsg:307:269 recvfrom:45:207 sched_yield:24:124
-timerfd_settime:286:86
+timerfd_settime:286:86 preadv2:327:286
 # files
 open:2:- openat:257:56 openat2:437:437 creat:85:- unlink:87:- unlinkat:263:35 rename:82:-
 renameat2:316:276 chmod:90:- fchmodat:268:53 fchmod:91:52 chown:92:- fchown:93:55
@@ -44,7 +44,7 @@ ptrace:101:117 process_vm_readv:310:270 process_vm_writev:311:271 pidfd_open:434
 pidfd_getfd:438:438 pidfd_send_signal:424:424 kill:62:129 tkill:200:130 rt_sigaction:13:134
 rt_sigprocmask:14:135 sigaltstack:131:132 getpid:39:172 getppid:110:173 gettid:186:178
 prctl:157:167 arch_prctl:158:- sched_setaffinity:203:122 set_robust_list:273:99 rseq:334:293
-futex:202:98
+futex:202:98 exit:60:93
 # memory
 memfd_create:319:279 mprotect:10:226 mremap:25:216 madvise:28:233 brk:12:214
 userfaultfd:323:282
@@ -67,7 +67,7 @@ BASE = frozenset(
     {
         *("poll", "read", "recvmsg", "clock_gettime", "clock_nanosleep", "restart_syscall"),
         *("mmap", "munmap", "dup3", "close"),
-        *("rt_sigreturn", "tgkill", "exit", "exit_group"),
+        *("rt_sigreturn", "tgkill", "exit_group"),
     }
 )
 

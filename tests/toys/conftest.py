@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A copy of the tree, built with the toys of this folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.identity import answer
+from tests.support.paths import ROOT
+from tests.support.waiting import scaled
+
+HERE = Path(__file__).resolve().parent
+PLACES = {
+    "every_second.c": "fastpath/loops",
+    "every_second.py": "jobs/forward",
+    "tee.c": "fastpath/loops",
+    "tee.py": "jobs/forward",
+    "attempt.c": "fastpath/loops",
+    "attempt.py": "jobs/forward",
+    "counter_byte.c": "fastpath/fields",
+    "counter_byte.py": "packets/fields",
+    "toy_nic.py": "drivers",
+}
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory):
+    """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed.
+    `code`: its exit code; others are environment variables."""
+    place = tmp_path_factory.mktemp("toys")
+    shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=shutil.ignore_patterns("*.so"))
+    for name, folder in PLACES.items():
+        (place / "uspnet" / folder).mkdir(exist_ok=True)
+        shutil.copy(HERE / name, place / "uspnet" / folder)
+    subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True)
+
+    def run(*words, code=0, **environment):
+        done = subprocess.run(
+            [sys.executable, *map(str, words)], cwd=place, capture_output=True, text=True,
+            check=False, timeout=scaled(60), env={**os.environ, **environment},
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        return answer(done.stdout)
+
+    run.place = place
+    return run
