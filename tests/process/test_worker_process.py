@@ -116,7 +116,7 @@ def test_a_killed_command_leaves_no_worker():
 
 
 def test_a_worker_process_that_is_killed_is_named():
-    with forward(duration=30) as job:
+    with forward(duration=30, restart=0) as job:
         job.start()
         os.kill(job.crew.process.pid, signal.SIGKILL)
         with pytest.raises(DeviceFault, match="SIGKILL"):

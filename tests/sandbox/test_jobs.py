@@ -65,7 +65,7 @@ def test_the_worker_process_is_confined_and_works(tmp_path, kind, poll):
 def test_a_call_that_a_port_does_not_list_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(crew, "BASE", BASE - {"poll", "clock_nanosleep"})
     with forward(f"memif:@uspnet-{os.getpid()},role=server", f"memif:@uspnet-{os.getpid()}") as job:
-        job.limits.poll, job.limits.duration = "sleep", 20
+        job.limits.poll, job.limits.duration, job.limits.restart = "sleep", 20, 0
         with pytest.raises(
             DeviceFault, match="which the sandbox does not allow to memif:"
         ) as raised:

@@ -43,7 +43,17 @@ def job_ports(tmp_path, namespace):
 def test_every_kind_of_job_ends_at_a_call_that_is_not_listed(toys, job_ports, kind, what):
     name, arguments = ATTEMPTS[what]
     texts = [each.decode() if isinstance(each, bytes) else each for each in arguments]
-    words = ("fwd", *job_ports(kind), "--mode", "attempt", "--duration", "20s", "--json")
+    words = (
+        "fwd",
+        *job_ports(kind),
+        "--mode",
+        "attempt",
+        "--duration",
+        "20s",
+        "--json",
+        "--restart",
+        "0",
+    )
     result = toys("-m", "uspnet", *words, code=1, ATTEMPT=json.dumps([name, texts]))
     assert result["error"] == "DeviceFault"
     assert f"it called {name}, which the sandbox does not allow to" in result["message"]

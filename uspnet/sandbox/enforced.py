@@ -42,7 +42,17 @@ def observe(process: int, landlock: int, calls: int) -> Enforced:
     """Return what is enforced on a process. `landlock`: what `sandbox_landlock` returned there;
     `calls`: the length of its list.
     """
-    lines = Path(f"/proc/{process}/status").read_text(errors="replace").splitlines()
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(errors="replace").splitlines()
+    except OSError:  # mounted with hidepid=
+        return Enforced(
+            user=None,
+            capabilities=0,
+            no_new_privs=False,
+            landlock=None,
+            seccomp=None,
+            missing=["knowledge of it: /proc hides other users' processes"],
+        )
     status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     user, ours = int(status["Uid"][1]), os.geteuid()
     filtered = status.get("Seccomp", [""])[0] == FILTERED
