@@ -145,11 +145,19 @@ def test_restarts_cost_no_descriptor(monkeypatch):
 def test_one_that_can_not_be_started_has_failed(monkeypatch):
     monkeypatch.setattr(children.children, "uspnet", lambda *_: ["/none"])
     lines = []
-    entries = [Entry("a", "pktgen", ()), Entry("b", "pktgen", (), after=("a",))]
+    limit = RestartLimit(2, 60.0)
+    entries = [
+        Entry("a", "pktgen", (), Restart.on_failure, delay_s=0.0, limit=limit),
+        Entry("b", "pktgen", (), after=("a",)),
+    ]
     made = Supervisor(entries, Notifier({}), lambda *line: lines.append(line))
     result = made.run()
     assert [each.state for each in result.jobs] == ["failed", "failed"]
-    assert (Level.error, "a", "can't be started: No such file or directory") in lines
+    text = "can't be started: No such file or directory"
+    assert (Level.error, "b", "not started: a failed") in lines
+    assert lines.count((Level.warning, "a", f"{text}; starts again in 0 s")) == 2
+    assert (Level.error, "a", f"{text}; was started again 2 times in 60 s: no more") in lines
+    assert [each.exit_codes for each in result.jobs] == [[], []]
     assert "2 of 2 jobs failed" in made.failure().message
 
 
@@ -157,7 +165,7 @@ def test_one_that_does_not_end_is_killed(monkeypatch):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1e6)"
     monkeypatch.setattr(children.children, "uspnet", lambda *_: [sys.executable, "-c", code])
     made = job()
-    made.start()
+    made.start(time.monotonic())
     until(lambda: ignores(made.child.pid, signal.SIGTERM))
     now = time.monotonic()
     made.ask_to_end(signal.SIGTERM, now, within_s=5.0)

@@ -71,6 +71,7 @@ FILES: list[tuple[str, str, tuple[str, ...]]] = [
         "Devices through which pci: and tap: ports work.",
         ("pktgen", "capture", "fwd", "regs", "doctor"),
     ),
+    ("/etc/uspnet/jobs.yaml", "Jobs that uspnet.service runs.", ("run",)),
     ("/usr/share/misc/pci.ids", "Names of NICs, where it is installed.", ("devices",)),
     (
         "/proc/PID/fd",
@@ -85,13 +86,13 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
         "USPNET_QEMU",
         "The QEMU that qemu: ports start; qemu-system-x86_64 from the PATH otherwise. Root starts "
         "only one that no other user can change.",
-        ("pktgen", "capture", "fwd", "regs", "doctor", "demo"),
+        ("pktgen", "capture", "fwd", "regs", "doctor", "run", "demo"),
     ),
     ("TMPDIR", "The folder for what demo writes without -w; /tmp otherwise.", ("demo",)),
     (
         "NO_COLOR, TERM, COLUMNS",
         "How tables and live views are shown: without colours, on which terminal, how wide.",
-        ("pktgen", "capture", "fwd", "stats", "devices", "doctor", "regs", "demo"),
+        ("pktgen", "capture", "fwd", "stats", "devices", "doctor", "regs", "run", "demo"),
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",

@@ -75,15 +75,16 @@ class Supervised:
 
     # -- start -----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start its process."""
+    def start(self, now: float) -> None:
+        """Start its process; `now` is the monotonic time."""
         self.starts += 1
         self.state, self._kill_at, self.result = "starting", 0.0, None
         words = [self.entry.command, "--json", *self.entry.words]
         try:
             self.child = Child(words, lambda line: self.tell(Level.info, line))
         except OSError as error:  # no more processes, memory or descriptors
-            self.fail(f"can't be started: {error.strerror}")
+            self.cause = f"can't be started: {error.strerror}"
+            self._go_on(1, now, self.cause, again=self._wants_restart(1))
             return
         self.child.on_report = self.on_result
         self.tell(Level.info, f"started: uspnet {self.entry.command}, process {self.child.pid}")
@@ -107,7 +108,7 @@ class Supervised:
             self.child.send(number)
 
     def fail(self, cause: str) -> None:
-        """End a job that can't be started."""
+        """End a job that is not to be started."""
         self.state, self.cause = "failed", cause
         self.tell(Level.error, cause)
 
@@ -140,6 +141,7 @@ class Supervised:
         return True
 
     def _ended(self, code: int, now: float) -> None:
+        """Handle the end of its process."""
         self.exit_codes.append(code)
         self.cause = printable(cause_of(code, self.result), CAUSE_MAX)
         self.was_ready = self.was_ready or code == 0
@@ -148,8 +150,15 @@ class Supervised:
         asked = self.state == "stopping"
         if asked and -code in ASKED:  # its own handlers were not there yet
             code = 0
+        self._go_on(code, now, f"ended: {text}", again=not asked and self._wants_restart(code))
+        if self.result and "error" not in self.result:
+            self.on_result(self.result)
+
+    def _go_on(self, code: int, now: float, text: str, *, again: bool) -> None:
+        """Decide what comes next, and tell it behind the text. `again`: start it again, if its
+        limit allows that.
+        """
         self.state = "failed" if code else "done"
-        again = not asked and self._wants_restart(code)
         if again and self._may_restart(now):
             delay = self._delay()
             self.state, self.due = "restarting", now + delay
@@ -158,10 +167,8 @@ class Supervised:
             limit = self.entry.limit
             self.state = "failed"
             text += f"; was started again {limit.count} times in {limit.within_s:g} s: no more"
-        self.tell(Level.error if self.state == "failed" else Level.warning if code else Level.info,
-                  f"ended: {text}")  # fmt: skip
-        if self.result and "error" not in self.result:
-            self.on_result(self.result)
+        minor = Level.warning if code else Level.info
+        self.tell(Level.error if self.state == "failed" else minor, text)
 
     def _wants_restart(self, code: int) -> bool:
         policy = self.entry.restart

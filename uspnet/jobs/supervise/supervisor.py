@@ -147,12 +147,12 @@ class Supervisor:
                 if failed:
                     job.fail(f"not started: {failed[0]} failed")
                 else:
-                    self._start(job)
+                    self._start(job, now)
             elif job.state == "restarting" and now >= job.due:
-                self._start(job)
+                self._start(job, now)
 
-    def _start(self, job: Supervised) -> None:
-        job.start()
+    def _start(self, job: Supervised, now: float) -> None:
+        job.start(now)
         if job in self.order:
             self.order.remove(job)
         self.order.append(job)
