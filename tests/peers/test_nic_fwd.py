@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.cable_end import FarEnd
 from tests.support.identity import answer
-from tests.support.processes import alive, children_of
+from tests.support.processes import alive, children_named, children_of
 from tests.support.tiers import by_tier
 from tests.support.waiting import moments, scaled, until
 from uspnet.errors import NotSupported
@@ -151,7 +151,7 @@ def test_a_killed_qemu_ends_the_command_with_a_hint(forward, ends, left, right):
     process = forward(left, right)
     meet(process, ends)
     children = children_of(process.pid)
-    os.kill(children[-1], signal.SIGKILL)
+    os.kill(children_named(process.pid, "qemu")[-1], signal.SIGKILL)
     found = result(process)
     assert process.returncode == 1
     assert found["error"] == "DeviceFault"
@@ -173,7 +173,7 @@ def test_a_killed_uspnet_leaves_nothing(tmp_path, model):
             [*COMMAND, "pktgen", *ports], env=home, stderr=subprocess.DEVNULL
         ) as process:
             if number % 2:
-                until(lambda: children_of(process.pid) or process.poll() is not None)
+                until(lambda: children_named(process.pid, "qemu") or process.poll() is not None)
             time.sleep(moments.uniform(0.0, 2.0))
             children = children_of(process.pid)
             process.kill()

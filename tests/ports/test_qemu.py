@@ -13,7 +13,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.identity import answer
-from tests.support.processes import alive, children_of
+from tests.support.processes import alive, children_named, children_of
 from tests.support.waiting import until
 from uspnet.errors import DeviceFault, NoDevice, Usage
 from uspnet.ports.qemu import models
@@ -113,7 +113,7 @@ def test_a_killed_qemu_leaves_the_counters_so_far():
     words = ["fwd", "null:", "qemu:e1000,loop=on", "--json"]
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE) as process:
         until(lambda: any(job.ports[1].tx_packets for job in look(process.pid).jobs))
-        os.kill(*children_of(process.pid), signal.SIGKILL)
+        os.kill(*children_named(process.pid, "qemu"), signal.SIGKILL)
         result = answer(process.stdout.read())
     assert (process.returncode, result["error"]) == (1, "DeviceFault")
     assert 0 < result["forwarded"] == result["received"] - result["dropped"]
@@ -139,7 +139,11 @@ def test_a_killed_uspnet_leaves_no_qemu_and_no_file(tmp_path):
         words = ["pktgen", spec, "--rx-port", f"{spec},{mac}", "--quiet"]
         with subprocess.Popen([*COMMAND, *words], env=home) as process:
             if number % 2:
-                until(lambda: len(children_of(process.pid)) == 2 or process.poll() is not None)
+                until(
+                    lambda: (
+                        len(children_named(process.pid, "qemu")) == 2 or process.poll() is not None
+                    )
+                )
             time.sleep(moments.uniform(0.0, 0.6))
             children = children_of(process.pid)
             process.kill()

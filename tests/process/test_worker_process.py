@@ -115,6 +115,19 @@ def test_a_killed_command_leaves_no_worker():
     until(lambda: not any(map(alive, both)), why=lambda: f"alive: {both}")
 
 
+def test_any_limit_of_descriptors_that_is_enough_here_is_enough_there():
+    """The worker process's own descriptor takes no number that one of the job's has."""
+    command = [sys.executable, "-m", "uspnet", "fwd", "null:", "null:", "--count", "1"]
+    codes = []
+    for most in range(11, 19):
+        limited = ["prlimit", f"--nofile={most}", *command]
+        done = subprocess.run(limited, capture_output=True, text=True, check=False)
+        codes.append(done.returncode)
+        assert done.returncode == 0 or "ulimit -n" in done.stderr
+    assert codes == sorted(codes, reverse=True)
+    assert codes[-1] == 0
+
+
 def test_a_worker_process_that_is_killed_is_named():
     with forward(duration=30, restart=0) as job:
         job.start()

@@ -28,6 +28,19 @@ def children_of(parent):
     return [int(word) for word in text.split()]
 
 
+def children_named(parent, part):
+    """Process ids of the children of a process in whose name, as /proc tells it, is `part`."""
+    return [pid for pid in children_of(parent) if part in name_of(pid)]
+
+
+def name_of(pid):
+    """The name of a process, as /proc tells it; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def alive(pid):
     """Does it run? A zombie that nobody reaps does not."""
     try:

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import NOBODY, Running, alive, as_nobody, children_of
+from tests.support.processes import (
+    NOBODY,
+    Running,
+    alive,
+    as_nobody,
+    children_named,
+    children_of,
+)
 from tests.support.waiting import scaled, until
 from uspnet.memory import SEALS
 from uspnet.ports.memif import port as memif
@@ -77,12 +84,8 @@ def test_no_thread_of_a_job_keeps_a_capability(run, tmp_path, command):
 
 def qemu_of(pid):
     """The QEMU of a job."""
-    (found,) = (child for child in children_of(pid) if "qemu" in name_of(child))
+    (found,) = children_named(pid, "qemu")
     return found
-
-
-def name_of(pid):
-    return Path(f"/proc/{pid}/comm").read_text()
 
 
 def check_child(pid):

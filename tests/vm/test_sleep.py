@@ -36,7 +36,12 @@ jobs = [job for job in running_jobs() if job.pid == int(sys.argv[1])]
 if not jobs:
     sys.exit(print("null"))
 port = jobs[0].ports[0]
-tasks = [task for task in Path(f"/proc/{sys.argv[1]}/task").iterdir() if task.name != sys.argv[1]]
+stats = list(Path("/proc").glob("[0-9]*/stat"))
+stats = [path for path in stats if "(uspnet-worker)" in path.read_text()]
+ours = [path for path in stats if path.read_text().split(") ")[1].split()[1] == sys.argv[1]]
+tasks = [task for path in ours for task in path.parent.glob("task/*")
+         if task.name != path.parent.name]
+assert tasks
 texts = [(task / "status").read_text() for task in tasks]
 naps = sum(int(text.partition("\\nvoluntary_ctxt_switches:")[2].split()[0]) for text in texts)
 busy = sum(sum(map(int, (task / "stat").read_text().split()[13:15])) for task in tasks)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uspnet.errors import DeviceTimeout, NoDevice
+from uspnet.errors import DeviceTimeout, NoDevice, NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import Poll
 from uspnet.jobs.loops import Loop
@@ -138,12 +138,18 @@ class Worker:
         self.loop.run()
 
     def start(self) -> None:
-        """Start the loop."""
-        self.started = True
+        """Start the loop. Raises NoMemory."""
         if self.process:
             self.process.give_turn(self.c)
         else:
+            self._start_thread()
+        self.started = True
+
+    def _start_thread(self) -> None:
+        try:
             self.thread.start()
+        except RuntimeError:
+            raise NoMemory("a worker can't get a thread", "see: ulimit -u, ulimit -v") from None
 
     def running(self) -> bool:
         """Return whether the loop still runs."""

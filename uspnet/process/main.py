@@ -9,9 +9,7 @@ process then gives memory and descriptors, and tells which loops to run.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import resource
 import signal
 import socket
 
@@ -19,7 +17,6 @@ from uspnet.fastpath import ffi, lib
 from uspnet.process.protocol import KICK, Message, functions, receive, send
 from uspnet.sandbox.seccomp import filter_for
 
-RESERVE = 8  # numbers below the limit of descriptors, where our own go: no job has so many
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -34,16 +31,16 @@ def serve(control: int, user: int, parent: int) -> None:
     elif error := lib.child_confine(ffi.new("struct child *", {"user": user})):
         raise OSError(error, os.strerror(error))
     lib.process_name(b"uspnet-forks")
-    with _socket(control) as ours:
+    with socket.socket(fileno=control) as ours:
         send(ours, {"functions": functions()})
         worker = -1  # its pidfd
         while True:
             message, fd = receive(ours)
             match message:
-                case {"do": "fork"}:
+                case {"do": "fork", "number": number}:
                     if worker >= 0:
                         os.close(worker)
-                    worker = _fork(ours, fd, parent)
+                    worker = _fork(ours, fd, number, parent)
                 case {"do": "kill"} if worker >= 0:
                     with contextlib.suppress(ProcessLookupError):
                         signal.pidfd_send_signal(worker, signal.SIGKILL)
@@ -51,22 +48,16 @@ def serve(control: int, user: int, parent: int) -> None:
                     os._exit(0)  # at once: nothing is to be tidied up
 
 
-def _socket(fd: int) -> socket.socket:
-    """Return the socket under a number that no descriptor of a job has."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, most - RESERVE)
-    os.close(fd)
-    return socket.socket(fileno=moved)
-
-
-def _fork(ours: socket.socket, control: int, parent: int) -> int:
-    """Fork a worker process, which has the other end of `control`. Return its pidfd."""
+def _fork(ours: socket.socket, control: int, number: int, parent: int) -> int:
+    """Fork a worker process, which has the other end of `control`. Return its pidfd. `number`: of
+    that other end in the command's process, where no descriptor of the job has it then.
+    """
     pidfd = ffi.new("int32_t *", -1)
     pid = lib.process_fork(pidfd)
     if pid == 0:
         try:
             ours.close()
-            _work(control, parent)
+            _work(_moved(control, number), parent)
         finally:
             os._exit(1)
     os.close(control)
@@ -74,12 +65,20 @@ def _fork(ours: socket.socket, control: int, parent: int) -> int:
     return int(pidfd[0])
 
 
+def _moved(fd: int, number: int) -> int:
+    """Give a descriptor another number."""
+    if fd != number:
+        os.dup2(fd, number, inheritable=False)
+        os.close(fd)
+    return number
+
+
 def _work(control: int, parent: int) -> None:
     """Take what the loops need; then run them."""
     if parent:
         lib.end_with(parent)
     lib.process_name(b"uspnet-worker")
-    with _socket(control) as ours:
+    with socket.socket(fileno=control) as ours:
         while True:
             message, fd = receive(ours)
             if not message:

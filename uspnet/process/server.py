@@ -83,7 +83,7 @@ class ForkServer:
         except OSError as error:
             self._fail(error)
         with theirs:
-            self._ask({"do": "fork"}, theirs.fileno())
+            self._ask({"do": "fork", "number": ours.fileno()}, theirs.fileno())
         answer, pidfd = self._answer()
         if pidfd < 0:
             ours.close()
