@@ -145,6 +145,10 @@ class NicPort(Port):
         self.device.start()
         self._running = True
 
+    def control_fds(self) -> list[int]:
+        """Return those by which the kernel reports errors of the device."""
+        return self.transport.alert_fds() if self.transport else []
+
     def control(self) -> None:
         """Check transport and device, and start a device again that was reset or is back; update
         the missed counter every LOOK_S. Raises when it stays away.
@@ -160,6 +164,7 @@ class NicPort(Port):
 
     def _look(self) -> None:
         """Look for faults of rings and device. Raises what it finds."""
+        self.device.transport.look()
         if self._running and self.device.was_reset():
             raise DeviceFault(f"{self.name}: the device was reset", "run it once more")
         super().control()

@@ -108,6 +108,13 @@ class Transport(ABC):
     def check(self) -> None:
         """Raise DeviceFault if the device has tried an access that is not allowed."""
 
+    def alert_fds(self) -> list[int]:
+        """Return descriptors that are readable when `check` or `look` have something to say."""
+        return []
+
+    def look(self) -> None:
+        """Raise DeviceFault after an error of the bus; the device has to be started again."""
+
     def reconnect(self) -> None:
         """Make the function reachable again after a fault. Raises DeviceFault while it is not."""
 

@@ -9,6 +9,7 @@ user asks for it, by `transport=uio`; use VFIO wherever there is an IOMMU.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -69,12 +70,17 @@ class Uio(Transport):
         return contiguous(memory, self.name)
 
     def read_config(self, offset: int, size: int) -> int:
-        """Read through the `config` file in sysfs."""
-        return int.from_bytes(os.pread(self.config, size, offset), "little")
+        """Read through the `config` file in sysfs. A function that is gone reads as all ones."""
+        with contextlib.suppress(OSError):
+            data = os.pread(self.config, size, offset)
+            if len(data) == size:
+                return int.from_bytes(data, "little")
+        return int(256**size) - 1
 
     def write_config(self, offset: int, value: int, size: int) -> None:
-        """Write through the `config` file in sysfs."""
-        os.pwrite(self.config, value.to_bytes(size, "little"), offset)
+        """Write through the `config` file in sysfs, unless the function is gone."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self.config, value.to_bytes(size, "little"), offset)
 
     def map_bar(self, number: int) -> MappedBar:
         """Map the BAR's `resourceN` file in sysfs, once."""
@@ -95,9 +101,10 @@ class Uio(Transport):
         return self.bars[number]
 
     def reset(self) -> None:
-        """Reset the function by the method that the kernel chooses, if it has one."""
-        if HOST.exists(f"{self.folder}/reset"):
-            HOST.write(f"{self.folder}/reset", "1")
+        """Reset the function by the method that the kernel chooses, if it has one and we may."""
+        with contextlib.suppress(OSError):
+            if HOST.exists(f"{self.folder}/reset"):
+                HOST.write(f"{self.folder}/reset", "1")
 
     def close(self) -> None:
         """Clear Bus Master Enable and release the function."""

@@ -28,6 +28,7 @@ IOVA_BASE = 1 << 32  # above the addresses of 32-bit devices and of the MSI wind
 CONFIG_REGION = 7  # VFIO_PCI_CONFIG_REGION_INDEX; regions 0 to 5 are the BARs
 REGION_MMAP = 1 << 2  # VFIO_REGION_INFO_FLAG_MMAP
 INTERRUPTS = {"INTx": 0, "MSI-X": 2}  # VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
+ERROR, REQUEST = 3, 4  # VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX
 DEVICE_RESETS = 1 << 0  # VFIO_DEVICE_FLAGS_RESET
 IRQ_EVENTFDS = 1 << 2 | 1 << 5  # VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER
 IRQ_NONE = 1 << 0 | 1 << 5  # VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER
@@ -155,6 +156,7 @@ class Vfio(Transport):
         self.mapped: list[SharedMemory] = []
         self.events: list[int] = []  # eventfds: of vectors, or of INTx with `line_fd`
         self.events_on = 0  # an index of INTERRUPTS
+        self.alerts: dict[int, int] = {}  # eventfds of ERROR and REQUEST, where the kernel has them
         self.lock = FunctionLock(address)
         self.faults = FaultLog(address)
         try:
@@ -162,6 +164,7 @@ class Vfio(Transport):
             _, offset = self._region(CONFIG_REGION)[2:]
             self.config_at = offset
             self.master(on=False)
+            self._listen()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError) and not isinstance(error, UspnetError):
@@ -190,12 +193,21 @@ class Vfio(Transport):
         return address
 
     def read_config(self, offset: int, size: int) -> int:
-        """Read through the kernel, which virtualizes some fields."""
-        return int.from_bytes(os.pread(self.fd, size, self.config_at + offset), "little")
+        """Read through the kernel, which virtualizes some fields. A function that is gone reads as
+        all ones.
+        """
+        with contextlib.suppress(OSError):
+            data = os.pread(self.fd, size, self.config_at + offset)
+            if len(data) == size:
+                return int.from_bytes(data, "little")
+        return int(256**size) - 1
 
     def write_config(self, offset: int, value: int, size: int) -> None:
-        """Write through the kernel, which ignores writes to some fields."""
-        os.pwrite(self.fd, value.to_bytes(size, "little"), self.config_at + offset)
+        """Write through the kernel, which ignores writes to some fields, and to a function that is
+        gone.
+        """
+        with contextlib.suppress(OSError):
+            os.pwrite(self.fd, value.to_bytes(size, "little"), self.config_at + offset)
 
     def master(self, *, on: bool) -> None:
         """Set or clear Bus Master Enable: whether the function may read and write memory."""
@@ -219,47 +231,93 @@ class Vfio(Transport):
             for _ in range(count):
                 self.events.append(self._eventfd())
             if count:
-                self._set_irqs(IRQ_EVENTFDS, self.events)
+                self._set_irqs(index, IRQ_EVENTFDS, self.events)
             if count and kind == "INTx":  # the kernel masks the line at each interrupt
                 self.line_fd = self._eventfd()
-                self._set_irqs(IRQ_UNMASK, [self.line_fd])
+                self._set_irqs(index, IRQ_UNMASK, [self.line_fd])
         except OSError:
             self._end_interrupts()
         return self.events
 
-    def check(self) -> None:
-        """Raise DeviceFault if the IOMMU has blocked an access, where this process may read the
-        kernel log.
+    def _listen(self) -> None:
+        """Ask to be told of the function's errors, and when the host wants it back. A conventional
+        PCI function reports no errors, and an old kernel has neither.
         """
+        for index in (ERROR, REQUEST):
+            fd = self._eventfd()
+            try:
+                self._set_irqs(index, IRQ_EVENTFDS, [fd])
+                self.alerts[index] = fd
+            except OSError:
+                os.close(fd)
+
+    def alert_fds(self) -> list[int]:
+        """Return the descriptors that are readable when `check` or `look` have something to say."""
+        return list(self.alerts.values())
+
+    def _alerted(self, index: int) -> bool:
+        """Return whether the kernel has signalled this since the last look."""
+        try:
+            return index in self.alerts and os.eventfd_read(self.alerts[index]) > 0
+        except BlockingIOError:
+            return False
+
+    def check(self) -> None:
+        """Raise DeviceFault if the host wants the function back; if the IOMMU has blocked an
+        access, where this process may read the kernel log.
+        """
+        if self._alerted(REQUEST):
+            raise DeviceFault(
+                f"{self.name}: the host takes the device away: it is being unplugged or unbound",
+                "start it again when the device is back; see: uspnet devices",
+            )
         for fault in self.faults.new_faults():
             raise DeviceFault(
                 f"{self.name}: the IOMMU stopped it from {fault}, which is not memory of this job",
                 f"the access was blocked; see: dmesg, uspnet doctor {self.name}",
             )
 
+    def look(self) -> None:
+        """Raise DeviceFault after an error that PCI Express could not correct (AER)."""
+        if self._alerted(ERROR):
+            text = f"{self.name}: PCI Express reports an error that it can't correct"
+            raise DeviceFault(text, "see: dmesg")
+
     def _eventfd(self) -> int:
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def _set_irqs(self, flags: int, fds: list[int]) -> None:
+    def _set_irqs(self, index: int, flags: int, fds: list[int]) -> None:
         """Send a struct vfio_irq_set: flags, index, start, count, data."""
         layout = f"IIII{len(fds)}i"
-        call(self.fd, SET_IRQS, layout, flags, self.events_on, 0, len(fds), *fds)
+        call(self.fd, SET_IRQS, layout, flags, index, 0, len(fds), *fds)
 
     def _end_interrupts(self) -> None:
         if self.events:
             with contextlib.suppress(OSError):  # the device is gone
-                self._set_irqs(IRQ_NONE, [])
+                self._set_irqs(self.events_on, IRQ_NONE, [])
         for fd in (*self.events, self.line_fd):
             if fd >= 0:
                 os.close(fd)
         self.events, self.line_fd = [], -1
 
+    def _end_alerts(self) -> None:
+        for index, fd in self.alerts.items():
+            with contextlib.suppress(OSError):  # the device is gone
+                self._set_irqs(index, IRQ_NONE, [])
+            os.close(fd)
+        self.alerts = {}
+
     def reset(self) -> None:
-        """Reset the function at function level, if it has such a reset."""
-        # struct vfio_device_info: flags, num_regions, num_irqs, cap_offset
-        flags = call(self.fd, GET_INFO, "IIII", 0, 0, 0, 0)[0]
-        if flags & DEVICE_RESETS:
-            fcntl.ioctl(self.fd, RESET)
+        """Reset the function at function level, if it has such a reset. The kernel restores its
+        configuration, and the interrupts that `irq` has set up. Raises DeviceFault.
+        """
+        try:
+            # struct vfio_device_info: flags, num_regions, num_irqs, cap_offset
+            flags = call(self.fd, GET_INFO, "IIII", 0, 0, 0, 0)[0]
+            if flags & DEVICE_RESETS:
+                fcntl.ioctl(self.fd, RESET)
+        except OSError as error:
+            raise device_error(self.name, "vfio", error) from None
 
     def close(self) -> None:
         """End all DMA and interrupts, and release the function to vfio-pci."""
@@ -277,6 +335,7 @@ class Vfio(Transport):
             if self.config_at >= 0:
                 self.master(on=False)
         self._end_interrupts()
+        self._end_alerts()
         for bar in self.bars.values():
             bar.close()
         self.bars = {}
