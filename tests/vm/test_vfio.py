@@ -160,3 +160,26 @@ def test_a_kernel_driver_is_not_disturbed(guest):
     assert "belongs to the kernel driver e1000e" in result.err
     assert f"uspnet bind {address}" in result.err
     assert "there is no PCI device 0000:ff:00.0" in guest.run(["uspnet", "pktgen", "ff:00.0"]).err
+
+
+def test_errors_of_the_bus_and_the_hosts_wishes_are_heard(guest, taken, transport):
+    """VFIO can be told to signal both as the kernel would."""
+    address = taken(guest, guest.address("e1000e"))
+    shown = guest.python(
+        OPEN + "import select\n"
+        "from uspnet.errors import DeviceFault\n"
+        "from uspnet.transports.vfio import ERROR, IRQ_NONE, REQUEST, SET_IRQS, call\n"
+        "device.check(); device.look()\n"
+        "for index in (ERROR, REQUEST):\n"
+        "    call(device.fd, SET_IRQS, 'IIII', IRQ_NONE, index, 0, 1)\n"
+        "print(select.select(device.alert_fds(), [], [], 0)[0] == device.alert_fds())\n"
+        "for look in (device.look, device.check):\n"
+        "    try: look()\n"
+        "    except DeviceFault as error: print(error.message.split()[-1])\n"
+        "device.look(); device.check()\n"
+        "alerts = len(device.alert_fds())\n"
+        "device.close()\n"
+        "print(alerts)",
+        address, transport,
+    )  # fmt: skip
+    assert shown.split() == ["True", "correct", "unbound", "2"]

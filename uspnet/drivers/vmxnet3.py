@@ -281,12 +281,12 @@ class Vmxnet3(Nic["c.Vmxnet3Queue"], ids={(0x15AD, 0x07B0): "VMXNET3"}, ring="vm
 
     def link(self) -> Link:
         """Return the state of the link. Raises DeviceFault when the device has stopped a queue."""
-        self.check_queues()
+        self.check()
         self.regs.CMD.write(defs.COMMAND["GET_LINK"])
         link = self.regs.LINK.read_checked()
         return Link(bool(link.UP), int(link.SPEED))
 
-    def check_queues(self) -> None:
+    def check(self) -> None:
         """Raise DeviceFault when the device has stopped a queue for an invalid descriptor
         (§VMXNET3_ECR_RQERR, §Vmxnet3_QueueStatus).
 
