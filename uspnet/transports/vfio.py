@@ -278,7 +278,7 @@ class Vfio(Transport):
             )
 
     def look(self) -> None:
-        """Raise DeviceFault after an error that PCI Express could not correct (AER)."""
+        """Raise DeviceFault after an error that PCI Express could not correct."""
         if self._alerted(ERROR):
             text = f"{self.name}: PCI Express reports an error that it can't correct"
             raise DeviceFault(text, "see: dmesg")
