@@ -36,11 +36,8 @@ x86_only = pytest.mark.skipif(
 
 def region(pointer: Any) -> Region:
     """The memory of a struct or array that cffi has allocated."""
-    return pointer, ffi.sizeof(pointer) if _is_array(pointer) else ffi.sizeof(pointer[0])
-
-
-def _is_array(pointer: Any) -> bool:
-    return bool(ffi.typeof(pointer).kind == "array")
+    kind = ffi.typeof(pointer)
+    return pointer, ffi.sizeof(pointer) if kind.kind == "array" else ffi.sizeof(kind.item)
 
 
 def ask(request: int, pid: int, address: int = 0, data: Any = PTRACE.NULL) -> int:

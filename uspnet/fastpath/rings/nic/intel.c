@@ -23,13 +23,16 @@ int intel_fill(struct intel_queue *r)
 static void take_back(struct intel_queue *r, uint32_t end)
 {
     struct stack *s = r->q.stack;
-    while (r->clean != end) {
-        uint32_t slot = intel_slot(r, r->clean);
-        uint32_t n = least(end - r->clean, r->size - slot); /* up to the end of the ring */
+    uint32_t at = r->clean;
+    while (at != end) {
+        uint32_t slot = intel_slot(r, at);
+        uint32_t n = least(end - at, r->size - slot); /* up to the end of the ring */
         memcpy(s->free + s->top, r->buffers + slot, n * sizeof *r->buffers);
         s->top += n;
-        r->clean += n;
+        at += n;
     }
+    keep_order(); /* `clean` is always where a burst begins, which has a `last` */
+    r->clean = end;
 }
 
 /* Only the last slot of each burst reports its status; the slots before it are done then, too. */
