@@ -24,6 +24,13 @@ from tests.support.paths import ROOT
 from tests.support.sanitizers import sanitized  # noqa: F401 - a fixture
 from tests.support.testpmd import huge_pages, testpmd  # noqa: F401 - fixtures
 from tests.support.tiers import NAMES, TIER
+from tests.support.upgrading import (  # noqa: F401 - fixtures
+    foreign,
+    incompatible,
+    newer,
+    reachable,
+    without,
+)
 from tests.support.waiting import until
 from uspnet.memory import new
 

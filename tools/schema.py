@@ -31,6 +31,7 @@ from uspnet.jobs.result import (
     Result,
 )
 from uspnet.jobs.supervise.result import RunChecked, RunResult
+from uspnet.jobs.upgrade import Upgraded
 from uspnet.telemetry.stats import StatsAnswer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,7 @@ ANSWERS: dict[str, list[type]] = {
     "demo": [DemoResult],
     "bind": [BindAnswer, BindRefused, OutcomesAnswer],
     "unbind": [OutcomesAnswer],
+    "upgrade": [Upgraded],
     "error": [ErrorAnswer],
 }
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -20,12 +21,12 @@ NOBODY = 65534
 
 
 def children_of(parent):
-    """Process ids of the children of a process."""
-    try:
-        text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-    except OSError:
-        return []
-    return [int(word) for word in text.split()]
+    """Process ids of the children of a process, whichever of its threads has started them."""
+    found = []
+    for path in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found
 
 
 def children_named(parent, part):

@@ -80,6 +80,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
     stats,
     supervise,
     unbind,
+    upgrade,
 )
 
 

@@ -54,6 +54,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Run the jobs of a file, and log warnings only", "jobs.yaml --log-level warning"),
         ("Check the file", "jobs.yaml --check"),
     ],
+    "upgrade": [
+        ("Use what pip has installed since the job was started", "4711"),
+        ("Use another installation, a virtual environment", "4711 --with /opt/uspnet-next"),
+    ],
     "demo": [("Run it, and keep the capture", "-w demo.pcapng")],
 }
 

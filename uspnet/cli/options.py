@@ -236,7 +236,7 @@ def limits(
     from uspnet.jobs.plan import Limits
 
     made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
-    made.reconnect, made.confine = reconnect, True
+    made.reconnect, made.confine, made.control = reconnect, True, True
     made.process, made.restart = not process.inside, process.restart
     made.sandbox = process.mode()
     return made

@@ -54,6 +54,7 @@ class Accounts(ABC):
             "missed": sum(known) if known else None,
             "restarts": self.crew.restarts,
             "sandbox": self.crew.enforced,
+            "upgrades": self.crew.upgrades.count,
         }
 
     @abstractmethod

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from uspnet.errors import DeviceFault, NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.choices import Sandbox
+from uspnet.jobs.control import Control
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.pulse import Pulse
+from uspnet.jobs.upgrades import Upgrades
 from uspnet.jobs.worker import Worker
 from uspnet.port import Port
 from uspnet.process.server import ForkServer
@@ -35,7 +37,9 @@ class Crew:
         self.server: ForkServer | None = None
         self.process: WorkerProcess | None = None
         self.pulse: Pulse | None = None
-        self.restarts = 0
+        self.restarts = self.turns = 0
+        self.upgrades = Upgrades(self)
+        self.control: Control | None = None
         self.workers: Sequence[Worker] = ()
         self.recover: Callable[[], int] = lambda: 0
         self.notice: Callable[[str], None] = lambda _text: None
@@ -49,6 +53,9 @@ class Crew:
                 text = "the loops would run in this process, which is in no sandbox"
                 raise Usage(text, "drop --in-process, or --sandbox=require")
             check_complete(available())
+        self.upgrades.open()
+        if self.limits.control:
+            self.control = Control(self.upgrades)
         if self.wanted:
             self.server = ForkServer()
 
@@ -65,15 +72,35 @@ class Crew:
         self.workers, self.recover, self.notice = workers, recover, notice
         if self.sandbox is not Sandbox.off:
             self.calls = calls_of(self.ports)
+        if self.control and self.control.trouble:
+            notice(self.control.trouble)
         if self.server:
             self._make(self.server)
 
+    def make(self, server: ForkServer) -> WorkerProcess:
+        """Make a worker process, which is yet to be loaded."""
+        tasks = [Task(w.c, w.loop.name, w.core, [w.loop.c, *w.structs()]) for w in self.workers]
+        self.turns += 1
+        process = WorkerProcess(server, tasks, self.turns, self.calls)
+        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+        return process
+
+    def adopt(self, process: WorkerProcess, server: ForkServer) -> None:
+        """Have the workers run in this process."""
+        self.process, self.server, self.enforced = process, server, process.enforced
+        self.pulse = Pulse(process.pid, max(port.patience_s for port in self.ports))
+        for worker in self.workers:
+            worker.process = process
+
+    def check_sandbox(self, process: WorkerProcess) -> None:
+        """Raise NotSupported when a loaded process lacks what is required."""
+        if process.enforced and self.sandbox is Sandbox.require:
+            check_complete(process.enforced)
+
     def _make(self, server: ForkServer) -> None:
         """Make a worker process; another one if it ends meanwhile."""
-        tasks = [Task(w.c, w.loop.name, w.core, [w.loop.c, *w.structs()]) for w in self.workers]
         while True:
-            self.process = process = WorkerProcess(server, tasks, self.restarts + 1, self.calls)
-            threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+            self.process = process = self.make(server)
             try:
                 process.load()
                 break
@@ -82,13 +109,9 @@ class Crew:
                     raise
             self.restarts += 1
             process.close()
-        self.enforced = process.enforced
-        if self.enforced and self.sandbox is Sandbox.require:
-            check_complete(self.enforced)
+        self.check_sandbox(process)
         process.point()
-        self.pulse = Pulse(process.pid, max(port.patience_s for port in self.ports))
-        for worker in self.workers:
-            worker.process = process
+        self.adopt(process, server)
 
     def _watch(self, process: WorkerProcess) -> None:
         """Have devices access no memory as soon as their rings have no owner any more. A thread of
@@ -114,7 +137,15 @@ class Crew:
 
     def fds(self) -> list[int]:
         """Return the descriptors that become readable when `check` has something to do."""
-        return [self.process.pidfd] if self.process and self.process.status is None else []
+        running = self.process and self.process.status is None
+        fds = [self.process.pidfd] if self.process and running else []
+        return [*fds, *self.upgrades.fds(), *(self.control.fds() if self.control else ())]
+
+    def serve(self) -> None:
+        """Do what other threads and processes ask for."""
+        if self.control:
+            self.control.serve()
+        self.upgrades.serve()
 
     def check(self) -> None:
         """Replace a worker process that has ended or hangs. Raises DeviceFault when that has
@@ -123,12 +154,27 @@ class Crew:
         process = self.process
         if not process or all(worker.over() for worker in self.workers):
             return
+        if self.upgrades.on_trial():
+            return  # `serve` watches it
+        if why := self.failure(process):
+            self._replace(process, why)
+
+    def failure(self, process: WorkerProcess) -> str:
+        """Return in words why the worker process has ended; empty while it runs. One that hangs is
+        ended.
+        """
         why = "it hung" if self._hangs(process) else ""
         if why and self.server:
             self.server.kill()
             process.wait()
-        if cause := process.cause():
-            self._replace(process, why or cause)
+        return why or process.cause()
+
+    def clean_up(self) -> int:
+        """Make everything whole that a worker process has left. Return how many packets may be
+        lost.
+        """
+        self._quiet()
+        return self.recover()
 
     def _hangs(self, process: WorkerProcess) -> bool:
         return any(
@@ -144,8 +190,7 @@ class Crew:
                 text += f" to {', '.join(sorted({f'{port.scheme}:' for port in self.ports}))}"
                 hint = "run it once more with --no-sandbox, and report the call"
             raise DeviceFault(text, hint)
-        self._quiet()
-        lost = self.recover()
+        lost = self.clean_up()
         self.restarts += 1
         process.close()
         self._make(self.server)
@@ -169,12 +214,17 @@ class Crew:
 
     def end(self) -> None:
         """End the worker process, whose loops have ended."""
+        self.upgrades.close()
         if self.process:
             process, self.process = self.process, None
             process.close()
 
     def close(self) -> None:
-        """End what forks worker processes."""
+        """End what forks worker processes, and take no more orders."""
+        self.upgrades.close()
+        if self.control:
+            self.control.close()
+            self.control = None
         if self.server:
             self.server.close()
             self.server = None

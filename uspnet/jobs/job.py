@@ -28,6 +28,7 @@ from uspnet.jobs.plan import Limits, Plan, Wiring, make_pool
 from uspnet.jobs.recovery import recover
 from uspnet.jobs.result import Ended, Result
 from uspnet.jobs.service import Service
+from uspnet.jobs.upgrades import Upgradable
 from uspnet.jobs.worker import Clock, Worker, usable_cores
 from uspnet.memory import new
 from uspnet.port import Port
@@ -46,7 +47,7 @@ ENDINGS: dict[int, Ended] = {
 }
 
 
-class Job(Accounts, ABC, Generic[R]):
+class Job(Accounts, Upgradable, ABC, Generic[R]):
     """Runs plans over ports. A context manager: it opens the ports, and closes what is open.
 
     `run` does the work, or `start` and `wait` do, which let others work meanwhile. `on_tick` is
@@ -77,7 +78,7 @@ class Job(Accounts, ABC, Generic[R]):
         self.budget = new("uint64_t *", limits.count or 0)
         self._open_in = 0  # the process in which the job is open; a forked child has no access
         self.crew = Crew(limits, ports)
-        self.service = Service(ports, self.crew.fds)
+        self.service = Service(ports, self.crew)
 
     # -- what a job implements -------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     def _running(self) -> bool:
         self.crew.check()
-        return bool(self.inline) or any(worker.running() for worker in self.workers)
+        return bool(self.inline) or any(worker.unfinished() for worker in self.workers)
 
     def stop(self, reason: Ended = "stopped", *, hurry: bool = False) -> None:
         """End the run gracefully: receivers wait for late packets, unless this is called twice; in
@@ -298,7 +299,7 @@ class Job(Accounts, ABC, Generic[R]):
 
     def _end_receivers(self) -> None:
         """Stop the receivers when the other workers have ended and the grace period is over."""
-        if any(worker.running() for worker in self.workers if worker not in self.receivers):
+        if any(worker.unfinished() for worker in self.workers if worker not in self.receivers):
             return
         while self.inline:
             self.inline.pop().start()

@@ -30,6 +30,7 @@ class Limits:
     reconnect: bool = True  # wait for peers that left to come back
     confine: bool = False  # give up what the process may do and the ports no longer need
     process: bool = False  # run the loops in a process of their own
+    control: bool = False  # take orders from other processes, such as `uspnet upgrade`
     restart: int = 10  # times that such a process is replaced when it ends too early
     sandbox: str = "off"  # for that process
 

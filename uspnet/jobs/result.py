@@ -61,6 +61,8 @@ class Result(Answer):
     """Packets dropped by reason; reasons that never occurred are left out."""
     restarts: int
     """Times that the process with the loops was replaced, because it had died or hung."""
+    upgrades: int
+    """Times that `uspnet upgrade` has replaced the loops."""
     pps: float
     """Packets a second, over the whole run."""
     bps: float

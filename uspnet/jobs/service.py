@@ -6,17 +6,29 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
+from typing import Protocol
 
 from uspnet.port import Port
+
+
+class Attendant(Protocol):
+    """What else the thread that waits looks after, when one of its descriptors is readable."""
+
+    def fds(self) -> list[int]:
+        """Return the descriptors."""
+
+    def serve(self) -> None:
+        """Do what there is to do; called after every wait."""
 
 
 class Service:
     """Handles the ports' events. Another thread, or a signal handler, may wake it."""
 
-    def __init__(self, ports: Sequence[Port], more: Callable[[], list[int]]) -> None:
-        """`more` returns other descriptors that end a wait."""
-        self.ports, self.more = ports, more
+    def __init__(self, ports: Sequence[Port], attendant: Attendant) -> None:
+        self.ports, self.attendant = ports, attendant
+        self.thread = 0  # which waits
         self._wake_fd = -1
 
     def open(self) -> None:
@@ -35,13 +47,15 @@ class Service:
         """Wait for a control descriptor or the timeout in seconds, then handle events and faults of
         every port.
         """
+        self.thread = threading.get_ident()
         poll = select.poll()
         poll.register(self._wake_fd, select.POLLIN)
         ports = (fd for port in self.ports for fd in port.control_fds())
-        for fd in (*ports, *self.more()):
+        for fd in (*ports, *self.attendant.fds()):
             poll.register(fd, select.POLLIN)
         if any(fd == self._wake_fd for fd, _ in poll.poll(timeout * 1000)):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)
         for port in self.ports:
             port.control()
+        self.attendant.serve()

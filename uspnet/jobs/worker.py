@@ -157,6 +157,12 @@ class Worker:
             return self.thread.is_alive()
         return self.started and not self.over() and not self.process.dead()
 
+    def unfinished(self) -> bool:
+        """Return whether the loop has begun and not ended. Its process may have, and then another
+        one goes on with it.
+        """
+        return self.started and not self.over() if self.process else self.thread.is_alive()
+
     def over(self) -> bool:
         """Return whether the loop has ended that was started in another process."""
         return self.started and self.c.done == self.c.turn

@@ -3,7 +3,8 @@
 
 The fork server is a Python process that has nothing but the fast path: no file, no descriptor but
 one end of a socket, no privileges. When asked, it forks a worker process, which the command's
-process then gives memory and descriptors, and tells which loops to run.
+process then gives memory and descriptors, and tells which loops to run; or it starts the fork
+server of another version, its successor.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 
-from uspnet.fastpath import ffi, lib
-from uspnet.process.protocol import KICK, Message, functions, receive, send
+import uspnet
+from uspnet.fastpath import c, ffi, lib
+from uspnet.process.protocol import KICK, PROTOCOL, Message, functions, receive, send
 from uspnet.sandbox.seccomp import filter_for
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -33,31 +36,96 @@ def serve(control: int, user: int, parent: int) -> None:
     lib.process_name(b"uspnet-forks")
     with socket.socket(fileno=control) as ours:
         send(ours, {"functions": functions()})
-        worker = -1  # its pidfd
-        while True:
-            message, fd = receive(ours)
-            match message:
-                case {"do": "fork", "number": number}:
-                    if worker >= 0:
-                        os.close(worker)
-                    worker = _fork(ours, fd, number, parent)
-                case {"do": "kill"} if worker >= 0:
-                    with contextlib.suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(worker, signal.SIGKILL)
-                case _:
-                    os._exit(0)  # at once: nothing is to be tidied up
+        _serve(ours, parent)
+
+
+def succeed(control: int, parent: int) -> None:
+    """Run the fork server that another one has started, as the same user. `control`, `parent`: as
+    for `serve`. Versions before and after this one call it, too.
+    """
+    from uspnet.process.layout import layout  # noqa: PLC0415 - needs what others don't
+
+    if parent:
+        lib.end_with(parent)
+    lib.process_name(b"uspnet-forks")
+    with socket.socket(fileno=control) as ours:
+        os.set_inheritable(control, False)
+        greeting = {
+            "protocol": PROTOCOL,
+            "version": uspnet.__version__,
+            "layout": layout(),
+            "files": [str(uspnet.__file__), str(c.__file__)],
+            "functions": functions(),
+        }
+        send(ours, greeting)
+        _serve(ours, parent)
+
+
+def _serve(ours: socket.socket, parent: int) -> None:
+    worker = successor = -1  # their pidfds
+    while True:
+        message, fd = receive(ours)
+        match message:
+            case {"do": "fork", "number": number}:
+                _forget(worker)
+                worker = _fork(ours, fd, number, parent)
+            case {"do": "exec", "argv": argv}:
+                _forget(successor)
+                successor = _exec(ours, fd, [*argv, str(fd), str(parent)], parent)
+            case {"do": "kill"}:
+                _kill(worker)
+            case {"do": "kill successor"}:
+                _kill(successor)
+            case _:
+                os._exit(0)  # at once: nothing is to be tidied up
+
+
+def _forget(pidfd: int) -> None:
+    if pidfd >= 0:
+        os.close(pidfd)
+
+
+def _kill(pidfd: int) -> None:
+    if pidfd >= 0:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def _fork(ours: socket.socket, control: int, number: int, parent: int) -> int:
     """Fork a worker process, which has the other end of `control`. Return its pidfd. `number`: of
     that other end in the command's process, where no descriptor of the job has it then.
     """
+
+    def work() -> None:
+        ours.close()
+        _work(_moved(control, number), parent)
+
+    return _child(ours, control, work)
+
+
+def _exec(ours: socket.socket, control: int, argv: list[str], parent: int) -> int:
+    """Start a successor, which has the other end of `control`. Return its pidfd."""
+
+    def execute() -> None:
+        if parent:
+            lib.end_with(parent)  # also for a program that is not ours
+        os.set_inheritable(control, True)
+        try:
+            os.execv(argv[0], argv)  # noqa: S606 - the command's process has checked it
+        except OSError as error:
+            with socket.socket(fileno=control) as theirs:
+                send(theirs, {"errno": error.errno})
+
+    return _child(ours, control, execute)
+
+
+def _child(ours: socket.socket, control: int, run: Callable[[], None]) -> int:
+    """Run a function in a child of our own parent. Return its pidfd."""
     pidfd = ffi.new("int32_t *", -1)
     pid = lib.process_fork(pidfd)
     if pid == 0:
         try:
-            ours.close()
-            _work(_moved(control, number), parent)
+            run()
         finally:
             os._exit(1)
     os.close(control)

@@ -12,6 +12,7 @@ from typing import Any
 
 from uspnet.fastpath import ffi, lib
 
+PROTOCOL = 1  # of these messages, of turns, and of what loops expect in their structs
 MESSAGE_BYTES = 1 << 17
 KICK = signal.SIGURG  # ignored by default; in a worker, it has a handler that does nothing
 Message = dict[str, Any]

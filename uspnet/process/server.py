@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import threading
+from collections.abc import Sequence
 from typing import NoReturn
 
+from uspnet import __version__
 from uspnet.errors import NoMemory, NotSupported
 from uspnet.fastpath import lib
 from uspnet.process.protocol import Message, receive, send
@@ -30,8 +32,10 @@ class ForkServer:
     """
 
     def __init__(self) -> None:
+        self.version = __version__
         self.user = privileges.nobody()  # the user that workers run as; 0: our own
         self._functions: dict[str, int] = {}
+        self.pointed: dict[int, tuple[int, str]] = {}  # slots of structs: address, function
         # A process that asks for it is killed when the thread that started it ends.
         main = threading.current_thread() is threading.main_thread()
         self._parent = os.getpid() if main else 0
@@ -77,18 +81,31 @@ class ForkServer:
         """Fork a worker process. Return its process id, our end of a socket, and a pidfd: it is our
         own child.
         """
+        return self._make({"do": "fork"})
+
+    def _make(self, message: Message) -> tuple[int, socket.socket, int]:
         self.functions  # noqa: B018 - its first message
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
             self._fail(error)
         with theirs:
-            self._ask({"do": "fork", "number": ours.fileno()}, theirs.fileno())
+            self._ask({**message, "number": ours.fileno()}, theirs.fileno())
         answer, pidfd = self._answer()
         if pidfd < 0:
             ours.close()
             self._fail(OSError(answer["errno"], os.strerror(answer["errno"])))
         return answer["pid"], ours, pidfd
+
+    def execute(self, argv: Sequence[str]) -> tuple[int, socket.socket, int]:
+        """Start a program in its place: with the same user, and two arguments more, which are those
+        of `succeed` in main.py. Return as `fork` does.
+        """
+        return self._make({"do": "exec", "argv": list(argv)})
+
+    def kill_successor(self) -> None:
+        """Kill the program started last, which may be another user's."""
+        self._ask({"do": "kill successor"})
 
     def kill(self) -> None:
         """Kill the worker process forked last, which may be another user's."""

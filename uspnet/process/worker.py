@@ -10,8 +10,9 @@ import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
+from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
 from uspnet.memory import new, struct_mappings
@@ -24,6 +25,13 @@ from uspnet.sandbox.enforced import Enforced, observe
 ANSWER_S = 10.0  # for an order, also on a busy machine
 END_S = 1.0
 NAP_S = 0.0001
+COLD = "stop the job, and start it with that version"  # what to do when it can't be upgraded
+
+
+@cache
+def _ours() -> dict[int, str]:
+    """Return the names of the fast path's functions in this process, by address."""
+    return {address: name for name, address in functions().items()}
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,6 @@ class WorkerProcess:
         self._maps: dict[int, Mapping] = {}
         self._fds: set[int] = set()
         self._orders = 0
-        self._names = {address: name for name, address in functions().items()}
         self.pid, self._control, self.pidfd = server.fork()
         self._control.settimeout(ANSWER_S)
 
@@ -90,8 +97,28 @@ class WorkerProcess:
 
     def point(self) -> None:
         """Set all function pointers to its own functions. No loop runs, or all pause."""
+        self.set_pointers(self.pointers())
+
+    def pointers(self) -> dict[int, tuple[int, str]]:
+        """Return what `point` would write: the address of each slot's function, and its name.
+        Raises NotSupported for a function that it does not have.
+        """
+        offered, names = self.server.functions, _ours()
+        found = {}
         for slot, address in self._reach().slots.items():
-            ffi.cast("uintptr_t *", slot)[0] = self.server.functions[self._name(address)]
+            written, name = self.server.pointed.get(slot, (0, ""))
+            if written != address:  # a port has set it anew, to one of our own
+                name = names[address]
+            if name not in offered:
+                raise NotSupported(f"it lacks the function {name}", COLD)
+            found[slot] = offered[name], name
+        return found
+
+    def set_pointers(self, pointers: dict[int, tuple[int, str]]) -> None:
+        """Write what `pointers` has returned. No loop runs, or all pause."""
+        for slot, (address, _) in pointers.items():
+            ffi.cast("uintptr_t *", slot)[0] = address
+        self.server.pointed = pointers
 
     def give_turn(self, worker: c.Worker) -> None:
         """Let its thread run a loop. No other thread may be within a round of it."""
@@ -204,12 +231,6 @@ class WorkerProcess:
         self._wait(lambda: self.post.answered == self._orders)
         if self.post.error:
             raise self._failure(os.strerror(self.post.error))
-
-    def _name(self, address: int) -> str:
-        """Return the name of a function by its address here or there."""
-        if address not in self._names:
-            self._names |= {place: name for name, place in self.server.functions.items()}
-        return self._names[address]
 
     def _failure(self, why: str) -> UspnetError:
         return DeviceFault(f"the worker process failed: {why}", "run it in this one: --in-process")

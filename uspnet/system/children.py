@@ -42,9 +42,10 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(filter(os.path.isabs, folders.split(":"))))
 
 
-def chosen_program(program: str) -> str:
-    """Return the resolved path of a program that the environment names. For root, only root, or a
-    user who can replace our own code, may be able to replace it. Raises Refused, NoDevice.
+def chosen_program(program: str, what: str = "would run as root") -> str:
+    """Return the resolved path of a program that the user names. For root, only root, or a user who
+    can replace our own code, may be able to replace it. `what`: what it would do. Raises Refused,
+    NoDevice.
     """
     if os.geteuid() != 0:
         return program
@@ -60,7 +61,7 @@ def chosen_program(program: str) -> str:
         group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
         others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
         if status.st_uid not in (0, ours.st_uid) or others:
-            text = f"{program} would run as root, and {each} is another user's or open to others"
+            text = f"{program} {what}, and {each} is another user's or open to others"
             raise Refused(text, "name a program that is root's, in folders that are root's")
     return str(whole)
 

@@ -17,6 +17,7 @@ ARGUMENTS = {  # parameters by name, and what lists the words that they may beco
     "addresses": candidates.nics,
     "which": candidates.nics,
     "job": candidates.jobs,
+    "other": candidates.files,
     "jobs_file": candidates.files,
     "mode": candidates.modes,
     "write": candidates.files,

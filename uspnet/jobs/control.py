@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job from the command line does for other processes of its user, and for root.
+
+It listens on an abstract socket named after its process, of which nothing stays behind. A client
+sends one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+from uspnet.answer import Json
+from uspnet.errors import Usage, UspnetError
+from uspnet.jobs.upgrades import Request, Upgrades
+from uspnet.process.interpreter import interpreter
+
+CREDENTIALS = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
+REQUEST_BYTES = 16384  # a path and a little more
+CLIENTS_MAX = 8
+SILENCE_S = 5.0  # after which a client that asks nothing is dismissed
+REST_S = 1.0  # before we accept again when there was no descriptor for a client
+
+
+def address(pid: int) -> str:
+    """Return the address on which the job with this process id listens."""
+    return f"\0uspnet-{pid}"
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return process id and user of the other end. Raises OSError."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, user, _ = CREDENTIALS.unpack(data)
+    return pid, user
+
+
+@dataclass
+class _Client:
+    socket: socket.socket
+    since: float
+    request: Request | None = None
+
+
+class Control:
+    """The socket and its clients. `trouble` says why nobody can connect, if that is so."""
+
+    def __init__(self, upgrades: Upgrades) -> None:
+        self.upgrades, self.trouble = upgrades, ""
+        self._clients: list[_Client] = []
+        self._rests_until = 0.0
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._listener.bind(address(os.getpid()))
+            self._listener.listen(CLIENTS_MAX)
+        except OSError as error:
+            name = address(os.getpid()).replace("\0", "@")
+            self.trouble = f"the job can't be upgraded: socket {name}: {error.strerror}"
+        self._listener.setblocking(False)
+
+    def fds(self) -> list[int]:
+        """Return the descriptors that become readable when `serve` has something to do."""
+        silent = [client.socket.fileno() for client in self._clients if not client.request]
+        full = len(self._clients) >= CLIENTS_MAX
+        rests = full or self.trouble or time.monotonic() < self._rests_until
+        return silent if rests else [self._listener.fileno(), *silent]
+
+    def serve(self) -> None:
+        """Accept clients, take their requests and answer them."""
+        if not self.trouble:
+            self._accept()
+        for client in list(self._clients):
+            if not client.request:
+                self._read(client)
+            if client.request and client.request.done.is_set():
+                self._answer(client, _answer_to(client.request))
+
+    def close(self) -> None:
+        """Answer who still waits; nobody can connect any more."""
+        for client in list(self._clients):
+            if client.request:
+                client.request.done.wait()
+                self._answer(client, _answer_to(client.request))
+            else:
+                client.socket.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        for _ in range(CLIENTS_MAX - len(self._clients)):
+            try:
+                client = _Client(self._listener.accept()[0], time.monotonic())
+            except BlockingIOError:
+                return
+            except OSError:
+                self._rests_until = time.monotonic() + REST_S
+                return
+            if peer(client.socket)[1] in {0, os.geteuid()}:
+                client.socket.setblocking(False)
+                self._clients.append(client)
+            else:
+                client.socket.close()  # our own command has not tried
+
+    def _read(self, client: _Client) -> None:
+        try:
+            data = client.socket.recv(REQUEST_BYTES + 1)
+            client.request = self._begin(data) if data else None
+        except BlockingIOError:
+            if time.monotonic() < client.since + SILENCE_S:
+                return
+        except UspnetError as error:
+            self._answer(client, error.as_dict())
+            return
+        except OSError:
+            pass
+        if not client.request:
+            self._dismiss(client)
+
+    def _begin(self, data: bytes) -> Request:
+        """Do what a request asks for. Raises Usage, and what `interpreter` does."""
+        try:
+            asked = json.loads(data) if len(data) <= REQUEST_BYTES else None
+        except (ValueError, RecursionError):
+            asked = None
+        match asked:
+            case {"do": "upgrade", "with": None}:
+                return self.upgrades.ask(None)
+            case {"do": "upgrade", "with": str(path)} if path[:1] == "/" and "\0" not in path:
+                return self.upgrades.ask([interpreter(path)])
+        raise Usage("this job does not know that order", "see: uspnet upgrade --help")
+
+    def _answer(self, client: _Client, answer: Json) -> None:
+        with contextlib.suppress(OSError):  # it has left
+            client.socket.send(json.dumps(answer).encode())
+        self._dismiss(client)
+
+    def _dismiss(self, client: _Client) -> None:
+        self._clients.remove(client)
+        client.socket.close()
+
+
+def _answer_to(request: Request) -> Json:
+    if request.error:
+        return request.error.as_dict()
+    return {"answer": request.result.as_json() if request.result else {}}

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Orders to jobs of other processes: the other end of `control`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from uspnet import errors
+from uspnet.answer import Json
+from uspnet.errors import (
+    DeviceFault,
+    DeviceTimeout,
+    Malformed,
+    NoDevice,
+    NotPermitted,
+    NotSupported,
+    Refused,
+    UspnetError,
+)
+from uspnet.jobs.control import address, peer
+from uspnet.jobs.upgrade import Upgraded
+from uspnet.jobs.upgrades import PATIENCE_S
+from uspnet.telemetry import look
+
+ANSWER_BYTES = 1 << 16
+JOBS = "see: uspnet stats --once"
+
+
+def upgrade(pid: int, path: str | None) -> Upgraded:
+    """Have the job with this process id run the loops of another installation: see `interpreter`
+    for the path; None: of its own, as it is now. Raises what the job raises, and NoDevice,
+    NotPermitted, NotSupported, Refused, DeviceTimeout, DeviceFault when it can't be asked.
+    """
+    said = _ask(pid, {"do": "upgrade", "with": None if path is None else os.path.abspath(path)})
+    match said.get("answer"):
+        case {
+            "before": str(before),
+            "after": str(after),
+            "gap_us": int() | float() | None as gap_us,
+            "dropped": int(dropped),
+        }:
+            return Upgraded(
+                command="upgrade", pid=pid, before=before, after=after, kind="warm",
+                gap_us=gap_us, dropped=dropped,
+            )  # fmt: skip
+    raise Malformed(f"job {pid} gave an answer that is none", JOBS)
+
+
+def _ask(pid: int, request: Json) -> Json:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(PATIENCE_S)
+        try:
+            connection.connect(address(pid))
+        except ConnectionRefusedError:
+            raise _nobody(pid) from None
+        except OSError as error:
+            raise DeviceFault(f"job {pid}: {error.strerror or error}", JOBS) from None
+        _check(pid, connection)
+        try:
+            connection.send(json.dumps(request).encode())
+            said = json.loads(connection.recv(ANSWER_BYTES) or b"null")
+        except TimeoutError:
+            text = f"job {pid} has not answered for {PATIENCE_S:.0f} s"
+            raise DeviceTimeout(text, JOBS) from None
+        except (OSError, ValueError, RecursionError):
+            said = None
+    if not isinstance(said, dict):
+        raise DeviceFault(f"job {pid} has ended meanwhile", JOBS)
+    if "error" in said:
+        raise _raised(said)
+    return said
+
+
+def _check(pid: int, connection: socket.socket) -> None:
+    """Raise Refused when it is not the job that listens: anybody may take a name."""
+    listener, user = peer(connection)
+    if listener != pid:
+        text = f"process {listener} of user {user} pretends to be job {pid}"
+        raise Refused(text, f"see: ps -fp {listener}")
+    if user != os.geteuid() and os.geteuid() != 0:
+        raise NotPermitted(f"job {pid} is another user's", "run as root, or as that user")
+
+
+def _raised(said: Json) -> UspnetError:
+    kind = getattr(errors, str(said["error"]), UspnetError)
+    known = isinstance(kind, type) and issubclass(kind, UspnetError)
+    return (kind if known else UspnetError)(str(said.get("message")), str(said.get("hint", "")))
+
+
+def _nobody(pid: int) -> UspnetError:
+    """Return why nobody listens as the job of this process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return NoDevice(f"there is no process {pid}", JOBS)
+    if "\nState:\tZ" in status:
+        return NoDevice(f"process {pid} has ended", JOBS)
+    user = int(status.partition("\nUid:")[2].split()[1])
+    if user != os.geteuid() and os.geteuid() != 0:
+        return NotPermitted(f"process {pid} is another user's", "run as root, or as that user")
+    if _elsewhere(pid):
+        text = f"process {pid} is in another network namespace; if it is a job, go there"
+        return NotSupported(text, f"run: nsenter -t {pid} -n uspnet upgrade {pid}")
+    if not look(pid).jobs:
+        return NoDevice(f"process {pid} is no job", JOBS)
+    text = f"job {pid} takes no orders: it is no command, or of an older version"
+    return NotSupported(text, "stop it, and start it anew")
+
+
+def _elsewhere(pid: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    except OSError:
+        return False

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loops of a running job are replaced by those of another version, on the same memory.
+
+The new worker process is made ready while the old one runs. Then all workers pause between two
+rounds, function pointers are set to the new one's, and it gets the turn. For a while the old one
+waits, and goes on if the new one fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from uspnet.answer import Answer
+from uspnet.errors import DeviceFault, NotSupported, UspnetError
+from uspnet.process.successor import Successor
+from uspnet.process.worker import WorkerProcess
+
+if TYPE_CHECKING:
+    from uspnet.jobs.crew import Crew
+    from uspnet.jobs.worker import Worker
+
+TRIAL_S = 1.0  # for so long the old process can go on
+NAP_S = 20e-6
+FIRST_ROUND_S = 1.0  # which a worker that is given no CPU may take
+AGAIN = "see: uspnet stats, and try again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgraded(Answer):
+    """What `upgrade` has done."""
+
+    pid: int
+    """Process id of the job."""
+    before: str
+    """The version of uspnet whose loops ran until then."""
+    after: str
+    """The version of uspnet whose loops run now."""
+    kind: Literal["warm"]
+    """`warm`: devices and peers noticed nothing."""
+    gap_us: float | None
+    """Microseconds from the request to pause to the first round of the last new loop; null: the job
+    waits for a peer, and no loop runs yet."""
+    dropped: int
+    """Packets that the job dropped in that time, for any reason."""
+
+
+class Upgrade:
+    """One upgrade of the loops of a crew. `python`: the interpreter that has the other version,
+    with its arguments; None: our own. Raises NotSupported.
+
+    `step` is called again and again, by the thread that waits for the job, until `over`.
+    """
+
+    def __init__(self, crew: Crew, python: Sequence[str] | None, pid: int) -> None:
+        if not crew.server:
+            text = "the loops run in the process of the job itself, which can't be replaced"
+            raise NotSupported(text, "start the job anew, without --in-process")
+        self.crew, self.server, self.pid = crew, crew.server, pid
+        self.result: Upgraded | None = None
+        self.error: UspnetError | None = None
+        self.successor = Successor(crew.server, python)
+        self.old: WorkerProcess | None = None  # while the new one is on trial
+        self._began = 0.0  # of the trial
+        self._rounds: list[int] = []  # of each worker, in the first half of the trial
+        self._gap_us: float | None = None
+        self._dropped = 0
+
+    def over(self) -> bool:
+        """Return whether it has succeeded or failed."""
+        return bool(self.result or self.error)
+
+    def fds(self) -> list[int]:
+        """Return the descriptor that becomes readable when `step` has something to do."""
+        return [] if self.old or self.over() else [self.successor.fileno()]
+
+    def step(self) -> None:
+        """Go on, as far as that takes no time."""
+        try:
+            if self.over():
+                return
+            if self.old:
+                self._watch(self.old)
+            elif self.successor.ready():
+                self.successor.greet()
+                self._take_over()
+        except UspnetError as error:
+            self.error = error
+            self.successor.close()
+
+    def close(self) -> None:
+        """End it: the job has ended."""
+        if self.old:
+            self._succeed(self.old)
+        elif not self.over():
+            self.error = DeviceFault("the job has ended meanwhile", "see: uspnet stats")
+            self.successor.close()
+
+    def _take_over(self) -> None:
+        if not self.crew.process:
+            self.crew.server = self.successor
+            self._succeed(None)
+        else:
+            self._swap(self.crew.process)
+
+    def _swap(self, old: WorkerProcess) -> None:
+        """Give the turn to a new process, and begin its trial."""
+        new = self.crew.make(self.successor)
+        try:
+            new.load()
+            self.crew.check_sandbox(new)
+            pointers = new.pointers()
+            began = time.monotonic_ns()
+            self._pause(old)
+        except UspnetError:
+            new.close()
+            raise
+        before = self._drops()
+        running = [worker for worker in self.crew.workers if worker.running()]
+        rounds = [int(worker.c.rounds) for worker in running]
+        new.set_pointers(pointers)
+        self._turn_to(new, self.successor)
+        self._wait_for_rounds(new, running, rounds)
+        self._gap_us = (time.monotonic_ns() - began) / 1000 if running else None
+        self._dropped = self._drops() - before
+        self.old, self._began = old, time.monotonic()
+
+    def _pause(self, old: WorkerProcess) -> None:
+        try:
+            for worker in self.crew.workers:
+                worker.pause()
+            if old.dead():
+                raise DeviceFault("the worker process has ended meanwhile", AGAIN)
+        except UspnetError:
+            for worker in self.crew.workers:
+                worker.resume()
+            raise
+
+    def _turn_to(self, process: WorkerProcess, server: Successor | None) -> None:
+        """Let a process run all loops that have begun and are not over."""
+        self.crew.adopt(process, server or self.server)
+        for worker in self.crew.workers:
+            if worker.started and not worker.over():
+                process.give_turn(worker.c)
+            worker.resume()
+
+    def _wait_for_rounds(
+        self, new: WorkerProcess, running: Sequence[Worker], rounds: Sequence[int]
+    ) -> None:
+        end = time.monotonic() + FIRST_ROUND_S
+        for worker, before in zip(running, rounds, strict=True):
+            while worker.c.rounds == before and not new.dead() and time.monotonic() < end:
+                time.sleep(NAP_S)
+
+    def _watch(self, old: WorkerProcess) -> None:
+        """Decide whether the trial is over, or has failed."""
+        new, passed = self.crew.process, time.monotonic() - self._began
+        if not new or all(worker.over() for worker in self.crew.workers):
+            self._succeed(old)
+        elif why := self.crew.failure(new):
+            self._take_back(old, new, why)
+        elif passed < TRIAL_S / 2 or not self._rounds:
+            self._rounds = [int(worker.c.rounds) for worker in self.crew.workers]
+        elif passed >= TRIAL_S and self._all_go_on():
+            self._succeed(old)
+
+    def _all_go_on(self) -> bool:
+        return all(
+            worker.c.rounds > before or not worker.running()
+            for worker, before in zip(self.crew.workers, self._rounds, strict=True)
+        )
+
+    def _succeed(self, old: WorkerProcess | None) -> None:
+        self.result = Upgraded(
+            command="upgrade",
+            pid=self.pid,
+            before=self.server.version,
+            after=self.successor.version,
+            kind="warm",
+            gap_us=self._gap_us,
+            dropped=self._dropped,
+        )
+        self.old = None
+        if old:
+            old.close()
+        self.server.close()
+
+    def _take_back(self, old: WorkerProcess, new: WorkerProcess, why: str) -> None:
+        """Let the old process go on, since the new one has ended."""
+        self.old = None
+        self.server.pointed = self.successor.pointed
+        self.crew.adopt(old, self.server)
+        lost = self.crew.clean_up()
+        old.follow()
+        self._turn_to(old, None)
+        new.close()
+        text = f"the new worker process of uspnet {self.successor.version} failed: {why}; the old"
+        raise DeviceFault(f"{text} one goes on, and {lost:,} packets may be lost", AGAIN)
+
+    def _drops(self) -> int:
+        queues = {queue for worker in self.crew.workers for queue in worker.queues}
+        return sum(sum(queue.base.counters.drops) for queue in queues)

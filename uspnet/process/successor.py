@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fork server of another version, which the present one starts."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from uspnet import __version__
+from uspnet.errors import (
+    DeviceTimeout,
+    Malformed,
+    NoDevice,
+    NotPermitted,
+    NotSupported,
+    UspnetError,
+)
+from uspnet.process.layout import layout
+from uspnet.process.protocol import PROTOCOL, Message, receive
+from uspnet.process.server import END_S, START_S, ForkServer
+from uspnet.process.worker import COLD
+from uspnet.system import children
+from uspnet.text import printable
+
+TEXT_MAX = 200  # characters of what a program says about itself
+# What the new version runs. It says what is wrong where there is none.
+CODE = """
+import sys
+try:
+    from uspnet.process.main import succeed
+except BaseException as error:
+    import json, socket
+    text = type(error).__name__ + ": " + str(error)
+    socket.socket(fileno=int(sys.argv[1])).send(json.dumps({"error": text[:200]}).encode())
+    raise
+succeed(*map(int, sys.argv[1:]))
+"""
+
+
+def command(python: Sequence[str] | None) -> list[str]:
+    """Return the program that a successor runs, with its arguments. `python`: the interpreter, with
+    its arguments; None: our own, with the packages as they are in their folders now.
+    """
+    return [*python, "-I", "-c", CODE] if python else children.python(CODE)
+
+
+class Successor(ForkServer):
+    """The fork server of another version, or of the same.
+
+    It starts while the present one goes on: `ready` tells when `greet` does not wait any more.
+    """
+
+    def __init__(self, before: ForkServer, python: Sequence[str] | None) -> None:
+        argv = command(python)
+        self.before, self.program, self.user = before, argv[0], before.user
+        self.pointed = dict(before.pointed)
+        self.version = ""
+        self._functions: dict[str, int] = {}
+        self._began = time.monotonic()
+        self.pid, self._socket, self._pidfd = before.execute(argv)
+        self._socket.settimeout(START_S)
+
+    def fileno(self) -> int:
+        """Return what becomes readable when it is ready."""
+        return self._socket.fileno()
+
+    def ready(self) -> bool:
+        """Return whether it has started, or will not."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0)) or time.monotonic() > self._began + START_S
+
+    def greet(self) -> None:
+        """Read what it says about itself, and check that it may take over. Raises an error that
+        says why it may not.
+        """
+        self._socket.settimeout(0)
+        try:
+            said, _ = receive(self._socket)
+        except BlockingIOError:
+            text = f"{self.program} has said nothing for {START_S:.0f} s"
+            raise DeviceTimeout(text, "is it a Python interpreter?") from None
+        except (OSError, ValueError):
+            said = b""
+        self._socket.settimeout(START_S)
+        if isinstance(said, bytes):
+            raise NotSupported(f"{self.program} is not Python", "name a virtual environment")
+        if "errno" in said:
+            raise self._not_started(said["errno"])
+        if "error" in said:
+            raise self._not_there(str(said["error"]))
+        self._check(said)
+
+    def _check(self, said: Message) -> None:
+        match said:
+            case {
+                "protocol": int(protocol),
+                "version": str(version),
+                "layout": str(theirs),
+                "files": [*files],
+                "functions": dict(offered),
+            }:
+                self.version = printable(version[:TEXT_MAX])
+            case _:
+                raise Malformed(f"{self.program} runs no uspnet that can take over", COLD)
+        ours = f"this job is of uspnet {__version__}, and {self.program} has {self.version}"
+        if protocol != PROTOCOL:
+            raise NotSupported(f"{ours}, which speaks another protocol", COLD)
+        if theirs != layout():
+            raise NotSupported(f"{ours}, whose structs in shared memory differ", COLD)
+        for file in files:
+            children.chosen_program(str(file), "would run in a job of root")
+        self._functions = {str(name): int(address) for name, address in offered.items()}
+
+    def _not_started(self, number: int) -> UspnetError:
+        text = f"{self.program}: {os.strerror(number)}"
+        if number == errno.ENOENT:
+            return NoDevice(text, "name an interpreter, or a virtual environment")
+        if number in {errno.EACCES, errno.EPERM}:
+            return NotPermitted(*self._unreadable(text))
+        return Malformed(text, "name an interpreter, or a virtual environment")
+
+    def _not_there(self, why: str) -> UspnetError:
+        text = f"{self.program} has no uspnet that can take over: {printable(why)}"
+        if self.user and not _open_to_all(self.program):
+            return NotPermitted(*self._unreadable(text))
+        return NotSupported(text, f"install it there: {self.program} -m pip install uspnet")
+
+    def _unreadable(self, text: str) -> tuple[str, str]:
+        if not self.user:
+            return text, "is it readable and executable?"
+        folder = Path(self.program).parent.parent
+        text = f"{text}; the loops run as user {self.user}, who must be able to read all of it"
+        return text, f"let others read it: chmod -R o+rX {folder}, and its parents"
+
+    @property
+    def functions(self) -> dict[str, int]:
+        """Return the addresses of the fast path's functions in its worker processes."""
+        return self._functions
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+        if not self._ended():
+            with contextlib.suppress(UspnetError):  # the present one may have ended
+                self.before.kill_successor()
+            self._ended()
+        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        os.close(self._pidfd)
+
+    def _ended(self) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(END_S * 1000))
+
+
+def _open_to_all(program: str) -> bool:
+    """Return whether every user can reach a program, as far as its folders tell."""
+    try:
+        return all(path.stat().st_mode & 1 for path in Path(program).resolve().parents)
+    except OSError:
+        return False
