@@ -54,6 +54,10 @@ class Mapping:
         """Return whether an address is in it."""
         return self.address <= address < self.address + self.size
 
+    def room(self, address: int) -> int:
+        """Return the bytes from an address in it to its end."""
+        return self.address + self.size - address
+
     def hide(self) -> None:
         """Make it inaccessible, in a forked child."""
         if lib.memory_hide(self.base, self.size):

@@ -212,6 +212,12 @@ class Port(ABC):
         queue`.
         """
 
+    def descriptors(self) -> list[int]:
+        """Return the descriptors that its rings use, as far as they are open now. No others reach
+        the worker process, whatever its memory says.
+        """
+        return []
+
     def holds(self, direction: Direction) -> int:
         """Return the most pool buffers that one such queue holds."""
         return 0

@@ -23,20 +23,33 @@ def address(pointer):
 def test_descriptors_are_members_named_so():
     queue = new("struct memif_queue *")
     queue.q.wake_fd, queue.bell_fd = 17, 23
-    assert Reach([queue]).fds == {17, 23}
+    assert Reach([queue], {17, 23, 29}).fds == {17, 23}
     queue.q.wake_fd = queue.bell_fd = -1
-    assert Reach([queue]).fds == set()
+    assert Reach([queue], {17, 23}).fds == set()
 
 
-def test_standard_streams_are_no_jobs_descriptors():
-    queue = new("struct packet_queue *")  # fd and wake_fd are 0
-    assert Reach([queue]).fds == set()
+def test_descriptors_that_are_not_lent_are_not_reached():
+    queue = new("struct packet_queue *")
+    queue.fd, queue.q.wake_fd = 1, 17  # a worker process can write what it likes
+    assert Reach([queue], {17, 23}).fds == {17}
+
+
+def test_nothing_is_read_outside_of_mappings():
+    lane, worker = new("struct lane *"), new("struct drop_loop *")
+    worker.w.lanes, worker.w.n_lanes = lane, 1
+    memory = SharedMemory("test", 4096)
+    worker.w.lanes, worker.w.n_lanes = ffi.cast("struct lane *", memory.base), 1 << 31
+    for wild in (8, 0x7FFF_FFFF_F000, address(memory.base) + 4096):
+        lane.rx = ffi.cast("struct queue *", wild)
+        ffi.memmove(memory.base, lane, 16)
+        assert Reach([worker], ()).fds == set()
+    memory.close()
 
 
 def test_functions_are_found_by_their_place_and_name():
     queue = new("struct tap_queue *")
     queue.q.burst = ffi.addressof(lib, "tap_rx")
-    slots = Reach([queue]).slots
+    slots = Reach([queue], ()).slots
     assert list(slots.values()) == [functions()["tap_rx"]]
     (place,) = slots
     assert ffi.cast("uintptr_t *", place)[0] == functions()["tap_rx"]
@@ -47,10 +60,10 @@ def test_arrays_are_as_long_as_the_number_beside_them():
     queue = new("struct memif_queue *")
     c_regions = new("struct memif_region[]", [(each.base, each.size) for each in regions])
     queue.regions, queue.n_regions = c_regions, 3
-    found = Reach([queue]).maps
+    found = Reach([queue], ()).maps
     assert {each.mapping.serial for each in regions} <= found.keys()
     queue.n_regions = 1
-    found = Reach([queue]).maps
+    found = Reach([queue], ()).maps
     assert regions[1].mapping.serial not in found
     for each in regions:
         each.close()
@@ -63,8 +76,8 @@ def test_what_several_pointers_lead_to_is_found_by_each_of_its_types():
     lane.rx = ffi.cast("struct queue *", queue)
     worker = new("struct drop_loop *")
     worker.w.lanes, worker.w.n_lanes = lane, 1
-    assert Reach([worker]).fds == set()
-    assert Reach([worker, queue]).fds == {19}
+    assert Reach([worker], {19}).fds == set()
+    assert Reach([worker, queue], {19}).fds == {19}
 
 
 def test_mappings_are_where_no_library_is():

@@ -138,6 +138,10 @@ class NicPort(Port):
             queue.q.arm = ffi.addressof(lib, f"{nic.ring}_arm")
         return queue
 
+    def descriptors(self) -> list[int]:
+        """Return the interrupts', and what the transport's doorbells need."""
+        return [*self.device.events, *self.device.transport.descriptors()]
+
     def start(self) -> None:
         """Start the device. May be called again after `stop`."""
         self._unsent_counted = False

@@ -230,6 +230,10 @@ class Packet(KernelPort, scheme="packet"):
         else:
             sock.setsockopt(SOL_PACKET, PACKET_FANOUT, kind << 16 | self.group)
 
+    def descriptors(self) -> list[int]:
+        """Return the sockets."""
+        return [sock.fileno() for sock in (*self.sockets["rx"], *self.sockets["tx"])]
+
     def start(self) -> None:
         """Detach the filters."""
         for sock in self.sockets["rx"]:

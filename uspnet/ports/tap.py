@@ -82,6 +82,10 @@ class Tap(KernelPort, scheme="tap"):
         queue.q.wake_fd = self.fds[index]
         return queue
 
+    def descriptors(self) -> list[int]:
+        """Return the queues' descriptors."""
+        return list(self.fds)
+
     def up(self) -> bool:
         """Return whether the interface is up."""
         return self.kernel_side().is_up()

@@ -7,25 +7,27 @@ beside a number `n_x` leads to so many structs, any other one to a single struct
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
-from uspnet.fastpath import c, ffi
+from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
 
 # Structs in great numbers, whose pointers lead to memory that every worker process has.
 LEAVES = {"struct burst", "struct frame_template", "struct stream", "struct counters"}
-STANDARD = 3  # descriptors below are not a job's
 
 
 class Reach:
-    """All that is reached from `roots`, pointers to structs.
+    """All that is reached from `roots`, pointers to structs. `lent`: the descriptors that may be.
 
+    The structs may have been written by a worker process that somebody else controls: what is
+    outside of mappings is not read, and other descriptors are not reached.
     `slots` are the places of function pointers, with the addresses that they hold.
     """
 
-    def __init__(self, roots: Iterable[c.CData]) -> None:
+    def __init__(self, roots: Iterable[c.CData], lent: Collection[int]) -> None:
+        self.lent = lent
         self.fds: set[int] = set()
         self.slots: dict[int, int] = {}
         self.maps: dict[int, Mapping] = {}  # by serial
@@ -38,23 +40,26 @@ class Reach:
         if not address or (address, kind.cname) in self._seen:
             return
         self._seen.add((address, kind.cname))
-        self._map(address)
+        mapping = self._map(address)
         if kind.kind != "struct" or kind.cname in LEAVES or not kind.fields:
             return
-        for index in range(count):
+        if not mapping or mapping.flags & lib.MEMORY_READ_ONLY:  # a file's contents
+            return
+        for index in range(min(count, mapping.room(address) // ffi.sizeof(kind))):
             self._look_into(pointer[index], kind)
 
-    def _map(self, address: int) -> None:
-        if any(each.holds(address) for each in self.maps.values()):
-            return
-        if mapping := mapping_at(address):
+    def _map(self, address: int) -> Mapping | None:
+        near = next((each for each in self.maps.values() if each.holds(address)), None)
+        mapping = near or mapping_at(address)
+        if mapping:
             self.maps[mapping.serial] = mapping
+        return mapping
 
     def _look_into(self, struct: Any, kind: Any) -> None:
         for name, inner, what in _members(kind):
             value = getattr(struct, name)
             if what == "fd":
-                self.fds |= {value} if value >= STANDARD else set()
+                self.fds |= {value} & set(self.lent)
             elif what == "function":
                 if value:
                     self.slots[_address(ffi.addressof(struct, name))] = _address(value)

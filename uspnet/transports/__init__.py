@@ -105,6 +105,10 @@ class Transport(ABC):
         """
         return []
 
+    def descriptors(self) -> list[int]:
+        """Return the descriptors that rings need to ring doorbells and unmask interrupts."""
+        return [self.line_fd] if self.line_fd >= 0 else []
+
     def check(self) -> None:
         """Raise DeviceFault if the device has tried an access that is not allowed."""
 

@@ -164,6 +164,10 @@ class ClientSession:
         kind, fields, fd = self.waiting.popleft()
         self.channel.send(kind, *fields, fd=fd)
 
+    def eventfds(self) -> list[int]:
+        """Return the eventfds of the rings."""
+        return list(self.memory.fds) if self.memory else []
+
     def close(self, reason: str = "") -> None:
         """Close the connection and free its memory."""
         self.channel.close(reason)

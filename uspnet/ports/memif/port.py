@@ -140,6 +140,10 @@ class Memif(Port, scheme="memif"):
             m.out = self.owned.keep(new("uint32_t[]", self.options.ring))
         return m
 
+    def descriptors(self) -> list[int]:
+        """Return the eventfds of the connection."""
+        return self.session.eventfds() if self.session else []
+
     def start(self) -> None:
         """Accept a peer from now on, or connect to one. Limits how long to wait for the first."""
         wait = self.options.wait
@@ -221,7 +225,10 @@ class Memif(Port, scheme="memif"):
         except Disconnect as error:
             self._lost(error)
         if not self.ever_linked and time.monotonic() > self.give_up_at:
-            late = DeviceTimeout(f"{self.name}: {self.why_down()}", self._hint_absent())
+            late = DeviceTimeout(
+                f"{self.name}: {self.why_down()}",
+                refusals.absent_hint(self.spec.target, server=self.server),
+            )
             raise self.refusal() or late
 
     def _advance(self) -> None:
@@ -312,11 +319,6 @@ class Memif(Port, scheme="memif"):
         if not left or time.monotonic() > self.linger_until:
             self._unlink("")
             self._go_on(self.farewell)
-
-    def _hint_absent(self) -> str:
-        if self.server:
-            return "start the client, or raise wait="
-        return f"start the server first: uspnet capture memif:{self.spec.target},role=server"
 
     # -- rings -----------------------------------------------------------------------------------
 

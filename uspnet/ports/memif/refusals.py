@@ -93,3 +93,10 @@ def find(reason: str) -> Refusal:
 def fault(name: str, error: Disconnect) -> PeerFault:
     """Return a disconnect as the error of the port of that name, with what the user can do."""
     return PeerFault(f"{name}: {error.message}", find(error.message).hint)
+
+
+def absent_hint(target: str, *, server: bool) -> str:
+    """Return what to do when the other side does not come."""
+    if server:
+        return "start the client, or raise wait="
+    return f"start the server first: uspnet capture memif:{target},role=server"

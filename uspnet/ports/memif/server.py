@@ -178,6 +178,10 @@ class ServerSession:
         """Return one ring, as `struct memif_ring *`."""
         return ffi.cast("struct memif_ring *", self.regions[place.region].base + place.offset)
 
+    def eventfds(self) -> list[int]:
+        """Return the eventfds of the rings."""
+        return [place.fd for place in self.rings.values()]
+
     def close(self, reason: str = "") -> None:
         """Close the connection and unmap the client's memory."""
         self.channel.close(reason)

@@ -155,6 +155,10 @@ class Sink(Port):
         c.q.wake_fd = -1
         return c
 
+    def descriptors(self) -> list[int]:
+        """Return what wakes the writer."""
+        return [self.writer.bell] if self.writer else []
+
     def start(self) -> None:
         """Truncate the file and write its header. Raises Refused if this process reads it."""
         status = os.fstat(self.fd)

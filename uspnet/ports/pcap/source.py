@@ -81,6 +81,7 @@ class Source(Port):
         self.label = "stdin" if self.path == "-" else self.path  # in messages
         self.c = new("struct pcap_source *")
         self.feeder: Feeder | None = None
+        self.timer = -1
         self.undo = contextlib.ExitStack()
         self._set_up()
 
@@ -190,10 +191,14 @@ class Source(Port):
         self.frame = LONGEST  # a stream: the longest packet is not known before
 
     def _make_timer(self) -> None:
-        self.c.timer_fd = lib.pcap_timer()
-        if self.c.timer_fd < 0:
+        self.timer = self.c.timer_fd = lib.pcap_timer()
+        if self.timer < 0:
             raise NoMemory(f"{self.label}: no timer", "see: ulimit -n")
-        self.undo.callback(os.close, self.c.timer_fd)
+        self.undo.callback(os.close, self.timer)
+
+    def descriptors(self) -> list[int]:
+        """Return those of the timer and of the child that reads."""
+        return [self.timer, self.feeder.fd if self.feeder else -1]
 
     def longest_frame(self, takes: int) -> int:
         """Return the longest frame that is needed; longer ones are dropped."""

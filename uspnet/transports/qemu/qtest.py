@@ -88,6 +88,10 @@ class Qtest(Transport):
         self.lost.append(memory.guard())  # QEMU gets the descriptor, and could punch holes
         return self.machine.plug(memory.fd, memory.size)
 
+    def descriptors(self) -> list[int]:
+        """Return the sockets of the server and of the cable."""
+        return [self.machine.qtest.fileno(), self.machine.wire_fd]
+
     def check(self) -> None:
         """Raise DeviceFault when QEMU has removed pages of the job's memory."""
         if any(lost[0] for lost in self.lost):
