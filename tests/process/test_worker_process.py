@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.support.identity import ran
-from tests.support.processes import alive, children_of
+from tests.support.processes import Running, alive, children_of
 from tests.support.waiting import until
 from uspnet.errors import DeviceFault, NotSupported
 from uspnet.fastpath import lib
@@ -134,3 +134,19 @@ def test_a_worker_process_that_is_killed_is_named():
         os.kill(job.crew.process.pid, signal.SIGKILL)
         with pytest.raises(DeviceFault, match="SIGKILL"):
             job.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be another user than the worker")
+def test_a_killed_command_leaves_no_worker_that_was_stopped():
+    command = [sys.executable, "-m", "uspnet", "fwd", "null:", "null:", "--json"]
+    running = Running(command).wait()
+    both = children_of(running.process.pid)
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
+    running.process.kill()
+    running.process.communicate()
+    try:
+        until(lambda: not any(map(alive, both)), why=lambda: f"alive: {both}")
+    finally:
+        for pid in filter(alive, both):
+            os.kill(pid, signal.SIGKILL)

@@ -22,6 +22,7 @@ from uspnet.process.worker import Task, WorkerProcess
 from uspnet.sandbox.available import available
 from uspnet.sandbox.calls import BASE, is_call
 from uspnet.sandbox.enforced import Enforced
+from uspnet.system.privileges import NONE, Capabilities, to_end
 
 
 class Crew:
@@ -59,6 +60,12 @@ class Crew:
         if self.wanted:
             self.server = ForkServer()
 
+    def keeps(self) -> Capabilities:
+        """Return what it takes to have the worker process, another user's, killed by the kernel
+        when this process ends: it is also asked for then.
+        """
+        return to_end(self.server.user) if self.server else NONE
+
     def launch(
         self,
         workers: Sequence[Worker],
@@ -81,9 +88,14 @@ class Crew:
         """Make a worker process, which is yet to be loaded."""
         tasks = [Task(w.c, w.loop.name, w.core, [w.loop.c, *w.structs()]) for w in self.workers]
         self.turns += 1
-        process = WorkerProcess(server, tasks, self.turns, self.calls)
+        process = WorkerProcess(server, tasks, self.turns, self._lent, self.calls)
         threading.Thread(target=self._watch, args=(process,), daemon=True).start()
         return process
+
+    def _lent(self) -> set[int]:
+        """Return the descriptors that loops use, as the ports have them now."""
+        ports = {fd for port in self.ports for fd in port.descriptors()}
+        return ports | {worker.wake_fd for worker in self.workers}
 
     def adopt(self, process: WorkerProcess, server: ForkServer) -> None:
         """Have the workers run in this process."""

@@ -234,7 +234,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         keep; workers, which start later, inherit that.
         """
         if self.limits.confine:
-            privileges.drop(*(port.keeps for port in self.ports))
+            privileges.drop(self.crew.keeps(), *(port.keeps for port in self.ports))
         self.undo.callback(self._stop_ports.close)
         for port in self.ports:
             self._stop_ports.callback(port.stop)

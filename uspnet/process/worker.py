@@ -49,14 +49,21 @@ class Task:
 class WorkerProcess:
     """The process that runs a job's loops, on memory and descriptors that it is given.
 
-    Several may exist, of which one has the turn. `turn` is its number, from 1. `calls`: the system
-    calls that its sandbox allows; None: no sandbox.
+    Several may exist, of which one has the turn. `turn` is its number, from 1. `lent` returns the
+    descriptors that it may have now. `calls`: the system calls that its sandbox allows; None: no
+    sandbox.
     """
 
     def __init__(
-        self, server: ForkServer, tasks: Sequence[Task], turn: int, calls: Collection[str] | None
+        self,
+        server: ForkServer,
+        tasks: Sequence[Task],
+        turn: int,
+        lent: Callable[[], Collection[int]],
+        calls: Collection[str] | None = None,
     ) -> None:
         self.server, self.tasks, self.turn, self.calls = server, tasks, turn, calls
+        self.lent = lent
         self.post = new("struct post *")
         self.hands = new("struct hand[]", len(tasks))
         self.status: int | None = None  # as waitid() tells it, once it is over
@@ -182,7 +189,7 @@ class WorkerProcess:
     # -- orders ----------------------------------------------------------------------------------
 
     def _reach(self) -> Reach:
-        return Reach([root for task in self.tasks for root in task.roots])
+        return Reach([root for task in self.tasks for root in task.roots], self.lent())
 
     def _hand_over(self, reach: Reach) -> None:
         """Take from it what is not reached any more, and give it the rest."""
