@@ -4,6 +4,7 @@
 import pytest
 
 from tests.support.transcript import written
+from tests.support.vanishing import vanish_at_any_access
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout
 from uspnet.fastpath import ffi
@@ -105,3 +106,9 @@ def test_interrupts_are_routed_and_stay_masked(scripted):
     assert device.bar.cells[0xE4] == 1 << 3  # vector 0, valid
     assert device.bar.cells[0xDC] == device.bar.cells[0xE0] == 1 << 20
     assert device.bar.cells[0x18] == 1 << 31 | 1 << 24
+
+
+def test_a_device_that_vanishes_at_any_access_is_an_error(scripted):
+    errors = vanish_at_any_access(*scripted)
+    assert len(errors) > 10
+    assert all(error.hint for error in errors)

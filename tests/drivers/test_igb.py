@@ -8,6 +8,7 @@ import pytest
 from tests.support.cable_end import connected
 from tests.support.rss_flows import check_queues, toeplitz
 from tests.support.transcript import written
+from tests.support.vanishing import vanish_at_any_access
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, Usage
 from uspnet.fastpath import ffi
@@ -201,3 +202,9 @@ def test_more_queues_than_the_device_has_are_refused():
         script(device_id, queues=most)
         with pytest.raises(Usage, match=f"has {most} queues"):
             script(device_id, queues=most + 1)
+
+
+def test_a_device_that_vanishes_at_any_access_is_an_error(scripted):
+    errors = vanish_at_any_access(*scripted)
+    assert len(errors) > 10
+    assert all(error.hint for error in errors)

@@ -4,6 +4,7 @@
 import pytest
 
 from tests.support.transcript import written
+from tests.support.vanishing import Last
 from uspnet.drivers.virtio_net import VirtioNet
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, Usage, UspnetError
 from uspnet.fastpath import ffi
@@ -123,17 +124,6 @@ def test_a_device_that_asks_for_a_reset_is_a_fault():
     with pytest.raises(DeviceFault, match="all ones"):
         nic.check()
     script.pool.close()
-
-
-class Last(list):
-    """A log of a device that is removed after so many accesses."""
-
-    def __init__(self, device, count):
-        self.device, self.count = device, count
-
-    def append(self, access):
-        super().append(access)
-        self.device.removed = len(self) > self.count
 
 
 def test_a_device_that_vanishes_at_any_moment_is_an_error():

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from tests.support.waiting import until
 from tests.vm.kernel import NO_IOMMUFD
 
 OPEN = """
@@ -18,6 +19,12 @@ from uspnet.pool import Pool
 from uspnet.errors import UspnetError
 pool = Pool(1000, 1522, 65536)
 """
+
+SENT, INTERRUPTIONS = (
+    "from uspnet.telemetry import running_jobs\n"
+    f"print(sum(port.{name} for job in running_jobs() for port in job.ports))"
+    for name in ("tx_packets", "interruptions")
+)
 
 
 @pytest.fixture(params=["vfio-group", "vfio-cdev"])
@@ -183,3 +190,24 @@ def test_errors_of_the_bus_and_the_hosts_wishes_are_heard(guest, taken, transpor
         address, transport,
     )  # fmt: skip
     assert shown.split() == ["True", "correct", "unbound", "2"]
+
+
+def test_a_function_reset_by_another_program_is_started_again(guest, taken, transport):
+    address = taken(guest, guest.address("igb"))
+    folder = f"/sys/bus/pci/devices/{address}"
+    if guest.run(["sh", "-c", f"echo flr > {folder}/reset_method"]).code:
+        pytest.skip("the guest's kernel can't reset the function")
+    words = ["pktgen", f"{address},transport={transport}", "--rate", "1000", "--json"]
+    process = guest.background(["uspnet", *words])
+    until(lambda: int(guest.python(SENT)) > 0, 180, 0.1, process.output)
+    for times in (1, 2):
+        assert guest.run(["sh", "-c", f"echo 1 > {folder}/reset"]).code == 0
+        until(lambda: int(guest.python(INTERRUPTIONS)) >= times, 180, 0.1, process.output)  # noqa: B023
+        sent = int(guest.python(SENT))
+        until(lambda: int(guest.python(SENT)) > sent, 180, 0.1, process.output)  # noqa: B023
+    process.signal(signal.SIGINT)
+    result = process.wait()
+    assert result.code == 0, result.out + result.err
+    (port,) = result.json()["ports"]
+    assert port["interruptions"] >= 2
+    assert "the device was reset; back after" in result.err

@@ -325,7 +325,7 @@ class Igb(
         MEASURED: with several queues, QEMU's model drops frames for a full one and counts them
         nowhere, but sets the interrupt cause RXO. Then the number is unknown: None.
         """
-        self.overrun = self.overrun or bool(self.regs.ICR.read().RXO)
+        self.overrun = self.overrun or bool(self.regs.ICR.read_checked().RXO)
         missed, errors = self.lost()
         missed += self.count_queue_drops()
         unknown = self.overrun and not missed
@@ -374,7 +374,7 @@ class I210(I82580, ids={(0x8086, 0x1533): "I210", (0x8086, 0x157B): "I210"}, rin
 
     def count_queue_drops(self) -> int:
         """Return the drops since the reset, which clears the counters."""
-        return sum(int(self.regs.RQDPC[index].read()) for index in self.rx_rings)
+        return sum(int(self.regs.RQDPC[index].read_checked()) for index in self.rx_rings)
 
 
 class I211(I210, ids={(0x8086, 0x1539): "I211"}, ring="intel_advanced"):

@@ -130,7 +130,7 @@ class ClearOnReadCounters:
             first = int(register.read_checked())
             if not first:
                 continue
-            again = int(register.read())
+            again = int(register.read_checked())
             total = again if again >= first else self[register.name] + first + again
             self.seen[register.name] = max(total, self[register.name])
 
