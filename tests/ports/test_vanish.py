@@ -157,3 +157,23 @@ def test_a_device_that_vanishes_and_returns_is_started_again(life, make_frames):
 
     for first in range(1, by_tier(4, 40)):
         assert life(Presence(), "", partial(looks, first=first)) is None
+
+
+def test_a_device_that_leaves_together_with_the_worker_process_is_waited_for(life, make_frames):
+    batch = make_frames(60)
+
+    def looks(made, port):
+        presence = Vanishing.presence
+        port.quiet()
+        presence.first, presence.last = presence.count + 1, presence.count + GONE_FOR
+        assert port.revive() == []
+        assert made.held() == 0
+        port.restart()
+        assert not port.up()
+        made.until(port.up)
+        assert made.carry(port, port, batch) == batch
+        assert made.counter(port, "rx", "interruptions") == 1
+
+    assert life(Presence(), "", looks) is None
+    error = life(Presence(), ",outage=0", looks)
+    assert isinstance(error, DeviceFault)

@@ -199,12 +199,18 @@ def test_a_function_reset_by_another_program_is_started_again(guest, taken, tran
         pytest.skip("the guest's kernel can't reset the function")
     words = ["pktgen", f"{address},transport={transport}", "--rate", "1000", "--json"]
     process = guest.background(["uspnet", *words])
-    until(lambda: int(guest.python(SENT)) > 0, 180, 0.1, process.output)
-    for times in (1, 2):
+
+    def beyond(what, count):
+        """Wait until the job counts more than that. Returns its count."""
+        return until(
+            lambda: max(int(guest.python(what)) - count, 0), 180, 0.1, process.output
+        ) + count  # fmt: skip
+
+    sent = beyond(SENT, 0)
+    for times in range(2):
         assert guest.run(["sh", "-c", f"echo 1 > {folder}/reset"]).code == 0
-        until(lambda: int(guest.python(INTERRUPTIONS)) >= times, 180, 0.1, process.output)  # noqa: B023
-        sent = int(guest.python(SENT))
-        until(lambda: int(guest.python(SENT)) > sent, 180, 0.1, process.output)  # noqa: B023
+        beyond(INTERRUPTIONS, times)
+        sent = beyond(SENT, beyond(SENT, sent))
     process.signal(signal.SIGINT)
     result = process.wait()
     assert result.code == 0, result.out + result.err

@@ -187,12 +187,14 @@ class NicPort(Port):
             raise (error or fault) from None
         with self.quiesce():
             self.quiet()
-            lost = self._count_unsent(lib.DROP_DEVICE_RESET)
-            moved = sum(int(queue.base.counters.packets) for queue in self.made)
-            self.outage.begin(fault, lost, moved)
+            self._begin_outage(fault, self._count_unsent(lib.DROP_DEVICE_RESET))
             self._keep_counters()
             self.stop()
-            self._set_closed(closed=True)
+
+    def _begin_outage(self, fault: UspnetError, lost: int) -> None:
+        moved = sum(int(queue.base.counters.packets) for queue in self.made)
+        self.outage.begin(fault, lost, moved)
+        self._set_closed(closed=True)
 
     def _try_to_return(self) -> None:
         """Start the device again if it is there. Raises when it was away for too long."""
@@ -251,10 +253,19 @@ class NicPort(Port):
         return []
 
     def restart(self) -> None:
-        """Start the device with empty rings. Raises DeviceFault, DeviceTimeout."""
-        if not self.outage.fault:  # else `control` starts it
+        """Start the device with empty rings. If it is gone too, `control` waits for it; raises
+        DeviceFault or DeviceTimeout if that is not to be waited for.
+        """
+        if self.outage.fault:
+            return
+        try:
+            self.device.transport.reconnect()
             self.snapshot.restore(self.device.transport)
             self._start_again()
+        except (DeviceFault, DeviceTimeout) as fault:
+            if (error := self.ended()) or not self.outage.patience_s:
+                raise (error or fault) from None
+            self._begin_outage(fault, 0)
 
     # -- how it ends ----------------------------------------------------------------------------
 
