@@ -13,7 +13,9 @@ import sys
 import pytest
 
 from tests.support.identity import answer
+from tests.support.paths import ROOT
 from tests.support.processes import NOBODY, Running, as_nobody, children_of
+from tests.support.tiers import by_tier
 from tests.support.upgrading import command
 from tests.support.waiting import scaled, until
 from uspnet import __version__
@@ -23,6 +25,7 @@ from uspnet.jobs.control import REQUEST_BYTES, address
 from uspnet.process.interpreter import interpreter
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+TIMES = by_tier(3, 50)
 
 
 def upgrade(*words):
@@ -79,6 +82,38 @@ def test_a_job_goes_on_with_its_own_installation_and_others(job, newer):
     result = job.end()
     assert result["upgrades"] == 5
     assert result["received"] == result["forwarded"]
+
+
+LOSSLESS = ("lost", "duplicated", "reordered", "dropped")
+
+
+def upgraded(job, enter=()):
+    """Upgrade a job that measures what comes back; return its result."""
+    until(lambda: job.count("rx_packets"))
+    for _ in range(TIMES):
+        words = [*enter, sys.executable, "-m", "uspnet", "upgrade", str(job.process.pid), "--json"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stdout
+        assert answer(done.stdout)["gap_us"] > 0
+        before = job.count("rx_packets")
+        until(lambda before=before: job.count("rx_packets") > before)
+    result = job.end()
+    assert result["upgrades"] == TIMES
+    return result
+
+
+def test_no_frame_between_kernel_interfaces_is_lost(namespace):
+    namespace.veth("a", "b")
+    words = ["pktgen", "packet:a", "--rx-port", "packet:b", "--rate", "2kpps", "--json"]
+    namespace.started.append(job := Running(namespace.command(*command(*words))))
+    result = upgraded(job.wait(), namespace.command())
+    assert [result[name] for name in LOSSLESS] == [0] * len(LOSSLESS)
+
+
+def test_no_frame_of_an_emulated_nic_is_lost(started, qemu):
+    nic = "qemu:e1000e,loop=on"
+    result = upgraded(started("pktgen", nic, "--rx-port", nic, "--rate", "2kpps").wait())
+    assert [result[name] for name in LOSSLESS] == [0] * len(LOSSLESS)
 
 
 def test_wrong_paths(job, without, tmp_path):
