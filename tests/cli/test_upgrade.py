@@ -16,13 +16,14 @@ from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.processes import NOBODY, Running, as_nobody, children_of
 from tests.support.tiers import by_tier
-from tests.support.upgrading import command
+from tests.support.upgrading import command, open_to_all
 from tests.support.waiting import scaled, until
 from uspnet import __version__
 from uspnet.fastpath import lib
 from uspnet.jobs import orders
 from uspnet.jobs.control import REQUEST_BYTES, address
 from uspnet.process.interpreter import interpreter
+from uspnet.system import privileges
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 TIMES = by_tier(3, 50)
@@ -158,6 +159,36 @@ def test_another_users_installation_is_refused(job, newer, tmp_path):
     assert code == 3
     assert "would run in a job of root" in err
     assert str(theirs) in err
+
+
+@pytest.fixture
+def of_another_user():
+    """A job whose loops run as a user whom no account has."""
+    if not privileges.nobody():
+        pytest.skip("needs root, who can become other users")
+    running = Running([sys.executable, "-m", "uspnet", "fwd", "null:", "null:", "--json"])
+    yield running.wait()
+    running.process.kill()
+    running.process.communicate()
+
+
+def test_an_installation_that_the_loops_user_can_not_read(of_another_user, newer, tmp_path):
+    closed = tmp_path / "closed"
+    (closed / "bin").mkdir(parents=True)
+    (closed / "bin/python").symlink_to(newer.python)
+    closed.chmod(0o700)
+    code, _, err = upgrade(of_another_user.process.pid, "--with", closed)
+    assert code == 1
+    assert "who must be able to read all of it" in err
+    assert f"chmod -R o+rX {closed}" in err
+
+
+def test_loops_of_another_user_are_replaced(of_another_user):
+    if not open_to_all():
+        pytest.skip("this Python lies where only root can reach it")
+    code, _, err = upgrade(of_another_user.process.pid)
+    assert code == 0, err
+    assert of_another_user.end()["upgrades"] == 1
 
 
 def test_processes_that_are_no_job(uspnet):

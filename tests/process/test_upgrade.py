@@ -76,6 +76,10 @@ def moves(job):
     until(lambda: job.total("tx", "packets") > before)
 
 
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
 def begun(job):
     until(lambda: job.workers and any(worker.c.rounds for worker in job.workers))
 
@@ -85,6 +89,7 @@ def test_loops_are_replaced_again_and_again(short):
     with running(forward()) as job:
         begun(job)
         pids = {job.crew.process.pid}
+        sizes = []
         for _ in range(TIMES):
             done = job.upgrade()
             assert (done.kind, done.pid, done.dropped) == ("warm", os.getpid(), 0)
@@ -93,6 +98,8 @@ def test_loops_are_replaced_again_and_again(short):
             pids.add(job.crew.process.pid)
             moves(job)
             assert len(set(children_of(os.getpid())) - before) == 2, "fork server and worker"
+            sizes.append((descriptors(), threading.active_count()))
+        assert sizes[-1] <= sizes[1]
         assert len(pids) == TIMES + 1
     result = ran(job.result())
     assert result.received == result.forwarded > 0

@@ -22,18 +22,18 @@ def open_to_all(program=sys.executable):
 
 
 def command(*words):
-    """The command of a job whose fork server can start this interpreter: where only root can reach
-    it, the loops run as root, without capabilities.
+    """The command of a job whose fork server can start the installations of tests, which lie where
+    only root can reach them: its loops run as root, without capabilities.
     """
-    keep = os.geteuid() != 0 or open_to_all()
-    prefix = [] if keep else ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all"]
+    root = os.geteuid() == 0
+    prefix = ["setpriv", "--bounding-set=-setuid,-setgid", "--inh-caps=-all"] if root else []
     return [*prefix, sys.executable, "-m", "uspnet", *words]
 
 
 @pytest.fixture
 def reachable(monkeypatch):
-    """Jobs of this process can be upgraded to this interpreter."""
-    if os.geteuid() == 0 and not open_to_all():
+    """Jobs of this process can be upgraded to the installations of tests."""
+    if os.geteuid() == 0:
         monkeypatch.setattr(privileges, "nobody", lambda *_: 0)
 
 

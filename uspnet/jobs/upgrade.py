@@ -88,7 +88,7 @@ class Upgrade:
                 self._take_over()
         except UspnetError as error:
             self.error = error
-            self.successor.close()
+            self.successor.abort()
 
     def close(self) -> None:
         """End it: the job has ended."""
@@ -96,7 +96,7 @@ class Upgrade:
             self._succeed(self.old)
         elif not self.over():
             self.error = DeviceFault("the job has ended meanwhile", "see: uspnet stats")
-            self.successor.close()
+            self.successor.abort()
 
     def _take_over(self) -> None:
         if not self.crew.process:
@@ -185,6 +185,7 @@ class Upgrade:
         self.old = None
         if old:
             old.close()
+        self.successor.settle()
         self.server.close()
 
     def _take_back(self, old: WorkerProcess, new: WorkerProcess, why: str) -> None:

@@ -57,7 +57,8 @@ class Successor(ForkServer):
 
     def __init__(self, before: ForkServer, python: Sequence[str] | None) -> None:
         argv = command(python)
-        self.before, self.program, self.user = before, argv[0], before.user
+        self.before: ForkServer | None = before
+        self.program, self.user = argv[0], before.user
         self.pointed = dict(before.pointed)
         self.version = ""
         self._functions: dict[str, int] = {}
@@ -143,13 +144,21 @@ class Successor(ForkServer):
         """Return the addresses of the fast path's functions in its worker processes."""
         return self._functions
 
+    def settle(self) -> None:
+        """Forget the server before, which is about to end."""
+        self.before = None
+
+    def abort(self) -> None:
+        """End it at once, whatever it does."""
+        if self.before:
+            with contextlib.suppress(UspnetError):
+                self.before.kill_successor()
+        self.close()
+
     def close(self) -> None:
         """End it."""
         self._socket.close()
-        if not self._ended():
-            with contextlib.suppress(UspnetError):  # the present one may have ended
-                self.before.kill_successor()
-            self._ended()
+        self._ended()
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         os.close(self._pidfd)
 
