@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 
-from uspnet.errors import DeviceFault, NotSupported, Usage
+from uspnet.errors import DeviceFault, NotSupported, Usage, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.choices import Sandbox
 from uspnet.jobs.control import Control
@@ -137,6 +138,18 @@ class Crew:
         for port in self.ports:
             port.quiet()
 
+    def pause(self, resume: ExitStack) -> None:
+        """Pause all workers until `resume` is closed. Those whose process dies instead are replaced
+        first: nobody may touch the queues and stacks that they have left.
+        """
+        restarts = -1
+        while restarts != self.restarts:
+            restarts = self.restarts
+            for worker in self.workers:
+                worker.pause()
+                resume.callback(worker.resume)
+            self.check()
+
     def follow(self) -> None:
         """Let the worker process have what ports have changed. All workers pause."""
         if not self.process or self.process.dead():
@@ -201,6 +214,8 @@ class Crew:
             if process.post.refused:
                 text += f" to {', '.join(sorted({f'{port.scheme}:' for port in self.ports}))}"
                 hint = "run it once more with --no-sandbox, and report the call"
+            with suppress(UspnetError):
+                self.clean_up()  # its packets are counted, and ports can be stopped
             raise DeviceFault(text, hint)
         lost = self.clean_up()
         self.restarts += 1

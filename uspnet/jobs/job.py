@@ -283,9 +283,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     def paused(self) -> Iterator[None]:
         """Pause all workers, so that rings may be taken away or replaced."""
         with contextlib.ExitStack() as resume:
-            for worker in self.workers:
-                worker.pause()
-                resume.callback(worker.resume)
+            self.crew.pause(resume)
             yield
             stuck = [name for worker in self.workers for name in worker.reroute()]
             for name in dict.fromkeys(stuck):

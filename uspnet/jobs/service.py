@@ -19,6 +19,9 @@ class Attendant(Protocol):
     def fds(self) -> list[int]:
         """Return the descriptors."""
 
+    def check(self) -> None:
+        """Have workers that ended replaced, before ports touch what they have left."""
+
     def serve(self) -> None:
         """Do what there is to do; called after every wait."""
 
@@ -56,6 +59,7 @@ class Service:
         if any(fd == self._wake_fd for fd, _ in poll.poll(timeout * 1000)):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)
+        self.attendant.check()
         for port in self.ports:
             port.control()
         self.attendant.serve()

@@ -36,6 +36,7 @@ class NicPort(Port):
     nic: AnyNic | None = None
     transport: Transport | None = None
     _running = False  # between `start` and `stop`
+    _starts = 0  # times that the device was started
     _unsent_counted = False
     _kept: Counts  # what the device counted before it was reset
     _latest: Counts  # and since, as last read
@@ -147,7 +148,7 @@ class NicPort(Port):
         self._unsent_counted = False
         self._latest = {}
         self.device.start()
-        self._running = True
+        self._starts, self._running = self._starts + 1, True
 
     def control_fds(self) -> list[int]:
         """Return those by which the kernel reports errors of the device."""
@@ -185,7 +186,10 @@ class NicPort(Port):
         """
         if (error := self.ended()) or not (self._running and self.outage.patience_s):
             raise (error or fault) from None
+        starts = self._starts
         with self.quiesce():
+            if self._starts != starts:
+                return  # it was made quiet since its worker process had died, which is replaced now
             self.quiet()
             self._begin_outage(fault, self._count_unsent(lib.DROP_DEVICE_RESET))
             self._keep_counters()
