@@ -190,7 +190,7 @@ class Crew:
         """
         why = "it hung" if self._hangs(process) else ""
         if why and self.server:
-            self.server.kill()
+            self.server.kill(process.pidfd)
             process.wait()
         return why or process.cause()
 
@@ -220,7 +220,10 @@ class Crew:
         lost = self.clean_up()
         self.restarts += 1
         process.close()
-        self._make(self.server)
+        try:
+            self._make(self.server)
+        except NotSupported as error:
+            raise DeviceFault(f"the worker process has ended: {why}; {error}", error.hint) from None
         for worker in self.workers:
             if worker.started and not worker.over():
                 worker.start()

@@ -20,6 +20,7 @@ from uspnet.process.protocol import Message, receive, send
 from uspnet.system import children, privileges, streams
 
 CODE = "import sys; from uspnet.process.main import serve; serve(*map(int, sys.argv[1:]))"
+GONE = "the one that forks such processes has ended"
 START_S = 10.0  # also on a busy machine
 END_S = 1.0
 
@@ -107,9 +108,16 @@ class ForkServer:
         """Kill the program started last, which may be another user's."""
         self._ask({"do": "kill successor"})
 
-    def kill(self) -> None:
-        """Kill the worker process forked last, which may be another user's."""
-        self._ask({"do": "kill"})
+    def kill(self, pidfd: int) -> None:
+        """Kill the worker process forked last: by ourselves, since this server may be stopped or
+        gone, unless we may not.
+        """
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            self._ask({"do": "kill"})
 
     def _ask(self, message: Message, fd: int = -1) -> None:
         try:
@@ -123,11 +131,12 @@ class ForkServer:
         except OSError as error:
             self._fail(error)
         if isinstance(answer, bytes):
-            self._fail(OSError(0, "it has ended"))
+            self._fail(OSError(errno.EPIPE, GONE))
         return answer, fd
 
     def _fail(self, error: OSError) -> NoReturn:
-        text = f"the loops can't get a process of their own: {error.strerror or error}"
+        why = GONE if error.errno in {errno.EPIPE, errno.ECONNRESET} else error.strerror or error
+        text = f"the loops can't get a process of their own: {why}"
         if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}:
             raise NoMemory(text, "see: ulimit -n, ulimit -u") from None
         raise NotSupported(text, "run them in this one: --in-process") from None

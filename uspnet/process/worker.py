@@ -148,11 +148,11 @@ class WorkerProcess:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the process has ended, for so long at most. Return whether it has."""
+        if self.status is not None:
+            return True
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
-        return self.status is not None or bool(
-            poll.poll(None if seconds is None else seconds * 1000)
-        )
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
     def dead(self) -> bool:
         """Return whether the process has ended."""
@@ -178,13 +178,16 @@ class WorkerProcess:
         return f"it was ended by {number.name}: {by}"
 
     def close(self) -> None:
-        """End it. Its loops have ended, or are not needed any more."""
+        """End it. Its loops have ended, or are not needed any more. May be called twice."""
+        if self.pidfd < 0:
+            return
         self._control.close()
         if not self.wait(END_S):
-            self.server.kill()
+            self.server.kill(self.pidfd)
             self.wait()
         self.cause()
         os.close(self.pidfd)
+        self.pidfd = -1
 
     # -- orders ----------------------------------------------------------------------------------
 
