@@ -172,23 +172,32 @@ def of_another_user():
     running.process.communicate()
 
 
-def test_an_installation_that_the_loops_user_can_not_read(of_another_user, newer, tmp_path):
-    closed = tmp_path / "closed"
-    (closed / "bin").mkdir(parents=True)
-    (closed / "bin/python").symlink_to(newer.python)
-    closed.chmod(0o700)
-    code, _, err = upgrade(of_another_user.process.pid, "--with", closed)
-    assert code == 1
-    assert "who must be able to read all of it" in err
-    assert f"chmod -R o+rX {closed}" in err
+def test_an_installation_that_the_loops_user_can_not_read(of_another_user, newer):
+    code, out, err = upgrade(of_another_user.process.pid, "--with", newer.place)
+    assert code == 0, err
+    assert "their sandbox lacks: a user of its own" in out
+    result = of_another_user.end()
+    assert result["upgrades"] == 1
+    assert result["sandbox"]["user"] is None
+    assert result["sandbox"]["capabilities"] == 0
+
+
+def test_it_does_not_run_as_root_what_others_could_change(of_another_user, newer):
+    (newer.site / "x.py").touch()
+    os.chown(newer.site / "x.py", NOBODY, NOBODY)
+    code, _, err = upgrade(of_another_user.process.pid, "--with", newer.place)
+    (newer.site / "x.py").unlink()
+    assert code == 3
+    assert "x.py is another user's" in err
+    assert of_another_user.end()["upgrades"] == 0
 
 
 def test_loops_of_another_user_are_replaced(of_another_user):
-    if not open_to_all():
-        pytest.skip("this Python lies where only root can reach it")
     code, _, err = upgrade(of_another_user.process.pid)
     assert code == 0, err
-    assert of_another_user.end()["upgrades"] == 1
+    result = of_another_user.end()
+    assert result["upgrades"] == 1
+    assert (result["sandbox"]["user"] is not None) == open_to_all()
 
 
 def test_processes_that_are_no_job(uspnet):

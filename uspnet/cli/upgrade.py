@@ -44,7 +44,7 @@ def upgrade(
     if json:
         print_json(done.as_json())
     elif not quiet:
-        show_prose([summary(done)])
+        show_prose([summary(done), *lacking(done)])
 
 
 def summary(done: Upgraded) -> str:
@@ -53,3 +53,8 @@ def summary(done: Upgraded) -> str:
     if done.gap_us is None:
         return f"{versions}; it waits for a peer, no loop ran yet"
     return f"{versions}, gap {done.gap_us:,.0f} µs, {done.dropped:,} packets dropped"
+
+
+def lacking(done: Upgraded) -> list[str]:
+    """Say what the sandbox of the new loops lacks."""
+    return [f"their sandbox lacks: {', '.join(done.missing)}"] if done.missing else []

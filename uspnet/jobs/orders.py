@@ -24,6 +24,7 @@ from uspnet.jobs.control import address, peer
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
 from uspnet.telemetry import look
+from uspnet.text import printable
 
 ANSWER_BYTES = 1 << 16
 JOBS = "see: uspnet stats --once"
@@ -41,10 +42,11 @@ def upgrade(pid: int, path: str | None) -> Upgraded:
             "after": str(after),
             "gap_us": int() | float() | None as gap_us,
             "dropped": int(dropped),
+            "missing": [*missing],
         }:
             return Upgraded(
                 command="upgrade", pid=pid, before=before, after=after, kind="warm",
-                gap_us=gap_us, dropped=dropped,
+                gap_us=gap_us, dropped=dropped, missing=[printable(str(each)) for each in missing],
             )  # fmt: skip
     raise Malformed(f"job {pid} gave an answer that is none", JOBS)
 

@@ -45,6 +45,8 @@ class Upgraded(Answer):
     waits for a peer, and no loop runs yet."""
     dropped: int
     """Packets that the job dropped in that time, for any reason."""
+    missing: list[str]
+    """What the sandbox of the new loops does not enforce."""
 
 
 class Upgrade:
@@ -83,8 +85,7 @@ class Upgrade:
                 return
             if self.old:
                 self._watch(self.old)
-            elif self.successor.ready():
-                self.successor.greet()
+            elif self.successor.ready() and self.successor.greet():
                 self._take_over()
         except UspnetError as error:
             self.error = error
@@ -181,6 +182,7 @@ class Upgrade:
             kind="warm",
             gap_us=self._gap_us,
             dropped=self._dropped,
+            missing=self.crew.enforced.missing if self.crew.enforced else [],
         )
         self.old = None
         if old:

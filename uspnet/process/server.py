@@ -25,6 +25,28 @@ START_S = 10.0  # also on a busy machine
 END_S = 1.0
 
 
+def start(argv: Sequence[str], control: int, parent: int) -> subprocess.Popen[bytes]:
+    """Start a fork server's program, which has one end of a socket, and ends with `parent` (0: it
+    does not). Raises OSError.
+    """
+    null = streams.null()
+    with_us = functools.partial(lib.end_with, parent) if parent else None
+    try:
+        return subprocess.Popen(  # noqa: S603 - ourselves, or checked
+            argv,
+            pass_fds=[control],
+            stdin=null,
+            stdout=null,
+            stderr=null,
+            cwd="/",
+            env=children.environment(),
+            start_new_session=True,
+            preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
+        )
+    finally:
+        os.close(null)
+
+
 class ForkServer:
     """Starts worker processes without privileges, also when we have none left ourselves.
 
@@ -39,37 +61,21 @@ class ForkServer:
         self.pointed: dict[int, tuple[int, str]] = {}  # slots of structs: address, function
         # A process that asks for it is killed when the thread that started it ends.
         main = threading.current_thread() is threading.main_thread()
-        self._parent = os.getpid() if main else 0
+        self.parent = os.getpid() if main else 0
         try:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
             self._fail(error)
         self._socket.settimeout(START_S)
         try:
-            self._process = self._start(theirs.fileno())
+            control = theirs.fileno()
+            words = children.python(CODE, *map(str, (control, self.user, self.parent)))
+            self._process = start(words, control, self.parent)
         except OSError as error:
             self._socket.close()
             self._fail(error)
         finally:
             theirs.close()
-
-    def _start(self, control: int) -> subprocess.Popen[bytes]:
-        null = streams.null()
-        with_us = functools.partial(lib.end_with, self._parent) if self._parent else None
-        try:
-            return subprocess.Popen(  # noqa: S603 - ourselves
-                children.python(CODE, *map(str, (control, self.user, self._parent))),
-                pass_fds=[control],
-                stdin=null,
-                stdout=null,
-                stderr=null,
-                cwd="/",
-                env=children.environment(),
-                start_new_session=True,
-                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
-            )
-        finally:
-            os.close(null)
 
     @property
     def functions(self) -> dict[str, int]:

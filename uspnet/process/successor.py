@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import select
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from uspnet.errors import (
 )
 from uspnet.process.layout import layout
 from uspnet.process.protocol import PROTOCOL, Message, receive
-from uspnet.process.server import END_S, START_S, ForkServer
+from uspnet.process.server import END_S, START_S, ForkServer, start
 from uspnet.process.worker import COLD
 from uspnet.system import children
 from uspnet.text import printable
@@ -56,14 +57,14 @@ class Successor(ForkServer):
     """
 
     def __init__(self, before: ForkServer, python: Sequence[str] | None) -> None:
-        argv = command(python)
+        self._argv, self._given = command(python), bool(python)
         self.before: ForkServer | None = before
-        self.program, self.user = argv[0], before.user
+        self.program, self.user, self.parent = self._argv[0], before.user, before.parent
         self.pointed = dict(before.pointed)
         self.version = ""
         self._functions: dict[str, int] = {}
         self._began = time.monotonic()
-        self.pid, self._socket, self._pidfd = before.execute(argv)
+        self.pid, self._socket, self._pidfd = before.execute(self._argv)
         self._socket.settimeout(START_S)
 
     def fileno(self) -> int:
@@ -76,9 +77,10 @@ class Successor(ForkServer):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0)) or time.monotonic() > self._began + START_S
 
-    def greet(self) -> None:
-        """Read what it says about itself, and check that it may take over. Raises an error that
-        says why it may not.
+    def greet(self) -> bool:
+        """Read what it says about itself, and check that it may take over. False: it has to be
+        started in another way, and then to be greeted again. Raises an error that says why it may
+        not.
         """
         self._socket.settimeout(0)
         try:
@@ -91,11 +93,33 @@ class Successor(ForkServer):
         self._socket.settimeout(START_S)
         if isinstance(said, bytes):
             raise NotSupported(f"{self.program} is not Python", "name a virtual environment")
+        refused = said.get("errno") in {errno.EACCES, errno.EPERM} or "error" in said
+        if refused and self.user and not _open_to_all(self.program):
+            self._start_as_ourselves()
+            return False
         if "errno" in said:
             raise self._not_started(said["errno"])
         if "error" in said:
             raise self._not_there(str(said["error"]))
         self._check(said)
+        return True
+
+    def _start_as_ourselves(self) -> None:
+        """Start it as the command's own user: that of the loops so far can't read the program.
+
+        Raises Refused when anybody else could change what would run.
+        """
+        if self._given:
+            children.check_tree(Path(self.program).parent.parent / "lib", "would run as root")
+        self._end()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control = theirs.fileno()
+        with theirs:
+            words = [*self._argv, str(control), str(self.parent)]
+            self._process = start(words, control, self.parent)
+        self.user, self.pid, self._socket = 0, self._process.pid, ours
+        self._pidfd = os.pidfd_open(self.pid)
+        self._began = time.monotonic()
 
     def _check(self, said: Message) -> None:
         match said:
@@ -157,6 +181,9 @@ class Successor(ForkServer):
 
     def close(self) -> None:
         """End it."""
+        self._end()
+
+    def _end(self) -> None:
         self._socket.close()
         self._ended()
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)

@@ -66,6 +66,20 @@ def chosen_program(program: str, what: str = "would run as root") -> str:
     return str(whole)
 
 
+def check_tree(folder: Path, what: str) -> None:
+    """Check as `chosen_program` does that nobody else can change any file in a folder, whose
+    parents are checked. Raises Refused.
+    """
+    allowed = {0, Path(__file__).stat().st_uid}
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            status = os.lstat(os.path.join(place, name))
+            changeable = not stat.S_ISLNK(status.st_mode) and status.st_mode & stat.S_IWOTH
+            if status.st_uid not in allowed or changeable:
+                text = f"{folder} {what}, and {place}/{name} is another user's or open to others"
+                raise Refused(text, "install it where all of it is root's")
+
+
 def python(code: str, *arguments: str) -> list[str]:
     """Return the command that runs `code` in this very interpreter, isolated. It finds the packages
     that this process has loaded, after those of the interpreter itself.
