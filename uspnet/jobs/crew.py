@@ -39,6 +39,7 @@ class Crew:
         self.server: ForkServer | None = None
         self.process: WorkerProcess | None = None
         self.pulse: Pulse | None = None
+        self.failed = False  # for good: ports are yet to be stopped
         self.restarts = self.turns = 0
         self.upgrades = Upgrades(self)
         self.control: Control | None = None
@@ -177,7 +178,7 @@ class Crew:
         happened too often.
         """
         process = self.process
-        if not process or all(worker.over() for worker in self.workers):
+        if not process or self.failed or all(worker.over() for worker in self.workers):
             return
         if self.upgrades.on_trial():
             return  # `serve` watches it
@@ -209,6 +210,7 @@ class Crew:
 
     def _replace(self, process: WorkerProcess, why: str) -> None:
         if self.restarts >= self.limits.restart or not self.server:
+            self.failed = True
             hint = f"allow more than {self.limits.restart} of them: --restart N; see: dmesg"
             text = f"the worker process has ended: {why}"
             if process.post.refused:
