@@ -21,10 +21,11 @@ from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
+from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
 
 pytestmark = pytest.mark.usefixtures("qemu")
-MODELS = ["e1000e", "virtio-net", "vmxnet3"]
+MODELS = sorted({model.ring: kind for kind, model in models().items()}.values())  # one a ring
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
 RESETS = by_tier(5, 200)
 
