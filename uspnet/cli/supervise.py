@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uspnet.answer import Json
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.cli.logs import LogLevel
@@ -145,7 +146,7 @@ def shown(supervisor: Supervisor, log: Log, *, as_json: bool) -> Iterator[None]:
         yield
 
 
-def log_result(log: Log, name: str, result: dict[str, Any]) -> None:
+def log_result(log: Log, name: str, result: Json) -> None:
     """Log a job's summary, at its end or so far."""
     from uspnet.cli.views.summary import format_summary
     from uspnet.jobs.supervise.entry import Level

@@ -50,7 +50,7 @@ class Upgradable:
 
     def upgrade(self, python: Sequence[str] | None = None) -> Upgraded:
         """Replace the loops, while they run, by those of another installation: `python` is its
-        interpreter, with its arguments; None: this one, as it is on disk now. Any thread may call
+        interpreter, with its arguments; None: this one, as it is on disk now. Every thread may call
         it but the one that waits for the job, which does it. Raises NotSupported and others when
         the job goes on as before, DeviceFault when the new loops failed.
         """
@@ -69,7 +69,7 @@ class Upgradable:
 
 
 class Upgrades:
-    """Does one upgrade of a crew at a time. Any thread may call `ask`."""
+    """Does one upgrade of a crew at a time. Every thread may call `ask`."""
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew

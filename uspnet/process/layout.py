@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import Any
 
 from uspnet.fastpath import ffi, lib
+from uspnet.process.reach import Data
 
 
 @cache
@@ -20,7 +20,7 @@ def layout() -> str:
     return hashlib.sha256(repr((structs, constants)).encode()).hexdigest()
 
 
-def _members(kind: Any) -> list[tuple[object, ...]]:
+def _members(kind: Data) -> list[tuple[object, ...]]:
     if kind.fields is None:  # declared only
         return []
     rows = [(n, f.offset, f.type.cname, f.bitshift, f.bitsize) for n, f in kind.fields]

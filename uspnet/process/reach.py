@@ -14,6 +14,7 @@ from typing import Any
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
 
+Data = Any  # a value that C has, or its type: cffi finds out which
 # Structs in great numbers, whose pointers lead to memory that every worker process has.
 LEAVES = {"struct burst", "struct frame_template", "struct stream", "struct counters"}
 
@@ -35,7 +36,7 @@ class Reach:
         for root in roots:
             self._follow(root, 1)
 
-    def _follow(self, pointer: Any, count: int) -> None:
+    def _follow(self, pointer: Data, count: int) -> None:
         address, kind = _address(pointer), ffi.typeof(pointer).item
         if not address or (address, kind.cname) in self._seen:
             return
@@ -55,7 +56,7 @@ class Reach:
             self.maps[mapping.serial] = mapping
         return mapping
 
-    def _look_into(self, struct: Any, kind: Any) -> None:
+    def _look_into(self, struct: Data, kind: Data) -> None:
         for name, inner, what in _members(kind):
             value = getattr(struct, name)
             if what == "fd":
@@ -73,7 +74,7 @@ class Reach:
 
 
 @cache
-def _members(kind: Any) -> tuple[tuple[str, Any, str], ...]:
+def _members(kind: Data) -> tuple[tuple[str, Data, str], ...]:
     """Return the members of a struct that lead somewhere: name, type and what it is."""
     found = []
     for name, field in kind.fields:
@@ -96,5 +97,5 @@ def _members(kind: Any) -> tuple[tuple[str, Any, str], ...]:
     return tuple(found)
 
 
-def _address(pointer: Any) -> int:
+def _address(pointer: Data) -> int:
     return int(ffi.cast("uintptr_t", pointer))

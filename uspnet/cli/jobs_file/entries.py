@@ -6,15 +6,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
 from uspnet import units
+from uspnet.answer import Json
 from uspnet.cli.jobs_file.tree import List, Node, Place, Scalar, named, read_tree
 from uspnet.cli.jobs_file.tree import Mapping as Tree
-from uspnet.cli.jobs_file.words import Reader, Words, runs
+from uspnet.cli.jobs_file.words import Click, Reader, Words, runs
 from uspnet.errors import Refused, Usage, UspnetError
 from uspnet.jobs.supervise.entry import Entry, Restart, RestartLimit
 from uspnet.text import did_you_mean, printable
@@ -29,7 +29,7 @@ EXAMPLE = "write a job: edge: {fwd: [memif:/run/a.sock, packet:eth1]}"
 OPTION, WORD = re.compile(r"--([a-z][a-z-]*)"), re.compile(r"\b[a-z][a-z-]*")
 
 
-def read_entries(name: str, group: Any) -> list[Entry]:
+def read_entries(name: str, group: Click) -> list[Entry]:
     """Read and check a file of jobs; `-` is stdin. `group`: all commands. Raises Usage."""
     place = Place(name)
     tree = read_tree(name)
@@ -48,7 +48,7 @@ def read_entries(name: str, group: Any) -> list[Entry]:
     return entries
 
 
-def _entry(place: Place, key: Scalar, value: Node, group: Any) -> Entry:
+def _entry(place: Place, key: Scalar, value: Node, group: Click) -> Entry:
     """Read one job."""
     name, commands = key.text, runs(group)
     if not NAME.fullmatch(name) or name == SELF:
@@ -62,7 +62,7 @@ def _entry(place: Place, key: Scalar, value: Node, group: Any) -> Entry:
         raise _no_command(place, name, key.line, chosen, keys, list(commands))
     command = commands[chosen[0]]
     reader = Reader(place, name, command)
-    shared: dict[str, Any] = {}
+    shared: Json = {}
     for each, (line, node) in keys.items():
         if each == command.name:
             reader.ports(line, node)
@@ -78,7 +78,12 @@ def _entry(place: Place, key: Scalar, value: Node, group: Any) -> Entry:
 
 
 def _no_command(
-    place: Place, name: str, line: int, chosen: list[str], keys: Mapping[str, Any], known: list[str]
+    place: Place,
+    name: str,
+    line: int,
+    chosen: list[str],
+    keys: Mapping[str, Click],
+    known: list[str],
 ) -> Usage:
     """Return the error for a job with no command, or several."""
     listed = ", ".join(known)
@@ -94,7 +99,7 @@ def _no_command(
 # -- keys of every job -------------------------------------------------------------------------
 
 
-def _restarts(reader: Reader, line: int, value: Node) -> dict[str, Any]:
+def _restarts(reader: Reader, line: int, value: Node) -> Json:
     """Read `restart`: a word for the whole job, a number for the command's own option, or both."""
     items = value.items if isinstance(value, List) else [value]
     numbers = [
@@ -111,7 +116,7 @@ def _restarts(reader: Reader, line: int, value: Node) -> dict[str, Any]:
     return _shared(reader, "restart", line, words[0]) if words else {}
 
 
-def _shared(reader: Reader, key: str, line: int, value: Node) -> dict[str, Any]:
+def _shared(reader: Reader, key: str, line: int, value: Node) -> Json:
     """Read a key that every job has, as the fields of an Entry."""
     if key == "after":
         items = value.items if isinstance(value, List) else [value]
@@ -174,7 +179,7 @@ def _before(entry: Entry, known: Mapping[str, Entry]) -> set[str]:
 # -- the command's own checks ------------------------------------------------------------------
 
 
-def _check_command(place: Place, name: str, command: Any, group: Any, words: Words) -> None:
+def _check_command(place: Place, name: str, command: Click, group: Click, words: Words) -> None:
     """Have the command parse its words and make its job, which is not run. Raises Usage."""
     from uspnet.cli.mistakes import mistake
     from uspnet.cli.trial import on_trial
@@ -201,7 +206,7 @@ def _check_command(place: Place, name: str, command: Any, group: Any, words: Wor
     raise wrong(f"{place.name}:{line}: {name}: {first}", found.hint, rest)
 
 
-def _lines_of(parameter: Any, words: Words) -> Iterator[int]:
+def _lines_of(parameter: Click, words: Words) -> Iterator[int]:
     """Yield the lines in which a parameter of the command stands."""
     for option in (*getattr(parameter, "opts", ()), *getattr(parameter, "secondary_opts", ())):
         if found := words.lines.get(option.removeprefix("--")):

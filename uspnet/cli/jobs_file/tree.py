@@ -22,6 +22,8 @@ import yaml
 from uspnet.errors import Refused, Usage
 from uspnet.text import printable
 
+Event = Any  # of PyYAML, which has no types
+
 FILE_MAX = 256 << 10  # bytes
 TEXT_MAX = 4096  # characters of a key or a value
 DEPTH_MAX = 5  # the file, `jobs`, a job, a list, and in it a port that was not quoted
@@ -107,7 +109,7 @@ def parse(data: bytes, place: Place) -> Mapping:
     text = _decoded(data, place)
     if text.lstrip().startswith("{"):  # JSON may be indented by tabs, which YAML forbids
         text = LINE_TABS.sub(" ", text)
-    loader: Any = None
+    loader: Event = None
     try:
         loader = yaml.SafeLoader(text)
         tree = _Builder(place, _events(loader)).whole()
@@ -129,7 +131,7 @@ def parse(data: bytes, place: Place) -> Mapping:
     return tree
 
 
-def _events(loader: Any) -> Iterator[Any]:
+def _events(loader: Event) -> Iterator[Event]:
     while loader.check_event():
         yield loader.get_event()
 
@@ -145,7 +147,7 @@ def _decoded(data: bytes, place: Place) -> str:
 class _Builder:
     """Makes the tree of the parser's events, one at a time, so that nothing large is ever built."""
 
-    def __init__(self, place: Place, events: Iterator[Any]) -> None:
+    def __init__(self, place: Place, events: Iterator[Event]) -> None:
         self.place, self.events = place, events
 
     def whole(self) -> Node:
@@ -160,10 +162,10 @@ class _Builder:
                 tree = self._node(next(self.events), 0)
         return tree
 
-    def _wrong(self, event: Any, text: str) -> Usage:
+    def _wrong(self, event: Event, text: str) -> Usage:
         return self.place.wrong(event.start_mark.line + 1, text, PLAIN)
 
-    def _node(self, event: Any, depth: int) -> Node:
+    def _node(self, event: Event, depth: int) -> Node:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise self._wrong(event, "anchors and aliases (& and *) are not supported")
@@ -178,7 +180,7 @@ class _Builder:
             return List(items, line, bool(event.flow_style))
         return Mapping(self._members(depth), line)
 
-    def _checked(self, event: Any) -> str:
+    def _checked(self, event: Event) -> str:
         """Return a text that can be a word of a command line."""
         text = str(event.value)
         if len(text) > TEXT_MAX:

@@ -13,6 +13,8 @@ from uspnet.cli.jobs_file.tree import List, Node, Place, Scalar
 from uspnet.cli.mistakes import SECRET
 from uspnet.text import did_you_mean, printable
 
+Click = Any  # a group, command or parameter of Typer's, which it has no types for
+
 OURS = frozenset({"json", "quiet"})  # given by run itself
 YES, NO = frozenset({"true", "yes", "on"}), frozenset({"false", "no", "off"})
 SHOWN = 40  # characters of a wrong word
@@ -32,7 +34,7 @@ class Words:
         return [*self.options, "--", *self.ports]
 
 
-def runs(group: Any) -> dict[str, Any]:
+def runs(group: Click) -> dict[str, Click]:
     """Return the commands that run packets, by name: those that take cores."""
     return {
         name: command
@@ -41,7 +43,7 @@ def runs(group: Any) -> dict[str, Any]:
     }
 
 
-def long_options(command: Any) -> dict[str, Any]:
+def long_options(command: Click) -> dict[str, Click]:
     """Return the command's options by the keys that stand for them, with opposites."""
     return {
         name.removeprefix("--"): each
@@ -54,7 +56,7 @@ def long_options(command: Any) -> dict[str, Any]:
 class Reader:
     """Reads the keys of one job."""
 
-    def __init__(self, place: Place, job: str, command: Any) -> None:
+    def __init__(self, place: Place, job: str, command: Click) -> None:
         self.place, self.job, self.command = place, job, command
         self.known = long_options(command)
         self.words = Words()
@@ -97,7 +99,7 @@ class Reader:
         else:
             self._value(key, option, value)
 
-    def _flag(self, key: str, option: Any, line: int, value: Node) -> None:
+    def _flag(self, key: str, option: Click, line: int, value: Node) -> None:
         text = self._text(key, value).lower()
         if text not in YES | NO:
             raise self.wrong(line, f"{key}: {text[:SHOWN]!r} is neither yes nor no",
@@ -108,7 +110,7 @@ class Reader:
         elif opposite:
             self.words.options.append((option.opts if name in opposite else opposite)[0])
 
-    def _value(self, key: str, option: Any, value: Node) -> None:
+    def _value(self, key: str, option: Click, value: Node) -> None:
         from uspnet.cli.command import OPTIONAL
 
         text = self._text(key, value)
