@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.identity import answer
+from tests.support.processes import children_named
 from tests.support.waiting import scaled, until
 from uspnet.ports.qemu import models
 
@@ -148,12 +149,15 @@ def test_what_the_kernel_missed_is_counted_once(namespace):
     count = 60_000
     namespace.veth("a", "b")
     running = namespace.start("capture", "packet:b,ring=1", "--quiet")
-    running.process.send_signal(signal.SIGSTOP)
+    both = [*children_named(running.process.pid, "worker"), running.process.pid]
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
     out = namespace.socket("a")
     frame = bytes.fromhex("02000000000202000000000188b5") + bytes(100)
     for _ in range(count):
         out.send(frame)
-    running.process.send_signal(signal.SIGCONT)
+    for pid in both:  # the worker first: the command would take it for one that hangs
+        os.kill(pid, signal.SIGCONT)
     until(lambda: running.count("rx_packets") + running.count("rx_missed_errors") >= count)
     found = running.end()
     assert found["missed"] > 0

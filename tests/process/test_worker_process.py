@@ -85,7 +85,7 @@ def test_stop_ends_it_while_it_sleeps():
 
 
 def test_a_fork_server_that_does_not_start_is_a_clear_error(monkeypatch):
-    monkeypatch.setattr(children, "python", lambda *_: [sys.executable, "-I", "-c", "pass"])
+    monkeypatch.setattr(children, "python", lambda *_, **__: [sys.executable, "-I", "-c", "pass"])
     with pytest.raises(NotSupported, match="can't get a process") as raised, forward() as job:
         job.start()
     assert "--in-process" in raised.value.hint

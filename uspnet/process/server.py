@@ -69,7 +69,7 @@ class ForkServer:
         self._socket.settimeout(START_S)
         try:
             control = theirs.fileno()
-            words = children.python(CODE, *map(str, (control, self.user, self.parent)))
+            words = children.python(CODE, *map(str, (control, self.user, self.parent)), site=False)
             self._process = start(words, control, self.parent)
         except OSError as error:
             self._socket.close()

@@ -47,7 +47,7 @@ def command(python: Sequence[str] | None) -> list[str]:
     """Return the program that a successor runs, with its arguments. `python`: the interpreter, with
     its arguments; None: our own, with the packages as they are in their folders now.
     """
-    return [*python, "-I", "-c", CODE] if python else children.python(CODE)
+    return [*python, "-I", "-c", CODE] if python else children.python(CODE, site=False)
 
 
 class Successor(ForkServer):

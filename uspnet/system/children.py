@@ -80,12 +80,13 @@ def check_tree(folder: Path, what: str) -> None:
                 raise Refused(text, "install it where all of it is root's")
 
 
-def python(code: str, *arguments: str) -> list[str]:
+def python(code: str, *arguments: str, site: bool = True) -> list[str]:
     """Return the command that runs `code` in this very interpreter, isolated. It finds the packages
-    that this process has loaded, after those of the interpreter itself.
+    that this process has loaded, after those of the interpreter itself; these alone without `site`,
+    whose import takes longer than all else that little code needs.
     """
     begin = LAUNCH.format(folders=_folders())
-    return [sys.executable, "-I", "-c", begin + code, *arguments]
+    return [sys.executable, "-I", *([] if site else ["-S"]), "-c", begin + code, *arguments]
 
 
 def uspnet(*arguments: str) -> list[str]:
