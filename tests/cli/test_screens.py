@@ -31,6 +31,7 @@ from uspnet.jobs.result import (
     MeasureResult,
     PortResult,
 )
+from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import Boards, RunningJob, RunningPort
 
 BIG = 123_456_789_012_345
@@ -56,6 +57,11 @@ COMMON = {
     "missed": BIG,
     "dropped": 4 * BIG,
     "drops": DROPS,
+    "restarts": 1000,
+    "upgrades": 100,
+    "sandbox": Enforced(
+        user=64000, capabilities=0, no_new_privs=True, landlock=7, seccomp=20, missing=[]
+    ),
     "pps": 14_879_999.0,
     "bps": 9_999_999_999_999.0,
 }

@@ -41,6 +41,7 @@ class Crew:
         self.pulse: Pulse | None = None
         self.failed = False  # for good: ports are yet to be stopped
         self.restarts = self.turns = 0
+        self._lock = threading.Lock()  # of what the watching threads do
         self.upgrades = Upgrades(self)
         self.control: Control | None = None
         self.workers: Sequence[Worker] = ()
@@ -99,9 +100,17 @@ class Crew:
         ports = {fd for port in self.ports for fd in port.descriptors()}
         return ports | {worker.wake_fd for worker in self.workers}
 
-    def adopt(self, process: WorkerProcess, server: ForkServer) -> None:
-        """Have the workers run in this process."""
-        self.process, self.server, self.enforced = process, server, process.enforced
+    def adopt(
+        self, process: WorkerProcess, server: ForkServer, before: WorkerProcess | None = None
+    ) -> None:
+        """Have the workers run in this process, instead of `before`. Raises DeviceFault if that has
+        ended.
+        """
+        with self._lock:
+            if before and before.dead():  # and devices are quiet, or will be
+                raise DeviceFault("the worker process has ended meanwhile", "see: uspnet stats")
+            self.process, self.server, self.enforced = process, server, process.enforced
+            process.quieted = False
         self.pulse = Pulse(process.pid, max(port.patience_s for port in self.ports))
         for worker in self.workers:
             worker.process = process
@@ -131,13 +140,17 @@ class Crew:
         """Have devices access no memory as soon as their rings have no owner any more. A thread of
         its own does this, since the one that waits for the job may be busy.
         """
-        process.wait()
-        if self.process is process:
-            self._quiet()
+        process.watch()
+        with self._lock:
+            if self.process is process:
+                self._quiet(process)
 
-    def _quiet(self) -> None:
-        for port in self.ports:
-            port.quiet()
+    def _quiet(self, process: WorkerProcess) -> None:
+        """Have devices access no memory, once: afterwards they are started again."""
+        if not process.quieted:
+            process.quieted = True
+            for port in self.ports:
+                port.quiet()
 
     def pause(self, resume: ExitStack) -> None:
         """Pause all workers until `resume` is closed. Those whose process dies instead are replaced
@@ -190,22 +203,27 @@ class Crew:
         ended.
         """
         why = "it hung" if self._hangs(process) else ""
-        if why and self.server:
-            self.server.kill(process.pidfd)
-            process.wait()
+        if why:
+            process.kill()
         return why or process.cause()
 
     def clean_up(self) -> int:
         """Make everything whole that a worker process has left. Return how many packets may be
         lost.
         """
-        self._quiet()
-        return self.recover()
+        if self.process:
+            with self._lock:
+                self._quiet(self.process)
+        try:
+            return self.recover()
+        except (ArithmeticError, LookupError, ValueError, TypeError) as error:
+            text = f"the worker process has overwritten what it shares with the command: {error}"
+            raise DeviceFault(text, "run it once more, and report that") from None
 
     def _hangs(self, process: WorkerProcess) -> bool:
         return any(
-            self.pulse and worker.running() and self.pulse.hangs(worker.c, hand.id)
-            for worker, hand in zip(self.workers, process.hands, strict=True)
+            self.pulse and worker.running() and self.pulse.hangs(worker.c, thread)
+            for worker, thread in zip(self.workers, process.threads, strict=True)
         )
 
     def _replace(self, process: WorkerProcess, why: str) -> None:

@@ -23,6 +23,7 @@ from uspnet.errors import (
 from uspnet.jobs.control import address, peer
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
+from uspnet.system.processes import user_of
 from uspnet.telemetry import look
 from uspnet.text import printable
 
@@ -79,7 +80,7 @@ def _ask(pid: int, request: Json) -> Json:
 def _check(pid: int, connection: socket.socket) -> None:
     """Raise Refused when it is not the job that listens: anybody may take a name."""
     listener, user = peer(connection)
-    if listener != pid:
+    if listener != pid or user != user_of(pid):  # the number may have been another process's
         text = f"process {listener} of user {user} pretends to be job {pid}"
         raise Refused(text, f"see: ps -fp {listener}")
     if user != os.geteuid() and os.geteuid() != 0:

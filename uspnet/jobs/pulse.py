@@ -11,9 +11,7 @@ from uspnet.fastpath import c
 
 HANG_S = 1.0
 BUSY_S = 0.5  # CPU time spent in one round; a thread that gets none doesn't hang
-BLOCKED = (
-    "DST"  # states in /proc: waits for a device, sleeps, was stopped; not traced by a debugger
-)
+BLOCKED = "DSTX"  # in /proc: waits, sleeps, was stopped, is gone; not stopped by a debugger
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 

@@ -85,7 +85,8 @@ class Upgrade:
                 return
             if self.old:
                 self._watch(self.old)
-            elif self.successor.ready() and self.successor.greet():
+            elif self.successor.ready():
+                self.successor.greet()
                 self._take_over()
         except UspnetError as error:
             self.error = error
@@ -122,7 +123,13 @@ class Upgrade:
         running = [worker for worker in self.crew.workers if worker.running()]
         rounds = [int(worker.c.rounds) for worker in running]
         new.set_pointers(pointers)
-        self._turn_to(new, self.successor)
+        try:
+            self._turn_to(new, self.successor, old)
+        except UspnetError:
+            for worker in self.crew.workers:
+                worker.resume()
+            new.close()
+            raise
         self._wait_for_rounds(new, running, rounds)
         self._gap_us = (time.monotonic_ns() - began) / 1000 if running else None
         self._dropped = self._drops() - before
@@ -139,9 +146,13 @@ class Upgrade:
                 worker.resume()
             raise
 
-    def _turn_to(self, process: WorkerProcess, server: Successor | None) -> None:
-        """Let a process run all loops that have begun and are not over."""
-        self.crew.adopt(process, server or self.server)
+    def _turn_to(
+        self, process: WorkerProcess, server: Successor | None, before: WorkerProcess | None = None
+    ) -> None:
+        """Let a process run all loops that have begun and are not over. `before`: the one that has
+        run them. Raises DeviceFault if that has ended.
+        """
+        self.crew.adopt(process, server or self.server, before)
         for worker in self.crew.workers:
             if worker.started and not worker.over():
                 process.give_turn(worker.c)
@@ -195,10 +206,13 @@ class Upgrade:
         self.old = None
         self.server.pointed = self.successor.pointed
         self.crew.adopt(old, self.server)
-        lost = self.crew.clean_up()
-        old.follow()
-        self._turn_to(old, None)
-        new.close()
+        try:
+            lost = self.crew.clean_up()
+            old.quieted = False
+            old.follow()
+            self._turn_to(old, None)
+        finally:
+            new.close()
         text = f"the new worker process of uspnet {self.successor.version} failed: {why}; the old"
         raise DeviceFault(f"{text} one goes on, and {lost:,} packets may be lost", AGAIN)
 

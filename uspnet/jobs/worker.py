@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOOKS = 8  # at both clocks: a thread may be interrupted between the two
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
 NAP_S = 0.0001  # between two looks at what a worker does
+JOIN_S = 2.0  # for a loop to end, besides the time for which its rings may block
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
 POLL_MODES = {
     Poll.busy: lib.POLL_BUSY,
@@ -101,6 +102,11 @@ class Worker:
         """Return every queue that this worker owns, each once."""
         ends = [queue for lane in self.lanes for queue in (lane.rx, *lane.exits) if queue]
         return list(dict.fromkeys(ends))
+
+    @property
+    def patience_s(self) -> float:
+        """Return the seconds for which a call of its rings may block it, at most."""
+        return max((queue.port.patience_s for queue in self.queues), default=0.0)
 
     def structs(self) -> list[AnyQueue]:
         """Return the C structs of its queues, by their own types."""
@@ -177,14 +183,18 @@ class Worker:
         self.wake()
 
     def pause(self, deadline_s: float = 1.0) -> None:
-        """Pause the loop: it touches nothing then. Raises DeviceTimeout after `deadline_s`."""
+        """Pause the loop: it touches nothing then. A process of its own is killed when it does not
+        pause within `deadline_s`. Raises DeviceTimeout for a thread of ours.
+        """
         end = time.monotonic() + deadline_s
         while self.running() and self.c.paused and not self.c.pause:
             time.sleep(NAP_S)  # it has not left the last pause yet
         self.c.pause = 1
         while self.running() and not self.c.paused:
             self.wake()
-            if time.monotonic() > end:
+            if time.monotonic() > end + self.patience_s and self.process:
+                self.process.kill()
+            elif time.monotonic() > end and not self.process:
                 self.c.pause = 0
                 raise DeviceTimeout(f"a worker did not pause within {deadline_s:g} s")
             if time.monotonic() > end - deadline_s + KICK_S:
@@ -201,10 +211,13 @@ class Worker:
             signal.pthread_kill(self.thread.ident, KICK)
 
     def join(self) -> None:
-        """Stop the loop and wait for its end."""
+        """Stop the loop and wait for its end. A process of its own is killed after JOIN_S."""
         self.stop()
+        end = time.monotonic() + JOIN_S + self.patience_s
         while not self._ended_within(KICK_S):
             self.kick()
+            if self.process and time.monotonic() > end:
+                self.process.kill()
 
     def _ended_within(self, seconds: float) -> bool:
         if not self.process:

@@ -25,8 +25,7 @@ def interpreter(path: str) -> str:
     """
     try:
         found = _found(path)
-        for each in (found, os.path.dirname(found)):  # links lead out of virtual environments
-            children.chosen_program(each, "would run in a job of root")
+        children.check_way(found, "would run in a job of root")
     except OSError as error:
         if isinstance(error, NoDevice):
             raise

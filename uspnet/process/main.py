@@ -35,6 +35,7 @@ def serve(control: int, user: int, parent: int) -> None:
         raise OSError(error, os.strerror(error))
     lib.process_name(b"uspnet-forks")
     with socket.socket(fileno=control) as ours:
+        os.set_inheritable(control, False)
         send(ours, {"functions": functions()})
         _serve(ours, parent)
 

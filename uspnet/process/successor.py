@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -57,14 +58,17 @@ class Successor(ForkServer):
     """
 
     def __init__(self, before: ForkServer, python: Sequence[str] | None) -> None:
-        self._argv, self._given = command(python), bool(python)
+        argv = command(python)
         self.before: ForkServer | None = before
-        self.program, self.user, self.parent = self._argv[0], before.user, before.parent
+        self.program, self.user, self.parent = argv[0], before.user, before.parent
         self.pointed = dict(before.pointed)
         self.version = ""
         self._functions: dict[str, int] = {}
         self._began = time.monotonic()
-        self.pid, self._socket, self._pidfd = before.execute(self._argv)
+        if self.user and not _open_to_all(self.program):
+            self._start_as_ourselves(argv, given=bool(python))
+        else:
+            self.pid, self._socket, self._pidfd = before.execute(argv)
         self._socket.settimeout(START_S)
 
     def fileno(self) -> int:
@@ -77,10 +81,9 @@ class Successor(ForkServer):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0)) or time.monotonic() > self._began + START_S
 
-    def greet(self) -> bool:
-        """Read what it says about itself, and check that it may take over. False: it has to be
-        started in another way, and then to be greeted again. Raises an error that says why it may
-        not.
+    def greet(self) -> None:
+        """Read what it says about itself, and check that it may take over. Raises an error that
+        says why it may not.
         """
         self._socket.settimeout(0)
         try:
@@ -93,33 +96,35 @@ class Successor(ForkServer):
         self._socket.settimeout(START_S)
         if isinstance(said, bytes):
             raise NotSupported(f"{self.program} is not Python", "name a virtual environment")
-        refused = said.get("errno") in {errno.EACCES, errno.EPERM} or "error" in said
-        if refused and self.user and not _open_to_all(self.program):
-            self._start_as_ourselves()
-            return False
         if "errno" in said:
             raise self._not_started(said["errno"])
         if "error" in said:
             raise self._not_there(str(said["error"]))
         self._check(said)
-        return True
 
-    def _start_as_ourselves(self) -> None:
-        """Start it as the command's own user: that of the loops so far can't read the program.
-
-        Raises Refused when anybody else could change what would run.
+    def _start_as_ourselves(self, argv: Sequence[str], *, given: bool) -> None:
+        """Start it as the command's own user, since that of the loops can't reach the program.
+        Raises Refused when anybody else could change what would run, and NoMemory.
         """
-        if self._given:
-            children.check_tree(Path(self.program).parent.parent / "lib", "would run as root")
-        self._end()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if given:
+            program = Path(self.program)
+            for folder in {program.parent.parent, program.resolve().parent.parent}:
+                children.check_way(str(folder / "lib"), "would run as root")
+                children.check_tree(folder / "lib", "would run as root")
+        try:
+            self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._fail(error)
         control = theirs.fileno()
-        with theirs:
-            words = [*self._argv, str(control), str(self.parent)]
-            self._process = start(words, control, self.parent)
-        self.user, self.pid, self._socket = 0, self._process.pid, ours
-        self._pidfd = os.pidfd_open(self.pid)
-        self._began = time.monotonic()
+        try:
+            with theirs:
+                words = [*argv, str(control), str(self.parent)]
+                self._process = start(words, control, self.parent)
+            self._pidfd = os.pidfd_open(self._process.pid)
+        except OSError as error:
+            self._socket.close()
+            self._fail(error)
+        self.user, self.pid = 0, self._process.pid
 
     def _check(self, said: Message) -> None:
         match said:
@@ -174,20 +179,22 @@ class Successor(ForkServer):
 
     def abort(self) -> None:
         """End it at once, whatever it does."""
+        with contextlib.suppress(OSError):  # another user's, or gone
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         if self.before:
             with contextlib.suppress(UspnetError):
                 self.before.kill_successor()
         self.close()
 
     def close(self) -> None:
-        """End it."""
-        self._end()
-
-    def _end(self) -> None:
+        """End it. May be called twice."""
+        if self._pidfd < 0:
+            return
         self._socket.close()
         self._ended()
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         os.close(self._pidfd)
+        self._pidfd = -1
 
     def _ended(self) -> bool:
         poll = select.poll()

@@ -24,6 +24,7 @@ from uspnet.sandbox.enforced import Enforced, observe
 
 ANSWER_S = 10.0  # for an order, also on a busy machine
 END_S = 1.0
+ERRNO_MAX = 0xFFF
 NAP_S = 0.0001
 COLD = "stop the job, and start it with that version"  # what to do when it can't be upgraded
 
@@ -67,12 +68,15 @@ class WorkerProcess:
         self.post = new("struct post *")
         self.hands = new("struct hand[]", len(tasks))
         self.status: int | None = None  # as waitid() tells it, once it is over
+        self.threads: list[int] = []  # their ids, in the order of the tasks
         self.enforced: Enforced | None = None  # what the kernel enforces on it, once it is loaded
+        self.quieted = False  # devices access no memory any more, since it has ended
         self._maps: dict[int, Mapping] = {}
         self._fds: set[int] = set()
         self._orders = 0
         self.pid, self._control, self.pidfd = server.fork()
         self._control.settimeout(ANSWER_S)
+        self._watched = os.dup(self.pidfd)  # of `watch`, which closes it
 
     def load(self) -> None:
         """Give it memory and descriptors, and have it start its threads, which then wait for their
@@ -100,6 +104,7 @@ class WorkerProcess:
         if answer["errno"]:
             raise self._failure(os.strerror(answer["errno"]))
         self._wait(lambda: bool(self.post.serving))
+        self.threads = [int(hand.id) for hand in self.hands]  # before it can write other numbers
         self.enforced = observe(self.pid, answer["landlock"], len(self.calls or ()))
 
     def point(self) -> None:
@@ -115,7 +120,7 @@ class WorkerProcess:
         for slot, address in self._reach().slots.items():
             written, name = self.server.pointed.get(slot, (0, ""))
             if written != address:  # a port has set it anew, to one of our own
-                name = names[address]
+                name = names.get(address, name)  # or somebody has overwritten it
             if name not in offered:
                 raise NotSupported(f"it lacks the function {name}", COLD)
             found[slot] = offered[name], name
@@ -154,6 +159,13 @@ class WorkerProcess:
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(None if seconds is None else seconds * 1000))
 
+    def watch(self) -> None:
+        """Wait for its end, in a thread of its own. `close` may come first."""
+        poll = select.poll()
+        poll.register(self._watched, select.POLLIN)
+        poll.poll()
+        os.close(self._watched)
+
     def dead(self) -> bool:
         """Return whether the process has ended."""
         return self.wait(0)
@@ -177,14 +189,23 @@ class WorkerProcess:
             by = "by somebody, or by the kernel for want of memory"
         return f"it was ended by {number.name}: {by}"
 
+    def kill(self) -> None:
+        """Kill the process, whatever it does, and wait for its end. Raises DeviceTimeout when the
+        kernel can't end it: a device may hold it.
+        """
+        self.server.kill(self.pidfd)
+        if not self.wait(ANSWER_S):
+            text = f"the worker process (process {self.pid}) can't be killed"
+            raise DeviceTimeout(text, f"see: cat /proc/{self.pid}/stack")
+
     def close(self) -> None:
         """End it. Its loops have ended, or are not needed any more. May be called twice."""
         if self.pidfd < 0:
             return
         self._control.close()
-        if not self.wait(END_S):
-            self.server.kill(self.pidfd)
-            self.wait()
+        with contextlib.suppress(DeviceTimeout):
+            if not self.wait(END_S):
+                self.kill()
         self.cause()
         os.close(self.pidfd)
         self.pidfd = -1
@@ -240,7 +261,7 @@ class WorkerProcess:
     def _wait_for_answer(self) -> None:
         self._wait(lambda: self.post.answered == self._orders)
         if self.post.error:
-            raise self._failure(os.strerror(self.post.error))
+            raise self._failure(os.strerror(self.post.error & ERRNO_MAX))
 
     def _failure(self, why: str) -> UspnetError:
         return DeviceFault(f"the worker process failed: {why}", "run it in this one: --in-process")

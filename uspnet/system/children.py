@@ -23,6 +23,7 @@ NEEDED = (
     "_cffi_backend",
     "pyroute2",
 )  # packages whose folders a child gets
+LINKS_MAX = 40  # as the kernel has it
 LAUNCH = "import sys; sys.path += [p for p in {folders} if p not in sys.path]; "
 
 
@@ -50,34 +51,54 @@ def chosen_program(program: str, what: str = "would run as root") -> str:
     if os.geteuid() != 0:
         return program
     whole, code = Path(program).resolve(), Path(__file__).resolve()
-    ours = code.stat()
     for each in (whole, *whole.parents):
-        if each in code.parents:
-            continue
-        try:
-            status = each.stat()
-        except FileNotFoundError:
-            raise NoDevice(f"{program} does not exist", "name another program") from None
-        group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
-        others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
-        if status.st_uid not in (0, ours.st_uid) or others:
-            text = f"{program} {what}, and {each} is another user's or open to others"
-            raise Refused(text, "name a program that is root's, in folders that are root's")
+        if each not in code.parents:
+            _check_owner(each, program, what)
     return str(whole)
 
 
-def check_tree(folder: Path, what: str) -> None:
-    """Check as `chosen_program` does that nobody else can change any file in a folder, whose
-    parents are checked. Raises Refused.
+def check_way(path: str, what: str) -> None:
+    """Check as `chosen_program` does, for root, that nobody else can change what an absolute path
+    leads to: neither any folder on the way nor any symbolic link. Raises Refused, NoDevice.
     """
-    allowed = {0, Path(__file__).stat().st_uid}
+    way = list(Path(path).parts[1:])
+    at, links = Path("/"), 0
+    while way and os.geteuid() == 0:
+        step = at / way.pop(0)
+        _check_owner(step, path, what)
+        if not step.is_symlink():
+            at = step.parent.parent if step.name == ".." else step
+            continue
+        links += 1
+        if links > LINKS_MAX:
+            raise NoDevice(f"{path}: too many symbolic links", "name another program")
+        target = Path(os.readlink(step))
+        way = [*target.parts[target.is_absolute() :], *way]
+        at = Path("/") if target.is_absolute() else at
+
+
+def check_tree(folder: Path, what: str) -> None:
+    """Check the same of all files in a folder, the way to which is checked. Raises Refused."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            status = os.lstat(os.path.join(place, name))
-            changeable = not stat.S_ISLNK(status.st_mode) and status.st_mode & stat.S_IWOTH
-            if status.st_uid not in allowed or changeable:
-                text = f"{folder} {what}, and {place}/{name} is another user's or open to others"
-                raise Refused(text, "install it where all of it is root's")
+            _check_owner(Path(place, name), str(folder), what)
+
+
+def _check_owner(path: Path, program: str, what: str) -> None:
+    """Check one file, folder or symbolic link."""
+    code = Path(__file__).resolve()
+    try:
+        status = path.lstat()
+    except OSError:
+        raise NoDevice(f"{program} does not exist", "name another program") from None
+    ours = code.stat()
+    group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
+    others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
+    if path in code.parents or stat.S_ISLNK(status.st_mode):
+        others = 0
+    if (status.st_uid not in (0, ours.st_uid) and path not in code.parents) or others:
+        text = f"{program} {what}, and {path} is another user's or open to others"
+        raise Refused(text, "name a program that is root's, in folders that are root's")
 
 
 def python(code: str, *arguments: str, site: bool = True) -> list[str]:
