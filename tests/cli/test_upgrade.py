@@ -9,16 +9,18 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.identity import answer
 from tests.support.paths import ROOT
-from tests.support.processes import NOBODY, Running, as_nobody, children_of
+from tests.support.processes import NOBODY, Running, as_nobody, children_named, children_of
 from tests.support.tiers import by_tier
 from tests.support.upgrading import command, open_to_all
 from tests.support.waiting import scaled, until
 from uspnet import __version__
+from uspnet.errors import Refused
 from uspnet.fastpath import lib
 from uspnet.jobs import orders
 from uspnet.jobs.control import REQUEST_BYTES, address
@@ -327,3 +329,25 @@ def test_interpreters_of_scripts(tmp_path):
         script.write_text(text)
         script.chmod(0o755)
         assert interpreter(str(script)) == sys.executable
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be two users")
+def test_one_that_had_the_number_of_a_job_before_is_not_obeyed(monkeypatch):
+    """The kernel goes on telling the number of who began to listen, whose process has ended."""
+    monkeypatch.setattr(orders, "user_of", lambda _pid: NOBODY)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(address(os.getpid()))
+        listener.listen()
+        with pytest.raises(Refused, match="pretends to be job"):
+            orders.upgrade(os.getpid(), None)
+
+
+def test_new_loops_have_no_descriptor_of_the_old_ones(job):
+    def held():
+        (worker,) = children_named(job.process.pid, "worker")
+        return {os.readlink(path) for path in Path(f"/proc/{worker}/fd").iterdir()}
+
+    before = held()
+    code, _, err = upgrade(job.process.pid)
+    assert code == 0, err
+    assert len(held()) == len(before)

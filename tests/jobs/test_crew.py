@@ -17,7 +17,7 @@ from tests.support.processes import Running
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault
-from uspnet.fastpath import lib
+from uspnet.fastpath import ffi, lib
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
@@ -158,3 +158,67 @@ def test_devices_access_no_memory_from_the_death_on():
         assert quiet.wait(scaled(5)), "before anybody waits for the job"
         job.stop()
         job.wait()
+
+
+def test_a_device_is_never_quiet_after_it_was_restarted():
+    log = []
+    with forward(restart=20) as job:
+        for number, port in enumerate(job.ports):
+
+            def quiet(number=number):
+                time.sleep(0.001)  # an access to configuration space
+                log.append(("quiet", number))
+
+            port.quiet, port.restart = quiet, lambda number=number: log.append(("restart", number))
+        job.start()
+        replaced(job, 20)
+        job.stop()
+        job.wait()
+    for number in (0, 1):
+        assert [what for what, port in log if port == number] == ["quiet", "restart"] * 20
+
+
+def test_a_wild_function_pointer_is_set_right():
+    with forward(restart=3) as job:
+        job.start()
+        queue = job.workers[0].queues[0].base
+        queue.burst = ffi.cast("uint32_t(*)(struct queue *, struct packet *, uint32_t)", 0xDEADBEEF)
+        until(lambda: not job.wait(0.001) and job.crew.restarts == 1, scaled(10))
+        before = job.total("tx", "packets")
+        until(lambda: not job.wait(0.001) and job.total("tx", "packets") > before, scaled(10))
+        job.stop()
+        assert job.wait()
+        ran(job.result())
+
+
+def test_memory_that_makes_no_sense_ends_the_job_with_an_error():
+    with forward(restart=3) as job:
+        job.start()
+        pid = job.crew.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        drops = job.workers[0].queues[0].base.counters.drops
+        for number in range(len(drops)):
+            drops[number] = (1 << 64) - 1
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(DeviceFault, match="has overwritten what it shares"):
+            job.wait()
+
+
+def test_a_stopped_worker_does_not_keep_a_job_from_ending():
+    with forward(restart=0) as job:
+        job.start()
+        os.kill(job.crew.process.pid, signal.SIGSTOP)
+        job.stop("signal")
+        with pytest.raises(DeviceFault, match="it hung"):
+            job.wait()
+
+
+def test_threads_that_a_worker_names_are_not_believed():
+    with forward(restart=1) as job:
+        job.start()
+        for hand in job.crew.process.hands:
+            hand.id = -1
+        os.kill(job.crew.process.pid, signal.SIGSTOP)
+        until(lambda: not job.wait(0.001) and job.crew.restarts == 1, scaled(10))
+        job.stop()
+        assert job.wait()

@@ -184,3 +184,36 @@ def test_root_runs_no_qemu_of_another_user(chosen, what):
     with pytest.raises(Refused, match="would run as root"):
         binary()
     assert "would run as root" in doctor.emulator().found
+
+
+@pytest.fixture
+def ways(tmp_path):
+    """A program of root's, and a folder of another user's that has a link to where it lies."""
+    for folder in ("ours", "theirs"):
+        (tmp_path / folder).mkdir()
+    program = tmp_path / "ours/python"
+    program.touch(0o755)
+    (tmp_path / "theirs/link").symlink_to(tmp_path / "ours")
+    (tmp_path / "ours/link").symlink_to("../ours")
+    os.chown(tmp_path / "theirs", NOBODY, NOBODY)
+    return tmp_path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: others may change what is theirs")
+@pytest.mark.parametrize("way", ["ours/python", "ours/link/python", "ours/link/../ours/python"])
+def test_a_way_that_nobody_else_can_change(ways, way):
+    children.check_way(f"{ways}/{way}", "would run")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: others may change what is theirs")
+@pytest.mark.parametrize("way", ["theirs/link/python", "theirs/../ours/python"])
+def test_a_way_through_another_users_folder_is_refused(ways, way):
+    with pytest.raises(Refused, match="theirs is another user's"):
+        children.check_way(f"{ways}/{way}", "would run")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: others may change what is theirs")
+def test_a_link_of_another_user_is_refused(ways):
+    os.chown(ways / "ours/link", NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(Refused, match="ours/link is another user's"):
+        children.check_way(f"{ways}/ours/link/python", "would run")
