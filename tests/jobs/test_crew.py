@@ -40,8 +40,8 @@ def forward(*specs, **given):
     return ForwardJob(ports, limits(**given), Forwarding())
 
 
-def generate(spec, **given):
-    traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 0.0)
+def generate(spec, rate=0.0, **given):
+    traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], rate)
     return GenerateJob(make_port(spec), limits(**given), traffic)
 
 
@@ -222,3 +222,16 @@ def test_threads_that_a_worker_names_are_not_believed():
         until(lambda: not job.wait(0.001) and job.crew.restarts == 1, scaled(10))
         job.stop()
         assert job.wait()
+
+
+def test_what_was_due_while_no_loop_ran_stays_unsent():
+    with generate("null:", restart=1, rate=10_000.0) as job:
+        job.start()
+        until(lambda: not job.wait(0.001) and job.total("tx", "packets") > 100)
+        os.kill(job.crew.process.pid, signal.SIGSTOP)  # a second passes until it counts as hanging
+        until(lambda: not job.wait(0.001) and job.crew.restarts == 1, scaled(10))
+        job.stop()
+        assert job.wait()
+        result = ran(job.result())
+    assert result.unsent >= 8_000
+    assert result.offered == result.sent + result.unsent

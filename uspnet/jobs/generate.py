@@ -53,7 +53,17 @@ class Generate(Loop, name="generate"):
         """Count what was begun and neither sent nor dropped."""
         lost = under_way(lanes, int(self.c.offered))
         lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
+        self._pass_over()
         return excess
+
+    def _pass_over(self) -> None:
+        """Leave unsent what became due while no loop ran, which would be sent late and all at once;
+        but for a run that is to send a number of packets.
+        """
+        c = self.c
+        if c.rate and c.w.start and not c.w.budget:
+            due = int((lib.ticks_now() - c.w.start) * c.rate / c.w.ticks_hz)
+            c.offered = max(c.offered, min(due, c.total or due))
 
 
 class GenerateJob(Job[GenerateResult]):
