@@ -20,7 +20,6 @@ from tests.support.tiers import by_tier
 from tests.support.upgrading import command, open_to_all
 from tests.support.waiting import scaled, until
 from uspnet import __version__
-from uspnet.errors import Refused
 from uspnet.fastpath import lib
 from uspnet.jobs import orders
 from uspnet.jobs.control import REQUEST_BYTES, address
@@ -248,19 +247,6 @@ def test_who_may_not_give_orders(job):
     assert '"kind": "warm"' in ask(job.process.pid, request)
 
 
-def test_one_that_takes_the_name_of_a_job_is_not_obeyed():
-    with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
-        subprocess.Popen(["sleep", "60"]) as process,
-    ):
-        listener.bind(address(process.pid))
-        listener.listen()
-        code, _, err = upgrade(process.pid)
-        process.kill()
-    assert code == 3
-    assert f"process {os.getpid()} of user {os.geteuid()} pretends" in err
-
-
 def test_a_name_that_is_taken_is_told(started, monkeypatch):
     """The process id is known before uspnet runs: the shell's own."""
     script = 'read -r _; exec "$@" 3>&-'
@@ -329,17 +315,6 @@ def test_interpreters_of_scripts(tmp_path):
         script.write_text(text)
         script.chmod(0o755)
         assert interpreter(str(script)) == sys.executable
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be two users")
-def test_one_that_had_the_number_of_a_job_before_is_not_obeyed(monkeypatch):
-    """The kernel goes on telling the number of who began to listen, whose process has ended."""
-    monkeypatch.setattr(orders, "user_of", lambda _pid: NOBODY)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(address(os.getpid()))
-        listener.listen()
-        with pytest.raises(Refused, match="pretends to be job"):
-            orders.upgrade(os.getpid(), None)
 
 
 def test_new_loops_have_no_descriptor_of_the_old_ones(job):
