@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -194,20 +195,27 @@ def test_a_wild_function_pointer_is_set_right():
 def test_memory_that_makes_no_sense_ends_the_job_with_an_error():
     with forward(restart=3) as job:
         job.start()
-        pid = job.crew.process.pid
-        os.kill(pid, signal.SIGSTOP)
+        halt(job)
         drops = job.workers[0].queues[0].base.counters.drops
         for number in range(len(drops)):
             drops[number] = (1 << 64) - 1
-        os.kill(pid, signal.SIGKILL)
+        os.kill(job.crew.process.pid, signal.SIGKILL)
         with pytest.raises(DeviceFault, match="has overwritten what it shares"):
             job.wait()
+
+
+def halt(job):
+    """Stops the worker process, and waits until none of its threads runs."""
+    pid = job.crew.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    until(lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()))
 
 
 def test_a_stopped_worker_does_not_keep_a_job_from_ending():
     with forward(restart=0) as job:
         job.start()
-        os.kill(job.crew.process.pid, signal.SIGSTOP)
+        halt(job)
         job.stop("signal")
         with pytest.raises(DeviceFault, match="it hung"):
             job.wait()
@@ -218,7 +226,7 @@ def test_threads_that_a_worker_names_are_not_believed():
         job.start()
         for hand in job.crew.process.hands:
             hand.id = -1
-        os.kill(job.crew.process.pid, signal.SIGSTOP)
+        halt(job)
         until(lambda: not job.wait(0.001) and job.crew.restarts == 1, scaled(10))
         job.stop()
         assert job.wait()
