@@ -203,8 +203,11 @@ class Successor(ForkServer):
 
 
 def _open_to_all(program: str) -> bool:
-    """Return whether every user can reach a program, as far as its folders tell."""
+    """Return whether every user can reach a program, as far as its folders tell: those of its path,
+    and those that symbolic links lead to.
+    """
+    given = Path(program)
     try:
-        return all(path.stat().st_mode & 1 for path in Path(program).resolve().parents)
+        return all(path.stat().st_mode & 1 for path in (*given.parents, *given.resolve().parents))
     except OSError:
         return False
