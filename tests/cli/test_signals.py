@@ -76,7 +76,7 @@ def test_stats_sees_a_running_job_and_forgets_a_killed_one(start, uspnet):
     (job,) = shown["jobs"]
     assert (job["pid"], job["job"]) == (process.pid, "pktgen")
     assert job["ports"][0]["port"] == "null:"
-    assert uspnet("stats", "--once").stdout.count(str(process.pid)) == 1
+    assert uspnet("stats", "--once").stdout.count(f" {process.pid} ") == 1
     os.kill(process.pid, signal.SIGKILL)
     process.wait(START_S)
     wait_for(process, there=False)
