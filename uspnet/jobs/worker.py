@@ -105,7 +105,9 @@ class Worker:
 
     @property
     def patience_s(self) -> float:
-        """Return the seconds for which a call of its rings may block it, at most."""
+        """Return the seconds for which a call of its rings may block a process of its own."""
+        if not self.process:
+            return 0.0
         return max((queue.port.patience_s for queue in self.queues), default=0.0)
 
     def structs(self) -> list[AnyQueue]:
