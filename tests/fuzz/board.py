@@ -19,6 +19,14 @@ from uspnet.telemetry import reader, schema
 
 F_ADD_SEALS = 1033
 CORPUS = Path(__file__).parent / "corpus/board"
+SANDBOX = {
+    "user": 64000,
+    "capabilities": 0,
+    "no_new_privs": True,
+    "landlock": 7,
+    "seccomp": 13,
+    "missing": ["x"],
+}
 RX, TX = ({"port": 0, "direction": direction, "queue": 0} for direction in ("rx", "tx"))
 
 
@@ -26,16 +34,20 @@ def board(command: str, port: str, unknown: list[str], rows: list[dict[str, int 
     """The prefix and the header of a job's board, as telemetry/board.py writes them."""
     ports = [{"port": port, "driver": port.partition(":")[0], "unknown": unknown}]
     header = {"command": command, "pid": 7, "started_ns": 5, "ports": ports, "queues": rows}
+    header["sandbox"] = SANDBOX if rows == [RX] else None
     text = json.dumps(header).encode()
     prefix = schema.MAGIC, reader.COUNTER_BYTES, max(len(rows), 1), len(text)
     return schema.PREFIX.pack(*prefix) + text
 
 
 def seeds() -> dict[str, bytes]:
-    """The corpus: two jobs, one that has not been published, one that has a queue twice."""
+    """The corpus: two jobs, one in a sandbox, one that has not been published, one that has a queue
+    twice.
+    """
     memif = ("fwd", "memif:/run/m.sock", ["rx_missed_errors"])
     return {
         "fwd": board(*memif, [RX, TX]),
+        "sandbox": board(*memif, [RX]),
         "new": bytes(schema.PREFIX.size),
         "pcap": board("capture", "pcap:x", list(reader.COUNTERS), []),
         "twice": board(*memif, [RX, RX]),

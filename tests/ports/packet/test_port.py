@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import struct
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from tests.support.identity import answer
+from tests.support.processes import children_named
 
 SIZES = [14, 15, 60, 61, 64, 333, 1513, 1514]
 
@@ -135,10 +137,13 @@ def test_what_finds_the_ring_full_is_counted(veth, drive, frames, wait_until):
 def test_what_was_missed_is_counted_once_in_every_place(veth, frames, tmp_path, wait_until):
     capture = veth.start("capture", "packet:b,ring=1", "-w", tmp_path / "x.pcapng")
     source = veth.socket("a")
-    capture.process.send_signal(signal.SIGSTOP)
+    both = [*children_named(capture.process.pid, "worker"), capture.process.pid]
+    for pid in both:
+        os.kill(pid, signal.SIGSTOP)
     for frame in frames([1514] * 3000):
         source.send(frame)
-    capture.process.send_signal(signal.SIGCONT)
+    for pid in both:  # the worker first: the command would take it for one that hangs
+        os.kill(pid, signal.SIGCONT)
     wait_until(lambda: capture.count("rx_packets") + capture.count("rx_missed_errors") == 3000)
     told = capture.count("rx_missed_errors")
     result = capture.end()
