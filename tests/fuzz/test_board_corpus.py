@@ -36,7 +36,7 @@ def test_a_seed_has_what_a_job_publishes():
         for direction in ("rx", "tx"):
             board.counters(number=0, direction=direction, queue=0, **port)
         board.publish(5)
-        prefix = board.memory.map[: schema.PREFIX.size]
+        prefix = bytes(board.memory.map[: schema.PREFIX.size])
         size = schema.PREFIX.unpack(prefix)[3]
         text = json.loads(bytes(board.memory.map[schema.PREFIX.size : schema.PREFIX.size + size]))
     finally:
