@@ -92,7 +92,8 @@ class Crew:
         tasks = [Task(w.c, w.loop.name, w.core, [w.loop.c, *w.structs()]) for w in self.workers]
         self.turns += 1
         process = WorkerProcess(server, tasks, self.turns, self._lent, self.calls)
-        threading.Thread(target=self._watch, args=(process,), daemon=True).start()
+        process.watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
+        process.watcher.start()
         return process
 
     def _lent(self) -> set[int]:

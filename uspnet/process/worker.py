@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
+from threading import Thread
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
 from uspnet.fastpath import c, ffi, lib
@@ -70,6 +71,7 @@ class WorkerProcess:
         self.status: int | None = None  # as waitid() tells it, once it is over
         self.threads: list[int] = []  # their ids, in the order of the tasks
         self.enforced: Enforced | None = None  # what the kernel enforces on it, once it is loaded
+        self.watcher: Thread | None = None  # runs `watch`
         self.quieted = False  # devices access no memory any more, since it has ended
         self._maps: dict[int, Mapping] = {}
         self._fds: set[int] = set()
@@ -206,6 +208,8 @@ class WorkerProcess:
         with contextlib.suppress(DeviceTimeout):
             if not self.wait(END_S):
                 self.kill()
+        if self.watcher:
+            self.watcher.join(END_S)  # it has a descriptor
         self.cause()
         os.close(self.pidfd)
         self.pidfd = -1
