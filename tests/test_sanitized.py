@@ -5,7 +5,7 @@ from tests.support.tiers import by_tier
 
 # The programs that tests start are not built so, and hang with the library in front of them.
 MAIN = "import os, sys, pytest; del os.environ['LD_PRELOAD']; sys.exit(pytest.main(sys.argv[1:]))"
-LONG = "around_the_ring or wrap_many"  # many thousand packets of an honest device
+LONG = "around_the_ring or wrap_many or death"  # many thousand packets; at every instruction
 COUNTS = "tests/fastpath/test_instructions.py"  # of code without sanitizers
 
 

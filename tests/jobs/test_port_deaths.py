@@ -67,8 +67,9 @@ def test_memif_sends(memif, ours, theirs, zero):  # noqa: F811
     job = ForwardJob([make_port("null:"), port], limits(restart=KILLS), Forwarding())
     result, peer = killed(job, CaptureJob(peers, Limits(), None))
     sent = result.forwarded - result.ports[0].tx_packets
-    assert sent <= peer.received + result.drops.get("peer_left", 0)
-    assert peer.received <= sent + result.drops.get("worker_lost", 0)
+    left = result.drops.get("peer_left", 0)  # the peer may have taken them later, when we had gone
+    assert sent <= peer.received + left
+    assert peer.received <= sent + left + result.drops.get("worker_lost", 0)
 
 
 def test_a_file_to_a_file(tmp_path):
