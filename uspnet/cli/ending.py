@@ -5,20 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import FrameType
 
 from uspnet.system.signals import end_signals
 
 
-@contextlib.contextmanager
-def ended_by_signals(stop: Callable[[int], None]) -> Iterator[None]:
+def ended_by_signals(stop: Callable[[int], None]) -> AbstractContextManager[None]:
     """Call `stop` with the number of each such signal that comes while inside."""
+    return handled(dict.fromkeys(end_signals(), stop))
+
+
+@contextlib.contextmanager
+def handled(calls: Mapping[signal.Signals, Callable[[int], None]]) -> Iterator[None]:
+    """While inside, have each of these signals call a function with its number."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        stop(number)
+        calls[signal.Signals(number)](number)
 
-    before = {number: signal.signal(number, handle) for number in end_signals()}
+    before = {number: signal.signal(number, handle) for number in calls}
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
-from types import FrameType
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +15,7 @@ import typer
 from uspnet.answer import Json
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.cli.ending import handled
 from uspnet.cli.logs import LogLevel
 
 if TYPE_CHECKING:
@@ -102,30 +103,20 @@ def show_checked(name: str, jobs: list[str], *, as_json: bool) -> None:
         show_lines([f"{name}: {count}, nothing is wrong: {', '.join(jobs)}"])
 
 
-@contextlib.contextmanager
-def signals_passed(supervisor: Supervisor) -> Iterator[None]:
+def signals_passed(supervisor: Supervisor) -> AbstractContextManager[None]:
     """Pass signals on: SIGINT and SIGTERM end the jobs, SIGHUP has the file read again, or ends the
     jobs when it says that the terminal is gone.
     """
     terminals = {fd for fd in range(3) if os.isatty(fd)}
 
-    def hang_up(_number: int, _frame: FrameType | None) -> None:
+    def hang_up(_number: int) -> None:
         if all(map(os.isatty, terminals)):
             supervisor.reload()
         else:
             supervisor.stop(signal.SIGTERM)
 
-    handlers = {
-        signal.SIGINT: lambda number, _frame: supervisor.stop(number),
-        signal.SIGTERM: lambda number, _frame: supervisor.stop(number),
-        signal.SIGHUP: hang_up,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    stop = supervisor.stop
+    return handled({signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: hang_up})
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import socket
-import struct
 import time
 from dataclasses import dataclass
 
@@ -19,8 +18,8 @@ from uspnet.answer import Json
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.upgrades import Request, Upgrades
 from uspnet.process.interpreter import interpreter
+from uspnet.system.processes import peer
 
-CREDENTIALS = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
 REQUEST_BYTES = 16384  # a path and a little more
 CLIENTS_MAX = 8
 SILENCE_S = 5.0  # after which a client that asks nothing is dismissed
@@ -30,13 +29,6 @@ REST_S = 1.0  # before we accept again when there was no descriptor for a client
 def address(pid: int) -> str:
     """Return the address on which the job with this process id listens."""
     return f"\0uspnet-{pid}"
-
-
-def peer(connection: socket.socket) -> tuple[int, int]:
-    """Return process id and user of the other end. Raises OSError."""
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    pid, user, _ = CREDENTIALS.unpack(data)
-    return pid, user
 
 
 @dataclass

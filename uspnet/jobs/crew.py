@@ -177,8 +177,7 @@ class Crew:
 
     def fds(self) -> list[int]:
         """Return the descriptors that become readable when `check` has something to do."""
-        running = self.process and self.process.status is None
-        fds = [self.process.pidfd] if self.process and running else []
+        fds = [self.process.pidfd] if self.process and self.process.status is None else []
         return [*fds, *self.upgrades.fds(), *(self.control.fds() if self.control else ())]
 
     def serve(self) -> None:
@@ -203,10 +202,10 @@ class Crew:
         """Return in words why the worker process has ended; empty while it runs. One that hangs is
         ended.
         """
-        why = "it hung" if self._hangs(process) else ""
-        if why:
-            process.kill()
-        return why or process.cause()
+        if not self._hangs(process):
+            return process.cause()
+        process.kill()
+        return "it hung"
 
     def clean_up(self) -> int:
         """Make everything whole that a worker process has left. Return how many packets may be

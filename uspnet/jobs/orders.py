@@ -20,10 +20,10 @@ from uspnet.errors import (
     Refused,
     UspnetError,
 )
-from uspnet.jobs.control import address, peer
+from uspnet.jobs.control import address
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
-from uspnet.system.processes import user_of
+from uspnet.system.processes import peer, user_of
 from uspnet.telemetry import look
 from uspnet.text import printable
 

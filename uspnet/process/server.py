@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import signal
 import socket
@@ -15,36 +14,14 @@ from typing import NoReturn
 
 from uspnet import __version__
 from uspnet.errors import NoMemory, NotSupported
-from uspnet.fastpath import lib
 from uspnet.process.protocol import Message, receive, send
-from uspnet.system import children, privileges, streams
+from uspnet.system import children, privileges
+from uspnet.system.launch import launch
 
 CODE = "import sys; from uspnet.process.main import serve; serve(*map(int, sys.argv[1:]))"
 GONE = "the one that forks such processes has ended"
 START_S = 10.0  # also on a busy machine
 END_S = 1.0
-
-
-def start(argv: Sequence[str], control: int, parent: int) -> subprocess.Popen[bytes]:
-    """Start a fork server's program, which has one end of a socket, and ends with `parent` (0: it
-    does not). Raises OSError.
-    """
-    null = streams.null()
-    with_us = functools.partial(lib.end_with, parent) if parent else None
-    try:
-        return subprocess.Popen(  # noqa: S603 - ourselves, or checked
-            argv,
-            pass_fds=[control],
-            stdin=null,
-            stdout=null,
-            stderr=null,
-            cwd="/",
-            env=children.environment(),
-            start_new_session=True,
-            preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
-        )
-    finally:
-        os.close(null)
 
 
 class ForkServer:
@@ -70,7 +47,7 @@ class ForkServer:
         try:
             control = theirs.fileno()
             words = children.python(CODE, *map(str, (control, self.user, self.parent)), site=False)
-            self._process = start(words, control, self.parent)
+            self._process = launch(words, self.parent, pass_fds=[control], piped=False)
         except OSError as error:
             self._socket.close()
             self._fail(error)

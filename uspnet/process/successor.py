@@ -24,9 +24,10 @@ from uspnet.errors import (
 )
 from uspnet.process.layout import layout
 from uspnet.process.protocol import PROTOCOL, Message, receive
-from uspnet.process.server import END_S, START_S, ForkServer, start
+from uspnet.process.server import END_S, START_S, ForkServer
 from uspnet.process.worker import COLD
-from uspnet.system import children
+from uspnet.system import child, children
+from uspnet.system.launch import launch
 from uspnet.text import printable
 
 TEXT_MAX = 200  # characters of what a program says about itself
@@ -119,7 +120,7 @@ class Successor(ForkServer):
         try:
             with theirs:
                 words = [*argv, str(control), str(self.parent)]
-                self._process = start(words, control, self.parent)
+                self._process = launch(words, self.parent, pass_fds=[control], piped=False)
             self._pidfd = os.pidfd_open(self._process.pid)
         except OSError as error:
             self._socket.close()
@@ -157,8 +158,6 @@ class Successor(ForkServer):
 
     def _not_there(self, why: str) -> UspnetError:
         text = f"{self.program} has no uspnet that can take over: {printable(why)}"
-        if self.user and not _open_to_all(self.program):
-            return NotPermitted(*self._unreadable(text))
         return NotSupported(text, f"install it there: {self.program} -m pip install uspnet")
 
     def _unreadable(self, text: str) -> tuple[str, str]:
@@ -179,8 +178,7 @@ class Successor(ForkServer):
 
     def abort(self) -> None:
         """End it at once, whatever it does."""
-        with contextlib.suppress(OSError):  # another user's, or gone
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        child.send(self._pidfd, signal.SIGKILL)  # which another user's does not get
         if self.before:
             with contextlib.suppress(UspnetError):
                 self.before.kill_successor()
@@ -191,15 +189,10 @@ class Successor(ForkServer):
         if self._pidfd < 0:
             return
         self._socket.close()
-        self._ended()
+        child.gone(self._pidfd, END_S)
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         os.close(self._pidfd)
         self._pidfd = -1
-
-    def _ended(self) -> bool:
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(END_S * 1000))
 
 
 def _open_to_all(program: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -22,6 +21,7 @@ from uspnet.process.reach import Reach
 from uspnet.process.server import ForkServer
 from uspnet.sandbox.calls import call_name
 from uspnet.sandbox.enforced import Enforced, observe
+from uspnet.system import child
 
 ANSWER_S = 10.0  # for an order, also on a busy machine
 END_S = 1.0
@@ -155,17 +155,11 @@ class WorkerProcess:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the process has ended, for so long at most. Return whether it has."""
-        if self.status is not None:
-            return True
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
+        return self.status is not None or child.gone(self.pidfd, seconds)
 
     def watch(self) -> None:
         """Wait for its end, in a thread of its own. `close` may come first."""
-        poll = select.poll()
-        poll.register(self._watched, select.POLLIN)
-        poll.poll()
+        child.gone(self._watched)
         os.close(self._watched)
 
     def dead(self) -> bool:

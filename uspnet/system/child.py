@@ -7,6 +7,7 @@ import contextlib
 import gc
 import os
 import resource
+import select
 import signal
 from collections.abc import Callable, Iterable
 
@@ -42,6 +43,13 @@ def send(pidfd: int, number: signal.Signals) -> None:
     """Send a child a signal, if it still runs."""
     with contextlib.suppress(OSError):
         signal.pidfd_send_signal(pidfd, number)
+
+
+def gone(pidfd: int, seconds: float | None = None) -> bool:
+    """Return whether a process has ended, within so many seconds; None: wait until it has."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 def isolate(name: str, keep: Iterable[int]) -> None:

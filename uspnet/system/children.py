@@ -50,10 +50,9 @@ def chosen_program(program: str, what: str = "would run as root") -> str:
     """
     if os.geteuid() != 0:
         return program
-    whole, code = Path(program).resolve(), Path(__file__).resolve()
+    whole = Path(program).resolve()
     for each in (whole, *whole.parents):
-        if each not in code.parents:
-            _check_owner(each, program, what)
+        _check_owner(each, program, what)
     return str(whole)
 
 
@@ -85,8 +84,10 @@ def check_tree(folder: Path, what: str) -> None:
 
 
 def _check_owner(path: Path, program: str, what: str) -> None:
-    """Check one file, folder or symbolic link."""
+    """Check one file, folder or symbolic link. Folders that our own code lies in are as good."""
     code = Path(__file__).resolve()
+    if path in code.parents:
+        return
     try:
         status = path.lstat()
     except OSError:
@@ -94,9 +95,9 @@ def _check_owner(path: Path, program: str, what: str) -> None:
     ours = code.stat()
     group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
     others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
-    if path in code.parents or stat.S_ISLNK(status.st_mode):
-        others = 0
-    if (status.st_uid not in (0, ours.st_uid) and path not in code.parents) or others:
+    if stat.S_ISLNK(status.st_mode):
+        others = 0  # its mode says nothing
+    if status.st_uid not in (0, ours.st_uid) or others:
         text = f"{program} {what}, and {path} is another user's or open to others"
         raise Refused(text, "name a program that is root's, in folders that are root's")
 

@@ -12,6 +12,8 @@ import contextlib
 import os
 import re
 import signal
+import socket
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from uspnet.text import printable
 
 CANDIDATE = re.compile(r"/vfio/|/uio\d|/resource\d|/config$")
 ENDED, STOPPED = frozenset("ZX"), frozenset("Tt")  # states of threads
+CREDENTIALS = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
 NAME_MAX = 64  # characters of a process's name; the kernel's own tasks have longer ones
 
 
@@ -50,6 +53,15 @@ def process(pid: int, root: str = "/") -> Process:
     except OSError:
         name = ""
     return Process(pid, name or "?")
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """Return process id and user of the other end of a Unix socket; 65534, the overflow user, if it
+    has no id in our user namespace. Raises OSError.
+    """
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    pid, user, _ = CREDENTIALS.unpack(data)
+    return pid, user
 
 
 def user_of(pid: int) -> int | None:

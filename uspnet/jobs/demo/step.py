@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -12,8 +11,8 @@ from dataclasses import dataclass, field
 
 from uspnet.answer import Json
 from uspnet.errors import DeviceTimeout, NotSupported, UspnetError
-from uspnet.fastpath import lib
-from uspnet.system import children, streams
+from uspnet.system import children
+from uspnet.system.launch import launch
 
 START_S = 20.0  # for each process to have its socket up, on a busy machine
 RUN_S = 60.0  # for all packets to arrive
@@ -26,29 +25,13 @@ class Step:
 
     name: str
     arguments: list[str]
-    process: subprocess.Popen[str] | None = None
+    process: subprocess.Popen[bytes] | None = None
     result: Json = field(default_factory=dict)
 
     def launch(self) -> None:
         """Start the process, in a session of its own: the demo passes the terminal's signals on."""
         limits = ["--duration", f"{RUN_S:g}", "--json"]  # in case the demo can not end it
-        with_us = functools.partial(lib.end_with, os.getpid())
-        null = streams.null()
-        try:
-            self.process = subprocess.Popen(  # noqa: S603 - ourselves
-                children.uspnet(*self.arguments, *limits),
-                stdin=null,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                cwd="/",
-                env=children.environment(),
-                start_new_session=True,
-                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
-            )
-        finally:
-            os.close(null)
+        self.process = launch(children.uspnet(*self.arguments, *limits), os.getpid())
 
     def ended(self) -> bool:
         """Return whether the process has ended."""
@@ -62,9 +45,10 @@ class Step:
         if interrupt and process.poll() is None:
             process.send_signal(signal.SIGINT)
         try:
-            out, errors = process.communicate(timeout=PATIENCE_S + START_S)
+            said = process.communicate(timeout=PATIENCE_S + START_S)
         except subprocess.TimeoutExpired:
             raise DeviceTimeout(f"demo: {self.name} does not end", "see: uspnet doctor") from None
+        out, errors = (each.decode(errors="replace") for each in said)
         try:
             self.result = json.loads(out)
         except ValueError:

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 
 from uspnet.answer import Json
-from uspnet.fastpath import lib
-from uspnet.system import children, streams
+from uspnet.system import children
+from uspnet.system.launch import launch
 
 OUT_MAX, LINE_MAX = 16 << 20, 8192  # bytes of a line on stdout and on stderr; the rest is cut
 READ_BYTES = 1 << 16
@@ -57,20 +55,7 @@ class Child:
         self.on_line = on_line
         self.on_report: Callable[[Json], None] = lambda _result: None
         self.result: Json | None = None  # the last one that it printed, or the result so far
-        with_us = functools.partial(lib.end_with, os.getpid())
-        null = streams.null()
-        try:
-            self.process = subprocess.Popen(  # noqa: S603 - ourselves
-                children.uspnet(*words),
-                stdin=null,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=children.environment(),
-                start_new_session=True,
-                preexec_fn=with_us,  # noqa: PLW1509 - async-signal-safe
-            )
-        finally:
-            os.close(null)
+        self.process = launch(children.uspnet(*words), os.getpid(), cwd=None)
         self.pid = self.process.pid
         try:
             self.pidfd = os.pidfd_open(self.pid)

@@ -5,20 +5,14 @@ from __future__ import annotations
 
 import pwd
 import socket
-import struct
 
 from uspnet.errors import Usage
-
-CREDENTIALS = "=iII"  # struct ucred: process, user, group
+from uspnet.system.processes import peer
 
 
 def peer_user(sock: socket.socket) -> int:
-    """Return the user id of the process at the other end of a socket; 65534, the overflow user, if
-    it has no id in our user namespace.
-    """
-    size = struct.calcsize(CREDENTIALS)
-    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return int(struct.unpack(CREDENTIALS, raw)[1])
+    """Return the user id of the process at the other end of a socket."""
+    return peer(sock)[1]
 
 
 def users(text: str) -> frozenset[int]:

@@ -90,9 +90,7 @@ class Feeder:
         """Return the child's exit status, negative for a signal; None while it runs."""
         if self.ended < 0:
             pidfd = os.pidfd_open(self.pid)
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            gone = poll.poll(patience_s * 1000)
+            gone = child.gone(pidfd, patience_s)
             os.close(pidfd)
             if not gone:
                 return None

@@ -70,9 +70,7 @@ class Writer:
 
     def gone(self, timeout_s: float) -> bool:
         """Return whether the child has ended, within `timeout_s` seconds."""
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+        return child.gone(self.pidfd, timeout_s)
 
     def progress(self) -> int:
         """Return a number that changes whenever the child has written something."""
