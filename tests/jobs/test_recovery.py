@@ -174,13 +174,13 @@ def test_a_file_is_forwarded_to_a_file(mortal, tmp_path):
     with CaptureJob(
         make_port("null:"), Limits(count=count), make_sink(str(source), "pcapng", 262144, 64)
     ) as job:
-        job.run()
+        written = ran(job.run()).written  # less than `count`, where the disk is slower
     ports = [make_port(f"pcap:{source}"), make_port(f"pcap:out={copy}")]
     with ForwardJob(ports, Limits(), Forwarding()) as job:
         life = mortal(job)
         torment(life)
         result = ran(life.end())
-    assert count - life.kills <= result.received <= count + 32 * life.kills
+    assert written - life.kills <= result.received <= written + 32 * life.kills
     with CaptureJob(make_port(f"pcap:{copy}"), Limits(), None) as job:
         again = ran(job.run())
     assert result.forwarded <= again.received <= result.forwarded + life.lost

@@ -12,10 +12,11 @@ import glob
 import importlib
 import json
 import os
+import pathlib
 import pkgutil
-import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -219,30 +220,12 @@ def open_port():
     raise SystemExit("no serial port")
 
 
-# -- a timer that goes missing --------------------------------------------------------------------
-
-
-def wake_each_other():
-    """A thread on each processor wakes the next one twice a second.
-
-    An emulated processor that sleeps can miss the interrupt of its one-shot timer, on a busy host.
-    It then sleeps until something else wakes it, and what waits for it (RCU: each unbind) hangs.
-    """
-    cpus = sorted(os.sched_getaffinity(0))
-    pipes = [os.pipe() for _ in cpus]
-    for number, cpu in enumerate(cpus):
-        woken, following = pipes[number][0], pipes[number - 1][1]
-        threading.Thread(target=wake_next, args=(cpu, woken, following), daemon=True).start()
-
-
-def wake_next(cpu, woken, following):
-    """Runs on one processor: wakes the next, whenever nobody woke this one for half a second."""
-    os.sched_setaffinity(0, {cpu})  # this thread's
-    while True:
-        if select.select([woken], [], [], 0.5)[0]:
-            os.read(woken, 64)
-        else:
-            os.write(following, b".")
+def open_interpreter():
+    """Lets all users of the guest run Python, which may lie in a folder that is root's alone."""
+    for folder in pathlib.Path(os.path.realpath(sys.executable)).parents:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
 
 
 if __name__ == "__main__":
@@ -252,7 +235,7 @@ if __name__ == "__main__":
     subprocess.run(["ip", "link", "set", "lo", "up"], check=False)
     with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", "w") as file:
         file.write("1")  # it would send unasked
-    wake_each_other()
+    open_interpreter()
     PORT = open_port()
     os.write(PORT, b'{"id": 0}\n')
     with os.fdopen(PORT, "rb", closefd=False) as lines:
