@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loops that drive NICs through VFIO are replaced while frames pass: no device, receiver or far end
+notices.
+"""
+
+import signal
+
+import pytest
+
+from tests.support.tiers import by_tier
+
+TIMES = by_tier(3, 20)
+NOTHING = ("lost", "duplicated", "reordered", "foreign", "dropped", "missed", "restarts")
+# Registers of a function that a job drives, through sysfs: a register that nobody uses is marked,
+# which a reset clears (82574 datasheet §10.2.2.12, FCTTV), and the interrupt cause that a change
+# of the link sets is cleared (§10.2.4.1, ICR). Prints whether both are still so.
+UNTOUCHED = """
+import mmap, sys
+FCTTV, ICR, LSC, MARK = 0x170, 0xC0, 1 << 2, 0x5AFE
+path = f"/sys/bus/pci/devices/{sys.argv[1]}/resource0"
+with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0x20000) as bar:
+    with memoryview(bar) as octets, octets.cast("I") as registers:
+        if "mark" in sys.argv:
+            registers[FCTTV // 4] = MARK
+            registers[ICR // 4] = LSC
+        print(int(registers[FCTTV // 4] == MARK and not registers[ICR // 4] & LSC))
+"""
+
+
+@pytest.mark.once("lab", "debian")
+def test_neither_devices_nor_receivers_notice(guest, taken):
+    wire, nics = guest.wires["e1000e"], [guest.address("e1000e", number) for number in (0, 1)]
+    ways = (guest.transports[0], guest.transports[-1])  # one sends, one receives
+    specs = [f"{taken(guest, nic)},transport={way}" for nic, way in zip(nics, ways, strict=True)]
+    wire.drain()
+    words = ["--rate", "300", "--json", "--poll", "sleep"]
+    process = guest.background(["uspnet", "pktgen", specs[0], "--rx-port", specs[1], *words])
+    frames = wire.receive(20, 60)
+    assert len(frames) == 20, process.output()
+    assert all(guest.python_json(UNTOUCHED, nic, "mark") for nic in nics)
+    for _ in range(TIMES):
+        done = guest.run(["uspnet", "upgrade", process.pid, "--json"]).json()
+        assert (done["kind"], done["dropped"]) == ("warm", 0), done
+        frames += wire.receive(20)
+    assert all(guest.python_json(UNTOUCHED, nic) for nic in nics)
+    process.signal(signal.SIGINT)
+    result = process.wait().json()
+    assert result["upgrades"] == TIMES
+    assert [result[name] for name in NOTHING] == [0] * len(NOTHING)
+    assert all(port["interruptions"] == 0 for port in result["ports"])
+    frames += wire.receive(result["sent"] - len(frames))
+    assert len(set(frames)) == len(frames) == result["sent"], "each has its number"
+    assert not wire.receive(1, 0.2)
+    assert not guest.messages("DMAR.*fault|vfio.*reset")
