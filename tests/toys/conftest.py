@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of the tree, built with the toys of this folder."""
+"""A copy of the tree, built with the toys of this folder, and with a hook in its loops."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.waiting import scaled
+from tests.toys.attempt import EDITS
 
 HERE = Path(__file__).resolve().parent
 PLACES = {
@@ -21,8 +22,7 @@ PLACES = {
     "every_second.py": "jobs/forward",
     "tee.c": "fastpath/loops",
     "tee.py": "jobs/forward",
-    "attempt.c": "fastpath/loops",
-    "attempt.py": "jobs/forward",
+    "attempt.py": "",
     "counter_byte.c": "fastpath/fields",
     "counter_byte.py": "packets/fields",
     "toy_nic.py": "drivers",
@@ -38,6 +38,10 @@ def toys(tmp_path_factory):
     for name, folder in PLACES.items():
         (place / "uspnet" / folder).mkdir(exist_ok=True)
         shutil.copy(HERE / name, place / "uspnet" / folder)
+    for name, (old, new) in EDITS.items():
+        path = place / "uspnet" / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
     subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True)
 
     def run(*words, code=0, **environment):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker that makes a call which its ports don't list is ended, and the call is named: in jobs of
-every kind of port.
+every kind, on every kind of port.
 """
 
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -19,42 +20,59 @@ pytestmark = [
     pytest.mark.skipif(available().seccomp is None, reason="needs seccomp"),
     pytest.mark.skipif(bool(lib.built_with_asan()), reason="AddressSanitizer: no worker process"),
 ]
-KINDS = {
-    "null": ("null:", "null:"),
-    "pcap": ("pcap:{place}/in.pcap,timing=on,loop=on", "pcap:out={place}/out.pcap"),
-    "memif": ("memif:{place}/m.sock,role=server", "memif:{place}/m.sock,role=client"),
-    "packet": ("packet:a0", "null:"),
-    "tap": ("tap:tap0", "null:"),
+MEMIF = "memif:@uspnet-attempt-{pid},role="
+KINDS = {  # a port that sends, one that receives, and what forwards
+    "null": ("null:", "null:", ["null:", "null:"]),
+    "pcap": (
+        "pcap:out={place}/out.pcap",
+        "pcap:{place}/in.pcap,timing=on,loop=on",
+        ["pcap:{place}/in.pcap,timing=on,loop=on", "pcap:out={place}/out.pcap"],
+    ),
+    "memif": (MEMIF + "client", MEMIF + "client", [MEMIF + "server", MEMIF + "client"]),
+    "packet": ("packet:a0", "packet:a0", ["packet:a0", "null:"]),
+    "tap": ("tap:tap0", "tap:tap0", ["tap:tap0", "null:"]),
+    "qemu": ("qemu:e1000e,loop=on", "qemu:e1000e,loop=on", ["qemu:e1000e,loop=on", "null:"]),
 }
-EVERY = [(kind, what) for kind in KINDS for what in ATTEMPTS]
-SOME = [(list(KINDS)[at % len(KINDS)], what) for at, what in enumerate(ATTEMPTS)]
+JOBS = {
+    "pktgen": lambda sends, _receives, _both: ["pktgen", sends],
+    "capture": lambda _sends, receives, _both: ["capture", receives],
+    "fwd": lambda _sends, _receives, both: ["fwd", *both],
+}
+NUMBERED = list(enumerate(ATTEMPTS))
+WAYS = [(job, kind) for job in JOBS for kind in KINDS]
+SOME = [(*WAYS[at % len(WAYS)], what) for at, what in NUMBERED]
+MOST = [  # every call in every job and on every kind of port
+    (list(JOBS)[(at + number) % len(JOBS)], kind, what)
+    for number, kind in enumerate(KINDS)
+    for at, what in NUMBERED
+]
+EVERY = [(*way, what) for way in WAYS for what in ATTEMPTS]
 
 
 @pytest.fixture
-def job_ports(tmp_path, namespace):
-    """job_ports(kind): the ports of a job. Interfaces are those of a namespace of the test's."""
+def words_of(request, tmp_path, namespace):
+    """words_of(job, kind): the command. Interfaces are those of a namespace of the test's."""
     write_pcap(tmp_path / "in.pcap", [bytes(60)])
     namespace.veth("a0", "b0")
+
+    def words(job, kind):
+        if kind == "qemu":
+            request.getfixturevalue("qemu")
+        if kind == "memif" and job != "fwd":  # its other side
+            namespace.start("fwd", (MEMIF + "server").format(pid=os.getpid()), "null:")
+        return [each.format(place=tmp_path, pid=os.getpid()) for each in JOBS[job](*KINDS[kind])]
+
     with namespace.entered():
-        yield lambda kind: [each.format(place=tmp_path) for each in KINDS[kind]]
+        yield words
 
 
-@pytest.mark.parametrize(("kind", "what"), by_tier(SOME, EVERY))
-def test_every_kind_of_job_ends_at_a_call_that_is_not_listed(toys, job_ports, kind, what):
+@pytest.mark.parametrize(("job", "kind", "what"), by_tier(SOME, MOST, EVERY))
+def test_every_job_ends_at_a_call_that_is_not_listed(toys, words_of, job, kind, what):
     name, arguments = ATTEMPTS[what]
     texts = [each.decode() if isinstance(each, bytes) else each for each in arguments]
-    words = (
-        "fwd",
-        *job_ports(kind),
-        "--mode",
-        "attempt",
-        "--duration",
-        "20s",
-        "--json",
-        "--restart",
-        "0",
-    )
+    words = (*words_of(job, kind), "--duration", "20s", "--json", "--restart", "0")
     result = toys("-m", "uspnet", *words, code=1, ATTEMPT=json.dumps([name, texts]))
+    assert result["command"] == job
     assert result["error"] == "DeviceFault"
     assert f"it called {name}, which the sandbox does not allow to" in result["message"]
     assert f"{kind}:" in result["message"]
