@@ -26,13 +26,15 @@ PLACES = {
     "counter_byte.c": "fastpath/fields",
     "counter_byte.py": "packets/fields",
     "toy_nic.py": "drivers",
+    "wild.c": "fastpath/rings",
+    "wild.py": "ports",
 }
 
 
 @pytest.fixture(scope="session")
 def toys(tmp_path_factory):
     """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed.
-    `code`: its exit code; others are environment variables."""
+    `code`: its exit code; others are environment variables. toys.begin(*words) starts uspnet."""
     place = tmp_path_factory.mktemp("toys")
     shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=shutil.ignore_patterns("*.so"))
     for name, folder in PLACES.items():
@@ -52,5 +54,11 @@ def toys(tmp_path_factory):
         assert done.returncode == code, done.stderr
         return answer(done.stdout)
 
-    run.place = place
+    def begin(*words):
+        return subprocess.Popen(
+            [sys.executable, "-m", "uspnet", *map(str, words), "--json"],
+            cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    run.place, run.begin = place, begin
     return run
