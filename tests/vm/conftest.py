@@ -18,6 +18,7 @@ from tests.vm.guest import Guest
 from tests.vm.kernel import KERNELS, Missing
 from tests.vm.network import interface
 
+GUESTS: list[Guest] = []  # that may run
 EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
 
 
@@ -58,6 +59,14 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.flaky(reruns=1, only_rerun="the guest does not answer"))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem):
+    """No guest takes time from the tests of other folders, where those come next."""
+    if nextitem is None or nextitem.path.parent != Path(__file__).parent:
+        for guest in GUESTS:
+            guest.close()
+
+
 def is_there(kernel):
     try:
         KERNELS[kernel]()
@@ -78,6 +87,7 @@ def booted(kernel, **how):
         except Missing as missing:
             pytest.skip(str(missing))
         undo.callback(guest.close)
+        GUESTS.append(guest)
         guest.kernel_name = kernel
         yield guest
 

@@ -324,7 +324,8 @@ class Guest:
             self._boot()
 
     def close(self):
-        """Ends the machine, at once."""
+        """Ends the machine, at once. May be called twice."""
+        self.lost = self.lost or "the guest has been closed"
         self.qemu.kill()
         self.qemu.wait()
         self.listener.join()
