@@ -14,6 +14,7 @@ from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
 
 if TYPE_CHECKING:
+    from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
 
 LINK_BPS = 10e9
@@ -54,6 +55,26 @@ Packet = Annotated[
         metavar="EXPR",
         help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
         "several packets, sent in turn; --size pads them.",
+    ),
+]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="FIELD=VALUES",
+        help="Change a field from packet to packet, and the checksums that follow: "
+        "ip.src=10.0.0.0/16, udp.sport=1024-65535:random, ip.dst=list:10.0.0.1,10.0.0.9, "
+        "vlan=1-100:step=5, tcp.dport=100-200:dec, ip#2.src=… (the second IP header), or bytes of "
+        "the payload: seq32@60, u16@60&0x0ff0=1-9. May be given several times.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        parser=units.whole(0, (1 << 64) - 1),
+        help="What :random values are drawn from: the same in every run with the same number.",
     ),
 ]
 RxPort = Annotated[
@@ -100,6 +121,8 @@ def pktgen(
     rate: Rate = None,
     link: Link = None,
     packet: Packet = None,
+    vary: Vary = None,
+    seed: Seed = 1,
     rx_port: RxPort = None,
     sequence: Sequence = None,
     src_mac: SrcMac = "02:00:00:00:00:01",
@@ -138,14 +161,13 @@ def pktgen(
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.traffic import Traffic
-    from uspnet.packets.frames import packets_a_second, udp_template
+    from uspnet.packets.frames import packets_a_second
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
-    if packet is not None:
-        templates = crafted(packet, size if "size" in given else None, given)
-    else:
-        templates = [udp_template(size, src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)]
+    header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
+    exact = size if packet is None or "size" in given else None
+    templates, fields = offered(packet, header, exact, vary or [], given, seed)
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
         raise Usage("--link needs --rate in percent", hint)
@@ -159,7 +181,7 @@ def pktgen(
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
-    job = GenerateJob(out, limits, Traffic(templates, pps, numbered), back)
+    job = GenerateJob(out, limits, Traffic(templates, pps, numbered, fields, vary or ()), back)
     verb = "received" if back else "sent"
     checks = [
         *lossless(fail_on_loss, lambda r: (r.unsent + getattr(r, "lost", 0), r.offered)),
@@ -171,11 +193,39 @@ def pktgen(
     run(job, Shown(json, quiet, bool(verbose), interval), checks)
 
 
-def crafted(packet: str, size: int | None, given: set[str]) -> list[Template]:
-    """Build the packets of a Scapy expression. Raise Usage if header options are given, too."""
+def offered(
+    packet: str | None,
+    header: tuple[str | int, ...],
+    size: int | None,
+    vary: list[str],
+    given: set[str],
+    seed: int,
+) -> tuple[list[Template], list[Field]]:
+    """Return what to send: the packets of --packet, or UDP/IPv4 of this header; and what changes in
+    them. Raise Usage.
+    """
     from uspnet.packets.craft import craft
+    from uspnet.packets.frames import udp_expression, udp_template
+    from uspnet.packets.vary.compiler import compile_program
 
+    if packet is not None or size is None:
+        check_header(given)
+        templates = craft(packet or "", size)
+    else:
+        templates = [udp_template(size, *header)]
+    if not vary:
+        if "seed" in given:
+            hint = "add fields that vary, as --vary udp.sport=random"
+            raise Usage("--seed: nothing is random", hint)
+        return templates, []
+    if packet is None:
+        templates = craft(udp_expression(*header), size)
+    templates, program = compile_program(templates, vary, seed)
+    return templates, [program]
+
+
+def check_header(given: set[str]) -> None:
+    """Raise Usage if header options are given beside --packet."""
     if both := sorted(given.intersection(HEADER)):
         name = "--" + both[0].replace("_", "-")
         raise Usage(f"{name} conflicts with --packet", f"drop {name}, and write it in --packet")
-    return craft(packet, size)

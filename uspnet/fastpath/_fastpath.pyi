@@ -411,6 +411,45 @@ class Post(Struct):
     ready: int
     serving: int
 
+class ProgramAlias(Struct):
+    threshold: int
+    other: int
+
+class ProgramCheck(Struct):
+    at: int
+    rest: int
+    zero: int
+
+class ProgramField(Struct):
+    f: Inline[Field, Field | FieldFields]
+    next: int
+    first: int
+    stride: int
+    indexes: ProgramIndex
+    steps: ProgramStep
+    checks: ProgramCheck
+    n_indexes: int
+    n_steps: int
+    n_checks: int
+
+class ProgramIndex(Struct):
+    kind: int
+    shared: int
+    count: int
+    every: int
+    seed: int
+    alias: ProgramAlias
+
+class ProgramStep(Struct):
+    values: Pointer[int]
+    low: int
+    step: int
+    mask: int
+    at: int
+    bytes: int
+    shift: int
+    factors: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
 class QtestLink(Struct):
     lock: int
     fd: int
@@ -697,6 +736,10 @@ class DoorbellFields(TypedDict, total=False):
     bytes: int
     wire_fd: int
 
+class FieldFields(TypedDict, total=False):
+    apply: Callable[[Field, Pool, Packet, int], None]
+    next: Field
+
 class MemifDescriptorFields(TypedDict, total=False):
     flags: int
     region: int
@@ -900,9 +943,13 @@ class Lib:
     BURST_MAX: int
     CACHE_LINE: int
     CACHE_OFFSETS: int
+    CHECK_ADD: int
     CHECK_CRC: int
     CHECK_NONE: int
     CHECK_SUM: int
+    CHOICE_ALIAS: int
+    CHOICE_RANDOM: int
+    CHOICE_TURN: int
     DROP_BAD_CHAIN: int
     DROP_BAD_CHECKSUM: int
     DROP_BAD_FRAME: int
@@ -974,6 +1021,7 @@ class Lib:
     POLL_ADAPTIVE: int
     POLL_BUSY: int
     POLL_SLEEP: int
+    PROGRAM_CHECKS: int
     RUNNING: int
     VIRTQ_AVAILABLE: int
     VIRTQ_MERGED_AT: int
@@ -989,6 +1037,7 @@ class Lib:
     def child_begin(self, _0: Child, /) -> int: ...
     def child_confine(self, _0: Child, /) -> int: ...
     def end_with(self, _0: int, /) -> int: ...
+    def field_program(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
     def guard_add(self, _0: CData, _1: int, _2: Pointer[int], /) -> int: ...
     def guard_install(self) -> int: ...
     def guard_map(self, _0: int, _1: int, _2: Pointer[int], /) -> CData: ...
@@ -1260,6 +1309,26 @@ class FFI:
     def new(self, cdecl: Literal["struct post *", "struct post[]"], init: object = ...) -> Post: ...
     @overload
     def new(
+        self, cdecl: Literal["struct program_alias *", "struct program_alias[]"], init: object = ...
+    ) -> ProgramAlias: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct program_check *", "struct program_check[]"], init: object = ...
+    ) -> ProgramCheck: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct program_field *", "struct program_field[]"], init: object = ...
+    ) -> ProgramField: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct program_index *", "struct program_index[]"], init: object = ...
+    ) -> ProgramIndex: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct program_step *", "struct program_step[]"], init: object = ...
+    ) -> ProgramStep: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct qtest_link *", "struct qtest_link[]"], init: object = ...
     ) -> QtestLink: ...
     @overload
@@ -1522,6 +1591,26 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct post *", "struct post[]"], value: CData | int
     ) -> Post: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct program_alias *", "struct program_alias[]"], value: CData | int
+    ) -> ProgramAlias: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct program_check *", "struct program_check[]"], value: CData | int
+    ) -> ProgramCheck: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct program_field *", "struct program_field[]"], value: CData | int
+    ) -> ProgramField: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct program_index *", "struct program_index[]"], value: CData | int
+    ) -> ProgramIndex: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct program_step *", "struct program_step[]"], value: CData | int
+    ) -> ProgramStep: ...
     @overload
     def cast(
         self, cdecl: Literal["struct qtest_link *", "struct qtest_link[]"], value: CData | int

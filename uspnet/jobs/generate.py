@@ -79,6 +79,9 @@ class GenerateJob(Job[GenerateResult]):
             raise Usage(f"{port.name}: nothing can be sent there", hint)
         if rx_port and not rx_port.can_receive:
             raise Usage(f"{rx_port.name} can't receive", "give a port that packets come out of")
+        if rx_port and traffic.fields and not traffic.sequence:
+            text = "packets that vary can't be told from others without their sequence numbers"
+            raise Usage(text, "drop --no-sequence")
         ports = [port] if rx_port in (None, port) else [port, rx_port]
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
@@ -142,7 +145,7 @@ class GenerateJob(Job[GenerateResult]):
         """Return one sender's loop, with its share of the rate."""
         templates, seconds = self.templates, self.limits.duration or 0.0
         in_all = min(round(self.traffic.rate * seconds), COUNT_MAX)
-        fields = self.traffic.make_fields()
+        fields = self.traffic.make_fields(number, senders)
         self.undo.callback(fields.clear)  # alive as long as the job
         return Generate(
             templates=templates.c,
@@ -171,7 +174,8 @@ class GenerateJob(Job[GenerateResult]):
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
-        return replace(super().asked(), rate_pps=self.traffic.rate or None)
+        asked, traffic = super().asked(), self.traffic
+        return replace(asked, rate_pps=traffic.rate or None, vary=tuple(traffic.vary))
 
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""

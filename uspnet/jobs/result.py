@@ -35,6 +35,8 @@ class Asked:
     """`--duration`, seconds; null: no limit."""
     rate_pps: float | None = None
     """`--rate` in packets a second; null: as fast as the port takes them."""
+    vary: tuple[str, ...] = ()
+    """`--vary`: the fields that change from packet to packet, and their values."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ class Traffic:
     rate: float = 0.0
     sequence: bool = False
     fields: Sequence[Field] = ()
+    vary: Sequence[str] = ()  # what the fields were compiled from
 
     def __post_init__(self) -> None:
         """Raise Usage when there is nothing to send, or a rate is out of range."""
@@ -37,11 +38,12 @@ class Traffic:
         if not 0 <= self.rate < float("inf"):
             raise Usage(f"rate={self.rate}", "packets a second; 0: as fast as the port takes them")
 
-    def make_fields(self) -> list[c.Struct]:
+    def make_fields(self, number: int, workers: int) -> list[c.Struct]:
         """Make one worker's C structs of the fields; each points to the next in the chain."""
         made: list[c.Struct] = []
         for each in reversed(self.fields):
-            made.append(each.make(ffi.cast("struct field *", made[-1]) if made else ffi.NULL))
+            following = ffi.cast("struct field *", made[-1]) if made else ffi.NULL
+            made.append(each.make(following, (number, workers)))
         return made
 
     def longest(self) -> int:
@@ -64,6 +66,11 @@ class Traffic:
                 "the packets' payloads have no 18 bytes at the same place for a sequence number",
                 "make them as long as each other, by --size or by the payload of --packet",
             )
+        if any(each.writes(at, SIGNATURE_BYTES) for each in self.fields):
+            raise Usage(
+                f"--vary: bytes {at} to {at + SIGNATURE_BYTES} are for the sequence number",
+                "leave the numbers out, --no-sequence, or make the packets longer by --size",
+            )
         return at
 
 
@@ -77,7 +84,12 @@ class CTemplates:
         self.turn = new("uint64_t *")
         self.owned = Owned()
         self._tables: dict[tuple[int, ...], c.Pointer[int]] = {}
-        self.c = self._array([each.frame for each in traffic.templates])
+        frames = [each.frame for each in traffic.templates]
+        self.varies = bool(traffic.fields)
+        if self.stamp_at and self.varies:
+            zeros = bytes(SIGNATURE_BYTES)
+            frames = [each.rebuild(self.stamp_at, zeros) for each in traffic.templates]
+        self.c = self._array(frames)
         if self.stamp_at:
             self._follow(traffic.templates)
 
@@ -99,6 +111,8 @@ class CTemplates:
                 continue
             made.check, made.check_at = check.kind, check.at
             made.base, made.zero = check.base, check.zero
+            if check.kind == lib.CHECK_SUM and self.varies:
+                made.check = lib.CHECK_ADD
             if check.swapped:
                 made.base, made.turned = check.base >> 8 | (check.base & 0xFF) << 8, 1
             if check.crc:

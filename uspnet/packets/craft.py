@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import partial
 from itertools import islice
 from math import prod
 from traceback import walk_tb
@@ -19,6 +18,7 @@ from uspnet.errors import Usage
 from uspnet.packets.expression import EXAMPLE, evaluate
 from uspnet.packets.frames import Template, mac_bytes
 from uspnet.packets.guard import alone, at_most
+from uspnet.packets.payload import load_of, made_of, pad
 from uspnet.pool import FRAME_MAX
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ FRAMES_MAX = 16384  # of one expression; Scapy makes some thousands a second
 BYTES_MAX = 32 << 20  # of all frames of one expression
 CRAFT_S, EXPAND_S = 1.5, 30.0  # seconds of processor time: for one frame, for all
 SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
-CHECKSUMS = ("chksum", "cksum", "checksum")
 NAME = re.compile(r"(^|\.)[g-z-]|\.[a-z]", re.IGNORECASE)  # a label that no address has
 MESSAGE_MAX = 200  # characters of one of Scapy's
 PYTHONS = (AttributeError, IndexError, OSError, TypeError, UnicodeError)  # not about packets
@@ -241,71 +240,9 @@ def _template(packet: Packet, size: int | None) -> Template:
     if isinstance(packet, Raw) and bytes(read := Ether(frame)) == frame:
         packet = read  # so that its checksums are known
     if size is not None:
-        packet, frame = _pad(packet, frame, size)
+        packet, frame = pad(packet, frame, size)
     if not 14 <= len(frame) <= FRAME_MAX:
         raise Usage(f"--packet: {len(frame):,} bytes is not a frame (14 to {FRAME_MAX})", EXAMPLE)
-    _, load = _load(packet)
+    _, load = load_of(packet)
     payload = len(load) if frame.endswith(load) else 0
-    return Template(frame, payload, partial(_rebuild, packet, len(frame) - payload))
-
-
-def _rebuild(packet: Packet, start: int, at: int, data: bytes) -> bytes:
-    """Return the packet's frame with `data` at offset `at`; the payload starts at `start`."""
-    name, load = _load(packet)
-    last, inside = packet.lastlayer(), at - start
-    with alone():
-        _loosen(packet)
-        try:
-            setattr(last, name, load[:inside] + data + load[inside + len(data) :])
-            return bytes(packet)
-        finally:
-            setattr(last, name, load)
-
-
-def _load(packet: Packet) -> tuple[str, bytes]:
-    """Return the last layer's payload field and its bytes; empty if it has none."""
-    last = packet.lastlayer()
-    name = {"Raw": "load", "Padding": "load", "SCTPChunkData": "data"}.get(type(last).__name__)
-    value = getattr(last, name) if name else b""
-    return name or "", value if isinstance(value, bytes) else b""
-
-
-def _pad(packet: Packet, frame: bytes, size: int) -> tuple[Packet, bytes]:
-    """Append zeros to the payload and recompute lengths and checksums. Raise Usage."""
-    from scapy.packet import Raw  # noqa: PLC0415
-
-    missing, (name, load) = size - len(frame), _load(packet)
-    if missing < 0:
-        raise Usage(
-            f"--packet makes {len(frame)} bytes, more than --size {size}",
-            f"--size {len(frame)}, or a shorter payload",
-        )
-    if missing and name:
-        setattr(packet.lastlayer(), name, load + bytes(missing))
-    elif missing:
-        packet.lastlayer().add_payload(Raw(bytes(missing)))
-    padded = bytes(packet)
-    if len(padded) != size:
-        raise Usage(
-            f"--packet can't be made {size} bytes long by --size",
-            "leave --size out, and add a payload to --packet: /('x'*18)",
-        )
-    return packet, padded
-
-
-def _loosen(packet: Packet) -> None:
-    """Recompute correct checksums that the expression wrote out whenever the payload changes."""
-    written = [
-        (layer, name)
-        for layer in packet.iterpayloads()
-        for name in CHECKSUMS
-        if layer.fields.get(name) is not None
-    ]
-    if not written:
-        return
-    frame = bytes(packet)
-    for layer, name in written:
-        kept = layer.fields.pop(name)
-        packet.clear_cache()
-        if bytes(packet) != frame:
-            layer.fields[name] = kept
+    return made_of(packet, frame, payload)

@@ -7,12 +7,15 @@ import ipaddress
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uspnet.errors import Usage
 from uspnet.pool import FRAME_MAX
 from uspnet.text import read_mac
 from uspnet.units import RATE_HINT, Rate
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
 
 FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
@@ -50,12 +53,13 @@ def checksum(data: bytes) -> int:
 @dataclass(frozen=True)
 class Template:
     """A frame to be sent, of which the last `payload` bytes are no headers; `rebuild` makes it with
-    other bytes at an offset in them, and all checksums made anew.
+    other bytes at an offset in them, and all checksums made anew. `packet`: Scapy's, if it made it.
     """
 
     frame: bytes
     payload: int
     rebuild: Callable[[int, bytes], bytes]
+    packet: Packet | None = None
 
 
 def udp_template(size: int, *header: Any) -> Template:
@@ -95,6 +99,17 @@ def udp_frame(  # noqa: PLR0913 - one argument a header field
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     ethernet = mac_bytes(dst_mac) + mac_bytes(src_mac) + struct.pack("!H", ETHERTYPE_IPV4)
     return ethernet + head + udp
+
+
+def udp_expression(*header: str | int) -> str:
+    """Return the Scapy expression of a UDP/IPv4 frame without payload. `header`: as for
+    `udp_frame`.
+    """
+    src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port = header
+    return (
+        f"Ether(src={src_mac!r},dst={dst_mac!r})/IP(src={src_ip!r},dst={dst_ip!r},id=0,flags='DF')"
+        f"/UDP(sport={src_port},dport={dst_port})/Raw(b'')"
+    )
 
 
 def vlan_tags(frame: bytes) -> list[int]:

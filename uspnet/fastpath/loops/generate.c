@@ -52,14 +52,27 @@ static uint64_t due(const struct generate_loop *g, uint64_t now)
     return g->total && n > g->total ? g->total : n;
 }
 
-/* The Internet checksum of a template with a signature whose sum is given. */
-static inline void check_sum(const struct frame_template *t, uint8_t *frame, uint32_t sum)
+static inline uint16_t turn(uint16_t word) { return (uint16_t)(word << 8 | word >> 8); }
+
+/* The Internet checksum of a frame with a signature whose sum is given; `base` is the sum of all
+ * else. */
+static inline void check_sum(const struct frame_template *t, uint8_t *frame, uint32_t base,
+                             uint32_t sum)
 {
-    uint32_t rest = sum + t->base < SUMS ? sum + t->base : sum + t->base - SUMS;
+    uint32_t rest = sum + base < SUMS ? sum + base : sum + base - SUMS;
     uint16_t check = rest ? (uint16_t)~rest : t->zero;
     if (unlikely(t->turned))
-        check = (uint16_t)(check << 8 | check >> 8);
+        check = turn(check);
     memcpy(frame + t->check_at, &check, sizeof check);
+}
+
+/* The same, where the template has zeros for a signature, and fields have updated its checksum. */
+static inline void add_sum(const struct frame_template *t, uint8_t *frame, uint32_t sum)
+{
+    uint16_t check;
+    memcpy(&check, frame + t->check_at, sizeof check);
+    check = (uint16_t)~check; /* 0 … 2^16 - 1: the latter is 0, too */
+    check_sum(t, frame, (unlikely(t->turned) ? turn(check) : check) % SUMS, sum);
 }
 
 /* A CRC is linear: the contribution of each byte is independent of the others. */
@@ -87,9 +100,11 @@ static INLINE void sign_all(const struct generate_loop *g, const struct exit *e,
         uint8_t *frame = packet_data(pool, e->burst.packets[i]);
         memcpy(frame + stamp_at, &s, sizeof s);
         if (check == CHECK_SUM || (several && t->check == CHECK_SUM))
-            check_sum(t, frame, sum);
+            check_sum(t, frame, t->base, sum);
         else if (check == CHECK_CRC || (several && t->check == CHECK_CRC))
             check_crc(t, frame, frame + stamp_at);
+        else if (check == CHECK_ADD || (several && t->check == CHECK_ADD))
+            add_sum(t, frame, sum);
         s.number++;
         sum = sum + 1 < SUMS ? sum + 1 : 0;
         if (several) {
@@ -112,6 +127,8 @@ static NOINLINE void sign(struct generate_loop *g, struct exit *e, uint32_t stre
         sign_all(g, e, s, n, 0, 0, CHECK_SUM);
     else if (g->templates->check == CHECK_CRC)
         sign_all(g, e, s, n, 0, 0, CHECK_CRC);
+    else if (g->templates->check == CHECK_ADD)
+        sign_all(g, e, s, n, 0, 0, CHECK_ADD);
     else
         sign_all(g, e, s, n, 0, 0, CHECK_NONE);
 }

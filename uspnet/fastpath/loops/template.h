@@ -8,8 +8,8 @@
 #include "worker.h"
 
 // [python]
-/* Which checksum covers a signature. */
-enum check { CHECK_NONE, CHECK_SUM, CHECK_CRC };
+/* Which checksum covers a signature. ADD: an Internet checksum that fields have changed before. */
+enum check { CHECK_NONE, CHECK_SUM, CHECK_CRC, CHECK_ADD };
 
 /* A frame to send, and the checksum in it that depends on the signature. */
 struct frame_template {
@@ -18,8 +18,8 @@ struct frame_template {
     uint16_t check;      /* enum check */
     uint16_t check_at;   /* offset of the checksum in the frame */
     uint32_t base;       /* SUM: of all but the signature; CRC: with a signature of zeros */
-    uint16_t zero;       /* SUM: the value that is sent for a checksum of 0 */
-    uint16_t turned;     /* SUM: the signature is at an odd offset: bytes are swapped */
+    uint16_t zero;       /* SUM, ADD: the value that is sent for a checksum of 0 */
+    uint16_t turned;     /* SUM, ADD: the signature is at an odd offset: bytes are swapped */
     const uint32_t *crc; /* CRC: contribution of each byte of the signature, [18][256] */
 };
 

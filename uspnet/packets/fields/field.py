@@ -39,13 +39,24 @@ class Field:
         cls.name = name
         FIELDS[name] = cls
 
-    def make(self, following: c.Field = ffi.NULL) -> c.Struct:
-        """Make the C struct for one worker, linked before `following`, a `struct field *`."""
+    def make(self, following: c.Field = ffi.NULL, part: tuple[int, int] = (0, 1)) -> c.Struct:
+        """Make the C struct for one worker, linked before `following`, a `struct field *`. `part`:
+        the worker's number, and how many there are.
+        """
         made: c.Struct = new(f"struct {self.name}_field *")
         set_members(made, self)
+        self.link(made, following)
+        return made
+
+    def link(self, made: c.Struct, following: c.Field) -> None:
+        """Set the function of a C struct, and the one that is applied after it."""
         base = ffi.cast("struct field *", made)
         base.apply, base.next = ffi.addressof(lib, f"field_{self.name}"), following
-        return made
+
+    def writes(self, at: int, size: int) -> bool:
+        """Return whether it is known to write some of the `size` bytes at offset `at`."""
+        del at, size
+        return False
 
 
 @cache

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pktgen --vary` as its users meet it: what leaves, checked by tshark, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from tests.support.captures import pcap_frames
+from tests.support.identity import answer
+from tests.support.waiting import scaled
+
+CHECKS = [word for name in ("ip", "tcp", "udp") for word in ("-o", f"{name}.check_checksum:TRUE")]
+V4, V6 = "IP(src='192.0.2.1',dst='192.0.2.2')", "IPv6(src='2001:db8::1',dst='2001:db8::2')"
+SUMS = ("ip", "tcp", "udp", "icmp", "icmpv6")
+RIGHT = "||".join(f"{name}.checksum.status==1" for name in SUMS)
+WRONG = RIGHT.replace("==1", "==0")
+SENT = [
+    (f"{V4}/UDP(sport=7,dport=9)/('x'*33)", ["ip.src=10.0.0.0/16", "udp.sport=2000-60000:random"]),
+    (f"{V4}/TCP(dport=9)/('x'*33)", ["ip.dst=10.0.0.0/16:random", "tcp.sport", "tcp.seq"]),
+    (f"Dot1Q(vlan=1)/{V6}/TCP(dport=9)/('x'*33)", ["ip6.src=2001:db8::/64", "vlan=1-99"]),
+    (f"{V4}/ICMP()/('x'*33)", ["icmp.seq=0-65535", "ip.ttl=1-255"]),
+    (f"{V6}/ICMPv6EchoRequest()/('x'*33)", ["icmp6.seq=0-65535", "ip6.dst=2001:db8::/48"]),
+    (f"Dot1AD(vlan=3)/Dot1Q(vlan=4)/{V4}/UDP(sport=7,dport=9)/('x'*33)", ["ip.src", "seq32@52"]),
+    (f"MPLS(label=16,s=1)/{V4}/UDP(sport=7,dport=9)/('x'*33)", ["mpls.label=16-999", "ip.src"]),
+    (f"{V4}/GRE()/{V6}/UDP(sport=7,dport=9)/('x'*33)", ["ip.src", "ip6.src", "udp.sport"]),
+    (f"{V4}/UDP(sport=7,dport=4789)/VXLAN(vni=3)/Ether()/{V4}/TCP(dport=9)/('x'*33)",
+     ["vxlan=1-999", "ip#2.src=10.0.0.0/8:random", "tcp.sport", "ip.dst"]),
+]  # fmt: skip
+
+
+def varied(texts):
+    """The options; fields without values get random ones."""
+    texts = [text if "=" in text or "@" in text else f"{text}=random" for text in texts]
+    return [word for text in texts for word in ("--vary", text)]
+
+
+@pytest.mark.parametrize("sequence", ["--sequence", "--no-sequence"])
+@pytest.mark.parametrize(("text", "texts"), SENT)
+def test_tshark_finds_every_checksum_right(uspnet, needs, tmp_path, text, texts, sequence):
+    needs("tshark")
+    path = tmp_path / "sent.pcap"
+    words = [f"pcap:out={path},format=pcap", "-c", 200, "--packet", f"Ether()/{text}", sequence]
+    result = uspnet("pktgen", *map(str, words), *varied(texts), "--json")
+    assert result.returncode == 0, result.stderr
+    assert answer(result.stdout)["sent"] == 200
+    frames = pcap_frames(path)
+    assert len({frame[:-18] for frame in frames}) > 98
+    command = ["tshark", "-r", path, *CHECKS, "-Y", f"({RIGHT}) && !({WRONG})"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=scaled(60))
+    assert len(done.stdout.splitlines()) == 200
+
+
+def test_workers_send_disjoint_parts_of_a_sequence(namespace):
+    namespace.veth("a", "b")
+    receiver = namespace.socket("b")
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
+    run = namespace.uspnet("pktgen", "packet:a,queues=2", "--rate", "2k", "--duration", "0.1",
+                           "--cores", cores, "--vary", "ip.src=10.0.0.0/16", "--json")  # fmt: skip
+    sent = answer(run.stdout)["sent"]
+    assert sent == 200
+    got = [int.from_bytes(receiver.recv(2048)[28:30], "big") for _ in range(sent)]
+    assert len(set(got)) == sent
+
+
+def test_packets_that_vary_come_back(uspnet, qemu):
+    port = "qemu:e1000e,loop=on"
+    words = ("-c", "200", "--rx-port", port, "--size", "80", "--rate", "20k", "--fail-on-loss")
+    result = uspnet("pktgen", port, *words, "--vary", "ip.src=10.0.0.0/24:random", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = answer(result.stdout)
+    assert (found["received"], found["lost"], found["foreign"]) == (200, 0, 0)
+
+
+@pytest.mark.parametrize(("words", "message", "hint"), [
+    (["--vary", "tcp.sport=1"], "has no layer tcp", "mac, ip, udp"),
+    (["--vary", "udp.sport=1-70000"], "70000 does not fit into 16 bits", "0 to 65,535"),
+    (["--vary", "u32@45", "--sequence"], "bytes 42 to 60 are for the sequence", "--no-sequence"),
+    (["--vary", "ip.id=1", "--rx-port", "null:", "--no-sequence"], "can't be told", "drop"),
+    (["--seed", "3"], "nothing is random", "--vary"),
+    (["--vary", "ip.id=1", "--src-mac", "x"], "is not a MAC address", "02:00:00:00:00:01"),
+    (["--vary", "ip.id=1", "--size", "41"], "42 to 9728 bytes, not 41", "--size of 42"),
+])  # fmt: skip
+def test_mistakes_are_named_with_their_remedy(uspnet, words, message, hint):
+    result = uspnet("pktgen", "null:", "-c", "1", *words)
+    assert result.returncode == 2, result.stdout + result.stderr
+    told = " ".join(result.stderr.split())
+    assert message in told
+    assert hint in told
+    assert "Traceback" not in told
