@@ -74,6 +74,41 @@ def test_packets_that_vary_come_back(uspnet, qemu):
     assert (found["received"], found["lost"], found["foreign"]) == (200, 0, 0)
 
 
+@pytest.mark.parametrize("sequence", ["--sequence", "--no-sequence"])
+def test_lengths_and_checksums_are_right_at_every_size(uspnet, needs, tmp_path, sequence):
+    needs("tshark")
+    path = tmp_path / "sent.pcap"
+    words = ["--size", "imix:aaabbg", "--vary", "ip.src=10.0.0.0/16", "--vary", "udp.sport=1-9"]
+    result = uspnet("pktgen", f"pcap:out={path},format=pcap", "-c", "600", *words, sequence)
+    assert result.returncode == 0, result.stderr
+    assert "sizes imix:aaabbg" in result.stdout
+    frames = pcap_frames(path)
+    assert [len(frame) for frame in frames] == [60, 60, 60, 124, 124, 1514] * 100
+    assert [int.from_bytes(frame[28:30], "big") for frame in frames] == list(range(600))
+    assert all(int.from_bytes(frame[16:18], "big") == len(frame) - 14 for frame in frames)
+    assert all(int.from_bytes(frame[38:40], "big") == len(frame) - 34 for frame in frames)
+    right = "ip.checksum.status==1 && udp.checksum.status==1"
+    done = subprocess.run(["tshark", "-r", path, *CHECKS, "-Y", right], capture_output=True,
+                          text=True, check=True, timeout=scaled(60))  # fmt: skip
+    assert len(done.stdout.splitlines()) == 600
+
+
+def test_sizes_and_packets_take_turns(uspnet, tmp_path):
+    path = tmp_path / "sent.pcap"
+    text = f"Ether()/{V4}/UDP(sport=7,dport=[1,2])"
+    words = ["--size", "60:2,100:1", "--packet", text, "--json"]
+    result = uspnet("pktgen", f"pcap:out={path},format=pcap", "-c", "12", *words)
+    assert answer(result.stdout)["asked"]["size"] == "60:2,100:1"
+    got = [(len(frame), frame[37]) for frame in pcap_frames(path)]
+    cycle = [(60, 1), (60, 2), (100, 1), (100, 2), (60, 1), (60, 2)]
+    assert got == cycle * 2
+
+
+def test_a_rate_in_bits_counts_the_mean_size(uspnet):
+    words = ("--size", "60:3,1000:1", "--rate", "23600bps", "--duration", "0.1", "--json")
+    assert answer(uspnet("pktgen", "null:", *words).stdout)["asked"]["rate_pps"] == 10
+
+
 @pytest.mark.parametrize(("words", "message", "hint"), [
     (["--vary", "tcp.sport=1"], "has no layer tcp", "mac, ip, udp"),
     (["--vary", "udp.sport=1-70000"], "70000 does not fit into 16 bits", "0 to 65,535"),
@@ -82,6 +117,8 @@ def test_packets_that_vary_come_back(uspnet, qemu):
     (["--seed", "3"], "nothing is random", "--vary"),
     (["--vary", "ip.id=1", "--src-mac", "x"], "is not a MAC address", "02:00:00:00:00:01"),
     (["--vary", "ip.id=1", "--size", "41"], "42 to 9728 bytes, not 41", "--size of 42"),
+    (["--size", "imix:xyz"], "not a mix", "a 64, b 128"),
+    (["--size", "imix:i,", "--packet", "Ether()"], "not a mix", "a 64, b 128"),
 ])  # fmt: skip
 def test_mistakes_are_named_with_their_remedy(uspnet, words, message, hint):
     result = uspnet("pktgen", "null:", "-c", "1", *words)

@@ -12,21 +12,25 @@ from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
+from uspnet.packets.sizes import Sizes, read_sizes
 
 if TYPE_CHECKING:
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
 
 LINK_BPS = 10e9
+DEFAULT_SIZE = Sizes((60,))
 UDP_PORT = units.whole(0, 65535)
 
 Size = Annotated[
-    int,
+    Sizes,
     typer.Option(
         "--size",
         metavar="BYTES",
-        parser=units.count,
-        help="Frame size without FCS.",
+        parser=read_sizes,
+        help="Frame size without FCS: 60, several in turn (60-1514 or 60,566,1514), by weights "
+        "(60:7,566:4,1514:1), random:60-1514, or a mix whose sizes count the FCS: imix, "
+        "imix:ipsec, imix:ipv6, imix:standard, imix:tcp, or RFC 6985's letters, imix:aaab.",
     ),
 ]
 Rate = Annotated[
@@ -117,7 +121,7 @@ HEADER = ("src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port")
 def pktgen(
     context: typer.Context,
     port: o.Port,
-    size: Size = 60,
+    size: Size = DEFAULT_SIZE,
     rate: Rate = None,
     link: Link = None,
     packet: Packet = None,
@@ -168,20 +172,22 @@ def pktgen(
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
     exact = size if packet is None or "size" in given else None
     templates, fields = offered(packet, header, exact, vary or [], given, seed)
+    order = exact.over(len(templates) // len(exact.sizes)) if exact else ()
+    traffic = Traffic(templates, 0.0, fields=fields, vary=vary or (), sizes=exact, order=order)
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
         raise Usage("--link needs --rate in percent", hint)
-    mean = sum(len(each.frame) for each in templates) / len(templates)
-    pps = packets_a_second(rate, mean, link or LINK_BPS) if rate is not None else 0.0
-    numbered = sequence if sequence is not None else rx_port is not None
+    if rate is not None:
+        traffic.rate = packets_a_second(rate, traffic.mean(), link or LINK_BPS)
+    traffic.sequence = sequence if sequence is not None else rx_port is not None
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
-    if poll is None and (pps or back):
+    if poll is None and (traffic.rate or back):
         poll = Poll.busy
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
-    job = GenerateJob(out, limits, Traffic(templates, pps, numbered, fields, vary or ()), back)
+    job = GenerateJob(out, limits, traffic, back)
     verb = "received" if back else "sent"
     checks = [
         *lossless(fail_on_loss, lambda r: (r.unsent + getattr(r, "lost", 0), r.offered)),
@@ -196,7 +202,7 @@ def pktgen(
 def offered(
     packet: str | None,
     header: tuple[str | int, ...],
-    size: int | None,
+    sizes: Sizes | None,
     vary: list[str],
     given: set[str],
     seed: int,
@@ -208,18 +214,21 @@ def offered(
     from uspnet.packets.frames import udp_expression, udp_template
     from uspnet.packets.vary.compiler import compile_program
 
-    if packet is not None or size is None:
-        check_header(given)
-        templates = craft(packet or "", size)
-    else:
-        templates = [udp_template(size, *header)]
+    templates: list[Template] = []
+    for size in sizes.sizes if sizes else (None,):
+        if size is None or packet is not None:
+            check_header(given)
+            templates += craft(packet or "", size)
+        else:
+            templates.append(udp_template(size, *header))
     if not vary:
         if "seed" in given:
             hint = "add fields that vary, as --vary udp.sport=random"
             raise Usage("--seed: nothing is random", hint)
         return templates, []
-    if packet is None:
-        templates = craft(udp_expression(*header), size)
+    if packet is None and sizes is not None:
+        text = udp_expression(*header)
+        templates = [each for size in sizes.sizes for each in craft(text, size)]
     templates, program = compile_program(templates, vary, seed)
     return templates, [program]
 

@@ -129,6 +129,8 @@ class GenerateLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     templates: FrameTemplate
     n_templates: int
+    n_order: int
+    order: Pointer[int]
     stamp_at: int
     turn: Pointer[int]
     secret: int

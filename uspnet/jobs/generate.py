@@ -35,6 +35,8 @@ class Generate(Loop, name="generate"):
 
     templates: FrameTemplate
     n_templates: int
+    n_order: int
+    order: Pointer[int]
     turn: Pointer[int]
     stamp_at: int
     secret: int
@@ -150,6 +152,8 @@ class GenerateJob(Job[GenerateResult]):
         return Generate(
             templates=templates.c,
             n_templates=templates.count,
+            n_order=templates.cycle,
+            order=templates.order,
             turn=templates.turn,
             stamp_at=templates.stamp_at,
             secret=templates.secret,
@@ -175,7 +179,12 @@ class GenerateJob(Job[GenerateResult]):
     def asked(self) -> Asked:
         """Return what the run was asked for."""
         asked, traffic = super().asked(), self.traffic
-        return replace(asked, rate_pps=traffic.rate or None, vary=tuple(traffic.vary))
+        return replace(
+            asked,
+            rate_pps=traffic.rate or None,
+            vary=tuple(traffic.vary),
+            size=str(traffic.sizes) if traffic.sizes else None,
+        )
 
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""

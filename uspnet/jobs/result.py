@@ -35,6 +35,9 @@ class Asked:
     """`--duration`, seconds; null: no limit."""
     rate_pps: float | None = None
     """`--rate` in packets a second; null: as fast as the port takes them."""
+    size: str | None = None
+    """`--size` in bytes without FCS, or as RFC 6985 writes sizes: imix:aab; null: those of
+    `--packet`."""
     vary: tuple[str, ...] = ()
     """`--vary`: the fields that change from packet to packet, and their values."""
 

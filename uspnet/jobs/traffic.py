@@ -14,6 +14,7 @@ from uspnet.memory import new, octets
 from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
+from uspnet.packets.sizes import Sizes
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Traffic:
     sequence: bool = False
     fields: Sequence[Field] = ()
     vary: Sequence[str] = ()  # what the fields were compiled from
+    sizes: Sizes | None = None  # what the templates were made of
+    order: Sequence[int] = ()  # the template of each packet of a cycle; empty: one after another
 
     def __post_init__(self) -> None:
         """Raise Usage when there is nothing to send, or a rate is out of range."""
@@ -45,6 +48,12 @@ class Traffic:
             following = ffi.cast("struct field *", made[-1]) if made else ffi.NULL
             made.append(each.make(following, (number, workers)))
         return made
+
+    def mean(self) -> float:
+        """Return the mean length of the frames in bytes."""
+        lengths = [len(each.frame) for each in self.templates]
+        order = self.order or range(len(lengths))
+        return sum(lengths[each] for each in order) / len(order)
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""
@@ -80,9 +89,13 @@ class CTemplates:
     def __init__(self, traffic: Traffic) -> None:
         self.stamp_at = traffic.stamp_at()
         self.count = len(traffic.templates)
+        self.cycle = len(traffic.order) or self.count
         self.secret = int.from_bytes(os.urandom(8), "big")
         self.turn = new("uint64_t *")
         self.owned = Owned()
+        self.order: c.Pointer[int] = ffi.NULL
+        if traffic.order:
+            self.order = self.owned.keep(new("uint32_t[]", list(traffic.order)))
         self._tables: dict[tuple[int, ...], c.Pointer[int]] = {}
         frames = [each.frame for each in traffic.templates]
         self.varies = bool(traffic.fields)

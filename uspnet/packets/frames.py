@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from uspnet.errors import Usage
+from uspnet.packets.sizes import FCS
 from uspnet.pool import FRAME_MAX
 from uspnet.text import read_mac
 from uspnet.units import RATE_HINT, Rate
@@ -17,7 +18,7 @@ from uspnet.units import RATE_HINT, Rate
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-FRAME_MIN, FCS, PREAMBLE_AND_GAP = 60, 4, 20  # bytes
+FRAME_MIN, PREAMBLE_AND_GAP = 60, 20  # bytes
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
 SIGNATURE_BYTES = 18  # sequence number and time, see fastpath/loops/template.h
 ETHERTYPE_IPV4, PROTOCOL_UDP, TTL = 0x0800, 17, 64

@@ -44,6 +44,8 @@ def generated(result: Result) -> list[list[str]]:
     if "received" in result:
         names = ("duplicated", "reordered", "stale", "foreign")
         lines.append([f"{name} {format_count(result[name])}" for name in names])
+    if not (size := result["asked"]["size"] or "0").isdecimal():
+        lines.append([f"sizes {size}"])
     if latencies := result.get("latency_ns"):
         told = [
             f"{n.replace('999', '99.9')} {format_time(ns / 1e9)}" for n, ns in latencies.items()

@@ -6,14 +6,16 @@
 // [python]
 struct generate_loop {
     struct worker w;
-    const struct frame_template *templates; /* sent in turn */
+    const struct frame_template *templates;
     uint32_t n_templates;
-    uint32_t stamp_at; /* offset of the 18-byte signature in every frame; 0: none */
-    uint64_t *turn;    /* packets begun by all workers; only with several templates */
-    uint64_t secret;   /* random for each run; XORed with the time in a signature */
-    double rate;       /* packets per second; 0: no limit */
-    double seconds;    /* duration of the rate; 0: no limit */
-    uint64_t total;    /* packets due in that time */
+    uint32_t n_order;      /* packets of a cycle */
+    const uint32_t *order; /* template of each packet of a cycle; NULL: templates in turn */
+    uint32_t stamp_at;     /* offset of the 18-byte signature in every frame; 0: none */
+    uint64_t *turn;        /* packets begun by all workers; only with several templates */
+    uint64_t secret;       /* random for each run; XORed with the time in a signature */
+    double rate;           /* packets per second; 0: no limit */
+    double seconds;        /* duration of the rate; 0: no limit */
+    uint64_t total;        /* packets due in that time */
     uint64_t offered;
     struct stream *streams; /* one for each lane; sequence numbers continue */
     uint32_t first_stream;  /* number of streams[0] */
@@ -35,6 +37,12 @@ enum {
 /* Must buffers be written for each packet? A single template without fields is written once into
  * every free buffer, and stays there. */
 static inline int copies(const struct generate_loop *g) { return g->n_templates > 1 || g->fields; }
+
+/* The template of a packet, by its place in the cycle. */
+static inline const struct frame_template *template_at(const struct generate_loop *g, uint32_t at)
+{
+    return &g->templates[g->order ? g->order[at] : at];
+}
 
 static void fill_buffers(struct generate_loop *g, const struct pool *pool)
 {
@@ -89,8 +97,8 @@ static void check_crc(const struct frame_template *t, uint8_t *frame, const uint
 static INLINE void sign_all(const struct generate_loop *g, const struct exit *e, struct signature s,
                             uint32_t n, uint32_t at, int several, int check)
 {
-    const struct frame_template only = g->templates[at]; /* a copy, to be kept in registers */
-    const struct frame_template *t = several ? &g->templates[at] : &only;
+    const struct frame_template only = *g->templates; /* a copy, to be kept in registers */
+    const struct frame_template *t = several ? template_at(g, at) : &only;
     const struct pool *pool = e->tx->pool;
     uint32_t stamp_at = g->stamp_at;
     uint16_t head = (uint16_t)(s.magic | s.stream << 8);
@@ -108,8 +116,8 @@ static INLINE void sign_all(const struct generate_loop *g, const struct exit *e,
         s.number++;
         sum = sum + 1 < SUMS ? sum + 1 : 0;
         if (several) {
-            at = at + 1 < g->n_templates ? at + 1 : 0;
-            t = &g->templates[at];
+            at = at + 1 < g->n_order ? at + 1 : 0;
+            t = template_at(g, at);
         }
     }
 }
@@ -133,17 +141,17 @@ static NOINLINE void sign(struct generate_loop *g, struct exit *e, uint32_t stre
         sign_all(g, e, s, n, 0, 0, CHECK_NONE);
 }
 
-/* Reserves the next n packets of the sequence shared by all workers. Returns the template of the
- * first. */
+/* Reserves the next n packets of the sequence shared by all workers. Returns the place of the first
+ * in the cycle. */
 static NOINLINE uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t n)
 {
     uint64_t turn = __atomic_fetch_add(g->turn, n, __ATOMIC_RELAXED);
-    uint32_t first = (uint32_t)(turn % g->n_templates), at = first;
+    uint32_t first = (uint32_t)(turn % g->n_order), at = first;
     for (uint32_t i = 0; i < n; i++) {
-        const struct frame_template *t = &g->templates[at];
+        const struct frame_template *t = template_at(g, at);
         e->burst.packets[i].length = (uint16_t)t->length;
         memcpy(packet_data(e->tx->pool, e->burst.packets[i]), t->frame, t->length);
-        at = at + 1 < g->n_templates ? at + 1 : 0;
+        at = at + 1 < g->n_order ? at + 1 : 0;
     }
     for (struct field *f = g->fields; f; f = f->next)
         f->apply(f, e->tx->pool, e->burst.packets, n);
