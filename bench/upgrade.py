@@ -4,6 +4,9 @@ packets lost, does one come twice, and how long is the gap?
 
 Gaps are what the job reports: from the request to pause to the first round of the new loops. The
 receiver's longest latency is an upper bound of its own, with all that a busy machine adds.
+
+`--cold`: the job's whole process is replaced, and packets that come meanwhile are lost; the gap is
+from the request to stop to the first round of the new loops.
 """
 
 from __future__ import annotations
@@ -66,10 +69,10 @@ class Job(Uspnet):
         self.name = f"uspnet {words[0]}"
 
 
-def upgrade(pid: int, netns: str | None) -> dict[str, Any]:
+def upgrade(pid: int, netns: str | None, *how: str) -> dict[str, Any]:
     """Upgrade a job; return what the command printed."""
     inside = ["ip", "netns", "exec", netns] if netns else []
-    words = [*inside, sys.executable, "-m", "uspnet", "upgrade", str(pid), "--json"]
+    words = [*inside, sys.executable, "-m", "uspnet", "upgrade", str(pid), "--json", *how]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     answer: dict[str, Any] = json.loads(done.stdout)
     if done.returncode:
@@ -77,14 +80,14 @@ def upgrade(pid: int, netns: str | None) -> dict[str, Any]:
     return answer
 
 
-def measure(kind: str, times: int) -> dict[str, Any]:
+def measure(kind: str, times: int, *how: str) -> dict[str, Any]:
     """Upgrade so often; return gaps, and what the receiver says."""
     with KINDS[kind]() as (words, ends, netns), contextlib.ExitStack() as others:
         job = others.enter_context(Job(*words, core=1, netns=netns))
         wait_for(lambda: look(job.child.pid).jobs, "the job did not start")
         outer = others.enter_context(Uspnet(*ends, core=0, netns=netns)) if ends else None
         wait_for(lambda: moves(job.child.pid), "the job sent no packet")
-        done = [upgrade(job.child.pid, netns) for _ in range(times)]
+        done = [upgrade(job.child.pid, netns, *how) for _ in range(times)]
         seen = outer.stop() if outer else None
         result = job.stop()
     seen = seen or result
@@ -103,10 +106,13 @@ def main() -> None:
     """Print one JSON object a kind."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=100)
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--only", nargs="+", choices=KINDS)
+    parser.add_argument("--cold", action="store_true", help="not for qemu, which can't be held")
     options = parser.parse_args()
-    for kind in options.only:
-        print(json.dumps({"kind": kind, **measure(kind, options.times)}), flush=True)
+    kinds = options.only or [kind for kind in KINDS if not (options.cold and kind == "qemu")]
+    how = ["--cold"] if options.cold else []
+    for kind in kinds:
+        print(json.dumps({"kind": kind, **measure(kind, options.times, *how)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,10 @@ class NotSupported(UspnetError):
     """The machine, device or peer can't do it."""
 
 
+class Incompatible(NotSupported):
+    """The job and another version of uspnet can't work on the same memory."""
+
+
 class NoMemory(UspnetError, MemoryError):
     """There is not enough memory, or a limit forbids it."""
 

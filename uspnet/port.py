@@ -115,6 +115,7 @@ class Port(ABC):
     can_receive = True
     can_send = True
     claimed = False  # a job has opened it
+    stays = False  # `close` leaves what `held` has named: its process goes on as another version
 
     def __init_subclass__(cls, scheme: str = "", **more: object) -> None:
         super().__init_subclass__(**more)
@@ -217,6 +218,16 @@ class Port(ABC):
         the worker process, whatever its memory says.
         """
         return []
+
+    def held(self) -> dict[str, int]:
+        """Return, by names that no other port has, the descriptors on which another version goes on
+        that this process executes: `open` takes each by `kept.take`. Without any, it opens anew,
+        and without privileges. Raises NotSupported when the port can't go on.
+        """
+        if self.runs_out or self.fills_disk or self.takes_stdout:
+            text = f"{self.name}: can't go on in the middle of a file"
+            raise NotSupported(text, "wait until the job has ended, and start the new version")
+        return {}
 
     def holds(self, direction: Direction) -> int:
         """Return the most pool buffers that one such queue holds."""

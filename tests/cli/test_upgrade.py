@@ -270,6 +270,8 @@ def test_a_name_that_is_taken_is_told(started, monkeypatch):
         b"[]",
         b'{"do": "exit"}',
         b'{"do": "upgrade"}',
+        b'{"do": "upgrade", "with": null, "kind": "hot"}',
+        b'{"do": "upgrade", "with": 1, "kind": "cold"}',
         b'{"do": "upgrade", "with": "bin/python"}',
         b'{"do": "upgrade", "with": "/\\u0000"}',
         b"[" * 10_000,

@@ -32,6 +32,9 @@ def check(result):
             if isinstance(each, dict) and each["result"]:
                 check(each["result"])
     elif result.get("ended"):
+        for each in result["before"]:
+            assert each["ended"] == "upgrade", each
+            check(each)
         for row in rows(result):
             lost = sum(row[name] or 0 for name in LOSSES)  # also what only the device counted
             assert sum(row["drops"].values()) <= lost, row

@@ -86,11 +86,24 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
 
 def main() -> None:
     """Run the command line. Every error ends as a message with a hint, never as a traceback."""
-    from uspnet.cli.failure import finish, run
+    from uspnet.cli.failure import finish, run, tell
+    from uspnet.errors import UspnetError
+    from uspnet.system import kept
+
+    try:
+        if state := kept.begin(os.environ):
+            sys.argv[1:] = state.words
+    except UspnetError as error:
+        tell(error, as_json="--json" in sys.argv)
+        sys.exit(error.exit_code)
 
     if os.environ.pop(VARIABLE, None):
         from uspnet.cli.completion.words import completions
 
         print(*completions(app, sys.argv[1:]), sep="\n")
         sys.exit(finish(0))
-    sys.exit(finish(run(app, sys.argv[1:])))
+    while True:
+        former = kept.former()
+        code = run(app, sys.argv[1:])
+        if kept.former() is former:  # otherwise no other version could go on, and this one does
+            sys.exit(finish(code))

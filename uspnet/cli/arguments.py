@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 SECRET = re.compile(rb"(secret=)((?:\\,|[^,\0])*)")
 ARG_START = 48 - 3  # proc_pid_stat(5), counted from the state, which stands after the name
+
+
+def hidden(word: str) -> str:
+    """Return a word of a command line with what is secret in it replaced."""
+    return os.fsdecode(SECRET.sub(_stars, os.fsencode(word)))
+
+
+def _stars(found: re.Match[bytes]) -> bytes:
+    return found[1] + b"*" * len(found[2])
 
 
 def hide_secrets() -> None:
@@ -20,4 +30,4 @@ def hide_secrets() -> None:
     start, end = map(int, words[ARG_START : ARG_START + 2])
     if 0 < start < end:
         seen = ffi.buffer(ffi.cast("char *", start), end - start)
-        seen[:] = SECRET.sub(lambda found: found[1] + b"*" * len(found[2]), bytes(seen))
+        seen[:] = SECRET.sub(_stars, bytes(seen))

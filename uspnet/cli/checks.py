@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from uspnet.errors import Loss, TooFew, Usage
-from uspnet.jobs.result import INTENDED
+from uspnet.errors import Loss, TooFew, Usage, UspnetError
+from uspnet.jobs.result import INTENDED, Result
 
 Check = Callable[[Any], None]  # takes the result; raises, with the result in the error
 
@@ -54,6 +56,28 @@ def lossless(most: float | None, counted: Callable[[Any], tuple[int, int]]) -> l
             raise error
 
     return [check]
+
+
+def check_all(checks: Sequence[Check], result: Result) -> None:
+    """Make the checks of a run, over all that was counted before its cold upgrades, too."""
+    try:
+        for check in checks:
+            check(_whole(result))
+    except UspnetError as error:
+        error.partial = result.as_json()
+        raise
+
+
+def _whole(result: Result) -> Result:
+    """Return a result with all counters added up that the run had in its process."""
+    sums: dict[str, Any] = {}
+    for name, value in vars(result).items():
+        values = [value, *(each.get(name) for each in result.before)]
+        if type(value) is int:
+            sums[name] = sum(each or 0 for each in values)
+        elif name == "drops":
+            sums[name] = sum(map(Counter, values), Counter())
+    return replace(result, **sums)
 
 
 def lost_on_receive(result: Any, received: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from uspnet.jobs.job import Job
 from uspnet.kernel.routes import carries_default_route
 from uspnet.port import Port
 from uspnet.spec import INTERFACE_SCHEMES
+from uspnet.system import kept
 from uspnet.text import printable
 
 
@@ -22,21 +23,32 @@ def ask_before_default_route(port: Port, *, yes: bool) -> None:
     and where nobody can be asked.
     """
     name = port.spec.target
-    if yes or port.scheme not in INTERFACE_SCHEMES or not (via := carries_default_route(name)):
+    if (
+        yes
+        or kept.former()
+        or port.scheme not in INTERFACE_SCHEMES
+        or not (via := carries_default_route(name))
+    ):
         return
     below = "" if via == name else f", through {via}"
     text = f"{name} carries this machine's default route{below}"
-    if sys.stdin.isatty() and sys.stderr.isatty() and not is_on_trial():
-        print(f"{printable(text)}. Send packets to it? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() in {"y", "yes"}:
-            return
+    if not is_on_trial() and is_agreed(f"{printable(text)}. Send packets to it?"):
+        return
     raise Refused(f"{port.name}: {text}", "add --yes, or send to another port: uspnet devices")
+
+
+def is_agreed(question: str) -> bool:
+    """Ask whoever sits at the terminal. Return whether the answer is yes; no without a terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def tell_of_endless_run(job: Job[Any]) -> None:
     """Say on stderr that a run has no end of its own, when no terminal shows that it runs."""
     limits = job.limits
-    if limits.duration is not None or limits.count is not None or _is_watched():
+    if kept.former() or limits.duration is not None or limits.count is not None or _is_watched():
         return
     if not any(port.runs_out for port in job.ports):
         text = "no --duration and no --count: runs until stopped: kill"
@@ -50,7 +62,7 @@ def _is_watched() -> bool:
 def tell_of_interface(context: Any, command: str) -> None:
     """Say on stderr which port `-i` stands for, and which one would be faster."""
     name = context.meta.get(INTERFACE)
-    if name is None or ":" in name:
+    if name is None or ":" in name or kept.former():
         return
     text = f"-i {name} is the port packet:{name}; {faster_port(name, command)}"
     print(f"uspnet: {printable(text)}", file=sys.stderr, flush=True)

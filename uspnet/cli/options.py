@@ -12,6 +12,7 @@ import typer
 from uspnet import units
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll, Sandbox
+from uspnet.system import kept
 
 if TYPE_CHECKING:
     from uspnet.jobs.plan import Limits
@@ -235,7 +236,10 @@ def limits(
     """Return the shared options as a job takes them. Raise Usage."""
     from uspnet.jobs.plan import Limits
 
+    if former := kept.former():
+        duration, count = former.duration, former.count
     made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
+    made.words = sys.argv[1:]
     made.reconnect, made.confine, made.control = reconnect, True, True
     made.process, made.restart = not process.inside, process.restart
     made.sandbox = process.mode()

@@ -6,20 +6,34 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
-_on_trial = ContextVar("_on_trial", default=False)
+if TYPE_CHECKING:
+    from uspnet.jobs.job import Job
+
+_on_trial: ContextVar[list[Job[Any]] | None] = ContextVar("_on_trial", default=None)
 
 
 @contextlib.contextmanager
-def on_trial() -> Iterator[None]:
-    """Have commands that are invoked inside make their job, ask nothing, and run nothing."""
-    token = _on_trial.set(True)
+def on_trial() -> Iterator[list[Job[Any]]]:
+    """Have commands that are invoked inside make their job, ask nothing, and run nothing. Yields
+    the jobs.
+    """
+    jobs: list[Job[Any]] = []
+    token = _on_trial.set(jobs)
     try:
-        yield
+        yield jobs
     finally:
         _on_trial.reset(token)
 
 
 def is_on_trial() -> bool:
     """Return whether the command is not to run its job."""
-    return _on_trial.get()
+    return _on_trial.get() is not None
+
+
+def note(job: Job[Any]) -> None:
+    """Note a job that is not to run."""
+    jobs = _on_trial.get()
+    if jobs is not None:
+        jobs.append(job)

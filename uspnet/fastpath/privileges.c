@@ -31,16 +31,18 @@ static int set(const struct __user_cap_data_struct *sets)
 }
 
 /* Needs CAP_SETPCAP; without it, the other sets are still reduced. */
-static void drop_bounding_set(void)
+static void drop_bounding_set(uint64_t keep)
 {
-    for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
-        prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+    for (int i = 0; prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++) {
+        if (!(keep >> i & 1))
+            prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+    }
 }
 
 int capabilities_drop(uint64_t keep)
 {
     struct __user_cap_data_struct sets[WORDS];
-    drop_bounding_set();
+    drop_bounding_set(keep);
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (get(sets))
         return errno;
@@ -50,6 +52,22 @@ int capabilities_drop(uint64_t keep)
         sets[i].inheritable = 0;
     }
     return set(sets) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? errno : 0;
+}
+
+int capabilities_inherit(void)
+{
+    struct __user_cap_data_struct sets[WORDS];
+    if (get(sets))
+        return errno;
+    for (int i = 0; i < WORDS; i++)
+        sets[i].inheritable = sets[i].permitted;
+    if (set(sets))
+        return errno;
+    for (int i = 0; i < 32 * WORDS; i++) {
+        if (sets[i / 32].permitted >> (i % 32) & 1)
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0);
+    }
+    return 0;
 }
 
 int bare_access(const char *path, int mode)
@@ -75,7 +93,7 @@ static int limit(int resource, rlim_t most)
 
 int child_confine(const struct child *how)
 {
-    drop_bounding_set();
+    drop_bounding_set(0);
     if (how->user && (syscall(SYS_setgroups, 0, NULL) ||
                       syscall(SYS_setresgid, how->user, how->user, how->user) ||
                       syscall(SYS_setresuid, how->user, how->user, how->user)))

@@ -17,6 +17,9 @@ struct child {
  * threads that it starts, and the programs that it executes. */
 int capabilities_drop(uint64_t keep);
 
+/* Lets the program that this thread executes next have its capabilities. */
+int capabilities_inherit(void);
+
 /* access(2) without this thread's capabilities. */
 int bare_access(const char *path, int mode);
 

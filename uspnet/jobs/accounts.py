@@ -27,6 +27,7 @@ class Accounts(ABC):
     limits: Limits
     started: float
     crew: Crew
+    stop_reason: Ended | None
     links: dict[Port, int | None]  # bits a second, as they were at the start
 
     @abstractmethod
@@ -55,11 +56,16 @@ class Accounts(ABC):
             "restarts": self.crew.restarts,
             "sandbox": self.crew.enforced,
             "upgrades": self.crew.upgrades.count,
+            "before": list(self.crew.former.before) if self.crew.former else [],
         }
 
     @abstractmethod
     def ended(self) -> Ended | None:
         """Return why the run is over; None while it goes on."""
+
+    def stopped(self) -> bool:
+        """Return whether the run was ended by a signal, by `stop` or for an upgrade."""
+        return self.stop_reason in {"signal", "stopped", "upgrade"}
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""

@@ -2,7 +2,8 @@
 """What a job from the command line does for other processes of its user, and for root.
 
 It listens on an abstract socket named after its process, of which nothing stays behind. A client
-sends one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`.
+sends one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`, for a
+cold one with `"kind": "cold"`, or `"plan"` to learn what that would do.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from uspnet.answer import Json
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.upgrades import Request, Upgrades
 from uspnet.process.interpreter import interpreter
+from uspnet.system import kept
 from uspnet.system.processes import peer
 
 REQUEST_BYTES = 16384  # a path and a little more
@@ -45,6 +47,9 @@ class Control:
         self.upgrades, self.trouble = upgrades, ""
         self._clients: list[_Client] = []
         self._rests_until = 0.0
+        if (kept_fd := kept.take("control")) >= 0:
+            self._listener = socket.socket(fileno=kept_fd)
+            return
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._listener.bind(address(os.getpid()))
@@ -71,10 +76,20 @@ class Control:
             if client.request and client.request.done.is_set():
                 self._answer(client, _answer_to(client.request))
 
+    def held(self) -> dict[str, int]:
+        """Return the descriptors with which another version goes on: the socket's, and that of the
+        client who has asked for it.
+        """
+        asker = [each for each in self._clients if self.upgrades.is_now(each.request)]
+        held = {} if self.trouble else {"control": self._listener.fileno()}
+        return {**held, "client": asker[0].socket.fileno()} if asker else held
+
     def close(self) -> None:
         """Answer who still waits; nobody can connect any more."""
         for client in list(self._clients):
-            if client.request:
+            if client.request and client.request.departed:
+                self._dismiss(client)
+            elif client.request:
                 client.request.done.wait()
                 self._answer(client, _answer_to(client.request))
             else:
@@ -118,11 +133,11 @@ class Control:
         except (ValueError, RecursionError):
             asked = None
         match asked:
-            case {"do": "upgrade", "with": None}:
-                return self.upgrades.ask(None)
-            case {"do": "upgrade", "with": str(path)} if path[:1] == "/" and "\0" not in path:
-                return self.upgrades.ask([interpreter(path)])
-        raise Usage("this job does not know that order", "see: uspnet upgrade --help")
+            case {"do": "upgrade", "with": path, "kind": "cold" | "plan" as kind}:
+                return self.upgrades.ask(_interpreter(path), kind)
+            case {"do": "upgrade", "with": path} if "kind" not in (asked or ()):
+                return self.upgrades.ask(_interpreter(path))
+        raise _unknown()
 
     def _answer(self, client: _Client, answer: Json) -> None:
         with contextlib.suppress(OSError):  # it has left
@@ -132,6 +147,21 @@ class Control:
     def _dismiss(self, client: _Client) -> None:
         self._clients.remove(client)
         client.socket.close()
+
+
+def _interpreter(path: object) -> list[str] | None:
+    """Return the interpreter that a request names; None: our own. Raises Usage, and what
+    `interpreter` does.
+    """
+    if path is None:
+        return None
+    if not isinstance(path, str) or path[:1] != "/" or "\0" in path:
+        raise _unknown()
+    return [interpreter(path)]
+
+
+def _unknown() -> Usage:
+    return Usage("this job does not know that order", "see: uspnet upgrade --help")
 
 
 def _answer_to(request: Request) -> Json:

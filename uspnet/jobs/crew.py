@@ -6,6 +6,7 @@ replaced when it ends before its loops have ended, or hangs.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
@@ -19,10 +20,13 @@ from uspnet.jobs.upgrades import Upgrades
 from uspnet.jobs.worker import Worker
 from uspnet.port import Port
 from uspnet.process.server import ForkServer
+from uspnet.process.successor import Successor
 from uspnet.process.worker import Task, WorkerProcess
 from uspnet.sandbox.available import available
 from uspnet.sandbox.calls import BASE, is_call
 from uspnet.sandbox.enforced import Enforced
+from uspnet.system import kept
+from uspnet.system.kept import State
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
 
@@ -44,6 +48,8 @@ class Crew:
         self._lock = threading.Lock()  # of what the watching threads do
         self.upgrades = Upgrades(self)
         self.control: Control | None = None
+        self.former: State | None = None  # what the version before has left
+        self.opened_s = self.waited_s = 0.0  # from `open` to `launch`, without the wait for peers
         self.workers: Sequence[Worker] = ()
         self.recover: Callable[[], int] = lambda: 0
         self.notice: Callable[[str], None] = lambda _text: None
@@ -57,11 +63,15 @@ class Crew:
                 text = "the loops would run in this process, which is in no sandbox"
                 raise Usage(text, "drop --in-process, or --sandbox=require")
             check_complete(available())
+        self._opening = time.monotonic()
         self.upgrades.open()
         if self.limits.control:
+            self.former = kept.former()
+            self.upgrades.count = self.former.upgrades if self.former else 0
             self.control = Control(self.upgrades)
         if self.wanted:
-            self.server = ForkServer()
+            before = Successor.kept(self.former) if self.former else None
+            self.server = before or ForkServer()
 
     def keeps(self) -> Capabilities:
         """Return what it takes to have the worker process, another user's, killed by the kernel
@@ -80,6 +90,7 @@ class Crew:
         tells people. Raises DeviceFault, NotSupported.
         """
         self.workers, self.recover, self.notice = workers, recover, notice
+        self.opened_s = time.monotonic() - self._opening - self.waited_s
         if self.sandbox is not Sandbox.off:
             self.calls = calls_of(self.ports)
         if self.control and self.control.trouble:
@@ -250,6 +261,11 @@ class Crew:
         self.notice(
             f"the worker process has ended: {why}; a new one goes on, {lost:,} packets may be lost"
         )
+
+    def dropped(self) -> int:
+        """Return the packets that the workers' queues have dropped, for any reason."""
+        queues = {queue for worker in self.workers for queue in worker.queues}
+        return sum(sum(queue.base.counters.drops) for queue in queues)
 
     def notices(self) -> Iterator[str]:
         """Return what the user should know about the sandbox."""

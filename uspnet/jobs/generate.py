@@ -108,7 +108,7 @@ class GenerateJob(Job[GenerateResult]):
     def check(self, result: GenerateResult) -> None:
         """Raise DeviceFault if a run that should have sent packets sent none."""
         asked = result.offered or not self.traffic.rate
-        if result.sent or self.stopped() or not asked:
+        if result.sent or result.before or self.stopped() or not asked:
             return
         reasons = f" (dropped: {reasons_text(result.drops)})" if result.drops else ""
         text = f"{self.port.name}: nothing was sent{reasons}"

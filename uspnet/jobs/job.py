@@ -78,6 +78,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.budget = new("uint64_t *", limits.count or 0)
         self._open_in = 0  # the process in which the job is open; a forked child has no access
         self.crew = Crew(limits, ports)
+        self.crew.upgrades.leave = self.leave
         self.service = Service(ports, self.crew)
 
     # -- what a job implements -------------------------------------------------------------------
@@ -197,7 +198,8 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         """End the run gracefully: receivers wait for late packets, unless this is called twice; in
         a hurry, peers need not take what is in the rings. Any thread or signal handler may call it.
         """
-        again, self.stop_reason = self.stop_reason is not None, self.stop_reason or reason
+        again = self.stop_reason is not None
+        self.stop_reason = self.stop_reason if self.stop_reason not in {None, "upgrade"} else reason
         self.hurry = self.hurry or hurry
         if not self.is_open():
             return
@@ -243,8 +245,8 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
 
     def _wait_until_up(self, ports: list[Port]) -> None:
         """Wait until all of `ports` are up; their own options limit how long."""
-        told = time.monotonic() + NOTICE_S
-        end = time.monotonic() + (self.limits.duration or float("inf"))
+        began = time.monotonic()
+        told, end = began + NOTICE_S, began + (self.limits.duration or float("inf"))
         while not self.stop_reason and (down := [port for port in ports if not port.up()]):
             text = "; ".join(f"{port.name}: {port.why_down()}" for port in down)
             if time.monotonic() > told:
@@ -255,6 +257,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
                 late = DeviceTimeout(text, "start the other side first, or raise --duration")
                 raise next(filter(None, (port.refusal() for port in down)), late)
             self.service.serve(TICK_S)
+        self.crew.waited_s = time.monotonic() - began
 
     def _launch(self) -> None:
         self.undo.callback(self.crew.end)
@@ -269,8 +272,10 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.board.publish(started_ns, self.crew.enforced)
         for text in (*notices(self.ports, self.limits), *self.crew.notices()):
             self.on_notice(text)
-        how = details(self.ports, self.limits, self.pool, self.workers)
-        for text in (*how, *self.crew.details()):
+        for text in (
+            *details(self.ports, self.limits, self.pool, self.workers),
+            *self.crew.details(),
+        ):
             self.on_detail(text)
         if self.stop_reason:
             self.inline.clear()
@@ -337,10 +342,6 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         for worker in self.workers:
             if worker.started:
                 worker.join()
-
-    def stopped(self) -> bool:
-        """Return whether the run was ended by a signal or by `stop`."""
-        return self.stop_reason in {"signal", "stopped"}
 
     def fail(self, error: UspnetError, result: Result) -> UspnetError:
         """Add a result to an error, and return it."""

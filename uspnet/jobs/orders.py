@@ -20,6 +20,7 @@ from uspnet.errors import (
     Refused,
     UspnetError,
 )
+from uspnet.jobs.cold import Planned
 from uspnet.jobs.control import address
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
@@ -36,20 +37,53 @@ def upgrade(pid: int, path: str | None) -> Upgraded:
     for the path; None: of its own, as it is now. Raises what the job raises, and NoDevice,
     NotPermitted, NotSupported, Refused, DeviceTimeout, DeviceFault when it can't be asked.
     """
-    said = _ask(pid, {"do": "upgrade", "with": None if path is None else os.path.abspath(path)})
+    return _done(pid, _ask(pid, _request(path)))
+
+
+def plan(pid: int, path: str | None) -> Planned:
+    """Return what it would do to upgrade a job cold, which runs on. Raises as `upgrade` does."""
+    said = _ask(pid, {**_request(path), "kind": "plan"})
     match said.get("answer"):
         case {
             "before": str(before),
             "after": str(after),
+            "expected_us": int() | float() as expected_us,
+        }:
+            return Planned(printable(before), printable(after), expected_us)
+    raise _no_answer(pid)
+
+
+def upgrade_cold(pid: int, path: str | None) -> Upgraded:
+    """Have a job's process go on as another version. Raises as `upgrade` does."""
+    return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}))
+
+
+def _request(path: str | None) -> Json:
+    return {"do": "upgrade", "with": None if path is None else os.path.abspath(path)}
+
+
+def _no_answer(pid: int) -> Malformed:
+    return Malformed(f"job {pid} gave an answer that is none", JOBS)
+
+
+def _done(pid: int, said: Json) -> Upgraded:
+    match said.get("answer"):
+        case {
+            "before": str(before),
+            "after": str(after),
+            "kind": "warm" | "cold" as kind,
             "gap_us": int() | float() | None as gap_us,
             "dropped": int(dropped),
             "missing": [*missing],
         }:
+            expected = said["answer"].get("expected_us")
             return Upgraded(
-                command="upgrade", pid=pid, before=before, after=after, kind="warm",
-                gap_us=gap_us, dropped=dropped, missing=[printable(str(each)) for each in missing],
+                command="upgrade", pid=pid, before=printable(before), after=printable(after),
+                kind=kind, gap_us=gap_us, dropped=dropped,
+                expected_us=expected if isinstance(expected, int | float) else None,
+                missing=[printable(str(each)) for each in missing],
             )  # fmt: skip
-    raise Malformed(f"job {pid} gave an answer that is none", JOBS)
+    raise _no_answer(pid)
 
 
 def _ask(pid: int, request: Json) -> Json:

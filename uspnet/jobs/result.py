@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from uspnet.answer import Answer
+from uspnet.answer import Answer, Json
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import PortCounters
 
-Ended = Literal["count", "duration", "signal", "stopped", "source", "error"]
+Ended = Literal["count", "duration", "signal", "stopped", "source", "error", "upgrade"]
 
 INTENDED = ("filtered", "policed")  # reasons to drop that are no loss: somebody asked for it
 
@@ -52,7 +52,8 @@ class Result(Answer):
     """Seconds from the first packet to the last; 0 while the run goes on, and without packets."""
     ended: Ended | None
     """What ended the run: its `count` or `duration`, a `signal`, the end of its `source`, an
-    `error`, or `stopped` by the program that uses uspnet as a library; null while it goes on."""
+    `error`, an `upgrade` after which another version goes on, or `stopped` by the program that uses
+    uspnet as a library; null while it goes on."""
     asked: Asked
     """The limits that the run was given."""
     ports: tuple[PortResult, ...]
@@ -67,7 +68,9 @@ class Result(Answer):
     restarts: int
     """Times that the process with the loops was replaced, because it had died or hung."""
     upgrades: int
-    """Times that `uspnet upgrade` has replaced the loops."""
+    """Times that `uspnet upgrade` has replaced the loops, or the whole program."""
+    before: list[Json]
+    """The results until each cold upgrade, the first one first: they are not in these counters."""
     pps: float
     """Packets a second, over the whole run."""
     bps: float

@@ -38,11 +38,14 @@ class Upgraded(Answer):
     """The version of uspnet whose loops ran until then."""
     after: str
     """The version of uspnet whose loops run now."""
-    kind: Literal["warm"]
-    """`warm`: devices and peers noticed nothing."""
+    kind: Literal["warm", "cold"]
+    """`warm`: devices and peers noticed nothing. `cold`: the job's process has executed the other
+    version."""
     gap_us: float | None
-    """Microseconds from the request to pause to the first round of the last new loop; null: the job
-    waits for a peer, and no loop runs yet."""
+    """Microseconds from the request to pause, or of a cold one to stop, to the first round of the
+    last new loop; null: the job waits for a peer, and no loop runs yet."""
+    expected_us: float | None
+    """Microseconds of the gap that was to be expected of a cold one; null: warm."""
     dropped: int
     """Packets that the job dropped in that time, for any reason."""
     missing: list[str]
@@ -119,7 +122,7 @@ class Upgrade:
         except UspnetError:
             new.close()
             raise
-        before = self._drops()
+        before = self.crew.dropped()
         running = [worker for worker in self.crew.workers if worker.running()]
         rounds = [int(worker.c.rounds) for worker in running]
         new.set_pointers(pointers)
@@ -132,7 +135,7 @@ class Upgrade:
             raise
         self._wait_for_rounds(new, running, rounds)
         self._gap_us = (time.monotonic_ns() - began) / 1000 if running else None
-        self._dropped = self._drops() - before
+        self._dropped = self.crew.dropped() - before
         self.old, self._began = old, time.monotonic()
 
     def _pause(self, old: WorkerProcess) -> None:
@@ -192,6 +195,7 @@ class Upgrade:
             after=self.successor.version,
             kind="warm",
             gap_us=self._gap_us,
+            expected_us=None,
             dropped=self._dropped,
             missing=self.crew.enforced.missing if self.crew.enforced else [],
         )
@@ -215,7 +219,3 @@ class Upgrade:
             new.close()
         text = f"the new worker process of uspnet {self.successor.version} failed: {why}; the old"
         raise DeviceFault(f"{text} one goes on, and {lost:,} packets may be lost", AGAIN)
-
-    def _drops(self) -> int:
-        queues = {queue for worker in self.crew.workers for queue in worker.queues}
-        return sum(sum(queue.base.counters.drops) for queue in queues)

@@ -5,38 +5,52 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from uspnet.errors import Busy, DeviceFault, DeviceTimeout, Usage, UspnetError
+from uspnet.jobs.cold import Cold, Planned
 from uspnet.jobs.upgrade import Upgrade, Upgraded
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
+    from uspnet.jobs.job import Job
+    from uspnet.jobs.result import Ended
     from uspnet.jobs.service import Service
+    from uspnet.jobs.worker import Worker
+    from uspnet.system.kept import State
 
+Kind = Literal["warm", "cold", "plan"]  # plan: say what a cold one would do
 PATIENCE_S = 60.0  # of who asks; it takes less than 2 on an idle machine
 
 
-def summary(upgrade: Upgrade) -> str:
-    """Say how an upgrade has ended, for the job's own user."""
-    if upgrade.result:
-        return f"upgraded: uspnet {upgrade.result.before} → {upgrade.result.after}"
+def summary(upgrade: Upgrade | Cold) -> str:
+    """Say how an upgrade has ended, for the job's own user; empty where it was only planned."""
+    match upgrade.result:
+        case Upgraded() as done:
+            return f"upgraded: uspnet {done.before} → {done.after}"
+        case Planned():
+            return ""
     return f"not upgraded: {upgrade.error}"
 
 
 @dataclass
 class Request:
-    """An upgrade that somebody waits for. `python`: as for `Upgrade`."""
+    """An upgrade that somebody waits for. `python`: as for `Upgrade`. `departed`: the other version
+    answers it.
+    """
 
     python: Sequence[str] | None
+    kind: Kind = "warm"
     done: threading.Event = field(default_factory=threading.Event)
-    result: Upgraded | None = None
+    result: Upgraded | Planned | None = None
     error: UspnetError | None = None
+    departed: bool = False
 
-    def end(self, result: Upgraded | None, error: UspnetError | None) -> None:
+    def end(self, result: Upgraded | Planned | None, error: UspnetError | None) -> None:
         """Tell who waits how it has ended."""
         self.result, self.error = result, error
         self.done.set()
@@ -47,6 +61,34 @@ class Upgradable:
 
     crew: Crew
     service: Service
+    stop_reason: Ended | None
+    workers: list[Worker]
+
+    @abstractmethod
+    def stop(self, reason: Ended = "stopped", *, hurry: bool = False) -> None:
+        """End the run."""
+
+    def leave(self) -> None:
+        """End the run, since another version is to go on with the job."""
+        if not self.stop_reason:
+            self.stop("upgrade")
+
+    def claimed(self) -> int:
+        """Return the packets that all workers have taken from the job's limit."""
+        return sum(w.loop.claimed(w.lanes) for w in self.workers if w.c.budget)
+
+    def hand_over(self) -> tuple[State, list[str]] | None:
+        """Return with what, and as which program, another version goes on with the job, which has
+        run to its end and is still open; None: it is over.
+        """
+        cold = self.crew.upgrades.leaving()
+        if not cold or self.stop_reason != "upgrade":
+            return None
+        job = cast("Job[Any]", self)
+        if over := cold.has_ended(job):
+            self.stop_reason = over
+            return None
+        return cold.hand_over(job), cold.program()
 
     def upgrade(self, python: Sequence[str] | None = None) -> Upgraded:
         """Replace the loops, while they run, by those of another installation: `python` is its
@@ -63,7 +105,7 @@ class Upgradable:
         if not request.done.wait(PATIENCE_S):
             text = f"the upgrade took more than {PATIENCE_S:.0f} s"
             raise DeviceTimeout(text, "does a thread wait for the job?")
-        if request.result:
+        if isinstance(request.result, Upgraded):
             return request.result
         raise request.error or RuntimeError("an upgrade ended without a result")
 
@@ -76,11 +118,12 @@ class Upgrades:
         self.closed = True  # nobody looks after them yet
         self.count = 0  # of those that succeeded
         self._asked: deque[Request] = deque()
-        self._now: tuple[Upgrade, Request] | None = None
+        self._now: tuple[Upgrade | Cold, Request] | None = None
+        self.leave: Callable[[], None] = lambda: None  # has the job end for a cold one
 
-    def ask(self, python: Sequence[str] | None) -> Request:
+    def ask(self, python: Sequence[str] | None, kind: Kind = "warm") -> Request:
         """Ask for an upgrade, which the thread that waits for the job does."""
-        request = Request(python)
+        request = Request(python, kind)
         self._asked.append(request)
         if self.closed:
             self._refuse()
@@ -94,6 +137,23 @@ class Upgrades:
         """Return the descriptors that become readable when `serve` has something to do."""
         return self._now[0].fds() if self._now else []
 
+    def _begin(self, request: Request) -> Upgrade | Cold:
+        if request.kind == "warm":
+            return Upgrade(self.crew, request.python, os.getpid())
+        leave = self.leave if request.kind == "cold" else None
+        return Cold(self.crew, request.python, leave)
+
+    def leaving(self) -> Cold | None:
+        """Return the cold upgrade for which the job ends; None: there is none."""
+        match self._now:
+            case Cold() as cold, _ if cold.leaving():
+                return cold
+        return None
+
+    def is_now(self, request: Request | None) -> bool:
+        """Return whether this is what goes on."""
+        return bool(self._now and self._now[1] is request)
+
     def on_trial(self) -> bool:
         """Return whether the worker process is a new one that may still be taken back."""
         return bool(self._now and self._now[0].old)
@@ -106,7 +166,7 @@ class Upgrades:
                 request.end(None, Busy("this job is being upgraded", "try again in a second"))
                 continue
             try:
-                self._now = Upgrade(self.crew, request.python, os.getpid()), request
+                self._now = self._begin(request), request
             except UspnetError as error:
                 request.end(None, error)
         if self._now:
@@ -117,8 +177,12 @@ class Upgrades:
         """End what goes on, and refuse the rest: the job ends."""
         self.closed = True
         if self._now:
-            self._now[0].close()
+            upgrade, request = self._now
+            upgrade.close()
             self._tell()
+            if isinstance(upgrade, Cold) and upgrade.departed:
+                self._now, request.departed = None, True
+                request.end(None, None)
         self._refuse()
 
     def _refuse(self) -> None:
@@ -130,6 +194,7 @@ class Upgrades:
         if self._now and self._now[0].over():
             upgrade, request = self._now
             self._now = None
-            self.count += upgrade.result is not None
-            self.crew.notice(summary(upgrade))
+            self.count += isinstance(upgrade.result, Upgraded)
+            if text := summary(upgrade):
+                self.crew.notice(text)
             request.end(upgrade.result, upgrade.error)

@@ -18,7 +18,7 @@ from uspnet.errors import Busy, DeviceFault, NotPermitted, NotSupported, UspnetE
 from uspnet.kernel.interface import Interface
 
 DEVICE = "/dev/net/tun"
-TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
+TUNSETIFF, TUNSETOFFLOAD, TUNGETIFF = 0x400454CA, 0x400454D0, 0x800454D2
 IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI = 0x0002, 0x0100, 0x1000
 
 
@@ -39,6 +39,11 @@ def open_queues(owner: str, name: str, count: int) -> list[int]:
             os.close(fd)
         raise _error(owner, name, count, error.errno or 0) from None
     return fds
+
+
+def name_of(fd: int) -> str:
+    """Return the name that the interface of a queue has now. Raises OSError."""
+    return os.fsdecode(fcntl.ioctl(fd, TUNGETIFF, bytes(40))[:16].partition(b"\0")[0])
 
 
 def close_queues(fds: list[int], interface: Interface | None) -> None:

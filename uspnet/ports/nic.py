@@ -143,6 +143,10 @@ class NicPort(Port):
         """Return the interrupts', and what the transport's doorbells need."""
         return [*self.device.events, *self.device.transport.descriptors()]
 
+    def held(self) -> dict[str, int]:
+        """Return what the transport holds. Raises NotSupported."""
+        return self.device.transport.held()
+
     def start(self) -> None:
         """Start the device. May be called again after `stop`."""
         self._unsent_counted = False

@@ -38,6 +38,7 @@ from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction
 from uspnet.ports.kernel import KernelPort
 from uspnet.spec import Options, Spec, choice, integer, option, switch
+from uspnet.system import kept
 
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
@@ -99,6 +100,7 @@ class Packet(KernelPort, scheme="packet"):
         self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
         self.rings: list[Mapping] = []
         self.group: int | None = None  # of fan-out
+        self._kept: dict[str, socket.socket] = {}  # of the version before, to be used again
 
     def open(self) -> None:
         """Find the interface, and check that it may be opened."""
@@ -107,7 +109,11 @@ class Packet(KernelPort, scheme="packet"):
         self._check_link_type(self.interface.link_type)
         self.begin_watch()
         self.frame = min(self.mtu + self.header, FRAME_MAX)
-        self._socket().close()
+        names = (f"{way} {index}" for way in ("rx", "tx") for index in range(self.queues))
+        held = {name: kept.take(f"{self.name} {name}") for name in names}
+        self._kept = {name: socket.socket(fileno=fd) for name, fd in held.items() if fd >= 0}
+        if not self._kept:
+            self._socket().close()
 
     def longest_frame(self, takes: int) -> int:
         """Return the length with two more VLAN tags, which may be received but not sent."""
@@ -145,7 +151,8 @@ class Packet(KernelPort, scheme="packet"):
 
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue with a socket; a receive queue with a ring shared with the kernel."""
-        sock = self._socket()
+        held = self._kept.pop(f"{direction} {index}", None)
+        sock = held or self._socket()
         self.sockets[direction].append(sock)
         queue = new("struct packet_queue *", {"fd": sock.fileno()})
         queue.q.burst = ffi.addressof(lib, f"packet_{direction}")
@@ -155,11 +162,23 @@ class Packet(KernelPort, scheme="packet"):
             if direction == "tx":
                 queue.q.burst = lib.packet_ip_tx
         queue.q.wake_fd = sock.fileno()
-        if direction == "rx":
-            self._set_up_rx(sock, queue)
+        if direction == "tx":
+            if not held:
+                self._set_up_tx(sock)
+            return queue
+        if held:
+            sock.setsockopt(SOL_PACKET, PACKET_RX_RING, bytes(28))  # the old one is freed
+            self._map_ring(sock, queue)
         else:
-            self._set_up_tx(sock)
+            self._set_up_rx(sock, queue)
         return queue
+
+    def held(self) -> dict[str, int]:
+        """Return the sockets of all queues; they receive nothing between `stop` and `start`."""
+        ways: tuple[Direction, Direction] = ("rx", "tx")
+        made = {way: [queue for queue in self.made if queue.direction == way] for way in ways}
+        pairs = [pair for way in ways for pair in zip(made[way], self.sockets[way], strict=True)]
+        return {f"{self.name} {q.direction} {q.index}": sock.fileno() for q, sock in pairs}
 
     def _set_up_tx(self, sock: socket.socket) -> None:
         sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
@@ -294,7 +313,7 @@ class Packet(KernelPort, scheme="packet"):
         """Close the sockets, which also ends promiscuous mode and the fan-out group."""
         while self.rings:
             self.rings.pop().close()
-        for sock in (*self.sockets["rx"], *self.sockets["tx"]):
+        for sock in (*self.sockets["rx"], *self.sockets["tx"], *self._kept.values()):
             sock.close()
         self.sockets = {"rx": [], "tx": []}
         self.group = None

@@ -14,13 +14,14 @@ from typing import ClassVar
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel.interface import Interface, check_name
-from uspnet.kernel.tun import close_queues, open_queues
+from uspnet.kernel.tun import close_queues, name_of, open_queues
 from uspnet.memory import new
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX
 from uspnet.port import Direction
 from uspnet.ports.kernel import KernelPort
 from uspnet.spec import Options, Spec, integer, option, switch
+from uspnet.system import kept
 
 HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
 
@@ -58,18 +59,30 @@ class Tap(KernelPort, scheme="tap"):
 
     def open(self) -> None:
         """Create or find the interface, and configure it as the options say."""
-        self.fds = open_queues(self.name, self.ifname, self.queues)
-        self.interface = Interface(self.ifname)
-        if self.options.mtu:
-            self.interface.set_mtu(self.options.mtu)
-        if self.options.mac:
-            self.interface.set_mac(self.options.mac)
-        if self.options.ip:
-            self.interface.set_ip(self.options.ip)
-        if self.options.up:
-            self.interface.set_up()
+        held = [kept.take(f"{self.name} queue {index}") for index in range(self.queues)]
+        self.fds = [fd for fd in held if fd >= 0]
+        if self.fds:
+            self.interface = Interface(name_of(self.fds[0]))
+        else:
+            self.fds = open_queues(self.name, self.ifname, self.queues)
+            self.interface = Interface(self.ifname)
+            self._configure(self.interface)
         self.begin_watch()
         self.frame = min(self.mtu + HEADER, FRAME_MAX)
+
+    def _configure(self, interface: Interface) -> None:
+        if self.options.mtu:
+            interface.set_mtu(self.options.mtu)
+        if self.options.mac:
+            interface.set_mac(self.options.mac)
+        if self.options.ip:
+            interface.set_ip(self.options.ip)
+        if self.options.up:
+            interface.set_up()
+
+    def held(self) -> dict[str, int]:
+        """Return the queues' descriptors: the interface stays, as it is."""
+        return {f"{self.name} queue {index}": fd for index, fd in enumerate(self.fds)}
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
         """Return the MTU plus header and tags."""

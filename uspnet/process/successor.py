@@ -16,6 +16,7 @@ from pathlib import Path
 from uspnet import __version__
 from uspnet.errors import (
     DeviceTimeout,
+    Incompatible,
     Malformed,
     NoDevice,
     NotPermitted,
@@ -27,6 +28,7 @@ from uspnet.process.protocol import PROTOCOL, Message, receive
 from uspnet.process.server import END_S, START_S, ForkServer
 from uspnet.process.worker import COLD
 from uspnet.system import child, children
+from uspnet.system.kept import State
 from uspnet.system.launch import launch
 from uspnet.text import printable
 
@@ -56,9 +58,12 @@ class Successor(ForkServer):
     """The fork server of another version, or of the same.
 
     It starts while the present one goes on: `ready` tells when `greet` does not wait any more.
+    `checked`: nobody else can change the program.
     """
 
-    def __init__(self, before: ForkServer, python: Sequence[str] | None) -> None:
+    def __init__(
+        self, before: ForkServer, python: Sequence[str] | None, *, checked: bool = False
+    ) -> None:
         argv = command(python)
         self.before: ForkServer | None = before
         self.program, self.user, self.parent = argv[0], before.user, before.parent
@@ -67,10 +72,36 @@ class Successor(ForkServer):
         self._functions: dict[str, int] = {}
         self._began = time.monotonic()
         if self.user and not _open_to_all(self.program):
-            self._start_as_ourselves(argv, given=bool(python))
+            self._start_as_ourselves(argv, given=bool(python) and not checked)
         else:
             self.pid, self._socket, self._pidfd = before.execute(argv)
         self._socket.settimeout(START_S)
+
+    @classmethod
+    def kept(cls, state: State) -> Successor | None:
+        """Return the one that the version before has started for us; None if it has not."""
+        match state.server:
+            case {"program": str(program), "user": int(user), "pid": int(pid)}:
+                control, pidfd = state.take("fork server"), state.take("fork server's end")
+            case _:
+                return None
+        if control < 0 or pidfd < 0:
+            return None
+        self = cls.__new__(cls)
+        self.before, self.program, self.user, self.parent = None, program, user, os.getpid()
+        self.pid, self._pidfd = pid, pidfd
+        self.pointed, self._functions, self.version = {}, {}, ""
+        self._socket, self._began = socket.socket(fileno=control), time.monotonic()
+        self._socket.settimeout(START_S)
+        return self
+
+    def held(self) -> dict[str, int]:
+        """Return the descriptors that `kept` needs."""
+        return {"fork server": self._socket.fileno(), "fork server's end": self._pidfd}
+
+    def facts(self) -> Message:
+        """Return what else `kept` needs."""
+        return {"program": self.program, "user": self.user, "pid": self.pid}
 
     def fileno(self) -> int:
         """Return what becomes readable when it is ready."""
@@ -82,14 +113,14 @@ class Successor(ForkServer):
         poll.register(self._socket, select.POLLIN)
         return bool(poll.poll(0)) or time.monotonic() > self._began + START_S
 
-    def greet(self) -> None:
+    def greet(self, timeout: float = 0) -> None:
         """Read what it says about itself, and check that it may take over. Raises an error that
-        says why it may not.
+        says why it may not. `timeout`: seconds that it may still take.
         """
-        self._socket.settimeout(0)
+        self._socket.settimeout(timeout)
         try:
             said, _ = receive(self._socket)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             text = f"{self.program} has said nothing for {START_S:.0f} s"
             raise DeviceTimeout(text, "is it a Python interpreter?") from None
         except (OSError, ValueError):
@@ -108,10 +139,7 @@ class Successor(ForkServer):
         Raises Refused when anybody else could change what would run, and NoMemory.
         """
         if given:
-            program = Path(self.program)
-            for folder in {program.parent.parent, program.resolve().parent.parent}:
-                children.check_way(str(folder / "lib"), "would run as root")
-                children.check_tree(folder / "lib", "would run as root")
+            check_installation(self.program)
         try:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -120,7 +148,9 @@ class Successor(ForkServer):
         try:
             with theirs:
                 words = [*argv, str(control), str(self.parent)]
-                self._process = launch(words, self.parent, pass_fds=[control], piped=False)
+                self._process = launch(
+                    words, self.parent, pass_fds=[control], piped=False, confined=True
+                )
             self._pidfd = os.pidfd_open(self._process.pid)
         except OSError as error:
             self._socket.close()
@@ -141,9 +171,9 @@ class Successor(ForkServer):
                 raise Malformed(f"{self.program} runs no uspnet that can take over", COLD)
         ours = f"this job is of uspnet {__version__}, and {self.program} has {self.version}"
         if protocol != PROTOCOL:
-            raise NotSupported(f"{ours}, which speaks another protocol", COLD)
+            raise Incompatible(f"{ours}, which speaks another protocol", COLD)
         if theirs != layout():
-            raise NotSupported(f"{ours}, whose structs in shared memory differ", COLD)
+            raise Incompatible(f"{ours}, whose structs in shared memory differ", COLD)
         for file in files:
             children.chosen_program(str(file), "would run in a job of root")
         self._functions = {str(name): int(address) for name, address in offered.items()}
@@ -170,11 +200,19 @@ class Successor(ForkServer):
     @property
     def functions(self) -> dict[str, int]:
         """Return the addresses of the fast path's functions in its worker processes."""
+        if not self._functions:
+            self.greet(START_S)
         return self._functions
 
     def settle(self) -> None:
         """Forget the server before, which is about to end."""
         self.before = None
+
+    def let_go(self) -> None:
+        """Close our own descriptors: it goes on with copies of them."""
+        self._socket.close()
+        os.close(self._pidfd)
+        self._pidfd = -1
 
     def abort(self) -> None:
         """End it at once, whatever it does."""
@@ -193,6 +231,15 @@ class Successor(ForkServer):
         os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         os.close(self._pidfd)
         self._pidfd = -1
+
+
+def check_installation(program: str) -> None:
+    """Check for root that nobody else can change what an interpreter imports. Raises Refused."""
+    path = Path(program)
+    homes = {path.parent.parent, path.resolve().parent.parent} if os.geteuid() == 0 else set()
+    for folder in (found for home in homes for found in home.glob("lib/python*")):
+        children.check_way(str(folder), "would run as root")
+        children.check_tree(folder, "would run as root")
 
 
 def _open_to_all(program: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from threading import Thread
 
-from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
+from uspnet.errors import DeviceFault, DeviceTimeout, Incompatible, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
 from uspnet.memory import new, struct_mappings
@@ -27,7 +27,7 @@ ANSWER_S = 10.0  # for an order, also on a busy machine
 END_S = 1.0
 ERRNO_MAX = 0xFFF
 NAP_S = 0.0001
-COLD = "stop the job, and start it with that version"  # what to do when it can't be upgraded
+COLD = "add --cold: the job then stops for a moment"  # what to do when it can't be upgraded
 
 
 @cache
@@ -115,7 +115,7 @@ class WorkerProcess:
 
     def pointers(self) -> dict[int, tuple[int, str]]:
         """Return what `point` would write: the address of each slot's function, and its name.
-        Raises NotSupported for a function that it does not have.
+        Raises Incompatible for a function that it does not have.
         """
         offered, names = self.server.functions, _ours()
         found = {}
@@ -124,7 +124,7 @@ class WorkerProcess:
             if written != address:  # a port has set it anew, to one of our own
                 name = names.get(address, name)  # or somebody has overwritten it
             if name not in offered:
-                raise NotSupported(f"it lacks the function {name}", COLD)
+                raise Incompatible(f"it lacks the function {name}", COLD)
             found[slot] = offered[name], name
         return found
 

@@ -5,6 +5,7 @@ named here, has an effect on what runs in them.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import stat
@@ -80,19 +81,25 @@ def check_tree(folder: Path, what: str) -> None:
     """Check the same of all files in a folder, the way to which is checked. Raises Refused."""
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            _check_owner(Path(place, name), str(folder), what)
+            _check_owner(os.path.join(place, name), str(folder), what)
 
 
-def _check_owner(path: Path, program: str, what: str) -> None:
+@functools.cache
+def _folders_of(file: str) -> tuple[frozenset[str], os.stat_result]:
+    """Return the folders that our own code lies in, and whose it is."""
+    code = Path(file).resolve()
+    return frozenset(map(str, code.parents)), code.stat()
+
+
+def _check_owner(path: Path | str, program: str, what: str) -> None:
     """Check one file, folder or symbolic link. Folders that our own code lies in are as good."""
-    code = Path(__file__).resolve()
-    if path in code.parents:
+    folders, ours = _folders_of(__file__)
+    if str(path) in folders:
         return
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except OSError:
         raise NoDevice(f"{program} does not exist", "name another program") from None
-    ours = code.stat()
     group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, ours.st_gid)
     others = (status.st_mode & stat.S_IWOTH or group) and not status.st_mode & stat.S_ISVTX
     if stat.S_ISLNK(status.st_mode):

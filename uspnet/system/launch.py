@@ -8,25 +8,29 @@ import os
 import subprocess
 from collections.abc import Collection, Sequence
 
-from uspnet.fastpath import lib
+from uspnet.fastpath import ffi, lib
 from uspnet.system import children, streams
 
 
-def launch(
+def launch(  # noqa: PLR0913 - each is used
     argv: Sequence[str],
     parent: int,
     *,
     pass_fds: Collection[int] = (),
     piped: bool = True,
+    confined: bool = False,
     cwd: str | None = "/",
 ) -> subprocess.Popen[bytes]:
     """Start a program of ours in a session of its own, without our environment and stdin. It ends
-    with the process `parent` (0: it does not). `piped`: stdout and stderr can be read. Raises
-    OSError.
+    with the process `parent` (0: it does not). `piped`: stdout and stderr can be read. `confined`:
+    it gets none of our capabilities. Raises OSError.
     """
     null = streams.null()
     out = subprocess.PIPE if piped else null
     with_us = functools.partial(lib.end_with, parent) if parent else None
+    if confined:
+        child = ffi.new("struct child *", {"parent": parent})
+        with_us = functools.partial(lib.child_begin if parent else lib.child_confine, child)
     try:
         return subprocess.Popen(  # noqa: S603 - ourselves, or checked
             argv,

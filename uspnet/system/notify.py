@@ -22,7 +22,8 @@ class Notifier:
     def __init__(self, environment: MutableMapping[str, str] | None = None) -> None:
         values = os.environ if environment is None else environment
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-        address, usec, pid = (values.pop(name, "") for name in names)
+        self.variables = {name: values.pop(name) for name in names if name in values}
+        address, usec, pid = (self.variables.get(name, "") for name in names)
         self._address = _address_of(address)
         self._socket: socket.socket | None = None
         self._beat_s = _half(usec) if pid in {"", str(os.getpid())} and self._address else 0.0

@@ -17,7 +17,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from uspnet.errors import UspnetError
+from uspnet.errors import NotSupported, UspnetError
 from uspnet.fastpath import c
 from uspnet.memory import SharedMemory
 from uspnet.pci.config import set_command
@@ -108,6 +108,13 @@ class Transport(ABC):
     def descriptors(self) -> list[int]:
         """Return the descriptors that rings need to ring doorbells and unmask interrupts."""
         return [self.line_fd] if self.line_fd >= 0 else []
+
+    def held(self) -> dict[str, int]:
+        """Return the descriptors with which another version goes on: see `Port.held`. Raises
+        NotSupported.
+        """
+        text = f"{self.name}: its device can't be held while another version starts"
+        raise NotSupported(text, "stop the job, and start the new version")
 
     def check(self) -> None:
         """Raise DeviceFault if the device has tried an access that is not allowed."""

@@ -177,4 +177,12 @@ def format_summary(result: Result, width: int | None) -> list[str]:
             text = f"hint: {REMEDIES[name]}"
             hint = wrap_words(text, width - len(INDENT)) if width else [text]
             lines += [INDENT + line for line in hint]
+    lines += [line for each in result["before"] for line in join_phrases(past(each), width)]
     return lines + port_lines(result, width)
+
+
+def past(result: Result) -> list[str]:
+    """Say what the run did before it went on as another version."""
+    (did, *_), *_ = summary_of(result)
+    version = printable(str(result["uspnet"]))
+    return [f"before, as uspnet {version}: {did}", *loss(result), taken(result)]

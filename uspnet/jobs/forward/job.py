@@ -47,7 +47,7 @@ class ForwardJob(Job[ForwardResult]):
         """Raise NotSupported if packets of a file were to be forwarded, and not one could be."""
         from_file = any(not port.can_send for port in self.ports)
         lost = sum(n for reason, n in result.drops.items() if reason not in INTENDED)
-        if result.forwarded or not lost or self.stopped() or not from_file:
+        if result.forwarded or result.before or not lost or self.stopped() or not from_file:
             return
         reasons = reasons_text(result.drops)
         text = f"none of {result.received:,} packets could be forwarded ({reasons})"

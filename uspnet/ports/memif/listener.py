@@ -17,6 +17,7 @@ from uspnet.ports.memif import closing
 from uspnet.ports.memif.access import peer_user
 from uspnet.ports.memif.protocol import Channel, Disconnect
 from uspnet.ports.memif.server import Interface, ServerSession
+from uspnet.system import kept
 from uspnet.system.folders import folder_lock
 
 # Connections that have not yet named an interface: of all users, and of one user. Beyond that, the
@@ -40,11 +41,17 @@ class Listener:
         self.lock = threading.RLock()
         self.pending: list[ServerSession] = []
         self.retry_at, self.notified = 0.0, False
+        self.inode: tuple[int, int] | None = None
+        held, self.folder = (kept.take(f"{address} {name}") for name in ("listener", "folder"))
+        # `folder`, of a path: another user may put another one in its place
+        if held >= 0:
+            self.sock = socket.socket(fileno=held)
+            self.sock.setblocking(False)
+            self._find()
+            return
         self.sock = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
-        self.folder = -1  # of a path: another user may put another one in its place
-        self.inode: tuple[int, int] | None = None
         try:
             with folder_lock(address):
                 self._bind()
@@ -92,6 +99,20 @@ class Listener:
             self.inode = (status.st_dev, status.st_ino)
         finally:
             os.close(path)
+
+    def _find(self) -> None:
+        """Remember the inode of the path of a socket that the version before has made."""
+        with contextlib.suppress(OSError):  # it was removed
+            if self.folder >= 0:
+                name = os.path.basename(self.address)
+                status = os.stat(name, dir_fd=self.folder, follow_symlinks=False)
+                if stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid():
+                    self.inode = (status.st_dev, status.st_ino)
+
+    def held(self) -> dict[str, int]:
+        """Return the descriptors with which another version goes on listening."""
+        held = {"listener": self.sock.fileno(), "folder": self.folder}
+        return {f"{self.address} {name}": fd for name, fd in held.items() if fd >= 0}
 
     def accept(self) -> None:
         """Accept up to ACCEPTS_MAX waiting connections, so that a flood of them does not delay the
@@ -248,6 +269,8 @@ def detach(listener: Listener, port: Interface) -> None:
         if listener.ports:
             return
         LISTENERS.pop(listener.address, None)
+        if port.stays:
+            listener.inode = None  # the path is the next version's
         try:
             listener.close()
         except OSError as error:  # the run itself has not failed

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
+from uspnet.errors import Usage
 from uspnet.pool import FRAME_MAX
 from uspnet.ports.memif.access import users
-from uspnet.spec import Options, choice, integer, option, seconds, string, switch
+from uspnet.spec import Options, Spec, choice, integer, option, seconds, string, switch
 
 SECRET_BYTES = 24
+PATH_BYTES = 107
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,14 @@ class MemifOptions(Options):
     frame: int = option(integer(60, FRAME_MAX), FRAME_MAX, "longest frame in bytes, to 9728")
     wait: float | None = option(seconds, None, "seconds to wait for the peer at first, or forever")
     reconnect: bool = option(switch, True, "wait for a peer that left to come back, on or off")
+
+
+def address_of(spec: Spec, options: MemifOptions) -> str:
+    """Return the address of a socket: a path, or a zero byte and an abstract name. Raises Usage."""
+    name, target = spec.target.partition("=")[0], spec.target
+    if name in options.known() or not 0 < len(os.fsencode(target.lstrip("@"))) <= PATH_BYTES:
+        raise Usage(
+            f"{spec}: needs a socket path of up to {PATH_BYTES} bytes, or @name",
+            "for example memif:/run/m.sock",
+        )
+    return target.replace("@", "\0", 1) if target[0] == "@" else target

@@ -30,7 +30,7 @@ from uspnet.ports.memif import refusals, rings
 from uspnet.ports.memif.access import password
 from uspnet.ports.memif.client import ClientMemory, ClientSession
 from uspnet.ports.memif.listener import Listener, detach, listen, printable
-from uspnet.ports.memif.options import SECRET_BYTES, MemifOptions
+from uspnet.ports.memif.options import SECRET_BYTES, MemifOptions, address_of
 from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.ports.memif.server import ServerSession
 from uspnet.spec import Spec
@@ -69,15 +69,9 @@ class Memif(Port, scheme="memif"):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         options = self.options
-        name = spec.target.partition("=")[0]
-        if name in options.known() or not 0 < len(os.fsencode(spec.target.lstrip("@"))) <= 107:
-            raise Usage(
-                f"{spec}: needs a socket path of up to 107 bytes, or @name",
-                "for example memif:/run/m.sock",
-            )
+        self.address = address_of(spec, options)
         if options.ring & (options.ring - 1):
             raise Usage(f"{spec}: ring={options.ring} is not a power of two", "try ring=1024")
-        self.address = spec.target.replace("@", "\0", 1) if spec.target[0] == "@" else spec.target
         self.server = options.role == "server"
         self.identity, self.allow = options.id, options.allow
         self.secret = password(self.name, options.secret_file, options.secret, SECRET_BYTES)
@@ -107,6 +101,10 @@ class Memif(Port, scheme="memif"):
         lib.guard_install()
         if self.server:
             self.listener = listen(self.address, self)
+
+    def held(self) -> dict[str, int]:
+        """Return what the listener holds; a client connects anew."""
+        return self.listener.held() if self.listener else {}
 
     @property
     def keeps(self) -> Capabilities:

@@ -41,6 +41,7 @@ class Interface(Protocol):
     allow: frozenset[int] | None
     notice: Callable[[str], None]
     pairs: int
+    stays: bool
     session: ClientSession | ServerSession | None
 
 

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet upgrade --cold`: a job's process goes on as another version of the program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.identity import answer
+from tests.support.paths import ROOT
+from tests.support.processes import Running, children_of
+from tests.support.terminal import Terminal
+from tests.support.upgrading import VERSION, Installation, command
+from tests.support.waiting import scaled, until
+from uspnet import __version__
+from uspnet.fastpath import lib
+
+pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+NEWER = f"9.{__version__}"
+
+
+def upgrade(*words, enter=()):
+    """Run the command. Return exit code, stdout, stderr."""
+    done = subprocess.run(
+        [*enter, sys.executable, "-m", "uspnet", "upgrade", *map(str, words)], cwd=ROOT,
+        capture_output=True, text=True, check=False, timeout=scaled(120),
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def upgraded(job, *words, enter=()):
+    """Upgrade a job cold. Return what the command says."""
+    code, out, err = upgrade(job.process.pid, "--cold", "--json", *words, enter=enter)
+    assert code == 0, out + err
+    assert "cold: the job stops for about" in err
+    done = answer(out)
+    assert done["kind"] == "cold"
+    assert done["pid"] == job.process.pid
+    assert done["gap_us"] > 0
+    assert done["expected_us"] > 0
+    return done
+
+
+def lives(result):
+    """All results of a process."""
+    return [*result["before"], result]
+
+
+def total(result, name):
+    return sum(each[name] for each in lives(result))
+
+
+@pytest.fixture
+def started():
+    """started(*words) is a job with --json; it is killed at the end of the test."""
+    jobs = []
+
+    def start(*words):
+        jobs.append(Running(command(*words, "--json")))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.process.kill()
+        job.process.communicate()
+
+
+@pytest.fixture
+def job(started):
+    return started("fwd", "null:", "null:").wait()
+
+
+def held_by(pid):
+    """What the descriptors of a process are, but for the numbers of sockets and pipes."""
+    links = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+    return sorted(link.partition(":[")[0] for link in links)
+
+
+def test_the_same_process_goes_on_as_another_version(job, newer):
+    pid = job.process.pid
+    before = held_by(pid)
+    assert upgraded(job, "--with", newer.place)["after"] == NEWER
+    assert str(newer.python) in Path(f"/proc/{pid}/cmdline").read_text()
+    assert upgraded(job)["before"] == NEWER
+    assert upgraded(job, "--with", newer.script())["after"] == NEWER
+    once = job.count("tx_packets")
+    until(lambda: job.count("tx_packets") > once)
+    extra = len(held_by(pid)) - len(before)
+    assert extra <= 1, "the fork server has a pidfd instead of a Popen"
+    assert len(children_of(pid)) == 2
+    assert upgrade(pid)[0] == 0, "warm, too"
+    result = job.end()
+    assert result["upgrades"] == 4
+    assert [each["uspnet"] for each in lives(result)] == [__version__, NEWER, NEWER, NEWER]
+    assert [each["upgrades"] for each in result["before"]] == [0, 1, 2]
+    assert all(each["received"] for each in lives(result))
+
+
+@pytest.mark.parametrize("kind", ["incompatible", "foreign"])
+def test_versions_that_no_loop_can_be_taken_from(job, kind, request):
+    other = request.getfixturevalue(kind)
+    code, _, err = upgrade(job.process.pid, "--with", other.place)
+    assert code == 1
+    assert f"{__version__} → {NEWER}, cold: the job stops for about" in err
+    assert "add --cold" in err
+    assert upgraded(job, "--with", other.place)["after"] == NEWER
+    assert job.end()["upgrades"] == 1
+
+
+def test_on_a_terminal_one_is_asked(job, foreign):
+    words = ["upgrade", str(job.process.pid), "--with", str(foreign.place)]
+    for answered, code in ((b"n\n", 1), (b"y\n", 0)):
+        with Terminal(*words, width=400) as terminal:
+            terminal.read_until("Go on? [y/N]")
+            terminal.press(answered)
+            terminal.read_until(None)
+            assert terminal.process.wait(scaled(60)) == code
+    assert job.end()["upgrades"] == 1
+
+
+def test_loops_in_the_jobs_own_process(started, newer):
+    job = started("fwd", "null:", "null:", "--in-process").wait()
+    assert upgraded(job, "--with", newer.place)["after"] == NEWER
+    assert job.end()["sandbox"] is None
+
+
+def test_a_tap_interface_stays(namespace, newer):
+    words = ["fwd", "tap:t0,ip=10.9.0.1/24", "null:", "--json"]
+    namespace.started.append(job := Running(namespace.command(*command(*words))))
+    until(job.ports)
+    namespace.ip("address", "add", "10.9.1.1/24", "dev", "t0")
+    before, addresses = namespace.link("t0"), namespace.addresses("t0")
+    upgraded(job, "--with", newer.place, enter=namespace.command())
+    after = namespace.link("t0")
+    assert (after["ifindex"], after["address"]) == (before["ifindex"], before["address"])
+    assert namespace.addresses("t0") == addresses
+    assert job.end()["before"][0]["ports"][0]["port"] == "tap:t0,ip=10.9.0.1/24"
+
+
+def test_a_memif_servers_path_stays_and_its_client_comes_back(started, newer, tmp_path):
+    path = tmp_path / "m.sock"
+    server = started("capture", f"memif:{path},role=server").wait()
+    client = started("pktgen", f"memif:{path}", "--rate", "1kpps").wait()
+    until(lambda: server.count("rx_packets"))
+    inode = path.stat().st_ino
+    upgraded(server, "--with", newer.place)
+    until(lambda: server.count("rx_packets"))
+    assert path.stat().st_ino == inode
+    upgraded(client, "--with", newer.place)
+    before = server.count("rx_packets")
+    until(lambda: server.count("rx_packets") > before)
+    sent, received = client.end(), server.end()
+    assert not path.exists()
+    assert total(received, "received") <= total(sent, "sent")
+    assert sent["before"][0]["sent"] > 0
+
+
+def test_sums_add_up_between_kernel_interfaces(namespace, newer):
+    """The sockets are held: the process could not open others, it has no capability."""
+    namespace.veth("a", "b")
+    words = ["pktgen", "packet:a", "--rx-port", "packet:b", "--rate", "2kpps", "--json"]
+    namespace.started.append(job := Running(namespace.command(*command(*words))))
+    job.wait()
+    for _ in range(2):
+        until(lambda: job.count("rx_packets"))
+        upgraded(job, "--with", newer.place, enter=namespace.command())
+    until(lambda: job.count("rx_packets"))
+    result = job.end()
+    assert len(result["before"]) == 2
+    for each in lives(result):
+        assert each["sent"] == each["received"] > 0
+        assert [each[name] for name in ("lost", "duplicated", "reordered", "dropped")] == [0] * 4
+
+
+def test_limits_go_on_with_what_is_left(started, newer):
+    limits = ["--count", "1M", "--duration", "1000s", "--require", "2"]
+    job = started("pktgen", "null:", "--rate", "2kpps", *limits).wait()
+    until(lambda: job.count("tx_packets"))
+    for _ in range(2):
+        upgraded(job, "--with", newer.place)
+    result = job.end()
+    first, second = result["before"]
+    assert second["asked"]["count"] == 1_000_000 - first["offered"]
+    assert result["asked"]["count"] == second["asked"]["count"] - second["offered"]
+    left = second["asked"]["duration_s"] - second["elapsed_s"]
+    assert result["asked"]["duration_s"] == pytest.approx(left, abs=0.1)
+    assert first["sent"] > 0
+
+
+def test_the_summary_tells_of_the_lives_before(newer):
+    words = command("fwd", "null:", "null:")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        job = Running.__new__(Running)
+        job.process = process
+        until(job.ports)
+        upgraded(job, "--with", newer.place)
+        process.send_signal(signal.SIGINT)
+        out = process.communicate(timeout=scaled(60))[0]
+    assert process.returncode == 0
+    assert f"before, as uspnet {__version__}: forwarded " in out
+
+
+FILES = {
+    "capture": ["capture", "null:", "-w", "x.pcapng"],
+    "stdout": ["capture", "null:", "-w", "-"],
+}
+
+
+@pytest.mark.parametrize("words", FILES.values(), ids=FILES)
+def test_a_file_is_refused(words, tmp_path):
+    words = [str(tmp_path / word) if word.endswith("pcapng") else word for word in words]
+    with subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+        job = Running.__new__(Running)
+        job.process = process
+        until(job.ports)
+        code, _, err = upgrade(process.pid, "--cold")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(scaled(60)) == 0
+    assert code == 1
+    assert "pcap:" in err
+    assert "can't go on in the middle of a file" in err
+
+
+def test_an_emulated_nic_is_refused(started, qemu):
+    job = started("fwd", "qemu:e1000e,loop=on", "null:").wait()
+    code, _, err = upgrade(job.process.pid, "--cold")
+    assert code == 1
+    assert "its device can't be held" in err
+    assert job.end()["upgrades"] == 0
+
+
+def test_an_option_that_the_other_version_lacks(started, tmp_path):
+    lacking = Installation(tmp_path / "lacking").fill(
+        {**VERSION, "cli/options.py": ('"--burst"', '"--bursts"')}
+    )
+    job = started("fwd", "null:", "null:", "--burst", "16").wait()
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", lacking.place)
+    assert code == 2
+    assert "can't go on with this job" in err
+    assert "--burst" in err
+    result = job.end()
+    assert (result["upgrades"], result["before"]) == (0, [])
+
+
+def test_a_version_that_knows_no_cold_upgrade(job, tmp_path):
+    older = Installation(tmp_path / "older").fill(VERSION)
+    (older.tree / "uspnet/cli/again.py").unlink()
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", older.place)
+    assert code == 1
+    assert "has no uspnet that can go on" in err
+    assert job.end()["upgrades"] == 0
+
+
+def test_a_python_without_uspnet(job, without):
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", without.place)
+    assert code == 1
+    assert "has no uspnet that can go on" in err
+    assert job.end()["upgrades"] == 0
+
+
+def test_a_version_that_fails_when_it_opens(job, tmp_path):
+    fails = 'import os\nfrom uspnet.errors import DeviceFault\nraise DeviceFault("it broke")\n'
+    begin = "        self.workers, self.recover, self.notice = "
+    body = "".join(f"        {line}\n" for line in fails.splitlines())
+    broken = Installation(tmp_path / "broken").fill(
+        {**VERSION, "jobs/crew.py": (begin, body + begin)}
+    )
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", broken.place)
+    assert code == 1
+    assert f"the job has stopped, and uspnet {NEWER} can't go on: it broke" in err
+    code, out, _ = job.ends()
+    assert code == 1
+    said = answer(out)
+    assert (said["error"], said["message"]) == ("DeviceFault", "it broke")
+    assert said["ended"] == "upgrade"
+    assert said["forwarded"] > 0, "what was done before is not lost"
+
+
+def test_a_program_that_can_not_be_executed(newer):
+    code = (
+        "import os, sys\n"
+        "def fail(*_): raise OSError(8, 'Exec format error')\n"
+        "os.execve = fail\n"
+        "from uspnet.__main__ import main\nmain()\n"
+    )
+    job = Running([sys.executable, "-c", code, "fwd", "null:", "null:", "--json"])
+    job.wait()
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", newer.place)
+    assert code == 1
+    assert "can't be executed: Exec format error; the job goes on as it was" in err
+    until(lambda: job.count("tx_packets"))
+    job.hears("not upgraded")
+    result = job.end()
+    assert result["upgrades"] == 0
+    assert len(result["before"]) == 1
+
+
+SLOW = {"__init__.py": ("__version__ = ", "import time\n\ntime.sleep(2)\n__version__ = ")}
+
+
+def test_a_signal_while_nobody_handles_it(job, tmp_path):
+    slow = Installation(tmp_path / "slow").fill(SLOW)
+    words = [sys.executable, "-m", "uspnet", "upgrade", str(job.process.pid), "--cold"]
+    with subprocess.Popen([*words, "--with", slow.place], cwd=ROOT, stderr=subprocess.DEVNULL):
+        cmdline = Path(f"/proc/{job.process.pid}/cmdline")
+        until(lambda: str(slow.place) in cmdline.read_text())
+        result = job.end()
+    assert result["ended"] == "signal"
+    assert result["before"][0]["forwarded"] > 0
+
+
+def test_a_job_that_ends_meanwhile(started, tmp_path):
+    slow = Installation(tmp_path / "slow").fill(SLOW)
+    job = started("fwd", "null:", "null:").wait()
+    words = [sys.executable, "-m", "uspnet", "upgrade", str(job.process.pid), "--cold", "--quiet"]
+    with subprocess.Popen(
+        [*words, "--with", slow.place], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: len(children_of(job.process.pid)) > 2)
+        time.sleep(0.1)
+        assert job.end()["upgrades"] == 0
+        err = process.communicate(timeout=scaled(60))[1]
+    assert process.returncode == 1
+    assert "has ended meanwhile" in err
+
+
+def test_the_command_line_keeps_its_secrets(started, newer):
+    place = f"@uspnet-cold-{os.getpid()}"
+    words = ["fwd", f"memif:{place},role=server,secret=hush", "null:"]
+    job = started(*words).wait()
+    upgraded(job, "--with", newer.place)
+    assert "hush" not in Path(f"/proc/{job.process.pid}/cmdline").read_text()
+    peer = started("pktgen", f"memif:{place},secret=hush", "--count", "1k")
+    code, out, err = peer.ends()
+    assert code == 0, out + err
+    job.end()
