@@ -93,6 +93,21 @@ def test_lengths_and_checksums_are_right_at_every_size(uspnet, needs, tmp_path, 
     assert len(done.stdout.splitlines()) == 600
 
 
+def test_flows_are_those_that_were_asked_for(uspnet, tmp_path):
+    path = tmp_path / "sent.pcap"
+    words = ["--vary", "ip.src=10.0.0.0/8", "--vary", "udp.sport=random", "--flows", "40"]
+    result = uspnet("pktgen", f"pcap:out={path},format=pcap", "-c", "400", *words, "--json")
+    asked = answer(result.stdout)["asked"]
+    assert (asked["flows"], asked["zipf"], asked["seed"]) == (40, None, 1)
+    assert asked["vary"] == ["ip.src=10.0.0.0/8", "udp.sport=random"]
+    frames = pcap_frames(path)
+    assert len({frame[26:30] + frame[34:36] for frame in frames}) == 40
+    assert frames[:40] * 10 == frames
+    result = uspnet("pktgen", f"pcap:out={path},format=pcap", "-c", "400", *words, "--zipf", "1.2")
+    assert result.returncode == 0, result.stderr
+    assert set(pcap_frames(path)) < set(frames)
+
+
 def test_sizes_and_packets_take_turns(uspnet, tmp_path):
     path = tmp_path / "sent.pcap"
     text = f"Ether()/{V4}/UDP(sport=7,dport=[1,2])"
@@ -114,7 +129,11 @@ def test_a_rate_in_bits_counts_the_mean_size(uspnet):
     (["--vary", "udp.sport=1-70000"], "70000 does not fit into 16 bits", "0 to 65,535"),
     (["--vary", "u32@45", "--sequence"], "bytes 42 to 60 are for the sequence", "--no-sequence"),
     (["--vary", "ip.id=1", "--rx-port", "null:", "--no-sequence"], "can't be told", "drop"),
-    (["--seed", "3"], "nothing is random", "--vary"),
+    (["--flows", "3"], "--flows: nothing varies", "--vary"),
+    (["--vary", "seq32@50", "--flows", "3"], "no field of a header varies", "--vary"),
+    (["--vary", "ip.tos=1-5", "--zipf", "1"], "there are none", "--flows"),
+    (["--vary", "ip.tos=1-5", "--flows", "6"], "make only 5 flows", "--flows to 5"),
+    (["--vary", "ip.tos=1-5", "--flows", "5", "--zipf", "11"], "--zipf 11", "up to 10"),
     (["--vary", "ip.id=1", "--src-mac", "x"], "is not a MAC address", "02:00:00:00:00:01"),
     (["--vary", "ip.id=1", "--size", "41"], "42 to 9728 bytes, not 41", "--size of 42"),
     (["--size", "imix:xyz"], "not a mix", "a 64, b 128"),

@@ -13,6 +13,7 @@ from uspnet.cli import options as o
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
 from uspnet.packets.sizes import Sizes, read_sizes
+from uspnet.packets.vary.change import FLOWS_MAX, Change
 
 if TYPE_CHECKING:
     from uspnet.packets.fields.field import Field
@@ -72,13 +73,31 @@ Vary = Annotated[
         "the payload: seq32@60, u16@60&0x0ff0=1-9. May be given several times.",
     ),
 ]
+FlowCount = Annotated[
+    int | None,
+    typer.Option(
+        "--flows",
+        metavar="N",
+        parser=units.whole(1, FLOWS_MAX),
+        help="Make N distinct flows of the header fields that --vary names, drawn by --seed: "
+        "their values move together. Bytes of the payload go on changing with every packet.",
+    ),
+]
+Zipf = Annotated[
+    float | None,
+    typer.Option(
+        "--zipf",
+        metavar="S",
+        help="Flows get shares by Zipf's law, 1/rank^S, instead of equal ones in turn.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(
         "--seed",
         metavar="N",
         parser=units.whole(0, (1 << 64) - 1),
-        help="What :random values are drawn from: the same in every run with the same number.",
+        help="What random values and flows are drawn from: the same number, the same packets.",
     ),
 ]
 RxPort = Annotated[
@@ -126,6 +145,8 @@ def pktgen(
     link: Link = None,
     packet: Packet = None,
     vary: Vary = None,
+    flows: FlowCount = None,
+    zipf: Zipf = None,
     seed: Seed = 1,
     rx_port: RxPort = None,
     sequence: Sequence = None,
@@ -171,9 +192,10 @@ def pktgen(
     given = {name for name in context.params if o.was_given(context, name)}
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
     exact = size if packet is None or "size" in given else None
-    templates, fields = offered(packet, header, exact, vary or [], given, seed)
+    change = Change(tuple(vary or ()), seed, flows, zipf)
+    templates, fields = offered(packet, header, exact, change, given)
     order = exact.over(len(templates) // len(exact.sizes)) if exact else ()
-    traffic = Traffic(templates, 0.0, fields=fields, vary=vary or (), sizes=exact, order=order)
+    traffic = Traffic(templates, 0.0, fields=fields, change=change, sizes=exact, order=order)
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
         raise Usage("--link needs --rate in percent", hint)
@@ -203,9 +225,8 @@ def offered(
     packet: str | None,
     header: tuple[str | int, ...],
     sizes: Sizes | None,
-    vary: list[str],
+    change: Change,
     given: set[str],
-    seed: int,
 ) -> tuple[list[Template], list[Field]]:
     """Return what to send: the packets of --packet, or UDP/IPv4 of this header; and what changes in
     them. Raise Usage.
@@ -221,15 +242,12 @@ def offered(
             templates += craft(packet or "", size)
         else:
             templates.append(udp_template(size, *header))
-    if not vary:
-        if "seed" in given:
-            hint = "add fields that vary, as --vary udp.sport=random"
-            raise Usage("--seed: nothing is random", hint)
+    if not change.vary:
         return templates, []
     if packet is None and sizes is not None:
         text = udp_expression(*header)
         templates = [each for size in sizes.sizes for each in craft(text, size)]
-    templates, program = compile_program(templates, vary, seed)
+    templates, program = compile_program(templates, change)
     return templates, [program]
 
 

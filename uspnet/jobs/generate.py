@@ -21,6 +21,7 @@ from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
+from uspnet.packets.vary.change import Change
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
@@ -178,12 +179,15 @@ class GenerateJob(Job[GenerateResult]):
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
-        asked, traffic = super().asked(), self.traffic
+        traffic, change = self.traffic, self.traffic.change or Change()
         return replace(
-            asked,
+            super().asked(),
             rate_pps=traffic.rate or None,
-            vary=tuple(traffic.vary),
             size=str(traffic.sizes) if traffic.sizes else None,
+            vary=tuple(change.vary),
+            flows=change.flows,
+            zipf=change.zipf,
+            seed=change.seed if change.vary else None,
         )
 
     def count(self) -> GenerateResult:

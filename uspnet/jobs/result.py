@@ -40,6 +40,12 @@ class Asked:
     `--packet`."""
     vary: tuple[str, ...] = ()
     """`--vary`: the fields that change from packet to packet, and their values."""
+    flows: int | None = None
+    """`--flows`; null: values don't move together."""
+    zipf: float | None = None
+    """`--zipf`; null: flows are sent in turn."""
+    seed: int | None = None
+    """`--seed`; null: nothing changes from packet to packet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
 from uspnet.packets.sizes import Sizes
+from uspnet.packets.vary.change import Change
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Traffic:
     rate: float = 0.0
     sequence: bool = False
     fields: Sequence[Field] = ()
-    vary: Sequence[str] = ()  # what the fields were compiled from
+    change: Change | None = None  # what the fields were compiled from
     sizes: Sizes | None = None  # what the templates were made of
     order: Sequence[int] = ()  # the template of each packet of a cycle; empty: one after another
 

@@ -16,6 +16,7 @@ from uspnet.packets.craft import craft
 from uspnet.packets.fields.program import sample
 from uspnet.packets.frames import udp_expression, udp_template
 from uspnet.packets.payload import CHECKSUMS
+from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.compiler import compile_program
 
 IP4, IP6 = "IP(src='192.0.2.1',dst='192.0.2.2')", "IPv6(src='2001:db8::1',dst='2001:db8::2')"
@@ -79,7 +80,7 @@ def remade(frame):
 
 
 def played(text, texts, count=64, seed=1, size=None):
-    templates, program = compile_program(craft(text, size), texts, seed)
+    templates, program = compile_program(craft(text, size), Change(texts, seed))
     return [
         frame
         for first in range(0, count, 64)
@@ -141,7 +142,7 @@ def test_networks_wider_than_64_bits_are_drawn_whole():
 
 def test_packets_of_one_expression_vary_alike():
     text = f"Ether()/IP(src='192.0.2.1',dst=['192.0.2.2','192.0.2.3'])/UDP(sport=7,dport=9){DATA}"
-    templates, program = compile_program(craft(text), ["ip.src=10.0.0.0/8", "udp.dport=5"], 1)
+    templates, program = compile_program(craft(text), Change(["ip.src=10.0.0.0/8", "udp.dport=5"]))
     frames = sample(program, [template.frame for template in templates])
     assert [remade(frame) for frame in frames] == frames
     assert [Ether(f)["IP"].dst for f in frames] == ["192.0.2.2", "192.0.2.3"]
@@ -151,7 +152,7 @@ def test_packets_of_one_expression_vary_alike():
 def test_the_packet_without_an_expression_is_the_same_by_scapy():
     header = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9)
     with pytest.raises(Usage, match="that Scapy made"):
-        compile_program([udp_template(60, *header)], ["udp.sport=1"], 1)
+        compile_program([udp_template(60, *header)], Change(["udp.sport=1"]))
     for size in (42, 43, 60, 1514):
         (made,) = craft(udp_expression(*header), size)
         assert made.frame == udp_template(size, *header).frame
@@ -214,7 +215,7 @@ def test_what_can_not_be_played_is_refused(text, texts, message):
 
 def test_packets_that_have_a_field_at_different_places_are_refused():
     text = "Ether()/IP(src='1.2.3.4',dst='1.2.3.5')/UDP(sport=7,dport=[9,4789])/('x'*20)"
-    compile_program(craft(text), ["udp.sport=random"], 1)
+    compile_program(craft(text), Change(["udp.sport=random"]))
     other = craft(f"Ether()/Dot1Q()/{IP4}/UDP(sport=7,dport=9){DATA}")
     with pytest.raises(Usage, match="at the same place"):
-        compile_program([*craft(text), *other], ["udp.sport=random"], 1)
+        compile_program([*craft(text), *other], Change(["udp.sport=random"]))

@@ -32,7 +32,7 @@ class Index:
     kind: int = lib.CHOICE_TURN
     every: int = 1
     seed: int = 0
-    alias: Sequence[tuple[int, int]] = ()
+    alias: Sequence[tuple[int, int]] = field(default=(), compare=False)
 
     def of(self, number: int) -> int:
         """Return the index of a packet, by its number, as C chooses it."""

@@ -18,7 +18,9 @@ from uspnet.packets.fields.program import ENDS, SUMS, WORD, Check, Index, Progra
 from uspnet.packets.frames import Template
 from uspnet.packets.guard import at_most
 from uspnet.packets.payload import made_of
+from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.domain import Domain, read_domain
+from uspnet.packets.vary.flows import draw, flow_index
 from uspnet.packets.vary.place import Layout, Place, Sum, Values
 
 MULTIPLES = (0, 1, -1, 2, -2)
@@ -49,15 +51,16 @@ class Entry:
 
 
 def compile_program(
-    templates: Sequence[Template], texts: Sequence[str], seed: int
+    templates: Sequence[Template], change: Change
 ) -> tuple[list[Template], Program]:
-    """Compile `NAME=VALUES` texts for templates that Scapy made. Return the templates, of which all
-    have the same values in the fields' places, and the program. Raise Usage.
+    """Compile what changes in templates that Scapy made. Return the templates, of which all have
+    the same values in the fields' places, and the program. Raise Usage.
     """
     with at_most(COMPILE_S, "what varies takes too long to compile", "vary fewer fields"):
         layout = Layout(templates[0])
-        entries = [_entry(layout, text, mix(seed + i)) for i, text in enumerate(texts)]
+        entries = [_entry(layout, text, mix(change.seed + i)) for i, text in enumerate(change.vary)]
         _check_overlaps(entries)
+        entries = _flowing(entries, change) if change.flows else entries
         program = _program(layout, entries)
         origin = {each.place: each.domain.value(0) for each in entries}
         made = [_template(each, origin) for each in templates]
@@ -110,6 +113,20 @@ def _index(domain: Domain, count: int, seed: int) -> Index:
     if not domain.random:
         return Index(count)
     return Index(count, lib.CHOICE_RANDOM, seed=seed if domain.seed is None else domain.seed)
+
+
+def _flowing(entries: Sequence[Entry], change: Change) -> list[Entry]:
+    """Return the entries, of which those of headers move together, through a table of flows."""
+    index, made = flow_index(change), []
+    columns = iter(draw(change, [each.domain for each in entries if each.place.flow]))
+    for each in entries:
+        if not each.place.flow:
+            made.append(each)
+            continue
+        domain, at = next(columns), each.parts[0][1].at
+        parts = _parts(each.text, at, each.place.notation.bits, domain, 0)
+        made.append(replace(each, domain=domain, parts=tuple((index, step) for _, step in parts)))
+    return made
 
 
 def _check_overlaps(entries: Sequence[Entry]) -> None:
