@@ -19,18 +19,19 @@ from tests.vm.kernel import KERNELS, Missing
 from tests.vm.network import interface
 
 GUESTS: list[Guest] = []  # that may run
+EACH_ONCE = by_tier(normal=True, full=False)
 EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
 
 
 def pytest_generate_tests(metafunc):
-    """A test runs on each kernel; one marked `once` on the first of those it names that is there,
-    unless everything is wanted.
+    """A test runs on each kernel; in the normal tier, on the first that is there. One marked `once`
+    runs on the first of those it names that is there, unless everything is wanted.
     """
     if "guest" not in metafunc.fixturenames:
         return
     kernels, marker = list(KERNELS), metafunc.definition.get_closest_marker("once")
-    if marker:
-        kernels = list(marker.args)
+    if marker or EACH_ONCE:
+        kernels = list(marker.args) if marker else kernels
         there = [name for name in kernels if is_there(name)]
         kernels = there if EVERY_KERNEL and there else [*there, *kernels][:1]
     metafunc.parametrize("guest", kernels, indirect=True, scope="session")
