@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cases: what is measured, with which contestants. Each contestant is one short function.
 
-Frames are 60 bytes without FCS (64 on the wire) everywhere. Sources run on core 0, sinks on core 1,
-each process with all its threads on its one core. Where a source meets a sink, the rate is taken
-at the sink, over the same seconds, while both run.
+Frames are 60 bytes without FCS (64 on the wire), but for `memif-imix`. Sources run on core 0, sinks
+on core 1, each process with all its threads on its one core. Where a source meets a sink, the rate
+is taken at the sink, over the same seconds, while both run.
 size: one short function a contestant; they are read side by side.
 """
 
@@ -29,6 +29,9 @@ FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
 SEARCH_STEPS = 6
 LATE_S = 0.003  # of packets still to be sent when time is up: one turn of the scheduler
 BUSY = ("--poll", "busy")
+VARIED = ("ip.src=10.0.0.0/16", "ip.dst=10.1.0.0/16:random", "udp.sport=1024-65535:random",
+          "udp.dport=1-1000")  # fmt: skip
+FOUR_FIELDS = [word for text in VARIED for word in ("--vary", text)]
 RECORD = 28 + 60 + 4  # bytes of an Enhanced Packet Block around 60
 CHUNK = 1 << 18  # bytes that uspnet's writer hands to write() when there is much to do
 WRITE_ALONE = """
@@ -359,6 +362,24 @@ CASES = [
         between_testpmds("flowgen"),
         "testpmd flowgen",
         two_cores=True,
+    ),
+    Case(
+        "memif-fields",
+        f"{MEMIF_MEMIF}, 4 fields vary, 2 checksums follow",
+        2,
+        between_ours(*FOUR_FIELDS),
+        between_testpmds("flowgen"),
+        "testpmd flowgen",
+        also={"each payload written instead": between_ours("--sequence")},
+        two_cores=True,
+    ),
+    Case(
+        "memif-imix",
+        f"{MEMIF_MEMIF}, sizes of an IMIX, 350 bytes on average",
+        0.8,
+        between_ours("--size", "imix"),
+        between_ours("--size", "350"),
+        "uspnet, 350 bytes each",
     ),
     Case(
         "capture-file",

@@ -449,7 +449,6 @@ class ProgramStep(Struct):
     mask: int
     at: int
     bytes: int
-    shift: int
     factors: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class QtestLink(Struct):

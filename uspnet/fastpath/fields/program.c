@@ -26,12 +26,11 @@ struct program_index {
 };
 
 struct program_step {
-    const uint64_t *values; /* by index; NULL: low + index * step */
-    uint64_t low, step;
-    uint64_t mask;  /* what is written of `bytes` bytes, in memory order; 0: all of them */
-    uint32_t at;    /* offset in the frame */
-    uint16_t bytes; /* 1 … 8 */
-    uint16_t shift; /* moves a value to the most significant bits */
+    const uint64_t *values; /* by index, as words in memory order; NULL: low + index * step */
+    uint64_t low, step;     /* its `bytes` bytes are the most significant ones */
+    uint64_t mask;          /* what is written of `bytes` bytes, in memory order; 0: all of them */
+    uint32_t at;            /* offset in the frame */
+    uint32_t bytes;         /* 1 … 8 */
     /* What the value's 16-bit words count for in each checksum, modulo 2^16 - 1; 0: nothing. */
     uint32_t factors[8];
 };
@@ -191,18 +190,17 @@ static void write_words(const struct program_step *s, uint8_t *const *data, cons
 static void evaluate(const struct program_step *s, const uint64_t *index, uint64_t *words,
                      uint64_t sums[][BURST_MAX], uint32_t n_checks, uint32_t n)
 {
-    if (s->values)
-        for (uint32_t i = 0; i < n; i++)
-            words[i] = htobe64(s->values[index[i]] << s->shift);
-    else
-        for (uint32_t i = 0; i < n; i++)
-            words[i] = htobe64((s->low + index[i] * s->step) << s->shift);
+    uint64_t halves[BURST_MAX]; /* sums of 32-bit words are sums of 16-bit words, too */
+    for (uint32_t i = 0; i < n; i++) {
+        words[i] = s->values ? s->values[index[i]] : htobe64(s->low + index[i] * s->step);
+        halves[i] = (words[i] & UINT32_MAX) + (words[i] >> 32);
+    }
     for (uint32_t c = 0; c < n_checks; c++) {
         uint64_t factor = s->factors[c];
-        if (!factor)
-            continue;
-        for (uint32_t i = 0; i < n; i++) /* below 2^33 * 2^16: many steps fit into the sum */
-            sums[c][i] += ((words[i] & UINT32_MAX) + (words[i] >> 32)) * factor;
+        for (uint32_t i = 0; factor == 1 && i < n; i++)
+            sums[c][i] += halves[i];
+        for (uint32_t i = 0; factor > 1 && i < n; i++) /* < 2^33 * 2^16: many steps fit */
+            sums[c][i] += halves[i] * factor;
     }
 }
 

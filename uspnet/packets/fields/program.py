@@ -161,18 +161,19 @@ class Program(Field, name="program"):
         }
 
     def _step(self, step: Step) -> dict[str, object]:
-        values = ffi.NULL
+        values, whole = ffi.NULL, step.bits == 8 * step.size
+        shift = 64 - 8 * step.size + step.shift
         if step.values is not None:
-            values = self._owned.keep(new("uint64_t[]", list(step.values)))
-        whole = step.bits == 8 * step.size
+            words = [(value << shift).to_bytes(8, "big") for value in step.values]
+            values = self._owned.keep(new("uint64_t[]", len(words)))
+            ffi.memmove(values, b"".join(words), 8 * len(words))
         return {
             "values": values,
-            "low": step.low & WORD,
-            "step": step.step & WORD,
+            "low": step.low << shift & WORD,
+            "step": step.step << shift & WORD,
             "mask": 0 if whole else int.from_bytes(step.mask.ljust(8, b"\0"), ENDS),
             "at": step.first,
             "bytes": step.size,
-            "shift": 64 - 8 * step.size + step.shift,
             "factors": step.factors,
         }
 
