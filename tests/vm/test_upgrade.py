@@ -25,6 +25,13 @@ with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0x20000) as bar:
             registers[ICR // 4] = LSC
         print(int(registers[FCTTV // 4] == MARK and not registers[ICR // 4] & LSC))
 """
+# Which files and devices of VFIO a process has open: each by its name or kind.
+HELD = """
+import json, os, sys
+folder = f"/proc/{sys.argv[1]}/fd"
+links = sorted(os.readlink(f"{folder}/{name}") for name in os.listdir(folder))
+print(json.dumps([link for link in links if "vfio" in link or link == "/dev/iommu"]))
+"""
 
 
 @pytest.mark.once("lab", "debian")
@@ -51,4 +58,29 @@ def test_neither_devices_nor_receivers_notice(guest, taken):
     frames += wire.receive(result["sent"] - len(frames))
     assert len(set(frames)) == len(frames) == result["sent"], "each has its number"
     assert not wire.receive(1, 0.2)
+    assert not guest.messages("DMAR.*fault|vfio.*reset")
+
+
+@pytest.mark.once("lab", "debian")
+def test_cold_the_kernel_gets_no_device_back(guest, taken):
+    """The job has no capability: devices that it gave back it could not lock memory for again."""
+    wire, nics = guest.wires["e1000e"], [guest.address("e1000e", number) for number in (0, 1)]
+    ways = (guest.transports[0], guest.transports[-1])
+    specs = [f"{taken(guest, nic)},transport={way}" for nic, way in zip(nics, ways, strict=True)]
+    wire.drain()
+    words = ["--rate", "300", "--json", "--poll", "sleep"]
+    process = guest.background(["uspnet", "pktgen", specs[0], "--rx-port", specs[1], *words])
+    assert len(wire.receive(20, 60)) == 20, process.output()
+    held = guest.python_json(HELD, process.pid)
+    assert held
+    done = guest.run(["uspnet", "upgrade", process.pid, "--cold", "--json", "--quiet"]).json()
+    assert done.get("kind") == "cold", (done, process.output())
+    assert guest.python_json(HELD, process.pid) == held
+    assert len(wire.receive(20, 60)) == 20, process.output()
+    process.signal(signal.SIGINT)
+    result = process.wait().json()
+    assert result["upgrades"] == len(result["before"]) == 1
+    for each in (*result["before"], result):
+        assert each["sent"] == each["received"] > 0
+        assert [each[name] for name in NOTHING] == [0] * len(NOTHING)
     assert not guest.messages("DMAR.*fault|vfio.*reset")

@@ -29,6 +29,7 @@ from uspnet.telemetry import look
 from uspnet.text import printable
 
 ANSWER_BYTES = 1 << 16
+COLD_S = 3 * PATIENCE_S  # two starts of the other version, and the gap
 JOBS = "see: uspnet stats --once"
 
 
@@ -42,7 +43,7 @@ def upgrade(pid: int, path: str | None) -> Upgraded:
 
 def plan(pid: int, path: str | None) -> Planned:
     """Return what it would do to upgrade a job cold, which runs on. Raises as `upgrade` does."""
-    said = _ask(pid, {**_request(path), "kind": "plan"})
+    said = _ask(pid, {**_request(path), "kind": "plan"}, COLD_S)
     match said.get("answer"):
         case {
             "before": str(before),
@@ -55,7 +56,7 @@ def plan(pid: int, path: str | None) -> Planned:
 
 def upgrade_cold(pid: int, path: str | None) -> Upgraded:
     """Have a job's process go on as another version. Raises as `upgrade` does."""
-    return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}))
+    return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}, COLD_S))
 
 
 def _request(path: str | None) -> Json:
@@ -86,9 +87,9 @@ def _done(pid: int, said: Json) -> Upgraded:
     raise _no_answer(pid)
 
 
-def _ask(pid: int, request: Json) -> Json:
+def _ask(pid: int, request: Json, patience_s: float = PATIENCE_S) -> Json:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(patience_s)
         try:
             connection.connect(address(pid))
         except ConnectionRefusedError:
@@ -100,7 +101,7 @@ def _ask(pid: int, request: Json) -> Json:
             connection.send(json.dumps(request).encode())
             said = json.loads(connection.recv(ANSWER_BYTES) or b"null")
         except TimeoutError:
-            text = f"job {pid} has not answered for {PATIENCE_S:.0f} s"
+            text = f"job {pid} has not answered for {patience_s:.0f} s"
             raise DeviceTimeout(text, JOBS) from None
         except (OSError, ValueError, RecursionError):
             said = None

@@ -19,12 +19,12 @@ from threading import Thread
 from uspnet import errors
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
 from uspnet.process.protocol import receive, send
-from uspnet.process.server import START_S
 from uspnet.process.successor import check_installation
 from uspnet.system import children, kept
 from uspnet.system.launch import launch
 from uspnet.text import printable
 
+ANSWER_S = 60.0  # for all imports and the command line, also on a slow machine
 WORDS_BYTES = 1 << 16  # of a command line
 TEXT_MAX = 1000  # characters of what a program says about itself
 # What the other version runs. It says what is wrong where there is none.
@@ -115,7 +115,7 @@ class Trial:
             return False
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0)) or time.monotonic() > self._began + START_S
+        return bool(poll.poll(0)) or time.monotonic() > self._began + ANSWER_S
 
     def result(self) -> Able:
         """Return what it has said, and end it. Raises an error that says why it can't go on."""
@@ -125,7 +125,7 @@ class Trial:
         try:
             said, _ = receive(self._socket)
         except BlockingIOError:
-            text = f"{self.program} has said nothing for {START_S:.0f} s"
+            text = f"{self.program} has said nothing for {ANSWER_S:.0f} s"
             raise DeviceTimeout(text, "is it a Python interpreter?") from None
         except (OSError, ValueError):
             said = b""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from uspnet.pci.address import SHORT
+from uspnet.system import kept
 
 LOG = "/dev/kmsg"
 RECORD = 8192  # bytes of the longest record, Documentation/ABI/testing/dev-kmsg
@@ -57,11 +58,12 @@ class FaultLog:
     """
 
     def __init__(self, function: str, *, path: str = LOG, whole: bool = False) -> None:
-        self.function, self.fd = function, -1
+        self.function, self.fd = function, -1 if whole else kept.take(f"{function} log")
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            if not whole:
-                os.lseek(self.fd, 0, os.SEEK_END)
+            if self.fd < 0:
+                self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                if not whole:
+                    os.lseek(self.fd, 0, os.SEEK_END)
         except OSError:
             self.close()
         self.readable = self.fd >= 0

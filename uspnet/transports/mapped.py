@@ -13,6 +13,7 @@ from uspnet.fastpath import c, lib
 from uspnet.mapping import Mapping
 from uspnet.pci.functions import folder, group_node, missing
 from uspnet.pci.sysfs import HOST
+from uspnet.system import kept
 from uspnet.system.processes import process, user_of, users_of
 from uspnet.transports import BarWindow
 
@@ -58,6 +59,9 @@ class FunctionLock:
     def __init__(self, address: str) -> None:
         self.address = address
         self.path = HOST.path(f"{folder(address)}/config")
+        self.fd = kept.take(f"{address} lock")
+        if self.fd >= 0:
+            return  # the version before has locked it
         try:
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:

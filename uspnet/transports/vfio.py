@@ -11,17 +11,17 @@ import contextlib
 import errno
 import fcntl
 import os
-import resource
 import struct
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
-from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
+from uspnet.errors import DeviceFault, NotSupported, UspnetError
 from uspnet.fastpath import ffi
 from uspnet.memory import HUGE_BYTES, SharedMemory
 from uspnet.pci.config import set_command
 from uspnet.transports import Transport
 from uspnet.transports.faults import FaultLog
+from uspnet.transports.locked import check_limit, map_error, raise_limit
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
 
 IOVA_BASE = 1 << 32  # above the addresses of 32-bit devices and of the MSI window
@@ -126,18 +126,6 @@ class DmaSpace(ABC):
         """Close the space."""
 
 
-def map_error(error: OSError, size: int) -> NoMemory:
-    """Return the error for memory that could not be locked and mapped."""
-    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    if error.errno == errno.ENOMEM and limit != resource.RLIM_INFINITY:
-        return NoMemory(
-            f"{size >> 10} KiB can't be locked for DMA: the limit is {limit >> 10} KiB",
-            "take smaller rings: rx-ring=256; or raise it: ulimit -l unlimited (as root), memlock "
-            "in /etc/security/limits.conf, LimitMEMLOCK=infinity in a systemd unit",
-        )
-    return NoMemory(f"{size >> 10} KiB can't be mapped for DMA: {error.strerror}")
-
-
 class Vfio(Transport):
     """A function bound to vfio-pci. A subclass opens `fd` and joins `space`.
 
@@ -160,6 +148,7 @@ class Vfio(Transport):
         self.lock = FunctionLock(address)
         self.faults = FaultLog(address)
         try:
+            raise_limit()
             self.open()
             _, offset = self._region(CONFIG_REGION)[2:]
             self.config_at = offset
@@ -178,6 +167,14 @@ class Vfio(Transport):
     @abstractmethod
     def leave(self) -> None:
         """Undo what `open` did besides `fd`."""
+
+    def held(self) -> dict[str, int]:
+        """Return device, address space, lock and kernel log. The kernel does not reset a function
+        that is held, and nobody else can open it. Raises NotSupported.
+        """
+        check_limit(self.name, sum(memory.size for memory in self.mapped))
+        own = {"device": self.fd, "lock": self.lock.fd, "log": self.faults.fd}
+        return {f"{self.name} {name}": fd for name, fd in own.items() if fd >= 0}
 
     def _region(self, index: int) -> tuple[int, int, int, int]:
         """Return flags, capability offset, size and offset of a region."""

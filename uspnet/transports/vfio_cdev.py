@@ -11,12 +11,14 @@ import os
 from uspnet.errors import NotPermitted, NotSupported
 from uspnet.pci.functions import vfio_node
 from uspnet.pci.sysfs import HOST
+from uspnet.system import kept
 from uspnet.transports.mapped import device_error
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
 
 IOMMU = "dev/iommu"
 BIND, ATTACH = io(118), io(119)  # VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_ATTACH_IOMMUFD_PT
 IOAS_ALLOC, IOAS_MAP, IOAS_UNMAP = io(0x81), io(0x85), io(0x86)  # IOMMU_…
+HELD = "iommufd"  # its name over a cold upgrade
 MAP_FLAGS = 1 << 0 | 1 << 1 | 1 << 2  # IOMMU_IOAS_MAP_FIXED_IOVA, …WRITEABLE, …READABLE
 
 
@@ -25,7 +27,8 @@ class Ioas(DmaSpace):
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
-        self.fd = os.open(HOST.path(IOMMU), os.O_RDWR | os.O_CLOEXEC)
+        held = kept.take(HELD)
+        self.fd = held if held >= 0 else os.open(HOST.path(IOMMU), os.O_RDWR | os.O_CLOEXEC)
         try:
             # struct iommu_ioas_alloc: flags, out_ioas_id
             self.id = call(self.fd, IOAS_ALLOC, "II", 0, 0)[1]
@@ -51,6 +54,8 @@ class Ioas(DmaSpace):
 class VfioCdev(Vfio):
     """A function opened by its own node, /dev/vfio/devices/vfioN."""
 
+    space: Ioas | None = None
+
     def open(self) -> None:
         """Open device and iommufd, bind, attach: in that order."""
         name = vfio_node(HOST, self.name)
@@ -62,13 +67,16 @@ class VfioCdev(Vfio):
             )
         at = node
         try:
-            self.fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+            self.fd = held = kept.take(f"{self.name} device")
+            if held < 0:
+                self.fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
             at = iommu
             self.space = space = Ioas.join("vfio-cdev")
             at = node
             # struct vfio_device_bind_iommufd: flags, iommufd, out_devid
-            call(self.fd, BIND, "IiI", 0, space.fd, 0)
-            # struct vfio_device_attach_iommufd_pt: flags, pt_id
+            if held < 0:
+                call(self.fd, BIND, "IiI", 0, space.fd, 0)
+            # struct vfio_device_attach_iommufd_pt: flags, pt_id; in place of the one it has
             call(self.fd, ATTACH, "II", 0, space.id)
         except PermissionError as error:
             if at != iommu:
@@ -79,6 +87,10 @@ class VfioCdev(Vfio):
             ) from None
         except OSError as error:
             raise device_error(self.name, at, error) from None
+
+    def held(self) -> dict[str, int]:
+        """Return the descriptor of the address spaces, too."""
+        return {**super().held(), **({HELD: self.space.fd} if self.space else {})}
 
     def leave(self) -> None:
         """Leave the address space; closing the device has detached it."""

@@ -15,6 +15,8 @@ from uspnet.errors import Busy, NotSupported
 from uspnet.memory import SharedMemory
 from uspnet.pci.functions import GROUP_DRIVERS, current_driver, folder, group_node
 from uspnet.pci.sysfs import HOST
+from uspnet.system import kept
+from uspnet.transports import Transport
 from uspnet.transports.mapped import device_error
 from uspnet.transports.physical import DANGER, contiguous
 from uspnet.transports.vfio import DmaSpace, Vfio, call, io
@@ -26,6 +28,7 @@ GROUP_STATUS, SET_CONTAINER, GET_DEVICE_FD = io(103), io(104), io(106)
 MAP_DMA, UNMAP_DMA = io(113), io(114)
 TYPE1V2, NOIOMMU = 3, 8  # VFIO_TYPE1v2_IOMMU, VFIO_NOIOMMU_IOMMU
 API_VERSION = 0
+HELD = "VFIO container"  # its name over a cold upgrade
 VIABLE = 1 << 0  # VFIO_GROUP_FLAGS_VIABLE
 READ_WRITE = 1 << 0 | 1 << 1  # VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE
 
@@ -38,6 +41,9 @@ class Container(DmaSpace):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.groups: dict[str, list[int]] = {}  # node → its descriptor, and how many NICs use it
+        self.fd = kept.take(HELD) if self.type == TYPE1V2 else -1
+        if self.fd >= 0:
+            return
         self.fd = os.open(HOST.path(CONTAINER), os.O_RDWR | os.O_CLOEXEC)
         try:
             self._check()
@@ -65,6 +71,9 @@ class Container(DmaSpace):
         if node in self.groups:
             self.groups[node][1] += 1
             return self.groups[node][0]
+        if (held := kept.take(node)) >= 0:  # in the container already
+            self.groups[node] = [held, 1]
+            return held
         fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
         try:
             # struct vfio_group_status: flags
@@ -130,11 +139,20 @@ class VfioGroup(Vfio):
             self.danger = DANGER if bare else ""
             fd = self.space.enter(node)
             self.node = node
-            self.fd = fcntl.ioctl(fd, GET_DEVICE_FD, bytearray(self.name.encode() + b"\0"))
+            self.fd = kept.take(f"{self.name} device")
+            if self.fd < 0:
+                self.fd = fcntl.ioctl(fd, GET_DEVICE_FD, bytearray(self.name.encode() + b"\0"))
         except OSError as error:
             if error.errno == errno.EXDEV:
                 raise self._not_viable() from None
             raise device_error(self.name, error.filename or node, error) from None
+
+    def held(self) -> dict[str, int]:
+        """Return container and group, too; without an IOMMU, nothing can be held."""
+        if not self.space or self.danger:  # physical addresses are for privileged processes
+            return Transport.held(self)
+        group = self.space.groups[self.node][0]
+        return {**super().held(), HELD: self.space.fd, self.node: group}
 
     def _not_viable(self) -> Busy:
         """Return the error that names the functions of the group that kernel drivers still have."""
