@@ -93,6 +93,25 @@ def test_lengths_and_checksums_are_right_at_every_size(uspnet, needs, tmp_path, 
     assert len(done.stdout.splitlines()) == 600
 
 
+def test_what_an_expression_draws_is_drawn_for_each_packet(uspnet, tmp_path):
+    path = tmp_path / "sent.pcap"
+    text = "Ether(src=RandMAC())/IP(src=RandIP('10.0.0.0/8'),dst='192.0.2.2')/UDP(sport=7,dport=9)"
+    text += f"/VXLAN()/Ether()/{V4}/UDP(sport=RandShort(),dport=RandNum(5,6))/('x'*20)"
+    port = f"pcap:out={path},format=pcap"
+    result = uspnet("pktgen", port, "-c", "100", "--packet", text, "--json")
+    assert answer(result.stdout)["asked"]["vary"] == [
+        "ether#1.src=random", "ip#1.src=10.0.0.0/8:random", "udp#2.sport=0-65535:random",
+        "udp#2.dport=5-6:random"]  # fmt: skip
+    frames = pcap_frames(path)
+    assert {frame[26] for frame in frames} == {10}
+    assert {frame[87] for frame in frames} == {5, 6}
+    assert min(len({f[a:b] for f in frames}) for a, b in ((6, 12), (26, 30), (84, 86))) > 98
+    words = ("--packet", f"Ether()/{V4}/UDP(sport=RandShort())/('x'*20)", "--flows", "5")
+    result = uspnet("pktgen", port, "-c", "100", *words)
+    assert result.returncode == 0, result.stderr
+    assert len(set(pcap_frames(path))) == 5
+
+
 def test_flows_are_those_that_were_asked_for(uspnet, tmp_path):
     path = tmp_path / "sent.pcap"
     words = ["--vary", "ip.src=10.0.0.0/8", "--vary", "udp.sport=random", "--flows", "40"]

@@ -16,6 +16,7 @@ from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
 
 if TYPE_CHECKING:
+    from uspnet.jobs.traffic import Traffic
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
 
@@ -59,7 +60,8 @@ Packet = Annotated[
         "--packet",
         metavar="EXPR",
         help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
-        "several packets, sent in turn; --size pads them.",
+        "several packets, sent in turn; RandShort(), RandNum(1,9), RandIP('10.0.0.0/8') and the "
+        "like are drawn anew for each packet, as by --vary; --size pads them.",
     ),
 ]
 Vary = Annotated[
@@ -185,17 +187,17 @@ def pktgen(
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.generate import GenerateJob
-    from uspnet.jobs.traffic import Traffic
     from uspnet.packets.frames import packets_a_second
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
     exact = size if packet is None or "size" in given else None
-    change = Change(tuple(vary or ()), seed, flows, zipf)
-    templates, fields = offered(packet, header, exact, change, given)
-    order = exact.over(len(templates) // len(exact.sizes)) if exact else ()
-    traffic = Traffic(templates, 0.0, fields=fields, change=change, sizes=exact, order=order)
+    if packet is not None:
+        check_header(given)
+    templates, drawn = offered(packet, header, exact, varies=bool(vary))
+    change = Change((*drawn, *(vary or ())), seed, flows, zipf)
+    traffic = changing(templates, change, exact)
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
         raise Usage("--link needs --rate in percent", hint)
@@ -222,33 +224,33 @@ def pktgen(
 
 
 def offered(
-    packet: str | None,
-    header: tuple[str | int, ...],
-    sizes: Sizes | None,
-    change: Change,
-    given: set[str],
-) -> tuple[list[Template], list[Field]]:
-    """Return what to send: the packets of --packet, or UDP/IPv4 of this header; and what changes in
-    them. Raise Usage.
+    packet: str | None, header: tuple[str | int, ...], sizes: Sizes | None, *, varies: bool
+) -> tuple[list[Template], list[str]]:
+    """Return what to send, the packets of --packet or UDP/IPv4 of this header, and what --packet
+    draws anew for each. `varies`: Scapy has to make them. Raise Usage.
     """
-    from uspnet.packets.craft import craft
+    from uspnet.packets.craft import craft_drawn
     from uspnet.packets.frames import udp_expression, udp_template
+
+    lengths = sizes.sizes if sizes else (None,)
+    templates = [udp_template(size, *header) for size in lengths if size and packet is None]
+    if packet is None and not varies:
+        return templates, []
+    made = [craft_drawn(packet or udp_expression(*header), size) for size in lengths]
+    return [each for templates, _ in made for each in templates], made[0][1]
+
+
+def changing(templates: list[Template], change: Change, sizes: Sizes | None) -> Traffic:
+    """Return the traffic of templates of these sizes, and of what changes in them. Raise Usage."""
+    from uspnet.jobs.traffic import Traffic
     from uspnet.packets.vary.compiler import compile_program
 
-    templates: list[Template] = []
-    for size in sizes.sizes if sizes else (None,):
-        if size is None or packet is not None:
-            check_header(given)
-            templates += craft(packet or "", size)
-        else:
-            templates.append(udp_template(size, *header))
-    if not change.vary:
-        return templates, []
-    if packet is None and sizes is not None:
-        text = udp_expression(*header)
-        templates = [each for size in sizes.sizes for each in craft(text, size)]
-    templates, program = compile_program(templates, change)
-    return templates, [program]
+    fields: list[Field] = []
+    if change.vary:
+        templates, program = compile_program(templates, change)
+        fields.append(program)
+    order = sizes.over(len(templates) // len(sizes.sizes)) if sizes else ()
+    return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)
 
 
 def check_header(given: set[str]) -> None:

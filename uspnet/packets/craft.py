@@ -15,6 +15,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
+from uspnet.packets.drawn import take_drawn
 from uspnet.packets.expression import EXAMPLE, evaluate
 from uspnet.packets.frames import Template, mac_bytes
 from uspnet.packets.guard import alone, at_most
@@ -35,7 +36,17 @@ PYTHONS = (AttributeError, IndexError, OSError, TypeError, UnicodeError)  # not 
 
 def craft(expression: str, size: int | None = None) -> list[Template]:
     """Build the frames of an expression, 14 to FRAME_MAX bytes each, in Scapy's order. `size`:
-    length to pad them to with zeros. Raise Usage.
+    length to pad them to with zeros. Raise Usage, also for values that are drawn.
+    """
+    templates, texts = craft_drawn(expression, size)
+    if texts:
+        raise Usage("--packet: values are drawn for each packet", "use craft_drawn()")
+    return templates
+
+
+def craft_drawn(expression: str, size: int | None = None) -> tuple[list[Template], list[str]]:
+    """Build the frames of an expression, as `craft` does. Return, too, which fields are drawn for
+    each packet, `sport=RandShort()`, as texts for `Change`. Raise Usage.
     """
     import scapy.layers.all  # noqa: F401, PLC0415 - takes a second, which is nobody's fault
 
@@ -52,9 +63,9 @@ def craft(expression: str, size: int | None = None) -> list[Template]:
         raise Usage(f"--packet: {_reason(error)}", EXAMPLE) from None
 
 
-def _templates(expression: str, size: int | None) -> list[Template]:
+def _templates(expression: str, size: int | None) -> tuple[list[Template], list[str]]:
     with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
-        packets, count = _packets(expression)
+        packets, count, drawn = _packets(expression)
         made = [_template(next(packets), size)]
     octets = count * len(made[0].frame)
     with at_most(EXPAND_S, "these packets take too long to make", "list fewer values"):
@@ -65,7 +76,7 @@ def _templates(expression: str, size: int | None) -> list[Template]:
                 break
     if octets > BYTES_MAX:
         raise Usage(f"{count:,} packets of {octets >> 20} MiB are too many", "list fewer values")
-    return made
+    return made, drawn
 
 
 def _reason(error: Exception) -> str:
@@ -104,14 +115,17 @@ def _field(error: Exception) -> str:
     return name or ""
 
 
-def _packets(expression: str) -> tuple[Iterator[Packet], int]:
-    """Return the packets of an expression, one value in each field, and their number."""
+def _packets(expression: str) -> tuple[Iterator[Packet], int, list[str]]:
+    """Return the packets of an expression, one value in each field, their number, and what is drawn
+    for each.
+    """
     from scapy.packet import Packet  # noqa: PLC0415
 
     packet = evaluate(expression)
     if not isinstance(packet, Packet):
         raise Usage("--packet: the expression is not a packet", EXAMPLE)
     _check_link(packet)
+    drawn = take_drawn(packet)
     for layer in packet.iterpayloads():
         _address(layer)
         _macs(layer)
@@ -127,7 +141,7 @@ def _packets(expression: str) -> tuple[Iterator[Packet], int]:
             " sent in turn",
             "list fewer values; a capture file of any length is sent by: uspnet fwd pcap:FILE PORT",
         )
-    return islice(iter(packet), FRAMES_MAX), count
+    return islice(iter(packet), FRAMES_MAX), count, drawn
 
 
 def _check_link(packet: Packet) -> None:

@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 from uspnet.errors import Usage
+from uspnet.packets.drawn import DRAWS
 from uspnet.packets.layers import find_layer
 
 EXAMPLE = "write it as: Ether()/IP(dst='198.18.0.2')/UDP(sport=1024,dport=9)/('x'*18)"
@@ -81,7 +82,7 @@ class Evaluator:
     ) -> Built:
         match function:
             case ast.Name(name):
-                make = _net(name) or find_layer(name)
+                make = DRAWS.get(name) or _net(name) or find_layer(name)
             case ast.Attribute(ast.Name(module), name):
                 make = find_layer(name, module)
             case _:
