@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process with the loops is killed while it drives a NIC through VFIO."""
+"""The process with the loops is killed while it drives a NIC through VFIO, or writes where it must
+not.
+"""
 
 import signal
 
 import pytest
 
 from tests.support.tiers import by_tier
-from tests.vm.test_traffic import expected
+from tests.vm.test_traffic import expected, pktgen
 
 KILLS = by_tier(3, 20)
 # Kills its worker process.
@@ -27,6 +29,19 @@ for folder in Path("/proc").iterdir():
 os.kill(worker, signal.SIGKILL)
 print(worker)
 """
+# Its rings find their doorbells at address 16.
+WILD = """
+import sys
+from uspnet.fastpath import ffi
+from uspnet.transports.mapped import MappedBar
+def doorbell(self, offset, size=4, *, sends=False):
+    return {"mmio": ffi.cast("uint8_t *", 16), "bytes": size, "wire_fd": -1}
+MappedBar.doorbell = doorbell
+from uspnet.cli import main
+sys.argv = ["uspnet", *sys.argv[1:]]
+sys.exit(main())
+"""
+NOTHING = ("lost", "duplicated", "reordered", "foreign", "dropped", "restarts")
 
 
 @pytest.mark.once("lab", "debian")
@@ -50,3 +65,31 @@ def test_a_fresh_worker_process_goes_on_with_the_device(guest, taken):
         assert len(workers) == result.json()["restarts"] == KILLS
         assert "a new one goes on" in result.err
     assert not guest.messages(f"DMAR.*{address[5:]}.*fault")
+
+
+@pytest.mark.once("lab", "debian")
+def test_a_ring_with_a_wild_pointer_disturbs_nobody(guest, taken):
+    wire, address = guest.wires["e1000e"], taken(guest, guest.address("e1000e"))
+    others = [taken(guest, guest.address("virtio-net", number)) for number in (0, 1)]
+    words = ["--rate", "300", "--json", "--poll", "sleep"]
+    other = guest.background(["uspnet", "pktgen", others[0], "--rx-port", others[1], *words])
+    assert guest.wires["virtio-net"].receive(1, 60), other.output()
+    guest.run(["dmesg", "-C"])
+    wire.drain()
+    broken = guest.run(["source", WILD, "pktgen", address, *words, "--restart", "2"])
+    assert broken.code == 1
+    result = broken.json()
+    assert "the worker process has ended: it was ended by SIGSEGV" in result["message"]
+    assert "--restart" in result["hint"]
+    assert (result["restarts"], result["sent"]) == (2, 0)
+    assert result["dropped"] == result["drops"]["worker_lost"]
+    assert not wire.receive(1, 0.3)
+    other.signal(signal.SIGINT)
+    undisturbed = other.wait().json()
+    assert undisturbed["received"] == undisturbed["sent"] > 0
+    assert [undisturbed[name] for name in NOTHING] == [0] * len(NOTHING)
+    pktgen(guest, wire, address, 20)
+    said = guest.messages("^(?!.*(clocksource|hrtimer|] Code: ))")  # those of a busy machine, too
+    assert ["segfault at 10 " in line and "uspnet-worker" in line for line in said] == [True] * 3, (
+        said
+    )

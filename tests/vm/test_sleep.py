@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.waiting import moments, until
 from tests.vm.guest import KINDS, MODELS
-from tests.vm.kernel import NO_IOMMUFD
 from uspnet.packets.frames import udp_frame
 from uspnet.ports.qemu import models
 
@@ -108,13 +107,6 @@ def asleep(guest, taken):
         sleeper.end()
 
 
-@pytest.fixture(params=["vfio-group", "vfio-cdev"])
-def transport(request, guest):
-    if request.param == "vfio-cdev" and guest.kernel_name == "debian":
-        pytest.skip(f"{NO_IOMMUFD}: Debian's has none")
-    return request.param
-
-
 @pytest.mark.parametrize("kind", INTERRUPTS)
 def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
     if kind not in guest.kinds:
@@ -136,6 +128,9 @@ def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
     assert idle["naps"] < 100 * idle["now"]
     assert idle["busy"] < idle["now"] / 4, "seconds of processor time"
     assert result.json()["received"] == 200
+    sandbox = result.json()["sandbox"]
+    assert (sandbox["missing"], sandbox["capabilities"]) == ([], 0)
+    assert sandbox["seccomp"] <= 15
     assert woken["interrupts"] > 0
     assert f"interrupts: {INTERRUPTS[kind]}, 1 of 1" in " ".join(result.err.split())
 
