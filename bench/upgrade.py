@@ -2,8 +2,10 @@
 """Upgrade a running job again and again, under load, to its own version: is any of the numbered
 packets lost, does one come twice, and how long is the gap?
 
-Gaps are what the job reports: from the request to pause to the first round of the new loops. The
-receiver's longest latency is an upper bound of its own, with all that a busy machine adds.
+`gap_ms` is what the job reports: from the request to pause to the first round of the new loops.
+`arrivals_ms` is what the receiver's capture shows: the longest time without a packet, in each
+upgrade; `quiet_ms` is the same for as many spans of the same length without one, so what the
+machine itself does.
 
 `--cold`: the job's whole process is replaced, and packets that come meanwhile are lost; the gap is
 from the request to stop to the first round of the new loops.
@@ -14,11 +16,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
+from arrivals import Arrivals
 from lab import BenchError, Process, ip, place, veth
 from recovery import moves, percentiles, wait_for
 from tool import Uspnet
@@ -26,8 +31,7 @@ from tool import Uspnet
 from tests.support.upgrading import command
 from uspnet.telemetry import look
 
-Ends = tuple[list[str], list[str], str | None]
-RATE = "50kpps"
+Ends = tuple[list[str], list[str], str, str | None]
 
 
 @contextlib.contextmanager
@@ -36,8 +40,7 @@ def memif() -> Iterator[Ends]:
     with place("a") as one, place("b") as other:
         servers = [f"memif:{path},role=server" for path in (one, other)]
         job = ["fwd", *servers, "--on-full", "wait"]  # a receiver that has no CPU loses nothing
-        ends = ["pktgen", f"memif:{one}", "--rx-port", f"memif:{other}", "--rate", RATE]
-        yield job, ends, None
+        yield job, ["pktgen", f"memif:{one}", "--rate", "5kpps"], f"memif:{other}", None
 
 
 @contextlib.contextmanager
@@ -47,18 +50,21 @@ def packet() -> Iterator[Ends]:
         ip(netns, "link", "add", "c0", "type", "veth", "peer", "name", "c1")
         for name in ("c0", "c1"):
             ip(netns, "link", "set", name, "addrgenmode", "none", "up")
-        ends = ["pktgen", "packet:b0", "--rx-port", "packet:c1", "--rate", "5kpps"]
-        yield ["fwd", "packet:b1", "packet:c0"], ends, netns
+        source = ["pktgen", "packet:b0", "--rate", "5kpps"]
+        yield ["fwd", "packet:b1", "packet:c0"], source, "packet:c1", netns
 
 
 @contextlib.contextmanager
 def qemu() -> Iterator[Ends]:
-    """Send by an emulated NIC whose cable leads back to it."""
-    nic = "qemu:e1000e,loop=on"
-    yield ["pktgen", nic, "--rx-port", nic, "--rate", "2kpps"], [], None
+    """Send by an emulated NIC, whose cable leads to another one."""
+    nic = f"qemu:e1000e,wire=upgrade-{os.getpid()}"
+    yield ["pktgen", nic, "--rate", "2kpps"], [], nic, None
 
 
 KINDS = {each.__name__: each for each in (memif, packet, qemu)}
+
+
+Span = tuple[int, int]  # ns since 1970
 
 
 class Job(Uspnet):
@@ -80,25 +86,54 @@ def upgrade(pid: int, netns: str | None, *how: str) -> dict[str, Any]:
     return answer
 
 
+def upgrades(
+    pid: int, netns: str | None, times: int, *how: str
+) -> tuple[list[float], list[Span], list[Span]]:
+    """Upgrade so often. Return the gaps in seconds that the job reports; from when to when each
+    upgrade took place; and as many spans without one.
+    """
+    gaps, during, between = [], [], []
+    for _ in range(times):
+        began = time.time_ns()
+        gaps.append(upgrade(pid, netns, *how)["gap_us"] / 1e6)
+        during.append((began, time.time_ns()))
+        time.sleep((during[-1][1] - began) / 1e9)
+        between.append((during[-1][1], time.time_ns()))
+    return gaps, during, between
+
+
 def measure(kind: str, times: int, *how: str) -> dict[str, Any]:
     """Upgrade so often; return gaps, and what the receiver says."""
-    with KINDS[kind]() as (words, ends, netns), contextlib.ExitStack() as others:
-        job = others.enter_context(Job(*words, core=1, netns=netns))
-        wait_for(lambda: look(job.child.pid).jobs, "the job did not start")
-        outer = others.enter_context(Uspnet(*ends, core=0, netns=netns)) if ends else None
-        wait_for(lambda: moves(job.child.pid), "the job sent no packet")
-        done = [upgrade(job.child.pid, netns, *how) for _ in range(times)]
-        seen = outer.stop() if outer else None
-        result = job.stop()
-    seen = seen or result
+    with KINDS[kind]() as (words, source, sink, netns), contextlib.ExitStack() as others:
+        file = others.enter_context(place("arrivals"))
+        numbered = ["--sequence"] if words[0] == "pktgen" else []
+        job = others.enter_context(Job(*words, *numbered, core=1, netns=netns))
+        receiver = others.enter_context(
+            Uspnet("capture", sink, "-w", str(file), "-F", "nsecpcap", core=0, netns=netns)
+        )
+        for started in (job, receiver):
+            pid = started.child.pid
+            wait_for(lambda pid=pid: look(pid).jobs, f"{started.name} did not start")
+        sender = job
+        if source:
+            sender = others.enter_context(Uspnet(*source, "--sequence", core=0, netns=netns))
+        wait_for(lambda: moves(receiver.child.pid), "the receiver got no packet")
+        gaps, during, between = upgrades(job.child.pid, netns, times, *how)
+        sent = sender.stop()
+        time.sleep(0.2)  # for the rest to arrive
+        result = job.stop() if source else sent
+        received = receiver.stop()
+        came = Arrivals(file)
     return {
         "upgrades": result["upgrades"],
-        "gap_ms": percentiles([each["gap_us"] / 1e6 for each in done]),
-        "sent": seen["sent"],
-        **{name: seen[name] for name in ("lost", "duplicated", "reordered", "foreign")},
-        "dropped": result["dropped"],
-        "missed": [result["missed"], seen["missed"]],
-        "latency_ms": {name: ns / 1e6 for name, ns in seen["latency_ns"].items()},
+        "gap_ms": percentiles(gaps),
+        "arrivals_ms": percentiles(came.longest(during)),
+        "quiet_ms": percentiles(came.longest(between)),
+        "sent": sent["sent"],
+        "received": received["received"],
+        **came.faults(sent["sent"]),
+        "dropped": [each["dropped"] for each in (sent, result, received)],
+        "missed": [result["missed"], received["missed"]],
     }
 
 
