@@ -29,17 +29,27 @@ class Mapping:
         flags: int = 0,
         fault: c.Pointer[int] | None = None,
     ) -> None:
-        self.fd, self.size, self.offset, self.flags = fd, size, offset, flags
-        self.fault = fault
+        self.size, self.flags, self.fault = size, flags, fault
         start = lib.guard_map(fd, size, fault) if fault else lib.memory_map(fd, size, offset, flags)
+        self._begin(start, fd, offset)
+
+    def _begin(self, start: c.CData, fd: int, offset: int) -> None:
         if start == ffi.NULL:
             error = ffi.errno
             os.close(fd)
             raise OSError(error, os.strerror(error))
+        self.fd, self.offset = fd, offset
         self.base = ffi.cast("uint8_t *", start)
         self.address = int(ffi.cast("uintptr_t", start))
         self.serial = next(_serials)  # addresses are used again
         _live[self.address] = self
+
+    def reopen(self, fd: int, offset: int) -> None:
+        """Map another file at the same address, after `close`. Raises OSError, and then `fd` is
+        closed.
+        """
+        start = lib.memory_map_at(self.base, fd, self.size, offset, self.flags)
+        self._begin(start, fd, offset)
 
     def guard(self, fault: c.Pointer[int]) -> None:
         """Have `fault` (uint32_t *) set when we touched what others cut off or punched out of the

@@ -8,8 +8,8 @@ import os
 import pytest
 
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotSupported
-from uspnet.transports import vfio
 from uspnet.transports.choose import choose
+from uspnet.transports.dma_space import DmaSpace
 from uspnet.transports.mapped import FunctionLock
 from uspnet.transports.vfio_cdev import Ioas, VfioCdev
 from uspnet.transports.vfio_group import VfioGroup
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("nothing_stays_open")
 def nothing_stays_shared(slot):
     slot.bind("vfio-pci")
     yield
-    assert vfio.DmaSpace._shared == {}
+    assert DmaSpace._shared == {}
     FunctionLock(slot.address).close()
 
 

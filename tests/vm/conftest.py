@@ -15,7 +15,7 @@ from tests.support.lanes import divided
 from tests.support.tiers import by_tier
 from tests.vm import topologies
 from tests.vm.guest import Guest
-from tests.vm.kernel import KERNELS, Missing
+from tests.vm.kernel import KERNELS, NO_IOMMUFD, Missing
 from tests.vm.network import interface
 
 GUESTS: list[Guest] = []  # that may run
@@ -98,6 +98,14 @@ def guest(request):
     """A guest with an IOMMU. Debian's kernel has VFIO groups only; `lab` has all interfaces."""
     with booted(request.param) as guest:
         yield guest
+
+
+@pytest.fixture(params=["vfio-group", "vfio-cdev"])
+def transport(request, guest):
+    """Each way of VFIO to a function."""
+    if request.param == "vfio-cdev" and guest.kernel_name == "debian":
+        pytest.skip(f"{NO_IOMMUFD}: Debian's has none")
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from tests.support.waiting import until
-from tests.vm.kernel import NO_IOMMUFD
 
 OPEN = """
 import sys
@@ -25,13 +24,6 @@ SENT, INTERRUPTIONS = (
     f"print(sum(port.{name} for job in running_jobs() for port in job.ports))"
     for name in ("tx_packets", "interruptions")
 )
-
-
-@pytest.fixture(params=["vfio-group", "vfio-cdev"])
-def transport(request, guest):
-    if request.param == "vfio-cdev" and guest.kernel_name == "debian":
-        pytest.skip(f"{NO_IOMMUFD}: Debian's has none")
-    return request.param
 
 
 def command(guest, address):
@@ -176,20 +168,44 @@ def test_errors_of_the_bus_and_the_hosts_wishes_are_heard(guest, taken, transpor
         OPEN + "import select\n"
         "from uspnet.errors import DeviceFault\n"
         "from uspnet.transports.vfio import ERROR, IRQ_NONE, REQUEST, SET_IRQS, call\n"
-        "device.check(); device.look()\n"
+        "device.look()\n"
         "for index in (ERROR, REQUEST):\n"
         "    call(device.fd, SET_IRQS, 'IIII', IRQ_NONE, index, 0, 1)\n"
-        "print(select.select(device.alert_fds(), [], [], 0)[0] == device.alert_fds())\n"
-        "for look in (device.look, device.check):\n"
-        "    try: look()\n"
+        "    print(select.select(device.alert_fds(), [], [], 0)[0] == [device.alerts[index]])\n"
+        "    try: device.look()\n"
         "    except DeviceFault as error: print(error.message.split()[-1])\n"
-        "device.look(); device.check()\n"
+        "print(device.is_wanted())\n"
         "alerts = len(device.alert_fds())\n"
         "device.close()\n"
         "print(alerts)",
         address, transport,
     )  # fmt: skip
-    assert shown.split() == ["True", "correct", "unbound", "2"]
+    assert shown.split() == ["True", "correct", "True", "unbound", "True", "2"]
+
+
+def test_a_function_that_was_given_back_and_opened_again_is_the_same(guest, taken, transport):
+    """Registers, memory and interrupts are where rings have them."""
+    address = taken(guest, guest.address("e1000e"))
+    shown = guest.python(
+        OPEN + POOL + "import os\n"
+        "from uspnet.errors import DeviceFault\n"
+        "from uspnet.fastpath import ffi\n"
+        "def files(): return len(os.listdir('/proc/self/fd'))\n"
+        "device.attach(pool)\n"
+        "events, bar, before = device.irq('MSI-X', 2), device.map_bar(0), files()\n"
+        "at, memory = int(ffi.cast('uintptr_t', bar.mapping.base)), device.dma_base\n"
+        "print(bar.read(0x8, 4) >> 16 != 0xFFFF)\n"
+        "device.release(); device.release()\n"
+        "try: bar.read(0x8, 4)\n"
+        "except DeviceFault as error: print(error.message.split()[-1])\n"
+        "device.reconnect(); device.reconnect()\n"
+        "print(files() - before, device.events == events, device.map_bar(0) is bar)\n"
+        "print(int(ffi.cast('uintptr_t', bar.mapping.base)) == at, bar.read(0x8, 4) >> 16 != 0xFFFF)\n"
+        "print(device.reached[0][1] == memory, len(device.mapped))\n"
+        "device.close()",
+        address, transport,
+    )  # fmt: skip
+    assert shown.split() == ["True", "gone", "0", *["True"] * 5, "2"]
 
 
 def test_a_function_reset_by_another_program_is_started_again(guest, taken, transport):

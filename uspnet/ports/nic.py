@@ -198,6 +198,14 @@ class NicPort(Port):
             self._begin_outage(fault, self._count_unsent(lib.DROP_DEVICE_RESET))
             self._keep_counters()
             self.stop()
+            self._release()
+
+    def _release(self) -> None:
+        """Give the device to the host, if that asks for it. The device is stopped, no worker runs,
+        and none has the device mapped afterwards.
+        """
+        if self.device.transport.is_wanted():
+            self.device.transport.release()
 
     def _begin_outage(self, fault: UspnetError, lost: int) -> None:
         moved = sum(int(queue.base.counters.packets) for queue in self.made)
@@ -206,17 +214,20 @@ class NicPort(Port):
 
     def _try_to_return(self) -> None:
         """Start the device again if it is there. Raises when it was away for too long."""
+        if self.device.transport.is_wanted():
+            with self.quiesce():
+                self._release()
         try:
             self.device.transport.reconnect()
             self.snapshot.restore(self.device.transport)
             with self.quiesce():
                 self._start_again()
-        except (DeviceFault, DeviceTimeout):
+        except (DeviceFault, DeviceTimeout) as fault:
             if error := self.ended():
                 raise error from None
             if self.outage.is_too_long():
                 self._publish_outage()
-                raise self.outage.error() from None
+                raise self.outage.error(fault) from None
         else:
             self.notice(self.outage.end())
         self._publish_outage()

@@ -50,10 +50,11 @@ class Outage:
         what, self.fault = str(self.fault), None
         return f"{what}; back after {took:.2f} s, {self.lost:,} packets in flight were lost"
 
-    def error(self) -> DeviceFault:
-        """Return the error that ends the job."""
+    def error(self, why: UspnetError) -> DeviceFault:
+        """Return the error that ends the job. `why`: the device can't be used still."""
+        last = "" if str(why) == str(self.fault) else f" ({why})"
         return DeviceFault(
-            f"{self.fault}; it did not come back in {self.patience_s:g} s",
+            f"{self.fault}; it did not come back in {self.patience_s:g} s{last}",
             f"give it longer, with outage=; or see: uspnet doctor {self.name}",
         )
 

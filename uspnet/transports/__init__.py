@@ -126,6 +126,13 @@ class Transport(ABC):
     def look(self) -> None:
         """Raise DeviceFault after an error of the bus; the device has to be started again."""
 
+    def is_wanted(self) -> bool:
+        """Return whether the host asks for the function, so that it must be released."""
+        return False
+
+    def release(self) -> None:
+        """Give the function to the host, if it can be had again by `reconnect`. No worker runs."""
+
     def reconnect(self) -> None:
         """Make the function reachable again after a fault. Raises DeviceFault while it is not."""
 

@@ -25,8 +25,16 @@ class MappedBar(BarWindow):
         super().__init__(size)
         self.name = name
         self.mapping = Mapping(os.dup(fd), size, offset)
+        self.is_open = True
+
+    def reopen(self, fd: int, offset: int) -> None:
+        """Map it where it was, after `close`. Raises OSError."""
+        self.mapping.reopen(os.dup(fd), offset)
+        self.is_open = True
 
     def _at(self, offset: int, size: int) -> c.Pointer[int]:
+        if not self.is_open:
+            raise DeviceFault(f"{self.name}: the device is gone", f"see: uspnet doctor {self.name}")
         if not 0 <= offset <= self.size - size or offset % size:
             raise DeviceFault(f"{self.name}: no register at {offset:#x} of {self.size:#x}")
         return self.mapping.base + offset
@@ -44,8 +52,10 @@ class MappedBar(BarWindow):
         return {"mmio": self._at(offset, size), "bytes": size, "wire_fd": -1}
 
     def close(self) -> None:
-        """Unmap the BAR. No ring may write its doorbell after this."""
-        self.mapping.close()
+        """Unmap the BAR. No ring may write its doorbell after this. May be called again."""
+        if self.is_open:
+            self.is_open = False
+            self.mapping.close()
 
 
 class FunctionLock:

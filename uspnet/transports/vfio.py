@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts that both VFIO interfaces share: ioctls of an open device, and the DMA address space.
+"""The parts that both VFIO interfaces share: ioctls of an open device.
 
 Numbers and structs are those of the kernel's include/uapi/linux/vfio.h and iommufd.h; every call
 has its struct's name beside its format.
@@ -12,19 +12,17 @@ import errno
 import fcntl
 import os
 import struct
-from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from abc import abstractmethod
 
 from uspnet.errors import DeviceFault, NotSupported, UspnetError
-from uspnet.fastpath import ffi
-from uspnet.memory import HUGE_BYTES, SharedMemory
+from uspnet.memory import SharedMemory
 from uspnet.pci.config import set_command
 from uspnet.transports import Transport
+from uspnet.transports.dma_space import DmaSpace
 from uspnet.transports.faults import FaultLog
-from uspnet.transports.locked import check_limit, map_error, raise_limit
+from uspnet.transports.locked import check_limit, raise_limit
 from uspnet.transports.mapped import FunctionLock, MappedBar, device_error
 
-IOVA_BASE = 1 << 32  # above the addresses of 32-bit devices and of the MSI window
 CONFIG_REGION = 7  # VFIO_PCI_CONFIG_REGION_INDEX; regions 0 to 5 are the BARs
 REGION_MMAP = 1 << 2  # VFIO_REGION_INFO_FLAG_MMAP
 INTERRUPTS = {"INTx": 0, "MSI-X": 2}  # VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
@@ -56,76 +54,6 @@ def call(fd: int, request: int, layout: str, *values: int) -> tuple[int, ...]:
     return struct.unpack(layout, data)[1:]
 
 
-class DmaSpace(ABC):
-    """One I/O address space, shared by all NICs of this process that can: each memory is mapped
-    once, as one range, at addresses that we choose.
-    """
-
-    _shared: ClassVar[dict[str, DmaSpace]] = {}
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.users = 0
-        self._next = IOVA_BASE
-        self._mapped: dict[int, tuple[SharedMemory, int, int]] = {}  # by id: memory, address, users
-
-    @classmethod
-    def join(cls, key: str) -> Self:
-        """Return the space of that name, created if need be. Each `join` needs one `leave`."""
-        space = cls._shared.get(key)
-        if not isinstance(space, cls):
-            space = cls._shared[key] = cls(key)
-        space.users += 1
-        return space
-
-    def leave(self) -> None:
-        """Leave the space; the last user closes it."""
-        self.users -= 1
-        if not self.users:
-            del self._shared[self.key]
-            self.close()
-
-    def map(self, memory: SharedMemory) -> int:
-        """Give the devices access to the memory. Returns their address of its first byte. Raises
-        NoMemory.
-        """
-        _, address, users = self._mapped.get(id(memory), (memory, 0, 0))
-        if not users:
-            address = self.place(memory)
-        self._mapped[id(memory)] = (memory, address, users + 1)
-        return address
-
-    def place(self, memory: SharedMemory) -> int:
-        """Map a memory that is not mapped yet, after those that are. Raises NoMemory."""
-        address, size = self._next, memory.size
-        try:
-            self.map_range(int(ffi.cast("uintptr_t", memory.base)), address, size)
-        except OSError as error:
-            raise map_error(error, size) from None
-        self._next += -(-size // HUGE_BYTES) * HUGE_BYTES
-        return address
-
-    def unmap(self, memory: SharedMemory) -> None:
-        """End one use of the memory; the last one unmaps it."""
-        _, address, users = self._mapped.pop(id(memory))
-        if users > 1:
-            self._mapped[id(memory)] = (memory, address, users - 1)
-        else:
-            self.unmap_range(address, memory.size)
-
-    @abstractmethod
-    def map_range(self, virtual: int, address: int, size: int) -> None:
-        """Map memory of this process for reading and writing. Raises OSError."""
-
-    @abstractmethod
-    def unmap_range(self, address: int, size: int) -> None:
-        """Unmap what `map_range` mapped."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the space."""
-
-
 class Vfio(Transport):
     """A function bound to vfio-pci. A subclass opens `fd` and joins `space`.
 
@@ -135,13 +63,15 @@ class Vfio(Transport):
 
     found = "as the kernel's reset left it, where the function has one"
     fd = -1
+    wanted = False  # the host has asked for the function
     config_at = -1  # offset of configuration space in `fd`, once that is known
     space: DmaSpace | None = None
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self.bars: dict[int, MappedBar] = {}
-        self.mapped: list[SharedMemory] = []
+        self.reached: list[tuple[SharedMemory, int]] = []  # memories, and where they are mapped
+        self.mapped: list[SharedMemory] = []  # those that are mapped now
         self.events: list[int] = []  # eventfds: of vectors, or of INTx with `line_fd`
         self.events_on = 0  # an index of INTERRUPTS
         self.alerts: dict[int, int] = {}  # eventfds of ERROR and REQUEST, where the kernel has them
@@ -149,16 +79,19 @@ class Vfio(Transport):
         self.faults = FaultLog(address)
         try:
             raise_limit()
-            self.open()
-            _, offset = self._region(CONFIG_REGION)[2:]
-            self.config_at = offset
-            self.master(on=False)
-            self._listen()
+            self._claim()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError) and not isinstance(error, UspnetError):
                 raise device_error(address, "vfio", error) from None
             raise
+
+    def _claim(self) -> None:
+        """Open the function, which is locked."""
+        self.open()
+        self.config_at = self._region(CONFIG_REGION)[3]
+        self.master(on=False)
+        self._listen()
 
     @abstractmethod
     def open(self) -> None:
@@ -172,6 +105,8 @@ class Vfio(Transport):
         """Return device, address space, lock and kernel log. The kernel does not reset a function
         that is held, and nobody else can open it. Raises NotSupported.
         """
+        if self.fd < 0:
+            raise NotSupported(f"{self.name}: the device is away", "try again when it is back")
         check_limit(self.name, sum(memory.size for memory in self.mapped))
         own = {"device": self.fd, "lock": self.lock.fd, "log": self.faults.fd}
         return {f"{self.name} {name}": fd for name, fd in own.items() if fd >= 0}
@@ -187,6 +122,7 @@ class Vfio(Transport):
         assert self.space  # noqa: S101 - since open
         address = self.space.map(memory)
         self.mapped.append(memory)
+        self.reached.append((memory, address))
         return address
 
     def read_config(self, offset: int, size: int) -> int:
@@ -227,14 +163,19 @@ class Vfio(Transport):
         try:
             for _ in range(count):
                 self.events.append(self._eventfd())
-            if count:
-                self._set_irqs(index, IRQ_EVENTFDS, self.events)
             if count and kind == "INTx":  # the kernel masks the line at each interrupt
                 self.line_fd = self._eventfd()
-                self._set_irqs(index, IRQ_UNMASK, [self.line_fd])
+            self._begin_interrupts()
         except OSError:
             self._end_interrupts()
         return self.events
+
+    def _begin_interrupts(self) -> None:
+        """Have the kernel signal them. Raises OSError."""
+        if self.events:
+            self._set_irqs(self.events_on, IRQ_EVENTFDS, self.events)
+        if self.line_fd >= 0:
+            self._set_irqs(self.events_on, IRQ_UNMASK, [self.line_fd])
 
     def _listen(self) -> None:
         """Ask to be told of the function's errors, and when the host wants it back. A conventional
@@ -260,14 +201,9 @@ class Vfio(Transport):
             return False
 
     def check(self) -> None:
-        """Raise DeviceFault if the host wants the function back; if the IOMMU has blocked an
-        access, where this process may read the kernel log.
+        """Raise DeviceFault if the IOMMU has blocked an access, where this process may read the
+        kernel log.
         """
-        if self._alerted(REQUEST):
-            raise DeviceFault(
-                f"{self.name}: the host takes the device away: it is being unplugged or unbound",
-                "start it again when the device is back; see: uspnet devices",
-            )
         for fault in self.faults.new_faults():
             raise DeviceFault(
                 f"{self.name}: the IOMMU stopped it from {fault}, which is not memory of this job",
@@ -275,10 +211,22 @@ class Vfio(Transport):
             )
 
     def look(self) -> None:
-        """Raise DeviceFault after an error that PCI Express could not correct."""
+        """Raise DeviceFault if the host wants the function back, or after an error that PCI Express
+        could not correct.
+        """
+        if self.is_wanted():
+            raise DeviceFault(
+                f"{self.name}: the host takes the device away: it is being unplugged or unbound",
+                "start it again when the device is back, or have it waited for, with outage=",
+            )
         if self._alerted(ERROR):
             text = f"{self.name}: PCI Express reports an error that it can't correct"
             raise DeviceFault(text, "see: dmesg")
+
+    def is_wanted(self) -> bool:
+        """Return whether the host has asked for the function since it was opened."""
+        self.wanted = self.wanted or self._alerted(REQUEST)
+        return self.wanted
 
     def _eventfd(self) -> int:
         return os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -288,10 +236,14 @@ class Vfio(Transport):
         layout = f"IIII{len(fds)}i"
         call(self.fd, SET_IRQS, layout, flags, index, 0, len(fds), *fds)
 
-    def _end_interrupts(self) -> None:
-        if self.events:
+    def _silence(self) -> None:
+        """Have the kernel signal no interrupt any more."""
+        if self.events and self.fd >= 0:
             with contextlib.suppress(OSError):  # the device is gone
                 self._set_irqs(self.events_on, IRQ_NONE, [])
+
+    def _end_interrupts(self) -> None:
+        self._silence()
         for fd in (*self.events, self.line_fd):
             if fd >= 0:
                 os.close(fd)
@@ -316,25 +268,62 @@ class Vfio(Transport):
         except OSError as error:
             raise device_error(self.name, "vfio", error) from None
 
-    def close(self) -> None:
-        """End all DMA and interrupts, and release the function to vfio-pci."""
-        if self.fd >= 0:
-            self._stop_dma()
-            os.close(self.fd)
-            self.fd = -1
-        self.leave()
-        self.faults.close()
-        self.lock.close()
-
-    def _stop_dma(self) -> None:
-        """Clear Bus Master Enable first: no memory is unmapped while the device may still write."""
+    def release(self) -> None:
+        """End all DMA and give the function to the host. Memories, BARs and interrupts are the same
+        ones again after `reconnect`.
+        """
         with contextlib.suppress(OSError):  # the device is gone, and its DMA with it
-            if self.config_at >= 0:
-                self.master(on=False)
-        self._end_interrupts()
+            if self.fd >= 0 and self.config_at >= 0:
+                self.master(on=False)  # first: no memory is unmapped while it may still write
+        self._silence()
         self._end_alerts()
         for bar in self.bars.values():
             bar.close()
-        self.bars = {}
         while self.space and self.mapped:
             self.space.unmap(self.mapped.pop())
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+        self.leave()
+        self.lock.close()
+        self.wanted = False
+
+    def reconnect(self) -> None:
+        """Open a function again that was given to the host, once vfio-pci has it again. Raises
+        DeviceFault while it has not, or may not be opened.
+        """
+        if self.fd >= 0:
+            return
+        try:
+            self.lock = FunctionLock(self.name)
+            self._claim()
+            self._restore()
+        except OSError as error:
+            self.release()
+            why = (
+                error if isinstance(error, UspnetError) else device_error(self.name, "vfio", error)
+            )
+            raise DeviceFault(str(why), why.hint) from None
+        except UspnetError as error:
+            self.release()
+            raise DeviceFault(str(error), error.hint) from None
+
+    def _restore(self) -> None:
+        """Have memories, BARs and interrupts where they were. Raises OSError, DeviceFault."""
+        for number, bar in self.bars.items():
+            _, _, size, offset = self._region(number)
+            if size != bar.size:
+                raise DeviceFault(f"{self.name}: another device has taken its place")
+            bar.reopen(self.fd, offset)
+        for memory, address in self.reached:
+            if not self.space or self.space.map(memory, address) != address:
+                raise DeviceFault(f"{self.name}: its memory can't be mapped where it was")
+            self.mapped.append(memory)
+        self._begin_interrupts()
+
+    def close(self) -> None:
+        """End all DMA and interrupts, and release the function to vfio-pci."""
+        self.release()
+        self._end_interrupts()
+        self.bars = {}
+        self.faults.close()

@@ -12,8 +12,9 @@ from uspnet.errors import NotPermitted, NotSupported
 from uspnet.pci.functions import vfio_node
 from uspnet.pci.sysfs import HOST
 from uspnet.system import kept
+from uspnet.transports.dma_space import DmaSpace
 from uspnet.transports.mapped import device_error
-from uspnet.transports.vfio import DmaSpace, Vfio, call, io
+from uspnet.transports.vfio import Vfio, call, io
 
 IOMMU = "dev/iommu"
 BIND, ATTACH = io(118), io(119)  # VFIO_DEVICE_BIND_IOMMUFD, VFIO_DEVICE_ATTACH_IOMMUFD_PT

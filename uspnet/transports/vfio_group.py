@@ -17,9 +17,10 @@ from uspnet.pci.functions import GROUP_DRIVERS, current_driver, folder, group_no
 from uspnet.pci.sysfs import HOST
 from uspnet.system import kept
 from uspnet.transports import Transport
+from uspnet.transports.dma_space import DmaSpace
 from uspnet.transports.mapped import device_error
 from uspnet.transports.physical import DANGER, contiguous
-from uspnet.transports.vfio import DmaSpace, Vfio, call, io
+from uspnet.transports.vfio import Vfio, call, io
 
 CONTAINER = "dev/vfio/vfio"
 # VFIO_GET_API_VERSION and so on
@@ -114,7 +115,7 @@ class BareContainer(Container):
 
     type = NOIOMMU
 
-    def place(self, memory: SharedMemory) -> int:
+    def place(self, memory: SharedMemory, wanted: int | None) -> int:
         """Return the memory's physical address: nothing translates it."""
         return contiguous(memory, "VFIO")
 
