@@ -14,7 +14,7 @@ TIMES = by_tier(3, 20)
 NOTHING = ("lost", "duplicated", "reordered", "foreign", "dropped", "missed", "restarts")
 # Registers of a function that a job drives, through sysfs: the last entry of its multicast table is
 # marked, which its driver clears at each start (82574 datasheet §10.2.5.14, MTA), and the interrupt
-# cause that a change of the link sets is cleared (§10.2.4.1, ICR). Prints whether both are still so.
+# cause that a change of the link sets is cleared (§10.2.4.1, ICR). Prints whether both are so.
 UNTOUCHED = """
 import mmap, sys
 MTA, ICR, LSC, MARK = 0x53FC, 0xC0, 1 << 2, 1
