@@ -195,7 +195,8 @@ def test_a_function_that_was_given_back_and_opened_again_is_the_same(guest, take
         "events, bar, before = device.irq('MSI-X', 2), device.map_bar(0), files()\n"
         "at, memory = int(ffi.cast('uintptr_t', bar.mapping.base)), device.dma_base\n"
         "print(bar.read(0x8, 4) >> 16 != 0xFFFF)\n"
-        "device.release(); device.release()\n"
+        "device.release(); print(device.fd >= 0)\n"
+        "device.wanted = True; device.release(); device.release()\n"
         "try: bar.read(0x8, 4)\n"
         "except DeviceFault as error: print(error.message.split()[-1])\n"
         "device.reconnect(); device.reconnect()\n"
@@ -206,7 +207,7 @@ def test_a_function_that_was_given_back_and_opened_again_is_the_same(guest, take
         "device.close()",
         address, transport,
     )  # fmt: skip
-    assert shown.split() == ["True", "gone", "0", *["True"] * 5, "2"]
+    assert shown.split() == ["True", "True", "gone", "0", *["True"] * 5, "2"]
 
 
 def test_a_function_reset_by_another_program_is_started_again(guest, taken, transport):

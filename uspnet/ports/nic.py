@@ -198,13 +198,6 @@ class NicPort(Port):
             self._begin_outage(fault, self._count_unsent(lib.DROP_DEVICE_RESET))
             self._keep_counters()
             self.stop()
-            self._release()
-
-    def _release(self) -> None:
-        """Give the device to the host, if that asks for it. The device is stopped, no worker runs,
-        and none has the device mapped afterwards.
-        """
-        if self.device.transport.is_wanted():
             self.device.transport.release()
 
     def _begin_outage(self, fault: UspnetError, lost: int) -> None:
@@ -216,7 +209,7 @@ class NicPort(Port):
         """Start the device again if it is there. Raises when it was away for too long."""
         if self.device.transport.is_wanted():
             with self.quiesce():
-                self._release()
+                self.device.transport.release()
         try:
             self.device.transport.reconnect()
             self.snapshot.restore(self.device.transport)
@@ -226,11 +219,11 @@ class NicPort(Port):
             if error := self.ended():
                 raise error from None
             if self.outage.is_too_long():
-                self._publish_outage()
+                self.outage.publish(self.made)
                 raise self.outage.error(fault) from None
         else:
             self.notice(self.outage.end())
-        self._publish_outage()
+        self.outage.publish(self.made)
 
     def _start_again(self) -> None:
         """Reset and start the device. No worker runs. Raises DeviceFault, DeviceTimeout."""
@@ -247,10 +240,6 @@ class NicPort(Port):
     def _set_closed(self, *, closed: bool) -> None:
         for queue in self.made:
             queue.base.closed, queue.base.fault = int(closed), lib.FAULT_NONE
-
-    def _publish_outage(self) -> None:
-        if self.made:
-            self.outage.publish(self.made[0].base.counters)
 
     def _keep_counters(self) -> None:
         """Keep what the device has counted so far: it starts again at 0."""

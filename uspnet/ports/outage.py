@@ -6,10 +6,10 @@ long, and when to give up.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from uspnet.errors import DeviceFault, UspnetError
-from uspnet.fastpath import c
+from uspnet.port import Queue
 
 Counts = dict[str, int | None]
 
@@ -58,11 +58,12 @@ class Outage:
             f"give it longer, with outage=; or see: uspnet doctor {self.name}",
         )
 
-    def publish(self, counters: c.Counters) -> None:
+    def publish(self, queues: Sequence[Queue]) -> None:
         """Write both numbers into the counters of one of the port's queues, for all to see."""
         lasts = time.monotonic() - self._since if self.fault else 0.0
-        counters.interruptions = self._count
-        counters.interrupted_ns = round((self._seconds + lasts) * 1e9)
+        for queue in queues[:1]:
+            queue.base.counters.interruptions = self._count
+            queue.base.counters.interrupted_ns = round((self._seconds + lasts) * 1e9)
 
 
 def add(kept: Mapping[str, int | None], own: Mapping[str, int | None]) -> Counts:

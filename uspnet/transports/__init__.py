@@ -127,11 +127,13 @@ class Transport(ABC):
         """Raise DeviceFault after an error of the bus; the device has to be started again."""
 
     def is_wanted(self) -> bool:
-        """Return whether the host asks for the function, so that it must be released."""
+        """Return whether the host asks for the function."""
         return False
 
     def release(self) -> None:
-        """Give the function to the host, if it can be had again by `reconnect`. No worker runs."""
+        """Give the function to the host if that asks for it; `reconnect` opens it again. The device
+        is stopped, no worker runs, and none has it mapped afterwards.
+        """
 
     def reconnect(self) -> None:
         """Make the function reachable again after a fault. Raises DeviceFault while it is not."""

@@ -269,9 +269,14 @@ class Vfio(Transport):
             raise device_error(self.name, "vfio", error) from None
 
     def release(self) -> None:
-        """End all DMA and give the function to the host. Memories, BARs and interrupts are the same
-        ones again after `reconnect`.
+        """Give the function to the host if that asks for it. Memories, BARs and interrupts are the
+        same ones again after `reconnect`.
         """
+        if self.is_wanted():
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """End all DMA and close the function."""
         with contextlib.suppress(OSError):  # the device is gone, and its DMA with it
             if self.fd >= 0 and self.config_at >= 0:
                 self.master(on=False)  # first: no memory is unmapped while it may still write
@@ -299,13 +304,13 @@ class Vfio(Transport):
             self._claim()
             self._restore()
         except OSError as error:
-            self.release()
+            self._let_go()
             why = (
                 error if isinstance(error, UspnetError) else device_error(self.name, "vfio", error)
             )
             raise DeviceFault(str(why), why.hint) from None
         except UspnetError as error:
-            self.release()
+            self._let_go()
             raise DeviceFault(str(error), error.hint) from None
 
     def _restore(self) -> None:
@@ -323,7 +328,7 @@ class Vfio(Transport):
 
     def close(self) -> None:
         """End all DMA and interrupts, and release the function to vfio-pci."""
-        self.release()
+        self._let_go()
         self._end_interrupts()
         self.bars = {}
         self.faults.close()
