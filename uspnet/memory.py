@@ -6,15 +6,19 @@ process can map all that a worker needs and take over from it.
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import threading
 from collections import deque
+from dataclasses import dataclass
+from typing import Any
 from weakref import WeakSet
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping
 
+Data = Any  # a value that C has, or its type: cffi finds out which
 HUGE_BYTES = 2 << 20
 PAGE = 4096
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -98,6 +102,16 @@ class SharedMemory:
         self.mapping.close()
 
 
+@dataclass(frozen=True)
+class Structs:
+    """Where `count` structs of a type follow one another. Addresses are used again, serials not."""
+
+    address: int
+    kind: Data
+    count: int
+    serial: int
+
+
 class Arena:
     """Where `new` puts structs: chunks of shared memory, kept until the process ends.
 
@@ -107,12 +121,15 @@ class Arena:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._serials = itertools.count()
+        self._new = ffi.new_allocator(self.allocate, self.release)
         self._chunk: SharedMemory | None = None
         self._used = 0  # bytes of the chunk
         self._full: list[SharedMemory] = []
         self._sizes: dict[int, int] = {}  # by address
         self._free: dict[int, deque[int]] = {}  # addresses by size
         self._large: dict[int, SharedMemory] = {}  # by address
+        self.structs: dict[int, Structs] = {}  # by address
 
     def allocate(self, size: int) -> c.Pointer[int]:
         """Return memory for `size` bytes. Raises NoMemory."""
@@ -146,12 +163,24 @@ class Arena:
         self._lock = threading.Lock()  # another thread may have held it
         self._full += [*self._large.values(), *([self._chunk] if self._chunk else [])]
         self._chunk = None
-        for each in (self._sizes, self._free, self._large):
+        for each in (self._sizes, self._free, self._large, self.structs):
             each.clear()
+
+    def make(self, cdecl: str, init: object = None) -> Data:
+        """Return new memory of a type, as `ffi.new` does, and note which structs lie in it."""
+        made = self._new(cdecl, init)
+        kind = ffi.typeof(made).item
+        if kind.kind == "struct":
+            address, count = int(ffi.cast("uintptr_t", made)), 1
+            if cdecl.endswith("]"):
+                count = len(made)
+            self.structs[address] = Structs(address, kind, count, next(self._serials))
+        return made
 
     def release(self, memory: c.Pointer[int]) -> None:
         """Take back what `allocate` returned."""
         address = int(ffi.cast("uintptr_t", memory))
+        self.structs.pop(address, None)
         if size := self._sizes.get(address):
             self._free[size].append(address)
         elif large := self._large.pop(address, None):
@@ -172,13 +201,18 @@ def _after_fork() -> None:
 _arena = Arena()
 new = ffi.new
 if not lib.built_with_asan():
-    new = ffi.new_allocator(_arena.allocate, _arena.release)
+    new = _arena.make
 os.register_at_fork(after_in_child=_after_fork)
 
 
 def struct_mappings() -> list[Mapping]:
     """Return the mappings in which all structs lie that `new` has made."""
     return _arena.mappings()
+
+
+def structs() -> list[Structs]:
+    """Return the structs that `new` has made and that exist."""
+    return list(_arena.structs.values())
 
 
 def octets(data: bytes) -> c.Pointer[int]:

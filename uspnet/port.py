@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -21,11 +21,12 @@ from uspnet.spec import Option, Options, Spec, check_options
 from uspnet.system.privileges import NONE, Capabilities
 
 if TYPE_CHECKING:  # the names that a Queue's own `c` hides
-    from uspnet.fastpath._fastpath import AnyQueue
+    from uspnet.fastpath._fastpath import AnyQueue, Counters
     from uspnet.fastpath._fastpath import Queue as CQueue
 
 Direction = Literal["rx", "tx"]
 SCHEMES: dict[str, type[Port]] = {}
+COUNTER = 1 << 64  # where a counter begins again at 0
 ETHERNET_FRAME = 1522  # bytes: 1,500 of payload, the header, and two VLAN tags
 
 
@@ -37,6 +38,7 @@ class Queue:
     direction: Direction
     index: int
     c: AnyQueue
+    counters: Counters = field(default=ffi.NULL)  # wherever `c` may point to later
 
     @property
     def base(self) -> CQueue:
@@ -45,7 +47,7 @@ class Queue:
 
     def take_back(self, packets: int, octets: int, reason: int) -> None:
         """Count packets as dropped that were counted as sent: the other side never took them."""
-        counters = self.base.counters
+        counters = self.counters
         packets = min(packets, counters.packets)  # a worker process that died left some uncounted
         counters.packets -= packets
         counters.bytes -= min(octets, counters.bytes)
@@ -53,13 +55,14 @@ class Queue:
 
     def drop(self, packets: int, reason: int) -> None:
         """Count packets as dropped, for a reason before DROP_ERRORS."""
-        counters = self.base.counters
-        counters.drops[reason] += packets
-        counters.dropped += packets
+        counters = self.counters
+        # A worker process that somebody controls can have written any number there.
+        counters.drops[reason] = (counters.drops[reason] + packets) % COUNTER
+        counters.dropped = (counters.dropped + packets) % COUNTER
 
     def mean(self, packets: int) -> int:
         """Return how many of the bytes counted so many packets had, on average."""
-        counters = self.base.counters
+        counters = self.counters
         return int(counters.bytes * packets // max(counters.packets, 1))
 
     def fault(self) -> UspnetError | None:
@@ -334,7 +337,7 @@ class Port(ABC):
         self, direction: Direction, index: int, stack: c.Stack, counters: c.Counters
     ) -> Queue:
         """Make one queue, owned by the worker whose stack and counters are given."""
-        queue = Queue(self, direction, index, self.make_queue(direction, index))
+        queue = Queue(self, direction, index, self.make_queue(direction, index), counters)
         base = queue.base
         base.pool, base.stack, base.counters = self.pool.c, stack, counters
         self.made.append(queue)

@@ -32,14 +32,14 @@ def worker():
     return new("struct worker *")
 
 
-def hangs_after(watched, worker, clocks, seconds, *, cpu=0.0, state="R"):
+def hangs_after(watched, worker, clocks, seconds, *, cpu=0.0, state="R", pausing=False):
     """Looked at 20 times a second."""
     clocks.state = state
-    found = watched.hangs(worker, 7)
+    found = watched.hangs(worker, 7, pausing=pausing)
     for _ in range(round(seconds * 20)):
         clocks.now += 0.05
         clocks.cpu += cpu * 0.05
-        found = found or watched.hangs(worker, 7)
+        found = found or watched.hangs(worker, 7, pausing=pausing)
     return found
 
 
@@ -66,10 +66,15 @@ def test_a_ring_may_block_for_as_long_as_its_port_says(worker, clocks):
     assert hangs_after(pulse.Pulse(1, 4.0), worker, clocks, 5.5, state="S")
 
 
+def test_a_pause_is_no_hang(worker, clocks):
+    watched = pulse.Pulse(1, 0.0)
+    assert not hangs_after(watched, worker, clocks, 30, cpu=1.0, pausing=True)
+
+
 @pytest.mark.parametrize("name", ["pause", "paused"])
-def test_a_pause_is_no_hang(worker, clocks, name):
+def test_one_that_pauses_unasked_does(worker, clocks, name):
     setattr(worker, name, 1)
-    assert not hangs_after(pulse.Pulse(1, 0.0), worker, clocks, 30, cpu=1.0)
+    assert hangs_after(pulse.Pulse(1, 0.0), worker, clocks, 1.5, cpu=1.0)
 
 
 def test_rounds_begin_it_anew(worker, clocks):

@@ -62,9 +62,12 @@ def test_it_has_no_descriptor_but_those_of_its_rings():
 def test_nothing_is_left_when_the_job_is_closed():
     before = set(children_of(os.getpid()))
     fds = descriptors(os.getpid())
-    with forward(count=100) as job:
-        job.run()
+    with forward() as job:
+        job.start()
         assert len(set(children_of(os.getpid())) - before) == 2, "fork server and worker"
+        job.stop()
+        assert job.wait()
+        assert len(set(children_of(os.getpid())) - before) == 1, "its loops have ended"
     assert set(children_of(os.getpid())) == before
     job = None
     assert descriptors(os.getpid()) <= fds

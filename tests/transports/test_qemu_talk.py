@@ -162,7 +162,7 @@ def test_random_answers_are_survived():
             theirs.shutdown(socket.SHUT_WR)
             c = ffi.new("struct qtest_link *", {"fd": ours.fileno()})
             for _ in range(4):
-                lib.qtest_ask(c, b"x\n", 2, ffi.NULL)
+                lib.qtest_ask(c, c.fd, b"x\n", 2, ffi.NULL)
             assert c.filled <= 256
 
 
@@ -250,7 +250,7 @@ def test_a_process_killed_while_it_rings_leaves_a_link_that_works(ends):
         for _ in range(by_tier(20, 200, 1000)):
             if (child := os.fork()) == 0:
                 while True:
-                    lib.qtest_ask(c, b"x\n", 2, ffi.NULL)
+                    lib.qtest_ask(c, c.fd, b"x\n", 2, ffi.NULL)
             time.sleep(moments.uniform(0.0, 0.004))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -322,8 +322,9 @@ class VirtioNet(
 
     def wake(self, queues: list[c.VirtqQueue]) -> None:
         """Ring the doorbells, also where the device suppresses notifications. No worker runs."""
-        for queue in queues:
-            self.ring_doorbell(queue.number, self.rings[queue.number].call("value"))
+        for number, ring in self.rings.items():
+            if ring.c in queues:
+                self.ring_doorbell(number, ring.call("value"))
 
     def counters(self) -> dict[str, int | None]:
         """Return None for what the device drops for lack of buffers: it has no counters."""
@@ -332,6 +333,6 @@ class VirtioNet(
     def in_flight(self, queue: c.VirtqQueue) -> list[int]:
         """Read the lengths from each chain's second descriptor; the first one is the header."""
         last, mask = queue.next - 1, queue.chains - 1
-        count = self.rings[queue.number].call("clean")
+        count = next(ring for ring in self.rings.values() if ring.c == queue).call("clean")
         words = (queue.descriptors[2 * (last - i & mask) + 1].word for i in range(count))
         return [int(word & 0xFFFFFFFF) for word in words]

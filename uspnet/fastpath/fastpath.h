@@ -195,6 +195,19 @@ static inline void stack_give_all(struct stack *s, const uint32_t *index, uint32
     s->top += n;
 }
 
+/* Is there room for n more? What the worker process has left may say anything. */
+static inline int stack_has_room(const struct stack *s, uint32_t n)
+{
+    return s->top <= s->room && n <= s->room - s->top;
+}
+
+/* The same as stack_give(), outside of loops: what there is no room for is not given back. */
+static inline void stack_return(struct stack *s, uint32_t index)
+{
+    if (stack_has_room(s, 1))
+        stack_give(s, index);
+}
+
 /* Returns the buffers of n handles. `restrict` lets the compiler vectorize the loop. */
 static inline void stack_give_packets(struct stack *s, const struct packet *restrict p, uint32_t n)
 {

@@ -84,7 +84,7 @@ class Accounts(ABC):
         if not self.started:
             return 0.0
         leaders = [worker for worker in self.workers if worker not in self.receivers]
-        ends = [(w.c.end - w.c.start) / w.c.ticks_hz for w in leaders if w.c.end]
+        ends = [(w.c.end - w.c.start) / w.hz for w in leaders if w.c.end]
         if len(ends) == len(leaders) and ends:
             return float(max(ends))
         return time.monotonic() - self.started
@@ -93,17 +93,17 @@ class Accounts(ABC):
         """Return the seconds from the first packet to the last, by the workers' clocks; 0 while
         they run.
         """
-        moved = [w.c for w in self.workers if w.c.first and w.c.end]
+        moved = [w for w in self.workers if w.c.first and w.c.end]
         if not moved:
             return 0.0
-        last = max(c.idle_since or c.end for c in moved)
-        return max(float((last - min(c.first for c in moved)) / moved[0].ticks_hz), 0.0)
+        last = max(w.c.idle_since or w.c.end for w in moved)
+        return max(float((last - min(w.c.first for w in moved)) / moved[0].hz), 0.0)
 
     def port_rows(self) -> tuple[PortResult, ...]:
         """Return each port's counters, including those that only its device or the kernel keeps."""
         rows = []
         for port in self.ports:
-            queues = [(queue.direction, queue.base.counters) for queue in port.made]
+            queues = [(queue.direction, queue.counters) for queue in port.made]
             row = port_counters(queues, port.unknown)
             for name, value in port.extra_counters().items():
                 ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
@@ -122,11 +122,11 @@ class Accounts(ABC):
 
     def total(self, direction: Direction, name: str) -> int:
         """Sum one counter over the queues of one direction."""
-        return sum(int(getattr(queue.base.counters, name)) for queue in self._queues(direction))
+        return sum(int(getattr(queue.counters, name)) for queue in self._queues(direction))
 
     def drops(self, direction: Direction | None = None) -> dict[str, int]:
         """Return the packets dropped by reason, in one direction or in both."""
-        return drops_by_reason(queue.base.counters for queue in self._queues(direction))
+        return drops_by_reason(queue.counters for queue in self._queues(direction))
 
     def in_transit(self) -> bool:
         """Return whether a port knows of sent packets that are still on their way."""

@@ -19,6 +19,7 @@ from uspnet.jobs.pulse import Pulse
 from uspnet.jobs.upgrades import Upgrades
 from uspnet.jobs.worker import Worker
 from uspnet.port import Port
+from uspnet.process.kept import Kept
 from uspnet.process.server import ForkServer
 from uspnet.process.successor import Successor
 from uspnet.process.worker import Task, WorkerProcess
@@ -43,6 +44,7 @@ class Crew:
         self.server: ForkServer | None = None
         self.process: WorkerProcess | None = None
         self.pulse: Pulse | None = None
+        self.kept = Kept()
         self.failed = False  # for good: ports are yet to be stopped
         self.restarts = self.turns = 0
         self._lock = threading.Lock()  # of what the watching threads do
@@ -146,7 +148,13 @@ class Crew:
             process.close()
         self.check_sandbox(process)
         process.point()
+        self.keep()
         self.adopt(process, server)
+
+    def keep(self) -> None:
+        """Keep what the structs hold, which a worker process may overwrite. None runs loops now."""
+        if self.process:
+            self.kept.record(self.process.look().addresses)
 
     def _watch(self, process: WorkerProcess) -> None:
         """Have devices access no memory as soon as their rings have no owner any more. A thread of
@@ -175,11 +183,22 @@ class Crew:
                 worker.pause()
                 resume.callback(worker.resume)
             self.check()
+        if self.process and not self.process.halted:
+            self.process.halt()
+            self.kept.restore()
+            resume.callback(self._go_on, self.process)
+
+    def _go_on(self, process: WorkerProcess) -> None:
+        """End a pause in which ports may have changed structs."""
+        if process.halted:
+            self.keep()
+            process.go_on()
 
     def follow(self) -> None:
         """Let the worker process have what ports have changed. All workers pause."""
         if not self.process or self.process.dead():
             return
+        self.keep()
         try:
             self.process.follow()
         except DeviceFault:
@@ -225,16 +244,21 @@ class Crew:
         if self.process:
             with self._lock:
                 self._quiet(self.process)
+            self.kept.restore()
         try:
             return self.recover()
         except (ArithmeticError, LookupError, ValueError, TypeError) as error:
             text = f"the worker process has overwritten what it shares with the command: {error}"
             raise DeviceFault(text, "run it once more, and report that") from None
+        finally:
+            self.keep()
 
     def _hangs(self, process: WorkerProcess) -> bool:
         return any(
-            self.pulse and worker.running() and self.pulse.hangs(worker.c, thread)
+            worker.overdue()
+            or (worker.running() and self.pulse.hangs(worker.c, thread, pausing=worker.pausing))
             for worker, thread in zip(self.workers, process.threads, strict=True)
+            if self.pulse
         )
 
     def _replace(self, process: WorkerProcess, why: str) -> None:
@@ -265,7 +289,7 @@ class Crew:
     def dropped(self) -> int:
         """Return the packets that the workers' queues have dropped, for any reason."""
         queues = {queue for worker in self.workers for queue in worker.queues}
-        return sum(sum(queue.base.counters.drops) for queue in queues)
+        return sum(sum(queue.counters.drops) for queue in queues)
 
     def notices(self) -> Iterator[str]:
         """Return what the user should know about the sandbox."""
@@ -279,11 +303,21 @@ class Crew:
             yield f"worker process {self.process.pid}: {self.enforced}"
 
     def end(self) -> None:
-        """End the worker process, whose loops have ended."""
+        """End the worker process, whose loops have ended, and what goes on beside it."""
         self.upgrades.close()
+        self.join()
+
+    def join(self) -> None:
+        """Wait for the loops and end the worker process. Ports follow pointers from here on."""
+        for worker in self.workers:
+            if worker.started:
+                worker.join()
+        if self.upgrades.on_trial():
+            self.upgrades.close()  # the process before is there, too
         if self.process:
             process, self.process = self.process, None
             process.close()
+            self.kept.restore()
 
     def close(self) -> None:
         """End what forks worker processes, and take no more orders."""

@@ -213,7 +213,9 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         if not self.finished:
             return None
         senders = [worker for worker in self.workers if worker not in self.receivers]
-        return self.stop_reason or next((ENDINGS[w.c.ending] for w in senders if w.c.ending), None)
+        return self.stop_reason or next(
+            (ENDINGS.get(w.c.ending) for w in senders if w.c.ending), None
+        )
 
     def _lay_out(self) -> None:
         plans = self.plans()
@@ -269,6 +271,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.started = time.monotonic()
         for worker in self.workers:
             worker.limit(self.limits, hz, None if worker in self.receivers else self.budget)
+        self.crew.keep()
         self.board.publish(started_ns, self.crew.enforced)
         for text in (*notices(self.ports, self.limits), *self.crew.notices()):
             self.on_notice(text)
@@ -339,9 +342,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
             raise
 
     def _join(self) -> None:
-        for worker in self.workers:
-            if worker.started:
-                worker.join()
+        self.crew.join()
 
     def fail(self, error: UspnetError, result: Result) -> UspnetError:
         """Add a result to an error, and return it."""

@@ -50,7 +50,7 @@ class Loop:
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets that the worker has taken from the job's budget, by its counters."""
-        counters = [lane.rx.base.counters for lane in lanes if lane.rx]
+        counters = [lane.rx.counters for lane in lanes if lane.rx]
         return sum(int(c.packets) + sum(int(c.drops[why]) for why in DECIDED) for c in counters)
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
@@ -59,7 +59,7 @@ class Loop:
         Return how many of those remain.
         """
         for group in groups(lanes):
-            entered = sum(int(queue.base.counters.packets) for queue in _receivers(group))
+            entered = sum(int(queue.counters.packets) for queue in _receivers(group))
             flying = under_way(group, entered) if group[0].exits else entered
             uncounted = min(excess, flying)
             _uncount(group, uncounted)
@@ -100,7 +100,7 @@ def under_way(lanes: Sequence[Lane], entered: int) -> int:
     nor dropped by any of their exits.
     """
     exits = dict.fromkeys(queue for lane in lanes for queue in lane.exits)
-    counted = [queue.base.counters for queue in exits]
+    counted = [queue.counters for queue in exits]
     entered += sum(int(c.copied) for c in counted)
     left = sum(int(c.packets) + int(c.dropped) + int(c.errors) for c in counted)
     return max(entered - left, 0)
@@ -109,7 +109,7 @@ def under_way(lanes: Sequence[Lane], entered: int) -> int:
 def _uncount(lanes: Sequence[Lane], packets: int) -> None:
     """Take received packets out of the counters."""
     for queue in _receivers(lanes):
-        counters = queue.base.counters
+        counters = queue.counters
         n = min(packets, int(counters.packets))
         counters.bytes -= queue.mean(n)
         counters.packets -= n

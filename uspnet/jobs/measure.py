@@ -49,7 +49,7 @@ class Measure(Loop, name="measure"):
         if self.lookup == ffi.NULL:
             seen += others["duplicated"] + others["stale"]
         for queue in (lane.rx for lane in lanes if lane.rx):
-            seen -= int(queue.base.counters.packets)
+            seen -= int(queue.counters.packets)
             if seen < 0:
                 queue.take_back(-seen, queue.mean(-seen), lib.DROP_WORKER_LOST)
                 seen = 0

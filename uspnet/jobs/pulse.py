@@ -31,10 +31,12 @@ class Pulse:
         self.pid, self.limit = pid, HANG_S + patience
         self._looks: dict[int, _Look] = {}  # by thread
 
-    def hangs(self, worker: c.Worker, thread: int) -> bool:
-        """Return whether a worker, which runs in this thread, hangs. Called again and again."""
+    def hangs(self, worker: c.Worker, thread: int, *, pausing: bool = False) -> bool:
+        """Return whether a worker, which runs in this thread, hangs. Called again and again.
+        `pausing`: it was asked to pause, whatever its struct says.
+        """
         last, now = self._looks.get(thread), time.monotonic()
-        if worker.pause or worker.paused or not last or last.rounds != worker.rounds:
+        if pausing or not last or last.rounds != worker.rounds:
             self._looks[thread] = _Look(int(worker.rounds), now, -1.0)
             return False
         if last.cpu < 0:  # twice the same: from now on it is worth a closer look

@@ -37,7 +37,7 @@ def recover(
     pool.refill(held)
     for port in ports:
         for queue in port.made:
-            _add_up(queue.base.counters)
+            _add_up(queue.counters)
     excess = _rebudget(workers, budget, count) if count is not None else 0
     for worker in workers:
         excess = worker.loop.settle(worker.lanes, excess)
@@ -49,7 +49,7 @@ def recover(
 
 def _lost(ports: Sequence[Port]) -> int:
     """Return the packets counted as lost with a worker process so far."""
-    counters = [queue.base.counters for port in ports for queue in port.made]
+    counters = [queue.counters for port in ports for queue in port.made]
     return sum(int(each.drops[lib.DROP_WORKER_LOST]) for each in counters)
 
 

@@ -113,6 +113,7 @@ class Upgrade:
     def _swap(self, old: WorkerProcess) -> None:
         """Give the turn to a new process, and begin its trial."""
         new = self.crew.make(self.successor)
+        new.reach = old.reach
         try:
             new.load()
             self.crew.check_sandbox(new)
@@ -136,6 +137,7 @@ class Upgrade:
         self._wait_for_rounds(new, running, rounds)
         self._gap_us = (time.monotonic_ns() - began) / 1000 if running else None
         self._dropped = self.crew.dropped() - before
+        old.halt()
         self.old, self._began = old, time.monotonic()
 
     def _pause(self, old: WorkerProcess) -> None:
@@ -213,7 +215,7 @@ class Upgrade:
         try:
             lost = self.crew.clean_up()
             old.quieted = False
-            old.follow()
+            old.follow()  # which lets it go on
             self._turn_to(old, None)
         finally:
             new.close()

@@ -28,6 +28,7 @@ LOOKS = 8  # at both clocks: a thread may be interrupted between the two
 SPIN_S = 50e-6  # an adaptive worker spins this long without work before it sleeps
 NAP_S = 0.0001  # between two looks at what a worker does
 JOIN_S = 2.0  # for a loop to end, besides the time for which its rings may block
+STOP_S = 5.0  # the same, where nobody waits for it alone
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
 POLL_MODES = {
     Poll.busy: lib.POLL_BUSY,
@@ -96,6 +97,10 @@ class Worker:
         self.thread = threading.Thread(target=self._run, name="uspnet-worker", daemon=True)
         self.process: WorkerProcess | None = None  # where it runs, if not in this process
         self.started = False
+        self.hz = 0  # ticks per second
+        self.joined = False  # nobody will start it again
+        self.pausing = False  # it has been asked to pause
+        self._end = float("inf")  # when a loop that was stopped has to be over
 
     @property
     def queues(self) -> list[Queue]:
@@ -134,7 +139,8 @@ class Worker:
         """
         c = self.c
         c.poll, c.burst = POLL_MODES[Poll(limits.poll)], limits.burst
-        c.ticks_hz, c.spin = hz, int(SPIN_S * hz)
+        self.hz = c.ticks_hz = hz
+        c.spin = int(SPIN_S * hz)
         if budget is not None and limits.duration is not None:
             c.deadline = lib.ticks_now() + int(limits.duration * hz)
         if budget is not None and limits.count is not None:
@@ -173,7 +179,11 @@ class Worker:
 
     def over(self) -> bool:
         """Return whether the loop has ended that was started in another process."""
-        return self.started and self.c.done == self.c.turn
+        return self.started and (self.joined or self.c.done == self.c.turn)
+
+    def overdue(self) -> bool:
+        """Return whether the loop still runs though it was stopped."""
+        return time.monotonic() > self._end and self.running()
 
     def wake(self) -> None:
         """Wake the worker if it sleeps."""
@@ -182,6 +192,7 @@ class Worker:
     def stop(self) -> None:
         """Ask the loop to end."""
         self.c.stop = 1
+        self._end = min(self._end, time.monotonic() + STOP_S + self.patience_s)
         self.wake()
 
     def pause(self, deadline_s: float = 1.0) -> None:
@@ -189,15 +200,15 @@ class Worker:
         pause within `deadline_s`. Raises DeviceTimeout for a thread of ours.
         """
         end = time.monotonic() + deadline_s
-        while self.running() and self.c.paused and not self.c.pause:
+        while self.running() and self.c.paused and not self.c.pause and time.monotonic() < end:
             time.sleep(NAP_S)  # it has not left the last pause yet
-        self.c.pause = 1
+        self.c.pause, self.pausing = 1, True
         while self.running() and not self.c.paused:
             self.wake()
             if time.monotonic() > end + self.patience_s and self.process:
                 self.process.kill()
             elif time.monotonic() > end and not self.process:
-                self.c.pause = 0
+                self.resume()
                 raise DeviceTimeout(f"a worker did not pause within {deadline_s:g} s")
             if time.monotonic() > end - deadline_s + KICK_S:
                 self.kick()
@@ -220,6 +231,7 @@ class Worker:
             self.kick()
             if self.process and time.monotonic() > end:
                 self.process.kill()
+        self.joined = True
 
     def _ended_within(self, seconds: float) -> bool:
         if not self.process:
@@ -247,7 +259,7 @@ class Worker:
 
     def resume(self) -> None:
         """Resume the loop."""
-        self.c.pause = 0
+        self.c.pause, self.pausing = 0, False
 
     def close(self) -> None:
         """Free what the worker holds; its thread has ended."""

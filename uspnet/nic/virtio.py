@@ -160,12 +160,13 @@ class Layout:
 class Ring:
     """One virtqueue: its C struct, `c`, and the memory that it shares with the device.
 
-    `double`: a chain is two descriptors, as on a transmit or control queue.
+    `double`: a chain is two descriptors, as on a transmit or control queue. `shared`: loops use it.
     """
 
-    def __init__(self, layout: Layout, memory: Dma, *, double: bool) -> None:
+    def __init__(self, layout: Layout, memory: Dma, *, double: bool, shared: bool = True) -> None:
+        make = new if shared else ffi.new
         self.layout, self.memory = layout, memory
-        self.c = c = new("struct virtq_queue *")
+        self.c = c = make("struct virtq_queue *")
         ffi.memmove(memory.pointer, bytes(layout.bytes), layout.bytes)
         c.descriptors = ffi.cast("struct virtq_descriptor *", memory.pointer)
         driver, device = memory.pointer + layout.driver, memory.pointer + layout.device
@@ -179,7 +180,7 @@ class Ring:
         c.descs_per_chain = 2 if double else 1
         c.chains = layout.size // c.descs_per_chain
         nothing = [lib.VIRTQ_NONE] * c.chains  # until `fill`, which may never come
-        c.buffers = self._buffers = new("uint32_t[]", nothing)
+        c.buffers = self._buffers = make("uint32_t[]", nothing)
 
     def call(self, name: str, *arguments: int) -> int:
         """Call the C function of that name for this ring's format."""
@@ -191,9 +192,9 @@ class Control(Ring):
     """The control queue (§5.1.6.5): one command after another, each awaited."""
 
     def __init__(self, layout: Layout, memory: Dma, name: str) -> None:
-        super().__init__(layout, memory, double=True)
+        super().__init__(layout, memory, double=True, shared=False)
         self.name = name
-        self._counters = new("struct counters *")
+        self._counters = ffi.new("struct counters *")
         self.c.q.counters = self._counters
 
     def ask(self, command: tuple[int, int], data: bytes) -> None:

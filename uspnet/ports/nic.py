@@ -201,7 +201,7 @@ class NicPort(Port):
             self.device.transport.release()
 
     def _begin_outage(self, fault: UspnetError, lost: int) -> None:
-        moved = sum(int(queue.base.counters.packets) for queue in self.made)
+        moved = sum(int(queue.counters.packets) for queue in self.made)
         self.outage.begin(fault, lost, moved)
         self._set_closed(closed=True)
 
@@ -303,7 +303,7 @@ class NicPort(Port):
         receiver = next((queue for queue in self.made if queue.direction == "rx"), None)
         missed = self.extra_counters().get("rx_missed_errors", 0)
         if receiver and missed != 0:
-            receiver.base.counters.missed = UNKNOWN if missed is None else missed
+            receiver.counters.missed = UNKNOWN if missed is None else missed
 
     def stop(self) -> None:
         """Stop the device, if it is still there."""

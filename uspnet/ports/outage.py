@@ -62,8 +62,8 @@ class Outage:
         """Write both numbers into the counters of one of the port's queues, for all to see."""
         lasts = time.monotonic() - self._since if self.fault else 0.0
         for queue in queues[:1]:
-            queue.base.counters.interruptions = self._count
-            queue.base.counters.interrupted_ns = round((self._seconds + lasts) * 1e9)
+            queue.counters.interruptions = self._count
+            queue.counters.interrupted_ns = round((self._seconds + lasts) * 1e9)
 
 
 def add(kept: Mapping[str, int | None], own: Mapping[str, int | None]) -> Counts:

@@ -35,7 +35,7 @@ from uspnet.memory import memory_available, new
 from uspnet.packets import link_types
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX
-from uspnet.port import Direction
+from uspnet.port import COUNTER, Direction
 from uspnet.ports.kernel import KernelPort
 from uspnet.spec import Options, Spec, choice, integer, option, switch
 from uspnet.system import kept
@@ -290,7 +290,8 @@ class Packet(KernelPort, scheme="packet"):
         receivers = [queue for queue in self.made if queue.direction == "rx"]
         for queue, sock in zip(receivers, self.sockets["rx"], strict=False):
             told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
-            queue.base.counters.missed += struct.unpack("3I", told)[1]
+            counters = queue.counters
+            counters.missed = (counters.missed + struct.unpack("3I", told)[1]) % COUNTER
 
     def revive(self) -> list[int]:
         """Go on with the next packet of the current block. Sockets hold no buffers."""

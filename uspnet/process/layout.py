@@ -7,7 +7,7 @@ import hashlib
 from functools import cache
 
 from uspnet.fastpath import ffi, lib
-from uspnet.process.reach import Data
+from uspnet.memory import Data
 
 
 @cache

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from functools import cache
-from typing import Any
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
+from uspnet.memory import Data
 
-Data = Any  # a value that C has, or its type: cffi finds out which
 # Structs in great numbers, whose pointers lead to memory that every worker process has.
 LEAVES = {"struct burst", "struct frame_template", "struct stream", "struct counters"}
 
@@ -35,6 +34,11 @@ class Reach:
         self._seen: set[tuple[int, str]] = set()
         for root in roots:
             self._follow(root, 1)
+
+    @property
+    def addresses(self) -> set[int]:
+        """Return where the structs and arrays are."""
+        return {address for address, _ in self._seen}
 
     def _follow(self, pointer: Data, count: int) -> None:
         address, kind = _address(pointer), ffi.typeof(pointer).item

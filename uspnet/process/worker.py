@@ -36,6 +36,13 @@ def _ours() -> dict[int, str]:
     return {address: name for name, address in functions().items()}
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 @dataclass(frozen=True)
 class Task:
     """What one thread of a worker process runs: a loop by its name, on a core or on any. `roots`:
@@ -73,6 +80,8 @@ class WorkerProcess:
         self.enforced: Enforced | None = None  # what the kernel enforces on it, once it is loaded
         self.watcher: Thread | None = None  # runs `watch`
         self.quieted = False  # devices access no memory any more, since it has ended
+        self.halted = False  # by `halt`
+        self.reach: Reach | None = None  # what it was given last
         self._maps: dict[int, Mapping] = {}
         self._fds: set[int] = set()
         self._orders = 0
@@ -89,7 +98,7 @@ class WorkerProcess:
             address = self.server.functions[f"loop_{task.loop}"]
             hand.loop = ffi.cast("void(*)(struct worker *)", address)
             hand.core = -1 if task.core is None else task.core
-        self._hand_over(self._reach())
+        self._hand_over(self.reach or self.look())
         message = {
             "post": int(ffi.cast("uintptr_t", self.post)),
             "hands": int(ffi.cast("uintptr_t", self.hands)),
@@ -119,7 +128,8 @@ class WorkerProcess:
         """
         offered, names = self.server.functions, _ours()
         found = {}
-        for slot, address in self._reach().slots.items():
+        reach = self.reach or self.look()
+        for slot, address in reach.slots.items():
             written, name = self.server.pointed.get(slot, (0, ""))
             if written != address:  # a port has set it anew, to one of our own
                 name = names.get(address, name)  # or somebody has overwritten it
@@ -140,12 +150,41 @@ class WorkerProcess:
         worker.turn = self.turn
 
     def follow(self) -> None:
-        """Give it what structs lead to since ports changed them, and take from it what they don't
-        lead to any more. Its loops pause. Raises DeviceFault.
+        """Give it what `look` has found, take from it what that has not, and let it go on. Its
+        loops pause. Raises DeviceFault.
         """
-        self._hand_over(self._reach())
+        self.go_on()
+        self._hand_over(self.reach or self.look())
         self._wait_for_answer()
         self.point()
+
+    def halt(self) -> None:
+        """Have it change nothing until `go_on`. One that can't be stopped is killed, or raises
+        DeviceTimeout.
+        """
+        self.halted, end = True, time.monotonic() + ANSWER_S
+        try:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGSTOP)
+        except ProcessLookupError:
+            return
+        except PermissionError:
+            self.kill()
+        while not self.dead() and not self._has_stopped():
+            if time.monotonic() > end:
+                self.kill()
+            time.sleep(NAP_S)
+
+    def _has_stopped(self) -> bool:
+        try:
+            return bool(os.waitid(os.P_PIDFD, self.pidfd, os.WSTOPPED | os.WNOHANG))
+        except ChildProcessError:
+            return False  # it has ended, and `dead` says so
+
+    def go_on(self) -> None:
+        """Let it run again after `halt`."""
+        if self.halted:
+            self.halted = False
+            child.send(self.pidfd, signal.SIGCONT)
 
     def kick(self, worker: c.Worker) -> None:
         """Interrupt a system call that blocks a thread, which a hostile peer can cause."""
@@ -179,11 +218,10 @@ class WorkerProcess:
         if self.post.refused:
             name = call_name(self.post.refused - 1, os.uname().machine)
             return f"it called {name}, which the sandbox does not allow"
-        number = signal.Signals(-self.status)
         by = "a fault in its code or memory"
-        if number is signal.SIGKILL:
+        if -self.status == signal.SIGKILL:
             by = "by somebody, or by the kernel for want of memory"
-        return f"it was ended by {number.name}: {by}"
+        return f"it was ended by {_signal_name(-self.status)}: {by}"
 
     def kill(self) -> None:
         """Kill the process, whatever it does, and wait for its end. Raises DeviceTimeout when the
@@ -199,6 +237,7 @@ class WorkerProcess:
         if self.pidfd < 0:
             return
         self._control.close()
+        self.go_on()
         with contextlib.suppress(DeviceTimeout):
             if not self.wait(END_S):
                 self.kill()
@@ -210,8 +249,10 @@ class WorkerProcess:
 
     # -- orders ----------------------------------------------------------------------------------
 
-    def _reach(self) -> Reach:
-        return Reach([root for task in self.tasks for root in task.roots], self.lent())
+    def look(self) -> Reach:
+        """Find what structs lead to, since ports changed them. No worker runs."""
+        self.reach = Reach([root for task in self.tasks for root in task.roots], self.lent())
+        return self.reach
 
     def _hand_over(self, reach: Reach) -> None:
         """Take from it what is not reached any more, and give it the rest."""
@@ -233,7 +274,8 @@ class WorkerProcess:
 
     def _wanted(self, reach: Reach) -> dict[int, Mapping]:
         """Return the mappings it needs, by serial: with those that guards write to."""
-        wanted = {each.serial: each for each in struct_mappings()} | reach.maps
+        wanted = {each.serial: each for each in struct_mappings()}
+        wanted |= {n: each for n, each in reach.maps.items() if mapping_at(each.address) is each}
         faults = [int(ffi.cast("uintptr_t", each.fault)) for each in wanted.values() if each.fault]
         guards = [each for fault in faults if (each := mapping_at(fault))]
         return wanted | {each.serial: each for each in guards}

@@ -9,6 +9,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
@@ -59,10 +60,14 @@ class ClientMemory:
             if isinstance(error, OSError):
                 raise NoMemory(f"memif's eventfds: {error.strerror}", "see: ulimit -n") from None
             raise
-        self.regions = new("struct memif_region[]", [(self.memory.base, self.memory.size)])
         for c2s in (True, False):
             for index in range(pairs):
                 self.ring(c2s, index).cookie = lib.MEMIF_COOKIE
+
+    @cached_property
+    def regions(self) -> c.MemifRegion:
+        """Return the array of its one region. First used while no worker runs."""
+        return new("struct memif_region[]", [(self.memory.base, self.memory.size)])
 
     def number(self, c2s: bool, index: int) -> int:
         """Return a ring's number: those from client to server come first."""

@@ -257,7 +257,7 @@ class Memif(Port, scheme="memif"):
         if now < self.look_at:
             return False
         self.look_at = now + BLOCKED_S
-        self.bells = [rings.memif(q).ringing and q.base.counters.doorbells for q in self.made]
+        self.bells = [rings.memif(q).ringing and q.counters.doorbells for q in self.made]
         return any(new and new == old for new, old in zip(self.bells, before, strict=False))
 
     def _connect(self) -> None:
@@ -313,7 +313,8 @@ class Memif(Port, scheme="memif"):
             raise refusals.fault(self.name, error)
 
     def _linger(self) -> None:
-        left = any(q.direction == "rx" and rings.waiting(q, self.zero_copy) for q in self.made)
+        made = (queue for queue in self.made if queue.direction == "rx")
+        left = any(rings.waiting(queue, self.session, self.zero_copy) for queue in made)
         if not left or time.monotonic() > self.linger_until:
             self._unlink("")
             self._go_on(self.farewell)

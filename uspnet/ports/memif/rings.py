@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.port import Queue
-from uspnet.ports.memif.client import ClientMemory
+from uspnet.ports.memif.client import ClientMemory, ClientSession
 from uspnet.ports.memif.server import ServerSession
 
 
@@ -63,13 +63,20 @@ def untaken(queue: Queue) -> int:
     return int(lib.memif_untaken(memif(queue)))
 
 
-def waiting(queue: Queue, zero_copy: bool) -> bool:
-    """Return whether the peer has sent something that we have not drained."""
+def waiting(queue: Queue, session: ServerSession | ClientSession | None, zero_copy: bool) -> bool:
+    """Return whether the peer has sent something that we have not drained. Workers may run: the
+    pointers of the ring, which they could overwrite, are not used.
+    """
     m = memif(queue)
-    if m.q.closed:
+    if m.q.closed or not session:
         return False
+    if isinstance(session, ServerSession):
+        place = session.rings.get((True, queue.index))
+        theirs = session.ring(place).head if place else m.next
+    else:
+        theirs = session.memory.ring(False, queue.index).tail if session.memory else m.next
     ours = m.clean if zero_copy else m.next
-    return bool((m.theirs[0] - m.their_lead - ours) & 0xFFFF)
+    return bool((theirs - ours) & 0xFFFF)
 
 
 def take_back(queue: Queue) -> None:
@@ -110,4 +117,5 @@ def strip(queue: Queue, *, zero_copy: bool) -> None:
     m.q.closed, m.q.wake_fd, m.bell_fd = 1, -1, -1
     m.q.fault = lib.FAULT_NONE
     m.ring = m.ours = m.theirs = ffi.NULL
-    m.buffers = ffi.NULL
+    m.buffers = m.regions = ffi.NULL
+    m.n_regions = 0

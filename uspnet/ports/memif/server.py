@@ -7,6 +7,7 @@ import hmac
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from uspnet.fastpath import c, ffi, lib
@@ -54,7 +55,6 @@ class ServerSession:
         self.regions: list[PeerRegion] = []
         self.rings: dict[tuple[bool, int], RingPlace] = {}
         self.fault = new("uint32_t *")
-        self.c_regions: c.MemifRegion = ffi.NULL
         self.up = False
         self.peer = ""
         self.deadline = time.monotonic() + HANDSHAKE_S
@@ -165,15 +165,18 @@ class ServerSession:
         for region in self.regions:
             region.check()
             region.settle()
-        self.c_regions = new(
-            "struct memif_region[]", [(region.base, region.size) for region in self.regions]
-        )
         for place in self.rings.values():
             if self.ring(place).cookie != lib.MEMIF_COOKIE:
                 raise Disconnect("Wrong ring", ours=True)
         if self.fault[0]:
             raise Disconnect("Region is shorter than announced", ours=True)
         self.up = True
+
+    @cached_property
+    def c_regions(self) -> c.MemifRegion:
+        """Return the array of the client's regions. First used while no worker runs."""
+        pairs = [(region.base, region.size) for region in self.regions]
+        return new("struct memif_region[]", pairs)
 
     def ring(self, place: RingPlace) -> c.MemifRing:
         """Return one ring, as `struct memif_ring *`."""

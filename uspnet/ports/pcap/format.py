@@ -69,8 +69,8 @@ def statistics(start_ns: int, end_ns: int, received: int, dropped: int, comment:
         *([(COMMENT, comment.encode())] if comment else []),
         (ISB_STARTTIME, halves(start_ns)),
         (ISB_ENDTIME, halves(end_ns)),
-        (ISB_IFRECV, struct.pack("=Q", received)),
-        (ISB_IFDROP, struct.pack("=Q", dropped)),
+        (ISB_IFRECV, struct.pack("=Q", received % (1 << 64))),
+        (ISB_IFDROP, struct.pack("=Q", dropped % (1 << 64))),
     ]
     return _block(STATISTICS, struct.pack("=I", 0) + halves(end_ns), options)
 

@@ -260,7 +260,7 @@ class Sink(Port):
             self.notice(f"{self.path}: {left:,} blocks or options were too long, and left out")
 
     def _held(self) -> str:
-        held = sum(int(queue.base.counters.packets) for queue in self.made)
+        held = sum(int(queue.counters.packets) for queue in self.made)
         return f"{'stdout' if self.takes_stdout else self.path} (holds {held:,} packets)"
 
     def _tail(self) -> bytes:
@@ -269,9 +269,9 @@ class Sink(Port):
         head = self._header() if self.carries() and not self._rings()[0].begun else b""
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
             return head  # the source's own statistics went on
-        counts = [int(q.base.counters.missed) for q in self.source.made] if self.source else []
+        counts = [int(q.counters.missed) for q in self.source.made] if self.source else []
         missed = sum(count for count in counts if count != UNKNOWN)
-        counters = [queue.base.counters for queue in self.made]
+        counters = [queue.counters for queue in self.made]
         dropped = sum(int(c.dropped) for c in counters) + missed
         taken = sum(int(c.packets) for c in counters)
         end = pcapfile.statistics(
@@ -281,7 +281,7 @@ class Sink(Port):
 
     def _gaps(self) -> str:
         """Return what the file's reader should know of interruptions of the source's device."""
-        counters = [q.base.counters for q in self.source.made] if self.source else []
+        counters = [q.counters for q in self.source.made] if self.source else []
         if not (times := sum(int(c.interruptions) for c in counters)):
             return ""
         seconds = sum(int(c.interrupted_ns) for c in counters) / 1e9

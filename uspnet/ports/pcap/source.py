@@ -89,7 +89,7 @@ class Source(Port):
         """Set the ring's options. Raises Usage for those that need another one."""
         options, c = self.options, self.c
         c.loop = options.loop
-        c.timer_fd = -1
+        c.timer_fd = c.stream_fd = -1
         c.make_ethernet, c.source_given = options.ethernet == "add", bool(options.src)
         ffi.memmove(c.macs, options.dst + (options.src or bytes(6)), 12)
         if options.timing:
@@ -264,11 +264,11 @@ class Source(Port):
         hint = "what came before it was delivered" if self.feeder else f"see: capinfos {self.path}"
         if c.why == lib.PCAP_ANOTHER:
             hint = "join pcap files with: mergecap -a -w - FILE FILE | uspnet … pcap:-"
-        return Malformed(f"{where}: {WHY[c.why]}", hint)
+        return Malformed(f"{where}: {WHY.get(c.why, 'malformed')}", hint)
 
     def _nothing_delivered(self) -> UspnetError | None:
         """Return the error for a file of which no packet could be delivered."""
-        counters = [queue.base.counters for queue in self.made]
+        counters = [queue.counters for queue in self.made]
         chosen = (lib.DROP_FILTERED, lib.DROP_POLICED, lib.DROP_NO_ROUTE)  # by the loop, not here
         lost = sum(int(c.dropped + c.errors) - sum(c.drops[i] for i in chosen) for c in counters)
         if not self.c.q.ended or not lost or any(c.packets for c in counters):

@@ -26,14 +26,14 @@ class Link:
     """The conversation with one server. C rings use the same `struct qtest_link`."""
 
     def __init__(self, fd: int, name: str) -> None:
-        self.name = name
+        self.name, self.fd = name, fd
         self.c = new("struct qtest_link *", {"fd": fd})
 
     def ask(self, request: str) -> int:
         """Send one request; return the value in its answer, if any. Raises DeviceFault."""
         line = request.encode() + b"\n"
         value = ffi.new("uint64_t *")
-        if lib.qtest_ask(self.c, line, len(line), value):
+        if lib.qtest_ask(self.c, self.fd, line, len(line), value):
             raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
         return int(value[0])
 
@@ -41,7 +41,7 @@ class Link:
         """Match replies to requests again, after a reply that came too late or a worker that was
         killed. No worker runs. Raises DeviceFault.
         """
-        if lib.qtest_synchronize(self.c):
+        if lib.qtest_synchronize(self.c, self.fd):
             raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
 
 

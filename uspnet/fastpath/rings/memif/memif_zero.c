@@ -187,8 +187,10 @@ int memif_zero_revive(struct memif_queue *m)
  * paused. */
 void memif_zero_reset(struct memif_queue *m)
 {
-    for (; m->clean != m->next; m->clean++)
-        stack_give(m->q.stack, m->out[m->clean & (m->size - 1)]);
+    uint32_t used = least((uint16_t)(m->next - m->clean), m->size);
+    for (uint32_t i = 0; i < used; i++)
+        stack_return(m->q.stack, m->out[(m->clean + i) & (m->size - 1)]);
+    m->clean = m->next;
 }
 
 int memif_zero_arm(struct queue *q, int on)

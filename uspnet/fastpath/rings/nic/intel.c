@@ -19,11 +19,16 @@ int intel_fill(struct intel_queue *r)
     return 0;
 }
 
-/* Returns the buffers of the slots [clean, end) to the stack. */
+/* Returns the buffers of the slots [clean, end) to the stack; none of them when there can't be so
+ * many. */
 static void take_back(struct intel_queue *r, uint32_t end)
 {
     struct stack *s = r->q.stack;
     uint32_t at = r->clean;
+    if (unlikely(end - at > r->size || !stack_has_room(s, end - at))) {
+        queue_fault(&r->q, FAULT_RING);
+        at = end;
+    }
     while (at != end) {
         uint32_t slot = intel_slot(r, at);
         uint32_t n = least(end - at, r->size - slot); /* up to the end of the ring */
@@ -40,20 +45,23 @@ uint32_t intel_clean(struct intel_queue *r)
 {
     while (r->clean != r->next) {
         uint32_t last = r->last[intel_slot(r, r->clean)];
-        if (!(load_acquire(&r->ring[intel_slot(r, last)].word) & TX_DONE))
+        if (unlikely(last - r->clean >= r->next - r->clean)) /* not what intel_send() wrote */
+            r->clean = r->next;
+        else if (!(load_acquire(&r->ring[intel_slot(r, last)].word) & TX_DONE))
             break;
-        take_back(r, last + 1);
+        else
+            take_back(r, last + 1);
     }
-    return r->next - r->clean;
+    return least(r->next - r->clean, r->size);
 }
 
 void intel_empty(struct intel_queue *r, int receive)
 {
     if (receive) {
-        for (uint32_t slot = 0; slot < r->clean; slot++)
-            stack_give(r->q.stack, r->buffers[slot]);
+        for (uint32_t slot = 0; slot < least(r->clean, r->size); slot++)
+            stack_return(r->q.stack, r->buffers[slot]);
         if (r->part.open)
-            stack_give(r->q.stack, r->part.frame.index);
+            stack_return(r->q.stack, r->part.frame.index);
     } else {
         take_back(r, r->next);
     }

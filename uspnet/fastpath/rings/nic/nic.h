@@ -45,11 +45,13 @@ struct partial {
 };
 
 /* Sends one request line and waits for its reply. Returns 0 and the number in it, if any, in
- * *value; -1 when QEMU is gone or reports an error. */
-int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value);
+ * *value; -1 when QEMU is gone or reports an error. `fd`: of the server, which a worker process can
+ * overwrite in the link. */
+int qtest_ask(struct qtest_link *link, int32_t fd, const char *request, uint32_t length,
+              uint64_t *value);
 /* Makes replies match requests again, after a thread that used the link was killed or a reply came
  * too late. No worker runs. Returns -1 when QEMU does not answer within a second. */
-int qtest_synchronize(struct qtest_link *link);
+int qtest_synchronize(struct qtest_link *link, int32_t fd);
 /* Disconnects a datagram socket from its peer, so that another one may connect to it. */
 int wire_release(int32_t fd);
 // [c]

@@ -49,10 +49,10 @@ static int unlock(struct qtest_link *link, int result)
     return result;
 }
 
-static int send_all(struct qtest_link *link, const char *request, size_t length)
+static int send_all(int fd, const char *request, size_t length)
 {
     while (length) {
-        ssize_t sent = send(link->fd, request, length, MSG_NOSIGNAL);
+        ssize_t sent = send(fd, request, length, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent <= 0)
@@ -66,12 +66,13 @@ static int send_all(struct qtest_link *link, const char *request, size_t length)
 static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
 
 /* Receives more of a reply. Waits until `end` at most, also across signals. */
-static int receive_more(struct qtest_link *link, uint64_t end)
+static int receive_more(struct qtest_link *link, int from, uint64_t end)
 {
-    struct pollfd fd = {.fd = link->fd, .events = POLLIN};
+    struct pollfd fd = {.fd = from, .events = POLLIN};
+    uint32_t filled = load_relaxed(&link->filled);
     ssize_t got;
     int ready;
-    if (link->filled == sizeof link->line)
+    if (filled >= sizeof link->line)
         return -1;
     do {
         uint64_t now = now_ms();
@@ -79,39 +80,44 @@ static int receive_more(struct qtest_link *link, uint64_t end)
     } while (ready < 0 && errno == EINTR);
     if (ready <= 0)
         return -1;
-    got = read(link->fd, link->line + link->filled, sizeof link->line - link->filled);
+    got = read(from, link->line + filled, sizeof link->line - filled);
     if (got <= 0)
         return -1;
-    link->filled += (uint32_t)got;
+    store_relaxed(&link->filled, filled + (uint32_t)got);
     return 0;
 }
 
 /* Moves the next line into `line`, cut to what fits and without its end. */
-static int read_line(struct qtest_link *link, uint64_t deadline, char line[REPLY_BYTES])
+static int read_line(struct qtest_link *link, int fd, uint64_t deadline, char line[REPLY_BYTES])
 {
     char *end;
-    uint32_t used;
-    while (!(end = memchr(link->line, '\n', link->filled)))
-        if (receive_more(link, deadline))
+    uint32_t used, filled;
+    for (;;) { /* a worker process that somebody controls may write to the link meanwhile */
+        filled = least(load_relaxed(&link->filled), sizeof link->line);
+        end = memchr(link->line, '\n', filled);
+        if (end)
+            break;
+        if (receive_more(link, fd, deadline))
             return -1;
+    }
     *end = 0;
     used = (uint32_t)(end - link->line) + 1;
     memcpy(line, link->line, least(used, REPLY_BYTES));
     line[REPLY_BYTES - 1] = 0;
-    link->filled -= used;
-    memmove(link->line, link->line + used, link->filled);
+    memmove(link->line, link->line + used, filled - used);
+    store_relaxed(&link->filled, filled - used);
     return 0;
 }
 
 /* Reads one reply, skipping interrupt lines. Time and number of lines are limited, so that QEMU
  * can't block a worker. */
-static int read_reply(struct qtest_link *link, uint64_t *value)
+static int read_reply(struct qtest_link *link, int fd, uint64_t *value)
 {
     uint64_t deadline = now_ms() + REPLY_MS;
     char line[REPLY_BYTES];
     for (uint32_t lines = 0; lines < LINES_MAX; lines++) {
         int ok;
-        if (read_line(link, deadline, line))
+        if (read_line(link, fd, deadline, line))
             return -1;
         ok = !strncmp(line, "OK", 2);
         if (ok && value)
@@ -124,16 +130,16 @@ static int read_reply(struct qtest_link *link, uint64_t *value)
 
 /* Asks what has an answer of its own, and skips all replies before it: those to requests of a
  * thread that has ended. A request is always whole: the kernel queues one so short at once. */
-static int synchronize(struct qtest_link *link)
+static int synchronize(struct qtest_link *link, int fd)
 {
     static const char question[] = "endianness\n";
     uint64_t deadline = now_ms() + RESYNC_MS;
     char line[REPLY_BYTES];
     link->filled = link->pending = 0;
-    if (send_all(link, question, sizeof question - 1))
+    if (send_all(fd, question, sizeof question - 1))
         return -1;
     for (uint32_t lines = 0; lines < LINES_MAX; lines++) {
-        if (read_line(link, deadline, line))
+        if (read_line(link, fd, deadline, line))
             return -1;
         if (!strcmp(line, "OK little")) {
             link->gone = 0;
@@ -144,39 +150,42 @@ static int synchronize(struct qtest_link *link)
 }
 
 /* Takes the lock, also from a thread that has ended. */
-static int lock_or_take_over(struct qtest_link *link)
+static int lock_or_take_over(struct qtest_link *link, int fd)
 {
     uint32_t owner;
     for (uint32_t tries = 1; (owner = try_lock(link)); tries++) {
         if (tries % LOOK_EVERY == 0 && kill((pid_t)owner, 0) && errno == ESRCH &&
             __atomic_compare_exchange_n(&link->lock, &owner, (uint32_t)gettid(), 0,
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-            return synchronize(link);
+            return synchronize(link, fd);
         sched_yield();
     }
     return 0;
 }
 
 /* Reads replies to doorbells until at most `left` are pending. */
-static int drain_replies(struct qtest_link *link, uint32_t left)
+static int drain_replies(struct qtest_link *link, int fd, uint32_t left)
 {
+    if (link->pending > PENDING_MAX)
+        return -1;
     for (; link->pending > left; link->pending--)
-        if (read_reply(link, NULL))
+        if (read_reply(link, fd, NULL))
             return -1;
     return 0;
 }
 
-int qtest_ask(struct qtest_link *link, const char *request, uint32_t length, uint64_t *value)
+int qtest_ask(struct qtest_link *link, int32_t fd, const char *request, uint32_t length,
+              uint64_t *value)
 {
-    if (lock_or_take_over(link) || link->gone || drain_replies(link, 0) ||
-        send_all(link, request, length))
+    if (lock_or_take_over(link, fd) || link->gone || drain_replies(link, fd, 0) ||
+        send_all(fd, request, length))
         return unlock(link, -1);
-    return unlock(link, read_reply(link, value));
+    return unlock(link, read_reply(link, fd, value));
 }
 
-int qtest_synchronize(struct qtest_link *link)
+int qtest_synchronize(struct qtest_link *link, int32_t fd)
 {
-    return unlock(link, lock_or_take_over(link) || synchronize(link) ? -1 : 0);
+    return unlock(link, lock_or_take_over(link, fd) || synchronize(link, fd) ? -1 : 0);
 }
 
 int qtest_ring(const struct doorbell *d, uint32_t value)
@@ -186,8 +195,8 @@ int qtest_ring(const struct doorbell *d, uint32_t value)
     int length = snprintf(request, sizeof request, "write%c 0x%llx 0x%x\n",
                           d->bytes == 2 ? 'w' : 'l', (unsigned long long)d->address, value);
     lock(link);
-    if (link->gone || drain_replies(link, PENDING_MAX - 1) ||
-        send_all(link, request, (size_t)length))
+    if (link->gone || drain_replies(link, link->fd, PENDING_MAX - 1) ||
+        send_all(link->fd, request, (size_t)length))
         return unlock(link, -1);
     link->pending++;
     return unlock(link, 0);

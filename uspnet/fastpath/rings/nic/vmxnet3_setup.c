@@ -24,9 +24,11 @@ int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
 void vmxnet3_empty(struct vmxnet3_queue *v)
 {
     for (struct vmxnet3_ring *ring = v->rings; ring < v->rings + 2; ring++)
-        while (ring->next != ring->fill)
-            stack_give(v->q.stack, ring->buffers[vmxnet3_slot(ring, ring->next++)]);
+        for (uint32_t left = least(ring->fill - ring->next, ring->size); left; left--)
+            stack_return(v->q.stack, ring->buffers[vmxnet3_slot(ring, ring->next++)]);
     if (v->part.open)
-        stack_give(v->q.stack, v->part.frame.index);
+        stack_return(v->q.stack, v->part.frame.index);
+    v->rings[0].next = v->rings[0].fill;
+    v->rings[1].next = v->rings[1].fill;
     v->part.open = 0;
 }

@@ -14,6 +14,11 @@ uint32_t vmxnet3_clean(struct vmxnet3_queue *v)
 {
     struct vmxnet3_ring *ring = v->rings;
     struct vmxnet3_completion c;
+    uint32_t flying = ring->fill - ring->next;
+    if (unlikely(flying > ring->size || !stack_has_room(v->q.stack, flying))) {
+        queue_fault(&v->q, FAULT_RING);
+        return 0;
+    }
     for (uint32_t i = 0; i < ring->size && vmxnet3_completed(v, &c); i++) {
         int32_t ahead = vmxnet3_distance(ring, (uint32_t)c.low & SLOT);
         if (unlikely(ahead < 0))

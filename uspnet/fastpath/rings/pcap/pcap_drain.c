@@ -2,18 +2,25 @@
 /* pcap, sink: the writer's side. Takes records out of the chunks. */
 #include "pcap.h"
 
+/* A worker process that somebody controls may write any positions and lengths: then there is
+ * nothing to take. */
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
 {
     uint64_t published = load_acquire(&r->positions->published), written = r->positions->written;
-    uint32_t number = (uint32_t)(written >> 32), done = (uint32_t)written;
-    struct pcap_chunk *chunk = chunk_at(r, number);
-    uint32_t end = number == published >> 32 ? (uint32_t)published : chunk->bytes;
-    if (done == end && number != published >> 32) {
-        store_release(&r->positions->written, position(number + 1, 0));
-        return pcap_peek(r, from);
+    uint32_t last = (uint32_t)(published >> 32), number = (uint32_t)(written >> 32),
+             done = (uint32_t)written;
+    for (uint32_t i = 0; i < r->n_chunks; i++) {
+        struct pcap_chunk *chunk = chunk_at(r, number);
+        uint32_t end = number == last ? (uint32_t)published : load_relaxed(&chunk->bytes);
+        *from = chunk->records + done;
+        if (done < end && end <= sizeof chunk->records)
+            return end - done;
+        if (done != end || number == last)
+            break;
+        done = 0;
+        store_release(&r->positions->written, position(++number, 0));
     }
-    *from = chunk->records + done;
-    return end - done;
+    return 0;
 }
 
 void pcap_release(struct pcap_ring *r, uint32_t bytes)
@@ -46,7 +53,7 @@ uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t byt
     uint32_t at = 0;
     while (at + header_bytes(r) <= bytes) {
         uint32_t size = record_at(r, from + at);
-        if (size > bytes - at)
+        if (size > bytes - at || size < header_bytes(r))
             break;
         at += size;
     }
@@ -73,8 +80,10 @@ uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets)
     uint32_t bytes;
     uint8_t *from;
     while ((bytes = pcap_peek(r, &from))) {
-        for (uint32_t at = 0; at < bytes; at += record_at(r, from + at)) {
-            int is_packet = r->format != PCAP_NG || word_at(from + at) == BLOCK_EPB;
+        uint32_t whole = pcap_whole(r, from, bytes);
+        for (uint32_t at = 0; at < whole; at += record_at(r, from + at)) {
+            int is_packet = r->format != PCAP_NG ||
+                            (at + EPB_HEADER <= whole && word_at(from + at) == BLOCK_EPB);
             packets += is_packet;
             if (is_packet) /* both kinds of header end with the length on the wire */
                 *octets +=

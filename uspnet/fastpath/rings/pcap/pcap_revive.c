@@ -27,6 +27,13 @@ static void tear(struct pcap_source *s)
  * can't be completed; and a read() that has taken something does not say how much. */
 static void revive_window(struct pcap_source *s)
 {
+    if (s->stream_fd < 0) /* a file, which is mapped as it is */
+        return;
+    if (s->size > PCAP_WINDOW || s->move.bytes > PCAP_WINDOW ||
+        s->move.from > PCAP_WINDOW - s->move.bytes) {
+        s->size = s->at = s->move.from = 0; /* something wrote over them */
+        tear(s);
+    }
     if (s->move.from >= s->move.bytes && s->move.from)
         pcap_move(s);
     if (s->move.from ||

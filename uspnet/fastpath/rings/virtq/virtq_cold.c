@@ -107,11 +107,11 @@ void virtq_empty(struct virtq_queue *v)
 {
     for (uint32_t id = 0; id < v->chains; id++) {
         if (v->buffers[id] != VIRTQ_NONE)
-            stack_give(v->q.stack, v->buffers[id]);
+            stack_return(v->q.stack, v->buffers[id]);
         v->buffers[id] = VIRTQ_NONE;
     }
     if (v->part.open)
-        stack_give(v->q.stack, v->part.frame.index);
+        stack_return(v->q.stack, v->part.frame.index);
     v->next = v->clean = v->left = v->part.open = 0;
 }
 

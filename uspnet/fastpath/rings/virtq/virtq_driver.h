@@ -159,6 +159,10 @@ VIRTQ_INLINE uint32_t virtq_reclaim(struct virtq_queue *v, uint32_t most,
                                     const struct virtq_format *format)
 {
     struct stack *s = v->q.stack;
+    if (unlikely(most > v->chains || !stack_has_room(s, most))) {
+        queue_fault(&v->q, FAULT_RING);
+        return 0;
+    }
     while (most) {
         uint32_t at = v->clean & (v->chains - 1), id;
         uint32_t n = format->in_order_run(v, least(most, v->chains - at), 2);
@@ -172,7 +176,7 @@ VIRTQ_INLINE uint32_t virtq_reclaim(struct virtq_queue *v, uint32_t most,
         v->clean += n;
         most -= n;
     }
-    return v->next - v->clean;
+    return least(v->next - v->clean, v->chains);
 }
 
 /* The packets that can be sent in one run, at most n: limited by free chains, by the end of the

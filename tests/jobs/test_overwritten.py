@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command's process survives whatever a worker process writes to the memory that they share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.tiers import by_tier
+from uspnet.fastpath import ffi, lib
+from uspnet.memory import new
+from uspnet.process.kept import Kept
+from uspnet.process.reach import Reach
+
+pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+KINDS = ("null", "pktgen", "pcap", "stream", "memif-server", "memif-client", "memif-client-copy")
+SEEDS = by_tier(8, 300)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_contents_end_a_job_in_order(kind):
+    words = [sys.executable, "-X", "faulthandler", "-m", "tests.support.scribble", kind, "0"]
+    done = subprocess.run([*words, str(SEEDS)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sum(json.loads(done.stdout.splitlines()[-1]).values()) == SEEDS
+
+
+@pytest.fixture
+def queue():
+    made = new("struct memif_queue *", {"size": 64, "bell_fd": 7, "next": 5})
+    made.q.stack = stack = new("struct stack *", {"room": 9})
+    made.q.counters = counters = new("struct counters *")
+    yield made
+    del stack, counters
+
+
+def test_pointers_lengths_and_descriptors_are_put_back(queue):
+    kept = Kept()
+    kept.record(Reach([queue], ()).addresses)
+    assert not kept.restore()
+    stack = queue.q.stack
+    queue.q.stack = ffi.cast("struct stack *", 0xDEADBEEF)
+    queue.size, queue.bell_fd, queue.next, stack.room = 1 << 31, 1, 6, 0
+    wrong = {"q.stack", "size", "bell_fd"}
+    assert kept.restore() == {
+        *(f"struct memif_queue: {name}" for name in wrong),
+        "struct stack: room",
+    }
+    assert (queue.q.stack, queue.size, queue.bell_fd, stack.room) == (stack, 64, 7, 9)
+    assert queue.next == 6, "which a loop moves on"
+
+
+def test_what_lies_where_a_struct_was_is_left_alone(queue):
+    kept = Kept()
+    regions = new("struct memif_region[]", [(ffi.NULL, 1)])
+    queue.regions, queue.n_regions = regions, 1
+    kept.record(Reach([queue], ()).addresses)
+    place = int(ffi.cast("uintptr_t", regions))
+    del regions
+    another = new("struct memif_region[]", [(ffi.NULL, 2)])
+    assert int(ffi.cast("uintptr_t", another)) == place
+    kept.restore()
+    assert another[0].size == 2

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker process that overwrites all that it shares: run as `python -m tests.support.scribble
+KIND FIRST COUNT`. Each seed is a job whose worker process is halted, has its memory written over,
+and then is killed or goes on; the job's own process has to end each with a result or an error of
+ours.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import faulthandler
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from tests.support.captures import write_pcap
+from uspnet import memory
+from uspnet.errors import UspnetError
+from uspnet.fastpath import ffi, lib
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import udp_template
+from uspnet.ports.registry import make_port
+
+VALUES = (0, 1, 2, 63, 64, 65, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 1 << 16, (1 << 31) - 1, 1 << 31)
+HANG_S = 60
+MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+PEER = (sys.executable, "-m", "uspnet", "fwd", "--in-process")
+
+
+class Scribbler:
+    """Makes jobs of one kind, and writes over what their worker processes share with them."""
+
+    def __init__(self, kind: str, folder: str) -> None:
+        self.kind, self.folder = kind, Path(folder)
+        self.name = f"@uspnet-scribble-{os.getpid()}"
+        write_pcap(self.folder / "in.pcap", [bytes(60 + n) for n in range(200)])
+        self.peer: subprocess.Popen[bytes] | None = None
+        if kind.startswith("memif"):
+            role = "client" if kind == "memif-server" else "server"
+            words = [*PEER, "null:", f"memif:{self.name},role={role}", "--duration", "1000"]
+            end = partial(lib.end_with, os.getpid())  # there are no threads yet
+            self.peer = subprocess.Popen(
+                words,
+                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                preexec_fn=end,  # noqa: PLW1509
+            )
+
+    @contextlib.contextmanager
+    def fed(self):
+        """Have something come through the pipe, where the kind has one."""
+        if self.kind != "stream":
+            yield
+            return
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(self.folder / "fifo")
+        words = f"while :; do cat {self.folder}/in.pcap; done > {self.folder}/fifo"
+        feeder = subprocess.Popen(["sh", "-c", words], stderr=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            feeder.kill()
+            feeder.wait()
+
+    def job(self):
+        """Return a job that is not opened yet."""
+        limits = Limits(process=True, restart=2)
+        match self.kind:
+            case "pktgen":
+                traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5)
+                return GenerateJob(make_port("null:"), limits, traffic, make_port("null:"))
+            case "pcap":
+                ports = [
+                    f"pcap:{self.folder}/in.pcap,loop=on",
+                    f"pcap:out={self.folder}/out.pcapng",
+                ]
+            case "stream":
+                ports = [f"pcap:{self.folder}/fifo", f"pcap:out={self.folder}/out.pcap"]
+            case "memif-server" | "memif-client" | "memif-client-copy":
+                role = self.kind.split("-")[1]
+                zero = ",zero-copy=off" if self.kind.endswith("copy") else ""
+                port = make_port(f"memif:{self.name},role={role}{zero}")
+                return CaptureJob(port, limits, None)
+            case _:
+                ports = ["null:", "null:"]
+        return ForwardJob([make_port(each) for each in ports], limits, Forwarding())
+
+    def run(self, seed: int) -> str:
+        """Run one job. Return how it ended."""
+        noise = random.Random(seed)
+        try:
+            with self.job() as job:
+                job.start()
+                end = time.monotonic() + 5
+                while not job.total("rx", "packets") and time.monotonic() < end:
+                    job.wait(0.001)
+                time.sleep(noise.uniform(0, 0.002))
+                self.meddle(job, noise)
+                job.stop("signal")
+                job.stop("signal")
+                job.wait()
+                job.result().as_json()
+        except UspnetError as error:
+            return type(error).__name__
+        return "ended"
+
+    def meddle(self, job, noise: random.Random) -> None:
+        """Have the worker process overwrite what it shares."""
+        process = job.crew.process
+        if not process or process.dead():
+            return
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        how = noise.choice(("words", "words", "words", "noise", "zeros", "ones"))
+        for address, size in areas(process):
+            scribble(address, size, how, noise)
+        if noise.random() < 0.3:
+            job.result().as_json()  # as the display does
+        if noise.random() < 0.7:
+            os.kill(process.pid, signal.SIGKILL)
+        else:
+            os.kill(process.pid, signal.SIGCONT)
+        if noise.random() < 0.3:
+            with job.paused():
+                pass
+        job.wait(noise.choice((0, 0.01, 0.1)))
+
+
+def areas(process) -> list[tuple[int, int]]:
+    """Return all that a worker process may write to: addresses and sizes."""
+    used = [(each.address, each.count * ffi.sizeof(each.kind)) for each in memory.structs()]
+    writable = (m for m in process._maps.values() if not m.flags & lib.MEMORY_READ_ONLY)
+    chunks = {each.address for each in memory.struct_mappings()}
+    others = [(m.address, min(m.size, 1 << 20)) for m in writable if m.address not in chunks]
+    return used + others
+
+
+def scribble(address: int, size: int, how: str, noise: random.Random) -> None:
+    """Write over memory."""
+    at = ffi.buffer(ffi.cast("char *", address), size)
+    match how:
+        case "zeros":
+            at[:] = bytes(size)
+        case "ones":
+            at[:] = b"\xff" * size
+        case "noise":
+            at[:] = noise.randbytes(size)
+        case _:
+            for _ in range(noise.randrange(4)):
+                width = noise.choice((2, 4, 8))
+                if size < width:
+                    return
+                place = noise.randrange(size // width) * width
+                if noise.random() < 0.7:
+                    place = noise.randrange(min(size, 256) // width) * width
+                value = noise.choice((noise.choice(VALUES), noise.getrandbits(64)))
+                value = noise.choice((value, -value)) % (1 << 8 * width)
+                at[place : place + width] = value.to_bytes(width, "little")
+
+
+def main(kind: str, first: int, count: int) -> None:
+    """Run so many seeds, and print how they ended."""
+    ends: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        scribbler = Scribbler(kind, folder)
+        for seed in range(first, first + count):
+            faulthandler.dump_traceback_later(HANG_S, exit=True)
+            print(seed, end=" ", file=sys.stderr, flush=True)
+            with scribbler.fed():
+                ends[scribbler.run(seed)] += 1
+        if scribbler.peer:
+            scribbler.peer.kill()
+            scribbler.peer.wait()
+    print(json.dumps(ends))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
