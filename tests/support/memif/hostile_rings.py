@@ -22,6 +22,7 @@ from uspnet.jobs.generate import Generate
 from uspnet.jobs.loops import Drop
 from uspnet.jobs.measure import make_streams
 from uspnet.jobs.worker import Lane, Worker
+from uspnet.memory import new
 from uspnet.port import Queue
 
 VARIANTS = 2048
@@ -142,7 +143,8 @@ def files(seed, wanted):
 
 def generate(template):
     """A loop that sends one template as fast as it can."""
-    return Generate(template, 1, ffi.NULL, 0, 0, 0.0, 0.0, 0, make_streams(1), 0)
+    turn = new("uint64_t *")
+    return Generate(template, 1, 1, ffi.NULL, turn, 0, 0, 0.0, 0.0, 0, make_streams(1), 0)
 
 
 def race(seed, kind, seconds, make=Rig):
