@@ -59,6 +59,7 @@ COMMON = {
     "drops": DROPS,
     "restarts": 1000,
     "upgrades": 100,
+    "before": [],
     "sandbox": Enforced(
         user=64000, capabilities=0, no_new_privs=True, landlock=7, seccomp=20, missing=[]
     ),

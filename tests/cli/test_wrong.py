@@ -25,7 +25,7 @@ WRONG = [
     (["stats", "4294967296"], 1, "NoDevice", "4294967296", "uspnet stats --once"),
     (["capture", "null:", "-s", "x"], 2, "Usage", "--snaplen 'x': not a whole", "1000"),
     (["fwd", "null:", "null:", "--duration", "1x"], 2, "Usage", "--duration '1x'", "1h30m"),
-    (["pktgen", "null:", "--size", "1.5"], 2, "Usage", "--size '1.5': not a whole", "1k"),
+    (["pktgen", "null:", "--size", "1.5"], 2, "Usage", "--size '1.5': not a size", "60-1514"),
     (
         ["capture", "null:", "-c", "1", "-w", "--quiet"],
         2,
@@ -46,10 +46,10 @@ WRONG = [
     (["pktgen", "null:size=60,size=61"], 2, "Usage", "twice", "one"),
     (["pktgen", "null:,wrong=1"], 2, "Usage", "unknown option", "size"),
     (["pktgen", "null:size=5"], 2, "Usage", "size=5", "14 to 9728"),
-    (["pktgen", "null:", "--size", "7"], 2, "Usage", "42 to 9728 bytes", "--size"),
-    (["pktgen", "null:", "--size", "9729"], 2, "Usage", "42 to 9728 bytes", "--size"),
-    (["pktgen", "null:", "--size", "65550"], 2, "Usage", "42 to 9728 bytes", "--size"),
-    (["pktgen", "null:", "--size", "9" * 40], 2, "Usage", "42 to 9728 bytes", "--size"),
+    (["pktgen", "null:", "--size", "7"], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
+    (["pktgen", "null:", "--size", "9729"], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
+    (["pktgen", "null:", "--size", "65550"], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
+    (["pktgen", "null:", "--size", "9" * 40], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
     (["pktgen", "null:", "--size", "50", "--sequence"], 2, "Usage", "too few", "--size"),
     (
         ["pktgen", "null:", "--sequence", "--packet", "Ether()/IP()/UDP()"],
