@@ -48,8 +48,20 @@ WRONG = [
     (["pktgen", "null:size=5"], 2, "Usage", "size=5", "14 to 9728"),
     (["pktgen", "null:", "--size", "7"], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
     (["pktgen", "null:", "--size", "9729"], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
-    (["pktgen", "null:", "--size", "65550"], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
-    (["pktgen", "null:", "--size", "9" * 40], 2, "Usage", "bytes is not a frame", "14 to 9728 bytes"),
+    (
+        ["pktgen", "null:", "--size", "65550"],
+        2,
+        "Usage",
+        "bytes is not a frame",
+        "14 to 9728 bytes",
+    ),
+    (
+        ["pktgen", "null:", "--size", "9" * 40],
+        2,
+        "Usage",
+        "bytes is not a frame",
+        "14 to 9728 bytes",
+    ),
     (["pktgen", "null:", "--size", "50", "--sequence"], 2, "Usage", "too few", "--size"),
     (
         ["pktgen", "null:", "--sequence", "--packet", "Ether()/IP()/UDP()"],

@@ -19,6 +19,7 @@ from tests.vm.kernel import KERNELS, NO_IOMMUFD, Missing
 from tests.vm.network import interface
 
 GUESTS: list[Guest] = []  # that may run
+NO_ANSWER = "the guest does not answer"
 EACH_ONCE = by_tier(normal=True, full=False)
 EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
 
@@ -40,9 +41,9 @@ def pytest_generate_tests(metafunc):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     """What runs in one guest comes together, so that it boots once; guests come last, or first when
-    another process runs the rest meanwhile. A test whose guest stopped answering (an emulated
-    machine can, on a busy host) is run again in a new one; not that of a guest that has ended, as a
-    kernel that panics does.
+    another process runs the rest meanwhile. A test that fails in a guest that doesn't answer or has
+    a processor that stalls (an emulated machine can, on a busy host) is run again in a new one; not
+    that of a guest that has ended, as a kernel that panics does.
     """
     order = list(KERNELS)
     others = len(order) + 1 if divided(config) else -1
@@ -57,7 +58,19 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=place)
     for item in items:
         if place(item) != others:
-            item.add_marker(pytest.mark.flaky(reruns=1, only_rerun="the guest does not answer"))
+            item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=NO_ANSWER))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call):
+    """A failure in a guest that stalls is this guest's, whatever the test has noticed of it."""
+    stalled = [guest for guest in GUESTS if guest.qemu.poll() is None and guest.stalls()]
+    if stalled and call.excinfo and not call.excinfo.errisinstance(pytest.skip.Exception):
+        for guest in stalled:
+            guest.lost = NO_ANSWER
+        error = TimeoutError(f"{NO_ANSWER}: a processor stalls. Seen: {call.excinfo.exconly()}")
+        error.__traceback__ = call.excinfo.tb
+        call.excinfo = pytest.ExceptionInfo.from_exception(error)
 
 
 @pytest.hookimpl(trylast=True)
@@ -128,6 +141,8 @@ def taken():
     with contextlib.ExitStack() as undo:  # each of them, also when one of them fails
 
         def give_back(guest, address, before):
+            if guest.lost:
+                return
             guest.give(address, "")
             assert guest.driver(address) == before
 
@@ -165,6 +180,8 @@ def nic(guest):
 
     before = set(guest.processes)
     yield build
+    if guest.lost:
+        return
     for process in set(guest.processes) - before:
         with contextlib.suppress(OSError):
             process.end()
