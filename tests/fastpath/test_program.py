@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.packets.fields.program import Check, Index, Program, Step, sample
 from uspnet.packets.frames import checksum
@@ -41,6 +42,18 @@ def test_a_value_is_written_into_its_bits_and_nowhere_else(at, bits, data):
         return
     program = Program([(Index(1), [step])])
     assert sample(program, [FRAME] * 3) == [written(step, step.low)] * 3
+
+
+@pytest.mark.parametrize("program", [
+    Program([(Index(1), [Step(8 * 30, 16), Step(0, 8)])]),
+    Program([(Index(1), [Step(8 * 30 + 4, 12, values=(1,))])]),
+    Program([(Index(1), [Step(0, 8, factors=(1,))])], [Check(30, 0, 0)]),
+])  # fmt: skip
+def test_nothing_is_written_behind_a_frames_end(program):
+    assert program.reach() == 32
+    assert len(sample(program, [bytes(64), bytes(32)])) == 2
+    with pytest.raises(Usage, match="bytes up to 32 of frames of 31"):
+        sample(program, [bytes(64), bytes(31)])
 
 
 @given(st.integers(1, 1 << 64), st.integers(1, 1 << 63), st.integers(0, 1 << 40),

@@ -17,6 +17,7 @@ from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
+from uspnet.packets.fields.program import Index, Program, Step
 from uspnet.packets.frames import Template, udp_template
 
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
@@ -65,6 +66,9 @@ def test_how_to_forward_and_what_to_send_are_checked():
             Traffic([Template(frame, 0, unused) for frame in frames])
     with pytest.raises(Usage, match="rate=-1"):
         Traffic([Template(bytes(60), 0, unused)], rate=-1)
+    program = Program([(Index(9), [Step(8 * 60, 8)])])
+    with pytest.raises(Usage, match="bytes up to 61 of frames of 60"):
+        Traffic([Template(bytes(size), 0, unused) for size in (61, 60)], fields=[program])
 
 
 def test_a_port_belongs_to_one_job_and_one_place():

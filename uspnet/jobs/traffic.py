@@ -34,13 +34,17 @@ class Traffic:
     order: Sequence[int] = ()  # the template of each packet of a cycle; empty: one after another
 
     def __post_init__(self) -> None:
-        """Raise Usage when there is nothing to send, or a rate is out of range."""
+        """Raise Usage when there is nothing to send, a rate is out of range, or a field writes
+        behind a frame's end.
+        """
         if not self.templates or not all(each.frame for each in self.templates):
             raise Usage(
                 "traffic needs at least one frame, and none that is empty", "add a template"
             )
         if not 0 <= self.rate < float("inf"):
             raise Usage(f"rate={self.rate}", "packets a second; 0: as fast as the port takes them")
+        for each in self.fields:
+            each.check_length(min(len(template.frame) for template in self.templates))
 
     def make_fields(self, number: int, workers: int) -> list[c.Struct]:
         """Make one worker's C structs of the fields; each points to the next in the chain."""

@@ -58,6 +58,18 @@ class Field:
         del at, size
         return False
 
+    def reach(self) -> int:
+        """Return how many bytes a frame must have so that it writes none behind the frame's end."""
+        return 0
+
+    def check_length(self, shortest: int) -> None:
+        """Raise Usage if a frame of `shortest` bytes is too short for it."""
+        if shortest < self.reach():
+            raise Usage(
+                f"{self.name} writes bytes up to {self.reach()} of frames of {shortest}",
+                "vary other fields, or make every packet longer by --size",
+            )
+
 
 @cache
 def fields() -> dict[str, type[Field]]:

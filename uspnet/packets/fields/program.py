@@ -133,6 +133,11 @@ class Program(Field, name="program"):
         steps = [step for _, group in self.groups for step in group]
         return any(at - step.size < step.first < at + size for step in steps)
 
+    def reach(self) -> int:
+        """Return how many bytes a frame must have for it."""
+        ends = [step.first + step.size for _, group in self.groups for step in group]
+        return max([*ends, *(check.at + 2 for check in self.checks)], default=0)
+
     def _fill(self) -> dict[str, object]:
         """Return the arrays that all workers share, and their lengths."""
         steps = [step for _, group in self.groups for step in group]
@@ -179,7 +184,10 @@ class Program(Field, name="program"):
 
 
 def sample(program: Program, frames: Sequence[bytes], part: Part = (0, 1)) -> list[bytes]:
-    """Return what C makes of these frames, no more than a burst, as a worker's first packets."""
+    """Return what C makes of these frames, no more than a burst, as a worker's first packets.
+    Raise Usage for a frame that is too short for the program.
+    """
+    program.check_length(min(map(len, frames)))
     size = max(map(len, frames))
     memory = new("uint8_t[]", size * len(frames))
     pool = new("struct pool *", (memory, size, len(frames)))
