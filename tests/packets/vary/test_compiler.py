@@ -7,6 +7,7 @@ from collections import Counter
 from ipaddress import ip_address
 
 import pytest
+from scapy.config import conf
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
@@ -162,6 +163,7 @@ def test_the_packet_without_an_expression_is_the_same_by_scapy():
 REFUSED = [
     ("ip6.src=::/64", "has no layer ip6", "its layers are mac, ip, udp"),
     ("ip#2.src=10.0.0.0/8", "has no 2 layers ip", "its layers are"),
+    ("ip#0.src=10.0.0.0/8", "layers are counted from 1", "ip#1"),
     ("ip.source=10.0.0.0/8", "has no field 'source'", "ttl, proto, chksum, src, dst"),
     ("ip=10.0.0.0/8", "is a layer, and no field", "src, dst"),
     ("ip.options=1-2", "not a number or an address", "vary other fields"),
@@ -219,3 +221,83 @@ def test_packets_that_have_a_field_at_different_places_are_refused():
     other = craft(f"Ether()/Dot1Q()/{IP4}/UDP(sport=7,dport=9){DATA}")
     with pytest.raises(Usage, match="at the same place"):
         compile_program([*craft(text), *other], Change(["udp.sport=random"]))
+
+
+UNLIKE = [  # packets of one expression that differ in what follows from a field, or in its place
+    (f"Ether()/{IP4}/UDP(chksum=[0,None])/('x'*18)", "udp.sport"),
+    (f"Ether()/{IP4}/UDP(chksum=[None,0])/('x'*18)", "udp.sport"),
+    (f"Ether()/{IP4}/GRE(chksum_present=[1,0])/{IP4}/UDP()/('x'*19)", "ip#2.tos"),
+    (f"Ether()/{IP4}/GRE(chksum_present=[0,1])/{IP4}/UDP()/('x'*19)", "ip#2.tos"),
+    (f"Ether()/{IP4}/GRE(chksum_present=[1,0])/{IP4}/TCP()", "tcp.urgptr"),  # behind the second
+    (f"Ether()/{IP4}/GRE(chksum_present=[1,0])/{IP4}/UDP()/('x'*19)", "u8@80"),
+]
+
+
+@pytest.mark.parametrize(
+    "values", ["0-4", "1-5", "0-15", "list:9,9,9,9,9,7", "0-4:random", "1-5:dec"]
+)
+@pytest.mark.parametrize(("text", "name"), UNLIKE)
+def test_packets_that_a_program_can_not_play_alike_are_refused(text, name, values):
+    with pytest.raises(Usage, match=f"^--vary {name}: .*at the same place"):
+        compile_program(craft(text), Change([f"{name}={values}"]))
+
+
+def test_two_fields_that_make_up_for_each_other_are_checked_alone():
+    templates = craft(UNLIKE[0][0])
+    with pytest.raises(Usage, match="at the same place"):
+        compile_program(templates, Change(["udp.sport=1-5", "udp.dport=1-5:dec"]))
+
+
+def test_fields_that_all_packets_have_at_the_same_place_still_vary():
+    text = f"Ether()/{IP4}/GRE(chksum_present=[1,0])/{IP4}/UDP(sport=7,dport=9){DATA}"
+    templates, program = compile_program(craft(text), Change(["ip.tos=0-4", "mac.src=random"]))
+    frames = sample(program, [each.frame for each in templates] * 20)
+    assert [remade(frame) for frame in frames] == frames
+    assert {frame[15] for frame in frames} == set(range(5))
+
+
+def test_bytes_of_the_payload_vary_behind_headers_of_several_lengths():
+    text = f"Ether()/{IP4}/GRE(key_present=[0,1])/{IP4}/UDP(chksum=0){DATA}"
+    templates, program = compile_program(craft(text), Change(["u16@80=1-9"]))
+    frames = sample(program, [each.frame for each in templates])
+    assert [frame[80:82] for frame in frames] == [b"\0\1", b"\0\2"]
+    assert [remade(frame) for frame in frames] == frames
+
+
+@pytest.mark.parametrize("sizes", [(1514, 60), (60, 1514)])
+def test_bytes_that_only_some_payloads_have_are_refused(sizes):
+    templates = [each for size in sizes for each in craft(TEMPLATE[: -len(DATA)], size)]
+    with pytest.raises(Usage, match="bytes 1000 to 1002 are not in the payload") as caught:
+        compile_program(templates, Change(["u16@1000=1-9"]))
+    assert "bytes 42 to 60" in caught.value.hint
+
+
+def test_a_list_whose_values_are_nearly_all_the_same_is_checked_by_the_others():
+    for values in (["53"] * 300 + ["7"] + ["53"] * 300, ["0", "65535"] * 300 + ["7"]):
+        frames = played(f"Ether()/{IP4}/UDP(){DATA}", ["udp.sport=list:" + ",".join(values)], 640)
+        assert [remade(frame) for frame in frames] == frames
+
+
+@pytest.mark.parametrize(("text", "texts"), [
+    ("Ether()/IP()/UDP(sport=7,dport=9)", ["ip.dst=10.0.0.0/24"]),
+    ("Ether()/IPv6()/UDP(sport=7,dport=9)", ["ip6.dst=2001:db8::/64"]),
+    ("Ether()/IP()/UDP(sport=7,dport=4789)/VXLAN()/Ether()/IPv6()/TCP()", ["ip.dst", "ip6.dst"]),
+    ("Ether(dst=None)/IPv6(dst='ff02::1')/UDP(sport=7,dport=9)", ["ip6.dst=ff02::/64"]),
+    ("Ether()/ARP()", ["arp.pdst=10.0.0.0/24"]),
+    ("Ether()/IP()/UDP(sport=7)", ["udp.dport=5350-5360"]),  # 5353 is sent to a group
+])  # fmt: skip
+def test_what_scapy_chose_from_a_destination_stays(monkeypatch, text, texts):
+    """By routes of which each has an address of its own."""
+    monkeypatch.setattr(conf.route, "route", lambda dst=None, **_: ("lo", dst, "0.0.0.0"))
+    monkeypatch.setattr(conf.route6, "route", lambda dst=None, **_: ("lo", dst, "::"))
+    (before,) = craft(text + DATA)
+    (template,), program = compile_program([before], Change(varying(texts)))
+    frames = sample(program, [template.frame] * 64)
+    assert [remade(frame) for frame in frames] == frames
+    assert template.rebuild(len(before.frame) - 1, b"x") == template.frame
+    for made in frames:
+        fixed = {name: Ether(before.frame).getfieldval(name) for name in ("src", "dst")}
+        assert {name: Ether(made).getfieldval(name) for name in ("src", "dst")} == fixed
+        if text.startswith("Ether()/IP()"):
+            assert Ether(made).payload.src == Ether(before.frame).payload.src
+    assert len(set(frames)) > 10

@@ -9,7 +9,7 @@ are found by comparing packets, however deep the tunnels are.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from uspnet.errors import Usage
@@ -21,13 +21,13 @@ from uspnet.packets.payload import made_of
 from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.domain import Domain, read_domain
 from uspnet.packets.vary.flows import draw, flow_index
-from uspnet.packets.vary.place import Layout, Place, Sum, Values
+from uspnet.packets.vary.place import Layout, Place, Sum
 
 MULTIPLES = (0, 1, -1, 2, -2)
 SAMPLES = 6  # values of a field by which its checksums are found
-COMPILE_S = 30.0  # seconds of processor time
-PARTS = ((0, 1), (5, (1 << 58) + 9))  # of the sequence of packets, that are checked
-CHECKED = 16  # packets of each part
+COMPILE_S = 60.0  # seconds of processor time
+FAR, STRIDE = (1 << 40) + 5, (1 << 58) + 9  # a part of the sequence that is checked, too
+CHECKED = 16  # packets of each part of the sequence that is checked
 HALF = 64  # bits that one step writes at most
 
 
@@ -50,6 +50,29 @@ class Entry:
         return value
 
 
+@dataclass(frozen=True)
+class Start:
+    """A template in which the fields have their first values; their places, by their names."""
+
+    layout: Layout
+    places: Mapping[str, Place]
+    values: Mapping[Place, int]
+    template: Template
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a program makes in `count` packets, from number `first` on and every `stride` later, is
+    what Scapy makes of these entries' values.
+    """
+
+    entries: Sequence[Entry]
+    program: Program
+    count: int
+    first: int = 0
+    stride: int = 1
+
+
 def compile_program(
     templates: Sequence[Template], change: Change
 ) -> tuple[list[Template], Program]:
@@ -61,12 +84,18 @@ def compile_program(
         entries = [_entry(layout, text, mix(change.seed + i)) for i, text in enumerate(change.vary)]
         _check_overlaps(entries)
         entries = _flowing(entries, change) if change.flows else entries
-        program = _program(layout, entries)
-        origin = {each.place: each.domain.value(0) for each in entries}
-        made = [_template(each, origin) for each in templates]
-        program = replace(program, checks=_rests(program, made[0].frame))
-        for number, each in enumerate(made):
-            _verify(Layout(each), entries, program, of=CHECKED if number == 0 else 1)
+        found = {each.text: _multiples(layout, each) for each in entries}
+        start = _start(layout, entries)
+        program = _program(layout, entries, found, start.template.frame)
+        proofs = [_joint(entries, program), *_singles(start, entries, found)]
+        for proof in (*proofs, Proof(entries, program, CHECKED, FAR, STRIDE)):
+            _verify(start, proof, proof.count)
+        made = [start.template]
+        for each in templates[1:]:
+            start = _start(Layout(each), entries)
+            for proof in proofs:
+                _verify(start, proof, 1)
+            made.append(start.template)
     return made, program
 
 
@@ -117,16 +146,16 @@ def _index(domain: Domain, count: int, seed: int) -> Index:
 
 def _flowing(entries: Sequence[Entry], change: Change) -> list[Entry]:
     """Return the entries, of which those of headers move together, through a table of flows."""
-    index, made = flow_index(change), []
+    index = flow_index(change)
     columns = iter(draw(change, [each.domain for each in entries if each.place.flow]))
-    for each in entries:
-        if not each.place.flow:
-            made.append(each)
-            continue
-        domain, at = next(columns), each.parts[0][1].at
-        parts = _parts(each.text, at, each.place.notation.bits, domain, 0)
-        made.append(replace(each, domain=domain, parts=tuple((index, step) for _, step in parts)))
-    return made
+    return [_taking(e, next(columns), index) if e.place.flow else e for e in entries]
+
+
+def _taking(entry: Entry, domain: Domain, index: Index) -> Entry:
+    """Return the entry with the values of a list, and what decides about them."""
+    at, bits = entry.parts[0][1].at, entry.place.notation.bits
+    parts = _parts(entry.text, at, bits, domain, 0)
+    return replace(entry, domain=domain, parts=tuple((index, step) for _, step in parts))
 
 
 def _check_overlaps(entries: Sequence[Entry]) -> None:
@@ -141,10 +170,13 @@ def _check_overlaps(entries: Sequence[Entry]) -> None:
             taken |= dict.fromkeys(range(step.at, step.at + step.bits), each.text)
 
 
-def _program(layout: Layout, entries: Sequence[Entry]) -> Program:
-    """Return the program, but for what the checksums have of the template."""
-    found = {each.text: _multiples(layout, each) for each in entries}
-    sums = [s for s in layout.sums if any(s in multiples for multiples in found.values())]
+def _program(
+    layout: Layout, entries: Sequence[Entry], found: Mapping[str, Mapping[Sum, int]], frame: bytes
+) -> Program:
+    """Return the program that plays these entries in a template's frame. `found`: how many times
+    each is in each checksum. Raise Usage.
+    """
+    sums = [s for s in layout.sums if any(s in found[each.text] for each in entries)]
     if len(sums) > lib.PROGRAM_CHECKS:
         hint = f"vary fields that at most {lib.PROGRAM_CHECKS} checksums cover"
         raise Usage(f"--vary: {len(sums)} checksums change", hint)
@@ -153,7 +185,12 @@ def _program(layout: Layout, entries: Sequence[Entry]) -> Program:
         for index, step in each.parts:
             factors = [found[each.text].get(s, 0) * _turn(step, s) % SUMS for s in sums]
             groups.setdefault(index, []).append(replace(step, factors=tuple(factors)))
-    return Program(list(groups.items()), [Check(s.at, 0, s.zero) for s in sums])
+    steps = [step for group in groups.values() for step in group]
+    checks = [
+        Check(s.at, -sum(step.factors[i] * step.words(frame) for step in steps) % SUMS, s.zero)
+        for i, s in enumerate(sums)
+    ]
+    return Program(list(groups.items()), checks)
 
 
 def _turn(step: Step, check: Sum) -> int:
@@ -163,10 +200,7 @@ def _turn(step: Step, check: Sum) -> int:
 
 def _multiples(layout: Layout, entry: Entry) -> dict[Sum, int]:
     """Return how many times the field is in each checksum that follows it."""
-    domain, source = entry.domain, random.Random(1)  # noqa: S311 - no secret
-    indexes = {0, 1 % domain.count, domain.count - 1}
-    indexes |= {source.randrange(domain.count) for _ in range(SAMPLES)}
-    frames = [layout.build({entry.place: domain.value(index)}) for index in sorted(indexes)]
+    frames = [layout.build({entry.place: value}) for value in _samples(entry.domain)]
     frames.append(layout.build({}))
     if len({len(frame) for frame in frames}) > 1:
         raise Usage(f"--vary {entry.text}: the packet's length follows from it", "vary others")
@@ -183,33 +217,86 @@ def _multiple(entry: Entry, check: Sum, frames: Sequence[bytes]) -> int:
     raise Usage(f"--vary {entry.text}: a checksum does not follow from it", "vary other fields")
 
 
-def _rests(program: Program, frame: bytes) -> list[Check]:
-    """Return the checksums, with what takes the template's own values out of their sums."""
-    steps = [step for _, group in program.groups for step in group]
-    return [
-        replace(check, rest=-sum(s.factors[i] * s.words(frame) for s in steps) % SUMS)
-        for i, check in enumerate(program.checks)
+def _samples(domain: Domain) -> list[int]:
+    """Return some values, the first one first; not all of the same sum of words if there are
+    others.
+    """
+    source = random.Random(1)  # noqa: S311 - no secret
+    indexes = [0, 1 % domain.count, domain.count - 1]
+    values = [
+        *map(domain.value, indexes + [source.randrange(domain.count) for _ in range(SAMPLES)])
     ]
+    if domain.values is not None:
+        values += [*{value % SUMS: value for value in domain.values}.values()][:SAMPLES]
+    return list(dict.fromkeys(values))
 
 
-def _template(template: Template, values: Values) -> Template:
-    packet = Layout(template).changed(values)
-    frame = Layout(template).build(values)
-    if len(frame) != len(template.frame):
+def _others(domain: Domain) -> list[int]:
+    """Return some values other than the first one, the one that is least like it first."""
+    first, *others = _samples(domain)
+
+    def unlike(value: int) -> tuple[bool, int]:
+        return (value - first) % SUMS > 0, (value ^ first).bit_count()
+
+    return sorted(others, key=unlike, reverse=True)
+
+
+def _start(layout: Layout, entries: Sequence[Entry]) -> Start:
+    """Find the fields in a template, and give them their first values. Raise Usage."""
+    places = {each.text: layout.find(each.text) for each in entries}
+    if unlike := [e for e in entries if places[e.text].notation != e.place.notation]:
+        raise _unlike(unlike)
+    values = {places[each.text]: each.domain.value(0) for each in entries}
+    frame, before = layout.build(values), layout.template
+    if len(frame) != len(before.frame):
         raise Usage("--vary: the packet's length follows from what varies", "vary other fields")
-    return made_of(packet, frame, template.payload)
+    template = made_of(layout.changed(values), frame, before.payload)
+    return Start(layout, places, values, template)
 
 
-def _verify(layout: Layout, entries: Sequence[Entry], program: Program, of: int) -> None:
-    """Compare what C makes with what Scapy makes. Raise Usage."""
-    for first, stride in PARTS:
-        numbers = [first + i * stride for i in range(of)]
-        made = sample(program, [layout.template.frame] * of, (first, stride))
-        for number, frame in zip(numbers, made, strict=True):
-            if frame != layout.build({each.place: each.value(number) for each in entries}):
-                names = ", ".join(each.text for each in entries)
-                raise Usage(
-                    f"--vary {names}: a checksum or another field follows in a way that can't be"
-                    " played, or not every packet has it at the same place",
-                    "vary other fields, or make one packet at a time by --packet",
-                )
+def _joint(entries: Sequence[Entry], program: Program) -> Proof:
+    """Return the proof for all fields at once, which begins where most don't have their first
+    value: whatever is wrong with those that have it isn't seen.
+    """
+
+    def changed(number: int) -> int:
+        return sum(each.value(number) != each.domain.value(0) for each in entries)
+
+    return Proof(entries, program, CHECKED, max(range(64), key=changed))
+
+
+def _singles(
+    start: Start, entries: Sequence[Entry], found: Mapping[str, Mapping[Sum, int]]
+) -> list[Proof]:
+    """Return a proof for each field alone: what is wrong with several may cancel out. The first
+    packet has the value that is least like the field's first one.
+    """
+    proofs = []
+    for each in entries:
+        if others := _others(each.domain):
+            domain = Domain(len(others), values=tuple(others))
+            single = [_taking(each, domain, Index(domain.count))]
+            program = _program(start.layout, single, found, start.template.frame)
+            proofs.append(Proof(single, program, domain.count))
+    return proofs
+
+
+def _verify(start: Start, proof: Proof, count: int) -> None:
+    """Compare what C makes of a template with what Scapy makes. Raise Usage."""
+    template = start.template.frame
+    if proof.program.reach() > len(template):
+        raise _unlike(proof.entries)
+    made = sample(proof.program, [template] * count, (proof.first, proof.stride))
+    for i, frame in enumerate(made):
+        number = proof.first + i * proof.stride
+        values = {start.places[each.text]: each.value(number) for each in proof.entries}
+        if frame != start.layout.build({**start.values, **values}):
+            raise _unlike(proof.entries)
+
+
+def _unlike(entries: Sequence[Entry]) -> Usage:
+    return Usage(
+        f"--vary {', '.join(each.text for each in entries)}: a checksum or another field follows in"
+        " a way that can't be played, or not every packet has it at the same place",
+        "vary other fields, or make one packet at a time by --packet",
+    )

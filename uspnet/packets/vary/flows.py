@@ -34,8 +34,8 @@ def draw(change: Change, domains: Sequence[Domain]) -> list[Domain]:
     different = [_distinct(each) for each in domains]
     total = math.prod(each.count for each in different)
     if flows > total:
-        hint = f"lower --flows to {total}, or vary more fields"
-        raise Usage(f"--flows {flows}: the values make only {total:,} flows", hint)
+        hint, flow = f"lower --flows to {total}, or vary more fields", "flow" + "s" * (total > 1)
+        raise Usage(f"--flows {flows}: the values make only {total:,} {flow}", hint)
     columns: list[list[int]] = [[] for _ in different]
     for row in _sample(total, flows, change.seed):
         left = row

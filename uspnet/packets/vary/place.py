@@ -20,6 +20,7 @@ from uspnet.packets.payload import CHECKSUMS, load_of, loosen
 from uspnet.packets.vary import domain as d
 
 if TYPE_CHECKING:
+    from scapy.fields import AnyField
     from scapy.packet import Packet
 
 LAYERS = {"mac": "ether", "eth": "ether", "vlan": "dot1q", "ip4": "ip", "ipv4": "ip", "ip6": "ipv6"}
@@ -85,6 +86,7 @@ class Layout:
         self.template = template
         self.packet: Packet = template.packet.copy()
         with alone():
+            settle(self.packet)
             loosen(self.packet)
 
     def changed(self, values: Values, sums: Mapping[Open, int] | None = None) -> Packet:
@@ -139,12 +141,15 @@ class Layout:
             raise Usage(f"--vary {text}: not the name of a field", self.remedy())
         layer = LAYERS.get(match[1].lower(), match[1].lower())
         nth, name = int(match[2] or 1), match[3] or ONLY.get(layer, "")
+        if not nth:
+            hint = f"write {match[1]}#1 for the outermost one"
+            raise Usage(f"--vary {text}: layers are counted from 1", hint)
         fits = [
             number
             for number, each in enumerate(self.packet.iterpayloads())
             if type(each).__name__.lower() == layer or _is_icmp6(each, layer)
         ]
-        if not 1 <= nth <= len(fits):
+        if nth > len(fits):
             missing = f"{nth} layers {match[1]}" if fits else f"layer {match[1]}"
             raise Usage(f"--vary {text}: the packet has no {missing}", self.remedy())
         return self._named(text, fits[nth - 1], name)
@@ -155,7 +160,7 @@ class Layout:
             names = ", ".join(each.name for each in layer.fields_desc)
             what = f"has no field {name!r}" if name else "is a layer, and no field"
             raise Usage(f"--vary {text}: {text.partition('.')[0]} {what}", f"it has: {names}")
-        notation = _notation(layer, name)
+        notation = _notation(_plain(layer, name))
         if not notation:
             raise Usage(
                 f"--vary {text}: not a number or an address of fixed length",
@@ -213,6 +218,26 @@ class Layout:
         )
 
 
+def settle(packet: Packet) -> None:
+    """Write out the addresses that Scapy chooses by others and by the machine's routes: no more of
+    the packet follows from those that vary.
+    """
+    for layer in packet.iterpayloads():
+        for each in layer.fields_desc:
+            if layer.getfieldval(each.name) is not None or not _is_there(layer, each):
+                continue
+            if _notation(field := _plain(layer, each.name)) in {d.IP4, d.IP6, d.MAC}:
+                chosen = field.i2m(layer, field.default)
+                layer.setfieldval(each.name, field.m2i(layer, chosen))
+
+
+def _is_there(layer: Packet, field: AnyField) -> bool:
+    """Return whether a layer has a field, of those that depend on others."""
+    from scapy.fields import ConditionalField  # noqa: PLC0415 - Scapy takes a second to import
+
+    return not isinstance(field, ConditionalField) or bool(field._evalcond(layer))  # noqa: SLF001
+
+
 def _differing(one: bytes, other: bytes) -> list[int]:
     """Return the offsets of the bytes that two frames don't have in common."""
     if len(one) != len(other):
@@ -224,18 +249,24 @@ def _is_icmp6(layer: Packet, name: str) -> bool:
     return name in {"icmp6", "icmpv6"} and type(layer).__name__.startswith("ICMPv6")
 
 
-def _notation(layer: Packet, name: str) -> d.Notation | None:
-    """Return how values of a layer's field are written; None: it has no fixed length."""
-    from scapy import fields as f  # noqa: PLC0415 - Scapy takes a second to import
+def _plain(layer: Packet, name: str) -> AnyField:
+    """Return the field of a layer that its value is written by, out of those it may be."""
+    from scapy.fields import MultipleTypeField  # noqa: PLC0415 - Scapy takes a second to import
 
     field = layer.get_field(name)
     while True:
-        if isinstance(field, f.MultipleTypeField):
+        if isinstance(field, MultipleTypeField):
             field, _ = field._find_fld_pkt_val(layer, layer.getfieldval(name))  # noqa: SLF001
         elif hasattr(field, "fld"):
             field = field.fld
         else:
-            break
+            return field
+
+
+def _notation(field: AnyField) -> d.Notation | None:
+    """Return how a field's values are written; None: it has no fixed length."""
+    from scapy import fields as f  # noqa: PLC0415 - Scapy takes a second to import
+
     if isinstance(field, f.IPField):
         return d.IP4
     if isinstance(field, f.IP6Field):
