@@ -234,7 +234,7 @@ def test_a_job_that_waits_for_its_peer(started):
     until(lambda: upgrade(job.process.pid)[0] == 0, seconds=30)
     code, out, err = upgrade(job.process.pid)
     assert code == 0, err
-    assert "waits for a peer" in out
+    assert "waits for its peer" in out
 
 
 def test_who_may_not_give_orders(job):

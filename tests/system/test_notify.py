@@ -161,6 +161,18 @@ def test_a_command_is_a_service(manager):
     assert [line for line in manager.take() if line != "WATCHDOG=1"] == ["READY=1", "STOPPING=1"]
 
 
+def test_one_that_waits_for_its_peer_is_alive_and_not_ready(manager):
+    process = start(manager, "pktgen", f"memif:@uspnet-nobody-{os.getpid()},role=server")
+    try:
+        until(lambda: manager.take().count("WATCHDOG=1") >= 3)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=scaled(60))
+    finally:
+        process.kill()
+    told = [line for line in manager.take() if line != "WATCHDOG=1"]
+    assert (process.returncode, told) == (0, ["STOPPING=1"])
+
+
 def test_a_short_command_was_ready(manager):
     process = start(manager, "pktgen", "null:", "--count", "8")
     process.communicate(timeout=scaled(60))

@@ -124,11 +124,14 @@ def signals_let() -> Iterator[None]:
 
 
 def arrive(job: Job[Any]) -> None:
-    """Tell who has asked for the upgrade that the job runs again, and the job's own user."""
+    """Tell who has asked for the upgrade that the job runs again, or waits for its peer, and the
+    job's own user.
+    """
     state = kept.former()
     if not state or (fd := state.take("client")) < 0:
         return
-    gap_us = (job.started * 1e9 - state.began_ns) / 1e3
+    runs = any(worker.started for worker in job.workers)
+    gap_us = (job.started * 1e9 - state.began_ns) / 1e3 if runs else None
     done = Upgraded(
         command="upgrade",
         pid=os.getpid(),
@@ -140,9 +143,8 @@ def arrive(job: Job[Any]) -> None:
         dropped=state.dropped,
         missing=job.crew.enforced.missing if job.crew.enforced else [],
     )
-    job.on_notice(
-        f"upgraded, cold: uspnet {state.version} → {__version__}, gap {gap_us / 1e3:,.0f} ms"
-    )
+    how = "it waits for its peer" if gap_us is None else f"gap {gap_us / 1e3:,.0f} ms"
+    job.on_notice(f"upgraded, cold: uspnet {state.version} → {__version__}, {how}")
     _answer(fd, {"answer": done.as_json()})
     state.close()
 

@@ -23,6 +23,7 @@ from uspnet.system.notify import Notifier
 from uspnet.system.processes import is_stuck
 from uspnet.text import printable
 
+LINK_S = 5.0  # so long a NIC's link may take to come back, which is part of an upgrade's gap
 R = TypeVar("R", bound=Result)
 Leaving = tuple[State, list[str]]  # the program that goes on with it
 
@@ -62,7 +63,8 @@ def _run(job: Job[R], shown: Shown, checks: Sequence[Check], manager: Notifier) 
             return leaving
         again.let_signals()
         result = job.result()
-        manager.ready()  # a short run, of which there was no tick
+        if not manager.is_stopping:
+            manager.ready()  # a short run, of which there was no tick
         manager.stopping()
         again.arrive(job)
         check_all(checks, result)
@@ -72,14 +74,22 @@ def _run(job: Job[R], shown: Shown, checks: Sequence[Check], manager: Notifier) 
 
 def report(job: Job[R], manager: Notifier) -> None:
     """Have the thread that waits for the job tell the service manager that it runs, and who has
-    asked for this version.
+    asked for this version. A job that waits for its peer is alive, and not ready.
     """
     tick = job.on_tick
+
+    def live() -> None:
+        manager.alive(lambda: not is_stuck(os.getpid()))
+
+    def wait(seconds: float) -> None:
+        if seconds > LINK_S:
+            again.arrive(job)
+        live()
 
     def tell() -> None:
         tick()
         again.arrive(job)
         manager.ready()
-        manager.alive(lambda: not is_stuck(os.getpid()))
+        live()
 
-    job.on_tick = tell
+    job.on_tick, job.on_wait = tell, wait

@@ -93,7 +93,7 @@ def summary(done: Upgraded) -> str:
     """Say what was done."""
     versions = f"job {done.pid}: uspnet {done.before} → {done.after}, {done.kind}"
     if done.gap_us is None:
-        return f"{versions}; it waits for a peer, no loop ran yet"
+        return f"{versions}; it waits for its peer, no loop ran yet"
     from uspnet.cli.views.units import format_time
 
     gap = f"{done.gap_us:,.0f} µs" if done.kind == "warm" else format_time(done.gap_us / 1e6)

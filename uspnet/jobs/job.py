@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
-from uspnet.errors import DeviceTimeout, UspnetError
+from uspnet.errors import UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.accounts import Accounts
 from uspnet.jobs.checks import check_open, check_started, claim
@@ -29,13 +29,13 @@ from uspnet.jobs.recovery import recover
 from uspnet.jobs.result import Ended, Result
 from uspnet.jobs.service import Service
 from uspnet.jobs.upgrades import Upgradable
+from uspnet.jobs.waiting import wait_for_peers
 from uspnet.jobs.worker import Clock, Worker, usable_cores
 from uspnet.memory import new
 from uspnet.port import Port
 from uspnet.system import privileges
 from uspnet.telemetry import Board
 
-NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 TICK_S = 0.05  # how often the thread that waits looks at ports and faults
 CLOCK = Clock()
 R = TypeVar("R", bound=Result)
@@ -51,7 +51,8 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     """Runs plans over ports. A context manager: it opens the ports, and closes what is open.
 
     `run` does the work, or `start` and `wait` do, which let others work meanwhile. `on_tick` is
-    called about 20 times a second by the thread that waits, `on_notice` with news for people,
+    called about 20 times a second by the thread that waits, `on_wait` likewise by `start` while a
+    peer or link is not there, with the seconds so far, `on_notice` with news for people,
     `on_detail` with how the run is set up.
     """
 
@@ -73,6 +74,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.started = 0.0
         self.links: dict[Port, int | None] = {}
         self.on_tick: Callable[[], None] = lambda: None
+        self.on_wait: Callable[[float], None] = lambda _seconds: None
         self.on_notice: Callable[[str], None] = lambda _text: None
         self.on_detail: Callable[[str], None] = lambda _text: None
         self.budget = new("uint64_t *", limits.count or 0)
@@ -243,23 +245,8 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         for port in self.ports:
             self._stop_ports.callback(port.stop)
             port.start()
-        self._wait_until_up([p for p in self.ports if p.connects or self.waits_for_all])
-
-    def _wait_until_up(self, ports: list[Port]) -> None:
-        """Wait until all of `ports` are up; their own options limit how long."""
-        began = time.monotonic()
-        told, end = began + NOTICE_S, began + (self.limits.duration or float("inf"))
-        while not self.stop_reason and (down := [port for port in ports if not port.up()]):
-            text = "; ".join(f"{port.name}: {port.why_down()}" for port in down)
-            if time.monotonic() > told:
-                told = float("inf")
-                self.on_notice(f"waiting: {text}")
-            if time.monotonic() > end:
-                text = f"{text}: waited for all of the run's duration"
-                late = DeviceTimeout(text, "start the other side first, or raise --duration")
-                raise next(filter(None, (port.refusal() for port in down)), late)
-            self.service.serve(TICK_S)
-        self.crew.waited_s = time.monotonic() - began
+        peers = [port for port in self.ports if port.connects or self.waits_for_all]
+        self.crew.waited_s = wait_for_peers(self, peers)
 
     def _launch(self) -> None:
         self.undo.callback(self.crew.end)

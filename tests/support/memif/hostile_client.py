@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import uspnet.jobs.job
+import uspnet.jobs.waiting
 import uspnet.ports.memif.port
 from tests.support.memif import raw_memif as raw
 from uspnet.jobs.capture import CaptureJob
@@ -27,6 +28,7 @@ from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
 
 uspnet.ports.memif.port.RETRY_S = uspnet.jobs.job.TICK_S = 0.001  # an impatient client
+uspnet.jobs.waiting.LOOK_S = 0.001
 HELLO = raw.message(raw.HELLO, b"hostile", 0x200, 0x200, 255, 0, 0, 10)
 
 
