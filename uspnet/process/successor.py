@@ -123,7 +123,7 @@ class Successor(ForkServer):
         except (BlockingIOError, TimeoutError):
             text = f"{self.program} has said nothing for {START_S:.0f} s"
             raise DeviceTimeout(text, "is it a Python interpreter?") from None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             said = b""
         self._socket.settimeout(START_S)
         if isinstance(said, bytes):

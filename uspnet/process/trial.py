@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import select
@@ -17,7 +19,7 @@ from pathlib import Path
 from threading import Thread
 
 from uspnet import errors
-from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
+from uspnet.errors import DeviceTimeout, NoMemory, NotSupported, UspnetError
 from uspnet.process.protocol import receive, send
 from uspnet.process.successor import check_installation
 from uspnet.system import children, kept
@@ -26,6 +28,7 @@ from uspnet.text import printable
 
 ANSWER_S = 60.0  # for all imports and the command line, also on a slow machine
 WORDS_BYTES = 1 << 16  # of a command line
+VENV = "name a virtual environment"
 TEXT_MAX = 1000  # characters of what a program says about itself
 # What the other version runs. It says what is wrong where there is none.
 CODE = """
@@ -97,9 +100,17 @@ class Trial:
                     confined=True,
                     cwd=None,
                 )
-            send(self._socket, {"words": self.words})
         except OSError as error:
-            raise DeviceFault(f"{self.program}: {error.strerror}", "see: ulimit -n") from None
+            self.close()
+            raise self._not_started(error) from None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended
+            send(self._socket, {"words": self.words})
+
+    def _not_started(self, error: OSError) -> UspnetError:
+        text = f"{self.program}: {error.strerror}"
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}:
+            return NoMemory(text, "see: ulimit -n, ulimit -u")
+        return NotSupported(text, VENV)
 
     def fds(self) -> list[int]:
         """Return the descriptor that becomes readable when it is ready."""
@@ -107,7 +118,7 @@ class Trial:
 
     def ready(self) -> bool:
         """Return whether it has answered, or will not. To be called again and again. Raises Refused
-        when somebody else could change what runs as root, and DeviceFault.
+        when somebody else could change what runs as root, NotSupported and NoMemory.
         """
         if not self._socket and not self._checking.is_alive():
             self._start()
@@ -127,7 +138,7 @@ class Trial:
         except BlockingIOError:
             text = f"{self.program} has said nothing for {ANSWER_S:.0f} s"
             raise DeviceTimeout(text, "is it a Python interpreter?") from None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             said = b""
         finally:
             self.close()
@@ -151,7 +162,7 @@ class Trial:
                 if os.geteuid() == 0 and files:
                     children.check_tree(Path(str(files[0])), "would run in a job of root")
                 return Able(_shown(version), [str(name) for name in ports], took_s)
-        raise NotSupported(f"{self.program} is not Python", "name a virtual environment")
+        raise NotSupported(f"{self.program} is not Python", VENV)
 
     def _refused(self, kind: str, message: str, hint: str) -> UspnetError:
         """Return the error that the command line is to that version."""
@@ -162,11 +173,12 @@ class Trial:
         return known(text, _shown(hint))
 
     def close(self) -> None:
-        """End it. May be called twice."""
+        """End it, and what it has started. May be called twice."""
         if self._socket:
             self._socket.close()
-        if self._process:
-            self._process.send_signal(signal.SIGKILL)
+        if self._process and self._process.returncode is None:  # so its number is still its own
+            with contextlib.suppress(ProcessLookupError):  # where nobody waits for children
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
