@@ -16,10 +16,11 @@ from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.processes import Running, children_of
 from tests.support.terminal import Terminal
-from tests.support.upgrading import VERSION, Installation, command
+from tests.support.upgrading import VERSION, Installation, command, open_to_all
 from tests.support.waiting import scaled, until
 from uspnet import __version__
 from uspnet.fastpath import lib
+from uspnet.sandbox.available import available
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 NEWER = f"9.{__version__}"
@@ -34,7 +35,7 @@ def upgrade(*words, enter=()):
     return done.returncode, done.stdout, done.stderr
 
 
-def upgraded(job, *words, enter=()):
+def upgraded(job, *words, enter=(), waits=False):
     """Upgrade a job cold. Return what the command says."""
     code, out, err = upgrade(job.process.pid, "--cold", "--json", *words, enter=enter)
     assert code == 0, out + err
@@ -42,7 +43,7 @@ def upgraded(job, *words, enter=()):
     done = answer(out)
     assert done["kind"] == "cold"
     assert done["pid"] == job.process.pid
-    assert done["gap_us"] > 0
+    assert done["gap_us"] is None if waits else done["gap_us"] > 0
     assert done["expected_us"] > 0
     return done
 
@@ -152,13 +153,46 @@ def test_a_memif_servers_path_stays_and_its_client_comes_back(started, newer, tm
     upgraded(server, "--with", newer.place)
     until(lambda: server.count("rx_packets"))
     assert path.stat().st_ino == inode
-    upgraded(client, "--with", newer.place)
+    assert upgrade(client.process.pid, "--cold", "--with", newer.place)[0] == 0
     before = server.count("rx_packets")
     until(lambda: server.count("rx_packets") > before)
     sent, received = client.end(), server.end()
     assert not path.exists()
     assert total(received, "received") <= total(sent, "sent")
     assert sent["before"][0]["sent"] > 0
+
+
+def test_a_job_that_waits_for_its_peer(started, newer):
+    place = f"@uspnet-cold-waits-{os.getpid()}"
+    job = started("pktgen", f"memif:{place},role=server", "--rate", "1kpps")
+    job.hears("waiting: ")
+    assert upgraded(job, "--with", newer.place, waits=True)["after"] == NEWER
+    job.hears(f"upgraded, cold: uspnet {__version__} → {NEWER}, it waits for its peer")
+    code, out, err = upgrade(job.process.pid, "--cold")
+    assert code == 0, err
+    assert "cold; it waits for its peer, no loop ran yet" in out
+    client = started("capture", f"memif:{place}").wait()
+    until(lambda: client.count("rx_packets"))
+    assert job.end()["upgrades"] == 2
+
+
+def test_a_peer_that_leaves_meanwhile(started, tmp_path):
+    slow = Installation(tmp_path / "slow").fill(SLOW)
+    place = f"@uspnet-cold-leaves-{os.getpid()}"
+    job = started("pktgen", f"memif:{place},role=server", "--rate", "1kpps")
+    peer = started("capture", f"memif:{place}").wait()
+    until(lambda: peer.count("rx_packets"))
+    words = [sys.executable, "-m", "uspnet", "upgrade", str(job.process.pid), "--cold", "--json"]
+    with subprocess.Popen(
+        [*words, "--with", slow.place], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        cmdline = Path(f"/proc/{job.process.pid}/cmdline")
+        until(lambda: str(slow.place) in cmdline.read_text())
+        peer.process.kill()
+        out = process.communicate(timeout=scaled(60))[0]
+    assert process.returncode == 0, out
+    assert answer(out)["gap_us"] is None
+    assert job.end()["before"][0]["sent"] > 0
 
 
 def test_sums_add_up_between_kernel_interfaces(namespace, newer):
@@ -235,6 +269,21 @@ def test_an_emulated_nic_is_refused(started, qemu):
     assert job.end()["upgrades"] == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loops are another user's")
+def test_a_user_of_its_own_is_required(newer):
+    if missing := available().missing:
+        pytest.skip(f"the sandbox lacks: {', '.join(missing)}")
+    if open_to_all(newer.python):
+        pytest.skip("every user can reach the installations of tests")
+    words = ["fwd", "null:", "null:", "--json", "--sandbox=require"]
+    job = Running([sys.executable, "-m", "uspnet", *words]).wait()
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", newer.place)
+    assert code == 1
+    assert f"can't reach {newer.python}, and the sandbox is required" in err
+    result = job.end()
+    assert (result["upgrades"], result["before"]) == (0, [])
+
+
 def test_an_option_that_the_other_version_lacks(started, tmp_path):
     lacking = Installation(tmp_path / "lacking").fill(
         {**VERSION, "cli/options.py": ('"--burst"', '"--bursts"')}
@@ -296,6 +345,26 @@ def test_a_program_that_can_not_be_executed(newer):
     assert "can't be executed: Exec format error; the job goes on as it was" in err
     until(lambda: job.count("tx_packets"))
     job.hears("not upgraded")
+    result = job.end()
+    assert result["upgrades"] == 0
+    assert len(result["before"]) == 1
+
+
+def test_results_that_are_too_long_to_be_taken_along(newer):
+    code = (
+        "from uspnet.system import kept\n"
+        "kept.BYTES_MAX = 1000\n"
+        "from uspnet.__main__ import main\nmain()\n"
+    )
+    job = Running([sys.executable, "-c", code, "fwd", "null:", "null:", "--json"])
+    job.wait()
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", newer.place)
+    assert code == 1
+    assert "what it would go on with is too much; the job goes on as it was, after a gap" in err
+    until(lambda: job.count("tx_packets"))
+    code, _, err = upgrade(job.process.pid, "--cold", "--with", newer.place)
+    assert code == 1
+    assert "its 1 results before leave no room for more" in err
     result = job.end()
     assert result["upgrades"] == 0
     assert len(result["before"]) == 1

@@ -47,6 +47,15 @@ def test_it_is_read_as_it_was_written():
     os.close(held)
 
 
+@pytest.mark.parametrize("members", [{"before": [{}] * 9}, {"fds": {"x": 3, "y": 4}}])
+def test_what_would_not_be_read_is_not_written(members, monkeypatch):
+    monkeypatch.setattr(kept, "BYTES_MAX", len(json.dumps(state())) + 32)
+    monkeypatch.setattr(kept, "FDS_MAX", 1)
+    os.close(State(**state()).write())
+    with pytest.raises(OSError, match="too much"):
+        State(**state(**members)).write()
+
+
 def test_without_the_variable_there_is_nothing():
     assert kept.begin({}) is None
     assert kept.former() is None

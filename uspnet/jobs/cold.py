@@ -12,21 +12,25 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uspnet import __version__
 from uspnet.answer import Json
 from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
+from uspnet.jobs.choices import Sandbox
 from uspnet.jobs.upgrade import AGAIN, Upgraded
 from uspnet.process.successor import Successor
 from uspnet.process.trial import Able, Trial
 from uspnet.system import children
-from uspnet.system.kept import State
+from uspnet.system.kept import FDS_MAX, State
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
     from uspnet.jobs.job import Job
     from uspnet.jobs.result import Ended
+
+ANEW = "stop the job, and start it with that version"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Cold:
         words = crew.limits.words
         if words is None:
             raise NotSupported("only commands can go on as another version", AGAIN)
+        if crew.former and crew.former.full():
+            text = f"its {len(crew.former.before):,} results before leave no room for more"
+            raise NotSupported(text, ANEW)
         for port in crew.ports:
             port.held()
         self._words = words
@@ -102,18 +109,29 @@ class Cold:
         names = [port.name for port in self.crew.ports]
         if able.ports != names:
             text = f"uspnet {able.version} names this job's ports {', '.join(able.ports)}"
-            raise NotSupported(text, "stop the job, and start it with that version")
+            raise NotSupported(text, ANEW)
         self._expected_us = 1e6 * (able.took_s + self.crew.opened_s)
         if self.leave and self.crew.server:
             self.successor = Successor(self.crew.server, self.python, checked=True)
+            self._check_user(self.successor, self.crew.server.user)
         if not self.leave:
             self.result = Planned(__version__, able.version, self._expected_us)
+
+    def _check_user(self, successor: Successor, user: int) -> None:
+        """Raise NotSupported where the loops would lose their own user, and may not."""
+        if self.crew.sandbox is Sandbox.require and user and not successor.user:
+            text = f"user {user} of the loops can't reach {successor.program}"
+            folder = Path(successor.program).parent.parent
+            hint = f"let others read it: chmod -R o+rX {folder}, and its parents"
+            raise NotSupported(f"{text}, and the sandbox is required", hint)
 
     def _leave(self, leave: Callable[[], None]) -> None:
         """Keep what is held, and have the job end."""
         held = {name: fd for port in self.crew.ports for name, fd in port.held().items()}
         held |= self.crew.control.held() if self.crew.control else {}
         held |= self.successor.held() if self.successor else {}
+        if len(held) > FDS_MAX:
+            raise NotSupported(f"its ports hold {len(held):,} descriptors, too many", ANEW)
         try:
             for name, fd in held.items():
                 self._fds[name] = os.dup(fd)

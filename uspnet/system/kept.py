@@ -7,6 +7,7 @@ The state is JSON in a sealed memfd. A variable of the environment has that desc
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -45,12 +46,23 @@ class State:
     server: Json | None = None
 
     def write(self) -> int:
-        """Write it to a new memfd, and return that. Raises OSError."""
+        """Write it to a new memfd, and return that. Raises OSError, also where `begin` would not
+        read it.
+        """
+        text = json.dumps(asdict(self)).encode()
+        if len(text) > BYTES_MAX or len(self.fds) > FDS_MAX:
+            raise OSError(errno.E2BIG, "what it would go on with is too much")
         fd = os.memfd_create("uspnet-kept", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(os.dup(fd), "w") as file:
-            json.dump(asdict(self), file)
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(text)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
         return fd
+
+    def full(self) -> bool:
+        """Return whether the results until then take so much room that those of another version may
+        have none.
+        """
+        return len(json.dumps(self.before)) > BYTES_MAX // 2
 
     def take(self, name: str) -> int:
         """Return a descriptor, which is the caller's from then on; -1: there is none of that
