@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.support.tiers import by_tier
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 TIMES = by_tier(3, 20)
 NOTHING = ("lost", "duplicated", "reordered", "foreign", "dropped", "missed", "restarts")
@@ -81,7 +81,8 @@ def test_cold_the_kernel_gets_no_device_back(guest, taken):
     assert len(wire.receive(20, 60)) == 20, process.output()
     held = guest.python_json(HELD, process.pid)
     assert held
-    done = guest.run(["uspnet", "upgrade", process.pid, "--cold", "--json", "--quiet"]).json()
+    words = ["uspnet", "upgrade", process.pid, "--cold", "--json", "--quiet"]
+    done = guest.run(words, timeout=scaled(180)).json()  # three starts of the program
     assert done.get("kind") == "cold", (done, process.output())
     assert guest.python_json(HELD, process.pid) == held
     assert len(wire.receive(20, 60)) == 20, process.output()
