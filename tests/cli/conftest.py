@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from tests.support.processes import Running
 from tests.support.supervision import supervise  # noqa: F401 - a fixture
+from tests.support.upgrading import command
 from tests.support.waiting import scaled
 from uspnet.transports.qemu.machine import binary
 
@@ -72,3 +74,23 @@ def old_qemu(tmp_path_factory, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setenv("USPNET_QEMU", str(script))
     return script
+
+
+@pytest.fixture
+def started():
+    """started(*words) is a job with --json; it is killed at the end of the test."""
+    jobs = []
+
+    def start(*words):
+        jobs.append(Running(command(*words, "--json")))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.process.kill()
+        job.process.communicate()
+
+
+@pytest.fixture
+def job(started):
+    return started("fwd", "null:", "null:").wait()

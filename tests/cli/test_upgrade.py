@@ -39,26 +39,6 @@ def upgrade(*words):
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def started():
-    """started(*words) is a job with --json; it is killed at the end of the test."""
-    jobs = []
-
-    def start(*words):
-        jobs.append(Running(command(*words, "--json")))
-        return jobs[-1]
-
-    yield start
-    for job in jobs:
-        job.process.kill()
-        job.process.communicate()
-
-
-@pytest.fixture
-def job(started):
-    return started("fwd", "null:", "null:").wait()
-
-
 def ask(pid, data):
     """What a job answers to one message, as text; "" when it hangs up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
