@@ -29,7 +29,7 @@ def mypy(tmp_path, lines):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-ANY_MAX = 90
+ANY_MAX = 80
 MISTAKES = {
     "ring.leng = 60": 'no attribute "leng"',
     "ring.q.stak = stack": "stak",

@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -23,7 +22,7 @@ from uspnet import __version__
 from uspnet.answer import Json
 from uspnet.cli.arguments import hidden
 from uspnet.errors import DeviceFault, UspnetError
-from uspnet.jobs.job import Job
+from uspnet.jobs.job import AnyJob
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.system import kept
 from uspnet.system.signals import end_signals
@@ -123,7 +122,7 @@ def signals_let() -> Iterator[None]:
     yield
 
 
-def arrive(job: Job[Any]) -> None:
+def arrive(job: AnyJob) -> None:
     """Tell who has asked for the upgrade that the job runs again, or waits for its peer, and the
     job's own user.
     """

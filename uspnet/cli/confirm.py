@@ -10,7 +10,7 @@ from typing import Any
 from uspnet.cli.command import INTERFACE
 from uspnet.cli.trial import is_on_trial
 from uspnet.errors import Refused
-from uspnet.jobs.job import Job
+from uspnet.jobs.job import AnyJob
 from uspnet.kernel.routes import carries_default_route
 from uspnet.port import Port
 from uspnet.spec import INTERFACE_SCHEMES
@@ -45,7 +45,7 @@ def is_agreed(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def tell_of_endless_run(job: Job[Any]) -> None:
+def tell_of_endless_run(job: AnyJob) -> None:
     """Say on stderr that a run has no end of its own, when no terminal shows that it runs."""
     limits = job.limits
     if kept.former() or limits.duration is not None or limits.count is not None or _is_watched():

@@ -6,20 +6,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from uspnet.jobs.job import Job
+    from uspnet.jobs.job import AnyJob
 
-_on_trial: ContextVar[list[Job[Any]] | None] = ContextVar("_on_trial", default=None)
+_on_trial: ContextVar[list[AnyJob] | None] = ContextVar("_on_trial", default=None)
 
 
 @contextlib.contextmanager
-def on_trial() -> Iterator[list[Job[Any]]]:
+def on_trial() -> Iterator[list[AnyJob]]:
     """Have commands that are invoked inside make their job, ask nothing, and run nothing. Yields
     the jobs.
     """
-    jobs: list[Job[Any]] = []
+    jobs: list[AnyJob] = []
     token = _on_trial.set(jobs)
     try:
         yield jobs
@@ -32,7 +32,7 @@ def is_on_trial() -> bool:
     return _on_trial.get() is not None
 
 
-def note(job: Job[Any]) -> None:
+def note(job: AnyJob) -> None:
     """Note a job that is not to run."""
     jobs = _on_trial.get()
     if jobs is not None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uspnet import __version__
 from uspnet.answer import Json
@@ -27,7 +27,7 @@ from uspnet.system.kept import FDS_MAX, State
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
-    from uspnet.jobs.job import Job
+    from uspnet.jobs.job import AnyJob
     from uspnet.jobs.result import Ended
 
 ANEW = "stop the job, and start it with that version"
@@ -150,14 +150,14 @@ class Cold:
         while self._fds:
             os.close(self._fds.popitem()[1])
 
-    def has_ended(self, job: Job[Any]) -> Ended | None:
+    def has_ended(self, job: AnyJob) -> Ended | None:
         """Return which limit the job has reached meanwhile; None: it has to go on."""
         count, duration = job.limits.count, job.limits.duration
         if count is not None and job.claimed() >= count:
             return "count"
         return "duration" if duration is not None and job.elapsed() >= duration else None
 
-    def hand_over(self, job: Job[Any]) -> State:
+    def hand_over(self, job: AnyJob) -> State:
         """Return the state with which the other version begins. The job has run to its end."""
         crew, count, duration = self.crew, job.limits.count, job.limits.duration
         result = {"uspnet": __version__, **job.result().as_json(), "before": []}

@@ -15,7 +15,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from uspnet.errors import UspnetError
 from uspnet.fastpath import lib
@@ -335,3 +335,6 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         """Add a result to an error, and return it."""
         error.partial = result.as_json()
         return error
+
+
+AnyJob = Job[Any]  # whatever its result is

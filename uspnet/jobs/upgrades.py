@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from uspnet.errors import Busy, DeviceFault, DeviceTimeout, Usage, UspnetError
 from uspnet.jobs.cold import Cold, Planned
@@ -17,7 +17,7 @@ from uspnet.jobs.upgrade import Upgrade, Upgraded
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
-    from uspnet.jobs.job import Job
+    from uspnet.jobs.job import AnyJob
     from uspnet.jobs.result import Ended
     from uspnet.jobs.service import Service
     from uspnet.jobs.worker import Worker
@@ -84,7 +84,7 @@ class Upgradable:
         cold = self.crew.upgrades.leaving()
         if not cold or self.stop_reason != "upgrade":
             return None
-        job = cast("Job[Any]", self)
+        job = cast("AnyJob", self)
         if over := cold.has_ended(job):
             self.stop_reason = over
             return None

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceTimeout
 
 if TYPE_CHECKING:
-    from uspnet.jobs.job import Job
+    from uspnet.jobs.job import AnyJob
     from uspnet.port import Port
 
 NOTICE_S = 0.3  # a peer that takes longer to come is worth a line
 LOOK_S = 0.05
 
 
-def wait_for_peers(job: Job[Any], ports: list[Port]) -> float:
+def wait_for_peers(job: AnyJob, ports: list[Port]) -> float:
     """Wait until all of `ports` are up, and return the seconds that it took. Their own options
     limit how long, and so does the run's duration. Raises DeviceTimeout, and why a peer refuses.
     """

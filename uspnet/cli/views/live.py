@@ -25,7 +25,7 @@ from uspnet.cli.views.summary import format_summary, loss
 from uspnet.cli.views.table import HEAD, fit
 from uspnet.cli.views.units import format_count, format_rate, format_time
 from uspnet.errors import Usage, UspnetError
-from uspnet.jobs.job import Job
+from uspnet.jobs.job import AnyJob
 from uspnet.jobs.result import PortResult, Result
 from uspnet.text import printable
 
@@ -46,7 +46,7 @@ class Shown:
 class View:
     """Follows a job on the terminal or line by line, and prints its end. A context manager."""
 
-    def __init__(self, job: Job[Any], shown: Shown) -> None:
+    def __init__(self, job: AnyJob, shown: Shown) -> None:
         self.stdout_taken = any(port.takes_stdout for port in job.ports)
         if shown.as_json and self.stdout_taken:
             raise Usage(
