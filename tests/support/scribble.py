@@ -13,6 +13,7 @@ import faulthandler
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 from uspnet.ports.registry import make_port
 
+FILE_MAX = 1 << 30  # bytes: a job that does not end fills no disk
 VALUES = (0, 1, 2, 63, 64, 65, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 1 << 16, (1 << 31) - 1, 1 << 31)
 HANG_S = 60
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
@@ -173,6 +175,7 @@ def scribble(address: int, size: int, how: str, noise: random.Random) -> None:
 def main(kind: str, first: int, count: int) -> None:
     """Run so many seeds, and print how they ended."""
     ends: collections.Counter[str] = collections.Counter()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MAX, FILE_MAX))
     with tempfile.TemporaryDirectory() as folder:
         scribbler = Scribbler(kind, folder)
         for seed in range(first, first + count):
