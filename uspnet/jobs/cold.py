@@ -22,6 +22,7 @@ from uspnet.jobs.choices import Sandbox
 from uspnet.jobs.upgrade import AGAIN, Upgraded
 from uspnet.process.successor import Successor
 from uspnet.process.trial import Able, Trial
+from uspnet.process.worker import COLD
 from uspnet.system import children
 from uspnet.system.kept import FDS_MAX, State
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
     from uspnet.jobs.job import AnyJob
     from uspnet.jobs.result import Ended
-
-ANEW = "stop the job, and start it with that version"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Cold:
             raise NotSupported("only commands can go on as another version", AGAIN)
         if crew.former and crew.former.full():
             text = f"its {len(crew.former.before):,} results before leave no room for more"
-            raise NotSupported(text, ANEW)
+            raise NotSupported(text, COLD)
         for port in crew.ports:
             port.held()
         self._words = words
@@ -109,7 +108,7 @@ class Cold:
         names = [port.name for port in self.crew.ports]
         if able.ports != names:
             text = f"uspnet {able.version} names this job's ports {', '.join(able.ports)}"
-            raise NotSupported(text, ANEW)
+            raise NotSupported(text, COLD)
         self._expected_us = 1e6 * (able.took_s + self.crew.opened_s)
         if self.leave and self.crew.server:
             self.successor = Successor(self.crew.server, self.python, checked=True)
@@ -131,7 +130,7 @@ class Cold:
         held |= self.crew.control.held() if self.crew.control else {}
         held |= self.successor.held() if self.successor else {}
         if len(held) > FDS_MAX:
-            raise NotSupported(f"its ports hold {len(held):,} descriptors, too many", ANEW)
+            raise NotSupported(f"its ports hold {len(held):,} descriptors, too many", COLD)
         try:
             for name, fd in held.items():
                 self._fds[name] = os.dup(fd)

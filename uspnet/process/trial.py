@@ -22,6 +22,7 @@ from uspnet import errors
 from uspnet.errors import DeviceTimeout, NoMemory, NotSupported, UspnetError
 from uspnet.process.protocol import receive, send
 from uspnet.process.successor import check_installation
+from uspnet.process.worker import COLD
 from uspnet.system import children, kept
 from uspnet.system.launch import launch
 from uspnet.text import printable
@@ -65,7 +66,7 @@ class Trial:
     def __init__(self, python: Sequence[str] | None, words: Sequence[str]) -> None:
         if len(json.dumps(words)) > WORDS_BYTES:
             text = "the job's command line is too long to be given to another version"
-            raise NotSupported(text, "stop the job, and start it with that version")
+            raise NotSupported(text, COLD)
         self.program, self.words = python[0] if python else sys.executable, list(words)
         self._argv = [*python, "-I", "-c", CODE] if python else children.python(CODE)
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,7 +157,7 @@ class Trial:
             }:
                 if number != kept.FORMAT:
                     text = f"{self.program} has uspnet {_shown(version)}, which keeps other things"
-                    raise NotSupported(text, "stop the job, and start it with that version")
+                    raise NotSupported(text, COLD)
                 for folder in files:
                     children.check_way(str(folder), "would run in a job of root")
                 if os.geteuid() == 0 and files:
