@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -40,6 +41,7 @@ class Arrivals:
 
     def __init__(self, path: Path) -> None:
         self.all = list(arrivals(path))
+        self._ns = sorted(each.ns for each in self.all)
 
     def faults(self, sent: int) -> dict[str, int]:
         """Count packets that are missing, came twice, or came after a later one."""
@@ -52,16 +54,22 @@ class Arrivals:
         }
 
     def longest(self, spans: list[tuple[int, int]]) -> list[float]:
-        """Return the longest time in seconds without a packet, in each of these spans of ns, which
-        are in order.
+        """Return the longest time in seconds without a packet, within each of these spans of ns."""
+        return [
+            max((b - a for a, b in pairwise(each)), default=0) / 1e9 for each in self._in(spans)
+        ]
+
+    def silence(self, spans: list[tuple[int, int]]) -> list[float]:
+        """Return the longest time in seconds without a packet that lies in or around each of these
+        spans: the last packet before it and the first one after it count, too.
         """
-        found, gaps = [0] * len(spans), pairwise(self.all)
-        number = 0
-        for before, after in gaps:
-            while number < len(spans) and spans[number][1] < after.ns:
-                number += 1
-            if number == len(spans):
-                break
-            if spans[number][0] <= before.ns:
-                found[number] = max(found[number], after.ns - before.ns)
-        return [each / 1e9 for each in found]
+        found = []
+        for begin, end in spans:
+            first, last = bisect_right(self._ns, begin), bisect_left(self._ns, end)
+            around = self._ns[max(first - 1, 0) : last + 1]
+            found.append(max((b - a for a, b in pairwise(around)), default=0) / 1e9)
+        return found
+
+    def _in(self, spans: list[tuple[int, int]]) -> Iterator[list[int]]:
+        for begin, end in spans:
+            yield self._ns[bisect_left(self._ns, begin) : bisect_right(self._ns, end)]

@@ -3,8 +3,9 @@
 packets lost, does one come twice, and how long is the gap?
 
 `gap_ms` is what the job reports: from the request to pause to the first round of the new loops.
-`arrivals_ms` is what the receiver's capture shows: the longest time without a packet, in each
-upgrade; `quiet_ms` is the same for as many spans of the same length without one, so what the
+`silence_ms` is what the receiver's capture shows: the longest time without a packet in or around
+that gap. `arrivals_ms` is the longest one while the whole command ran, which starts programs on the
+same cores; `quiet_ms` is the same for as many spans of the same length without one, so what the
 machine itself does.
 
 `--cold`: the job's whole process is replaced, and packets that come meanwhile are lost; the gap is
@@ -32,6 +33,8 @@ from tests.support.upgrading import command
 from uspnet.telemetry import look
 
 Ends = tuple[list[str], list[str], str, str | None]
+# A sender that sleeps between its packets leaves its core to the receiver.
+PACED = ("--rate", "5kpps", "--poll", "adaptive")
 
 
 @contextlib.contextmanager
@@ -40,7 +43,7 @@ def memif() -> Iterator[Ends]:
     with place("a") as one, place("b") as other:
         servers = [f"memif:{path},role=server" for path in (one, other)]
         job = ["fwd", *servers, "--on-full", "wait"]  # a receiver that has no CPU loses nothing
-        yield job, ["pktgen", f"memif:{one}", "--rate", "5kpps"], f"memif:{other}", None
+        yield job, ["pktgen", f"memif:{one}", *PACED], f"memif:{other}", None
 
 
 @contextlib.contextmanager
@@ -50,7 +53,7 @@ def packet() -> Iterator[Ends]:
         ip(netns, "link", "add", "c0", "type", "veth", "peer", "name", "c1")
         for name in ("c0", "c1"):
             ip(netns, "link", "set", name, "addrgenmode", "none", "up")
-        source = ["pktgen", "packet:b0", "--rate", "5kpps"]
+        source = ["pktgen", "packet:b0", *PACED]
         yield ["fwd", "packet:b1", "packet:c0"], source, "packet:c1", netns
 
 
@@ -58,7 +61,7 @@ def packet() -> Iterator[Ends]:
 def qemu() -> Iterator[Ends]:
     """Send by an emulated NIC, whose cable leads to another one."""
     nic = f"qemu:e1000e,wire=upgrade-{os.getpid()}"
-    yield ["pktgen", nic, "--rate", "2kpps"], [], nic, None
+    yield ["pktgen", nic, "--rate", "2kpps", "--poll", "adaptive"], [], nic, None
 
 
 KINDS = {each.__name__: each for each in (memif, packet, qemu)}
@@ -88,14 +91,15 @@ def upgrade(pid: int, netns: str | None, *how: str) -> dict[str, Any]:
 
 def upgrades(
     pid: int, netns: str | None, times: int, *how: str
-) -> tuple[list[float], list[Span], list[Span]]:
-    """Upgrade so often. Return the gaps in seconds that the job reports; from when to when each
-    upgrade took place; and as many spans without one.
+) -> tuple[list[Span], list[Span], list[Span]]:
+    """Upgrade so often. Return the gaps that the job reports, from when to when; the same of each
+    whole command; and as many spans without one.
     """
     gaps, during, between = [], [], []
     for _ in range(times):
         began = time.time_ns()
-        gaps.append(upgrade(pid, netns, *how)["gap_us"] / 1e6)
+        done = upgrade(pid, netns, *how)
+        gaps.append((ns := int(done["began"] * 1e9), ns + int(done["gap_us"] * 1e3)))
         during.append((began, time.time_ns()))
         time.sleep((during[-1][1] - began) / 1e9)
         between.append((during[-1][1], time.time_ns()))
@@ -126,7 +130,8 @@ def measure(kind: str, times: int, *how: str) -> dict[str, Any]:
         came = Arrivals(file)
     return {
         "upgrades": result["upgrades"],
-        "gap_ms": percentiles(gaps),
+        "gap_ms": percentiles([(end - begin) / 1e9 for begin, end in gaps]),
+        "silence_ms": percentiles(came.silence(gaps)),
         "arrivals_ms": percentiles(came.longest(during)),
         "quiet_ms": percentiles(came.longest(between)),
         "sent": sent["sent"],

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,9 @@ def upgraded(job, enter=()):
         words = [*enter, sys.executable, "-m", "uspnet", "upgrade", str(job.process.pid), "--json"]
         done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stdout
-        assert answer(done.stdout)["gap_us"] > 0
+        gap = answer(done.stdout)
+        assert gap["gap_us"] > 0
+        assert gap["began"] < time.time()
         before = job.count("rx_packets")
         until(lambda before=before: job.count("rx_packets") > before)
     result = job.end()

@@ -43,3 +43,13 @@ def test_every_template_is_found_and_nothing_else(count):
     before = list(lookup.slots[0 : lookup.mask + 1])
     lib.lookup_add(lookup, 0)  # once more: it is where it was
     assert list(lookup.slots[0 : lookup.mask + 1]) == before
+
+
+@pytest.mark.parametrize(("rate", "packets"), [(100.0, 30), (5000.0, 500)])
+def test_a_paced_worker_sleeps_between_packets(rate, packets):
+    limits = Limits(count=packets, poll="sleep")
+    with GenerateJob(make_port("null:"), limits, Traffic(templates(1), rate)) as job:
+        result = ran(job.run())
+        rounds = job.workers[0].c.rounds
+    assert result.sent == packets
+    assert rounds < 10 * packets, "spinning makes thousands between two packets"

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -91,10 +92,12 @@ def test_loops_are_replaced_again_and_again(short):
         pids = {job.crew.process.pid}
         sizes = []
         for _ in range(TIMES):
+            asked = time.time()
             done = job.upgrade()
             assert (done.kind, done.pid, done.dropped) == ("warm", os.getpid(), 0)
             assert done.before == done.after == __version__
             assert done.gap_us > 0
+            assert asked < done.began < time.time()
             pids.add(job.crew.process.pid)
             moves(job)
             assert len(set(children_of(os.getpid())) - before) == 2, "fork server and worker"

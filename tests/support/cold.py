@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 from tests.support.identity import answer
 from tests.support.paths import ROOT
@@ -33,6 +34,7 @@ def upgraded(job, *words, enter=(), waits=False):
     assert done["kind"] == "cold"
     assert done["pid"] == job.process.pid
     assert done["gap_us"] is None if waits else done["gap_us"] > 0
+    assert done["began"] is None if waits else done["began"] < time.time()
     assert done["expected_us"] > 0
     return done
 

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def arrive(job: AnyJob) -> None:
         after=__version__,
         kind="cold",
         gap_us=gap_us,
+        began=time.time() - (time.monotonic_ns() - state.began_ns) / 1e9 if runs else None,
         expected_us=state.expected_us,
         dropped=state.dropped,
         missing=job.crew.enforced.missing if job.crew.enforced else [],

@@ -81,7 +81,8 @@ PollMode = Annotated[
     typer.Option(
         "--poll",
         help="How an idle worker waits for packets: busy spins, sleep blocks, adaptive spins for a "
-        "moment and then blocks. Default: adaptive; busy where a rate or a latency is measured.",
+        "moment and then blocks; so does a worker that keeps a --rate, until a packet is due. "
+        "Default: adaptive; busy where a rate or a latency is measured.",
     ),
 ]
 Reconnect = Annotated[

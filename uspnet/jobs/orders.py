@@ -77,10 +77,11 @@ def _done(pid: int, said: Json) -> Upgraded:
             "dropped": int(dropped),
             "missing": [*missing],
         }:
-            expected = said["answer"].get("expected_us")
+            began, expected = (said["answer"].get(name) for name in ("began", "expected_us"))
             return Upgraded(
                 command="upgrade", pid=pid, before=printable(before), after=printable(after),
                 kind=kind, gap_us=gap_us, dropped=dropped,
+                began=began if isinstance(began, int | float) else None,
                 expected_us=expected if isinstance(expected, int | float) else None,
                 missing=[printable(str(each)) for each in missing],
             )  # fmt: skip

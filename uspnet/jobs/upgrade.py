@@ -44,6 +44,8 @@ class Upgraded(Answer):
     gap_us: float | None
     """Microseconds from the request to pause, or of a cold one to stop, to the first round of the
     last new loop; null: the job waits for a peer, and no loop runs yet."""
+    began: float | None
+    """When the gap began, in seconds since 1970; null as `gap_us`."""
     expected_us: float | None
     """Microseconds of the gap that was to be expected of a cold one; null: warm."""
     dropped: int
@@ -71,6 +73,7 @@ class Upgrade:
         self._began = 0.0  # of the trial
         self._rounds: list[int] = []  # of each worker, in the first half of the trial
         self._gap_us: float | None = None
+        self._gap_began: float | None = None
         self._dropped = 0
 
     def over(self) -> bool:
@@ -118,7 +121,7 @@ class Upgrade:
             new.load()
             self.crew.check_sandbox(new)
             pointers = new.pointers()
-            began = time.monotonic_ns()
+            began, self._gap_began = time.monotonic_ns(), time.time()
             self._pause(old)
         except UspnetError:
             new.close()
@@ -197,6 +200,7 @@ class Upgrade:
             after=self.successor.version,
             kind="warm",
             gap_us=self._gap_us,
+            began=self._gap_began if self._gap_us is not None else None,
             expected_us=None,
             dropped=self._dropped,
             missing=self.crew.enforced.missing if self.crew.enforced else [],

@@ -60,6 +60,13 @@ static uint64_t due(const struct generate_loop *g, uint64_t now)
     return g->total && n > g->total ? g->total : n;
 }
 
+/* When the next packet is due, in ticks; with an inline receiver: now, since packets may come. */
+static uint64_t due_at(const struct generate_loop *g)
+{
+    double wait = (double)(g->offered + 1) / g->rate * (double)g->w.ticks_hz;
+    return g->inline_receiver ? 0 : g->w.start + (uint64_t)wait;
+}
+
 static inline uint16_t turn(uint16_t word) { return (uint16_t)(word << 8 | word >> 8); }
 
 /* The Internet checksum of a frame with a signature whose sum is given; `base` is the sum of all
@@ -229,10 +236,13 @@ void loop_generate(struct worker *w)
     while (worker_continue(w)) {
         uint64_t waiting, until = g->rate > 0 ? due(g, ticks()) : UINT64_MAX;
         uint32_t moved = send_round(g, until, &waiting);
-        if (moved || (g->rate > 0 && !waiting)) /* a paced worker between two packets isn't idle */
-            worker_busy(w);
-        else
+        if (!moved && (waiting || g->rate <= 0)) {
             worker_idle(w);
+            continue;
+        }
+        worker_busy(w);
+        if (!moved)
+            worker_await(w, due_at(g));
     }
     finish(g);
     w->end = ticks();

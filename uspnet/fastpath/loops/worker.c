@@ -172,6 +172,12 @@ static int arm(const struct waits *s, int on)
     return 0;
 }
 
+static void drain(const struct worker *w)
+{
+    uint64_t value;
+    (void)!read(w->wake_fd, &value, sizeof value);
+}
+
 /* Sleeps until a queue's descriptor is ready, Python wakes the worker, or SLEEP_MS is over. A
  * peer can cause wake-ups without work; naps limit their rate. */
 static void worker_sleep(struct worker *w)
@@ -192,10 +198,8 @@ static void worker_sleep(struct worker *w)
     called = arm(&waits, 1) || poll(fds, waits.n + 1, SLEEP_MS) > 0;
     arm(&waits, 0);
     w->spurious = called ? w->spurious + 1 : 0;
-    if (fds[0].revents) {
-        uint64_t value;
-        (void)!read(w->wake_fd, &value, sizeof value);
-    }
+    if (fds[0].revents)
+        drain(w);
 }
 
 static void flush(struct worker *w)
@@ -206,6 +210,24 @@ static void flush(struct worker *w)
             if (tx->flush && !load_relaxed(&tx->closed))
                 tx->flush(tx);
         }
+}
+
+/* Before `until`, in ticks, there is nothing to do. Spins, unless an idle worker is to sleep: an
+ * adaptive one wakes early and spins for the rest. Python can wake a longer sleep. */
+void worker_await(struct worker *w, uint64_t until)
+{
+    struct pollfd fd = {.fd = w->wake_fd, .events = POLLIN};
+    uint64_t now = ticks(), early = w->poll == POLL_SLEEP ? 0 : w->spin, us;
+    if (w->poll == POLL_BUSY || until <= now + early) {
+        relax();
+        return;
+    }
+    flush(w);
+    us = (uint64_t)((double)(until - now - early) / (double)w->ticks_hz * 1e6);
+    if (us < 1000)
+        usleep((useconds_t)us);
+    else if (poll(&fd, 1, us < SLEEP_MS * 1000 ? (int)(us / 1000) : SLEEP_MS) > 0)
+        drain(w);
 }
 
 /* Spins or sleeps, after a round without work. Ends the loop when all sources have ended. */
