@@ -97,3 +97,16 @@ def test_sink_copies_every_byte_and_pads_with_zeros() -> None:
         assert data[28 + kept : -4] == bytes(-kept % 4)
         assert data[-4:] == struct.pack("=I", total)
     ring.pool.close()
+
+
+@pytest.mark.parametrize("ahead", [-1, 3, 4, 2**31])
+def test_positions_that_no_worker_writes_promise_nothing(ahead: int) -> None:
+    ring = Ring(lib.PCAP_NG)
+    for chunk in ring.chunks:
+        chunk.bytes = 1000  # of an earlier lap
+    ring.ring.positions.written = 7 << 32
+    ring.ring.positions.published = (7 + ahead) % 2**32 << 32
+    assert ring.take() == b""
+    assert lib.pcap_sleep(ring.shared, ring.ring, 1) == 1
+    assert lib.pcap_forget(ring.ring, ffi.new("uint64_t *")) == 0
+    ring.pool.close()

@@ -17,7 +17,7 @@ from uspnet.process.reach import Reach
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 KINDS = ("null", "pktgen", "pcap", "stream", "memif-server", "memif-client", "memif-client-copy")
-SEEDS = by_tier(8, 12, 1000)
+SEEDS = by_tier(8, 60, 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

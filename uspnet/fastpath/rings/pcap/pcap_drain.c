@@ -3,13 +3,14 @@
 #include "pcap.h"
 
 /* A worker process that somebody controls may write any positions and lengths: then there is
- * nothing to take. */
+ * nothing to take. In order, a worker is less than a lap ahead; what a position further on
+ * promises would be all chunks again and again, and the file would grow without end. */
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
 {
     uint64_t published = load_acquire(&r->positions->published), written = r->positions->written;
     uint32_t last = (uint32_t)(published >> 32), number = (uint32_t)(written >> 32),
              done = (uint32_t)written;
-    for (uint32_t i = 0; i < r->n_chunks; i++) {
+    for (uint32_t i = 0; i < r->n_chunks && last - number < r->n_chunks; i++) {
         struct pcap_chunk *chunk = chunk_at(r, number);
         uint32_t end = number == last ? (uint32_t)published : load_relaxed(&chunk->bytes);
         *from = chunk->records + done;
