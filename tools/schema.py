@@ -28,6 +28,7 @@ from uspnet.jobs.result import (
     ForwardResult,
     GenerateResult,
     MeasureResult,
+    ReplayResult,
     Result,
 )
 from uspnet.jobs.supervise.result import RunChecked, RunResult
@@ -37,7 +38,7 @@ from uspnet.telemetry.stats import StatsAnswer
 ROOT = Path(__file__).resolve().parent.parent
 WITH_ERROR = "WithError"  # ends the names of results that an error ended
 ANSWERS: dict[str, list[type]] = {
-    "pktgen": [MeasureResult, GenerateResult],
+    "pktgen": [ReplayResult, MeasureResult, GenerateResult],
     "capture": [CaptureResult],
     "fwd": [ForwardResult],
     "stats": [StatsAnswer],

@@ -120,6 +120,13 @@ def pktgen(r):
     assert r["offered"] == r["sent"] + r["unsent"], r
     assert r["dropped"] <= r["unsent"], r
     assert r["sent"] == r["ports"][0]["tx_packets"], r
+    if "replayed" in r:
+        assert sum(each["packets"] for each in r["replayed"]) <= r["offered"], r
+        assert (
+            r["skipped"]
+            == by_reason(r["ports"][1:])
+            == by_reason([{"drops": each["skipped"]} for each in r["replayed"]])
+        ), r
     if "lost" not in r:
         assert r["drops"] == r["ports"][0]["drops"], r
         return

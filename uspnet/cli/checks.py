@@ -75,9 +75,17 @@ def _whole(result: Result) -> Result:
         values = [value, *(each.get(name) for each in result.before)]
         if type(value) is int:
             sums[name] = sum(each or 0 for each in values)
-        elif name == "drops":
+        elif name in {"drops", "skipped"}:
             sums[name] = sum(map(Counter, values), Counter())
     return replace(result, **sums)
+
+
+def unsent_or_lost(result: Any) -> tuple[int, int]:
+    """Return packets lost and packets in all, of a run that sends: those that were not sent, those
+    of a file that could not even be offered, and those that did not come back.
+    """
+    skipped = sum(getattr(result, "skipped", {}).values())
+    return result.unsent + skipped + getattr(result, "lost", 0), result.offered + skipped
 
 
 def lost_on_receive(result: Any, received: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ NAMES = "not needed: packets are not printed, so no name is looked up"
 ONE_FILE = "only one file is written; limit it with --duration or --count"
 LIST = "list what there is with: uspnet devices; a kernel interface is packet:IFNAME"
 PROMISC = "it is an option of the port: packet:IFNAME,promisc=off"
-REPLAY = "replay a file with: uspnet fwd pcap:FILE PORT"
+REPLAY = "replay a file with --replay FILE"
 EAL = "not needed: there is no EAL; ports are named on the command line"
 PORT_OPTION = "it is an option of the port: packet:IFNAME,queues=N"
 
@@ -109,16 +109,14 @@ PKTGEN = {
     "--pps": "use --rate 1000pps",
     "-M": "use --rate 100Mbit/s",
     "--mbps": "use --rate 100Mbit/s",
-    "-t": "not needed: --rate max is the default",
-    "--topspeed": "not needed: --rate max is the default",
-    "-l": "use --count, or --duration; cores are --cores 1,2",
-    "--loop": "use --count, or --duration",
+    "-t": "use --topspeed with --replay FILE; else, --rate max is the default",
+    "-l": "use --loop with --replay FILE, or --count; cores are --cores 1,2",
     "-L": "use --count",
     "--limit": "use --count",
     "-r": REPLAY,
     "-f": REPLAY,
-    "-x": REPLAY + ", with pcap:FILE,timing=on,speed=X",
-    "--multiplier": REPLAY + ", with pcap:FILE,timing=on,speed=X",
+    "-x": REPLAY + " --speed X",
+    "--multiplier": REPLAY + " --speed X",
     "-s": "use --size",
     "--txpkts": "use --size",
     "--txd": "it is an option of the port: see PORTS in man uspnet",

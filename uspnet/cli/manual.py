@@ -20,6 +20,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "Send custom packets",
             "null: -c 8 --packet \"Ether()/IP(dst='198.18.0.2')/UDP(dport=[7,9])\"",
         ),
+        ("Replay a capture file twice as fast as it was", "-i veth0 --replay in.pcapng --speed 2"),
+        (
+            "Replay two files one after another, for ever, at a rate",
+            "-i veth0 --replay a.pcap --replay b.pcap --loop forever --rate 500Mbit/s",
+        ),
     ],
     "capture": [
         ("Write what a kernel interface receives", "-i eth0 -w eth0.pcapng"),

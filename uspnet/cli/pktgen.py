@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,12 +11,14 @@ import typer
 from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
+from uspnet.cli import replay as r
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
 from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
 
 if TYPE_CHECKING:
+    from uspnet.jobs.job import AnyJob
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
@@ -158,6 +161,10 @@ def pktgen(
     dst_ip: DstIp = "198.18.0.2",
     src_port: SrcPort = 1024,
     dst_port: DstPort = 9,
+    replay: r.Files = None,
+    loop: r.Loop = 1,
+    speed: r.Speed = None,
+    topspeed: r.Topspeed = False,
     linger: Linger = 0.0,
     yes: o.Yes = False,
     fail_on_loss: o.FailOnLoss = None,
@@ -177,12 +184,12 @@ def pktgen(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Generate packets: UDP/IPv4 of a fixed size, or any Ethernet packets that Scapy can build.
+    """Generate packets: UDP/IPv4 of a fixed size, any that Scapy can build, or those of files.
 
-    Packets count as lost when they were offered and not sent or, with --rx-port, sent and not
-    received. --fail-on-loss compares them with all that were offered.
+    Packets count as lost when they were offered and not sent, or could not be offered (skipped in a
+    file) or, with --rx-port, were sent and not received. --fail-on-loss compares them with all.
     """
-    from uspnet.cli.checks import lossless, required
+    from uspnet.cli.checks import lossless, required, unsent_or_lost
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
@@ -191,32 +198,33 @@ def pktgen(
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
-    header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
-    exact = size if packet is None or "size" in given else None
-    if packet is not None:
-        check_header(given)
-    templates, drawn = offered(packet, header, exact, varies=bool(vary))
-    change = Change((*drawn, *(vary or ())), seed, flows, zipf)
-    traffic = changing(templates, change, exact)
+    replays = r.Replays(replay, loop, speed, topspeed)
+    replays.check(given)
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
         raise Usage("--link needs --rate in percent", hint)
-    if rate is not None:
-        traffic.rate = packets_a_second(rate, traffic.mean(), link or LINK_BPS)
-    traffic.sequence = sequence if sequence is not None else rx_port is not None
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
-    if poll is None and (traffic.rate or back):
-        poll = Poll.busy
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
-    job = GenerateJob(out, limits, traffic, back)
+    job: AnyJob
+    if replay:
+        job = replays.job(out, limits, rate, link or LINK_BPS)
+    else:
+        header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
+        exact = size if packet is None or "size" in given else None
+        check_header(packet, given)
+        templates, drawn = offered(packet, header, exact, varies=bool(vary))
+        traffic = changing(templates, Change((*drawn, *(vary or ())), seed, flows, zipf), exact)
+        traffic.rate = packets_a_second(rate, traffic.mean(), link or LINK_BPS)
+        traffic.sequence = sequence if sequence is not None else back is not None
+        job = GenerateJob(out, limits, traffic, back)
+    if poll is None and job.is_timed():
+        limits.poll = Poll.busy.value
     verb = "received" if back else "sent"
-    checks = [
-        *lossless(fail_on_loss, lambda r: (r.unsent + getattr(r, "lost", 0), r.offered)),
-        *required(require, verb, lambda result: getattr(result, verb), count),
-    ]
+    checks = lossless(fail_on_loss, unsent_or_lost)
+    checks += required(require, verb, attrgetter(verb), count)
     if not quiet:
         tell_of_interface(context, "pktgen")
     ask_before_default_route(out, yes=yes)
@@ -253,8 +261,8 @@ def changing(templates: list[Template], change: Change, sizes: Sizes | None) -> 
     return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)
 
 
-def check_header(given: set[str]) -> None:
+def check_header(packet: str | None, given: set[str]) -> None:
     """Raise Usage if header options are given beside --packet."""
-    if both := sorted(given.intersection(HEADER)):
+    if packet is not None and (both := sorted(given.intersection(HEADER))):
         name = "--" + both[0].replace("_", "-")
         raise Usage(f"{name} conflicts with --packet", f"drop {name}, and write it in --packet")

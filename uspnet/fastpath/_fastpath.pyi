@@ -475,6 +475,18 @@ class Queue(Struct):
     ended: int
     sys_errno: int
 
+class ReplayLoop(Struct):
+    f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
+    begun: int
+    all: int
+    empty: int
+    a_packet: int
+    a_byte: int
+    rate: float
+    spent: int
+    taken: int
+    fields: Field
+
 class SandboxStep(Struct):
     code: int
     if_true: int
@@ -741,6 +753,10 @@ class FieldFields(TypedDict, total=False):
     apply: Callable[[Field, Pool, Packet, int], None]
     next: Field
 
+class ForwardLoopFields(TypedDict, total=False):
+    w: Worker | WorkerFields
+    full: int
+
 class MemifDescriptorFields(TypedDict, total=False):
     flags: int
     region: int
@@ -1003,12 +1019,15 @@ class Lib:
     PCAP_CHUNK: int
     PCAP_CUT: int
     PCAP_EITHER: int
+    PCAP_FOREVER: int
     PCAP_INTERFACES: int
+    PCAP_IN_TURNS: int
     PCAP_LENGTH: int
     PCAP_LONGEST: int
     PCAP_NG: int
     PCAP_NS: int
     PCAP_OLDER: int
+    PCAP_ONCE: int
     PCAP_ORDER: int
     PCAP_RINGS: int
     PCAP_TAIL: int
@@ -1063,6 +1082,7 @@ class Lib:
     def loop_generate(self, _0: Worker, /) -> None: ...
     def loop_macswap(self, _0: Worker, /) -> None: ...
     def loop_measure(self, _0: Worker, /) -> None: ...
+    def loop_replay(self, _0: Worker, /) -> None: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
     def memif_copy_revive_rx(self, _0: MemifQueue, /) -> int: ...
@@ -1337,6 +1357,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct queue *", "struct queue[]"], init: object = ...
     ) -> Queue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct replay_loop *", "struct replay_loop[]"], init: object = ...
+    ) -> ReplayLoop: ...
     @overload
     def new(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], init: object = ...
@@ -1621,6 +1645,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct queue *", "struct queue[]"], value: CData | int
     ) -> Queue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct replay_loop *", "struct replay_loop[]"], value: CData | int
+    ) -> ReplayLoop: ...
     @overload
     def cast(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], value: CData | int

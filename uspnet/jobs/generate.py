@@ -78,7 +78,8 @@ class GenerateJob(Job[GenerateResult]):
         self, port: Port, limits: Limits, traffic: Traffic, rx_port: Port | None = None
     ) -> None:
         if not port.can_send:
-            hint = f"give the port to send to; a file is replayed by: uspnet fwd {port.name} PORT"
+            hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
+            hint += port.spec.target or "FILE"
             raise Usage(f"{port.name}: nothing can be sent there", hint)
         if rx_port and not rx_port.can_receive:
             raise Usage(f"{rx_port.name} can't receive", "give a port that packets come out of")
@@ -91,6 +92,10 @@ class GenerateJob(Job[GenerateResult]):
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
+
+    def is_timed(self) -> bool:
+        """Return whether packets have due times, or their latency is measured."""
+        return bool(self.traffic.rate or self.rx_port)
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""

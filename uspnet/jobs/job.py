@@ -97,6 +97,10 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         """Return the length in bytes of the longest frame that the job makes itself."""
         return 0
 
+    def is_timed(self) -> bool:
+        """Return whether packets have due times, or their latency is measured."""
+        return False
+
     def set_up(self) -> None:
         """Finish the set-up after the workers have been made."""
 

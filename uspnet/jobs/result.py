@@ -46,6 +46,16 @@ class Asked:
     """`--zipf`; null: flows are sent in turn."""
     seed: int | None = None
     """`--seed`; null: nothing changes from packet to packet."""
+    replay: tuple[str, ...] = ()
+    """`--replay`: the capture files."""
+    loop: int | None = None
+    """`--loop`: how often they are played, 0 for without end; null: nothing is replayed."""
+    speed: float | None = None
+    """`--speed`: how much faster than the files' own timing; null: not by that."""
+    rate_bps: float | None = None
+    """`--rate` of a replay in bits a second, of frames without FCS (L2); null: not in bits."""
+    rate_l1_bps: float | None = None
+    """`--rate` of a replay in percent, as bits a second on the wire (L1); null: not in percent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +130,34 @@ class MeasureResult(GenerateResult):
     latency_ns: dict[str, int] | None
     """Latencies in nanoseconds, each to 3 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null: none
     was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What was read of one file of `pktgen --replay`."""
+
+    file: str
+    """Its name."""
+    passes: int
+    """How often it was begun."""
+    packets: int
+    """Packets offered, over all passes."""
+    bytes: int
+    """Their bytes, without FCS."""
+    skipped: dict[str, int]
+    """Packets that could not be offered, by reason."""
+    share: float | None
+    """How far it was read in this pass, 0 to 1; null: a stream, whose size is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayResult(GenerateResult):
+    """The result of `pktgen --replay`: offered = sent + unsent; what is skipped is not offered."""
+
+    skipped: dict[str, int]
+    """Packets of the files that could not be offered, by reason: `not_ethernet`, `too_long`, …"""
+    replayed: tuple[Replayed, ...]
+    """The files, in the order in which they are played."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,11 +132,12 @@ def l1_bits(packets: float, octets: float) -> float:
     return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
 
 
-def packets_a_second(rate: Rate, size: float, link_bps: float) -> float:
+def packets_a_second(rate: Rate | None, size: float, link_bps: float) -> float:
     """Convert a rate to packets a second: from bits on layer 2, or from percent of `link_bps` on
-    layer 1; 0 is as many as possible. `size`: mean bytes of a frame without FCS. Raise Usage.
+    layer 1; 0 is as many as possible, as is None. `size`: mean bytes of a frame without FCS. Raise
+    Usage.
     """
-    if rate.unit == "max":
+    if rate is None or rate.unit == "max":
         return 0.0
     pps = rate.value
     if rate.unit == "%":

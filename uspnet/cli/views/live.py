@@ -21,7 +21,7 @@ from uspnet.cli.views.console import (
 )
 from uspnet.cli.views.ports import Rates, Row, label, port_table
 from uspnet.cli.views.screen import Screen
-from uspnet.cli.views.summary import format_summary, loss
+from uspnet.cli.views.summary import format_summary, loss, played
 from uspnet.cli.views.table import HEAD, fit
 from uspnet.cli.views.units import format_count, format_rate, format_time
 from uspnet.errors import Usage, UspnetError
@@ -155,6 +155,7 @@ def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
         pps = sum(each.tx_pps or 0.0 for each in rates)
         known = any(each.tx_pps is not None for each in rates)
         facts.append([target, f"now {100 * pps / asked.rate_pps:.1f} %" if known else "now -"])
+    facts += map(played, told.get("replayed", []))
     return [*facts, loss(told)]
 
 

@@ -41,6 +41,7 @@ def generated(result: Result) -> list[list[str]]:
     first = f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets"
     ring = f"ring full on first try: {format_count(result['found_ring_full'])}"
     lines = [[first, *loss(result), taken(result)], rates(result), [*drops(result), ring]]
+    lines += map(played, result.get("replayed", []))
     if "received" in result:
         names = ("duplicated", "reordered", "stale", "foreign")
         lines.append([f"{name} {format_count(result[name])}" for name in names])
@@ -52,6 +53,21 @@ def generated(result: Result) -> list[list[str]]:
         ]
         lines.append([f"latency {told[0]}", *told[1:]])
     return lines
+
+
+def played(each: Result) -> list[str]:
+    """Say what was read of a file that is replayed."""
+    passes, share = each["passes"], each["share"]
+    phrases = [f"file {each['file']}", f"{format_count(each['packets'])} packets"]
+    phrases.append(f"{format_count(each['bytes'])} bytes")
+    if share is not None and 0 < share < 1:
+        phrases.append(f"{share:.0%} of it")
+    if passes != 1:
+        phrases.append(f"begun {format_count(passes)} times")
+    if skipped := each["skipped"]:
+        text = f"skipped {format_count(sum(skipped.values()))}: {reasons_text(skipped)}"
+        phrases += text.split(", ")
+    return phrases
 
 
 def captured(result: Result) -> list[list[str]]:
@@ -80,6 +96,8 @@ def loss(result: Result) -> list[str]:
     """Say how many packets were lost, and which share of those that were meant for us."""
     if result["command"] == "pktgen":
         parts = [("unsent", result["unsent"], result["offered"])]
+        if skipped := sum(result.get("skipped", {}).values()):
+            parts.append(("skipped", skipped, result["offered"] + skipped))
         if "received" in result:
             parts.append(("lost", result["lost"], result["sent"]))
     else:

@@ -16,7 +16,7 @@ void loop_drop(struct worker *w)
         uint32_t moved = 0, kept;
         for (uint32_t i = 0; i < w->n_lanes; i++) {
             struct lane *lane = &w->lanes[i];
-            moved += lane_receive(w, lane, &lane->received, &kept);
+            moved += lane_receive(w, lane, &lane->received, burst_wanted(w), &kept);
             stack_give_packets(w->stack, lane->received.packets, kept);
         }
         if (likely(moved))

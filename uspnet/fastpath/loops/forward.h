@@ -56,11 +56,12 @@ static inline uint32_t burst_wanted(const struct worker *w)
     return left < w->burst ? (uint32_t)left : w->burst;
 }
 
-/* Receives a burst. Returns how many packets came; *kept of them are within the job's budget. */
+/* Receives up to `want` packets. Returns how many came; *kept of them are within the job's
+ * budget. */
 static inline uint32_t lane_receive(struct worker *w, struct lane *lane, struct burst *b,
-                                    uint32_t *kept)
+                                    uint32_t want, uint32_t *kept)
 {
-    uint32_t want = burst_wanted(w), got;
+    uint32_t got;
     if (lane->rx->stamps)
         memset(b->stamps, 0xFF, want * sizeof *b->stamps); /* STAMP_UNKNOWN */
     got = queue_burst(lane->rx, b->packets, want);
@@ -171,7 +172,7 @@ TEMPLATE uint32_t edit_round(struct forward_loop *f, struct lane *lane, edit_fn 
     struct exit *e = lane->exits;
     if (e->from == e->held) {
         uint32_t kept;
-        if (!lane_receive(&f->w, lane, &e->burst, &kept))
+        if (!lane_receive(&f->w, lane, &e->burst, burst_wanted(&f->w), &kept))
             return 0;
         if (edit)
             edit(f, lane, e->burst.packets, kept);
@@ -186,7 +187,7 @@ TEMPLATE uint32_t steer_round(struct forward_loop *f, struct lane *lane, steer_f
     if (!lane_holds(lane)) {
         for (uint32_t i = 0; i < lane->n_exits; i++)
             exit_hold(&lane->exits[i], 0);
-        moved = lane_receive(&f->w, lane, &lane->received, &kept);
+        moved = lane_receive(&f->w, lane, &lane->received, burst_wanted(&f->w), &kept);
         if (moved == 0)
             return 0;
         steer(f, lane, kept);

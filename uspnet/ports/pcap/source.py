@@ -88,7 +88,7 @@ class Source(Port):
     def _set_up(self) -> None:
         """Set the ring's options. Raises Usage for those that need another one."""
         options, c = self.options, self.c
-        c.loop = options.loop
+        c.loop = lib.PCAP_FOREVER if options.loop else lib.PCAP_ONCE
         c.timer_fd = c.stream_fd = -1
         c.make_ethernet, c.source_given = options.ethernet == "add", bool(options.src)
         ffi.memmove(c.macs, options.dst + (options.src or bytes(6)), 12)
@@ -104,6 +104,19 @@ class Source(Port):
     def keeps(self) -> Capabilities:
         """Return what it takes to end the child that reads, which may be another user."""
         return to_end(self.feeder.user) if self.feeder else NONE
+
+    def pass_by_pass(self, *, forever: bool) -> None:
+        """Have the file's end be that of a pass: the loop asks for further ones, which `forever`
+        says it always does. Called before `open`.
+        """
+        self.c.loop, self.runs_out = lib.PCAP_IN_TURNS, not forever
+
+    def progress(self) -> float | None:
+        """Return which share of its bytes was read in this pass; None for a stream."""
+        c = self.c
+        if self.feeder or not c.size:
+            return None
+        return 1.0 if c.q.ended else min(int(c.at) / int(c.size), 1.0)
 
     # -- open ------------------------------------------------------------------------------------
 
@@ -179,9 +192,10 @@ class Source(Port):
         c.sections = c.n_interfaces = 0
 
     def _feed(self, fd: int, kind: str) -> None:
-        if self.options.loop:
+        if self.c.loop:
             by_hand = f"{compression.COMMANDS[kind]} FILE > x" if kind else "cat FILE > x"
-            text = f"{self.label}: loop=on needs a file that can be read again"
+            what = "loop=on" if self.options.loop else "a second pass"
+            text = f"{self.label}: {what} needs a file that can be read again"
             raise NotSupported(text, f"save it first: {by_hand}")
         window = SharedMemory("uspnet-window", lib.PCAP_WINDOW)
         self.undo.callback(window.close)

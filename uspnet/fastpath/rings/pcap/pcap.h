@@ -13,6 +13,8 @@ enum {
     PCAP_LONGEST = 262144, /* bytes of a packet, as in libpcap */
     PCAP_WINDOW = 17 << 20 /* bytes of a stream in memory: more than a block of 16 MiB */
 };
+/* What follows the end of a file: nothing; the next pass; or one when `ended` is cleared. */
+enum pcap_loop { PCAP_ONCE, PCAP_FOREVER, PCAP_IN_TURNS };
 enum pcap_format { PCAP_UNKNOWN, PCAP_NG, PCAP_US, PCAP_NS };
 
 /* What is wrong with a file. */
@@ -75,7 +77,7 @@ struct pcap_source {
     uint32_t format;    /* enum pcap_format */
     uint32_t swapped;   /* the file or section is in the other byte order */
     uint32_t lengths;   /* enum pcap_lengths */
-    uint32_t loop;      /* start again at the end */
+    uint32_t loop;      /* enum pcap_loop */
     uint32_t why;       /* enum pcap_why, with FAULT_MALFORMED */
     uint32_t live;      /* a stream that hasn't ended */
     int32_t stream_fd;  /* of the pipe */

@@ -17,15 +17,18 @@ void pcap_rewind(struct pcap_source *s)
     s->n_interfaces = 0;
 }
 
-/* At the end of the file: rewinds if loop=on, unless the whole pass had no packet. */
-static int starts_again(struct pcap_source *s)
+/* At the end of the file: rewinds if it is to be read again, unless the whole pass had no packet.
+ * Returns whether the next pass begins now. */
+static __attribute__((noinline)) int starts_again(struct pcap_source *s)
 {
-    if (!s->loop || s->number == 0) {
-        store_release(&s->q.ended, 1);
-        return 0;
-    }
-    pcap_rewind(s);
-    return 1;
+    int again = s->loop != PCAP_ONCE && s->number > 0;
+    if (again)
+        pcap_rewind(s);
+    if (again && s->loop == PCAP_FOREVER)
+        return 1;
+    s->paced = 0; /* the next pass has no due time yet */
+    store_release(&s->q.ended, 1);
+    return 0;
 }
 
 /* --- the file's own timing ------------------------------------------------------------------ */

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `pktgen --replay`, and the job that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uspnet import units
+from uspnet.errors import Usage
+
+if TYPE_CHECKING:
+    from uspnet.jobs.job import AnyJob
+    from uspnet.jobs.plan import Limits
+    from uspnet.jobs.replay import Pace
+    from uspnet.port import Port
+    from uspnet.ports.pcap.source import Source
+
+FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
+# Parameters about packets that pktgen makes, and those that --replay alone has.
+MADE = (
+    "size", "packet", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
+    "src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port",
+)  # fmt: skip
+OURS = ("loop", "speed", "topspeed")
+PACED = {  # options of the port that are given otherwise
+    "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
+    "speed": "use --speed",
+    "loop": "use --loop",
+    "out": "give the file to write as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE",
+}
+
+
+def passes(text: str | int) -> int:
+    """Read a number of passes; 0 stands for `forever`. Raise Unreadable."""
+    if text == FOREVER:
+        return 0
+    try:
+        return units.whole(1, PASSES_MAX)(text)
+    except units.Unreadable as error:
+        raise units.Unreadable(str(error), "write 10, or forever") from None
+
+
+def factor(text: str | float) -> float:
+    """Read how much faster to play: 2, 0.5. Raise Unreadable."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1e-6 <= value <= 1e6:
+        raise units.Unreadable("not a factor from 0.000001 to 1000000", "write 2 or 0.5")
+    return value
+
+
+Files = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replay",
+        metavar="FILE",
+        help="Send the packets of a capture file by its own timing: pcap or pcapng, compressed or "
+        "not, - is stdin; or pcap:FILE with that port's options. May be given several times: "
+        "files are played one after another.",
+    ),
+]
+Loop = Annotated[
+    int,
+    typer.Option("--loop", metavar="N", parser=passes, help="Play the files N times, or forever."),
+]
+Speed = Annotated[
+    float | None,
+    typer.Option(
+        "--speed",
+        metavar="FACTOR",
+        parser=factor,
+        help="Play files so much faster than by their own timing: 2 halves the gaps.",
+    ),
+]
+Topspeed = Annotated[
+    bool, typer.Option("--topspeed", help="Play files as fast as the port takes their packets.")
+]
+
+
+@dataclass(frozen=True)
+class Replays:
+    """What is to be replayed, and how: the values of the options."""
+
+    files: list[str] | None
+    loop: int
+    speed: float | None
+    topspeed: bool
+
+    def check(self, given: set[str]) -> None:
+        """Raise Usage for options given beside these that make no sense with them."""
+        names = {name: "--" + name.replace("_", "-") for name in given}
+        if not self.files:
+            if ours := sorted(given.intersection(OURS)):
+                hint = "add --replay FILE, or drop it: --rate max is the default"
+                raise Usage(f"{names[ours[0]]} needs --replay", hint)
+            return
+        if made := sorted(given.intersection(MADE)):
+            name = names[made[0]]
+            hint = f"drop {name}: packets are sent as they are in the file"
+            raise Usage(f"{name} conflicts with --replay", hint)
+        paces = sorted(given.intersection({"rate", "speed", "topspeed"}))
+        if len(paces) > 1:
+            text = f"{names[paces[0]]} conflicts with {names[paces[1]]}"
+            raise Usage(text, "keep one of them")
+
+    def pace(self, rate: units.Rate | None, link_bps: float) -> Pace:
+        """Return how fast packets are sent. `link_bps`: what percentages refer to. Raise Usage."""
+        from uspnet.jobs.replay import Pace
+        from uspnet.packets.frames import FRAME_MIN, packets_a_second
+
+        if self.topspeed or (rate and rate.unit == "max"):
+            return Pace()
+        if rate is None:
+            return Pace(speed=self.speed or 1.0)
+        packets_a_second(rate, FRAME_MIN, link_bps)  # which refuses what is out of range
+        if rate.unit == "%":
+            return Pace(rate.value / 100 * link_bps, "l1")
+        return Pace(rate.value, rate.unit)
+
+    def job(self, port: Port, limits: Limits, rate: units.Rate | None, link_bps: float) -> AnyJob:
+        """Return the job. Raise Usage."""
+        from uspnet.jobs.replay import Replaying, ReplayJob
+
+        pace = self.pace(rate, link_bps)
+        files = [source(name, pace.speed) for name in self.files or ()]
+        return ReplayJob(port, limits, files, Replaying(self.loop or None, pace))
+
+
+def source(name: str, speed: float | None) -> Source:
+    """Return the port of a file, which plays it by its own timing, so much faster; None: as fast as
+    packets are taken. Raise Usage.
+    """
+    from uspnet.ports.pcap.source import Source
+    from uspnet.spec import Spec, parse
+
+    if not name or (name[0] == "-" and name != "-"):
+        what = "is an option" if name else "is empty"
+        raise Usage(f"--replay needs a file name: {name[:40]!r} {what}", "--replay x.pcapng")
+    spec = parse(name) if name.startswith("pcap:") else Spec.of("pcap", name, {})
+    for option, hint in PACED.items():
+        if option in spec.given:
+            raise Usage(f"--replay {spec}: not with {option}=", hint)
+    timing = {} if speed is None else {"timing": "on", "speed": f"{speed:g}"}
+    return Source(Spec.of("pcap", spec.target, {**spec.given, **timing}))

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pktgen --replay: sends the packets of capture files, by the files' own timing, at a rate, or as
+fast as the port takes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from uspnet.errors import DeviceFault, Usage
+from uspnet.fastpath import ffi, lib
+from uspnet.jobs.job import Job
+from uspnet.jobs.loops import Forward
+from uspnet.jobs.plan import Limits, Plan
+from uspnet.jobs.result import Asked, Replayed, ReplayResult
+from uspnet.jobs.route import Route
+from uspnet.packets.frames import l1_bits
+from uspnet.port import Port
+from uspnet.telemetry import drops_by_reason, reasons_text
+
+if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Field
+    from uspnet.jobs.worker import Lane
+    from uspnet.ports.pcap.source import Source
+
+FOREVER = (1 << 64) - 1
+
+
+@dataclass
+class Replay(Forward, name="replay"):
+    """Sends the lanes' files one after another, `all` files in all. `rate`: what may be spent a
+    second, of which a packet costs `a_packet`, and each of its bytes `a_byte`; 0: no limit.
+    """
+
+    all: int = 1
+    begun: int = 1
+    rate: float = 0.0
+    a_packet: int = 1
+    a_byte: int = 0
+    fields: Field = ffi.NULL
+
+    def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
+        """Count what was under way as lost. What became due while no loop ran is not made up for,
+        which would be sent all at once.
+        """
+        c = self.c
+        if c.rate and c.f.w.start:
+            earned = int((lib.ticks_now() - c.f.w.start) * c.rate / c.f.w.ticks_hz)
+            c.spent = max(c.spent, earned)
+        return super().settle(lanes, excess)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast packets are sent: by `rate` packets or bits a second, of frames without FCS (L2) or
+    of what they take on the wire (L1); else by the files' own timing, `speed` times as fast; else,
+    as both are None, as fast as the port takes them.
+    """
+
+    rate: float | None = None
+    unit: str = "pps"  # or "bps", "l1"
+    speed: float | None = None
+
+    def costs(self) -> tuple[int, int]:
+        """Return what a packet costs of the rate, and each of its bytes."""
+        if self.unit == "pps":
+            return 1, 0
+        return (int(l1_bits(1, 0)), 8) if self.unit == "l1" else (0, 8)
+
+
+@dataclass(frozen=True)
+class Replaying:
+    """How files are replayed: their `passes`, None for any number, and how fast."""
+
+    passes: int | None = 1
+    pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        """Raise Usage for a number that is out of range."""
+        if self.passes is not None and not 0 < self.passes < 1 << 32:
+            raise Usage(f"passes={self.passes}", "a number of times; None: without end")
+
+
+class ReplayJob(Job[ReplayResult]):
+    """Sends the packets of `files` into `port`, file by file. Their own timing is the option of
+    their ports.
+    """
+
+    waits_for_all = True
+
+    def __init__(
+        self, port: Port, limits: Limits, files: Sequence[Source], how: Replaying | None = None
+    ) -> None:
+        if not port.can_send:
+            text, hint = f"{port.name}: nothing can be sent there", "give the port to send to"
+            raise Usage(text, hint)
+        if not files:
+            raise Usage("nothing to replay", "give a capture file")
+        self.how = how or Replaying()
+        if self.how.passes != 1:
+            for each in files:
+                each.pass_by_pass(forever=self.how.passes is None)
+        super().__init__("pktgen", [port, *files], limits)
+        self.port, self.files = port, files
+        self.loop: Replay | None = None
+
+    def is_timed(self) -> bool:
+        """Return whether packets have due times: but for --topspeed."""
+        return self.how.pace != Pace()
+
+    def plans(self) -> list[Plan]:
+        """Plan one worker, which keeps the packets in order."""
+        passes, pace = self.how.passes, self.how.pace
+        a_packet, a_byte = pace.costs()
+        self.loop = Replay(
+            all=FOREVER if passes is None else passes * len(self.files),
+            rate=pace.rate or 0.0,
+            a_packet=a_packet,
+            a_byte=a_byte,
+        )
+        routes: list[Route] = [((each, 0), [(self.port, 0)]) for each in self.files]
+        return [Plan(self.loop, routes, self.cores[0])]
+
+    def set_up(self) -> None:
+        """Have a file that is written get the time stamps of those that are read."""
+        if not self.port.can_receive:
+            for worker in self.workers:
+                worker.stamp()
+
+    def check(self, result: ReplayResult) -> None:
+        """Raise DeviceFault if a run that should have sent packets sent none."""
+        if result.sent or result.before or self.stopped() or not result.offered:
+            return
+        text = f"{self.port.name}: nothing was sent (dropped: {reasons_text(result.drops)})"
+        raise self.fail(DeviceFault(text, f"see: uspnet doctor {self.port.name}"), result)
+
+    def asked(self) -> Asked:
+        """Return what the run was asked for."""
+        pace = self.how.pace
+        return replace(
+            super().asked(),
+            rate_pps=pace.rate if pace.unit == "pps" else None,
+            rate_bps=pace.rate if pace.unit == "bps" else None,
+            rate_l1_bps=pace.rate if pace.unit == "l1" else None,
+            replay=tuple(each.label for each in self.files),
+            speed=pace.speed,
+            loop=self.how.passes or 0,
+        )
+
+    def replayed(self) -> tuple[Replayed, ...]:
+        """Return what was read of each file so far."""
+        begun, found = int(self.loop.c.begun) if self.loop else 0, []
+        for number, each in enumerate(self.files):
+            counters = [queue.counters for queue in each.made]
+            passes = max(begun - number + len(self.files) - 1, 0) // len(self.files)
+            row = Replayed(
+                file=each.label,
+                passes=passes,
+                packets=sum(int(c.packets) for c in counters),
+                bytes=sum(int(c.bytes) for c in counters),
+                skipped=drops_by_reason(counters),
+                share=each.progress() if passes else 0.0,
+            )
+            found.append(row)
+        return tuple(found)
+
+    def count(self) -> ReplayResult:
+        """Return what was sent so far."""
+        sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
+        offered = max(self.total("rx", "packets"), sent)
+        drops, elapsed = self.drops("tx"), self.elapsed()
+        return ReplayResult(
+            **self.common(),
+            offered=offered,
+            sent=sent,
+            unsent=offered - sent,
+            dropped=sum(drops.values()),
+            drops=drops,
+            found_ring_full=self.total("tx", "stalled"),
+            **self.rates(sent, octets),
+            l1_bps=l1_bits(sent, octets) / elapsed if elapsed else 0.0,
+            skipped=self.drops("rx"),
+            replayed=self.replayed(),
+        )
