@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from scapy.all import IP, UDP, Dot1Q, Ether
 
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
@@ -39,6 +40,21 @@ def test_packets_leave_as_they_are(uspnet, capture, tmp_path, words, speed):
     assert told["asked"]["replay"] == [capture]
     assert told["asked"]["speed"] == speed
     assert (told["sent"], told["replayed"][0]["packets"]) == (ALL, ALL)
+
+
+def test_packets_are_rewritten_on_their_way(uspnet, tmp_path):
+    frame = bytes(Ether() / IP(src="10.1.2.3", dst="9.9.9.9") / UDP(sport=80, dport=7) / "x")
+    new = Ether(dst="02:00:00:00:00:0a") / Dot1Q(vlan=9) / IP(src="192.168.2.3", dst="9.9.9.9")
+    write_pcap(tmp_path / "in", [frame])
+    words = ["--map-ip", "10.0.0.0/8=192.168.0.0/16", "--map-port", "80=8080", "--vlan", "9",
+             "--dst-mac", "02:00:00:00:00:0a"]  # fmt: skip
+    out = f"pcap:out={tmp_path}/out,format=pcap"
+    result = uspnet("pktgen", out, "--replay", f"{tmp_path}/in", *words, "--loop", "20")
+    assert result.returncode == 0, result.stderr
+    wanted = bytes(new / UDP(sport=8080, dport=7) / "x")
+    assert [made[:6] + made[12:] for made in pcap_frames(tmp_path / "out")] == 20 * [
+        wanted[:6] + wanted[12:]
+    ]
 
 
 def test_a_summary_names_files_and_what_was_skipped(uspnet, capture, tmp_path):
@@ -92,6 +108,11 @@ WRONG = [
     (["--vary", "ip.src=10.0.0.0/8"], "--vary conflicts with --replay", "drop --vary"),
     (["--size", "60"], "--size conflicts with --replay", "drop --size"),
     (["--flows", "7"], "--flows conflicts with --replay", "drop --flows"),
+    (["--map-ip", "10.0.0.0/8"], "--map-ip 10.0.0.0/8: no second network", "192.168.0.0/16"),
+    (["--map-port", "80=x"], "--map-port 80=x: not a whole number", "80=8080"),
+    (["--vlan", "4095"], "too large", "write 0 to 4094, or none"),
+    (["--src-mac", "02:00"], "is not a MAC address", "02:00:00:00:00:01"),
+    (["--src-ip", "1.2.3.4"], "--src-ip conflicts with --replay", "--map-ip"),
     (["--rx-port", "null:"], "--rx-port conflicts with --replay", "drop --rx-port"),
     (["--speed", "2", "--rate", "1k"], "--rate conflicts with --speed", "keep one"),
     (["--topspeed", "--rate", "1k"], "--rate conflicts with --topspeed", "keep one"),
@@ -117,7 +138,16 @@ def test_what_makes_no_sense_is_refused(uspnet, capture, words, message, hint):
     assert hint in told["hint"], told["hint"]
 
 
-@pytest.mark.parametrize("words", [["--speed", "2"], ["--topspeed"], ["--loop", "forever"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--speed", "2"],
+        ["--topspeed"],
+        ["--loop", "forever"],
+        ["--vlan", "7"],
+        ["--map-port", "80=81"],
+    ],
+)
 def test_options_of_a_replay_need_one(uspnet, words):
     result = uspnet("pktgen", "null:", *words, "--json")
     assert result.returncode == 2

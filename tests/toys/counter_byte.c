@@ -8,12 +8,10 @@ struct counter_byte_field {
     uint32_t at; /* bytes from the frame's start */
     uint8_t next;
 };
-void field_counter_byte(struct field *f, const struct pool *pool, const struct packet *p,
-                        uint32_t n);
+void field_counter_byte(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
 // [c]
 
-void field_counter_byte(struct field *f, const struct pool *pool, const struct packet *p,
-                        uint32_t n)
+void field_counter_byte(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
     struct counter_byte_field *c = (struct counter_byte_field *)f;
     for (uint32_t i = 0; i < n; i++)

@@ -165,6 +165,9 @@ def pktgen(
     loop: r.Loop = 1,
     speed: r.Speed = None,
     topspeed: r.Topspeed = False,
+    map_ip: r.MapIp = None,
+    map_port: r.MapPort = None,
+    vlan: r.Vlan = None,
     linger: Linger = 0.0,
     yes: o.Yes = False,
     fail_on_loss: o.FailOnLoss = None,
@@ -198,7 +201,7 @@ def pktgen(
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
-    replays = r.Replays(replay, loop, speed, topspeed)
+    replays = r.Replays(replay, loop, speed, topspeed, map_ip, map_port, vlan, src_mac, dst_mac)
     replays.check(given)
     if link is not None and (rate is None or rate.unit != "%"):
         hint = "write a percentage, such as --rate 25%, or drop --link"
@@ -210,7 +213,7 @@ def pktgen(
     limits.linger = linger
     job: AnyJob
     if replay:
-        job = replays.job(out, limits, rate, link or LINK_BPS)
+        job = replays.job(out, limits, rate, link or LINK_BPS, given)
     else:
         header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
         exact = size if packet is None or "size" in given else None

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from uspnet.jobs.job import AnyJob
     from uspnet.jobs.plan import Limits
     from uspnet.jobs.replay import Pace
+    from uspnet.packets.fields.field import Field
     from uspnet.port import Port
     from uspnet.ports.pcap.source import Source
 
+UNTAGGED, VLAN_MAX = -1, 4094
 FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
     "size", "packet", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
-    "src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port",
+    "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
-OURS = ("loop", "speed", "topspeed")
+OURS = ("loop", "map_ip", "map_port", "speed", "topspeed", "vlan")
 PACED = {  # options of the port that are given otherwise
     "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
     "speed": "use --speed",
@@ -41,6 +43,16 @@ def passes(text: str | int) -> int:
         return units.whole(1, PASSES_MAX)(text)
     except units.Unreadable as error:
         raise units.Unreadable(str(error), "write 10, or forever") from None
+
+
+def vlan_id(text: str | int) -> int:
+    """Read a VLAN ID, or `none`, which UNTAGGED stands for. Raise Unreadable."""
+    if text == "none":
+        return UNTAGGED
+    try:
+        return units.whole(0, VLAN_MAX)(text)
+    except units.Unreadable as error:
+        raise units.Unreadable(str(error), "write 0 to 4094, or none") from None
 
 
 def factor(text: str | float) -> float:
@@ -82,6 +94,37 @@ Topspeed = Annotated[
 ]
 
 
+MapIp = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-ip",
+        metavar="OLD=NEW",
+        help="Replace a file's addresses of one network by those of another, in IPv4, IPv6 and "
+        "ARP, and update checksums: 10.0.0.0/8=192.168.0.0/16. May be given several times: the "
+        "first one that fits an address counts.",
+    ),
+]
+MapPort = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-port",
+        metavar="OLD=NEW",
+        help="Replace a TCP or UDP port of a file, source or destination: 80=8080. May be given "
+        "several times.",
+    ),
+]
+Vlan = Annotated[
+    int | None,
+    typer.Option(
+        "--vlan",
+        metavar="N",
+        parser=vlan_id,
+        help="Give a file's packets this VLAN ID, in their outermost tag or a new one; none takes "
+        "that tag away.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Replays:
     """What is to be replayed, and how: the values of the options."""
@@ -90,6 +133,11 @@ class Replays:
     loop: int
     speed: float | None
     topspeed: bool
+    map_ip: list[str] | None
+    map_port: list[str] | None
+    vlan: int | None
+    src_mac: str
+    dst_mac: str
 
     def check(self, given: set[str]) -> None:
         """Raise Usage for options given beside these that make no sense with them."""
@@ -101,7 +149,8 @@ class Replays:
             return
         if made := sorted(given.intersection(MADE)):
             name = names[made[0]]
-            hint = f"drop {name}: packets are sent as they are in the file"
+            hint = f"drop {name}; a file's packets are changed by --map-ip, --map-port, --vlan, "
+            hint += "--src-mac and --dst-mac"
             raise Usage(f"{name} conflicts with --replay", hint)
         paces = sorted(given.intersection({"rate", "speed", "topspeed"}))
         if len(paces) > 1:
@@ -122,13 +171,37 @@ class Replays:
             return Pace(rate.value / 100 * link_bps, "l1")
         return Pace(rate.value, rate.unit)
 
-    def job(self, port: Port, limits: Limits, rate: units.Rate | None, link_bps: float) -> AnyJob:
-        """Return the job. Raise Usage."""
+    def rewrite(self, given: set[str]) -> list[Field]:
+        """Return what is rewritten in packets, as far as options were `given`. Raise Usage."""
+        from uspnet.packets.fields.rewrite import Rewrite, read_net_map, read_port_map
+        from uspnet.packets.frames import mac_bytes
+
+        untag = self.vlan == UNTAGGED
+        made = Rewrite(
+            mac_bytes(self.dst_mac) if "dst_mac" in given else None,
+            mac_bytes(self.src_mac) if "src_mac" in given else None,
+            [read_net_map(text) for text in self.map_ip or ()],
+            [read_port_map(text) for text in self.map_port or ()],
+            None if untag else self.vlan,
+            untag,
+        )
+        return [made] if made else []
+
+    def job(
+        self,
+        port: Port,
+        limits: Limits,
+        rate: units.Rate | None,
+        link_bps: float,
+        given: set[str],
+    ) -> AnyJob:
+        """Return the job. `given`: the options on the command line. Raise Usage."""
         from uspnet.jobs.replay import Replaying, ReplayJob
 
         pace = self.pace(rate, link_bps)
+        how = Replaying(self.loop or None, pace, self.rewrite(given))
         files = [source(name, pace.speed) for name in self.files or ()]
-        return ReplayJob(port, limits, files, Replaying(self.loop or None, pace))
+        return ReplayJob(port, limits, files, how)
 
 
 def source(name: str, speed: float | None) -> Source:
@@ -145,5 +218,5 @@ def source(name: str, speed: float | None) -> Source:
     for option, hint in PACED.items():
         if option in spec.given:
             raise Usage(f"--replay {spec}: not with {option}=", hint)
-    timing = {} if speed is None else {"timing": "on", "speed": f"{speed:g}"}
+    timing = {} if speed is None else {"timing": "on", "speed": repr(speed)}
     return Source(Spec.of("pcap", spec.target, {**spec.given, **timing}))

@@ -487,6 +487,27 @@ class ReplayLoop(Struct):
     taken: int
     fields: Field
 
+class RewriteField(Struct):
+    f: Inline[Field, Field | FieldFields]
+    nets: RewriteNet
+    ports: RewritePort
+    n_nets: int
+    n_ports: int
+    set_dst: int
+    set_src: int
+    macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    tag: int
+    vlan: int
+
+class RewriteNet(Struct):
+    words: int
+    mask: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    to: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    keep: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class RewritePort(Struct):
+    to: int
+
 class SandboxStep(Struct):
     code: int
     if_true: int
@@ -1042,6 +1063,9 @@ class Lib:
     POLL_BUSY: int
     POLL_SLEEP: int
     PROGRAM_CHECKS: int
+    REWRITE_TAG_KEEP: int
+    REWRITE_TAG_REMOVE: int
+    REWRITE_TAG_SET: int
     RUNNING: int
     VIRTQ_AVAILABLE: int
     VIRTQ_MERGED_AT: int
@@ -1059,6 +1083,7 @@ class Lib:
     def child_confine(self, _0: Child, /) -> int: ...
     def end_with(self, _0: int, /) -> int: ...
     def field_program(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
+    def field_rewrite(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
     def guard_add(self, _0: CData, _1: int, _2: Pointer[int], /) -> int: ...
     def guard_install(self) -> int: ...
     def guard_map(self, _0: int, _1: int, _2: Pointer[int], /) -> CData: ...
@@ -1363,6 +1388,18 @@ class FFI:
     ) -> ReplayLoop: ...
     @overload
     def new(
+        self, cdecl: Literal["struct rewrite_field *", "struct rewrite_field[]"], init: object = ...
+    ) -> RewriteField: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct rewrite_net *", "struct rewrite_net[]"], init: object = ...
+    ) -> RewriteNet: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct rewrite_port *", "struct rewrite_port[]"], init: object = ...
+    ) -> RewritePort: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], init: object = ...
     ) -> SandboxStep: ...
     @overload
@@ -1649,6 +1686,18 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct replay_loop *", "struct replay_loop[]"], value: CData | int
     ) -> ReplayLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct rewrite_field *", "struct rewrite_field[]"], value: CData | int
+    ) -> RewriteField: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct rewrite_net *", "struct rewrite_net[]"], value: CData | int
+    ) -> RewriteNet: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct rewrite_port *", "struct rewrite_port[]"], value: CData | int
+    ) -> RewritePort: ...
     @overload
     def cast(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], value: CData | int

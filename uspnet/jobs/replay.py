@@ -16,12 +16,13 @@ from uspnet.jobs.loops import Forward
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, Replayed, ReplayResult
 from uspnet.jobs.route import Route
+from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import l1_bits
 from uspnet.port import Port
 from uspnet.telemetry import drops_by_reason, reasons_text
 
 if TYPE_CHECKING:
-    from uspnet.fastpath._fastpath import Field
+    from uspnet.fastpath._fastpath import Field as CField
     from uspnet.jobs.worker import Lane
     from uspnet.ports.pcap.source import Source
 
@@ -39,7 +40,7 @@ class Replay(Forward, name="replay"):
     rate: float = 0.0
     a_packet: int = 1
     a_byte: int = 0
-    fields: Field = ffi.NULL
+    fields: CField = ffi.NULL
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was under way as lost. What became due while no loop ran is not made up for,
@@ -72,10 +73,13 @@ class Pace:
 
 @dataclass(frozen=True)
 class Replaying:
-    """How files are replayed: their `passes`, None for any number, and how fast."""
+    """How files are replayed: their `passes`, None for any number, how fast, and what is rewritten
+    in their packets, in this order.
+    """
 
     passes: int | None = 1
     pace: Pace = field(default_factory=Pace)
+    rewrite: Sequence[Field] = ()
 
     def __post_init__(self) -> None:
         """Raise Usage for a number that is out of range."""
@@ -114,11 +118,14 @@ class ReplayJob(Job[ReplayResult]):
         """Plan one worker, which keeps the packets in order."""
         passes, pace = self.how.passes, self.how.pace
         a_packet, a_byte = pace.costs()
+        fields = make_chain(self.how.rewrite)
+        self.undo.callback(fields.clear)  # alive as long as the job
         self.loop = Replay(
             all=FOREVER if passes is None else passes * len(self.files),
             rate=pace.rate or 0.0,
             a_packet=a_packet,
             a_byte=a_byte,
+            fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
         )
         routes: list[Route] = [((each, 0), [(self.port, 0)]) for each in self.files]
         return [Plan(self.loop, routes, self.cores[0])]

@@ -11,7 +11,7 @@ from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
 from uspnet.memory import new, octets
-from uspnet.packets.fields.field import Field
+from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.signing import NO_CHECK, Check, follow
 from uspnet.packets.sizes import Sizes
@@ -48,11 +48,7 @@ class Traffic:
 
     def make_fields(self, number: int, workers: int) -> list[c.Struct]:
         """Make one worker's C structs of the fields; each points to the next in the chain."""
-        made: list[c.Struct] = []
-        for each in reversed(self.fields):
-            following = ffi.cast("struct field *", made[-1]) if made else ffi.NULL
-            made.append(each.make(following, (number, workers)))
-        return made
+        return make_chain(self.fields, number, workers)
 
     def mean(self) -> float:
         """Return the mean length of the frames in bytes."""

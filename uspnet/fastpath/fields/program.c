@@ -50,7 +50,7 @@ struct program_field {
     const struct program_check *checks;
     uint32_t n_indexes, n_steps, n_checks;
 };
-void field_program(struct field *f, const struct pool *pool, const struct packet *p, uint32_t n);
+void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
 // [c]
 
 #define INLINE inline __attribute__((always_inline))
@@ -217,7 +217,7 @@ static void correct(const struct program_check *c, uint8_t *const *data, const u
     }
 }
 
-void field_program(struct field *f, const struct pool *pool, const struct packet *p, uint32_t n)
+void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
     struct program_field *g = (struct program_field *)f;
     uint64_t index[BURST_MAX], words[BURST_MAX], sums[PROGRAM_CHECKS][BURST_MAX];

@@ -54,7 +54,7 @@ static uint32_t due(const struct replay_loop *r)
 }
 
 /* Rewrites n packets, and counts what they cost. */
-static void take(struct replay_loop *r, struct lane *lane, const struct packet *p, uint32_t n)
+static void take(struct replay_loop *r, struct lane *lane, struct packet *p, uint32_t n)
 {
     for (struct field *f = r->fields; f; f = f->next)
         f->apply(f, lane->rx->pool, p, n);

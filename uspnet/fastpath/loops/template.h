@@ -24,9 +24,10 @@ struct frame_template {
 };
 
 /* A field that varies from packet to packet: fields/<name>.c has a struct that begins with this
- * one. `apply` writes it into n packets that were just copied from their templates. */
+ * one. `apply` writes it into n packets that nobody else holds, and may move and lengthen them
+ * within their buffers. */
 struct field {
-    void (*apply)(struct field *f, const struct pool *pool, const struct packet *p, uint32_t n);
+    void (*apply)(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
     struct field *next; /* or NULL */
 };
 // [c]

@@ -7,6 +7,7 @@ that a package offers in the entry-point group `uspnet.packets.fields`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
@@ -69,6 +70,17 @@ class Field:
                 f"{self.name} writes bytes up to {self.reach()} of frames of {shortest}",
                 "vary other fields, or make every packet longer by --size",
             )
+
+
+def make_chain(fields: Sequence[Field], number: int = 0, workers: int = 1) -> list[c.Struct]:
+    """Make one worker's C structs of fields, the last field's first; each points to the next one to
+    be applied, which stands before it.
+    """
+    made: list[c.Struct] = []
+    for each in reversed(fields):
+        following = ffi.cast("struct field *", made[-1]) if made else ffi.NULL
+        made.append(each.make(following, (number, workers)))
+    return made
 
 
 @cache

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+/* rewrite: replaces MAC addresses, VLAN tags, IP addresses (also those of ARP) and ports by tables,
+ * whatever the packet is, and updates the checksums that cover them (RFC 1624). Behind VLAN tags,
+ * the first IP header is rewritten, and no tunnel's inner one. */
+#include "loops/template.h"
+
+#include <arpa/inet.h>
+
+// [python]
+/* Addresses within `from` become `to`, and keep their other bits. Words in memory order. */
+struct rewrite_net {
+    uint32_t words;            /* 1: IPv4, 4: IPv6 */
+    uint32_t from[4], mask[4]; /* an address is within when (address & mask) == from */
+    uint32_t to[4], keep[4];
+};
+
+struct rewrite_port {
+    uint16_t from, to; /* in network byte order */
+};
+
+/* The outermost VLAN tag: as it is; with another ID, or a new one; taken away. */
+enum rewrite_tag { REWRITE_TAG_KEEP, REWRITE_TAG_SET, REWRITE_TAG_REMOVE };
+
+struct rewrite_field {
+    struct field f;
+    const struct rewrite_net *nets; /* the first one that fits counts */
+    const struct rewrite_port *ports;
+    uint32_t n_nets, n_ports;
+    uint32_t set_dst, set_src; /* whether the MAC address is replaced */
+    uint8_t macs[12];          /* destination, source */
+    uint32_t tag;              /* enum rewrite_tag */
+    uint32_t vlan;             /* SET: the VLAN ID */
+};
+void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
+// [c]
+
+enum { MAC = 6, TYPES = 12, TAG = 4, TAGS = 8, EXTENSIONS = 8 };
+enum { TYPE_IPV4 = 0x0800, TYPE_ARP = 0x0806, TYPE_IPV6 = 0x86DD };
+enum { IPV4_HEADER = 20, IPV6_HEADER = 40, ARP_PACKET = 28, FRAGMENT_HEADER = 8 };
+enum { TCP = 6, UDP = 17, ICMPV6 = 58 };
+
+/* Bytes that are left of a packet. */
+struct rest {
+    uint8_t *at;
+    uint32_t n;
+};
+
+static uint16_t be16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
+
+static int is_tag(uint32_t type) { return type == 0x8100 || type == 0x88A8 || type == 0x9100; }
+
+/* A sum of 16-bit words is a checksum in either byte order (RFC 1071). */
+static uint64_t halves(uint32_t word) { return (word & UINT16_MAX) + (word >> 16); }
+
+static int is_within(const struct rewrite_net *net, const uint32_t *address, uint32_t words)
+{
+    uint32_t other = net->words ^ words;
+    for (uint32_t i = 0; i < words; i++)
+        other |= (address[i] & net->mask[i]) ^ net->from[i];
+    return !other;
+}
+
+/* Replaces an address. Returns what checksums change by. */
+static uint64_t map_address(const struct rewrite_field *g, uint8_t *at, uint32_t words)
+{
+    uint32_t address[4] = {0}, now;
+    uint64_t sum = 0;
+    memcpy(address, at, words * sizeof now);
+    for (uint32_t k = 0; k < g->n_nets; k++) {
+        const struct rewrite_net *net = &g->nets[k];
+        if (!is_within(net, address, words))
+            continue;
+        for (uint32_t i = 0; i < words; i++) {
+            now = net->to[i] | (address[i] & net->keep[i]);
+            memcpy(at + i * sizeof now, &now, sizeof now);
+            sum += halves(~address[i]) + halves(now);
+        }
+        break;
+    }
+    return sum;
+}
+
+static uint64_t map_port(const struct rewrite_field *g, uint8_t *at)
+{
+    uint16_t port;
+    memcpy(&port, at, sizeof port);
+    for (uint32_t k = 0; k < g->n_ports; k++)
+        if (g->ports[k].from == port) {
+            memcpy(at, &g->ports[k].to, sizeof port);
+            return (uint64_t)(uint16_t)~port + g->ports[k].to;
+        }
+    return 0;
+}
+
+/* Adds to the sum behind a checksum. `zero`: what is sent for 0. */
+static void correct(uint8_t *at, uint64_t sum, uint16_t zero)
+{
+    uint16_t check;
+    memcpy(&check, at, sizeof check);
+    sum += (uint16_t)~check;
+    while (sum >> 16)
+        sum = (sum & UINT16_MAX) + (sum >> 16);
+    check = (uint16_t)~sum;
+    check = check ? check : zero;
+    memcpy(at, &check, sizeof check);
+}
+
+/* TCP and UDP, whose checksums cover the addresses, as ICMPv6's does. `sum`: of the addresses. */
+static void transport(const struct rewrite_field *g, uint32_t protocol, struct rest r, uint64_t sum)
+{
+    uint32_t at = protocol == TCP ? 16 : protocol == UDP ? 6 : 2;
+    if (protocol != TCP && protocol != UDP && protocol != ICMPV6)
+        return;
+    if (protocol != ICMPV6 && r.n >= 4)
+        sum += map_port(g, r.at) + map_port(g, r.at + 2);
+    if (r.n < at + 2 || (protocol == UDP && !be16(r.at + at))) /* 0: there is no checksum */
+        return;
+    correct(r.at + at, sum, protocol == UDP ? UINT16_MAX : 0);
+}
+
+static void ipv4(const struct rewrite_field *g, struct rest r)
+{
+    uint32_t header = r.n ? (r.at[0] & 15u) * 4 : 0, total;
+    uint64_t sum;
+    if (r.n < IPV4_HEADER || r.at[0] >> 4 != 4 || header < IPV4_HEADER || header > r.n)
+        return;
+    sum = map_address(g, r.at + 12, 1) + map_address(g, r.at + 16, 1);
+    correct(r.at + 10, sum, 0);
+    total = be16(r.at + 2);
+    if (be16(r.at + 6) & 0x1FFF || r.at[9] == ICMPV6) /* a later fragment */
+        return;
+    r.n = total >= header ? least(r.n, total) : r.n;
+    transport(g, r.at[9], (struct rest){r.at + header, r.n - header}, sum);
+}
+
+/* Moves behind an extension header. Returns the next one's type; 0: there is none to go on with. */
+static int extension(struct rest *r, uint32_t type)
+{
+    uint32_t length, next;
+    if (r->n < FRAGMENT_HEADER)
+        return 0;
+    next = r->at[0];
+    if (type == 44 && be16(r->at + 2) & 0xFFF8) /* a later fragment */
+        return 0;
+    length = type == 44 ? FRAGMENT_HEADER : type == 51 ? (r->at[1] + 2u) * 4 : (r->at[1] + 1u) * 8;
+    if (length > r->n)
+        return 0;
+    r->at += length;
+    r->n -= length;
+    return (int)next;
+}
+
+static void ipv6(const struct rewrite_field *g, struct rest r)
+{
+    uint32_t type = r.n < IPV6_HEADER ? 0 : r.at[6], i = 0;
+    uint64_t sum;
+    if (r.n < IPV6_HEADER || r.at[0] >> 4 != 6)
+        return;
+    sum = map_address(g, r.at + 8, 4) + map_address(g, r.at + 24, 4);
+    r = (struct rest){r.at + IPV6_HEADER, r.n - IPV6_HEADER};
+    /* hop-by-hop options, routing, fragment, authentication, destination options */
+    while (type == 0 || type == 43 || type == 44 || type == 51 || type == 60) {
+        int next = extension(&r, type);
+        if (!next || ++i > EXTENSIONS)
+            return;
+        type = (uint32_t)next;
+    }
+    transport(g, type, r, sum);
+}
+
+static void arp(const struct rewrite_field *g, struct rest r)
+{
+    if (r.n < ARP_PACKET || be16(r.at + 2) != TYPE_IPV4 || r.at[4] != MAC || r.at[5] != 4)
+        return;
+    map_address(g, r.at + 14, 1);
+    map_address(g, r.at + 24, 1);
+}
+
+static void rewrite(const struct rewrite_field *g, struct rest r)
+{
+    uint32_t at = TYPES, type;
+    if (g->set_dst && r.n >= MAC)
+        memcpy(r.at, g->macs, MAC);
+    if (g->set_src && r.n >= 2 * MAC)
+        memcpy(r.at + MAC, g->macs + MAC, MAC);
+    if (!g->n_nets && !g->n_ports)
+        return;
+    for (uint32_t i = 0; i < TAGS && r.n >= at + 2 + TAG; i++, at += TAG) {
+        if (!is_tag(be16(r.at + at)))
+            break;
+    }
+    if (r.n < at + 2)
+        return;
+    type = be16(r.at + at);
+    r = (struct rest){r.at + at + 2, r.n - at - 2};
+    if (type == TYPE_IPV4)
+        ipv4(g, r);
+    else if (type == TYPE_IPV6)
+        ipv6(g, r);
+    else if (type == TYPE_ARP)
+        arp(g, r);
+}
+
+/* Makes room for a tag behind the MAC addresses, before the frame or behind it. Returns 0: there
+ * is none. */
+static int insert_tag(const struct pool *pool, struct packet *p)
+{
+    uint8_t *at = packet_data(pool, *p);
+    if (p->offset >= TAG) {
+        memmove(at - TAG, at, TYPES);
+        p->offset -= TAG;
+    } else if ((uint32_t)p->offset + p->length + TAG <= pool->size) {
+        memmove(at + TYPES + TAG, at + TYPES, p->length - TYPES);
+    } else {
+        return 0;
+    }
+    p->length += TAG;
+    at = packet_data(pool, *p) + TYPES;
+    memcpy(at, "\x81\0\0", TAG);
+    return 1;
+}
+
+static void retag(const struct rewrite_field *g, const struct pool *pool, struct packet *p)
+{
+    uint8_t *at = packet_data(pool, *p) + TYPES;
+    int tagged = p->length >= TYPES + TAG + 2 && is_tag(be16(at));
+    if (p->length < TYPES + 2 || p->length > UINT16_MAX - TAG)
+        return;
+    if (g->tag == REWRITE_TAG_REMOVE && tagged) {
+        memmove(at - TYPES + TAG, at - TYPES, TYPES);
+        p->offset += TAG;
+        p->length -= TAG;
+    } else if (g->tag == REWRITE_TAG_SET && (tagged || insert_tag(pool, p))) {
+        at = packet_data(pool, *p) + TYPES + 2;
+        at[0] = (uint8_t)((at[0] & 0xF0) | g->vlan >> 8); /* priority and DEI stay */
+        at[1] = (uint8_t)g->vlan;
+    }
+}
+
+void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
+{
+    const struct rewrite_field *g = (const struct rewrite_field *)f;
+    for (uint32_t i = 0; g->tag != REWRITE_TAG_KEEP && i < n; i++)
+        retag(g, pool, &p[i]);
+    for (uint32_t i = 0; i < n; i++)
+        rewrite(g, (struct rest){packet_data(pool, p[i]), p[i].length});
+}
