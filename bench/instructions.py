@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions a packet of the forward loop, counted by valgrind's callgrind.
+"""Instructions a packet of the forward loop and of pktgen's, counted by valgrind's callgrind.
 
 Two memif rings in ordinary memory; this script plays the peer: it fills the receive ring, runs
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
-`loop_forward` is counted, and the count of one phase is the difference between runs of three and
-of two phases, so that the loop's start, its end and the first filling cancel out. The counting
-process is this file run as a script: `instructions.py PATH PHASES`. `instructions.py record` keeps
-the counts of this compiler in instructions.json; tests/fastpath/test_instructions.py holds them.
+`loop_forward`, or for pktgen `loop_generate`, is counted, and the count of one phase is the
+difference between runs of three and of two phases, so that the loop's start, its end and the first
+filling cancel out. The counting process is this file run as a script: `instructions.py PATH
+PHASES`. `instructions.py record` keeps the counts of this compiler in instructions.json;
+tests/fastpath/test_instructions.py holds them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from uspnet.port import Port
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
+GENERATE = "copies of one frame to null"
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
@@ -42,6 +44,7 @@ PATHS = [
     "memif to memif, copying (server)",
     "memif to memif, zero copy (client)",
     "null to null",
+    GENERATE,
     *NICS,
     VMXNET3,
     *VIRTQS,
@@ -91,9 +94,10 @@ def record() -> None:
 
 
 def collected(path: int, phases: int) -> tuple[int, int]:
-    """Instructions inside `loop_forward`, and the packets it forwarded."""
+    """Instructions inside the loop, and the packets that left it."""
     script = [sys.executable, str(Path(__file__).resolve()), str(path), str(phases)]
-    command = [*VALGRIND, "--toggle-collect=loop_forward", *script]
+    toggles = [f"--toggle-collect=loop_{name}" for name in ("forward", "generate")]
+    command = [*VALGRIND, *toggles, *script]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or not found:
@@ -221,6 +225,21 @@ def forward_null() -> int:
     return int(tx.q.counters.packets)
 
 
+def generate(phases: int) -> int:
+    """Packets sent in so many phases: as fast as the port takes them, none of them changed."""
+    from uspnet.jobs.generate import GenerateJob  # noqa: PLC0415 - only inside valgrind
+    from uspnet.jobs.plan import Limits  # noqa: PLC0415
+    from uspnet.jobs.traffic import Traffic  # noqa: PLC0415
+    from uspnet.packets.frames import udp_template  # noqa: PLC0415
+    from uspnet.ports.registry import make_port  # noqa: PLC0415
+
+    macs, addresses = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+    traffic = Traffic([udp_template(FRAME, *macs, *addresses, 1024, 9)])
+    limits = Limits(count=phases * SLOTS, burst=BURST, poll="busy")
+    with GenerateJob(make_port("null:"), limits, traffic) as job:
+        return job.run().sent
+
+
 def forward_file(phases: int, kind: str) -> int:
     """Packets read from a file of so many phases."""
     bench = files.FileBench(kind, phases * SLOTS)
@@ -236,6 +255,8 @@ def forward(which: int, phases: int) -> int:
     """Packets forwarded on a path in so many phases."""
     if PATHS[which].startswith("null"):
         return forward_null()
+    if PATHS[which] == GENERATE:
+        return generate(phases)
     if PATHS[which] in NICS:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
     if PATHS[which] in FILES:

@@ -28,7 +28,8 @@ TIMES = {
 }  # fmt: skip
 SHARE_HINT = "write a percentage, such as 0.1%"
 UNIT_FROM = 1e8  # a rate this high needs a unit: as packets it is 7 times what a 10G link carries
-RATE_HINT = "write 1.5Mpps, 100Mbit/s, 25% or max"
+L1 = ":l1"  # behind bits a second: on layer 1
+RATE_HINT = "write 1.5Mpps, 100Mbit/s, 10Gbps:l1, 25% or max"
 BIT_RATE_HINT = "write 10G or 2.5Gbps"
 
 
@@ -42,10 +43,12 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate as it was written: packets or bits a second, or a percentage of a link's."""
+    """A rate as it was written: packets a second, bits a second on layer 2 (bps) or layer 1 (l1),
+    or a percentage of a link's.
+    """
 
     value: float
-    unit: Literal["pps", "bps", "%", "max"]
+    unit: Literal["pps", "bps", "l1", "%", "max"]
 
 
 def _number(digits: str, exponent: str | None) -> Decimal:
@@ -111,10 +114,12 @@ def time_between(low: float, high: float) -> Callable[[str | float], float]:
 
 
 def rate(text: str) -> Rate:
-    """Read a rate: `1.5Mpps`, `10gbit`, `10Gbps`, `100Mbit/s`, `25%`, `max`, or `100k` packets a
-    second. A bare `10G` or `100M` is ambiguous and refused. Raise Unreadable.
+    """Read a rate: `1.5Mpps`, `10gbit`, `10Gbps`, `10Gbps:l1`, `100Mbit/s`, `25%`, `max`, or `100k`
+    packets a second. A bare `10G` or `100M` is ambiguous and refused. Raise Unreadable.
     """
     text = text.strip()
+    if text.lower().endswith(L1):
+        return Rate(bit_rate(text[: -len(L1)]), "l1")
     if text.lower() == "max":
         return Rate(0.0, "max")
     if match := PERCENT.fullmatch(text):

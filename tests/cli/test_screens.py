@@ -29,6 +29,7 @@ from uspnet.jobs.result import (
     ForwardResult,
     GenerateResult,
     MeasureResult,
+    Pacing,
     PortResult,
 )
 from uspnet.sandbox.enforced import Enforced
@@ -74,6 +75,15 @@ GENERATED = {
     "unsent": BIG,
     "found_ring_full": BIG,
     "l1_bps": 9_999_999_999_999.0,
+    "pacing": Pacing(
+        asked_pps=14_880_952.38,
+        error_percent=-99.99,
+        late_ns=LATENCY,
+        stalls=BIG,
+        stalled_s=359_999.0,
+        longest_stall_s=359_999.0,
+        not_running_s=359_999.0,
+    ),
 }
 
 

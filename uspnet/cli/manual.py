@@ -13,6 +13,14 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "-i veth0 --rate 100k --duration 10s",
         ),
         (
+            "Raise the rate every five seconds, and say how well each was kept",
+            "memif:/run/m.sock --ramp 1M:10M:1M/5s --interval 5s",
+        ),
+        (
+            "Send bursts of 32 packets, the gaps between them random",
+            "-i veth0 --rate 100k --burst-size 32 --poisson --duration 10s",
+        ),
+        (
             "Measure loss and latency through two emulated NICs on one cable",
             "qemu:igb,wire=lan --rx-port qemu:e1000e,wire=lan --rate 10k -c 50k --fail-on-loss",
         ),

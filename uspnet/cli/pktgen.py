@@ -12,8 +12,10 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.cli import replay as r
+from uspnet.cli.rates import BurstGap, BurstSize, Link, Poisson, RampOption, Rate, Rates
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
+from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
 
-LINK_BPS = 10e9
 DEFAULT_SIZE = Sizes((60,))
 UDP_PORT = units.whole(0, 65535)
 
@@ -36,25 +37,6 @@ Size = Annotated[
         help="Frame size without FCS: 60, several in turn (60-1514 or 60,566,1514), by weights "
         "(60:7,566:4,1514:1), random:60-1514, or a mix whose sizes count the FCS: imix, "
         "imix:ipsec, imix:ipv6, imix:standard, imix:tcp, or RFC 6985's letters, imix:aaab.",
-    ),
-]
-Rate = Annotated[
-    units.Rate | None,
-    typer.Option(
-        "--rate",
-        metavar="RATE",
-        parser=units.rate,
-        help="Packets a second (100k, 1.5Mpps), bits a second of frames without FCS (800Mbit/s, "
-        "10Gbps), a share of --link (25%), or max (default). From 100M on, a unit is needed.",
-    ),
-]
-Link = Annotated[
-    float | None,
-    typer.Option(
-        "--link",
-        metavar="RATE",
-        parser=units.bit_rate,
-        help="Link speed that --rate N% refers to; 10G without this.",
     ),
 ]
 Packet = Annotated[
@@ -102,7 +84,7 @@ Seed = Annotated[
         "--seed",
         metavar="N",
         parser=units.whole(0, (1 << 64) - 1),
-        help="What random values and flows are drawn from: the same number, the same packets.",
+        help="What is drawn at random follows from this number: the same number, the same packets.",
     ),
 ]
 RxPort = Annotated[
@@ -148,6 +130,10 @@ def pktgen(
     size: Size = DEFAULT_SIZE,
     rate: Rate = None,
     link: Link = None,
+    ramp: RampOption = None,
+    burst_size: BurstSize = None,
+    burst_gap: BurstGap = None,
+    poisson: Poisson = False,
     packet: Packet = None,
     vary: Vary = None,
     flows: FlowCount = None,
@@ -197,15 +183,13 @@ def pktgen(
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.generate import GenerateJob
-    from uspnet.packets.frames import packets_a_second
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
     replays = r.Replays(replay, loop, speed, topspeed, map_ip, map_port, vlan, src_mac, dst_mac)
     replays.check(given)
-    if link is not None and (rate is None or rate.unit != "%"):
-        hint = "write a percentage, such as --rate 25%, or drop --link"
-        raise Usage("--link needs --rate in percent", hint)
+    rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
+    duration = rates.duration(duration)
     out = make_port(port)
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
@@ -220,7 +204,7 @@ def pktgen(
         check_header(packet, given)
         templates, drawn = offered(packet, header, exact, varies=bool(vary))
         traffic = changing(templates, Change((*drawn, *(vary or ())), seed, flows, zipf), exact)
-        traffic.rate = packets_a_second(rate, traffic.mean(), link or LINK_BPS)
+        traffic.shape = rates.shape(traffic.mean(), seed)
         traffic.sequence = sequence if sequence is not None else back is not None
         job = GenerateJob(out, limits, traffic, back)
     if poll is None and job.is_timed():

@@ -26,6 +26,7 @@ MADE = (
     "size", "packet", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
+SHAPES = ("ramp", "burst_size", "burst_gap", "poisson")
 OURS = ("loop", "map_ip", "map_port", "speed", "topspeed", "vlan")
 PACED = {  # options of the port that are given otherwise
     "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
@@ -151,6 +152,10 @@ class Replays:
             name = names[made[0]]
             hint = f"drop {name}; a file's packets are changed by --map-ip, --map-port, --vlan, "
             hint += "--src-mac and --dst-mac"
+            raise Usage(f"{name} conflicts with --replay", hint)
+        if shapes := sorted(given.intersection(SHAPES)):
+            name = names[shapes[0]]
+            hint = f"drop {name}: files are played by their own timing, or at a --rate"
             raise Usage(f"{name} conflicts with --replay", hint)
         paces = sorted(given.intersection({"rate", "speed", "topspeed"}))
         if len(paces) > 1:

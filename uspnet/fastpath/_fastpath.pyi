@@ -134,9 +134,8 @@ class GenerateLoop(AnyWorker):
     stamp_at: int
     turn: Pointer[int]
     secret: int
-    rate: float
+    pace: Pace
     seconds: float
-    total: int
     offered: int
     streams: Stream
     first_stream: int
@@ -262,6 +261,38 @@ class Origin(Struct):
     interface: int
     swapped: int
     losses: int
+
+class Pace(Struct):
+    steps: PaceStep
+    n_steps: int
+    size: int
+    number: int
+    n_workers: int
+    poisson: int
+    at: int
+    step: int
+    seed: int
+    total: int
+    seconds: float
+    ticks_hz: int
+    made: int
+    last: float
+    due: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    late: Pointer[int]
+    stalls: int
+    stalled: int
+    longest: int
+    stall: int
+    looked: int
+    wall: int
+    cpu: int
+    passed_ns: int
+    worked_ns: int
+
+class PaceStep(Struct):
+    begins: float
+    rate: float
+    before: int
 
 class Packet(Struct):
     index: int
@@ -1035,6 +1066,7 @@ class Lib:
     ORDER_MAP: int
     ORDER_TAKE: int
     ORDER_UNMAP: int
+    PACE_TABLE: int
     PCAP_ANOTHER: int
     PCAP_AS_NOW: int
     PCAP_CHUNK: int
@@ -1129,6 +1161,10 @@ class Lib:
     def mmio_write(self, _0: CData, _1: int, _2: int, /) -> None: ...
     def null_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def null_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def pace_begin(self, _0: Pace, _1: int, /) -> None: ...
+    def pace_ready(self, _0: Pace, _1: int, _2: int, /) -> int: ...
+    def pace_rest(self, _0: Pace, _1: int, /) -> int: ...
+    def pace_resume(self, _0: Pace, _1: int, _2: int, _3: int, /) -> int: ...
     def packet_bind(self, _0: int, _1: int, _2: int, /) -> int: ...
     def packet_bound(self, _0: int, /) -> int: ...
     def packet_ip_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
@@ -1302,6 +1338,12 @@ class FFI:
     def new(
         self, cdecl: Literal["struct origin *", "struct origin[]"], init: object = ...
     ) -> Origin: ...
+    @overload
+    def new(self, cdecl: Literal["struct pace *", "struct pace[]"], init: object = ...) -> Pace: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pace_step *", "struct pace_step[]"], init: object = ...
+    ) -> PaceStep: ...
     @overload
     def new(
         self, cdecl: Literal["struct packet *", "struct packet[]"], init: object = ...
@@ -1598,6 +1640,14 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct origin *", "struct origin[]"], value: CData | int
     ) -> Origin: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pace *", "struct pace[]"], value: CData | int
+    ) -> Pace: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pace_step *", "struct pace_step[]"], value: CData | int
+    ) -> PaceStep: ...
     @overload
     def cast(
         self, cdecl: Literal["struct packet *", "struct packet[]"], value: CData | int

@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import ffi, lib
-from uspnet.jobs.choices import COUNT_MAX
+from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
+from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.vary.change import Change
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Generate(Loop, name="generate"):
-    """Sends templates in turn, at `rate` packets a second for `seconds` (0: no limit)."""
+    """Sends templates in turn, when they are due by `pace`, for `seconds` (0: no limit)."""
 
     templates: FrameTemplate
     n_templates: int
@@ -41,12 +42,16 @@ class Generate(Loop, name="generate"):
     turn: Pointer[int]
     stamp_at: int
     secret: int
-    rate: float
+    pace: c.Pace  # NULL: none
     seconds: float
-    total: int  # packets due in that time
     streams: Stream  # a lane each
     first_stream: int
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
+
+    def __post_init__(self) -> None:
+        """Fill the struct."""
+        super().__post_init__()
+        self.paced: Pace | None = None  # which has `pace`
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets begun."""
@@ -56,17 +61,17 @@ class Generate(Loop, name="generate"):
         """Count what was begun and neither sent nor dropped."""
         lost = under_way(lanes, int(self.c.offered))
         lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
-        self._pass_over()
+        self._resume()
         return excess
 
-    def _pass_over(self) -> None:
+    def _resume(self) -> None:
         """Leave unsent what became due while no loop ran, which would be sent late and all at once;
         but for a run that is to send a number of packets.
         """
         c = self.c
-        if c.rate and c.w.start and not c.w.budget:
-            due = int((lib.ticks_now() - c.w.start) * c.rate / c.w.ticks_hz)
-            c.offered = max(c.offered, min(due, c.total or due))
+        if self.paced and c.w.start:
+            elapsed = max(int(lib.ticks_now()) - int(c.w.start), 0)
+            c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget)
 
 
 class GenerateJob(Job[GenerateResult]):
@@ -90,12 +95,13 @@ class GenerateJob(Job[GenerateResult]):
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
+        self.shape = traffic.rates()
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
-        return bool(self.traffic.rate or self.rx_port)
+        return bool(self.shape or self.rx_port)
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""
@@ -113,7 +119,7 @@ class GenerateJob(Job[GenerateResult]):
 
     def check(self, result: GenerateResult) -> None:
         """Raise DeviceFault if a run that should have sent packets sent none."""
-        asked = result.offered or not self.traffic.rate
+        asked = result.offered or not self.shape
         if result.sent or result.before or self.stopped() or not asked:
             return
         reasons = f" (dropped: {reasons_text(result.drops)})" if result.drops else ""
@@ -149,13 +155,23 @@ class GenerateJob(Job[GenerateResult]):
             self.inline = list(self.receivers)
             self._sends[0].c.inline_receiver = self._measures[0].c
 
+    def linked(self) -> None:
+        """Set the rates: those in percent are of the port's own link, if it is known."""
+        if self.shape and self.shape.percent:
+            self.shape = self.shape.scaled((self.links[self.port] or LINK_BPS) / LINK_BPS)
+        for pace in self._paces():
+            pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
+
+    def _paces(self) -> list[Pace]:
+        return [each.paced for each in self._sends if each.paced]
+
     def _sender(self, number: int, senders: int, first_stream: int, lanes: int) -> Generate:
-        """Return one sender's loop, with its share of the rate."""
-        templates, seconds = self.templates, self.limits.duration or 0.0
-        in_all = min(round(self.traffic.rate * seconds), COUNT_MAX)
+        """Return one sender's loop, with its part of what is to be sent."""
+        templates = self.templates
+        pace = Pace(self.shape, number, senders) if self.shape else None
         fields = self.traffic.make_fields(number, senders)
         self.undo.callback(fields.clear)  # alive as long as the job
-        return Generate(
+        loop = Generate(
             templates=templates.c,
             n_templates=templates.count,
             n_order=templates.cycle,
@@ -163,13 +179,14 @@ class GenerateJob(Job[GenerateResult]):
             turn=templates.turn,
             stamp_at=templates.stamp_at,
             secret=templates.secret,
-            rate=self.traffic.rate / senders,
-            seconds=seconds,
-            total=in_all // senders + (number < in_all % senders),
+            pace=pace.c if pace else ffi.NULL,
+            seconds=self.limits.duration or 0.0,
             streams=make_streams(lanes),
             first_stream=first_stream,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
         )
+        loop.paced = pace
+        return loop
 
     def _receiver(self) -> Measure:
         templates, numbered = self.templates, self.traffic.sequence
@@ -184,22 +201,31 @@ class GenerateJob(Job[GenerateResult]):
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
-        traffic, change = self.traffic, self.traffic.change or Change()
+        traffic, change, shape = self.traffic, self.traffic.change or Change(), self.shape
         return replace(
             super().asked(),
-            rate_pps=traffic.rate or None,
+            rate_pps=shape.rates[0] if shape and not shape.ramp() else None,
+            ramp=shape.ramp() if shape else None,
+            burst_size=shape.burst if shape and shape.burst > 1 else None,
+            poisson=bool(shape and shape.poisson),
             size=str(traffic.sizes) if traffic.sizes else None,
             vary=tuple(change.vary),
             flows=change.flows,
             zipf=change.zipf,
-            seed=change.seed if change.vary else None,
+            seed=self._seed(),
         )
+
+    def _seed(self) -> int | None:
+        """Return what is drawn from; None if nothing is."""
+        if self.traffic.change and self.traffic.change.vary:
+            return self.traffic.change.seed
+        return self.shape.seed if self.shape and self.shape.poisson else None
 
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
         offered = sum(int(loop.c.offered) for loop in self._sends)
-        drops, elapsed = self.drops("tx"), self.elapsed()
+        drops, elapsed, paces = self.drops("tx"), self.elapsed(), self._paces()
         counts = {
             **self.common(),
             "offered": max(offered, sent),
@@ -210,6 +236,7 @@ class GenerateJob(Job[GenerateResult]):
             "found_ring_full": self.total("tx", "stalled"),
             **self.rates(sent, octets),
             "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
+            "pacing": pacing(paces, self.workers[0].hz, sent, elapsed) if paces else None,
         }
         if not self._measures:
             return GenerateResult(**counts)

@@ -104,6 +104,9 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     def set_up(self) -> None:
         """Finish the set-up after the workers have been made."""
 
+    def linked(self) -> None:
+        """Finish what depends on `links`, which are known now. No loop runs yet."""
+
     def check(self, result: R) -> None:
         """Raise an error if a run that ended by itself counts as failed."""
 
@@ -258,6 +261,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.crew.launch(self.workers, self._recover, self.on_notice)
         hz = CLOCK.hz()
         self.links = {port: port.link_bps() for port in self.ports}
+        self.linked()
         started_ns = time.time_ns()
         self.started = time.monotonic()
         for worker in self.workers:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from uspnet.answer import Json
 from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.histogram import percentiles
 from uspnet.jobs.loops import Loop
 from uspnet.memory import new
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Lookup, Pointer, Stream
     from uspnet.jobs.worker import Lane
-
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
 def make_streams(count: int) -> c.Stream:
@@ -73,18 +72,4 @@ class Measure(Loop, name="measure"):
 
     def latency_ns(self) -> dict[str, int] | None:
         """Return percentiles of the latencies in ns, each to 3 %; None if there are none."""
-        counts = list(self.histogram)
-        total = sum(counts)
-        if not total:
-            return None
-        used = [slot for slot, count in enumerate(counts) if count]
-        result = {"min": int(lib.histogram_floor(used[0]))}
-        for name, share in PERCENTILES.items():
-            seen = 0
-            for slot in used:
-                seen += counts[slot]
-                if seen >= share * total:
-                    result[name] = int(lib.histogram_floor(slot))
-                    break
-        result["max"] = int(lib.histogram_floor(used[-1]))
-        return result
+        return percentiles(list(self.histogram))

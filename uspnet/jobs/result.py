@@ -34,7 +34,13 @@ class Asked:
     duration_s: float | None = None
     """`--duration`, seconds; null: no limit."""
     rate_pps: float | None = None
-    """`--rate` in packets a second; null: as fast as the port takes them."""
+    """`--rate` in packets a second; null: as fast as the port takes them, or `ramp`."""
+    ramp: str | None = None
+    """`--ramp`; null: one rate."""
+    burst_size: int | None = None
+    """`--burst-size`, packets; null: no bursts."""
+    poisson: bool = False
+    """`--poisson`: gaps are random."""
     size: str | None = None
     """`--size` in bytes without FCS, or as RFC 6985 writes sizes: imix:aab; null: those of
     `--packet`."""
@@ -45,7 +51,7 @@ class Asked:
     zipf: float | None = None
     """`--zipf`; null: flows are sent in turn."""
     seed: int | None = None
-    """`--seed`; null: nothing changes from packet to packet."""
+    """`--seed`; null: nothing is drawn."""
     replay: tuple[str, ...] = ()
     """`--replay`: the capture files."""
     loop: int | None = None
@@ -96,6 +102,29 @@ class Result(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pacing:
+    """How well the rate was kept."""
+
+    asked_pps: float
+    """Packets a second that were asked for, on average over the run so far."""
+    error_percent: float | None
+    """By how many percent `pps` is above that; null: nothing was due yet."""
+    late_ns: dict[str, int] | None
+    """Nanoseconds from when packets were due until they were given to the port, each to 3 %: `min`,
+    `p50`, `p90`, `p99`, `p999`, `max`; null: there were none."""
+    stalls: int
+    """Rounds of the loops that took more than 10 µs: a thread did not run, or the port took its
+    time."""
+    stalled_s: float
+    """Seconds that these rounds took, summed over the threads."""
+    longest_stall_s: float
+    """Seconds that the longest of them took."""
+    not_running_s: float
+    """Seconds for which threads had no CPU, by the kernel's clock of their CPU time, summed over
+    them: the scheduler ran others, or a call of the port waited."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerateResult(Result):
     """The result of `pktgen`: offered = sent + unsent."""
 
@@ -109,6 +138,8 @@ class GenerateResult(Result):
     """Packets that the transmit ring had no room for at first, and took later."""
     l1_bps: float
     """Bits a second on the wire (L1): with FCS, preamble and gap, 24 bytes a packet."""
+    pacing: Pacing | None = None
+    """How well the rate was kept; null: none was asked for, or files are replayed."""
 
 
 @dataclass(frozen=True, kw_only=True)

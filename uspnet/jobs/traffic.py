@@ -13,6 +13,7 @@ from uspnet.fastpath.owned import Owned
 from uspnet.memory import new, octets
 from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
+from uspnet.packets.shape import Shape
 from uspnet.packets.signing import NO_CHECK, Check, follow
 from uspnet.packets.sizes import Sizes
 from uspnet.packets.vary.change import Change
@@ -20,9 +21,10 @@ from uspnet.packets.vary.change import Change
 
 @dataclass
 class Traffic:
-    """What to send: frames without FCS, in turn; `rate` in packets a second (0: no limit);
-    whether each packet carries a sequence number and the time it was sent, in 18 bytes at the same
-    offset of each frame, the last ones of the shortest; and what else differs between packets.
+    """What to send: frames without FCS, in turn; `rate` in packets a second (0: no limit), or a
+    `shape` instead; whether each packet carries a sequence number and the time it was sent, in 18
+    bytes at the same offset of each frame, the last ones of the shortest; and what else differs
+    between packets.
     """
 
     templates: Sequence[Template]
@@ -32,6 +34,7 @@ class Traffic:
     change: Change | None = None  # what the fields were compiled from
     sizes: Sizes | None = None  # what the templates were made of
     order: Sequence[int] = ()  # the template of each packet of a cycle; empty: one after another
+    shape: Shape | None = None  # of the rate over time
 
     def __post_init__(self) -> None:
         """Raise Usage when there is nothing to send, a rate is out of range, or a field writes
@@ -49,6 +52,10 @@ class Traffic:
     def make_fields(self, number: int, workers: int) -> list[c.Struct]:
         """Make one worker's C structs of the fields; each points to the next in the chain."""
         return make_chain(self.fields, number, workers)
+
+    def rates(self) -> Shape | None:
+        """Return the rate over time; None: as fast as the port takes packets."""
+        return self.shape or (Shape((self.rate,)) if self.rate else None)
 
     def mean(self) -> float:
         """Return the mean length of the frames in bytes."""

@@ -132,10 +132,12 @@ def l1_bits(packets: float, octets: float) -> float:
     return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
 
 
-def packets_a_second(rate: Rate | None, size: float, link_bps: float) -> float:
-    """Convert a rate to packets a second: from bits on layer 2, or from percent of `link_bps` on
-    layer 1; 0 is as many as possible, as is None. `size`: mean bytes of a frame without FCS. Raise
-    Usage.
+def packets_a_second(
+    rate: Rate | None, size: float, link_bps: float, option: str = "--rate"
+) -> float:
+    """Convert a rate to packets a second: from bits on layer 2 or layer 1, or from percent of
+    `link_bps` on layer 1; 0 is as many as possible, as is None. `size`: mean bytes of a frame
+    without FCS. Raise Usage, which names the option.
     """
     if rate is None or rate.unit == "max":
         return 0.0
@@ -144,9 +146,11 @@ def packets_a_second(rate: Rate | None, size: float, link_bps: float) -> float:
         pps = rate.value / 100 * link_bps / l1_bits(1, size)
     elif rate.unit == "bps":
         pps = rate.value / l2_bits(size)
+    elif rate.unit == "l1":
+        pps = rate.value / l1_bits(1, size)
     if not RATE_MIN <= pps <= RATE_MAX:
         raise Usage(
-            f"--rate is {pps:g} packets a second, and must be {RATE_MIN:g} to {RATE_MAX:g}",
+            f"{option} is {pps:g} packets a second, and must be {RATE_MIN:g} to {RATE_MAX:g}",
             RATE_HINT,
         )
     return pps

@@ -144,7 +144,7 @@ def files(seed, wanted):
 def generate(template):
     """A loop that sends one template as fast as it can."""
     turn = new("uint64_t *")
-    return Generate(template, 1, 1, ffi.NULL, turn, 0, 0, 0.0, 0.0, 0, make_streams(1), 0)
+    return Generate(template, 1, 1, ffi.NULL, turn, 0, 0, ffi.NULL, 0.0, make_streams(1), 0)
 
 
 def race(seed, kind, seconds, make=Rig):

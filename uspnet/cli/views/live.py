@@ -21,7 +21,7 @@ from uspnet.cli.views.console import (
 )
 from uspnet.cli.views.ports import Rates, Row, label, port_table
 from uspnet.cli.views.screen import Screen
-from uspnet.cli.views.summary import format_summary, loss, played
+from uspnet.cli.views.summary import asked_pps, format_summary, loss, played
 from uspnet.cli.views.table import HEAD, fit
 from uspnet.cli.views.units import format_count, format_rate, format_time
 from uspnet.errors import Usage, UspnetError
@@ -150,11 +150,11 @@ def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
     if asked.count:
         title.append(f"at most {format_count(asked.count)} packets")
     facts = [title]
-    if asked.rate_pps:
-        target = f"target {format_rate(asked.rate_pps, 'pps')}"
+    if target_pps := asked_pps(told):
+        target = f"target {format_rate(target_pps, 'pps')}"
         pps = sum(each.tx_pps or 0.0 for each in rates)
         known = any(each.tx_pps is not None for each in rates)
-        facts.append([target, f"now {100 * pps / asked.rate_pps:.1f} %" if known else "now -"])
+        facts.append([target, f"now {100 * pps / target_pps:.1f} %" if known else "now -"])
     facts += map(played, told.get("replayed", []))
     return [*facts, loss(told)]
 

@@ -41,6 +41,8 @@ def generated(result: Result) -> list[list[str]]:
     first = f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets"
     ring = f"ring full on first try: {format_count(result['found_ring_full'])}"
     lines = [[first, *loss(result), taken(result)], rates(result), [*drops(result), ring]]
+    if pacing := result.get("pacing"):
+        lines.append(paced(pacing))
     lines += map(played, result.get("replayed", []))
     if "received" in result:
         names = ("duplicated", "reordered", "stale", "foreign")
@@ -122,7 +124,7 @@ def rates(result: Result) -> list[str]:
     """Say how fast packets were, and how close to the rate that was asked for."""
     pps, elapsed, active = result["pps"], result["elapsed_s"], result["active_s"]
     phrases = [format_rate(pps, "pps")]
-    if asked := result["asked"]["rate_pps"]:
+    if asked := asked_pps(result):
         phrases.append(f"{100 * pps / asked:.1f} % of the {format_rate(asked, 'pps')} asked for")
     if STEADY_S < active < STEADY * elapsed:
         meanwhile = format_rate(pps * elapsed / active, "pps")
@@ -131,6 +133,28 @@ def rates(result: Result) -> list[str]:
     if "l1_bps" in result:
         phrases.append(f"L1 {format_rate(result['l1_bps'], 'bps')}")
     return phrases
+
+
+def asked_pps(result: Result) -> float | None:
+    """Return the rate that was asked for: of a ramp, its mean so far."""
+    pacing = result.get("pacing") or {}
+    rate: float | None = pacing.get("asked_pps", result["asked"]["rate_pps"])
+    return rate
+
+
+def paced(pacing: Result) -> list[str]:
+    """Say how late packets were given to the port, and why."""
+    late = pacing["late_ns"]
+    lost = f"no CPU for {format_time(pacing['not_running_s'])}"
+    stalls = f"{format_count(pacing['stalls'])} stalls"
+    if pacing["stalls"]:
+        stalls += f" of {format_time(pacing['stalled_s'])} in all"
+        stalls += f", the longest {format_time(pacing['longest_stall_s'])}"
+    if late is None:
+        return [*stalls.split(", "), lost]
+    names = ("p50", "p99", "max")
+    told = [f"{name} {format_time(late[name] / 1e9)}" for name in names]
+    return [f"late by {told[0]}", *told[1:], *stalls.split(", "), lost]
 
 
 def drops(result: Result) -> list[str]:

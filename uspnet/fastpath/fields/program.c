@@ -3,6 +3,7 @@
  * that follow (RFC 1624). A packet's values depend on its number alone: nothing else is kept from
  * burst to burst, and several workers play disjoint parts of one sequence. */
 #include "loops/template.h"
+#include "splitmix.h"
 
 #include <endian.h>
 
@@ -60,16 +61,6 @@ enum { SUMS = 0xffff }; /* Internet checksums are sums modulo this (RFC 1071) */
 _Static_assert(sizeof(((struct program_step *)0)->factors) / sizeof(uint32_t) == PROGRAM_CHECKS,
                "cffi reads no enum in a declaration of an array");
 
-static const uint64_t GOLDEN = 0x9e3779b97f4a7c15;
-
-/* SplitMix64 (Steele, Lea, Flood 2014): the number of a draw determines it. */
-static inline uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
-    return x ^ x >> 31;
-}
-
 /* A random number below `count` from 64 random bits (Lemire 2019; the bias is count / 2^64). */
 static inline uint64_t below(uint64_t bits, uint64_t count)
 {
@@ -106,10 +97,10 @@ static void choose(const struct program_index *x, uint64_t number, uint64_t stri
         choose_in_turn(x, number, stride, index, n);
     } else if (x->kind == CHOICE_RANDOM) {
         for (uint32_t i = 0; i < n; i++, state += jump)
-            index[i] = below(mix(state), x->count);
+            index[i] = below(splitmix(state), x->count);
     } else {
         for (uint32_t i = 0; i < n; i++, state += jump) {
-            uint64_t bits = mix(state), row = (bits >> 32) * x->count >> 32;
+            uint64_t bits = splitmix(state), row = (bits >> 32) * x->count >> 32;
             const struct program_alias *a = &x->alias[row];
             index[i] = (uint32_t)bits < a->threshold ? row : a->other;
         }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* generate: sends one frame repeatedly, or several in turn, as fast as the rings accept them or
- * at a fixed rate. */
+ * when they are due. */
 #include "measure.h"
+#include "pace.h"
 
 // [python]
 struct generate_loop {
@@ -13,9 +14,8 @@ struct generate_loop {
     uint32_t stamp_at;     /* offset of the 18-byte signature in every frame; 0: none */
     uint64_t *turn;        /* packets begun by all workers; only with several templates */
     uint64_t secret;       /* random for each run; XORed with the time in a signature */
-    double rate;           /* packets per second; 0: no limit */
-    double seconds;        /* duration of the rate; 0: no limit */
-    uint64_t total;        /* packets due in that time */
+    struct pace *pace;     /* when packets are due; NULL: as soon as there is room */
+    double seconds;        /* of the run; 0: no limit */
     uint64_t offered;
     struct stream *streams; /* one for each lane; sequence numbers continue */
     uint32_t first_stream;  /* number of streams[0] */
@@ -51,20 +51,6 @@ static void fill_buffers(struct generate_loop *g, const struct pool *pool)
         struct packet p = {index, cache_offset(index), (uint16_t)g->templates->length};
         memcpy(packet_data(pool, p), g->templates->frame, g->templates->length);
     }
-}
-
-/* Packets due since the start. */
-static uint64_t due(const struct generate_loop *g, uint64_t now)
-{
-    uint64_t n = (uint64_t)((double)(now - g->w.start) * g->rate / (double)g->w.ticks_hz);
-    return g->total && n > g->total ? g->total : n;
-}
-
-/* When the next packet is due, in ticks; with an inline receiver: now, since packets may come. */
-static uint64_t due_at(const struct generate_loop *g)
-{
-    double wait = (double)(g->offered + 1) / g->rate * (double)g->w.ticks_hz;
-    return g->inline_receiver ? 0 : g->w.start + (uint64_t)wait;
 }
 
 static inline uint16_t turn(uint16_t word) { return (uint16_t)(word << 8 | word >> 8); }
@@ -166,7 +152,8 @@ static NOINLINE uint32_t copy_templates(struct generate_loop *g, struct exit *e,
 }
 
 /* Takes buffers for up to n packets, within the job's budget. */
-static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n)
+static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
+                             int paced)
 {
     uint32_t index[BURST_MAX], taken = stack_take(g->w.stack, index, n), first = 0;
     uint16_t length = (uint16_t)g->templates->length;
@@ -175,6 +162,8 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
         stack_give(g->w.stack, index[i]);
     for (uint32_t i = 0; i < n; i++)
         e->burst.packets[i] = (struct packet){index[i], cache_offset(index[i]), length};
+    if (paced)
+        pace_take(g->pace, e->burst.stamps, n);
     if (copies(g))
         first = copy_templates(g, e, n);
     if (g->stamp_at)
@@ -183,46 +172,106 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
     exit_hold(e, n);
 }
 
-/* Sends a burst on each lane, until `until` packets were begun. Returns the packets moved;
- * `waiting` counts those that wait for room. */
-static INLINE uint32_t send_round(struct generate_loop *g, uint64_t until, uint64_t *waiting)
+/* Sends what an exit holds. Returns the packets sent. */
+static INLINE uint32_t send_held(struct generate_loop *g, struct exit *e, int paced)
+{
+    uint32_t from = e->from, sent;
+    uint64_t handed = paced && exit_left(e) ? ticks() - g->w.start : 0;
+    sent = exit_send(e);
+    if (paced)
+        pace_record(g->pace, e->burst.stamps + from, sent, handed);
+    return sent;
+}
+
+/* Sends a burst on each lane: with `paced`, of packets that are due `elapsed` ticks after the
+ * start. Returns the packets moved; `waiting` counts those that wait for room. */
+static INLINE uint32_t send_round(struct generate_loop *g, uint64_t elapsed, uint64_t *waiting,
+                                  int paced)
 {
     uint32_t moved = 0;
     *waiting = 0;
     for (uint32_t i = 0; i < g->w.n_lanes; i++) {
         struct exit *e = g->w.lanes[i].exits;
         if (e->from == e->held) {
-            uint64_t ahead = until - g->offered;
-            exit_fill(g, e, i, (uint32_t)(ahead < g->w.burst ? ahead : g->w.burst));
+            uint32_t n = paced ? pace_ready(g->pace, elapsed, g->w.burst) : g->w.burst;
+            exit_fill(g, e, i, n, paced);
         }
         *waiting += exit_left(e);
-        moved += exit_send(e);
+        moved += send_held(g, e, paced);
     }
     if (g->inline_receiver)
         moved += measure_round(g->inline_receiver);
     return moved;
 }
 
+static NOINLINE uint32_t send_due(struct generate_loop *g, uint64_t elapsed, uint64_t *waiting)
+{
+    return send_round(g, elapsed, waiting, 1);
+}
+
+/* Sends what the exits hold, and nothing new. */
+static void send_last(struct generate_loop *g)
+{
+    for (uint32_t i = 0; i < g->w.n_lanes; i++)
+        send_held(g, g->w.lanes[i].exits, 0);
+    if (g->inline_receiver)
+        measure_round(g->inline_receiver);
+}
+
 /* Sends what was due before the end and was delayed, because the thread did not run or the ring was
  * full: while the ring accepts packets, for GRACE_NS at most. The rest counts as unsent. Without a
- * rate, nothing is due, and packets that wait count as not begun. */
+ * pace, nothing is due, and packets that wait count as not begun. */
 static NOINLINE void finish(struct generate_loop *g)
 {
-    uint64_t now = ticks(), grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS;
-    uint64_t owed = g->w.ending == END_DEADLINE && g->total ? g->total : due(g, now), held;
+    uint64_t elapsed = g->w.ending == END_DEADLINE ? PACE_ALL : ticks() - g->w.start;
+    uint64_t held, grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS;
     do {
-        send_round(g, g->rate > 0 ? owed : g->offered, &held);
+        if (g->pace)
+            send_due(g, elapsed, &held);
+        else
+            send_last(g);
         held = 0;
         for (uint32_t i = 0; i < g->w.n_lanes; i++)
             held += exit_left(g->w.lanes[i].exits);
-        if (!held && (g->offered >= owed || (g->w.budget && !load_relaxed(g->w.budget))))
+        if (!held && !(g->pace && pace_ready(g->pace, elapsed, 1) &&
+                       (!g->w.budget || load_relaxed(g->w.budget))))
             break;
         (void)worker_continue(&g->w); /* pauses if Python asks for it */
     } while (clock_ns(CLOCK_THREAD_CPUTIME_ID) < grace);
-    if (g->rate <= 0)
+    if (g->pace)
+        g->offered += worker_claim(&g->w, pace_rest(g->pace, elapsed));
+    else
         g->offered -= held;
-    else if (owed > g->offered)
-        g->offered += worker_claim(&g->w, owed - g->offered);
+}
+
+static void run_paced(struct generate_loop *g)
+{
+    struct worker *w = &g->w;
+    uint64_t waiting;
+    pace_begin(g->pace, w->ticks_hz);
+    while (worker_continue(w)) {
+        uint64_t now = ticks();
+        pace_look(g->pace, now);
+        uint32_t moved = send_due(g, now - w->start, &waiting);
+        if (!moved && waiting) {
+            worker_idle(w);
+            continue;
+        }
+        worker_busy(w); /* also between two packets */
+        if (!moved && !g->inline_receiver)
+            pace_await(g->pace, w);
+    }
+}
+
+static void run_unpaced(struct generate_loop *g)
+{
+    uint64_t waiting;
+    while (worker_continue(&g->w)) {
+        if (send_round(g, 0, &waiting, 0))
+            worker_busy(&g->w);
+        else
+            worker_idle(&g->w);
+    }
 }
 
 void loop_generate(struct worker *w)
@@ -233,19 +282,14 @@ void loop_generate(struct worker *w)
     worker_begin(w);
     if (g->seconds > 0)
         w->deadline = w->start + (uint64_t)(g->seconds * (double)w->ticks_hz);
-    while (worker_continue(w)) {
-        uint64_t waiting, until = g->rate > 0 ? due(g, ticks()) : UINT64_MAX;
-        uint32_t moved = send_round(g, until, &waiting);
-        if (!moved && (waiting || g->rate <= 0)) {
-            worker_idle(w);
-            continue;
-        }
-        worker_busy(w);
-        if (!moved)
-            worker_await(w, due_at(g));
-    }
+    if (g->pace)
+        run_paced(g);
+    else
+        run_unpaced(g);
     finish(g);
     w->end = ticks();
+    if (g->pace)
+        pace_add_up(g->pace, w->end);
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct exit *e = w->lanes[i].exits;
         stack_give_packets(w->stack, e->burst.packets + e->from, exit_left(e));

@@ -5,27 +5,8 @@
 
 enum {
     WINDOW = 65536,
-    SUBSLOTS = 32, /* histogram slots an octave: values are within 3 % */
     LAST_ROUNDS = 1024,
 };
-
-static uint32_t histogram_slot(uint64_t ns)
-{
-    uint32_t octave, slot;
-    if (ns < SUBSLOTS)
-        return (uint32_t)ns;
-    octave = 63 - (uint32_t)__builtin_clzll(ns) - 4; /* 1 for 32 … 63 */
-    slot = octave * SUBSLOTS + (uint32_t)(ns >> (octave - 1)) - SUBSLOTS;
-    return least(slot, HISTOGRAM_SLOTS - 1);
-}
-
-uint64_t histogram_floor(uint32_t slot)
-{
-    uint32_t octave = slot / SUBSLOTS;
-    if (octave == 0)
-        return slot;
-    return (uint64_t)(slot % SUBSLOTS + SUBSLOTS) << (octave - 1);
-}
 
 static void forget(struct stream *s, uint64_t from, uint64_t to)
 {

@@ -4,11 +4,10 @@
  * signatures, by their content. Fences as in fastpath.h. */
 #ifndef USPNET_MEASURE_H
 #define USPNET_MEASURE_H
+#include "histogram.h"
 #include "template.h"
 
 // [python]
-enum { HISTOGRAM_SLOTS = 1984 };
-
 /* Sequence numbers received of one stream, with a window of the latest 65,536 (compare RFC
  * 4737). */
 struct stream {
@@ -35,12 +34,11 @@ struct measure_loop {
     uint64_t secret;           /* random for each run; XORed with the time in a signature */
     uint64_t began;            /* CLOCK_MONOTONIC in ns: older signatures are invalid */
     struct lookup *lookup;     /* the templates, without signatures; else NULL */
-    uint64_t *histogram;       /* HISTOGRAM_SLOTS latencies in ns, log-linear: 32 slots an octave */
+    uint64_t *histogram;       /* HISTOGRAM_SLOTS counts of latencies in ns */
 };
 
 void loop_measure(struct worker *w);
 void lookup_add(struct lookup *l, uint32_t number);
-uint64_t histogram_floor(uint32_t slot); /* ns: the smallest latency that falls into the slot */
 // [c]
 
 uint32_t measure_round(struct measure_loop *m);
