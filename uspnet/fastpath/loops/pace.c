@@ -13,7 +13,11 @@ enum {
 
 static const double TICKS_MAX = 0x1p63, LN2 = 0.693147180559945309417;
 
-static uint64_t to_ticks(double ticks) { return ticks < TICKS_MAX ? (uint64_t)ticks : PACE_ALL; }
+/* By way of a signed number, to which the CPU converts with one instruction. */
+static uint64_t to_ticks(double ticks)
+{
+    return ticks < TICKS_MAX ? (uint64_t)(int64_t)ticks : PACE_ALL;
+}
 
 /* -ln of a random number in (0, 1]: `bits` + 1, times 2^-64. The mantissa's logarithm is the series
  * of 2 artanh, to 1e-8; the same on every machine. */
@@ -41,12 +45,27 @@ static void fill_poisson(struct pace *p)
     }
 }
 
+/* Most tables: all in one step, no bursts. Returns 0 for others. */
+static int fill_evenly(struct pace *p, const struct pace_step *s, int is_last, uint64_t first)
+{
+    double hz = (double)p->ticks_hz, begins = s->begins * hz, gap = hz / s->rate;
+    uint64_t after = first + (uint64_t)PACE_TABLE * p->n_workers, k = first + 1 - s->before;
+    if (first < s->before || after > p->total || !(is_last || after <= s[1].before) ||
+        begins + (double)(after - s->before) * gap >= TICKS_MAX)
+        return 0;
+    for (uint32_t i = 0; i < PACE_TABLE; i++, k += p->n_workers)
+        p->due[i] = (uint64_t)(int64_t)(begins + (double)(int64_t)k * gap);
+    return 1;
+}
+
 static void fill_steps(struct pace *p)
 {
     uint64_t first = (p->made / p->size * p->n_workers + p->number) * p->size;
     uint32_t in = (uint32_t)(p->made % p->size), step = p->step < p->n_steps ? p->step : 0;
     const struct pace_step *s = &p->steps[step], *end = p->steps + p->n_steps;
     double hz = (double)p->ticks_hz, begins = s->begins * hz, gap = hz / s->rate;
+    if (p->size == 1 && fill_evenly(p, s, s + 1 == end, first))
+        return;
     for (uint32_t i = 0; i < PACE_TABLE; i++) {
         while (s + 1 < end && first + p->size > s[1].before) {
             s++;
@@ -67,7 +86,7 @@ static void fill_steps(struct pace *p)
  * end of the table. */
 uint32_t pace_ready(struct pace *p, uint64_t elapsed, uint32_t most)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, left;
     if (unlikely(p->at >= PACE_TABLE)) {
         if (p->poisson)
             fill_poisson(p);
@@ -76,7 +95,11 @@ uint32_t pace_ready(struct pace *p, uint64_t elapsed, uint32_t most)
         p->made += PACE_TABLE;
         p->at = 0;
     }
-    while (p->at + n < PACE_TABLE && n < most && p->due[p->at + n] <= elapsed)
+    left = PACE_TABLE - p->at;
+    most = most < left ? most : left;
+    if (most && p->due[p->at + most - 1] <= elapsed)
+        return most;
+    while (n < most && p->due[p->at + n] <= elapsed)
         n++;
     return n;
 }

@@ -72,11 +72,20 @@ static inline void pace_take(struct pace *p, uint64_t *due, uint32_t n)
     p->at += n;
 }
 
-/* Counts how late n packets are that are given to their port now. */
+/* Counts how late n packets are that are given to their port now. Neighbours often share a slot. */
 static inline void pace_record(struct pace *p, const uint64_t *due, uint32_t n, uint64_t elapsed)
 {
-    for (uint32_t i = 0; i < n; i++)
-        p->late[histogram_slot(elapsed > due[i] ? elapsed - due[i] : 0)]++;
+    uint32_t last = 0, run = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t slot = histogram_slot(elapsed > due[i] ? elapsed - due[i] : 0);
+        if (slot != last) {
+            p->late[last] += run;
+            last = slot;
+            run = 0;
+        }
+        run++;
+    }
+    p->late[last] += run;
 }
 
 /* A round begins. */
