@@ -10,6 +10,7 @@ size: one short function a contestant; they are read side by side.
 from __future__ import annotations
 
 import re
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ SOURCE, SINK = 0, 1  # cores
 SETTLE_S = 0.3  # from the first packet to the start of the measurement
 NULLS = ["net_null0,size=60", "net_null1,size=60"]
 SIZE = ["--txpkts=60"]
+CAPTURED = 100_000  # packets of a file that is replayed
 FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
 SEARCH_STEPS = 6
 LATE_S = 0.003  # of packets still to be sent when time is up: one turn of the scheduler
@@ -282,6 +284,40 @@ def packet_tx_trafgen(seconds: float) -> Sample:
         return Sample(rate)
 
 
+def write_capture(path: Path) -> None:
+    """Write a pcap file of frames of 60 bytes, a million a second."""
+    head = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
+    frame = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
+    records = (struct.pack("<IIII", 0, us, 60, 60) + frame for us in range(CAPTURED))
+    path.write_bytes(head + b"".join(records))
+
+
+def replay_ours(seconds: float) -> Sample:
+    """Our replay of a file on an AF_PACKET port, again and again."""
+    with veth() as netns, place("x.pcap", "/dev/shm") as file, ExitStack() as stack:
+        write_capture(file)
+        words = ("--replay", str(file), "--topspeed", "--loop", "forever", *BUSY)
+        source = tool.Uspnet("pktgen", "packet:b0", *words, core=SOURCE, netns=netns)
+        stack.enter_context(source)
+        wait_for_traffic(netns)
+        rate = arriving(netns, seconds)
+        source.stop()
+        return Sample(rate)
+
+
+def replay_theirs(seconds: float) -> Sample:
+    """Run tcpreplay on the same file, which it has read into memory before."""
+    need("tcpreplay")
+    with veth() as netns, place("x.pcap", "/dev/shm") as file, ExitStack() as stack:
+        write_capture(file)
+        command = ["tcpreplay", "--topspeed", "--loop=0", "--preload-pcap", "-i", "b0", str(file)]
+        source = stack.enter_context(Process(command, SOURCE, netns))
+        wait_for_traffic(netns)
+        rate = arriving(netns, seconds)
+        source.interrupt()
+        return Sample(rate)
+
+
 def packet_rx_ours(seconds: float) -> Sample:
     """Our capture counts what trafgen sends. It sleeps when it has nothing to do, as netsniff-ng
     does: the sender's core does the kernel's work, and a core beside it that spins slows it down.
@@ -410,6 +446,14 @@ CASES = [
         packet_tx_theirs,
         "testpmd txonly",
         also={"trafgen": packet_tx_trafgen},
+    ),
+    Case(
+        "packet-replay",
+        "AF_PACKET on veth: replay a file",
+        1,
+        replay_ours,
+        replay_theirs,
+        "tcpreplay --topspeed",
     ),
     Case(
         "packet-rx",

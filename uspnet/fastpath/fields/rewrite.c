@@ -4,8 +4,6 @@
  * the first IP header is rewritten, and no tunnel's inner one. */
 #include "loops/template.h"
 
-#include <arpa/inet.h>
-
 // [python]
 /* Addresses within `from` become `to`, and keep their other bits. Words in memory order. */
 struct rewrite_net {
