@@ -13,9 +13,25 @@ from tests.support.identity import answer
 from tests.support.processes import Running, alive, children_named
 from tests.support.waiting import scaled, until
 from uspnet.fastpath import lib
+from uspnet.system import privileges
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 COMMAND = [sys.executable, "-m", "uspnet", "fwd", "null:", "null:", "--json"]
+
+
+@pytest.fixture
+def job_with():
+    """job_with(*words) is a running job; it is killed at the end of the test."""
+    started = []
+
+    def start(*words):
+        started.append(Running([*COMMAND, *words]))
+        return started[-1].wait()
+
+    yield start
+    for running in started:
+        running.process.kill()
+        running.process.communicate()
 
 
 @pytest.fixture
@@ -46,16 +62,57 @@ def test_a_stopped_fork_server_ends_with_the_job(job):
     assert not alive(server)
 
 
-def test_a_job_goes_on_without_its_fork_server_until_it_is_needed(job):
+def moves(running):
+    before = running.count("tx_packets")
+    until(lambda: running.count("tx_packets") > before)
+
+
+def test_another_fork_server_is_started_and_used(job):
     running, server, worker = job
     os.kill(server, signal.SIGKILL)
-    before = running.count("rx_packets")
-    until(lambda: running.count("rx_packets") > before)
+    running.hears("the process that forks worker processes has ended; another one goes on")
+    (other,) = children_named(running.process.pid, "uspnet-forks")
+    assert other != server
+    moves(running)
+    os.kill(worker, signal.SIGKILL)
+    running.hears("a new one goes on")
+    moves(running)
+    assert running.end()["restarts"] == 1
+    assert not alive(other)
+
+
+def test_both_processes_end_at_once(job):
+    running, server, worker = job
+    os.kill(server, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
+    running.hears("another one goes on")
+    running.hears("a new one goes on")
+    moves(running)
+    assert running.end()["restarts"] == 1
+
+
+def ends_without(running, why):
+    """A job that gets no other fork server goes on until it needs one."""
+    (server,), (worker,) = (
+        children_named(running.process.pid, name) for name in ("uspnet-forks", "uspnet-worker")
+    )
+    os.kill(server, signal.SIGKILL)
+    running.hears(f"no other one starts: {why}")
+    moves(running)
     os.kill(worker, signal.SIGKILL)
     out, _ = running.process.communicate(timeout=scaled(60))
     said = answer(out)
     assert running.process.returncode == 1
-    assert "the one that forks such processes has ended" in said["message"]
     assert "SIGKILL" in said["message"]
-    assert said["hint"].endswith("--in-process")
     assert said["received"] == said["forwarded"] + said["dropped"]
+    return said
+
+
+def test_no_other_one_is_started_without_restarts(job_with):
+    assert "--restart" in ends_without(job_with("--restart", "0"), "--restart allows 0")["hint"]
+
+
+@pytest.mark.skipif(not privileges.nobody(), reason="needs root, who can become other users")
+def test_a_required_sandbox_has_no_loops_of_the_commands_own_user(job_with):
+    said = ends_without(job_with("--sandbox=require"), "it could not become user ")
+    assert "the one that forks such processes has ended" in said["message"]

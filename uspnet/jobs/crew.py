@@ -13,7 +13,9 @@ from contextlib import ExitStack, suppress
 from uspnet.errors import DeviceFault, NotSupported, Usage, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.choices import Sandbox
+from uspnet.jobs.confining import calls_of, check_complete
 from uspnet.jobs.control import Control
+from uspnet.jobs.forks import Forks
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.pulse import Pulse
 from uspnet.jobs.upgrades import Upgrades
@@ -24,7 +26,6 @@ from uspnet.process.server import ForkServer
 from uspnet.process.successor import Successor
 from uspnet.process.worker import Task, WorkerProcess
 from uspnet.sandbox.available import available
-from uspnet.sandbox.calls import BASE, is_call
 from uspnet.sandbox.enforced import Enforced
 from uspnet.system import kept
 from uspnet.system.kept import State
@@ -49,6 +50,7 @@ class Crew:
         self.restarts = self.turns = 0
         self._lock = threading.Lock()  # of what the watching threads do
         self.upgrades = Upgrades(self)
+        self.forks = Forks(self)
         self.control: Control | None = None
         self.former: State | None = None  # what the version before has left
         self.opened_s = self.waited_s = 0.0  # from `open` to `launch`, without the wait for peers
@@ -81,22 +83,17 @@ class Crew:
         """
         return to_end(self.server.user) if self.server else NONE
 
-    def launch(
-        self,
-        workers: Sequence[Worker],
-        recover: Callable[[], int],
-        notice: Callable[[str], None],
-    ) -> None:
+    def launch(self, workers: Sequence[Worker], recover: Callable[[], int]) -> None:
         """Make the worker process for these workers, which then start one by one. `recover` makes
-        everything whole that a process has left, and returns how many packets may be lost; `notice`
-        tells people. Raises DeviceFault, NotSupported.
+        everything whole that a process has left, and returns how many packets may be lost. Raises
+        DeviceFault, NotSupported.
         """
-        self.workers, self.recover, self.notice = workers, recover, notice
+        self.workers, self.recover = workers, recover
         self.opened_s = time.monotonic() - self._opening - self.waited_s
         if self.sandbox is not Sandbox.off:
             self.calls = calls_of(self.ports)
         if self.control and self.control.trouble:
-            notice(self.control.trouble)
+            self.notice(self.control.trouble)
         if self.server:
             self._make(self.server)
 
@@ -208,10 +205,12 @@ class Crew:
     def fds(self) -> list[int]:
         """Return the descriptors that become readable when `check` has something to do."""
         fds = [self.process.pidfd] if self.process and self.process.status is None else []
-        return [*fds, *self.upgrades.fds(), *(self.control.fds() if self.control else ())]
+        fds += [*self.forks.fds(), *self.upgrades.fds()]
+        return [*fds, *(self.control.fds() if self.control else ())]
 
     def serve(self) -> None:
         """Do what other threads and processes ask for."""
+        self.forks.serve()
         if self.control:
             self.control.serve()
         self.upgrades.serve()
@@ -262,7 +261,7 @@ class Crew:
         )
 
     def _replace(self, process: WorkerProcess, why: str) -> None:
-        if self.restarts >= self.limits.restart or not self.server:
+        if self.restarts >= self.limits.restart or not (server := self.forks.working()):
             self.failed = True
             hint = f"allow more than {self.limits.restart} of them: --restart N; see: dmesg"
             text = f"the worker process has ended: {why}"
@@ -276,7 +275,7 @@ class Crew:
         self.restarts += 1
         process.close()
         try:
-            self._make(self.server)
+            self._make(server)
         except NotSupported as error:
             raise DeviceFault(f"the worker process has ended: {why}; {error}", error.hint) from None
         for worker in self.workers:
@@ -322,28 +321,10 @@ class Crew:
     def close(self) -> None:
         """End what forks worker processes, and take no more orders."""
         self.upgrades.close()
+        self.forks.close()
         if self.control:
             self.control.close()
             self.control = None
         if self.server:
             self.server.close()
             self.server = None
-
-
-def calls_of(ports: Sequence[Port]) -> frozenset[str]:
-    """Return the system calls of a worker process with these ports. Raises NotSupported for a name
-    that is no call.
-    """
-    for port in ports:
-        for name in sorted(port.calls):
-            if not is_call(name):
-                text = f"{port.name}: its class names the system call {name}, which is unknown"
-                raise NotSupported(text, "run it with --no-sandbox, and report that")
-    return BASE.union(*(port.calls for port in ports))
-
-
-def check_complete(enforced: Enforced) -> None:
-    """Raise NotSupported when something is not enforced."""
-    if enforced.missing:
-        text = f"the sandbox lacks: {', '.join(enforced.missing)}"
-        raise NotSupported(text, "see: uspnet doctor; --sandbox=auto goes on without")

@@ -119,6 +119,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
             self.undo.callback(self.service.close)
             self._open_in = os.getpid()
             self.undo.callback(self.crew.close)
+            self.crew.notice = self._pass_on
             self.crew.open()
             for port in self.ports:
                 port.quiesce, port.end_job = self.paused, self._end_of_source
@@ -258,7 +259,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     def _launch(self) -> None:
         self.undo.callback(self.crew.end)
         self.undo.callback(self._join)
-        self.crew.launch(self.workers, self._recover, self.on_notice)
+        self.crew.launch(self.workers, self._recover)
         hz = CLOCK.hz()
         self.links = {port: port.link_bps() for port in self.ports}
         self.linked()

@@ -107,6 +107,7 @@ class Upgrade:
             self.successor.abort()
 
     def _take_over(self) -> None:
+        self.server = self.crew.server or self.server  # one that has ended may have been replaced
         if not self.crew.process:
             self.crew.server = self.successor
             self._succeed(None)
@@ -214,7 +215,6 @@ class Upgrade:
     def _take_back(self, old: WorkerProcess, new: WorkerProcess, why: str) -> None:
         """Let the old process go on, since the new one has ended."""
         self.old = None
-        self.server.pointed = self.successor.pointed
         self.crew.adopt(old, self.server)
         try:
             lost = self.crew.clean_up()

@@ -150,6 +150,10 @@ class Upgrades:
                 return cold
         return None
 
+    def busy(self) -> bool:
+        """Return whether an upgrade goes on."""
+        return bool(self._now)
+
     def is_now(self, request: Request | None) -> bool:
         """Return whether this is what goes on."""
         return bool(self._now and self._now[1] is request)

@@ -15,7 +15,7 @@ from typing import NoReturn
 from uspnet import __version__
 from uspnet.errors import NoMemory, NotSupported
 from uspnet.process.protocol import Message, receive, send
-from uspnet.system import children, privileges
+from uspnet.system import child, children, privileges
 from uspnet.system.launch import launch
 
 CODE = "import sys; from uspnet.process.main import serve; serve(*map(int, sys.argv[1:]))"
@@ -34,8 +34,10 @@ class ForkServer:
     def __init__(self) -> None:
         self.version = __version__
         self.user = privileges.nobody()  # the user that workers run as; 0: our own
+        self.python: Sequence[str] | None = None  # the interpreter that it runs in; None: our own
         self._functions: dict[str, int] = {}
-        self.pointed: dict[int, tuple[int, str]] = {}  # slots of structs: address, function
+        # Slots of structs: address, function. Those that start in its place share this.
+        self.pointed: dict[int, tuple[int, str]] = {}
         # A process that asks for it is killed when the thread that started it ends.
         main = threading.current_thread() is threading.main_thread()
         self.parent = os.getpid() if main else 0
@@ -48,6 +50,8 @@ class ForkServer:
             control = theirs.fileno()
             words = children.python(CODE, *map(str, (control, self.user, self.parent)), site=False)
             self._process = launch(words, self.parent, pass_fds=[control], piped=False)
+            self.pid = self._process.pid
+            self.pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             self._socket.close()
             self._fail(error)
@@ -60,6 +64,10 @@ class ForkServer:
         if not self._functions:
             self._functions = self._answer()[0]["functions"]
         return self._functions
+
+    def dead(self) -> bool:
+        """Return whether it has ended."""
+        return child.gone(self.pidfd, 0)
 
     def fork(self) -> tuple[int, socket.socket, int]:
         """Fork a worker process. Return its process id, our end of a socket, and a pidfd: it is our
@@ -125,10 +133,14 @@ class ForkServer:
         raise NotSupported(text, "run them in this one: --in-process") from None
 
     def close(self) -> None:
-        """End it."""
+        """End it. May be called twice."""
+        if self.pidfd < 0:
+            return
         self._socket.close()
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
+        os.close(self.pidfd)
+        self.pidfd = -1

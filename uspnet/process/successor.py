@@ -67,14 +67,13 @@ class Successor(ForkServer):
         argv = command(python)
         self.before: ForkServer | None = before
         self.program, self.user, self.parent = argv[0], before.user, before.parent
-        self.pointed = dict(before.pointed)
-        self.version = ""
+        self.pointed, self.python, self.version = before.pointed, python, ""
         self._functions: dict[str, int] = {}
         self._began = time.monotonic()
-        if self.user and not _open_to_all(self.program):
+        if before.dead() or (self.user and not _open_to_all(self.program)):
             self._start_as_ourselves(argv, given=bool(python) and not checked)
         else:
-            self.pid, self._socket, self._pidfd = before.execute(argv)
+            self.pid, self._socket, self.pidfd = before.execute(argv)
         self._socket.settimeout(START_S)
 
     @classmethod
@@ -89,15 +88,15 @@ class Successor(ForkServer):
             return None
         self = cls.__new__(cls)
         self.before, self.program, self.user, self.parent = None, program, user, os.getpid()
-        self.pid, self._pidfd = pid, pidfd
-        self.pointed, self._functions, self.version = {}, {}, ""
+        self.pid, self.pidfd = pid, pidfd
+        self.pointed, self._functions, self.version, self.python = {}, {}, "", None
         self._socket, self._began = socket.socket(fileno=control), time.monotonic()
         self._socket.settimeout(START_S)
         return self
 
     def held(self) -> dict[str, int]:
         """Return the descriptors that `kept` needs."""
-        return {"fork server": self._socket.fileno(), "fork server's end": self._pidfd}
+        return {"fork server": self._socket.fileno(), "fork server's end": self.pidfd}
 
     def facts(self) -> Message:
         """Return what else `kept` needs."""
@@ -135,8 +134,8 @@ class Successor(ForkServer):
         self._check(said)
 
     def _start_as_ourselves(self, argv: Sequence[str], *, given: bool) -> None:
-        """Start it as the command's own user, since that of the loops can't reach the program.
-        Raises Refused when anybody else could change what would run, and NoMemory.
+        """Start it as the command's own user, since that of the loops can't reach the program, or
+        has no process any more that could start one. Raises Refused when anybody else could change what would run, and NoMemory.
         """
         if given:
             check_installation(self.program)
@@ -151,7 +150,7 @@ class Successor(ForkServer):
                 self._process = launch(
                     words, self.parent, pass_fds=[control], piped=False, confined=True
                 )
-            self._pidfd = os.pidfd_open(self._process.pid)
+            self.pidfd = os.pidfd_open(self._process.pid)
         except OSError as error:
             self._socket.close()
             self._fail(error)
@@ -211,12 +210,12 @@ class Successor(ForkServer):
     def let_go(self) -> None:
         """Close our own descriptors: it goes on with copies of them."""
         self._socket.close()
-        os.close(self._pidfd)
-        self._pidfd = -1
+        os.close(self.pidfd)
+        self.pidfd = -1
 
     def abort(self) -> None:
         """End it at once, whatever it does."""
-        child.send(self._pidfd, signal.SIGKILL)  # which another user's does not get
+        child.send(self.pidfd, signal.SIGKILL)  # which another user's does not get
         if self.before:
             with contextlib.suppress(UspnetError):
                 self.before.kill_successor()
@@ -224,13 +223,13 @@ class Successor(ForkServer):
 
     def close(self) -> None:
         """End it. May be called twice."""
-        if self._pidfd < 0:
+        if self.pidfd < 0:
             return
         self._socket.close()
-        child.gone(self._pidfd, END_S)
-        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        os.close(self._pidfd)
-        self._pidfd = -1
+        child.gone(self.pidfd, END_S)
+        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        os.close(self.pidfd)
+        self.pidfd = -1
 
 
 def check_installation(program: str) -> None:

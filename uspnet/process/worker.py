@@ -142,7 +142,8 @@ class WorkerProcess:
         """Write what `pointers` has returned. No loop runs, or all pause."""
         for slot, (address, _) in pointers.items():
             ffi.cast("uintptr_t *", slot)[0] = address
-        self.server.pointed = pointers
+        self.server.pointed.clear()
+        self.server.pointed.update(pointers)
 
     def give_turn(self, worker: c.Worker) -> None:
         """Let its thread run a loop. No other thread may be within a round of it."""

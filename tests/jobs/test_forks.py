@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fork servers that end too early."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.support.identity import ran
+from tests.support.processes import children_of
+from tests.support.waiting import until
+from uspnet.fastpath import lib
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.plan import Limits
+from uspnet.ports.registry import make_port
+
+pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+KILLS = 5
+
+
+@pytest.fixture
+def job():
+    """A job with a process of its own, and a list of its notices."""
+    ports = [make_port("null:"), make_port("null:")]
+    with ForwardJob(ports, Limits(process=True), Forwarding()) as job:
+        said = []
+        job.on_notice = said.append
+        job.start()
+        yield job, said
+
+
+def replaced(job):
+    """Kill the fork server, and wait for another one."""
+    before = job.crew.server
+    os.kill(before.pid, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and job.crew.server is not before)
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_killed_again_and_again(job):
+    job, said = job
+    replaced(job)
+    fds, children = descriptors(), len(children_of(os.getpid()))
+    for _ in range(KILLS):
+        replaced(job)
+    assert (descriptors(), len(children_of(os.getpid()))) == (fds, children)
+    assert len(said) == 1 + KILLS
+    worker = job.crew.process.pid
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and job.crew.process.pid != worker)
+    before = job.total("tx", "packets")
+    until(lambda: job.total("tx", "packets") > before)
+    job.stop()
+    job.wait()
+    result = ran(job.result())
+    assert result.received == result.forwarded + result.dropped
+
+
+def test_an_upgrade_meanwhile_brings_one(job):
+    job, said = job
+    before = job.crew.server
+    os.kill(before.pid, signal.SIGKILL)
+    until(before.dead)
+    request = job.crew.upgrades.ask(None)
+    until(lambda: not job.wait(0.001) and request.done.is_set())
+    assert request.result
+    assert not job.crew.server.dead()
+    until(lambda: not job.wait(0.001) and not job.crew.forks._next)
+    worker = job.crew.process.pid
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and job.crew.process.pid != worker)
+    assert "a new one goes on" in said[-1]
+
+
+def test_one_that_can_not_start_is_said_once(job, monkeypatch):
+    job, said = job
+    from uspnet.process import successor
+
+    monkeypatch.setattr(successor, "CODE", "raise SystemExit")
+    os.kill(job.crew.server.pid, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and said)
+    assert "no other one starts" in said[0]
+    assert not job.wait(0.2)
+    assert len(said) == 1
