@@ -37,6 +37,19 @@ def _go_home() -> None:
             os.environ.pop(name, None)
 
 
+def _tell(error: ImportError | MemoryError) -> None:
+    """Say that code can't be loaded, with little more memory than there is."""
+    text = str(error) or "out of memory"
+    hint = f"see: ulimit -v; or install it anew: {sys.executable} -m pip install -I uspnet"
+    if "--json" in sys.argv:
+        import json  # noqa: PLC0415 - rarely needed
+
+        kind = "NoMemory" if isinstance(error, MemoryError) else "UspnetError"
+        sys.stdout.write(json.dumps({"error": kind, "message": text, "hint": hint}) + "\n")
+    else:
+        sys.stderr.write(f"uspnet: {text}\n  hint: {hint}\n")
+
+
 def main() -> None:
     """Until a job takes the signals over there is nothing to undo, so Ctrl-C just ends us.
 
@@ -51,9 +64,13 @@ def main() -> None:
         from uspnet.cli.arguments import hide_secrets  # noqa: PLC0415 - rarely needed
 
         hide_secrets()
-    from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while
+    try:
+        from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while
 
-    run()
+        run()
+    except (ImportError, MemoryError) as error:
+        _tell(error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

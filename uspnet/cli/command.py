@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from uspnet.cli.manual import examples
+from uspnet.errors import NotSupported
 
 OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and what stands for it
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
@@ -64,6 +66,12 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line of this command."""
         return super().parse_args(ctx, self._rewritten(ctx, list(args)))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises NotSupported where it could see no process, nor itself."""
+        if not os.path.exists("/proc/self/status"):
+            raise NotSupported("/proc is not mounted", "run as root: mount -t proc proc /proc")
+        return super().invoke(ctx)
 
     def _rewritten(self, ctx: Any, args: list[str]) -> list[str]:
         """Return the arguments as the parser knows them: `-i eth0` becomes `packet:eth0`."""

@@ -180,6 +180,9 @@ def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -
     for job in seen.jobs:
         if job.sandbox:
             lines += join_phrases([f"{job.pid}: loops have {printable(str(job.sandbox))}"], width)
+        if job.upgrades or job.restarts:
+            counts = [f"{job.pid}: upgrades {job.upgrades:,}", f"restarts {job.restarts:,}"]
+            lines += join_phrases(counts, width)
     rows = [
         Row(
             (

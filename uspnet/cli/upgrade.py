@@ -92,8 +92,10 @@ def ask_for_cold(plan: Planned, error: Incompatible) -> None:
 def summary(done: Upgraded) -> str:
     """Say what was done."""
     versions = f"job {done.pid}: uspnet {done.before} → {done.after}, {done.kind}"
-    if done.gap_us is None:
+    if done.gap_us is None and done.kind == "cold":
         return f"{versions}; it waits for its peer, no loop ran yet"
+    if done.gap_us is None:
+        return f"{versions}; no loop ran: the job waits for its peer, or its run is over"
     from uspnet.cli.views.units import format_time
 
     gap = f"{done.gap_us:,.0f} µs" if done.kind == "warm" else format_time(done.gap_us / 1e6)

@@ -57,6 +57,7 @@ class Crew:
         self.workers: Sequence[Worker] = ()
         self.recover: Callable[[], int] = lambda: 0
         self.notice: Callable[[str], None] = lambda _text: None
+        self.tell: Callable[[int, int], None] = lambda _upgrades, _restarts: None  # on the board
 
     def open(self) -> None:
         """Begin to start what forks the worker process. Raises NotSupported; Usage when a sandbox
@@ -214,6 +215,7 @@ class Crew:
         if self.control:
             self.control.serve()
         self.upgrades.serve()
+        self.tell(self.upgrades.count, self.restarts)
 
     def check(self) -> None:
         """Replace a worker process that has ended or hangs. Raises DeviceFault when that has

@@ -236,6 +236,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
             port.attach(pool)
         self.board = Board(self.command, sum(plan.ends() for plan in plans))
         self.undo.callback(self.board.close)
+        self.crew.tell = self.board.tell
         wiring = Wiring(self.ports, pool, self.board)
         for plan in plans:
             worker = wiring.worker(plan)

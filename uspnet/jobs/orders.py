@@ -60,7 +60,11 @@ def upgrade_cold(pid: int, path: str | None) -> Upgraded:
 
 
 def _request(path: str | None) -> Json:
-    return {"do": "upgrade", "with": None if path is None else os.path.abspath(path)}
+    try:
+        return {"do": "upgrade", "with": None if path is None else os.path.abspath(path)}
+    except FileNotFoundError:
+        text = f"{path} is relative to the current folder, which was removed"
+        raise NoDevice(text, "name it from / on, or change to another folder") from None
 
 
 def _no_answer(pid: int) -> Malformed:

@@ -43,7 +43,7 @@ class Upgraded(Answer):
     version."""
     gap_us: float | None
     """Microseconds from the request to pause, or of a cold one to stop, to the first round of the
-    last new loop; null: the job waits for a peer, and no loop runs yet."""
+    last new loop; null: none ran, since the job waits for a peer, or its run is over."""
     began: float | None
     """When the gap began, in seconds since 1970; null as `gap_us`."""
     expected_us: float | None

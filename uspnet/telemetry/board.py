@@ -16,10 +16,19 @@ from uspnet.errors import NotSupported
 from uspnet.fastpath import c, ffi
 from uspnet.memory import SharedMemory
 from uspnet.sandbox.enforced import Enforced
-from uspnet.telemetry.schema import MAGIC, PORTS_MAX, PREFIX, QUEUES_MAX, TEXT_MAX
+from uspnet.telemetry.schema import (
+    MAGIC,
+    PORTS_MAX,
+    PREFIX,
+    QUEUES_MAX,
+    REPLACED,
+    REPLACED_AT,
+    TEXT_MAX,
+)
 
 BOARD = "uspnet-board"
 COUNTERS_AT = PREFIX.size + TEXT_MAX  # pages that nobody writes to take no memory
+REPLACED_MAX = (1 << 32) - 1
 COUNTER_BYTES = ffi.sizeof("struct counters")
 
 
@@ -66,6 +75,11 @@ class Board:
         self.memory.map[PREFIX.size : PREFIX.size + len(text)] = text
         prefix = PREFIX.pack(MAGIC, COUNTER_BYTES, self.queues, len(text))
         self.memory.map[: PREFIX.size] = prefix
+
+    def tell(self, upgrades: int, restarts: int) -> None:
+        """Write how often the loops were replaced so far."""
+        counts = (min(count, REPLACED_MAX) for count in (upgrades, restarts))
+        self.memory.map[REPLACED_AT : REPLACED_AT + REPLACED.size] = REPLACED.pack(*counts)
 
     def close(self) -> None:
         """Unmap and close the board."""

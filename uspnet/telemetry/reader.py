@@ -52,6 +52,8 @@ class RunningJob:
     started_ns: int
     ports: list[RunningPort]
     sandbox: Enforced | None = None  # what is enforced on its worker process
+    upgrades: int = 0  # of its loops, or of all of it
+    restarts: int = 0  # of its worker process
 
 
 @dataclass
@@ -195,8 +197,9 @@ def _read(fd: int) -> RunningJob | None:
     data = os.pread(fd, len(header.queues) * COUNTER_BYTES, counters_at)
     now, uid = time.monotonic(), os.fstat(fd).st_uid
     ports = _ports(header, data)
+    replaced = schema.REPLACED.unpack_from(prefix, schema.REPLACED_AT)
     started, sandbox = header.started_ns, header.sandbox
-    return RunningJob(header.pid, uid, now, header.command, started, ports, sandbox)
+    return RunningJob(header.pid, uid, now, header.command, started, ports, sandbox, *replaced)
 
 
 def _ports(header: schema.Header, data: bytes) -> list[RunningPort]:

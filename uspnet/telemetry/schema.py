@@ -19,6 +19,8 @@ from uspnet.sandbox.enforced import Enforced
 # Magic, bytes of one `struct counters`, number of queues, bytes of the header; and nothing, so that
 # the counters begin at a pair of cache lines.
 PREFIX = struct.Struct("=8sIII108x")
+REPLACED = struct.Struct("=II")  # upgrades and restarts so far, in what is nothing
+REPLACED_AT = 20
 MAGIC = b"uspnet-4"
 TEXT_MAX = 1 << 19  # bytes of the header
 PORTS_MAX = 64

@@ -27,6 +27,10 @@ class JobRow:
     """Its ports' counters."""
     sandbox: Enforced | None
     """What is enforced on the process that runs its loops; null: they run in the job's own."""
+    restarts: int
+    """Times that this process was replaced, because it had died or hung."""
+    upgrades: int
+    """Times that `uspnet upgrade` has replaced the loops, or the whole program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,8 @@ def answer(seen: Boards) -> StatsAnswer:
             job=job.command,
             ports=tuple(job.ports),
             sandbox=job.sandbox,
+            restarts=job.restarts,
+            upgrades=job.upgrades,
         )
         for job in seen.jobs
     )
