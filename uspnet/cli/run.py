@@ -13,6 +13,7 @@ from uspnet.cli import again
 from uspnet.cli.checks import Check, check_all
 from uspnet.cli.confirm import tell_of_endless_run
 from uspnet.cli.ending import ended_by_signals
+from uspnet.cli.suspending import suspended_by_signals
 from uspnet.cli.trial import is_on_trial, note
 from uspnet.cli.views.live import Shown, View
 from uspnet.errors import UspnetError
@@ -55,7 +56,13 @@ def _run(job: Job[R], shown: Shown, checks: Sequence[Check], manager: Notifier) 
 
     if not shown.quiet:
         tell_of_endless_run(job)
-    with ended_by_signals(stop), again.signals_let(), job, View(job, shown) as view:
+    with (
+        ended_by_signals(stop),
+        again.signals_let(),
+        job,
+        View(job, shown) as view,
+        suspended_by_signals(job, view),
+    ):
         report(job, manager)
         job.run()
         again.hold_signals()

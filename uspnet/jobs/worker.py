@@ -30,6 +30,7 @@ NAP_S = 0.0001  # between two looks at what a worker does
 JOIN_S = 2.0  # for a loop to end, besides the time for which its rings may block
 STOP_S = 5.0  # the same, where nobody waits for it alone
 KICK_S = 0.05  # a worker that does not answer for so long is kicked
+TIMES = ("start", "first", "idle_since", "deadline")  # in ticks; 0: not yet, or none
 POLL_MODES = {
     Poll.busy: lib.POLL_BUSY,
     Poll.adaptive: lib.POLL_ADAPTIVE,
@@ -260,6 +261,13 @@ class Worker:
     def resume(self) -> None:
         """Resume the loop."""
         self.c.pause, self.pausing = 0, False
+
+    def pass_over(self, seconds: float) -> None:
+        """Move all times of the loop on: as for a job."""
+        self._end += seconds
+        for name in TIMES:
+            if (ticks := getattr(self.c, name)) and not self.c.end:
+                setattr(self.c, name, ticks + int(seconds * self.hz))
 
     def close(self) -> None:
         """Free what the worker holds; its thread has ended."""

@@ -16,13 +16,21 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._live = Live(
-            console=console, transient=True, auto_refresh=False, vertical_overflow="crop"
+        self._live = self._made()
+
+    def _made(self) -> Live:
+        return Live(
+            console=self.console, transient=True, auto_refresh=False, vertical_overflow="crop"
         )
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
+
+    def open(self) -> None:
+        """Show lines again, after `close`."""
+        self._live = self._made()
+        self._live.start()
 
     def __exit__(self, *exc: object) -> None:
         self.close()
