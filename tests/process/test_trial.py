@@ -7,11 +7,11 @@ import os
 
 import pytest
 
+from tests.support.processes import session
 from tests.support.waiting import until
 from uspnet.errors import DeviceTimeout, NotSupported
 from uspnet.process import trial
 from uspnet.process.trial import Trial
-from uspnet.system import processes
 
 WORDS = ["fwd", "null:", "null:"]
 
@@ -27,17 +27,6 @@ def program(tmp_path):
         return str(path)
 
     return make
-
-
-def session(leader):
-    """The processes of a session."""
-    found = []
-    for pid in processes.pids():
-        try:
-            found += [pid] * (os.getsid(pid) == leader)
-        except OSError:
-            continue
-    return found
 
 
 def test_one_that_has_ended_before_it_is_asked(monkeypatch):

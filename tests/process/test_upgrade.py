@@ -12,11 +12,11 @@ import time
 import pytest
 
 from tests.support.identity import ran
-from tests.support.processes import children_of
+from tests.support.processes import children_of, session
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet import __version__
-from uspnet.errors import Busy, DeviceFault, NotSupported, Usage
+from uspnet.errors import Busy, DeviceFault, DeviceTimeout, NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs import upgrade as upgrades
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -25,6 +25,7 @@ from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 from uspnet.ports.registry import make_port
+from uspnet.process import successor
 
 pytestmark = [
     pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap"),
@@ -165,6 +166,23 @@ def test_what_can_not_take_over_is_refused(short, without, incompatible, foreign
         assert "another protocol" in refused(job, foreign).message
         assert len(set(children_of(os.getpid())) - before) == 2
         job.upgrade()
+        moves(job)
+
+
+def test_what_a_program_that_hangs_has_started_ends_with_it(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nsleep 1000 &\nsleep 1000\n")
+    program.chmod(0o755)
+    with running(forward()) as job:
+        begun(job)
+        request = job.crew.upgrades.ask([str(program)])
+        upgrade, _ = until(lambda: job.crew.upgrades._now)
+        leader = upgrade.successor.pid
+        until(lambda: len(session(leader)) == 3)
+        monkeypatch.setattr(successor, "START_S", 0.0)
+        until(request.done.is_set)
+        assert isinstance(request.error, DeviceTimeout)
+        until(lambda: not session(leader))
         moves(job)
 
 

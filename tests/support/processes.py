@@ -16,6 +16,7 @@ import pytest
 from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.waiting import scaled, until
+from uspnet.system import processes
 
 NOBODY = 65534
 
@@ -40,6 +41,15 @@ def name_of(pid):
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def session(leader):
+    """The processes of a session."""
+    found = []
+    for pid in processes.pids():
+        with contextlib.suppress(OSError):
+            found += [pid] * (os.getsid(pid) == leader)
+    return found
 
 
 def alive(pid):

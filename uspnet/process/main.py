@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from typing import NamedTuple
 
 import uspnet
 from uspnet.fastpath import c, ffi, lib
@@ -21,6 +22,16 @@ from uspnet.process.protocol import KICK, PROTOCOL, Message, functions, receive,
 from uspnet.sandbox.seccomp import filter_for
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class _Child(NamedTuple):
+    """A child of our parent: only that one reaps it."""
+
+    pid: int
+    pidfd: int
+
+
+NONE = _Child(0, -1)
 
 
 def serve(control: int, user: int, parent: int) -> None:
@@ -63,7 +74,7 @@ def succeed(control: int, parent: int) -> None:
 
 
 def _serve(ours: socket.socket, parent: int) -> None:
-    worker = successor = -1  # their pidfds
+    worker = successor = NONE
     while True:
         message, fd = receive(ours)
         match message:
@@ -77,24 +88,32 @@ def _serve(ours: socket.socket, parent: int) -> None:
                 _kill(worker)
             case {"do": "kill successor"}:
                 _kill(successor)
+                _kill_group(successor)
             case _:
                 os._exit(0)  # at once: nothing is to be tidied up
 
 
-def _forget(pidfd: int) -> None:
-    if pidfd >= 0:
-        os.close(pidfd)
+def _forget(child: _Child) -> None:
+    if child.pidfd >= 0:
+        os.close(child.pidfd)
 
 
-def _kill(pidfd: int) -> None:
-    if pidfd >= 0:
+def _kill(child: _Child) -> None:
+    if child.pidfd >= 0:
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
 
 
-def _fork(ours: socket.socket, control: int, number: int, parent: int) -> int:
-    """Fork a worker process, which has the other end of `control`. Return its pidfd. `number`: of
-    that other end in the command's process, where no descriptor of the job has it then.
+def _kill_group(child: _Child) -> None:
+    """Kill what a successor has started."""
+    if child.pidfd >= 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _fork(ours: socket.socket, control: int, number: int, parent: int) -> _Child:
+    """Fork a worker process, which has the other end of `control`. `number`: of that other end in
+    the command's process, where no descriptor of the job has it then.
     """
 
     def work() -> None:
@@ -104,10 +123,11 @@ def _fork(ours: socket.socket, control: int, number: int, parent: int) -> int:
     return _child(ours, control, work)
 
 
-def _exec(ours: socket.socket, control: int, argv: list[str], parent: int) -> int:
-    """Start a successor, which has the other end of `control`. Return its pidfd."""
+def _exec(ours: socket.socket, control: int, argv: list[str], parent: int) -> _Child:
+    """Start a successor, which has the other end of `control`, in a session of its own."""
 
     def execute() -> None:
+        os.setsid()
         if parent:
             lib.end_with(parent)  # also for a program that is not ours
         os.set_inheritable(control, True)
@@ -120,8 +140,8 @@ def _exec(ours: socket.socket, control: int, argv: list[str], parent: int) -> in
     return _child(ours, control, execute)
 
 
-def _child(ours: socket.socket, control: int, run: Callable[[], None]) -> int:
-    """Run a function in a child of our own parent. Return its pidfd."""
+def _child(ours: socket.socket, control: int, run: Callable[[], None]) -> _Child:
+    """Run a function in a child of our own parent."""
     pidfd = ffi.new("int32_t *", -1)
     pid = lib.process_fork(pidfd)
     if pid == 0:
@@ -131,7 +151,7 @@ def _child(ours: socket.socket, control: int, run: Callable[[], None]) -> int:
             os._exit(1)
     os.close(control)
     send(ours, {"pid": pid, "errno": ffi.errno}, pidfd[0])
-    return int(pidfd[0])
+    return _Child(int(pid), int(pidfd[0]))
 
 
 def _moved(fd: int, number: int) -> int:

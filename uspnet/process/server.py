@@ -96,7 +96,7 @@ class ForkServer:
         return self._make({"do": "exec", "argv": list(argv)})
 
     def kill_successor(self) -> None:
-        """Kill the program started last, which may be another user's."""
+        """Kill the program started last, and what that has started: as another user's."""
         self._ask({"do": "kill successor"})
 
     def kill(self, pidfd: int) -> None:

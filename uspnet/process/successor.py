@@ -214,11 +214,18 @@ class Successor(ForkServer):
         self.pidfd = -1
 
     def abort(self) -> None:
-        """End it at once, whatever it does."""
-        child.send(self.pidfd, signal.SIGKILL)  # which another user's does not get
-        if self.before:
-            with contextlib.suppress(UspnetError):
-                self.before.kill_successor()
+        """End it at once, whatever it does, and what it has started."""
+        if self.pidfd < 0:
+            return
+        child.send(self.pidfd, signal.SIGKILL)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)  # the number is its own until `close`
+        except ProcessLookupError:
+            pass  # an older version has started it
+        except PermissionError:
+            if self.before:
+                with contextlib.suppress(UspnetError):
+                    self.before.kill_successor()
         self.close()
 
     def close(self) -> None:
