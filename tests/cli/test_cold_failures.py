@@ -85,14 +85,14 @@ def test_a_version_that_knows_no_cold_upgrade(job, tmp_path):
     (older.tree / "uspnet/cli/again.py").unlink()
     code, _, err = upgrade(job.process.pid, "--cold", "--with", older.place)
     assert code == 1
-    assert "has no uspnet that can go on" in err
+    assert "has no uspnet that can take over" in err
     assert job.end()["upgrades"] == 0
 
 
 def test_a_python_without_uspnet(job, without):
     code, _, err = upgrade(job.process.pid, "--cold", "--with", without.place)
     assert code == 1
-    assert "has no uspnet that can go on" in err
+    assert "has no uspnet that can take over" in err
     assert job.end()["upgrades"] == 0
 
 

@@ -6,45 +6,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import signal
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from uspnet import __version__
 from uspnet.errors import (
-    DeviceTimeout,
     Incompatible,
     Malformed,
     NoDevice,
     NotPermitted,
-    NotSupported,
     UspnetError,
 )
+from uspnet.process import first_words
+from uspnet.process.first_words import FirstWords, shown
 from uspnet.process.layout import layout
-from uspnet.process.protocol import PROTOCOL, Message, receive
+from uspnet.process.protocol import PROTOCOL, Message
 from uspnet.process.server import END_S, START_S, ForkServer
 from uspnet.process.worker import COLD
 from uspnet.system import child, children
 from uspnet.system.kept import State
 from uspnet.system.launch import launch
-from uspnet.text import printable
 
-TEXT_MAX = 200  # characters of what a program says about itself
-# What the new version runs. It says what is wrong where there is none.
-CODE = """
-import sys
-try:
-    from uspnet.process.main import succeed
-except BaseException as error:
-    import json, socket
-    text = type(error).__name__ + ": " + str(error)
-    socket.socket(fileno=int(sys.argv[1])).send(json.dumps({"error": text[:200]}).encode())
-    raise
-succeed(*map(int, sys.argv[1:]))
-"""
+CODE = first_words.CODE.format(module="uspnet.process.main", function="succeed")
 
 
 def command(python: Sequence[str] | None) -> list[str]:
@@ -69,12 +54,11 @@ class Successor(ForkServer):
         self.program, self.user, self.parent = argv[0], before.user, before.parent
         self.pointed, self.python, self.version = before.pointed, python, ""
         self._functions: dict[str, int] = {}
-        self._began = time.monotonic()
         if before.dead() or (self.user and not _open_to_all(self.program)):
             self._start_as_ourselves(argv, given=bool(python) and not checked)
         else:
             self.pid, self._socket, self.pidfd = before.execute(argv)
-        self._socket.settimeout(START_S)
+        self._words = FirstWords(self.program, self._socket, START_S)
 
     @classmethod
     def kept(cls, state: State) -> Successor | None:
@@ -90,8 +74,8 @@ class Successor(ForkServer):
         self.before, self.program, self.user, self.parent = None, program, user, os.getpid()
         self.pid, self.pidfd = pid, pidfd
         self.pointed, self._functions, self.version, self.python = {}, {}, "", None
-        self._socket, self._began = socket.socket(fileno=control), time.monotonic()
-        self._socket.settimeout(START_S)
+        self._socket = socket.socket(fileno=control)
+        self._words = FirstWords(program, self._socket, START_S)
         return self
 
     def held(self) -> dict[str, int]:
@@ -108,29 +92,16 @@ class Successor(ForkServer):
 
     def ready(self) -> bool:
         """Return whether it has started, or will not."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0)) or time.monotonic() > self._began + START_S
+        return self._words.ready()
 
     def greet(self, timeout: float = 0) -> None:
         """Read what it says about itself, and check that it may take over. Raises an error that
         says why it may not. `timeout`: seconds that it may still take.
         """
-        self._socket.settimeout(timeout)
-        try:
-            said, _ = receive(self._socket)
-        except (BlockingIOError, TimeoutError):
-            text = f"{self.program} has said nothing for {START_S:.0f} s"
-            raise DeviceTimeout(text, "is it a Python interpreter?") from None
-        except (OSError, ValueError, RecursionError):
-            said = b""
+        said = self._words.read(timeout)
         self._socket.settimeout(START_S)
-        if isinstance(said, bytes):
-            raise NotSupported(f"{self.program} is not Python", "name a virtual environment")
         if "errno" in said:
             raise self._not_started(said["errno"])
-        if "error" in said:
-            raise self._not_there(str(said["error"]))
         self._check(said)
 
     def _start_as_ourselves(self, argv: Sequence[str], *, given: bool) -> None:
@@ -165,7 +136,7 @@ class Successor(ForkServer):
                 "files": [*files],
                 "functions": dict(offered),
             }:
-                self.version = printable(version[:TEXT_MAX])
+                self.version = shown(version)
             case _:
                 raise Malformed(f"{self.program} runs no uspnet that can take over", COLD)
         ours = f"this job is of uspnet {__version__}, and {self.program} has {self.version}"
@@ -184,10 +155,6 @@ class Successor(ForkServer):
         if number in {errno.EACCES, errno.EPERM}:
             return NotPermitted(*self._unreadable(text))
         return Malformed(text, "name an interpreter, or a virtual environment")
-
-    def _not_there(self, why: str) -> UspnetError:
-        text = f"{self.program} has no uspnet that can take over: {printable(why)}"
-        return NotSupported(text, f"install it there: {self.program} -m pip install uspnet")
 
     def _unreadable(self, text: str) -> tuple[str, str]:
         if not self.user:

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -19,32 +18,18 @@ from pathlib import Path
 from threading import Thread
 
 from uspnet import errors
-from uspnet.errors import DeviceTimeout, NoMemory, NotSupported, UspnetError
-from uspnet.process.protocol import receive, send
+from uspnet.errors import NoMemory, NotSupported, UspnetError
+from uspnet.process import first_words
+from uspnet.process.first_words import VENV, FirstWords, shown
+from uspnet.process.protocol import send
 from uspnet.process.successor import check_installation
 from uspnet.process.worker import COLD
 from uspnet.system import children, kept
 from uspnet.system.launch import launch
-from uspnet.text import printable
 
 ANSWER_S = 60.0  # for all imports and the command line, also on a slow machine
 WORDS_BYTES = 1 << 16  # of a command line
-VENV = "name a virtual environment"
-TEXT_MAX = 1000  # characters of what a program says about itself
-# What the other version runs. It says what is wrong where there is none.
-CODE = """
-import sys
-try:
-    from uspnet.cli.again import check
-except BaseException as error:
-    import json, socket
-    text = type(error).__name__ + ": " + str(error)
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.recv(1 << 17)
-    control.send(json.dumps({"missing": text[:200]}).encode())
-    raise
-check(int(sys.argv[1]))
-"""
+CODE = first_words.CODE.format(module="uspnet.cli.again", function="check")
 
 
 @dataclass(frozen=True)
@@ -71,6 +56,7 @@ class Trial:
         self._argv = [*python, "-I", "-c", CODE] if python else children.python(CODE)
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._answer: FirstWords | None = None  # which it will give
         self._began = 0.0
         self._error: UspnetError | None = None
         # It may read tens of thousands of files, while ports have to be served.
@@ -92,6 +78,7 @@ class Trial:
         try:
             self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
+                send(self._socket, {"words": self.words})  # which it may never read
                 control = theirs.fileno()
                 self._process = launch(
                     [*self._argv, str(control)],
@@ -104,8 +91,7 @@ class Trial:
         except OSError as error:
             self.close()
             raise self._not_started(error) from None
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended
-            send(self._socket, {"words": self.words})
+        self._answer = FirstWords(self.program, self._socket, ANSWER_S)
 
     def _not_started(self, error: OSError) -> UspnetError:
         text = f"{self.program}: {error.strerror}"
@@ -123,30 +109,17 @@ class Trial:
         """
         if not self._socket and not self._checking.is_alive():
             self._start()
-        if not self._socket:
-            return False
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0)) or time.monotonic() > self._began + ANSWER_S
+        return bool(self._answer and self._answer.ready())
 
     def result(self) -> Able:
         """Return what it has said, and end it. Raises an error that says why it can't go on."""
-        assert self._socket  # noqa: S101 - it is ready
+        assert self._answer  # noqa: S101 - it is ready
         took_s = time.monotonic() - self._began
-        self._socket.settimeout(0)
         try:
-            said, _ = receive(self._socket)
-        except BlockingIOError:
-            text = f"{self.program} has said nothing for {ANSWER_S:.0f} s"
-            raise DeviceTimeout(text, "is it a Python interpreter?") from None
-        except (OSError, ValueError, RecursionError):
-            said = b""
+            said = self._answer.read()
         finally:
             self.close()
         match said:
-            case {"missing": str(why)}:
-                text = f"{self.program} has no uspnet that can go on: {_shown(why)}"
-                raise NotSupported(text, "take a version that has: uspnet upgrade --help")
             case {"error": str(kind), "message": str(message), "hint": str(hint)}:
                 raise self._refused(kind, message, hint)
             case {
@@ -156,22 +129,22 @@ class Trial:
                 "ports": [*ports],
             }:
                 if number != kept.FORMAT:
-                    text = f"{self.program} has uspnet {_shown(version)}, which keeps other things"
+                    text = f"{self.program} has uspnet {shown(version)}, which keeps other things"
                     raise NotSupported(text, COLD)
                 for folder in files:
                     children.check_way(str(folder), "would run in a job of root")
                 if os.geteuid() == 0 and files:
                     children.check_tree(Path(str(files[0])), "would run in a job of root")
-                return Able(_shown(version), [str(name) for name in ports], took_s)
-        raise NotSupported(f"{self.program} is not Python", VENV)
+                return Able(shown(version), [str(name) for name in ports], took_s)
+        raise self._answer.no_python()
 
     def _refused(self, kind: str, message: str, hint: str) -> UspnetError:
         """Return the error that the command line is to that version."""
         known = getattr(errors, kind, UspnetError)
         if not (isinstance(known, type) and issubclass(known, UspnetError)):
             known = UspnetError
-        text = f"{self.program} can't go on with this job: {_shown(message)}"
-        return known(text, _shown(hint))
+        text = f"{self.program} can't go on with this job: {shown(message)}"
+        return known(text, shown(hint))
 
     def close(self) -> None:
         """End it, and what it has started. May be called twice."""
@@ -181,7 +154,3 @@ class Trial:
             with contextlib.suppress(ProcessLookupError):  # where nobody waits for children
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-def _shown(text: str) -> str:
-    return printable(text[:TEXT_MAX])
