@@ -50,6 +50,15 @@ def test_the_same_process_goes_on_as_another_version(job, newer):
     assert all(each["received"] for each in lives(result))
 
 
+def test_the_other_version_is_asked_once(job, tmp_path):
+    asked = tmp_path / "asked"
+    begins = "    from uspnet.process.protocol import receive, send\n"
+    note = f'    with open({str(asked)!r}, "a") as file:\n        file.write("x")\n'
+    other = Installation(tmp_path / "other").fill({"cli/again.py": (begins, begins + note)})
+    upgraded(job, "--with", other.place)
+    assert asked.read_text() == "x"
+
+
 @pytest.mark.parametrize("kind", ["incompatible", "foreign"])
 def test_versions_that_no_loop_can_be_taken_from(job, kind, request):
     other = request.getfixturevalue(kind)

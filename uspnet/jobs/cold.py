@@ -47,8 +47,8 @@ class Planned:
 
 class Cold:
     """One cold upgrade. `python`: the interpreter that has the other version, with its arguments;
-    None: our own. `leave`: has the job end; None: it is only planned. Raises NotSupported and
-    Refused.
+    None: our own. `leave`: has the job end; None: it is only planned. `able`: what that version has
+    said just now; None: it is asked. Raises NotSupported and Refused.
 
     `step` is called again and again, by the thread that waits for the job, until `over`.
     """
@@ -56,7 +56,11 @@ class Cold:
     old = None  # nothing is on trial: as for `Upgrade`
 
     def __init__(
-        self, crew: Crew, python: Sequence[str] | None, leave: Callable[[], None] | None
+        self,
+        crew: Crew,
+        python: Sequence[str] | None,
+        leave: Callable[[], None] | None,
+        able: Able | None = None,
     ) -> None:
         self.crew, self.python, self.leave = crew, python, leave
         self.result: Planned | Upgraded | None = None
@@ -74,7 +78,7 @@ class Cold:
         for port in crew.ports:
             port.held()
         self._words = words
-        self.trial = Trial(python, words)
+        self.able, self.trial = able, None if able else Trial(python, words)
         self.successor: Successor | None = None
 
     def over(self) -> bool:
@@ -87,15 +91,17 @@ class Cold:
 
     def fds(self) -> list[int]:
         """Return the descriptor that becomes readable when `step` has something to do."""
-        return [] if self.over() or self._expected_us else self.trial.fds()
+        return self.trial.fds() if self.trial and not self.able and not self.over() else []
 
     def step(self) -> None:
         """Go on, as far as that takes no time."""
         if self.over() or self._began_ns:
             return
         try:
-            if not self._expected_us and self.trial.ready():
-                self._plan(self.trial.result())
+            if not self.able and self.trial and self.trial.ready():
+                self.able = self.trial.result()
+            if self.able and not self._expected_us:
+                self._plan(self.able)
             if self._expected_us and self.leave and not self.over() and self._server_ready():
                 self._leave(self.leave)
         except UspnetError as error:
@@ -143,7 +149,8 @@ class Cold:
 
     def _fail(self, error: UspnetError) -> None:
         self.error = error
-        self.trial.close()
+        if self.trial:
+            self.trial.close()
         if self.successor:
             self.successor.abort()
         while self._fds:

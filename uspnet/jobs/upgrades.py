@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from uspnet.errors import Busy, DeviceFault, DeviceTimeout, Usage, UspnetError
 from uspnet.jobs.cold import Cold, Planned
 from uspnet.jobs.upgrade import Upgrade, Upgraded
+from uspnet.process.trial import Able
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from uspnet.system.kept import State
 
 Kind = Literal["warm", "cold", "plan"]  # plan: say what a cold one would do
+HOLDS_S = 10.0  # for so long, a version that could go on with the job is believed to be able to
 PATIENCE_S = 60.0  # of who asks; it takes less than 2 on an idle machine
 
 
@@ -119,6 +122,8 @@ class Upgrades:
         self.count = 0  # of those that succeeded
         self._asked: deque[Request] = deque()
         self._now: tuple[Upgrade | Cold, Request] | None = None
+        # The last plan: for whom, what that version has said, and until when that holds.
+        self._planned: tuple[Sequence[str] | None, Able | None, float] = None, None, 0.0
         self.leave: Callable[[], None] = lambda: None  # has the job end for a cold one
 
     def ask(self, python: Sequence[str] | None, kind: Kind = "warm") -> Request:
@@ -140,8 +145,11 @@ class Upgrades:
     def _begin(self, request: Request) -> Upgrade | Cold:
         if request.kind == "warm":
             return Upgrade(self.crew, request.python, os.getpid())
-        leave = self.leave if request.kind == "cold" else None
-        return Cold(self.crew, request.python, leave)
+        if request.kind == "plan":
+            return Cold(self.crew, request.python, None)
+        python, able, until = self._planned
+        said = able if request.python == python and time.monotonic() < until else None
+        return Cold(self.crew, request.python, self.leave, said)
 
     def leaving(self) -> Cold | None:
         """Return the cold upgrade for which the job ends; None: there is none."""
@@ -199,6 +207,8 @@ class Upgrades:
             upgrade, request = self._now
             self._now = None
             self.count += isinstance(upgrade.result, Upgraded)
+            if isinstance(upgrade, Cold) and upgrade.result:
+                self._planned = request.python, upgrade.able, time.monotonic() + HOLDS_S
             if text := summary(upgrade):
                 self.crew.notice(text)
             request.end(upgrade.result, upgrade.error)
