@@ -9,8 +9,9 @@ import os
 import select
 import socket
 import time
+from collections.abc import Sequence
 
-from uspnet.errors import DeviceTimeout, NotSupported
+from uspnet.errors import DeviceTimeout, Malformed, NotSupported
 from uspnet.process.protocol import Message, receive
 from uspnet.text import printable
 
@@ -75,6 +76,14 @@ class FirstWords:
     def no_python(self) -> NotSupported:
         """Return the error that something else was said."""
         return NotSupported(f"{self.program} is not Python", VENV)
+
+
+def paths(said: Sequence[object]) -> list[str]:
+    """Return the absolute paths that a program has said. Raises Malformed for anything else."""
+    found = [path for path in said if isinstance(path, str) and path[:1] == "/"]
+    if len(found) != len(said) or any("\0" in path for path in found):
+        raise Malformed("the other version names files that are none", VENV)
+    return found
 
 
 def shown(text: str) -> str:

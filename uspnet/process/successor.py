@@ -20,15 +20,16 @@ from uspnet.errors import (
     UspnetError,
 )
 from uspnet.process import first_words
-from uspnet.process.first_words import FirstWords, shown
+from uspnet.process.first_words import FirstWords, paths, shown
 from uspnet.process.layout import layout
 from uspnet.process.protocol import PROTOCOL, Message
 from uspnet.process.server import END_S, START_S, ForkServer
-from uspnet.process.worker import COLD
+from uspnet.process.worker import COLD, ERRNO_MAX
 from uspnet.system import child, children
 from uspnet.system.kept import State
 from uspnet.system.launch import launch
 
+ADDRESSES = 1 << 64
 CODE = first_words.CODE.format(module="uspnet.process.main", function="succeed")
 
 
@@ -100,8 +101,9 @@ class Successor(ForkServer):
         """
         said = self._words.read(timeout)
         self._socket.settimeout(START_S)
-        if "errno" in said:
-            raise self._not_started(said["errno"])
+        match said:
+            case {"errno": int(number)} if 0 < number <= ERRNO_MAX:
+                raise self._not_started(number)
         self._check(said)
 
     def _start_as_ourselves(self, argv: Sequence[str], *, given: bool) -> None:
@@ -135,7 +137,7 @@ class Successor(ForkServer):
                 "layout": str(theirs),
                 "files": [*files],
                 "functions": dict(offered),
-            }:
+            } if offered and all(map(_is_address, offered.values())):
                 self.version = shown(version)
             case _:
                 raise Malformed(f"{self.program} runs no uspnet that can take over", COLD)
@@ -144,9 +146,9 @@ class Successor(ForkServer):
             raise Incompatible(f"{ours}, which speaks another protocol", COLD)
         if theirs != layout():
             raise Incompatible(f"{ours}, whose structs in shared memory differ", COLD)
-        for file in files:
-            children.chosen_program(str(file), "would run in a job of root")
-        self._functions = {str(name): int(address) for name, address in offered.items()}
+        for file in paths(files):
+            children.chosen_program(file, "would run in a job of root")
+        self._functions = offered
 
     def _not_started(self, number: int) -> UspnetError:
         text = f"{self.program}: {os.strerror(number)}"
@@ -204,6 +206,10 @@ class Successor(ForkServer):
         os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         os.close(self.pidfd)
         self.pidfd = -1
+
+
+def _is_address(value: object) -> bool:
+    return type(value) is int and 0 < value < ADDRESSES
 
 
 def check_installation(program: str) -> None:

@@ -20,7 +20,7 @@ from threading import Thread
 from uspnet import errors
 from uspnet.errors import NoMemory, NotSupported, UspnetError
 from uspnet.process import first_words
-from uspnet.process.first_words import VENV, FirstWords, shown
+from uspnet.process.first_words import VENV, FirstWords, paths, shown
 from uspnet.process.protocol import send
 from uspnet.process.successor import check_installation
 from uspnet.process.worker import COLD
@@ -131,10 +131,11 @@ class Trial:
                 if number != kept.FORMAT:
                     text = f"{self.program} has uspnet {shown(version)}, which keeps other things"
                     raise NotSupported(text, COLD)
-                for folder in files:
-                    children.check_way(str(folder), "would run in a job of root")
-                if os.geteuid() == 0 and files:
-                    children.check_tree(Path(str(files[0])), "would run in a job of root")
+                folders = paths(files)
+                for folder in folders:
+                    children.check_way(folder, "would run in a job of root")
+                if os.geteuid() == 0 and folders:
+                    children.check_tree(Path(folders[0]), "would run in a job of root")
                 return Able(shown(version), [str(name) for name in ports], took_s)
         raise self._answer.no_python()
 

@@ -91,12 +91,14 @@ class WorkerProcess:
 
     def load(self) -> None:
         """Give it memory and descriptors, and have it start its threads, which then wait for their
-        turn. Raises DeviceFault.
+        turn. Raises DeviceFault, Incompatible.
         """
         for hand, task in zip(self.hands, self.tasks, strict=True):
             hand.worker, hand.post, hand.turn = task.worker, self.post, self.turn
-            address = self.server.functions[f"loop_{task.loop}"]
-            hand.loop = ffi.cast("void(*)(struct worker *)", address)
+            name = f"loop_{task.loop}"
+            if name not in self.server.functions:
+                raise Incompatible(f"it lacks the function {name}", COLD)
+            hand.loop = ffi.cast("void(*)(struct worker *)", self.server.functions[name])
             hand.core = -1 if task.core is None else task.core
         self._hand_over(self.reach or self.look())
         message = {
