@@ -30,8 +30,9 @@ exec {python} -I -c '
 import array, socket, sys
 control = socket.socket(fileno=int(sys.argv[1]))
 fds = array.array("i", [0])
-control.sendmsg([open(sys.argv[2], "rb").read()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-control.recv(1 << 17)
+for text in open(sys.argv[2], "rb").read().split(b"\\n"):
+    control.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+    control.recv(1 << 17)
 ' "$number" {file}
 """
 
@@ -110,6 +111,24 @@ def test_what_is_no_greeting_is_refused(upgrade, text):
 
 def test_one_that_makes_no_worker_process(upgrade):
     assert isinstance(upgrade(greeting()), NotSupported)
+
+
+ANSWERS = [
+    "{}",
+    '{"pid": 1, "errno": 0}',
+    '{"pid": "x"}',
+    '{"errno": "x"}',
+    '{"errno": -1}',
+    "x",
+    "{",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_one_that_names_no_process(upgrade, answer):
+    fds = len(os.listdir("/proc/self/fd"))
+    assert isinstance(upgrade(f"{greeting()}\n{answer}"), NotSupported)
+    assert len(os.listdir("/proc/self/fd")) == fds
 
 
 def test_one_that_lacks_the_loop(job, monkeypatch):

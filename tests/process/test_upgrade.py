@@ -25,7 +25,6 @@ from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 from uspnet.ports.registry import make_port
-from uspnet.process import successor
 
 pytestmark = [
     pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap"),
@@ -169,7 +168,7 @@ def test_what_can_not_take_over_is_refused(short, without, incompatible, foreign
         moves(job)
 
 
-def test_what_a_program_that_hangs_has_started_ends_with_it(tmp_path, monkeypatch):
+def test_what_a_program_that_hangs_has_started_ends_with_it(tmp_path):
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nsleep 1000 &\nsleep 1000\n")
     program.chmod(0o755)
@@ -179,7 +178,7 @@ def test_what_a_program_that_hangs_has_started_ends_with_it(tmp_path, monkeypatc
         upgrade, _ = until(lambda: job.crew.upgrades._now)
         leader = upgrade.successor.pid
         until(lambda: len(session(leader)) == 3)
-        monkeypatch.setattr(successor, "START_S", 0.0)
+        upgrade.successor._words.patience_s = 0.0
         until(request.done.is_set)
         assert isinstance(request.error, DeviceTimeout)
         until(lambda: not session(leader))

@@ -6,6 +6,7 @@ order`, on SOCK_SEQPACKET sockets, with descriptors.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from typing import Any
@@ -26,10 +27,15 @@ def send(to: socket.socket, message: Message | bytes, fd: int = -1) -> None:
 
 def receive(sender: socket.socket) -> tuple[Message | bytes, int]:
     """Return the next message, empty at the end, and its descriptor or -1. A struct has less than
-    `{` in its first byte. Raises OSError.
+    `{` in its first byte. Raises OSError, ValueError, RecursionError.
     """
     data, fds, _, _ = socket.recv_fds(sender, MESSAGE_BYTES, 1)
-    return json.loads(data) if data[:1] == b"{" else data, next(iter(fds), -1)
+    try:
+        return json.loads(data) if data[:1] == b"{" else data, next(iter(fds), -1)
+    except (ValueError, RecursionError):
+        for fd in fds:
+            os.close(fd)
+        raise
 
 
 def functions() -> dict[str, int]:

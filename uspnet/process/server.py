@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from uspnet import __version__
-from uspnet.errors import NoMemory, NotSupported
+from uspnet.errors import NoMemory, NotSupported, UspnetError
 from uspnet.process.protocol import Message, receive, send
 from uspnet.system import child, children, privileges
 from uspnet.system.launch import launch
@@ -22,6 +22,7 @@ CODE = "import sys; from uspnet.process.main import serve; serve(*map(int, sys.a
 GONE = "the one that forks such processes has ended"
 START_S = 10.0  # also on a busy machine
 END_S = 1.0
+ERRNO_MAX = 0xFFF
 
 
 class ForkServer:
@@ -81,13 +82,32 @@ class ForkServer:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
             self._fail(error)
-        with theirs:
-            self._ask({**message, "number": ours.fileno()}, theirs.fileno())
-        answer, pidfd = self._answer()
-        if pidfd < 0:
+        try:
+            with theirs:
+                self._ask({**message, "number": ours.fileno()}, theirs.fileno())
+            answer, pidfd = self._answer()
+            self._check_child(answer, pidfd)
+        except UspnetError:
             ours.close()
-            self._fail(OSError(answer["errno"], os.strerror(answer["errno"])))
+            raise
         return answer["pid"], ours, pidfd
+
+    def _check_child(self, answer: Message, pidfd: int) -> None:
+        """Raise NotSupported unless the server has named a new child of ours, and NoMemory."""
+        number = errno.EPROTO
+        match answer:
+            case {"pid": int(pid)} if pid > 0 and pidfd >= 0:
+                try:
+                    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                except OSError:
+                    pass  # somebody else's, or no process
+                else:
+                    return
+            case {"errno": int(given)} if 0 < given < ERRNO_MAX:
+                number = given
+        if pidfd >= 0:
+            os.close(pidfd)
+        self._fail(OSError(number, os.strerror(number)))
 
     def execute(self, argv: Sequence[str]) -> tuple[int, socket.socket, int]:
         """Start a program in its place: with the same user, and two arguments more, which are those
@@ -121,7 +141,11 @@ class ForkServer:
             answer, fd = receive(self._socket)
         except OSError as error:
             self._fail(error)
+        except (ValueError, RecursionError):
+            self._fail(OSError(errno.EPROTO, os.strerror(errno.EPROTO)))
         if isinstance(answer, bytes):
+            if fd >= 0:
+                os.close(fd)
             self._fail(OSError(errno.EPIPE, GONE))
         return answer, fd
 

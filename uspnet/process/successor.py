@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,8 @@ from uspnet.process import first_words
 from uspnet.process.first_words import FirstWords, paths, shown
 from uspnet.process.layout import layout
 from uspnet.process.protocol import PROTOCOL, Message
-from uspnet.process.server import END_S, START_S, ForkServer
-from uspnet.process.worker import COLD, ERRNO_MAX
+from uspnet.process.server import END_S, ERRNO_MAX, START_S, ForkServer
+from uspnet.process.worker import COLD
 from uspnet.system import child, children
 from uspnet.system.kept import State
 from uspnet.system.launch import launch
@@ -46,6 +47,8 @@ class Successor(ForkServer):
     It starts while the present one goes on: `ready` tells when `greet` does not wait any more.
     `checked`: nobody else can change the program.
     """
+
+    _launched: subprocess.Popen[bytes] | None = None  # by ourselves
 
     def __init__(
         self, before: ForkServer, python: Sequence[str] | None, *, checked: bool = False
@@ -120,14 +123,14 @@ class Successor(ForkServer):
         try:
             with theirs:
                 words = [*argv, str(control), str(self.parent)]
-                self._process = launch(
+                self._launched = launch(
                     words, self.parent, pass_fds=[control], piped=False, confined=True
                 )
-            self.pidfd = os.pidfd_open(self._process.pid)
+            self.pidfd = os.pidfd_open(self._launched.pid)
         except OSError as error:
             self._socket.close()
             self._fail(error)
-        self.user, self.pid = 0, self._process.pid
+        self.user, self.pid = 0, self._launched.pid
 
     def _check(self, said: Message) -> None:
         match said:
@@ -203,7 +206,10 @@ class Successor(ForkServer):
             return
         self._socket.close()
         child.gone(self.pidfd, END_S)
-        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        if self._launched:
+            self._launched.poll()
+        else:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         os.close(self.pidfd)
         self.pidfd = -1
 

@@ -18,14 +18,13 @@ from uspnet.mapping import Mapping, mapping_at
 from uspnet.memory import new, struct_mappings
 from uspnet.process.protocol import functions, receive, send
 from uspnet.process.reach import Reach
-from uspnet.process.server import ForkServer
+from uspnet.process.server import ERRNO_MAX, ForkServer
 from uspnet.sandbox.calls import call_name
 from uspnet.sandbox.enforced import Enforced, observe
 from uspnet.system import child
 
 ANSWER_S = 10.0  # for an order, also on a busy machine
 END_S = 1.0
-ERRNO_MAX = 0xFFF
 NAP_S = 0.0001
 COLD = "add --cold: the job then stops for a moment"  # what to do when it can't be upgraded
 
