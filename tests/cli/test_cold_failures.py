@@ -98,7 +98,7 @@ def test_a_python_without_uspnet(job, without):
 
 def test_a_version_that_fails_when_it_opens(job, tmp_path):
     fails = 'import os\nfrom uspnet.errors import DeviceFault\nraise DeviceFault("it broke")\n'
-    begin = "        self.workers, self.recover, self.notice = "
+    begin = "        self.workers, self.recover = "
     body = "".join(f"        {line}\n" for line in fails.splitlines())
     broken = Installation(tmp_path / "broken").fill(
         {**VERSION, "jobs/crew.py": (begin, body + begin)}

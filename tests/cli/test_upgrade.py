@@ -223,7 +223,7 @@ def test_a_job_that_waits_for_its_peer(started):
 
 
 def test_a_job_whose_run_is_over(started):
-    job = started("fwd", "null:", "null:", "--count", "1000", "--linger", "600").wait()
+    job = started("pktgen", "null:", "--count", "1000", "--linger", "600").wait()
     until(lambda: job.count("tx_packets") == 1000)
     code, out, err = upgrade(job.process.pid)
     assert code == 0, err
@@ -232,7 +232,7 @@ def test_a_job_whose_run_is_over(started):
     code, out, err = upgrade(job.process.pid)
     assert code == 0, err
     assert "no loop ran: the job waits for its peer, or its run is over" in out
-    assert job.end()["forwarded"] == 1000
+    assert job.end()["sent"] == 1000
 
 
 def test_stats_count_them(job, uspnet):

@@ -15,7 +15,7 @@ from tests.support.sealed import status
 from tests.support.waiting import scaled
 from uspnet.errors import DeviceFault, NotSupported, Usage
 from uspnet.fastpath import lib
-from uspnet.jobs import crew
+from uspnet.jobs import confining, crew
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.null import Null
@@ -62,7 +62,7 @@ def test_the_worker_process_is_confined_and_works(tmp_path, kind, poll):
 
 @pytest.mark.skipif(available().seccomp is None, reason="needs seccomp")
 def test_a_call_that_a_port_does_not_list_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(crew, "BASE", BASE - {"poll", "clock_nanosleep"})
+    monkeypatch.setattr(confining, "BASE", BASE - {"poll", "clock_nanosleep"})
     with forward(f"memif:@uspnet-{os.getpid()},role=server", f"memif:@uspnet-{os.getpid()}") as job:
         job.limits.poll, job.limits.duration, job.limits.restart = "sleep", 20, 0
         with pytest.raises(
