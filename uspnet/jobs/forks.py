@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fork server of a job ends too early: somebody has killed it, or the kernel for want of memory.
+"""The fork server of a job ends too early: somebody has killed it, or the kernel has.
 
 The loops go on without it. Another one is started at once, since only that can replace a worker
 process that ends: by the command, which has no privileges left, so as its own user.

@@ -111,7 +111,8 @@ class Successor(ForkServer):
 
     def _start_as_ourselves(self, argv: Sequence[str], *, given: bool) -> None:
         """Start it as the command's own user, since that of the loops can't reach the program, or
-        has no process any more that could start one. Raises Refused when anybody else could change what would run, and NoMemory.
+        has no process any more that could start one. Raises Refused when anybody else could
+        change what would run, and NoMemory.
         """
         if given:
             check_installation(self.program)
