@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -211,57 +210,6 @@ def test_a_job_in_one_process_is_refused(started):
     assert code == 1
     assert "without --in-process" in err
     job.end()
-
-
-def test_a_job_that_waits_for_its_peer(started):
-    job = started("pktgen", f"memif:@uspnet-nobody-{os.getpid()},role=server")
-    until(lambda: upgrade(job.process.pid)[0] == 0, seconds=30)
-    job.hears(f"upgraded: uspnet {__version__} → {__version__}")
-    code, out, err = upgrade(job.process.pid)
-    assert code == 0, err
-    assert "no loop ran: the job waits for its peer, or its run is over" in out
-
-
-def test_a_job_whose_run_is_over(started):
-    job = started("pktgen", "null:", "--count", "1000", "--linger", "600").wait()
-    until(lambda: job.count("tx_packets") == 1000)
-    code, out, err = upgrade(job.process.pid)
-    assert code == 0, err
-    assert "warm, gap " in out or "no loop ran: " in out  # the loops may end just then
-    job.hears("upgraded: ")
-    code, out, err = upgrade(job.process.pid)
-    assert code == 0, err
-    assert "no loop ran: the job waits for its peer, or its run is over" in out
-    assert job.end()["sent"] == 1000
-
-
-def test_stats_count_them(job, uspnet):
-    def counts():
-        (row,) = answer(uspnet("stats", str(job.process.pid), "--json").stdout)["jobs"]
-        return row["upgrades"], row["restarts"]
-
-    assert counts() == (0, 0)
-    assert upgrade(job.process.pid)[0] == 0
-    until(lambda: counts() == (1, 0))
-    (worker,) = children_named(job.process.pid, "uspnet-worker")
-    os.kill(worker, signal.SIGKILL)
-    until(lambda: counts() == (1, 1))
-    shown = uspnet("stats", str(job.process.pid), "--once").stdout
-    assert f"{job.process.pid}: upgrades 1, restarts 1" in shown
-
-
-def test_a_current_folder_that_was_removed(job, tmp_path):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    script = 'cd "$1" && rmdir "$1" && exec "$2" -m uspnet upgrade "$3" --with foo'
-    done = subprocess.run(
-        ["sh", "-c", script, "sh", gone, sys.executable, str(job.process.pid)],
-        capture_output=True, text=True, check=False, timeout=scaled(90),
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "foo is relative to the current folder, which was removed" in done.stderr
-    assert "hint: " in done.stderr
 
 
 def test_who_may_not_give_orders(job):

@@ -263,38 +263,6 @@ def test_a_limit_of_descriptors_is_named(limit):
     assert b"ulimit -n" in done.stderr
 
 
-@pytest.mark.parametrize("kib", [30_000, 40_000, 60_000, 100_000, 150_000, 250_000])
-@pytest.mark.parametrize("more", [[], ["--json"]])
-def test_a_limit_of_memory_is_named(kib, more):
-    """Python itself needs 25 MB, a job more: each as the machine has it."""
-    words = [sys.executable, "-m", "uspnet", "capture", "null:", "--count", "1", *more]
-    done = subprocess.run(
-        ["sh", "-c", f'ulimit -v {kib}; exec "$@"', "sh", *words],
-        capture_output=True, check=False, text=True,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    assert done.returncode in {0, 1}
-    if done.returncode and more:
-        assert answer(done.stdout)["hint"]
-    elif done.returncode:
-        assert "\n  hint: " in done.stderr
-
-
-def test_a_machine_without_proc_is_told():
-    lone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
-    if subprocess.run([*lone, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs root: for a namespace without /proc")
-    for words in (["pktgen", "null:", "--count", "1"], ["stats", "--once"], ["devices"]):
-        done = subprocess.run(
-            [*lone, sys.executable, "-m", "uspnet", *words],
-            capture_output=True, check=False, text=True, timeout=scaled(60),
-        )  # fmt: skip
-        assert done.returncode == 1
-        assert done.stderr == (
-            "uspnet: /proc is not mounted\n  hint: run as root: mount -t proc proc /proc\n"
-        )
-
-
 def test_a_file_that_cannot_be_read_is_named(uspnet):
     result = uspnet("fwd", "pcap:/proc/self/mem", "null:")  # nothing is mapped at 0
     assert (result.returncode, result.stdout) == (1, "")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from uspnet.answer import Json
 from uspnet.jobs.checks import check_counters
 from uspnet.jobs.crew import Crew
+from uspnet.jobs.ending import Grace
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
@@ -28,6 +29,7 @@ class Accounts(ABC):
     started: float
     crew: Crew
     stop_reason: Ended | None
+    _grace: Grace  # of receivers
     links: dict[Port, int | None]  # bits a second, as they were at the start
 
     @abstractmethod
@@ -88,6 +90,13 @@ class Accounts(ABC):
         if len(ends) == len(leaders) and ends:
             return float(max(ends))
         return time.monotonic() - self.started
+
+    def pass_over(self, seconds: float) -> None:
+        """Have a time not count in which all workers paused, to its end, which is now."""
+        self.started += seconds
+        self._grace = Grace()
+        for worker in self.workers:
+            worker.pass_over(seconds)
 
     def active(self) -> float:
         """Return the seconds from the first packet to the last, by the workers' clocks; 0 while

@@ -295,13 +295,6 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
                 self.on_notice(f"{name}: the peer has fewer queues than workers: lower queues=")
             self.crew.follow()
 
-    def pass_over(self, seconds: float) -> None:
-        """Have a time not count in which all workers paused, to its end, which is now."""
-        self.started += seconds
-        self._grace = Grace()
-        for worker in self.workers:
-            worker.pass_over(seconds)
-
     def _recover(self) -> int:
         return recover(self.pool, self.ports, self.workers, self.budget, self.limits.count)
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Machines that lack what every program has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.identity import answer
+from tests.support.waiting import scaled
+
+
+@pytest.mark.parametrize("kib", [30_000, 40_000, 60_000, 100_000, 150_000, 250_000])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_limit_of_memory_is_named(kib, more):
+    """Python itself needs 25 MB, a job more: each as the machine has it."""
+    words = [sys.executable, "-m", "uspnet", "capture", "null:", "--count", "1", *more]
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -v {kib}; exec "$@"', "sh", *words],
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert done.returncode in {0, 1}
+    if done.returncode and more:
+        assert answer(done.stdout)["hint"]
+    elif done.returncode:
+        assert "\n  hint: " in done.stderr
+
+
+def test_a_machine_without_proc_is_told():
+    lone = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    if subprocess.run([*lone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs root: for a namespace without /proc")
+    for words in (["pktgen", "null:", "--count", "1"], ["stats", "--once"], ["devices"]):
+        done = subprocess.run(
+            [*lone, sys.executable, "-m", "uspnet", *words],
+            capture_output=True, check=False, text=True, timeout=scaled(60),
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == (
+            "uspnet: /proc is not mounted\n  hint: run as root: mount -t proc proc /proc\n"
+        )
