@@ -83,6 +83,17 @@ def test_packets_stop_and_go_on(suspended, more):
 
 
 @in_process
+def test_what_was_not_sent_does_not_come_at_once(suspended, more):
+    process = suspended("pktgen", "null:", "--rate", "1kpps", "--duration", "600s", *more)
+    until(lambda: state(process.pid) == "T")
+    before = count(process)
+    process.send_signal(signal.SIGCONT)
+    until(lambda: count(process) > before + 10)
+    assert count(process) < 300_000
+    assert ends(process)["sent"] < 300_000
+
+
+@in_process
 def test_a_duration_is_that_of_packets(suspended, more):
     process = suspended("pktgen", "null:", "--rate", "1kpps", "--duration", "1s", *more)
     until(lambda: state(process.pid) == "T")

@@ -64,6 +64,11 @@ class Generate(Loop, name="generate"):
         self._resume()
         return excess
 
+    def set_clock(self, hz: int) -> None:
+        """Learn the ticks per second: what is kept of the pace holds this, too."""
+        if self.paced:
+            self.paced.c.ticks_hz = hz
+
     def _resume(self) -> None:
         """Leave unsent what became due while no loop ran, which would be sent late and all at once;
         but for a run that is to send a number of packets.

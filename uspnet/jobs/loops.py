@@ -68,6 +68,9 @@ class Loop:
                 group[0].exits[0].drop(flying - uncounted, lib.DROP_WORKER_LOST)
         return excess
 
+    def set_clock(self, hz: int) -> None:
+        """Learn the ticks per second of the loop's clock, before it runs."""
+
     def run(self) -> None:
         """Run the loop until the worker is to stop. Releases the GIL."""
         getattr(lib, f"loop_{self.name}")(self.worker)

@@ -141,6 +141,7 @@ class Worker:
         c = self.c
         c.poll, c.burst = POLL_MODES[Poll(limits.poll)], limits.burst
         self.hz = c.ticks_hz = hz
+        self.loop.set_clock(hz)
         c.spin = int(SPIN_S * hz)
         if budget is not None and limits.duration is not None:
             c.deadline = lib.ticks_now() + int(limits.duration * hz)
