@@ -84,13 +84,13 @@ def test_packets_stop_and_go_on(suspended, more):
 
 @in_process
 def test_what_was_not_sent_does_not_come_at_once(suspended, more):
-    process = suspended("pktgen", "null:", "--rate", "1kpps", "--duration", "600s", *more)
+    process = suspended("pktgen", "null:", "--rate", "1kpps", "--duration", "60s", *more)
     until(lambda: state(process.pid) == "T")
     before = count(process)
     process.send_signal(signal.SIGCONT)
     until(lambda: count(process) > before + 10)
-    assert count(process) < 300_000
-    assert ends(process)["sent"] < 300_000
+    time.sleep(STOPPED_S)
+    assert ends(process)["sent"] < 30_000
 
 
 @in_process
