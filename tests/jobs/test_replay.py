@@ -119,6 +119,17 @@ def test_a_rate_in_bits_takes_its_time(play, unit, more):
     assert result.elapsed_s >= (bits - last) / bits * 0.1 * 0.99
 
 
+@pytest.mark.parametrize(("own", "expected"), [(None, 1e8), (2e9, 2e7)])
+def test_a_rate_in_percent_is_of_the_ports_own_link(tmp_path, own, expected):
+    (tmp_path / "x").write_bytes(pcapng())
+    wire = Wire()
+    wire.link_bps = lambda: own
+    how = Replaying(1, Pace(1e8, "l1", percent=True))  # 1 % of 10G
+    with ReplayJob(wire, Limits(), [Pcap.make(tmp_path / "x")], how) as job:
+        assert ran(job.run()).asked.rate_l1_bps == expected
+        assert job.loop.c.rate == expected
+
+
 def test_their_own_timing_takes_its_time(play):
     result, taken = play(pcapng(), passes=3, timing=True)
     assert taken == FRAMES * 3

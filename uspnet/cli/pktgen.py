@@ -15,7 +15,6 @@ from uspnet.cli import replay as r
 from uspnet.cli.rates import BurstGap, BurstSize, Link, Poisson, RampOption, Rate, Rates
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
-from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
 
@@ -197,7 +196,7 @@ def pktgen(
     limits.linger = linger
     job: AnyJob
     if replay:
-        job = replays.job(out, limits, rate, link or LINK_BPS, given)
+        job = replays.job(out, limits, rate, link, given)
     else:
         header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
         exact = size if packet is None or "size" in given else None

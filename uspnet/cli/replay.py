@@ -10,6 +10,7 @@ import typer
 
 from uspnet import units
 from uspnet.errors import Usage
+from uspnet.packets.shape import LINK_BPS
 
 if TYPE_CHECKING:
     from uspnet.jobs.job import AnyJob
@@ -162,8 +163,10 @@ class Replays:
             text = f"{names[paces[0]]} conflicts with {names[paces[1]]}"
             raise Usage(text, "keep one of them")
 
-    def pace(self, rate: units.Rate | None, link_bps: float) -> Pace:
-        """Return how fast packets are sent. `link_bps`: what percentages refer to. Raise Usage."""
+    def pace(self, rate: units.Rate | None, link: float | None) -> Pace:
+        """Return how fast packets are sent. `link`: bits a second that percentages refer to; None:
+        the port's own. Raise Usage.
+        """
         from uspnet.jobs.replay import Pace
         from uspnet.packets.frames import FRAME_MIN, packets_a_second
 
@@ -171,9 +174,10 @@ class Replays:
             return Pace()
         if rate is None:
             return Pace(speed=self.speed or 1.0)
-        packets_a_second(rate, FRAME_MIN, link_bps)  # which refuses what is out of range
+        packets_a_second(rate, FRAME_MIN, link or LINK_BPS)  # which refuses what is out of range
         if rate.unit == "%":
-            return Pace(rate.value / 100 * link_bps, "l1")
+            share = rate.value / 100 * (link or LINK_BPS)
+            return Pace(share, "l1", percent=link is None)
         return Pace(rate.value, rate.unit)
 
     def rewrite(self, given: set[str]) -> list[Field]:
@@ -197,13 +201,13 @@ class Replays:
         port: Port,
         limits: Limits,
         rate: units.Rate | None,
-        link_bps: float,
+        link: float | None,
         given: set[str],
     ) -> AnyJob:
         """Return the job. `given`: the options on the command line. Raise Usage."""
         from uspnet.jobs.replay import Replaying, ReplayJob
 
-        pace = self.pace(rate, link_bps)
+        pace = self.pace(rate, link)
         how = Replaying(self.loop or None, pace, self.rewrite(given))
         files = [source(name, pace.speed) for name in self.files or ()]
         return ReplayJob(port, limits, files, how)

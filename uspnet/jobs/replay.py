@@ -18,6 +18,7 @@ from uspnet.jobs.result import Asked, Replayed, ReplayResult
 from uspnet.jobs.route import Route
 from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import l1_bits
+from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Port
 from uspnet.telemetry import drops_by_reason, reasons_text
 
@@ -57,12 +58,14 @@ class Replay(Forward, name="replay"):
 class Pace:
     """How fast packets are sent: by `rate` packets or bits a second, of frames without FCS (L2) or
     of what they take on the wire (L1); else by the files' own timing, `speed` times as fast; else,
-    as both are None, as fast as the port takes them.
+    as both are None, as fast as the port takes them. `percent`: the rate is for a link of
+    LINK_BPS, to be scaled to that of the port.
     """
 
     rate: float | None = None
     unit: str = "pps"  # or "bps", "l1"
     speed: float | None = None
+    percent: bool = False
 
     def costs(self) -> tuple[int, int]:
         """Return what a packet costs of the rate, and each of its bytes."""
@@ -135,6 +138,13 @@ class ReplayJob(Job[ReplayResult]):
         if not self.port.can_receive:
             for worker in self.workers:
                 worker.stamp()
+
+    def linked(self) -> None:
+        """Set the rate: one in percent is of the port's own link, if that is known."""
+        pace, bps = self.how.pace, self.links[self.port]
+        if self.loop and pace.percent and pace.rate and bps:
+            pace = replace(pace, rate=pace.rate * bps / LINK_BPS)
+            self.how, self.loop.c.rate = replace(self.how, pace=pace), pace.rate
 
     def check(self, result: ReplayResult) -> None:
         """Raise DeviceFault if a run that should have sent packets sent none."""
