@@ -132,6 +132,13 @@ WRONG = [
     (["pktgen", "null:", "--burst-size", "0"], 2, "Usage", "too small", "--help"),
     (["pktgen", "null:", "--burst-size", "x"], 2, "Usage", "not a whole number", "1M"),
     (["pktgen", "null:", "--burst-gap", "1ms"], 2, "Usage", "size of bursts", "--burst-size 32"),
+    (
+        ["pktgen", "null:", "--burst-gap", "1ns", "--burst-size", "1M"],
+        2,
+        "Usage",
+        "1e+15 packets a second, more than 1e+12",
+        "--burst-gap longer",
+    ),
     (["pktgen", "null:", "--burst-gap", "0"], 2, "Usage", "too short", "seconds"),
     (
         ["pktgen", "null:", "--burst-gap", "1ms", "--burst-size", "9", "--rate", "1k"],

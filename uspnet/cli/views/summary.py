@@ -144,17 +144,14 @@ def asked_pps(result: Result) -> float | None:
 
 def paced(pacing: Result) -> list[str]:
     """Say how late packets were given to the port, and why."""
-    late = pacing["late_ns"]
-    lost = f"no CPU for {format_time(pacing['not_running_s'])}"
-    stalls = f"{format_count(pacing['stalls'])} stalls"
+    late = pacing["late_ns"] or {}
+    told = [f"{name} {format_time(late[name] / 1e9)}" for name in ("p50", "p99", "max") if late]
+    told[:1] = [f"late by {each}" for each in told[:1]]
+    told.append(f"stalls {format_count(pacing['stalls'])}")
     if pacing["stalls"]:
-        stalls += f" of {format_time(pacing['stalled_s'])} in all"
-        stalls += f", the longest {format_time(pacing['longest_stall_s'])}"
-    if late is None:
-        return [*stalls.split(", "), lost]
-    names = ("p50", "p99", "max")
-    told = [f"{name} {format_time(late[name] / 1e9)}" for name in names]
-    return [f"late by {told[0]}", *told[1:], *stalls.split(", "), lost]
+        told.append(f"{format_time(pacing['stalled_s'])} in all")
+        told.append(f"longest {format_time(pacing['longest_stall_s'])}")
+    return [*told, f"no CPU for {format_time(pacing['not_running_s'])}"]
 
 
 def drops(result: Result) -> list[str]:
