@@ -22,10 +22,26 @@ SEEDS = by_tier(8, 60, 1000)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_contents_end_a_job_in_order(kind):
+    ends_in_order(kind, SEEDS)
+
+
+@pytest.mark.parametrize("kind", ["packet", "tap"])
+def test_random_contents_end_a_job_on_kernel_interfaces(kind, namespace):
+    namespace.veth("s0", "s1")
+    ends_in_order(kind, SEEDS, namespace.command())
+
+
+@pytest.mark.usefixtures("qemu")
+def test_random_contents_end_a_job_on_emulated_nics():
+    ends_in_order("qemu", by_tier(2, 12, 100))
+
+
+def ends_in_order(kind, seeds, inside=()):
     words = [sys.executable, "-X", "faulthandler", "-m", "tests.support.scribble", kind, "0"]
-    done = subprocess.run([*words, str(SEEDS)], capture_output=True, text=True, check=False)
+    words = [*inside, *words, str(seeds)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert sum(json.loads(done.stdout.splitlines()[-1]).values()) == SEEDS
+    assert sum(json.loads(done.stdout.splitlines()[-1]).values()) == seeds
 
 
 @pytest.fixture

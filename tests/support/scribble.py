@@ -38,6 +38,12 @@ FILE_MAX = 1 << 30  # bytes: a job that does not end fills no disk
 VALUES = (0, 1, 2, 63, 64, 65, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 1 << 16, (1 << 31) - 1, 1 << 31)
 HANG_S = 60
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+GENERATED = {  # from where, to where
+    "pktgen": ("null:", "null:"),
+    "packet": ("packet:s0", "packet:s1"),
+    "tap": ("tap:t0", "null:"),
+    "qemu": ("qemu:e1000e,wire=scribble", "qemu:virtio-net,wire=scribble"),
+}
 PEER = (sys.executable, "-m", "uspnet", "fwd", "--in-process")
 
 
@@ -80,9 +86,10 @@ class Scribbler:
         """Return a job that is not opened yet."""
         limits = Limits(process=True, restart=2)
         match self.kind:
-            case "pktgen":
+            case "pktgen" | "packet" | "tap" | "qemu":
                 traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5)
-                return GenerateJob(make_port("null:"), limits, traffic, make_port("null:"))
+                there, back = GENERATED[self.kind]
+                return GenerateJob(make_port(there), limits, traffic, make_port(back))
             case "pcap":
                 ports = [
                     f"pcap:{self.folder}/in.pcap,loop=on",

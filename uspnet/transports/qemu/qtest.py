@@ -29,11 +29,13 @@ class Link:
         self.name, self.fd = name, fd
         self.c = new("struct qtest_link *", {"fd": fd})
 
-    def ask(self, request: str) -> int:
-        """Send one request; return the value in its answer, if any. Raises DeviceFault."""
+    def ask(self, request: str, size: int = 8) -> int:
+        """Send one request; return the value in its answer, if any. Raises DeviceFault, also if
+        that has more than `size` bytes: then it answers something else.
+        """
         line = request.encode() + b"\n"
         value = ffi.new("uint64_t *")
-        if lib.qtest_ask(self.c, self.fd, line, len(line), value):
+        if lib.qtest_ask(self.c, self.fd, line, len(line), value) or value[0] >> 8 * size:
             raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
         return int(value[0])
 
@@ -54,7 +56,7 @@ class QtestBar(BarWindow):
 
     def read(self, offset: int, size: int) -> int:
         """Read by one request, which takes 0.05 to 0.5 ms."""
-        return self.link.ask(f"read{LETTER[size]} {self.address + offset:#x}")
+        return self.link.ask(f"read{LETTER[size]} {self.address + offset:#x}", size)
 
     def write(self, offset: int, value: int, size: int) -> None:
         """Write by one request, which takes 0.05 to 0.5 ms."""
@@ -108,7 +110,7 @@ class Qtest(Transport):
     def read_config(self, offset: int, size: int) -> int:
         """Read by PCI configuration mechanism #1."""
         with self._config:
-            return self.link.ask(f"in{LETTER[size]} {self._select(offset):#x}")
+            return self.link.ask(f"in{LETTER[size]} {self._select(offset):#x}", size)
 
     def write_config(self, offset: int, value: int, size: int) -> None:
         """Write by PCI configuration mechanism #1."""

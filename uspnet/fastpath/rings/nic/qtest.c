@@ -19,6 +19,8 @@
 
 enum {
     REPLY_MS = 4000,  /* until QEMU counts as gone, also on a busy machine; usual: 0.05 to 0.5 ms */
+    NAP_US = 100,     /* between two looks */
+    LOCK_MS = 5000,   /* until a thread that has the lock counts as stopped */
     RESYNC_MS = 1000, /* the same, for a conversation that was cut off */
     LINES_MAX = 64,   /* lines that may precede a reply */
     LOOK_EVERY = 64,  /* tries between two looks whether the lock's owner has ended */
@@ -149,16 +151,23 @@ static int synchronize(struct qtest_link *link, int fd)
     return -1;
 }
 
-/* Takes the lock, also from a thread that has ended. */
+/* Takes the lock, also from a thread that has ended. Nonzero: another one keeps it, such as that of
+ * a worker process that was stopped; or the conversation can't go on. */
 static int lock_or_take_over(struct qtest_link *link, int fd)
 {
+    uint64_t end = now_ms() + LOCK_MS;
     uint32_t owner;
     for (uint32_t tries = 1; (owner = try_lock(link)); tries++) {
-        if (tries % LOOK_EVERY == 0 && kill((pid_t)owner, 0) && errno == ESRCH &&
+        sched_yield();
+        if (tries % LOOK_EVERY)
+            continue;
+        if (kill((pid_t)owner, 0) && errno == ESRCH &&
             __atomic_compare_exchange_n(&link->lock, &owner, (uint32_t)gettid(), 0,
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-            return synchronize(link, fd);
-        sched_yield();
+            return synchronize(link, fd) ? unlock(link, -1) : 0;
+        if (now_ms() >= end)
+            return -1;
+        usleep(NAP_US);
     }
     return 0;
 }
@@ -177,15 +186,16 @@ static int drain_replies(struct qtest_link *link, int fd, uint32_t left)
 int qtest_ask(struct qtest_link *link, int32_t fd, const char *request, uint32_t length,
               uint64_t *value)
 {
-    if (lock_or_take_over(link, fd) || link->gone || drain_replies(link, fd, 0) ||
-        send_all(fd, request, length))
+    if (lock_or_take_over(link, fd))
+        return -1;
+    if (link->gone || drain_replies(link, fd, 0) || send_all(fd, request, length))
         return unlock(link, -1);
     return unlock(link, read_reply(link, fd, value));
 }
 
 int qtest_synchronize(struct qtest_link *link, int32_t fd)
 {
-    return unlock(link, lock_or_take_over(link, fd) || synchronize(link, fd) ? -1 : 0);
+    return lock_or_take_over(link, fd) ? -1 : unlock(link, synchronize(link, fd));
 }
 
 int qtest_ring(const struct doorbell *d, uint32_t value)
