@@ -139,6 +139,20 @@ WRONG = [
         "1e+15 packets a second, more than 1e+12",
         "--burst-gap longer",
     ),
+    (
+        ["pktgen", "null:", "--burst-gap", "1e6", "--burst-size", "1"],
+        2,
+        "Usage",
+        "--burst-gap makes 1e-06 packets a second, less than 0.001",
+        "--burst-gap shorter",
+    ),
+    (
+        ["pktgen", "null:", "--rate", "1k", "--burst-size", "1M", "--duration", "2"],
+        2,
+        "Usage",
+        "no burst of 1,000,000 packets is due within 2 s",
+        "--burst-size smaller",
+    ),
     (["pktgen", "null:", "--burst-gap", "0"], 2, "Usage", "too short", "seconds"),
     (
         ["pktgen", "null:", "--burst-gap", "1ms", "--burst-size", "9", "--rate", "1k"],

@@ -65,7 +65,8 @@ def test_workers_play_one_rate_together(workers, burst):
 @pytest.mark.parametrize("burst", [1, 7])
 def test_no_more_is_due_than_a_run_asks_for(workers, burst):
     times = together(Shape((1e5,), burst=burst), workers, 10_000, seconds=0.05)
-    assert len(times) == 5000
+    assert len(times) == 5000 // burst * burst
+    assert times[-1] <= HZ // 20
 
 
 def test_a_burst_is_due_at_once_and_its_mean_is_the_rate():
@@ -80,9 +81,26 @@ def test_each_step_of_a_ramp_has_its_packets(rates, workers):
     shape = Shape(rates, seconds=0.5)
     times = together(shape, workers, 100_000, seconds=0.5 * len(rates))
     length = HZ // 2
-    # a step that asks for 50.2 packets gets 50
     steps = Counter(min((time - 1) // length, len(rates) - 1) for time in times)
-    assert steps == {number: int(rate / 2) for number, rate in enumerate(rates)}
+    # a step that asks for 50.2 packets gets 50, and the next one 0.2 more
+    ends = [int(before + 1e-6) for before in (*shape.before(), shape.packets(0.5 * len(rates)))]
+    assert steps == {number: b - a for number, (a, b) in enumerate(pairwise(ends))}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_packet_that_one_step_begins_is_due_in_another(workers):
+    shape = Shape(tuple(map(float, range(500, 1501))), seconds=1e-3)  # 0.5 to 1.5 packets each
+    times = together(shape, workers, 10_000, seconds=1.001)
+    assert len(times) == 1001
+    for number, time in enumerate(times, 1):
+        assert shape.packets(time / HZ) == pytest.approx(number, abs=1e-4)
+
+
+def test_a_ramp_of_more_packets_than_are_counted_has_its_first_ones():
+    shape = Shape(tuple(1e11 + step * 1e8 for step in range(9001)), seconds=1e5)
+    times = due_times(make(shape, 9e8), 1000)
+    assert all(abs(time - (k + 1) * HZ / 1e11) <= 1 for k, time in enumerate(times))
+    assert len(times) == 1000
 
 
 def test_the_last_rate_of_a_ramp_stays():
@@ -142,7 +160,7 @@ def test_random_gaps_end_with_the_run(seconds):
 
 
 SHAPES = [Shape((1e5,)), Shape((1e5,), burst=30), Shape((1e4, 1e5), seconds=0.1),
-          Shape((1e5,), poisson=True)]  # fmt: skip
+          Shape((12_345.6, 2e4, 6e4), seconds=0.1), Shape((1e5,), poisson=True)]  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 
 from tests.support.identity import ran
 from tests.support.mortal import Mortal
 from tests.support.tiers import by_tier
+from uspnet.errors import Usage
 from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
@@ -49,6 +52,36 @@ def test_other_rates_are_not():
         assert ran(job.run()).offered == 1000
 
 
+def test_a_burst_that_never_is_due_is_refused():
+    shape = Shape((10_000.0,), burst=5000, percent=True)  # 1,000 packets a second there
+    with (
+        GenerateJob(Linked(parse("null:")), Limits(duration=1.0), traffic(shape)) as job,
+        pytest.raises(Usage, match="no burst of 5,000 packets is due within 1 s"),
+    ):
+        job.run()
+
+
+def test_nothing_is_asked_for_after_the_end():
+    paces = [Pace(Shape((1000.0,)), 0, 1)]
+    paces[0].play(Shape((1000.0,)), 2.0)
+    kept = pacing(paces, 10**9, 2000, 4.0)
+    assert (kept.asked_pps, kept.error_percent) == (1000.0, 0.0)
+    assert pacing(paces, 10**9, 500, 1.0).error_percent == -50.0
+
+
+def test_a_pause_that_is_passed_over_is_no_stall():
+    with GenerateJob(make_port("null:"), Limits(count=1000), traffic(Shape((1e4,)))) as job:
+        job.start()
+        pace, hz = job._sends[0].c.pace, job.workers[0].hz
+        with job.paused():
+            before = (pace.looked, pace.wall)
+            time.sleep(0.1)
+            job.pass_over(0.1)
+            assert (pace.looked, pace.wall) == tuple(at + int(0.1 * hz) for at in before)
+        assert job.wait()
+        assert job.result().offered == 1000
+
+
 @pytest.mark.parametrize("limits", [{"count": 200_000}, {"duration": 0.3}], ids=str)
 @pytest.mark.parametrize(
     "shape",
@@ -74,4 +107,4 @@ def test_a_shape_goes_on_in_another_process(shape, limits):
     if "count" in limits:
         assert result.offered == limits["count"]
     elif not shape.poisson:
-        assert result.offered == round(shape.packets(limits["duration"]))
+        assert result.offered == shape.whole(limits["duration"])

@@ -62,3 +62,15 @@ def test_a_shape_knows_its_packets():
     assert [each.value for each in read_ramp(shape.ramp()).rates] == [100, 200, 300]
     assert Shape((5.0,)).ramp() is None
     assert shape.scaled(2.0).rates == (200, 400, 600)
+
+
+def test_fractions_of_packets_add_up():
+    shape = Shape((0.5, 1.0, 1.5), seconds=1.0)
+    assert shape.before() == (0.0, 0.5, 1.5)
+    assert [shape.packets(seconds) for seconds in (0.5, 1, 2, 3)] == [0.25, 0.5, 1.5, 3]
+    assert [shape.whole(seconds) for seconds in (1, 2, 3)] == [0, 1, 3]
+
+
+@pytest.mark.parametrize(("burst", "whole"), [(1, 2500), (7, 2499), (2500, 2500), (2501, 0)])
+def test_a_burst_is_whole_or_not_begun(burst, whole):
+    assert Shape((1000.0,), burst=burst).whole(2.5) == whole

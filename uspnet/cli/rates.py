@@ -113,16 +113,19 @@ class Rates:
         """Return the shape for frames of `size` bytes on average; None: as fast as possible. Raise
         Usage.
         """
-        from uspnet.packets.frames import RATE_MAX, packets_a_second
+        from uspnet.packets.frames import RATE_MAX, RATE_MIN, packets_a_second
 
         written, name = self._written(), "--rate" if self.ramp is None else "--ramp"
         link = self.link or LINK_BPS
         rates = [packets_a_second(each, size, link, name) for each in written]
         if self.burst_gap is not None:
             pps = (self.burst_size or 1) / self.burst_gap
-            if pps > RATE_MAX:
-                text = f"--burst-gap makes {pps:g} packets a second, more than {RATE_MAX:g}"
-                raise Usage(text, "make --burst-gap longer, or --burst-size smaller")
+            if not RATE_MIN <= pps <= RATE_MAX:
+                limit, way = f"more than {RATE_MAX:g}", ("longer", "smaller")
+                if pps < RATE_MIN:
+                    limit, way = f"less than {RATE_MIN:g}", ("shorter", "larger")
+                text = f"--burst-gap makes {pps:g} packets a second, {limit}"
+                raise Usage(text, "make --burst-gap {}, or --burst-size {}".format(*way))
             rates = [pps]
         if not rates:
             return None

@@ -293,6 +293,7 @@ class PaceStep(Struct):
     begins: float
     rate: float
     before: int
+    carry: float
 
 class Packet(Struct):
     index: int

@@ -69,6 +69,11 @@ class Generate(Loop, name="generate"):
         if self.paced:
             self.paced.c.ticks_hz = hz
 
+    def pass_over(self, ticks: int) -> None:
+        """Have the pause be no stall."""
+        if self.paced:
+            self.paced.pass_over(ticks)
+
     def _resume(self) -> None:
         """Leave unsent what became due while no loop ran, which would be sent late and all at once;
         but for a run that is to send a number of packets.
@@ -101,6 +106,7 @@ class GenerateJob(Job[GenerateResult]):
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
         self.shape = traffic.rates()
+        self._check_bursts()
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
 
@@ -120,6 +126,19 @@ class GenerateJob(Job[GenerateResult]):
                 f"{self.port.name} takes frames of at most {most:,} bytes, and this one has "
                 f"{len(frame):,}; neither counts the 4 bytes of FCS",
                 "lower --size" + (f", or raise the limit: {remedy}" if remedy else ""),
+            )
+
+    def _check_bursts(self) -> None:
+        """Raise Usage for bursts of which not even the first is due within the run, if the rate is
+        known already.
+        """
+        shape, seconds = self.shape, self.limits.duration
+        if not shape or shape.percent or shape.poisson or shape.burst == 1 or not seconds:
+            return
+        if not shape.whole(seconds):
+            raise Usage(
+                f"no burst of {shape.burst:,} packets is due within {seconds:g} s at this rate",
+                "make --burst-size smaller, or --rate or --duration larger",
             )
 
     def check(self, result: GenerateResult) -> None:
@@ -164,6 +183,7 @@ class GenerateJob(Job[GenerateResult]):
         """Set the rates: those in percent are of the port's own link, if it is known."""
         if self.shape and self.shape.percent:
             self.shape = self.shape.scaled((self.links[self.port] or LINK_BPS) / LINK_BPS)
+            self._check_bursts()
         for pace in self._paces():
             pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
 

@@ -71,6 +71,9 @@ class Loop:
     def set_clock(self, hz: int) -> None:
         """Learn the ticks per second of the loop's clock, before it runs."""
 
+    def pass_over(self, ticks: int) -> None:
+        """Move all times on that the loop keeps beside `struct worker`: it pauses."""
+
     def run(self) -> None:
         """Run the loop until the worker is to stop. Releases the GIL."""
         getattr(lib, f"loop_{self.name}")(self.worker)

@@ -11,7 +11,7 @@ from uspnet.jobs.histogram import percentiles
 from uspnet.jobs.result import Pacing
 from uspnet.memory import new
 from uspnet.packets.fields.program import mix
-from uspnet.packets.shape import Shape
+from uspnet.packets.shape import ROUNDING, Shape
 
 ANY_NUMBER = (1 << 64) - 1
 
@@ -36,12 +36,19 @@ class Pace:
         """
         self.shape = shape
         parts = zip(shape.begins(), shape.rates, shape.before(), strict=True)
-        for step, values in zip(self._steps, parts, strict=True):
-            step.begins, step.rate, step.before = values
+        for step, (begins, rate, before) in zip(self._steps, parts, strict=True):
+            step.begins, step.rate = begins, rate
+            step.before = min(int(before + ROUNDING), COUNT_MAX)
+            step.carry = min(max(before - step.before, 0.0), 1.0)
         self.c.seconds = seconds
         self.c.total = ANY_NUMBER
         if seconds and not shape.poisson:
-            self.c.total = min(round(shape.packets(seconds)), COUNT_MAX)
+            self.c.total = min(shape.whole(seconds), COUNT_MAX)
+
+    def pass_over(self, ticks: int) -> None:
+        """Have a time not count in which the loop paused."""
+        self.c.looked += ticks
+        self.c.wall += ticks
 
     def resume(self, taken: int, elapsed: int, *, skip: bool) -> int:
         """Have another process go on: `taken` packets were taken from it, `elapsed` ticks after the
@@ -54,10 +61,11 @@ def pacing(paces: Sequence[Pace], hz: int, sent: int, elapsed: float) -> Pacing:
     """Return how well workers kept their shape. `hz`: ticks a second; `elapsed`: seconds."""
     structs = [each.c for each in paces]
     counts = [sum(slot) for slot in zip(*(each.late for each in paces), strict=True)]
-    due = paces[0].shape.packets(elapsed)
+    asked_s = min(elapsed, paces[0].c.seconds or elapsed)  # nothing is asked for after the end
+    due = paces[0].shape.packets(asked_s)
     away = sum(max(int(c.passed_ns) - int(c.worked_ns), 0) for c in structs)
     return Pacing(
-        asked_pps=due / elapsed if elapsed else paces[0].shape.rates[0],
+        asked_pps=due / asked_s if asked_s else paces[0].shape.rates[0],
         error_percent=100 * (sent / due - 1) if due else None,
         late_ns=percentiles(counts, 1e9 / hz) if hz else None,
         stalls=sum(int(c.stalls) for c in structs),

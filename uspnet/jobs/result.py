@@ -106,9 +106,9 @@ class Pacing:
     """How well the rate was kept."""
 
     asked_pps: float
-    """Packets a second that were asked for, on average over the run so far."""
+    """Packets a second that were asked for, on average over the run so far, or to its end."""
     error_percent: float | None
-    """By how many percent `pps` is above that; null: nothing was due yet."""
+    """By how many percent more packets were sent than were asked for; null: nothing was due yet."""
     late_ns: dict[str, int] | None
     """Nanoseconds from when packets were due until they were given to the port, each to 3 %: `min`,
     `p50`, `p90`, `p99`, `p999`, `max`; null: there were none."""

@@ -269,6 +269,8 @@ class Worker:
         for name in TIMES:
             if (ticks := getattr(self.c, name)) and not self.c.end:
                 setattr(self.c, name, ticks + int(seconds * self.hz))
+        if self.c.paused:
+            self.loop.pass_over(int(seconds * self.hz))
 
     def close(self) -> None:
         """Free what the worker holds; its thread has ended."""

@@ -60,16 +60,23 @@ class Shape:
         """Return when each rate begins, in seconds after the start."""
         return tuple(number * self.seconds for number in range(len(self.rates)))
 
-    def before(self) -> tuple[int, ...]:
-        """Return how many packets are due before each rate begins."""
-        whole = (int(rate * self.seconds + ROUNDING) for rate in self.rates[:-1])
-        return tuple(accumulate(whole, initial=0))
+    def before(self) -> tuple[float, ...]:
+        """Return how many packets are due before each rate begins: fractions count on."""
+        sums = accumulate(self.rates[:-1], initial=0.0)
+        return tuple(rates * self.seconds for rates in sums)
 
     def packets(self, seconds: float) -> float:
         """Return how many packets are due in so many seconds: of a Poisson process, the mean."""
         number = min(int(seconds / self.seconds), len(self.rates) - 1) if self.seconds else 0
         rest = seconds - number * self.seconds
         return self.before()[number] + self.rates[number] * rest
+
+    def whole(self, seconds: float) -> int:
+        """Return how many packets of whole bursts are due in so many seconds; not of a Poisson
+        process.
+        """
+        packets = int(self.packets(seconds) + ROUNDING)
+        return packets - packets % self.burst
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,17 @@ static void fill_poisson(struct pace *p)
     }
 }
 
+/* When packet 0 of a step would be due, in ticks: before the step begins, if the last packet of the
+ * one before was begun and is not due yet. */
+static double step_zero(const struct pace_step *s, double hz)
+{
+    return (s->begins - s->carry / s->rate) * hz;
+}
+
 /* Most tables: all in one step, no bursts. Returns 0 for others. */
 static int fill_evenly(struct pace *p, const struct pace_step *s, int is_last, uint64_t first)
 {
-    double hz = (double)p->ticks_hz, begins = s->begins * hz, gap = hz / s->rate;
+    double hz = (double)p->ticks_hz, gap = hz / s->rate, begins = step_zero(s, hz);
     uint64_t after = first + (uint64_t)PACE_TABLE * p->n_workers, k = first + 1 - s->before;
     if (first < s->before || after > p->total || !(is_last || after <= s[1].before) ||
         begins + (double)(after - s->before) * gap >= TICKS_MAX)
@@ -63,13 +70,13 @@ static void fill_steps(struct pace *p)
     uint64_t first = (p->made / p->size * p->n_workers + p->number) * p->size;
     uint32_t in = (uint32_t)(p->made % p->size), step = p->step < p->n_steps ? p->step : 0;
     const struct pace_step *s = &p->steps[step], *end = p->steps + p->n_steps;
-    double hz = (double)p->ticks_hz, begins = s->begins * hz, gap = hz / s->rate;
+    double hz = (double)p->ticks_hz, gap = hz / s->rate, begins = step_zero(s, hz);
     if (p->size == 1 && fill_evenly(p, s, s + 1 == end, first))
         return;
     for (uint32_t i = 0; i < PACE_TABLE; i++) {
         while (s + 1 < end && first + p->size > s[1].before) {
             s++;
-            begins = s->begins * hz;
+            begins = step_zero(s, hz);
             gap = hz / s->rate;
         }
         uint64_t k = first + p->size - s->before;
@@ -113,7 +120,7 @@ static uint64_t due_until(const struct pace *p, uint64_t elapsed)
     while (s + 1 < end && s[1].begins <= seconds)
         s++;
     if (elapsed < PACE_ALL) {
-        uint64_t due = s->before + to_ticks((seconds - s->begins) * s->rate);
+        uint64_t due = s->before + to_ticks((seconds - s->begins) * s->rate + s->carry);
         if (s + 1 < end && due > s[1].before)
             due = s[1].before;
         due -= due % p->size;

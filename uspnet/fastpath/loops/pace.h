@@ -3,11 +3,11 @@
  * Pacing: when packets are due, in ticks since the start of the loop, and how late they were given
  * to their port. Fences as in fastpath.h.
  *
- * A run is steps of one rate each: packet k of a step, from 1 on, is due k / rate after the step
- * begins. In bursts of `size`, all packets of a burst are due with its last one; burst b is played
- * by worker b % n_workers, so that the workers together play the rate and not each its own. With
- * `poisson`, each worker plays bursts with exponential gaps between them, of its share of the rate:
- * together they are a Poisson process of the whole rate. */
+ * A run is steps of one rate each: packet k of a step, from 1 on, is due (k - carry) / rate after
+ * the step begins. In bursts of `size`, all packets of a burst are due with its last one; burst b
+ * is played by worker b % n_workers, so that the workers together play the rate and not each its
+ * own. With `poisson`, each worker plays bursts with exponential gaps between them, of its share of
+ * the rate: together they are a Poisson process of the whole rate. */
 #ifndef USPNET_PACE_H
 #define USPNET_PACE_H
 #include "histogram.h"
@@ -21,6 +21,7 @@ struct pace_step {
     double begins;   /* seconds after the start */
     double rate;     /* packets a second of all workers */
     uint64_t before; /* packets of all workers that are due before it */
+    double carry;    /* what the rates before it leave of a packet: 0 to 1 */
 };
 
 struct pace {
