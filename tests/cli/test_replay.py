@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from scapy.all import IP, UDP, Dot1Q, Ether
 
@@ -151,7 +149,7 @@ def test_what_makes_no_sense_is_refused(uspnet, capture, words, message, hint):
 def test_options_of_a_replay_need_one(uspnet, words):
     result = uspnet("pktgen", "null:", *words, "--json")
     assert result.returncode == 2
-    assert f"{words[0]} needs --replay" in json.loads(result.stdout)["message"]
+    assert f"{words[0]} needs --replay" in answer(result.stdout)["message"]
 
 
 @pytest.mark.parametrize("name", ["nothing.pcap", ""])
@@ -160,3 +158,10 @@ def test_files_that_are_not_there_or_no_captures_are_named(uspnet, tmp_path, nam
     told = answer(result.stdout)
     assert result.returncode in {1, 2}
     assert str(tmp_path) in told["message"]
+
+
+def test_a_hint_for_another_link_type_is_what_to_replay(uspnet, tmp_path):
+    (tmp_path / "x").write_bytes(classic(link=101))
+    words = ("pktgen", "null:", "--json", "--replay")
+    told = answer(uspnet(*words, f"{tmp_path}/x").stdout)
+    assert told["hint"].endswith(f": pcap:{tmp_path}/x,ethernet=add")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -228,4 +228,4 @@ def source(name: str, speed: float | None) -> Source:
         if option in spec.given:
             raise Usage(f"--replay {spec}: not with {option}=", hint)
     timing = {} if speed is None else {"timing": "on", "speed": repr(speed)}
-    return Source(Spec.of("pcap", spec.target, {**spec.given, **timing}))
+    return Source(replace(spec, given={**spec.given, **timing}))  # named as it was written
