@@ -42,7 +42,7 @@ GENERATED = {  # from where, to where
     "pktgen": ("null:", "null:"),
     "packet": ("packet:s0", "packet:s1"),
     "tap": ("tap:t0", "null:"),
-    "qemu": ("qemu:e1000e,wire=scribble", "qemu:virtio-net,wire=scribble"),
+    "qemu": ("qemu:e1000e,wire=scribble", "qemu:e1000e,wire=scribble"),
 }
 PEER = (sys.executable, "-m", "uspnet", "fwd", "--in-process")
 
