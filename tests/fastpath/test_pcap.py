@@ -22,6 +22,7 @@ from tests.support.pcap_rig import (
     UNKNOWN,
     Reader,
     block,
+    classic,
     enhanced,
     interface,
     obsolete,
@@ -234,3 +235,47 @@ def test_a_file_may_shrink(tmp_path: Path) -> None:
         assert all(frame == FRAMES[0] for _, frame in found)
         assert reader.stack.top == 128
         reader.close()
+
+
+def test_a_file_that_shrinks_has_no_empty_packets(tmp_path: Path) -> None:
+    data = classic()
+    (tmp_path / "f").write_bytes(data[:24] + data[24:] * 900)
+    with (tmp_path / "f").open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        reader = Reader(b"")
+        reader.c.base, reader.c.size = ffi.from_buffer(mapped), len(mapped)
+        assert lib.guard_install() == 0
+        lib.guard_add(reader.c.base, reader.c.size, ffi.addressof(reader.c.q, "fault"))
+        assert len(reader.burst()) == 32
+        os.ftruncate(file.fileno(), 4096)
+        while reader.burst():
+            pass
+        lib.guard_remove(reader.c.base)
+        assert reader.c.q.fault == lib.FAULT_MEMORY
+        assert not reader.counters.drops[lib.DROP_TOO_SHORT]
+        assert reader.c.at <= 4096 + 200
+        reader.close()
+
+
+MS = 10**6  # ns
+
+
+@pytest.mark.parametrize(
+    ("times", "lasts"),
+    [
+        ([each * MS + late for each in range(5, 15) for late in (MS, 0)], 9 * MS),  # two queues
+        ([10**10, 10**10 + 4 * MS, 0, 5 * MS], 9 * MS),  # two recordings in one file
+        ([0, 4 * MS], 4 * MS),
+    ],
+)
+def test_the_time_that_a_file_takes(times: list[int], lasts: int) -> None:
+    packets = [enhanced("<", each, FRAMES[0]) for each in times]
+    data = section("<") + interface("<") + b"".join(packets)
+    reader = Reader(data, loop=True)
+    reader.c.timing, reader.c.pace, reader.c.gap_max = 1, 1e-3, 10**18
+    first, got = 0, 0
+    while got < 3 * len(times):  # a pass begins when the one before has ended
+        got += len(reader.burst(1))
+        first = first or reader.c.last_due
+    assert abs((reader.c.last_due - first) * 1000 - 3 * lasts) < 10**6
+    reader.close()

@@ -21,12 +21,15 @@ from scapy.all import (
     Dot1Q,
     Ether,
     ICMPv6EchoRequest,
+    IPOption_LSRR,
     IPOption_RR,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
     Raw,
+    checksum,
 )
 
 from tests.support.captures import pcap_frames, write_pcap
@@ -179,3 +182,45 @@ def test_packets_are_what_tcprewrite_writes(needs, tmp_path, names, more, how):
     assert {name: frame[begin:] for name, frame in zip(sorted(names), made, strict=True)} == {
         name: frame[begin:] for name, frame in zip(sorted(names), theirs, strict=True)
     }
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_on_the_way_a_checksum_covers_the_last_destination(left):
+    """RFC 8200 §8.1, and RFC 791 §3.1: a pointer behind the route is at its end."""
+    way = IPv6ExtHdrRouting(addresses=["fe80::9"], segleft=left)
+    route = IPOption_LSRR(routers=["9.9.9.9"], pointer=4 if left else 8)
+    for made, old, new in (
+        (lambda dst: IPv6(src="fe80::1", dst=dst) / way, "2001:db8::2", "fd00:1::2"),
+        (lambda dst: IP(dst=dst, options=[route]), "10.1.2.3", "172.16.5.3"),
+    ):
+        frame, wanted = (
+            bytes(Ether(**MACS) / made(dst) / UDP(sport=1) / LOAD) for dst in (old, new)
+        )
+        (done,) = rewritten(maps(ports=[]), [frame])
+        udp = 8 + len(LOAD)
+        assert done[:-udp] == wanted[:-udp]
+        changed = done[-udp:] != frame[-udp:]
+        assert changed == (not left)
+        if changed and made(new).version == 6:  # Scapy looks at no pointer of IPv4
+            assert done == wanted
+
+
+@pytest.mark.parametrize("protocol", [33, 136])
+def test_dccp_and_udp_lite_cover_the_addresses(protocol):
+    def residual(frame):
+        body = frame[14 + 20 :]
+        return checksum(frame[26:34] + bytes([0, protocol]) + len(body).to_bytes(2) + body)
+
+    header = bytes.fromhex("0400 0009 0000 0000")
+    frame = bytearray(bytes(Ether() / IP(**V4, proto=protocol) / Raw(header) / LOAD))
+    frame[40:42] = residual(bytes(frame)).to_bytes(2)
+    assert residual(bytes(frame)) == 0
+    (done,) = rewritten(maps(ports=[]), [bytes(frame)])
+    assert done[26:34] == bytes([172, 16, 5, 3, 192, 168, 2, 9])
+    assert residual(done) == 0
+
+
+def test_the_longest_frame_keeps_its_tag_and_gets_another_id():
+    frame = bytes(Ether() / Dot1Q(vlan=5, type=0x88B5)).ljust(65535, b"x")
+    (done,) = rewritten(maps([], [], vlan=7), [frame])
+    assert done == frame[:15] + b"\x07" + frame[16:]

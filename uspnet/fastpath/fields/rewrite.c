@@ -35,7 +35,8 @@ void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, u
 enum { MAC = 6, TYPES = 12, TAG = 4, TAGS = 8, EXTENSIONS = 8 };
 enum { TYPE_IPV4 = 0x0800, TYPE_ARP = 0x0806, TYPE_IPV6 = 0x86DD };
 enum { IPV4_HEADER = 20, IPV6_HEADER = 40, ARP_PACKET = 28, FRAGMENT_HEADER = 8 };
-enum { TCP = 6, UDP = 17, ICMPV6 = 58 };
+enum { TCP = 6, UDP = 17, DCCP = 33, ICMPV6 = 58, UDP_LITE = 136 };
+enum { NOP = 1, LSRR = 131, SSRR = 137 }; /* IPv4's options, RFC 791 §3.1 */
 
 /* Bytes that are left of a packet. */
 struct rest {
@@ -103,27 +104,60 @@ static void correct(uint8_t *at, uint64_t sum, uint16_t zero)
     memcpy(at, &check, sizeof check);
 }
 
-/* TCP and UDP, whose checksums cover the addresses, as ICMPv6's does. `sum`: of the addresses. */
+/* Where the checksum that covers the addresses is; 0: there is none. */
+static uint32_t check_at(uint32_t protocol)
+{
+    switch (protocol) {
+    case TCP:
+        return 16;
+    case UDP:
+    case UDP_LITE:
+    case DCCP:
+        return 6;
+    case ICMPV6:
+        return 2;
+    default:
+        return 0;
+    }
+}
+
+/* The ports of TCP and UDP, and the checksum. `sum`: of the addresses. */
 static void transport(const struct rewrite_field *g, uint32_t protocol, struct rest r, uint64_t sum)
 {
-    uint32_t at = protocol == TCP ? 16 : protocol == UDP ? 6 : 2;
-    if (protocol != TCP && protocol != UDP && protocol != ICMPV6)
-        return;
-    if (protocol != ICMPV6 && r.n >= 4)
+    uint32_t at = check_at(protocol);
+    int is_udp = protocol == UDP || protocol == UDP_LITE;
+    if ((protocol == TCP || protocol == UDP) && r.n >= 4)
         sum += map_port(g, r.at) + map_port(g, r.at + 2);
-    if (r.n < at + 2 || (protocol == UDP && !be16(r.at + at))) /* 0: there is no checksum */
+    if (!at || r.n < at + 2 || (protocol == UDP && !be16(r.at + at))) /* 0: there is no checksum */
         return;
-    correct(r.at + at, sum, protocol == UDP ? UINT16_MAX : 0);
+    correct(r.at + at, sum, is_udp ? UINT16_MAX : 0);
+}
+
+/* Is there a source route among IPv4's options that is not completed? */
+static int is_routed(struct rest options)
+{
+    while (options.n >= 3 && *options.at) {
+        uint32_t kind = options.at[0], length = kind == NOP ? 1 : options.at[1];
+        if ((kind == LSRR || kind == SSRR) && options.at[2] <= length)
+            return 1;
+        if (!length || length > options.n)
+            break;
+        options = (struct rest){options.at + length, options.n - length};
+    }
+    return 0;
 }
 
 static void ipv4(const struct rewrite_field *g, struct rest r)
 {
     uint32_t header = r.n ? (r.at[0] & 15u) * 4 : 0, total;
-    uint64_t sum;
+    uint64_t sum, to;
     if (r.n < IPV4_HEADER || r.at[0] >> 4 != 4 || header < IPV4_HEADER || header > r.n)
         return;
-    sum = map_address(g, r.at + 12, 1) + map_address(g, r.at + 16, 1);
-    correct(r.at + 10, sum, 0);
+    sum = map_address(g, r.at + 12, 1);
+    to = map_address(g, r.at + 16, 1);
+    correct(r.at + 10, sum + to, 0);
+    if (!is_routed((struct rest){r.at + IPV4_HEADER, header - IPV4_HEADER}))
+        sum += to;
     total = be16(r.at + 2);
     if (be16(r.at + 6) & 0x1FFF || r.at[9] == ICMPV6) /* a later fragment */
         return;
@@ -148,22 +182,28 @@ static int extension(struct rest *r, uint32_t type)
     return (int)next;
 }
 
+/* On the way of a routing header or source route, the destination is that of the next hop, and the
+ * transport's checksum covers the last one (RFC 8200 §8.1), which stays as it is. */
 static void ipv6(const struct rewrite_field *g, struct rest r)
 {
     uint32_t type = r.n < IPV6_HEADER ? 0 : r.at[6], i = 0;
-    uint64_t sum;
+    uint64_t sum, to;
     if (r.n < IPV6_HEADER || r.at[0] >> 4 != 6)
         return;
-    sum = map_address(g, r.at + 8, 4) + map_address(g, r.at + 24, 4);
+    sum = map_address(g, r.at + 8, 4);
+    to = map_address(g, r.at + 24, 4);
     r = (struct rest){r.at + IPV6_HEADER, r.n - IPV6_HEADER};
     /* hop-by-hop options, routing, fragment, authentication, destination options */
     while (type == 0 || type == 43 || type == 44 || type == 51 || type == 60) {
-        int next = extension(&r, type);
+        int next;
+        if (type == 43 && r.n >= 4 && r.at[3]) /* segments left */
+            to = 0;
+        next = extension(&r, type);
         if (!next || ++i > EXTENSIONS)
             return;
         type = (uint32_t)next;
     }
-    transport(g, type, r, sum);
+    transport(g, type, r, sum + to);
 }
 
 static void arp(const struct rewrite_field *g, struct rest r)
@@ -204,6 +244,8 @@ static void rewrite(const struct rewrite_field *g, struct rest r)
 static int insert_tag(const struct pool *pool, struct packet *p)
 {
     uint8_t *at = packet_data(pool, *p);
+    if (p->length > UINT16_MAX - TAG)
+        return 0;
     if (p->offset >= TAG) {
         memmove(at - TAG, at, TYPES);
         p->offset -= TAG;
@@ -222,7 +264,7 @@ static void retag(const struct rewrite_field *g, const struct pool *pool, struct
 {
     uint8_t *at = packet_data(pool, *p) + TYPES;
     int tagged = p->length >= TYPES + TAG + 2 && is_tag(be16(at));
-    if (p->length < TYPES + 2 || p->length > UINT16_MAX - TAG)
+    if (p->length < TYPES + 2)
         return;
     if (g->tag == REWRITE_TAG_REMOVE && tagged) {
         memmove(at - TYPES + TAG, at - TYPES, TYPES);

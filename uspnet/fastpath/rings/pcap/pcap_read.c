@@ -4,7 +4,10 @@
 
 #include <sys/timerfd.h>
 
-enum { SKIPS = 4096 }; /* blocks without a packet that one burst may skip */
+enum {
+    SKIPS = 4096,        /* blocks without a packet that one burst may skip */
+    NEAR_NS = 100000000, /* a time that steps back further begins another recording */
+};
 
 void pcap_rewind(struct pcap_source *s)
 {
@@ -24,8 +27,10 @@ static __attribute__((noinline)) int starts_again(struct pcap_source *s)
     int again = s->loop != PCAP_ONCE && s->number > 0;
     if (again)
         pcap_rewind(s);
-    if (again && s->loop == PCAP_FOREVER)
+    if (again && s->loop == PCAP_FOREVER) {
+        s->last_ns = UINT64_MAX; /* whatever comes next is far back */
         return 1;
+    }
     s->paced = 0; /* the next pass has no due time yet */
     store_release(&s->q.ended, 1);
     return 0;
@@ -55,7 +60,8 @@ static int too_early(struct pcap_source *s, uint64_t ns)
     }
     s->due = 0;
     s->last_due = due;
-    if (ns != STAMP_UNKNOWN) {
+    /* Packets of several queues may be out of order by a little: the time between them has passed. */
+    if (ns != STAMP_UNKNOWN && (!s->paced || ns > s->last_ns || s->last_ns - ns > NEAR_NS)) {
         s->last_ns = ns;
         s->paced = 1;
     }
@@ -82,15 +88,23 @@ int pcap_arm(struct queue *q, int on)
 /* --- the packets ---------------------------------------------------------------------------- */
 
 /* Drops a packet: a handle can't describe a packet that is empty or longer than a buffer, and other
- * link types than Ethernet can't be sent. */
-static void leave_out(struct pcap_source *s, enum step step, const struct found *f)
+ * link types than Ethernet can't be sent. Returns 0: there is none at `at`, but zeros, since the
+ * file was truncated. */
+static __attribute__((noinline)) int leave_out(struct pcap_source *s, uint64_t at, enum step step,
+                                               const struct found *f)
 {
+    if (load_acquire(&s->q.fault) == FAULT_MEMORY) {
+        s->at = at;
+        return 0;
+    }
+    s->number++;
     if (step == STEP_FOREIGN) {
         s->foreign++;
         queue_drop(&s->q, DROP_NOT_ETHERNET, 1);
     } else {
         queue_drop(&s->q, f->length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
     }
+    return 1;
 }
 
 /* Counts a malformed record as a dropped packet; a file of unknown format has no records. */
@@ -131,13 +145,15 @@ static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, st
                 s->at = before;
                 return 0;
             }
-            s->number++;
-            if (likely(length <= room && f->length))
+            if (likely(length <= room && f->length)) {
+                s->number++;
                 return 1;
-            leave_out(s, step, f);
+            }
+            if (!leave_out(s, before, step, f))
+                return 0;
         } else if (step == STEP_FOREIGN) {
-            s->number++;
-            leave_out(s, step, f);
+            if (!leave_out(s, before, step, f))
+                return 0;
         } else if (!look_again(s, step)) {
             return 0;
         }
