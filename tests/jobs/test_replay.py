@@ -10,6 +10,7 @@ import lzma
 import lz4.frame
 import pytest
 import zstandard
+from scapy.utils import PcapReader
 
 from tests.fastpath.test_loops import Wire
 from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
@@ -28,6 +29,7 @@ from uspnet.errors import Malformed, NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.replay import Pace, Replaying, ReplayJob
+from uspnet.packets.fields.rewrite import Rewrite
 from uspnet.ports.pcap.port import Pcap
 from uspnet.ports.registry import make_port
 
@@ -201,3 +203,20 @@ def test_a_replay_goes_on_when_its_process_is_killed(tmp_path, mortal, rate):  #
     lost = result.drops.get("worker_lost", 0) + result.skipped.get("worker_lost", 0)
     assert lost == life.lost <= 2 * 32 * life.kills
     assert result.drops.keys() <= {"worker_lost"}
+
+
+def test_packets_that_can_have_no_tag_are_skipped_and_times_stay_with_theirs(tmp_path):
+    frames = [bytes([number]) * length for number, length in enumerate((13, 60, 13, 61, 62))]
+    packets = [enhanced("<", 1000 + number, frame) for number, frame in enumerate(frames)]
+    (tmp_path / "in.pcapng").write_bytes(section("<") + interface("<") + b"".join(packets))
+    files = [Pcap.make(tmp_path / "in.pcapng")]
+    how = Replaying(rewrite=[Rewrite(vlan=7)])
+    out = make_port(f"pcap:out={tmp_path / 'out.pcap'},format=nsecpcap")
+    with ReplayJob(out, Limits(), files, how) as job:
+        result = ran(job.run())
+    assert (result.offered, result.sent, result.skipped) == (3, 3, {"too_short": 2})
+    assert result.ports[1].rx_bytes == 60 + 61 + 62
+    with PcapReader(str(tmp_path / "out.pcap")) as reader:
+        found = [(int(each.time * 10**9), bytes(each)) for each in reader]
+    tag = b"\x81\0\0\x07"
+    assert found == [(1000 + n, frames[n][:12] + tag + frames[n][12:]) for n in (1, 3, 4)]

@@ -264,16 +264,17 @@ static void retag(const struct rewrite_field *g, const struct pool *pool, struct
 {
     uint8_t *at = packet_data(pool, *p) + TYPES;
     int tagged = p->length >= TYPES + TAG + 2 && is_tag(be16(at));
-    if (p->length < TYPES + 2)
-        return;
+    int fits = p->length >= TYPES + 2;
     if (g->tag == REWRITE_TAG_REMOVE && tagged) {
         memmove(at - TYPES + TAG, at - TYPES, TYPES);
         p->offset += TAG;
         p->length -= TAG;
-    } else if (g->tag == REWRITE_TAG_SET && (tagged || insert_tag(pool, p))) {
+    } else if (g->tag == REWRITE_TAG_SET && fits && (tagged || insert_tag(pool, p))) {
         at = packet_data(pool, *p) + TYPES + 2;
         at[0] = (uint8_t)((at[0] & 0xF0) | g->vlan >> 8); /* priority and DEI stay */
         at[1] = (uint8_t)g->vlan;
+    } else if (g->tag == REWRITE_TAG_SET) {
+        p->length = 0;
     }
 }
 

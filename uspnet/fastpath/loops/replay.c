@@ -53,11 +53,44 @@ static uint32_t due(const struct replay_loop *r)
     return more < most ? least(most, 1 + (uint32_t)more) : most;
 }
 
-/* Rewrites n packets, and counts what they cost. */
-static void take(struct replay_loop *r, struct lane *lane, struct packet *p, uint32_t n)
+/* Skips packets that no field could rewrite, of these lengths before. Returns how many are left. */
+static uint32_t skip(struct replay_loop *r, struct queue *rx, struct burst *b, const uint16_t *was,
+                     uint32_t n)
 {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (likely(b->packets[i].length)) {
+            b->packets[kept] = b->packets[i];
+            b->stamps[kept] = b->stamps[i];
+            b->origins[kept++] = b->origins[i];
+            continue;
+        }
+        rx->counters->packets--; /* a packet is in exactly one counter */
+        rx->counters->bytes -= was[i];
+        queue_drop(rx, tx_wrong_length(was[i], FRAME_SHORTEST), 1);
+        stack_give(r->f.w.stack, b->packets[i].index);
+    }
+    return kept;
+}
+
+/* Rewrites n packets. Returns how many are left. */
+static uint32_t rewrite(struct replay_loop *r, struct lane *lane, uint32_t n)
+{
+    struct burst *b = &lane->exits->burst;
+    uint16_t was[BURST_MAX];
+    uint32_t unmade = 0;
+    for (uint32_t i = 0; i < n; i++)
+        was[i] = b->packets[i].length;
     for (struct field *f = r->fields; f; f = f->next)
-        f->apply(f, lane->rx->pool, p, n);
+        f->apply(f, lane->rx->pool, b->packets, n);
+    for (uint32_t i = 0; i < n; i++)
+        unmade += !b->packets[i].length;
+    return unlikely(unmade) ? skip(r, lane->rx, b, was, n) : n;
+}
+
+/* Counts what n packets cost. */
+static void take(struct replay_loop *r, const struct packet *p, uint32_t n)
+{
     r->taken += n;
     r->spent += (uint64_t)n * r->a_packet;
     for (uint32_t i = 0; r->a_byte && i < n; i++)
@@ -74,7 +107,9 @@ static uint32_t replay_round(struct replay_loop *r)
         if (!want || !lane_receive(&r->f.w, lane, &e->burst, want, &kept))
             return load_relaxed(&lane->rx->ended) && next_file(r);
         r->empty = 0;
-        take(r, lane, e->burst.packets, kept);
+        if (r->fields)
+            kept = rewrite(r, lane, kept);
+        take(r, e->burst.packets, kept);
         exit_hold(e, kept);
     }
     return exit_pass(&r->f, lane, e);

@@ -25,7 +25,7 @@ struct frame_template {
 
 /* A field that varies from packet to packet: fields/<name>.c has a struct that begins with this
  * one. `apply` writes it into n packets that nobody else holds, and may move and lengthen them
- * within their buffers. */
+ * within their buffers; or sets the length to 0 where it can't, and a replay skips the packet. */
 struct field {
     void (*apply)(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
     struct field *next; /* or NULL */

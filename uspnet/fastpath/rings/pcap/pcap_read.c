@@ -60,7 +60,7 @@ static int too_early(struct pcap_source *s, uint64_t ns)
     }
     s->due = 0;
     s->last_due = due;
-    /* Packets of several queues may be out of order by a little: the time between them has passed. */
+    /* Packets of several queues may be out of order by a little: the time between has passed. */
     if (ns != STAMP_UNKNOWN && (!s->paced || ns > s->last_ns || s->last_ns - ns > NEAR_NS)) {
         s->last_ns = ns;
         s->paced = 1;
