@@ -56,7 +56,8 @@ class Arrivals:
     def longest(self, spans: list[tuple[int, int]]) -> list[float]:
         """Return the longest time in seconds without a packet, within each of these spans of ns."""
         return [
-            max((b - a for a, b in pairwise(each)), default=0) / 1e9 for each in self._in(spans)
+            _longest(self._ns[bisect_left(self._ns, begin) : bisect_right(self._ns, end)])
+            for begin, end in spans
         ]
 
     def silence(self, spans: list[tuple[int, int]]) -> list[float]:
@@ -66,10 +67,10 @@ class Arrivals:
         found = []
         for begin, end in spans:
             first, last = bisect_right(self._ns, begin), bisect_left(self._ns, end)
-            around = self._ns[max(first - 1, 0) : last + 1]
-            found.append(max((b - a for a, b in pairwise(around)), default=0) / 1e9)
+            found.append(_longest(self._ns[max(first - 1, 0) : last + 1]))
         return found
 
-    def _in(self, spans: list[tuple[int, int]]) -> Iterator[list[int]]:
-        for begin, end in spans:
-            yield self._ns[bisect_left(self._ns, begin) : bisect_right(self._ns, end)]
+
+def _longest(times: list[int]) -> float:
+    """Return the longest of the gaps between times in ns, in seconds."""
+    return max((after - before for before, after in pairwise(times)), default=0) / 1e9

@@ -10,7 +10,6 @@ size: one short function a contestant; they are read side by side.
 from __future__ import annotations
 
 import re
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -22,11 +21,14 @@ import tool
 from lab import BenchError, Process, need, place, received_by, veth
 from testpmd import Testpmd, memif
 
+from tests.support.captures import write_pcap
+
 SOURCE, SINK = 0, 1  # cores
 SETTLE_S = 0.3  # from the first packet to the start of the measurement
 NULLS = ["net_null0,size=60", "net_null1,size=60"]
 SIZE = ["--txpkts=60"]
 CAPTURED = 100_000  # packets of a file that is replayed
+CAPTURED_FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
 FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
 SEARCH_STEPS = 6
 LATE_S = 0.003  # of packets still to be sent when time is up: one turn of the scheduler
@@ -284,18 +286,10 @@ def packet_tx_trafgen(seconds: float) -> Sample:
         return Sample(rate)
 
 
-def write_capture(path: Path) -> None:
-    """Write a pcap file of frames of 60 bytes, a million a second."""
-    head = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
-    frame = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
-    records = (struct.pack("<IIII", 0, us, 60, 60) + frame for us in range(CAPTURED))
-    path.write_bytes(head + b"".join(records))
-
-
 def replay_ours(seconds: float) -> Sample:
     """Our replay of a file on an AF_PACKET port, again and again."""
     with veth() as netns, place("x.pcap", "/dev/shm") as file, ExitStack() as stack:
-        write_capture(file)
+        write_pcap(file, [CAPTURED_FRAME] * CAPTURED)
         words = ("--replay", str(file), "--topspeed", "--loop", "forever", *BUSY)
         source = tool.Uspnet("pktgen", "packet:b0", *words, core=SOURCE, netns=netns)
         stack.enter_context(source)
@@ -309,7 +303,7 @@ def replay_theirs(seconds: float) -> Sample:
     """Run tcpreplay on the same file, which it has read into memory before."""
     need("tcpreplay")
     with veth() as netns, place("x.pcap", "/dev/shm") as file, ExitStack() as stack:
-        write_capture(file)
+        write_pcap(file, [CAPTURED_FRAME] * CAPTURED)
         command = ["tcpreplay", "--topspeed", "--loop=0", "--preload-pcap", "-i", "b0", str(file)]
         source = stack.enter_context(Process(command, SOURCE, netns))
         wait_for_traffic(netns)

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -219,9 +221,11 @@ def test_broken_files_hold_no_more_than_wireshark_finds(kind: str, tmp_path: Pat
         assert len(found) <= wireshark_count(bytes(data), tmp_path / "f"), at
 
 
-def test_a_file_may_shrink(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(section("<") + interface("<") + enhanced("<", 1, FRAMES[0]) * 900)
-    with (tmp_path / "f").open("r+b") as file:
+@contextlib.contextmanager
+def shrunk(path: Path, data: bytes) -> Iterator[Reader]:
+    """A reader of a mapped file that is cut to 4096 bytes behind its first burst."""
+    path.write_bytes(data)
+    with path.open("r+b") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         reader = Reader(b"")
         reader.c.base, reader.c.size = ffi.from_buffer(mapped), len(mapped)
@@ -229,32 +233,27 @@ def test_a_file_may_shrink(tmp_path: Path) -> None:
         lib.guard_add(reader.c.base, reader.c.size, ffi.addressof(reader.c.q, "fault"))
         assert len(reader.burst()) == 32
         os.ftruncate(file.fileno(), 4096)
-        found = [packet for _ in range(30) for packet in reader.burst()]
+        yield reader
         lib.guard_remove(reader.c.base)
         assert reader.c.q.fault == lib.FAULT_MEMORY
+        reader.close()
+
+
+def test_a_file_may_shrink(tmp_path: Path) -> None:
+    data = section("<") + interface("<") + enhanced("<", 1, FRAMES[0]) * 900
+    with shrunk(tmp_path / "f", data) as reader:
+        found = [packet for _ in range(30) for packet in reader.burst()]
         assert all(frame == FRAMES[0] for _, frame in found)
         assert reader.stack.top == 128
-        reader.close()
 
 
 def test_a_file_that_shrinks_has_no_empty_packets(tmp_path: Path) -> None:
     data = classic()
-    (tmp_path / "f").write_bytes(data[:24] + data[24:] * 900)
-    with (tmp_path / "f").open("r+b") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        reader = Reader(b"")
-        reader.c.base, reader.c.size = ffi.from_buffer(mapped), len(mapped)
-        assert lib.guard_install() == 0
-        lib.guard_add(reader.c.base, reader.c.size, ffi.addressof(reader.c.q, "fault"))
-        assert len(reader.burst()) == 32
-        os.ftruncate(file.fileno(), 4096)
+    with shrunk(tmp_path / "f", data[:24] + data[24:] * 900) as reader:
         while reader.burst():
             pass
-        lib.guard_remove(reader.c.base)
-        assert reader.c.q.fault == lib.FAULT_MEMORY
         assert not reader.counters.drops[lib.DROP_TOO_SHORT]
         assert reader.c.at <= 4096 + 200
-        reader.close()
 
 
 MS = 10**6  # ns

@@ -104,15 +104,22 @@ static inline void lane_copy(struct forward_loop *f, struct lane *lane, struct e
     e->burst.packets[e->held - 1] = to;
 }
 
+/* Drops a packet that was counted as received, with this length. */
+static inline void lane_drop(struct worker *w, struct queue *rx, struct packet p, uint32_t length,
+                             enum drop_reason reason)
+{
+    rx->counters->packets--; /* a packet is in exactly one counter */
+    rx->counters->bytes -= length;
+    queue_drop(rx, reason, 1);
+    stack_give(w->stack, p.index);
+}
+
 /* Packet i leaves by no exit. */
 static inline void lane_discard(struct forward_loop *f, struct lane *lane, uint32_t i,
                                 enum drop_reason reason)
 {
-    struct counters *c = lane->rx->counters;
-    c->packets--; /* a packet is in exactly one counter */
-    c->bytes -= lane->received.packets[i].length;
-    queue_drop(lane->rx, reason, 1);
-    stack_give(f->w.stack, lane->received.packets[i].index);
+    struct packet p = lane->received.packets[i];
+    lane_drop(&f->w, lane->rx, p, p.length, reason);
 }
 
 /* --- send ------------------------------------------------------------------------------------ */

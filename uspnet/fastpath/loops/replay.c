@@ -65,10 +65,7 @@ static uint32_t skip(struct replay_loop *r, struct queue *rx, struct burst *b, c
             b->origins[kept++] = b->origins[i];
             continue;
         }
-        rx->counters->packets--; /* a packet is in exactly one counter */
-        rx->counters->bytes -= was[i];
-        queue_drop(rx, tx_wrong_length(was[i], FRAME_SHORTEST), 1);
-        stack_give(r->f.w.stack, b->packets[i].index);
+        lane_drop(&r->f.w, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));
     }
     return kept;
 }
