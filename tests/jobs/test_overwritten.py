@@ -41,7 +41,9 @@ def ends_in_order(kind, seeds, inside=()):
     words = [*inside, *words, str(seeds)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert sum(json.loads(done.stdout.splitlines()[-1]).values()) == seeds
+    ends = json.loads(done.stdout.splitlines()[-1])
+    assert sum(ends.values()) == seeds
+    assert not ends.keys() & {"Busy", "NoDevice"}, "no job has begun"
 
 
 @pytest.fixture

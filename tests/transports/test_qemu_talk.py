@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both conversations with QEMU, with a QEMU that answers anything, or for ever."""
 
+import contextlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.tiers import by_tier
+from tests.support.waiting import scaled
 from tests.test_memory import replace
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
 from uspnet.fastpath import ffi, lib
@@ -227,6 +229,53 @@ def test_a_link_whose_reply_came_too_late_is_synchronized(ends):
             link.ask("readl 0")
         link.synchronize()
         assert link.ask("readl 0") == 1
+
+
+def test_a_link_that_has_ended_asks_nothing_more(ends):
+    """Or each of a device's registers would take its time limit."""
+    link = Link(ends[0].fileno(), "qemu:x")
+    link.c.gone = 1
+    with pytest.raises(DeviceFault, match="does not answer"):
+        link.ask("readl 0")
+    link.c.gone = 0  # a worker writes what it likes
+    with pytest.raises(DeviceFault, match="does not answer"):
+        link.ask("readl 0")
+    with pytest.raises(BlockingIOError):
+        ends[1].recv(100, socket.MSG_DONTWAIT)
+
+
+def test_a_lock_that_a_worker_has_left_to_another_process_is_taken(ends):
+    """The worker has ended: whoever it names does not know of the link."""
+    link = Link(ends[0].fileno(), "qemu:x")
+    link.c.lock = os.getppid()
+    with answering(ends[1]):
+        link.synchronize()
+        assert link.ask("readl 0") == 1
+    assert link.c.lock == 0
+
+
+def test_replies_that_another_process_takes_are_not_waited_for_without_end(ends):
+    link, over = Link(ends[0].fileno(), "qemu:x"), threading.Event()
+
+    def take():
+        while not over.is_set():
+            with contextlib.suppress(BlockingIOError):
+                ends[0].recv(1, socket.MSG_DONTWAIT)
+
+    def ask():
+        with contextlib.suppress(DeviceFault):
+            while True:
+                link.ask("readl 0")
+
+    thief, asker = (threading.Thread(target=each, daemon=True) for each in (take, ask))
+    with answering(ends[1]):
+        thief.start()
+        asker.start()
+        asker.join(scaled(20))
+        ended = not asker.is_alive()
+        over.set()
+        thief.join()
+    assert ended
 
 
 @pytest.mark.parametrize("text", [b"OK 0x1\n", b"OK big\n", b"IRQ raise 1\n", b"x" * 200])

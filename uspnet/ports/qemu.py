@@ -58,7 +58,9 @@ class Qemu(NicPort, scheme="qemu"):
 
     patience_s = 4.0  # REPLY_MS in rings/nic/qtest.c
     help = "emulated NIC in a private QEMU"
-    calls: ClassVar[frozenset[str]] = frozenset({"sendto", "sched_yield", "gettid"})  # of qtest.c
+    calls: ClassVar[frozenset[str]] = frozenset(
+        {"sendto", "recvfrom", "sched_yield", "gettid"}
+    )  # of qtest.c
     options = QemuOptions()
     machine: Machine | None = None
     end: End | None = None

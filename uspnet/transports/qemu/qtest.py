@@ -27,6 +27,7 @@ class Link:
 
     def __init__(self, fd: int, name: str) -> None:
         self.name, self.fd = name, fd
+        self.broken = False  # no request is worth its time limit any more
         self.c = new("struct qtest_link *", {"fd": fd})
 
     def ask(self, request: str, size: int = 8) -> int:
@@ -35,16 +36,22 @@ class Link:
         """
         line = request.encode() + b"\n"
         value = ffi.new("uint64_t *")
-        if lib.qtest_ask(self.c, self.fd, line, len(line), value) or value[0] >> 8 * size:
-            raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
+        if not self.broken:
+            self.broken = bool(lib.qtest_ask(self.c, self.fd, line, len(line), value))
+        if self.broken or value[0] >> 8 * size:
+            raise self._silent()
         return int(value[0])
 
     def synchronize(self) -> None:
         """Match replies to requests again, after a reply that came too late or a worker that was
         killed. No worker runs. Raises DeviceFault.
         """
-        if lib.qtest_synchronize(self.c, self.fd):
-            raise DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
+        self.broken = bool(lib.qtest_synchronize(self.c, self.fd))
+        if self.broken:
+            raise self._silent()
+
+    def _silent(self) -> DeviceFault:
+        return DeviceFault(f"{self.name}: QEMU does not answer any more", "run it once more")
 
 
 class QtestBar(BarWindow):
@@ -125,7 +132,7 @@ class Qtest(Transport):
 
     def reconnect(self) -> None:
         """Make sense of QEMU's replies again, if one came too late. The queues are closed."""
-        if self.link.c.gone:
+        if self.link.broken or self.link.c.gone:
             self.link.synchronize()
 
     def reset(self) -> None:

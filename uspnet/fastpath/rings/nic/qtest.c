@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -51,11 +52,28 @@ static int unlock(struct qtest_link *link, int result)
     return result;
 }
 
+static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
+
+/* Waits until `end` at most, also across signals. Nonzero: in vain. */
+static int await(int from, short events, uint64_t end)
+{
+    struct pollfd fd = {.fd = from, .events = events};
+    int ready;
+    do {
+        uint64_t now = now_ms();
+        ready = now < end ? poll(&fd, 1, (int)(end - now)) : 0;
+    } while (ready < 0 && errno == EINTR);
+    return ready <= 0;
+}
+
+static int is_to_be_tried_again(void) { return errno == EINTR || errno == EAGAIN; }
+
 static int send_all(int fd, const char *request, size_t length)
 {
+    uint64_t end = now_ms() + REPLY_MS;
     while (length) {
-        ssize_t sent = send(fd, request, length, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
+        ssize_t sent = send(fd, request, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && is_to_be_tried_again() && !await(fd, POLLOUT, end))
             continue;
         if (sent <= 0)
             return -1;
@@ -65,24 +83,19 @@ static int send_all(int fd, const char *request, size_t length)
     return 0;
 }
 
-static uint64_t now_ms(void) { return clock_ns(CLOCK_MONOTONIC) / 1000000; }
-
-/* Receives more of a reply. Waits until `end` at most, also across signals. */
+/* Receives more of a reply. A worker that does not keep to the lock may have taken what was there:
+ * no call waits longer than until `end`. */
 static int receive_more(struct qtest_link *link, int from, uint64_t end)
 {
-    struct pollfd fd = {.fd = from, .events = POLLIN};
     uint32_t filled = load_relaxed(&link->filled);
     ssize_t got;
-    int ready;
     if (filled >= sizeof link->line)
         return -1;
     do {
-        uint64_t now = now_ms();
-        ready = now < end ? poll(&fd, 1, (int)(end - now)) : 0;
-    } while (ready < 0 && errno == EINTR);
-    if (ready <= 0)
-        return -1;
-    got = read(from, link->line + filled, sizeof link->line - filled);
+        if (await(from, POLLIN, end))
+            return -1;
+        got = recv(from, link->line + filled, sizeof link->line - filled, MSG_DONTWAIT);
+    } while (got < 0 && is_to_be_tried_again());
     if (got <= 0)
         return -1;
     store_relaxed(&link->filled, filled + (uint32_t)got);
@@ -151,9 +164,18 @@ static int synchronize(struct qtest_link *link, int fd)
     return -1;
 }
 
+/* Whether the lock's owner can't be waited for. `alone`: no worker runs, so only a thread of our
+ * own process can have it, whatever a worker has left there. */
+static int has_ended(uint32_t owner, int alone)
+{
+    if (alone)
+        return syscall(SYS_tgkill, getpid(), (pid_t)owner, 0) != 0;
+    return kill((pid_t)owner, 0) && errno == ESRCH;
+}
+
 /* Takes the lock, also from a thread that has ended. Nonzero: another one keeps it, such as that of
  * a worker process that was stopped; or the conversation can't go on. */
-static int lock_or_take_over(struct qtest_link *link, int fd)
+static int lock_or_take_over(struct qtest_link *link, int fd, int alone)
 {
     uint64_t end = now_ms() + LOCK_MS;
     uint32_t owner;
@@ -161,7 +183,7 @@ static int lock_or_take_over(struct qtest_link *link, int fd)
         sched_yield();
         if (tries % LOOK_EVERY)
             continue;
-        if (kill((pid_t)owner, 0) && errno == ESRCH &&
+        if (has_ended(owner, alone) &&
             __atomic_compare_exchange_n(&link->lock, &owner, (uint32_t)gettid(), 0,
                                         __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
             return synchronize(link, fd) ? unlock(link, -1) : 0;
@@ -186,7 +208,7 @@ static int drain_replies(struct qtest_link *link, int fd, uint32_t left)
 int qtest_ask(struct qtest_link *link, int32_t fd, const char *request, uint32_t length,
               uint64_t *value)
 {
-    if (lock_or_take_over(link, fd))
+    if (lock_or_take_over(link, fd, 0))
         return -1;
     if (link->gone || drain_replies(link, fd, 0) || send_all(fd, request, length))
         return unlock(link, -1);
@@ -195,7 +217,7 @@ int qtest_ask(struct qtest_link *link, int32_t fd, const char *request, uint32_t
 
 int qtest_synchronize(struct qtest_link *link, int32_t fd)
 {
-    return lock_or_take_over(link, fd) ? -1 : unlock(link, synchronize(link, fd));
+    return lock_or_take_over(link, fd, 1) ? -1 : unlock(link, synchronize(link, fd));
 }
 
 int qtest_ring(const struct doorbell *d, uint32_t value)
