@@ -137,21 +137,32 @@ def _that_answers(request):
 
 @pytest.fixture
 def taken():
-    """taken(guest, address, driver) gives a function to a kernel driver, until the test is over."""
+    """taken(guest, address, driver) gives a function to a kernel driver, until the test is over. So
+    are then the processes that were started meanwhile.
+    """
     with contextlib.ExitStack() as undo:  # each of them, also when one of them fails
 
-        def give_back(guest, address, before):
+        def give_back(guest, address, before, processes):
             if guest.lost:
                 return
+            end_others(guest, processes)
             guest.give(address, "")
             assert guest.driver(address) == before
 
         def take(guest, address, driver="vfio-pci"):
-            undo.callback(give_back, guest, address, guest.driver(address))
+            processes = set(guest.processes)
+            undo.callback(give_back, guest, address, guest.driver(address), processes)
             guest.give(address, driver)
             return address
 
         yield take
+
+
+def end_others(guest, processes):
+    """End what runs in the guest, but for these processes."""
+    for process in set(guest.processes) - processes:
+        with contextlib.suppress(OSError):
+            process.end()
 
 
 def restore(guest, address, driver):
@@ -182,9 +193,7 @@ def nic(guest):
     yield build
     if guest.lost:
         return
-    for process in set(guest.processes) - before:
-        with contextlib.suppress(OSError):
-            process.end()
+    end_others(guest, before)
     guest.environment = {}
     for address, name, driver in done:
         restore(guest, address, driver)
