@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both conversations with QEMU, with a QEMU that answers anything, or for ever."""
+"""The conversation with a qtest server that answers anything, or for ever."""
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -13,16 +12,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.speaker import speaker
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled
 from tests.test_memory import replace
-from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
+from uspnet.errors import DeviceFault
 from uspnet.fastpath import ffi, lib
 from uspnet.memory import SharedMemory
 from uspnet.pool import Pool
-from uspnet.transports.qemu import machine as qemu
 from uspnet.transports.qemu import qtest
-from uspnet.transports.qemu.machine import Machine
 from uspnet.transports.qemu.qtest import Link, Qtest
 
 
@@ -36,35 +34,6 @@ class Peg:
 
     def plug(self, _fd, size):
         return size
-
-
-@contextmanager
-def speaker(sock, text, *, endless=False):
-    """Somebody says this at the other end, once or until nobody listens."""
-
-    def say():
-        try:
-            sock.sendall(text)
-            while endless:
-                sock.sendall(text)
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=say)
-    thread.start()
-    yield
-    sock.shutdown(socket.SHUT_RDWR)
-    thread.join()
-
-
-@pytest.fixture
-def ends():
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
-# -- qtest ----------------------------------------------------------------------------------------
 
 
 def test_a_value_is_read(ends):
@@ -306,61 +275,3 @@ def test_a_process_killed_while_it_rings_leaves_a_link_that_works(ends):
             before = link.ask("readl 0")
             assert [link.ask("readl 0") for _ in range(3)] == [before + 1, before + 2, before + 3]
     shared.close()
-
-
-# -- the monitor ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def machine(ends, monkeypatch):
-    """One that runs no QEMU."""
-    monkeypatch.setattr(qemu, "ANSWER_S", 0.2)
-    made = object.__new__(Machine)
-    made.name, made.monitor, made._received = "qemu:x", ends[0], b""
-    made.modules, made.module_at = 0, 1 << 32
-    made.ended = lambda _patience: None
-    return made
-
-
-@pytest.mark.parametrize(
-    ("text", "endless"),
-    [
-        (b"{\n", False),
-        (b"[1]\n", False),
-        (b"\xff\xfe\n", False),
-        (b"7\n", False),
-        (b"[" * 60000 + b"\n", False),
-        (b"x" * 100000, True),
-        (b'{"event": "STOP"}\n', True),
-        (b'{"return": {}', False),
-        (b'{"return": {}}\n', False),
-        (b'{"return": [{"fd": 3}]}\n', False),
-        (b'{"return": {"fd": "../../etc"}}\n', False),
-        (b'{"error": 7}\n', False),
-        (b'{"error": {"class": "x"}}\n', False),
-    ],
-)
-def test_whatever_the_monitor_says_is_an_error_in_time(machine, ends, text, endless):
-    with speaker(ends[1], text, endless=endless), pytest.raises((DeviceFault, DeviceTimeout)):
-        machine.plug(0, 4096)
-    assert len(machine._received) <= 2 * qemu.LINE_MAX
-
-
-def test_what_qemu_says_of_an_error_reaches_a_terminal_as_text(machine, ends):
-    said = {"error": {"desc": "\x1b]0;evil\x07" + "x" * 10000}}
-    text = json.dumps(said).encode() + b"\n"
-    with speaker(ends[1], text), pytest.raises(UspnetError) as caught:
-        machine.monitor_command("stop")
-    assert caught.value.message.isprintable()
-    assert len(caught.value.message) < 1000
-
-
-def test_descriptors_are_passed(machine, ends):
-    out, into = os.pipe()
-    with speaker(ends[1], b'{"return": {"fd": 9}}\n' + b'{"return": {}}\n' * 2):
-        machine.plug(into, 4096)
-        data, fds, _, _ = socket.recv_fds(ends[1], 4096, 4)
-    assert json.loads(data)["execute"] == "add-fd"
-    assert len(fds) == 1
-    for fd in (out, into, *fds):
-        os.close(fd)
