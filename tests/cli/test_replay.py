@@ -8,7 +8,7 @@ from scapy.all import IP, UDP, Dot1Q, Ether
 
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
-from tests.support.pcap_rig import FRAMES, classic, pcapng
+from tests.support.pcap_rig import FRAMES, classic, enhanced, pcapng
 
 ALL = len(FRAMES)
 
@@ -66,6 +66,23 @@ def test_a_summary_names_files_and_what_was_skipped(uspnet, capture, tmp_path):
     assert "b,pcap, 4 packets, 240 bytes, begun 2 times, skipped 2: too short 2" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "became"),
+    [
+        ([], "sent as captured"),
+        (["--truncated", "pad"], "padded with zeros"),
+        (["--truncated", "skip"], "skipped"),
+    ],
+)
+def test_packets_captured_in_part_are_told_and_no_loss(uspnet, tmp_path, words, became):
+    cut = enhanced("<", 0, bytes(60), wire=90)
+    (tmp_path / "x").write_bytes(pcapng() + cut + cut)
+    replay = ("pktgen", "null:", "--replay", f"{tmp_path}/x", "--topspeed", "--fail-on-loss")
+    result = uspnet(*replay, *words)
+    assert result.returncode == 0, result.stderr
+    assert f"truncated 2 ({became})" in " ".join(result.stdout.split())
+
+
 def test_skipped_packets_are_lost(uspnet, tmp_path):
     write_pcap(tmp_path / "x", [bytes(60), b"", bytes(60)])
     words = ("pktgen", "null:", "--replay", f"{tmp_path}/x", "--topspeed")
@@ -118,6 +135,7 @@ WRONG = [
     (["--speed", "fast"], "not a factor", "write 2 or 0.5"),
     (["--loop", "0"], "too small", "write 10, or forever"),
     (["--loop", "often"], "not a whole number", "write 10, or forever"),
+    (["--truncated", "cut"], "none of send, pad, skip", "--help"),
     (["--replay", ""], "is empty", "--replay x.pcapng"),
     (["--replay", "--json"], "is an option", "--replay x.pcapng"),
     (["--replay", "pcap:x,speed=2"], "not with speed=", "use --speed"),
@@ -143,6 +161,7 @@ def test_what_makes_no_sense_is_refused(uspnet, capture, words, message, hint):
         ["--topspeed"],
         ["--loop", "forever"],
         ["--vlan", "7"],
+        ["--truncated", "pad"],
         ["--map-port", "80=81"],
     ],
 )

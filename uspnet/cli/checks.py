@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from uspnet.errors import Loss, TooFew, Usage, UspnetError
-from uspnet.jobs.result import INTENDED, Result
+from uspnet.jobs.result import Result, unintended
 
 Check = Callable[[Any], None]  # takes the result; raises, with the result in the error
 
@@ -84,7 +84,7 @@ def unsent_or_lost(result: Any) -> tuple[int, int]:
     """Return packets lost and packets in all, of a run that sends: those that were not sent, those
     of a file that could not even be offered, and those that did not come back.
     """
-    skipped = sum(getattr(result, "skipped", {}).values())
+    skipped = unintended(getattr(result, "skipped", {}))
     return result.unsent + skipped + getattr(result, "lost", 0), result.offered + skipped
 
 
@@ -93,5 +93,4 @@ def lost_on_receive(result: Any, received: int) -> tuple[int, int]:
     missed is not in them.
     """
     missed = result.missed or 0
-    intended = sum(result.drops.get(name, 0) for name in INTENDED)
-    return result.dropped - intended + missed, received + missed
+    return unintended(result.drops) + missed, received + missed

@@ -17,6 +17,7 @@ from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
 from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
+from uspnet.ports.pcap.kinds import Truncated
 
 if TYPE_CHECKING:
     from uspnet.jobs.job import AnyJob
@@ -150,6 +151,7 @@ def pktgen(
     loop: r.Loop = 1,
     speed: r.Speed = None,
     topspeed: r.Topspeed = False,
+    truncated: r.CutShort = Truncated.send,
     map_ip: r.MapIp = None,
     map_port: r.MapPort = None,
     vlan: r.Vlan = None,
@@ -185,7 +187,9 @@ def pktgen(
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
-    replays = r.Replays(replay, loop, speed, topspeed, map_ip, map_port, vlan, src_mac, dst_mac)
+    replays = r.Replays(
+        replay, loop, speed, topspeed, truncated, map_ip, map_port, vlan, src_mac, dst_mac
+    )
     replays.check(given)
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)

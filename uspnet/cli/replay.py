@@ -11,6 +11,7 @@ import typer
 from uspnet import units
 from uspnet.errors import Usage
 from uspnet.packets.shape import LINK_BPS
+from uspnet.ports.pcap.kinds import Truncated
 
 if TYPE_CHECKING:
     from uspnet.jobs.job import AnyJob
@@ -28,7 +29,7 @@ MADE = (
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
 SHAPES = ("ramp", "burst_size", "burst_gap", "poisson")
-OURS = ("loop", "map_ip", "map_port", "speed", "topspeed", "vlan")
+OURS = ("loop", "map_ip", "map_port", "speed", "topspeed", "truncated", "vlan")
 PACED = {  # options of the port that are given otherwise
     "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
     "speed": "use --speed",
@@ -96,6 +97,14 @@ Topspeed = Annotated[
 ]
 
 
+CutShort = Annotated[
+    Truncated,
+    typer.Option(
+        "--truncated",
+        help="Packets that a file has only a part of (captured with a snap length): send that, pad "
+        "it with zeros to the length on the wire, or skip them.",
+    ),
+]
 MapIp = Annotated[
     list[str] | None,
     typer.Option(
@@ -135,6 +144,7 @@ class Replays:
     loop: int
     speed: float | None
     topspeed: bool
+    truncated: Truncated
     map_ip: list[str] | None
     map_port: list[str] | None
     vlan: int | None
@@ -209,14 +219,15 @@ class Replays:
 
         pace = self.pace(rate, link)
         how = Replaying(self.loop or None, pace, self.rewrite(given))
-        files = [source(name, pace.speed) for name in self.files or ()]
+        options = {} if pace.speed is None else {"timing": "on", "speed": repr(pace.speed)}
+        if "truncated" in given:
+            options["truncated"] = self.truncated.value
+        files = [source(name, options) for name in self.files or ()]
         return ReplayJob(port, limits, files, how)
 
 
-def source(name: str, speed: float | None) -> Source:
-    """Return the port of a file, which plays it by its own timing, so much faster; None: as fast as
-    packets are taken. Raise Usage.
-    """
+def source(name: str, options: dict[str, str]) -> Source:
+    """Return the port of a file, with these options and those in its name. Raise Usage."""
     from uspnet.ports.pcap.source import Source
     from uspnet.spec import Spec, parse
 
@@ -227,5 +238,4 @@ def source(name: str, speed: float | None) -> Source:
     for option, hint in PACED.items():
         if option in spec.given:
             raise Usage(f"--replay {spec}: not with {option}=", hint)
-    timing = {} if speed is None else {"timing": "on", "speed": repr(speed)}
-    return Source(replace(spec, given={**spec.given, **timing}))  # named as it was written
+    return Source(replace(spec, given={**options, **spec.given}))  # named as it was written

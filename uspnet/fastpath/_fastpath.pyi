@@ -407,6 +407,8 @@ class PcapSource(AnyQueue):
     usable: int
     link_type: int
     foreign: int
+    when_truncated: int
+    truncated: int
     make_ethernet: int
     source_given: int
     macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
@@ -1041,6 +1043,7 @@ class Lib:
     DROP_REFUSED: int
     DROP_TOO_LONG: int
     DROP_TOO_SHORT: int
+    DROP_TRUNCATED: int
     DROP_WORKER_LOST: int
     END_COUNT: int
     END_DEADLINE: int
@@ -1083,7 +1086,10 @@ class Lib:
     PCAP_OLDER: int
     PCAP_ONCE: int
     PCAP_ORDER: int
+    PCAP_PAD: int
     PCAP_RINGS: int
+    PCAP_SEND: int
+    PCAP_SKIP: int
     PCAP_TAIL: int
     PCAP_TOO_MANY: int
     PCAP_TORN: int

@@ -56,6 +56,7 @@ enum drop_reason {
     DROP_NO_ROUTE, /* no port for its destination */
     DROP_DEVICE_RESET, /* in flight when the device was reset or left; may have been sent */
     DROP_WORKER_LOST,  /* in flight when the worker process died; may have been sent */
+    DROP_TRUNCATED,    /* a file has only a part of it, and it was to be skipped then */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the port can send */
     DROP_TOO_SHORT,              /* shorter than an Ethernet header, or than the port can send */

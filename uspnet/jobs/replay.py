@@ -178,6 +178,8 @@ class ReplayJob(Job[ReplayResult]):
                 packets=sum(int(c.packets) for c in counters),
                 bytes=sum(int(c.bytes) for c in counters),
                 skipped=drops_by_reason(counters),
+                truncated=int(each.c.truncated),
+                when_truncated=each.options.truncated,
                 share=each.progress() if passes else 0.0,
             )
             found.append(row)

@@ -5,6 +5,7 @@ page in the documentation are made from these classes and the text below each fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +15,12 @@ from uspnet.telemetry import PortCounters
 
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error", "upgrade"]
 
-INTENDED = ("filtered", "policed")  # reasons to drop that are no loss: somebody asked for it
+INTENDED = ("filtered", "policed", "truncated")  # reasons to drop that somebody asked for: no loss
+
+
+def unintended(drops: Mapping[str, int]) -> int:
+    """Return how many packets were dropped for reasons that nobody asked for."""
+    return sum(count for reason, count in drops.items() if reason not in INTENDED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +182,12 @@ class Replayed:
     bytes: int
     """Their bytes, without FCS."""
     skipped: dict[str, int]
-    """Packets that could not be offered, by reason."""
+    """Packets that could not be offered, or were not wanted, by reason."""
+    truncated: int
+    """Packets of which the file has only a part, over all passes."""
+    when_truncated: str
+    """What became of those: `send`, as they are; `pad`, with zeros up to their length on the wire;
+    `skip`, nothing."""
     share: float | None
     """How far it was read in this pass, 0 to 1; null: a stream, whose size is not known."""
 
@@ -186,7 +197,8 @@ class ReplayResult(GenerateResult):
     """The result of `pktgen --replay`: offered = sent + unsent; what is skipped is not offered."""
 
     skipped: dict[str, int]
-    """Packets of the files that could not be offered, by reason: `not_ethernet`, `too_long`, …"""
+    """Packets of the files that could not be offered, or were not wanted, by reason:
+    `not_ethernet`, `truncated`, …"""
     replayed: tuple[Replayed, ...]
     """The files, in the order in which they are played."""
 

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
-from uspnet.jobs.result import INTENDED
+from uspnet.jobs.result import unintended
 from uspnet.packets.frames import l1_bits
 from uspnet.telemetry import reasons_text
 from uspnet.text import printable
@@ -66,6 +66,9 @@ def played(each: Result) -> list[str]:
         phrases.append(f"{share:.0%} of it")
     if passes != 1:
         phrases.append(f"begun {format_count(passes)} times")
+    if truncated := each["truncated"]:
+        became = {"send": "sent as captured", "pad": "padded with zeros", "skip": "skipped"}
+        phrases.append(f"truncated {format_count(truncated)} ({became[each['when_truncated']]})")
     if skipped := each["skipped"]:
         text = f"skipped {format_count(sum(skipped.values()))}: {reasons_text(skipped)}"
         phrases += text.split(", ")
@@ -98,15 +101,14 @@ def loss(result: Result) -> list[str]:
     """Say how many packets were lost, and which share of those that were meant for us."""
     if result["command"] == "pktgen":
         parts = [("unsent", result["unsent"], result["offered"])]
-        if skipped := sum(result.get("skipped", {}).values()):
+        if skipped := unintended(result.get("skipped", {})):
             parts.append(("skipped", skipped, result["offered"] + skipped))
         if "received" in result:
             parts.append(("lost", result["lost"], result["sent"]))
     else:
         missed = result["missed"] or 0
-        intended = sum(result["drops"].get(name, 0) for name in INTENDED)
         entered = result["received"] + result.get("copied", 0) + missed
-        parts = [("lost", result["dropped"] - intended + missed, entered)]
+        parts = [("lost", unintended(result["drops"]) + missed, entered)]
     return [
         f"{word} {format_count(count)}" + (f" ({format_share(count, whole)})" if count else "")
         for word, count, whole in parts

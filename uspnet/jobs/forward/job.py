@@ -10,7 +10,7 @@ from uspnet.fastpath import lib
 from uspnet.jobs.forward.mode import find_mode
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import INTENDED, ForwardResult
+from uspnet.jobs.result import ForwardResult, unintended
 from uspnet.jobs.route import owners
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
@@ -46,7 +46,7 @@ class ForwardJob(Job[ForwardResult]):
     def check(self, result: ForwardResult) -> None:
         """Raise NotSupported if packets of a file were to be forwarded, and not one could be."""
         from_file = any(not port.can_send for port in self.ports)
-        lost = sum(n for reason, n in result.drops.items() if reason not in INTENDED)
+        lost = unintended(result.drops)
         if result.forwarded or result.before or not lost or self.stopped() or not from_file:
             return
         reasons = reasons_text(result.drops)

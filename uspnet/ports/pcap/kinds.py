@@ -8,6 +8,14 @@ from enum import StrEnum
 SNAPLEN_MAX = 262144  # bytes, as in dumpcap
 
 
+class Truncated(StrEnum):
+    """What becomes of packets of which a file has only a part."""
+
+    send = "send"
+    pad = "pad"
+    skip = "skip"
+
+
 class Format(StrEnum):
     """Capture file formats: pcapng and nsecpcap count nanoseconds, pcap microseconds."""
 

@@ -27,6 +27,7 @@ from uspnet.port import Direction, Port
 from uspnet.ports.pcap import compression, foreign
 from uspnet.ports.pcap.feeder import Feeder
 from uspnet.ports.pcap.format import file_error
+from uspnet.ports.pcap.kinds import Truncated
 from uspnet.ports.pcap.readers import READERS
 from uspnet.spec import Options, Spec, choice, number, option, seconds, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
@@ -44,6 +45,11 @@ WHY = {
     lib.PCAP_ANOTHER: "another pcap file begins here",
     lib.PCAP_TORN: "a part of the stream was lost with the worker process that had read it",
 }
+TRUNCATED = {
+    Truncated.send: lib.PCAP_SEND,
+    Truncated.pad: lib.PCAP_PAD,
+    Truncated.skip: lib.PCAP_SKIP,
+}
 EXAMPLE = "tcpdump -i IFNAME -U -w - | uspnet … pcap:-"
 
 
@@ -55,6 +61,9 @@ class SourceOptions(Options):
     timing: bool = option(switch, False, "on: with the file's own gaps between packets")
     speed: float = option(number(1e-6, 1e6), 1.0, "replay speed factor, with timing=on")
     max_gap: float = option(seconds, float("inf"), "longest gap in seconds, with timing=on")
+    truncated: str = option(
+        choice(*Truncated), "send", "packets captured in part: send, pad with zeros, or skip"
+    )
     ethernet: str = option(
         choice("off", "add"), "off", "add: put an Ethernet header before packets that have none"
     )
@@ -90,6 +99,7 @@ class Source(Port):
         options, c = self.options, self.c
         c.loop = lib.PCAP_FOREVER if options.loop else lib.PCAP_ONCE
         c.timer_fd = c.stream_fd = -1
+        c.when_truncated = TRUNCATED[Truncated(options.truncated)]
         c.make_ethernet, c.source_given = options.ethernet == "add", bool(options.src)
         ffi.memmove(c.macs, options.dst + (options.src or bytes(6)), 12)
         if options.timing:
@@ -283,7 +293,8 @@ class Source(Port):
     def _nothing_delivered(self) -> UspnetError | None:
         """Return the error for a file of which no packet could be delivered."""
         counters = [queue.counters for queue in self.made]
-        chosen = (lib.DROP_FILTERED, lib.DROP_POLICED, lib.DROP_NO_ROUTE)  # by the loop, not here
+        # As asked: by the loop, and by `truncated`.
+        chosen = (lib.DROP_FILTERED, lib.DROP_POLICED, lib.DROP_NO_ROUTE, lib.DROP_TRUNCATED)
         lost = sum(int(c.dropped + c.errors) - sum(c.drops[i] for i in chosen) for c in counters)
         if not self.c.q.ended or not lost or any(c.packets for c in counters):
             return None

@@ -15,6 +15,8 @@ enum {
 };
 /* What follows the end of a file: nothing; the next pass; or one when `ended` is cleared. */
 enum pcap_loop { PCAP_ONCE, PCAP_FOREVER, PCAP_IN_TURNS };
+/* What becomes of packets of which the file has only a part. */
+enum pcap_truncated { PCAP_SEND, PCAP_PAD, PCAP_SKIP };
 enum pcap_format { PCAP_UNKNOWN, PCAP_NG, PCAP_US, PCAP_NS };
 
 /* What is wrong with a file. */
@@ -85,6 +87,9 @@ struct pcap_source {
     uint32_t usable;    /* the survey found a packet that can be delivered */
     uint32_t link_type; /* of the first packet that can't be delivered */
     uint64_t foreign;   /* packets dropped for their link type */
+
+    uint32_t when_truncated; /* enum pcap_truncated */
+    uint64_t truncated;      /* packets of which the file has only a part, in all passes */
 
     /* ethernet=add: packets of other link types get an Ethernet header. */
     uint32_t make_ethernet;

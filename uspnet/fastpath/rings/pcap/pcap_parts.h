@@ -22,6 +22,16 @@ struct found {
     struct origin origin; /* all but `length`, when the source has a sink */
 };
 
+static inline int is_truncated(const struct found *f) { return f->wire > f->length; }
+
+/* The length that the packet is delivered with: truncated ones may be padded. */
+static inline uint32_t found_length(const struct pcap_source *s, const struct found *f)
+{
+    if (likely(!is_truncated(f)) || s->when_truncated != PCAP_PAD || !f->length)
+        return f->front + f->length;
+    return f->front + least(f->wire, UINT32_MAX - f->front);
+}
+
 enum step pcap_step(struct pcap_source *s, struct found *f);
 void pcap_rewind(struct pcap_source *s); /* pcap_read.c */
 /* pcap_revive.c: notes what is needed if the process ends before `at` moves behind this block. */

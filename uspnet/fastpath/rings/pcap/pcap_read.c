@@ -101,6 +101,9 @@ static __attribute__((noinline)) int leave_out(struct pcap_source *s, uint64_t a
     if (step == STEP_FOREIGN) {
         s->foreign++;
         queue_drop(&s->q, DROP_NOT_ETHERNET, 1);
+    } else if (is_truncated(f) && s->when_truncated == PCAP_SKIP) {
+        s->truncated++;
+        queue_drop(&s->q, DROP_TRUNCATED, 1);
     } else {
         queue_drop(&s->q, f->length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
     }
@@ -140,12 +143,13 @@ static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, st
         uint64_t before = s->at;
         enum step step = pcap_step(s, f);
         if (likely(step == STEP_PACKET)) {
-            uint32_t length = f->front + f->length;
+            uint32_t length = found_length(s, f);
+            int skip = unlikely(is_truncated(f)) && s->when_truncated == PCAP_SKIP;
             if (unlikely(s->timing) && too_early(s, f->ns)) {
                 s->at = before;
                 return 0;
             }
-            if (likely(length <= room && f->length)) {
+            if (likely(length <= room && f->length && !skip)) {
                 s->number++;
                 return 1;
             }
@@ -170,6 +174,15 @@ static inline void copy(const struct pcap_source *s, struct packet p, const stru
     if (unlikely(f->front))
         memcpy(to - f->front, f->header, sizeof f->header);
     pcap_copy(to, f->data, f->length, room < space ? room : space);
+}
+
+/* Counts a packet of which the file has only a part, and pads it if that is asked for. */
+static __attribute__((noinline)) void truncated(struct pcap_source *s, struct packet p,
+                                                const struct found *f)
+{
+    uint32_t have = f->front + f->length;
+    s->truncated++;
+    memset(packet_data(s->q.pool, p) + have, 0, p.length - have);
 }
 
 /* Stores the packet's metadata. */
@@ -199,10 +212,12 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     taken = stack_take(q->stack, index, n);
     s->holding = 0;
     while (got < taken && find(s, room, &skips, &f)) {
-        struct packet p = {index[got], cache_offset(index[got]), (uint16_t)(f.front + f.length)};
+        struct packet p = {index[got], cache_offset(index[got]), (uint16_t)found_length(s, &f)};
         s->holding = got + 1;
         keep_order();
         copy(s, p, &f);
+        if (unlikely(is_truncated(&f)))
+            truncated(s, p, &f);
         if (q->stamps)
             note(s, got, &f);
         bytes += p.length;

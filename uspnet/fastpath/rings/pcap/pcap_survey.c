@@ -5,6 +5,7 @@
 uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
 {
     struct found f;
+    uint32_t length;
     while (n--) {
         enum step step = pcap_step(s, &f);
         if (step == STEP_PACKET || step == STEP_FOREIGN) {
@@ -13,7 +14,9 @@ uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
         }
         if (step == STEP_PACKET) {
             s->usable = 1;
-            s->longest = f.front + f.length > s->longest ? f.front + f.length : s->longest;
+            length = found_length(s, &f);
+            length = length > UINT16_MAX ? f.front + f.length : length; /* can't be padded */
+            s->longest = length > s->longest ? length : s->longest;
         } else if (step == STEP_END || step == STEP_FAULT) {
             if (step == STEP_FAULT && s->number == 0)
                 return 0;
