@@ -83,6 +83,18 @@ def test_packets_captured_in_part_are_told_and_no_loss(uspnet, tmp_path, words, 
     assert f"truncated 2 ({became})" in " ".join(result.stdout.split())
 
 
+def test_what_a_filter_rejects_is_told_and_no_loss(uspnet, capture, tmp_path):
+    out = f"pcap:out={tmp_path}/out,format=pcap"
+    words = ("pktgen", out, "--replay", capture, "--topspeed", "--filter", "greater 62")
+    result = uspnet(*words, "--fail-on-loss")
+    assert result.returncode == 0, result.stderr
+    assert "skipped 3: filtered 3" in " ".join(result.stdout.split()), result.stdout
+    wanted = [frame for frame in FRAMES if len(frame) >= 62]
+    assert pcap_frames(tmp_path / "out") == wanted
+    told = answer(uspnet(*words, "--json", "-c", "2").stdout)
+    assert (told["sent"], told["asked"]["filter"]) == (2, "greater 62")
+
+
 def test_skipped_packets_are_lost(uspnet, tmp_path):
     write_pcap(tmp_path / "x", [bytes(60), b"", bytes(60)])
     words = ("pktgen", "null:", "--replay", f"{tmp_path}/x", "--topspeed")
@@ -135,6 +147,8 @@ WRONG = [
     (["--speed", "fast"], "not a factor", "write 2 or 0.5"),
     (["--loop", "0"], "too small", "write 10, or forever"),
     (["--loop", "often"], "not a whole number", "write 10, or forever"),
+    (["--filter", "prot 80"], "filter 'prot 80'", "man pcap-filter"),
+    (["--filter", ""], "the filter is empty", "tcp port 80"),
     (["--truncated", "cut"], "none of send, pad, skip", "--help"),
     (["--replay", ""], "is empty", "--replay x.pcapng"),
     (["--replay", "--json"], "is an option", "--replay x.pcapng"),
@@ -162,6 +176,7 @@ def test_what_makes_no_sense_is_refused(uspnet, capture, words, message, hint):
         ["--loop", "forever"],
         ["--vlan", "7"],
         ["--truncated", "pad"],
+        ["--filter", "ip"],
         ["--map-port", "80=81"],
     ],
 )

@@ -152,6 +152,7 @@ def pktgen(
     speed: r.Speed = None,
     topspeed: r.Topspeed = False,
     truncated: r.CutShort = Truncated.send,
+    only: r.Only = None,
     map_ip: r.MapIp = None,
     map_port: r.MapPort = None,
     vlan: r.Vlan = None,
@@ -187,9 +188,8 @@ def pktgen(
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
-    replays = r.Replays(
-        replay, loop, speed, topspeed, truncated, map_ip, map_port, vlan, src_mac, dst_mac
-    )
+    rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
+    replays = r.Replays(replay, loop, speed, topspeed, truncated, only, rewriting)
     replays.check(given)
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)

@@ -28,8 +28,9 @@ MADE = (
     "size", "packet", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
+SPELT = {"only": "filter"}
 SHAPES = ("ramp", "burst_size", "burst_gap", "poisson")
-OURS = ("loop", "map_ip", "map_port", "speed", "topspeed", "truncated", "vlan")
+OURS = ("loop", "map_ip", "map_port", "only", "speed", "topspeed", "truncated", "vlan")
 PACED = {  # options of the port that are given otherwise
     "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
     "speed": "use --speed",
@@ -105,6 +106,15 @@ CutShort = Annotated[
         "it with zeros to the length on the wire, or skip them.",
     ),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="FILTER",
+        help="Send only those packets of a file that this accepts, in the language of tcpdump's "
+        "filters: 'tcp port 80'. It sees packets as they are before they are rewritten.",
+    ),
+]
 MapIp = Annotated[
     list[str] | None,
     typer.Option(
@@ -137,6 +147,33 @@ Vlan = Annotated[
 
 
 @dataclass(frozen=True)
+class Rewriting:
+    """What is to be rewritten in packets: the values of the options."""
+
+    map_ip: list[str] | None
+    map_port: list[str] | None
+    vlan: int | None
+    src_mac: str
+    dst_mac: str
+
+    def fields(self, given: set[str]) -> list[Field]:
+        """Return what rewrites packets, as far as options were `given`. Raise Usage."""
+        from uspnet.packets.fields.rewrite import Rewrite, read_net_map, read_port_map
+        from uspnet.packets.frames import mac_bytes
+
+        untag = self.vlan == UNTAGGED
+        made = Rewrite(
+            mac_bytes(self.dst_mac) if "dst_mac" in given else None,
+            mac_bytes(self.src_mac) if "src_mac" in given else None,
+            [read_net_map(text) for text in self.map_ip or ()],
+            [read_port_map(text) for text in self.map_port or ()],
+            None if untag else self.vlan,
+            untag,
+        )
+        return [made] if made else []
+
+
+@dataclass(frozen=True)
 class Replays:
     """What is to be replayed, and how: the values of the options."""
 
@@ -145,15 +182,12 @@ class Replays:
     speed: float | None
     topspeed: bool
     truncated: Truncated
-    map_ip: list[str] | None
-    map_port: list[str] | None
-    vlan: int | None
-    src_mac: str
-    dst_mac: str
+    only: str | None
+    rewriting: Rewriting
 
     def check(self, given: set[str]) -> None:
         """Raise Usage for options given beside these that make no sense with them."""
-        names = {name: "--" + name.replace("_", "-") for name in given}
+        names = {name: "--" + SPELT.get(name, name.replace("_", "-")) for name in given}
         if not self.files:
             if ours := sorted(given.intersection(OURS)):
                 hint = "add --replay FILE, or drop it: --rate max is the default"
@@ -190,22 +224,6 @@ class Replays:
             return Pace(share, "l1", percent=link is None)
         return Pace(rate.value, rate.unit)
 
-    def rewrite(self, given: set[str]) -> list[Field]:
-        """Return what is rewritten in packets, as far as options were `given`. Raise Usage."""
-        from uspnet.packets.fields.rewrite import Rewrite, read_net_map, read_port_map
-        from uspnet.packets.frames import mac_bytes
-
-        untag = self.vlan == UNTAGGED
-        made = Rewrite(
-            mac_bytes(self.dst_mac) if "dst_mac" in given else None,
-            mac_bytes(self.src_mac) if "src_mac" in given else None,
-            [read_net_map(text) for text in self.map_ip or ()],
-            [read_port_map(text) for text in self.map_port or ()],
-            None if untag else self.vlan,
-            untag,
-        )
-        return [made] if made else []
-
     def job(
         self,
         port: Port,
@@ -216,9 +234,11 @@ class Replays:
     ) -> AnyJob:
         """Return the job. `given`: the options on the command line. Raise Usage."""
         from uspnet.jobs.replay import Replaying, ReplayJob
+        from uspnet.packets.filter import compile_filter
 
         pace = self.pace(rate, link)
-        how = Replaying(self.loop or None, pace, self.rewrite(given))
+        only = None if self.only is None else compile_filter(self.only)
+        how = Replaying(self.loop or None, pace, self.rewriting.fields(given), only)
         options = {} if pace.speed is None else {"timing": "on", "speed": repr(pace.speed)}
         if "truncated" in given:
             options["truncated"] = self.truncated.value

@@ -111,6 +111,16 @@ class FileIdentity(Struct):
     major: int
     minor: int
 
+class Filter(Struct):
+    n: int
+    steps: Inline[FilterStep, Sequence[FilterStep | FilterStepFields] | FilterStep]
+
+class FilterStep(Struct):
+    code: int
+    if_true: int
+    if_false: int
+    value: int
+
 class ForwardLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     full: int
@@ -520,6 +530,8 @@ class ReplayLoop(Struct):
     spent: int
     taken: int
     fields: Field
+    only: Filter
+    first: Filter
 
 class RewriteField(Struct):
     f: Inline[Field, Field | FieldFields]
@@ -808,6 +820,12 @@ class FieldFields(TypedDict, total=False):
     apply: Callable[[Field, Pool, Packet, int], None]
     next: Field
 
+class FilterStepFields(TypedDict, total=False):
+    code: int
+    if_true: int
+    if_false: int
+    value: int
+
 class ForwardLoopFields(TypedDict, total=False):
     w: Worker | WorkerFields
     full: int
@@ -1056,6 +1074,7 @@ class Lib:
     FAULT_NONE: int
     FAULT_PEER: int
     FAULT_RING: int
+    FILTER_STEPS: int
     FRAME_SHORTEST: int
     FULL_DROP: int
     FULL_WAIT: int
@@ -1123,6 +1142,7 @@ class Lib:
     def end_with(self, _0: int, /) -> int: ...
     def field_program(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
     def field_rewrite(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
+    def filter_accepts(self, _0: Filter, _1: Pointer[int] | Octets, _2: int, _3: int, /) -> int: ...
     def guard_add(self, _0: CData, _1: int, _2: Pointer[int], /) -> int: ...
     def guard_install(self) -> int: ...
     def guard_map(self, _0: int, _1: int, _2: Pointer[int], /) -> CData: ...
@@ -1285,6 +1305,14 @@ class FFI:
     def new(
         self, cdecl: Literal["struct file_identity *", "struct file_identity[]"], init: object = ...
     ) -> FileIdentity: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct filter *", "struct filter[]"], init: object = ...
+    ) -> Filter: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct filter_step *", "struct filter_step[]"], init: object = ...
+    ) -> FilterStep: ...
     @overload
     def new(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], init: object = ...
@@ -1583,6 +1611,14 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct file_identity *", "struct file_identity[]"], value: CData | int
     ) -> FileIdentity: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct filter *", "struct filter[]"], value: CData | int
+    ) -> Filter: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct filter_step *", "struct filter_step[]"], value: CData | int
+    ) -> FilterStep: ...
     @overload
     def cast(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], value: CData | int

@@ -24,7 +24,9 @@ from uspnet.telemetry import drops_by_reason, reasons_text
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field as CField
+    from uspnet.fastpath._fastpath import Filter as CFilter
     from uspnet.jobs.worker import Lane
+    from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.source import Source
 
 FOREVER = (1 << 64) - 1
@@ -42,6 +44,12 @@ class Replay(Forward, name="replay"):
     a_packet: int = 1
     a_byte: int = 0
     fields: CField = ffi.NULL
+    only: CFilter = ffi.NULL
+    first: CFilter = ffi.NULL
+
+    def claimed(self, lanes: Sequence[Lane]) -> int:
+        """Return the packets offered: those that are skipped don't count."""
+        return sum(int(lane.rx.counters.packets) for lane in lanes if lane.rx)
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was under way as lost. What became due while no loop ran is not made up for,
@@ -76,13 +84,14 @@ class Pace:
 
 @dataclass(frozen=True)
 class Replaying:
-    """How files are replayed: their `passes`, None for any number, how fast, and what is rewritten
-    in their packets, in this order.
+    """How files are replayed: their `passes`, None for any number, how fast, what is rewritten in
+    their packets, in this order, and which packets alone are sent.
     """
 
     passes: int | None = 1
     pace: Pace = field(default_factory=Pace)
     rewrite: Sequence[Field] = ()
+    only: Filter | None = None
 
     def __post_init__(self) -> None:
         """Raise Usage for a number that is out of range."""
@@ -129,13 +138,16 @@ class ReplayJob(Job[ReplayResult]):
             a_packet=a_packet,
             a_byte=a_byte,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
+            only=self.how.only.make() if self.how.only else ffi.NULL,
         )
         routes: list[Route] = [((each, 0), [(self.port, 0)]) for each in self.files]
         return [Plan(self.loop, routes, self.cores[0])]
 
     def set_up(self) -> None:
-        """Have a file that is written get the time stamps of those that are read."""
-        if not self.port.can_receive:
+        """Have a file that is written get the time stamps of those that are read, and a filter the
+        lengths on the wire.
+        """
+        if self.how.only or not self.port.can_receive:
             for worker in self.workers:
                 worker.stamp()
 
@@ -164,6 +176,7 @@ class ReplayJob(Job[ReplayResult]):
             replay=tuple(each.label for each in self.files),
             speed=pace.speed,
             loop=self.how.passes or 0,
+            filter=self.how.only.text if self.how.only else None,
         )
 
     def replayed(self) -> tuple[Replayed, ...]:

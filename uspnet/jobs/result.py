@@ -64,6 +64,8 @@ class Asked:
     """`--loop`: how often they are played, 0 for without end; null: nothing is replayed."""
     speed: float | None = None
     """`--speed`: how much faster than the files' own timing; null: not by that."""
+    filter: str | None = None
+    """`--filter`: the packets of the files that are sent; null: all."""
     rate_bps: float | None = None
     """`--rate` of a replay in bits a second, of frames without FCS (L2); null: not in bits."""
     rate_l1_bps: float | None = None

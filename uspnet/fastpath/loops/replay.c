@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* replay: sends the packets of files, one file after another, by each file's own timing (which is
  * its ring's, pcap_read.c), at a rate, or as fast as they are taken. */
+#include "filter.h"
 #include "forward.h"
 #include "template.h"
 
@@ -13,6 +14,8 @@ struct replay_loop {
     double rate;               /* cost a second; 0: no limit */
     uint64_t spent, taken;     /* cost of the packets so far, and their number */
     struct field *fields;      /* list of what is rewritten in packets; may be NULL */
+    struct filter *only;       /* packets that it rejects are skipped; may be NULL */
+    struct filter *first;      /* of two exits: what it accepts leaves by the first one */
 };
 void loop_replay(struct worker *w);
 // [c]
@@ -53,27 +56,60 @@ static uint32_t due(const struct replay_loop *r)
     return more < most ? least(most, 1 + (uint32_t)more) : most;
 }
 
+/* Skips a packet, which had this length: the job's count is of others. */
+static void leave_out(struct replay_loop *r, struct queue *rx, struct packet p, uint32_t length,
+                      enum drop_reason reason)
+{
+    lane_drop(&r->f.w, rx, p, length, reason);
+    if (r->f.w.budget)
+        __atomic_add_fetch(r->f.w.budget, 1, __ATOMIC_RELAXED);
+}
+
+static void keep(struct burst *b, uint32_t to, uint32_t from)
+{
+    b->packets[to] = b->packets[from];
+    b->stamps[to] = b->stamps[from];
+    b->origins[to] = b->origins[from];
+}
+
+static int accepts(const struct filter *f, const struct queue *rx, const struct burst *b,
+                   uint32_t i)
+{
+    struct packet p = b->packets[i];
+    uint32_t wire = rx->origins ? b->origins[i].length : 0;
+    return filter_accepts(f, packet_data(rx->pool, p), p.length, wire ? wire : p.length);
+}
+
+/* Skips packets that the filter rejects. Returns how many are left. */
+static uint32_t choose(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (accepts(r->only, rx, b, i))
+            keep(b, kept++, i);
+        else
+            leave_out(r, rx, b->packets[i], b->packets[i].length, DROP_FILTERED);
+    }
+    return kept;
+}
+
 /* Skips packets that no field could rewrite, of these lengths before. Returns how many are left. */
 static uint32_t skip(struct replay_loop *r, struct queue *rx, struct burst *b, const uint16_t *was,
                      uint32_t n)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (likely(b->packets[i].length)) {
-            b->packets[kept] = b->packets[i];
-            b->stamps[kept] = b->stamps[i];
-            b->origins[kept++] = b->origins[i];
-            continue;
-        }
-        lane_drop(&r->f.w, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));
+        if (likely(b->packets[i].length))
+            keep(b, kept++, i);
+        else
+            leave_out(r, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));
     }
     return kept;
 }
 
 /* Rewrites n packets. Returns how many are left. */
-static uint32_t rewrite(struct replay_loop *r, struct lane *lane, uint32_t n)
+static uint32_t rewrite(struct replay_loop *r, struct lane *lane, struct burst *b, uint32_t n)
 {
-    struct burst *b = &lane->exits->burst;
     uint16_t was[BURST_MAX];
     uint32_t unmade = 0;
     for (uint32_t i = 0; i < n; i++)
@@ -94,22 +130,53 @@ static void take(struct replay_loop *r, const struct packet *p, uint32_t n)
         r->spent += (uint64_t)p[i].length * r->a_byte;
 }
 
+/* Has n packets wait for the exits that they leave by, rewritten. Returns how many are left. */
+static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < lane->n_exits; i++)
+        exit_hold(&lane->exits[i], lane->n_exits == 1 ? n : 0);
+    for (uint32_t i = 0; lane->n_exits > 1 && i < n; i++)
+        lane_put(lane, &lane->exits[!accepts(r->first, lane->rx, &lane->received, i)], i);
+    for (uint32_t i = 0; i < lane->n_exits; i++) {
+        struct exit *e = &lane->exits[i];
+        if (r->fields)
+            e->held = rewrite(r, lane, &e->burst, e->held);
+        take(r, e->burst.packets, e->held);
+        kept += e->held;
+    }
+    return kept;
+}
+
+/* Receives what is due. Returns 0: nothing; or how far this was a round's work. */
+static uint32_t begin(struct replay_loop *r, struct lane *lane)
+{
+    struct burst *b = lane->n_exits == 1 ? &lane->exits->burst : &lane->received;
+    uint32_t want = due(r), kept, got;
+    got = want ? lane_receive(&r->f.w, lane, b, want, &kept) : 0;
+    if (!got)
+        return load_relaxed(&lane->rx->ended) && next_file(r);
+    if (r->only)
+        kept = choose(r, lane->rx, b, kept);
+    if (hold(r, lane, kept))
+        r->empty = 0;
+    return got;
+}
+
 /* Returns the packets moved; or 1: another file begins. */
 static uint32_t replay_round(struct replay_loop *r)
 {
     struct lane *lane = current(r);
-    struct exit *e = lane->exits;
-    if (e->from == e->held) {
-        uint32_t want = due(r), kept;
-        if (!want || !lane_receive(&r->f.w, lane, &e->burst, want, &kept))
-            return load_relaxed(&lane->rx->ended) && next_file(r);
-        r->empty = 0;
-        if (r->fields)
-            kept = rewrite(r, lane, kept);
-        take(r, e->burst.packets, kept);
-        exit_hold(e, kept);
+    uint32_t moved = 0, begun = 0;
+    if (!lane_holds(lane)) {
+        begun = begin(r, lane);
+        if (!lane_holds(lane))
+            return begun;
     }
-    return exit_pass(&r->f, lane, e);
+    for (uint32_t i = 0; i < lane->n_exits; i++)
+        if (exit_left(&lane->exits[i]))
+            moved += exit_pass(&r->f, lane, &lane->exits[i]);
+    return moved;
 }
 
 /* When the next packet is due by the rate, in ticks; 0: none waits for that. */
@@ -117,7 +184,7 @@ static uint64_t due_at(const struct replay_loop *r)
 {
     const struct worker *w = &r->f.w;
     uint64_t at;
-    if (r->rate <= 0 || exit_left(current(r)->exits))
+    if (r->rate <= 0 || lane_holds(current(r)))
         return 0;
     at = w->start + (uint64_t)((double)r->spent / r->rate * (double)w->ticks_hz);
     return at > ticks() ? at : 0;

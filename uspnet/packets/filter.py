@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters in libpcap's language (pcap-filter(7)): libpcap compiles the text, C runs the program.
+
+libpcap is loaded when the first filter is compiled. Names of hosts in a filter are looked up by it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from uspnet.errors import NotSupported, Usage
+from uspnet.fastpath import c, lib
+from uspnet.memory import new
+
+NAMES = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's, and everybody else's
+ETHERNET, LONGEST = 1, 262144  # the link type, and bytes of a packet
+ANY_MASK = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
+JUMP, JUMP_ALWAYS, CLASS = 0x05, 0x05, 0x07
+
+
+class Step(NamedTuple):
+    """One instruction, as struct bpf_insn has it."""
+
+    code: int
+    if_true: int
+    if_false: int
+    value: int
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (
+        ("code", ctypes.c_uint16),
+        ("if_true", ctypes.c_uint8),
+        ("if_false", ctypes.c_uint8),
+        ("value", ctypes.c_uint32),
+    )
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("n", ctypes.c_uint), ("steps", ctypes.POINTER(_Instruction)))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter: its text, and the program that libpcap has made of it."""
+
+    text: str
+    steps: Sequence[Step]
+
+    def make(self) -> c.Filter:
+        """Make it for C: `struct filter *`."""
+        made: c.Filter = new("struct filter *")
+        made.n = len(self.steps)
+        for at, step in enumerate(self.steps):
+            each = made.steps[at]
+            each.code, each.if_true, each.if_false, each.value = step
+        return made
+
+
+def compile_filter(text: str) -> Filter:
+    """Compile a filter for Ethernet packets. Raises Usage for a wrong one, and NotSupported for one
+    with a loop, and without libpcap.
+    """
+    if not text.strip():
+        raise Usage("the filter is empty", "write one such as 'tcp port 80', see: man pcap-filter")
+    if "\0" in text:
+        raise Usage("the filter has a NUL byte", "see: man pcap-filter")
+    steps = _compiled(_library(), text)
+    if len(steps) > lib.FILTER_STEPS:
+        raise NotSupported(f"the filter takes {len(steps):,} instructions", "make it simpler")
+    for at, step in enumerate(steps):
+        if step.code & CLASS != JUMP:
+            continue
+        skipped = step.value if step.code == JUMP_ALWAYS else max(step.if_true, step.if_false)
+        if at + 1 + skipped >= len(steps):
+            hint = "it is a loop: protochain; write: proto"
+            raise NotSupported(f"filter {text!r}: it jumps back", hint)
+    return Filter(text, steps)
+
+
+def _library() -> ctypes.CDLL:
+    for name in NAMES:
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        library.pcap_open_dead.restype = ctypes.c_void_p
+        library.pcap_geterr.restype = ctypes.c_char_p
+        return library
+    raise NotSupported("libpcap is needed for filters", "apt-get install libpcap0.8")
+
+
+def _compiled(library: ctypes.CDLL, text: str) -> list[Step]:
+    handle = ctypes.c_void_p(library.pcap_open_dead(ETHERNET, LONGEST))
+    program = _Program()
+    try:
+        given = text.encode(errors="surrogateescape")
+        if library.pcap_compile(handle, ctypes.byref(program), given, 1, ctypes.c_uint32(ANY_MASK)):
+            why = library.pcap_geterr(handle).decode(errors="replace")
+            raise Usage(f"filter {text!r}: {why}", "see: man pcap-filter")
+        found = program.steps[: program.n]
+        steps = [Step(s.code, s.if_true, s.if_false, s.value) for s in found]
+        library.pcap_freecode(ctypes.byref(program))
+        return steps
+    finally:
+        library.pcap_close(handle)
