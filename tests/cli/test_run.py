@@ -199,7 +199,7 @@ def test_a_file_that_is_read_again(supervise):
     started.process.send_signal(signal.SIGHUP)
     assert "1 new, 1 changed, 1 removed" in started.logs("SIGHUP: read the file again")
     started.logs("new: ready")
-    assert not alive(left)
+    until(lambda: not alive(left))
     assert alive(kept)
     started.tells("RELOADING=1")
     started.tells("READY=1", 2)

@@ -17,8 +17,9 @@ from uspnet.system import privileges
 
 
 def open_to_all(program=sys.executable):
-    """Can every user run it? Not from root's own folder, for one."""
-    return all(path.stat().st_mode & 1 for path in Path(program).resolve().parents)
+    """Can every user run it? Not from root's own folder, for one, nor by a link that lies there."""
+    ways = [Path(program).absolute(), Path(program).resolve()]
+    return all(folder.stat().st_mode & 1 for way in ways for folder in way.parents)
 
 
 def command(*words):
