@@ -20,7 +20,9 @@ from uspnet.packets.vary.change import FLOWS_MAX, Change
 from uspnet.ports.pcap.kinds import Truncated
 
 if TYPE_CHECKING:
+    from uspnet.cli.checks import Check
     from uspnet.jobs.job import AnyJob
+    from uspnet.jobs.saving import HdrFile
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
@@ -103,6 +105,16 @@ Sequence = Annotated[
         "payload; on with --rx-port.",
     ),
 ]
+Save = Annotated[
+    str | None,
+    typer.Option(
+        "--save",
+        metavar="FILE",
+        callback=o.file_name,
+        help="Save the latencies that --rx-port measures as a log of HdrHistogram, which its tools "
+        "read: logs of several runs merge exactly.",
+    ),
+]
 Linger = Annotated[
     float,
     typer.Option(
@@ -141,6 +153,7 @@ def pktgen(
     seed: Seed = 1,
     rx_port: RxPort = None,
     sequence: Sequence = None,
+    save: Save = None,
     src_mac: SrcMac = "02:00:00:00:00:01",
     dst_mac: DstMac = "02:00:00:00:00:02",
     src_ip: SrcIp = "198.18.0.1",
@@ -180,7 +193,6 @@ def pktgen(
     Packets count as lost when they were offered and not sent, or could not be offered (skipped in a
     file) or, with --rx-port, were sent and not received. --fail-on-loss compares them with all.
     """
-    from uspnet.cli.checks import lossless, required, unsent_or_lost
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
@@ -191,6 +203,7 @@ def pktgen(
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, rewriting)
     replays.check(given)
+    kept = saved(save, rx_port)
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)
     out = make_port(port)
@@ -209,16 +222,37 @@ def pktgen(
         traffic = changing(templates, Change((*drawn, *(vary or ())), seed, flows, zipf), exact)
         traffic.shape = rates.shape(traffic.mean(), seed)
         traffic.sequence = sequence if sequence is not None else back is not None
-        job = GenerateJob(out, limits, traffic, back)
+        job = GenerateJob(out, limits, traffic, back, kept)
     if poll is None and job.is_timed():
         limits.poll = Poll.busy.value
-    verb = "received" if back else "sent"
-    checks = lossless(fail_on_loss, unsent_or_lost)
-    checks += required(require, verb, attrgetter(verb), count)
+    checks = conditions(fail_on_loss, require, "received" if back else "sent", count)
     if not quiet:
         tell_of_interface(context, "pktgen")
     ask_before_default_route(out, yes=yes)
     run(job, Shown(json, quiet, bool(verbose), interval), checks)
+
+
+def conditions(
+    fail_on_loss: float | None, require: int | None, verb: str, count: int | None
+) -> list[Check]:
+    """Return what makes a run a failure. `verb`: what has to be done to the packets required."""
+    from uspnet.cli.checks import lossless, required, unsent_or_lost
+
+    return [
+        *lossless(fail_on_loss, unsent_or_lost),
+        *required(require, verb, attrgetter(verb), count),
+    ]
+
+
+def saved(path: str | None, rx_port: str | None) -> HdrFile | None:
+    """Return the file that latencies are saved to. Raise Usage."""
+    if path is None:
+        return None
+    if rx_port is None:
+        raise Usage("--save needs --rx-port: latencies are measured there", "add --rx-port PORT")
+    from uspnet.jobs.saving import HdrFile
+
+    return HdrFile(path)
 
 
 def offered(

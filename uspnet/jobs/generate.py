@@ -19,6 +19,7 @@ from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
+from uspnet.jobs.saving import HdrFile
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.packets.shape import LINK_BPS
@@ -90,7 +91,12 @@ class GenerateJob(Job[GenerateResult]):
     waits_for_all = True
 
     def __init__(
-        self, port: Port, limits: Limits, traffic: Traffic, rx_port: Port | None = None
+        self,
+        port: Port,
+        limits: Limits,
+        traffic: Traffic,
+        rx_port: Port | None = None,
+        save: HdrFile | None = None,
     ) -> None:
         if not port.can_send:
             hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
@@ -101,6 +107,9 @@ class GenerateJob(Job[GenerateResult]):
         if rx_port and traffic.fields and not traffic.sequence:
             text = "packets that vary can't be told from others without their sequence numbers"
             raise Usage(text, "drop --no-sequence")
+        if save and not (rx_port and traffic.sequence):
+            text = "latencies are measured where packets with sequence numbers return"
+            raise Usage(text, "drop --no-sequence" if rx_port else "add --rx-port PORT")
         ports = [port] if rx_port in (None, port) else [port, rx_port]
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
@@ -109,6 +118,7 @@ class GenerateJob(Job[GenerateResult]):
         self._check_bursts()
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
+        self._save = save
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
@@ -168,6 +178,9 @@ class GenerateJob(Job[GenerateResult]):
             core = self.cores[len(used) % len(self.cores)]
             back: list[Route] = [((self.rx_port, i), []) for i in range(self.rx_port.queues)]
             plans.append(Plan(self._measures[0], back, core))
+        if self._save:
+            self.undo.callback(self._save.close)
+            self._save.open()
         return plans
 
     def set_up(self) -> None:
@@ -186,6 +199,13 @@ class GenerateJob(Job[GenerateResult]):
             self._check_bursts()
         for pace in self._paces():
             pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
+        if self._save:
+            self._save.begin()
+
+    def _finish(self) -> None:
+        super()._finish()
+        if self._save:
+            self._save.add(self._measures[0].latencies(), self.elapsed())
 
     def _paces(self) -> list[Pace]:
         return [each.paced for each in self._sends if each.paced]

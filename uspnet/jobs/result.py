@@ -118,8 +118,8 @@ class Pacing:
     error_percent: float | None
     """By how many percent more packets were sent than were asked for; null: nothing was due yet."""
     late_ns: dict[str, int] | None
-    """Nanoseconds from when packets were due until they were given to the port, each to 3 %: `min`,
-    `p50`, `p90`, `p99`, `p999`, `max`; null: there were none."""
+    """Nanoseconds from when packets were due until they were given to the port, each to 0.8 %:
+    `min`, `p50`, `p90`, `p99`, `p999`, `max`; null: there were none."""
     stalls: int
     """Rounds of the loops that took more than 10 µs: a thread did not run, or the port took its
     time."""
@@ -167,8 +167,8 @@ class MeasureResult(GenerateResult):
     foreign: int
     """Packets received that pktgen did not send."""
     latency_ns: dict[str, int] | None
-    """Latencies in nanoseconds, each to 3 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null: none
-    was measured."""
+    """Latencies in nanoseconds, each to 0.8 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null:
+    none was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
