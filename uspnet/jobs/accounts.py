@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from uspnet.answer import Json
 from uspnet.jobs.checks import check_counters
@@ -31,6 +31,7 @@ class Accounts(ABC):
     stop_reason: Ended | None
     _grace: Grace  # of receivers
     links: dict[Port, int | None]  # bits a second, as they were at the start
+    on_tick: Callable[[], None]
 
     @abstractmethod
     def is_open(self) -> bool:
@@ -60,6 +61,10 @@ class Accounts(ABC):
             "upgrades": self.crew.upgrades.count,
             "before": list(self.crew.former.before) if self.crew.former else [],
         }
+
+    def tick(self) -> None:
+        """Look at a run that goes on; called about 20 times a second by the thread that waits."""
+        self.on_tick()
 
     @abstractmethod
     def ended(self) -> Ended | None:

@@ -20,6 +20,7 @@ from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.saving import HdrFile
+from uspnet.jobs.seconds import Seconds, Totals
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.packets.shape import LINK_BPS
@@ -118,7 +119,7 @@ class GenerateJob(Job[GenerateResult]):
         self._check_bursts()
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
-        self._save = save
+        self._save, self.seconds = save, Seconds()
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
@@ -202,8 +203,23 @@ class GenerateJob(Job[GenerateResult]):
         if self._save:
             self._save.begin()
 
+    def tick(self) -> None:
+        """Add up each second."""
+        if self._measures and self.seconds.due(self.elapsed()):
+            self.seconds.add(self._totals())
+        super().tick()
+
+    def _totals(self, *, final: bool = False) -> Totals:
+        measured, sent = self._measures[0], self.total("tx", "packets")
+        received, _ = measured.counts()
+        numbered = self.traffic.sequence and not final
+        lost = measured.missing() if numbered else max(sent - received, 0)
+        return Totals(self.elapsed(), sent, received, lost, measured.latencies())
+
     def _finish(self) -> None:
         super()._finish()
+        if self._measures:
+            self.seconds.add(self._totals(final=True))
         if self._save:
             self._save.add(self._measures[0].latencies(), self.elapsed())
 
@@ -294,4 +310,5 @@ class GenerateJob(Job[GenerateResult]):
             **others,
             foreign=measured.foreign,
             latency_ns=measured.latency_ns(),
+            seconds=tuple(self.seconds.rows if self.finished else list(self.seconds.rows)[-1:]),
         )

@@ -192,7 +192,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         with self._told_so_far():
             while self._running():
                 self.service.serve(max(0.0, min(TICK_S, end - time.monotonic())))
-                self.on_tick()
+                self.tick()
                 self._end_receivers()
                 if time.monotonic() >= end and self._running():
                     return False
@@ -318,7 +318,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         end = time.monotonic() + self.limits.linger
         while time.monotonic() < end and not self.stop_reason:
             self.service.serve(TICK_S)
-            self.on_tick()
+            self.tick()
         self._join()
         drain(self.ports, self.service.serve, lambda: self.hurry)
         for port in self.ports:

@@ -70,6 +70,11 @@ class Measure(Loop, name="measure"):
         received = sum(int(each.received) for each in streams)
         return received, {name: sum(int(getattr(each, name)) for each in streams) for name in names}
 
+    def missing(self) -> int:
+        """Return how many packets did not come back that were sent before others that did."""
+        streams = [self.streams[i] for i in range(self.n_streams)]
+        return sum(int(each.next) - int(each.received) for each in streams)
+
     def latencies(self) -> list[int]:
         """Return how many packets had a latency in each slot of the histogram."""
         return list(self.histogram)

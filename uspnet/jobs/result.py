@@ -151,6 +151,25 @@ class GenerateResult(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Second:
+    """What happened in a second of a run; the last one may be shorter."""
+
+    begins_s: float
+    """Seconds from the start of the run to its begin."""
+    ends_s: float
+    """Seconds from the start of the run to its end."""
+    sent: int
+    """Packets sent in it."""
+    received: int
+    """Packets of this run that came back in it."""
+    lost: int
+    """Packets that were missing at its end more than at its begin: less than 0 when late ones came
+    back. Without sequence numbers, those on their way are missing, too."""
+    latency_ns: dict[str, int] | None
+    """Latencies of what came back in it, as in the run's: `p50`, `p99`, `max`; null: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureResult(GenerateResult):
     """The result of `pktgen --rx-port`: offered = sent + unsent; lost = sent - received."""
 
@@ -169,6 +188,8 @@ class MeasureResult(GenerateResult):
     latency_ns: dict[str, int] | None
     """Latencies in nanoseconds, each to 0.8 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null:
     none was measured."""
+    seconds: tuple[Second, ...] = ()
+    """What happened in each second, the latest 3,600 of them; while the run goes on, the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was sent and came back in each second of a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from uspnet.jobs.histogram import percentiles
+from uspnet.jobs.result import Second
+
+LENGTH_S = 1.0
+ROWS = 3600  # that are kept: the latest
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts since the start of a run. `counts`: latencies by slot of the histogram."""
+
+    at: float = 0.0  # seconds since the start
+    sent: int = 0
+    received: int = 0
+    lost: int = 0
+    counts: Sequence[int] = ()
+
+
+class Seconds:
+    """Makes rows of totals, which somebody shows it often; memory is bounded."""
+
+    def __init__(self) -> None:
+        self.rows: deque[Second] = deque(maxlen=ROWS)
+        self._last = Totals()
+
+    def due(self, at: float) -> bool:
+        """Return whether a second is over, so many seconds after the start."""
+        return at - self._last.at >= LENGTH_S
+
+    def add(self, now: Totals) -> None:
+        """Add a row of what was counted since the last one."""
+        last, self._last = self._last, now
+        before = last.counts or [0] * len(now.counts)
+        pairs = zip(now.counts, before, strict=True)
+        latency = percentiles([max(count - old, 0) for count, old in pairs]) or {}
+        self.rows.append(
+            Second(
+                begins_s=last.at,
+                ends_s=now.at,
+                sent=now.sent - last.sent,
+                received=now.received - last.received,
+                lost=now.lost - last.lost,
+                latency_ns={name: latency[name] for name in ("p50", "p99", "max")}
+                if latency
+                else None,
+            )
+        )
