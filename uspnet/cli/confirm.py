@@ -18,10 +18,15 @@ from uspnet.system import kept
 from uspnet.text import printable
 
 
-def ask_before_default_route(port: Port, *, yes: bool) -> None:
+def ask_before_default_route(*ports: Port, yes: bool) -> None:
     """Ask before packets go to an interface that the default route needs. Raise Refused on a no,
     and where nobody can be asked.
     """
+    for port in ports:
+        _ask_before(port, yes=yes)
+
+
+def _ask_before(port: Port, *, yes: bool) -> None:
     name = port.spec.target
     if (
         yes

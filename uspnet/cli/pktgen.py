@@ -166,6 +166,8 @@ def pktgen(
     topspeed: r.Topspeed = False,
     truncated: r.CutShort = Truncated.send,
     only: r.Only = None,
+    split_by: r.SplitBy = None,
+    second_port: r.SecondPort = None,
     map_ip: r.MapIp = None,
     map_port: r.MapPort = None,
     vlan: r.Vlan = None,
@@ -201,19 +203,20 @@ def pktgen(
 
     given = {name for name in context.params if o.was_given(context, name)}
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
-    replays = r.Replays(replay, loop, speed, topspeed, truncated, only, rewriting)
+    replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
     replays.check(given)
     kept = saved(save, rx_port)
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)
-    out = make_port(port)
+    outs = [make_port(port), *([make_port(second_port)] if second_port is not None else [])]
+    out = outs[0]
     back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
     job: AnyJob
     if replay:
-        job = replays.job(out, limits, rate, link, given)
+        job = replays.job(outs, limits, rate, link, given)
     else:
         header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
         exact = size if packet is None or "size" in given else None
@@ -228,7 +231,7 @@ def pktgen(
     checks = conditions(fail_on_loss, require, "received" if back else "sent", count)
     if not quiet:
         tell_of_interface(context, "pktgen")
-    ask_before_default_route(out, yes=yes)
+    ask_before_default_route(*outs, yes=yes)
     run(job, Shown(json, quiet, bool(verbose), interval), checks)
 
 

@@ -29,8 +29,23 @@ MADE = (
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
 SPELT = {"only": "filter"}
+SPLIT = {
+    "split_by": ("--split-by", "say what goes to the first port: --split-by 'src net 10.0.0.0/8'"),
+    "second_port": ("--second-port", "add the port for all other packets: --second-port PORT"),
+}
 SHAPES = ("ramp", "burst_size", "burst_gap", "poisson")
-OURS = ("loop", "map_ip", "map_port", "only", "speed", "topspeed", "truncated", "vlan")
+OURS = (
+    "loop",
+    "map_ip",
+    "map_port",
+    "only",
+    "second_port",
+    "speed",
+    "split_by",
+    "topspeed",
+    "truncated",
+    "vlan",
+)
 PACED = {  # options of the port that are given otherwise
     "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
     "speed": "use --speed",
@@ -115,6 +130,23 @@ Only = Annotated[
         "filters: 'tcp port 80'. It sees packets as they are before they are rewritten.",
     ),
 ]
+SplitBy = Annotated[
+    str | None,
+    typer.Option(
+        "--split-by",
+        metavar="FILTER",
+        help="Send the packets of a file that this filter accepts to PORT, and all others to "
+        "--second-port, as the two sides of a conversation: 'src net 10.0.0.0/8'.",
+    ),
+]
+SecondPort = Annotated[
+    str | None,
+    typer.Option(
+        "--second-port",
+        metavar="PORT",
+        help="Port for the packets that --split-by does not accept.",
+    ),
+]
 MapIp = Annotated[
     list[str] | None,
     typer.Option(
@@ -183,6 +215,7 @@ class Replays:
     topspeed: bool
     truncated: Truncated
     only: str | None
+    split_by: str | None
     rewriting: Rewriting
 
     def check(self, given: set[str]) -> None:
@@ -202,6 +235,9 @@ class Replays:
             name = names[shapes[0]]
             hint = f"drop {name}: files are played by their own timing, or at a --rate"
             raise Usage(f"{name} conflicts with --replay", hint)
+        if len(split := given & SPLIT.keys()) == 1:
+            (missing,) = SPLIT.keys() - split
+            raise Usage(f"{names[split.pop()]} needs {SPLIT[missing][0]}", SPLIT[missing][1])
         paces = sorted(given.intersection({"rate", "speed", "topspeed"}))
         if len(paces) > 1:
             text = f"{names[paces[0]]} conflicts with {names[paces[1]]}"
@@ -226,24 +262,27 @@ class Replays:
 
     def job(
         self,
-        port: Port,
+        ports: list[Port],
         limits: Limits,
         rate: units.Rate | None,
         link: float | None,
         given: set[str],
     ) -> AnyJob:
-        """Return the job. `given`: the options on the command line. Raise Usage."""
+        """Return the job that sends to `ports`, one or two. `given`: the options on the command
+        line. Raise Usage.
+        """
         from uspnet.jobs.replay import Replaying, ReplayJob
         from uspnet.packets.filter import compile_filter
 
         pace = self.pace(rate, link)
         only = None if self.only is None else compile_filter(self.only)
-        how = Replaying(self.loop or None, pace, self.rewriting.fields(given), only)
+        split = None if self.split_by is None else compile_filter(self.split_by)
+        how = Replaying(self.loop or None, pace, self.rewriting.fields(given), only, split)
         options = {} if pace.speed is None else {"timing": "on", "speed": repr(pace.speed)}
         if "truncated" in given:
             options["truncated"] = self.truncated.value
         files = [source(name, options) for name in self.files or ()]
-        return ReplayJob(port, limits, files, how)
+        return ReplayJob(ports[0], limits, files, how, *ports[1:])
 
 
 def source(name: str, options: dict[str, str]) -> Source:

@@ -85,13 +85,15 @@ class Pace:
 @dataclass(frozen=True)
 class Replaying:
     """How files are replayed: their `passes`, None for any number, how fast, what is rewritten in
-    their packets, in this order, and which packets alone are sent.
+    their packets, in this order, which packets alone are sent, and which by the first of two
+    ports.
     """
 
     passes: int | None = 1
     pace: Pace = field(default_factory=Pace)
     rewrite: Sequence[Field] = ()
     only: Filter | None = None
+    split: Filter | None = None
 
     def __post_init__(self) -> None:
         """Raise Usage for a number that is out of range."""
@@ -100,25 +102,34 @@ class Replaying:
 
 
 class ReplayJob(Job[ReplayResult]):
-    """Sends the packets of `files` into `port`, file by file. Their own timing is the option of
-    their ports.
+    """Sends the packets of `files` into `port`, file by file; and into `second` those that `split`
+    does not accept. Their own timing is the option of their ports.
     """
 
     waits_for_all = True
 
     def __init__(
-        self, port: Port, limits: Limits, files: Sequence[Source], how: Replaying | None = None
+        self,
+        port: Port,
+        limits: Limits,
+        files: Sequence[Source],
+        how: Replaying | None = None,
+        second: Port | None = None,
     ) -> None:
-        if not port.can_send:
-            text, hint = f"{port.name}: nothing can be sent there", "give the port to send to"
-            raise Usage(text, hint)
+        self.outs = [port, second] if second else [port]
+        for each in self.outs:
+            if not each.can_send:
+                text, hint = f"{each.name}: nothing can be sent there", "give the port to send to"
+                raise Usage(text, hint)
         if not files:
             raise Usage("nothing to replay", "give a capture file")
         self.how = how or Replaying()
+        if bool(second) != bool(self.how.split):
+            raise Usage("a second port and what it gets need each other", "give split and second")
         if self.how.passes != 1:
             for each in files:
                 each.pass_by_pass(forever=self.how.passes is None)
-        super().__init__("pktgen", [port, *files], limits)
+        super().__init__("pktgen", [*self.outs, *files], limits)
         self.port, self.files = port, files
         self.loop: Replay | None = None
 
@@ -139,15 +150,17 @@ class ReplayJob(Job[ReplayResult]):
             a_byte=a_byte,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
             only=self.how.only.make() if self.how.only else ffi.NULL,
+            first=self.how.split.make() if self.how.split else ffi.NULL,
         )
-        routes: list[Route] = [((each, 0), [(self.port, 0)]) for each in self.files]
+        routes: list[Route] = [((each, 0), [(out, 0) for out in self.outs]) for each in self.files]
         return [Plan(self.loop, routes, self.cores[0])]
 
     def set_up(self) -> None:
-        """Have a file that is written get the time stamps of those that are read, and a filter the
+        """Have a file that is written get the time stamps of those that are read, and filters the
         lengths on the wire.
         """
-        if self.how.only or not self.port.can_receive:
+        filters = self.how.only or self.how.split
+        if filters or not all(out.can_receive for out in self.outs):
             for worker in self.workers:
                 worker.stamp()
 
@@ -176,6 +189,7 @@ class ReplayJob(Job[ReplayResult]):
             replay=tuple(each.label for each in self.files),
             speed=pace.speed,
             loop=self.how.passes or 0,
+            split_by=self.how.split.text if self.how.split else None,
             filter=self.how.only.text if self.how.only else None,
         )
 

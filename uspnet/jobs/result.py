@@ -64,6 +64,8 @@ class Asked:
     """`--loop`: how often they are played, 0 for without end; null: nothing is replayed."""
     speed: float | None = None
     """`--speed`: how much faster than the files' own timing; null: not by that."""
+    split_by: str | None = None
+    """`--split-by`: the packets that are sent to the first port; null: all."""
     filter: str | None = None
     """`--filter`: the packets of the files that are sent; null: all."""
     rate_bps: float | None = None

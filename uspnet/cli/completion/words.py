@@ -14,6 +14,7 @@ ARGUMENTS = {  # parameters by name, and what lists the words that they may beco
     "port": candidates.ports,
     "ports": candidates.ports,
     "rx_port": candidates.ports,
+    "second_port": candidates.ports,
     "addresses": candidates.nics,
     "which": candidates.nics,
     "job": candidates.jobs,
