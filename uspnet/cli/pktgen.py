@@ -21,11 +21,14 @@ from uspnet.ports.pcap.kinds import Truncated
 
 if TYPE_CHECKING:
     from uspnet.cli.checks import Check
+    from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.job import AnyJob
+    from uspnet.jobs.plan import Limits
     from uspnet.jobs.saving import HdrFile
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
+    from uspnet.port import Port
 
 DEFAULT_SIZE = Sizes((60,))
 UDP_PORT = units.whole(0, 65535)
@@ -87,6 +90,24 @@ Seed = Annotated[
         metavar="N",
         parser=units.whole(0, (1 << 64) - 1),
         help="What is drawn at random follows from this number: the same number, the same packets.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Send nothing, and do not open the port: write to the file of -w what would be sent, "
+        "stamped with when it would be due, in seconds from the start of the run.",
+    ),
+]
+Write = Annotated[
+    str | None,
+    typer.Option(
+        "-w",
+        "--write",
+        metavar="FILE",
+        callback=o.file_name,
+        help="The pcapng file that --dry-run writes; -: to stdout.",
     ),
 ]
 RxPort = Annotated[
@@ -171,6 +192,8 @@ def pktgen(
     map_ip: r.MapIp = None,
     map_port: r.MapPort = None,
     vlan: r.Vlan = None,
+    dry_run: DryRun = False,
+    write: Write = None,
     linger: Linger = 0.0,
     yes: o.Yes = False,
     fail_on_loss: o.FailOnLoss = None,
@@ -198,12 +221,12 @@ def pktgen(
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
-    from uspnet.jobs.generate import GenerateJob
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
+    check_dry(write, given, dry=dry_run)
     replays.check(given)
     kept = saved(save, rx_port)
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
@@ -225,13 +248,13 @@ def pktgen(
         traffic = changing(templates, Change((*drawn, *(vary or ())), seed, flows, zipf), exact)
         traffic.shape = rates.shape(traffic.mean(), seed)
         traffic.sequence = sequence if sequence is not None else back is not None
-        job = GenerateJob(out, limits, traffic, back, kept)
+        job = generating(out, back, write, limits, traffic, kept)
     if poll is None and job.is_timed():
         limits.poll = Poll.busy.value
     checks = conditions(fail_on_loss, require, "received" if back else "sent", count)
-    if not quiet:
+    if not quiet and not dry_run:
         tell_of_interface(context, "pktgen")
-    ask_before_default_route(*outs, yes=yes)
+    ask_before_default_route(*outs, yes=yes or dry_run)
     run(job, Shown(json, quiet, bool(verbose), interval), checks)
 
 
@@ -286,6 +309,37 @@ def changing(templates: list[Template], change: Change, sizes: Sizes | None) -> 
         fields.append(program)
     order = sizes.over(len(templates) // len(sizes.sizes)) if sizes else ()
     return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)
+
+
+def generating(
+    out: Port,
+    back: Port | None,
+    write: str | None,
+    limits: Limits,
+    traffic: Traffic,
+    save: HdrFile | None,
+) -> GenerateJob:
+    """Return the job that sends traffic to a port; or a dry run, which writes it to a file."""
+    from uspnet.jobs.capture import make_sink
+    from uspnet.jobs.generate import GenerateJob
+
+    if write is None:
+        return GenerateJob(out, limits, traffic, back, save)
+    return GenerateJob(make_sink(write), limits, traffic, dry=True)
+
+
+def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
+    """Raise Usage for --dry-run without a file, a file without it, or packets of files."""
+    if write is None and dry:
+        raise Usage("--dry-run needs a file to write to", "add -w out.pcapng")
+    if write is not None and not dry:
+        hint = "add --dry-run, which sends nothing; to write what a port receives: uspnet capture"
+        raise Usage("-w needs --dry-run", hint)
+    if dry and "save" in given:
+        raise Usage("--save conflicts with --dry-run, which measures nothing", "drop --save")
+    if dry and "replay" in given:
+        hint = "write to a file as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE"
+        raise Usage("--dry-run conflicts with --replay", hint)
 
 
 def check_header(packet: str | None, given: set[str]) -> None:

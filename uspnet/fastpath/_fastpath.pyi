@@ -151,6 +151,7 @@ class GenerateLoop(AnyWorker):
     first_stream: int
     fields: Field
     inline_receiver: MeasureLoop
+    dry: int
 
 class Hand(Struct):
     worker: Worker

@@ -12,6 +12,7 @@ from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import CaptureResult
 from uspnet.jobs.route import Route
 from uspnet.port import Port
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX
 
 if TYPE_CHECKING:
     from uspnet.ports.pcap.sink import Sink
@@ -60,7 +61,9 @@ class CaptureJob(Job[CaptureResult]):
         )
 
 
-def make_sink(path: str, kind: str, snaplen: int, buffer_mib: int) -> Sink:
+def make_sink(
+    path: str, kind: str = "pcapng", snaplen: int = SNAPLEN_MAX, buffer_mib: int = 64
+) -> Sink:
     """Return the port that writes to a capture file; `-` is stdout. Raises Usage."""
     from uspnet.ports.pcap.sink import Sink  # noqa: PLC0415 - only for those who write
 

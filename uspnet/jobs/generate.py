@@ -49,6 +49,7 @@ class Generate(Loop, name="generate"):
     streams: Stream  # a lane each
     first_stream: int
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
+    dry: bool = False
 
     def __post_init__(self) -> None:
         """Fill the struct."""
@@ -83,11 +84,14 @@ class Generate(Loop, name="generate"):
         c = self.c
         if self.paced and c.w.start:
             elapsed = max(int(lib.ticks_now()) - int(c.w.start), 0)
-            c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget)
+            c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget and not c.dry)
 
 
 class GenerateJob(Job[GenerateResult]):
-    """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same."""
+    """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same.
+    `dry`: `port` is a file, to which packets are written at once, stamped with the time at which
+    each would be due, from 0 on.
+    """
 
     waits_for_all = True
 
@@ -98,6 +102,8 @@ class GenerateJob(Job[GenerateResult]):
         traffic: Traffic,
         rx_port: Port | None = None,
         save: HdrFile | None = None,
+        *,
+        dry: bool = False,
     ) -> None:
         if not port.can_send:
             hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
@@ -115,7 +121,8 @@ class GenerateJob(Job[GenerateResult]):
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
-        self.shape = traffic.rates()
+        self.shape, self.dry = traffic.rates(), dry
+        self._check_end()
         self._check_bursts()
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
@@ -123,7 +130,7 @@ class GenerateJob(Job[GenerateResult]):
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
-        return bool(self.shape or self.rx_port)
+        return bool(self.shape or self.rx_port) and not self.dry
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""
@@ -138,6 +145,15 @@ class GenerateJob(Job[GenerateResult]):
                 f"{len(frame):,}; neither counts the 4 bytes of FCS",
                 "lower --size" + (f", or raise the limit: {remedy}" if remedy else ""),
             )
+
+    def _check_end(self) -> None:
+        """Raise Usage for a dry run that would never end."""
+        ends = self.limits.count or (self.shape and self.limits.duration)
+        if self.dry and not ends:
+            text = "--dry-run: without a rate, no number of packets follows from --duration"
+            if not self.limits.duration:
+                text = "--dry-run: neither --count nor --duration ends it"
+            raise Usage(text, "add --count 1000")
 
     def _check_bursts(self) -> None:
         """Raise Usage for bursts of which not even the first is due within the run, if the rate is
@@ -245,6 +261,7 @@ class GenerateJob(Job[GenerateResult]):
             streams=make_streams(lanes),
             first_stream=first_stream,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
+            dry=self.dry,
         )
         loop.paced = pace
         return loop
@@ -274,6 +291,7 @@ class GenerateJob(Job[GenerateResult]):
             flows=change.flows,
             zipf=change.zipf,
             seed=self._seed(),
+            dry_run=self.dry,
         )
 
     def _seed(self) -> int | None:
@@ -297,7 +315,9 @@ class GenerateJob(Job[GenerateResult]):
             "found_ring_full": self.total("tx", "stalled"),
             **self.rates(sent, octets),
             "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
-            "pacing": pacing(paces, self.workers[0].hz, sent, elapsed) if paces else None,
+            "pacing": pacing(paces, self.workers[0].hz, sent, elapsed)
+            if paces and not self.dry
+            else None,
         }
         if not self._measures:
             return GenerateResult(**counts)

@@ -58,6 +58,8 @@ class Asked:
     """`--zipf`; null: flows are sent in turn."""
     seed: int | None = None
     """`--seed`; null: nothing is drawn."""
+    dry_run: bool = False
+    """`--dry-run`: what counts as sent was written to a file instead, as fast as it takes it."""
     replay: tuple[str, ...] = ()
     """`--replay`: the capture files."""
     loop: int | None = None

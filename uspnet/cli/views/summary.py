@@ -38,7 +38,8 @@ def summary_of(result: Result) -> list[list[str]]:
 
 def generated(result: Result) -> list[list[str]]:
     """Return the lines of `pktgen`."""
-    first = f"sent {format_count(result['sent'])} of {format_count(result['offered'])} packets"
+    verb = "written" if result["asked"]["dry_run"] else "sent"
+    first = f"{verb} {format_count(result['sent'])} of {format_count(result['offered'])} packets"
     ring = f"ring full on first try: {format_count(result['found_ring_full'])}"
     lines = [[first, *loss(result), taken(result)], rates(result), [*drops(result), ring]]
     if pacing := result.get("pacing"):
@@ -126,7 +127,7 @@ def rates(result: Result) -> list[str]:
     """Say how fast packets were, and how close to the rate that was asked for."""
     pps, elapsed, active = result["pps"], result["elapsed_s"], result["active_s"]
     phrases = [format_rate(pps, "pps")]
-    if asked := asked_pps(result):
+    if (asked := asked_pps(result)) and not result["asked"].get("dry_run"):
         phrases.append(f"{100 * pps / asked:.1f} % of the {format_rate(asked, 'pps')} asked for")
     if STEADY_S < active < STEADY * elapsed:
         meanwhile = format_rate(pps * elapsed / active, "pps")

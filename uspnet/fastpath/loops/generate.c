@@ -1,48 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /* generate: sends one frame repeatedly, or several in turn, as fast as the rings accept them or
  * when they are due. */
-#include "measure.h"
-#include "pace.h"
-
-// [python]
-struct generate_loop {
-    struct worker w;
-    const struct frame_template *templates;
-    uint32_t n_templates;
-    uint32_t n_order;      /* packets of a cycle */
-    const uint32_t *order; /* template of each packet of a cycle; NULL: templates in turn */
-    uint32_t stamp_at;     /* offset of the 18-byte signature in every frame; 0: none */
-    uint64_t *turn;        /* packets begun by all workers; only with several templates */
-    uint64_t secret;       /* random for each run; XORed with the time in a signature */
-    struct pace *pace;     /* when packets are due; NULL: as soon as there is room */
-    double seconds;        /* of the run; 0: no limit */
-    uint64_t offered;
-    struct stream *streams; /* one for each lane; sequence numbers continue */
-    uint32_t first_stream;  /* number of streams[0] */
-    struct field *fields;   /* list of what varies from packet to packet; may be NULL */
-    struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
-};
-void loop_generate(struct worker *w);
-// [c]
-
-/* The common path is inlined into one function; rare cases are calls. */
-#define INLINE inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
+#include "generate.h"
 
 enum {
     GRACE_NS = 20000000, /* CPU time of this thread */
-    SUMS = 0xffff,       /* Internet checksums are sums modulo this (RFC 1071) */
+    DRY_HZ = 1000000000, /* ticks a second of a dry run */
 };
-
-/* Must buffers be written for each packet? A single template without fields is written once into
- * every free buffer, and stays there. */
-static inline int copies(const struct generate_loop *g) { return g->n_templates > 1 || g->fields; }
-
-/* The template of a packet, by its place in the cycle. */
-static inline const struct frame_template *template_at(const struct generate_loop *g, uint32_t at)
-{
-    return &g->templates[g->order ? g->order[at] : at];
-}
 
 static void fill_buffers(struct generate_loop *g, const struct pool *pool)
 {
@@ -51,87 +15,6 @@ static void fill_buffers(struct generate_loop *g, const struct pool *pool)
         struct packet p = {index, cache_offset(index), (uint16_t)g->templates->length};
         memcpy(packet_data(pool, p), g->templates->frame, g->templates->length);
     }
-}
-
-static inline uint16_t turn(uint16_t word) { return (uint16_t)(word << 8 | word >> 8); }
-
-/* The Internet checksum of a frame with a signature whose sum is given; `base` is the sum of all
- * else. */
-static inline void check_sum(const struct frame_template *t, uint8_t *frame, uint32_t base,
-                             uint32_t sum)
-{
-    uint32_t rest = sum + base < SUMS ? sum + base : sum + base - SUMS;
-    uint16_t check = rest ? (uint16_t)~rest : t->zero;
-    if (unlikely(t->turned))
-        check = turn(check);
-    memcpy(frame + t->check_at, &check, sizeof check);
-}
-
-/* The same, where the template has zeros for a signature, and fields have updated its checksum. */
-static inline void add_sum(const struct frame_template *t, uint8_t *frame, uint32_t sum)
-{
-    uint16_t check;
-    memcpy(&check, frame + t->check_at, sizeof check);
-    check = (uint16_t)~check; /* 0 … 2^16 - 1: the latter is 0, too */
-    check_sum(t, frame, (unlikely(t->turned) ? turn(check) : check) % SUMS, sum);
-}
-
-/* A CRC is linear: the contribution of each byte is independent of the others. */
-static void check_crc(const struct frame_template *t, uint8_t *frame, const uint8_t *signature)
-{
-    uint32_t crc = t->base;
-    for (uint32_t i = 0; i < SIGNATURE_BYTES; i++)
-        crc ^= t->crc[i * 256 + signature[i]];
-    memcpy(frame + t->check_at, &crc, sizeof crc);
-}
-
-/* Writes stream, sequence number and time into each packet, and updates its checksum. Compiled
- * once for each case that `sign` distinguishes. */
-static INLINE void sign_all(const struct generate_loop *g, const struct exit *e, struct signature s,
-                            uint32_t n, uint32_t at, int several, int check)
-{
-    const struct frame_template only = *g->templates; /* a copy, to be kept in registers */
-    const struct frame_template *t = several ? template_at(g, at) : &only;
-    const struct pool *pool = e->tx->pool;
-    uint32_t stamp_at = g->stamp_at;
-    uint16_t head = (uint16_t)(s.magic | s.stream << 8);
-    /* modulo 2^16 - 1, a number is the sum of its 16-bit words, and its successor is 1 more */
-    uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t *frame = packet_data(pool, e->burst.packets[i]);
-        memcpy(frame + stamp_at, &s, sizeof s);
-        if (check == CHECK_SUM || (several && t->check == CHECK_SUM))
-            check_sum(t, frame, t->base, sum);
-        else if (check == CHECK_CRC || (several && t->check == CHECK_CRC))
-            check_crc(t, frame, frame + stamp_at);
-        else if (check == CHECK_ADD || (several && t->check == CHECK_ADD))
-            add_sum(t, frame, sum);
-        s.number++;
-        sum = sum + 1 < SUMS ? sum + 1 : 0;
-        if (several) {
-            at = at + 1 < g->n_order ? at + 1 : 0;
-            t = template_at(g, at);
-        }
-    }
-}
-
-static NOINLINE void sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
-                          uint32_t at)
-{
-    struct stream *st = &g->streams[stream];
-    struct signature s = {SIGNATURE, (uint8_t)(g->first_stream + stream), st->next,
-                          clock_ns(CLOCK_MONOTONIC) ^ g->secret};
-    st->next += n;
-    if (g->n_templates > 1)
-        sign_all(g, e, s, n, at, 1, CHECK_NONE);
-    else if (g->templates->check == CHECK_SUM)
-        sign_all(g, e, s, n, 0, 0, CHECK_SUM);
-    else if (g->templates->check == CHECK_CRC)
-        sign_all(g, e, s, n, 0, 0, CHECK_CRC);
-    else if (g->templates->check == CHECK_ADD)
-        sign_all(g, e, s, n, 0, 0, CHECK_ADD);
-    else
-        sign_all(g, e, s, n, 0, 0, CHECK_NONE);
 }
 
 /* Reserves the next n packets of the sequence shared by all workers. Returns the place of the first
@@ -167,7 +50,7 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
     if (copies(g))
         first = copy_templates(g, e, n);
     if (g->stamp_at)
-        sign(g, e, stream, n, first);
+        generate_sign(g, e, stream, n, first);
     g->offered += n;
     exit_hold(e, n);
 }
@@ -274,12 +157,36 @@ static void run_unpaced(struct generate_loop *g)
     }
 }
 
-void loop_generate(struct worker *w)
+/* Stamps each packet with the time at which it would be due, in ns since the start; 0 without a
+ * pace. Ends with the last one that is ever due. */
+static NOINLINE void run_dry(struct generate_loop *g)
 {
-    struct generate_loop *g = (struct generate_loop *)w;
-    if (!copies(g))
-        fill_buffers(g, w->lanes[0].exits->tx->pool);
-    worker_begin(w);
+    struct worker *w = &g->w;
+    struct exit *e = w->lanes->exits;
+    w->deadline = 0; /* the pace knows when the run would end */
+    if (g->pace)
+        g->pace->ticks_hz = DRY_HZ;
+    while (worker_continue(w)) {
+        if (!exit_left(e)) {
+            uint32_t n = g->pace ? pace_ready(g->pace, PACE_ALL, w->burst) : w->burst;
+            exit_fill(g, e, 0, n, g->pace != NULL);
+            if (!n) {
+                w->ending = END_DEADLINE;
+                break;
+            }
+        }
+        e->tx->stamps = e->burst.stamps + e->from;
+        if (exit_send(e))
+            worker_busy(w);
+        else
+            worker_idle(w);
+    }
+    g->offered -= exit_left(e);
+}
+
+static void run(struct generate_loop *g)
+{
+    struct worker *w = &g->w;
     if (g->seconds > 0)
         w->deadline = w->start + (uint64_t)(g->seconds * (double)w->ticks_hz);
     if (g->pace)
@@ -287,8 +194,20 @@ void loop_generate(struct worker *w)
     else
         run_unpaced(g);
     finish(g);
+}
+
+void loop_generate(struct worker *w)
+{
+    struct generate_loop *g = (struct generate_loop *)w;
+    if (!copies(g))
+        fill_buffers(g, w->lanes[0].exits->tx->pool);
+    worker_begin(w);
+    if (g->dry)
+        run_dry(g);
+    else
+        run(g);
     w->end = ticks();
-    if (g->pace)
+    if (g->pace && !g->dry)
         pace_add_up(g->pace, w->end);
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct exit *e = w->lanes[i].exits;

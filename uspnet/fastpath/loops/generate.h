@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The generate loop, of which sign.c is a part. Fences as in fastpath.h. */
+#ifndef USPNET_GENERATE_H
+#define USPNET_GENERATE_H
+#include "measure.h"
+#include "pace.h"
+
+// [python]
+struct generate_loop {
+    struct worker w;
+    const struct frame_template *templates;
+    uint32_t n_templates;
+    uint32_t n_order;      /* packets of a cycle */
+    const uint32_t *order; /* template of each packet of a cycle; NULL: templates in turn */
+    uint32_t stamp_at;     /* offset of the 18-byte signature in every frame; 0: none */
+    uint64_t *turn;        /* packets begun by all workers; only with several templates */
+    uint64_t secret;       /* random for each run; XORed with the time in a signature */
+    struct pace *pace;     /* when packets are due; NULL: as soon as there is room */
+    double seconds;        /* of the run; 0: no limit */
+    uint64_t offered;
+    struct stream *streams; /* one for each lane; sequence numbers continue */
+    uint32_t first_stream;  /* number of streams[0] */
+    struct field *fields;   /* list of what varies from packet to packet; may be NULL */
+    struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
+    uint32_t dry; /* nothing waits: packets go to a file, and when they are due is their stamp */
+};
+void loop_generate(struct worker *w);
+// [c]
+
+/* The common path is inlined into one function; rare cases are calls. */
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+
+/* Must buffers be written for each packet? A single template without fields is written once into
+ * every free buffer, and stays there. */
+static inline int copies(const struct generate_loop *g) { return g->n_templates > 1 || g->fields; }
+
+/* The template of a packet, by its place in the cycle. */
+static inline const struct frame_template *template_at(const struct generate_loop *g, uint32_t at)
+{
+    return &g->templates[g->order ? g->order[at] : at];
+}
+
+void generate_sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
+                   uint32_t at);
+
+#endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Signatures (template.h) in the packets of the generate loop, and the checksums over them. */
+#include "generate.h"
+
+enum {
+    SUMS = 0xffff, /* Internet checksums are sums modulo this (RFC 1071) */
+};
+
+static inline uint16_t turn(uint16_t word) { return (uint16_t)(word << 8 | word >> 8); }
+
+/* The Internet checksum of a frame with a signature whose sum is given; `base` is the sum of all
+ * else. */
+static inline void check_sum(const struct frame_template *t, uint8_t *frame, uint32_t base,
+                             uint32_t sum)
+{
+    uint32_t rest = sum + base < SUMS ? sum + base : sum + base - SUMS;
+    uint16_t check = rest ? (uint16_t)~rest : t->zero;
+    if (unlikely(t->turned))
+        check = turn(check);
+    memcpy(frame + t->check_at, &check, sizeof check);
+}
+
+/* The same, where the template has zeros for a signature, and fields have updated its checksum. */
+static inline void add_sum(const struct frame_template *t, uint8_t *frame, uint32_t sum)
+{
+    uint16_t check;
+    memcpy(&check, frame + t->check_at, sizeof check);
+    check = (uint16_t)~check; /* 0 … 2^16 - 1: the latter is 0, too */
+    check_sum(t, frame, (unlikely(t->turned) ? turn(check) : check) % SUMS, sum);
+}
+
+/* A CRC is linear: the contribution of each byte is independent of the others. */
+static void check_crc(const struct frame_template *t, uint8_t *frame, const uint8_t *signature)
+{
+    uint32_t crc = t->base;
+    for (uint32_t i = 0; i < SIGNATURE_BYTES; i++)
+        crc ^= t->crc[i * 256 + signature[i]];
+    memcpy(frame + t->check_at, &crc, sizeof crc);
+}
+
+/* Writes stream, sequence number and time into each packet, and updates its checksum. Compiled
+ * once for each case that `sign` distinguishes. */
+static INLINE void sign_all(const struct generate_loop *g, const struct exit *e, struct signature s,
+                            uint32_t n, uint32_t at, int several, int check)
+{
+    const struct frame_template only = *g->templates; /* a copy, to be kept in registers */
+    const struct frame_template *t = several ? template_at(g, at) : &only;
+    const struct pool *pool = e->tx->pool;
+    uint32_t stamp_at = g->stamp_at;
+    uint16_t head = (uint16_t)(s.magic | s.stream << 8);
+    /* modulo 2^16 - 1, a number is the sum of its 16-bit words, and its successor is 1 more */
+    uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *frame = packet_data(pool, e->burst.packets[i]);
+        memcpy(frame + stamp_at, &s, sizeof s);
+        if (check == CHECK_SUM || (several && t->check == CHECK_SUM))
+            check_sum(t, frame, t->base, sum);
+        else if (check == CHECK_CRC || (several && t->check == CHECK_CRC))
+            check_crc(t, frame, frame + stamp_at);
+        else if (check == CHECK_ADD || (several && t->check == CHECK_ADD))
+            add_sum(t, frame, sum);
+        s.number++;
+        sum = sum + 1 < SUMS ? sum + 1 : 0;
+        if (several) {
+            at = at + 1 < g->n_order ? at + 1 : 0;
+            t = template_at(g, at);
+        }
+    }
+}
+
+/* Signs the packets that an exit holds, the first of which is at place `at` of the cycle. */
+void generate_sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
+                   uint32_t at)
+{
+    struct stream *st = &g->streams[stream];
+    struct signature s = {SIGNATURE, (uint8_t)(g->first_stream + stream), st->next,
+                          clock_ns(CLOCK_MONOTONIC) ^ g->secret};
+    st->next += n;
+    if (g->n_templates > 1)
+        sign_all(g, e, s, n, at, 1, CHECK_NONE);
+    else if (g->templates->check == CHECK_SUM)
+        sign_all(g, e, s, n, 0, 0, CHECK_SUM);
+    else if (g->templates->check == CHECK_CRC)
+        sign_all(g, e, s, n, 0, 0, CHECK_CRC);
+    else if (g->templates->check == CHECK_ADD)
+        sign_all(g, e, s, n, 0, 0, CHECK_ADD);
+    else
+        sign_all(g, e, s, n, 0, 0, CHECK_NONE);
+}
