@@ -45,13 +45,14 @@ Size = Annotated[
     ),
 ]
 Packet = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--packet",
         metavar="EXPR",
         help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
         "several packets, sent in turn; RandShort(), RandNum(1,9), RandIP('10.0.0.0/8') and the "
-        "like are drawn anew for each packet, as by --vary; --size pads them.",
+        "like are drawn anew for each packet, as by --vary; --size pads them. May be given several "
+        "times, with weights: 3:Ether()/… is sent three times as often as one without.",
     ),
 ]
 Vary = Annotated[
@@ -242,10 +243,11 @@ def pktgen(
         job = replays.job(outs, limits, rate, link, given)
     else:
         header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
-        exact = size if packet is None or "size" in given else None
+        exact = size if not packet or "size" in given else None
         check_header(packet, given)
-        templates, drawn = offered(packet, header, exact, varies=bool(vary))
-        traffic = changing(templates, Change((*drawn, *(vary or ())), seed, flows, zipf), exact)
+        templates, drawn, order = offered(packet, header, exact, varies=bool(vary))
+        change = Change((*drawn, *(vary or ())), seed, flows, zipf)
+        traffic = changing(templates, change, exact, order)
         traffic.shape = rates.shape(traffic.mean(), seed)
         traffic.sequence = sequence if sequence is not None else back is not None
         job = generating(out, back, write, limits, traffic, kept)
@@ -282,24 +284,30 @@ def saved(path: str | None, rx_port: str | None) -> HdrFile | None:
 
 
 def offered(
-    packet: str | None, header: tuple[str | int, ...], sizes: Sizes | None, *, varies: bool
-) -> tuple[list[Template], list[str]]:
-    """Return what to send, the packets of --packet or UDP/IPv4 of this header, and what --packet
-    draws anew for each. `varies`: Scapy has to make them. Raise Usage.
+    packets: list[str] | None, header: tuple[str | int, ...], sizes: Sizes | None, *, varies: bool
+) -> tuple[list[Template], list[str], tuple[int, ...]]:
+    """Return what to send, the packets of --packet or UDP/IPv4 of this header; what --packet draws
+    anew for each; and the order of several. `varies`: Scapy has to make them. Raise Usage.
     """
-    from uspnet.packets.craft import craft_drawn
     from uspnet.packets.frames import udp_expression, udp_template
+    from uspnet.packets.streams import craft_all
 
+    if packets and len(packets) > 1 and sizes and len(sizes.sizes) > 1:
+        raise Usage("--size: several --packet take one size", "give one size, or one --packet")
     lengths = sizes.sizes if sizes else (None,)
-    templates = [udp_template(size, *header) for size in lengths if size and packet is None]
-    if packet is None and not varies:
-        return templates, []
-    made = [craft_drawn(packet or udp_expression(*header), size) for size in lengths]
-    return [each for templates, _ in made for each in templates], made[0][1]
+    templates = [udp_template(size, *header) for size in lengths if size and not packets]
+    if not packets and not varies:
+        return templates, [], ()
+    made = [craft_all(packets or [udp_expression(*header)], size) for size in lengths]
+    return [each for templates, *_ in made for each in templates], *made[0][1:]
 
 
-def changing(templates: list[Template], change: Change, sizes: Sizes | None) -> Traffic:
-    """Return the traffic of templates of these sizes, and of what changes in them. Raise Usage."""
+def changing(
+    templates: list[Template], change: Change, sizes: Sizes | None, order: tuple[int, ...] = ()
+) -> Traffic:
+    """Return the traffic of templates of these sizes, or in this order, and of what changes in
+    them. Raise Usage.
+    """
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.vary.compiler import compile_program
 
@@ -307,7 +315,8 @@ def changing(templates: list[Template], change: Change, sizes: Sizes | None) -> 
     if change.vary:
         templates, program = compile_program(templates, change)
         fields.append(program)
-    order = sizes.over(len(templates) // len(sizes.sizes)) if sizes else ()
+    if sizes and not order:
+        order = sizes.over(len(templates) // len(sizes.sizes))
     return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)
 
 
@@ -325,7 +334,8 @@ def generating(
 
     if write is None:
         return GenerateJob(out, limits, traffic, back, save)
-    return GenerateJob(make_sink(write), limits, traffic, dry=True)
+    traffic.dry = True
+    return GenerateJob(make_sink(write), limits, traffic)
 
 
 def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
@@ -342,8 +352,8 @@ def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
         raise Usage("--dry-run conflicts with --replay", hint)
 
 
-def check_header(packet: str | None, given: set[str]) -> None:
+def check_header(packet: list[str] | None, given: set[str]) -> None:
     """Raise Usage if header options are given beside --packet."""
-    if packet is not None and (both := sorted(given.intersection(HEADER))):
+    if packet and (both := sorted(given.intersection(HEADER))):
         name = "--" + both[0].replace("_", "-")
         raise Usage(f"{name} conflicts with --packet", f"drop {name}, and write it in --packet")

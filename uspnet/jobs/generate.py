@@ -89,7 +89,7 @@ class Generate(Loop, name="generate"):
 
 class GenerateJob(Job[GenerateResult]):
     """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same.
-    `dry`: `port` is a file, to which packets are written at once, stamped with the time at which
+    With `traffic.dry`, `port` is a file, to which packets are written at once, stamped with the time at which
     each would be due, from 0 on.
     """
 
@@ -102,8 +102,6 @@ class GenerateJob(Job[GenerateResult]):
         traffic: Traffic,
         rx_port: Port | None = None,
         save: HdrFile | None = None,
-        *,
-        dry: bool = False,
     ) -> None:
         if not port.can_send:
             hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
@@ -121,7 +119,7 @@ class GenerateJob(Job[GenerateResult]):
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
-        self.shape, self.dry = traffic.rates(), dry
+        self.shape, self.dry = traffic.rates(), traffic.dry
         self._check_end()
         self._check_bursts()
         self._measures: list[Measure] = []

@@ -153,10 +153,10 @@ def _weighted(text: str, less: int = 0) -> Sizes:
     if sum(counts) > CYCLE_MAX:
         hint = f"round the weights: a cycle has at most {CYCLE_MAX:,} frames"
         raise Unreadable(f"a cycle of {sum(counts):,} frames is too long", hint)
-    return Sizes(tuple(pairs), tuple(_spread(counts)))
+    return Sizes(tuple(pairs), tuple(spread(counts)))
 
 
-def _spread(counts: list[int]) -> list[int]:
+def spread(counts: list[int]) -> list[int]:
     """Return each index so many times, spread evenly: the one that lags most is next."""
     total, lag, order = sum(counts), [0] * len(counts), []
     for _ in range(total):

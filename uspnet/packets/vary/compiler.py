@@ -90,13 +90,21 @@ def compile_program(
         proofs = [_joint(entries, program), *_singles(start, entries, found)]
         for proof in (*proofs, Proof(entries, program, CHECKED, FAR, STRIDE)):
             _verify(start, proof, proof.count)
-        made = [start.template]
-        for each in templates[1:]:
-            start = _start(Layout(each), entries)
-            for proof in proofs:
-                _verify(start, proof, 1)
-            made.append(start.template)
-    return made, program
+        others = [_same(each, entries, proofs) for each in templates[1:]]
+    return [start.template, *others], program
+
+
+def _same(template: Template, entries: Sequence[Entry], proofs: Sequence[Proof]) -> Template:
+    """Return a further template that the program fits. Raise Usage, which names its layers."""
+    layout = Layout(template)
+    try:
+        start = _start(layout, entries)
+        for proof in proofs:
+            _verify(start, proof, 1)
+    except Usage as error:
+        names = "/".join(type(layer).__name__ for layer in layout.packet.iterpayloads())
+        raise Usage(f"{error.message}: the packet {names}", error.hint) from None
+    return start.template
 
 
 def _entry(layout: Layout, text: str, seed: int) -> Entry:
