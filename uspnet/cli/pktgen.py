@@ -12,6 +12,7 @@ from uspnet import units
 from uspnet.cli import app
 from uspnet.cli import options as o
 from uspnet.cli import replay as r
+from uspnet.cli.offered import changing, check_dry, check_header, generating, offered
 from uspnet.cli.rates import BurstGap, BurstSize, Link, Poisson, RampOption, Rate, Rates
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
@@ -21,14 +22,8 @@ from uspnet.ports.pcap.kinds import Truncated
 
 if TYPE_CHECKING:
     from uspnet.cli.checks import Check
-    from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.job import AnyJob
-    from uspnet.jobs.plan import Limits
     from uspnet.jobs.saving import HdrFile
-    from uspnet.jobs.traffic import Traffic
-    from uspnet.packets.fields.field import Field
-    from uspnet.packets.frames import Template
-    from uspnet.port import Port
 
 DEFAULT_SIZE = Sizes((60,))
 UDP_PORT = units.whole(0, 65535)
@@ -152,9 +147,6 @@ SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
 DstIp = Annotated[str, typer.Option(metavar="IP", help="Destination IPv4 address.")]
 SrcPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Source UDP port.")]
 DstPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Destination UDP port.")]
-
-
-HEADER = ("src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port")
 
 
 @app.command()
@@ -281,79 +273,3 @@ def saved(path: str | None, rx_port: str | None) -> HdrFile | None:
     from uspnet.jobs.saving import HdrFile
 
     return HdrFile(path)
-
-
-def offered(
-    packets: list[str] | None, header: tuple[str | int, ...], sizes: Sizes | None, *, varies: bool
-) -> tuple[list[Template], list[str], tuple[int, ...]]:
-    """Return what to send, the packets of --packet or UDP/IPv4 of this header; what --packet draws
-    anew for each; and the order of several. `varies`: Scapy has to make them. Raise Usage.
-    """
-    from uspnet.packets.frames import udp_expression, udp_template
-    from uspnet.packets.streams import craft_all
-
-    if packets and len(packets) > 1 and sizes and len(sizes.sizes) > 1:
-        raise Usage("--size: several --packet take one size", "give one size, or one --packet")
-    lengths = sizes.sizes if sizes else (None,)
-    templates = [udp_template(size, *header) for size in lengths if size and not packets]
-    if not packets and not varies:
-        return templates, [], ()
-    made = [craft_all(packets or [udp_expression(*header)], size) for size in lengths]
-    return [each for templates, *_ in made for each in templates], *made[0][1:]
-
-
-def changing(
-    templates: list[Template], change: Change, sizes: Sizes | None, order: tuple[int, ...] = ()
-) -> Traffic:
-    """Return the traffic of templates of these sizes, or in this order, and of what changes in
-    them. Raise Usage.
-    """
-    from uspnet.jobs.traffic import Traffic
-    from uspnet.packets.vary.compiler import compile_program
-
-    fields: list[Field] = []
-    if change.vary:
-        templates, program = compile_program(templates, change)
-        fields.append(program)
-    if sizes and not order:
-        order = sizes.over(len(templates) // len(sizes.sizes))
-    return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)
-
-
-def generating(
-    out: Port,
-    back: Port | None,
-    write: str | None,
-    limits: Limits,
-    traffic: Traffic,
-    save: HdrFile | None,
-) -> GenerateJob:
-    """Return the job that sends traffic to a port; or a dry run, which writes it to a file."""
-    from uspnet.jobs.capture import make_sink
-    from uspnet.jobs.generate import GenerateJob
-
-    if write is None:
-        return GenerateJob(out, limits, traffic, back, save)
-    traffic.dry = True
-    return GenerateJob(make_sink(write), limits, traffic)
-
-
-def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
-    """Raise Usage for --dry-run without a file, a file without it, or packets of files."""
-    if write is None and dry:
-        raise Usage("--dry-run needs a file to write to", "add -w out.pcapng")
-    if write is not None and not dry:
-        hint = "add --dry-run, which sends nothing; to write what a port receives: uspnet capture"
-        raise Usage("-w needs --dry-run", hint)
-    if dry and "save" in given:
-        raise Usage("--save conflicts with --dry-run, which measures nothing", "drop --save")
-    if dry and "replay" in given:
-        hint = "write to a file as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE"
-        raise Usage("--dry-run conflicts with --replay", hint)
-
-
-def check_header(packet: list[str] | None, given: set[str]) -> None:
-    """Raise Usage if header options are given beside --packet."""
-    if packet and (both := sorted(given.intersection(HEADER))):
-        name = "--" + both[0].replace("_", "-")
-        raise Usage(f"{name} conflicts with --packet", f"drop {name}, and write it in --packet")

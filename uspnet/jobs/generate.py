@@ -88,9 +88,9 @@ class Generate(Loop, name="generate"):
 
 
 class GenerateJob(Job[GenerateResult]):
-    """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same.
-    With `traffic.dry`, `port` is a file, to which packets are written at once, stamped with the time at which
-    each would be due, from 0 on.
+    """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same. With
+    `traffic.dry`, `port` is a file, to which packets are written at once, stamped with the time at
+    which each would be due, from 0 on.
     """
 
     waits_for_all = True
