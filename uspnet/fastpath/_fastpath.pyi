@@ -420,6 +420,8 @@ class PcapSource(AnyQueue):
     foreign: int
     when_truncated: int
     truncated: int
+    padding: int
+    padded: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     make_ethernet: int
     source_given: int
     macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]

@@ -90,6 +90,8 @@ struct pcap_source {
 
     uint32_t when_truncated; /* enum pcap_truncated */
     uint64_t truncated;      /* packets of which the file has only a part, in all passes */
+    uint32_t padding;        /* some packet of this burst is to be padded */
+    uint16_t padded[64];     /* to this length; 0: not */
 
     /* ethernet=add: packets of other link types get an Ethernet header. */
     uint32_t make_ethernet;

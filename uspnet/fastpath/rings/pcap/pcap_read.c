@@ -136,6 +136,37 @@ static int look_again(struct pcap_source *s, enum step step)
     }
 }
 
+/* A packet of which the file has only a part, or that was empty on the wire: is it delivered? If it
+ * is to be padded, its length is noted. */
+static __attribute__((noinline)) int takes_part(struct pcap_source *s, const struct found *f,
+                                                uint32_t room)
+{
+    uint32_t length = found_length(s, f);
+    if (!f->length || length > room || (is_truncated(f) && s->when_truncated == PCAP_SKIP))
+        return 0;
+    s->truncated += (uint32_t)is_truncated(f);
+    if (length > f->front + f->length) {
+        if (!s->padding)
+            memset(s->padded, 0, sizeof s->padded);
+        s->padding = 1;
+        s->padded[s->holding] = (uint16_t)length;
+    }
+    return 1;
+}
+
+/* Pads those packets of a burst for which that was noted. Returns the bytes added. */
+static __attribute__((noinline)) uint64_t pad(struct pcap_source *s, struct packet *p, uint32_t n)
+{
+    uint64_t added = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t more = s->padded[i] ? s->padded[i] - p[i].length : 0;
+        memset(packet_data(s->q.pool, p[i]) + p[i].length, 0, more);
+        p[i].length = (uint16_t)(p[i].length + more);
+        added += more;
+    }
+    return added;
+}
+
 /* Finds the next packet that can be delivered; 0: none in this burst. */
 static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, struct found *f)
 {
@@ -143,13 +174,13 @@ static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, st
         uint64_t before = s->at;
         enum step step = pcap_step(s, f);
         if (likely(step == STEP_PACKET)) {
-            uint32_t length = found_length(s, f);
-            int skip = unlikely(is_truncated(f)) && s->when_truncated == PCAP_SKIP;
+            uint32_t length = f->front + f->length;
             if (unlikely(s->timing) && too_early(s, f->ns)) {
                 s->at = before;
                 return 0;
             }
-            if (likely(length <= room && f->length && !skip)) {
+            int whole = f->wire - 1 < f->length; /* and neither is 0 */
+            if (likely(whole ? length <= room : takes_part(s, f, room))) {
                 s->number++;
                 return 1;
             }
@@ -174,15 +205,6 @@ static inline void copy(const struct pcap_source *s, struct packet p, const stru
     if (unlikely(f->front))
         memcpy(to - f->front, f->header, sizeof f->header);
     pcap_copy(to, f->data, f->length, room < space ? room : space);
-}
-
-/* Counts a packet of which the file has only a part, and pads it if that is asked for. */
-static __attribute__((noinline)) void truncated(struct pcap_source *s, struct packet p,
-                                                const struct found *f)
-{
-    uint32_t have = f->front + f->length;
-    s->truncated++;
-    memset(packet_data(s->q.pool, p) + have, 0, p.length - have);
 }
 
 /* Stores the packet's metadata. */
@@ -210,19 +232,19 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         s->now = clock_ns(CLOCK_MONOTONIC);
     f.origin.kept = 0;
     taken = stack_take(q->stack, index, n);
-    s->holding = 0;
+    s->holding = s->padding = 0;
     while (got < taken && find(s, room, &skips, &f)) {
-        struct packet p = {index[got], cache_offset(index[got]), (uint16_t)found_length(s, &f)};
+        struct packet p = {index[got], cache_offset(index[got]), (uint16_t)(f.front + f.length)};
         s->holding = got + 1;
         keep_order();
         copy(s, p, &f);
-        if (unlikely(is_truncated(&f)))
-            truncated(s, p, &f);
         if (q->stamps)
             note(s, got, &f);
         bytes += p.length;
         packets[got++] = p;
     }
+    if (unlikely(s->padding))
+        bytes += pad(s, packets, got);
     if (unlikely(load_acquire(&q->fault) ==
                  FAULT_MEMORY)) { /* the file was truncated; zeros were read instead */
         queue_drop(q, DROP_BAD_LENGTH, got + 1);
