@@ -47,7 +47,7 @@ def test_a_port_behind_i_stays_as_it_is():
 
 def test_the_value_of_another_option_is_no_habit():
     params, notes = parsed("pktgen", "null:", "--packet", "-i", "--src-ip", "--fail-on-loss")
-    assert (params["packet"], params["src_ip"]) == ("-i", "--fail-on-loss")
+    assert (params["packet"], params["src_ip"]) == (["-i"], "--fail-on-loss")
     assert INTERFACE not in notes
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -22,6 +23,8 @@ def test_a_limit_of_memory_is_named(kib, more):
         capture_output=True, check=False, text=True,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
+    if done.returncode == -signal.SIGABRT and "memory allocation of" in done.stderr:
+        return  # a library in Rust ends the process itself, and says why
     assert done.returncode in {0, 1}
     if done.returncode and more:
         assert answer(done.stdout)["hint"]
