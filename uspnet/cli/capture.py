@@ -19,16 +19,7 @@ from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 def capture(
     context: typer.Context,
     port: o.Port,
-    write: Annotated[
-        str | None,
-        typer.Option(
-            "-w",
-            "--write",
-            metavar="FILE",
-            callback=o.file_name,
-            help="Write packets to FILE; -: to stdout.",
-        ),
-    ] = None,
+    write: Annotated[str | None, o.written("Write packets to FILE; -: to stdout.")] = None,
     kind: Annotated[
         Format, typer.Option("-F", "--format", help="Capture file format.")
     ] = Format.pcapng,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from uspnet import units
 from uspnet.errors import Usage
@@ -43,6 +44,12 @@ def file_name(option: typer.CallbackParam, value: str | None) -> str | None:
         return value
     name, what = max(option.opts, key=len), "is an option" if value else "is empty"
     raise Usage(f"{name} needs a file name: {value[:40]!r} {what}", f"give one: {name} x.pcapng")
+
+
+def written(text: str) -> OptionInfo:
+    """Return the option -w, which names a file to write, with the help of one command."""
+    made: OptionInfo = typer.Option("-w", "--write", metavar="FILE", callback=file_name, help=text)
+    return made
 
 
 Duration = Annotated[

@@ -96,16 +96,7 @@ DryRun = Annotated[
         "stamped with when it would be due, in seconds from the start of the run.",
     ),
 ]
-Write = Annotated[
-    str | None,
-    typer.Option(
-        "-w",
-        "--write",
-        metavar="FILE",
-        callback=o.file_name,
-        help="The pcapng file that --dry-run writes; -: to stdout.",
-    ),
-]
+Write = Annotated[str | None, o.written("The pcapng file that --dry-run writes; -: to stdout.")]
 RxPort = Annotated[
     str | None,
     typer.Option(

@@ -119,7 +119,7 @@ class GenerateJob(Job[GenerateResult]):
         self.templates = CTemplates(traffic)
         super().__init__("pktgen", ports, limits)
         self.port, self.rx_port, self.traffic = port, rx_port, traffic
-        self.shape, self.dry = traffic.rates(), traffic.dry
+        self.shape = traffic.rates()
         self._check_end()
         self._check_bursts()
         self._measures: list[Measure] = []
@@ -128,7 +128,7 @@ class GenerateJob(Job[GenerateResult]):
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
-        return bool(self.shape or self.rx_port) and not self.dry
+        return bool(self.shape or self.rx_port) and not self.traffic.dry
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""
@@ -147,7 +147,7 @@ class GenerateJob(Job[GenerateResult]):
     def _check_end(self) -> None:
         """Raise Usage for a dry run that would never end."""
         ends = self.limits.count or (self.shape and self.limits.duration)
-        if self.dry and not ends:
+        if self.traffic.dry and not ends:
             text = "--dry-run: without a rate, no number of packets follows from --duration"
             if not self.limits.duration:
                 text = "--dry-run: neither --count nor --duration ends it"
@@ -259,7 +259,7 @@ class GenerateJob(Job[GenerateResult]):
             streams=make_streams(lanes),
             first_stream=first_stream,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
-            dry=self.dry,
+            dry=self.traffic.dry,
         )
         loop.paced = pace
         return loop
@@ -289,7 +289,7 @@ class GenerateJob(Job[GenerateResult]):
             flows=change.flows,
             zipf=change.zipf,
             seed=self._seed(),
-            dry_run=self.dry,
+            dry_run=self.traffic.dry,
         )
 
     def _seed(self) -> int | None:
@@ -302,7 +302,8 @@ class GenerateJob(Job[GenerateResult]):
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
         offered = sum(int(loop.c.offered) for loop in self._sends)
-        drops, elapsed, paces = self.drops("tx"), self.elapsed(), self._paces()
+        drops, elapsed = self.drops("tx"), self.elapsed()
+        paces = [] if self.traffic.dry else self._paces()  # a dry run is never late
         counts = {
             **self.common(),
             "offered": max(offered, sent),
@@ -313,9 +314,7 @@ class GenerateJob(Job[GenerateResult]):
             "found_ring_full": self.total("tx", "stalled"),
             **self.rates(sent, octets),
             "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
-            "pacing": pacing(paces, self.workers[0].hz, sent, elapsed)
-            if paces and not self.dry
-            else None,
+            "pacing": pacing(paces, self.workers[0].hz, sent, elapsed) if paces else None,
         }
         if not self._measures:
             return GenerateResult(**counts)
