@@ -10,84 +10,19 @@ import typer
 
 from uspnet import units
 from uspnet.cli import app
+from uspnet.cli import made as p
+from uspnet.cli import measured as m
 from uspnet.cli import options as o
 from uspnet.cli import replay as r
-from uspnet.cli.offered import changing, check_dry, check_header, generating, offered
+from uspnet.cli.offered import check_dry, generating
 from uspnet.cli.rates import BurstGap, BurstSize, Link, Poisson, RampOption, Rate, Rates
-from uspnet.errors import Usage
 from uspnet.jobs.choices import Poll, Sandbox
-from uspnet.packets.sizes import Sizes, read_sizes
-from uspnet.packets.vary.change import FLOWS_MAX, Change
 from uspnet.ports.pcap.kinds import Truncated
 
 if TYPE_CHECKING:
     from uspnet.cli.checks import Check
     from uspnet.jobs.job import AnyJob
-    from uspnet.jobs.saving import HdrFile
 
-DEFAULT_SIZE = Sizes((60,))
-UDP_PORT = units.whole(0, 65535)
-
-Size = Annotated[
-    Sizes,
-    typer.Option(
-        "--size",
-        metavar="BYTES",
-        parser=read_sizes,
-        help="Frame size without FCS: 60, several in turn (60-1514 or 60,566,1514), by weights "
-        "(60:7,566:4,1514:1), random:60-1514, or a mix whose sizes count the FCS: imix, "
-        "imix:ipsec, imix:ipv6, imix:standard, imix:tcp, or RFC 6985's letters, imix:aaab.",
-    ),
-]
-Packet = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--packet",
-        metavar="EXPR",
-        help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
-        "several packets, sent in turn; RandShort(), RandNum(1,9), RandIP('10.0.0.0/8') and the "
-        "like are drawn anew for each packet, as by --vary; --size pads them. May be given several "
-        "times, with weights: 3:Ether()/… is sent three times as often as one without.",
-    ),
-]
-Vary = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--vary",
-        metavar="FIELD=VALUES",
-        help="Change a field from packet to packet, and the checksums that follow: "
-        "ip.src=10.0.0.0/16, udp.sport=1024-65535:random, ip.dst=list:10.0.0.1,10.0.0.9, "
-        "vlan=1-100:step=5, tcp.dport=100-200:dec, ip#2.src=… (the second IP header), or bytes of "
-        "the payload: seq32@60, u16@60&0x0ff0=1-9. May be given several times.",
-    ),
-]
-FlowCount = Annotated[
-    int | None,
-    typer.Option(
-        "--flows",
-        metavar="N",
-        parser=units.whole(1, FLOWS_MAX),
-        help="Make N distinct flows of the header fields that --vary names, drawn by --seed: "
-        "their values move together. Bytes of the payload go on changing with every packet.",
-    ),
-]
-Zipf = Annotated[
-    float | None,
-    typer.Option(
-        "--zipf",
-        metavar="S",
-        help="Flows get shares by Zipf's law, 1/rank^S, instead of equal ones in turn.",
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(
-        "--seed",
-        metavar="N",
-        parser=units.whole(0, (1 << 64) - 1),
-        help="What is drawn at random follows from this number: the same number, the same packets.",
-    ),
-]
 DryRun = Annotated[
     bool,
     typer.Option(
@@ -97,32 +32,6 @@ DryRun = Annotated[
     ),
 ]
 Write = Annotated[str | None, o.written("The pcapng file that --dry-run writes; -: to stdout.")]
-RxPort = Annotated[
-    str | None,
-    typer.Option(
-        "--rx-port",
-        metavar="PORT",
-        help="Port on which the packets return; loss and latency are measured there.",
-    ),
-]
-Sequence = Annotated[
-    bool | None,
-    typer.Option(
-        "--sequence/--no-sequence",
-        help="Write a sequence number and a time stamp into the last 18 bytes of each packet's "
-        "payload; on with --rx-port.",
-    ),
-]
-Save = Annotated[
-    str | None,
-    typer.Option(
-        "--save",
-        metavar="FILE",
-        callback=o.file_name,
-        help="Save the latencies that --rx-port measures as a log of HdrHistogram, which its tools "
-        "read: logs of several runs merge exactly.",
-    ),
-]
 Linger = Annotated[
     float,
     typer.Option(
@@ -132,39 +41,33 @@ Linger = Annotated[
         help="Stay connected this long after the last packet.",
     ),
 ]
-SrcMac = Annotated[str, typer.Option(metavar="MAC", help="Source MAC address.")]
-DstMac = Annotated[str, typer.Option(metavar="MAC", help="Destination MAC address.")]
-SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
-DstIp = Annotated[str, typer.Option(metavar="IP", help="Destination IPv4 address.")]
-SrcPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Source UDP port.")]
-DstPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Destination UDP port.")]
 
 
 @app.command()
 def pktgen(
     context: typer.Context,
     port: o.Port,
-    size: Size = DEFAULT_SIZE,
+    size: p.Size = p.DEFAULT_SIZE,
     rate: Rate = None,
     link: Link = None,
     ramp: RampOption = None,
     burst_size: BurstSize = None,
     burst_gap: BurstGap = None,
     poisson: Poisson = False,
-    packet: Packet = None,
-    vary: Vary = None,
-    flows: FlowCount = None,
-    zipf: Zipf = None,
-    seed: Seed = 1,
-    rx_port: RxPort = None,
-    sequence: Sequence = None,
-    save: Save = None,
-    src_mac: SrcMac = "02:00:00:00:00:01",
-    dst_mac: DstMac = "02:00:00:00:00:02",
-    src_ip: SrcIp = "198.18.0.1",
-    dst_ip: DstIp = "198.18.0.2",
-    src_port: SrcPort = 1024,
-    dst_port: DstPort = 9,
+    packet: p.Packet = None,
+    vary: p.Vary = None,
+    flows: p.FlowCount = None,
+    zipf: p.Zipf = None,
+    seed: p.Seed = 1,
+    rx_port: m.RxPort = None,
+    sequence: m.Sequence = None,
+    save: m.Save = None,
+    src_mac: p.SrcMac = "02:00:00:00:00:01",
+    dst_mac: p.DstMac = "02:00:00:00:00:02",
+    src_ip: p.SrcIp = "198.18.0.1",
+    dst_ip: p.DstIp = "198.18.0.2",
+    src_port: p.SrcPort = 1024,
+    dst_port: p.DstPort = 9,
     replay: r.Files = None,
     loop: r.Loop = 1,
     speed: r.Speed = None,
@@ -208,16 +111,18 @@ def pktgen(
     from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
+    header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
+    made = p.Made(header, size, packet, vary, flows, zipf, seed)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
+    measured = m.Measured(rx_port, sequence, save)
     check_dry(write, given, dry=dry_run)
     replays.check(given)
-    kept = saved(save, rx_port)
+    kept = measured.saved()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)
     outs = [make_port(port), *([make_port(second_port)] if second_port is not None else [])]
-    out = outs[0]
-    back = out if rx_port == port else make_port(rx_port) if rx_port is not None else None
+    back = measured.port(port, outs[0])
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
@@ -225,15 +130,10 @@ def pktgen(
     if replay:
         job = replays.job(outs, limits, rate, link, given)
     else:
-        header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
-        exact = size if not packet or "size" in given else None
-        check_header(packet, given)
-        templates, drawn, order = offered(packet, header, exact, varies=bool(vary))
-        change = Change((*drawn, *(vary or ())), seed, flows, zipf)
-        traffic = changing(templates, change, exact, order)
+        traffic = made.traffic(given)
         traffic.shape = rates.shape(traffic.mean(), seed)
-        traffic.sequence = sequence if sequence is not None else back is not None
-        job = generating(out, back, write, limits, traffic, kept)
+        traffic.sequence = measured.numbered
+        job = generating(outs[0], back, write, limits, traffic, kept)
     if poll is None and job.is_timed():
         limits.poll = Poll.busy.value
     checks = conditions(fail_on_loss, require, "received" if back else "sent", count)
@@ -253,14 +153,3 @@ def conditions(
         *lossless(fail_on_loss, unsent_or_lost),
         *required(require, verb, attrgetter(verb), count),
     ]
-
-
-def saved(path: str | None, rx_port: str | None) -> HdrFile | None:
-    """Return the file that latencies are saved to. Raise Usage."""
-    if path is None:
-        return None
-    if rx_port is None:
-        raise Usage("--save needs --rx-port: latencies are measured there", "add --rx-port PORT")
-    from uspnet.jobs.saving import HdrFile
-
-    return HdrFile(path)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of `pktgen` for the packets that it makes itself, and the traffic that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from uspnet import units
+from uspnet.cli.offered import changing, check_header, offered
+from uspnet.packets.sizes import Sizes, read_sizes
+from uspnet.packets.vary.change import FLOWS_MAX, Change
+
+if TYPE_CHECKING:
+    from uspnet.jobs.traffic import Traffic
+
+DEFAULT_SIZE = Sizes((60,))
+UDP_PORT = units.whole(0, 65535)
+
+Size = Annotated[
+    Sizes,
+    typer.Option(
+        "--size",
+        metavar="BYTES",
+        parser=read_sizes,
+        help="Frame size without FCS: 60, several in turn (60-1514 or 60,566,1514), by weights "
+        "(60:7,566:4,1514:1), random:60-1514, or a mix whose sizes count the FCS: imix, "
+        "imix:ipsec, imix:ipv6, imix:standard, imix:tcp, or RFC 6985's letters, imix:aaab.",
+    ),
+]
+Packet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--packet",
+        metavar="EXPR",
+        help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
+        "several packets, sent in turn; RandShort(), RandNum(1,9), RandIP('10.0.0.0/8') and the "
+        "like are drawn anew for each packet, as by --vary; --size pads them. May be given several "
+        "times, with weights: 3:Ether()/… is sent three times as often as one without.",
+    ),
+]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="FIELD=VALUES",
+        help="Change a field from packet to packet, and the checksums that follow: "
+        "ip.src=10.0.0.0/16, udp.sport=1024-65535:random, ip.dst=list:10.0.0.1,10.0.0.9, "
+        "vlan=1-100:step=5, tcp.dport=100-200:dec, ip#2.src=… (the second IP header), or bytes of "
+        "the payload: seq32@60, u16@60&0x0ff0=1-9. May be given several times.",
+    ),
+]
+FlowCount = Annotated[
+    int | None,
+    typer.Option(
+        "--flows",
+        metavar="N",
+        parser=units.whole(1, FLOWS_MAX),
+        help="Make N distinct flows of the header fields that --vary names, drawn by --seed: "
+        "their values move together. Bytes of the payload go on changing with every packet.",
+    ),
+]
+Zipf = Annotated[
+    float | None,
+    typer.Option(
+        "--zipf",
+        metavar="S",
+        help="Flows get shares by Zipf's law, 1/rank^S, instead of equal ones in turn.",
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        parser=units.whole(0, (1 << 64) - 1),
+        help="What is drawn at random follows from this number: the same number, the same packets.",
+    ),
+]
+SrcMac = Annotated[str, typer.Option(metavar="MAC", help="Source MAC address.")]
+DstMac = Annotated[str, typer.Option(metavar="MAC", help="Destination MAC address.")]
+SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
+DstIp = Annotated[str, typer.Option(metavar="IP", help="Destination IPv4 address.")]
+SrcPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Source UDP port.")]
+DstPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Destination UDP port.")]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What to send, as asked: UDP/IPv4 with a header of these values, in the order of HEADER, or
+    the packets of expressions; and what changes in them.
+    """
+
+    header: tuple[str | int, ...]
+    size: Sizes
+    packet: list[str] | None
+    vary: list[str] | None
+    flows: int | None
+    zipf: float | None
+    seed: int
+
+    def traffic(self, given: set[str]) -> Traffic:
+        """Make it. `given`: the names of the parameters that were. Raise Usage."""
+        exact = self.size if not self.packet or "size" in given else None
+        check_header(self.packet, given)
+        varied = self.vary or []
+        templates, drawn, order = offered(self.packet, self.header, exact, varies=bool(varied))
+        change = Change((*drawn, *varied), self.seed, self.flows, self.zipf)
+        return changing(templates, change, exact, order)
