@@ -6,14 +6,11 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath import ffi
 from uspnet.jobs.job import Job
-from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
@@ -21,70 +18,13 @@ from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.saving import HdrFile
 from uspnet.jobs.seconds import Seconds, Totals
+from uspnet.jobs.sender import Generate
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.vary.change import Change
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
-
-if TYPE_CHECKING:
-    from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
-    from uspnet.jobs.worker import Lane
-
-
-@dataclass
-class Generate(Loop, name="generate"):
-    """Sends templates in turn, when they are due by `pace`, for `seconds` (0: no limit)."""
-
-    templates: FrameTemplate
-    n_templates: int
-    n_order: int
-    order: Pointer[int]
-    turn: Pointer[int]
-    stamp_at: int
-    secret: int
-    pace: c.Pace  # NULL: none
-    seconds: float
-    streams: Stream  # a lane each
-    first_stream: int
-    fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
-    dry: bool = False
-
-    def __post_init__(self) -> None:
-        """Fill the struct."""
-        super().__post_init__()
-        self.paced: Pace | None = None  # which has `pace`
-
-    def claimed(self, lanes: Sequence[Lane]) -> int:
-        """Return the packets begun."""
-        return int(self.c.offered)
-
-    def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
-        """Count what was begun and neither sent nor dropped."""
-        lost = under_way(lanes, int(self.c.offered))
-        lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
-        self._resume()
-        return excess
-
-    def set_clock(self, hz: int) -> None:
-        """Learn the ticks per second: what is kept of the pace holds this, too."""
-        if self.paced:
-            self.paced.c.ticks_hz = hz
-
-    def pass_over(self, ticks: int) -> None:
-        """Have the pause be no stall."""
-        if self.paced:
-            self.paced.pass_over(ticks)
-
-    def _resume(self) -> None:
-        """Leave unsent what became due while no loop ran, which would be sent late and all at once;
-        but for a run that is to send a number of packets.
-        """
-        c = self.c
-        if self.paced and c.w.start:
-            elapsed = max(int(lib.ticks_now()) - int(c.w.start), 0)
-            c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget and not c.dry)
 
 
 class GenerateJob(Job[GenerateResult]):

@@ -18,9 +18,9 @@ import time
 from tests.support.memif.raw_memif import Mutator, punch
 from tests.support.memif_rig import KINDS, Rig
 from uspnet.fastpath import ffi, lib
-from uspnet.jobs.generate import Generate
 from uspnet.jobs.loops import Drop
 from uspnet.jobs.measure import make_streams
+from uspnet.jobs.sender import Generate
 from uspnet.jobs.worker import Lane, Worker
 from uspnet.memory import new
 from uspnet.port import Queue

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop that sends what pktgen makes: fastpath/loops/generate.c."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.loops import Loop, under_way
+from uspnet.jobs.pace import Pace
+
+if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
+    from uspnet.jobs.worker import Lane
+
+
+@dataclass
+class Generate(Loop, name="generate"):
+    """Sends templates in turn, when they are due by `pace`, for `seconds` (0: no limit)."""
+
+    templates: FrameTemplate
+    n_templates: int
+    n_order: int
+    order: Pointer[int]
+    turn: Pointer[int]
+    stamp_at: int
+    secret: int
+    pace: c.Pace  # NULL: none
+    seconds: float
+    streams: Stream  # a lane each
+    first_stream: int
+    fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
+    dry: bool = False
+
+    def __post_init__(self) -> None:
+        """Fill the struct."""
+        super().__post_init__()
+        self.paced: Pace | None = None  # which has `pace`
+
+    def claimed(self, lanes: Sequence[Lane]) -> int:
+        """Return the packets begun."""
+        return int(self.c.offered)
+
+    def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
+        """Count what was begun and neither sent nor dropped."""
+        lost = under_way(lanes, int(self.c.offered))
+        lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
+        self._resume()
+        return excess
+
+    def set_clock(self, hz: int) -> None:
+        """Learn the ticks per second: what is kept of the pace holds this, too."""
+        if self.paced:
+            self.paced.c.ticks_hz = hz
+
+    def pass_over(self, ticks: int) -> None:
+        """Have the pause be no stall."""
+        if self.paced:
+            self.paced.pass_over(ticks)
+
+    def _resume(self) -> None:
+        """Leave unsent what became due while no loop ran, which would be sent late and all at once;
+        but for a run that is to send a number of packets.
+        """
+        c = self.c
+        if self.paced and c.w.start:
+            elapsed = max(int(lib.ticks_now()) - int(c.w.start), 0)
+            c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget and not c.dry)
