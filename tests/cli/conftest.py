@@ -19,17 +19,17 @@ TIMEOUT_S = 120
 
 @pytest.fixture
 def uspnet():
-    """Runs one command to its end."""
+    """Runs one command to its end. `text`: what its stdin has."""
 
-    def run(*arguments):
+    def run(*arguments, text=None):
         command = [sys.executable, "-m", "uspnet", *arguments]
         return subprocess.run(
             command,
             capture_output=True,
             text=True,
             timeout=scaled(TIMEOUT_S),
-            stdin=subprocess.DEVNULL,
             check=False,
+            **({"stdin": subprocess.DEVNULL} if text is None else {"input": text}),
         )
 
     return run

@@ -38,7 +38,20 @@ Packet = Annotated[
         help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
         "several packets, sent in turn; RandShort(), RandNum(1,9), RandIP('10.0.0.0/8') and the "
         "like are drawn anew for each packet, as by --vary; --size pads them. May be given several "
-        "times, with weights: 3:Ether()/… is sent three times as often as one without.",
+        "times, with weights: 3:Ether()/… is sent three times as often as one without. "
+        "Hexadecimal text, as hex:ffffffffffff0200…, stands for a frame; - for the text of stdin: "
+        "hex digits, or what xxd, hexdump -C, tcpdump -xx and Wireshark print, with an empty line "
+        "between packets.",
+    ),
+]
+Pcap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pcap",
+        metavar="FILE",
+        help="Send the packets of a capture file in turn, again and again: at a --rate, with "
+        "fields that --vary changes, padded to --size. Up to 16,384 packets are kept in memory; "
+        "--replay sends files of any length, by their own timing. May be given several times.",
     ),
 ]
 Vary = Annotated[
@@ -90,22 +103,31 @@ DstPort = Annotated[int, typer.Option(metavar="N", parser=UDP_PORT, help="Destin
 @dataclass(frozen=True)
 class Made:
     """What to send, as asked: UDP/IPv4 with a header of these values, in the order of HEADER, or
-    the packets of expressions; and what changes in them.
+    the packets of expressions and files; and what changes in them.
     """
 
     header: tuple[str | int, ...]
     size: Sizes
     packet: list[str] | None
+    pcap: list[str] | None
     vary: list[str] | None
     flows: int | None
     zipf: float | None
     seed: int
 
-    def traffic(self, given: set[str]) -> Traffic:
-        """Make it. `given`: the names of the parameters that were. Raise Usage."""
-        exact = self.size if not self.packet or "size" in given else None
-        check_header(self.packet, given)
+    def traffic(self, given: set[str], *, numbered: bool) -> Traffic:
+        """Make it. `given`: the names of the parameters that were; `numbered`: packets carry
+        sequence numbers. Raise Usage, and what can be wrong with files.
+        """
+        from uspnet.cli.given import all_packets
+
+        exact = self.size if not (self.packet or self.pcap) or "size" in given else None
+        check_header(given)
+        packets, notes = all_packets(self.packet or (), self.pcap or ())
         varied = self.vary or []
-        templates, drawn, order = offered(self.packet, self.header, exact, varies=bool(varied))
+        alike = not varied and (not numbered or not packets)
+        templates, drawn, order = offered(packets, self.header, exact, alike=alike)
         change = Change((*drawn, *varied), self.seed, self.flows, self.zipf)
-        return changing(templates, change, exact, order)
+        traffic = changing(templates, change, exact, order)
+        traffic.sequence, traffic.notes = numbered, notes
+        return traffic

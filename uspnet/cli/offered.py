@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from uspnet.errors import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.plan import Limits
     from uspnet.jobs.saving import HdrFile
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
+    from uspnet.packets.given import Given
     from uspnet.packets.sizes import Sizes
+    from uspnet.packets.streams import Weighted
     from uspnet.packets.vary.change import Change
     from uspnet.port import Port
 
@@ -22,21 +26,26 @@ HEADER = ("src_mac", "dst_mac", "src_ip", "dst_ip", "src_port", "dst_port")
 
 
 def offered(
-    packets: list[str] | None, header: tuple[str | int, ...], sizes: Sizes | None, *, varies: bool
+    packets: Sequence[Weighted | Given],
+    header: tuple[str | int, ...],
+    sizes: Sizes | None,
+    *,
+    alike: bool,
 ) -> tuple[list[Template], list[str], tuple[int, ...]]:
-    """Return what to send, the packets of --packet or UDP/IPv4 of this header; what --packet draws
-    anew for each; and the order of several. `varies`: Scapy has to make them. Raise Usage.
+    """Return what to send, `packets` or UDP/IPv4 of this header; which fields of theirs are drawn
+    anew for each; and the order of several. `alike`: nothing is to change in them, so that Scapy
+    need not make or read them. Raise Usage.
     """
     from uspnet.packets.frames import udp_expression, udp_template
-    from uspnet.packets.streams import craft_all
+    from uspnet.packets.streams import Weighted, craft_all
 
-    if packets and len(packets) > 1 and sizes and len(sizes.sizes) > 1:
+    if len(packets) > 1 and sizes and len(sizes.sizes) > 1:
         raise Usage("--size: several --packet take one size", "give one size, or one --packet")
     lengths = sizes.sizes if sizes else (None,)
-    templates = [udp_template(size, *header) for size in lengths if size and not packets]
-    if not packets and not varies:
-        return templates, [], ()
-    made = [craft_all(packets or [udp_expression(*header)], size) for size in lengths]
+    if not packets and alike:
+        return [udp_template(size, *header) for size in lengths if size], [], ()
+    udp = [Weighted(udp_expression(*header))]
+    made = [craft_all(packets or udp, size, alike=alike) for size in lengths]
     return [each for templates, *_ in made for each in templates], *made[0][1:]
 
 
@@ -90,8 +99,12 @@ def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
         raise Usage("--dry-run conflicts with --replay", hint)
 
 
-def check_header(packet: list[str] | None, given: set[str]) -> None:
-    """Raise Usage if header options are given beside --packet."""
-    if packet and (both := sorted(given.intersection(HEADER))):
-        name = "--" + both[0].replace("_", "-")
-        raise Usage(f"{name} conflicts with --packet", f"drop {name}, and write it in --packet")
+def check_header(given: set[str]) -> None:
+    """Raise Usage if header options are given beside other packets."""
+    for option in sorted(given.intersection({"packet", "pcap"})):
+        if both := sorted(given.intersection(HEADER)):
+            name = "--" + both[0].replace("_", "-")
+            hint = f"drop {name}, and write it in --packet"
+            if option == "pcap":
+                hint = "drop it, or change the file's packets: --vary mac.src=02:00:00:00:00:01"
+            raise Usage(f"{name} conflicts with --{option}", hint)

@@ -55,6 +55,7 @@ def pktgen(
     burst_gap: BurstGap = None,
     poisson: Poisson = False,
     packet: p.Packet = None,
+    pcap: p.Pcap = None,
     vary: p.Vary = None,
     flows: p.FlowCount = None,
     zipf: p.Zipf = None,
@@ -112,7 +113,7 @@ def pktgen(
 
     given = {name for name in context.params if o.was_given(context, name)}
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
-    made = p.Made(header, size, packet, vary, flows, zipf, seed)
+    made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
     measured = m.Measured(rx_port, sequence, save)
@@ -130,9 +131,8 @@ def pktgen(
     if replay:
         job = replays.job(outs, limits, rate, link, given)
     else:
-        traffic = made.traffic(given)
+        traffic = made.traffic(given, numbered=measured.numbered)
         traffic.shape = rates.shape(traffic.mean(), seed)
-        traffic.sequence = measured.numbered
         job = generating(outs[0], back, write, limits, traffic, kept)
     if poll is None and job.is_timed():
         limits.poll = Poll.busy.value

@@ -25,7 +25,7 @@ UNTAGGED, VLAN_MAX = -1, 4094
 FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
-    "size", "packet", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
+    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
 SPELT = {"only": "filter"}
@@ -285,16 +285,18 @@ class Replays:
         return ReplayJob(ports[0], limits, files, how, *ports[1:])
 
 
-def source(name: str, options: dict[str, str]) -> Source:
-    """Return the port of a file, with these options and those in its name. Raise Usage."""
+def source(name: str, options: dict[str, str], given: str = "--replay") -> Source:
+    """Return the port of a file, with these options and those in its name; `given`: the option that
+    names it. Raise Usage.
+    """
     from uspnet.ports.pcap.source import Source
     from uspnet.spec import Spec, parse
 
     if not name or (name[0] == "-" and name != "-"):
         what = "is an option" if name else "is empty"
-        raise Usage(f"--replay needs a file name: {name[:40]!r} {what}", "--replay x.pcapng")
+        raise Usage(f"{given} needs a file name: {name[:40]!r} {what}", f"{given} x.pcapng")
     spec = parse(name) if name.startswith("pcap:") else Spec.of("pcap", name, {})
     for option, hint in PACED.items():
         if option in spec.given:
-            raise Usage(f"--replay {spec}: not with {option}=", hint)
+            raise Usage(f"{given} {spec}: not with {option}=", hint)
     return Source(replace(spec, given={**options, **spec.given}))  # named as it was written

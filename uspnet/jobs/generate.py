@@ -156,6 +156,8 @@ class GenerateJob(Job[GenerateResult]):
             pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
         if self._save:
             self._save.begin()
+        for note in self.traffic.notes:
+            self.on_notice(note)
 
     def tick(self) -> None:
         """Add up each second."""

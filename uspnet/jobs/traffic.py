@@ -35,6 +35,7 @@ class Traffic:
     sizes: Sizes | None = None  # what the templates were made of
     order: Sequence[int] = ()  # the template of each packet of a cycle; empty: one after another
     shape: Shape | None = None  # of the rate over time
+    notes: Sequence[str] = ()  # what is to be said about the files that the frames are of
     dry: bool = False  # to a file, stamped with when packets would be due
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from uspnet.errors import Usage
 from uspnet.packets.drawn import take_drawn
 from uspnet.packets.expression import EXAMPLE, evaluate
-from uspnet.packets.frames import Template, mac_bytes
+from uspnet.packets.frames import BYTES_MAX, FRAMES_MAX, Template, mac_bytes
 from uspnet.packets.guard import alone, at_most
 from uspnet.packets.payload import load_of, made_of, pad
 from uspnet.pool import FRAME_MAX
@@ -25,8 +25,6 @@ from uspnet.pool import FRAME_MAX
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-FRAMES_MAX = 16384  # of one expression; Scapy makes some thousands a second
-BYTES_MAX = 32 << 20  # of all frames of one expression
 CRAFT_S, EXPAND_S = 1.5, 30.0  # seconds of processor time: for one frame, for all
 SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
 NAME = re.compile(r"(^|\.)[g-z-]|\.[a-z]", re.IGNORECASE)  # a label that no address has

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
 FRAME_MIN, PREAMBLE_AND_GAP = 60, 20  # bytes
+FRAMES_MAX = 16384  # of one expression or file; Scapy makes some thousands a second
+BYTES_MAX = 32 << 20  # of all frames of one expression or file
 HEADERS = 14 + 20 + 8  # Ethernet, IPv4, UDP
 SIGNATURE_BYTES = 18  # sequence number and time, see fastpath/loops/template.h
 ETHERTYPE_IPV4, PROTOCOL_UDP, TTL = 0x0800, 17, 64

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several packets with weights: `3:Ether()/…` is sent three times as often as one without."""
+"""Several packets with weights: `3:Ether()/…` is sent three times as often as one without. What is
+no Scapy expression is hexadecimal text, `hex:ffff…`, or frames that somebody has read.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
+from uspnet.packets.given import Given, templates_of
+from uspnet.packets.hexdump import read_hex
 from uspnet.packets.sizes import ORDER_MAX, spread
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 WEIGHT = re.compile(r"\s*([0-9]+)\s*:(.*)", re.DOTALL)
 WEIGHT_MAX = 1_000_000
+STDIN, HEX = "-", "hex:"
 HINT = "write 3:Ether()/IP()/UDP(), with a weight from 1 to 1,000,000"
 
 
@@ -39,31 +44,62 @@ def read_weighted(text: str) -> Weighted:
     return Weighted(match[2], int(match[1]))
 
 
-def craft_all(texts: Sequence[str], size: int | None) -> tuple[list[Template], list[str], Order]:
-    """Build the frames of several expressions, as `craft_drawn` does each; return their order, too.
-    Raise Usage, which names the expression where there are several.
-    """
-    from uspnet.packets.craft import craft_drawn  # noqa: PLC0415 - Scapy takes a second
-
-    templates: list[Template] = []
-    counts, weights, drawn = [], [], []
-    for number, text in enumerate(texts, 1):
+def read_packets(texts: Sequence[str], stdin: Callable[[], str]) -> list[Weighted | Given]:
+    """Read the values of `--packet`; `-` stands for the text of `stdin`, once. Raise Usage."""
+    made: list[Weighted | Given] = []
+    for text in texts:
         each = read_weighted(text)
-        try:
-            made, draws = craft_drawn(each.expression, size)
-        except Usage as error:
-            if len(texts) == 1:
-                raise
-            message = error.message.replace("--packet", f"--packet {number}", 1)
-            raise Usage(message, error.hint) from None
+        if each.expression.strip() == STDIN:
+            if any(isinstance(before, Given) and before.name == "stdin" for before in made):
+                raise Usage("--packet -: stdin can be read once", "drop one of them")
+            made.append(Given("stdin", read_hex(stdin(), "stdin"), each.weight))
+        elif each.expression.startswith(HEX):
+            name = f"--packet {HEX}"
+            frames = read_hex(each.expression.removeprefix(HEX), name)
+            made.append(Given(name, frames, each.weight))
+        else:
+            made.append(each)
+    return made
+
+
+def craft_all(
+    packets: Sequence[Weighted | Given], size: int | None, *, alike: bool = False
+) -> tuple[list[Template], list[str], Order]:
+    """Build the frames of several expressions, as `craft_drawn` does each, or take those that are
+    given, as `templates_of` does; return their order, too. Raise Usage, which names the expression
+    where there are several.
+    """
+    templates: list[Template] = []
+    counts, drawn = [], []
+    for number, each in enumerate(packets, 1):
+        made, draws = _craft(each, size, alike=alike, number=number if len(packets) > 1 else None)
         templates += made
         counts.append(len(made))
-        weights.append(each.weight)
         drawn.append(draws)
     if differing := [number for number, draws in enumerate(drawn, 1) if draws != drawn[0]]:
         text = f"--packet {differing[0]} draws other fields than --packet 1"
         raise Usage(text, "draw the same ones in each, or use --vary")
-    return templates, drawn[0], order_of(counts, weights) if len(texts) > 1 else ()
+    return templates, drawn[0], _order(packets, counts)
+
+
+def _craft(
+    packet: Weighted | Given, size: int | None, *, alike: bool, number: int | None
+) -> tuple[list[Template], list[str]]:
+    if isinstance(packet, Given):
+        return templates_of(packet, size, alike=alike), []
+    from uspnet.packets.craft import craft_drawn  # noqa: PLC0415 - Scapy takes a second
+
+    try:
+        return craft_drawn(packet.expression, size)
+    except Usage as error:
+        if number is None:
+            raise
+        message = error.message.replace("--packet", f"--packet {number}", 1)
+        raise Usage(message, error.hint) from None
+
+
+def _order(packets: Sequence[Weighted | Given], counts: Sequence[int]) -> Order:
+    return order_of(counts, [each.weight for each in packets]) if len(packets) > 1 else ()
 
 
 Order = tuple[int, ...]
