@@ -191,7 +191,8 @@ class MeasureResult(GenerateResult):
     """Packets received that pktgen did not send."""
     latency_ns: dict[str, int] | None
     """Latencies in nanoseconds, each to 0.8 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null:
-    none was measured."""
+    none was measured. With a rate, they count from when a packet was due, and so include `late_ns`
+    of `pacing`; without one, from when its burst was made."""
     seconds: tuple[Second, ...] = ()
     """What happened in each second, the latest 3,600 of them; while the run goes on, the last."""
 

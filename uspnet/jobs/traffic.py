@@ -22,7 +22,7 @@ from uspnet.packets.vary.change import Change
 @dataclass
 class Traffic:
     """What to send: frames without FCS, in turn; `rate` in packets a second (0: no limit), or a
-    `shape` instead; whether each packet carries a sequence number and the time it was sent, in 18
+    `shape` instead; whether each packet carries a sequence number and the time it was due, in 18
     bytes at the same offset of each frame, the last ones of the shortest; and what else differs
     between packets.
     """

@@ -37,7 +37,7 @@ enum { SIGNATURE = 0x75, SIGNATURE_BYTES = 18 };
 struct signature {
     uint8_t magic, stream;
     uint64_t number; /* in its stream */
-    uint64_t time;   /* CLOCK_MONOTONIC in ns of the burst, XOR the secret */
+    uint64_t time;   /* CLOCK_MONOTONIC in ns when it was due or, unpaced, made; XOR the secret */
 } __attribute__((packed));
 
 _Static_assert(sizeof(struct signature) == SIGNATURE_BYTES, "what Python leaves room for");
