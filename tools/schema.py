@@ -28,6 +28,7 @@ from uspnet.jobs.result import (
     ForwardResult,
     GenerateResult,
     MeasureResult,
+    ReflectResult,
     ReplayResult,
     Result,
 )
@@ -41,6 +42,7 @@ ANSWERS: dict[str, list[type]] = {
     "pktgen": [ReplayResult, MeasureResult, GenerateResult],
     "capture": [CaptureResult],
     "fwd": [ForwardResult],
+    "reflect": [ReflectResult],
     "stats": [StatsAnswer],
     "devices": [DevicesAnswer],
     "doctor": [Examination],

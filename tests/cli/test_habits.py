@@ -34,7 +34,7 @@ def parsed(command, *words):
 @pytest.mark.parametrize(
     "words", [("-i", "eth0"), ("-ieth0",), ("--interface", "eth0"), ("--interface=eth0",)]
 )
-@pytest.mark.parametrize("command", ["capture", "pktgen"])
+@pytest.mark.parametrize("command", ["capture", "pktgen", "reflect"])
 def test_an_interface_is_a_port(command, words):
     params, notes = parsed(command, *words, "-c", "5")
     assert (params["port"], params["count"]) == ("packet:eth0", 5)
@@ -55,7 +55,7 @@ def test_the_value_of_another_option_is_no_habit():
     ("word", "share"),
     [("--fail-on-loss", 0), ("--fail-on-loss=0.1%", 0.001), ("--fail-on-loss=5%", 0.05)],
 )
-@pytest.mark.parametrize("command", ["capture", "pktgen", "fwd"])
+@pytest.mark.parametrize("command", ["capture", "pktgen", "fwd", "reflect"])
 def test_a_share_of_loss_may_be_left_out(command, word, share):
     assert parsed(command, word, "null:")[0]["fail_on_loss"] == pytest.approx(share)
 

@@ -21,6 +21,7 @@ def only_object(result):
 RUNS = {
     "pktgen": (["null:", "--count", "1000"], {"offered", "sent", "unsent", "pps", "bps"}),
     "capture": (["null:", "--count", "1000"], {"received", "filtered", "written", "dropped"}),
+    "reflect": (["null:", "--count", "1000"], {"received", "reflected", "dropped"}),
     "fwd": (["null:", "null:", "--count", "1000"], {"forwarded", "dropped", "pps"}),
 }
 

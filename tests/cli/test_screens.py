@@ -31,6 +31,7 @@ from uspnet.jobs.result import (
     MeasureResult,
     Pacing,
     PortResult,
+    ReflectResult,
 )
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import Boards, RunningJob, RunningPort
@@ -106,11 +107,14 @@ def result(command, ports):
             counts = dict.fromkeys(("received", "filtered", "written", "discarded"), BIG)
             files = ["/var/captures/2026/07/site-7/uplink.pcapng"]
             return CaptureResult(command="capture", **common, **counts, files=files)
+        case "reflect":
+            counts = dict.fromkeys(("received", "reflected"), BIG)
+            return ReflectResult(command="reflect", **common, **counts)
     counts = dict.fromkeys(("received", "copied", "forwarded"), BIG)
     return ForwardResult(command="fwd", **common, **counts)
 
 
-COMMANDS = ["pktgen", "measure", "capture", "fwd"]
+COMMANDS = ["pktgen", "measure", "capture", "fwd", "reflect"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -19,6 +19,7 @@ from uspnet.jobs.capture import CaptureJob, make_sink
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
+from uspnet.jobs.reflect import Reflecting, ReflectJob
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 
@@ -77,6 +78,7 @@ JOBS = {
     "fwd-wait": lambda limits, _: ForwardJob(
         [FakePort(packets=5000), Picky(packets=0, room=100)], limits, Forwarding(on_full="wait")
     ),
+    "reflect": lambda limits, _: ReflectJob(Picky(debt=7, packets=5000), limits, Reflecting()),
     "pktgen": lambda limits, _: GenerateJob(Picky(debt=7), limits, traffic()),
     "pktgen-rate": lambda limits, _: GenerateJob(Picky(debt=7), limits, traffic(1e5)),
     "pktgen-full": lambda limits, _: GenerateJob(Picky(debt=7, room=300), limits, traffic(1e6)),

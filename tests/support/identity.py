@@ -116,6 +116,14 @@ def fwd(r):
     assert total(r, "rx_packets") <= r["received"] <= total(r, "rx_packets") + r["dropped"], r
 
 
+def reflect(r):
+    assert r["received"] == r["reflected"] + r["dropped"], r
+    (port,) = r["ports"]
+    assert r["reflected"] == port["tx_packets"], r
+    assert r["drops"] == port["drops"], r
+    assert port["rx_packets"] <= r["received"] <= port["rx_packets"] + r["dropped"], r
+
+
 def pktgen(r):
     assert r["offered"] == r["sent"] + r["unsent"], r
     assert r["dropped"] <= r["unsent"], r
@@ -140,4 +148,4 @@ def pktgen(r):
     assert back == r["received"] + others + r["foreign"], r
 
 
-ACCOUNTS = {"capture": capture, "fwd": fwd, "pktgen": pktgen}
+ACCOUNTS = {"capture": capture, "fwd": fwd, "pktgen": pktgen, "reflect": reflect}

@@ -113,7 +113,7 @@ def _filled(text: str) -> str:
 
 def _port(command: Any) -> Any:
     """Return the command's argument if that is a single port to send to or receive from."""
-    if command.name not in {"capture", "pktgen"}:
+    if command.name not in {"capture", "pktgen", "reflect"}:
         return None
     return next((each for each in command.params if each.name == "port"), None)
 

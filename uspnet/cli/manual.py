@@ -47,6 +47,16 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Replay a capture file with its own timing", "pcap:in.pcapng,timing=on packet:veth0"),
         ("Swap the MAC addresses between two NICs", "0000:03:00.0 0000:03:00.1 --mode macswap"),
     ],
+    "reflect": [
+        (
+            "Send back what comes, for: uspnet pktgen -i eth1 --rx-port packet:eth1",
+            "-i eth0 --duration 1m",
+        ),
+        (
+            "Send back packets that routers on the way return",
+            "memif:/run/m.sock,role=server --swap port",
+        ),
+    ],
     "stats": [
         ("Watch all running jobs", ""),
         ("Counters once, for a script", "--once --json"),
@@ -81,12 +91,12 @@ FILES: list[tuple[str, str, tuple[str, ...]]] = [
     (
         "/run/uspnet, /run/user/UID/uspnet, /tmp/uspnet-UID",
         "Sockets of the cables between qemu: ports (wire=).",
-        ("pktgen", "capture", "fwd", "regs", "doctor"),
+        ("pktgen", "capture", "fwd", "reflect", "regs", "doctor"),
     ),
     (
         "/dev/vfio, /dev/iommu, /dev/net/tun",
         "Devices through which pci: and tap: ports work.",
-        ("pktgen", "capture", "fwd", "regs", "doctor"),
+        ("pktgen", "capture", "fwd", "reflect", "regs", "doctor"),
     ),
     ("/etc/uspnet/jobs.yaml", "Jobs that uspnet.service runs.", ("run",)),
     ("/usr/share/misc/pci.ids", "Names of NICs, where it is installed.", ("devices",)),
@@ -103,19 +113,30 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
         "USPNET_QEMU",
         "The QEMU that qemu: ports start; qemu-system-x86_64 from the PATH otherwise. Root starts "
         "only one that no other user can change.",
-        ("pktgen", "capture", "fwd", "regs", "doctor", "run", "demo"),
+        ("pktgen", "capture", "fwd", "reflect", "regs", "doctor", "run", "demo"),
     ),
     ("TMPDIR", "The folder for what demo writes without -w; /tmp otherwise.", ("demo",)),
     (
         "NO_COLOR, TERM, COLUMNS",
         "How tables and live views are shown: without colours, on which terminal, how wide.",
-        ("pktgen", "capture", "fwd", "stats", "devices", "doctor", "regs", "run", "demo"),
+        (
+            "pktgen",
+            "capture",
+            "fwd",
+            "reflect",
+            "stats",
+            "devices",
+            "doctor",
+            "regs",
+            "run",
+            "demo",
+        ),
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
         "Set by systemd for a unit with Type=notify, and WatchdogSec=: where to tell that the run "
         "has started, is alive, and ends.",
-        ("pktgen", "capture", "fwd", "run"),
+        ("pktgen", "capture", "fwd", "reflect", "run"),
     ),
     (
         "JOURNAL_STREAM",
@@ -137,7 +158,7 @@ EXITS = {
     "4": "More packets were lost than --fail-on-loss allows.",
     "130": "Interrupted before there was a result.",
 }
-LOSSY = ("pktgen", "capture", "fwd")  # commands that may exit with 4
+LOSSY = ("pktgen", "capture", "fwd", "reflect")  # commands that may exit with 4
 
 
 def exits(name: str) -> list[tuple[str, str]]:

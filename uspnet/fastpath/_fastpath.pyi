@@ -522,6 +522,11 @@ class Queue(Struct):
     ended: int
     sys_errno: int
 
+class ReflectLoop(Struct):
+    f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
+    swap: int
+    groups: int
+
 class ReplayLoop(Struct):
     f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
     begun: int
@@ -1128,6 +1133,9 @@ class Lib:
     REWRITE_TAG_REMOVE: int
     REWRITE_TAG_SET: int
     RUNNING: int
+    SWAP_IP: int
+    SWAP_MAC: int
+    SWAP_PORT: int
     VIRTQ_AVAILABLE: int
     VIRTQ_MERGED_AT: int
     VIRTQ_NET_HEADER: int
@@ -1169,6 +1177,7 @@ class Lib:
     def loop_generate(self, _0: Worker, /) -> None: ...
     def loop_macswap(self, _0: Worker, /) -> None: ...
     def loop_measure(self, _0: Worker, /) -> None: ...
+    def loop_reflect(self, _0: Worker, /) -> None: ...
     def loop_replay(self, _0: Worker, /) -> None: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
@@ -1462,6 +1471,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct queue *", "struct queue[]"], init: object = ...
     ) -> Queue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct reflect_loop *", "struct reflect_loop[]"], init: object = ...
+    ) -> ReflectLoop: ...
     @overload
     def new(
         self, cdecl: Literal["struct replay_loop *", "struct replay_loop[]"], init: object = ...
@@ -1778,6 +1791,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct queue *", "struct queue[]"], value: CData | int
     ) -> Queue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct reflect_loop *", "struct reflect_loop[]"], value: CData | int
+    ) -> ReflectLoop: ...
     @overload
     def cast(
         self, cdecl: Literal["struct replay_loop *", "struct replay_loop[]"], value: CData | int

@@ -26,7 +26,15 @@ class Sandbox(StrEnum):
 
 
 class OnFull(StrEnum):
-    """What `fwd` does with packets that the other port has no room for."""
+    """What `fwd` and `reflect` do with packets that the other port has no room for."""
 
     drop = "drop"
     wait = "wait"
+
+
+class Swap(StrEnum):
+    """Which addresses `reflect` exchanges, each with those before it."""
+
+    mac = "mac"
+    ip = "ip"
+    port = "port"

@@ -74,6 +74,8 @@ class Asked:
     """`--rate` of a replay in bits a second, of frames without FCS (L2); null: not in bits."""
     rate_l1_bps: float | None = None
     """`--rate` of a replay in percent, as bits a second on the wire (L1); null: not in percent."""
+    swap: str | None = None
+    """`--swap` of `reflect`: the addresses that are exchanged; null: nothing is reflected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,3 +259,13 @@ class ForwardResult(Result):
     """Packets that the mode sent by a further port."""
     forwarded: int
     """Packets that left by a port."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectResult(Result):
+    """The result of `reflect`: received = reflected + dropped, when it is over."""
+
+    received: int
+    """Packets that entered the port."""
+    reflected: int
+    """Packets that were sent back."""

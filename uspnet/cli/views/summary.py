@@ -8,6 +8,7 @@ A summary is a list of lines, each a list of phrases, so that lines break only b
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.cells import cell_len
@@ -86,16 +87,21 @@ def captured(result: Result) -> list[list[str]]:
     ]
 
 
-def forwarded(result: Result) -> list[list[str]]:
-    """Return the lines of `fwd`."""
+def passed(verb: str, result: Result) -> list[list[str]]:
+    """Return the lines of a command whose packets leave again, counted under this name."""
     return [
-        [f"forwarded {format_count(result['forwarded'])} packets", *loss(result), taken(result)],
+        [f"{verb} {format_count(result[verb])} packets", *loss(result), taken(result)],
         rates(result),
         drops(result),
     ]
 
 
-SUMMARIES: dict[str, Summary] = {"pktgen": generated, "capture": captured, "fwd": forwarded}
+SUMMARIES: dict[str, Summary] = {
+    "pktgen": generated,
+    "capture": captured,
+    "fwd": partial(passed, "forwarded"),
+    "reflect": partial(passed, "reflected"),
+}
 
 
 def loss(result: Result) -> list[str]:

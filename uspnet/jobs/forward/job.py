@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from uspnet.errors import NotSupported, Usage
@@ -11,7 +12,7 @@ from uspnet.jobs.forward.mode import find_mode
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
-from uspnet.jobs.route import owners
+from uspnet.jobs.route import Route, owners
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
@@ -71,13 +72,10 @@ class ForwardJob(Job[ForwardResult]):
                 f"nothing can pass between {names}",
                 "one has to be read and one written: pcap:FILE and pcap:out=FILE",
             )
-        groups = owners(routes)
-        used = self.cores[: len(groups)]
-        shares = [groups[i :: len(used)] for i in range(len(used))]
         full = WHEN_FULL[self.how.on_full]
         return [
-            Plan(self.mode(full=full), [lane for group in share for lane in group], core)
-            for share, core in zip(shares, used, strict=True)
+            Plan(self.mode(full=full), lanes, core)
+            for lanes, core in shared_out(owners(routes), self.cores)
         ]
 
     def count(self) -> ForwardResult:
@@ -92,3 +90,13 @@ class ForwardJob(Job[ForwardResult]):
             drops=drops,
             **self.rates(forwarded, self.total("tx", "bytes")),
         )
+
+
+def shared_out(
+    groups: list[list[Route]], cores: Sequence[int | None]
+) -> list[tuple[list[Route], int | None]]:
+    """Return the lanes of each worker, and its core: no group of routes is divided."""
+    used = cores[: len(groups)]
+    shares = [groups[i :: len(used)] for i in range(len(used))]
+    lanes = [[lane for group in share for lane in group] for share in shares]
+    return list(zip(lanes, used, strict=True))
