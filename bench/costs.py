@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import instructions
+import large
 from lab import ROOT, BenchError
 
 STARTS = 10
 START_LIMIT_MS = 150.0
+LARGE_START_LIMIT_MS = 500.0
+LARGE_MEMORY_LIMIT_MIB = 300.0
 IXY_INSTRUCTIONS = 127  # a packet, forwarding at burst 32, by ixy's own count
 
 
@@ -66,9 +69,28 @@ def per_packet() -> list[Figure]:
     return [Figure(name, count, limits[name]) for name, count in instructions.count_all()]
 
 
+def large_start() -> list[Figure]:
+    """Run `pktgen --replay` of a large file, and of a small one, for a packet each."""
+    with large.capture(large.SMALL_MIB) as small, large.capture(large.LARGE_MIB) as file:
+        ours, least = large.start_ms(file), large.start_ms(small)
+    return [
+        Figure(f"a file of {large.LARGE_MIB} MiB", ours, LARGE_START_LIMIT_MS),
+        Figure(f"a file of {large.SMALL_MIB} MiB", least),
+    ]
+
+
+def large_memory() -> list[Figure]:
+    """Replay all of a large file."""
+    with large.capture(large.LARGE_MIB) as file:
+        peak = large.peak_mib(file)
+    return [Figure(f"a file of {large.LARGE_MIB} MiB", peak, LARGE_MEMORY_LIMIT_MIB)]
+
+
 COSTS = [
     Cost(
         "instructions", "forward loop at burst 32, callgrind", "instructions a packet", per_packet
     ),
     Cost("startup", f"median of {STARTS} starts", "ms", startup),
+    Cost("replay-start", f"replay of one packet, median of {large.STARTS}", "ms", large_start),
+    Cost("replay-memory", "replay, the peaks of all its processes", "MiB", large_memory),
 ]

@@ -405,6 +405,7 @@ class PcapSource(AnyQueue):
     at: int
     begin: int
     number: int
+    behind: int
     passed: int
     need: int
     format: int
@@ -413,6 +414,7 @@ class PcapSource(AnyQueue):
     loop: int
     why: int
     live: int
+    mapped: int
     stream_fd: int
     longest: int
     usable: int
@@ -1104,6 +1106,7 @@ class Lib:
     PCAP_CUT: int
     PCAP_EITHER: int
     PCAP_FOREVER: int
+    PCAP_HELD: int
     PCAP_INTERFACES: int
     PCAP_IN_TURNS: int
     PCAP_LENGTH: int

@@ -32,7 +32,7 @@ from uspnet.ports.pcap.readers import READERS
 from uspnet.spec import Options, Spec, choice, number, option, seconds, switch
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
-SURVEY_BYTES = 256 << 20  # how much of a file is looked through for its longest packet
+SURVEY_BYTES = 64 << 20  # how much of a file is looked through for its longest packet
 SURVEY_STEPS = 1 << 16  # records between two looks at Python's signals
 NS = 1_000_000_000
 FOREVER_NS = (1 << 63) - 1
@@ -76,7 +76,7 @@ class Source(Port):
 
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
-    calls: ClassVar[frozenset[str]] = frozenset({"timerfd_settime"})  # of timing=on
+    calls: ClassVar[frozenset[str]] = frozenset({"timerfd_settime", "madvise"})
     can_send = False
     knows_origins = True
     options = SourceOptions()
@@ -183,7 +183,7 @@ class Source(Port):
         except OSError as error:
             raise file_error(self.label, error) from None
         self.undo.callback(mapped.close)
-        self.c.base, self.c.size = mapped.base, size
+        self.c.base, self.c.size, self.c.mapped = mapped.base, size, 1
         mapped.guard(ffi.addressof(self.c.q, "fault"))
         self._survey()
 

@@ -10,8 +10,9 @@
 // [python]
 enum {
     PCAP_INTERFACES = 1024,
-    PCAP_LONGEST = 262144, /* bytes of a packet, as in libpcap */
-    PCAP_WINDOW = 17 << 20 /* bytes of a stream in memory: more than a block of 16 MiB */
+    PCAP_LONGEST = 262144,  /* bytes of a packet, as in libpcap */
+    PCAP_WINDOW = 17 << 20, /* bytes of a stream in memory: more than a block of 16 MiB */
+    PCAP_HELD = 1 << 20     /* bytes of a mapped file whose pages are given back at a time */
 };
 /* What follows the end of a file: nothing; the next pass; or one when `ended` is cleared. */
 enum pcap_loop { PCAP_ONCE, PCAP_FOREVER, PCAP_IN_TURNS };
@@ -74,6 +75,7 @@ struct pcap_source {
     uint64_t at;        /* offset of the next record or block */
     uint64_t begin;     /* offset of the first record or block */
     uint64_t number;    /* packets read in this pass */
+    uint64_t behind;    /* the pages of a mapped file before this offset were given back */
     uint64_t passed;    /* bytes of a stream before the window */
     uint64_t need;      /* bytes that must follow `at` before a stream can be parsed further */
     uint32_t format;    /* enum pcap_format */
@@ -82,6 +84,7 @@ struct pcap_source {
     uint32_t loop;      /* enum pcap_loop */
     uint32_t why;       /* enum pcap_why, with FAULT_MALFORMED */
     uint32_t live;      /* a stream that hasn't ended */
+    uint32_t mapped;    /* a file whose pages may be given back */
     int32_t stream_fd;  /* of the pipe */
     uint32_t longest;   /* bytes of the longest packet that the survey found */
     uint32_t usable;    /* the survey found a packet that can be delivered */

@@ -34,6 +34,9 @@ static inline uint32_t found_length(const struct pcap_source *s, const struct fo
 
 enum step pcap_step(struct pcap_source *s, struct found *f);
 void pcap_rewind(struct pcap_source *s); /* pcap_read.c */
+/* pcap_pages.c: call it when more than PCAP_HELD bytes before `at` were read. */
+void pcap_give_back(struct pcap_source *s);
+static inline int holds_pages(const struct pcap_source *s) { return s->at - s->behind > PCAP_HELD; }
 /* pcap_revive.c: notes what is needed if the process ends before `at` moves behind this block. */
 void pcap_note_begin(struct pcap_source *s);
 

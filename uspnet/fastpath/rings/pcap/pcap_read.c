@@ -251,6 +251,8 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         got = 0;
         bytes = 0;
     }
+    if (unlikely(holds_pages(s)))
+        pcap_give_back(s);
     if (unlikely(s->timing))
         q->wake_fd = s->live && !s->due ? s->stream_fd : s->timer_fd;
     for (uint32_t i = got; i < taken; i++)

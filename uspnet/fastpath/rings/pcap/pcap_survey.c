@@ -8,6 +8,8 @@ uint32_t pcap_survey(struct pcap_source *s, uint32_t n)
     uint32_t length;
     while (n--) {
         enum step step = pcap_step(s, &f);
+        if (holds_pages(s))
+            pcap_give_back(s);
         if (step == STEP_PACKET || step == STEP_FOREIGN) {
             s->number++;
             s->foreign += step == STEP_FOREIGN;
