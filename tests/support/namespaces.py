@@ -64,6 +64,11 @@ class Namespace:
         """What `ip` knows of an interface's addresses: a list of one."""
         return json.loads(self.ip("-json", "address", "show", "dev", name))
 
+    def neighbors(self, name):
+        """The MAC addresses that the kernel knows on an interface, by IP address; None: it asks."""
+        found = json.loads(self.ip("-json", "neighbor", "show", "dev", name))
+        return {each["dst"]: each.get("lladdr") for each in found}
+
     def links(self):
         return {link["ifname"] for link in json.loads(self.ip("-json", "link"))}
 

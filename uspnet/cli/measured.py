@@ -14,6 +14,7 @@ from uspnet.ports.registry import make_port
 
 if TYPE_CHECKING:
     from uspnet.jobs.saving import HdrFile
+    from uspnet.packets.answering import AnswerNet
     from uspnet.port import Port
 
 RxPort = Annotated[
@@ -42,17 +43,29 @@ Save = Annotated[
         "read: logs of several runs merge exactly.",
     ),
 ]
+Answer = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--answer",
+        metavar="NET[@MAC]",
+        help="Answer ARP requests and neighbor solicitations for addresses of this network, "
+        "10.0.0.0/16 or 2001:db8::/64, on --rx-port, or without one on PORT, so that a router "
+        "forwards to them; with this MAC address, or else with the first packet's source. "
+        "10.0.0.0/16,-10.0.0.1 leaves out the router's own. May be given several times.",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Where packets return, whether they carry sequence numbers (None: if they return), and what is
-    kept of it.
+    """Where packets return, whether they carry sequence numbers (None: if they return), what is
+    kept of it, and for which addresses questions are answered there.
     """
 
     rx_port: str | None
     sequence: bool | None
     save: str | None
+    answer: list[str] | None = None
 
     @property
     def numbered(self) -> bool:
@@ -75,3 +88,11 @@ class Measured:
         from uspnet.jobs.saving import HdrFile
 
         return HdrFile(self.save)
+
+    def answers(self) -> list[AnswerNet]:
+        """Return the addresses for which questions are answered. Raise Usage."""
+        if not self.answer:
+            return []
+        from uspnet.packets.answering import read_answers
+
+        return read_answers(self.answer)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from uspnet.jobs.plan import Limits
     from uspnet.jobs.saving import HdrFile
     from uspnet.jobs.traffic import Traffic
+    from uspnet.packets.answering import AnswerNet
     from uspnet.packets.fields.field import Field
     from uspnet.packets.frames import Template
     from uspnet.packets.given import Given
@@ -74,13 +75,19 @@ def generating(
     limits: Limits,
     traffic: Traffic,
     save: HdrFile | None,
+    nets: list[AnswerNet],
 ) -> GenerateJob:
-    """Return the job that sends traffic to a port; or a dry run, which writes it to a file."""
+    """Return the job that sends traffic to a port; or a dry run, which writes it to a file. `nets`:
+    what it answers for.
+    """
     from uspnet.jobs.capture import make_sink
     from uspnet.jobs.generate import GenerateJob
 
     if write is None:
-        return GenerateJob(out, limits, traffic, back, save)
+        job = GenerateJob(out, limits, traffic, back, save)
+        if nets:
+            job.answer(nets)
+        return job
     traffic.dry = True
     return GenerateJob(make_sink(write), limits, traffic)
 
@@ -94,6 +101,8 @@ def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
         raise Usage("-w needs --dry-run", hint)
     if dry and "save" in given:
         raise Usage("--save conflicts with --dry-run, which measures nothing", "drop --save")
+    if dry and "answer" in given:
+        raise Usage("--answer conflicts with --dry-run, which opens no port", "drop --answer")
     if dry and "replay" in given:
         hint = "write to a file as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE"
         raise Usage("--dry-run conflicts with --replay", hint)

@@ -63,6 +63,7 @@ def pktgen(
     rx_port: m.RxPort = None,
     sequence: m.Sequence = None,
     save: m.Save = None,
+    answer: m.Answer = None,
     src_mac: p.SrcMac = "02:00:00:00:00:01",
     dst_mac: p.DstMac = "02:00:00:00:00:02",
     src_ip: p.SrcIp = "198.18.0.1",
@@ -116,10 +117,10 @@ def pktgen(
     made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
-    measured = m.Measured(rx_port, sequence, save)
+    measured = m.Measured(rx_port, sequence, save, answer)
     check_dry(write, given, dry=dry_run)
     replays.check(given)
-    kept = measured.saved()
+    kept, nets = measured.saved(), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)
     outs = [make_port(port), *([make_port(second_port)] if second_port is not None else [])]
@@ -133,7 +134,7 @@ def pktgen(
     else:
         traffic = made.traffic(given, numbered=measured.numbered)
         traffic.shape = rates.shape(traffic.mean(), seed)
-        job = generating(outs[0], back, write, limits, traffic, kept)
+        job = generating(outs[0], back, write, limits, traffic, kept, nets)
     if poll is None and job.is_timed():
         limits.poll = Poll.busy.value
     checks = conditions(fail_on_loss, require, "received" if back else "sent", count)

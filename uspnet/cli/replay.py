@@ -25,7 +25,7 @@ UNTAGGED, VLAN_MAX = -1, 4094
 FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
-    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
+    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence", "answer",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
 SPELT = {"only": "filter"}

@@ -59,6 +59,24 @@ class AnyQueue(Struct):
 class AnyWorker(Struct):
     w: Inline[Worker, Worker | WorkerFields]
 
+class Answer(Struct):
+    nets: AnswerNet
+    n_nets: int
+    held: int
+    exit: Exit
+    arp: int
+    ndp: int
+    unsent: int
+    sent: int
+    bytes: int
+    packets: Inline[Packet, Sequence[Packet | PacketFields] | Packet]
+
+class AnswerNet(Struct):
+    words: int
+    mask: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    mac: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    silent: int
+
 class Burst(Struct):
     packets: Inline[Packet, Sequence[Packet | PacketFields] | Packet]
     stamps: Inline[Pointer[int], Sequence[int] | Pointer[int]]
@@ -151,6 +169,7 @@ class GenerateLoop(AnyWorker):
     first_stream: int
     fields: Field
     inline_receiver: MeasureLoop
+    copies: int
     dry: int
 
 class Hand(Struct):
@@ -206,6 +225,7 @@ class MeasureLoop(AnyWorker):
     began: int
     lookup: Lookup
     histogram: Pointer[int]
+    answer: Answer
 
 class MemifDescriptor(Struct):
     flags: int
@@ -1292,6 +1312,14 @@ class FFI:
     ) -> Any: ...
     @overload
     def new(
+        self, cdecl: Literal["struct answer *", "struct answer[]"], init: object = ...
+    ) -> Answer: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct answer_net *", "struct answer_net[]"], init: object = ...
+    ) -> AnswerNet: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct burst *", "struct burst[]"], init: object = ...
     ) -> Burst: ...
     @overload
@@ -1598,6 +1626,14 @@ class FFI:
     ) -> Pointer[int]: ...
     @overload
     def new(self, cdecl: str, init: object = ...) -> Any: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct answer *", "struct answer[]"], value: CData | int
+    ) -> Answer: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct answer_net *", "struct answer_net[]"], value: CData | int
+    ) -> AnswerNet: ...
     @overload
     def cast(
         self, cdecl: Literal["struct burst *", "struct burst[]"], value: CData | int

@@ -6,10 +6,12 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import ffi
+from uspnet.fastpath import ffi, lib
+from uspnet.jobs.answers import Answers
 from uspnet.jobs.job import Job
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.pace import Pace, pacing
@@ -20,11 +22,12 @@ from uspnet.jobs.saving import HdrFile
 from uspnet.jobs.seconds import Seconds, Totals
 from uspnet.jobs.sender import Generate
 from uspnet.jobs.traffic import CTemplates, Traffic
+from uspnet.packets.answering import AnswerNet
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.vary.change import Change
 from uspnet.port import Port
-from uspnet.telemetry import reasons_text
+from uspnet.telemetry import drops_by_reason, reasons_text
 
 
 class GenerateJob(Job[GenerateResult]):
@@ -65,10 +68,20 @@ class GenerateJob(Job[GenerateResult]):
         self._measures: list[Measure] = []
         self._sends: list[Generate] = []
         self._save, self.seconds = save, Seconds()
+        self.answers: Answers | None = None
+
+    def answer(self, nets: Sequence[AnswerNet]) -> None:
+        """Answer who asks for addresses on `rx_port`, or without one on `port`; with the MAC
+        address that the first packet is from, where no other is given. Call this before the start.
+        Raise Usage.
+        """
+        self.answers = Answers(
+            nets, self.traffic.templates[0].frame[6:12], self.rx_port or self.port
+        )
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
-        return bool(self.shape or self.rx_port) and not self.traffic.dry
+        return bool(self.shape or self.rx_port or self.answers) and not self.traffic.dry
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""
@@ -127,12 +140,14 @@ class GenerateJob(Job[GenerateResult]):
             self._sends.append(self._sender(number, len(used), first, len(share)))
             first += len(share)
         loops = zip(self._sends, shares, used, strict=True)
-        plans = [Plan(loop, share, core) for loop, share, core in loops]
-        if self.rx_port:
+        plans = [Plan(loop, share, core, lib.BURST_MAX) for loop, share, core in loops]
+        if source := self.rx_port or (self.answers and self.port):
             self._measures.append(self._receiver())
             core = self.cores[len(used) % len(self.cores)]
-            back: list[Route] = [((self.rx_port, i), []) for i in range(self.rx_port.queues)]
-            plans.append(Plan(self._measures[0], back, core))
+            back: list[Route] = [((source, i), []) for i in range(source.queues)]
+            if self.answers and source is not self.port:
+                back[0] = ((source, 0), [(source, 0)])
+            plans.append(Plan(self._measures[0], back, core, lib.BURST_MAX))
         if self._save:
             self.undo.callback(self._save.close)
             self._save.open()
@@ -140,10 +155,15 @@ class GenerateJob(Job[GenerateResult]):
 
     def set_up(self) -> None:
         """Run the receiver in the first sender's thread if it has no core of its own: two threads
-        that poll on one core would alternate in slices of milliseconds.
+        that poll on one core would alternate in slices of milliseconds; or if it answers by a
+        transmit queue that the sender owns.
         """
         self.receivers = self.workers[len(self._sends) :]
-        if self.receivers and len(self.cores) <= len(self._sends):
+        if self.answers:
+            sender = self.workers[0] if self._shares() else self.receivers[0]
+            self._measures[0].answer(self.answers, sender)
+            self._sends[0].answers = self.answers if self._shares() else None
+        if self.receivers and (self._shares() or len(self.cores) <= len(self._sends)):
             self.inline = list(self.receivers)
             self._sends[0].c.inline_receiver = self._measures[0].c
 
@@ -161,12 +181,12 @@ class GenerateJob(Job[GenerateResult]):
 
     def tick(self) -> None:
         """Add up each second."""
-        if self._measures and self.seconds.due(self.elapsed()):
+        if self.rx_port and self.seconds.due(self.elapsed()):
             self.seconds.add(self._totals())
         super().tick()
 
     def _totals(self, *, final: bool = False) -> Totals:
-        measured, sent = self._measures[0], self.total("tx", "packets")
+        measured, (sent, _) = self._measures[0], self._sent()
         received, _ = measured.counts()
         numbered = self.traffic.sequence and not final
         lost = measured.missing() if numbered else max(sent - received, 0)
@@ -174,10 +194,24 @@ class GenerateJob(Job[GenerateResult]):
 
     def _finish(self) -> None:
         super()._finish()
-        if self._measures:
+        if self.rx_port:
             self.seconds.add(self._totals(final=True))
         if self._save:
             self._save.add(self._measures[0].latencies(), self.elapsed())
+
+    def _shares(self) -> bool:
+        """Return whether answers leave by a queue of the first sender's."""
+        return self.answers is not None and self.answers.port is self.port
+
+    def _end_receivers(self) -> None:
+        super()._end_receivers()
+        for worker in () if self.rx_port or self.inline else self.receivers:
+            worker.stop()  # it waits for nothing that was sent
+
+    def _sent(self) -> tuple[int, int]:
+        """Return the packets sent and their bytes, without answers."""
+        packets, octets = self.answers.sent() if self.answers else (0, 0)
+        return self.total("tx", "packets") - packets, self.total("tx", "bytes") - octets
 
     def _paces(self) -> list[Pace]:
         return [each.paced for each in self._sends if each.paced]
@@ -202,17 +236,18 @@ class GenerateJob(Job[GenerateResult]):
             first_stream=first_stream,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
             dry=self.traffic.dry,
+            copies=self._shares(),
         )
         loop.paced = pace
         return loop
 
     def _receiver(self) -> Measure:
-        templates, numbered = self.templates, self.traffic.sequence
+        templates, numbered = self.templates, self.traffic.sequence or not self.rx_port
         return Measure(
             stamp_at=templates.stamp_at,
             secret=templates.secret,
             began=time.monotonic_ns(),
-            n_streams=self.port.queues,
+            n_streams=self.port.queues if self.rx_port else 0,
             streams=make_streams(self.port.queues),
             lookup=ffi.NULL if numbered else templates.lookup(self.traffic),
         )
@@ -242,9 +277,10 @@ class GenerateJob(Job[GenerateResult]):
 
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""
-        sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
+        sent, octets = self._sent()
         offered = sum(int(loop.c.offered) for loop in self._sends)
-        drops, elapsed = self.drops("tx"), self.elapsed()
+        sinks = [queue.counters for queue in self._queues("tx") if queue.port is self.port]
+        drops, elapsed = drops_by_reason(sinks), self.elapsed()
         paces = [] if self.traffic.dry else self._paces()  # a dry run is never late
         counts = {
             **self.common(),
@@ -257,8 +293,9 @@ class GenerateJob(Job[GenerateResult]):
             **self.rates(sent, octets),
             "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
             "pacing": pacing(paces, self.workers[0].hz, sent, elapsed) if paces else None,
+            "answered": self.answers.result() if self.answers else None,
         }
-        if not self._measures:
+        if not (self.rx_port and self._measures):
             return GenerateResult(**counts)
         measured = self._measures[0]
         received, others = measured.counts()

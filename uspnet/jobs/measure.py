@@ -15,7 +15,8 @@ from uspnet.memory import new
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Lookup, Pointer, Stream
-    from uspnet.jobs.worker import Lane
+    from uspnet.jobs.answers import Answers
+    from uspnet.jobs.worker import Lane, Worker
 
 
 def make_streams(count: int) -> c.Stream:
@@ -37,6 +38,16 @@ class Measure(Loop, name="measure"):
     lookup: Lookup = ffi.NULL
     histogram: Pointer[int] = field(default_factory=lambda: new("uint64_t[]", lib.HISTOGRAM_SLOTS))
 
+    def __post_init__(self) -> None:
+        """Fill the struct."""
+        super().__post_init__()
+        self.answers: Answers | None = None  # whose transmit queue may be one of its lanes'
+
+    def answer(self, answers: Answers, worker: Worker) -> None:
+        """Have what it does not count be answered, by a worker's first transmit queue."""
+        self.answers, self.c.answer = answers, answers.c
+        answers.leave_by(worker)
+
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return 0: what comes back is within no budget."""
         return 0
@@ -52,6 +63,8 @@ class Measure(Loop, name="measure"):
             if seen < 0:
                 queue.take_back(-seen, queue.mean(-seen), lib.DROP_WORKER_LOST)
                 seen = 0
+        if self.answers:
+            self.answers.settle(lanes)
         return excess
 
     @property

@@ -139,6 +139,20 @@ class Pacing:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answered:
+    """Requests for addresses that `pktgen --answer` names. The answers are in the port's
+    `tx_packets`, and are not packets sent.
+    """
+
+    arp: int
+    """ARP requests, for IPv4 addresses."""
+    ndp: int
+    """Neighbor solicitations, for IPv6 addresses."""
+    unsent: int
+    """Those of them whose answer was not sent, for want of room in the transmit ring."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerateResult(Result):
     """The result of `pktgen`: offered = sent + unsent."""
 
@@ -154,6 +168,8 @@ class GenerateResult(Result):
     """Bits a second on the wire (L1): with FCS, preamble and gap, 24 bytes a packet."""
     pacing: Pacing | None = None
     """How well the rate was kept; null: none was asked for, or files are replayed."""
+    answered: Answered | None = None
+    """Requests for MAC addresses that were answered; null: there was no --answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

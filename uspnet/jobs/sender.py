@@ -13,6 +13,7 @@ from uspnet.jobs.pace import Pace
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
+    from uspnet.jobs.answers import Answers
     from uspnet.jobs.worker import Lane
 
 
@@ -33,11 +34,14 @@ class Generate(Loop, name="generate"):
     first_stream: int
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
     dry: bool = False
+    copies: bool = False  # others write into its buffers, too
 
     def __post_init__(self) -> None:
         """Fill the struct."""
         super().__post_init__()
         self.paced: Pace | None = None  # which has `pace`
+        self.answers: Answers | None = None  # which leave by its transmit queues, too
+        self.c.copies = self.copies or self.n_templates > 1 or self.fields != ffi.NULL
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets begun."""
@@ -45,7 +49,8 @@ class Generate(Loop, name="generate"):
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was begun and neither sent nor dropped."""
-        lost = under_way(lanes, int(self.c.offered))
+        answered = self.answers.sent()[0] if self.answers else 0
+        lost = under_way(lanes, int(self.c.offered) + answered)
         lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
         self._resume()
         return excess

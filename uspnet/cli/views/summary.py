@@ -49,6 +49,8 @@ def generated(result: Result) -> list[list[str]]:
     if "received" in result:
         names = ("duplicated", "reordered", "stale", "foreign")
         lines.append([f"{name} {format_count(result[name])}" for name in names])
+    if answered := result.get("answered"):
+        lines.append(answers(answered))
     if not (size := result["asked"]["size"] or "0").isdecimal():
         lines.append([f"sizes {size}"])
     if latencies := result.get("latency_ns"):
@@ -75,6 +77,13 @@ def played(each: Result) -> list[str]:
         text = f"skipped {format_count(sum(skipped.values()))}: {reasons_text(skipped)}"
         phrases += text.split(", ")
     return phrases
+
+
+def answers(answered: Result) -> list[str]:
+    """Say which requests were answered."""
+    said = [f"answered {format_count(answered['arp'])} ARP requests"]
+    said.append(f"{format_count(answered['ndp'])} neighbor solicitations")
+    return said + ([f"no room for {format_count(n)}"] if (n := answered["unsent"]) else [])
 
 
 def captured(result: Result) -> list[list[str]]:

@@ -47,7 +47,7 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
         e->burst.packets[i] = (struct packet){index[i], cache_offset(index[i]), length};
     if (paced)
         pace_take(g->pace, e->burst.stamps, n);
-    if (copies(g))
+    if (g->copies)
         first = copy_templates(g, e, n);
     if (g->stamp_at)
         generate_sign(g, e, stream, n, first);
@@ -71,7 +71,7 @@ static INLINE uint32_t send_held(struct generate_loop *g, struct exit *e, int pa
 static INLINE uint32_t send_round(struct generate_loop *g, uint64_t elapsed, uint64_t *waiting,
                                   int paced)
 {
-    uint32_t moved = 0;
+    uint32_t moved = g->inline_receiver ? measure_round(g->inline_receiver) : 0;
     *waiting = 0;
     for (uint32_t i = 0; i < g->w.n_lanes; i++) {
         struct exit *e = g->w.lanes[i].exits;
@@ -82,8 +82,6 @@ static INLINE uint32_t send_round(struct generate_loop *g, uint64_t elapsed, uin
         *waiting += exit_left(e);
         moved += send_held(g, e, paced);
     }
-    if (g->inline_receiver)
-        moved += measure_round(g->inline_receiver);
     return moved;
 }
 
@@ -199,7 +197,7 @@ static void run(struct generate_loop *g)
 void loop_generate(struct worker *w)
 {
     struct generate_loop *g = (struct generate_loop *)w;
-    if (!copies(g))
+    if (!g->copies)
         fill_buffers(g, w->lanes[0].exits->tx->pool);
     worker_begin(w);
     if (g->dry)

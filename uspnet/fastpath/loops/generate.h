@@ -23,7 +23,8 @@ struct generate_loop {
     uint32_t first_stream;  /* number of streams[0] */
     struct field *fields;   /* list of what varies from packet to packet; may be NULL */
     struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
-    uint32_t dry; /* nothing waits: packets go to a file, and when they are due is their stamp */
+    uint32_t copies; /* buffers are written for each packet; else once, and stay as they are */
+    uint32_t dry;    /* nothing waits: packets go to a file, and when they are due is their stamp */
 };
 void loop_generate(struct worker *w);
 // [c]
@@ -31,10 +32,6 @@ void loop_generate(struct worker *w);
 /* The common path is inlined into one function; rare cases are calls. */
 #define INLINE inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
-
-/* Must buffers be written for each packet? A single template without fields is written once into
- * every free buffer, and stays there. */
-static inline int copies(const struct generate_loop *g) { return g->n_templates > 1 || g->fields; }
 
 /* The template of a packet, by its place in the cycle. */
 static inline const struct frame_template *template_at(const struct generate_loop *g, uint32_t at)

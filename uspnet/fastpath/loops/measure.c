@@ -38,17 +38,24 @@ static void stream_see(struct stream *s, uint64_t number)
     s->received++;
 }
 
+static void foreign(struct measure_loop *m, const struct pool *pool, struct packet p)
+{
+    m->unsigned_packets++;
+    if (m->answer)
+        answer_see(m->answer, pool, p);
+}
+
 static void see(struct measure_loop *m, const struct pool *pool, struct packet p, uint64_t now)
 {
     struct signature s; /* a copy: a zero-copy peer can write to the pool at any time */
     if (p.length < m->stamp_at + SIGNATURE_BYTES) {
-        m->unsigned_packets++;
+        foreign(m, pool, p);
         return;
     }
     memcpy(&s, packet_data(pool, p) + m->stamp_at, sizeof s);
     s.time ^= m->secret;
     if (s.magic != SIGNATURE || s.stream >= m->n_streams || s.time - m->began > now - m->began) {
-        m->unsigned_packets++;
+        foreign(m, pool, p);
         return;
     }
     stream_see(&m->streams[s.stream], s.number);
@@ -96,7 +103,7 @@ static void recognize(struct measure_loop *m, const struct pool *pool, struct pa
     if (p.length > 12 && *lookup_slot(m->lookup, frame, p.length))
         m->lookup->received++;
     else
-        m->unsigned_packets++;
+        foreign(m, pool, p);
 }
 
 /* One burst from each lane. Returns the packets received. */
@@ -105,6 +112,8 @@ uint32_t measure_round(struct measure_loop *m)
     struct worker *w = &m->w;
     struct packet packets[BURST_MAX];
     uint32_t moved = 0;
+    if (m->answer)
+        answer_send(m->answer); /* what found the ring full */
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct queue *rx = w->lanes[i].rx;
         uint32_t n = queue_burst(rx, packets, w->burst);
@@ -117,6 +126,8 @@ uint32_t measure_round(struct measure_loop *m)
         stack_give_packets(w->stack, packets, n);
         moved += n;
     }
+    if (m->answer)
+        answer_send(m->answer);
     return moved;
 }
 
@@ -132,5 +143,7 @@ void loop_measure(struct worker *w)
     }
     for (uint32_t i = 0; i < LAST_ROUNDS && measure_round(m); i++)
         ; /* what came before the stop: this thread may have waited for a CPU */
+    if (m->answer)
+        answer_drop(m->answer);
     w->end = ticks();
 }

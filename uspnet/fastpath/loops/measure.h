@@ -4,6 +4,7 @@
  * signatures, by their content. Fences as in fastpath.h. */
 #ifndef USPNET_MEASURE_H
 #define USPNET_MEASURE_H
+#include "answer.h"
 #include "histogram.h"
 #include "template.h"
 
@@ -35,6 +36,7 @@ struct measure_loop {
     uint64_t began;            /* CLOCK_MONOTONIC in ns: older signatures are invalid */
     struct lookup *lookup;     /* the templates, without signatures; else NULL */
     uint64_t *histogram;       /* HISTOGRAM_SLOTS counts of latencies in ns */
+    struct answer *answer;     /* to packets of others that ask for addresses; may be NULL */
 };
 
 void loop_measure(struct worker *w);

@@ -37,10 +37,10 @@ class NetMap:
             "keep": self.new.hostmask,
         }
         size = self.old.max_prefixlen // 32
-        return {"words": size} | {name: _words(each.packed) for name, each in numbers.items()}
+        return {"words": size} | {name: words(each.packed) for name, each in numbers.items()}
 
 
-def _words(packed: bytes) -> list[int]:
+def words(packed: bytes) -> list[int]:
     """Return 32-bit words in memory order."""
     parts = [packed[at : at + 4] for at in range(0, len(packed), 4)]
     return [int.from_bytes(part, sys.byteorder) for part in parts]

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers to who asks for the addresses that a job's packets come from or go to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from uspnet.errors import Usage
+from uspnet.fastpath import c, lib
+from uspnet.fastpath.owned import Owned
+from uspnet.jobs.loops import under_way
+from uspnet.jobs.result import Answered
+from uspnet.memory import new
+from uspnet.packets.answering import AnswerNet
+from uspnet.port import Port
+
+if TYPE_CHECKING:
+    from uspnet.jobs.worker import Lane, Worker
+
+
+class Answers:
+    """Answers to ARP requests and neighbor solicitations for `nets`, the first of which that fits
+    counts. `mac`: six bytes, where a net has none of its own. Lives as long as the job.
+    """
+
+    def __init__(self, nets: Sequence[AnswerNet], mac: bytes, port: Port) -> None:
+        if not (port.can_receive and port.can_send):
+            missing = "send" if port.can_receive else "receive"
+            text = f"--answer: {port.name} can't {missing}"
+            raise Usage(text, "give a port that requests come in by, and answers leave by")
+        self._owned = Owned()
+        rows = self._owned.keep(new("struct answer_net[]", [each.row(mac) for each in nets]))
+        self.port = port
+        self.c = new("struct answer *", {"nets": rows, "n_nets": len(nets)})
+
+    def leave_by(self, worker: Worker) -> None:
+        """Have answers leave by the first transmit queue of a worker, which has one of the port."""
+        self.c.exit = worker.c_exits[0]
+
+    def settle(self, lanes: Sequence[Lane] = ()) -> None:
+        """Count what waited when the worker process ended; what was under way on `lanes` as lost,
+        if they are there for answers alone.
+        """
+        self.c.unsent += self.c.held
+        self.c.held = 0
+        if exits := [queue for lane in lanes for queue in lane.exits]:
+            exits[0].drop(under_way(lanes, int(self.c.sent)), lib.DROP_WORKER_LOST)
+
+    def sent(self) -> tuple[int, int]:
+        """Return the answers sent and their bytes, which are in the port's counters, too."""
+        return int(self.c.sent), int(self.c.bytes)
+
+    def result(self) -> Answered:
+        """Return what was answered so far."""
+        state: c.Answer = self.c
+        unsent = int(state.unsent) + int(state.held)
+        return Answered(arp=int(state.arp), ndp=int(state.ndp), unsent=unsent)
