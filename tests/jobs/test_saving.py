@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+from xml.etree import ElementTree as ET
 
 import pytest
 from hdrh.histogram import HdrHistogram
@@ -112,6 +113,15 @@ def test_pktgen_saves_its_latencies(pktgen, tmp_path):
     assert (both.get_total_count(), intervals) == (1000, 2)
 
 
+def test_pktgen_plots_its_latencies(pktgen, tmp_path):
+    file = tmp_path / "run.svg"
+    file.write_text("x" * 100_000)
+    result = answer(pktgen("--rx-port", "packet:b", "--plot", file).stdout)
+    texts = [each.text for each in ET.parse(file).iter() if each.text]
+    assert any("pktgen packet:a, 500 packets in " in text for text in texts)
+    assert result["received"] == 500
+
+
 def test_what_the_file_held_is_replaced(pktgen, tmp_path):
     file = tmp_path / "run.hdr"
     file.write_text("x" * 100_000)
@@ -129,14 +139,19 @@ def test_what_the_file_held_is_replaced(pktgen, tmp_path):
         (["--rx-port", "packet:b", "--save", "-"], 2, "name one"),
         (["--rx-port", "packet:b", "--save", "/nowhere/x.hdr"], 1, "/nowhere/x.hdr"),
         (["--rx-port", "packet:nothing", "--save", "x.hdr"], 1, "nothing"),
+        (["--plot", "x.svg"], 2, "--rx-port"),
+        (["--rx-port", "packet:b", "--no-sequence", "--plot", "x.svg"], 2, "--no-sequence"),
+        (["--rx-port", "packet:b", "--plot", "x.pdf"], 2, ".svg or .png"),
+        (["--rx-port", "packet:b", "--plot", "/nowhere/x.svg"], 1, "/nowhere/x.svg"),
+        (["--rx-port", "packet:b", "--dry-run", "-w", "/dev/null", "--plot", "x.svg"], 2, "drop"),
     ],
 )
 def test_where_nothing_can_be_saved_it_says_so(pktgen, tmp_path, arguments, code, text):
-    words = [str(tmp_path / each) if each == "x.hdr" else each for each in arguments]
+    words = [str(tmp_path / each) if each[:2] == "x." else each for each in arguments]
     with pytest.raises(subprocess.CalledProcessError) as failed:
         pktgen(*words)
     run = failed.value
     assert run.returncode == code, run.stdout + run.stderr
     assert text in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
-    assert not list(tmp_path.glob("*.hdr"))
+    assert not list(tmp_path.glob("x.*"))

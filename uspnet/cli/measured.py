@@ -13,7 +13,7 @@ from uspnet.errors import Usage
 from uspnet.ports.registry import make_port
 
 if TYPE_CHECKING:
-    from uspnet.jobs.saving import HdrFile
+    from uspnet.jobs.saving import SavedFile
     from uspnet.packets.answering import AnswerNet
     from uspnet.port import Port
 
@@ -55,6 +55,18 @@ Answer = Annotated[
     ),
 ]
 
+PlotOption = Annotated[
+    str | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        callback=o.file_name,
+        help="Draw the latencies that --rx-port measures, by percentile, as an image whose name "
+        "ends in .svg, or .png (which needs uspnet[plot]); -: as bars in the summary, which "
+        "terminals get anyway.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -65,6 +77,7 @@ class Measured:
     rx_port: str | None
     sequence: bool | None
     save: str | None
+    plot: str | None
     answer: list[str] | None = None
 
     @property
@@ -78,16 +91,16 @@ class Measured:
             return out if self.rx_port else None
         return make_port(self.rx_port)
 
-    def saved(self) -> HdrFile | None:
-        """Return the file that latencies are saved to. Raise Usage."""
-        if self.save is None:
-            return None
-        if self.rx_port is None:
-            text = "--save needs --rx-port: latencies are measured there"
+    def saved(self, title: str) -> list[SavedFile]:
+        """Return the files that latencies are saved to, and plotted under a title. Raise Usage."""
+        given = {"--save": self.save, "--plot": self.plot}
+        for name in (name for name, path in given.items() if path and self.rx_port is None):
+            text = f"{name} needs --rx-port: latencies are measured there"
             raise Usage(text, "add --rx-port PORT")
-        from uspnet.jobs.saving import HdrFile
+        from uspnet.jobs.saving import HdrFile, PlotFile
 
-        return HdrFile(self.save)
+        files: list[SavedFile] = [HdrFile(self.save)] if self.save else []
+        return [*files, PlotFile(self.plot, title)] if self.plot not in (None, "-") else files
 
     def answers(self) -> list[AnswerNet]:
         """Return the addresses for which questions are answered. Raise Usage."""

@@ -63,6 +63,7 @@ def pktgen(
     rx_port: m.RxPort = None,
     sequence: m.Sequence = None,
     save: m.Save = None,
+    plot: m.PlotOption = None,
     answer: m.Answer = None,
     src_mac: p.SrcMac = "02:00:00:00:00:01",
     dst_mac: p.DstMac = "02:00:00:00:00:02",
@@ -117,10 +118,10 @@ def pktgen(
     made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
-    measured = m.Measured(rx_port, sequence, save, answer)
+    measured = m.Measured(rx_port, sequence, save, plot, answer)
     check_dry(write, given, dry=dry_run)
     replays.check(given)
-    kept, nets = measured.saved(), measured.answers()
+    kept, nets = measured.saved(f"uspnet pktgen {port}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)
     outs = [make_port(port), *([make_port(second_port)] if second_port is not None else [])]
@@ -141,7 +142,7 @@ def pktgen(
     if not quiet and not dry_run:
         tell_of_interface(context, "pktgen")
     ask_before_default_route(*outs, yes=yes or dry_run)
-    run(job, Shown(json, quiet, bool(verbose), interval), checks)
+    run(job, Shown(json, quiet, bool(verbose), interval, plot == "-"), checks)
 
 
 def conditions(

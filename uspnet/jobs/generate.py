@@ -12,13 +12,14 @@ from dataclasses import replace
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.answers import Answers
+from uspnet.jobs.histogram import bins
 from uspnet.jobs.job import Job
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
-from uspnet.jobs.saving import HdrFile
+from uspnet.jobs.saving import SavedFile
 from uspnet.jobs.seconds import Seconds, Totals
 from uspnet.jobs.sender import Generate
 from uspnet.jobs.traffic import CTemplates, Traffic
@@ -44,7 +45,7 @@ class GenerateJob(Job[GenerateResult]):
         limits: Limits,
         traffic: Traffic,
         rx_port: Port | None = None,
-        save: HdrFile | None = None,
+        save: Sequence[SavedFile] = (),
     ) -> None:
         if not port.can_send:
             hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
@@ -148,9 +149,9 @@ class GenerateJob(Job[GenerateResult]):
             if self.answers and source is not self.port:
                 back[0] = ((source, 0), [(source, 0)])
             plans.append(Plan(self._measures[0], back, core, lib.BURST_MAX))
-        if self._save:
-            self.undo.callback(self._save.close)
-            self._save.open()
+        for file in self._save:
+            self.undo.callback(file.close)
+            file.open()
         return plans
 
     def set_up(self) -> None:
@@ -174,8 +175,8 @@ class GenerateJob(Job[GenerateResult]):
             self._check_bursts()
         for pace in self._paces():
             pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
-        if self._save:
-            self._save.begin()
+        for file in self._save:
+            file.begin()
         for note in self.traffic.notes:
             self.on_notice(note)
 
@@ -196,8 +197,8 @@ class GenerateJob(Job[GenerateResult]):
         super()._finish()
         if self.rx_port:
             self.seconds.add(self._totals(final=True))
-        if self._save:
-            self._save.add(self._measures[0].latencies(), self.elapsed())
+        for file in self._save:
+            file.add(self._measures[0].latencies(), self.elapsed())
 
     def _shares(self) -> bool:
         """Return whether answers leave by a queue of the first sender's."""
@@ -306,5 +307,6 @@ class GenerateJob(Job[GenerateResult]):
             **others,
             foreign=measured.foreign,
             latency_ns=measured.latency_ns(),
+            latency_histogram=bins(measured.latencies()),
             seconds=tuple(self.seconds.rows if self.finished else list(self.seconds.rows)[-1:]),
         )

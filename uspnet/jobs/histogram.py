@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uspnet.fastpath import lib
+from uspnet.jobs.result import LatencyBin
 
+SLOTS = 32  # of a bin: a quarter of an octave
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 
 
@@ -33,3 +35,22 @@ def percentiles(counts: Sequence[int], scale: float = 1.0) -> dict[str, int] | N
 
 def _largest(slot: int, scale: float) -> int:
     return round((int(lib.histogram_floor(slot + 1)) - 1) * scale)
+
+
+def bins(counts: Sequence[int]) -> tuple[LatencyBin, ...]:
+    """Return what was counted from the first to the last bin of SLOTS slots that has any."""
+    sums = [sum(counts[at : at + SLOTS]) for at in range(0, len(counts), SLOTS)]
+    used = [number for number, count in enumerate(sums) if count]
+    return tuple(
+        LatencyBin(
+            from_ns=int(lib.histogram_floor(number * SLOTS)),
+            to_ns=_largest((number + 1) * SLOTS - 1, 1),
+            packets=sums[number],
+        )
+        for number in (range(used[0], used[-1] + 1) if used else ())
+    )
+
+
+def pairs(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the largest value of each slot that something was counted in, and how often."""
+    return [(_largest(slot, 1), count) for slot, count in enumerate(counts) if count]

@@ -192,6 +192,18 @@ class Second:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatencyBin:
+    """How many packets had a latency of so many nanoseconds."""
+
+    from_ns: int
+    """The shortest."""
+    to_ns: int
+    """The longest."""
+    packets: int
+    """Packets with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureResult(GenerateResult):
     """The result of `pktgen --rx-port`: offered = sent + unsent; lost = sent - received."""
 
@@ -211,6 +223,8 @@ class MeasureResult(GenerateResult):
     """Latencies in nanoseconds, each to 0.8 %: `min`, `p50`, `p90`, `p99`, `p999`, `max`; null:
     none was measured. With a rate, they count from when a packet was due, and so include `late_ns`
     of `pacing`; without one, from when its burst was made."""
+    latency_histogram: tuple[LatencyBin, ...] = ()
+    """Packets by latency, in steps of a quarter of an octave, from the shortest to the longest."""
     seconds: tuple[Second, ...] = ()
     """What happened in each second, the latest 3,600 of them; while the run goes on, the last."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saving a run's latencies to a file that HdrHistogram's tools read."""
+"""Saving a run's latencies to files: a log that HdrHistogram's tools read, or a plot."""
 
 from __future__ import annotations
 
@@ -7,30 +7,36 @@ import contextlib
 import os
 import stat
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from uspnet.errors import Usage, UspnetError
-from uspnet.jobs.histogram import percentiles
+from uspnet.jobs.histogram import pairs, percentiles
 from uspnet.ports.pcap.format import file_error
 from uspnet.system import kept
 from uspnet.system.outfile import OutFile
 from uspnet.telemetry.hdr import log_head, log_line
+from uspnet.telemetry.plot import Line, Plot, load_library
+
+IMAGES = (".svg", ".png")
 
 
-class HdrFile:
-    """A log of histograms. A version of uspnet that goes on with a run appends to what the one
-    before has written.
-    """
+class SavedFile(ABC):
+    """A file of a run's latencies."""
+
+    option: ClassVar[str]  # that names it, and what to write there
+    example: ClassVar[str]
 
     def __init__(self, path: str) -> None:
         """Raise Usage for stdout."""
         if path == "-":
-            raise Usage("--save: latencies go to a file, not to stdout", "name one: --save run.hdr")
+            text = f"{self.option}: latencies go to a file, not to stdout"
+            raise Usage(text, f"name one: {self.option} {self.example}")
         self.path = path
         self._file: OutFile | None = None
         self._fd = -1
-        self._size = 0  # of whole lines
-        self._began = 0.0  # seconds since 1970
+        self._size = 0  # of what is complete
 
     def open(self) -> None:
         """Open or create the file, which keeps what it holds until `begin`. Raises Usage for what
@@ -40,7 +46,8 @@ class HdrFile:
             self._file = OutFile(self.path)
             self._fd = self._file.open()
             if self._fd < 0 or not stat.S_ISREG(os.fstat(self._fd).st_mode):
-                raise Usage(f"--save: {self.path} is not a file", "name one: --save run.hdr")
+                text = f"{self.option}: {self.path} is not a file"
+                raise Usage(text, f"name one: {self.option} {self.example}")
         except UspnetError:  # some are OSErrors, too
             self.close()
             raise
@@ -48,21 +55,17 @@ class HdrFile:
             self.close()
             raise file_error(self.path, error) from None
 
+    @abstractmethod
     def begin(self) -> None:
-        """Write the head; what the file held is gone, unless the version before has written it."""
-        self._began = time.time()
-        if kept.former():
-            self._size = os.lseek(self._fd, 0, os.SEEK_END)
-        self._write("" if self._size else log_head(self._began))
+        """Begin the file: the run starts."""
 
+    @abstractmethod
     def add(self, counts: Sequence[int], seconds: float) -> None:
-        """Append what was counted by slot for so many seconds since `begin`."""
-        longest = (percentiles(counts) or {"max": 0})["max"]
-        self._write(log_line(self._began, seconds, longest, counts))
+        """Save what was counted by slot for so many seconds since `begin`."""
 
-    def _write(self, text: str) -> None:
-        """Append whole lines or nothing."""
-        data, at = text.encode(), self._size
+    def _write(self, data: bytes) -> None:
+        """Append all or nothing."""
+        at = self._size
         try:
             os.ftruncate(self._fd, self._size)
             while at < self._size + len(data):
@@ -83,3 +86,63 @@ class HdrFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class HdrFile(SavedFile):
+    """A log of histograms. A version of uspnet that goes on with a run appends to what the one
+    before has written.
+    """
+
+    option, example = "--save", "run.hdr"
+    _began = 0.0  # seconds since 1970
+
+    def begin(self) -> None:
+        """Write the head; what the file held is gone, unless the version before has written it."""
+        self._began = time.time()
+        if kept.former():
+            self._size = os.lseek(self._fd, 0, os.SEEK_END)
+        self._write((log_head(self._began) if not self._size else "").encode())
+
+    def add(self, counts: Sequence[int], seconds: float) -> None:
+        """Append what was counted by slot for so many seconds since `begin`."""
+        longest = (percentiles(counts) or {"max": 0})["max"]
+        self._write(log_line(self._began, seconds, longest, counts).encode())
+
+
+class PlotFile(SavedFile):
+    """A plot of the latencies by percentile, SVG or PNG by the file's name. A version of uspnet
+    that goes on with a run plots what it has measured itself.
+    """
+
+    option, example = "--plot", "latency.svg"
+
+    def __init__(self, path: str, title: str) -> None:
+        """Raise Usage for stdout and other kinds of images, NotSupported without the library."""
+        super().__init__(path)
+        self.title, self.kind = title, image_kind(self.option, path)
+
+    def begin(self) -> None:
+        """Do nothing: what the file held stays until there is a plot."""
+
+    def add(self, counts: Sequence[int], seconds: float) -> None:
+        """Draw the plot."""
+        title = f"{self.title}, {sum(counts):,} packets in {seconds:.1f} s"
+        self._write(drawn(Plot(title, [Line("", pairs(counts))]), self.kind))
+
+
+def image_kind(option: str, path: str) -> str:
+    """Return which kind of image a file's name asks for: `.svg` or `.png`. Raises Usage for another
+    one, and NotSupported if it can't be made here.
+    """
+    kind = os.path.splitext(path)[1].lower()
+    if kind not in IMAGES:
+        text = f"{option}: {path} is no name of an image"
+        raise Usage(text, f"name one that ends in {' or '.join(IMAGES)}: {option} latency.svg")
+    if kind == ".png":
+        load_library()
+    return kind
+
+
+def drawn(plot: Plot, kind: str) -> bytes:
+    """Return a plot as an image of this kind."""
+    return plot.png() if kind == ".png" else plot.svg().encode()

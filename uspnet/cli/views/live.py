@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from rich.text import Text
 
+from uspnet.cli.views.chart import latency_chart
 from uspnet.cli.views.console import (
     chop,
     columns_of,
@@ -41,6 +42,7 @@ class Shown:
     quiet: bool = False
     verbose: bool = False
     interval: float | None = None  # seconds between reports; None: as the terminal has it
+    bars: bool = False  # of latencies, in the summary, where no terminal shows it, too
 
 
 class View:
@@ -123,7 +125,11 @@ class View:
             print_json(result)
         elif not self.shown.quiet:
             out = sys.stderr if self.stdout_taken else sys.stdout
-            show_lines(format_summary(result, columns_of(out)), file=out)
+            width = columns_of(out)
+            shows = width or self.shown.bars
+            bins = result.get("latency_histogram", []) if shows else []
+            lines = format_summary(result, width, latency_chart(bins, width, out))
+            show_lines(lines, file=out)
 
 
 def format_live(result: Result, rates: Sequence[Rates], width: int, height: int) -> list[Text]:

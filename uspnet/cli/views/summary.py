@@ -7,7 +7,7 @@ A summary is a list of lines, each a list of phrases, so that lines break only b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -222,13 +222,16 @@ def _headed(name: str, phrases: list[str], width: int | None) -> list[str]:
     return [name, *join_phrases(phrases, width, INDENT)]
 
 
-def format_summary(result: Result, width: int | None) -> list[str]:
-    """Return a run's summary in lines of at most `width` columns; None: as long as they are."""
+def format_summary(result: Result, width: int | None, chart: Sequence[str] = ()) -> list[str]:
+    """Return a run's summary in lines of at most `width` columns; None: as long as they are.
+    `chart`: lines that follow what the command itself says.
+    """
     lines = [
         line
         for phrases in summary_of(result)
         for line in join_phrases(list(map(printable, phrases)), width)
     ]
+    lines += chart
     for name in result["drops"]:
         if name in REMEDIES:
             text = f"hint: {REMEDIES[name]}"
