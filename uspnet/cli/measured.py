@@ -13,9 +13,10 @@ from uspnet.errors import Usage
 from uspnet.ports.registry import make_port
 
 if TYPE_CHECKING:
-    from uspnet.jobs.saving import SavedFile
+    from uspnet.jobs.saving import Files, SavedFile
     from uspnet.packets.answering import AnswerNet
     from uspnet.port import Port
+    from uspnet.ports.pcap.sink import Sink
 
 RxPort = Annotated[
     str | None,
@@ -66,6 +67,16 @@ PlotOption = Annotated[
         "terminals get anyway.",
     ),
 ]
+Lost = Annotated[
+    str | None,
+    typer.Option(
+        "--lost",
+        metavar="FILE",
+        callback=o.file_name,
+        help="Write the packets that never came back on --rx-port to this pcapng file: as they "
+        "were sent, in order, with the time at which each was sent.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Measured:
     save: str | None
     plot: str | None
     answer: list[str] | None = None
+    lost: str | None = None
 
     @property
     def numbered(self) -> bool:
@@ -91,7 +103,13 @@ class Measured:
             return out if self.rx_port else None
         return make_port(self.rx_port)
 
-    def saved(self, title: str) -> list[SavedFile]:
+    def files(self, title: str) -> Files:
+        """Return the files that are written; `title`: of a plot. Raise Usage."""
+        from uspnet.jobs.saving import Files
+
+        return Files(self._latencies(title), self._lost())
+
+    def _latencies(self, title: str) -> list[SavedFile]:
         """Return the files that latencies are saved to, and plotted under a title. Raise Usage."""
         given = {"--save": self.save, "--plot": self.plot}
         for name in (name for name, path in given.items() if path and self.rx_port is None):
@@ -109,3 +127,17 @@ class Measured:
         from uspnet.packets.answering import read_answers
 
         return read_answers(self.answer)
+
+    def _lost(self) -> Sink | None:
+        """Return the file that lost packets are written to. Raise Usage."""
+        if self.lost is None:
+            return None
+        if self.lost == "-":
+            text = "--lost: lost packets go to a file, not to stdout"
+            raise Usage(text, "name one: --lost lost.pcapng")
+        if self.rx_port is None:
+            text = "--lost needs --rx-port: what never came back there is lost"
+            raise Usage(text, "add --rx-port PORT")
+        from uspnet.jobs.capture import make_sink
+
+        return make_sink(self.lost)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.plan import Limits
-    from uspnet.jobs.saving import SavedFile
+    from uspnet.jobs.saving import Files
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.answering import AnswerNet
     from uspnet.packets.fields.field import Field
@@ -74,7 +74,7 @@ def generating(
     write: str | None,
     limits: Limits,
     traffic: Traffic,
-    save: Sequence[SavedFile],
+    files: Files,
     nets: list[AnswerNet],
 ) -> GenerateJob:
     """Return the job that sends traffic to a port; or a dry run, which writes it to a file. `nets`:
@@ -84,7 +84,7 @@ def generating(
     from uspnet.jobs.generate import GenerateJob
 
     if write is None:
-        job = GenerateJob(out, limits, traffic, back, save)
+        job = GenerateJob(out, limits, traffic, back, files)
         if nets:
             job.answer(nets)
         return job
@@ -99,7 +99,7 @@ def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
     if write is not None and not dry:
         hint = "add --dry-run, which sends nothing; to write what a port receives: uspnet capture"
         raise Usage("-w needs --dry-run", hint)
-    for name in given.intersection({"save", "plot"}) if dry else ():
+    for name in sorted(given & {"save", "plot", "lost"}) if dry else ():
         raise Usage(f"--{name} conflicts with --dry-run, which measures nothing", f"drop --{name}")
     if dry and "answer" in given:
         raise Usage("--answer conflicts with --dry-run, which opens no port", "drop --answer")

@@ -65,6 +65,7 @@ def pktgen(
     save: m.Save = None,
     plot: m.PlotOption = None,
     answer: m.Answer = None,
+    lost: m.Lost = None,
     src_mac: p.SrcMac = "02:00:00:00:00:01",
     dst_mac: p.DstMac = "02:00:00:00:00:02",
     src_ip: p.SrcIp = "198.18.0.1",
@@ -118,10 +119,10 @@ def pktgen(
     made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
-    measured = m.Measured(rx_port, sequence, save, plot, answer)
+    measured = m.Measured(rx_port, sequence, save, plot, answer, lost)
     check_dry(write, given, dry=dry_run)
     replays.check(given)
-    kept, nets = measured.saved(f"uspnet pktgen {port}"), measured.answers()
+    files, nets = measured.files(f"uspnet pktgen {port}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     duration = rates.duration(duration)
     outs = [make_port(port), *([make_port(second_port)] if second_port is not None else [])]
@@ -135,7 +136,7 @@ def pktgen(
     else:
         traffic = made.traffic(given, numbered=measured.numbered)
         traffic.shape = rates.shape(traffic.mean(), seed)
-        job = generating(outs[0], back, write, limits, traffic, kept, nets)
+        job = generating(outs[0], back, write, limits, traffic, files, nets)
     if poll is None and job.is_timed():
         limits.poll = Poll.busy.value
     checks = conditions(fail_on_loss, require, "received" if back else "sent", count)

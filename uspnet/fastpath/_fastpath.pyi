@@ -166,6 +166,7 @@ class GenerateLoop(AnyWorker):
     seconds: float
     offered: int
     streams: Stream
+    logs: SentLog
     first_stream: int
     fields: Field
     inline_receiver: MeasureLoop
@@ -215,6 +216,30 @@ class Lookup(Struct):
     mask: int
     received: int
 
+class Loss(Struct):
+    first: int
+    packets: int
+    before: int
+    after: int
+    stream: int
+    ended: int
+
+class Losses(Struct):
+    streams: StreamLosses
+    n_streams: int
+    made: int
+    packets: int
+    rows: Loss
+    longest: Inline[Loss, Loss | LossFields]
+    templates: FrameTemplate
+    n_templates: int
+    n_order: int
+    order: Pointer[int]
+    stamp_at: int
+    secret: int
+    epoch: int
+    by_template: Pointer[int]
+
 class MeasureLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     streams: Stream
@@ -226,6 +251,8 @@ class MeasureLoop(AnyWorker):
     lookup: Lookup
     histogram: Pointer[int]
     answer: Answer
+    losses: Losses
+    writes: int
 
 class MemifDescriptor(Struct):
     flags: int
@@ -605,6 +632,13 @@ class Segments(Struct):
     ecn: int
     plain: int
 
+class SentLog(Struct):
+    times: Pointer[int]
+    turns: Pointer[int]
+    places: Pointer[int]
+    room: int
+    turn: Pointer[int]
+
 class Stack(Struct):
     top: int
     room: int
@@ -617,6 +651,19 @@ class Stream(Struct):
     reordered: int
     stale: int
     seen: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class StreamLosses(Struct):
+    sender: Stream
+    times: Pointer[int]
+    decided: int
+    before: int
+    first: int
+    packets: int
+    log: SentLog
+    marks: Pointer[int]
+    written: int
+    fields: Field
+    turn: Pointer[int]
 
 class TapQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
@@ -859,6 +906,14 @@ class FilterStepFields(TypedDict, total=False):
 class ForwardLoopFields(TypedDict, total=False):
     w: Worker | WorkerFields
     full: int
+
+class LossFields(TypedDict, total=False):
+    first: int
+    packets: int
+    before: int
+    after: int
+    stream: int
+    ended: int
 
 class MemifDescriptorFields(TypedDict, total=False):
     flags: int
@@ -1109,6 +1164,7 @@ class Lib:
     FULL_DROP: int
     FULL_WAIT: int
     HISTOGRAM_SLOTS: int
+    LOSSES_KEPT: int
     MEMIF_COOKIE: int
     MEMIF_MASK_INT: int
     MEMIF_NEXT: int
@@ -1385,6 +1441,12 @@ class FFI:
         self, cdecl: Literal["struct lookup *", "struct lookup[]"], init: object = ...
     ) -> Lookup: ...
     @overload
+    def new(self, cdecl: Literal["struct loss *", "struct loss[]"], init: object = ...) -> Loss: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct losses *", "struct losses[]"], init: object = ...
+    ) -> Losses: ...
+    @overload
     def new(
         self, cdecl: Literal["struct measure_loop *", "struct measure_loop[]"], init: object = ...
     ) -> MeasureLoop: ...
@@ -1532,12 +1594,20 @@ class FFI:
     ) -> Segments: ...
     @overload
     def new(
+        self, cdecl: Literal["struct sent_log *", "struct sent_log[]"], init: object = ...
+    ) -> SentLog: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct stack *", "struct stack[]"], init: object = ...
     ) -> Stack: ...
     @overload
     def new(
         self, cdecl: Literal["struct stream *", "struct stream[]"], init: object = ...
     ) -> Stream: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct stream_losses *", "struct stream_losses[]"], init: object = ...
+    ) -> StreamLosses: ...
     @overload
     def new(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], init: object = ...
@@ -1708,6 +1778,14 @@ class FFI:
     ) -> Lookup: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct loss *", "struct loss[]"], value: CData | int
+    ) -> Loss: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct losses *", "struct losses[]"], value: CData | int
+    ) -> Losses: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct measure_loop *", "struct measure_loop[]"], value: CData | int
     ) -> MeasureLoop: ...
     @overload
@@ -1860,12 +1938,20 @@ class FFI:
     ) -> Segments: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct sent_log *", "struct sent_log[]"], value: CData | int
+    ) -> SentLog: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct stack *", "struct stack[]"], value: CData | int
     ) -> Stack: ...
     @overload
     def cast(
         self, cdecl: Literal["struct stream *", "struct stream[]"], value: CData | int
     ) -> Stream: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct stream_losses *", "struct stream_losses[]"], value: CData | int
+    ) -> StreamLosses: ...
     @overload
     def cast(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], value: CData | int

@@ -6,7 +6,7 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from uspnet.errors import DeviceFault, Usage
@@ -14,12 +14,13 @@ from uspnet.fastpath import ffi, lib
 from uspnet.jobs.answers import Answers
 from uspnet.jobs.histogram import bins
 from uspnet.jobs.job import Job
+from uspnet.jobs.losses import Losses
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
-from uspnet.jobs.saving import SavedFile
+from uspnet.jobs.saving import Files
 from uspnet.jobs.seconds import Seconds, Totals
 from uspnet.jobs.sender import Generate
 from uspnet.jobs.traffic import CTemplates, Traffic
@@ -27,8 +28,10 @@ from uspnet.packets.answering import AnswerNet
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.vary.change import Change
-from uspnet.port import Port
+from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import drops_by_reason, reasons_text
+
+NO_FILES = Files()
 
 
 class GenerateJob(Job[GenerateResult]):
@@ -45,8 +48,9 @@ class GenerateJob(Job[GenerateResult]):
         limits: Limits,
         traffic: Traffic,
         rx_port: Port | None = None,
-        save: Sequence[SavedFile] = (),
+        files: Files = NO_FILES,
     ) -> None:
+        save, lost = files.latencies, files.lost
         if not port.can_send:
             hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
             hint += port.spec.target or "FILE"
@@ -56,13 +60,15 @@ class GenerateJob(Job[GenerateResult]):
         if rx_port and traffic.fields and not traffic.sequence:
             text = "packets that vary can't be told from others without their sequence numbers"
             raise Usage(text, "drop --no-sequence")
-        if save and not (rx_port and traffic.sequence):
-            text = "latencies are measured where packets with sequence numbers return"
+        if (save or lost) and not (rx_port and traffic.sequence):
+            what = "latencies are measured" if save else "lost packets are known"
+            text = f"{what} where packets with sequence numbers return"
             raise Usage(text, "drop --no-sequence" if rx_port else "add --rx-port PORT")
         ports = [port] if rx_port in (None, port) else [port, rx_port]
         self.templates = CTemplates(traffic)
-        super().__init__("pktgen", ports, limits)
-        self.port, self.rx_port, self.traffic = port, rx_port, traffic
+        super().__init__("pktgen", [*([lost] if lost else []), *ports], limits)
+        self.port, self.rx_port, self.traffic, self.lost = port, rx_port, traffic, lost
+        self.losses: Losses | None = None
         self.shape = traffic.rates()
         self._check_end()
         self._check_bursts()
@@ -136,6 +142,9 @@ class GenerateJob(Job[GenerateResult]):
         used = self.cores[: self.port.queues]
         lanes: list[Route] = [(None, [(self.port, index)]) for index in range(self.port.queues)]
         shares = [lanes[i :: len(used)] for i in range(len(used))]
+        if self.rx_port and self.traffic.sequence:
+            self.losses = Losses(self.port.queues, self.lost)
+            self.losses.take(self.templates, self.traffic)
         first = 0
         for number, share in enumerate(shares):
             self._sends.append(self._sender(number, len(used), first, len(share)))
@@ -148,6 +157,8 @@ class GenerateJob(Job[GenerateResult]):
             back: list[Route] = [((source, i), []) for i in range(source.queues)]
             if self.answers and source is not self.port:
                 back[0] = ((source, 0), [(source, 0)])
+            if self.lost:  # the last exit of the first lane
+                back[0] = ((source, 0), [*back[0][1], (self.lost, 0)])
             plans.append(Plan(self._measures[0], back, core, lib.BURST_MAX))
         for file in self._save:
             self.undo.callback(file.close)
@@ -177,6 +188,8 @@ class GenerateJob(Job[GenerateResult]):
             pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
         for file in self._save:
             file.begin()
+        if self.losses:
+            self.losses.begin()
         for note in self.traffic.notes:
             self.on_notice(note)
 
@@ -221,8 +234,10 @@ class GenerateJob(Job[GenerateResult]):
         """Return one sender's loop, with its part of what is to be sent."""
         templates = self.templates
         pace = Pace(self.shape, number, senders) if self.shape else None
-        fields = self.traffic.make_fields(number, senders)
+        fields, again = (self.traffic.make_fields(number, senders) for _ in range(2))
         self.undo.callback(fields.clear)  # alive as long as the job
+        self.undo.callback(again.clear)
+        streams = make_streams(lanes)
         loop = Generate(
             templates=templates.c,
             n_templates=templates.count,
@@ -233,7 +248,10 @@ class GenerateJob(Job[GenerateResult]):
             secret=templates.secret,
             pace=pace.c if pace else ffi.NULL,
             seconds=self.limits.duration or 0.0,
-            streams=make_streams(lanes),
+            streams=streams,
+            logs=self.losses.follow(first_stream, streams, fields, again)
+            if self.losses
+            else ffi.NULL,
             first_stream=first_stream,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
             dry=self.traffic.dry,
@@ -251,6 +269,8 @@ class GenerateJob(Job[GenerateResult]):
             n_streams=self.port.queues if self.rx_port else 0,
             streams=make_streams(self.port.queues),
             lookup=ffi.NULL if numbered else templates.lookup(self.traffic),
+            losses=self.losses.c if self.losses else ffi.NULL,
+            writes=bool(self.lost),
         )
 
     def asked(self) -> Asked:
@@ -276,6 +296,10 @@ class GenerateJob(Job[GenerateResult]):
             return self.traffic.change.seed
         return self.shape.seed if self.shape and self.shape.poisson else None
 
+    def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
+        """Leave out what is written to the file of lost packets."""
+        return (queue for queue in super()._queues(direction) if queue.port != self.lost)
+
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self._sent()
@@ -283,8 +307,11 @@ class GenerateJob(Job[GenerateResult]):
         sinks = [queue.counters for queue in self._queues("tx") if queue.port is self.port]
         drops, elapsed = drops_by_reason(sinks), self.elapsed()
         paces = [] if self.traffic.dry else self._paces()  # a dry run is never late
+        common = self.common()
+        rows = common["ports"][1:] if self.lost else common["ports"]
         counts = {
-            **self.common(),
+            **common,
+            "ports": rows,
             "offered": max(offered, sent),
             "sent": sent,
             "unsent": max(offered - sent, 0),
@@ -309,4 +336,5 @@ class GenerateJob(Job[GenerateResult]):
             latency_ns=measured.latency_ns(),
             latency_histogram=bins(measured.latencies()),
             seconds=tuple(self.seconds.rows if self.finished else list(self.seconds.rows)[-1:]),
+            **(self.losses.as_json(final=self.finished) if self.losses else {}),
         )

@@ -36,6 +36,8 @@ class Measure(Loop, name="measure"):
     n_streams: int
     streams: Stream
     lookup: Lookup = ffi.NULL
+    losses: c.Struct = ffi.NULL  # struct losses *
+    writes: bool = False
     histogram: Pointer[int] = field(default_factory=lambda: new("uint64_t[]", lib.HISTOGRAM_SLOTS))
 
     def __post_init__(self) -> None:

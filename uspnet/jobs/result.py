@@ -204,6 +204,41 @@ class LatencyBin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Packets lost in a row. Its time is that between its neighbours that came back, as sent."""
+
+    queue: int
+    """Number of the sending queue; each has sequence numbers of its own, from 0 on."""
+    first: int
+    """Sequence number of the first packet of them."""
+    last: int
+    """Sequence number of the last packet of them."""
+    packets: int
+    """How many they are."""
+    begins_s: float
+    """Seconds from the start of the run until the last packet before them that came back was
+    sent; 0: none did."""
+    duration_s: float
+    """Seconds from then until the first packet after them that came back was sent; or until the end
+    of the run."""
+    ended: bool
+    """Whether a packet after them came back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostFile:
+    """The file of `--lost`."""
+
+    file: str
+    """Its name."""
+    written: int
+    """Packets written, as they were sent."""
+    not_written: int
+    """Lost packets that are not in it: more were on their way than are kept in mind, or the file
+    took them too slowly."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureResult(GenerateResult):
     """The result of `pktgen --rx-port`: offered = sent + unsent; lost = sent - received."""
 
@@ -227,6 +262,17 @@ class MeasureResult(GenerateResult):
     """Packets by latency, in steps of a quarter of an octave, from the shortest to the longest."""
     seconds: tuple[Second, ...] = ()
     """What happened in each second, the latest 3,600 of them; while the run goes on, the last."""
+    losses: tuple[Loss, ...] = ()
+    """Packets lost in a row, by queue and number, the first 1,000 times and the longest one; empty
+    while the run goes on, and without sequence numbers. Packets that the sending port dropped after
+    they got their numbers are among them."""
+    losses_left_out: int = 0
+    """Times that packets were lost in a row that `losses` has no room for."""
+    longest_loss: Loss | None = None
+    """The longest of them by time; null: there is none. While the run goes on, what was sent in the
+    latest 65,536 packets may still come, and is none."""
+    lost_file: LostFile | None = None
+    """The file that lost packets were written to; null: none was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.histogram import pairs, percentiles
@@ -20,6 +21,19 @@ from uspnet.telemetry.hdr import log_head, log_line
 from uspnet.telemetry.plot import Line, Plot, load_library
 
 IMAGES = (".svg", ".png")
+
+if TYPE_CHECKING:
+    from uspnet.ports.pcap.sink import Sink
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is kept of a run: files of its latencies, and one of the packets that never came
+    back.
+    """
+
+    latencies: Sequence[SavedFile] = ()
+    lost: Sink | None = None
 
 
 class SavedFile(ABC):

@@ -12,7 +12,7 @@ from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.pace import Pace
 
 if TYPE_CHECKING:
-    from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, Stream
+    from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, SentLog, Stream
     from uspnet.jobs.answers import Answers
     from uspnet.jobs.worker import Lane
 
@@ -32,6 +32,7 @@ class Generate(Loop, name="generate"):
     seconds: float
     streams: Stream  # a lane each
     first_stream: int
+    logs: SentLog = ffi.NULL  # of what it sends, a lane each
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
     dry: bool = False
     copies: bool = False  # others write into its buffers, too

@@ -51,6 +51,7 @@ def generated(result: Result) -> list[list[str]]:
         lines.append([f"{name} {format_count(result[name])}" for name in names])
     if answered := result.get("answered"):
         lines.append(answers(answered))
+    lines += losses(result)
     if not (size := result["asked"]["size"] or "0").isdecimal():
         lines.append([f"sizes {size}"])
     if latencies := result.get("latency_ns"):
@@ -58,6 +59,24 @@ def generated(result: Result) -> list[list[str]]:
             f"{n.replace('999', '99.9')} {format_time(ns / 1e9)}" for n, ns in latencies.items()
         ]
         lines.append([f"latency {told[0]}", *told[1:]])
+    return lines
+
+
+def losses(result: Result) -> list[list[str]]:
+    """Say how often packets were lost in a row, the longest time, and which file has them."""
+    lines = []
+    if longest := result.get("longest_loss"):
+        times = len(result["losses"]) + result["losses_left_out"]
+        phrases = [f"losses in a row {format_count(times)}"]
+        phrases.append(f"the longest {format_time(longest['duration_s'])}")
+        phrases.append(f"from {format_time(longest['begins_s'])} on")
+        phrases.append(f"{format_count(longest['packets'])} packets")
+        lines.append(phrases if longest["ended"] else [*phrases, "to the end"])
+    if file := result.get("lost_file"):
+        phrases = [f"lost packets in {file['file']}: {format_count(file['written'])}"]
+        if file["not_written"]:
+            phrases.append(f"not written {format_count(file['not_written'])}")
+        lines.append(phrases)
     return lines
 
 

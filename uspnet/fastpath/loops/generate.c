@@ -49,8 +49,11 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
         pace_take(g->pace, e->burst.stamps, n);
     if (g->copies)
         first = copy_templates(g, e, n);
-    if (g->stamp_at)
+    if (g->stamp_at) {
         generate_sign(g, e, stream, n, first);
+        if (unlikely(g->logs))
+            generate_log(g, e, stream, n, first);
+    }
     g->offered += n;
     exit_hold(e, n);
 }
@@ -209,6 +212,7 @@ void loop_generate(struct worker *w)
         pace_add_up(g->pace, w->end);
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct exit *e = w->lanes[i].exits;
+        g->streams[i].next -= g->stamp_at ? exit_left(e) : 0; /* they were never sent */
         stack_give_packets(w->stack, e->burst.packets + e->from, exit_left(e));
         exit_hold(e, 0);
     }

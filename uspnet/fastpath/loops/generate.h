@@ -20,6 +20,7 @@ struct generate_loop {
     double seconds;        /* of the run; 0: no limit */
     uint64_t offered;
     struct stream *streams; /* one for each lane; sequence numbers continue */
+    struct sent_log *logs;  /* one for each lane; NULL: lost packets are not made once more */
     uint32_t first_stream;  /* number of streams[0] */
     struct field *fields;   /* list of what varies from packet to packet; may be NULL */
     struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
@@ -41,5 +42,9 @@ static inline const struct frame_template *template_at(const struct generate_loo
 
 void generate_sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
                    uint32_t at);
+void generate_log(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
+                  uint32_t place);
+void sign_again(const struct frame_template *t, uint8_t *frame, uint32_t stamp_at,
+                struct signature s);
 
 #endif

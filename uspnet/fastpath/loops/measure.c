@@ -3,10 +3,7 @@
  * their latency; or packets without signatures, and counts those that equal a template. */
 #include "measure.h"
 
-enum {
-    WINDOW = 65536,
-    LAST_ROUNDS = 1024,
-};
+enum { LAST_ROUNDS = 1024 };
 
 static void forget(struct stream *s, uint64_t from, uint64_t to)
 {
@@ -58,7 +55,11 @@ static void see(struct measure_loop *m, const struct pool *pool, struct packet p
         foreign(m, pool, p);
         return;
     }
-    stream_see(&m->streams[s.stream], s.number);
+    struct stream *stream = &m->streams[s.stream];
+    if (m->losses && !losses_see(m->losses, s.stream, stream, s.number, s.time))
+        stream->stale++;
+    else
+        stream_see(stream, s.number);
     m->histogram[histogram_slot(now - s.time)]++;
 }
 
@@ -128,6 +129,8 @@ uint32_t measure_round(struct measure_loop *m)
     }
     if (m->answer)
         answer_send(m->answer);
+    if (m->writes)
+        losses_write(m->losses, w, 0);
     return moved;
 }
 
@@ -145,5 +148,7 @@ void loop_measure(struct worker *w)
         ; /* what came before the stop: this thread may have waited for a CPU */
     if (m->answer)
         answer_drop(m->answer);
+    if (m->losses)
+        losses_finish(m->losses, w, m->streams);
     w->end = ticks();
 }

@@ -6,17 +6,9 @@
 #define USPNET_MEASURE_H
 #include "answer.h"
 #include "histogram.h"
-#include "template.h"
+#include "lost.h"
 
 // [python]
-/* Sequence numbers received of one stream, with a window of the latest 65,536 (compare RFC
- * 4737). */
-struct stream {
-    uint64_t next; /* the number after the highest seen */
-    uint64_t received, duplicated, reordered, stale;
-    uint64_t seen[1024]; /* a bit a number, modulo 65,536 */
-};
-
 /* A hash table of templates: frames without signatures are recognized by all that follows their MAC
  * addresses. */
 struct lookup {
@@ -37,6 +29,8 @@ struct measure_loop {
     struct lookup *lookup;     /* the templates, without signatures; else NULL */
     uint64_t *histogram;       /* HISTOGRAM_SLOTS counts of latencies in ns */
     struct answer *answer;     /* to packets of others that ask for addresses; may be NULL */
+    struct losses *losses;     /* NULL: they are only counted */
+    uint32_t writes;           /* lost packets, by the last exit of the first lane */
 };
 
 void loop_measure(struct worker *w);

@@ -118,6 +118,21 @@ static NOINLINE void sign_due(const struct generate_loop *g, const struct exit *
     sign(g, e, s, times, n, at);
 }
 
+/* Signs one packet, which may have been sent already, as it was then. */
+void sign_again(const struct frame_template *t, uint8_t *frame, uint32_t stamp_at,
+                struct signature s)
+{
+    uint16_t head = (uint16_t)(s.magic | s.stream << 8);
+    uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
+    memcpy(frame + stamp_at, &s, sizeof s);
+    if (t->check == CHECK_SUM)
+        check_sum(t, frame, t->base, sum);
+    else if (t->check == CHECK_CRC)
+        check_crc(t, frame, frame + stamp_at);
+    else if (t->check == CHECK_ADD)
+        add_sum(t, frame, sum);
+}
+
 /* Signs the packets that an exit holds, the first of which is at place `at` of the cycle: with the
  * times at which they are due or, without a pace, with the time of the burst. */
 void generate_sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,

@@ -31,6 +31,7 @@ class Field:
     """
 
     name: ClassVar[str] = ""
+    repeats = False  # all that it keeps is a counter `next` of packets: they can be made once more
 
     def __init_subclass__(cls, *, name: str, **more: object) -> None:
         super().__init_subclass__(**more)

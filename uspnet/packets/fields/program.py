@@ -115,6 +115,7 @@ class Program(Field, name="program"):
 
     groups: Sequence[tuple[Index, Sequence[Step]]]
     checks: Sequence[Check] = ()
+    repeats = True
     _owned: Owned = field(default_factory=Owned)
     _arrays: dict[str, object] = field(default_factory=dict)
 

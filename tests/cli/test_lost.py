@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pktgen --lost`: a forwarder of the kernel's own interfaces drops packets, which the file has."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+
+import pytest
+from scapy.utils import RawPcapNgReader
+
+from tests.support.identity import answer
+from tests.support.waiting import scaled
+
+USPNET = [sys.executable, "-m", "uspnet"]
+COUNT, DROPS = 3000, 137
+
+
+class Forwarder(threading.Thread):
+    """Carries what enters one interface to another, but for the frames of chosen numbers."""
+
+    def __init__(self, namespace, source, target, chosen):
+        super().__init__(daemon=True)
+        self.source, self.target = namespace.socket(source, 0.1), namespace.socket(target)
+        self.chosen, self.dropped, self.number = chosen, [], 0
+        self.ending = threading.Event()
+
+    def run(self):
+        while not self.ending.is_set():
+            try:
+                frame = self.source.recv(65536)
+            except TimeoutError:
+                continue
+            if self.number in self.chosen:
+                self.dropped.append(frame)
+            else:
+                self.target.send(frame)
+            self.number += 1
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.ending.set()
+        self.join()
+
+
+def frames_of(path):
+    with RawPcapNgReader(str(path)) as reader:
+        return [frame for frame, _ in reader]
+
+
+CHOSEN = set(random.Random(4).sample(range(COUNT), DROPS))
+KINDS = {
+    "copies": [],
+    "sizes": ["--size", "imix"],
+    "varied": ["--vary", "ip.src=10.0.0.0/8:random", "--vary", "udp.sport=1-9999", "--size", "90"],
+    "flows": ["--vary", "ip.dst=10.0.0.0/8:random", "--flows", "99", "--zipf", "1.1"],
+    "packets": [
+        *("--packet", "3:Ether()/IP()/UDP(dport=[7,9])/('x'*30)"),
+        *("--packet", "Ether()/IP()/TCP()/('y'*18)"),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_has_exactly_what_a_forwarder_dropped(namespace, tmp_path, kind):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "-c", COUNT, "--json"]
+    with Forwarder(namespace, "b", "c", CHOSEN) as between:
+        done = namespace.uspnet("pktgen", "packet:a", "--rate", "3000", *words, *KINDS[kind])
+    result = answer(done.stdout)
+    assert (between.number, len(between.dropped)) == (COUNT, DROPS)
+    assert frames_of(tmp_path / "lost.pcapng") == between.dropped
+    assert (result["lost"], result["received"]) == (DROPS, COUNT - DROPS)
+    file = {"file": str(tmp_path / "lost.pcapng"), "written": DROPS, "not_written": 0}
+    assert result["lost_file"] == file
+    assert sum(each["packets"] for each in result["losses"]) == DROPS
+    assert [each["port"] for each in result["ports"]] == ["packet:a", "packet:d"]
+
+
+def test_a_loss_lasts_as_long_as_nothing_was_due_that_came_back(namespace, tmp_path):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "-c", 1000, "--json"]
+    with Forwarder(namespace, "b", "c", {7, *range(400, 650)}):
+        done = namespace.uspnet("pktgen", "packet:a", "--rate", "2000", *words)
+    result = answer(done.stdout)
+    spans = [(each["first"], each["last"], each["ended"]) for each in result["losses"]]
+    assert spans == [(7, 7, True), (400, 649, True)]
+    for loss, gaps in zip(result["losses"], (2, 251), strict=True):
+        assert abs(loss["duration_s"] * 2000 - gaps) < 1, "packets are due every 0.5 ms"
+    assert result["longest_loss"] == result["losses"][1]
+
+
+def test_tshark_reads_it_and_finds_no_wrong_checksum(namespace, tmp_path, needs):
+    needs("tshark")
+    namespace.veth("a", "b")
+    file = tmp_path / "lost.pcapng"
+    vary = ["--vary", "ip.src=10.0.0.0/8:random", "--vary", "udp.sport=random"]
+    namespace.veth("c", "d")
+    words = ["--rx-port", "packet:d", "--lost", file, "-c", "50", "--rate", "1k", "--json"]
+    result = answer(namespace.uspnet("pktgen", "packet:a", *words, *vary).stdout)
+    assert result["lost_file"]["written"] == result["lost"] == 50
+    checks = [word for name in ("ip", "udp") for word in ("-o", f"{name}.check_checksum:TRUE")]
+    command = ["tshark", "-r", file, *checks, "-Y",
+               "ip.checksum.status==1 && udp.checksum.status==1"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=scaled(60))
+    assert len(done.stdout.splitlines()) == 50
+
+
+def test_the_summary_tells_of_losses(namespace, tmp_path):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "-c", "20"]
+    done = namespace.uspnet("pktgen", "packet:a", *words, "--rate", "1k")
+    text = " ".join((done.stdout + done.stderr).split())
+    assert "losses in a row 1, the longest" in text
+    assert "20 packets, to the end" in text
+    assert f"lost packets in {tmp_path}/lost.pcapng: 20" in text
+
+
+WRONG = {
+    "--lost needs --rx-port": ["--lost", "x.pcapng"],
+    "not to stdout": ["--rx-port", "packet:b", "--lost", "-"],
+    "sequence numbers return": [
+        *("--rx-port", "packet:b", "--lost", "x.pcapng"),
+        "--no-sequence",
+    ],
+    "conflicts with --dry-run": [
+        *("--rx-port", "packet:b", "--lost", "x.pcapng"),
+        *("--dry-run", "-w", "y.pcapng"),
+    ],
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_makes_no_sense_is_refused(uspnet, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = uspnet("pktgen", "packet:a", "-c", "1", *WRONG[text])
+    assert done.returncode == 2
+    assert text in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_folder_is_told_before_a_port_is_opened(uspnet):
+    words = ["--rx-port", "packet:nowhere1", "--lost", "/no/such/lost.pcapng"]
+    done = uspnet("pktgen", "packet:nowhere0", "-c", "1", *words)
+    assert done.returncode == 1
+    assert "/no/such/lost.pcapng: No such file" in " ".join(done.stderr.split())
+
+
+FULL = 'mount -t tmpfs -o size=1m none "$0" && cd "$0" || exit 9; "$@"; cp x.pcapng ..'
+
+
+def test_a_full_disk_is_told_and_the_file_stays_readable(namespace, tmp_path):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    (tmp_path / "small").mkdir()
+    inside = ["unshare", "--mount", "sh", "-c", FULL, str(tmp_path / "small")]
+    words = ["pktgen", "packet:a", "--rx-port", "packet:d", "--size", "1514", "-c", "5000"]
+    command = [*namespace.command(*inside), *USPNET, *words, "--lost", "x.pcapng"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=scaled(60))
+    assert "No space left" in done.stderr
+    found = frames_of(tmp_path / "x.pcapng")
+    assert 0 < len(found) < 5000
+    assert all(len(frame) == 1514 for frame in found)

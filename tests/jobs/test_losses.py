@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which packets were lost, for how long, and the packets themselves."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import threading
+
+import pytest
+from scapy.utils import RawPcapNgReader
+
+from tests.support.identity import ran
+from tests.support.wire import Echo
+from uspnet.errors import NoDevice, Usage
+from uspnet.fastpath import lib
+from uspnet.jobs.capture import make_sink
+from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.losses import WINDOW
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.saving import Files
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.craft import craft
+from uspnet.packets.fields.field import find_field
+from uspnet.packets.frames import udp_template
+from uspnet.packets.vary.change import Change
+from uspnet.packets.vary.compiler import compile_program
+
+HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9)
+COUNT = 5000
+LOSSES = {
+    "none": set(),
+    "chosen": set(random.Random(1).sample(range(COUNT), 137)),
+    "first": {0, 1},
+    "last": {COUNT - 1},
+    "row": set(range(1000, 1100)),
+    "all": set(range(COUNT)),
+}
+
+
+class Lossy(Echo):
+    """Loses the packets of these numbers, and keeps them."""
+
+    def __init__(self, lost):
+        super().__init__(lambda frame, number: [] if number in lost else [frame])
+        self.numbers = lost
+
+    @property
+    def lost(self):
+        return [frame for number, frame in enumerate(self.taken) if number in self.numbers]
+
+
+def plain(*sizes):
+    return Traffic([udp_template(size, *HEADER) for size in sizes], sequence=True)
+
+
+def varied(text, change, order=()):
+    templates, program = compile_program(craft(text, 100), change)
+    return Traffic(templates, sequence=True, fields=[program], change=change, order=order)
+
+
+UDP = "Ether()/IP(dst='10.0.0.1')/UDP(dport=[7,9])"
+TRAFFIC = {
+    "one frame": lambda: plain(60),
+    "sizes": lambda: plain(60, 61, 1514),
+    "weights": lambda: Traffic(plain(60, 100).templates, sequence=True, order=(0, 1, 1, 0, 1)),
+    "sctp": lambda: Traffic(craft("Ether()/IP()/SCTP()/('x'*40)", None), sequence=True),
+    "random": lambda: varied(UDP, Change(["ip.src=10.0.0.0/8:random", "udp.sport=random"], 7)),
+    "flows": lambda: varied(UDP, Change(["ip.src=10.0.0.0/16", "udp.sport=random"], 7, 50, 1.2)),
+    "bytes": lambda: varied(UDP, Change(["u16@50=1-999:step=7"], 7)),
+}
+
+
+def measure(port, traffic, path, count=COUNT, **more):
+    """The result of pktgen, and what the file of lost packets holds: frames and times in ns."""
+    sink = make_sink(str(path)) if path else None
+    with GenerateJob(port, Limits(count=count, **more), traffic, port, Files(lost=sink)) as job:
+        result = ran(job.run())
+    if not path:
+        return result, None, None
+    with RawPcapNgReader(str(path)) as reader:
+        read = list(reader)
+    times = [((meta.tshigh << 32) | meta.tslow) * 10**9 // meta.tsresol for _, meta in read]
+    return result, [frame for frame, _ in read], times
+
+
+@pytest.mark.parametrize("traffic", TRAFFIC)
+def test_lost_packets_are_written_as_they_were_sent(tmp_path, traffic):
+    port = Lossy(LOSSES["chosen"])
+    result, frames, times = measure(port, TRAFFIC[traffic](), tmp_path / "lost.pcapng")
+    assert len(port.lost) == 137
+    assert frames == port.lost
+    assert times == sorted(times)
+    assert (result.lost_file.written, result.lost_file.not_written) == (137, 0)
+
+
+@pytest.mark.parametrize("lost", LOSSES)
+def test_losses_are_runs_of_lost_packets(tmp_path, lost):
+    port = Lossy(LOSSES[lost])
+    result, frames, _ = measure(port, plain(60), tmp_path / "lost.pcapng")
+    assert frames == port.lost
+    numbers = sorted(LOSSES[lost])
+    groups = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    runs = [[number for _, number in group] for _, group in groups]
+    found = [(each.first, each.last, each.packets) for each in result.losses]
+    assert found == [(run[0], run[-1], len(run)) for run in runs]
+    assert [each.ended for each in result.losses] == [run[-1] != COUNT - 1 for run in runs]
+    assert result.losses_left_out == 0
+    longest = max((each.duration_s for each in result.losses), default=None)
+    assert (result.longest_loss.duration_s if runs else None) == longest
+
+
+def test_without_a_file_losses_are_told_too():
+    result, *_ = measure(Lossy(LOSSES["row"]), plain(60), None)
+    assert [(each.first, each.last) for each in result.losses] == [(1000, 1099)]
+    assert result.lost_file is None
+
+
+def test_more_losses_than_there_is_room_for_are_counted(tmp_path):
+    lost = set(range(0, COUNT, 3)) | {COUNT - 3, COUNT - 2}
+    result, frames, _ = measure(Lossy(lost), plain(60), tmp_path / "lost.pcapng")
+    assert len(frames) == len(lost)
+    assert len(result.losses) - lib.LOSSES_KEPT in (0, 1)
+    assert len(result.losses) + result.losses_left_out == len(range(0, COUNT, 3))
+    assert result.longest_loss in result.losses
+
+
+def test_what_is_lost_is_found_out_beyond_the_window(tmp_path):
+    count = 3 * WINDOW
+    lost = {5, 64, WINDOW - 1, WINDOW, 150_000} | set(range(70_000, 140_000))
+    port = Lossy(lost)
+    result, frames, _ = measure(port, plain(60), tmp_path / "lost.pcapng", count)
+    assert frames == port.lost
+    assert (result.lost, result.lost_file.written) == (len(lost), len(lost))
+    rows = [(5, 5), (64, 64), (WINDOW - 1, WINDOW), (70_000, 139_999), (150_000, 150_000)]
+    assert [(each.first, each.last) for each in result.losses] == rows
+
+
+class Queues(Lossy):
+    """The same with several queues, each with a thread of its own."""
+
+    def __init__(self, lost, queues):
+        super().__init__(lost)
+        self.queues, self.lock = queues, threading.Lock()
+
+    def receive(self, q, packets, n):
+        with self.lock:
+            return super().receive(q, packets, n)
+
+    def send(self, q, packets, n):
+        with self.lock:
+            return super().send(q, packets, n)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_several_queues_and_cores_have_their_losses_in_order(tmp_path, workers):
+    port = Queues(LOSSES["chosen"] | LOSSES["row"], 3)
+    change = Change(["ip.src=10.0.0.0/8:random", "u32@50=1-999999"], 7)
+    traffic = varied(UDP, change, order=(0, 1, 1))
+    result, frames, times = measure(
+        port, traffic, tmp_path / "lost.pcapng", cores=[*os.sched_getaffinity(0)][:1] * workers
+    )
+    assert sorted(frames) == sorted(port.lost)
+    assert times == sorted(times)
+    assert {each.queue for each in result.losses} == {0, 1, 2}
+    assert sum(each.packets for each in result.losses) == len(port.lost)
+
+
+def test_packets_that_come_late_are_not_lost(tmp_path):
+    held = []
+
+    def change(frame, number):
+        if number % 1000 == 500:
+            held.append(frame)
+            return []
+        return [frame, held.pop()] if held and number % 1000 == 700 else [frame]
+
+    result, frames, _ = measure(Echo(change), plain(60), tmp_path / "lost.pcapng")
+    assert (result.reordered, result.lost, frames, result.losses) == (COUNT // 1000, 0, [], ())
+
+
+def test_a_loss_lasts_from_its_neighbour_to_its_neighbour(tmp_path):
+    traffic = plain(60)
+    traffic.rate = 2000.0
+    result, _, times = measure(Lossy(set(range(300, 500))), traffic, tmp_path / "lost.pcapng", 800)
+    (loss,) = result.losses
+    assert (loss.first, loss.last) == (300, 499)
+    assert loss.duration_s * 1e9 >= times[-1] - times[0]
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(tmp_path):
+    port = Lossy(set())
+    sink = make_sink(str(tmp_path / "no" / "lost.pcapng"))
+    job = GenerateJob(port, Limits(count=10), plain(60), port, Files(lost=sink))
+    with pytest.raises(NoDevice, match="No such file"):
+        job.__enter__()
+    assert port.log == [], "the port was not opened"
+
+
+def test_what_can_not_be_made_once_more_is_refused(tmp_path):
+    field = find_field("rewrite")
+    traffic = Traffic(plain(60).templates, sequence=True, fields=[field()])
+    port = Lossy(set())
+    sink = make_sink(str(tmp_path / "lost.pcapng"))
+    with (
+        GenerateJob(port, Limits(count=10), traffic, port, Files(lost=sink)) as job,
+        pytest.raises(Usage, match="once more"),
+    ):
+        job.run()

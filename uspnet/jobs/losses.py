@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which packets were lost, and for how long: what C finds out (fastpath/loops/lost.h)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from uspnet.answer import Json
+from uspnet.errors import Usage
+from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath.owned import Owned
+from uspnet.jobs.result import Loss, LostFile
+from uspnet.memory import new
+
+if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Loss as CLoss
+    from uspnet.fastpath._fastpath import SentLog, Stream
+    from uspnet.jobs.traffic import CTemplates, Traffic
+    from uspnet.ports.pcap.sink import Sink
+
+WINDOW = 65536  # numbers that may still come, as in C
+LOGGED = 1 << 21  # packets of all streams together that the log keeps, at 20 bytes each
+LOGGED_MIN = 4 * WINDOW  # the same, of each stream
+
+
+class Losses:
+    """The losses of a run. `streams`: sending queues, each with numbers of its own. `sink`: the
+    file that lost packets are written to, made once more. Lives as long as the job.
+    """
+
+    def __init__(self, streams: int, sink: Sink | None = None) -> None:
+        self.sink = sink
+        self.c = new("struct losses *")
+        self._owned = Owned()
+        self._streams = new("struct stream_losses[]", streams)
+        self._rows = new("struct loss[]", lib.LOSSES_KEPT)
+        self.c.streams, self.c.n_streams, self.c.rows = self._streams, streams, self._rows
+        for each in self._streams:
+            each.times = self._owned.keep(new("uint64_t[]", WINDOW))
+        self.logs: SentLog = ffi.NULL
+        self._templates: c.Pointer[int] = ffi.NULL
+        self._began = 0
+        if sink:
+            self._log(streams)
+
+    def _log(self, streams: int) -> None:
+        """Make room for what packets are made from."""
+        room = max(1 << (LOGGED // streams).bit_length() - 1, LOGGED_MIN)
+        self.logs = new("struct sent_log[]", streams)
+        keep = self._owned.keep
+        for log, each in zip(self.logs, self._streams, strict=True):
+            log.times, log.turns = keep(new("uint64_t[]", room)), keep(new("uint64_t[]", room))
+            log.places, log.room = keep(new("uint32_t[]", room)), room
+            each.marks = keep(new("uint64_t[]", room // 64))
+
+    def take(self, templates: CTemplates, traffic: Traffic) -> None:
+        """Note what packets are made from once more. Raises Usage for what can't be repeated."""
+        if self.sink and (len(traffic.fields) > 1 or not all(f.repeats for f in traffic.fields)):
+            names = ", ".join(each.name for each in traffic.fields)
+            text = f"--lost: what {names} writes can't be made once more"
+            raise Usage(text, "vary other fields, or drop --lost")
+        c = self.c
+        c.templates, c.n_templates = templates.c, templates.count
+        c.order, c.n_order = templates.order, templates.cycle
+        c.stamp_at, c.secret = templates.stamp_at, templates.secret
+        self._templates = c.by_template = new("uint64_t[]", templates.count)
+
+    def follow(
+        self,
+        first: int,
+        streams: Stream,
+        fields: Sequence[c.Struct],
+        again: Sequence[c.Struct],
+    ) -> SentLog:
+        """Follow a sender, whose streams begin with number `first` of all. `fields`: what it
+        applies; `again`: the same, to be applied here. Return where it logs what it sends; NULL:
+        nowhere.
+        """
+        for number in range(len(streams)):
+            each = self._streams[first + number]
+            each.sender = ffi.addressof(streams, number)
+            if self.logs:
+                self._pair(first + number, fields, again)
+        return self.logs + first if self.logs else ffi.NULL
+
+    def _pair(self, number: int, fields: Sequence[c.Struct], again: Sequence[c.Struct]) -> None:
+        each, log = self._streams[number], self.logs[number]
+        each.log = ffi.addressof(self.logs, number)
+        if fields:
+            log.turn = ffi.addressof(fields[-1], "next")
+            each.turn = ffi.addressof(again[-1], "next")
+            each.fields = ffi.cast("struct field *", again[-1])
+
+    def begin(self) -> None:
+        """Note that the run begins now."""
+        self._began = time.monotonic_ns()
+        self.c.epoch = time.time_ns() - self._began
+        for each in self._streams:
+            each.before = self._began
+
+    def as_json(self, *, final: bool) -> Json:
+        """Return the fields of a result: all that are known, or the longest loss alone."""
+        made = int(self.c.made)
+        longest = self._loss(self.c.longest) if made else None
+        kept = range(min(made, lib.LOSSES_KEPT)) if final else ()
+        losses = [self._loss(self._rows[number]) for number in kept]
+        if longest and final and longest not in losses:
+            losses.append(longest)
+        return {
+            "losses": tuple(losses),
+            "losses_left_out": made - len(losses),
+            "longest_loss": longest,
+            "lost_file": self._file(),
+        }
+
+    def _file(self) -> LostFile | None:
+        if not self.sink:
+            return None
+        written = sum(int(queue.counters.packets) for queue in self.sink.made)
+        return LostFile(
+            file=self.sink.target_name(),
+            written=written,
+            not_written=max(int(self.c.packets) - written, 0),
+        )
+
+    def _loss(self, row: CLoss) -> Loss:
+        return Loss(
+            queue=int(row.stream),
+            first=int(row.first),
+            last=int(row.first) + int(row.packets) - 1,
+            packets=int(row.packets),
+            begins_s=max(int(row.before) - self._began, 0) / 1e9,
+            duration_s=max(int(row.after) - int(row.before), 0) / 1e9,
+            ended=bool(row.ended),
+        )
