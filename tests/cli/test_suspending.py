@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.cli.test_signals import wait_for
 from tests.support.identity import answer
 from tests.support.processes import children_named
 from tests.support.waiting import scaled, until
+from uspnet.cli.suspending import _Suspension
 from uspnet.fastpath import lib
 from uspnet.telemetry import look
 
@@ -156,3 +159,25 @@ def test_a_job_that_waits_for_its_peer(start):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_one_that_comes_while_loops_pause_is_the_same_stop(monkeypatch):
+    stops = []
+
+    @contextlib.contextmanager
+    def paused():
+        suspension.ask(signal.SIGTSTP)
+        yield
+
+    worker = SimpleNamespace(running=lambda: True)
+    job = SimpleNamespace(
+        workers=[worker], paused=paused, on_tick=lambda: None, pass_over=lambda _seconds: None,
+        service=SimpleNamespace(wake=lambda: None),
+    )  # fmt: skip
+    suspension = _Suspension(job, SimpleNamespace(screen=None))
+    monkeypatch.setattr(signal, "raise_signal", stops.append)
+    suspension.ask(signal.SIGTSTP)
+    for _ in range(3):
+        suspension.tick()
+    assert stops == [signal.SIGTSTP]
+    assert not suspension.asked

@@ -53,7 +53,6 @@ class _Suspension:
         self._tick()
         if not self.asked:
             return
-        self.asked = False
         with contextlib.ExitStack() as resume:
             with contextlib.suppress(DeviceTimeout):  # a thread of this process stops with it
                 resume.enter_context(self.job.paused())
@@ -67,6 +66,7 @@ class _Suspension:
             self.view.screen.close()
         ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTSTP)
+        self.asked = False  # a second one that came meanwhile is over, too
         signal.signal(signal.SIGTSTP, ours)
         if self.view.screen:
             self.view.screen.open()
