@@ -55,6 +55,17 @@ def test_packets_are_rewritten_on_their_way(uspnet, tmp_path):
     ]
 
 
+def test_files_are_merged_by_time(uspnet, capture, tmp_path):
+    out = f"pcap:out={tmp_path}/out,format=pcap"
+    words = ("--replay", capture, "--replay", capture, "--merge", "--loop", "2", "--speed", "1e3")
+    result = uspnet("pktgen", out, *words, "--json")
+    assert result.returncode == 0, result.stderr
+    assert pcap_frames(tmp_path / "out") == [frame for frame in FRAMES for _ in range(2)] * 2
+    told = answer(result.stdout)
+    assert told["asked"]["merge"] is True
+    assert [each["packets"] for each in told["replayed"]] == [2 * ALL, 2 * ALL]
+
+
 def test_a_summary_names_files_and_what_was_skipped(uspnet, capture, tmp_path):
     write_pcap(tmp_path / "b,pcap", [bytes(60), b"", bytes(60)])
     more = ("--replay", f"{tmp_path}/b,pcap", "--loop", "2", "--topspeed")
@@ -159,6 +170,7 @@ WRONG = [
     (["--replay", "pcap:x,speed=2"], "not with speed=", "use --speed"),
     (["--replay", "pcap:x,loop=on"], "not with loop=", "use --loop"),
     (["--replay", "pcap:out=x"], "not with out=", "as the port"),
+    (["--replay", "pcap:x,max-gap=1", "--merge"], "not with max-gap=", "with --merge"),
     (["--rate", "1e-9pps"], "--rate is 1e-09", "1.5Mpps"),
 ]
 
@@ -179,6 +191,7 @@ def test_what_makes_no_sense_is_refused(uspnet, capture, words, message, hint):
         ["--topspeed"],
         ["--loop", "forever"],
         ["--vlan", "7"],
+        ["--merge"],
         ["--truncated", "pad"],
         ["--filter", "ip"],
         ["--split-by", "ip"],

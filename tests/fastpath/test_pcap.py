@@ -271,10 +271,10 @@ def test_the_time_that_a_file_takes(times: list[int], lasts: int) -> None:
     packets = [enhanced("<", each, FRAMES[0]) for each in times]
     data = section("<") + interface("<") + b"".join(packets)
     reader = Reader(data, loop=True)
-    reader.c.timing, reader.c.pace, reader.c.gap_max = 1, 1e-3, 10**18
+    reader.c.timing, reader.c.clock.pace, reader.c.clock.gap_max = 1, 1e-3, 10**18
     first, got = 0, 0
     while got < 3 * len(times):  # a pass begins when the one before has ended
         got += len(reader.burst(1))
-        first = first or reader.c.last_due
-    assert abs((reader.c.last_due - first) * 1000 - 3 * lasts) < 10**6
+        first = first or reader.c.clock.last_due
+    assert abs((reader.c.clock.last_due - first) * 1000 - 3 * lasts) < 10**6
     reader.close()

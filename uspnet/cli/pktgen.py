@@ -74,6 +74,7 @@ def pktgen(
     dst_port: p.DstPort = 9,
     replay: r.Files = None,
     loop: r.Loop = 1,
+    merge: r.Merge = False,
     speed: r.Speed = None,
     topspeed: r.Topspeed = False,
     truncated: r.CutShort = Truncated.send,
@@ -118,7 +119,7 @@ def pktgen(
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
     made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
-    replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting)
+    replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting, merge)
     measured = m.Measured(rx_port, sequence, save, plot, answer, lost)
     check_dry(write, given, dry=dry_run)
     replays.check(given)

@@ -38,6 +38,7 @@ OURS = (
     "loop",
     "map_ip",
     "map_port",
+    "merge",
     "only",
     "second_port",
     "speed",
@@ -52,6 +53,7 @@ PACED = {  # options of the port that are given otherwise
     "loop": "use --loop",
     "out": "give the file to write as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE",
 }
+MERGED = {"max-gap": "drop it: with --merge, files have the gaps of one stream"}
 
 
 def passes(text: str | int) -> int:
@@ -92,12 +94,20 @@ Files = Annotated[
         metavar="FILE",
         help="Send the packets of a capture file by its own timing: pcap or pcapng, compressed or "
         "not, - is stdin; or pcap:FILE with that port's options. May be given several times: "
-        "files are played one after another.",
+        "files are played one after another, or with --merge as one.",
     ),
 ]
 Loop = Annotated[
     int,
     typer.Option("--loop", metavar="N", parser=passes, help="Play the files N times, or forever."),
+]
+Merge = Annotated[
+    bool,
+    typer.Option(
+        "--merge",
+        help="Play several files as one, by the times of their packets, as mergecap does, instead "
+        "of one after another.",
+    ),
 ]
 Speed = Annotated[
     float | None,
@@ -217,6 +227,7 @@ class Replays:
     only: str | None
     split_by: str | None
     rewriting: Rewriting
+    merge: bool = False
 
     def check(self, given: set[str]) -> None:
         """Raise Usage for options given beside these that make no sense with them."""
@@ -277,15 +288,21 @@ class Replays:
         pace = self.pace(rate, link)
         only = None if self.only is None else compile_filter(self.only)
         split = None if self.split_by is None else compile_filter(self.split_by)
-        how = Replaying(self.loop or None, pace, self.rewriting.fields(given), only, split)
-        options = {} if pace.speed is None else {"timing": "on", "speed": repr(pace.speed)}
+        rewrite = self.rewriting.fields(given)
+        how = Replaying(self.loop or None, pace, rewrite, only, split, self.merge)
+        options = {}
+        if pace.speed is not None and not self.merge:
+            options = {"timing": "on", "speed": repr(pace.speed)}
         if "truncated" in given:
             options["truncated"] = self.truncated.value
-        files = [source(name, options) for name in self.files or ()]
+        refused = {**PACED, **(MERGED if self.merge else {})}
+        files = [source(name, options, refused=refused) for name in self.files or ()]
         return ReplayJob(ports[0], limits, files, how, *ports[1:])
 
 
-def source(name: str, options: dict[str, str], given: str = "--replay") -> Source:
+def source(
+    name: str, options: dict[str, str], given: str = "--replay", refused: dict[str, str] = PACED
+) -> Source:
     """Return the port of a file, with these options and those in its name; `given`: the option that
     names it. Raise Usage.
     """
@@ -296,7 +313,7 @@ def source(name: str, options: dict[str, str], given: str = "--replay") -> Sourc
         what = "is an option" if name else "is empty"
         raise Usage(f"{given} needs a file name: {name[:40]!r} {what}", f"{given} x.pcapng")
     spec = parse(name) if name.startswith("pcap:") else Spec.of("pcap", name, {})
-    for option, hint in PACED.items():
+    for option, hint in refused.items():
         if option in spec.given:
             raise Usage(f"{given} {spec}: not with {option}=", hint)
     return Source(replace(spec, given={**options, **spec.given}))  # named as it was written

@@ -296,6 +296,11 @@ class MemifRing(Struct):
         MemifDescriptor, Sequence[MemifDescriptor | MemifDescriptorFields] | MemifDescriptor
     ]
 
+class MergeSide(Struct):
+    held: int
+    first: int
+    time: int
+
 class NullQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
     length: int
@@ -476,15 +481,11 @@ class PcapSource(AnyQueue):
     macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     timeless: int
     timeless_first: int
-    pace: float
-    gap_max: int
-    last_ns: int
-    last_due: int
+    clock: Inline[Timing, Timing | TimingFields]
     due: int
     now: int
     timer_fd: int
     timing: int
-    paced: int
     sink: PcapSink
     holding: int
     carried: int
@@ -589,6 +590,10 @@ class ReplayLoop(Struct):
     fields: Field
     only: Filter
     first: Filter
+    sides: MergeSide
+    clock: Inline[Timing, Timing | TimingFields]
+    next: int
+    waiting: int
 
 class RewriteField(Struct):
     f: Inline[Field, Field | FieldFields]
@@ -668,6 +673,13 @@ class StreamLosses(Struct):
 class TapQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
     fd: int
+
+class Timing(Struct):
+    pace: float
+    gap_max: int
+    last_ns: int
+    last_due: int
+    begun: int
 
 class Vector(Struct):
     unmask: Inline[Doorbell, Doorbell | DoorbellFields]
@@ -1005,6 +1017,13 @@ class SegmentsFields(TypedDict, total=False):
     protocol: int
     ecn: int
     plain: int
+
+class TimingFields(TypedDict, total=False):
+    pace: float
+    gap_max: int
+    last_ns: int
+    last_due: int
+    begun: int
 
 class VectorFields(TypedDict, total=False):
     unmask: Doorbell | DoorbellFields
@@ -1468,6 +1487,10 @@ class FFI:
     ) -> MemifRing: ...
     @overload
     def new(
+        self, cdecl: Literal["struct merge_side *", "struct merge_side[]"], init: object = ...
+    ) -> MergeSide: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], init: object = ...
     ) -> NullQueue: ...
     @overload
@@ -1612,6 +1635,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], init: object = ...
     ) -> TapQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct timing *", "struct timing[]"], init: object = ...
+    ) -> Timing: ...
     @overload
     def new(
         self, cdecl: Literal["struct vector *", "struct vector[]"], init: object = ...
@@ -1806,6 +1833,10 @@ class FFI:
     ) -> MemifRing: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct merge_side *", "struct merge_side[]"], value: CData | int
+    ) -> MergeSide: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], value: CData | int
     ) -> NullQueue: ...
     @overload
@@ -1956,6 +1987,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], value: CData | int
     ) -> TapQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct timing *", "struct timing[]"], value: CData | int
+    ) -> Timing: ...
     @overload
     def cast(
         self, cdecl: Literal["struct vector *", "struct vector[]"], value: CData | int

@@ -16,6 +16,7 @@ from uspnet.jobs.loops import Forward
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, Replayed, ReplayResult
 from uspnet.jobs.route import Route
+from uspnet.memory import new
 from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
@@ -25,17 +26,20 @@ from uspnet.telemetry import drops_by_reason, reasons_text
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field as CField
     from uspnet.fastpath._fastpath import Filter as CFilter
+    from uspnet.fastpath._fastpath import MergeSide
     from uspnet.jobs.worker import Lane
     from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.source import Source
 
 FOREVER = (1 << 64) - 1
+NS = 1_000_000_000
 
 
 @dataclass
 class Replay(Forward, name="replay"):
-    """Sends the lanes' files one after another, `all` files in all. `rate`: what may be spent a
-    second, of which a packet costs `a_packet`, and each of its bytes `a_byte`; 0: no limit.
+    """Sends the lanes' files one after another, `all` files in all; or with `sides`, one for each
+    lane, merged by time, and `speed` times as fast as by that (0: by no time). `rate`: what may be
+    spent a second, of which a packet costs `a_packet`, and each of its bytes `a_byte`; 0: no limit.
     """
 
     all: int = 1
@@ -46,6 +50,21 @@ class Replay(Forward, name="replay"):
     fields: CField = ffi.NULL
     only: CFilter = ffi.NULL
     first: CFilter = ffi.NULL
+    sides: MergeSide = ffi.NULL
+
+    def __post_init__(self) -> None:
+        """Fill the struct."""
+        super().__post_init__()
+        self.speed = 0.0
+
+    def set_clock(self, hz: int) -> None:
+        """Set how many ticks merged files wait for each ns."""
+        self.c.clock.gap_max = FOREVER
+        self.c.clock.pace = hz / NS / self.speed if self.speed else 0.0
+
+    def pass_over(self, ticks: int) -> None:
+        """Have the pause be no gap between merged packets."""
+        self.c.clock.last_due += ticks
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets offered: those that are skipped don't count."""
@@ -59,6 +78,9 @@ class Replay(Forward, name="replay"):
         if c.rate and c.f.w.start:
             earned = int((lib.ticks_now() - c.f.w.start) * c.rate / c.f.w.ticks_hz)
             c.spent = max(c.spent, earned)
+        for side in self.sides[0 : len(lanes)] if self.sides else ():
+            setattr(side, "from", 0)
+            side.held = 0
         return super().settle(lanes, excess)
 
 
@@ -86,7 +108,7 @@ class Pace:
 class Replaying:
     """How files are replayed: their `passes`, None for any number, how fast, what is rewritten in
     their packets, in this order, which packets alone are sent, and which by the first of two
-    ports.
+    ports. `merge`: all files are one stream, by the times of their packets, not one after another.
     """
 
     passes: int | None = 1
@@ -94,6 +116,7 @@ class Replaying:
     rewrite: Sequence[Field] = ()
     only: Filter | None = None
     split: Filter | None = None
+    merge: bool = False
 
     def __post_init__(self) -> None:
         """Raise Usage for a number that is out of range."""
@@ -103,7 +126,7 @@ class Replaying:
 
 class ReplayJob(Job[ReplayResult]):
     """Sends the packets of `files` into `port`, file by file; and into `second` those that `split`
-    does not accept. Their own timing is the option of their ports.
+    does not accept. Their own timing is the option of their ports; that of merged files, of `how`.
     """
 
     waits_for_all = True
@@ -126,6 +149,8 @@ class ReplayJob(Job[ReplayResult]):
         self.how = how or Replaying()
         if bool(second) != bool(self.how.split):
             raise Usage("a second port and what it gets need each other", "give split and second")
+        if self.how.merge and (timed := [each for each in files if each.options.timing]):
+            raise Usage(f"{timed[0].name}: timing=on of one of several merged files", "drop it")
         if self.how.passes != 1:
             for each in files:
                 each.pass_by_pass(forever=self.how.passes is None)
@@ -141,28 +166,31 @@ class ReplayJob(Job[ReplayResult]):
         """Plan one worker, which keeps the packets in order."""
         passes, pace = self.how.passes, self.how.pace
         a_packet, a_byte = pace.costs()
-        fields = make_chain(self.how.rewrite)
+        fields, merge = make_chain(self.how.rewrite), self.how.merge
         self.undo.callback(fields.clear)  # alive as long as the job
         self.loop = Replay(
             all=FOREVER if passes is None else passes * len(self.files),
+            begun=len(self.files) if merge else 1,
             rate=pace.rate or 0.0,
             a_packet=a_packet,
             a_byte=a_byte,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
             only=self.how.only.make() if self.how.only else ffi.NULL,
             first=self.how.split.make() if self.how.split else ffi.NULL,
+            sides=new("struct merge_side[]", len(self.files)) if merge else ffi.NULL,
         )
+        self.loop.speed = (merge and pace.speed) or 0.0
         routes: list[Route] = [((each, 0), [(out, 0) for out in self.outs]) for each in self.files]
         return [Plan(self.loop, routes, self.cores[0])]
 
     def set_up(self) -> None:
-        """Have a file that is written get the time stamps of those that are read, and filters the
-        lengths on the wire.
+        """Have a file that is written get the time stamps of those that are read, which files are
+        merged by, and filters the lengths on the wire.
         """
-        filters = self.how.only or self.how.split
-        if filters or not all(out.can_receive for out in self.outs):
+        how = self.how
+        if how.only or how.split or how.merge or not all(out.can_receive for out in self.outs):
             for worker in self.workers:
-                worker.stamp()
+                worker.stamp(ahead=how.merge)
 
     def linked(self) -> None:
         """Set the rate: one in percent is of the port's own link, if that is known."""
@@ -189,6 +217,7 @@ class ReplayJob(Job[ReplayResult]):
             replay=tuple(each.label for each in self.files),
             speed=pace.speed,
             loop=self.how.passes or 0,
+            merge=self.how.merge,
             split_by=self.how.split.text if self.how.split else None,
             filter=self.how.only.text if self.how.only else None,
         )

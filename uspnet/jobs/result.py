@@ -66,6 +66,8 @@ class Asked:
     """`--loop`: how often they are played, 0 for without end; null: nothing is replayed."""
     speed: float | None = None
     """`--speed`: how much faster than the files' own timing; null: not by that."""
+    merge: bool = False
+    """`--merge`: the files are played as one, by the times of their packets."""
     split_by: str | None = None
     """`--split-by`: the packets that are sent to the first port; null: all."""
     filter: str | None = None

@@ -120,12 +120,12 @@ class Worker:
         """Return the C structs of its queues, by their own types."""
         return [queue.c for queue in self.queues]
 
-    def stamp(self) -> None:
+    def stamp(self, *, ahead: bool = False) -> None:
         """Have time stamps carried beside the packets of every lane; and from file to file, what
-        else a file records about a packet.
+        else a file records about a packet. `ahead`: lanes hold packets before they choose an exit.
         """
         for c, lane in zip(self.c_lanes, self.lanes, strict=True):
-            arrives = c.exits[0].burst if c.n_exits == 1 else c.received
+            arrives = c.exits[0].burst if c.n_exits == 1 and not ahead else c.received
             leaves = [(queue, c.exits[i].burst) for i, queue in enumerate(lane.exits)]
             for queue, burst in [(lane.rx, arrives), *leaves]:
                 if not queue:

@@ -1,28 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* replay: sends the packets of files, one file after another, by each file's own timing (which is
- * its ring's, pcap_read.c), at a rate, or as fast as they are taken. */
+/* replay: sends the packets of files, one file after another or merged (merge.c), by their own
+ * timing (which is that of their rings, pcap_read.c, but for merged ones), at a rate, or as fast
+ * as they are taken. */
 #include "filter.h"
-#include "forward.h"
-#include "template.h"
+#include "replay.h"
 
-// [python]
-struct replay_loop {
-    struct forward_loop f;
-    uint64_t begun, all;       /* files, each counted once a pass; UINT64_MAX: without end */
-    uint32_t empty;            /* files in a row that gave no packet */
-    uint32_t a_packet, a_byte; /* what a packet costs, and each of its bytes: packets, or bits */
-    double rate;               /* cost a second; 0: no limit */
-    uint64_t spent, taken;     /* cost of the packets so far, and their number */
-    struct field *fields;      /* list of what is rewritten in packets; may be NULL */
-    struct filter *only;       /* packets that it rejects are skipped; may be NULL */
-    struct filter *first;      /* of two exits: what it accepts leaves by the first one */
-};
-void loop_replay(struct worker *w);
-// [c]
-
-/* The lane of the file that is being played. */
+/* The lane whose exits are used: that of the file that is being played, or the first one. */
 static struct lane *current(const struct replay_loop *r)
 {
+    if (r->sides)
+        return r->f.w.lanes;
     return &r->f.w.lanes[(r->begun - 1) % r->f.w.n_lanes];
 }
 
@@ -40,7 +27,7 @@ static int next_file(struct replay_loop *r)
 }
 
 /* How many packets are due: as many as cost, at their mean so far, what was not spent in time. */
-static uint32_t due(const struct replay_loop *r)
+uint32_t replay_due(const struct replay_loop *r)
 {
     const struct worker *w = &r->f.w;
     uint32_t most = burst_wanted(w);
@@ -56,12 +43,13 @@ static uint32_t due(const struct replay_loop *r)
     return more < most ? least(most, 1 + (uint32_t)more) : most;
 }
 
-/* Skips a packet, which had this length: the job's count is of others. */
+/* Skips a packet, which had this length: the job's count is of others. Those of merged files are
+ * counted later. */
 static void leave_out(struct replay_loop *r, struct queue *rx, struct packet p, uint32_t length,
                       enum drop_reason reason)
 {
     lane_drop(&r->f.w, rx, p, length, reason);
-    if (r->f.w.budget)
+    if (r->f.w.budget && !r->sides)
         __atomic_add_fetch(r->f.w.budget, 1, __ATOMIC_RELAXED);
 }
 
@@ -72,7 +60,7 @@ static void keep(struct burst *b, uint32_t to, uint32_t from)
     b->origins[to] = b->origins[from];
 }
 
-static int accepts(const struct filter *f, const struct queue *rx, const struct burst *b,
+int replay_accepts(const struct filter *f, const struct queue *rx, const struct burst *b,
                    uint32_t i)
 {
     struct packet p = b->packets[i];
@@ -80,12 +68,11 @@ static int accepts(const struct filter *f, const struct queue *rx, const struct 
     return filter_accepts(f, packet_data(rx->pool, p), p.length, wire ? wire : p.length);
 }
 
-/* Skips packets that the filter rejects. Returns how many are left. */
-static uint32_t choose(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n)
+uint32_t replay_choose(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (accepts(r->only, rx, b, i))
+        if (replay_accepts(r->only, rx, b, i))
             keep(b, kept++, i);
         else
             leave_out(r, rx, b->packets[i], b->packets[i].length, DROP_FILTERED);
@@ -93,36 +80,33 @@ static uint32_t choose(struct replay_loop *r, struct queue *rx, struct burst *b,
     return kept;
 }
 
-/* Skips packets that no field could rewrite, of these lengths before. Returns how many are left. */
-static uint32_t skip(struct replay_loop *r, struct queue *rx, struct burst *b, const uint16_t *was,
-                     uint32_t n)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (likely(b->packets[i].length))
-            keep(b, kept++, i);
-        else
-            leave_out(r, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));
-    }
-    return kept;
-}
-
-/* Rewrites n packets. Returns how many are left. */
-static uint32_t rewrite(struct replay_loop *r, struct lane *lane, struct burst *b, uint32_t n)
+uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n)
 {
     uint16_t was[BURST_MAX];
     uint32_t unmade = 0;
     for (uint32_t i = 0; i < n; i++)
         was[i] = b->packets[i].length;
     for (struct field *f = r->fields; f; f = f->next)
-        f->apply(f, lane->rx->pool, b->packets, n);
+        f->apply(f, rx->pool, b->packets, n);
     for (uint32_t i = 0; i < n; i++)
         unmade += !b->packets[i].length;
-    return unlikely(unmade) ? skip(r, lane->rx, b, was, n) : n;
+    for (uint32_t i = 0; unlikely(unmade) && i < n; i++)
+        if (!b->packets[i].length)
+            leave_out(r, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));
+    return unmade;
 }
 
-/* Counts what n packets cost. */
-static void take(struct replay_loop *r, const struct packet *p, uint32_t n)
+/* Closes the gaps that packets with a length of 0 are. Returns how many are left. */
+static uint32_t close_up(struct burst *b, uint32_t n)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (b->packets[i].length)
+            keep(b, kept++, i);
+    return kept;
+}
+
+void replay_take(struct replay_loop *r, const struct packet *p, uint32_t n)
 {
     r->taken += n;
     r->spent += (uint64_t)n * r->a_packet;
@@ -137,12 +121,12 @@ static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
     for (uint32_t i = 0; i < lane->n_exits; i++)
         exit_hold(&lane->exits[i], lane->n_exits == 1 ? n : 0);
     for (uint32_t i = 0; lane->n_exits > 1 && i < n; i++)
-        lane_put(lane, &lane->exits[!accepts(r->first, lane->rx, &lane->received, i)], i);
+        lane_put(lane, &lane->exits[!replay_accepts(r->first, lane->rx, &lane->received, i)], i);
     for (uint32_t i = 0; i < lane->n_exits; i++) {
         struct exit *e = &lane->exits[i];
-        if (r->fields)
-            e->held = rewrite(r, lane, &e->burst, e->held);
-        take(r, e->burst.packets, e->held);
+        if (r->fields && replay_rewrite(r, lane->rx, &e->burst, e->held))
+            e->held = close_up(&e->burst, e->held);
+        replay_take(r, e->burst.packets, e->held);
         kept += e->held;
     }
     return kept;
@@ -152,12 +136,12 @@ static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
 static uint32_t begin(struct replay_loop *r, struct lane *lane)
 {
     struct burst *b = lane->n_exits == 1 ? &lane->exits->burst : &lane->received;
-    uint32_t want = due(r), kept, got;
+    uint32_t want = replay_due(r), kept, got;
     got = want ? lane_receive(&r->f.w, lane, b, want, &kept) : 0;
     if (!got)
         return load_relaxed(&lane->rx->ended) && next_file(r);
     if (r->only)
-        kept = choose(r, lane->rx, b, kept);
+        kept = replay_choose(r, lane->rx, b, kept);
     if (hold(r, lane, kept))
         r->empty = 0;
     return got;
@@ -169,7 +153,7 @@ static uint32_t replay_round(struct replay_loop *r)
     struct lane *lane = current(r);
     uint32_t moved = 0, begun = 0;
     if (!lane_holds(lane)) {
-        begun = begin(r, lane);
+        begun = r->sides ? merge_begin(r) : begin(r, lane);
         if (!lane_holds(lane))
             return begun;
     }
@@ -179,14 +163,18 @@ static uint32_t replay_round(struct replay_loop *r)
     return moved;
 }
 
-/* When the next packet is due by the rate, in ticks; 0: none waits for that. */
+/* When the next packet is due by the rate or the clock, in ticks; 0: none waits for that. One that
+ * was read ahead always does: it keeps the loop from ending with the last file. */
 static uint64_t due_at(const struct replay_loop *r)
 {
     const struct worker *w = &r->f.w;
-    uint64_t at;
-    if (r->rate <= 0 || lane_holds(current(r)))
+    uint64_t at = 0;
+    if (lane_holds(current(r)) || r->waiting)
         return 0;
-    at = w->start + (uint64_t)((double)r->spent / r->rate * (double)w->ticks_hz);
+    if (r->rate > 0)
+        at = w->start + (uint64_t)((double)r->spent / r->rate * (double)w->ticks_hz);
+    if (r->sides && merge_holds(r))
+        return at > r->next ? at : r->next ? r->next : 1;
     return at > ticks() ? at : 0;
 }
 
@@ -205,6 +193,8 @@ void loop_replay(struct worker *w)
         if (!moved)
             worker_await(w, until);
     }
+    if (r->sides)
+        merge_abandon(r);
     lanes_abandon(w);
     w->end = ticks();
 }

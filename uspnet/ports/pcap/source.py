@@ -103,12 +103,12 @@ class Source(Port):
         c.make_ethernet, c.source_given = options.ethernet == "add", bool(options.src)
         ffi.memmove(c.macs, options.dst + (options.src or bytes(6)), 12)
         if options.timing:
-            c.timing, c.pace = 1, 1 / options.speed
+            c.timing, c.clock.pace = 1, 1 / options.speed
         elif not {"speed", "max-gap"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without timing=on", "add timing=on")
         if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without ethernet=add", "add ethernet=add")
-        c.gap_max = min(int(min(options.max_gap, FOREVER_NS / NS) * NS), FOREVER_NS)
+        c.clock.gap_max = min(int(min(options.max_gap, FOREVER_NS / NS) * NS), FOREVER_NS)
 
     @property
     def keeps(self) -> Capabilities:

@@ -6,6 +6,7 @@
 #ifndef USPNET_PCAP_H
 #define USPNET_PCAP_H
 #include "fastpath.h"
+#include "timing.h"
 
 // [python]
 enum {
@@ -106,14 +107,11 @@ struct pcap_source {
     uint64_t timeless, timeless_first;
 
     /* timing=on: the file's own timing, on CLOCK_MONOTONIC. */
-    double pace;                /* ns to wait for each ns between two packets; 0: none */
-    uint64_t gap_max;           /* ns: the longest wait */
-    uint64_t last_ns, last_due; /* time in the file, and due time, of the last packet delivered */
-    uint64_t due;               /* due time of the packet that waits; 0: none */
+    struct timing clock; /* in ns */
+    uint64_t due;        /* due time of the packet that waits; 0: none */
     uint64_t now;
     int32_t timer_fd;
     uint32_t timing; /* enabled */
-    uint32_t paced;  /* last_ns is set */
 
     /* The sink that blocks without packets are copied to, from pcapng to pcapng; NULL: none. */
     struct pcap_sink *sink;

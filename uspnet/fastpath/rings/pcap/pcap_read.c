@@ -4,10 +4,7 @@
 
 #include <sys/timerfd.h>
 
-enum {
-    SKIPS = 4096,        /* blocks without a packet that one burst may skip */
-    NEAR_NS = 100000000, /* a time that steps back further begins another recording */
-};
+enum { SKIPS = 4096 }; /* blocks without a packet that one burst may skip */
 
 void pcap_rewind(struct pcap_source *s)
 {
@@ -28,43 +25,26 @@ static __attribute__((noinline)) int starts_again(struct pcap_source *s)
     if (again)
         pcap_rewind(s);
     if (again && s->loop == PCAP_FOREVER) {
-        s->last_ns = UINT64_MAX; /* whatever comes next is far back */
+        s->clock.last_ns = UINT64_MAX; /* whatever comes next is far back */
         return 1;
     }
-    s->paced = 0; /* the next pass has no due time yet */
+    s->clock.begun = 0; /* the next pass has no due time yet */
     store_release(&s->q.ended, 1);
     return 0;
 }
 
 /* --- the file's own timing ------------------------------------------------------------------ */
 
-/* The due time of a packet. Times that are unknown or step back cause no wait. */
-static uint64_t due_at(const struct pcap_source *s, uint64_t ns)
-{
-    double wait;
-    if (!s->paced)
-        return s->now;
-    if (ns == STAMP_UNKNOWN || ns <= s->last_ns)
-        return s->last_due;
-    wait = (double)(ns - s->last_ns) * s->pace;
-    return s->last_due + (wait < (double)s->gap_max ? (uint64_t)wait : s->gap_max);
-}
-
 /* Is it too early for this packet? Then `due` is set, and the packet is parsed again later. */
 static int too_early(struct pcap_source *s, uint64_t ns)
 {
-    uint64_t due = due_at(s, ns);
+    uint64_t due = timing_due(&s->clock, ns, s->now);
     if (due > s->now) {
         s->due = due;
         return 1;
     }
     s->due = 0;
-    s->last_due = due;
-    /* Packets of several queues may be out of order by a little: the time between has passed. */
-    if (ns != STAMP_UNKNOWN && (!s->paced || ns > s->last_ns || s->last_ns - ns > NEAR_NS)) {
-        s->last_ns = ns;
-        s->paced = 1;
-    }
+    timing_pass(&s->clock, ns, due);
     return 0;
 }
 

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several files replayed as one: packets leave by their times, whichever file they are in."""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+from itertools import chain, count
+
+import lz4.frame
+import pytest
+from scapy.utils import PcapReader
+
+from tests.fastpath.test_loops import Wire
+from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
+from tests.support.identity import ran
+from tests.support.pcap_rig import block, classic, enhanced, interface, pcapng, section
+from tests.support.waiting import scaled
+from uspnet.errors import Malformed, Usage
+from uspnet.fastpath import lib
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.replay import Pace, Replaying, ReplayJob
+from uspnet.packets.fields.rewrite import Rewrite
+from uspnet.packets.filter import compile_filter
+from uspnet.ports.pcap.port import Pcap
+from uspnet.ports.registry import make_port
+
+NS, SECOND = 0xA1B23C4D, 10**9
+KINDS = {  # byte order, and bytes of a file with these packets
+    "pcapng": lambda packets: ng("<", packets),
+    "pcapng, other order": lambda packets: ng(">", packets),
+    "ns": lambda packets: pcap("<", NS, packets),
+    "us, other order": lambda packets: pcap(">", 0xA1B2C3D4, packets),
+}
+
+
+def ng(order, packets):
+    blocks = (enhanced(order, ns, frame) for ns, frame in packets)
+    return section(order) + interface(order) + b"".join(blocks)
+
+
+def pcap(order, magic, packets):
+    unit = 1 if magic == NS else 1000
+    data = classic(order, magic)[:24]
+    for ns, frame in packets:
+        length = len(frame)
+        data += struct.pack(order + "4I", ns // SECOND, ns % SECOND // unit, length, length) + frame
+    return data
+
+
+def stream(packets, files, seed=1):
+    """Lists of packets, one for each file, numbered in the order of time; times are in whole µs."""
+    chance, made = random.Random(seed), [[] for _ in range(files)]
+    ns = 1_700_000_000 * SECOND
+    for number in range(packets):
+        ns += 1000 * chance.randint(1, 50)
+        chance.choice(made).append((ns, struct.pack("I", number) * chance.randint(4, 90)))
+    return made, [frame for _, frame in sorted(chain.from_iterable(made))]
+
+
+@pytest.fixture
+def merge(tmp_path):
+    """Replays files of these contents as one; returns the result, and what was sent."""
+
+    def run(contents, passes=1, pace=None, **limits):
+        names = [tmp_path / f"{number}.pcap" for number in range(len(contents))]
+        for name, content in zip(names, contents, strict=True):
+            name.write_bytes(content)
+        wire, how = Wire(), Replaying(passes, pace or Pace(), merge=True)
+        with ReplayJob(wire, Limits(**limits), [Pcap.make(name) for name in names], how) as job:
+            return ran(job.run()), wire.taken
+
+    return run
+
+
+@pytest.mark.parametrize("burst", [1, 32, 64])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_files_of_all_kinds_are_one_stream(merge, passes, burst):
+    files, frames = stream(2000, len(KINDS))
+    contents = [make(each) for make, each in zip(KINDS.values(), files, strict=True)]
+    result, taken = merge(contents, passes, burst=burst)
+    assert taken == frames * passes
+    assert (result.offered, result.sent, result.ended) == (len(taken), len(taken), "source")
+    told = [(each.passes, each.packets, each.share) for each in result.replayed]
+    assert told == [(passes, len(each) * passes, 1.0) for each in files]
+    assert result.asked.merge
+
+
+def test_mergecap_merges_alike(needs, merge, tmp_path):
+    needs("mergecap")
+    files, _ = stream(500, 3, seed=7)
+    _, taken = merge([ng("<", each) for each in files])
+    command = ["mergecap", "-F", "nsecpcap", "-w", tmp_path / "x",
+               *(tmp_path / f"{number}.pcap" for number in range(3))]  # fmt: skip
+    subprocess.run(command, check=True, timeout=scaled(30))
+    with PcapReader(str(tmp_path / "x")) as reader:
+        assert taken == [bytes(each) for each in reader]
+
+
+def test_at_the_same_time_the_first_file_is_first(merge):
+    files = [[(SECOND, bytes([number] * 20))] * 40 for number in range(3)]
+    _, taken = merge([ng("<", each) for each in files])
+    assert taken == [frame for each in files for _, frame in each]
+
+
+def test_a_packet_without_a_time_follows_the_one_before_it(merge):
+    simple = block("<", 3, struct.pack("<I", 20) + b"s" * 20)
+    first = ng("<", [(5000, b"a" * 20)]) + simple
+    second = ng("<", [(4000, b"b" * 20), (6000, b"c" * 20)])
+    _, taken = merge([first, second])
+    assert [frame[:1] for frame in taken] == [b"b", b"a", b"s", b"c"]
+
+
+def test_a_file_without_packets_holds_nothing_up(merge):
+    result, taken = merge([ng("<", []), pcapng()], passes=2)
+    assert len(taken) == 12
+    assert merge([ng("<", []), ng("<", [])], passes=None)[0].ended == "source"
+    assert [each.packets for each in result.replayed] == [0, 12]
+
+
+@pytest.mark.parametrize("count", [1, 7, 777])
+def test_a_count_is_exact_and_what_was_read_ahead_is_uncounted(merge, count):
+    files, frames = stream(1000, 3)
+    result, taken = merge([ng("<", each) for each in files], None, count=count)
+    assert taken == frames[:count]
+    assert (result.offered, result.sent, result.ended) == (count, count, "count")
+    assert sum(each.packets for each in result.replayed) == count
+    assert sum(each.bytes for each in result.replayed) == sum(map(len, taken))
+
+
+def test_compressed_files_are_merged_too(merge):
+    files, frames = stream(3000, 2)
+    _, taken = merge([lz4.frame.compress(ng("<", files[0])), ng("<", files[1])])
+    assert taken == frames
+
+
+def test_a_broken_file_ends_alone(merge):
+    files, frames = stream(100, 2)
+    cut = ng("<", files[0])[:-20]
+    with pytest.raises(Malformed, match=r"0\.pcap: packet") as caught:
+        merge([cut, ng("<", files[1])])
+    assert caught.value.partial["sent"] == len(frames) - 1
+
+
+def test_their_own_timing_is_that_of_the_stream(merge):
+    files = [[(at * 10**7 + n * 10**8, bytes(60)) for n in range(3)] for at in (1, 5)]
+    contents = [ng("<", each) for each in files]
+    result, taken = merge(contents, pace=Pace(speed=2.0))
+    assert len(taken) == 6
+    assert result.elapsed_s >= (0.25 - 0.01) / 2 * 0.99
+    assert result.asked.speed == 2.0
+
+
+def test_a_rate_is_kept(merge):
+    files, frames = stream(200, 2)
+    result, taken = merge([ng("<", each) for each in files], pace=Pace(4000.0))
+    assert taken == frames
+    assert result.elapsed_s >= 199 / 4000 * 0.99
+
+
+@pytest.mark.parametrize("times", [SECOND, 1_700_000_000_123_456_789])
+def test_filters_rewriting_and_two_exits(tmp_path, times):
+    """As if the merged file was replayed: short frames are skipped, in whichever file."""
+    chance, numbers = random.Random(3), count()
+    files = [[], []]
+    for _ in range(600):
+        number = next(numbers)
+        length = chance.choice([13, 60, 61, 90])
+        frame = (bytes([number % 251, number >> 8]) * 45)[:length]
+        chance.choice(files).append((times + number * 1000, frame))
+    merged = sorted(chain.from_iterable(files))
+    for name, packets in zip("abm", [*files, merged], strict=True):
+        (tmp_path / name).write_bytes(ng("<", packets))
+    how = {
+        "rewrite": [Rewrite(vlan=7)],
+        "only": compile_filter("not greater 90"),
+        "split": compile_filter("ether[0] & 1 = 0"),
+    }
+    told = {}
+    for names in ("ab", "m"):
+        outs = [make_port(f"pcap:out={tmp_path}/{names}{i},format=nsecpcap") for i in range(2)]
+        given = [Pcap.make(tmp_path / name) for name in names]
+        replaying = Replaying(2, merge=len(names) == 2, **how)
+        with ReplayJob(outs[0], Limits(), given, replaying, outs[1]) as job:
+            told[names] = ran(job.run())
+    for i in range(2):
+        assert (tmp_path / f"ab{i}").read_bytes() == (tmp_path / f"m{i}").read_bytes()
+    assert told["ab"].skipped == told["m"].skipped
+    assert {"filtered", "too_short"} == told["m"].skipped.keys()
+    assert told["ab"].sent == told["m"].sent
+
+
+def test_timing_of_one_of_the_files_is_refused(tmp_path):
+    files = [Pcap.make(tmp_path / "x", timing=True)]
+    with pytest.raises(Usage, match="timing=on of one of several merged files"):
+        ReplayJob(Wire(), Limits(), files, Replaying(merge=True))
+
+
+@pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+@pytest.mark.parametrize("pace", [Pace(), Pace(1e6), Pace(speed=1.0)])
+def test_a_merge_goes_on_when_its_process_is_killed(tmp_path, mortal, pace):  # noqa: F811
+    files, _ = stream(3000, 2)
+    for name, packets in zip("ab", files, strict=True):
+        (tmp_path / name).write_bytes(ng("<", packets))
+    how = Replaying(None, pace, merge=True)
+    given = [Pcap.make(tmp_path / name) for name in "ab"]
+    with ReplayJob(make_port("null:"), Limits(), given, how) as job:
+        life = mortal(job)
+        torment(life)
+        result = ran(life.stop())
+    assert result.sent > 0
+    lost = result.drops.get("worker_lost", 0) + result.skipped.get("worker_lost", 0)
+    assert lost == life.lost <= 4 * 32 * life.kills
