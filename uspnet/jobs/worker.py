@@ -15,6 +15,7 @@ from uspnet.errors import DeviceTimeout, NoDevice, NoMemory
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import Poll
 from uspnet.jobs.loops import Loop
+from uspnet.jobs.pulse import Chance
 from uspnet.memory import new
 from uspnet.port import Queue
 from uspnet.process.protocol import KICK
@@ -199,15 +200,16 @@ class Worker:
 
     def pause(self, deadline_s: float = 1.0) -> None:
         """Pause the loop: it touches nothing then. A process of its own is killed when it does not
-        pause within `deadline_s`. Raises DeviceTimeout for a thread of ours.
+        pause within `deadline_s`, though it could. Raises DeviceTimeout for a thread of ours.
         """
         end = time.monotonic() + deadline_s
+        chance = self._chance(deadline_s)
         while self.running() and self.c.paused and not self.c.pause and time.monotonic() < end:
             time.sleep(NAP_S)  # it has not left the last pause yet
         self.c.pause, self.pausing = 1, True
         while self.running() and not self.c.paused:
             self.wake()
-            if time.monotonic() > end + self.patience_s and self.process:
+            if chance and self.process and chance.had():
                 self.process.kill()
             elif time.monotonic() > end and not self.process:
                 self.resume()
@@ -228,12 +230,18 @@ class Worker:
     def join(self) -> None:
         """Stop the loop and wait for its end. A process of its own is killed after JOIN_S."""
         self.stop()
-        end = time.monotonic() + JOIN_S + self.patience_s
+        chance = self._chance(JOIN_S)
         while not self._ended_within(KICK_S):
             self.kick()
-            if self.process and time.monotonic() > end:
+            if chance and self.process and chance.had():
                 self.process.kill()
         self.joined = True
+
+    def _chance(self, seconds: float) -> Chance | None:
+        """Give the loop these seconds, in which it can act; None: it runs in a thread of ours."""
+        if not self.process or not self.running():
+            return None
+        return Chance(self.process.pid, self.process.thread(self.c), seconds + self.patience_s)
 
     def _ended_within(self, seconds: float) -> bool:
         if not self.process:

@@ -190,9 +190,15 @@ class WorkerProcess:
 
     def kick(self, worker: c.Worker) -> None:
         """Interrupt a system call that blocks a thread, which a hostile peer can cause."""
-        index = next(i for i, task in enumerate(self.tasks) if task.worker == worker)
         with contextlib.suppress(OSError):
-            self._send(lib.ORDER_KICK, fd=index)
+            self._send(lib.ORDER_KICK, fd=self._index(worker))
+
+    def thread(self, worker: c.Worker) -> int:
+        """Return the id of the thread that runs a loop."""
+        return self.threads[self._index(worker)]
+
+    def _index(self, worker: c.Worker) -> int:
+        return next(i for i, task in enumerate(self.tasks) if task.worker == worker)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the process has ended, for so long at most. Return whether it has."""
