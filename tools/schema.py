@@ -22,6 +22,7 @@ from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
 from uspnet.binding.inventory import DevicesAnswer
 from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
+from uspnet.jobs.plotting import PlotAnswer
 from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import (
     CaptureResult,
@@ -47,6 +48,7 @@ ANSWERS: dict[str, list[type]] = {
     "devices": [DevicesAnswer],
     "doctor": [Examination],
     "regs": [RegistersAnswer],
+    "plot": [PlotAnswer],
     "run": [RunResult, RunChecked],
     "demo": [DemoResult],
     "bind": [BindAnswer, BindRefused, OutcomesAnswer],

@@ -76,6 +76,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
     doctor,
     fwd,
     pktgen,
+    plot,
     reflect,
     regs,
     stats,

@@ -47,6 +47,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Replay a capture file with its own timing", "pcap:in.pcapng,timing=on packet:veth0"),
         ("Swap the MAC addresses between two NICs", "0000:03:00.0 0000:03:00.1 --mode macswap"),
     ],
+    "plot": [
+        ("Draw the latencies of two runs", "before.hdr after.hdr -o latency.svg"),
+        ("Print their percentiles", "before.hdr after.hdr"),
+    ],
     "reflect": [
         (
             "Send back what comes, for: uspnet pktgen -i eth1 --rx-port packet:eth1",

@@ -17,24 +17,29 @@ def percentiles(counts: Sequence[int], scale: float = 1.0) -> dict[str, int] | N
     counted. As HdrHistogram has it, the minimum is a slot's smallest value, and the others are a
     slot's largest one.
     """
-    total = sum(counts)
-    if not total:
+    found = pairs(counts)
+    if not found:
         return None
-    used = [slot for slot, count in enumerate(counts) if count]
-    result = {"min": round(int(lib.histogram_floor(used[0])) * scale)}
-    for name, share in PERCENTILES.items():
-        seen = 0
-        for slot in used:
-            seen += counts[slot]
-            if seen >= share * total:
-                result[name] = _largest(slot, scale)
-                break
-    result["max"] = _largest(used[-1], scale)
-    return result
+    first = next(slot for slot, count in enumerate(counts) if count)
+    least = {"min": int(lib.histogram_floor(first)), **quantiles(found)}
+    return {name: round(value * scale) for name, value in least.items()}
 
 
-def _largest(slot: int, scale: float) -> int:
-    return round((int(lib.histogram_floor(slot + 1)) - 1) * scale)
+def quantiles(counted: Sequence[tuple[int, int]]) -> dict[str, int]:
+    """Return percentiles and the maximum of values and how often each was counted, in order. There
+    is at least one.
+    """
+    total, seen, result = sum(count for _, count in counted), 0, {}
+    wanted = list(PERCENTILES.items())
+    for value, count in counted:
+        seen += count
+        while wanted and seen >= wanted[0][1] * total:
+            result[wanted.pop(0)[0]] = value
+    return {**result, "max": counted[-1][0]}
+
+
+def _largest(slot: int) -> int:
+    return int(lib.histogram_floor(slot + 1)) - 1
 
 
 def bins(counts: Sequence[int]) -> tuple[LatencyBin, ...]:
@@ -44,7 +49,7 @@ def bins(counts: Sequence[int]) -> tuple[LatencyBin, ...]:
     return tuple(
         LatencyBin(
             from_ns=int(lib.histogram_floor(number * SLOTS)),
-            to_ns=_largest((number + 1) * SLOTS - 1, 1),
+            to_ns=_largest((number + 1) * SLOTS - 1),
             packets=sums[number],
         )
         for number in (range(used[0], used[-1] + 1) if used else ())
@@ -53,4 +58,4 @@ def bins(counts: Sequence[int]) -> tuple[LatencyBin, ...]:
 
 def pairs(counts: Sequence[int]) -> list[tuple[int, int]]:
     """Return the largest value of each slot that something was counted in, and how often."""
-    return [(_largest(slot, 1), count) for slot, count in enumerate(counts) if count]
+    return [(_largest(slot), count) for slot, count in enumerate(counts) if count]

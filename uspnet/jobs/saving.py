@@ -133,7 +133,12 @@ class PlotFile(SavedFile):
     def __init__(self, path: str, title: str) -> None:
         """Raise Usage for stdout and other kinds of images, NotSupported without the library."""
         super().__init__(path)
-        self.title, self.kind = title, image_kind(self.option, path)
+        self.title, self.kind = title, os.path.splitext(path)[1].lower()
+        if self.kind not in IMAGES:
+            hint = f"name one that ends in {' or '.join(IMAGES)}: {self.option} {self.example}"
+            raise Usage(f"{self.option}: {path} is no name of an image", hint)
+        if self.kind == ".png":
+            load_library()
 
     def begin(self) -> None:
         """Do nothing: what the file held stays until there is a plot."""
@@ -141,22 +146,9 @@ class PlotFile(SavedFile):
     def add(self, counts: Sequence[int], seconds: float) -> None:
         """Draw the plot."""
         title = f"{self.title}, {sum(counts):,} packets in {seconds:.1f} s"
-        self._write(drawn(Plot(title, [Line("", pairs(counts))]), self.kind))
+        self.draw([Line("", pairs(counts))], title)
 
-
-def image_kind(option: str, path: str) -> str:
-    """Return which kind of image a file's name asks for: `.svg` or `.png`. Raises Usage for another
-    one, and NotSupported if it can't be made here.
-    """
-    kind = os.path.splitext(path)[1].lower()
-    if kind not in IMAGES:
-        text = f"{option}: {path} is no name of an image"
-        raise Usage(text, f"name one that ends in {' or '.join(IMAGES)}: {option} latency.svg")
-    if kind == ".png":
-        load_library()
-    return kind
-
-
-def drawn(plot: Plot, kind: str) -> bytes:
-    """Return a plot as an image of this kind."""
-    return plot.png() if kind == ".png" else plot.svg().encode()
+    def draw(self, lines: Sequence[Line], title: str) -> None:
+        """Draw lines."""
+        plot = Plot(title, lines)
+        self._write(plot.png() if self.kind == ".png" else plot.svg().encode())

@@ -23,6 +23,10 @@ ARGUMENTS = {  # parameters by name, and what lists the words that they may beco
     "mode": candidates.modes,
     "write": candidates.files,
     "replay": candidates.files,
+    "save": candidates.files,
+    "plot": candidates.files,
+    "output": candidates.files,
+    "files": candidates.files,
 }
 
 

@@ -54,10 +54,7 @@ def generated(result: Result) -> list[list[str]]:
     lines += losses(result)
     if not (size := result["asked"]["size"] or "0").isdecimal():
         lines.append([f"sizes {size}"])
-    if latencies := result.get("latency_ns"):
-        told = [
-            f"{n.replace('999', '99.9')} {format_time(ns / 1e9)}" for n, ns in latencies.items()
-        ]
+    if told := latencies(result.get("latency_ns") or {}):
         lines.append([f"latency {told[0]}", *told[1:]])
     return lines
 
@@ -78,6 +75,13 @@ def losses(result: Result) -> list[list[str]]:
             phrases.append(f"not written {format_count(file['not_written'])}")
         lines.append(phrases)
     return lines
+
+
+def latencies(values_ns: dict[str, int]) -> list[str]:
+    """Say each percentile: `p99.9 1.20 ms`."""
+    return [
+        f"{name.replace('999', '99.9')} {format_time(ns / 1e9)}" for name, ns in values_ns.items()
+    ]
 
 
 def played(each: Result) -> list[str]:
