@@ -5,9 +5,14 @@ accounted for at both ends.
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
 import pytest
 
 from tests.support.identity import answer
+from tests.support.processes import Running, children_named
 from tests.support.waiting import until
 
 NONE_LOST = ("lost", "duplicated", "reordered", "stale", "foreign", "unsent")
@@ -79,3 +84,25 @@ def test_it_asks_before_it_sends_to_the_interface_of_the_default_route(namespace
     assert refused.returncode == 3
     assert "default route" in refused.stderr
     assert "--yes" in refused.stderr
+
+
+@pytest.mark.parametrize("end", ["upgraded", "killed"])
+def test_packets_go_on_when_the_loops_are_replaced(namespace, end):
+    """By another version of the code, or because their process has died."""
+    namespace.veth("a", "b")
+    far = namespace.start("reflect", "packet:b")
+    words = ("--rate", "2k", "--duration", "3", "--json")
+    near = Running(namespace.command(sys.executable, "-m", "uspnet", "pktgen", "packet:a",
+                                     "--rx-port", "packet:a", *words))  # fmt: skip
+    namespace.started.append(near.wait())
+    until(lambda: far.count("tx_packets") > 500)
+    if end == "killed":
+        (worker,) = children_named(far.process.pid, "uspnet-worker")
+        os.kill(worker, signal.SIGKILL)
+    else:
+        namespace.uspnet("upgrade", far.process.pid)
+    _, out, _ = near.ends()
+    sent, back = answer(out), far.end()
+    assert (back["restarts"], back["upgrades"]) == ((1, 0) if end == "killed" else (0, 1))
+    assert sent["lost"] <= (64 if end == "killed" else 0)
+    assert back["reflected"] == sent["received"] == back["received"] - back["dropped"]
