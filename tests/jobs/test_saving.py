@@ -113,6 +113,21 @@ def test_pktgen_saves_its_latencies(pktgen, tmp_path):
     assert (both.get_total_count(), intervals) == (1000, 2)
 
 
+def test_each_second_is_an_interval(pktgen, tmp_path):
+    file = tmp_path / "run.hdr"
+    result = answer(pktgen("--rx-port", "packet:b", "--save", file, "--rate", "200").stdout)
+    total, intervals = read(file)
+    assert intervals == len(result["seconds"]) >= 2
+    assert total.get_total_count() == result["received"] == 500
+    lines = [line.split(",") for line in file.read_text().splitlines() if line[0].isdigit()]
+    begins = [float(line[0]) - float(lines[0][0]) for line in lines]
+    for number, row in enumerate(result["seconds"]):
+        assert abs(begins[number] - row["begins_s"]) < 0.002, "it is written in ms"
+        assert abs(float(lines[number][1]) - (row["ends_s"] - row["begins_s"])) < 0.002
+        counted = HdrHistogram.decode(lines[number][3]).get_total_count()
+        assert counted == row["received"]
+
+
 def test_pktgen_plots_its_latencies(pktgen, tmp_path):
     file = tmp_path / "run.svg"
     file.write_text("x" * 100_000)
@@ -138,6 +153,7 @@ def test_what_the_file_held_is_replaced(pktgen, tmp_path):
         (["--rx-port", "packet:b", "--save", "/dev/null"], 2, "not a file"),
         (["--rx-port", "packet:b", "--save", "-"], 2, "name one"),
         (["--rx-port", "packet:b", "--save", "/nowhere/x.hdr"], 1, "/nowhere/x.hdr"),
+        (["--rx-port", "packet:nothing", "--save", "/nowhere/x.hdr"], 1, "/nowhere/x.hdr"),
         (["--rx-port", "packet:nothing", "--save", "x.hdr"], 1, "nothing"),
         (["--plot", "x.svg"], 2, "--rx-port"),
         (["--rx-port", "packet:b", "--no-sequence", "--plot", "x.svg"], 2, "--no-sequence"),

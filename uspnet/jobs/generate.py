@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Self
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
@@ -86,6 +88,15 @@ class GenerateJob(Job[GenerateResult]):
             nets, self.traffic.templates[0].frame[6:12], self.rx_port or self.port
         )
 
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            for file in self._save:  # before the ports, which may take devices from the kernel
+                undo.callback(file.close)
+                file.open()
+            super().__enter__()
+            self.undo.push(undo.pop_all())
+        return self
+
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
         return bool(self.shape or self.rx_port or self.answers) and not self.traffic.dry
@@ -160,9 +171,6 @@ class GenerateJob(Job[GenerateResult]):
             if self.lost:  # the last exit of the first lane
                 back[0] = ((source, 0), [*back[0][1], (self.lost, 0)])
             plans.append(Plan(self._measures[0], back, core, lib.BURST_MAX))
-        for file in self._save:
-            self.undo.callback(file.close)
-            file.open()
         return plans
 
     def set_up(self) -> None:
@@ -196,8 +204,13 @@ class GenerateJob(Job[GenerateResult]):
     def tick(self) -> None:
         """Add up each second."""
         if self.rx_port and self.seconds.due(self.elapsed()):
-            self.seconds.add(self._totals())
+            self._add_second(self._totals())
         super().tick()
+
+    def _add_second(self, totals: Totals) -> None:
+        interval = self.seconds.add(totals)
+        for file in self._save:
+            file.add(interval)
 
     def _totals(self, *, final: bool = False) -> Totals:
         measured, (sent, _) = self._measures[0], self._sent()
@@ -209,9 +222,9 @@ class GenerateJob(Job[GenerateResult]):
     def _finish(self) -> None:
         super()._finish()
         if self.rx_port:
-            self.seconds.add(self._totals(final=True))
+            self._add_second(self._totals(final=True))
         for file in self._save:
-            file.add(self._measures[0].latencies(), self.elapsed())
+            file.end(self._measures[0].latencies(), self.elapsed())
 
     def _shares(self) -> bool:
         """Return whether answers leave by a queue of the first sender's."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.histogram import pairs, percentiles
+from uspnet.jobs.seconds import Interval
 from uspnet.ports.pcap.format import file_error
 from uspnet.system import kept
 from uspnet.system.outfile import OutFile
@@ -73,9 +74,11 @@ class SavedFile(ABC):
     def begin(self) -> None:
         """Begin the file: the run starts."""
 
-    @abstractmethod
-    def add(self, counts: Sequence[int], seconds: float) -> None:
-        """Save what was counted by slot for so many seconds since `begin`."""
+    def add(self, interval: Interval) -> None:
+        """Save what was counted in a second; the last one may be shorter."""
+
+    def end(self, counts: Sequence[int], seconds: float) -> None:
+        """Save what was counted by slot for so many seconds since `begin`: in all."""
 
     def _write(self, data: bytes) -> None:
         """Append all or nothing."""
@@ -117,10 +120,11 @@ class HdrFile(SavedFile):
             self._size = os.lseek(self._fd, 0, os.SEEK_END)
         self._write((log_head(self._began) if not self._size else "").encode())
 
-    def add(self, counts: Sequence[int], seconds: float) -> None:
-        """Append what was counted by slot for so many seconds since `begin`."""
+    def add(self, interval: Interval) -> None:
+        """Append what was counted in a second."""
+        began, counts = self._began + interval.begins, interval.counts
         longest = (percentiles(counts) or {"max": 0})["max"]
-        self._write(log_line(self._began, seconds, longest, counts).encode())
+        self._write(log_line(began, interval.seconds, longest, counts).encode())
 
 
 class PlotFile(SavedFile):
@@ -143,7 +147,7 @@ class PlotFile(SavedFile):
     def begin(self) -> None:
         """Do nothing: what the file held stays until there is a plot."""
 
-    def add(self, counts: Sequence[int], seconds: float) -> None:
+    def end(self, counts: Sequence[int], seconds: float) -> None:
         """Draw the plot."""
         title = f"{self.title}, {sum(counts):,} packets in {seconds:.1f} s"
         self.draw([Line("", pairs(counts))], title)

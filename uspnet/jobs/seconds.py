@@ -25,6 +25,17 @@ class Totals:
     counts: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Latencies by slot of the histogram, of a part of a run that begins so many seconds after its
+    start, and is so many seconds long.
+    """
+
+    begins: float
+    seconds: float
+    counts: Sequence[int]
+
+
 class Seconds:
     """Makes rows of totals, which somebody shows it often; memory is bounded."""
 
@@ -36,12 +47,13 @@ class Seconds:
         """Return whether a second is over, so many seconds after the start."""
         return at - self._last.at >= LENGTH_S
 
-    def add(self, now: Totals) -> None:
-        """Add a row of what was counted since the last one."""
+    def add(self, now: Totals) -> Interval:
+        """Add a row of what was counted since the last one, and return its latencies."""
         last, self._last = self._last, now
         before = last.counts or [0] * len(now.counts)
         pairs = zip(now.counts, before, strict=True)
-        latency = percentiles([max(count - old, 0) for count, old in pairs]) or {}
+        counts = [max(count - old, 0) for count, old in pairs]
+        latency = percentiles(counts) or {}
         self.rows.append(
             Second(
                 begins_s=last.at,
@@ -54,3 +66,4 @@ class Seconds:
                 else None,
             )
         )
+        return Interval(last.at, now.at - last.at, counts)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from uspnet.errors import NotSupported
 
@@ -140,7 +140,7 @@ class Plot:
 
     def png(self) -> bytes:
         """Return the plot as a PNG image. Raises NotSupported without matplotlib."""
-        figure_of = load_library()
+        figure_of = load_library().Figure
         figure = figure_of(figsize=(WIDTH / 100, HEIGHT / 100), dpi=150, layout="constrained")
         axes, (unit, ns), levels = figure.add_subplot(), self.unit, self.levels()
         for number, line in enumerate(self.lines):
@@ -163,10 +163,10 @@ class Plot:
         return made.getvalue()
 
 
-def load_library() -> Any:
-    """Return matplotlib's Figure. Raises NotSupported without matplotlib."""
+def load_library() -> ModuleType:
+    """Return matplotlib's figures. Raises NotSupported without matplotlib."""
     try:
-        return import_module("matplotlib.figure").Figure
+        return import_module("matplotlib.figure")
     except ImportError:
         raise NotSupported("a PNG image needs matplotlib", NEEDS_LIBRARY) from None
 

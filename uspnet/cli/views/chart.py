@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.cells import cell_len
 
+from uspnet.answer import Json
 from uspnet.cli.views.console import INDENT
 from uspnet.cli.views.units import format_count, format_share, format_time
 
@@ -17,7 +18,7 @@ EIGHTHS = "▏▎▍▌▋▊▉█"
 PLAIN = "#"
 
 
-def latency_chart(bins: list[dict[str, Any]], width: int | None, out: TextIO) -> list[str]:
+def latency_chart(bins: list[Json], width: int | None, out: TextIO) -> list[str]:
     """Return the bars of a result's `latency_histogram`, in lines of at most `width` columns; none
     without packets, or without room.
     """
