@@ -29,7 +29,6 @@ from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.answering import AnswerNet
 from uspnet.packets.frames import l1_bits, vlan_tags
 from uspnet.packets.shape import LINK_BPS
-from uspnet.packets.vary.change import Change
 from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import drops_by_reason, reasons_text
 
@@ -288,26 +287,7 @@ class GenerateJob(Job[GenerateResult]):
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
-        traffic, change, shape = self.traffic, self.traffic.change or Change(), self.shape
-        return replace(
-            super().asked(),
-            rate_pps=shape.rates[0] if shape and not shape.ramp() else None,
-            ramp=shape.ramp() if shape else None,
-            burst_size=shape.burst if shape and shape.burst > 1 else None,
-            poisson=bool(shape and shape.poisson),
-            size=str(traffic.sizes) if traffic.sizes else None,
-            vary=tuple(change.vary),
-            flows=change.flows,
-            zipf=change.zipf,
-            seed=self._seed(),
-            dry_run=self.traffic.dry,
-        )
-
-    def _seed(self) -> int | None:
-        """Return what is drawn from; None if nothing is."""
-        if self.traffic.change and self.traffic.change.vary:
-            return self.traffic.change.seed
-        return self.shape.seed if self.shape and self.shape.poisson else None
+        return replace(super().asked(), **self.traffic.asked(self.shape))
 
     def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
         """Leave out what is written to the file of lost packets."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
@@ -58,6 +59,30 @@ class Traffic:
     def rates(self) -> Shape | None:
         """Return the rate over time; None: as fast as the port takes packets."""
         return self.shape or (Shape((self.rate,)) if self.rate else None)
+
+    def asked(self, shape: Shape | None) -> Json:
+        """Return what the run was asked for, by the fields of a result's `asked`, where its rate
+        has that shape.
+        """
+        change = self.change or Change()
+        return {
+            "rate_pps": shape.rates[0] if shape and not shape.ramp() else None,
+            "ramp": shape.ramp() if shape else None,
+            "burst_size": shape.burst if shape and shape.burst > 1 else None,
+            "poisson": bool(shape and shape.poisson),
+            "size": str(self.sizes) if self.sizes else None,
+            "vary": tuple(change.vary),
+            "flows": change.flows,
+            "zipf": change.zipf,
+            "seed": self._seed(shape),
+            "dry_run": self.dry,
+        }
+
+    def _seed(self, shape: Shape | None) -> int | None:
+        """Return what is drawn from; None if nothing is."""
+        if self.change and self.change.vary:
+            return self.change.seed
+        return shape.seed if shape and shape.poisson else None
 
     def mean(self) -> float:
         """Return the mean length of the frames in bytes."""
