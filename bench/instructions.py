@@ -28,6 +28,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import files
+import generators
 import virtqueues
 from lab import ROOT, BenchError, need
 from rings import RINGS, NicBench, Vmxnet3Bench
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from uspnet.port import Port
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
-GENERATE = "copies of one frame to null"
+GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
@@ -44,7 +45,7 @@ PATHS = [
     "memif to memif, copying (server)",
     "memif to memif, zero copy (client)",
     "null to null",
-    GENERATE,
+    *GENERATE,
     *NICS,
     VMXNET3,
     *VIRTQS,
@@ -225,18 +226,14 @@ def forward_null() -> int:
     return int(tx.q.counters.packets)
 
 
-def generate(phases: int) -> int:
-    """Packets sent in so many phases: as fast as the port takes them, none of them changed."""
+def generate(phases: int, kind: str) -> int:
+    """Packets sent in so many phases, as fast as the port takes them."""
     from uspnet.jobs.generate import GenerateJob  # noqa: PLC0415 - only inside valgrind
     from uspnet.jobs.plan import Limits  # noqa: PLC0415
-    from uspnet.jobs.traffic import Traffic  # noqa: PLC0415
-    from uspnet.packets.frames import udp_template  # noqa: PLC0415
     from uspnet.ports.registry import make_port  # noqa: PLC0415
 
-    macs, addresses = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
-    traffic = Traffic([udp_template(FRAME, *macs, *addresses, 1024, 9)])
     limits = Limits(count=phases * SLOTS, burst=BURST, poll="busy")
-    with GenerateJob(make_port("null:"), limits, traffic) as job:
+    with GenerateJob(make_port("null:"), limits, generators.traffic(kind)) as job:
         return job.run().sent
 
 
@@ -255,8 +252,8 @@ def forward(which: int, phases: int) -> int:
     """Packets forwarded on a path in so many phases."""
     if PATHS[which].startswith("null"):
         return forward_null()
-    if PATHS[which] == GENERATE:
-        return generate(phases)
+    if PATHS[which] in GENERATE:
+        return generate(phases, GENERATE[PATHS[which]])
     if PATHS[which] in NICS:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
     if PATHS[which] in FILES:

@@ -171,6 +171,7 @@ class GenerateLoop(AnyWorker):
     fields: Field
     inline_receiver: MeasureLoop
     copies: int
+    head: int
     dry: int
 
 class Hand(Struct):

@@ -12,6 +12,13 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* For a loop of a few instructions that the compiler can't vectorize. */
+#ifdef __clang__
+#define UNROLL _Pragma("unroll(8)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
 #define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)

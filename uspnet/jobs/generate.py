@@ -265,6 +265,7 @@ class GenerateJob(Job[GenerateResult]):
             if self.losses
             else ffi.NULL,
             first_stream=first_stream,
+            head=templates.head,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
             dry=self.traffic.dry,
             copies=self._shares(),

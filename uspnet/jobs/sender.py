@@ -33,6 +33,7 @@ class Generate(Loop, name="generate"):
     streams: Stream  # a lane each
     first_stream: int
     logs: SentLog = ffi.NULL  # of what it sends, a lane each
+    head: int = 0  # bytes of the only frame that fields change
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
     dry: bool = False
     copies: bool = False  # others write into its buffers, too
@@ -43,6 +44,8 @@ class Generate(Loop, name="generate"):
         self.paced: Pace | None = None  # which has `pace`
         self.answers: Answers | None = None  # which leave by its transmit queues, too
         self.c.copies = self.copies or self.n_templates > 1 or self.fields != ffi.NULL
+        if self.copies:
+            self.c.head = self.templates[0].length
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets begun."""

@@ -19,6 +19,8 @@ from uspnet.packets.signing import NO_CHECK, Check, follow
 from uspnet.packets.sizes import Sizes
 from uspnet.packets.vary.change import Change
 
+WORDS = 16  # bytes that are copied at once
+
 
 @dataclass
 class Traffic:
@@ -140,6 +142,18 @@ class CTemplates:
         self.c = self._array(frames)
         if self.stamp_at:
             self._follow(traffic.templates)
+        self.head = self._head(traffic.fields)
+
+    def _head(self, fields: Sequence[Field]) -> int:
+        """Return how many bytes of the only frame fields change: or some more, of which whole
+        words are copied.
+        """
+        frame = self.c[0]
+        ends = [each.head(frame.length) for each in fields]
+        if frame.check == lib.CHECK_ADD:
+            ends.append(frame.check_at + 2)
+        head = -(-max(ends, default=0) // WORDS) * WORDS
+        return min(head, int(frame.length))
 
     def _array(self, frames: list[bytes]) -> c.FrameTemplate:
         """Return an array of `struct frame_template`, one per frame, without checksums."""

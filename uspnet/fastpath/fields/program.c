@@ -56,15 +56,25 @@ void field_program(struct field *f, const struct pool *pool, struct packet *p, u
 
 #define INLINE inline __attribute__((always_inline))
 
-enum { SUMS = 0xffff }; /* Internet checksums are sums modulo this (RFC 1071) */
-
 _Static_assert(sizeof(((struct program_step *)0)->factors) / sizeof(uint32_t) == PROGRAM_CHECKS,
                "cffi reads no enum in a declaration of an array");
 
 /* A random number below `count` from 64 random bits (Lemire 2019; the bias is count / 2^64). */
 static inline uint64_t below(uint64_t bits, uint64_t count)
 {
-    return count ? (uint64_t)((unsigned __int128)bits * count >> 64) : bits;
+    return (uint64_t)((unsigned __int128)bits * count >> 64);
+}
+
+/* A sum of 16-bit words, less a multiple of 2^16 - 1. What is not 0 does not become 0. */
+static inline uint64_t fold(uint64_t sum) { return (sum & UINT16_MAX) + (sum >> 16); }
+
+/* index[i] = (at + i * jump) % count, which begins again once at most: without branches. */
+static void choose_evenly(uint32_t at, uint32_t jump, uint32_t count, uint64_t *index, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t next = at + i * jump, again = next - count; /* wraps if it is not past the end */
+        index[i] = next < again ? next : again;
+    }
 }
 
 /* index[i] = (number + i * stride) / every % count, without a division for each packet. */
@@ -76,6 +86,10 @@ static void choose_in_turn(const struct program_index *x, uint64_t number, uint6
     if (x->count) {
         at %= x->count;
         jump %= x->count;
+    }
+    if (x->every == 1 && x->count && x->count <= INT32_MAX && jump * BURST_MAX <= x->count) {
+        choose_evenly((uint32_t)at, (uint32_t)jump, (uint32_t)x->count, index, n);
+        return;
     }
     for (uint32_t i = 0; i < n; i++) {
         index[i] = at;
@@ -92,118 +106,140 @@ static void choose_in_turn(const struct program_index *x, uint64_t number, uint6
 static void choose(const struct program_index *x, uint64_t number, uint64_t stride, uint64_t *index,
                    uint32_t n)
 {
-    uint64_t state = x->seed + (number + 1) * GOLDEN, jump = stride * GOLDEN;
+    uint64_t state = x->seed + (number + 1) * GOLDEN, jump = stride * GOLDEN, count = x->count;
     if (x->kind == CHOICE_TURN) {
         choose_in_turn(x, number, stride, index, n);
+    } else if (x->kind == CHOICE_RANDOM && count) {
+        UNROLL
+        for (uint32_t i = 0; i < n; i++, state += jump)
+            index[i] = below(splitmix(state), count);
     } else if (x->kind == CHOICE_RANDOM) {
         for (uint32_t i = 0; i < n; i++, state += jump)
-            index[i] = below(splitmix(state), x->count);
+            index[i] = splitmix(state);
     } else {
         for (uint32_t i = 0; i < n; i++, state += jump) {
-            uint64_t bits = splitmix(state), row = (bits >> 32) * x->count >> 32;
+            uint64_t bits = splitmix(state), row = (bits >> 32) * count >> 32;
             const struct program_alias *a = &x->alias[row];
             index[i] = (uint32_t)bits < a->threshold ? row : a->other;
         }
     }
 }
 
-/* Writes `bytes` bytes, a constant, of words in memory order. */
-static INLINE void write_bytes(const struct program_step *s, uint8_t *const *data,
-                               const uint64_t *words, uint32_t n, uint32_t bytes, int masked)
+/* A step's values of a burst as words in memory order, and their 16-bit words' sums. */
+struct words {
+    union {
+        uint32_t narrow[BURST_MAX]; /* values of up to 4 bytes */
+        uint64_t wide[BURST_MAX];
+    };
+    uint32_t halves[BURST_MAX]; /* less than 2^18 */
+};
+
+static void make_narrow(const struct program_step *s, const uint64_t *index, struct words *w,
+                        uint32_t n)
+{
+    uint32_t low = (uint32_t)(s->low >> 32), step = (uint32_t)(s->step >> 32);
+    if (s->values)
+        for (uint32_t i = 0; i < n; i++)
+            memcpy(&w->narrow[i], &s->values[index[i]], sizeof w->narrow[i]);
+    else
+        for (uint32_t i = 0; i < n; i++)
+            w->narrow[i] = htobe32(low + (uint32_t)index[i] * step);
+    for (uint32_t i = 0; i < n; i++) /* a word of 32 bits counts as its halves */
+        w->halves[i] = (w->narrow[i] & UINT16_MAX) + (w->narrow[i] >> 16);
+}
+
+static void make_wide(const struct program_step *s, const uint64_t *index, struct words *w,
+                      uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        uint8_t *to = data[i] + s->at;
-        uint64_t word = words[i], old = 0;
-        if (masked) {
-            memcpy(&old, to, bytes);
-            word |= old & ~s->mask;
-        }
+        uint64_t word = s->values ? s->values[index[i]] : htobe64(s->low + index[i] * s->step);
+        w->wide[i] = word;
+        w->halves[i] = (uint32_t)fold((word & UINT32_MAX) + (word >> 32));
+    }
+}
+
+/* Writes `bytes` bytes, a constant, of words in memory order. */
+static INLINE void write_bytes(const struct program_step *s, uint8_t *const *data,
+                               const struct words *w, uint32_t n, uint32_t bytes)
+{
+    const uint8_t *from = (const uint8_t *)w;
+    uint32_t size = bytes > 4 ? 8 : 4, at = s->at;
+    if (!s->mask) {
+        UNROLL
+        for (uint32_t i = 0; i < n; i++)
+            memcpy(data[i] + at, from + (size_t)i * size, bytes);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *to = data[i] + at;
+        uint64_t word = 0, old = 0;
+        memcpy(&word, from + (size_t)i * size, bytes);
+        memcpy(&old, to, bytes);
+        word |= old & ~s->mask;
         memcpy(to, &word, bytes);
     }
 }
 
-static void write_words(const struct program_step *s, uint8_t *const *data, const uint64_t *words,
+static void write_words(const struct program_step *s, uint8_t *const *data, const struct words *w,
                         uint32_t n)
 {
-    switch (s->bytes * 2 + !!s->mask) {
+    switch (s->bytes) {
+    case 1:
+        write_bytes(s, data, w, n, 1);
+        break;
     case 2:
-        write_bytes(s, data, words, n, 1, 0);
+        write_bytes(s, data, w, n, 2);
         break;
     case 3:
-        write_bytes(s, data, words, n, 1, 1);
+        write_bytes(s, data, w, n, 3);
         break;
     case 4:
-        write_bytes(s, data, words, n, 2, 0);
+        write_bytes(s, data, w, n, 4);
         break;
     case 5:
-        write_bytes(s, data, words, n, 2, 1);
+        write_bytes(s, data, w, n, 5);
         break;
     case 6:
-        write_bytes(s, data, words, n, 3, 0);
+        write_bytes(s, data, w, n, 6);
         break;
     case 7:
-        write_bytes(s, data, words, n, 3, 1);
+        write_bytes(s, data, w, n, 7);
         break;
     case 8:
-        write_bytes(s, data, words, n, 4, 0);
-        break;
-    case 9:
-        write_bytes(s, data, words, n, 4, 1);
-        break;
-    case 10:
-        write_bytes(s, data, words, n, 5, 0);
-        break;
-    case 11:
-        write_bytes(s, data, words, n, 5, 1);
-        break;
-    case 12:
-        write_bytes(s, data, words, n, 6, 0);
-        break;
-    case 13:
-        write_bytes(s, data, words, n, 6, 1);
-        break;
-    case 14:
-        write_bytes(s, data, words, n, 7, 0);
-        break;
-    case 15:
-        write_bytes(s, data, words, n, 7, 1);
-        break;
-    case 16:
-        write_bytes(s, data, words, n, 8, 0);
-        break;
-    case 17:
-        write_bytes(s, data, words, n, 8, 1);
+        write_bytes(s, data, w, n, 8);
         break;
     }
 }
 
-/* Makes words in memory order of a step's values, and adds them to the checksums' sums. */
-static void evaluate(const struct program_step *s, const uint64_t *index, uint64_t *words,
-                     uint64_t sums[][BURST_MAX], uint32_t n_checks, uint32_t n)
+/* Adds a step's words to a checksum's sums: less than 2^18 of 2^32, so that many steps fit. */
+static void add_up(uint32_t *sums, const struct words *w, uint64_t factor, uint32_t n)
 {
-    uint64_t halves[BURST_MAX]; /* sums of 32-bit words are sums of 16-bit words, too */
-    for (uint32_t i = 0; i < n; i++) {
-        words[i] = s->values ? s->values[index[i]] : htobe64(s->low + index[i] * s->step);
-        halves[i] = (words[i] & UINT32_MAX) + (words[i] >> 32);
-    }
-    for (uint32_t c = 0; c < n_checks; c++) {
-        uint64_t factor = s->factors[c];
-        for (uint32_t i = 0; factor == 1 && i < n; i++)
-            sums[c][i] += halves[i];
-        for (uint32_t i = 0; factor > 1 && i < n; i++) /* < 2^33 * 2^16: many steps fit */
-            sums[c][i] += halves[i] * factor;
-    }
+    if (factor == 1)
+        for (uint32_t i = 0; i < n; i++)
+            sums[i] += w->halves[i];
+    else if (factor)
+        for (uint32_t i = 0; i < n; i++)
+            sums[i] += (uint32_t)fold(fold(w->halves[i] * factor));
 }
 
-static void correct(const struct program_check *c, uint8_t *const *data, const uint64_t *sums,
+/* Updates a checksum. Sums that are folded twice are 1 to 2^16 - 1. */
+static void correct(const struct program_check *c, uint8_t *const *data, const uint32_t *sums,
                     uint32_t n)
 {
+    uint32_t folded[BURST_MAX], rest = c->rest ? c->rest : UINT16_MAX, at = c->at;
+    uint16_t zero = c->zero;
     for (uint32_t i = 0; i < n; i++) {
-        uint8_t *to = data[i] + c->at;
+        uint32_t sum = sums[i] + rest;
+        sum = (sum & UINT16_MAX) + (sum >> 16);
+        folded[i] = (sum & UINT16_MAX) + (sum >> 16);
+    }
+    UNROLL
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *to = data[i] + at;
         uint16_t check;
         memcpy(&check, to, sizeof check);
-        uint32_t rest = (uint32_t)((sums[i] + c->rest + (uint16_t)~check) % SUMS);
-        check = rest ? (uint16_t)~rest : c->zero;
+        check = (uint16_t)~fold(folded[i] + (uint16_t)~check);
+        check = check ? check : zero;
         memcpy(to, &check, sizeof check);
     }
 }
@@ -211,10 +247,11 @@ static void correct(const struct program_check *c, uint8_t *const *data, const u
 void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
     struct program_field *g = (struct program_field *)f;
-    uint64_t index[BURST_MAX], words[BURST_MAX], sums[PROGRAM_CHECKS][BURST_MAX];
-    uint64_t number = g->first + g->next * g->stride;
+    uint64_t index[BURST_MAX], number = g->first + g->next * g->stride;
+    uint32_t sums[PROGRAM_CHECKS][BURST_MAX];
     const struct program_step *s = g->steps;
     uint8_t *data[BURST_MAX];
+    struct words w;
     for (uint32_t i = 0; i < n; i++)
         data[i] = packet_data(pool, p[i]);
     for (uint32_t c = 0; c < g->n_checks; c++)
@@ -222,8 +259,13 @@ void field_program(struct field *f, const struct pool *pool, struct packet *p, u
     for (uint32_t x = 0; x < g->n_indexes; x++) {
         choose(&g->indexes[x], number, g->stride, index, n);
         for (uint32_t i = 0; i < g->indexes[x].shared; i++, s++) {
-            evaluate(s, index, words, sums, g->n_checks, n);
-            write_words(s, data, words, n);
+            if (s->bytes > 4)
+                make_wide(s, index, &w, n);
+            else
+                make_narrow(s, index, &w, n);
+            write_words(s, data, &w, n);
+            for (uint32_t c = 0; c < g->n_checks; c++)
+                add_up(sums[c], &w, s->factors[c], n);
         }
     }
     for (uint32_t c = 0; c < g->n_checks; c++)

@@ -17,9 +17,37 @@ static void fill_buffers(struct generate_loop *g, const struct pool *pool)
     }
 }
 
+/* Compiled once for each of the usual sizes, which need no call of memcpy for each packet. */
+static INLINE void copy_head(const struct generate_loop *g, struct exit *e, uint32_t n,
+                             uint32_t size)
+{
+    const struct pool *pool = e->tx->pool;
+    const uint8_t *frame = g->templates->frame;
+    UNROLL
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(packet_data(pool, e->burst.packets[i]), frame, size);
+}
+
+static void copy_heads(const struct generate_loop *g, struct exit *e, uint32_t n)
+{
+    switch (g->head) {
+    case 32:
+        copy_head(g, e, n, 32);
+        break;
+    case 48:
+        copy_head(g, e, n, 48);
+        break;
+    case 64:
+        copy_head(g, e, n, 64);
+        break;
+    default:
+        copy_head(g, e, n, g->head);
+    }
+}
+
 /* Reserves the next n packets of the sequence shared by all workers. Returns the place of the first
  * in the cycle. */
-static NOINLINE uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t n)
+static uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t n)
 {
     uint64_t turn = __atomic_fetch_add(g->turn, n, __ATOMIC_RELAXED);
     uint32_t first = (uint32_t)(turn % g->n_order), at = first;
@@ -29,6 +57,17 @@ static NOINLINE uint32_t copy_templates(struct generate_loop *g, struct exit *e,
         memcpy(packet_data(e->tx->pool, e->burst.packets[i]), t->frame, t->length);
         at = at + 1 < g->n_order ? at + 1 : 0;
     }
+    return first;
+}
+
+/* Writes what differs in the next n packets. Returns the place of the first in the cycle. */
+static NOINLINE uint32_t write_packets(struct generate_loop *g, struct exit *e, uint32_t n)
+{
+    uint32_t first = 0;
+    if (g->n_templates > 1)
+        first = copy_templates(g, e, n);
+    else
+        copy_heads(g, e, n);
     for (struct field *f = g->fields; f; f = f->next)
         f->apply(f, e->tx->pool, e->burst.packets, n);
     return first;
@@ -48,7 +87,7 @@ static INLINE void exit_fill(struct generate_loop *g, struct exit *e, uint32_t s
     if (paced)
         pace_take(g->pace, e->burst.stamps, n);
     if (g->copies)
-        first = copy_templates(g, e, n);
+        first = write_packets(g, e, n);
     if (g->stamp_at) {
         generate_sign(g, e, stream, n, first);
         if (unlikely(g->logs))
@@ -200,7 +239,7 @@ static void run(struct generate_loop *g)
 void loop_generate(struct worker *w)
 {
     struct generate_loop *g = (struct generate_loop *)w;
-    if (!g->copies)
+    if (g->n_templates == 1)
         fill_buffers(g, w->lanes[0].exits->tx->pool);
     worker_begin(w);
     if (g->dry)

@@ -64,6 +64,12 @@ class Field:
         """Return how many bytes a frame must have so that it writes none behind the frame's end."""
         return 0
 
+    def head(self, length: int) -> int:
+        """Return how many bytes of a frame, the first ones of `length`, it may change. It leaves
+        the others alone, and where the frame begins.
+        """
+        return length
+
     def check_length(self, shortest: int) -> None:
         """Raise Usage if a frame of `shortest` bytes is too short for it."""
         if shortest < self.reach():

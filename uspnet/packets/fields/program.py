@@ -139,6 +139,10 @@ class Program(Field, name="program"):
         ends = [step.first + step.size for _, group in self.groups for step in group]
         return max([*ends, *(check.at + 2 for check in self.checks)], default=0)
 
+    def head(self, length: int) -> int:
+        """Return how many bytes of a frame, the first ones of `length`, it may change."""
+        return min(self.reach(), length)
+
     def _fill(self) -> dict[str, object]:
         """Return the arrays that all workers share, and their lengths."""
         steps = [step for _, group in self.groups for step in group]
