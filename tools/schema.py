@@ -33,6 +33,7 @@ from uspnet.jobs.result import (
     ReplayResult,
     Result,
 )
+from uspnet.jobs.streamed import ProfileResult
 from uspnet.jobs.supervise.result import RunChecked, RunResult
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.telemetry.stats import StatsAnswer
@@ -40,7 +41,7 @@ from uspnet.telemetry.stats import StatsAnswer
 ROOT = Path(__file__).resolve().parent.parent
 WITH_ERROR = "WithError"  # ends the names of results that an error ended
 ANSWERS: dict[str, list[type]] = {
-    "pktgen": [ReplayResult, MeasureResult, GenerateResult],
+    "pktgen": [ReplayResult, ProfileResult, MeasureResult, GenerateResult],
     "capture": [CaptureResult],
     "fwd": [ForwardResult],
     "reflect": [ReflectResult],

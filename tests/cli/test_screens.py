@@ -22,6 +22,7 @@ from uspnet.cli.views.ports import Rates, label
 from uspnet.cli.views.summary import format_summary
 from uspnet.cli.views.table import fit
 from uspnet.jobs.doctor import Check, Examination
+from uspnet.jobs.punctual import Pacing
 from uspnet.jobs.registers import Sample
 from uspnet.jobs.result import (
     Asked,
@@ -29,7 +30,6 @@ from uspnet.jobs.result import (
     ForwardResult,
     GenerateResult,
     MeasureResult,
-    Pacing,
     PortResult,
     ReflectResult,
 )

@@ -128,6 +128,11 @@ def pktgen(r):
     assert r["offered"] == r["sent"] + r["unsent"], r
     assert r["dropped"] <= r["unsent"], r
     outs = r["ports"][: 2 if r["asked"].get("split_by") else 1]
+    if "streams" in r:
+        outs = r["ports"]
+        for each in r["streams"]:
+            assert each["offered"] == each["sent"] + each["unsent"], r
+        assert sum(each["offered"] for each in r["streams"]) <= r["offered"], r
     answered = sum((r["answered"] or {}).values()) - 2 * (r["answered"] or {"unsent": 0})["unsent"]
     by_these = answered if len(outs) == len(r["ports"]) else 0  # else they leave by the rx port
     assert r["sent"] + by_these == total({"ports": outs}, "tx_packets"), r

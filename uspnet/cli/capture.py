@@ -83,6 +83,5 @@ def capture(
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
         *required(require, "received", lambda result: result.received - result.filtered, count),
     ]
-    if not quiet:
-        tell_of_interface(context, "capture")
+    tell_of_interface(context, "capture", quiet=quiet)
     run(job, Shown(json, quiet, bool(verbose), interval), checks)

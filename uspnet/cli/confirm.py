@@ -55,7 +55,7 @@ def tell_of_endless_run(job: AnyJob) -> None:
     limits = job.limits
     if kept.former() or limits.duration is not None or limits.count is not None or _is_watched():
         return
-    if not any(port.runs_out for port in job.ports):
+    if not job.runs_out():
         text = "no --duration and no --count: runs until stopped: kill"
         print(f"uspnet: {text} {os.getpid()}", file=sys.stderr, flush=True)
 
@@ -64,10 +64,10 @@ def _is_watched() -> bool:
     return any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
 
 
-def tell_of_interface(context: Any, command: str) -> None:
-    """Say on stderr which port `-i` stands for, and which one would be faster."""
+def tell_of_interface(context: Any, command: str, *, quiet: bool) -> None:
+    """Say on stderr which port `-i` stands for, and which one would be faster, unless `quiet`."""
     name = context.meta.get(INTERFACE)
-    if name is None or ":" in name or kept.former():
+    if quiet or name is None or ":" in name or kept.former():
         return
     text = f"-i {name} is the port packet:{name}; {faster_port(name, command)}"
     print(f"uspnet: {printable(text)}", file=sys.stderr, flush=True)

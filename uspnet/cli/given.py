@@ -24,7 +24,9 @@ def stdin_text() -> str:
     from uspnet.packets.hexdump import TEXT_MAX
 
     if is_on_trial():
-        raise Usage("--packet -: a job of uspnet run has no stdin", "write --packet hex:ffff…")
+        raise Usage(
+            "--packet -: in a file of jobs or streams, there is no stdin", "write hex:ffff…"
+        )
     if sys.stdin.isatty():
         raise Usage("--packet -: stdin is a terminal", EXAMPLE)
     try:

@@ -10,7 +10,6 @@ import typer
 
 from uspnet.cli import options as o
 from uspnet.errors import Usage
-from uspnet.ports.registry import make_port
 
 if TYPE_CHECKING:
     from uspnet.jobs.saving import Files, SavedFile
@@ -101,6 +100,8 @@ class Measured:
         """Return the port on which packets return: `out`, if that is it. `spec`: of `out`."""
         if self.rx_port in (None, spec):
             return out if self.rx_port else None
+        from uspnet.ports.registry import make_port
+
         return make_port(self.rx_port)
 
     def files(self, title: str) -> Files:

@@ -10,9 +10,11 @@ import typer
 
 from uspnet import units
 from uspnet.cli import app
+from uspnet.cli import examples as e
 from uspnet.cli import made as p
 from uspnet.cli import measured as m
 from uspnet.cli import options as o
+from uspnet.cli import profile as q
 from uspnet.cli import replay as r
 from uspnet.cli.offered import check_dry, generating
 from uspnet.cli.rates import BurstGap, BurstSize, Link, Poisson, RampOption, Rate, Rates
@@ -46,7 +48,7 @@ Linger = Annotated[
 @app.command()
 def pktgen(
     context: typer.Context,
-    port: o.Port,
+    port: q.Port = None,
     size: p.Size = p.DEFAULT_SIZE,
     rate: Rate = None,
     link: Link = None,
@@ -72,6 +74,8 @@ def pktgen(
     dst_ip: p.DstIp = "198.18.0.2",
     src_port: p.SrcPort = 1024,
     dst_port: p.DstPort = 9,
+    profile: q.File = None,
+    example: e.Example = None,
     replay: r.Files = None,
     loop: r.Loop = 1,
     merge: r.Merge = False,
@@ -121,29 +125,31 @@ def pktgen(
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting, merge)
     measured = m.Measured(rx_port, sequence, save, plot, answer, lost)
+    profiles = q.Profiles(profile, port, example)
+    profiles.check(given)
     check_dry(write, given, dry=dry_run)
     replays.check(given)
     files, nets = measured.files(f"uspnet pktgen {port}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
-    duration = rates.duration(duration)
-    outs = [make_port(port), *([make_port(second_port)] if second_port is not None else [])]
-    back = measured.port(port, outs[0])
+    outs = [make_port(each) for each in (port, second_port) if each is not None and not profile]
+    back = measured.port(port or "", outs[0]) if outs else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
+    duration = rates.duration(duration)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
     job: AnyJob
-    if replay:
+    if profile:
+        job = profiles.job(limits, write, context.find_root().command)
+    elif replay:
         job = replays.job(outs, limits, rate, link, given)
     else:
         traffic = made.traffic(given, numbered=measured.numbered)
         traffic.shape = rates.shape(traffic.mean(), seed)
         job = generating(outs[0], back, write, limits, traffic, files, nets)
-    if poll is None and job.is_timed():
-        limits.poll = Poll.busy.value
+    limits.poll = Poll.busy.value if poll is None and job.is_timed() else limits.poll
     checks = conditions(fail_on_loss, require, "received" if back else "sent", count)
-    if not quiet and not dry_run:
-        tell_of_interface(context, "pktgen")
-    ask_before_default_route(*outs, yes=yes or dry_run)
+    tell_of_interface(context, "pktgen", quiet=quiet or dry_run)
+    ask_before_default_route(*(outs or job.ports), yes=yes or dry_run)
     run(job, Shown(json, quiet, bool(verbose), interval, plot == "-"), checks)
 
 

@@ -78,7 +78,6 @@ def reflect(
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
         *required(require, "reflected", attrgetter("reflected"), count),
     ]
-    if not quiet:
-        tell_of_interface(context, "reflect")
+    tell_of_interface(context, "reflect", quiet=quiet)
     ask_before_default_route(made, yes=yes)
     run(job, Shown(json, quiet, bool(verbose), interval), checks)

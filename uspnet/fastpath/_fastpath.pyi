@@ -511,6 +511,18 @@ class Post(Struct):
     ready: int
     serving: int
 
+class ProfileLoop(AnyWorker):
+    w: Inline[Worker, Worker | WorkerFields]
+    streams: ProfileStream
+    seconds: float
+    dry: int
+
+class ProfileStream(Struct):
+    g: GenerateLoop
+    begins: float
+    ends: float
+    sent: int
+
 class ProgramAlias(Struct):
     threshold: int
     other: int
@@ -1276,6 +1288,7 @@ class Lib:
     def loop_generate(self, _0: Worker, /) -> None: ...
     def loop_macswap(self, _0: Worker, /) -> None: ...
     def loop_measure(self, _0: Worker, /) -> None: ...
+    def loop_profile(self, _0: Worker, /) -> None: ...
     def loop_reflect(self, _0: Worker, /) -> None: ...
     def loop_replay(self, _0: Worker, /) -> None: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
@@ -1560,6 +1573,14 @@ class FFI:
     def new(self, cdecl: Literal["struct pool *", "struct pool[]"], init: object = ...) -> Pool: ...
     @overload
     def new(self, cdecl: Literal["struct post *", "struct post[]"], init: object = ...) -> Post: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct profile_loop *", "struct profile_loop[]"], init: object = ...
+    ) -> ProfileLoop: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct profile_stream *", "struct profile_stream[]"], init: object = ...
+    ) -> ProfileStream: ...
     @overload
     def new(
         self, cdecl: Literal["struct program_alias *", "struct program_alias[]"], init: object = ...
@@ -1912,6 +1933,14 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct post *", "struct post[]"], value: CData | int
     ) -> Post: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct profile_loop *", "struct profile_loop[]"], value: CData | int
+    ) -> ProfileLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct profile_stream *", "struct profile_stream[]"], value: CData | int
+    ) -> ProfileStream: ...
     @overload
     def cast(
         self, cdecl: Literal["struct program_alias *", "struct program_alias[]"], value: CData | int

@@ -70,6 +70,10 @@ class Accounts(ABC):
     def ended(self) -> Ended | None:
         """Return why the run is over; None while it goes on."""
 
+    def runs_out(self) -> bool:
+        """Return whether the run ends by itself, without a limit."""
+        return any(port.runs_out for port in self.ports)
+
     def stopped(self) -> bool:
         """Return whether the run was ended by a signal, by `stop` or for an upgrade."""
         return self.stop_reason in {"signal", "stopped", "upgrade"}

@@ -24,10 +24,10 @@ from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.saving import Files
 from uspnet.jobs.seconds import Seconds, Totals
-from uspnet.jobs.sender import Generate
+from uspnet.jobs.sender import Generate, check_length
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.answering import AnswerNet
-from uspnet.packets.frames import l1_bits, vlan_tags
+from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import drops_by_reason, reasons_text
@@ -104,16 +104,6 @@ class GenerateJob(Job[GenerateResult]):
         """Return the length of the longest frame in bytes."""
         return self.traffic.longest()
 
-    def _check_length(self, frame: bytes) -> None:
-        """Raise Usage for a frame that the port can't send."""
-        most, remedy = self.port.send_limit(vlan_tags(frame))
-        if len(frame) > most:
-            raise Usage(
-                f"{self.port.name} takes frames of at most {most:,} bytes, and this one has "
-                f"{len(frame):,}; neither counts the 4 bytes of FCS",
-                "lower --size" + (f", or raise the limit: {remedy}" if remedy else ""),
-            )
-
     def _check_end(self) -> None:
         """Raise Usage for a dry run that would never end."""
         ends = self.limits.count or (self.shape and self.limits.duration)
@@ -148,7 +138,7 @@ class GenerateJob(Job[GenerateResult]):
     def plans(self) -> list[Plan]:
         """Plan the senders, one per core, and one receiver of everything that comes back."""
         for template in self.traffic.templates:
-            self._check_length(template.frame)
+            check_length(self.port, template.frame)
         used = self.cores[: self.port.queues]
         lanes: list[Route] = [(None, [(self.port, index)]) for index in range(self.port.queues)]
         shares = [lanes[i :: len(used)] for i in range(len(used))]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from uspnet.fastpath import lib
 from uspnet.jobs.choices import COUNT_MAX
 from uspnet.jobs.histogram import percentiles
-from uspnet.jobs.result import Pacing
+from uspnet.jobs.punctual import Pacing
 from uspnet.memory import new
 from uspnet.packets.fields.program import mix
 from uspnet.packets.shape import ROUNDING, Shape
@@ -57,15 +57,20 @@ class Pace:
         return int(lib.pace_resume(self.c, taken, elapsed, skip))
 
 
-def pacing(paces: Sequence[Pace], hz: int, sent: int, elapsed: float) -> Pacing:
-    """Return how well workers kept their shape. `hz`: ticks a second; `elapsed`: seconds."""
+def pacing(
+    paces: Sequence[Pace], hz: int, sent: int, elapsed: float, most: int = COUNT_MAX
+) -> Pacing:
+    """Return how well workers kept their shape. `hz`: ticks a second; `elapsed`: seconds; `most`:
+    packets that are due at most.
+    """
     structs = [each.c for each in paces]
     counts = [sum(slot) for slot in zip(*(each.late for each in paces), strict=True)]
     asked_s = min(elapsed, paces[0].c.seconds or elapsed)  # nothing is asked for after the end
-    due = paces[0].shape.packets(asked_s)
+    due = min(paces[0].shape.packets(asked_s), most)
     away = sum(max(int(c.passed_ns) - int(c.worked_ns), 0) for c in structs)
+    over_s = asked_s - paces[0].shape.start if due < most else 0.0
     return Pacing(
-        asked_pps=due / asked_s if asked_s else paces[0].shape.rates[0],
+        asked_pps=due / over_s if over_s > 0 else paces[0].shape.rates[0],
         error_percent=100 * (sent / due - 1) if due else None,
         late_ns=percentiles(counts, 1e9 / hz) if hz else None,
         stalls=sum(int(c.stalls) for c in structs),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from uspnet.answer import Answer, Json
+from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import PortCounters
 
@@ -60,6 +61,8 @@ class Asked:
     """`--seed`; null: nothing is drawn."""
     dry_run: bool = False
     """`--dry-run`: what counts as sent was written to a file instead, as fast as it takes it."""
+    profile: str | None = None
+    """`--profile`: the file of streams; null: none."""
     replay: tuple[str, ...] = ()
     """`--replay`: the capture files."""
     loop: int | None = None
@@ -118,29 +121,6 @@ class Result(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pacing:
-    """How well the rate was kept."""
-
-    asked_pps: float
-    """Packets a second that were asked for, on average over the run so far, or to its end."""
-    error_percent: float | None
-    """By how many percent more packets were sent than were asked for; null: nothing was due yet."""
-    late_ns: dict[str, int] | None
-    """Nanoseconds from when packets were due until they were given to the port, each to 0.8 %:
-    `min`, `p50`, `p90`, `p99`, `p999`, `max`; null: there were none."""
-    stalls: int
-    """Rounds of the loops that took more than 10 µs: a thread did not run, or the port took its
-    time."""
-    stalled_s: float
-    """Seconds that these rounds took, summed over the threads."""
-    longest_stall_s: float
-    """Seconds that the longest of them took."""
-    not_running_s: float
-    """Seconds for which threads had no CPU, by the kernel's clock of their CPU time, summed over
-    them: the scheduler ran others, or a call of the port waited."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Answered:
     """Requests for addresses that `pktgen --answer` names. The answers are in the port's
     `tx_packets`, and are not packets sent.
@@ -169,7 +149,8 @@ class GenerateResult(Result):
     l1_bps: float
     """Bits a second on the wire (L1): with FCS, preamble and gap, 24 bytes a packet."""
     pacing: Pacing | None = None
-    """How well the rate was kept; null: none was asked for, or files are replayed."""
+    """How well the rate was kept; null: none was asked for, files are replayed, or streams have
+    rates of their own."""
     answered: Answered | None = None
     """Requests for MAC addresses that were answered; null: there was no --answer."""
 

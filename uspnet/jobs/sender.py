@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.pace import Pace
+from uspnet.packets.frames import vlan_tags
+from uspnet.port import Port
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, SentLog, Stream
@@ -56,7 +59,7 @@ class Generate(Loop, name="generate"):
         answered = self.answers.sent()[0] if self.answers else 0
         lost = under_way(lanes, int(self.c.offered) + answered)
         lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
-        self._resume()
+        self.resume()
         return excess
 
     def set_clock(self, hz: int) -> None:
@@ -69,7 +72,7 @@ class Generate(Loop, name="generate"):
         if self.paced:
             self.paced.pass_over(ticks)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
         """Leave unsent what became due while no loop ran, which would be sent late and all at once;
         but for a run that is to send a number of packets.
         """
@@ -77,3 +80,14 @@ class Generate(Loop, name="generate"):
         if self.paced and c.w.start:
             elapsed = max(int(lib.ticks_now()) - int(c.w.start), 0)
             c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget and not c.dry)
+
+
+def check_length(port: Port, frame: bytes) -> None:
+    """Raise Usage for a frame that the port can't send."""
+    most, remedy = port.send_limit(vlan_tags(frame))
+    if len(frame) > most:
+        raise Usage(
+            f"{port.name} takes frames of at most {most:,} bytes, and this one has "
+            f"{len(frame):,}; neither counts the 4 bytes of FCS",
+            "lower --size" + (f", or raise the limit: {remedy}" if remedy else ""),
+        )

@@ -23,7 +23,8 @@ ROUNDING = 1e-6  # of a step of a ramp, or of a packet
 class Shape:
     """Packets a second, one rate after another for `seconds` each; the last one stays. Packets come
     in bursts of `burst`, evenly spaced or, with `poisson`, with exponential gaps drawn by `seed`.
-    `percent`: the rates are for a link of LINK_BPS, to be scaled to that of the port. Raises Usage.
+    `percent`: the rates are for a link of LINK_BPS, to be scaled to that of the port. `start`:
+    seconds after the start of the run at which the first rate begins. Raises Usage.
     """
 
     rates: tuple[float, ...]
@@ -32,6 +33,7 @@ class Shape:
     poisson: bool = False
     seed: int = 1
     percent: bool = False
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise Usage for what can't be played."""
@@ -58,7 +60,7 @@ class Shape:
 
     def begins(self) -> tuple[float, ...]:
         """Return when each rate begins, in seconds after the start."""
-        return tuple(number * self.seconds for number in range(len(self.rates)))
+        return tuple(self.start + number * self.seconds for number in range(len(self.rates)))
 
     def before(self) -> tuple[float, ...]:
         """Return how many packets are due before each rate begins: fractions count on."""
@@ -66,7 +68,10 @@ class Shape:
         return tuple(rates * self.seconds for rates in sums)
 
     def packets(self, seconds: float) -> float:
-        """Return how many packets are due in so many seconds: of a Poisson process, the mean."""
+        """Return how many packets are due in so many seconds of the run: of a Poisson process, the
+        mean.
+        """
+        seconds = max(seconds - self.start, 0.0)
         number = min(int(seconds / self.seconds), len(self.rates) - 1) if self.seconds else 0
         rest = seconds - number * self.seconds
         return self.before()[number] + self.rates[number] * rest

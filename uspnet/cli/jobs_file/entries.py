@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import typer
 from typer.exceptions import TyperException
@@ -14,15 +15,17 @@ from uspnet import units
 from uspnet.answer import Json
 from uspnet.cli.jobs_file.tree import List, Node, Place, Scalar, named, read_tree
 from uspnet.cli.jobs_file.tree import Mapping as Tree
-from uspnet.cli.jobs_file.words import Click, Reader, Words, runs
+from uspnet.cli.jobs_file.words import SHARED, Click, Reader, Words, runs
 from uspnet.errors import Refused, Usage, UspnetError
 from uspnet.jobs.supervise.entry import Entry, Restart, RestartLimit
 from uspnet.text import did_you_mean, printable
 
+if TYPE_CHECKING:
+    from uspnet.jobs.job import AnyJob
+
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 SELF = "uspnet"  # names the supervisor in the log
 JOBS_MAX = 64
-SHARED = ("restart", "restart-delay", "restart-limit", "after")  # keys of every job
 LIMIT = re.compile(r"([0-9]{1,4}) in (.+)")
 DELAY_MAX_S, WITHIN_MAX_S = 3600.0, 7 * 86400.0
 EXAMPLE = "write a job: edge: {fwd: [memif:/run/a.sock, packet:eth1]}"
@@ -73,7 +76,7 @@ def _entry(place: Place, key: Scalar, value: Node, group: Click) -> Entry:
         else:
             shared |= _shared(reader, each, line, node)
     lines = {**reader.words.lines, command.name: keys[command.name][0]}
-    _check_command(place, name, command, group, replace(reader.words, lines=lines))
+    on_trial_with(place, name, command, group, replace(reader.words, lines=lines))
     return Entry(name, command.name, tuple(reader.words.all()), line=key.line, **shared)
 
 
@@ -179,8 +182,10 @@ def _before(entry: Entry, known: Mapping[str, Entry]) -> set[str]:
 # -- the command's own checks ------------------------------------------------------------------
 
 
-def _check_command(place: Place, name: str, command: Click, group: Click, words: Words) -> None:
-    """Have the command parse its words and make its job, which is not run. Raises Usage."""
+def on_trial_with(place: Place, name: str, command: Click, group: Click, words: Words) -> AnyJob:
+    """Have the command parse its words and make its job, which is not run. Return the job. Raises
+    Usage.
+    """
     from uspnet.cli.mistakes import mistake
     from uspnet.cli.trial import on_trial
 
@@ -188,7 +193,7 @@ def _check_command(place: Place, name: str, command: Click, group: Click, words:
     given = ["--json", "--quiet", *words.all()]
     parent = typer.Context(group, info_name="uspnet")
     try:
-        with on_trial():
+        with on_trial() as jobs:
             context = command.make_context(command.name, given, parent=parent)
             with context:
                 command.invoke(context)
@@ -200,7 +205,7 @@ def _check_command(place: Place, name: str, command: Click, group: Click, words:
         named_keys = [*OPTION.findall(error.message), *WORD.findall(error.message)]
         line = next((words.lines[key] for key in named_keys if key in words.lines), line)
     else:
-        return
+        return jobs[0]
     first, *rest = found.lines
     wrong = Refused if isinstance(found, Refused) else Usage
     raise wrong(f"{place.name}:{line}: {name}: {first}", found.hint, rest)

@@ -76,8 +76,10 @@ class Place:
         return Usage(f"{self.name}:{line}: {text}", hint)
 
 
-def read_bytes(name: str) -> bytes:
-    """Read a file, `-` being stdin, up to its limit. Raises Usage, Refused."""
+def read_bytes(name: str, what: str = "jobs") -> bytes:
+    """Read a file, `-` being stdin, up to its limit. `what`: it is a file of that. Raises Usage,
+    Refused.
+    """
     try:
         if name == "-":
             data = sys.stdin.buffer.read(FILE_MAX + 1)
@@ -86,10 +88,10 @@ def read_bytes(name: str) -> bytes:
                 _check_writers(name, os.fstat(file.fileno()))
                 data = file.read(FILE_MAX + 1)
     except OSError as error:
-        raise Usage(f"{name}: {error.strerror}", "name a file of jobs: jobs.yaml") from None
+        raise Usage(f"{name}: {error.strerror}", f"name a file of {what}: {what}.yaml") from None
     if len(data) > FILE_MAX:
         text = f"{Place(name).name} is larger than {FILE_MAX >> 10} KiB"
-        raise Usage(text, "is it a file of jobs? split it into several, for several runs")
+        raise Usage(text, f"is it a file of {what}? split it into several, for several runs")
     return data
 
 
@@ -99,12 +101,14 @@ def _check_writers(name: str, status: os.stat_result) -> None:
         raise Refused(f"{name}: every user may change it", f"chmod o-w {shlex.quote(name)}")
 
 
-def read_tree(name: str) -> Mapping:
-    """Read a file as a tree, which is a mapping. Raises Usage with the line, Refused."""
-    return parse(read_bytes(name), Place(name))
+def read_tree(name: str, what: str = "jobs") -> Mapping:
+    """Read a file of jobs, or of what is said, as a tree, which is a mapping. Raises Usage with the
+    line, Refused.
+    """
+    return parse(read_bytes(name, what), Place(name), what)
 
 
-def parse(data: bytes, place: Place) -> Mapping:
+def parse(data: bytes, place: Place, what: str = "jobs") -> Mapping:
     """Parse what a file holds. Raises Usage with the line."""
     text = _decoded(data, place)
     if text.lstrip().startswith("{"):  # JSON may be indented by tabs, which YAML forbids
@@ -127,7 +131,7 @@ def parse(data: bytes, place: Place) -> Mapping:
         line = loader.get_mark().line + 1
         raise place.wrong(line, "a number in it is too large for YAML", QUOTE) from None
     if not isinstance(tree, Mapping):
-        raise place.wrong(tree.line, "not a mapping of keys", "begin with a line: jobs:")
+        raise place.wrong(tree.line, "not a mapping of keys", f"begin with a line: {what}:")
     return tree
 
 

@@ -6,6 +6,7 @@ the command's own parameters say.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ Click = Any  # a group, command or parameter of Typer's, which it has no types f
 
 OURS = frozenset({"json", "quiet"})  # given by run itself
 YES, NO = frozenset({"true", "yes", "on"}), frozenset({"false", "no", "off"})
+SHARED = ("restart", "restart-delay", "restart-limit", "after")  # keys of every job
 SHOWN = 40  # characters of a wrong word
 OPTION = re.compile(r"^[a-z-]+=")  # of a port, behind a comma
 
@@ -54,11 +56,22 @@ def long_options(command: Click) -> dict[str, Click]:
 
 
 class Reader:
-    """Reads the keys of one job."""
+    """Reads the keys of one job: those of `only`, if that is given. `more`: the keys that it has
+    besides the command's options.
+    """
 
-    def __init__(self, place: Place, job: str, command: Click) -> None:
-        self.place, self.job, self.command = place, job, command
-        self.known = long_options(command)
+    def __init__(
+        self,
+        place: Place,
+        job: str,
+        command: Click,
+        only: Collection[str] | None = None,
+        more: Sequence[str] = SHARED,
+    ) -> None:
+        self.place, self.job, self.command, self.more = place, job, command, more
+        every = long_options(command)
+        self.known = {name: every[name] for name in every if only is None or name in only}
+        self.what = command.name if only is None else "a stream"
         self.words = Words()
 
     def wrong(self, line: int, text: str, hint: str) -> Exception:
@@ -88,19 +101,22 @@ class Reader:
         """Read one option. Raises Usage if the command has none of this name."""
         option = self.known.get(key)
         if option is None:
-            raise self.wrong(line, f"{self.command.name} has no {printable(key, SHOWN)!r}",
+            raise self.wrong(line, f"{self.what} has no {printable(key, SHOWN)!r}",
                              self._hint(key))  # fmt: skip
         self.words.lines[key] = line
         if option.is_flag and not option.count:
             self._flag(key, option, line, value)
         elif isinstance(value, List) and option.metavar == "LIST":
-            items = [self._text(key, item) for item in value.items]
+            items = [self.text(key, item) for item in value.items]
             self.words.options.append(f"--{key}={','.join(items)}")
+        elif isinstance(value, List) and option.multiple and value.items:
+            for item in value.items:
+                self._value(key, option, item)
         else:
             self._value(key, option, value)
 
     def _flag(self, key: str, option: Click, line: int, value: Node) -> None:
-        text = self._text(key, value).lower()
+        text = self.text(key, value).lower()
         if text not in YES | NO:
             raise self.wrong(line, f"{key}: {text[:SHOWN]!r} is neither yes nor no",
                              f"write {key}: yes, or {key}: no")  # fmt: skip
@@ -113,7 +129,7 @@ class Reader:
     def _value(self, key: str, option: Click, value: Node) -> None:
         from uspnet.cli.command import OPTIONAL
 
-        text = self._text(key, value)
+        text = self.text(key, value)
         name = f"--{key}"
         if name in OPTIONAL and text.lower() in YES:
             self.words.options.append(name)
@@ -126,7 +142,8 @@ class Reader:
         else:
             self.words.options.append(f"{name}={text}")
 
-    def _text(self, key: str, value: Node) -> str:
+    def text(self, key: str, value: Node) -> str:
+        """Return the one value of a key. Raises Usage."""
         if not isinstance(value, Scalar):
             raise self.wrong(value.line, f"{key}: takes one value", f"write {key}: VALUE")
         if value.is_empty():
@@ -136,7 +153,6 @@ class Reader:
     def _hint(self, key: str) -> str:
         """Return what to write instead of an unknown key."""
         from uspnet.cli.foreign import answer
-        from uspnet.cli.jobs_file.entries import SHARED
 
         short = [n for n, each in self.known.items() if f"-{key}" in each.opts]
         if key in OURS:
@@ -146,5 +162,5 @@ class Reader:
         if short:
             return f"write its long name: {short[0]}"
         found = answer(self.command.name, f"--{key}")
-        nearest = did_you_mean(key.removeprefix("--"), [*self.known, *SHARED])
+        nearest = did_you_mean(key.removeprefix("--"), [*self.known, *self.more])
         return found or nearest or f"see: uspnet {self.command.name} --help"

@@ -46,6 +46,7 @@ def generated(result: Result) -> list[list[str]]:
     if pacing := result.get("pacing"):
         lines.append(paced(pacing))
     lines += map(played, result.get("replayed", []))
+    lines += [line for each in result.get("streams", []) for line in streamed(each)]
     if "received" in result:
         names = ("duplicated", "reordered", "stale", "foreign")
         lines.append([f"{name} {format_count(result[name])}" for name in names])
@@ -82,6 +83,15 @@ def latencies(values_ns: dict[str, int]) -> list[str]:
     return [
         f"{name.replace('999', '99.9')} {format_time(ns / 1e9)}" for name, ns in values_ns.items()
     ]
+
+
+def streamed(each: Result) -> list[list[str]]:
+    """Say what was sent of a stream, and how its rate was kept."""
+    counted = f"sent {format_count(each['sent'])} of {format_count(each['offered'])}"
+    phrases = [f"stream {each['name']}", counted, f"unsent {format_count(each['unsent'])}"]
+    if not (pacing := each["pacing"]):
+        return [phrases]
+    return [[*phrases, f"asked for {format_rate(pacing['asked_pps'], 'pps')}"], paced(pacing)]
 
 
 def played(each: Result) -> list[str]:

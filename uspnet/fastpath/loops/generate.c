@@ -127,18 +127,30 @@ static INLINE uint32_t send_round(struct generate_loop *g, uint64_t elapsed, uin
     return moved;
 }
 
-static NOINLINE uint32_t send_due(struct generate_loop *g, uint64_t elapsed, uint64_t *waiting)
+NOINLINE uint32_t generate_due(struct generate_loop *g, uint64_t elapsed, uint64_t *waiting)
 {
     return send_round(g, elapsed, waiting, 1);
 }
 
-/* Sends what the exits hold, and nothing new. */
-static void send_last(struct generate_loop *g)
+uint32_t generate_now(struct generate_loop *g, uint64_t *waiting)
 {
+    return send_round(g, 0, waiting, 0);
+}
+
+/* Sends what the exits hold, and nothing new. Returns the packets sent. */
+uint32_t generate_held(struct generate_loop *g)
+{
+    uint32_t sent = 0;
     for (uint32_t i = 0; i < g->w.n_lanes; i++)
-        send_held(g, g->w.lanes[i].exits, 0);
+        sent += send_held(g, g->w.lanes[i].exits, g->pace != NULL);
     if (g->inline_receiver)
         measure_round(g->inline_receiver);
+    return sent;
+}
+
+void generate_fill(struct generate_loop *g, struct exit *e, uint32_t n)
+{
+    exit_fill(g, e, 0, n, g->pace != NULL);
 }
 
 /* Sends what was due before the end and was delayed, because the thread did not run or the ring was
@@ -150,9 +162,9 @@ static NOINLINE void finish(struct generate_loop *g)
     uint64_t held, grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS;
     do {
         if (g->pace)
-            send_due(g, elapsed, &held);
+            generate_due(g, elapsed, &held);
         else
-            send_last(g);
+            generate_held(g);
         held = 0;
         for (uint32_t i = 0; i < g->w.n_lanes; i++)
             held += exit_left(g->w.lanes[i].exits);
@@ -175,7 +187,7 @@ static void run_paced(struct generate_loop *g)
     while (worker_continue(w)) {
         uint64_t now = ticks();
         pace_look(g->pace, now);
-        uint32_t moved = send_due(g, now - w->start, &waiting);
+        uint32_t moved = generate_due(g, now - w->start, &waiting);
         if (!moved && waiting) {
             worker_idle(w);
             continue;

@@ -41,6 +41,12 @@ static inline const struct frame_template *template_at(const struct generate_loo
     return &g->templates[g->order ? g->order[at] : at];
 }
 
+/* For a loop that has others of these in it (profile.c): the packets of lane 0. */
+void generate_fill(struct generate_loop *g, struct exit *e, uint32_t n);
+uint32_t generate_due(struct generate_loop *g, uint64_t elapsed, uint64_t *waiting);
+uint32_t generate_now(struct generate_loop *g, uint64_t *waiting);
+uint32_t generate_held(struct generate_loop *g);
+
 void generate_sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
                    uint32_t at);
 void generate_log(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,

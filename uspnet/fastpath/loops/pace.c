@@ -37,6 +37,8 @@ static void fill_poisson(struct pace *p)
     double limit = p->seconds > 0 ? p->seconds * hz : TICKS_MAX;
     uint64_t burst = p->made / p->size;
     uint32_t in = (uint32_t)(p->made % p->size);
+    if (!p->made)
+        p->last = p->steps->begins * hz;
     for (uint32_t i = 0; i < PACE_TABLE; i++) {
         if (!in)
             p->last += exponential(splitmix(p->seed + ++burst * GOLDEN)) * mean;
@@ -119,7 +121,9 @@ static uint64_t due_until(const struct pace *p, uint64_t elapsed)
     uint64_t all = p->total, bursts, mine;
     while (s + 1 < end && s[1].begins <= seconds)
         s++;
-    if (elapsed < PACE_ALL) {
+    if (seconds < s->begins) { /* the first step */
+        all = 0;
+    } else if (elapsed < PACE_ALL) {
         uint64_t due = s->before + to_ticks((seconds - s->begins) * s->rate + s->carry);
         if (s + 1 < end && due > s[1].before)
             due = s[1].before;
@@ -209,10 +213,15 @@ void pace_await(struct pace *p, struct worker *w)
     until = next < PACE_ALL ? w->start + next : began + w->ticks_hz;
     worker_await(w, until);
     woke = ticks();
-    if (w->poll == POLL_BUSY || until <= began || woke - began <= p->stall)
+    if (w->poll != POLL_BUSY && until > began)
+        pace_slept(p, began, woke < until ? woke : until);
+}
+
+/* The thread slept because nothing was due. */
+void pace_slept(struct pace *p, uint64_t from, uint64_t to)
+{
+    if (to - from <= p->stall)
         return;
-    if (woke > until)
-        woke = until;
-    p->wall += woke - began;
-    p->looked = woke;
+    p->wall += to - from;
+    p->looked = to;
 }

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pktgen --profile`: a file of streams, each of which has the options of a `pktgen` of its own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uspnet import units
+from uspnet.cli import options as o
+from uspnet.cli.examples import show_example
+from uspnet.cli.replay import SPELT
+from uspnet.errors import Usage
+from uspnet.jobs.choices import DURATION_MAX
+from uspnet.text import did_you_mean, printable
+
+if TYPE_CHECKING:
+    from uspnet.cli.jobs_file.tree import Node, Place
+    from uspnet.cli.jobs_file.tree import Scalar as Text
+    from uspnet.cli.jobs_file.words import Click
+    from uspnet.jobs.job import AnyJob
+    from uspnet.jobs.plan import Limits
+    from uspnet.jobs.profile import Stream
+    from uspnet.port import Port as AnyPort
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
+OWN = ("port", "start", "stop")
+OPTIONS = frozenset({
+    "size", "rate", "link", "ramp", "burst-size", "burst-gap", "poisson", "packet", "pcap", "vary",
+    "flows", "zipf", "seed", "sequence", "src-mac", "dst-mac", "src-ip", "dst-ip", "src-port",
+    "dst-port", "duration", "count",
+})  # fmt: skip
+BESIDE = frozenset({
+    "port", "profile", "dry_run", "write", "linger", "yes", "fail_on_loss", "duration", "cores",
+    "burst", "poll", "reconnect", "in_process", "restart", "sandbox", "no_sandbox", "require",
+    "interval", "json", "quiet", "verbose",
+})  # fmt: skip
+EXAMPLE = "write a stream: web: {rate: 10k, size: imix}; see: uspnet pktgen --example profile"
+
+Port = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PORT",
+        help="A port, such as memif:/run/m.sock; see PORTS in man uspnet. With --profile, that of "
+        "the streams that name none.",
+        show_default=False,
+    ),
+]
+File = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="FILE.yaml",
+        callback=o.file_name,
+        help="Send the streams of a file, YAML or JSON, each at a rate, with packets and an end of "
+        "its own; - is stdin. Below the key streams, each has a name, and these options by their "
+        "long names: packet, pcap, size, vary, rate, count, duration and the like; start and stop, "
+        "seconds after the start of the run; and port, instead of PORT. An example is printed by "
+        "--example profile.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The file of streams, the port of those that name none, and the example to print: the values
+    of the options.
+    """
+
+    file: str | None
+    port: str | None
+    example: str | None = None
+
+    def check(self, given: set[str]) -> None:
+        """Raise Usage for options given beside --profile that belong into its file. Raise Exit when
+        an example was printed, and nothing else is to be done.
+        """
+        if self.example is not None:
+            show_example(self.example, self.port)
+            raise typer.Exit
+        if self.file is None:
+            if self.port is None:
+                raise Usage("PORT is missing", "see: uspnet pktgen --help")
+            return
+        for name in sorted(given - BESIDE):
+            option = "--" + SPELT.get(name, name.replace("_", "-"))
+            hint = f"drop {option}"
+            if name.replace("_", "-") in OPTIONS:
+                hint = f"write it in the file, below a stream: {option.removeprefix('--')}: …"
+            raise Usage(f"{option} conflicts with --profile", hint)
+
+    def job(self, limits: Limits, write: str | None, group: Click) -> AnyJob:
+        """Return the job that sends the streams; or a dry run, which writes them to a file.
+        `group`: all commands. Raise Usage, which names the line, and Refused.
+        """
+        from uspnet.jobs.capture import make_sink
+        from uspnet.jobs.profile import ProfileJob
+
+        name = self.file or ""
+        streams = read_streams(name, self.port, group, dry=write is not None)
+        if write is not None:
+            sink = make_sink(write)
+            streams = [replace(each, port=sink) for each in streams]
+        return ProfileJob(streams, limits, name, dry=write is not None)
+
+
+def read_streams(name: str, port: str | None, group: Click, *, dry: bool = False) -> list[Stream]:
+    """Read and check a file of streams. `port`: of those that name none; `group`: all commands;
+    `dry`: no port is needed. Raise Usage, which names the line, and Refused.
+    """
+    from uspnet.cli.jobs_file.tree import Mapping, Place, Scalar, named, read_tree
+    from uspnet.jobs.profile import STREAMS_MAX
+
+    place, tree = Place(name), read_tree(name, "streams")
+    keys = named(tree)
+    for key, (line, _) in keys.items():
+        if key != "streams":
+            hint = did_you_mean(key, ["streams"]) or "put streams below one key: streams:"
+            raise place.wrong(line, f"unknown key {printable(key, 40)!r}", hint)
+    line, streams = keys.get("streams", (tree.line, Scalar("", tree.line)))
+    if not isinstance(streams, Mapping) or not streams.items:
+        raise place.wrong(line, "streams: names no stream", EXAMPLE)
+    if len(streams.items) > STREAMS_MAX:
+        raise place.wrong(line, f"streams: more than {STREAMS_MAX}", "split the file")
+    made: dict[str, AnyPort] = {}
+    spec = "null:" if dry and port is None else port
+    found = [_stream(place, key, value, spec, group, made) for key, value in streams.items.items()]
+    if port is not None and port not in made:
+        hint = "drop PORT, or the port of a stream"
+        raise place.wrong(line, f"every stream has a port, and none is sent to {port}", hint)
+    return found
+
+
+def _stream(
+    place: Place, key: Text, value: Node, port: str | None, group: Click, ports: dict[str, AnyPort]
+) -> Stream:
+    """Read one stream. `ports`: those of the streams so far, by how they are written."""
+    from uspnet.cli.jobs_file.entries import on_trial_with
+    from uspnet.cli.jobs_file.tree import Mapping, Scalar, named
+    from uspnet.cli.jobs_file.words import Reader
+    from uspnet.jobs.profile import Stream
+
+    name, command = key.text, group.commands["pktgen"]
+    if not NAME.fullmatch(name):
+        text = f"{printable(name, 40)!r} can't be a stream's name"
+        raise place.wrong(key.line, text, "use up to 32 letters, digits, - _ and .")
+    if not isinstance(value, Mapping):
+        empty = isinstance(value, Scalar) and value.is_empty()
+        text = "has no keys" if empty else "is no mapping of keys"
+        raise place.wrong(key.line, f"{name}: {text}", EXAMPLE)
+    reader = Reader(place, name, command, OPTIONS, OWN)
+    own: dict[str, tuple[int, str]] = {}
+    for each, (line, node) in named(value).items():
+        if each in OWN:
+            own[each] = line, reader.text(each, node)
+        else:
+            reader.option(each, line, node)
+    times = _times(reader, own)
+    line, spec = own.get("port", (key.line, port))
+    if spec is None:
+        raise reader.wrong(key.line, "has no port", "add port: packet:eth1, or give PORT")
+    reader.words.lines |= {"pktgen": line, **{each: at for each, (at, _) in own.items()}}
+    reader.words.ports.append(spec)
+    job: Any = on_trial_with(place, name, command, group, reader.words)
+    to = ports.setdefault(spec, job.port)
+    return Stream(name, to, job.traffic, times.get("start", 0.0), job.limits.duration,
+                  job.limits.count)  # fmt: skip
+
+
+def _times(reader: Any, own: dict[str, tuple[int, str]]) -> dict[str, float]:
+    """Read start and stop; the time between becomes the duration of the stream."""
+    read = units.time_between(0.0, DURATION_MAX)
+    found: dict[str, float] = {}
+    for key in ("start", "stop"):
+        if key in own:
+            line, text = own[key]
+            try:
+                found[key] = read(text)
+            except units.Unreadable as error:
+                text = f"{key}: {printable(text, 40)!r}: {error}"
+                raise reader.wrong(line, text, error.hint) from None
+    if "stop" not in found:
+        return found
+    line = own["stop"][0]
+    if "duration" in reader.words.lines:
+        text = "stop and duration say the same"
+        raise reader.wrong(line, text, "keep one of them")
+    lasts = found["stop"] - found.get("start", 0.0)
+    if lasts <= 0:
+        raise reader.wrong(line, "stop: is not after start", "give a later time, in seconds: 10s")
+    reader.words.options.append(f"--duration={lasts!r}")
+    reader.words.lines["duration"] = line
+    return found

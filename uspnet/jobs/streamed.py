@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of `pktgen --profile`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uspnet.jobs.punctual import Pacing
+from uspnet.jobs.result import GenerateResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamResult:
+    """A stream of `pktgen --profile`: offered = sent + unsent."""
+
+    name: str
+    """Its name."""
+    port: str
+    """The port that it is sent to."""
+    offered: int
+    """Packets that were due to be sent."""
+    sent: int
+    """Packets that the port took: those that it dropped later are among its `drops`."""
+    unsent: int
+    """Packets that it did not take."""
+    pacing: Pacing | None
+    """How well its rate was kept; null: it has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileResult(GenerateResult):
+    """The result of `pktgen --profile`: offered = sent + unsent, in each stream and in all."""
+
+    streams: tuple[StreamResult, ...]
+    """The streams, in the order of the file."""
