@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 
 import pytest
 from scapy.all import ARP, ICMP, IP, TCP, UDP, Dot1Q, Ether, IPv6
 
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs import doctor
+from uspnet.packets import filter as filter_module
 from uspnet.packets.filter import Filter, Step, compile_filter
 
 PACKETS = [
@@ -134,3 +137,13 @@ def test_no_program_reads_behind_a_packet_or_runs_on():
 def test_wrong_filters_are_refused(text, kind, message):
     with pytest.raises(kind, match=message):
         compile_filter(text)
+
+
+def test_doctor_names_libpcap_and_its_package(monkeypatch):
+    assert re.search(r"libpcap version 1\.\d+", doctor.filters().found)
+    monkeypatch.setattr(filter_module, "NAMES", ("libpcap.so.none",))
+    row = doctor.filters()
+    assert (row.state, row.mend) == ("note", "apt-get install libpcap0.8")
+    with pytest.raises(NotSupported, match="libpcap is needed") as caught:
+        compile_filter("ip")
+    assert caught.value.hint == row.mend

@@ -17,10 +17,11 @@ from typing import Literal
 from uspnet.answer import Answer
 from uspnet.binding.machine import this_machine
 from uspnet.binding.names import resolve
-from uspnet.errors import NoDevice, Refused, UspnetError
+from uspnet.errors import NoDevice, NotSupported, Refused, UspnetError
 from uspnet.jobs import doctor_nic
 from uspnet.jobs.doctor_sandbox import sandbox_rows
 from uspnet.memory import memory_available
+from uspnet.packets.filter import version as filter_version
 from uspnet.pci.sysfs import HOST
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
@@ -179,6 +180,14 @@ def version(program: str) -> str | None:
     return lines[0].rstrip(".") if lines else ""
 
 
+def filters() -> Check:
+    """Check for what compiles the filters of `pktgen --replay`."""
+    try:
+        return Check("libpcap", "ok", filter_version())
+    except NotSupported as error:
+        return Check("libpcap", "note", "missing; compiles --filter and --split-by", error.hint)
+
+
 def emulator() -> Check:
     """Check which NICs can be emulated."""
     try:
@@ -256,7 +265,7 @@ def examine(spec: str | None) -> Examination:
     checks = [look() for look in plain]
     checks += [locked_memory(effective), *capabilities(effective), tun()]
     checks += [Check(*row) for row in sandbox_rows(available())]
-    checks += [*(tool(name) for name in TOOLS), emulator()]
+    checks += [filters(), *(tool(name) for name in TOOLS), emulator()]
     address = None if spec is None else pci_address(spec)
     rows = [] if spec is None else nic(spec, address) if address else [port(spec)]
     checks += [*nic_needs(needed=len(rows) > 1), *rows]

@@ -81,6 +81,12 @@ def compile_filter(text: str) -> Filter:
     return Filter(text, steps)
 
 
+def version() -> str:
+    """Return what libpcap says of its version. Raises NotSupported without libpcap."""
+    said: bytes = _library().pcap_lib_version()
+    return said.decode(errors="replace")
+
+
 def _library() -> ctypes.CDLL:
     for name in NAMES:
         try:
@@ -88,7 +94,7 @@ def _library() -> ctypes.CDLL:
         except OSError:
             continue
         library.pcap_open_dead.restype = ctypes.c_void_p
-        library.pcap_geterr.restype = ctypes.c_char_p
+        library.pcap_geterr.restype = library.pcap_lib_version.restype = ctypes.c_char_p
         return library
     raise NotSupported("libpcap is needed for filters", "apt-get install libpcap0.8")
 
