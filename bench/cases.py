@@ -10,6 +10,7 @@ size: one short function a contestant; they are read side by side.
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import large
 import tool
-from lab import BenchError, Process, need, place, received_by, veth
+from lab import BenchError, Process, need, pinned, place, received_by, veth
 from testpmd import Testpmd, memif
 
 from tests.support.captures import write_pcap
@@ -28,6 +30,8 @@ SETTLE_S = 0.3  # from the first packet to the start of the measurement
 NULLS = ["net_null0,size=60", "net_null1,size=60"]
 SIZE = ["--txpkts=60"]
 CAPTURED = 100_000  # packets of a file that is replayed
+REPLAYED_MIB, FILTERED_MIB = 1024, 256
+FILTER = "ether[0] = ether[1] and ether[20] = ether[59]"  # true of large.records
 CAPTURED_FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
 FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
 SEARCH_STEPS = 6
@@ -157,6 +161,35 @@ def between_ours(*words: str) -> Contestant:
         return Sample(received / sent["elapsed_s"], {"lost": lost, "ring_full_share": full})
 
     return measure
+
+
+def replay_into_ours(seconds: float) -> Sample:
+    """Our replay of a file of 1 GiB into uspnet's capture, which counts."""
+    with large.capture(REPLAYED_MIB, len(CAPTURED_FRAME)) as file:
+        words = ("--replay", str(file), "--topspeed", "--loop", "forever")
+        return between_ours(*words)(seconds)
+
+
+def filter_ours(seconds: float) -> Sample:
+    """Our replay to nowhere, with a filter that looks into each packet, and accepts it."""
+    with large.capture(FILTERED_MIB, len(CAPTURED_FRAME)) as file:
+        words = ("--replay", str(file), "--topspeed", "--loop", "forever", "--filter", FILTER)
+        result = tool.run("pktgen", "null:", *words, *BUSY, seconds=seconds, core=SOURCE)
+    return Sample(result["pps"])
+
+
+def filter_theirs(_seconds: float) -> Sample:
+    """Run tcpdump once on the same file, with the same filter, also to nowhere."""
+    need("tcpdump")
+    with large.capture(FILTERED_MIB, len(CAPTURED_FRAME)) as file:
+        packets = file.stat().st_size // (large.RECORD_HEADER + len(CAPTURED_FRAME))
+        begin = time.perf_counter()
+        command = pinned(["tcpdump", "-r", str(file), "-w", "/dev/null", FILTER], SOURCE)
+        done = subprocess.run(command, capture_output=True, check=False)
+        elapsed = time.perf_counter() - begin
+    if done.returncode:
+        raise BenchError(f"tcpdump failed: {done.stderr.decode()}")
+    return Sample(packets / elapsed)
 
 
 # -- capture to a file in memory -----------------------------------------------------------------
@@ -312,6 +345,19 @@ def replay_theirs(seconds: float) -> Sample:
         return Sample(rate)
 
 
+def replay_trafgen(seconds: float) -> Sample:
+    """Run trafgen on the same file, which it has read into memory before."""
+    need("trafgen")
+    with veth() as netns, place("x.pcap", "/dev/shm") as file, ExitStack() as stack:
+        write_pcap(file, [CAPTURED_FRAME] * CAPTURED)
+        command = ["trafgen", "--in", str(file), "--dev", "b0", "--cpus", "1", "--no-sock-mem"]
+        source = stack.enter_context(Process(command, SOURCE, netns))
+        wait_for_traffic(netns)
+        rate = arriving(netns, seconds)
+        source.interrupt()
+        return Sample(rate)
+
+
 def packet_rx_ours(seconds: float) -> Sample:
     """Our capture counts what trafgen sends. It sleeps when it has nothing to do, as netsniff-ng
     does: the sender's core does the kernel's work, and a core beside it that spins slows it down.
@@ -412,6 +458,22 @@ CASES = [
         "uspnet, 350 bytes each",
     ),
     Case(
+        "memif-replay",
+        f"{MEMIF_MEMIF}, a file of {REPLAYED_MIB} MiB is replayed",
+        0.5,
+        replay_into_ours,
+        between_ours(),
+        "uspnet, copies of one frame",
+    ),
+    Case(
+        "replay-filter",
+        "null: replay a file through a filter",
+        1,
+        filter_ours,
+        filter_theirs,
+        "tcpdump -r -w /dev/null",
+    ),
+    Case(
         "capture-file",
         CAPTURE,
         5,
@@ -448,6 +510,7 @@ CASES = [
         replay_ours,
         replay_theirs,
         "tcpreplay --topspeed",
+        also={"trafgen": replay_trafgen},
     ),
     Case(
         "packet-rx",

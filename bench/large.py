@@ -20,26 +20,31 @@ LARGE_MIB, SMALL_MIB = 4096, 1
 STARTS = 5
 PLACES = ("/dev/shm", "/tmp")
 LOOK_S = 0.005
+RECORD_HEADER = 16
 
 
-def records(octets: int) -> bytes:
-    """Return records of an nsecpcap file, of frames of 60 to 1,459 bytes, with so many bytes."""
+def records(octets: int, length: int = 0) -> bytes:
+    """Return records of an nsecpcap file, with so many bytes in all; of frames of one length, or of
+    60 to 1,459 bytes.
+    """
     made, number = bytearray(), 0
     while len(made) < octets:
-        size = 60 + number * 97 % 1400
+        size = length or 60 + number * 97 % 1400
         made += struct.pack("=4I", 1, number, size, size) + bytes([number & 255]) * size
         number += 1
     return bytes(made)
 
 
 @contextlib.contextmanager
-def capture(mib: int) -> Iterator[Path]:
-    """Write a capture file of so many MiB, which is removed afterwards."""
+def capture(mib: int, length: int = 0) -> Iterator[Path]:
+    """Write a capture file of so many MiB, with frames as `records` has them, which is removed
+    afterwards.
+    """
     free = {where: os.statvfs(where).f_bavail * os.statvfs(where).f_frsize for where in PLACES}
     where = next((each for each in PLACES if free[each] > (mib + 256) << 20), None)
     if not where:
         raise BenchError(f"{mib} MiB of room are needed in {' or '.join(PLACES)}")
-    block = records(1 << 20)
+    block = records(1 << 20, length)
     with place("large.pcap", where) as path, path.open("wb") as file:
         file.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1))
         for _ in range(mib):
