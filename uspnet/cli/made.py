@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uspnet import units
 from uspnet.cli.offered import changing, check_header, offered
+from uspnet.errors import Usage
 from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
+from uspnet.ports.registry import make_port
 
 if TYPE_CHECKING:
     from uspnet.jobs.traffic import Traffic
+    from uspnet.packets.breaking import Wrong
+    from uspnet.port import Port
 
 DEFAULT_SIZE = Sizes((60,))
 UDP_PORT = units.whole(0, 65535)
@@ -92,6 +96,26 @@ Seed = Annotated[
         help="What is drawn at random follows from this number: the same number, the same packets.",
     ),
 ]
+Broken = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--break",
+        metavar="WHAT",
+        help="Break packets on purpose: a wrong checksum (ip.chksum, udp.chksum, ip#2.chksum), a "
+        "wrong length or other field (ip.len, udp.len=4), with all else right; a runt (runt, "
+        "runt=32), cut to 40 bytes without FCS; a wrong FCS (fcs), which takes a NIC of Intel. "
+        "Several with commas between.",
+    ),
+]
+BreakEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--break-every",
+        metavar="N",
+        parser=units.whole(1, 1_000_000),
+        help="Break every N-th packet, and send the others as they are.",
+    ),
+]
 SrcMac = Annotated[str, typer.Option(metavar="MAC", help="Source MAC address.")]
 DstMac = Annotated[str, typer.Option(metavar="MAC", help="Destination MAC address.")]
 SrcIp = Annotated[str, typer.Option(metavar="IP", help="Source IPv4 address.")]
@@ -114,6 +138,30 @@ class Made:
     flows: int | None
     zipf: float | None
     seed: int
+    broken: list[str] | None = None
+    break_every: int | None = None
+
+    def wrong(self) -> Wrong:
+        """Return what is to be wrong in packets. Raise Usage."""
+        from uspnet.packets.breaking import Wrong, read_breaks
+
+        if self.break_every and not self.broken:
+            raise Usage("--break-every needs --break", "say what is wrong: --break ip.chksum")
+        return Wrong(read_breaks(self.broken or ()), self.break_every or 1)
+
+    def port(self, spec: str) -> Port:
+        """Return a port that packets like these can be sent to, not yet opened. Raise Usage."""
+        port, wrong = make_port(spec), self.wrong()
+        given = {}
+        for name, option in (("fcs", "tx-fcs"), ("runt", "tx-pad")):
+            if wrong.has(name) and option in port.known_options():
+                given[option] = "off"
+        if wrong.has("fcs") and not given:
+            text = f"--break fcs: {port.name} does not send frames with an FCS of their own"
+            raise Usage(text, "a NIC of Intel does, such as 0000:03:00.0, or qemu:e1000")
+        if not given:
+            return port
+        return type(port)(replace(port.spec, given={**port.spec.given, **given}))
 
     def traffic(self, given: set[str], *, numbered: bool) -> Traffic:
         """Make it. `given`: the names of the parameters that were; `numbered`: packets carry
@@ -124,10 +172,12 @@ class Made:
         exact = self.size if not (self.packet or self.pcap) or "size" in given else None
         check_header(given)
         packets, notes = all_packets(self.packet or (), self.pcap or ())
-        varied = self.vary or []
-        alike = not varied and (not numbered or not packets)
+        varied, wrong = self.vary or [], self.wrong()
+        alike = not (varied or wrong) and (not numbered or not packets)
         templates, drawn, order = offered(packets, self.header, exact, alike=alike)
         change = Change((*drawn, *varied), self.seed, self.flows, self.zipf)
         traffic = changing(templates, change, exact, order)
+        if wrong:
+            traffic.break_packets(wrong)
         traffic.sequence, traffic.notes = numbered, notes
         return traffic

@@ -85,6 +85,9 @@ def generating(
 
     if write is None:
         job = GenerateJob(out, limits, traffic, back, files)
+        if nets and traffic.wrong.has("fcs") and back in (None, out):
+            text = "--answer conflicts with --break fcs: answers would have a wrong FCS, too"
+            raise Usage(text, "drop one of them, or answer on another --rx-port")
         if nets:
             job.answer(nets)
         return job

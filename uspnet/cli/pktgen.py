@@ -62,6 +62,8 @@ def pktgen(
     flows: p.FlowCount = None,
     zipf: p.Zipf = None,
     seed: p.Seed = 1,
+    broken: p.Broken = None,
+    break_every: p.BreakEvery = None,
     rx_port: m.RxPort = None,
     sequence: m.Sequence = None,
     save: m.Save = None,
@@ -121,7 +123,7 @@ def pktgen(
 
     given = {name for name in context.params if o.was_given(context, name)}
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
-    made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed)
+    made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed, broken, break_every)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting, merge)
     measured = m.Measured(rx_port, sequence, save, plot, answer, lost)
@@ -131,7 +133,7 @@ def pktgen(
     replays.check(given)
     files, nets = measured.files(f"uspnet pktgen {port}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
-    outs = [make_port(each) for each in (port, second_port) if each is not None and not profile]
+    outs = [made.port(each) for each in (port, second_port) if each is not None and not profile]
     back = measured.port(port or "", outs[0]) if outs else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     duration = rates.duration(duration)

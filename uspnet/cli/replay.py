@@ -26,9 +26,10 @@ FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
     "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence", "answer",
+    "broken", "break_every",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
-SPELT = {"only": "filter"}
+SPELT = {"only": "filter", "broken": "break"}
 SPLIT = {
     "split_by": ("--split-by", "say what goes to the first port: --split-by 'src net 10.0.0.0/8'"),
     "second_port": ("--second-port", "add the port for all other packets: --second-port PORT"),

@@ -91,7 +91,9 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
     def tx_flags(self) -> int:
         """Return the command bits of a legacy descriptor (§3.3.3)."""
         tag = self.options.vlan_insert
-        return COMMAND.put(0, {"EOP": 1, "IFCS": 1, "VLE": int(tag > 0), "VLAN": tag})
+        return COMMAND.put(
+            0, {"EOP": 1, "IFCS": int(self.options.tx_fcs), "VLE": int(tag > 0), "VLAN": tag}
+        )
 
     def rx_error_mask(self) -> int:
         """Return the error bits of a legacy descriptor (§3.2.3.2)."""
@@ -166,7 +168,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
         self.regs.TDH.write(0)
         self.regs.TDT.write(0)
         self.regs.TIPG.write(IPGT=10, IPGR1=8, IPGR2=6)
-        self.regs.TCTL.write(EN=1, PSP=1, CT=0x0F, COLD=0x40)
+        self.regs.TCTL.write(EN=1, PSP=int(self.options.tx_pad), CT=0x0F, COLD=0x40)
 
     def stop(self) -> None:
         """Disable receiver, transmitter and DMA, reset the device, and take the buffers back."""

@@ -210,7 +210,7 @@ class Igb(
         for index, ring in self.rx_rings.items():
             self.start_rx(index, ring)
         self.regs.RCTL.update(EN=1)
-        self.regs.TCTL.write(EN=1, PSP=1, CT=0x0F, COLD=0x40)
+        self.regs.TCTL.write(EN=1, PSP=int(self.options.tx_pad), CT=0x0F, COLD=0x40)
         for index, ring in self.tx_rings.items():
             self.start_tx(index, ring)
 

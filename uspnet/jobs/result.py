@@ -53,6 +53,10 @@ class Asked:
     `--packet`."""
     vary: tuple[str, ...] = ()
     """`--vary`: the fields that change from packet to packet, and their values."""
+    broken: tuple[str, ...] = ()
+    """`--break`: what is wrong in packets: a field, `runt` or `fcs`."""
+    break_every: int | None = None
+    """`--break-every`: one of so many packets is broken; null: none is."""
     flows: int | None = None
     """`--flows`; null: values don't move together."""
     zipf: float | None = None

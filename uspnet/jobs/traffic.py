@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
 from uspnet.memory import new, octets
+from uspnet.packets.breaking import Wrong
 from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
 from uspnet.packets.shape import Shape
@@ -40,6 +41,7 @@ class Traffic:
     shape: Shape | None = None  # of the rate over time
     notes: Sequence[str] = ()  # what is to be said about the files that the frames are of
     dry: bool = False  # to a file, stamped with when packets would be due
+    wrong: Wrong = field(default_factory=Wrong)  # what was broken in the frames by `break_packets`
 
     def __post_init__(self) -> None:
         """Raise Usage when there is nothing to send, a rate is out of range, or a field writes
@@ -51,6 +53,13 @@ class Traffic:
             )
         if not 0 <= self.rate < float("inf"):
             raise Usage(f"rate={self.rate}", "packets a second; 0: as fast as the port takes them")
+        for each in self.fields:
+            each.check_length(min(len(template.frame) for template in self.templates))
+
+    def break_packets(self, wrong: Wrong) -> None:
+        """Break the frames, or every so many of them, on purpose. Raise Usage."""
+        self.wrong = wrong
+        self.templates, self.order = wrong.break_all(self.templates, self.order, self.fields)
         for each in self.fields:
             each.check_length(min(len(template.frame) for template in self.templates))
 
@@ -74,6 +83,8 @@ class Traffic:
             "poisson": bool(shape and shape.poisson),
             "size": str(self.sizes) if self.sizes else None,
             "vary": tuple(change.vary),
+            "broken": tuple(map(str, self.wrong.breaks)),
+            "break_every": self.wrong.every if self.wrong else None,
             "flows": change.flows,
             "zipf": change.zipf,
             "seed": self._seed(shape),
@@ -100,6 +111,10 @@ class Traffic:
         """Return the signature's offset; 0 if there is none. Raises Usage if it has no room."""
         if not self.sequence:
             return 0
+        for name in ("runt", "fcs"):
+            if self.wrong.has(name):
+                text = f"--break {name}: there is no room for a sequence number"
+                raise Usage(text, "add --no-sequence")
         room = min(each.payload for each in self.templates)
         if room < SIGNATURE_BYTES:
             raise Usage(

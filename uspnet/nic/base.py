@@ -240,6 +240,13 @@ class Nic(ABC, Generic[Q]):
         reported as sent. No worker may run.
         """
 
+    def send_limit(self, tags: Sequence[int]) -> tuple[int, str]:
+        """Return the bytes of the longest frame with VLAN tags of these EtherTypes that it is to
+        send, and a hint how to raise that.
+        """
+        hint = f"set mtu=, which goes up to {self.frame_max - HEADER}"
+        return self.options.mtu + 14 + 4 * min(len(tags), 2), hint
+
     def pending(self) -> int:
         """Return how many packets are in flight in all transmit queues. No worker may run."""
         return sum(len(self.in_flight(queue)) for queue in self.tx)

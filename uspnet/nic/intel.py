@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +41,7 @@ BMCR, BMSR = 0, 1  # PHY registers, IEEE 802.3 §22.2.4
 CONTROL = RW(BMCR, "PHY Control, IEEE 802.3 §22.2.4.1", width=16, RESTART=9, AUTONEG=12)
 STATE = RO(BMSR, "PHY Status, IEEE 802.3 §22.2.4.2", width=16, NEGOTIATED=5)
 MDIO_WRITE, MDIO_READ = 1, 2
+FCS_BYTES = 4
 
 
 def four(values: bytes) -> list[int]:
@@ -53,6 +54,10 @@ class IntelOptions(VlanOptions):
     """Options of all Intel NICs."""
 
     rx_checksum: bool = False
+    tx_fcs: bool = option(
+        switch, True, "append the FCS to sent frames; off: they end with their own"
+    )
+    tx_pad: bool = option(switch, True, "pad short frames to 60 bytes: on or off")
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     def slot_bytes(self) -> int:
         """Return how many bytes of a frame one receive descriptor takes."""
         return int(self.frame)
+
+    def send_limit(self, tags: Sequence[int]) -> tuple[int, str]:
+        """Return also the bytes of an FCS that the frame ends with."""
+        most, hint = super().send_limit(tags)
+        return most + (0 if self.options.tx_fcs else FCS_BYTES), hint
 
     @abstractmethod
     def tx_flags(self) -> int:
@@ -249,7 +259,9 @@ class Advanced(Intel, ids={}, ring="intel_advanced"):
     def tx_flags(self) -> int:
         """Return the command bits of a data descriptor (§7.2.2.3)."""
         tag = int(self.options.vlan_insert > 0)
-        return COMMAND.put(0, {"DTYP": DATA, "EOP": 1, "IFCS": 1, "DEXT": 1, "VLE": tag})
+        return COMMAND.put(
+            0, {"DTYP": DATA, "EOP": 1, "IFCS": int(self.options.tx_fcs), "DEXT": 1, "VLE": tag}
+        )
 
     def set_tag(self, queue: c.IntelQueue) -> None:
         """Write a context descriptor with the VLAN tag to insert into an empty transmit ring: it

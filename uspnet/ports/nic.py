@@ -12,7 +12,7 @@ from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout, NotSupported, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import pages_for
-from uspnet.nic.base import HEADER, AnyNic
+from uspnet.nic.base import AnyNic
 from uspnet.pci.config import Snapshot, config_of
 from uspnet.pool import Pool
 from uspnet.port import Direction, Port
@@ -109,9 +109,7 @@ class NicPort(Port):
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
         """Return the MTU plus header and tags."""
-        nic = self.device
-        most = nic.frame_max - HEADER
-        return nic.options.mtu + 14 + 4 * min(len(tags), 2), f"set mtu=, which goes up to {most}"
+        return self.device.send_limit(tags)
 
     def attach(self, pool: Pool) -> None:
         """Map the job's packet memory for the device."""

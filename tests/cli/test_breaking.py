@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pktgen --break`: packets are wrong where they are to be, and nowhere else; tshark is the judge."""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+
+import pytest
+from scapy.all import IP, UDP, Ether, rdpcap, wrpcap
+
+from tests.support.identity import answer
+from tests.support.waiting import scaled, until
+from uspnet.errors import Usage
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.breaking import Wrong, read_breaks
+from uspnet.packets.craft import craft
+from uspnet.packets.frames import udp_frame
+from uspnet.ports.qemu import models
+
+MODELS = [name for name, nic in models().items() if "tx-fcs" in nic.options.known()]
+HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9)
+CHECKS = [word for each in ("ip", "udp", "tcp") for word in ("-o", f"{each}.check_checksum:TRUE")]
+BAD, GOOD = "0", "1"
+IPV4 = "Ether()/IP(src='10.0.0.1',dst='10.0.0.2')"
+LOAD = "('x'*30)"
+STACKS = {
+    "udp": f"{IPV4}/UDP()/{LOAD}",
+    "tcp": f"{IPV4}/TCP()/{LOAD}",
+    "icmp": f"{IPV4}/ICMP()/{LOAD}",
+    "udp, ipv6": f"Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/UDP()/{LOAD}",
+    "icmpv6": f"Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/ICMPv6EchoRequest()/{LOAD}",
+    "vlan": f"Ether()/Dot1Q(vlan=5)/IP(src='10.0.0.1',dst='10.0.0.2')/TCP()/{LOAD}",
+    "ipip": f"{IPV4}/IP(src='10.1.0.1',dst='10.1.0.2')/UDP()/{LOAD}",
+}
+
+
+def read(file, names):
+    """Fields of each packet of a file, by tshark."""
+    command = ["tshark", "-r", file, *CHECKS, "-T", "fields", "-E", "separator=;"]
+    command += [word for name in names for word in ("-e", name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=scaled(60))
+    return [tuple(line.split(";")) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def seen(uspnet, tmp_path, needs):
+    """Runs pktgen into a file; fields of each packet, by tshark."""
+    needs("tshark")
+
+    def run(*words, names):
+        file = tmp_path / "sent.pcapng"
+        run = uspnet("pktgen", "null:", "--dry-run", "-w", str(file), "-c", "6", "--json", *words)
+        assert run.returncode == 0, run.stderr
+        return read(file, names)
+
+    return run
+
+
+WRONG = {
+    "ip.chksum": ("udp", {"ip.checksum.status": BAD, "udp.checksum.status": GOOD}),
+    "udp.chksum": ("udp", {"ip.checksum.status": GOOD, "udp.checksum.status": BAD}),
+    "tcp.chksum": ("tcp", {"ip.checksum.status": GOOD, "tcp.checksum.status": BAD}),
+    "icmp.chksum": ("icmp", {"ip.checksum.status": GOOD, "icmp.checksum.status": BAD}),
+    "ip.chksum,tcp.chksum": ("vlan", {"ip.checksum.status": BAD, "tcp.checksum.status": BAD}),
+    "udp.chksum ": ("udp, ipv6", {"udp.checksum.status": BAD}),
+    "icmp6.cksum": ("icmpv6", {"icmpv6.checksum.status": BAD}),
+    "ip#2.chksum": ("ipip", {"ip.checksum.status": f"{GOOD},{BAD}", "udp.checksum.status": GOOD}),
+    "ip.len": ("udp", {"ip.checksum.status": GOOD, "ip.len": "66", "udp.checksum.status": GOOD}),
+    "ip.len=30": ("udp", {"ip.checksum.status": GOOD, "ip.len": "30"}),
+    "udp.len": ("udp", {"ip.checksum.status": GOOD, "ip.len": "58", "udp.length": "46"}),
+    "udp.len=4": ("udp", {"ip.checksum.status": GOOD, "udp.length": "4"}),
+    "ip.ttl=0": ("udp", {"ip.checksum.status": GOOD, "ip.ttl": "0", "udp.checksum.status": GOOD}),
+    "ipv6.plen": ("udp, ipv6", {"ipv6.plen": "46"}),
+    "ip.version=5": ("udp", {"ip.version": "5"}),
+}
+
+
+def test_what_is_broken_is_wrong_and_all_else_is_right(tmp_path, needs):
+    needs("tshark")
+    file = tmp_path / "wrong.pcap"
+    names = sorted({name for _, expected in WRONG.values() for name in expected})
+    for text, (stack, _) in WRONG.items():
+        traffic = Traffic(craft(STACKS[stack]))
+        traffic.break_packets(Wrong(read_breaks([text])))
+        (template,) = traffic.templates
+        load = template.rebuild(len(template.frame) - 18, b"another checksum!!")
+        wrpcap(str(file), [Ether(template.frame), Ether(load)], append=True)
+    rows = iter(read(file, names))
+    for text, (_, expected) in WRONG.items():
+        for _ in "template", "numbered":
+            row = dict(zip(names, next(rows), strict=True))
+            assert {name: row[name] for name in expected} == expected, text
+
+
+def test_a_checksum_stays_wrong_by_the_same_while_it_follows_what_varies(seen):
+    names = ["ip.src", "udp.srcport", "ip.checksum.status", "udp.checksum.status"]
+    got = seen("--break", "ip.chksum,udp.chksum", "--vary", "ip.src=10.0.0.0/8:random", "--vary",
+               "udp.sport=1024-65535:random", "--sequence", names=names)  # fmt: skip
+    assert len(set(got)) == 6
+    assert {row[2:] for row in got} == {(BAD, BAD)}
+
+
+@pytest.mark.parametrize(("every", "pattern"), [(1, "000000"), (2, "101010"), (3, "110110"),
+                                                (6, "111110"), (4, "111011")])  # fmt: skip
+def test_every_nth_packet_is_broken(every, pattern):
+    rights = [craft(STACKS[name])[0] for name in ("udp", "tcp", "vlan")]
+    traffic = Traffic(rights)
+    traffic.break_packets(Wrong(read_breaks(["ip.chksum"]), every))
+    order = traffic.order or range(len(traffic.templates))
+    frames = [traffic.templates[at].frame for at in [*order] * 6][:6]
+    sent = [right.frame for right in rights] * 2
+    assert [str(int(f == r)) for f, r in zip(frames, sent, strict=True)] == [*pattern]
+    assert [len(f) for f in frames] == [len(f) for f in sent]
+
+
+def test_a_runt_is_the_beginning_of_its_packet(uspnet, tmp_path):
+    file = tmp_path / "x.pcap"
+    run = uspnet("pktgen", f"pcap:out={file}", "-c", "4", "--break", "runt=18", "--json",
+                 "--break-every", "2")  # fmt: skip
+    result = answer(run.stdout)
+    assert (result["sent"], result["asked"]["broken"]) == (4, ["runt=18"])
+    right = udp_frame(60, *HEADER)
+    assert [bytes(each) for each in rdpcap(str(file))] == [right, right[:18]] * 2
+
+
+def test_python_breaks_templates():
+    traffic = Traffic(craft(STACKS["udp"]))
+    right = traffic.templates[0].frame
+    traffic.break_packets(Wrong(read_breaks(["ip.len=99, udp.chksum"]), 2))
+    assert (traffic.templates[0].frame, traffic.order) == (right, (0, 1))
+    wrong = Ether(traffic.templates[1].frame)
+    fresh = Ether(right)
+    fresh[IP].len = 99
+    del fresh[IP].chksum
+    fresh[UDP].chksum = wrong[UDP].chksum
+    assert bytes(fresh) == traffic.templates[1].frame
+    assert wrong[UDP].chksum != Ether(right)[UDP].chksum
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_wrong_fcs_is_sent_and_a_right_one_between(uspnet, far, tmp_path, qemu, model):
+    spec = f"qemu:{model},wire={tmp_path}/wire"
+    result = uspnet("pktgen", spec, "-c", "4", "--break", "fcs", "--break-every", "2", "--json",
+                    "--rate", "100")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    until(lambda: far.take() or len(far.got) >= 4)
+    plain = udp_frame(60, *HEADER)
+    right = zlib.crc32(plain).to_bytes(4, "little")
+    wrong = (zlib.crc32(plain) ^ 0xFFFFFFFF).to_bytes(4, "little")
+    assert far.got == [plain + right, plain + wrong] * 2
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_runt_is_sent_as_short_as_it_is(uspnet, far, tmp_path, qemu, model):
+    spec = f"qemu:{model},wire={tmp_path}/wire"
+    result = uspnet("pktgen", spec, "-c", "2", "--break", "runt=33", "--json", "--rate", "100")
+    assert result.returncode == 0, result.stderr
+    until(lambda: far.take() or len(far.got) >= 2)
+    assert far.got == [udp_frame(60, *HEADER)[:33]] * 2
+
+
+REFUSED = [
+    ("runt=60", "a runt has 18 to 59 bytes"),
+    ("runt=x", "not a number"),
+    ("runt=50", "the packet has 46 bytes"),
+    ("tcp.chksum", "--break tcp.chksum: the packet has no layer tcp"),
+    ("udp.chksum,udp.chksum", "given twice"),
+    ("everything", "not the name of a field"),
+    ("fcs=1", "has no value"),
+    ("ip.src", "an address"),
+    ("ip.len=65536", "does not fit into 16 bits"),
+    ("ip.len=-1", "does not fit into 16 bits"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), REFUSED)
+def test_what_can_not_be_broken_is_refused(text, told):
+    traffic = Traffic(craft(f"{IPV4}/UDP()/('x'*4)"))
+    with pytest.raises(Usage, match=told) as error:
+        traffic.break_packets(Wrong(read_breaks([text])))
+    assert error.value.hint
+    assert "--vary" not in str(error.value) + error.value.hint
+
+
+CONFLICTS = [
+    (["null:", "--break", "fcs"], "an FCS of their own"),
+    (["null:", "--break", "runt", "--rx-port", "null:"], "sequence number"),
+    (["null:", "--break", "ip.len", "--vary", "ip.len=1-9"], "--vary"),
+    (["null:", "--break-every", "3"], "needs --break"),
+    (["null:", "--break", "ip.len", "--replay", "x.pcap"], "--break conflicts with --replay"),
+    (["qemu:e1000,loop=on", "--break", "fcs", "--answer", "10.0.0.1"], "--answer conflicts"),
+    (["qemu:e1000,loop=on", "--break", "fcs", "--break-every", "2", "--vary",
+      "ip.src=10.0.0.0/8"], "the right FCS"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "told"), CONFLICTS)
+def test_what_makes_no_sense_is_refused(uspnet, words, told):
+    result = uspnet("pktgen", *words, "-c", "5")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert told in " ".join(result.stderr.split())
+    assert "hint: " in result.stderr
+
+
+def test_packets_with_wrong_checksums_come_back_and_are_measured(uspnet, qemu):
+    port = "qemu:e1000e,loop=on"
+    result = uspnet("pktgen", port, "--rx-port", port, "-c", "200", "--rate", "10k", "--break",
+                    "ip.chksum,udp.chksum", "--break-every", "2", "--json")  # fmt: skip
+    seen = answer(result.stdout)
+    assert (seen["received"], seen["lost"]) == (200, 0)
+    port += ",rx-checksum=on"
+    result = uspnet("pktgen", port, "--rx-port", port, "-c", "200", "--rate", "10k", "--break",
+                    "ip.chksum", "--break-every", "2", "--json")  # fmt: skip
+    seen = answer(result.stdout)
+    assert (seen["received"], seen["lost"]) == (100, 100)
+    assert seen["ports"][0]["drops"] == {"bad_checksum": 100}

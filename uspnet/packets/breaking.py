@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets that are broken on purpose: wrong checksums, lengths and other fields, runts, and frames
+with a wrong FCS of their own.
+
+A wrong checksum differs from the right one by a constant, so what varies or is numbered in a packet
+is updated in it as in the right one, and it stays wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+
+from uspnet.errors import Usage
+from uspnet.packets.fields.field import Field
+from uspnet.packets.frames import FRAME_MIN, Template
+from uspnet.packets.payload import CHECKSUMS
+from uspnet.packets.sizes import FCS, ORDER_MAX
+from uspnet.packets.vary import domain as d
+from uspnet.packets.vary.place import Layout, Named, Sum
+
+SUMS = 0xFFFF  # Internet checksums are sums modulo this (RFC 1071)
+RUNT, RUNT_MIN = 40, 18  # bytes: what is left of a frame, and at least
+MORE = 8  # by how much a field is wrong
+HINT = "write ip.chksum, udp.chksum, ip.len, udp.len=4, runt, runt=32 or fcs, with commas between"
+Patch = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Break:
+    """What is wrong: a field by its name, `runt` or `fcs`. `value`: the field's, or the length."""
+
+    name: str
+    value: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """All that is wrong in every `every`-th packet."""
+
+    breaks: tuple[Break, ...] = ()
+    every: int = 1
+
+    def __bool__(self) -> bool:
+        return bool(self.breaks)
+
+    def has(self, name: str) -> bool:
+        """Return whether this is among what is wrong."""
+        return any(each.name == name for each in self.breaks)
+
+    def break_all(
+        self, templates: Sequence[Template], order: Sequence[int], fields: Sequence[Field]
+    ) -> tuple[list[Template], tuple[int, ...]]:
+        """Return templates, of which those that are sent as every `every`-th are broken, and their
+        order. `fields`: what varies in them. Raise Usage.
+        """
+        broken = [self._broken(each, fields) for each in templates]
+        if self.every == 1:
+            return broken, tuple(order)
+        right = list(templates)
+        if self.has("fcs"):
+            if fields:
+                text = "--break fcs: the right FCS of packets that vary is not computed"
+                raise Usage(text, "drop --break-every, or --vary")
+            right = [_with_fcs(each, 0) for each in templates]
+        turns = tuple(order) or tuple(range(len(right)))
+        length = math.lcm(len(turns), self.every)
+        if length > ORDER_MAX:
+            text = f"--break-every: a cycle of {length:,} packets is too long"
+            raise Usage(text, "give a smaller or a rounder number, or fewer packets")
+        places = (turns[i % len(turns)] for i in range(length))
+        shift = len(right)
+        cycle = (at if (i + 1) % self.every else at + shift for i, at in enumerate(places))
+        return [*right, *broken], tuple(cycle)
+
+    def _broken(self, template: Template, fields: Sequence[Field]) -> Template:
+        layout = Layout(template)
+        named = [each for each in self.breaks if each.name not in {"runt", "fcs"}]
+        for patch in [_patch(layout, each, fields) for each in named]:
+            template = _patched(template, patch)
+        for each in self.breaks:
+            if each.name == "runt":
+                template = _cut(template, each.value or RUNT)
+        return _with_fcs(template, 0xFFFFFFFF) if self.has("fcs") else template
+
+
+def read_breaks(texts: Sequence[str]) -> tuple[Break, ...]:
+    """Read `ip.chksum,udp.len=4`, several times. Raise Usage."""
+    found = [_read(part.strip()) for text in texts for part in text.split(",")]
+    names = [each.name for each in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Usage(f"--break: {twice[0]} is given twice", "name it once")
+    return tuple(found)
+
+
+def _read(text: str) -> Break:
+    name, equals, value = text.partition("=")
+    try:
+        number = int(value, 0) if equals else None
+    except ValueError:
+        raise Usage(f"--break {text}: {value!r} is not a number", HINT) from None
+    if name == "fcs" and equals:
+        raise Usage(f"--break {text}: an FCS has no value", "write fcs")
+    if name == "runt" and not RUNT_MIN <= (RUNT if number is None else number) < FRAME_MIN:
+        text = f"--break {text}: a runt has {RUNT_MIN} to {FRAME_MIN - 1} bytes, without FCS"
+        raise Usage(text, "write runt=40")
+    if name not in {"runt", "fcs"} and "." not in name:
+        raise Usage(f"--break {text}: not the name of a field", HINT)
+    return Break(name, number)
+
+
+def _patched(template: Template, patch: Patch) -> Template:
+    rebuild = template.rebuild
+
+    def again(at: int, data: bytes) -> bytes:
+        return patch(rebuild(at, data))
+
+    return Template(patch(template.frame), template.payload, again, template.packet)
+
+
+def _cut(template: Template, length: int) -> Template:
+    """Return what is left of a frame; lengths in its headers stay."""
+    if length > len(template.frame):
+        text = f"--break runt: the packet has {len(template.frame)} bytes, less than {length}"
+        raise Usage(text, "give a smaller one: runt=32")
+    payload = max(template.payload - (len(template.frame) - length), 0)
+    cut = _patched(template, lambda frame: frame[:length])
+    return Template(cut.frame, payload, cut.rebuild, cut.packet)
+
+
+def _with_fcs(template: Template, wrong: int) -> Template:
+    """Return a frame with an FCS at its end, of which these bits are wrong."""
+
+    def add(frame: bytes) -> bytes:
+        return frame + (zlib.crc32(frame) ^ wrong).to_bytes(FCS, "little")
+
+    made = _patched(template, add)
+    return Template(made.frame, 0, made.rebuild, made.packet)
+
+
+def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> Patch:
+    """Return what makes a frame of this layout wrong. Raise Usage."""
+    try:
+        place = layout.find(wrong.name)
+        bit = layout.bits(wrong.name, place)
+    except Usage as error:
+        message = error.message.replace("--vary", "--break")
+        raise Usage(
+            message, error.hint.replace("--vary LAYER.FIELD=VALUES", "--break LAYER.FIELD")
+        ) from None
+    if not isinstance(place, Named) or place.notation in {d.IP4, d.IP6, d.MAC}:
+        raise Usage(f"--break {wrong.name}: an address is never wrong", "give it by --packet")
+    bits = place.notation.bits
+    if wrong.value is not None and wrong.value >> bits:
+        text = f"--break {wrong.name}: {wrong.value} does not fit into {bits} bits"
+        raise Usage(text, f"give a value of 0 to {(1 << bits) - 1:,}")
+    if any(each.writes(bit // 8, (bit + bits + 7) // 8 - bit // 8) for each in fields):
+        raise Usage(f"--break {wrong.name}: --vary changes it", "name it in one of them")
+    if place.name in CHECKSUMS and wrong.value is None:
+        return partial(_spoil, bit // 8, bits // 8)
+    return partial(_write, layout.sums, place, bit, wrong.value)
+
+
+def _spoil(at: int, size: int, frame: bytes) -> bytes:
+    """Return the frame with a wrong checksum, by a constant: one that is 1 more by its own
+    arithmetic, and never 0; or, of a CRC, one with another bit.
+    """
+    was = int.from_bytes(frame[at : at + size], "big")
+    if size == 2:
+        total = ((~was & SUMS) + 1) % SUMS
+        now = ~total & SUMS
+    else:
+        now = was ^ 1
+    return frame[:at] + now.to_bytes(size, "big") + frame[at + size :]
+
+
+def _write(sums: Sequence[Sum], place: Named, bit: int, value: int | None, frame: bytes) -> bytes:
+    """Return the frame with a wrong value in a field, and right checksums of the same layer."""
+    bits = place.notation.bits
+    left = 8 * len(frame) - bit - bits
+    number, mask = int.from_bytes(frame, "big"), (1 << bits) - 1
+    was = number >> left & mask
+    now = (was + MORE) & mask if value is None else value
+    made = (number & ~(mask << left) | now << left).to_bytes(len(frame), "big")
+    own = [each for each in sums if each.layer == place.layer and each.name != place.name]
+    return reduce(partial(_follow, frame, place), own, made)
+
+
+def _follow(before: bytes, place: Named, made: bytes, check: Sum) -> bytes:
+    """Return the frame with a checksum that follows from what has changed in it: twice where the
+    field is in a pseudo-header, too, as UDP's length is.
+    """
+    times = 2 if place.name == "len" and check.zero else 1
+    delta = times * (_words(made, check.at) - _words(before, check.at))
+    was = int.from_bytes(before[check.at : check.at + 2], "big")
+    total = ((~was & SUMS) + delta) % SUMS
+    now = (~total & SUMS) if total else check.zero
+    return made[: check.at] + now.to_bytes(2, "big") + made[check.at + 2 :]
+
+
+def _words(frame: bytes, check: int) -> int:
+    """Return the sum of a frame's 16-bit words, as those of a checksum at this offset lie."""
+    frame = frame[check % 2 :]
+    frame += bytes(len(frame) % 2)
+    return sum(int.from_bytes(frame[at : at + 2], "big") for at in range(0, len(frame), 2))
