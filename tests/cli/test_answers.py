@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 
 import pytest
@@ -22,6 +24,7 @@ from scapy.all import (
 )
 
 from tests.support.identity import answer
+from tests.support.processes import children_named
 from tests.support.waiting import until
 
 OURS, THEIRS = "02:00:00:00:00:01", "02:00:00:00:00:99"
@@ -229,3 +232,22 @@ def test_what_can_not_be_answered_is_refused(uspnet, words, told):
 def test_the_summary_says_what_was_answered(uspnet):
     result = uspnet("pktgen", "null:", "-c", "5", "--answer", "10.0.0.0/8")
     assert "answered 0 ARP requests, 0 neighbor solicitations" in result.stdout
+
+
+def test_answers_go_on_after_the_worker_process_was_killed(namespace, read_frames):
+    namespace.veth("a", "b")
+    sock = namespace.socket("b")
+    running = namespace.start("pktgen", "packet:a", "--rate", "1000", "--answer", "10.0.0.0/8")
+
+    def asked():
+        sock.send(bytes(arp()))
+        return any(each[12:14] == b"\x08\x06" for each in read_frames(sock, 20))
+
+    until(asked)
+    (worker,) = children_named(running.process.pid, "uspnet-worker")
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: children_named(running.process.pid, "uspnet-worker") not in ([], [worker]))
+    until(asked)
+    result = running.end()
+    assert result["restarts"] == 1
+    assert result["answered"]["arp"] >= 2

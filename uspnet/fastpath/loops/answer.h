@@ -25,10 +25,9 @@ struct answer {
     uint64_t sent, bytes;
     struct packet packets[64];
 };
-// [c]
-
 void answer_see(struct answer *a, const struct pool *pool, struct packet p);
 void answer_send(struct answer *a);
 void answer_drop(struct answer *a);
+// [c]
 
 #endif
