@@ -119,7 +119,6 @@ def pktgen(
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
-    from uspnet.ports.registry import make_port
 
     given = {name for name in context.params if o.was_given(context, name)}
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
