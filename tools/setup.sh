@@ -70,8 +70,8 @@ if [[ $1 == test ]] && ! command -v qemu-system-x86_64 >/dev/null; then
 fi
 
 extras=""
-if [[ $1 == test ]]; then extras="[dev]"; fi
-stamp=".venv/.ready-$1"
+if [[ $1 == test ]]; then extras="[dev${USPNET_FULL:+,plot}]"; fi # the full tier skips nothing
+stamp=".venv/.ready-$1${extras//[^a-z]/}"
 venv_works() { # it is complete, was made in this folder, and its Python starts
     grep -qF "$(pwd -P)/.venv/bin/python" .venv/bin/pip && .venv/bin/python -c 'import pip'
 }

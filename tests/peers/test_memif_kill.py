@@ -17,7 +17,7 @@ import pytest
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 
-ROUNDS = by_tier(8, 100, 1000)
+ROUNDS = by_tier(8, 40, 1000)
 FDS_MORE, KIB_MORE = 8, 32 << 10
 
 
