@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,7 +20,8 @@ from uspnet.text import did_you_mean, printable
 if TYPE_CHECKING:
     from uspnet.cli.jobs_file.tree import Node, Place
     from uspnet.cli.jobs_file.tree import Scalar as Text
-    from uspnet.cli.jobs_file.words import Click
+    from uspnet.cli.jobs_file.words import Click, Reader
+    from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.job import AnyJob
     from uspnet.jobs.plan import Limits
     from uspnet.jobs.profile import Stream
@@ -164,13 +165,13 @@ def _stream(
         raise reader.wrong(key.line, "has no port", "add port: packet:eth1, or give PORT")
     reader.words.lines |= {"pktgen": line, **{each: at for each, (at, _) in own.items()}}
     reader.words.ports.append(spec)
-    job: Any = on_trial_with(place, name, command, group, reader.words)
+    job = cast("GenerateJob", on_trial_with(place, name, command, group, reader.words))
     to = ports.setdefault(spec, job.port)
     return Stream(name, to, job.traffic, times.get("start", 0.0), job.limits.duration,
                   job.limits.count)  # fmt: skip
 
 
-def _times(reader: Any, own: dict[str, tuple[int, str]]) -> dict[str, float]:
+def _times(reader: Reader, own: dict[str, tuple[int, str]]) -> dict[str, float]:
     """Read start and stop; the time between becomes the duration of the stream."""
     read = units.time_between(0.0, DURATION_MAX)
     found: dict[str, float] = {}
