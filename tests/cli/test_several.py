@@ -61,6 +61,12 @@ def test_a_field_that_all_have_varies_in_all(sent):
     assert Counter(frame[-1:] for frame in frames) == {b"x": 20, b"y": 10}
 
 
+def test_each_has_the_sizes_in_its_own_turn(sent):
+    frames = sent("-c", "18", "--size", "100,200,300", *words(f"2:{IPV4}/UDP()", f"{IPV4}/TCP()"))
+    assert [len(frame) for frame in frames if frame[23] == 17] == [100, 200, 300] * 4
+    assert [len(frame) for frame in frames if frame[23] == 6] == [100, 200, 300] * 2
+
+
 WRONG = [
     ([*words(f"{IPV4}/UDP()/('x'*20)", f"{IPV4}/TCP()"), "--vary", "ip.src=10.0.0.0/8"],
      "the packet Ether/IP/TCP"),
@@ -69,7 +75,7 @@ WRONG = [
     ([*words(f"{IPV4}/UDP()", f"0:{IPV4}/TCP()")], "0 is not a weight"),
     ([*words(f"{IPV4}/UDP()", "2:Ether()/Nothing()")], "--packet 2"),
     ([*words(f"{IPV4}/UDP(sport=RandShort())", f"{IPV4}/TCP()")], "--packet 2 draws other fields"),
-    ([*words(f"{IPV4}/UDP()", f"{IPV4}/TCP()"), "--size", "imix"], "take one size"),
+    ([*words(f"{IPV4}/UDP()", f"{IPV4}/TCP()"), "--size", "50,60"], "more than --size 50"),
     ([*words(f"1000000:{IPV4}/UDP()", f"999999:{IPV4}/UDP(dport=(1,98))")], "is too long"),
 ]  # fmt: skip
 

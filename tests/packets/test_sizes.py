@@ -61,7 +61,7 @@ def test_random_sizes_are_uniform_and_the_same_in_every_run():
 @pytest.mark.parametrize(("text", "message"), [
     ("", "not a size"), ("x", "not a size"), ("13", "not a frame"), ("9729", "not a frame"),
     ("60-50", "is empty"), ("60,", "not a size"), ("60:0", "not a weight"), ("60:", "not a weight"),
-    ("60:-1", "not a weight"), ("imix:z", "not a mix"), ("imix:", "not a mix"),
+    ("60:-1", "not a weight"), ("imix:k", "not a mix"), ("imix:", "not a mix"),
     ("60:0.000001,61:99999", "too long"), ("random:5", "not a frame"), ("60-", "not a size"),
 ])  # fmt: skip
 def test_what_is_no_size_is_refused(text, message):
@@ -75,3 +75,22 @@ def test_every_packet_gets_every_size():
     assert read_sizes("imix:aab").over(2) == (0, 1, 0, 1, 2, 3)
     with pytest.raises(Usage, match="are too many"):
         read_sizes("random:60-61").over(1000)
+
+
+MTUS = [("imix:aaz", (60, 60, 1514)), ("imix:az,z=9018", (60, 9014)), ("imix:z", (1514,))]
+
+
+@pytest.mark.parametrize(("text", "lengths"), MTUS)
+def test_a_z_stands_for_the_mtu(text, lengths):
+    sizes = read_sizes(text)
+    assert tuple(sizes.sizes[each] for each in sizes.order) == lengths
+
+
+WRONG_LETTERS = [("imix:aj", "15996 bytes is not a frame"), ("imix:ak", "not a mix"),
+                 ("imix:az,z=1", "not a frame"), ("imix:az,y=99", "not a mix")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "told"), WRONG_LETTERS)
+def test_letters_of_sizes_that_no_port_sends_are_refused(text, told):
+    with pytest.raises(Unreadable, match=told):
+        read_sizes(text)

@@ -40,13 +40,12 @@ def offered(
     from uspnet.packets.frames import udp_expression, udp_template
     from uspnet.packets.streams import Weighted, craft_all
 
-    if len(packets) > 1 and sizes and len(sizes.sizes) > 1:
-        raise Usage("--size: several --packet take one size", "give one size, or one --packet")
     lengths = sizes.sizes if sizes else (None,)
     if not packets and alike:
         return [udp_template(size, *header) for size in lengths if size], [], ()
     udp = [Weighted(udp_expression(*header))]
-    made = [craft_all(packets or udp, size, alike=alike) for size in lengths]
+    turns = sizes.order if sizes else (0,)
+    made = [craft_all(packets or udp, size, turns, alike=alike) for size in lengths]
     return [each for templates, *_ in made for each in templates], *made[0][1:]
 
 

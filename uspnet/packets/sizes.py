@@ -18,9 +18,11 @@ from uspnet.errors import Usage
 from uspnet.units import Unreadable
 
 FCS = 4  # bytes
-LETTERS = {  # RFC 6985, section 4; z, the MTU, has no size of its own
+LETTERS = {  # RFC 6985, section 4
     "a": 64, "b": 128, "c": 256, "d": 512, "e": 1024, "f": 1280, "g": 1518, "h": 2112, "i": 9000,
+    "j": 16000,
 }  # fmt: skip
+MTU, MTU_FRAME = "z", 1518  # the frame of an MTU of 1,500 bytes
 MIXES = {  # of the Open Traffic Generator's model, flow size, weight_pairs.predefined
     "imix": "64:7,570:4,1518:1",
     "ipsec_imix": "90:58.67,92:2,594:23.66,1418:15.67",
@@ -102,11 +104,14 @@ def _mix(name: str) -> Sizes:
     full = name if name in MIXES else f"{name}_imix"
     if full in MIXES:
         return _weighted(MIXES[full], FCS)
-    if not re.fullmatch("[a-i]+", name) or len(name) > CYCLE_MAX:
+    genome, comma, mtu = name.partition(f",{MTU}=")
+    if not re.fullmatch(f"[a-j{MTU}]+", genome) or len(genome) > CYCLE_MAX:
         names = ", ".join(each.removesuffix("_imix") for each in MIXES if each != "imix")
         letters = ", ".join(f"{letter} {size}" for letter, size in LETTERS.items())
-        raise Unreadable("not a mix", f"write imix, imix: and {names}, or letters of: {letters}")
-    return in_turn(tuple(LETTERS[letter] - FCS for letter in name))
+        hint = f"write imix, imix: and {names}, or letters of: {letters}, and {MTU} for the MTU: "
+        raise Unreadable("not a mix", f"{hint}{MTU_FRAME}, or as in imix:aaz,z=9018")
+    sizes = {**LETTERS, MTU: _size(mtu, FCS) + FCS if comma else MTU_FRAME}
+    return in_turn(tuple(_size(str(sizes[letter]), FCS) for letter in genome))
 
 
 def _listed(text: str) -> tuple[int, ...]:

@@ -63,11 +63,15 @@ def read_packets(texts: Sequence[str], stdin: Callable[[], str]) -> list[Weighte
 
 
 def craft_all(
-    packets: Sequence[Weighted | Given], size: int | None, *, alike: bool = False
+    packets: Sequence[Weighted | Given],
+    size: int | None,
+    sizes: Sequence[int] = (0,),
+    *,
+    alike: bool = False,
 ) -> tuple[list[Template], list[str], Order]:
     """Build the frames of several expressions, as `craft_drawn` does each, or take those that are
-    given, as `templates_of` does; return their order, too. Raise Usage, which names the expression
-    where there are several.
+    given, as `templates_of` does; return their order, too: for `order_of`, they are made once for
+    each of `sizes`. Raise Usage, which names the expression where there are several.
     """
     templates: list[Template] = []
     counts, drawn = [], []
@@ -79,7 +83,7 @@ def craft_all(
     if differing := [number for number, draws in enumerate(drawn, 1) if draws != drawn[0]]:
         text = f"--packet {differing[0]} draws other fields than --packet 1"
         raise Usage(text, "draw the same ones in each, or use --vary")
-    return templates, drawn[0], _order(packets, counts)
+    return templates, drawn[0], _order(packets, counts, sizes)
 
 
 def _craft(
@@ -98,26 +102,31 @@ def _craft(
         raise Usage(message, error.hint) from None
 
 
-def _order(packets: Sequence[Weighted | Given], counts: Sequence[int]) -> Order:
-    return order_of(counts, [each.weight for each in packets]) if len(packets) > 1 else ()
+def _order(
+    packets: Sequence[Weighted | Given], counts: Sequence[int], sizes: Sequence[int]
+) -> Order:
+    return order_of(counts, [each.weight for each in packets], sizes) if len(packets) > 1 else ()
 
 
 Order = tuple[int, ...]
 
 
-def order_of(counts: Sequence[int], weights: Sequence[int]) -> Order:
+def order_of(counts: Sequence[int], weights: Sequence[int], sizes: Sequence[int] = (0,)) -> Order:
     """Return the shortest cycle of templates, `counts` of each expression, one expression's behind
-    the other's: expressions come in proportion to their weights, evenly spread, and the templates
-    of each in turn. Raise Usage.
+    the other's, and all of them once for each size: expressions come in proportion to their
+    weights, evenly spread, and the templates of each in turn, in the order of `sizes`. Raise Usage.
     """
     shares = [weight // math.gcd(*weights) for weight in weights]
-    pairs = list(zip(counts, shares, strict=True))
+    turns = [held * len(sizes) for held in counts]
+    pairs = list(zip(turns, shares, strict=True))
     rounds = math.lcm(*(held // math.gcd(held, share) for held, share in pairs))
     if rounds * sum(shares) > ORDER_MAX:
         text = f"--packet: a cycle of {rounds * sum(shares):,} packets is too long"
         raise Usage(text, "give rounder weights, or list fewer values")
     firsts = [sum(counts[:number]) for number in range(len(counts))]
-    turns = [count() for _ in counts]
-    return tuple(
-        firsts[each] + next(turns[each]) % counts[each] for each in spread(shares) * rounds
-    )
+    owns = [
+        [size * sum(counts) + first + each for size in sizes for each in range(held)]
+        for first, held in zip(firsts, counts, strict=True)
+    ]
+    numbers = [count() for _ in counts]
+    return tuple(owns[each][next(numbers[each]) % turns[each]] for each in spread(shares) * rounds)
