@@ -15,6 +15,7 @@ from tests.support.identity import ran
 from tests.support.mortal import Mortal
 from tests.support.tiers import by_tier
 from uspnet.errors import Usage
+from uspnet.fastpath import ffi
 from uspnet.jobs.capture import make_sink
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.profile import ProfileJob, Stream
@@ -26,6 +27,7 @@ from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.compiler import compile_program
 from uspnet.ports.null import Null
 from uspnet.ports.registry import make_port
+from uspnet.process.reach import Reach
 from uspnet.spec import parse
 
 HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1)
@@ -97,6 +99,23 @@ def test_packets_of_a_stream_vary_as_if_it_were_alone():
     assert sources == [n % 256 for n in range(300)]
     numbers = [int.from_bytes(f[-16:-8], "little") for f in wire.taken if f[26:28] == b"\x0a\x01"]
     assert numbers == list(range(300))
+
+
+def test_another_process_reaches_the_fields_of_every_stream():
+    templates = craft("Ether()/IP(src='10.0.0.1',dst='10.0.0.2')/UDP(dport=9)/('x'*30)")
+    streams = []
+    for number in range(3):
+        made, program = compile_program(templates, Change([f"ip.src=10.{number}.0.0/24"]))
+        varied = Traffic(made, fields=[program])
+        streams.append(Stream(f"s{number}", make_port("null:"), varied, count=1000))
+    limits = Limits(process=True, restart=0)
+    with ProfileJob(streams, limits) as job:
+        result = ran(job.run())
+        loop = job.workers[0].loop
+        slots = Reach([loop.c], []).slots
+        applied = [ffi.addressof(each.loop.c.fields, "apply") for each in loop.senders]
+        assert {int(ffi.cast("uintptr_t", each)) for each in applied} <= slots.keys()
+    assert counts(result) == {"s0": 1000, "s1": 1000, "s2": 1000}
 
 
 @pytest.fixture

@@ -514,6 +514,7 @@ class Post(Struct):
 class ProfileLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     streams: ProfileStream
+    n_streams: int
     seconds: float
     dry: int
 

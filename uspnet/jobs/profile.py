@@ -118,6 +118,7 @@ class Profile(Loop, name="profile"):
     """Streams that take turns, one on each lane."""
 
     streams: ProfileStream  # a lane each
+    n_streams: int
     seconds: float
     dry: bool
 
@@ -134,7 +135,7 @@ class Profile(Loop, name="profile"):
             each.g, each.begins = sender.loop.c, sender.stream.start
             each.ends = float("inf") if sender.ends is None else sender.ends
             sender.c = each
-        loop = cls(streams, seconds or 0.0, dry)
+        loop = cls(streams, len(senders), seconds or 0.0, dry)
         loop.senders = senders
         return loop
 
