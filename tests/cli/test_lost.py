@@ -124,6 +124,17 @@ def test_the_summary_tells_of_losses(namespace, tmp_path):
     assert f"lost packets in {tmp_path}/lost.pcapng: 20" in text
 
 
+def test_the_summary_tells_of_sizes_and_flows(namespace, tmp_path):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "-c", "24"]
+    vary = ["--vary", "ip.src=10.0.0.1-10.0.0.3", "--flows", "3", "--size", "100,200"]
+    done = namespace.uspnet("pktgen", "packet:a", *words, *vary, "--rate", "1k")
+    text = " ".join((done.stdout + done.stderr).split())
+    assert "lost by size: 100 bytes 12, 200 bytes 12" in text
+    assert "lost of 3 flows: ip.src=10.0.0." in text
+
+
 WRONG = {
     "--lost needs --rx-port": ["--lost", "x.pcapng"],
     "not to stdout": ["--rx-port", "packet:b", "--lost", "-"],

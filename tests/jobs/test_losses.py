@@ -7,8 +7,10 @@ import itertools
 import os
 import random
 import threading
+from collections import Counter
 
 import pytest
+from scapy.layers.all import Ether
 from scapy.utils import RawPcapNgReader
 
 from tests.support.identity import ran
@@ -93,6 +95,27 @@ def test_lost_packets_are_written_as_they_were_sent(tmp_path, traffic):
     assert frames == port.lost
     assert times == sorted(times)
     assert (result.lost_file.written, result.lost_file.not_written) == (137, 0)
+
+
+def test_losses_are_told_by_size(tmp_path):
+    port = Lossy(LOSSES["chosen"])
+    result, frames, _ = measure(port, plain(60, 61, 1514), tmp_path / "lost.pcapng")
+    sizes = Counter(map(len, frames))
+    assert result.lost_by_size == {str(size): sizes[size] for size in sorted(sizes)}
+    assert (len(sizes), result.lost_by_flow, result.flows_with_losses) == (3, (), None)
+
+
+@pytest.mark.parametrize("zipf", [None, 1.2])
+def test_losses_are_told_by_flow(tmp_path, zipf):
+    change = Change(["ip.src=10.0.0.0/16", "u32@60=1-999", "udp.sport=random"], 7, 50, zipf)
+    port = Lossy(LOSSES["chosen"] | LOSSES["row"])
+    result, frames, _ = measure(port, varied(UDP, change), tmp_path / "lost.pcapng")
+    flows = Counter((str(Ether(frame)["IP"].src), Ether(frame)["UDP"].sport) for frame in frames)
+    named = {f"ip.src={src} udp.sport={sport}": n for (src, sport), n in flows.items()}
+    assert result.flows_with_losses == len(flows) > 10
+    assert len(result.lost_by_flow) == 10
+    assert all(named[each.flow] == each.packets for each in result.lost_by_flow)
+    assert [e.packets for e in result.lost_by_flow] == sorted(flows.values(), reverse=True)[:10]
 
 
 @pytest.mark.parametrize("lost", LOSSES)

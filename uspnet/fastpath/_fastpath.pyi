@@ -240,6 +240,9 @@ class Losses(Struct):
     secret: int
     epoch: int
     by_template: Pointer[int]
+    by_flow: Pointer[int]
+    n_flows: int
+    flow_index: int
 
 class MeasureLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]

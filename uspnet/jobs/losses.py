@@ -4,24 +4,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
-from uspnet.jobs.result import Loss, LostFile
+from uspnet.jobs.result import FlowLoss, Loss, LostFile
 from uspnet.memory import new
+from uspnet.packets.fields.program import Program
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Loss as CLoss
     from uspnet.fastpath._fastpath import SentLog, Stream
     from uspnet.jobs.traffic import CTemplates, Traffic
+    from uspnet.packets.fields.field import Field
     from uspnet.ports.pcap.sink import Sink
 
 WINDOW = 65536  # numbers that may still come, as in C
 LOGGED = 1 << 21  # packets of all streams together that the log keeps, at 20 bytes each
+FLOWS_SHOWN = 10
 LOGGED_MIN = 4 * WINDOW  # the same, of each stream
 
 
@@ -40,7 +44,10 @@ class Losses:
         for each in self._streams:
             each.times = self._owned.keep(new("uint64_t[]", WINDOW))
         self.logs: SentLog = ffi.NULL
-        self._templates: c.Pointer[int] = ffi.NULL
+        self._by_template: c.Pointer[int] = ffi.NULL
+        self._by_flow: c.Pointer[int] = ffi.NULL
+        self._lengths: list[int] = []  # of the templates
+        self._name_flow: Callable[[int], str] = str
         self._began = 0
         if sink:
             self._log(streams)
@@ -65,7 +72,21 @@ class Losses:
         c.templates, c.n_templates = templates.c, templates.count
         c.order, c.n_order = templates.order, templates.cycle
         c.stamp_at, c.secret = templates.stamp_at, templates.secret
-        self._templates = c.by_template = new("uint64_t[]", templates.count)
+        self._by_template = c.by_template = new("uint64_t[]", templates.count)
+        self._lengths = [len(each.frame) for each in traffic.templates]
+        if self.sink:
+            self._take_flows(traffic.fields)
+
+    def _take_flows(self, fields: Sequence[Field]) -> None:
+        """Note which flows there are."""
+        programs = [each for each in fields if isinstance(each, Program)]
+        for program in programs:
+            if not program.flow:
+                continue
+            indexes = [index for index, _ in program.groups]
+            self.c.flow_index, self.c.n_flows = indexes.index(program.flow), program.flow.count
+            self._by_flow = self.c.by_flow = new("uint64_t[]", program.flow.count)
+            self._name_flow = program.name_flow
 
     def follow(
         self,
@@ -113,7 +134,25 @@ class Losses:
             "losses_left_out": made - len(losses),
             "longest_loss": longest,
             "lost_file": self._file(),
+            "lost_by_size": self._sizes(),
+            **(self._flows() if self._by_flow and final else {}),
         }
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the packets written by their length."""
+        sizes = Counter[int]()
+        for length, packets in zip(self._lengths, self._by_template, strict=True):
+            sizes[length] += int(packets)
+        return {str(length): sizes[length] for length in sorted(sizes) if sizes[length]}
+
+    def _flows(self) -> Json:
+        """Return the packets written by their flows, those with most of them first."""
+        counts = [(int(packets), number) for number, packets in enumerate(self._by_flow) if packets]
+        worst = sorted(counts, key=lambda pair: (-pair[0], pair[1]))[:FLOWS_SHOWN]
+        rows = [
+            FlowLoss(flow=self._name_flow(number), packets=packets) for packets, number in worst
+        ]
+        return {"lost_by_flow": tuple(rows), "flows_with_losses": len(counts)}
 
     def _file(self) -> LostFile | None:
         if not self.sink:

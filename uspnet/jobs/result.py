@@ -213,6 +213,16 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FlowLoss:
+    """A flow, and how much of it was lost."""
+
+    flow: str
+    """The fields that make it, and their values, as `--vary` names them: `ip.src=10.0.0.1 …`."""
+    packets: int
+    """Packets of it that are in the file of `--lost`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LostFile:
     """The file of `--lost`."""
 
@@ -258,6 +268,12 @@ class MeasureResult(GenerateResult):
     longest_loss: Loss | None = None
     """The longest of them by time; null: there is none. While the run goes on, what was sent in the
     latest 65,536 packets may still come, and is none."""
+    lost_by_size: dict[str, int] = field(default_factory=dict)
+    """Packets written to the file of `--lost`, by their bytes without FCS."""
+    lost_by_flow: tuple[FlowLoss, ...] = ()
+    """The ten flows of `--flows` that most of them are of, when the run is over."""
+    flows_with_losses: int | None = None
+    """How many flows they are of; null: there are none, or the run goes on."""
     lost_file: LostFile | None = None
     """The file that lost packets were written to; null: none was asked for."""
 

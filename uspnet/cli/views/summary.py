@@ -24,6 +24,7 @@ Result = dict[str, Any]
 Summary = Callable[[Result], list[list[str]]]
 STEADY, STEADY_S = 0.95, 0.001  # packets flowed for less of the run, and for as many seconds: the
 # rate meanwhile is told, too
+SIZES_SHOWN, FLOWS_SHOWN = 16, 3
 REMEDIES = {
     "joined": "GRO frames in tunnels or above 64 KiB can't be segmented: "
     "ethtool -K IFNAME gro off, and at the sender tso off gso off",
@@ -75,6 +76,13 @@ def losses(result: Result) -> list[list[str]]:
         if file["not_written"]:
             phrases.append(f"not written {format_count(file['not_written'])}")
         lines.append(phrases)
+    if len(sizes := result.get("lost_by_size") or {}) > 1:
+        counts = [f"{size} bytes {format_count(count)}" for size, count in sizes.items()]
+        lines.append([f"lost by size: {counts[0]}", *counts[1:SIZES_SHOWN]])
+    if flows := result.get("lost_by_flow"):
+        told = [f"{each['flow']} {format_count(each['packets'])}" for each in flows[:FLOWS_SHOWN]]
+        of = format_count(result["flows_with_losses"])
+        lines.append([f"lost of {of} flows: {told[0]}", *told[1:]])
     return lines
 
 

@@ -244,6 +244,14 @@ static void correct(const struct program_check *c, uint8_t *const *data, const u
     }
 }
 
+uint64_t program_choice(const struct field *f, uint32_t index, uint64_t turn)
+{
+    const struct program_field *g = (const struct program_field *)f;
+    uint64_t chosen;
+    choose(&g->indexes[index], g->first + turn * g->stride, g->stride, &chosen, 1);
+    return chosen;
+}
+
 void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
     struct program_field *g = (struct program_field *)f;

@@ -144,6 +144,12 @@ static struct stream_losses *next_stream(struct losses *l, int last)
     return last ? first : NULL;
 }
 
+static void count_flow(struct losses *l, uint64_t flow)
+{
+    if (flow < l->n_flows)
+        l->by_flow[flow]++;
+}
+
 /* Makes the packet as it was sent, and moves on. Returns 0 if the log has forgotten it. */
 static int make(struct losses *l, struct stream_losses *s, const struct pool *pool,
                 struct packet *p, uint64_t *stamp)
@@ -168,6 +174,8 @@ static int make(struct losses *l, struct stream_losses *s, const struct pool *po
                (struct signature){SIGNATURE, (uint8_t)(s - l->streams), number, time ^ l->secret});
     *stamp = time + l->epoch;
     l->by_template[which]++;
+    if (l->by_flow && s->fields)
+        count_flow(l, program_choice(s->fields, l->flow_index, turn));
     return 1;
 }
 

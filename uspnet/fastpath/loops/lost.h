@@ -70,6 +70,9 @@ struct losses {
     uint64_t secret;
     uint64_t epoch;        /* CLOCK_MONOTONIC 0, in ns since 1970 */
     uint64_t *by_template; /* packets written, of each template */
+    uint64_t *by_flow;     /* the same of each flow; NULL: there are none */
+    uint64_t n_flows;
+    uint32_t flow_index; /* of the field program that the fields are: it says which flow it is */
 };
 // [c]
 

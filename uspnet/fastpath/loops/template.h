@@ -40,6 +40,9 @@ struct signature {
     uint64_t time;   /* CLOCK_MONOTONIC in ns when it was due or, unpaced, made; XOR the secret */
 } __attribute__((packed));
 
+/* fields/program.c: which of its values the packet of a turn gets by a program's index. */
+uint64_t program_choice(const struct field *f, uint32_t index, uint64_t turn);
+
 _Static_assert(sizeof(struct signature) == SIGNATURE_BYTES, "what Python leaves room for");
 
 #endif

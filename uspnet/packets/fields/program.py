@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from uspnet.fastpath import c, ffi, lib
@@ -116,6 +116,8 @@ class Program(Field, name="program"):
     groups: Sequence[tuple[Index, Sequence[Step]]]
     checks: Sequence[Check] = ()
     repeats = True
+    flow: Index | None = None  # of `groups`, where it says which flow a packet belongs to
+    name_flow: Callable[[int], str] = str  # by that index
     _owned: Owned = field(default_factory=Owned)
     _arrays: dict[str, object] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ are found by comparing packets, however deep the tunnels are.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from uspnet.errors import Usage
@@ -91,6 +91,8 @@ def compile_program(
         for proof in (*proofs, Proof(entries, program, CHECKED, FAR, STRIDE)):
             _verify(start, proof, proof.count)
         others = [_same(each, entries, proofs) for each in templates[1:]]
+        if change.flows:
+            program.flow, program.name_flow = flow_index(change), _namer(entries)
     return [start.template, *others], program
 
 
@@ -164,6 +166,20 @@ def _taking(entry: Entry, domain: Domain, index: Index) -> Entry:
     at, bits = entry.parts[0][1].at, entry.place.notation.bits
     parts = _parts(entry.text, at, bits, domain, 0)
     return replace(entry, domain=domain, parts=tuple((index, step) for _, step in parts))
+
+
+def _namer(entries: Sequence[Entry]) -> Callable[[int], str]:
+    """Return what names a flow, by its number: the fields that tell it from others, as `--vary`
+    takes them.
+    """
+    fields = [each for each in entries if each.place.flow]
+
+    def name(number: int) -> str:
+        values = [each.place.notation.show(each.domain.value(number)) for each in fields]
+        names = [each.text.partition("=")[0].strip() for each in fields]
+        return " ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+
+    return name
 
 
 def _check_overlaps(entries: Sequence[Entry]) -> None:
