@@ -16,7 +16,16 @@ from uspnet.process.kept import Kept
 from uspnet.process.reach import Reach
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
-KINDS = ("null", "pktgen", "pcap", "stream", "memif-server", "memif-client", "memif-client-copy")
+KINDS = (
+    "null",
+    "pktgen",
+    "lost",
+    "pcap",
+    "stream",
+    "memif-server",
+    "memif-client",
+    "memif-client-copy",
+)
 SEEDS = by_tier(8, 60, 1000)
 
 

@@ -26,10 +26,11 @@ from tests.support.captures import write_pcap
 from uspnet import memory
 from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
-from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.capture import CaptureJob, make_sink
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
+from uspnet.jobs.saving import Files
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 from uspnet.ports.registry import make_port
@@ -90,6 +91,11 @@ class Scribbler:
                 traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5)
                 there, back = GENERATED[self.kind]
                 return GenerateJob(make_port(there), limits, traffic, make_port(back))
+            case "lost":
+                traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5, sequence=True)
+                ends = [f"memif:{self.name}-lost,role={role}" for role in ("server", "client")]
+                files = Files(lost=make_sink(f"{self.folder}/lost.pcapng"))
+                return GenerateJob(make_port(ends[0]), limits, traffic, make_port(ends[1]), files)
             case "pcap":
                 ports = [
                     f"pcap:{self.folder}/in.pcap,loop=on",

@@ -78,6 +78,8 @@ static void decide(struct losses *l, uint32_t stream, const struct stream *recei
 {
     struct stream_losses *s = &l->streams[stream];
     uint64_t n = s->decided, known = to < received->next ? to : received->next;
+    if (n < known && known - n > WINDOW)
+        n = known - WINDOW; /* what a process has left that died may say anything */
     while (n < known) {
         uint64_t word = received->seen[n % WINDOW / 64], many = 1;
         if (word == UINT64_MAX && n % 64 == 0 && n + 64 <= known)
@@ -112,6 +114,8 @@ NOINLINE int losses_advance(struct losses *l, uint32_t stream, const struct stre
 /* Moves on to the next packet to be written. Returns 0 if there is none. */
 static int find_next(struct stream_losses *s)
 {
+    if (s->written < s->decided && s->decided - s->written > s->log->room)
+        s->written = s->decided - s->log->room; /* as above */
     while (s->written < s->decided) {
         uint64_t left = *mark_of(s, s->written) >> s->written % 64;
         uint64_t step = left ? (uint64_t)__builtin_ctzll(left) : 64 - s->written % 64;
