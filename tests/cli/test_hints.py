@@ -22,7 +22,8 @@ COMMANDS = typer.main.get_command(app).commands
 COMMAND = re.compile(r"(?:^|[:;`] ?|with |use )uspnet (?!(?:can|has|speaks)\b)([a-z]+)\b([^;`]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 CALL = r"\d+:(?:\d+|-)(?:\s|$)"  # numbers of a system call, in the sandbox's table
-SPEC = re.compile(rf"(?<![\w.:/=-])([a-z][a-z0-9-]*):(?!{CALL})(?=[\w/{{@-])[^\s;`]*")
+MAC = r"(?:[0-9a-f]{2}:){5}"
+SPEC = re.compile(rf"(?<![\w.:/=-])(?!{MAC})([a-z][a-z0-9-]*):(?!{CALL})(?=[\w/{{@-])[^\s;`]*")
 PORT_OPTION = re.compile(
     r"(?:set|lower|raise|drop|give|add|try|omit|another|wants|take|without|which|a shorter|rings:|"
     r"smaller|the server's|its|or)(?: a)?(?: smaller)? ([a-z][a-z-]*)="

@@ -13,7 +13,6 @@ from uspnet.cli.offered import changing, check_header, offered
 from uspnet.errors import Usage
 from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
-from uspnet.ports.registry import make_port
 
 if TYPE_CHECKING:
     from uspnet.jobs.traffic import Traffic
@@ -151,6 +150,8 @@ class Made:
 
     def port(self, spec: str) -> Port:
         """Return a port that packets like these can be sent to, not yet opened. Raise Usage."""
+        from uspnet.ports.registry import make_port
+
         port, wrong = make_port(spec), self.wrong()
         given = {}
         for name, option in (("fcs", "tx-fcs"), ("runt", "tx-pad")):
