@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from scapy.utils import RawPcapNgReader
 
 from tests.cli.test_signals import wait_for
 from tests.support.identity import answer
@@ -94,6 +95,23 @@ def test_what_was_not_sent_does_not_come_at_once(suspended, more):
     until(lambda: count(process) > before + 10)
     time.sleep(STOPPED_S)
     assert ends(process)["sent"] < 30_000
+
+
+@in_process
+def test_a_file_goes_on_where_it_was(suspended, more, tmp_path):
+    file = tmp_path / "x.pcapng"
+    words = ["--rate", "5k", "--size", "1514", *more]
+    process = suspended("pktgen", f"pcap:out={file}", *words)
+    for packets in (1000, 2000, 3000):  # more than a chunk of the ring before the file
+        until(lambda: state(process.pid) == "T")
+        process.send_signal(signal.SIGCONT)
+        until(lambda at=packets: count(process) > at)
+        process.send_signal(signal.SIGTSTP)
+    until(lambda: state(process.pid) == "T")
+    process.send_signal(signal.SIGCONT)
+    result = ends(process)
+    with RawPcapNgReader(str(file)) as reader:
+        assert sum(1 for _ in reader) == result["sent"] == result["offered"]
 
 
 @in_process

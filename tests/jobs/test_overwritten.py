@@ -80,6 +80,19 @@ def test_pointers_lengths_and_descriptors_are_put_back(queue):
     assert queue.next == 6, "which a loop moves on"
 
 
+def test_what_a_loop_counts_is_not_put_back():
+    sink = new("struct pcap_sink *", {"bell_fd": 7})
+    receiver = new("struct packet_queue *", {"fd": 7})
+    kept = Kept()
+    kept.record({int(ffi.cast("uintptr_t", each)) for each in (sink, receiver)})
+    sink.number, receiver.segments.number, receiver.segments.size = 3, 2, 1448
+    receiver.segments.frame = frame = ffi.cast("uint8_t *", 0x1000)
+    assert not kept.restore()
+    sink.bell_fd = receiver.fd = 1
+    assert kept.restore() == {"struct pcap_sink: bell_fd", "struct packet_queue: fd"}
+    assert (sink.number, receiver.segments.number, receiver.segments.frame) == (3, 2, frame)
+
+
 def test_what_lies_where_a_struct_was_is_left_alone(queue):
     kept = Kept()
     regions = new("struct memif_region[]", [(ffi.NULL, 1)])

@@ -25,7 +25,8 @@ LENGTH = re.compile(
 # What loops write by themselves, and our own code doesn't use, or checks first.
 WRITTEN = {"stamps", "origins"}
 PARSED = {"struct pcap_source", "struct pcap_begun"}  # their `size` and `n_interfaces`
-LEFT_OUT = LEAVES | {"struct pcap_interface", "struct post", "struct hand"}
+COUNTED = {"struct pcap_sink"}  # its `number`
+LEFT_OUT = LEAVES | {"struct pcap_interface", "struct post", "struct hand", "struct segments"}
 
 
 @dataclass(frozen=True)
@@ -90,5 +91,5 @@ def _places(kind: Data) -> tuple[tuple[str, int, int], ...]:
 def _is_kept(name: str, member: Data, kind: Data) -> bool:
     if member.kind in {"pointer", "function"}:
         return name not in WRITTEN
-    length = LENGTH.fullmatch(name) and (kind.cname not in PARSED or name.endswith("_fd"))
+    length = LENGTH.fullmatch(name) and (kind.cname not in PARSED | COUNTED or name.endswith("_fd"))
     return bool(length) and member.kind == "primitive"
