@@ -174,9 +174,12 @@ def test_a_full_disk_is_told_and_the_file_stays_readable(namespace, tmp_path):
     (tmp_path / "small").mkdir()
     inside = ["unshare", "--mount", "sh", "-c", FULL, str(tmp_path / "small")]
     words = ["pktgen", "packet:a", "--rx-port", "packet:d", "--size", "1514", "-c", "5000"]
-    command = [*namespace.command(*inside), *USPNET, *words, "--lost", "x.pcapng"]
+    command = [*namespace.command(*inside), *USPNET, *words, "--lost", "x.pcapng", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=scaled(60))
-    assert "No space left" in done.stderr
+    result = answer(done.stdout)
     found = frames_of(tmp_path / "x.pcapng")
+    assert "No space left" in result["message"]
+    assert "snaplen" not in result["hint"], "which pktgen doesn't have"
+    assert (result["lost_file"]["written"], result["lost"]) == (len(found), 5000)
     assert 0 < len(found) < 5000
     assert all(len(frame) == 1514 for frame in found)

@@ -88,7 +88,7 @@ def file_error(path: str, error: OSError) -> UspnetError:
         case errno.ENXIO:
             return NoDevice(f"{path} is a socket, or a device that is not there", "name a file")
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return DeviceFault(text, "free some space, or keep less: --snaplen, --count")
+            return DeviceFault(text, "free some space, or choose another place for the file")
         case errno.EMFILE | errno.ENFILE:
             return NoMemory(text, "raise the limit: ulimit -n")
         case _:

@@ -234,16 +234,20 @@ class Sink(Port):
             self.writer.let_go(self._tail())
             self._wait(self.writer)
         killed = self.writer.status() and not self.writer.shared.error
-        full = self.writer.shared.error in DISK_FULL
-        for queue in self.made:
-            packets, octets = self.writer.forget(queue.index)
-            queue.take_back(packets, octets, lib.DROP_NO_ROOM if full else lib.DROP_PEER_LEFT)
+        self._forget(self.writer)
         self._tell()
         if killed and self.regular:
             text = f"{self._held()}: the process that writes it was killed"
             raise DeviceFault(text, "see: dmesg")
         if self.writer.shared.error not in (0, errno.EPIPE):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
+
+    def _forget(self, writer: Writer) -> None:
+        """Count as dropped what the writer, now gone, has not written."""
+        full = writer.shared.error in DISK_FULL
+        for queue in self.made:
+            packets, octets = writer.forget(queue.index)
+            queue.take_back(packets, octets, lib.DROP_NO_ROOM if full else lib.DROP_PEER_LEFT)
 
     def _tell(self) -> None:
         """Report what the file could not take, and a name that no longer fits."""
@@ -308,6 +312,8 @@ class Sink(Port):
         """Complete the file after an error, too."""
         with contextlib.suppress(UspnetError):
             self.finish()
+        if self.complete and self.writer and self.writer.gone(0):
+            self._forget(self.writer)  # loops may have gone on after the writer's end
 
     def close(self) -> None:
         """Close the file; remove one that was created and never started."""
