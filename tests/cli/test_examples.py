@@ -66,3 +66,10 @@ def test_a_name_that_is_none_is_answered_with_one(uspnet):
     result = uspnet("pktgen", "--example", "imax")
     assert (result.returncode, result.stdout) == (2, "")
     assert "did you mean imix?" in result.stderr
+
+
+@pytest.mark.parametrize("word", ["--json", "--count=5"])
+def test_what_is_printed_takes_no_further_options(uspnet, word):
+    result = uspnet("pktgen", "--example", "syn", word)
+    assert result.returncode == 2
+    assert f"{word.partition('=')[0]} conflicts with --example" in result.stdout + result.stderr

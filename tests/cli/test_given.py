@@ -150,16 +150,47 @@ WRONG = [
     (["--pcap", "FILE", "--vary", "udp.sport=random"], "", "the packet Ether/IP/TCP"),
     (["--pcap", "FILE", "--replay", "FILE"], "", "--pcap conflicts with --replay"),
     (["--pcap", "pcap:FILE,timing=on"], "", "not with timing="),
+    (["--pcap", "FILE", "--dry-run", "-w", "FILE"], "", "-w and --pcap name one file"),
+    (["--pcap", "pcap:FILE", "--rx-port", "null:", "--lost", "FILE"], "", "--lost and --pcap name"),
+    (["--rx-port", "null:", "--lost", "FILE", "--save", "FILE"], "", "--save and --lost name one"),
+    (["--rx-port", "null:", "--lost", "FILE", "--plot", "FILE"], "", "--plot and --lost name one"),
+    (["--merge"], "", "--merge needs --replay hint: add --replay FILE, or drop it"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("words", "text", "told"), WRONG)
 def test_what_makes_no_sense_is_refused(uspnet, capture, words, text, told):
     words = [word.replace("FILE", str(capture)) for word in words]
+    before = capture.read_bytes()
     result = uspnet("pktgen", "null:", "-c", "5", *words, text=text)
     assert (result.returncode, result.stdout) == (2, "")
+    assert capture.read_bytes() == before
     assert told in " ".join(result.stderr.split())
     assert "hint: " in result.stderr
+
+
+CLOSED = {
+    ("pktgen", "null:", "--packet", "-"): (2, "no packet in it"),
+    ("pktgen", "null:", "--profile", "-"): (2, "not a mapping of keys"),
+    ("plot", "-"): (1, "there is no histogram in it"),
+}
+
+
+@pytest.mark.parametrize("words", CLOSED)
+def test_a_stdin_that_is_closed_is_an_empty_one(start, words):
+    process = start(*words, through='exec "$@" <&-')
+    code, text = CLOSED[words]
+    _, err = process.communicate(timeout=scaled(60))
+    assert process.returncode == code
+    assert text in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_a_port_is_not_the_file_whose_packets_it_gets(uspnet, capture):
+    before = capture.read_bytes()
+    result = uspnet("pktgen", f"pcap:out={capture}", "-c", "9", "--pcap", str(capture))
+    assert (result.returncode, capture.read_bytes()) == (2, before)
+    assert "PORT and --pcap name one file" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(

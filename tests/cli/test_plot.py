@@ -52,6 +52,7 @@ WRONG = [
     (["plot", "/nowhere.hdr"], 1, "No such file"),
     (["plot", "{}"], 2, "directory"),
     (["plot", "/etc/hostname"], 1, "line 1: it is no interval of a log"),
+    (["plot", "-", "LOG", "-"], 2, "stdin can be read once"),
     (["plot", "LOG", "-o", "x.gif"], 2, ".svg or .png"),
     (["plot", "LOG", "-o", "-"], 2, "not to stdout"),
     (["plot", "LOG", "-o", "/nowhere/x.svg"], 1, "/nowhere/x.svg"),

@@ -30,7 +30,8 @@ Size = Annotated[
         parser=read_sizes,
         help="Frame size without FCS: 60, several in turn (60-1514 or 60,566,1514), by weights "
         "(60:7,566:4,1514:1), random:60-1514, or a mix whose sizes count the FCS: imix, "
-        "imix:ipsec, imix:ipv6, imix:standard, imix:tcp, or RFC 6985's letters, imix:aaab.",
+        "imix:ipsec, imix:ipv6, imix:standard, imix:tcp, or RFC 6985's letters, imix:aaab, with z "
+        "for the MTU: imix:aaz,z=9018.",
     ),
 ]
 Packet = Annotated[

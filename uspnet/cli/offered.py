@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
@@ -108,6 +109,23 @@ def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
     if dry and "replay" in given:
         hint = "write to a file as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE"
         raise Usage("--dry-run conflicts with --replay", hint)
+
+
+def check_files(written: dict[str, str | None], read: dict[str, list[str] | None]) -> None:
+    """Raise Usage for a file that two options would write, or that is read and would be lost.
+    Files by option.
+    """
+    names = {
+        os.path.realpath(path.removeprefix("pcap:").partition(",")[0]): option
+        for option, paths in read.items()
+        for path in paths or ()
+    }
+    for option, path in written.items():
+        if path in (None, "-"):
+            continue
+        if other := names.get(place := os.path.realpath(path)):
+            raise Usage(f"{option} and {other} name one file: {path}", "name another one")
+        names[place] = option
 
 
 def check_header(given: set[str]) -> None:

@@ -16,7 +16,7 @@ from uspnet.cli import measured as m
 from uspnet.cli import options as o
 from uspnet.cli import profile as q
 from uspnet.cli import replay as r
-from uspnet.cli.offered import check_dry, generating
+from uspnet.cli.offered import check_dry, check_files, generating
 from uspnet.cli.rates import BurstGap, BurstSize, Link, Poisson, RampOption, Rate, Rates
 from uspnet.jobs.choices import Poll, Sandbox
 from uspnet.ports.pcap.kinds import Truncated
@@ -130,9 +130,12 @@ def pktgen(
     profiles.check(given)
     check_dry(write, given, dry=dry_run)
     replays.check(given)
+    outs = [made.port(each) for each in (port, second_port) if each is not None and not profile]
+    written = {"--lost": lost, "--save": save, "--plot": plot, "-w": write}
+    written["PORT"] = outs[0].spec.given.get("out") if outs else None
+    check_files(written, {"--pcap": pcap, "--profile": [profile] if profile else None})
     files, nets = measured.files(f"uspnet pktgen {port}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
-    outs = [made.port(each) for each in (port, second_port) if each is not None and not profile]
     back = measured.port(port or "", outs[0]) if outs else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     duration = rates.duration(duration)

@@ -80,6 +80,10 @@ class Profiles:
         an example was printed, and nothing else is to be done.
         """
         if self.example is not None:
+            for name in sorted(given - {"port", "example"}):
+                option = "--" + SPELT.get(name, name.replace("_", "-"))
+                hint = f"drop {option}; what is printed can be changed, and run"
+                raise Usage(f"{option} conflicts with --example", hint)
             show_example(self.example, self.port)
             raise typer.Exit
         if self.file is None:

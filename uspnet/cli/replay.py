@@ -235,7 +235,9 @@ class Replays:
         names = {name: "--" + SPELT.get(name, name.replace("_", "-")) for name in given}
         if not self.files:
             if ours := sorted(given.intersection(OURS)):
-                hint = "add --replay FILE, or drop it: --rate max is the default"
+                hint = "add --replay FILE, or drop it"
+                if ours[0] == "topspeed":
+                    hint += ": --rate max is the default"
                 raise Usage(f"{names[ours[0]]} needs --replay", hint)
             return
         if made := sorted(given.intersection(MADE)):

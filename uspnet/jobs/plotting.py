@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from uspnet.answer import Answer
-from uspnet.errors import Malformed
+from uspnet.errors import Malformed, Usage
 from uspnet.jobs.histogram import quantiles
 from uspnet.jobs.saving import PlotFile
 from uspnet.ports.pcap.format import file_error
@@ -51,6 +51,8 @@ def plot_logs(files: Sequence[str], image: str | None, title: str = TITLE) -> Pl
     """Read logs of HdrHistogram and draw them into one image. Raises Malformed, Usage, and as the
     system calls do.
     """
+    if [*files].count("-") > 1:
+        raise Usage("-: stdin can be read once", "drop one of them")
     drawing = LogPlot(image, title) if image else None
     lines = [Line(name, read_log(name, _text(name))) for name in files]
     if drawing:
