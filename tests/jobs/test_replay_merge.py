@@ -129,6 +129,40 @@ def test_a_count_is_exact_and_what_was_read_ahead_is_uncounted(merge, count):
     assert sum(each.bytes for each in result.replayed) == sum(map(len, taken))
 
 
+@pytest.mark.parametrize("count", [1, 9])
+@pytest.mark.parametrize(("tag", "tagging"), [(b"", {"vlan": 7}),
+                                              (b"\x81\0\0\x05", {"untag": True})])  # fmt: skip
+def test_what_was_read_ahead_is_uncounted_as_it_was_read(tmp_path, count, tag, tagging):
+    """With its length in the file: a tag that was added, or removed, is not counted."""
+    frame = bytes([2, 0, 0, 0, 0, 1] * 2) + tag + b"\x88\xb5" + bytes(46)
+    for name in "ab":
+        (tmp_path / name).write_bytes(ng("<", [(SECOND + n, frame) for n in range(100)]))
+    wire, how = Wire(), Replaying(rewrite=[Rewrite(**tagging)], merge=True)
+    given = [Pcap.make(tmp_path / name) for name in "ab"]
+    with ReplayJob(wire, Limits(count=count), given, how) as job:
+        result = ran(job.run())
+    assert {len(each) for each in wire.taken} == {60 if tag else 64}
+    assert sum(each.packets for each in result.replayed) == count
+    assert sum(each.bytes for each in result.replayed) == count * len(frame)
+
+
+def test_a_packet_is_never_due_before_one_that_waits_for_ages(merge):
+    hours = [(0, b"a" * 60), (3 * 3600 * SECOND, b"b" * 60)]
+    result, taken = merge([ng("<", hours)], pace=Pace(speed=1e-6), duration=0.1)
+    assert [frame[:1] for frame in taken] == [b"a"]
+    assert result.ended == "duration"
+
+
+def test_packets_without_a_time_at_first_hold_nothing_up(merge):
+    simple = block("<", 3, struct.pack("<I", 20) + b"s" * 20)
+    now = 1_700_000_000 * SECOND
+    first = section("<") + interface("<") + simple + enhanced("<", now, b"a" * 20)
+    second = ng("<", [(now + 10**7, b"b" * 20)])
+    result, taken = merge([first, second], pace=Pace(speed=1.0), duration=20)
+    assert [frame[:1] for frame in taken] == [b"s", b"a", b"b"]
+    assert result.ended == "source"
+
+
 def test_compressed_files_are_merged_too(merge):
     files, frames = stream(3000, 2)
     _, taken = merge([lz4.frame.compress(ng("<", files[0])), ng("<", files[1])])

@@ -304,6 +304,8 @@ class MergeSide(Struct):
     held: int
     first: int
     time: int
+    timed: int
+    counted: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class NullQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]

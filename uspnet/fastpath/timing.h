@@ -9,7 +9,7 @@
 // [python]
 struct timing {
     double pace;                /* units to wait for each ns between two packets; 0: none */
-    uint64_t gap_max;           /* units: the longest wait */
+    uint64_t gap_max;           /* units: the longest wait, at most 2^63 - 1: so that sums fit */
     uint64_t last_ns, last_due; /* time stamp, and due time, of the last packet */
     uint32_t begun;             /* last_ns is set */
 };

@@ -59,7 +59,7 @@ class Replay(Forward, name="replay"):
 
     def set_clock(self, hz: int) -> None:
         """Set how many ticks merged files wait for each ns."""
-        self.c.clock.gap_max = FOREVER
+        self.c.clock.gap_max = FOREVER >> 1  # a later time still fits 64 bits
         self.c.clock.pace = hz / NS / self.speed if self.speed else 0.0
 
     def pass_over(self, ticks: int) -> None:

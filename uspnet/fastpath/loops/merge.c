@@ -9,8 +9,10 @@ static void settle(struct merge_side *s, const struct burst *b)
 {
     while (s->from < s->held && !b->packets[s->from].length)
         s->from++;
-    if (s->from < s->held && b->stamps[s->from] != STAMP_UNKNOWN)
+    if (s->from < s->held && b->stamps[s->from] != STAMP_UNKNOWN) {
         s->time = b->stamps[s->from];
+        s->timed = 1;
+    }
 }
 
 /* Reads ahead. Returns how many packets came, skipped ones included. */
@@ -26,6 +28,8 @@ static uint32_t refill(struct replay_loop *r, struct lane *lane, struct merge_si
         n = replay_choose(r, lane->rx, b, n);
     for (uint32_t i = 0; lane->n_exits > 1 && i < n; i++)
         s->first |= (uint64_t)replay_accepts(r->first, lane->rx, b, i) << i;
+    for (uint32_t i = 0; i < n; i++)
+        s->counted[i] = b->packets[i].length;
     if (r->fields)
         replay_rewrite(r, lane->rx, b, n);
     s->held = n;
@@ -85,7 +89,7 @@ static int next_pass(struct replay_loop *r)
     if (r->begun >= r->all || r->empty++)
         return 0;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
-        r->sides[i].time = 0;
+        r->sides[i].time = r->sides[i].timed = 0;
         if (!load_relaxed(&w->lanes[i].rx->fault))
             store_release(&w->lanes[i].rx->ended, 0);
     }
@@ -106,7 +110,7 @@ uint32_t merge_begin(struct replay_loop *r)
     r->next = r->waiting = 0;
     while (n < want && (lane = earliest(r, &got))) {
         struct merge_side *s = &r->sides[lane - w->lanes];
-        if (too_early(r, s->time, now) || !worker_claim(w, 1))
+        if (too_early(r, s->timed ? s->time : STAMP_UNKNOWN, now) || !worker_claim(w, 1))
             break;
         put(lane, s, exits);
         n++;
@@ -136,7 +140,10 @@ void merge_abandon(struct replay_loop *r)
     struct worker *w = &r->f.w;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct merge_side *s = &r->sides[i];
-        for (; s->from < s->held; settle(s, &w->lanes[i].received))
-            lane_return(w, &w->lanes[i], &w->lanes[i].received.packets[s->from++], 1);
+        for (; s->from < s->held; settle(s, &w->lanes[i].received)) {
+            struct packet p = w->lanes[i].received.packets[s->from];
+            p.length = s->counted[s->from++];
+            lane_return(w, &w->lanes[i], &p, 1);
+        }
     }
 }

@@ -14,6 +14,8 @@ struct merge_side {
     uint32_t from, held; /* its lane's received.packets[from … held - 1]; of length 0: skipped */
     uint64_t first;      /* a bit for each of them: it leaves by the first of two exits */
     uint64_t time;       /* of the one at `from` in ns; where it has none, that of the one before */
+    uint32_t timed;      /* `time` is a packet's */
+    uint16_t counted[64]; /* their lengths as they were received, before they were rewritten */
 };
 
 struct replay_loop {
