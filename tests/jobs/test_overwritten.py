@@ -17,14 +17,8 @@ from uspnet.process.reach import Reach
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 KINDS = (
-    "null",
-    "pktgen",
-    "lost",
-    "pcap",
-    "stream",
-    "memif-server",
-    "memif-client",
-    "memif-client-copy",
+    *("null", "reflect", "pktgen", "lost", "losses", "profile", "merge", "pcap", "stream"),
+    *("memif-server", "memif-client", "memif-client-copy"),
 )
 SEEDS = by_tier(8, 60, 1000)
 

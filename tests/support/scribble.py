@@ -27,12 +27,20 @@ from uspnet import memory
 from uspnet.errors import UspnetError
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.capture import CaptureJob, make_sink
+from uspnet.jobs.choices import Swap
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
+from uspnet.jobs.profile import ProfileJob, Stream
+from uspnet.jobs.reflect import Reflecting, ReflectJob
+from uspnet.jobs.replay import Pace as Rate
+from uspnet.jobs.replay import Replaying, ReplayJob
 from uspnet.jobs.saving import Files
 from uspnet.jobs.traffic import Traffic
+from uspnet.packets.answering import read_answers
+from uspnet.packets.fields.rewrite import Rewrite
 from uspnet.packets.frames import udp_template
+from uspnet.packets.shape import Shape
 from uspnet.ports.registry import make_port
 
 FILE_MAX = 1 << 30  # bytes: a job that does not end fills no disk
@@ -45,7 +53,12 @@ GENERATED = {  # from where, to where
     "tap": ("tap:t0", "null:"),
     "qemu": ("qemu:e1000e,wire=scribble", "qemu:e1000e,wire=scribble"),
 }
+PLACE = Rewrite(vlan=7)  # what a merged replay rewrites
 PEER = (sys.executable, "-m", "uspnet", "fwd", "--in-process")
+
+
+def traffic(**more):
+    return Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5, **more)
 
 
 class Scribbler:
@@ -88,14 +101,30 @@ class Scribbler:
         limits = Limits(process=True, restart=2)
         match self.kind:
             case "pktgen" | "packet" | "tap" | "qemu":
-                traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5)
                 there, back = GENERATED[self.kind]
-                return GenerateJob(make_port(there), limits, traffic, make_port(back))
+                return GenerateJob(make_port(there), limits, traffic(), make_port(back))
             case "lost":
-                traffic = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5, sequence=True)
+                sent = traffic(sequence=True)
                 ends = [f"memif:{self.name}-lost,role={role}" for role in ("server", "client")]
                 files = Files(lost=make_sink(f"{self.folder}/lost.pcapng"))
-                return GenerateJob(make_port(ends[0]), limits, traffic, make_port(ends[1]), files)
+                return GenerateJob(make_port(ends[0]), limits, sent, make_port(ends[1]), files)
+            case "losses":
+                there = make_port("null:")
+                files = Files(lost=make_sink(f"{self.folder}/lost.pcapng"))
+                job = GenerateJob(there, limits, traffic(sequence=True), there, files)
+                job.answer(read_answers(["10.0.0.0/8"]))
+                return job
+            case "profile":
+                there, shape = make_port("null:"), Shape((1e5,), poisson=True)
+                streams = [Stream("s0", there, Traffic(traffic().templates, shape=shape)),
+                           Stream("s1", there, traffic(), count=10**9)]  # fmt: skip
+                return ProfileJob(streams, limits)
+            case "merge":
+                files = [make_port(f"pcap:{self.folder}/in.pcap") for _ in range(2)]
+                how = Replaying(None, Rate(speed=1.0), [PLACE], merge=True)
+                return ReplayJob(make_port("null:"), limits, files, how)
+            case "reflect":
+                return ReflectJob(make_port("null:"), limits, Reflecting(Swap.port))
             case "pcap":
                 ports = [
                     f"pcap:{self.folder}/in.pcap,loop=on",
@@ -118,8 +147,8 @@ class Scribbler:
         try:
             with self.job() as job:
                 job.start()
-                end = time.monotonic() + 5
-                while not job.total("rx", "packets") and time.monotonic() < end:
+                end, way = time.monotonic() + 5, "tx" if self.kind == "profile" else "rx"
+                while not job.total(way, "packets") and time.monotonic() < end:
                     job.wait(0.001)
                 time.sleep(noise.uniform(0, 0.002))
                 self.meddle(job, noise)

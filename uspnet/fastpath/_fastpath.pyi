@@ -229,9 +229,9 @@ class Losses(Struct):
     streams: StreamLosses
     n_streams: int
     made: int
-    packets: int
     rows: Loss
-    longest: Inline[Loss, Loss | LossFields]
+    longest: Inline[Loss, Sequence[Loss | LossFields] | Loss]
+    which: int
     templates: FrameTemplate
     n_templates: int
     n_order: int
@@ -683,6 +683,9 @@ class StreamLosses(Struct):
     before: int
     first: int
     packets: int
+    row: int
+    lost: int
+    lost_before: int
     log: SentLog
     marks: Pointer[int]
     written: int
@@ -1300,6 +1303,7 @@ class Lib:
     def loop_profile(self, _0: Worker, /) -> None: ...
     def loop_reflect(self, _0: Worker, /) -> None: ...
     def loop_replay(self, _0: Worker, /) -> None: ...
+    def losses_advance(self, _0: Losses, _1: int, _2: Stream, _3: int, /) -> int: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
     def memif_copy_revive_rx(self, _0: MemifQueue, /) -> int: ...

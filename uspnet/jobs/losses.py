@@ -124,7 +124,7 @@ class Losses:
     def as_json(self, *, final: bool) -> Json:
         """Return the fields of a result: all that are known, or the longest loss alone."""
         made = int(self.c.made)
-        longest = self._loss(self.c.longest) if made else None
+        longest = self._loss(self.c.longest[self.c.which & 1]) if made else None
         kept = range(min(made, lib.LOSSES_KEPT)) if final else ()
         losses = [self._loss(self._rows[number]) for number in kept]
         if longest and final and longest not in losses:
@@ -161,7 +161,7 @@ class Losses:
         return LostFile(
             file=self.sink.target_name(),
             written=written,
-            not_written=max(int(self.c.packets) - written, 0),
+            not_written=max(sum(int(each.lost) for each in self._streams) - written, 0),
         )
 
     def _loss(self, row: CLoss) -> Loss:

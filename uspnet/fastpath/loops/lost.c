@@ -15,6 +15,7 @@ void generate_log(struct generate_loop *g, struct exit *e, uint32_t stream, uint
 {
     struct sent_log *log = &g->logs[stream];
     uint64_t number = g->streams[stream].next - n, turn = log->turn ? *log->turn - n : 0;
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* `next` moves on before what it overwrites here */
     for (uint32_t i = 0; i < n; i++) {
         struct signature s;
         uint64_t at = (number + i) & (log->room - 1);
@@ -28,17 +29,39 @@ void generate_log(struct generate_loop *g, struct exit *e, uint32_t stream, uint
 
 /* --- losses -------------------------------------------------------------------------------- */
 
+static uint64_t lasted(const struct loss *l)
+{
+    return l->after > l->before ? l->after - l->before : 0; /* clocks, and packets, may step back */
+}
+
+/* The number of the loss that ends now. One of another stream may be about to end again. */
+static uint64_t next_row(const struct losses *l)
+{
+    uint64_t row = l->made;
+    for (uint32_t i = 0; i < l->n_streams; i++)
+        if (l->streams[i].packets && l->streams[i].row > row)
+            row = l->streams[i].row;
+    return row + 1;
+}
+
 static void end_loss(struct losses *l, uint32_t stream, uint64_t after, uint32_t ended)
 {
     struct stream_losses *s = &l->streams[stream];
     struct loss row = {s->first, s->packets, s->before, after, stream, ended};
     if (!s->packets)
         return;
-    if (l->made < LOSSES_KEPT)
-        l->rows[l->made] = row;
-    if (!l->made || row.after - row.before > l->longest.after - l->longest.before)
-        l->longest = row;
-    l->made++;
+    if (!s->row)
+        s->row = next_row(l);
+    if (s->row <= LOSSES_KEPT)
+        l->rows[s->row - 1] = row;
+    if (s->row == 1 || lasted(&row) > lasted(&l->longest[l->which])) {
+        l->longest[!l->which] = row;
+        keep_order();
+        l->which = !l->which;
+    }
+    keep_order();
+    l->made = s->row > l->made ? s->row : l->made;
+    keep_order();
     s->packets = 0;
 }
 
@@ -47,12 +70,24 @@ static uint64_t *mark_of(const struct stream_losses *s, uint64_t number)
     return &s->marks[(number & (s->log->room - 1)) / 64];
 }
 
+/* Marks numbers to be written, or not to be. */
+static void put_marks(struct stream_losses *s, uint64_t from, uint64_t to, int lost)
+{
+    while (from < to) {
+        uint64_t bits = 64 - from % 64, mask;
+        bits = bits < to - from ? bits : to - from;
+        mask = UINT64_MAX >> (64 - bits) << from % 64;
+        *mark_of(s, from) = lost ? *mark_of(s, from) | mask : *mark_of(s, from) & ~mask;
+        from += bits;
+    }
+}
+
 /* What can't be written any more: the log has forgotten it. */
 static void give_up(struct stream_losses *s, uint64_t until)
 {
-    uint64_t end = until - s->written > s->log->room ? s->written + s->log->room : until;
-    for (uint64_t n = s->written; n < end; n++)
-        *mark_of(s, n) &= ~(1ull << n % 64);
+    uint64_t all = s->written + s->log->room;
+    put_marks(s, s->written, until < all ? until : all, 0);
+    keep_order();
     s->written = until;
 }
 
@@ -60,16 +95,20 @@ static void mark(struct stream_losses *s, uint64_t from, uint64_t to)
 {
     if (to - s->written > s->log->room)
         give_up(s, to - s->log->room);
-    for (uint64_t n = from > s->written ? from : s->written; n < to; n++)
-        *mark_of(s, n) |= 1ull << n % 64;
+    put_marks(s, from > s->written ? from : s->written, to, 1);
 }
 
-static void count_lost(struct losses *l, struct stream_losses *s, uint64_t from, uint64_t to)
+/* The numbers from `from`, which is decided next, up to `to` are lost. */
+static void count_lost(struct stream_losses *s, uint64_t from, uint64_t to)
 {
-    if (!s->packets)
+    if (!s->packets) {
         s->first = from;
-    s->packets += to - from;
-    l->packets += to - from;
+        s->row = 0;
+        s->lost_before = s->lost;
+        keep_order();
+    }
+    s->packets = to - s->first;
+    s->lost = s->lost_before + s->packets;
     if (s->log)
         mark(s, from, to);
 }
@@ -88,12 +127,15 @@ static void decide(struct losses *l, uint32_t stream, const struct stream *recei
             end_loss(l, stream, s->times[n % WINDOW], 1);
             s->before = s->times[(n + many - 1) % WINDOW];
         } else {
-            count_lost(l, s, n, n + 1);
+            count_lost(s, n, n + 1);
         }
         n += many;
+        keep_order();
+        s->decided = n;
     }
     if (n < to)
-        count_lost(l, s, n, to);
+        count_lost(s, n, to);
+    keep_order();
     s->decided = to;
 }
 
@@ -128,6 +170,22 @@ static int find_next(struct stream_losses *s)
     return 0;
 }
 
+/* Has the log forgotten the next packet to be written, or will it soon? Ask this after the log was
+ * read: `next` moves on before what it overwrites. */
+static int is_forgotten(const struct stream_losses *s)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return load_relaxed(&s->sender->next) + BURST_MAX - s->written > s->log->room;
+}
+
+/* Moves on to one that it has not. Returns 0 if there is none. */
+static NOINLINE int skip_forgotten(struct stream_losses *s)
+{
+    uint64_t until = load_relaxed(&s->sender->next) + BURST_MAX - s->log->room;
+    give_up(s, until < s->decided ? until : s->decided);
+    return find_next(s);
+}
+
 /* The stream whose next packet was sent first. Those of several streams are in order once all that
  * were sent meanwhile are decided, so this waits for as long as the log allows it. */
 static struct stream_losses *next_stream(struct losses *l, int last)
@@ -136,7 +194,7 @@ static struct stream_losses *next_stream(struct losses *l, int last)
     uint64_t earliest = 0;
     for (uint32_t i = 0; i < l->n_streams; i++) {
         struct stream_losses *s = &l->streams[i];
-        if (!find_next(s))
+        if (!find_next(s) || (is_forgotten(s) && !skip_forgotten(s)))
             continue;
         uint64_t time = s->log->times[s->written & (s->log->room - 1)];
         if (!first || time < earliest) {
@@ -164,9 +222,10 @@ static int make(struct losses *l, struct stream_losses *s, const struct pool *po
     uint32_t place = log->places[at] % l->n_order, which = l->order ? l->order[place] : place;
     const struct frame_template *t = &l->templates[which];
     uint8_t *frame = packet_data(pool, *p);
+    int forgotten = is_forgotten(s);
     *mark_of(s, number) &= ~(1ull << number % 64);
     s->written++;
-    if (load_acquire(&s->sender->next) + BURST_MAX - number > log->room)
+    if (forgotten)
         return 0;
     p->length = (uint16_t)t->length;
     memcpy(frame, t->frame, t->length);

@@ -4,7 +4,10 @@
  * fastpath.h.
  *
  * A number is decided when it leaves the window of those that may still come: it came, or it is
- * lost. A packet is made from what its sender has logged when it was sent. */
+ * lost. A packet is made from what its sender has logged when it was sent.
+ *
+ * The process may be killed at any instruction. Another one decides once more from `decided` on,
+ * which comes to the same: what a loss changes is set by what was before it, and not added up. */
 #ifndef USPNET_LOST_H
 #define USPNET_LOST_H
 #include "template.h"
@@ -44,6 +47,8 @@ struct stream_losses {
     uint64_t decided;        /* all numbers below are */
     uint64_t before;         /* when the latest of those was sent that came; at first: the start */
     uint64_t first, packets; /* the loss that goes on; packets 0: none */
+    uint64_t row;            /* its number among all losses, from 1, if it is ending; else 0 */
+    uint64_t lost, lost_before; /* packets lost, with it and without it */
 
     /* Only if packets are written. */
     const struct sent_log *log; /* or NULL */
@@ -56,10 +61,10 @@ struct stream_losses {
 struct losses {
     struct stream_losses *streams;
     uint32_t n_streams;
-    uint64_t made;       /* losses so far */
-    uint64_t packets;    /* in them */
-    struct loss *rows;   /* the first LOSSES_KEPT */
-    struct loss longest; /* by time */
+    uint64_t made;     /* losses so far */
+    struct loss *rows; /* the first LOSSES_KEPT */
+    struct loss longest[2];
+    uint32_t which; /* longest[which] is the longest one, by time */
 
     /* To make packets once more: as in `struct generate_loop`. */
     const struct frame_template *templates;
@@ -74,14 +79,14 @@ struct losses {
     uint64_t n_flows;
     uint32_t flow_index; /* of the field program that the fields are: it says which flow it is */
 };
+int losses_advance(struct losses *l, uint32_t stream, const struct stream *received,
+                   uint64_t number);
 // [c]
 
 enum { WINDOW = 65536, DECIDED_AT_ONCE = 64 };
 
 _Static_assert(sizeof(((struct stream *)0)->seen) * 8 == WINDOW, "a bit a number");
 
-int losses_advance(struct losses *l, uint32_t stream, const struct stream *received,
-                   uint64_t number);
 int losses_write(struct losses *l, struct worker *w, int last);
 void losses_finish(struct losses *l, struct worker *w, const struct stream *received);
 
