@@ -4,19 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, lib
 from uspnet.fastpath.owned import Owned
 from uspnet.jobs.loops import under_way
 from uspnet.jobs.result import Answered
+from uspnet.jobs.worker import Lane, Worker
 from uspnet.memory import new
 from uspnet.packets.answering import AnswerNet
 from uspnet.port import Port
-
-if TYPE_CHECKING:
-    from uspnet.jobs.worker import Lane, Worker
 
 
 class Answers:
@@ -30,22 +27,24 @@ class Answers:
             text = f"--answer: {port.name} can't {missing}"
             raise Usage(text, "give a port that requests come in by, and answers leave by")
         self._owned = Owned()
+        self._lanes: Sequence[Lane] = ()
         rows = self._owned.keep(new("struct answer_net[]", [each.row(mac) for each in nets]))
         self.port = port
         self.c = new("struct answer *", {"nets": rows, "n_nets": len(nets)})
 
     def leave_by(self, worker: Worker) -> None:
         """Have answers leave by the first transmit queue of a worker, which has one of the port."""
-        self.c.exit = worker.c_exits[0]
+        self.c.exit, self._lanes = worker.c_exits[0], worker.lanes
 
-    def settle(self, lanes: Sequence[Lane] = ()) -> None:
-        """Count what waited when the worker process ended; what was under way on `lanes` as lost,
-        if they are there for answers alone.
+    def settle(self, lanes: Sequence[Lane]) -> None:
+        """Count what waited when the process of the worker with these lanes ended; what was under
+        way as lost, unless answers leave by another worker, which counts that.
         """
         self.c.unsent += self.c.held
         self.c.held = 0
-        if exits := [queue for lane in lanes for queue in lane.exits]:
-            exits[0].drop(under_way(lanes, int(self.c.sent)), lib.DROP_WORKER_LOST)
+        if lanes is self._lanes:
+            queue = lanes[0].exits[0]
+            queue.drop(under_way([Lane(None, [queue])], int(self.c.sent)), lib.DROP_WORKER_LOST)
 
     def sent(self) -> tuple[int, int]:
         """Return the answers sent and their bytes, which are in the port's counters, too."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Self
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.answers import Answers
 from uspnet.jobs.histogram import bins
 from uspnet.jobs.job import Job
@@ -224,10 +224,17 @@ class GenerateJob(Job[GenerateResult]):
         for worker in () if self.rx_port or self.inline else self.receivers:
             worker.stop()  # it waits for nothing that was sent
 
+    def _sinks(self) -> list[c.Counters]:
+        """Return the counters of the queues that packets are sent by."""
+        return [queue.counters for queue in self._queues("tx") if queue.port is self.port]
+
     def _sent(self) -> tuple[int, int]:
         """Return the packets sent and their bytes, without answers."""
-        packets, octets = self.answers.sent() if self.answers else (0, 0)
-        return self.total("tx", "packets") - packets, self.total("tx", "bytes") - octets
+        packets, octets = self.answers.sent() if self.answers and self._shares() else (0, 0)
+        sent = sum(int(each.packets) for each in self._sinks())
+        return max(sent - packets, 0), max(
+            sum(int(each.bytes) for each in self._sinks()) - octets, 0
+        )
 
     def _paces(self) -> list[Pace]:
         return [each.paced for each in self._sends if each.paced]
@@ -288,8 +295,7 @@ class GenerateJob(Job[GenerateResult]):
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self._sent()
         offered = sum(int(loop.c.offered) for loop in self._sends)
-        sinks = [queue.counters for queue in self._queues("tx") if queue.port is self.port]
-        drops, elapsed = drops_by_reason(sinks), self.elapsed()
+        drops, elapsed = drops_by_reason(self._sinks()), self.elapsed()
         paces = [] if self.traffic.dry else self._paces()  # a dry run is never late
         common = self.common()
         rows = common["ports"][1:] if self.lost else common["ports"]
