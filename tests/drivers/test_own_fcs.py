@@ -34,6 +34,8 @@ def test_what_a_descriptor_holds_and_the_wire_carries(station, far, tmp_path, qe
     ring = made.queues[port, "tx", 0].c
     assert bool(port.device.regs.TCTL.read().PSP) is (own == "on")
     assert all(each.tx_flags & IFCS == (IFCS if own == "on" else 0) for each in port.device.tx)
+    most, _ = port.send_limit([0x88A8, 0x8100])
+    assert {each.limit for each in port.device.tx} == {most}
     if port.device.ring == "intel_legacy":  # the device writes over advanced ones
         used = [ring.ring[slot].word for slot in range(3)]
         assert [word & 0xFFFF for word in used] == [64, 200, 1514]

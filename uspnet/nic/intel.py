@@ -134,7 +134,11 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     def send_limit(self, tags: Sequence[int]) -> tuple[int, str]:
         """Return also the bytes of an FCS that the frame ends with."""
         most, hint = super().send_limit(tags)
-        return most + (0 if self.options.tx_fcs else FCS_BYTES), hint
+        return most + self._fcs_bytes(), hint
+
+    def _fcs_bytes(self) -> int:
+        """Return how many bytes of FCS the frames have that are to be sent."""
+        return 0 if self.options.tx_fcs else FCS_BYTES
 
     @abstractmethod
     def tx_flags(self) -> int:
@@ -184,7 +188,8 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
     def make_tx(self, index: int) -> c.IntelQueue:
         """Make a transmit ring, in which each data descriptor is a whole packet."""
         bell = self.bar.doorbell(self.regs.TDT[index].offset, sends=True)
-        self.tx_rings[index] = ring = self._ring(self.options.tx_ring, self.frame, bell)
+        limit = self.frame + self._fcs_bytes()
+        self.tx_rings[index] = ring = self._ring(self.options.tx_ring, limit, bell)
         ring.queue.tx_flags = self.tx_flags()
         return ring.queue
 
