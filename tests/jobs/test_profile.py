@@ -151,6 +151,11 @@ def test_a_dry_run_merges_streams_by_their_due_times(dry, burst):
     ]
 
 
+def test_packets_that_are_due_at_once_are_in_order_too(dry):
+    """At the highest rates the first ones of both streams are due at 0 ns."""
+    dry(lambda file: [Stream(f"s{n}", file, traffic(n, rate=1e10), count=100) for n in (1, 2)])
+
+
 def test_a_poisson_process_begins_when_its_stream_does(dry):
     shape = Shape((1000.0,), poisson=True, seed=5)
     _, alone = dry(lambda file: [Stream("a", file, traffic(1, shape=shape), 0.0, 1.0)])
@@ -215,6 +220,20 @@ def test_streams_go_on_in_another_process(limits):
         assert rows["count"].offered == 200_000
         assert rows["later"].offered == 5000
         assert rows["fast"].offered == 10_000_000
+
+
+def test_what_is_under_way_is_lost_by_the_port_that_it_was_for():
+    """As if the process was killed when one packet of `b` was begun, and not sent."""
+    ports = [make_port("null:"), make_port("null:")]
+    streams = [Stream(name, port, traffic(n), count=10 * n)
+               for n, (name, port) in enumerate(zip("ab", ports, strict=True), 1)]  # fmt: skip
+    with ProfileJob(streams, Limits(cores=None)) as job:
+        ran(job.run())
+        job._senders[1].loop.c.offered += 1
+        for worker in job.workers:
+            worker.loop.settle(worker.lanes)
+        rows = job.count().ports
+        assert [each.drops.get("worker_lost", 0) for each in rows] == [0, 1]
 
 
 WRONG = [

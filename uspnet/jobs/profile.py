@@ -14,7 +14,7 @@ from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.jobs.job import Job
-from uspnet.jobs.loops import Loop, under_way
+from uspnet.jobs.loops import Loop, groups, under_way
 from uspnet.jobs.measure import make_streams
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
@@ -148,9 +148,11 @@ class Profile(Loop, name="profile"):
         return self.offered()
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
-        """Count what was begun and neither sent nor dropped."""
-        lost = under_way(lanes, self.offered())
-        lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
+        """Count what was begun and neither sent nor dropped, by each port."""
+        begun = dict(zip(map(id, lanes), self.senders, strict=True))
+        for group in groups(lanes):
+            offered = sum(int(begun[id(lane)].loop.c.offered) for lane in group)
+            group[0].exits[0].drop(under_way(group, offered), lib.DROP_WORKER_LOST)
         for each in self.senders:
             each.loop.c.w.start = self.c.w.start
             each.settle()

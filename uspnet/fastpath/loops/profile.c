@@ -164,7 +164,7 @@ static void fill_dry(struct profile_loop *p, uint32_t i, uint64_t due, uint64_t 
     struct generate_loop *g = attach(p, i);
     struct exit *e = p->w.lanes[i].exits;
     if (g->pace) {
-        uint32_t n = pace_ready(g->pace, then - 1, g->w.burst);
+        uint32_t n = pace_ready(g->pace, then ? then - 1 : 0, g->w.burst);
         generate_fill(g, e, n ? n : 1);
         return;
     }
