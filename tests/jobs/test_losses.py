@@ -13,7 +13,9 @@ import pytest
 from scapy.layers.all import Ether
 from scapy.utils import RawPcapNgReader
 
+from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
 from tests.support.identity import ran
+from tests.support.tiers import by_tier
 from tests.support.wire import Echo
 from uspnet.errors import NoDevice, Usage
 from uspnet.fastpath import lib
@@ -28,6 +30,7 @@ from uspnet.packets.fields.field import find_field
 from uspnet.packets.frames import udp_template
 from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.compiler import compile_program
+from uspnet.ports.registry import make_port
 
 HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9)
 COUNT = 5000
@@ -210,6 +213,29 @@ def test_a_loss_lasts_from_its_neighbour_to_its_neighbour(tmp_path):
     (loss,) = result.losses
     assert (loss.first, loss.last) == (300, 499)
     assert loss.duration_s * 1e9 >= times[-1] - times[0]
+
+
+@pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+def test_after_deaths_of_the_process_all_that_is_lost_is_one_loss(tmp_path, mortal):  # noqa: F811
+    """Nothing comes back: what was numbered is lost, once, and in the file or known not to be."""
+    sink, traffic = make_sink(str(tmp_path / "lost.pcapng")), plain(60)
+    traffic.rate = 1e6
+    ports = make_port("null:"), make_port("null:")
+    cores = [*os.sched_getaffinity(0)][:1] * 2  # the receiver has a thread of its own
+    limits = Limits(count=100_000, cores=cores)
+    with GenerateJob(ports[0], limits, traffic, ports[1], Files(lost=sink)) as job:
+        life = mortal(job)
+        torment(life, by_tier(5, 50, 500))
+        result = ran(life.end())
+        (loss,) = job.losses.as_json(final=True)["losses"]
+    assert (loss.first, loss.ended) == (0, False)
+    assert loss.packets >= result.sent
+    assert loss.packets - result.sent <= result.drops.get("worker_lost", 0) + 64 * life.kills
+    assert result.lost_file.written + result.lost_file.not_written == loss.packets
+    with RawPcapNgReader(str(tmp_path / "lost.pcapng")) as reader:
+        numbers = [int.from_bytes(frame[-16:-8], "little") for frame, _ in reader]
+    assert len(numbers) == result.lost_file.written
+    assert all(one < other for one, other in itertools.pairwise(numbers))
 
 
 def test_a_folder_that_is_not_there_is_told_before_anything_is_sent(tmp_path):
