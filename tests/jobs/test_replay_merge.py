@@ -231,6 +231,27 @@ def test_timing_of_one_of_the_files_is_refused(tmp_path):
         ReplayJob(Wire(), Limits(), files, Replaying(merge=True))
 
 
+def test_a_pass_that_one_process_began_and_another_goes_on_with_is_whole(tmp_path):
+    """It was killed when one file had begun again, and the other one had not."""
+    files, frames = stream(100, 2)
+    for name, packets in zip("ab", files, strict=True):
+        (tmp_path / name).write_bytes(ng("<", packets))
+    given = [Pcap.make(tmp_path / name) for name in "ab"]
+    wire = Wire()
+    job = ReplayJob(wire, Limits(), given, Replaying(3, merge=True))
+
+    def killed():
+        job.loop.c.turning = 4  # the second of three passes
+        job.loop.c.empty = 1
+        given[1].c.q.ended = 1
+
+    set_up, job.set_up = job.set_up, lambda: (set_up(), killed())
+    with job:
+        result = ran(job.run())
+    assert wire.taken == frames * 2
+    assert [each.passes for each in result.replayed] == [3, 3]
+
+
 @pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 @pytest.mark.parametrize("pace", [Pace(), Pace(1e6), Pace(speed=1.0)])
 def test_a_merge_goes_on_when_its_process_is_killed(tmp_path, mortal, pace):  # noqa: F811

@@ -612,6 +612,7 @@ class ReplayLoop(Struct):
     sides: MergeSide
     clock: Inline[Timing, Timing | TimingFields]
     next: int
+    turning: int
     waiting: int
 
 class RewriteField(Struct):

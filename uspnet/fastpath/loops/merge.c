@@ -82,19 +82,31 @@ static void put(struct lane *lane, struct merge_side *s, struct exit *exits)
     settle(s, &lane->received);
 }
 
-/* The next pass, if there is one and the last one had packets. */
-static int next_pass(struct replay_loop *r)
+/* Has all files begin again. If the process is killed meanwhile, another one does it once more. */
+static void begin_pass(struct replay_loop *r)
 {
     struct worker *w = &r->f.w;
-    if (r->begun >= r->all || r->empty++)
-        return 0;
+    r->empty = 1;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         r->sides[i].time = r->sides[i].timed = 0;
         if (!load_relaxed(&w->lanes[i].rx->fault))
             store_release(&w->lanes[i].rx->ended, 0);
     }
-    r->begun += w->n_lanes;
     r->clock.begun = 0;
+    keep_order();
+    r->begun = r->turning;
+    keep_order();
+    r->turning = 0;
+}
+
+/* The next pass, if there is one and the last one had packets. */
+static int next_pass(struct replay_loop *r)
+{
+    if (r->begun >= r->all || r->empty)
+        return 0;
+    r->turning = r->begun + r->f.w.n_lanes;
+    keep_order();
+    begin_pass(r);
     return 1;
 }
 
@@ -108,6 +120,8 @@ uint32_t merge_begin(struct replay_loop *r)
     for (uint32_t i = 0; i < w->lanes->n_exits; i++)
         exit_hold(&exits[i], 0);
     r->next = r->waiting = 0;
+    if (unlikely(r->turning))
+        begin_pass(r);
     while (n < want && (lane = earliest(r, &got))) {
         struct merge_side *s = &r->sides[lane - w->lanes];
         if (too_early(r, s->timed ? s->time : STAMP_UNKNOWN, now) || !worker_claim(w, 1))

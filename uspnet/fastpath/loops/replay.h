@@ -32,7 +32,8 @@ struct replay_loop {
     struct merge_side *sides; /* of each lane, to merge files by time; NULL: one after another */
     struct timing clock;      /* of merged files, in ticks; else it is that of the rings */
     uint64_t next;            /* ticks at which the next merged packet is due; 0: not known */
-    uint32_t waiting;         /* a file that is merged may have a packet, but not yet */
+    uint64_t turning; /* what `begun` will be when all merged files have begun again, or 0 */
+    uint32_t waiting; /* a file that is merged may have a packet, but not yet */
 };
 void loop_replay(struct worker *w);
 // [c]
