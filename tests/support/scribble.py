@@ -61,6 +61,15 @@ def traffic(**more):
     return Traffic([udp_template(60, *MACS, *IPS, 1024, 9)], 1e5, **more)
 
 
+def profile(limits):
+    there, shape = make_port("null:"), Shape((1e5,), poisson=True)
+    streams = [
+        Stream("s0", there, Traffic(traffic().templates, shape=shape)),
+        Stream("s1", there, traffic(), count=10**9),
+    ]
+    return ProfileJob(streams, limits)
+
+
 class Scribbler:
     """Makes jobs of one kind, and writes over what their worker processes share with them."""
 
@@ -115,10 +124,7 @@ class Scribbler:
                 job.answer(read_answers(["10.0.0.0/8"]))
                 return job
             case "profile":
-                there, shape = make_port("null:"), Shape((1e5,), poisson=True)
-                streams = [Stream("s0", there, Traffic(traffic().templates, shape=shape)),
-                           Stream("s1", there, traffic(), count=10**9)]  # fmt: skip
-                return ProfileJob(streams, limits)
+                return profile(limits)
             case "merge":
                 files = [make_port(f"pcap:{self.folder}/in.pcap") for _ in range(2)]
                 how = Replaying(None, Rate(speed=1.0), [PLACE], merge=True)
