@@ -114,7 +114,7 @@ def test_no_key_of_all_jobs_is_an_option_of_a_command():
     from uspnet.cli.jobs_file.entries import SHARED
 
     for command in runs(GROUP).values():
-        both = {*SHARED, *GROUP.commands} & set(long_options(command))
+        both = {*SHARED, *runs(GROUP)} & set(long_options(command))
         assert both <= {"restart"}, "which is the command's own where it is a number"
 
 

@@ -42,8 +42,9 @@ def offered(
     from uspnet.packets.streams import Weighted, craft_all
 
     lengths = sizes.sizes if sizes else (None,)
+    templates = [udp_template(size, *header) for size in lengths if size and not packets]
     if not packets and alike:
-        return [udp_template(size, *header) for size in lengths if size], [], ()
+        return templates, [], ()
     udp = [Weighted(udp_expression(*header))]
     turns = sizes.order if sizes else (0,)
     made = [craft_all(packets or udp, size, turns, alike=alike) for size in lengths]
