@@ -71,6 +71,11 @@ def main() -> None:
     except (ImportError, MemoryError) as error:
         _tell(error)
         sys.exit(1)
+    except RuntimeError as error:
+        if "new thread" not in str(error):
+            raise
+        _tell(MemoryError(str(error)))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -45,3 +45,21 @@ def test_a_machine_without_proc_is_told():
         assert done.stderr == (
             "uspnet: /proc is not mounted\n  hint: run as root: mount -t proc proc /proc\n"
         )
+
+
+NO_THREADS = """
+import sys, threading
+import uspnet.__main__ as program
+def start(_thread): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+sys.argv = ["uspnet", "capture", "null:", "--count", "1"]
+program.main()
+"""
+
+
+def test_that_no_thread_can_be_started_is_named():
+    command = [sys.executable, "-c", NO_THREADS]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode == 1
+    assert "can't start new thread" in done.stderr
+    assert "Traceback" not in done.stderr
