@@ -15,7 +15,7 @@ from uspnet.cli.examples import show_example
 from uspnet.cli.replay import SPELT
 from uspnet.errors import Usage
 from uspnet.jobs.choices import DURATION_MAX
-from uspnet.text import did_you_mean, printable
+from uspnet.text import printable
 
 if TYPE_CHECKING:
     from uspnet.cli.jobs_file.tree import Node, Place
@@ -116,16 +116,11 @@ def read_streams(name: str, port: str | None, group: Click, *, dry: bool = False
     """Read and check a file of streams. `port`: of those that name none; `group`: all commands;
     `dry`: no port is needed. Raise Usage, which names the line, and Refused.
     """
-    from uspnet.cli.jobs_file.tree import Mapping, Place, Scalar, named, read_tree
+    from uspnet.cli.jobs_file.tree import Mapping, Place, below, read_tree
     from uspnet.jobs.profile import STREAMS_MAX
 
-    place, tree = Place(name), read_tree(name, "streams")
-    keys = named(tree)
-    for key, (line, _) in keys.items():
-        if key != "streams":
-            hint = did_you_mean(key, ["streams"]) or "put streams below one key: streams:"
-            raise place.wrong(line, f"unknown key {printable(key, 40)!r}", hint)
-    line, streams = keys.get("streams", (tree.line, Scalar("", tree.line)))
+    place = Place(name)
+    line, streams = below(place, read_tree(name, "streams"), "streams")
     if not isinstance(streams, Mapping) or not streams.items:
         raise place.wrong(line, "streams: names no stream", EXAMPLE)
     if len(streams.items) > STREAMS_MAX:

@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 
 from uspnet import units
 from uspnet.answer import Json
-from uspnet.cli.jobs_file.tree import List, Node, Place, Scalar, named, read_tree
+from uspnet.cli.jobs_file.tree import List, Node, Place, Scalar, below, named, read_tree
 from uspnet.cli.jobs_file.tree import Mapping as Tree
 from uspnet.cli.jobs_file.words import SHARED, Click, Reader, Words, runs
 from uspnet.errors import Refused, Usage, UspnetError
@@ -35,13 +35,7 @@ OPTION, WORD = re.compile(r"--([a-z][a-z-]*)"), re.compile(r"\b[a-z][a-z-]*")
 def read_entries(name: str, group: Click) -> list[Entry]:
     """Read and check a file of jobs; `-` is stdin. `group`: all commands. Raises Usage."""
     place = Place(name)
-    tree = read_tree(name)
-    keys = named(tree)
-    for key, (line, _) in keys.items():
-        if key != "jobs":
-            hint = did_you_mean(key, ["jobs"]) or "put jobs below one key: jobs:"
-            raise place.wrong(line, f"unknown key {printable(key, 40)!r}", hint)
-    line, jobs = keys.get("jobs", (tree.line, Scalar("", tree.line)))
+    line, jobs = below(place, read_tree(name), "jobs")
     if not isinstance(jobs, Tree) or not jobs.items:
         raise place.wrong(line, "jobs: names no job", EXAMPLE)
     if len(jobs.items) > JOBS_MAX:

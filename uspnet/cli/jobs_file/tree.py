@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from uspnet.errors import Refused, Usage
-from uspnet.text import printable
+from uspnet.text import did_you_mean, printable
 
 Event = Any  # of PyYAML, which has no types
 
@@ -216,6 +216,18 @@ class _Builder:
             names[key.text] = key.line
             found[key] = next(nodes)
         return found
+
+
+def below(place: Place, tree: Mapping, key: str) -> tuple[int, Node]:
+    """Return line and value of the only key that a file may have; an empty one without it. Raises
+    Usage.
+    """
+    keys = named(tree)
+    for each, (line, _) in keys.items():
+        if each != key:
+            hint = did_you_mean(each, [key]) or f"put {key} below one key: {key}:"
+            raise place.wrong(line, f"unknown key {printable(each, 40)!r}", hint)
+    return keys.get(key, (tree.line, Scalar("", tree.line)))
 
 
 def named(mapping: Mapping) -> dict[str, tuple[int, Node]]:
