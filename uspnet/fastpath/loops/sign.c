@@ -8,6 +8,13 @@ enum {
     READINGS = 4, /* of both clocks, at most */
 };
 
+/* Modulo 2^16 - 1, a number is the sum of its 16-bit words, and its successor is 1 more. */
+static inline uint32_t signature_sum(struct signature s)
+{
+    uint16_t head = (uint16_t)(s.magic | s.stream << 8);
+    return (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
+}
+
 static inline uint16_t turn(uint16_t word) { return (uint16_t)(word << 8 | word >> 8); }
 
 /* The Internet checksum of a frame with a signature whose sum is given; `base` is the sum of all
@@ -70,14 +77,12 @@ static INLINE void sign_all(const struct generate_loop *g, const struct exit *e,
     const struct frame_template *t = several ? template_at(g, at) : &only;
     const struct pool *pool = e->tx->pool;
     uint32_t stamp_at = g->stamp_at;
-    uint16_t head = (uint16_t)(s.magic | s.stream << 8);
-    /* modulo 2^16 - 1, a number is the sum of its 16-bit words, and its successor is 1 more */
-    uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
+    uint32_t sum = signature_sum(s);
     for (uint32_t i = 0; i < n; i++) {
         uint8_t *frame = packet_data(pool, e->burst.packets[i]);
         if (times) {
             s.time = times[i] ^ g->secret;
-            sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
+            sum = signature_sum(s);
         }
         memcpy(frame + stamp_at, &s, sizeof s);
         if (check == CHECK_SUM || (several && t->check == CHECK_SUM))
@@ -122,8 +127,7 @@ static NOINLINE void sign_due(const struct generate_loop *g, const struct exit *
 void sign_again(const struct frame_template *t, uint8_t *frame, uint32_t stamp_at,
                 struct signature s)
 {
-    uint16_t head = (uint16_t)(s.magic | s.stream << 8);
-    uint32_t sum = (uint32_t)((head + s.time % SUMS + s.number % SUMS) % SUMS);
+    uint32_t sum = signature_sum(s);
     memcpy(frame + stamp_at, &s, sizeof s);
     if (t->check == CHECK_SUM)
         check_sum(t, frame, t->base, sum);
