@@ -14,6 +14,7 @@ from uspnet.jobs.ending import Grace
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
+from uspnet.packets.frames import l1_bits
 from uspnet.port import Direction, Port, Queue
 from uspnet.telemetry import drops_by_reason, port_counters
 
@@ -87,6 +88,20 @@ class Accounts(ABC):
         elapsed = self.elapsed()
         per_s = 1 / elapsed if elapsed else 0.0
         return {"pps": packets * per_s, "bps": octets * 8 * per_s}
+
+    def sending(self, offered: int, sent: int, octets: int, drops: dict[str, int]) -> Json:
+        """Return the fields of a result that say what was sent of what was offered."""
+        elapsed = self.elapsed()
+        return {
+            "offered": max(offered, sent),
+            "sent": sent,
+            "unsent": max(offered - sent, 0),
+            "dropped": sum(drops.values()),
+            "drops": drops,
+            "found_ring_full": self.total("tx", "stalled"),
+            **self.rates(sent, octets),
+            "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
+        }
 
     def elapsed(self) -> float:
         """Return the seconds that the workers ran, by their own clocks; while they run, the seconds

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from uspnet.errors import DeviceFault, Usage
+from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.answers import Answers
 from uspnet.jobs.histogram import bins
@@ -24,13 +24,12 @@ from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.saving import Files
 from uspnet.jobs.seconds import Seconds, Totals
-from uspnet.jobs.sender import Generate, check_length
+from uspnet.jobs.sender import Generate, check_length, nothing_sent
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.answering import AnswerNet
-from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Direction, Port, Queue
-from uspnet.telemetry import drops_by_reason, reasons_text
+from uspnet.telemetry import drops_by_reason
 
 NO_FILES = Files()
 
@@ -131,9 +130,7 @@ class GenerateJob(Job[GenerateResult]):
         asked = result.offered or not self.shape
         if result.sent or result.before or self.stopped() or not asked:
             return
-        reasons = f" (dropped: {reasons_text(result.drops)})" if result.drops else ""
-        text = f"{self.port.name}: nothing was sent{reasons}"
-        raise self.fail(DeviceFault(text, f"see: uspnet doctor {self.port.name}"), result)
+        raise self.fail(nothing_sent([self.port], result.drops), result)
 
     def plans(self) -> list[Plan]:
         """Plan the senders, one per core, and one receiver of everything that comes back."""
@@ -231,44 +228,34 @@ class GenerateJob(Job[GenerateResult]):
     def _sent(self) -> tuple[int, int]:
         """Return the packets sent and their bytes, without answers."""
         packets, octets = self.answers.sent() if self.answers and self._shares() else (0, 0)
-        sent = sum(int(each.packets) for each in self._sinks())
-        return max(sent - packets, 0), max(
-            sum(int(each.bytes) for each in self._sinks()) - octets, 0
-        )
+        sinks = self._sinks()
+        packets = sum(int(each.packets) for each in sinks) - packets
+        octets = sum(int(each.bytes) for each in sinks) - octets
+        return max(packets, 0), max(octets, 0)
 
     def _paces(self) -> list[Pace]:
         return [each.paced for each in self._sends if each.paced]
 
     def _sender(self, number: int, senders: int, first_stream: int, lanes: int) -> Generate:
         """Return one sender's loop, with its part of what is to be sent."""
-        templates = self.templates
         pace = Pace(self.shape, number, senders) if self.shape else None
         fields, again = (self.traffic.make_fields(number, senders) for _ in range(2))
         self.undo.callback(fields.clear)  # alive as long as the job
         self.undo.callback(again.clear)
-        streams = make_streams(lanes)
-        loop = Generate(
-            templates=templates.c,
-            n_templates=templates.count,
-            n_order=templates.cycle,
-            order=templates.order,
-            turn=templates.turn,
-            stamp_at=templates.stamp_at,
-            secret=templates.secret,
-            pace=pace.c if pace else ffi.NULL,
-            seconds=self.limits.duration or 0.0,
+        streams, logs = make_streams(lanes), ffi.NULL
+        if self.losses:
+            logs = self.losses.follow(first_stream, streams, fields, again)
+        return Generate.of(
+            self.templates,
+            fields,
+            pace,
             streams=streams,
-            logs=self.losses.follow(first_stream, streams, fields, again)
-            if self.losses
-            else ffi.NULL,
             first_stream=first_stream,
-            head=templates.head,
-            fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
+            seconds=self.limits.duration or 0.0,
+            logs=logs,
             dry=self.traffic.dry,
             copies=self._shares(),
         )
-        loop.paced = pace
-        return loop
 
     def _receiver(self) -> Measure:
         templates, numbered = self.templates, self.traffic.sequence or not self.rx_port
@@ -302,14 +289,7 @@ class GenerateJob(Job[GenerateResult]):
         counts = {
             **common,
             "ports": rows,
-            "offered": max(offered, sent),
-            "sent": sent,
-            "unsent": max(offered - sent, 0),
-            "dropped": sum(drops.values()),
-            "drops": drops,
-            "found_ring_full": self.total("tx", "stalled"),
-            **self.rates(sent, octets),
-            "l1_bps": l1_bits(sent, octets) / elapsed if elapsed else 0.0,
+            **self.sending(offered, sent, octets, drops),
             "pacing": pacing(paces, self.workers[0].hz, sent, elapsed) if paces else None,
             "answered": self.answers.result() if self.answers else None,
         }

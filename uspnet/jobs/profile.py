@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count as counter
 from typing import TYPE_CHECKING
 
-from uspnet.errors import DeviceFault, Usage
+from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.jobs.job import Job
@@ -19,14 +19,12 @@ from uspnet.jobs.measure import make_streams
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked
-from uspnet.jobs.sender import Generate, check_length
+from uspnet.jobs.sender import Generate, check_length, nothing_sent
 from uspnet.jobs.streamed import ProfileResult, StreamResult
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.memory import new
-from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Port
-from uspnet.telemetry import reasons_text
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import ProfileStream
@@ -78,24 +76,15 @@ class Sender:
         self.c: ProfileStream = ffi.NULL  # set by its loop
         self.budget = new("uint64_t *", stream.count) if stream.count else ffi.NULL
         self.ends = stream.ends(limits.duration)
-        templates = self.templates
-        self.loop = Generate(
-            templates=templates.c,
-            n_templates=templates.count,
-            n_order=templates.cycle,
-            order=templates.order,
-            turn=templates.turn,
-            stamp_at=templates.stamp_at,
-            secret=templates.secret,
-            pace=self.pace.c if self.pace else ffi.NULL,
-            seconds=0.0,
+        self.loop = Generate.of(
+            self.templates,
+            self.fields,
+            self.pace,
             streams=make_streams(1),
             first_stream=number % 256,
-            fields=ffi.cast("struct field *", self.fields[-1]) if self.fields else ffi.NULL,
             dry=dry,
             copies=True,
         )
-        self.loop.paced = self.pace
         self.loop.c.w.budget = self.budget
 
     def play(self, link_bps: int | None) -> None:
@@ -249,10 +238,7 @@ class ProfileJob(Job[ProfileResult]):
         """Raise DeviceFault if a run that should have sent packets sent none."""
         if result.sent or result.before or self.stopped() or not result.offered:
             return
-        reasons = f" (dropped: {reasons_text(result.drops)})" if result.drops else ""
-        names = ", ".join(port.name for port in self.ports)
-        text = f"{names}: nothing was sent{reasons}"
-        raise self.fail(DeviceFault(text, f"see: uspnet doctor {self.ports[0].name}"), result)
+        raise self.fail(nothing_sent(self.ports, result.drops), result)
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
@@ -262,18 +248,10 @@ class ProfileJob(Job[ProfileResult]):
         """Return what was sent so far."""
         sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
         offered = sum(loop.offered() for loop in self._loops)
-        drops, elapsed = self.drops("tx"), self.elapsed()
         return ProfileResult(
             **self.common(),
-            offered=max(offered, sent),
-            sent=sent,
-            unsent=max(offered - sent, 0),
-            dropped=sum(drops.values()),
-            drops=drops,
-            found_ring_full=self.total("tx", "stalled"),
-            **self.rates(sent, octets),
-            l1_bps=l1_bits(sent, octets) / elapsed if elapsed else 0.0,
-            streams=tuple(self._row(each, elapsed) for each in self._senders),
+            **self.sending(offered, sent, octets, self.drops("tx")),
+            streams=tuple(self._row(each, self.elapsed()) for each in self._senders),
         )
 
     def _row(self, each: Sender, elapsed: float) -> StreamResult:

@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from uspnet.errors import Usage
+from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.pace import Pace
 from uspnet.packets.frames import vlan_tags
 from uspnet.port import Port
+from uspnet.telemetry import reasons_text
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field, FrameTemplate, Pointer, SentLog, Stream
     from uspnet.jobs.answers import Answers
+    from uspnet.jobs.traffic import CTemplates
     from uspnet.jobs.worker import Lane
 
 
@@ -50,6 +52,44 @@ class Generate(Loop, name="generate"):
         if self.copies:
             self.c.head = self.templates[0].length
 
+    @classmethod
+    def of(  # noqa: PLR0913 - one argument a member
+        cls,
+        templates: CTemplates,
+        fields: Sequence[c.Struct],
+        pace: Pace | None,
+        *,
+        streams: Stream,
+        first_stream: int,
+        seconds: float = 0.0,
+        logs: SentLog = ffi.NULL,
+        dry: bool = False,
+        copies: bool = False,
+    ) -> Generate:
+        """Return the loop that sends these templates; `fields`: the last of the chain is applied
+        first.
+        """
+        loop = cls(
+            templates=templates.c,
+            n_templates=templates.count,
+            n_order=templates.cycle,
+            order=templates.order,
+            turn=templates.turn,
+            stamp_at=templates.stamp_at,
+            secret=templates.secret,
+            pace=pace.c if pace else ffi.NULL,
+            seconds=seconds,
+            streams=streams,
+            first_stream=first_stream,
+            logs=logs,
+            head=templates.head,
+            fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
+            dry=dry,
+            copies=copies,
+        )
+        loop.paced = pace
+        return loop
+
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets begun."""
         return int(self.c.offered)
@@ -80,6 +120,13 @@ class Generate(Loop, name="generate"):
         if self.paced and c.w.start:
             elapsed = max(int(lib.ticks_now()) - int(c.w.start), 0)
             c.offered = self.paced.resume(c.offered, elapsed, skip=not c.w.budget and not c.dry)
+
+
+def nothing_sent(ports: Sequence[Port], drops: Mapping[str, int]) -> DeviceFault:
+    """Return the error of a run that should have sent packets into these ports, and sent none."""
+    reasons = f" (dropped: {reasons_text(drops)})" if drops else ""
+    text = f"{', '.join(port.name for port in ports)}: nothing was sent{reasons}"
+    return DeviceFault(text, f"see: uspnet doctor {ports[0].name}")
 
 
 def check_length(port: Port, frame: bytes) -> None:
