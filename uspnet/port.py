@@ -102,7 +102,7 @@ class Port(ABC):
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # counters it can't know
     # System calls of its rings, by the kernel's names, besides those of `sandbox.calls.BASE`: a
     # worker process that makes another one is ended.
-    calls: ClassVar[frozenset[str]] = frozenset()
+    calls: frozenset[str] = frozenset()
     reconnect = True  # when the other side leaves, wait for it to come back
     connects = False  # has an other side that must be there before a job makes sense
     takes = FRAME_MAX  # bytes of the longest frame that may be sent to it, in the best case

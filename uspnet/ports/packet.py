@@ -81,9 +81,7 @@ class Packet(KernelPort, scheme="packet"):
 
     help = "a kernel interface, through AF_PACKET"
     unknown: ClassVar[frozenset[str]] = frozenset()
-    calls: ClassVar[frozenset[str]] = frozenset(
-        {"sendmmsg", "sendto"}
-    )  # sendto: an interface of IP
+    calls = frozenset({"sendmmsg", "sendto"})  # sendto: an interface of IP
     header = 14 + 4  # bytes of Ethernet and of one VLAN tag
     options = PacketOptions()
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from uspnet.drivers import nics
 from uspnet.errors import NoDevice, Usage
@@ -29,7 +28,7 @@ class Pci(NicPort, scheme="pci"):
     """A NIC opened by VFIO, or as `transport=` says."""
 
     help = "NIC in a PCI slot"
-    calls: ClassVar[frozenset[str]] = frozenset({"write"})  # unmasks INTx
+    calls = frozenset({"write"})  # unmasks INTx
     options = PciOptions()
 
     @classmethod

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import ClassVar
 
 from uspnet import registry
 from uspnet.drivers import nics
@@ -58,9 +57,7 @@ class Qemu(NicPort, scheme="qemu"):
 
     patience_s = 4.0  # REPLY_MS in rings/nic/qtest.c
     help = "emulated NIC in a private QEMU"
-    calls: ClassVar[frozenset[str]] = frozenset(
-        {"sendto", "recvfrom", "sched_yield", "gettid"}
-    )  # of qtest.c
+    calls = frozenset({"sendto", "recvfrom", "sched_yield", "gettid"})  # of qtest.c
     options = QemuOptions()
     machine: Machine | None = None
     end: End | None = None

@@ -46,7 +46,7 @@ class Tap(KernelPort, scheme="tap"):
 
     help = "the kernel's own network stack, through a TAP interface"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
-    calls: ClassVar[frozenset[str]] = frozenset({"write"})
+    calls = frozenset({"write"})
     header = HEADER
     mtu_limits = False
     options = TapOptions()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import ClassVar
 
 from uspnet.errors import (
     DeviceTimeout,
@@ -47,7 +46,7 @@ class Memif(Port, scheme="memif"):
     """Both roles of memif 2.0."""
 
     help = "VPP, DPDK, libmemif, uspnet, by shared memory"
-    calls: ClassVar[frozenset[str]] = frozenset({"write", "preadv2"})  # wake, be woken
+    calls = frozenset({"write", "preadv2"})  # wake, be woken
     about = """
     What is shared: a client with zero copy (the default) lets its server read and write every
     packet buffer of the job at any time, also while it holds a packet of another port, and nothing

@@ -65,7 +65,7 @@ class Sink(Port):
 
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
-    calls: ClassVar[frozenset[str]] = frozenset({"write"})  # wakes the writer
+    calls = frozenset({"write"})  # wakes the writer
     can_receive = False
     takes = LONGEST
     options = SinkOptions()

@@ -76,7 +76,7 @@ class Source(Port):
 
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
-    calls: ClassVar[frozenset[str]] = frozenset({"timerfd_settime", "madvise"})
+    calls = frozenset({"madvise"})
     can_send = False
     knows_origins = True
     options = SourceOptions()
@@ -104,6 +104,7 @@ class Source(Port):
         ffi.memmove(c.macs, options.dst + (options.src or bytes(6)), 12)
         if options.timing:
             c.timing, c.clock.pace = 1, 1 / options.speed
+            self.calls |= {"timerfd_settime"}
         elif not {"speed", "max-gap"}.isdisjoint(self.spec.given):
             raise Usage(f"{self.name}: without timing=on", "add timing=on")
         if not c.make_ethernet and not {"dst", "src"}.isdisjoint(self.spec.given):
