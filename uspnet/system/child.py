@@ -19,6 +19,8 @@ LIMITS = {  # the three standard descriptors are open
     resource.RLIMIT_NOFILE: 3,
     resource.RLIMIT_DATA: 1 << 30,
 }
+if lib.built_with_asan():
+    del LIMITS[resource.RLIMIT_DATA]  # its shadow memory is more: no allocation would succeed
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
