@@ -29,7 +29,7 @@ from uspnet.telemetry import look
 from uspnet.text import printable
 
 ANSWER_BYTES = 1 << 16
-COLD_S = 3 * PATIENCE_S  # two starts of the other version, and the gap
+COLD_S = 6 * PATIENCE_S  # two starts of the other version, and the gap
 JOBS = "see: uspnet stats --once"
 
 
