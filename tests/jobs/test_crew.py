@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -76,6 +77,7 @@ def test_killed_again_and_again(make):
         said = []
         job.on_notice = said.append
         job.start()
+        gc.collect()  # of earlier tests, or it would close descriptors meanwhile
         fds = len(os.listdir("/proc/self/fd"))
         replaced(job, KILLS)
         assert len(os.listdir("/proc/self/fd")) == fds
