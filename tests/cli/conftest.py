@@ -12,25 +12,25 @@ from tests.support.processes import Running
 from tests.support.supervision import supervise  # noqa: F401 - a fixture
 from tests.support.upgrading import command
 from tests.support.waiting import scaled
+from tests.support.warm import Warm
 from uspnet.transports.qemu.machine import binary
 
 TIMEOUT_S = 120
 
 
+@pytest.fixture(scope="session")
+def warm():
+    warm = Warm()
+    yield warm
+    warm.close()
+
+
 @pytest.fixture
-def uspnet():
+def uspnet(warm):
     """Runs one command to its end. `text`: what its stdin has."""
 
     def run(*arguments, text=None):
-        command = [sys.executable, "-m", "uspnet", *arguments]
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=scaled(TIMEOUT_S),
-            check=False,
-            **({"stdin": subprocess.DEVNULL} if text is None else {"input": text}),
-        )
+        return warm.run(arguments, text, scaled(TIMEOUT_S))
 
     return run
 

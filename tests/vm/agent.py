@@ -7,13 +7,11 @@ launcher, a process without threads that has imported uspnet once and forks: imp
 seconds on an emulated processor.
 """
 
-import contextlib
 import glob
 import importlib
 import json
 import os
 import pathlib
-import pkgutil
 import signal
 import socket
 import stat
@@ -36,15 +34,9 @@ def preload(root):
         return
     sys.path.insert(0, root)
 
-    import uspnet
+    from tests.support import warm
 
-    for module in pkgutil.walk_packages(uspnet.__path__, "uspnet."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    with open(os.devnull, "w") as nowhere:  # Typer imports more when it first parses something
-        sys.argv, sys.stdout = ["uspnet", "stats", "--json"], nowhere
-        with contextlib.suppress(SystemExit):
-            uspnet.cli.main()
+    warm.load()
 
 
 def become(argv, cwd, env, user, root, files):
