@@ -49,7 +49,7 @@ def test_neither_devices_nor_receivers_notice(guest, taken):
     ways = (guest.transports[0], guest.transports[-1])  # one sends, one receives
     specs = [f"{taken(guest, nic)},transport={way}" for nic, way in zip(nics, ways, strict=True)]
     wire.drain()
-    words = ["--rate", "300", "--json", "--poll", "sleep"]
+    words = ["--rate", "100", "--json", "--poll", "sleep"]  # leaves the processor to the programs
     process = guest.background(["uspnet", "pktgen", specs[0], "--rx-port", specs[1], *words])
     frames = wire.receive(20, 60)
     assert len(frames) == 20, process.output()
@@ -78,7 +78,7 @@ def test_cold_the_kernel_gets_no_device_back(guest, taken):
     ways = (guest.transports[0], guest.transports[-1])
     specs = [f"{taken(guest, nic)},transport={way}" for nic, way in zip(nics, ways, strict=True)]
     wire.drain()
-    words = ["--rate", "50", "--json", "--poll", "sleep"]  # leaves the processor to the programs
+    words = ["--rate", "50", "--json", "--poll", "sleep"]
     process = guest.background(["uspnet", "pktgen", specs[0], "--rx-port", specs[1], *words])
     assert len(wire.receive(20, 60)) == 20, process.output()
     held = guest.python_json(HELD, process.pid)
