@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
 from uspnet.packets.drawn import take_drawn
-from uspnet.packets.expression import EXAMPLE, evaluate
+from uspnet.packets.expression import EXAMPLE, Expression
 from uspnet.packets.frames import BYTES_MAX, FRAMES_MAX, Template, mac_bytes
 from uspnet.packets.guard import alone, at_most
 from uspnet.packets.payload import load_of, made_of, pad
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 CRAFT_S, EXPAND_S = 1.5, 30.0  # seconds of processor time: for one frame, for all
 SRC_MAC, DST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # pktgen's own
 NAME = re.compile(r"(^|\.)[g-z-]|\.[a-z]", re.IGNORECASE)  # a label that no address has
+OF_VALUES = ("is not in list", "invalid literal", "negative shift")  # Python, of wrong ones
 MESSAGE_MAX = 200  # characters of one of Scapy's
 PYTHONS = (AttributeError, IndexError, OSError, TypeError, UnicodeError)  # not about packets
 
@@ -48,27 +49,30 @@ def craft_drawn(expression: str, size: int | None = None) -> tuple[list[Template
     """
     import scapy.layers.all  # noqa: F401, PLC0415 - takes a second, which is nobody's fault
 
+    read = Expression(expression)
     try:
         with alone():
-            return _templates(expression, size)
+            return _templates(read, size)
     except Usage as error:
         if error.message.startswith("--packet"):
-            raise
-        raise Usage(f"--packet: {error.message}", error.hint) from None
+            raise Usage(error.message, error.hint, read.shown()) from None
+        _point(error, read)
+        read.point_at_value(error.message)
+        raise Usage(f"--packet: {error.message}", error.hint, read.shown()) from None
     except (RecursionError, MemoryError):
         raise Usage("--packet: the expression is nested too deeply", EXAMPLE) from None
     except Exception as error:  # noqa: BLE001 - Scapy raises anything
-        raise Usage(f"--packet: {_reason(error)}", EXAMPLE) from None
+        raise Usage(f"--packet: {_reason(error, read)}", EXAMPLE, read.shown()) from None
 
 
-def _templates(expression: str, size: int | None) -> tuple[list[Template], list[str]]:
+def _templates(expression: Expression, size: int | None) -> tuple[list[Template], list[str]]:
     with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
         packets, count, drawn = _packets(expression)
-        made = [_template(next(packets), size)]
+        made = [_template(next(packets), size, expression)]
     octets = count * len(made[0].frame)
     with at_most(EXPAND_S, "these packets take too long to make", "list fewer values"):
         for packet in packets if octets <= BYTES_MAX else ():
-            made.append(_template(packet, size))
+            made.append(_template(packet, size, expression))
             octets += len(made[-1].frame) - len(made[0].frame)
             if octets > BYTES_MAX:
                 break
@@ -77,10 +81,11 @@ def _templates(expression: str, size: int | None) -> tuple[list[Template], list[
     return made, drawn
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, expression: Expression) -> str:
     """Return why Scapy can't use an expression: its own message where that is about packets, else
-    the field whose value Python could not use.
+    the field whose value Python could not use. Point at it in the expression.
     """
+    name = _point(error, expression)
     try:
         text = " ".join(str(error).split())
     except ValueError:  # a number too long to be written
@@ -88,47 +93,54 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValueError) and text == "substring not found":  # Scapy, of letters
         text = "flags are letters that their field knows, all of one value: flags='SA'"
     elif isinstance(error, KeyError) and text:
+        expression.point_at_value(text)
         text = f"{text} does not fit its field"
     elif wrong := re.search(r"Incorrect type of value for field (\w+)", text):
         text = f"the value of {wrong[1]} does not fit its field"
     elif isinstance(error, AttributeError) and text.isidentifier():  # what Scapy says of a field
+        expression.point_at_argument(text)
         text = f"no field of its layer is named {text!r}"
-    elif isinstance(error, PYTHONS) or "is not in list" in text or "invalid literal" in text:
-        text = f"the value of {_field(error) or 'a field'} does not fit its field"
+    elif isinstance(error, PYTHONS) or any(words in text for words in OF_VALUES):
+        text = f"the value of {name or 'a field'} does not fit its field"
     return text[:MESSAGE_MAX] or type(error).__name__
 
 
-def _field(error: Exception) -> str:
-    """Return the name of the field that Scapy worked on, when the expression gives it a value."""
+def _point(error: Exception, expression: Expression) -> str:
+    """Point at the value that Scapy worked on. Return the name of its field, when the expression
+    gives it a value.
+    """
     from scapy.fields import Field  # noqa: PLC0415
     from scapy.packet import Packet  # noqa: PLC0415
 
-    name = None
+    layer, name = None, None
     for frame, _ in walk_tb(error.__traceback__):
         owner, field = frame.f_locals.get("self"), frame.f_locals.get("f")
         if isinstance(owner, Packet) and isinstance(field, Field):
-            name = field.name if field.name in owner.fields else ""
+            layer, name = owner, field.name if field.name in owner.fields else ""
         elif isinstance(owner, Field) and name is None:
             name = owner.name
+    if layer:
+        expression.point(layer, name or "")
     return name or ""
 
 
-def _packets(expression: str) -> tuple[Iterator[Packet], int, list[str]]:
+def _packets(expression: Expression) -> tuple[Iterator[Packet], int, list[str]]:
     """Return the packets of an expression, one value in each field, their number, and what is drawn
     for each.
     """
     from scapy.packet import Packet  # noqa: PLC0415
 
-    packet = evaluate(expression)
+    packet = expression.evaluate()
     if not isinstance(packet, Packet):
         raise Usage("--packet: the expression is not a packet", EXAMPLE)
-    _check_link(packet)
+    _check_link(packet, expression)
     drawn = take_drawn(packet)
     for layer in packet.iterpayloads():
-        _address(layer)
-        _macs(layer)
+        _address(layer, expression)
+        _macs(layer, expression)
     count = _combinations(packet)
     if not count:
+        _point_at_none(packet, expression)
         raise Usage(
             "--packet: the fields' values make no packets",
             "write several as [1,3], and a range as (1,3)",
@@ -142,7 +154,7 @@ def _packets(expression: str) -> tuple[Iterator[Packet], int, list[str]]:
     return islice(iter(packet), FRAMES_MAX), count, drawn
 
 
-def _check_link(packet: Packet) -> None:
+def _check_link(packet: Packet, expression: Expression) -> None:
     """Refuse packets without an Ethernet header: ports carry nothing else."""
     from scapy.config import conf  # noqa: PLC0415
     from scapy.layers.l2 import Dot3, Ether  # noqa: PLC0415
@@ -151,6 +163,7 @@ def _check_link(packet: Packet) -> None:
     if isinstance(packet, Ether | Dot3 | Raw):  # Raw: all of the frame, written as bytes
         return
     name = type(packet).__name__
+    expression.point(packet)
     if type(packet) in conf.l2types.layer2num and name not in ("IP", "IPv6"):
         raise Usage(
             f"--packet: {name} is the link layer of another kind of network", "begin with Ether()"
@@ -158,7 +171,7 @@ def _check_link(packet: Packet) -> None:
     raise Usage(f"--packet: {name} is no link layer", f"put one in front: Ether()/{name}(…)")
 
 
-def _address(layer: Packet) -> None:
+def _address(layer: Packet, expression: Expression) -> None:
     """Fill in missing MAC addresses, which Scapy would look up in the network. Refuse host names
     that Scapy would read as other addresses. Raise Usage.
     """
@@ -170,10 +183,11 @@ def _address(layer: Packet) -> None:
     if isinstance(layer, ARP):
         for name in ("psrc", "pdst"):
             if "." in (text := str(layer.fields.get(name, ""))) and NAME.search(text):
+                expression.point(layer, name)
                 raise Usage(f"{text!r} is a host name", "write its address")
 
 
-def _macs(layer: Packet) -> None:
+def _macs(layer: Packet, expression: Expression) -> None:
     """Normalize MAC addresses: Scapy reads any other notation as raw bytes. Raise Usage."""
     from scapy.fields import MACField  # noqa: PLC0415
     from scapy.layers.l2 import ARP  # noqa: PLC0415
@@ -181,7 +195,12 @@ def _macs(layer: Packet) -> None:
     ethernet = isinstance(layer, ARP) and layer.hwtype == 1 and layer.hwlen in (None, 6)
     for name, value in layer.fields.items():
         if isinstance(layer.get_field(name), MACField) or (ethernet and name in ("hwsrc", "hwdst")):
-            layer.fields[name] = [*map(_mac, value)] if isinstance(value, list) else _mac(value)
+            try:
+                made = [*map(_mac, value)] if isinstance(value, list) else _mac(value)
+            except Usage:
+                expression.point(layer, name)
+                raise
+            layer.fields[name] = made
 
 
 def _mac(value: object) -> object:
@@ -199,6 +218,15 @@ def _combinations(packet: Packet) -> int:
         for name, value in layer.fields.items()
     ]
     return prod(counts)
+
+
+def _point_at_none(packet: Packet, expression: Expression) -> None:
+    """Point at the first field whose value stands for none."""
+    for layer in packet.iterpayloads():
+        for name, value in layer.fields.items():
+            if not _values(value, is_list=bool(layer.get_field(name).islist)):
+                expression.point(layer, name)
+                return
 
 
 def _values(value: object, *, is_list: bool = False) -> int:
@@ -222,7 +250,7 @@ def _values(value: object, *, is_list: bool = False) -> int:
     return len(range(start, stop + 1, *step))
 
 
-def _check_bits(layer: Packet) -> None:
+def _check_bits(layer: Packet, expression: Expression) -> None:
     """Refuse values that Scapy would silently truncate to their field's bits."""
     from scapy.fields import BitEnumField, BitField, FlagsField, ThreeBytesField  # noqa: PLC0415
 
@@ -233,19 +261,20 @@ def _check_bits(layer: Packet) -> None:
         if isinstance(field, BitField | BitEnumField | FlagsField):
             bits = field.size
         if bits and hasattr(value, "__int__") and not 0 <= int(value) < 1 << bits:
+            expression.point(layer, name)
             raise Usage(
                 f"{name}={int(value)} does not fit into the {bits} bits of its field",
                 f"give {name} a value of 0 to {(1 << bits) - 1:,}",
             )
 
 
-def _template(packet: Packet, size: int | None) -> Template:
+def _template(packet: Packet, size: int | None, expression: Expression) -> Template:
     """Return one packet's frame, padded to `size` bytes. Raise Usage."""
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
 
     for layer in packet.iterpayloads():
-        _check_bits(layer)
+        _check_bits(layer, expression)
         if isinstance(layer, Raw) and isinstance(layer.load, str):  # one of a list
             layer.load = layer.load.encode()
     frame = bytes(packet)

@@ -98,8 +98,9 @@ def _craft(
     except Usage as error:
         if number is None:
             raise
-        message = error.message.replace("--packet", f"--packet {number}", 1)
-        raise Usage(message, error.hint) from None
+        message, *lines = error.lines
+        text = message.replace("--packet", f"--packet {number}", 1)
+        raise Usage(text, error.hint, lines) from None
 
 
 def _order(
