@@ -64,8 +64,9 @@ def timed(command: list[str]) -> float:
 
 
 def per_packet() -> list[Figure]:
-    """Count the forward loop's instructions with valgrind."""
-    limits = {name: None if "null" in name else IXY_INSTRUCTIONS for name in instructions.PATHS}
+    """Count the loops' instructions with valgrind."""
+    free = [name for name in instructions.PATHS if "null" in name or "measure" in name]
+    limits = dict.fromkeys(instructions.PATHS, IXY_INSTRUCTIONS) | dict.fromkeys(free)
     return [Figure(name, count, limits[name]) for name, count in instructions.count_all()]
 
 

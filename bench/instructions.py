@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions a packet of the forward loop and of pktgen's, counted by valgrind's callgrind.
+"""Instructions a packet of the forward loop and of pktgen's two, counted by valgrind's callgrind.
 
 Two memif rings in ordinary memory; this script plays the peer: it fills the receive ring, runs
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
-`loop_forward`, or for pktgen `loop_generate`, is counted, and the count of one phase is the
-difference between runs of three and of two phases, so that the loop's start, its end and the first
-filling cancel out. The counting process is this file run as a script: `instructions.py PATH
-PHASES`. `instructions.py record` keeps the counts of this compiler in instructions.json;
-tests/fastpath/test_instructions.py holds them.
+`loop_forward`, or for pktgen `loop_generate` and `loop_measure`, is counted, and the count of one
+phase is the difference between runs of three and of two phases, so that the loop's start, its end
+and the first filling cancel out. The counting process is this file run as a script:
+`instructions.py PATH PHASES`. `instructions.py record` keeps the counts of this compiler in
+instructions.json; tests/fastpath/test_instructions.py holds them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import os
 import platform
 import re
 import shlex
+import struct
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}
+MEASURE = "memif, copying (server) to measure"
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
@@ -46,6 +49,7 @@ PATHS = [
     "memif to memif, zero copy (client)",
     "null to null",
     *GENERATE,
+    MEASURE,
     *NICS,
     VMXNET3,
     *VIRTQS,
@@ -97,7 +101,7 @@ def record() -> None:
 def collected(path: int, phases: int) -> tuple[int, int]:
     """Instructions inside the loop, and the packets that left it."""
     script = [sys.executable, str(Path(__file__).resolve()), str(path), str(phases)]
-    toggles = [f"--toggle-collect=loop_{name}" for name in ("forward", "generate")]
+    toggles = [f"--toggle-collect=loop_{name}" for name in ("forward", "generate", "measure")]
     command = [*VALGRIND, "--instr-atstart=no", *toggles, *script]  # until `observe`: twice as fast
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
@@ -121,7 +125,10 @@ class Bench:
         self.stack = self.rig.stack
         self.rx, self.tx = self._queue("rx"), self._queue("tx")
         self.rx.q.ended = 1  # the loop ends when the ring is empty
-        self.worker = make_worker(self.rx, self.tx, self.stack)
+        self.worker = self._worker()
+
+    def _worker(self) -> Any:
+        return make_worker(self.rx, self.tx, self.stack)
 
     def _memory(self, size: int) -> Any:
         from uspnet.pool import SharedMemory  # noqa: PLC0415
@@ -174,16 +181,49 @@ class Bench:
         self.lib.loop_forward(self.worker.c)
 
 
+class MeasureBench(Bench):
+    """What comes out of a server's receive ring is measured; the peer signs it."""
+
+    AT, MAGIC = FRAME - 18, 0x75  # where a signature is, and its first byte
+
+    def _worker(self) -> Any:
+        from uspnet.jobs.measure import Measure, make_streams  # noqa: PLC0415
+        from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
+        from uspnet.port import Queue  # noqa: PLC0415
+
+        began, streams = time.monotonic_ns(), make_streams(1)
+        loop = Measure(stamp_at=self.AT, secret=0, began=began, n_streams=1, streams=streams)
+        worker = Worker(loop, [Lane(Queue(cast("Port", None), "rx", 0, self.rx), [])], self.stack)
+        return prepared(worker)
+
+    def phase(self) -> None:
+        """Sign packets with the numbers that are next, and measure them."""
+        rx, streams = self.rx, self.worker.loop.streams
+        memory, now = self.ffi.buffer(rx.regions[0].base, SLOTS * BUFFER), time.monotonic_ns()
+        for slot in range(SLOTS):
+            signature = (self.MAGIC, 0, streams[0].next + slot, now - slot % 1000)
+            struct.pack_into("=BBQQ", memory, slot * BUFFER + self.AT, *signature)
+        self._fill(rx, FRAME)
+        rx.theirs[0] = (rx.next + SLOTS) & 0xFFFF
+        self.worker.c.stop = self.worker.c.idle_since = 0
+        self.lib.loop_measure(self.worker.loop.worker)
+
+
 def make_worker(rx: Any, tx: Any, stack: Any) -> Any:
     """Make a worker with one lane, as a job does."""
-    from uspnet.fastpath import lib  # noqa: PLC0415
     from uspnet.jobs.loops import Forward  # noqa: PLC0415
     from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
     from uspnet.port import Queue  # noqa: PLC0415
 
     nobody = cast("Port", None)
     lane = Lane(Queue(nobody, "rx", 0, rx), [Queue(nobody, "tx", 0, tx)])
-    worker = Worker(Forward(), [lane], stack)
+    return prepared(Worker(Forward(), [lane], stack))
+
+
+def prepared(worker: Any) -> Any:
+    """Return a worker that polls without end, which valgrind observes from now on."""
+    from uspnet.fastpath import lib  # noqa: PLC0415
+
     worker.c.poll, worker.c.burst = lib.POLL_BUSY, BURST
     observe()
     return worker
@@ -208,6 +248,16 @@ def forward_memif(phases: int, *, zero: bool) -> int:
     if packets != phases * SLOTS or bench.rx.q.counters.errors or bench.tx.q.fault:
         raise BenchError(f"forwarded {packets} of {phases * SLOTS} packets")
     return packets
+
+
+def measure(phases: int) -> int:
+    """Packets measured in so many phases."""
+    bench = MeasureBench(zero=False)
+    for _ in range(phases):
+        bench.phase()
+    if (received := int(bench.worker.loop.streams[0].received)) != phases * SLOTS:
+        raise BenchError(f"measured {received} of {phases * SLOTS} packets")
+    return received
 
 
 def forward_nic(phases: int, bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBench) -> int:
@@ -266,6 +316,8 @@ def forward(which: int, phases: int) -> int:
         return forward_null()
     if PATHS[which] in GENERATE:
         return generate(phases, GENERATE[PATHS[which]])
+    if PATHS[which] == MEASURE:
+        return measure(phases)
     if PATHS[which] in NICS:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
     if PATHS[which] in FILES:

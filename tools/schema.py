@@ -28,11 +28,11 @@ from uspnet.jobs.result import (
     CaptureResult,
     ForwardResult,
     GenerateResult,
-    MeasureResult,
     ReflectResult,
     ReplayResult,
     Result,
 )
+from uspnet.jobs.returned import MeasureResult
 from uspnet.jobs.streamed import ProfileResult
 from uspnet.jobs.supervise.result import RunChecked, RunResult
 from uspnet.jobs.upgrade import Upgraded

@@ -29,10 +29,10 @@ from uspnet.jobs.result import (
     CaptureResult,
     ForwardResult,
     GenerateResult,
-    MeasureResult,
     PortResult,
     ReflectResult,
 )
+from uspnet.jobs.returned import MeasureResult
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import Boards, RunningJob, RunningPort
 
@@ -102,7 +102,9 @@ def result(command, ports):
             counts = dict.fromkeys(
                 ("received", "lost", "duplicated", "reordered", "stale", "foreign"), BIG
             )
-            return MeasureResult(**common, **GENERATED, **counts, latency_ns=LATENCY)
+            jitter = {"rfc3550": 5, "mean": 35_600, "max": BIG}
+            times = {"latency_ns": LATENCY, "jitter_ns": jitter}
+            return MeasureResult(**common, **GENERATED, **counts, **times)
         case "capture":
             counts = dict.fromkeys(("received", "filtered", "written", "discarded"), BIG)
             files = ["/var/captures/2026/07/site-7/uplink.pcapng"]
@@ -174,7 +176,7 @@ def test_a_summary(command, width):
     assert "lost" in first if command != "pktgen" else "unsent" in first
     wanted = [SHOWN, "rx_packets", "tx_packets", "line rate", "while packets flowed", *SPECS]
     wanted += ["% of the 14.88 Mpps asked for", f"dropped {4 * BIG:,}: no room {SHOWN}"]
-    wanted += ["p50 35.7 µs"] * (command == "measure")
+    wanted += ["p50 35.7 µs", "jitter RFC 3550 5 ns", "mean 35.6 µs"] * (command == "measure")
     if width is None:
         assert len(lines) == len(set(lines))
         return

@@ -675,6 +675,11 @@ class Stream(Struct):
     duplicated: int
     reordered: int
     stale: int
+    delay: int
+    jitter: int
+    difference_sum: int
+    difference_max: int
+    unpaired: int
     seen: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class StreamLosses(Struct):

@@ -20,7 +20,8 @@ from uspnet.jobs.losses import Losses
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import Asked, GenerateResult, MeasureResult
+from uspnet.jobs.result import Asked, GenerateResult
+from uspnet.jobs.returned import MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.saving import Files
 from uspnet.jobs.seconds import Seconds, Totals
@@ -203,7 +204,8 @@ class GenerateJob(Job[GenerateResult]):
         received, _ = measured.counts()
         numbered = self.traffic.sequence and not final
         lost = measured.missing() if numbered else max(sent - received, 0)
-        return Totals(self.elapsed(), sent, received, lost, measured.latencies())
+        counts = (sent, received, lost, measured.latencies(), measured.jitter())
+        return Totals(self.elapsed(), *counts)
 
     def _finish(self) -> None:
         super()._finish()
@@ -304,6 +306,7 @@ class GenerateJob(Job[GenerateResult]):
             **others,
             foreign=measured.foreign,
             latency_ns=measured.latency_ns(),
+            jitter_ns=measured.jitter().as_json(),
             latency_histogram=bins(measured.latencies()),
             seconds=tuple(self.seconds.rows if self.finished else list(self.seconds.rows)[-1:]),
             **(self.losses.as_json(final=self.finished) if self.losses else {}),

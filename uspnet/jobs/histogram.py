@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from uspnet.fastpath import lib
-from uspnet.jobs.result import LatencyBin
+from uspnet.jobs.returned import LatencyBin
 
 SLOTS = 32  # of a bin: a quarter of an octave
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}

@@ -12,7 +12,7 @@ from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
-from uspnet.jobs.result import FlowLoss, Loss, LostFile
+from uspnet.jobs.returned import FlowLoss, Loss, LostFile
 from uspnet.memory import new
 from uspnet.packets.fields.program import Program
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uspnet.answer import Json
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.histogram import percentiles
+from uspnet.jobs.jitter import Jitter
 from uspnet.jobs.loops import Loop
 from uspnet.memory import new
 
@@ -89,6 +90,10 @@ class Measure(Loop, name="measure"):
         """Return how many packets did not come back that were sent before others that did."""
         streams = [self.streams[i] for i in range(self.n_streams)]
         return sum(int(each.next) - int(each.received) for each in streams)
+
+    def jitter(self) -> Jitter:
+        """Return how much the delays of consecutive packets differ."""
+        return Jitter.of(self.streams[i] for i in range(self.n_streams))
 
     def latencies(self) -> list[int]:
         """Return how many packets had a latency in each slot of the histogram."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from uspnet.jobs.histogram import percentiles
-from uspnet.jobs.result import Second
+from uspnet.jobs.jitter import Jitter
+from uspnet.jobs.returned import Second
 
 LENGTH_S = 1.0
 ROWS = 3600  # that are kept: the latest
@@ -23,6 +24,7 @@ class Totals:
     received: int = 0
     lost: int = 0
     counts: Sequence[int] = ()
+    jitter: Jitter = field(default_factory=Jitter)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Seconds:
                 latency_ns={name: latency[name] for name in ("p50", "p99", "max")}
                 if latency
                 else None,
+                jitter_ns=now.jitter.since(last.jitter),
             )
         )
         return Interval(last.at, now.at - last.at, counts)

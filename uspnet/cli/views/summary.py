@@ -25,6 +25,7 @@ Summary = Callable[[Result], list[list[str]]]
 STEADY, STEADY_S = 0.95, 0.001  # packets flowed for less of the run, and for as many seconds: the
 # rate meanwhile is told, too
 SIZES_SHOWN, FLOWS_SHOWN = 16, 3
+SPELLED = {"p999": "p99.9", "rfc3550": "RFC 3550"}
 REMEDIES = {
     "joined": "GRO frames in tunnels or above 64 KiB can't be segmented: "
     "ethtool -K IFNAME gro off, and at the sender tso off gso off",
@@ -58,6 +59,8 @@ def generated(result: Result) -> list[list[str]]:
         lines.append([f"sizes {size}"])
     if told := latencies(result.get("latency_ns") or {}):
         lines.append([f"latency {told[0]}", *told[1:]])
+    if told := latencies(result.get("jitter_ns") or {}):
+        lines.append([f"jitter {told[0]}", *told[1:]])
     return lines
 
 
@@ -88,9 +91,7 @@ def losses(result: Result) -> list[list[str]]:
 
 def latencies(values_ns: dict[str, int]) -> list[str]:
     """Say each percentile: `p99.9 1.20 ms`."""
-    return [
-        f"{name.replace('999', '99.9')} {format_time(ns / 1e9)}" for name, ns in values_ns.items()
-    ]
+    return [f"{SPELLED.get(name, name)} {format_time(ns / 1e9)}" for name, ns in values_ns.items()]
 
 
 def streamed(each: Result) -> list[list[str]]:

@@ -20,7 +20,15 @@ enum { LOSSES_KEPT = 1000 };
 struct stream {
     uint64_t next; /* the number after the highest seen */
     uint64_t received, duplicated, reordered, stale;
-    uint64_t seen[1024]; /* a bit a number, modulo 65,536 */
+
+    /* Of those received: how the delay of packets differs from that of the one before, by number
+     * (RFC 3550, 6.4.1 and A.8; RFC 3393). Times in ns. */
+    uint64_t delay;          /* of the highest number seen */
+    uint64_t jitter;         /* times 16 */
+    uint64_t difference_sum; /* without signs */
+    uint64_t difference_max; /* the same */
+    uint64_t unpaired;       /* numbers above all others whose predecessor had not come */
+    uint64_t seen[1024];     /* a bit a number, modulo 65,536 */
 };
 
 /* What the latest packets of a stream were made from, by their numbers modulo `room`. */

@@ -15,13 +15,27 @@ static void forget(struct stream *s, uint64_t from, uint64_t to)
         s->seen[from % WINDOW / 64] &= ~(1ull << (from % 64));
 }
 
-static void stream_see(struct stream *s, uint64_t number)
+static void stream_compare(struct stream *s, uint64_t delay)
+{
+    uint64_t more = delay - s->delay, difference = (int64_t)more < 0 ? -more : more;
+    s->difference_sum += difference;
+    if (unlikely(difference > s->difference_max))
+        s->difference_max = difference;
+    s->jitter += difference - ((s->jitter + 8) >> 4);
+}
+
+static void stream_see(struct stream *s, uint64_t number, uint64_t delay)
 {
     uint64_t *word = &s->seen[number % WINDOW / 64], bit = 1ull << (number % 64);
     if (likely(number >= s->next)) {
-        forget(s, s->next, number);
+        if (likely(number == s->next && number)) {
+            stream_compare(s, delay);
+        } else {
+            forget(s, s->next, number);
+            s->unpaired++;
+        }
+        s->delay = delay;
         s->next = number + 1;
-        *word &= ~bit;
     } else if (s->next - number > WINDOW) {
         s->stale++;
         return;
@@ -56,11 +70,12 @@ static void see(struct measure_loop *m, const struct pool *pool, struct packet p
         return;
     }
     struct stream *stream = &m->streams[s.stream];
+    uint64_t delay = now - s.time;
     if (m->losses && !losses_see(m->losses, s.stream, stream, s.number, s.time))
         stream->stale++;
     else
-        stream_see(stream, s.number);
-    m->histogram[histogram_slot(now - s.time)]++;
+        stream_see(stream, s.number, delay);
+    m->histogram[histogram_slot(delay)]++;
 }
 
 /* --- packets without signatures --- */
