@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 
@@ -108,3 +109,15 @@ def test_a_shape_goes_on_in_another_process(shape, limits):
         assert result.offered == limits["count"]
     elif not shape.poisson:
         assert result.offered == shape.whole(limits["duration"])
+
+
+def test_who_sends_and_receives_in_one_thread_sleeps_between_packets():
+    name = f"@uspnet-pace-{os.getpid()}"
+    ports = make_port(f"memif:{name},role=server"), make_port(f"memif:{name}")
+    limits = Limits(duration=1.0, poll="sleep", cores=[min(os.sched_getaffinity(0))])
+    with GenerateJob(ports[0], limits, traffic(Shape((50.0,))), rx_port=ports[1]) as job:
+        began = time.process_time()
+        result = ran(job.run())
+        used = time.process_time() - began
+    assert (result.sent, result.received) == (50, 50)
+    assert used < 0.5, "seconds of CPU time: it spins"

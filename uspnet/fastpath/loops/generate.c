@@ -193,8 +193,10 @@ static void run_paced(struct generate_loop *g)
             continue;
         }
         worker_busy(w); /* also between two packets */
-        if (!moved && !g->inline_receiver)
-            pace_await(g->pace, w);
+        if (moved)
+            w->spurious = 0;
+        else
+            pace_await(g->pace, w, g->inline_receiver ? &g->inline_receiver->w : NULL);
     }
 }
 

@@ -205,13 +205,16 @@ void pace_stall(struct pace *p, uint64_t now)
     pace_add_up(p, now);
 }
 
-/* Nothing is due: waits for the next packet, as worker_await does. A sleep is no stall, but for
- * what it takes too long. */
-void pace_await(struct pace *p, struct worker *w)
+/* Nothing is due: waits for the next packet, or for one that `receiver`, whose loop runs in this
+ * thread, gets (NULL: there is none). A sleep is no stall, but for what it takes too long. */
+void pace_await(struct pace *p, struct worker *w, const struct worker *receiver)
 {
     uint64_t next = p->at < PACE_TABLE ? p->due[p->at] : 0, began = ticks(), until, woke;
     until = next < PACE_ALL ? w->start + next : began + w->ticks_hz;
-    worker_await(w, until);
+    if (receiver)
+        worker_await_with(w, receiver, until);
+    else
+        worker_await(w, until);
     woke = ticks();
     if (w->poll != POLL_BUSY && until > began)
         pace_slept(p, began, woke < until ? woke : until);

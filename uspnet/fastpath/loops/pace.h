@@ -63,7 +63,7 @@ static const uint64_t PACE_ALL = UINT64_MAX - 1; /* a time at which all that is 
 
 void pace_add_up(struct pace *p, uint64_t now);
 void pace_stall(struct pace *p, uint64_t now);
-void pace_await(struct pace *p, struct worker *w);
+void pace_await(struct pace *p, struct worker *w, const struct worker *receiver);
 void pace_slept(struct pace *p, uint64_t from, uint64_t to);
 
 /* Takes the next n packets, which are ready; returns their due times in `due`. */

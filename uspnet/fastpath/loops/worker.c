@@ -13,7 +13,9 @@ enum {
     LONG_NAP_US = 1000,
     SPURIOUS = 16,       /* consecutive wake-ups without work, after which naps are inserted */
     SPURIOUS_LONG = 256, /* … and long naps */
-    SLEEPERS_MAX = 64,   /* queues that a worker can wait on by descriptor */
+    SHORT_NAPS =
+        20000,         /* while a thread waits for its turn, before long ones: more than a second */
+    SLEEPERS_MAX = 64, /* queues that a worker can wait on by descriptor */
 };
 
 uint64_t ticks_now(void) { return ticks(); }
@@ -47,11 +49,12 @@ static void worker_pause(struct worker *w)
 /* The first access to a thread's own variable can allocate it, which the sandbox forbids later. */
 void worker_take_turn(uint32_t turn) { our_turn = turn; }
 
-/* Waits for the turn, and runs the loop to its end. */
+/* Waits for the turn, and runs the loop to its end. Its turn comes soon, or when those of other
+ * threads are over. */
 void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w))
 {
-    while (load_acquire(&w->turn) != our_turn)
-        usleep(NAP_US);
+    for (uint32_t naps = 0; load_acquire(&w->turn) != our_turn; naps += naps < SHORT_NAPS)
+        usleep(naps < SHORT_NAPS ? NAP_US : LONG_NAP_US);
     loop(w);
     store_release(&w->done, our_turn);
 }
@@ -178,16 +181,16 @@ static void drain(const struct worker *w)
     (void)!read(w->wake_fd, &value, sizeof value);
 }
 
-/* Sleeps until a queue's descriptor is ready, Python wakes the worker, or SLEEP_MS is over. A
- * peer can cause wake-ups without work; naps limit their rate. */
-static void worker_sleep(struct worker *w)
+/* Sleeps until a descriptor of a queue of `of` is ready, Python wakes the worker, or `most_ms` are
+ * over. A peer can cause wake-ups without work; naps limit their rate. */
+static void worker_sleep(struct worker *w, const struct worker *of, int most_ms)
 {
     struct waits waits = {.n = 0};
     struct pollfd fds[SLEEPERS_MAX + 1] = {{.fd = w->wake_fd, .events = POLLIN}};
     int called;
-    for (uint32_t i = 0; i < w->n_lanes; i++)
-        lane_await(&waits, &w->lanes[i]);
-    if (waits.nap) {
+    for (uint32_t i = 0; i < of->n_lanes; i++)
+        lane_await(&waits, &of->lanes[i]);
+    if (waits.nap || !most_ms) {
         usleep(NAP_US);
         return;
     }
@@ -195,7 +198,7 @@ static void worker_sleep(struct worker *w)
         fds[i + 1] = (struct pollfd){.fd = waits.queues[i]->wake_fd, .events = waits.events[i]};
     if (w->spurious > SPURIOUS)
         usleep(w->spurious > SPURIOUS_LONG ? LONG_NAP_US : NAP_US);
-    called = arm(&waits, 1) || poll(fds, waits.n + 1, SLEEP_MS) > 0;
+    called = arm(&waits, 1) || poll(fds, waits.n + 1, most_ms) > 0;
     arm(&waits, 0);
     w->spurious = called ? w->spurious + 1 : 0;
     if (fds[0].revents)
@@ -230,6 +233,21 @@ void worker_await(struct worker *w, uint64_t until)
         drain(w);
 }
 
+/* As worker_await, while the loop of `receiver` runs in this thread, too: an idle worker that is to
+ * sleep wakes when packets come, and looks for them between shorter sleeps. An adaptive one spins,
+ * or the time that it takes to wake would be in what is measured. */
+void worker_await_with(struct worker *w, const struct worker *receiver, uint64_t until)
+{
+    uint64_t now = ticks(), ms;
+    if (w->poll != POLL_SLEEP || until <= now) {
+        relax();
+        return;
+    }
+    flush(w);
+    ms = (uint64_t)((double)(until - now) / (double)w->ticks_hz * 1e3);
+    worker_sleep(w, receiver, ms < SLEEP_MS ? (int)ms : SLEEP_MS);
+}
+
 /* Spins or sleeps, after a round without work. Ends the loop when all sources have ended. */
 void worker_idle(struct worker *w)
 {
@@ -247,5 +265,5 @@ void worker_idle(struct worker *w)
     if (w->poll == POLL_BUSY || (w->poll == POLL_ADAPTIVE && now - w->idle_since < w->spin))
         relax();
     else
-        worker_sleep(w);
+        worker_sleep(w, w, SLEEP_MS);
 }

@@ -93,6 +93,7 @@ void worker_take_turn(uint32_t turn);
 void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w));
 void worker_idle(struct worker *w);
 void worker_await(struct worker *w, uint64_t until);
+void worker_await_with(struct worker *w, const struct worker *receiver, uint64_t until);
 uint64_t worker_claim(struct worker *w, uint64_t n);
 
 static inline void worker_busy(struct worker *w)
