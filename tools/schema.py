@@ -22,6 +22,7 @@ from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
 from uspnet.binding.inventory import DevicesAnswer
 from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
+from uspnet.jobs.listing import FilterAnswer
 from uspnet.jobs.plotting import PlotAnswer
 from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import (
@@ -42,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WITH_ERROR = "WithError"  # ends the names of results that an error ended
 ANSWERS: dict[str, list[type]] = {
     "pktgen": [ReplayResult, ProfileResult, MeasureResult, GenerateResult],
-    "capture": [CaptureResult],
+    "capture": [CaptureResult, FilterAnswer],
     "fwd": [ForwardResult],
     "reflect": [ReflectResult],
     "stats": [StatsAnswer],

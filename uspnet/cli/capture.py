@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from uspnet import units
 from uspnet.cli import app
+from uspnet.cli import captured as c
 from uspnet.cli import options as o
 from uspnet.errors import Usage
 from uspnet.jobs.choices import Sandbox
@@ -19,30 +17,13 @@ from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 def capture(
     context: typer.Context,
     port: o.Port,
-    write: Annotated[str | None, o.written("Write packets to FILE; -: to stdout.")] = None,
-    kind: Annotated[
-        Format, typer.Option("-F", "--format", help="Capture file format.")
-    ] = Format.pcapng,
-    snaplen: Annotated[
-        int,
-        typer.Option(
-            "-s",
-            "--snaplen",
-            metavar="BYTES",
-            parser=units.whole(0, SNAPLEN_MAX),
-            help="Bytes to keep of each packet; 0: all.",
-        ),
-    ] = 0,
-    buffer: Annotated[
-        int,
-        typer.Option(
-            "-B",
-            "--buffer",
-            metavar="MIB",
-            parser=units.whole(1, 4096),
-            help="MiB of buffer between port and file, 1 to 4096.",
-        ),
-    ] = 64,
+    words: c.Words = None,
+    write: c.Write = None,
+    only: c.Only = None,
+    listing: c.Listing = False,
+    kind: c.Kind = Format.pcapng,
+    snaplen: c.SnapLen = 0,
+    buffer: c.Buffer = 64,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -62,6 +43,8 @@ def capture(
 ) -> None:
     """Capture packets to a pcapng or pcap file; without -w, count them.
 
+    What a filter rejects is counted as filtered, and is not in --count.
+
     Packets count as lost when they were dropped here, or missed by the kernel or the device.
     --fail-on-loss compares them with all that arrived.
     """
@@ -75,10 +58,14 @@ def capture(
     for name, letter in (("kind", "--format"), ("snaplen", "--snaplen"), ("buffer", "--buffer")):
         if write is None and o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
+    chosen = c.filter_of(only, words)
+    if listing:
+        c.show_filter(chosen, json=json)
+        return
     sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
-    job = CaptureJob(make_port(port), limits, sink)
+    job = CaptureJob(make_port(port), limits, sink, chosen)
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
         *required(require, "received", lambda result: result.received - result.filtered, count),

@@ -91,6 +91,8 @@ class Command(TyperCommand):
             if interface and (found := _interface(word, args)) is not None:
                 ctx.meta[INTERFACE] = found
                 word = found if SCHEME.match(found) else "packet:" + found.replace(",", "\\,")
+                done.insert(0, word)  # the words of a filter may stand before it
+                continue
             done.append(word)
             if word in valued and args:
                 done.append(args.pop(0))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-NO_FILTER = "filters are not supported; capture everything, then: tshark -r FILE -Y FILTER"
 LOOK = "packets are not printed; write them with -w FILE, then: tshark -r FILE"
 NAMES = "not needed: packets are not printed, so no name is looked up"
 ONE_FILE = "only one file is written; limit it with --duration or --count"
@@ -21,7 +20,6 @@ CAPTURE = {
     "-C": ONE_FILE,
     "-G": ONE_FILE,
     "-W": ONE_FILE,
-    "-f": NO_FILTER,
     "-D": LIST,
     "-L": LIST,
     "--list-interfaces": LIST,

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     ],
     "capture": [
         ("Write what a kernel interface receives", "-i eth0 -w eth0.pcapng"),
+        ("Write what a filter accepts", "-i eth0 -w https.pcapng tcp port 443"),
         (
             "Wait for a peer, and fail when any packet is lost",
             "memif:/run/m.sock,role=server -w m.pcapng -c 1M --fail-on-loss",

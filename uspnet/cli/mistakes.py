@@ -8,7 +8,6 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
-from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage, UspnetError
 from uspnet.text import did_you_mean
 from uspnet.units import Unreadable
@@ -16,7 +15,6 @@ from uspnet.units import Unreadable
 VALUE_SHOWN = 40  # characters
 SECRET = re.compile(r"(secret\s*=).*", re.DOTALL | re.IGNORECASE)
 EXTRA = re.compile(r"extra argument\(?s?\)? \((.*)\)$", re.DOTALL)
-NO_FILTER = "there are no capture filters: write all, then tcpdump -r FILE FILTER"
 
 
 def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
@@ -37,7 +35,6 @@ def mistake(error: TyperException, command: Any, args: list[str]) -> Usage:
         message = f"{getattr(error, 'option_name', 'the option')} needs a value"
     elif match := EXTRA.search(error.format_message()):
         message = f"{where}: unexpected argument {match[1][:VALUE_SHOWN]!r}"
-        hint = NO_FILTER if known == ["capture"] and not SCHEME.match(match[1]) else hint
     elif not known and args:
         name = next((word for word in args if not word.startswith("-")), args[0])
         message = f"there is no command {name[:VALUE_SHOWN]!r}"

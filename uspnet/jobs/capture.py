@@ -1,31 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""capture: every packet that enters a port, counted, and written to a file when there is one."""
+"""capture: the packets that enter a port, all or those that a filter accepts, counted, and written
+to a file when there is one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
+from uspnet.fastpath import ffi
 from uspnet.jobs.job import Job
-from uspnet.jobs.loops import Drop, Forward
+from uspnet.jobs.loops import Drop, Forward, Loop
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import CaptureResult
+from uspnet.jobs.result import Asked, CaptureResult
 from uspnet.jobs.route import Route
 from uspnet.port import Port
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX
 
 if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Filter as CFilter
+    from uspnet.jobs.worker import Lane
+    from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.sink import Sink
 
 
-class CaptureJob(Job[CaptureResult]):
-    """Receives from `port`; `sink`, when given, is the capture file's port."""
+@dataclass
+class Chosen(Forward, name="capture"):
+    """Packets that `only` accepts leave as they came, or are counted; others are `filtered`."""
 
-    def __init__(self, port: Port, limits: Limits, sink: Sink | None) -> None:
+    only: CFilter = ffi.NULL
+
+    def claimed(self, lanes: Sequence[Lane]) -> int:
+        """Return the packets that the filter has accepted: others don't count."""
+        return sum(int(lane.rx.counters.packets) for lane in lanes if lane.rx)
+
+
+class CaptureJob(Job[CaptureResult]):
+    """Receives from `port`; `sink`, when given, is the capture file's port. `only`: the filter of
+    what is captured.
+    """
+
+    def __init__(
+        self, port: Port, limits: Limits, sink: Sink | None, only: Filter | None = None
+    ) -> None:
         if not port.can_receive:
             raise Usage(f"{port.name} can't receive", "give a port that packets come out of")
         super().__init__("capture", [port, *([sink] if sink else [])], limits)
-        self.port, self.sink = port, sink
+        self.port, self.sink, self.only = port, sink, only
         if sink:
             sink.source = port
 
@@ -35,23 +58,33 @@ class CaptureJob(Job[CaptureResult]):
         lanes: list[Route] = [
             ((self.port, i), [(self.sink, i)] if self.sink else []) for i in range(self.port.queues)
         ]
-        kind = Forward if self.sink else Drop
-        return [Plan(kind(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
+        return [Plan(self._loop(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
+
+    def _loop(self) -> Loop:
+        if self.only:
+            return Chosen(only=self.only.make())
+        return Forward() if self.sink else Drop()
 
     def set_up(self) -> None:
-        """Have packets time-stamped if a file is written."""
+        """Have packets time-stamped if a file is written; a filter gets their lengths on the wire,
+        which files know.
+        """
         for worker in self.workers:
-            if self.sink:
+            if self.sink or (self.only and self.port.knows_origins):
                 worker.stamp()
+
+    def asked(self) -> Asked:
+        """Return what the run was asked for."""
+        return replace(super().asked(), filter=self.only.text if self.only else None)
 
     def count(self) -> CaptureResult:
         """Return what was captured so far."""
         taken, drops = self.total("rx", "packets"), self.drops()
-        common = self.common()
+        filtered, common = drops.pop("filtered", 0), self.common()
         return CaptureResult(
             **{**common, "ports": common["ports"][:1]},
             received=self.received(),
-            filtered=0,
+            filtered=filtered,
             written=self.total("tx", "packets"),
             dropped=sum(drops.values()),
             drops=drops,

@@ -78,7 +78,8 @@ class Asked:
     split_by: str | None = None
     """`--split-by`: the packets that are sent to the first port; null: all."""
     filter: str | None = None
-    """`--filter`: the packets of the files that are sent; null: all."""
+    """`--filter`: the packets of the files that are sent, or of a port that are captured; null:
+    all."""
     rate_bps: float | None = None
     """`--rate` of a replay in bits a second, of frames without FCS (L2); null: not in bits."""
     rate_l1_bps: float | None = None

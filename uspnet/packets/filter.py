@@ -7,6 +7,7 @@ libpcap is loaded when the first filter is compiled. Names of hosts in a filter 
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,11 +15,14 @@ from typing import NamedTuple
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import c, lib
 from uspnet.memory import new
+from uspnet.packets.caret import Span, pointed
 
 NAMES = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's, and everybody else's
 ETHERNET, LONGEST = 1, 262144  # the link type, and bytes of a packet
 ANY_MASK = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
 JUMP, JUMP_ALWAYS, CLASS = 0x05, 0x05, 0x07
+WORDS = re.compile(r"[<>=!]=|&&|\|\||<<|>>|[\w.:\\-]+|[^\s\w]")
+NO_WORD = "1:2:3"  # neither an IPv6 address nor anything else
 
 
 class Step(NamedTuple):
@@ -58,6 +62,15 @@ class Filter:
             each = made.steps[at]
             each.code, each.if_true, each.if_false, each.value = step
         return made
+
+    def listing(self) -> list[str]:
+        """Return the program as tcpdump -d prints it, a line for each instruction."""
+        program = (_Instruction * len(self.steps))(*(_Instruction(*step) for step in self.steps))
+        image = _library().bpf_image
+        image.restype, image.argtypes = ctypes.c_char_p, (ctypes.c_void_p, ctypes.c_int)
+        size = ctypes.sizeof(_Instruction)
+        at = ctypes.addressof(program)
+        return [image(at + n * size, n).decode() for n in range(len(self.steps))]
 
 
 def compile_filter(text: str) -> Filter:
@@ -100,16 +113,48 @@ def _library() -> ctypes.CDLL:
 
 
 def _compiled(library: ctypes.CDLL, text: str) -> list[Step]:
+    """Return the program. Raises Usage."""
+    steps, why = _tried(library, text)
+    if not why:
+        return steps
+    place = _wrong_at(library, text, why)
+    shown = pointed(text, place) if place else ()
+    raise Usage(f"filter {text!r}: {why}", "see: man pcap-filter", shown)
+
+
+def _tried(library: ctypes.CDLL, text: str) -> tuple[list[Step], str]:
+    """Return the program, or what is wrong with the text."""
     handle = ctypes.c_void_p(library.pcap_open_dead(ETHERNET, LONGEST))
     program = _Program()
     try:
         given = text.encode(errors="surrogateescape")
         if library.pcap_compile(handle, ctypes.byref(program), given, 1, ctypes.c_uint32(ANY_MASK)):
-            why = library.pcap_geterr(handle).decode(errors="replace")
-            raise Usage(f"filter {text!r}: {why}", "see: man pcap-filter")
+            return [], library.pcap_geterr(handle).decode(errors="replace")
         found = program.steps[: program.n]
         steps = [Step(s.code, s.if_true, s.if_false, s.value) for s in found]
         library.pcap_freecode(ctypes.byref(program))
-        return steps
+        return steps, ""
     finally:
         library.pcap_close(handle)
+
+
+def _wrong_at(library: ctypes.CDLL, text: str, why: str) -> Span | None:
+    """Return where the word stands that a filter can't go on with, or that libpcap names; its end
+    is that of the text where something is missing. None: the place can't be told.
+    """
+    for quoted, number in re.findall(r"['\"](.+?)['\"]|(\d+)", why):
+        if at := re.search(rf"(?<!\w){re.escape(quoted or number)}(?!\w)", text):
+            return Span(*at.span())
+    if "syntax error" not in why:
+        return None
+    words = [Span(*word.span()) for word in WORDS.finditer(text)]
+    low, high = 0, len(words)  # the wrong word is one of words[low:high], or behind the last
+    while low < high:
+        middle = (low + high) // 2
+        # The scanner rejects what follows, and says so, if the parser has come to ask for it.
+        if "syntax error" in _tried(library, f"{text[: words[middle].end]} {NO_WORD}")[1]:
+            high = middle
+        else:
+            low = middle + 1
+    end = len(text.rstrip())
+    return words[low] if low < len(words) else Span(end, end)

@@ -130,10 +130,12 @@ def answers(answered: Result) -> list[str]:
 
 def captured(result: Result) -> list[list[str]]:
     """Return the lines of `capture`."""
+    chosen = result["asked"]["filter"] is not None
+    rejected = [f"filtered {format_count(result['filtered'])}"] if chosen else []
     return [
         [f"received {format_count(result['received'])} packets", *loss(result), taken(result)],
         rates(result),
-        [f"written {format_count(result['written'])}", *drops(result)],
+        [f"written {format_count(result['written'])}", *rejected, *drops(result)],
         *([f"file {name}"] for name in result["files"]),
     ]
 

@@ -39,6 +39,15 @@ static inline void burst_stamp(struct burst *b, uint32_t n)
     }
 }
 
+/* Moves a packet within a burst that came from this ring. */
+static inline void burst_move(struct burst *b, const struct queue *rx, uint32_t to, uint32_t from)
+{
+    b->packets[to] = b->packets[from];
+    b->stamps[to] = b->stamps[from];
+    if (rx->origins)
+        b->origins[to] = b->origins[from];
+}
+
 /* Uncounts and frees packets beyond the job's budget. */
 static __attribute__((noinline, unused)) void lane_return(struct worker *w, struct lane *lane,
                                                           const struct packet *p, uint32_t n)

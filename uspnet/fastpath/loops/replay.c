@@ -53,13 +53,6 @@ static void leave_out(struct replay_loop *r, struct queue *rx, struct packet p, 
         __atomic_add_fetch(r->f.w.budget, 1, __ATOMIC_RELAXED);
 }
 
-static void keep(struct burst *b, uint32_t to, uint32_t from)
-{
-    b->packets[to] = b->packets[from];
-    b->stamps[to] = b->stamps[from];
-    b->origins[to] = b->origins[from];
-}
-
 int replay_accepts(const struct filter *f, const struct queue *rx, const struct burst *b,
                    uint32_t i)
 {
@@ -73,7 +66,7 @@ uint32_t replay_choose(struct replay_loop *r, struct queue *rx, struct burst *b,
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (replay_accepts(r->only, rx, b, i))
-            keep(b, kept++, i);
+            burst_move(b, rx, kept++, i);
         else
             leave_out(r, rx, b->packets[i], b->packets[i].length, DROP_FILTERED);
     }
@@ -97,12 +90,12 @@ uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b
 }
 
 /* Closes the gaps that packets with a length of 0 are. Returns how many are left. */
-static uint32_t close_up(struct burst *b, uint32_t n)
+static uint32_t close_up(struct burst *b, const struct queue *rx, uint32_t n)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++)
         if (b->packets[i].length)
-            keep(b, kept++, i);
+            burst_move(b, rx, kept++, i);
     return kept;
 }
 
@@ -125,7 +118,7 @@ static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
     for (uint32_t i = 0; i < lane->n_exits; i++) {
         struct exit *e = &lane->exits[i];
         if (r->fields && replay_rewrite(r, lane->rx, &e->burst, e->held))
-            e->held = close_up(&e->burst, e->held);
+            e->held = close_up(&e->burst, lane->rx, e->held);
         replay_take(r, e->burst.packets, e->held);
         kept += e->held;
     }

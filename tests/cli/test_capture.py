@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet capture` with the habits of dumpcap and tcpdump, which are asked what is right."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from scapy.all import IP, TCP, UDP, Ether
+
+from tests.support.captures import pcap_frames, write_pcap
+from tests.support.identity import answer
+
+FRAMES = [
+    bytes(Ether() / IP(src=f"10.0.{n % 3}.{n}") / (UDP if n % 2 else TCP)(dport=n) / bytes(n))
+    for n in range(100)
+]
+FILTERS = ["udp", "tcp dst portrange 10-20", "not (udp or src net 10.0.1.0/24)", "greater 100"]
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A capture file as a port: UDP and TCP in turn."""
+    write_pcap(tmp_path / "in.pcap", FRAMES)
+    return tmp_path / "in.pcap"
+
+
+def asked(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("text", FILTERS)
+def test_a_filter_chooses_what_tcpdump_would(uspnet, source, tmp_path, text):
+    asked("tcpdump", "-r", source, "-w", tmp_path / "theirs", text)
+    theirs = pcap_frames(tmp_path / "theirs")
+    words = ["-F", "pcap", "-w", tmp_path / "ours", "--burst", len(text) % 7 + 1, "--json"]
+    found = answer(uspnet("capture", f"pcap:{source}", *words, *text.split()).stdout)
+    assert pcap_frames(tmp_path / "ours") == theirs
+    assert (found["written"], found["filtered"]) == (len(theirs), 100 - len(theirs))
+    assert (found["received"], found["asked"]["filter"]) == (100, text)
+    counted = answer(uspnet("capture", f"pcap:{source}", "-f", text, "--json").stdout)
+    assert (counted["discarded"], counted["filtered"]) == (len(theirs), 100 - len(theirs))
+    told = uspnet("capture", "-d", f"pcap:{source}", text)
+    assert told.stdout == asked("tcpdump", "-y", "EN10MB", "-d", text)
+    program = answer(uspnet("capture", "-d", f"pcap:{source}", text, "--json").stdout)["program"]
+    numbers = "\n".join(" ".join(map(str, each.values())) for each in program)
+    assert f"{len(program)}\n{numbers}\n" == asked("tcpdump", "-y", "EN10MB", "-ddd", text)
+
+
+def test_a_count_is_of_what_the_filter_accepts(uspnet, source, tmp_path):
+    words = ["-c", 7, "-F", "pcap", "-w", tmp_path / "out", "--json", "udp"]
+    found = answer(uspnet("capture", f"pcap:{source}", *words).stdout)
+    assert (found["written"], found["ended"]) == (7, "count")
+    assert pcap_frames(tmp_path / "out") == FRAMES[1:14:2]
+
+
+def test_between_pcapng_files_what_a_filter_leaves_keeps_its_comments(uspnet, source, tmp_path):
+    given = tmp_path / "in.pcapng"
+    asked("editcap", "-a", "3:third", "-a", "4:fourth", source, given)
+    assert uspnet("capture", f"pcap:{given}", "-w", tmp_path / "out", "-q", "tcp").returncode == 0
+    fields = ("-T", "fields", "-e", "tcp.dstport", "-e", "frame.comment")
+    wanted = asked("tshark", "-r", given, *fields, "-Y", "tcp")
+    assert "2\tthird" in wanted
+    assert asked("tshark", "-r", tmp_path / "out", *fields) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "mark"),
+    [
+        ("tcp prot 80", "can't parse filter expression: syntax error", "prot"),
+        ("udp port 9 or or arp", "can't parse filter expression: syntax error", "or"),
+        ("(tcp or udp", "can't parse filter expression: syntax error", ""),
+        ("tcp port nosuch", "unknown port 'nosuch'", "nosuch"),
+        ("tcp and port 70000", "illegal port number 70000 > 65535", "70000"),
+    ],
+)
+def test_a_wrong_filter_is_marked_where_it_is_wrong(uspnet, tmp_path, text, why, mark):
+    done = uspnet("capture", "null:", "-w", tmp_path / "x", *text.split())
+    first, second, third, _ = done.stderr.splitlines()
+    assert (first, second) == (f"uspnet: filter {text!r}: {why}", f"    {text}")
+    assert second[third.index("^") :].startswith(mark)
+    assert third.strip() == "^" + "~" * (len(mark) - 1)
+    assert third.index("^") == 4 + (text.rindex(mark) if mark else len(text))
+    assert (done.returncode, (tmp_path / "x").exists()) == (2, False)
+
+
+def test_words_that_are_no_filter(uspnet):
+    for words, text in [
+        (["-f", "udp", "tcp"], "two filters"),
+        (["memif:/run/a.sock"], "unexpected argument 'memif:/run/a.sock'"),
+        (["-d"], "none is given"),
+        (["-f", ""], "the filter is empty"),
+    ]:
+        done = uspnet("capture", "null:", *words, "--json")
+        told = answer(done.stdout)
+        assert (done.returncode, told["error"]) == (2, "Usage")
+        assert text in told["message"]
+
+
+def test_an_interface_may_stand_behind_the_filter(uspnet):
+    done = uspnet("capture", "udp", "port", "9", "-i", "none0", "-c", "1")
+    assert "uspnet: there is no interface none0\n" in done.stderr

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Captures whose worker process is killed again and again."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
+from tests.support.identity import ran
+from uspnet.fastpath import lib
+from uspnet.jobs.capture import CaptureJob, make_sink
+from uspnet.jobs.plan import Limits
+from uspnet.packets.filter import compile_filter
+from uspnet.ports.registry import make_port
+
+pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
+
+
+@pytest.mark.parametrize("text", ["len = 60", "len > 60"])
+def test_a_filter_loses_only_what_was_under_way(mortal, tmp_path, text):  # noqa: F811
+    sink = make_sink(str(tmp_path / "x.pcapng"), snaplen=20)
+    with CaptureJob(make_port("null:"), Limits(), sink, compile_filter(text)) as job:
+        life = mortal(job)
+        torment(life)
+        life.live(0.2)
+        result = ran(life.stop())
+    assert result.received > 0
+    assert (result.filtered == 0) is (text == "len = 60")
+    lost = result.drops.get("worker_lost", 0)  # or written, and not counted any more
+    assert lost <= 2 * 32 * life.kills
+    told = subprocess.run(
+        ["capinfos", "-Mc", tmp_path / "x.pcapng"], capture_output=True, text=True, check=True
+    )
+    assert result.written <= int(told.stdout.split()[-1]) <= result.written + lost

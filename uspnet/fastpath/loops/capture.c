@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/* capture: sends the packets that a filter accepts by the lane's only exit, or counts them where
+ * there is none. The filter sees packets in the port's buffers, before anything is copied. */
+#include "filter.h"
+#include "forward.h"
+
+// [python]
+struct capture_loop {
+    struct forward_loop f;
+    struct filter *only;
+};
+void loop_capture(struct worker *w);
+// [c]
+
+/* Counts n packets as rejected that were counted as received, and frees them. */
+static void reject(struct worker *w, struct queue *rx, const struct packet *p, uint32_t n)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        bytes += p[i].length;
+    rx->counters->packets -= n; /* a packet is in exactly one counter */
+    rx->counters->bytes -= bytes;
+    queue_drop(rx, DROP_FILTERED, n);
+    stack_give_packets(w->stack, p, n);
+}
+
+/* Moves the packets that the filter accepts to the front. Returns how many there are. */
+static uint32_t choose(struct capture_loop *c, struct queue *rx, struct burst *b, uint32_t n)
+{
+    struct packet others[BURST_MAX];
+    uint32_t kept = 0, rejected = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct packet p = b->packets[i];
+        uint32_t wire = rx->origins ? b->origins[i].length : 0;
+        const uint8_t *data = packet_data(rx->pool, p);
+        if (!filter_accepts(c->only, data, p.length, wire ? wire : p.length))
+            others[rejected++] = p;
+        else if (i == kept++)
+            continue;
+        else
+            burst_move(b, rx, kept - 1, i);
+    }
+    if (rejected)
+        reject(&c->f.w, rx, others, rejected);
+    return kept;
+}
+
+/* Receives into the burst: a job's budget is of the packets that are accepted. Returns how many
+ * came; *kept of them were accepted. */
+static uint32_t receive(struct capture_loop *c, struct lane *lane, struct burst *b, uint32_t *kept)
+{
+    struct worker *w = &c->f.w;
+    struct queue *rx = lane->rx;
+    uint32_t want = burst_wanted(w), got, found;
+    if (rx->stamps)
+        memset(b->stamps, 0xFF, want * sizeof *b->stamps); /* STAMP_UNKNOWN */
+    got = queue_burst(rx, b->packets, want);
+    if (got == 0)
+        return 0;
+    if (rx->stamps)
+        burst_stamp(b, got);
+    found = choose(c, rx, b, got);
+    *kept = (uint32_t)worker_claim(w, found); /* other workers take from it, too */
+    if (unlikely(*kept < found))
+        lane_return(w, lane, b->packets + *kept, found - *kept);
+    return got;
+}
+
+/* One lane's turn. Returns the packets moved. */
+static uint32_t capture_round(struct capture_loop *c, struct lane *lane)
+{
+    struct exit *e = lane->exits;
+    uint32_t kept, got = 0;
+    if (!lane->n_exits) {
+        if ((got = receive(c, lane, &lane->received, &kept)))
+            stack_give_packets(c->f.w.stack, lane->received.packets, kept);
+        return got;
+    }
+    if (e->from == e->held) {
+        if (!(got = receive(c, lane, &e->burst, &kept)))
+            return 0;
+        exit_hold(e, kept);
+    }
+    if (exit_left(e))
+        got += exit_pass(&c->f, lane, e);
+    return got;
+}
+
+void loop_capture(struct worker *w)
+{
+    struct capture_loop *c = (struct capture_loop *)w;
+    worker_begin(w);
+    while (worker_continue(w)) {
+        uint32_t moved = 0;
+        for (uint32_t i = 0; i < w->n_lanes; i++)
+            moved += capture_round(c, &w->lanes[i]);
+        if (likely(moved))
+            worker_busy(w);
+        else
+            worker_idle(w);
+    }
+    lanes_abandon(w);
+    w->end = ticks();
+}
