@@ -42,6 +42,13 @@ def test_an_image_has_a_line_for_each_file(uspnet, logs, tmp_path):
     assert {*logs, "Latency by percentile", "ns"} <= {*texts}
 
 
+def test_it_says_where_the_image_is(uspnet, logs, tmp_path):
+    image = tmp_path / "x.svg"
+    shown = uspnet("plot", *logs, "-o", str(image))
+    assert shown.stdout.splitlines()[2:] == [f"wrote {image}"]
+    assert image.read_text().startswith("<")
+
+
 def test_a_file_of_stdin_that_is_empty_is_no_log(uspnet):
     found = answer(uspnet("plot", "-", "--json").stdout)
     assert (found["error"], found["message"]) == ("Malformed", "-: there is no histogram in it")

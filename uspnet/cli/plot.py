@@ -49,3 +49,5 @@ def plot(
     for log in done.logs:
         told = [f"{format_count(log.packets)} packets", *latencies(log.latency_ns or {})]
         show_lines([f"{log.file}  {', '.join(told)}"])
+    if done.written is not None:
+        show_lines([f"wrote {done.written}"])
