@@ -143,7 +143,12 @@ WRONG = [
     (["--packet", "-"], "", "stdin: no packet in it"),
     (["--packet", "-"], "00" * 14 + "\nxyz", "stdin:2: 'x' is no hex digit"),
     (["--packet", "-", "--packet", "-"], "00" * 14, "stdin can be read once"),
-    (["--packet", "hex:00ff"], "", "--packet hex::1: a packet of 2 bytes is shorter"),
+    (["--packet", "hex:00ff"], "", "--packet hex:00ff: a packet of 2 bytes is shorter"),
+    (["--packet", "hex:1"], "", "--packet hex:1: 1 hex digit is no byte: two make one hint: write"),
+    (["--packet", "hex::1"], "", "--packet hex::1: 1 hex digit is no byte"),
+    (["--packet", "hex:"], "", "--packet hex:: no packet in it"),
+    (["--packet", "hex:" + "0" * 99], "", "hex:0000000000000000000…: 99 hex digits are no bytes"),
+    (["--packet", "hex:" + "0" * 28 + "\n0g"], "", "…:2: 'g' is no hex digit"),
     (["--pcap", ""], "", "--pcap needs a file name: '' is empty"),
     (["--pcap", "FILE", "--src-ip", "10.0.0.1"], "", "--src-ip conflicts with --pcap"),
     (["--pcap", "FILE", "--size", "100"], "", "packet 2 makes 554 bytes, more than --size 100"),
@@ -154,6 +159,9 @@ WRONG = [
     (["--pcap", "pcap:FILE", "--rx-port", "null:", "--lost", "FILE"], "", "--lost and --pcap name"),
     (["--rx-port", "null:", "--lost", "FILE", "--save", "FILE"], "", "--save and --lost name one"),
     (["--rx-port", "null:", "--lost", "FILE", "--plot", "FILE"], "", "--plot and --lost name one"),
+    (["--size", "60", "--size=imix"], "", "--size is given twice hint: write several sizes as one"),
+    (["--profile", "a", "--profile", "b"], "", "--profile is given twice hint: write the streams"),
+    (["-w", "a.pcapng", "--write=b.pcapng"], "", "--write is given twice hint: keep one of them"),
     (["--merge"], "", "--merge needs --replay hint: add --replay FILE, or drop it"),
 ]  # fmt: skip
 

@@ -12,9 +12,13 @@ import typer
 from typer.core import TyperCommand
 
 from uspnet.cli.manual import examples
-from uspnet.errors import NotSupported
+from uspnet.errors import NotSupported, Usage
 
 OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and what stands for it
+ONCE = dict.fromkeys(("--rx-port", "--save", "--plot", "--lost", "--write"), "keep one of them") | {
+    "--size": "write several sizes as one: --size 60,566,1514",
+    "--profile": "write the streams of both into one file",
+}  # options of which the last one would hide the others, and what to do instead
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
 MODES = "{modes}"  # in an option's help: what each forwarding mode does
 INDENTED = re.compile(r"\n\n(?= )")  # before a paragraph of a docstring, dedented
@@ -65,13 +69,23 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line of this command."""
-        return super().parse_args(ctx, self._rewritten(ctx, list(args)))
+        words = self._rewritten(ctx, list(args))
+        if not ctx.resilient_parsing:
+            self._check_once(ctx, list(words))
+        return super().parse_args(ctx, words)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. Raises NotSupported where it could see no process, nor itself."""
         if not os.path.exists("/proc/self/status"):
             raise NotSupported("/proc is not mounted", "run as root: mount -t proc proc /proc")
         return super().invoke(ctx)
+
+    def _check_once(self, ctx: Any, words: list[str]) -> None:
+        """Raise Usage for an option that is given twice, where only one could count."""
+        _, _, given = self.make_parser(ctx).parse_args(words)
+        for name in (max(each.opts, key=len) for each in given if given.count(each) > 1):
+            if name in ONCE:
+                raise Usage(f"{name} is given twice", ONCE[name])
 
     def _rewritten(self, ctx: Any, args: list[str]) -> list[str]:
         """Return the arguments as the parser knows them: `-i eth0` becomes `packet:eth0`."""

@@ -23,13 +23,13 @@ IGNORED = re.compile(r"\s*#|[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]+ ")  # comments, t
 HINT = "write hex digits, or lines of xxd or text2pcap; an empty line between two packets"
 
 
-def read_hex(text: str, name: str) -> list[bytes]:
+def read_hex(text: str, name: str, *, lines: bool = True) -> list[bytes]:
     """Return the frames that a text holds, 14 to FRAME_MAX bytes each. `name`: what messages call
-    it. Raise Usage, which names the line.
+    it. Raise Usage, which names the line, unless it has no `lines`.
     """
     if len(text) > TEXT_MAX:
         raise Usage(f"{name}: more than {TEXT_MAX >> 20} MiB of text", "write fewer packets")
-    frames = _Frames(name)
+    frames = _Frames(name, lines=lines)
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             frames.end(number)
@@ -44,8 +44,8 @@ def read_hex(text: str, name: str) -> list[bytes]:
 class _Frames:
     """Puts frames together, line by line."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, lines: bool) -> None:
+        self.name, self.lines = name, lines
         self.made: list[bytes] = []
         self.frame = b""
         self.dumped = False  # lines of this frame have offsets
@@ -80,7 +80,9 @@ class _Frames:
         if wrong := re.search(r"[^0-9a-f]", digits, re.IGNORECASE):
             raise self._wrong(number, f"{wrong[0]!r} is no hex digit")
         if len(digits) % 2:
-            raise self._wrong(number, f"{len(digits)} hex digits are no bytes")
+            one = "1 hex digit is no byte"
+            many = one if len(digits) == 1 else f"{len(digits)} hex digits are no bytes"
+            raise self._wrong(number, f"{many}: two make one")
         return bytes.fromhex(digits)
 
     def end(self, number: int) -> None:
@@ -95,7 +97,8 @@ class _Frames:
         self.frame, self.dumped = b"", False
 
     def _wrong(self, number: int, text: str) -> Usage:
-        return Usage(f"{self.name}:{number}: {text}", HINT)
+        place = f"{self.name}:{number}" if self.lines else self.name
+        return Usage(f"{place}: {text}", HINT)
 
 
 def _dumped(line: str) -> bytes:

@@ -16,13 +16,14 @@ from uspnet.errors import Usage
 from uspnet.packets.given import Given, templates_of
 from uspnet.packets.hexdump import read_hex
 from uspnet.packets.sizes import ORDER_MAX, spread
+from uspnet.text import printable
 
 if TYPE_CHECKING:
     from uspnet.packets.frames import Template
 
 WEIGHT = re.compile(r"\s*([0-9]+)\s*:(.*)", re.DOTALL)
 WEIGHT_MAX = 1_000_000
-STDIN, HEX = "-", "hex:"
+STDIN, HEX, SHOWN = "-", "hex:", 24
 HINT = "write 3:Ether()/IP()/UDP(), with a weight from 1 to 1,000,000"
 
 
@@ -54,12 +55,17 @@ def read_packets(texts: Sequence[str], stdin: Callable[[], str]) -> list[Weighte
                 raise Usage("--packet -: stdin can be read once", "drop one of them")
             made.append(Given("stdin", read_hex(stdin(), "stdin"), each.weight))
         elif each.expression.startswith(HEX):
-            name = f"--packet {HEX}"
-            frames = read_hex(each.expression.removeprefix(HEX), name)
-            made.append(Given(name, frames, each.weight))
+            made.append(Given(f"--packet {HEX}", _read_hex(each.expression), each.weight))
         else:
             made.append(each)
     return made
+
+
+def _read_hex(text: str) -> list[bytes]:
+    """Read `hex:ffff…`. Raise Usage, which shows it, and names the line if there are several."""
+    shown = printable(text, SHOWN)
+    digits = text.removeprefix(HEX)
+    return read_hex(digits, f"--packet {shown}", lines="\n" in digits.strip())
 
 
 def craft_all(
