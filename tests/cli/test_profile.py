@@ -164,8 +164,9 @@ OPTIONS = [("rate", "--rate"), ("only", "--filter"), ("rx_port", "--rx-port"), (
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_options_that_belong_to_streams_are_refused_beside_it(name, option):
-    with pytest.raises(Usage, match=f"{option} conflicts with --profile"):
+    with pytest.raises(Usage, match=f"{option} conflicts with --profile") as error:
         Profiles("x.yaml", "null:").check({"port", "profile", name})
+    assert ("measured" in error.value.hint) == (name in {"rx_port", "save"})
 
 
 def test_without_a_profile_a_port_is_needed(uspnet):

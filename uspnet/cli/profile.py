@@ -39,6 +39,7 @@ BESIDE = frozenset({
     "burst", "poll", "reconnect", "in_process", "restart", "sandbox", "no_sandbox", "require",
     "interval", "json", "quiet", "verbose",
 })  # fmt: skip
+MEASURED = {"rx_port", "save", "plot", "lost"}
 EXAMPLE = "write a stream: web: {rate: 10k, size: imix}; see: uspnet pktgen --example profile"
 
 Port = Annotated[
@@ -95,6 +96,11 @@ class Profiles:
             hint = f"drop {option}"
             if name.replace("_", "-") in OPTIONS:
                 hint = f"write it in the file, below a stream: {option.removeprefix('--')}: …"
+            if name in MEASURED:
+                hint = (
+                    "streams are not measured; give their packets as --packet 3:EXPR --packet EXPR "
+                )
+                hint += "instead of --profile, or measure in a second pktgen beside it"
             raise Usage(f"{option} conflicts with --profile", hint)
 
     def job(self, limits: Limits, write: str | None, group: Click) -> AnyJob:
