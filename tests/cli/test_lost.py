@@ -59,6 +59,7 @@ KINDS = {
     "sizes": ["--size", "imix"],
     "varied": ["--vary", "ip.src=10.0.0.0/8:random", "--vary", "udp.sport=1-9999", "--size", "90"],
     "flows": ["--vary", "ip.dst=10.0.0.0/8:random", "--flows", "99", "--zipf", "1.1"],
+    "network": ["--packet", "Ether()/IP(dst='10.0.0.0/8')/UDP(dport=[7,9])/('y'*18)"],
     "packets": [
         *("--packet", "3:Ether()/IP()/UDP(dport=[7,9])/('x'*30)"),
         *("--packet", "Ether()/IP()/TCP()/('y'*18)"),

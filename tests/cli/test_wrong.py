@@ -86,7 +86,7 @@ WRONG = [
     (["pktgen", "null:", "--duration", "0"], 2, "Usage", "too short", "seconds"),
     (["pktgen", "null:", "--packet", "IP()/UDP()"], 2, "Usage", "no link layer", "Ether()/IP("),
     (["pktgen", "null:", "--packet", "Ether()/IP(dst='a.example')"], 2, "Usage", "name", "address"),
-    (["pktgen", "null:", "--packet", "Ether()/IP(dst='10.0.0.0/8')"], 2, "Usage", "16,777", "fwd"),
+    (["pktgen", "null:", "--packet", "Ether()/SCTP(sport=(1,65535))"], 2, "Usage", "65,535", "fwd"),
     (
         ["pktgen", "null:", "--packet", "Ether()", "--dst-ip", "1.2.3.4"],
         2,

@@ -141,7 +141,7 @@ def test_a_frame_can_be_written_as_bytes():
         ("CookedLinux()/IP()", "CookedLinux is the link layer", "begin with Ether()"),
         ("Ether()/IP(src=RandString())", "no layer 'RandString'", "write a list"),
         ("Ether()/IP(src=[RandIP()])", "can't be drawn from a list", "RandNum(1,9)"),
-        ("Ether()/IP(src=RandIP())", "drawn for each packet", "craft_drawn"),
+        ("Ether()/IP(src=RandIP())", "drawn for each packet", "craft_changing"),
         ("Ether()/IP(ttl=RandNum())", "RandNum draws from a range", "RandNum(1,9)"),
         ("Ether()/UPD()", "no layer 'UPD'", "UDP"),
         ("Ether()/OFPTHello()", "openflow and scapy.contrib.openflow3", "openflow3.OFPTHello()"),

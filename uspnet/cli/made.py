@@ -39,10 +39,11 @@ Packet = Annotated[
     typer.Option(
         "--packet",
         metavar="EXPR",
-        help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values make "
-        "several packets, sent in turn; RandShort(), RandNum(1,9), RandIP('10.0.0.0/8') and the "
-        "like are drawn anew for each packet, as by --vary; --size pads them. May be given several "
-        "times, with weights: 3:Ether()/… is sent three times as often as one without. "
+        help="A Scapy expression, such as Ether()/IP()/UDP(). Fields with several values, as in "
+        "IP(dst='10.0.0.0/8'), make several packets, sent in Scapy's order; RandShort(), "
+        "RandNum(1,9), RandIP('10.0.0.0/8') and the like are drawn anew for each packet, as by "
+        "--vary; --size pads them. May be given several times, with weights: 3:Ether()/… is sent "
+        "three times as often as one without. "
         "Hexadecimal text, as hex:ffffffffffff0200…, stands for a frame; - for the text of stdin: "
         "hex digits, or what xxd, hexdump -C, tcpdump -xx and Wireshark print, with an empty line "
         "between packets.",
@@ -176,8 +177,9 @@ class Made:
         packets, notes = all_packets(self.packet or (), self.pcap or ())
         varied, wrong = self.vary or [], self.wrong()
         alike = not (varied or wrong) and (not numbered or not packets)
-        templates, drawn, order = offered(packets, self.header, exact, alike=alike)
-        change = Change((*drawn, *varied), self.seed, self.flows, self.zipf)
+        templates, own, order = offered(packets, self.header, exact, alike=alike)
+        vary = (*own.vary, *varied)
+        change = Change(vary, self.seed, self.flows, self.zipf, own.turns)
         traffic = changing(templates, change, exact, order)
         if wrong:
             traffic.break_packets(wrong)

@@ -33,18 +33,19 @@ def offered(
     sizes: Sizes | None,
     *,
     alike: bool,
-) -> tuple[list[Template], list[str], tuple[int, ...]]:
-    """Return what to send, `packets` or UDP/IPv4 of this header; which fields of theirs are drawn
-    anew for each; and the order of several. `alike`: nothing is to change in them, so that Scapy
+) -> tuple[list[Template], Change, tuple[int, ...]]:
+    """Return what to send, `packets` or UDP/IPv4 of this header; what changes in them by what they
+    say themselves; and the order of several. `alike`: nothing is to change in them, so that Scapy
     need not make or read them. Raise Usage.
     """
     from uspnet.packets.frames import udp_expression, udp_template
     from uspnet.packets.streams import Weighted, craft_all
+    from uspnet.packets.vary.change import Change
 
     lengths = sizes.sizes if sizes else (None,)
     templates = [udp_template(size, *header) for size in lengths if size and not packets]
     if not packets and alike:
-        return templates, [], ()
+        return templates, Change(), ()
     udp = [Weighted(udp_expression(*header))]
     turns = sizes.order if sizes else (0,)
     made = [craft_all(packets or udp, size, turns, alike=alike) for size in lengths]
@@ -61,7 +62,7 @@ def changing(
     from uspnet.packets.vary.compiler import compile_program
 
     fields: list[Field] = []
-    if change.vary:
+    if change.vary or change.turns:
         templates, program = compile_program(templates, change)
         fields.append(program)
     if sizes and not order:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames from Scapy expressions: one, or one for each combination of the values that fields list.
+"""Frames from Scapy expressions: one, or one for each combination of the values that fields list,
+unless they are so many that a field program plays them.
 
 Everything that Scapy fills in at random is filled in once: frames are made before the first is
 sent. No name is looked up and nothing is sent while they are made.
@@ -8,9 +9,8 @@ sent. No name is looked up and nothing is sent while they are made.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
-from math import prod
 from traceback import walk_tb
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,9 @@ from uspnet.packets.expression import EXAMPLE, Expression
 from uspnet.packets.frames import BYTES_MAX, FRAMES_MAX, Template, mac_bytes
 from uspnet.packets.guard import alone, at_most
 from uspnet.packets.payload import load_of, made_of, pad
+from uspnet.packets.several import combinations, several
+from uspnet.packets.turning import FEW, turned
+from uspnet.packets.vary.change import Change
 from uspnet.pool import FRAME_MAX
 
 if TYPE_CHECKING:
@@ -37,22 +40,24 @@ def craft(expression: str, size: int | None = None) -> list[Template]:
     """Build the frames of an expression, 14 to FRAME_MAX bytes each, in Scapy's order. `size`:
     length to pad them to with zeros. Raise Usage, also for values that are drawn.
     """
-    templates, texts = craft_drawn(expression, size)
-    if texts:
-        raise Usage("--packet: values are drawn for each packet", "use craft_drawn()")
+    templates, change = craft_changing(expression, size, turning=False)
+    if change.vary:
+        raise Usage("--packet: values are drawn for each packet", "use craft_changing()")
     return templates
 
 
-def craft_drawn(expression: str, size: int | None = None) -> tuple[list[Template], list[str]]:
-    """Build the frames of an expression, as `craft` does. Return, too, which fields are drawn for
-    each packet, `sport=RandShort()`, as texts for `Change`. Raise Usage.
+def craft_changing(
+    expression: str, size: int | None = None, *, turning: bool = True
+) -> tuple[list[Template], Change]:
+    """Build the frames of an expression, as `craft` does. Return, too, what changes in them from
+    packet to packet: fields that are drawn, `sport=RandShort()`; and, with `turning`, fields of so
+    many values, `dst='10.0.0.0/8'`, that there is no template for each. Raise Usage.
     """
     import scapy.layers.all  # noqa: F401, PLC0415 - takes a second, which is nobody's fault
 
     read = Expression(expression)
     try:
-        with alone():
-            return _templates(read, size)
+        return _templates(read, size, turning=turning)
     except Usage as error:
         if error.message.startswith("--packet"):
             raise Usage(error.message, error.hint, read.shown()) from None
@@ -65,20 +70,50 @@ def craft_drawn(expression: str, size: int | None = None) -> tuple[list[Template
         raise Usage(f"--packet: {_reason(error, read)}", EXAMPLE, read.shown()) from None
 
 
-def _templates(expression: Expression, size: int | None) -> tuple[list[Template], list[str]]:
+def _templates(
+    expression: Expression, size: int | None, *, turning: bool
+) -> tuple[list[Template], Change]:
+    def build(packet: Packet) -> Template:
+        with alone():
+            return _template(packet, size, expression)
+
     with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
-        packets, count, drawn = _packets(expression)
+        with alone():
+            packet, drawn = _packet(expression)
+        count = combinations(packet)
+        found = turned(packet, build) if turning and count > FEW else None
+    if found:
+        template, change = found
+        return [template], replace(change, vary=drawn)
+    with alone():
+        return _expanded(packet, count, size, expression, turning=turning), Change(drawn)
+
+
+def _expanded(
+    packet: Packet, count: int, size: int | None, expression: Expression, *, turning: bool
+) -> list[Template]:
+    """Return a template of each packet that Scapy makes of one. Raise Usage."""
+    if count > FRAMES_MAX:
+        raise Usage(
+            f"--packet: the fields' values make {count:,} packets, and at most {FRAMES_MAX:,} are"
+            " sent in turn",
+            "list fewer values; a capture file of any length is sent by: uspnet fwd pcap:FILE PORT"
+            if turning
+            else "list fewer values, or send it alone: as a stream of a --profile, say",
+        )
+    packets = islice(iter(packet), FRAMES_MAX)
+    with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
         made = [_template(next(packets), size, expression)]
     octets = count * len(made[0].frame)
     with at_most(EXPAND_S, "these packets take too long to make", "list fewer values"):
-        for packet in packets if octets <= BYTES_MAX else ():
-            made.append(_template(packet, size, expression))
+        for each in packets if octets <= BYTES_MAX else ():
+            made.append(_template(each, size, expression))
             octets += len(made[-1].frame) - len(made[0].frame)
             if octets > BYTES_MAX:
                 break
     if octets > BYTES_MAX:
         raise Usage(f"{count:,} packets of {octets >> 20} MiB are too many", "list fewer values")
-    return made, drawn
+    return made
 
 
 def _reason(error: Exception, expression: Expression) -> str:
@@ -124,8 +159,8 @@ def _point(error: Exception, expression: Expression) -> str:
     return name or ""
 
 
-def _packets(expression: Expression) -> tuple[Iterator[Packet], int, list[str]]:
-    """Return the packets of an expression, one value in each field, their number, and what is drawn
+def _packet(expression: Expression) -> tuple[Packet, list[str]]:
+    """Return what an expression makes, which stands for one packet or several, and what is drawn
     for each.
     """
     from scapy.packet import Packet  # noqa: PLC0415
@@ -135,23 +170,18 @@ def _packets(expression: Expression) -> tuple[Iterator[Packet], int, list[str]]:
         raise Usage("--packet: the expression is not a packet", EXAMPLE)
     _check_link(packet, expression)
     drawn = take_drawn(packet)
-    for layer in packet.iterpayloads():
+    layers = list(packet.iterpayloads())
+    for layer in layers:
         _address(layer, expression)
         _macs(layer, expression)
-    count = _combinations(packet)
-    if not count:
-        _point_at_none(packet, expression)
-        raise Usage(
-            "--packet: the fields' values make no packets",
-            "write several as [1,3], and a range as (1,3)",
-        )
-    if count > FRAMES_MAX:
-        raise Usage(
-            f"--packet: the fields' values make {count:,} packets, and at most {FRAMES_MAX:,} are"
-            " sent in turn",
-            "list fewer values; a capture file of any length is sent by: uspnet fwd pcap:FILE PORT",
-        )
-    return islice(iter(packet), FRAMES_MAX), count, drawn
+    for each in several(packet):
+        if not each.count():
+            expression.point(layers[each.layer], each.name)
+            raise Usage(
+                "--packet: the fields' values make no packets",
+                "write several as [1,3], and a range as (1,3)",
+            )
+    return packet, drawn
 
 
 def _check_link(packet: Packet, expression: Expression) -> None:
@@ -208,46 +238,6 @@ def _mac(value: object) -> object:
         return value
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     return mac_bytes(text).hex(":")
-
-
-def _combinations(packet: Packet) -> int:
-    """Count the packets that Scapy makes of one, without making them."""
-    counts: list[int] = [
-        _values(value, is_list=bool(layer.get_field(name).islist))
-        for layer in packet.iterpayloads()
-        for name, value in layer.fields.items()
-    ]
-    return prod(counts)
-
-
-def _point_at_none(packet: Packet, expression: Expression) -> None:
-    """Point at the first field whose value stands for none."""
-    for layer in packet.iterpayloads():
-        for name, value in layer.fields.items():
-            if not _values(value, is_list=bool(layer.get_field(name).islist)):
-                expression.point(layer, name)
-                return
-
-
-def _values(value: object, *, is_list: bool = False) -> int:
-    """Count the values that a field's value stands for, by the rules of Scapy's SetGen."""
-    from scapy.base_classes import Net  # noqa: PLC0415
-    from scapy.packet import Packet  # noqa: PLC0415
-
-    if is_list:
-        return 1
-    if isinstance(value, list):
-        return sum(_values(each) for each in value)
-    if isinstance(value, Net):
-        return max(int(value.count), 0)
-    if isinstance(value, Packet):
-        return _combinations(value)
-    if not isinstance(value, tuple) or len(value) not in (2, 3):
-        return 1
-    if not all(hasattr(each, "__int__") for each in value):
-        return 1
-    start, stop, *step = map(int, value)
-    return len(range(start, stop + 1, *step))
 
 
 def _check_bits(layer: Packet, expression: Expression) -> None:

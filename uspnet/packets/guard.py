@@ -65,6 +65,7 @@ def alone() -> Iterator[None]:
     if not _hooked:
         _hooked.append(True)
         sys.addaudithook(_audit)
+    before = getattr(_state, "guarded", False)
     _state.refusal = None
     _state.guarded = True
     try:
@@ -72,7 +73,7 @@ def alone() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        _state.guarded = False
+        _state.guarded = before
         if _state.refusal:
             raise _state.refusal from None
 
@@ -89,10 +90,11 @@ def _silenced(logger: logging.Logger) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_most(seconds: float, message: str, hint: str) -> Iterator[None]:
-    """Raise Usage when the context takes more seconds of processor time. Signals reach only the
-    main thread; in others there is no limit.
+    """Raise Usage when the context takes more seconds of processor time, or those that are left of
+    a context around it. Signals reach only the main thread; in others there is no limit.
     """
-    if threading.current_thread() is not threading.main_thread():
+    left, _ = signal.getitimer(signal.ITIMER_VIRTUAL)
+    if threading.current_thread() is not threading.main_thread() or 0 < left < seconds:
         yield
         return
 
@@ -104,5 +106,5 @@ def at_most(seconds: float, message: str, hint: str) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, left, AGAIN_S)
         signal.signal(signal.SIGVTALRM, before)

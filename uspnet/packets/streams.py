@@ -16,6 +16,7 @@ from uspnet.errors import Usage
 from uspnet.packets.given import Given, templates_of
 from uspnet.packets.hexdump import read_hex
 from uspnet.packets.sizes import ORDER_MAX, spread
+from uspnet.packets.vary.change import Change
 from uspnet.text import printable
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ def craft_all(
     sizes: Sequence[int] = (0,),
     *,
     alike: bool = False,
-) -> tuple[list[Template], list[str], Order]:
-    """Build the frames of several expressions, as `craft_drawn` does each, or take those that are
-    given, as `templates_of` does; return their order, too: for `order_of`, they are made once for
-    each of `sizes`. Raise Usage, which names the expression where there are several.
+) -> tuple[list[Template], Change, Order]:
+    """Build the frames of several expressions, as `craft_changing` does each, or take those that
+    are given, as `templates_of` does; return what changes in all of them, and their order: for
+    `order_of`, they are made once for each of `sizes`. Raise Usage, which names the expression
+    where there are several.
     """
     templates: list[Template] = []
     counts, drawn = [], []
@@ -86,7 +88,7 @@ def craft_all(
         templates += made
         counts.append(len(made))
         drawn.append(draws)
-    if differing := [number for number, draws in enumerate(drawn, 1) if draws != drawn[0]]:
+    if differing := [n for n, draws in enumerate(drawn, 1) if draws.vary != drawn[0].vary]:
         text = f"--packet {differing[0]} draws other fields than --packet 1"
         raise Usage(text, "draw the same ones in each, or use --vary")
     return templates, drawn[0], _order(packets, counts, sizes)
@@ -94,13 +96,13 @@ def craft_all(
 
 def _craft(
     packet: Weighted | Given, size: int | None, *, alike: bool, number: int | None
-) -> tuple[list[Template], list[str]]:
+) -> tuple[list[Template], Change]:
     if isinstance(packet, Given):
-        return templates_of(packet, size, alike=alike), []
-    from uspnet.packets.craft import craft_drawn  # noqa: PLC0415 - Scapy takes a second
+        return templates_of(packet, size, alike=alike), Change()
+    from uspnet.packets.craft import craft_changing  # noqa: PLC0415 - Scapy takes a second
 
     try:
-        return craft_drawn(packet.expression, size)
+        return craft_changing(packet.expression, size, turning=number is None)
     except Usage as error:
         if number is None:
             raise

@@ -82,8 +82,10 @@ def compile_program(
     with at_most(COMPILE_S, "what varies takes too long to compile", "vary fewer fields"):
         layout = Layout(templates[0])
         entries = [_entry(layout, text, mix(change.seed + i)) for i, text in enumerate(change.vary)]
-        _check_overlaps(entries)
+        turning = _turning(layout, change, {each.place for each in entries})
+        _check_overlaps([*entries, *turning])
         entries = _flowing(entries, change) if change.flows else entries
+        named, entries = entries, [*entries, *turning]
         found = {each.text: _multiples(layout, each) for each in entries}
         start = _start(layout, entries)
         program = _program(layout, entries, found, start.template.frame)
@@ -92,7 +94,7 @@ def compile_program(
             _verify(start, proof, proof.count)
         others = [_same(each, entries, proofs) for each in templates[1:]]
         if change.flows:
-            program.flow, program.name_flow = flow_index(change), _namer(entries)
+            program.flow, program.name_flow = flow_index(change), _namer(named)
     return [start.template, *others], program
 
 
@@ -120,6 +122,19 @@ def _entry(layout: Layout, text: str, seed: int) -> Entry:
     at = layout.bits(name, place)
     parts = _parts(name, at, place.notation.bits, domain, seed)
     return Entry(name, place, domain, tuple(parts))
+
+
+def _turning(layout: Layout, change: Change, taken: set[Place]) -> list[Entry]:
+    """Return the fields that are played in turn, without those that are taken."""
+    made = []
+    for each in change.turns:
+        place = layout.find(each.name)
+        bits = place.notation.bits
+        parts = _parts(each.name, layout.bits(each.name, place), bits, each.domain, 0)
+        slow = tuple((replace(index, every=each.every), step) for index, step in parts)
+        if place not in taken:
+            made.append(Entry(each.name, place, each.domain, slow))
+    return made
 
 
 def _parts(name: str, at: int, bits: int, domain: Domain, seed: int) -> list[tuple[Index, Step]]:

@@ -160,7 +160,7 @@ class Layout:
             names = ", ".join(each.name for each in layer.fields_desc)
             what = f"has no field {name!r}" if name else "is a layer, and no field"
             raise Usage(f"--vary {text}: {text.partition('.')[0]} {what}", f"it has: {names}")
-        notation = _notation(_plain(layer, name))
+        notation = notation_of(layer, name)
         if not notation:
             raise Usage(
                 f"--vary {text}: not a number or an address of fixed length",
@@ -226,7 +226,8 @@ def settle(packet: Packet) -> None:
         for each in layer.fields_desc:
             if layer.getfieldval(each.name) is not None or not _is_there(layer, each):
                 continue
-            if _notation(field := _plain(layer, each.name)) in {d.IP4, d.IP6, d.MAC}:
+            if notation_of(layer, each.name) in {d.IP4, d.IP6, d.MAC}:
+                field = _plain(layer, each.name)
                 chosen = field.i2m(layer, field.default)
                 layer.setfieldval(each.name, field.m2i(layer, chosen))
 
@@ -263,10 +264,11 @@ def _plain(layer: Packet, name: str) -> AnyField:
             return field
 
 
-def _notation(field: AnyField) -> d.Notation | None:
-    """Return how a field's values are written; None: it has no fixed length."""
+def notation_of(layer: Packet, name: str) -> d.Notation | None:
+    """Return how the values of a layer's field are written; None: it has no fixed length."""
     from scapy import fields as f  # noqa: PLC0415 - Scapy takes a second to import
 
+    field = _plain(layer, name)
     if isinstance(field, f.IPField):
         return d.IP4
     if isinstance(field, f.IP6Field):
