@@ -84,6 +84,54 @@ def test_a_wrong_filter_is_marked_where_it_is_wrong(uspnet, tmp_path, text, why,
     assert (done.returncode, (tmp_path / "x").exists()) == (2, False)
 
 
+def test_a_file_has_the_comments_and_the_mode_that_are_asked_for(uspnet, source, tmp_path):
+    given, out = tmp_path / "in.pcapng", tmp_path / "out.pcapng"
+    asked("editcap", "--capture-comment", "theirs", source, given)
+    words = ["-w", out, "-g", "-a", "packets:10", "-a", "duration:1m", "--update-interval", 10]
+    said = ["--capture-comment", "one, two", "--capture-comment", "drei"]
+    for port, comments in (("null:", []), (f"pcap:{given}", ["theirs"])):
+        found = answer(uspnet("capture", port, *words, *said, "--json").stdout)
+        assert (found["written"], found["ended"]) == (10, "count")
+        told = asked("capinfos", out)
+        assert "Number of packets:   10\n" in told
+        lines = [line for line in told.splitlines() if line.startswith("Capture comment:")]
+        assert [line.partition(": ")[2].strip() for line in lines] == [
+            *comments,
+            "one, two",
+            "drei",
+        ]
+        assert out.stat().st_mode & 0o777 == 0o640
+        out.chmod(0o604)  # only a new file gets another
+        uspnet("capture", port, "-w", out, "-g", "-c", 1)
+        assert out.stat().st_mode & 0o777 == 0o604
+        out.unlink()
+
+
+def test_statistics_are_reported_every_second(uspnet):
+    told = uspnet("capture", "null:", "-S", "-a", "duration:1500ms", "--json").stdout.splitlines()
+    assert [answer(line)["asked"]["duration_s"] for line in told] == [1.5] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-a", "packets:x"], "-a 'packets:x': not a whole number"),
+        (["-a", "duration:1", "-a", "duration:2"], "-a duration: is given twice"),
+        (["-a", "packets:1", "-c", "1"], "-a packets: is given twice"),
+        (["-a", "size:1"], "-a 'size:1': no such condition"),
+        (["-g"], "--group-read needs -w FILE"),
+        (["--capture-comment", "x"], "--capture-comment needs -w FILE"),
+        (["-w", "x", "-F", "pcap", "--capture-comment", "x"], "pcap files have no comments"),
+        (["-w", "x", "--capture-comment", "x" * 65536], "--capture-comment: too long"),
+    ],
+)
+def test_what_makes_no_sense_is_told(uspnet, tmp_path, monkeypatch, words, text):
+    monkeypatch.chdir(tmp_path)
+    done = uspnet("capture", "null:", *words)
+    assert done.stderr.startswith(f"uspnet: {text}")
+    assert (done.returncode, [*tmp_path.iterdir()]) == (2, [])
+
+
 def test_words_that_are_no_filter(uspnet):
     for words, text in [
         (["-f", "udp", "tcp"], "two filters"),

@@ -36,6 +36,8 @@ OTHERS = {  # options of programs that hints name
 }
 GRAMMAR = "scheme"  # `scheme:target[,option=value…]`
 VALUES = ("hex", "imix", "random")  # `--packet hex:…`, `--size imix:aaab`
+CONDITIONS = ("duration", "packets", "filesize", "files", "interval", "printname", "nametimenum")
+OTHER_WORDS = {GRAMMAR, "http", *VALUES, *CONDITIONS}  # before a colon
 TARGETS = {"qemu": "e1000e", "pci": "0000:03:00.0"}
 NUMBERS = re.compile(r"=[NX]$")
 
@@ -101,7 +103,7 @@ def test_options_are_those_of_some_command():
 
 def test_ports_exist_and_can_be_made():
     found = {(where, m[0]) for where, text in TEXTS for m in SPEC.finditer(text)}
-    found = {each for each in found if each[1].partition(":")[0] not in {GRAMMAR, "http", *VALUES}}
+    found = {each for each in found if each[1].partition(":")[0] not in OTHER_WORDS}
     assert {"pcap", "packet", "memif", "qemu"} <= {spec.partition(":")[0] for _, spec in found}
     for where, spec in found:
         assert spec.partition(":")[0] in schemes(), f"{where}: {spec}"

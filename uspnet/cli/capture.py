@@ -8,9 +8,8 @@ import typer
 from uspnet.cli import app
 from uspnet.cli import captured as c
 from uspnet.cli import options as o
-from uspnet.errors import Usage
 from uspnet.jobs.choices import Sandbox
-from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.ports.pcap.kinds import Format
 
 
 @app.command()
@@ -24,6 +23,10 @@ def capture(
     kind: c.Kind = Format.pcapng,
     snaplen: c.SnapLen = 0,
     buffer: c.Buffer = 64,
+    group_read: c.GroupRead = False,
+    comments: c.Comments = None,
+    update_interval: c.UpdateInterval = 100,
+    autostop: c.Autostop = None,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -37,6 +40,7 @@ def capture(
     fail_on_loss: o.FailOnLoss = None,
     require: o.Require = None,
     interval: o.Report = None,
+    statistics: c.Statistics = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
@@ -52,17 +56,24 @@ def capture(
     from uspnet.cli.confirm import tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
-    from uspnet.jobs.capture import CaptureJob, make_sink
+    from uspnet.jobs.capture import CaptureJob
     from uspnet.ports.registry import make_port
 
-    for name, letter in (("kind", "--format"), ("snaplen", "--snaplen"), ("buffer", "--buffer")):
-        if write is None and o.was_given(context, name):
-            raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     chosen = c.filter_of(only, words)
     if listing:
         c.show_filter(chosen, json=json)
         return
-    sink = make_sink(write, kind.value, snaplen or SNAPLEN_MAX, buffer) if write else None
+    sink = c.sink_of(
+        context,
+        write,
+        kind,
+        snaplen,
+        buffer,
+        comments,
+        group_read=group_read,
+        update_interval=update_interval,
+    )
+    duration, count = c.stops(autostop, duration, count)
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     job = CaptureJob(make_port(port), limits, sink, chosen)
@@ -71,4 +82,5 @@ def capture(
         *required(require, "received", lambda result: result.received - result.filtered, count),
     ]
     tell_of_interface(context, "capture", quiet=quiet)
+    interval = interval or (1.0 if statistics else None)
     run(job, Shown(json, quiet, bool(verbose), interval), checks)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,12 @@ from uspnet import units
 from uspnet.cli import options as o
 from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
+from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 
 if TYPE_CHECKING:
     from uspnet.packets.filter import Filter
+    from uspnet.ports.pcap.sink import Sink
 
 Words = Annotated[
     list[str] | None,
@@ -56,6 +58,77 @@ Buffer = Annotated[
         help="MiB of buffer between port and file, 1 to 4096.",
     ),
 ]
+Autostop = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-a",
+        "--autostop",
+        metavar="CONDITION",
+        help="Stop after duration:TIME or packets:N, as --duration and --count do.",
+    ),
+]
+GroupRead = Annotated[
+    bool, typer.Option("-g", "--group-read", help="Let the group of new files read them.")
+]
+Comments = Annotated[
+    list[str] | None,
+    typer.Option("--capture-comment", metavar="TEXT", help="Write this comment into the file."),
+]
+UpdateInterval = Annotated[
+    int,
+    typer.Option(
+        "--update-interval",
+        metavar="MS",
+        parser=units.whole(1, 60_000),
+        help="Write packets to the file after so many ms at the latest.",
+    ),
+]
+Statistics = Annotated[
+    bool, typer.Option("-S", "--statistics", help="Report every second: --interval 1.")
+]
+COMMENT_MAX = 65_535  # bytes, of an option of pcapng
+OF_FILES = {  # parameters that need a file
+    "kind": "--format",
+    "snaplen": "--snaplen",
+    "buffer": "--buffer",
+    "group_read": "--group-read",
+    "comments": "--capture-comment",
+    "update_interval": "--update-interval",
+}
+STOPS: dict[str, Callable[[str], Any]] = {
+    "duration": units.time_between(1e-6, DURATION_MAX),
+    "packets": units.whole(1, COUNT_MAX),
+}
+
+
+def conditions(
+    option: str, texts: Sequence[str] | None, readers: Mapping[str, Callable[[str], Any]]
+) -> dict[str, Any]:
+    """Read the values of an option such as -a: `packets:1000`. Raises Usage."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, colon, value = text.partition(":")
+        if not colon or name not in readers:
+            hint = f"write one of: {', '.join(f'{option} {each}:VALUE' for each in readers)}"
+            raise Usage(f"{option} {text[:40]!r}: no such condition", hint)
+        if name in found:
+            raise Usage(f"{option} {name}: is given twice", "drop one of them")
+        try:
+            found[name] = readers[name](value)
+        except units.Unreadable as error:
+            raise Usage(f"{option} {text[:40]!r}: {error}", error.hint) from None
+    return found
+
+
+def stops(
+    texts: Sequence[str] | None, duration: float | None, count: int | None
+) -> tuple[float | None, int | None]:
+    """Return the limits of the run, by -a or by --duration and --count. Raises Usage."""
+    found = conditions("-a", texts, STOPS)
+    for name, given in (("duration", duration), ("packets", count)):
+        if given is not None and name in found:
+            raise Usage(f"-a {name}: is given twice", "drop one of the two options")
+    return found.get("duration", duration), found.get("packets", count)
 
 
 def filter_of(option: str | None, words: Sequence[str] | None) -> Filter | None:
@@ -74,6 +147,34 @@ def filter_of(option: str | None, words: Sequence[str] | None) -> Filter | None:
             raise Usage(f"unexpected argument {word[:40]!r}", hint)
     text = option if option is not None else " ".join(words or ())
     return compile_filter(text) if text or option is not None else None
+
+
+def sink_of(
+    context: typer.Context,
+    path: str | None,
+    kind: Format,
+    snaplen: int,
+    buffer: int,
+    comments: Sequence[str] | None,
+    **options: object,
+) -> Sink | None:
+    """Return the port of the capture file; None: packets are only counted. Raises Usage for options
+    of a file that is not written.
+    """
+    from uspnet.jobs.capture import make_sink
+
+    if path:
+        if comments and kind is not Format.pcapng:
+            hint = "drop --capture-comment, or write pcapng"
+            raise Usage(f"{kind.value} files have no comments", hint)
+        if any(len(text.encode(errors="replace")) > COMMENT_MAX for text in comments or ()):
+            raise Usage("--capture-comment: too long", f"at most {COMMENT_MAX:,} bytes")
+        kept = snaplen or SNAPLEN_MAX
+        return make_sink(path, kind.value, kept, buffer, comments or (), **options)
+    for name, letter in OF_FILES.items():
+        if o.was_given(context, name):
+            raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
+    return None
 
 
 def show_filter(only: Filter | None, *, json: bool) -> None:

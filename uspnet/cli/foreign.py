@@ -15,11 +15,21 @@ PORT_OPTION = "it is an option of the port: packet:IFNAME,queues=N"
 # What capture answers: options of tcpdump and dumpcap.
 CAPTURE = {
     "-r": "read a file as a port: uspnet capture pcap:FILE",
-    "-a": "use --duration S or --count N",
     "-b": ONE_FILE,
     "-C": ONE_FILE,
     "-G": ONE_FILE,
     "-W": ONE_FILE,
+    "-O": "not needed: the filter is optimized",
+    "-k": "Ethernet only: no channels of wireless networks",
+    "--temp-dir": "not needed: without -w, nothing is written",
+    "--immediate-mode": "not needed: packets are taken as they come",
+    "--print": LOOK,
+    "-u": LOOK,
+    "-V": LOOK,
+    "-E": LOOK,
+    "-H": LOOK,
+    "--list-time-stamp-types": "not needed: time stamps are in nanoseconds",
+    "--time-stamp-type": "not needed: time stamps are in nanoseconds",
     "-D": LIST,
     "-L": LIST,
     "--list-interfaces": LIST,
@@ -34,7 +44,6 @@ CAPTURE = {
     "-x": LOOK,
     "-X": LOOK,
     "-A": LOOK,
-    "-S": "use --interval S for a report every S seconds",
     "-l": "not needed: output to a pipe is written at once",
     "-U": "not needed: packets are written to the file as they come",
     "--packet-buffered": "not needed: packets are written to the file as they come",
@@ -51,7 +60,6 @@ CAPTURE = {
     "-t": "not needed: there is one worker for each queue; see --cores",
     "--snapshot-length": "use --snaplen",
     "--buffer-size": "use --buffer",
-    "--autostop": "use --duration S or --count N",
     "--ring-buffer": ONE_FILE,
 }
 

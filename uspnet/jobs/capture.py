@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi
@@ -95,9 +95,18 @@ class CaptureJob(Job[CaptureResult]):
 
 
 def make_sink(
-    path: str, kind: str = "pcapng", snaplen: int = SNAPLEN_MAX, buffer_mib: int = 64
+    path: str,
+    kind: str = "pcapng",
+    snaplen: int = SNAPLEN_MAX,
+    buffer_mib: int = 64,
+    comments: Sequence[str] = (),
+    **options: Any,
 ) -> Sink:
-    """Return the port that writes to a capture file; `-` is stdout. Raises Usage."""
+    """Return the port that writes to a capture file; `-` is stdout. `comments` are of a pcapng
+    file; `options` are further ones of the port. Raises Usage.
+    """
     from uspnet.ports.pcap.sink import Sink  # noqa: PLC0415 - only for those who write
 
-    return Sink.make(out=path, format=kind, snaplen=snaplen, buffer=buffer_mib)
+    sink = Sink.make(out=path, format=kind, snaplen=snaplen, buffer=buffer_mib, **options)
+    sink.comments = comments
+    return sink

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Sequence
 
 from uspnet import __version__
 from uspnet.errors import DeviceFault, NoDevice, NoMemory, NotPermitted, Usage, UspnetError
@@ -34,7 +35,7 @@ def _block(kind: int, body: bytes, options: list[tuple[int, bytes]]) -> bytes:
     return struct.pack("=I", kind) + length + body + length
 
 
-def header(kind: str, snaplen: int, interface: str | None) -> bytes:
+def header(kind: str, snaplen: int, interface: str | None, comments: Sequence[str] = ()) -> bytes:
     """Return a file's first headers. `interface`: the port that is captured from, if known."""
     if kind in MAGIC:
         return struct.pack("=IHHiIII", MAGIC[kind], 2, 4, 0, 0, snaplen, LINK_ETHERNET)
@@ -42,7 +43,7 @@ def header(kind: str, snaplen: int, interface: str | None) -> bytes:
     options = [
         (SHB_HARDWARE, system.machine.encode()),
         (SHB_OS, f"{system.sysname} {system.release}".encode()),
-        (SHB_USERAPPL, PROGRAM),
+        *_program(comments),
     ]
     section = struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1)  # -1: the length isn't known yet
     name = [(IF_NAME, interface.encode(errors="surrogateescape")[:65535])] if interface else []
@@ -52,9 +53,14 @@ def header(kind: str, snaplen: int, interface: str | None) -> bytes:
     )
 
 
-def application() -> bytes:
-    """Return the section header's option that names the program."""
-    return _option(SHB_USERAPPL, PROGRAM)
+def application(comments: Sequence[str] = ()) -> bytes:
+    """Return the section header's options that name the program, and have our comments."""
+    return b"".join(_option(code, value) for code, value in _program(comments))
+
+
+def _program(comments: Sequence[str]) -> list[tuple[int, bytes]]:
+    said = [(COMMENT, text.encode(errors="replace")) for text in comments]
+    return [(SHB_USERAPPL, PROGRAM), *said]
 
 
 def statistics(start_ns: int, end_ns: int, received: int, dropped: int, comment: str = "") -> bytes:

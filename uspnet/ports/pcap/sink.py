@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -31,7 +32,7 @@ from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.writer import Writer
-from uspnet.spec import Options, Spec, choice, integer, option, string
+from uspnet.spec import Options, Spec, choice, integer, option, string, switch
 from uspnet.system import streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
@@ -47,6 +48,7 @@ LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
 INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+GROUP_MODE = 0o640  # of a new file that its group may read
 DISK_WAIT_S = 30.0  # for a disk on which writing stalled
 
 
@@ -58,6 +60,8 @@ class SinkOptions(Options):
     format: str = option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)")
     snaplen: int = option(integer(1, SNAPLEN_MAX), SNAPLEN_MAX, "bytes kept of each packet")
     buffer: int = option(integer(1, 4096), 64, "MiB between port and file")
+    group_read: bool = option(switch, False, "let the group of a new file read it")
+    update_interval: int = option(integer(1, 60_000), 100, "ms after which packets are written")
 
 
 class Sink(Port):
@@ -80,6 +84,7 @@ class Sink(Port):
         self.path = self.options.out
         self.takes_stdout = self.path == "-"
         self.source: Port | None = None
+        self.comments: Sequence[str] = ()
         self.writer: Writer | None = None
         self.file: OutFile | None = None
         self.fd, self.regular = -1, False
@@ -125,7 +130,10 @@ class Sink(Port):
         if self.queues > lib.PCAP_RINGS:
             raise NotSupported(f"{self.path}: {self.queues} queues", f"at most {lib.PCAP_RINGS}")
         form = FORMATS[Format(self.options.format)]
-        self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form)
+        if self.options.group_read and self.file and self.file.created:
+            os.fchmod(self.fd, GROUP_MODE)
+        patience, room = self.options.update_interval, self.options.buffer << 20
+        self.writer = Writer(self.fd, self.queues, room, form, patience)
 
     def _claim(self) -> int:
         if self.takes_stdout:
@@ -190,12 +198,12 @@ class Sink(Port):
 
     def _header(self) -> bytes:
         name = self.source.name if self.source else None
-        return pcapfile.header(self.options.format, self.options.snaplen, name)
+        return pcapfile.header(self.options.format, self.options.snaplen, name, self.comments)
 
     def _carry(self, source: Source, head: bytes) -> None:
         """Have the source hand over its descriptions of interfaces and packets."""
         sink = self._rings()[0]
-        application = pcapfile.application()
+        application = pcapfile.application(self.comments)
         keep = self.owned.keep
         sink.header, sink.header_bytes = keep(octets(head)), len(head)
         sink.application, sink.application_bytes = keep(octets(application)), len(application)

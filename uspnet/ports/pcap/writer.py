@@ -21,7 +21,6 @@ from uspnet.memory import SharedMemory
 from uspnet.system import child, privileges
 
 LEAVE_S = 1.0  # for a child without anything to do
-PATIENCE_MS = 100  # the longest that a record waits in memory while the writer has nothing to do
 SHARED_BYTES = -(-ffi.sizeof("struct pcap_shared") // 4096) * 4096
 
 
@@ -29,10 +28,13 @@ class Writer:
     """The child process, and the chunks between it and the workers.
 
     Parameters: the output's descriptor, which stays the caller's; `queues` rings that share
-    `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …).
+    `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …); the longest
+    that a record waits in memory while the writer has nothing to do.
     """
 
-    def __init__(self, out: int, queues: int, buffer_bytes: int, form: int) -> None:
+    def __init__(
+        self, out: int, queues: int, buffer_bytes: int, form: int, patience_ms: int = 100
+    ) -> None:
         chunks = max(buffer_bytes // lib.PCAP_CHUNK // queues, 2)  # a queue
         size = SHARED_BYTES + queues * chunks * lib.PCAP_CHUNK
         self.memory = SharedMemory("uspnet-capture", size, huge=True, inherited=True)
@@ -48,6 +50,7 @@ class Writer:
         watched, self.lifeline = os.pipe2(os.O_CLOEXEC)
         self.pidfd = -1
         self.user = privileges.nobody()  # the user that the child runs as; 0: our own
+        self.patience_ms = patience_ms
         self.ended: int | None = None  # the child's exit status
         try:
             self.pid = child.fork(_Child(out, self, watched).work)
@@ -108,7 +111,7 @@ class _Child:
     def __init__(self, out: int, writer: Writer, watched: int) -> None:
         self.out, self.bell, self.watched, self.user = out, writer.bell, watched, writer.user
         self.shared, self.rings = writer.shared, writer.rings
-        self.can_cut = False
+        self.patience_ms, self.can_cut = writer.patience_ms, False
 
     def work(self) -> None:
         """Run the child; never return into the parent's code."""
@@ -133,7 +136,7 @@ class _Child:
         alone = False
         while not alone:
             if lib.pcap_sleep(self.shared, self.rings, len(self.rings)):
-                alone = any(fd == self.watched for fd, _ in poll.poll(PATIENCE_MS))
+                alone = any(fd == self.watched for fd, _ in poll.poll(self.patience_ms))
                 self.shared.asleep = 0
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self.bell)
