@@ -197,7 +197,11 @@ def test_a_name_ends_as_its_spec_does():
 def test_stats(count, width):
     ports = [port(spec, RunningPort) for spec in SPECS[:4]]
     commands = ["pktgen", "capture", "fwd"] * 3
-    every = [RunningJob(4_194_000 + n, 0, 1.0, name, n, ports) for n, name in enumerate(commands)]
+    notes = {"sandbox": COMMON["sandbox"], "upgrades": 100, "restarts": 1000}
+    every = [
+        RunningJob(4_194_000 + n, 0, 1.0, name, n, ports, **notes)
+        for n, name in enumerate(commands)
+    ]
     jobs = every[:count]
     now = {((job.pid, job.started_ns), n): FAST for job in jobs for n in range(4)}
     lines = stats.format_screen(Boards(jobs, unreadable=3), now, width, HEIGHT - 1)
@@ -205,7 +209,9 @@ def test_stats(count, width):
     wanted = [SHOWN, "1.00 Gpps", "4194000", "root", "null:", "missed", "dropped"]
     check(lines, width, [*wanted, "could not be read"])
     whole = stats.format_jobs(Boards(jobs), {}, width)
-    texts = check(whole, width, [str(job.pid) for job in jobs])
+    texts = check(
+        whole, width, [*(str(job.pid) for job in jobs), "Landlock ABI 7", "restarts 1,000"]
+    )
     assert "pps" not in "".join(texts), "rates that are not known are dashes"
 
 

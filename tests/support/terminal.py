@@ -17,6 +17,7 @@ import termios
 
 from tests.support.waiting import scaled
 
+LOCAL_FLAGS = 3  # in what tcgetattr returns
 TOKEN = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\r|\n|[^\x1b\r\n]+")
 
 
@@ -27,6 +28,9 @@ class Terminal:
         self.width, self.height = width, height
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", height, width, 0, 0))
+        how = termios.tcgetattr(slave)
+        how[LOCAL_FLAGS] |= termios.NOFLSH  # Ctrl-C discards nothing that was not read yet
+        termios.tcsetattr(slave, termios.TCSANOW, how)
         self.process = subprocess.Popen(
             ["setsid", "--ctty", sys.executable, "-m", "uspnet", *arguments],
             stdin=slave, stdout=slave, stderr=slave,

@@ -163,6 +163,21 @@ def rates(before: list[RunningJob], after: list[RunningJob]) -> Now:
     return found
 
 
+def format_notes(job: RunningJob, width: int) -> list[str]:
+    """Say what is enforced on a job's loops, and how often they were replaced."""
+    from uspnet.cli.views.console import join_phrases
+    from uspnet.text import printable
+
+    lines = []
+    if job.sandbox:
+        enforced = f"{job.pid}: loops have {printable(str(job.sandbox))}"
+        lines += join_phrases(enforced.split(", "), width)
+    if job.upgrades or job.restarts:
+        counts = [f"{job.pid}: upgrades {job.upgrades:,}", f"restarts {job.restarts:,}"]
+        lines += join_phrases(counts, width)
+    return lines
+
+
 def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -> list[Text]:
     """Lay out a row a port of each job."""
     from rich.text import Text
@@ -177,12 +192,10 @@ def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -
     if count := seen.unreadable:
         boards = f"{count} board{'' if count == 1 else 's'} could not be read"
         lines = join_phrases([f"{boards}: of another version of uspnet", "or corrupted"], width)
-    for job in seen.jobs:
-        if job.sandbox:
-            lines += join_phrases([f"{job.pid}: loops have {printable(str(job.sandbox))}"], width)
-        if job.upgrades or job.restarts:
-            counts = [f"{job.pid}: upgrades {job.upgrades:,}", f"restarts {job.restarts:,}"]
-            lines += join_phrases(counts, width)
+    notes = [line for job in seen.jobs for line in format_notes(job, width)]
+    if height is not None and len(notes) > height // 2:
+        notes = join_phrases(["sandboxes, upgrades and restarts: see uspnet stats --once"], width)
+    lines += notes
     rows = [
         Row(
             (
