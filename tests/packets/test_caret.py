@@ -9,7 +9,7 @@ import pytest
 
 from uspnet.errors import Usage
 from uspnet.packets.caret import INDENT, WIDTH, Span, pointed
-from uspnet.packets.craft import craft
+from uspnet.packets.craft import craft_changing
 from uspnet.packets.streams import Weighted, craft_all
 from uspnet.text import printable
 
@@ -21,6 +21,8 @@ WRONG = [
     "Ether()/IP(ttl=1,dst=«'a.example'»)/UDP()",
     "Ether()/IP()/UDP(sport=5,dport=«70000»)",
     "Ether()/IP()/IP(ttl=«999»)/UDP(dport=7)",
+    "Ether()/IP(dst='10.0.0.0/8')/UDP(sport=(1,9),dport=«(1,70000)»)",
+    "Ether()/Dot1Q(vlan=«(1,4097)»)/IP(src=Net('10.0.0.0/8'),dst='1.2.3.4')",
     "Ether()/IP()/UDP(dport=[1,2,«'nosuch'»])",
     "Ether()/Dot1Q(vlan=5)/Dot1Q(vlan=«[1,5000]»)",
     "Ether()/IP(src='1.2.3.4',options=[IPOption_RR(«foo»=1)])",
@@ -52,7 +54,7 @@ def columns(text):
 def shown(text):
     """The text as a terminal shows it, and the part that is marked, which begins in that column."""
     with pytest.raises(Usage) as caught:
-        craft(text)
+        craft_changing(text)
     message, line, caret = caught.value.lines
     assert message.startswith("--packet: ")
     assert caught.value.hint

@@ -28,10 +28,11 @@ CHECKED = 16  # packets in a row that are checked
 
 def turned(packet: Packet, build: Callable[[Packet], Template]) -> tuple[Template, Change] | None:
     """Return the template of a packet's first values, made by `build`, and what changes in it from
-    packet to packet; None: no field program can play it.
+    packet to packet; None: no field program can play it. Raises what `build` does of the last one.
     """
     fields = list(several(packet))
     first: Packet = next(iter(_chosen(packet, fields, 0)))
+    build(_chosen(first, fields, prod(each.count() for each in fields) - 1))  # does it fit?
     if (turns := _turns(first, fields)) is None:
         return None
     template, change = build(first.copy()), Change(turns=turns)
