@@ -32,7 +32,7 @@ from uspnet.jobs.result import (
     PortResult,
     ReflectResult,
 )
-from uspnet.jobs.returned import MeasureResult
+from uspnet.jobs.returned import MeasureResult, Second
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import Boards, RunningJob, RunningPort
 
@@ -69,6 +69,10 @@ COMMON = {
     "bps": 9_999_999_999_999.0,
 }
 LATENCY = {"min": 3, "p50": 35_700, "p90": 999_999, "p99": 10**9, "p999": 10**11, "max": BIG}
+SECOND = Second(
+    begins_s=1.0, ends_s=2.0, sent=BIG, received=BIG, lost=0,
+    latency_ns={"p50": 1_230, "p99": 10**9, "max": BIG}, jitter_ns={"rfc3550": 7, "mean": 40_000},
+)  # fmt: skip
 GENERATED = {
     "command": "pktgen",
     "offered": BIG,
@@ -103,7 +107,7 @@ def result(command, ports):
                 ("received", "lost", "duplicated", "reordered", "stale", "foreign"), BIG
             )
             jitter = {"rfc3550": 5, "mean": 35_600, "max": BIG}
-            times = {"latency_ns": LATENCY, "jitter_ns": jitter}
+            times = {"latency_ns": LATENCY, "jitter_ns": jitter, "seconds": (SECOND,)}
             return MeasureResult(**common, **GENERATED, **counts, **times)
         case "capture":
             counts = dict.fromkeys(("received", "filtered", "written", "discarded"), BIG)
@@ -130,6 +134,7 @@ def test_a_live_view(command, rates, ports, width):
     wanted = [SHOWN, "missed", "dropped", "99 h 59 min of 99 h 59 min", HOW_TO_STOP]
     wanted += [label(spec, width) for spec in SPECS[: min(ports, 2)]]
     wanted += ["target 14.88 Mpps", "lost" if command != "pktgen" else "unsent"]
+    wanted += ["latency p50 1.23 µs", "jitter RFC 3550 7 ns, mean 40.0 µs"] * (command == "measure")
     wanted += ["file /var/captures/2026/07/site-7/uplink.pcapng"] * (command == "capture")
     texts = check(lines, width, wanted)
     if ports == 8 and not any(label(SPECS[-1], width) in text for text in texts):

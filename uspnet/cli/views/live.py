@@ -22,7 +22,7 @@ from uspnet.cli.views.console import (
 )
 from uspnet.cli.views.ports import Rates, Row, label, port_table
 from uspnet.cli.views.screen import Screen
-from uspnet.cli.views.summary import asked_pps, format_summary, loss, played
+from uspnet.cli.views.summary import asked_pps, delays, format_summary, loss, played
 from uspnet.cli.views.table import HEAD, fit
 from uspnet.cli.views.units import format_count, format_rate, format_time
 from uspnet.errors import Usage, UspnetError
@@ -162,6 +162,8 @@ def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
         known = any(each.tx_pps is not None for each in rates)
         facts.append([target, f"now {100 * pps / target_pps:.1f} %" if known else "now -"])
     facts += map(played, told.get("replayed", []))
+    for second in told.get("seconds", [])[-1:]:
+        facts += delays(second)
     return [*facts, loss(told)]
 
 

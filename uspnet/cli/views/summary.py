@@ -57,11 +57,13 @@ def generated(result: Result) -> list[list[str]]:
     lines += losses(result)
     if not (size := result["asked"]["size"] or "0").isdecimal():
         lines.append([f"sizes {size}"])
-    if told := latencies(result.get("latency_ns") or {}):
-        lines.append([f"latency {told[0]}", *told[1:]])
-    if told := latencies(result.get("jitter_ns") or {}):
-        lines.append([f"jitter {told[0]}", *told[1:]])
-    return lines
+    return lines + delays(result)
+
+
+def delays(result: Result) -> list[list[str]]:
+    """Say latency and jitter of a run, or of a second of it."""
+    told = {name: latencies(result.get(f"{name}_ns") or {}) for name in ("latency", "jitter")}
+    return [[f"{name} {each[0]}", *each[1:]] for name, each in told.items() if each]
 
 
 def losses(result: Result) -> list[list[str]]:
