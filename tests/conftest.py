@@ -23,7 +23,11 @@ from tests.support.namespaces import namespace, namespaces  # noqa: F401 - fixtu
 from tests.support.paths import ROOT
 from tests.support.sanitizers import sanitized  # noqa: F401 - a fixture
 from tests.support.testpmd import huge_pages, testpmd  # noqa: F401 - fixtures
-from tests.support.tiers import NAMES, TIER
+from tests.support.tiers import (  # noqa: F401 - a hook
+    NAMES,
+    TIER,
+    pytest_collection_modifyitems,
+)
 from tests.support.upgrading import (  # noqa: F401 - fixtures
     foreign,
     incompatible,

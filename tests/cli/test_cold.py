@@ -60,6 +60,7 @@ def test_the_other_version_is_asked_once(job, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["incompatible", "foreign"])
+@pytest.mark.full
 def test_versions_that_no_loop_can_be_taken_from(job, kind, request):
     other = request.getfixturevalue(kind)
     code, _, err = upgrade(job.process.pid, "--with", other.place)
@@ -81,6 +82,7 @@ def test_on_a_terminal_one_is_asked(job, foreign):
     assert job.end()["upgrades"] == 1
 
 
+@pytest.mark.full
 def test_loops_in_the_jobs_own_process(started, newer):
     job = started("fwd", "null:", "null:", "--in-process").wait()
     assert upgraded(job, "--with", newer.place)["after"] == NEWER
@@ -118,6 +120,7 @@ def test_a_memif_servers_path_stays_and_its_client_comes_back(started, newer, tm
     assert sent["before"][0]["sent"] > 0
 
 
+@pytest.mark.full
 def test_a_job_that_waits_for_its_peer(started, newer):
     place = f"@uspnet-cold-waits-{os.getpid()}"
     job = started("pktgen", f"memif:{place},role=server", "--rate", "1kpps")
@@ -132,6 +135,7 @@ def test_a_job_that_waits_for_its_peer(started, newer):
     assert job.end()["upgrades"] == 2
 
 
+@pytest.mark.full
 def test_a_peer_that_leaves_meanwhile(started, tmp_path):
     slow = Installation(tmp_path / "slow").fill(SLOW)
     place = f"@uspnet-cold-leaves-{os.getpid()}"
@@ -151,6 +155,7 @@ def test_a_peer_that_leaves_meanwhile(started, tmp_path):
     assert job.end()["before"][0]["sent"] > 0
 
 
+@pytest.mark.full
 def test_sums_add_up_between_kernel_interfaces(namespace, newer):
     """The sockets are held: the process could not open others, it has no capability."""
     namespace.veth("a", "b")
@@ -168,6 +173,7 @@ def test_sums_add_up_between_kernel_interfaces(namespace, newer):
         assert [each[name] for name in ("lost", "duplicated", "reordered", "dropped")] == [0] * 4
 
 
+@pytest.mark.full
 def test_limits_go_on_with_what_is_left(started, newer):
     limits = ["--count", "1M", "--duration", "1000s", "--require", "2"]
     job = started("pktgen", "null:", "--rate", "2kpps", *limits).wait()
@@ -183,6 +189,7 @@ def test_limits_go_on_with_what_is_left(started, newer):
     assert first["sent"] > 0
 
 
+@pytest.mark.full
 def test_the_summary_tells_of_the_lives_before(newer):
     words = command("fwd", "null:", "null:")
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:

@@ -53,6 +53,7 @@ def test_an_emulated_nic_is_refused(started, qemu):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: loops are another user's")
+@pytest.mark.full
 def test_a_user_of_its_own_is_required(newer):
     if missing := available().missing:
         pytest.skip(f"the sandbox lacks: {', '.join(missing)}")
@@ -96,6 +97,7 @@ def test_a_python_without_uspnet(job, without):
     assert job.end()["upgrades"] == 0
 
 
+@pytest.mark.full
 def test_a_version_that_fails_when_it_opens(job, tmp_path):
     fails = 'import os\nfrom uspnet.errors import DeviceFault\nraise DeviceFault("it broke")\n'
     begin = "        self.workers, self.recover = "
@@ -114,6 +116,7 @@ def test_a_version_that_fails_when_it_opens(job, tmp_path):
     assert said["forwarded"] > 0, "what was done before is not lost"
 
 
+@pytest.mark.full
 def test_a_program_that_can_not_be_executed(newer):
     code = (
         "import os, sys\n"
@@ -133,6 +136,7 @@ def test_a_program_that_can_not_be_executed(newer):
     assert len(result["before"]) == 1
 
 
+@pytest.mark.full
 def test_results_that_are_too_long_to_be_taken_along(newer):
     code = (
         "from uspnet.system import kept\n"
@@ -153,6 +157,7 @@ def test_results_that_are_too_long_to_be_taken_along(newer):
     assert len(result["before"]) == 1
 
 
+@pytest.mark.full
 def test_a_signal_while_nobody_handles_it(job, tmp_path):
     slow = Installation(tmp_path / "slow").fill(SLOW)
     words = [sys.executable, "-m", "uspnet", "upgrade", str(job.process.pid), "--cold"]
@@ -164,6 +169,7 @@ def test_a_signal_while_nobody_handles_it(job, tmp_path):
     assert result["before"][0]["forwarded"] > 0
 
 
+@pytest.mark.full
 def test_a_job_that_ends_meanwhile(started, tmp_path):
     slow = Installation(tmp_path / "slow").fill(SLOW)
     job = started("fwd", "null:", "null:").wait()

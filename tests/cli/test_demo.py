@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.processes import alive
+from tests.support.tiers import full
 from tests.support.waiting import scaled, until
 
 PACKETS = 20_000
@@ -49,6 +50,7 @@ def test_an_emulated_nic_sends_to_another(uspnet, qemu):
     assert nic["tx_bytes"] == nic["rx_bytes"] == 5000 * 60
 
 
+@pytest.mark.full
 def test_an_older_qemu_shows_what_it_has(uspnet, qemu, old_qemu):
     nic = nic_of(uspnet("demo", "--count", "1000", "--json"))
     assert (nic["missing"], nic["received"]) == ("", 1000)
@@ -108,7 +110,7 @@ def test_a_file_that_cannot_be_written_is_an_error(uspnet, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.3, 0.9])
+@pytest.mark.parametrize("after_s", [0.3, *full(0.0, 0.05, 0.9)])
 def test_an_interrupt_leaves_nothing(start, tmp_path, after_s):
     process = start("demo", "--count", "500000000")
     until(lambda: started(process.pid))
@@ -134,6 +136,7 @@ def marked(mark):
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
+@pytest.mark.full
 def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     process = start("demo", "--count", "50000")
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
@@ -145,6 +148,7 @@ def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
     until(lambda: marked(str(tmp_path)) == [])
 
 
+@pytest.mark.full
 def test_a_comma_in_a_path(uspnet, tmp_path, monkeypatch):
     folder = tmp_path / ","  # short, for sockets lie in it
     folder.mkdir()
@@ -154,6 +158,7 @@ def test_a_comma_in_a_path(uspnet, tmp_path, monkeypatch):
     assert "memif:/tmp/a.sock,role=server" in result.stdout
 
 
+@pytest.mark.full
 def test_a_folder_that_others_may_change_is_refused(uspnet, tmp_path, monkeypatch):
     tmp_path.chmod(0o777)
     result = uspnet("demo", "--count", "1000")
@@ -164,6 +169,7 @@ def test_a_folder_that_others_may_change_is_refused(uspnet, tmp_path, monkeypatc
     assert uspnet("demo", "--count", "1000").returncode == 0
 
 
+@pytest.mark.full
 def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
     process = start("demo", "--count", "50000")
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
@@ -174,6 +180,7 @@ def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 1.5])
+@pytest.mark.full
 def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number, after_s):
     process = start("demo", "--count", "500000000")
     until(lambda: list(tmp_path.iterdir()))
@@ -183,6 +190,7 @@ def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number
     until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
 
 
+@pytest.mark.full
 def test_when_its_children_are_stopped_and_it_is_killed_nothing_stays(start, tmp_path):
     process = start("demo", "--count", "500000000")
     until(lambda: len(list(tmp_path.glob("*/*.sock"))) == 2)

@@ -95,6 +95,7 @@ def test_no_frame_between_kernel_interfaces_is_lost(namespace):
     assert [result[name] for name in LOSSLESS] == [0] * len(LOSSLESS)
 
 
+@pytest.mark.full
 def test_no_frame_of_an_emulated_nic_is_lost(started, qemu):
     nic = "qemu:e1000e,loop=on"
     result = upgraded(started("pktgen", nic, "--rx-port", nic, "--rate", "2kpps").wait())
@@ -132,6 +133,7 @@ def test_wrong_paths(job, without, tmp_path):
     assert job.end()["upgrades"] == 0
 
 
+@pytest.mark.full
 def test_another_users_installation_is_refused(job, newer, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root: files of another user")
@@ -166,6 +168,7 @@ def test_an_installation_that_the_loops_user_can_not_read(of_another_user, newer
     assert result["sandbox"]["capabilities"] == 0
 
 
+@pytest.mark.full
 def test_it_does_not_run_as_root_what_others_could_change(of_another_user, newer):
     (newer.site / "x.py").touch()
     os.chown(newer.site / "x.py", NOBODY, NOBODY)
@@ -253,10 +256,12 @@ def test_a_name_that_is_taken_is_told(started, monkeypatch):
         b'{"do": "upgrade", "with": "/' + b"x" * REQUEST_BYTES + b'"}',
     ],
 )
+@pytest.mark.full
 def test_requests_that_are_none(job, data):
     assert '"error": "Usage"' in ask(job.process.pid, data)
 
 
+@pytest.mark.full
 def test_who_says_nothing_keeps_nobody_waiting(job):
     silent = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(7)]
     try:

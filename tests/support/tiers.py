@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
+import pytest
+
 NAMES = ("normal", "full", "all")
 Value = TypeVar("Value")
 
@@ -31,3 +33,17 @@ def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Valu
     if TIER == "all" and everything is not None:
         return everything
     return normal if TIER == "normal" else full
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out tests marked `full` in the normal tier, unless one is named on the command line."""
+    if TIER != "normal" or any("::" in argument for argument in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def full(*values):
+    """Return a test's parameters that only the full tier has: `[1, *full(2, 3)]`."""
+    return [pytest.param(value, marks=pytest.mark.full) for value in values]

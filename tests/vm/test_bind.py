@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import devbind
-from tests.support.tiers import by_tier
+from tests.support.tiers import by_tier, full
 from tests.support.waiting import until
 from tests.vm.guest import EXPRESS, WITH_VFS
 from tests.vm.network import interface, quiet, settled
@@ -97,7 +97,7 @@ def test_there_and_back(guest, nic, topology, kind):
     settled(guest, before)
 
 
-@pytest.mark.parametrize("killed", ["never", "half-way", "bound"])
+@pytest.mark.parametrize("killed", ["half-way", *full("never", "bound")])
 @pytest.mark.once("lab", "debian")
 def test_unconfirmed_comes_back(guest, nic, killed):
     address = nic(addressed, "e1000e")
