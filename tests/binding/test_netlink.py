@@ -10,6 +10,7 @@ from itertools import compress
 
 import pytest
 
+from tests.support.tiers import full
 from tests.support.waiting import moments
 from uspnet.binding.bind import BindRequest, plan
 from uspnet.binding.collect import collect
@@ -250,7 +251,7 @@ RESTORED = [bond, bridge, macvlan, vlan, nexthop_object, policy_table, vrf, ipv6
             many_addresses]  # fmt: skip
 
 
-@pytest.mark.parametrize("build", RESTORED)
+@pytest.mark.parametrize("build", [*RESTORED[:5], *full(*RESTORED[5:])])
 def test_everything_comes_back(lab, namespace, build):
     """The interface vanishes as on unbinding, comes back with another name and number, down."""
     build(namespace)

@@ -171,6 +171,7 @@ def test_a_nic_is_not_given_what_it_does_not_take(uspnet, qemu, model, size):
     assert "mtu=" in result.stderr
 
 
+@pytest.mark.full
 def test_a_frame_with_a_tag_may_be_longer(namespace):
     namespace.veth("a", "b")
     text = "Ether()/{}IP(src='1.2.3.4',dst='1.2.3.5')/UDP()"

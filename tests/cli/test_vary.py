@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.identity import answer
+from tests.support.tiers import full
 from tests.support.waiting import scaled
 
 CHECKS = [word for name in ("ip", "tcp", "udp") for word in ("-o", f"{name}.check_checksum:TRUE")]
@@ -37,7 +38,7 @@ def varied(texts):
     return [word for text in texts for word in ("--vary", text)]
 
 
-@pytest.mark.parametrize("sequence", ["--sequence", "--no-sequence"])
+@pytest.mark.parametrize("sequence", ["--sequence", *full("--no-sequence")])
 @pytest.mark.parametrize(("text", "texts"), SENT)
 def test_tshark_finds_every_checksum_right(uspnet, needs, tmp_path, text, texts, sequence):
     needs("tshark")

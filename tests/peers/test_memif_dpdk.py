@@ -44,6 +44,7 @@ def everything_arrives(pmd, sender, count):
     return result
 
 
+@pytest.mark.full
 def test_ten_million_packets_to_a_server(testpmd, uspnet, tmp_path):
     path = tmp_path / "m.sock"
     pmd = testpmd(vdev(path, "server"))

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -62,7 +63,7 @@ class Run:
                 except BlockingIOError:
                     return self.told.count(text) >= times
 
-        until(heard, seconds=30, why=lambda: f"{text} is not {times} times in {self.told}")
+        until(heard, seconds=30, why=lambda: f"{text} is not {times} times in {Counter(self.told)}")
 
     def pid(self, job, start=1):
         """The process id of a job's latest start."""
