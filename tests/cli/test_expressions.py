@@ -45,3 +45,23 @@ def test_one_of_several_packets_has_few_values(uspnet):
     result = uspnet("pktgen", "null:", *two)
     assert "--packet 2: the fields' values make 16,777,216 packets" in result.stderr
     assert "hint: list fewer values, or send it alone: as a stream of a --profile" in result.stderr
+
+
+def test_a_field_varies_in_packets_of_several_kinds(uspnet, tmp_path):
+    file = tmp_path / "sent.pcap"
+    packets = [inet.UDP(sport=1, dport=2) / ("x" * 60), inet.TCP() / ("y" * 60), inet.ICMP()]
+    texts = ("UDP(sport=1,dport=2)/('x'*60)", "TCP()/('y'*60)", "ICMP()/('z'*60)")
+    words = [("--packet", f"Ether()/IP(dst='192.0.2.1')/{each}") for each in texts]
+    vary = ("--vary", "ip.src=10.0.0.0/24", "--vary", "mac.src=02:00:00:00:00:00-02:00:00:00:00:ff")
+    words = [*(word for pair in words for word in pair), *vary, "-c", "300"]
+    result = uspnet("pktgen", f"pcap:out={file},format=pcap", *words, "--json")
+    assert answer(result.stdout)["sent"] == 300
+    packets[2] /= "z" * 60
+    for number, frame in enumerate(pcap_frames(file)):
+        ether = Ether(src=f"02:00:00:00:00:{number % 256:02x}", dst="02:00:00:00:00:02")
+        ip = inet.IP(src=f"10.0.0.{number % 256}", dst="192.0.2.1")
+        assert frame == bytes(ether / ip / packets[number % 3])
+    lost = ("--rx-port", "null:,size=60", "--lost", str(tmp_path / "lost.pcapng"))
+    result = uspnet("pktgen", "null:", *words, *lost)
+    assert "--lost: what program writes can't be made once more" in result.stderr
+    assert "packets of one kind" in result.stderr

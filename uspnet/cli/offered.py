@@ -59,12 +59,12 @@ def changing(
     them. Raise Usage.
     """
     from uspnet.jobs.traffic import Traffic
-    from uspnet.packets.vary.compiler import compile_program
+    from uspnet.packets.vary.kinds import compile_kinds
 
     fields: list[Field] = []
     if change.vary or change.turns:
-        templates, program = compile_program(templates, change)
-        fields.append(program)
+        templates, programs = compile_kinds(templates, change)
+        fields += programs
     if sizes and not order:
         order = sizes.over(len(templates) // len(sizes.sizes))
     return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)

@@ -553,6 +553,9 @@ class ProgramField(Struct):
     n_indexes: int
     n_steps: int
     n_checks: int
+    only_at: int
+    only: int
+    only_mask: int
 
 class ProgramIndex(Struct):
     kind: int

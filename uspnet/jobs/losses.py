@@ -65,9 +65,9 @@ class Losses:
     def take(self, templates: CTemplates, traffic: Traffic) -> None:
         """Note what packets are made from once more. Raises Usage for what can't be repeated."""
         if self.sink and (len(traffic.fields) > 1 or not all(f.repeats for f in traffic.fields)):
-            names = ", ".join(each.name for each in traffic.fields)
+            names = ", ".join(dict.fromkeys(each.name for each in traffic.fields))
             text = f"--lost: what {names} writes can't be made once more"
-            raise Usage(text, "vary other fields, or drop --lost")
+            raise Usage(text, "send packets of one kind, vary other fields, or drop --lost")
         c = self.c
         c.templates, c.n_templates = templates.c, templates.count
         c.order, c.n_order = templates.order, templates.cycle

@@ -50,6 +50,8 @@ struct program_field {
     const struct program_step *steps;
     const struct program_check *checks;
     uint32_t n_indexes, n_steps, n_checks;
+    uint32_t only_at;         /* offset of 8 bytes */
+    uint64_t only, only_mask; /* what is in them, in memory order, in its packets; 0: in all */
 };
 void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
 // [c]
@@ -252,20 +254,36 @@ uint64_t program_choice(const struct field *f, uint32_t index, uint64_t turn)
     return chosen;
 }
 
+/* Keeps the data of the packets that the program is for. Returns how many; `kept`: their places. */
+static uint32_t keep(const struct program_field *g, uint8_t **data, uint32_t *kept, uint32_t n)
+{
+    uint64_t word, m = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(&word, data[i] + g->only_at, sizeof word);
+        kept[m] = i;
+        data[m] = data[i];
+        m += (word & g->only_mask) == g->only;
+    }
+    return (uint32_t)m;
+}
+
 void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
     struct program_field *g = (struct program_field *)f;
     uint64_t index[BURST_MAX], number = g->first + g->next * g->stride;
-    uint32_t sums[PROGRAM_CHECKS][BURST_MAX];
+    uint32_t sums[PROGRAM_CHECKS][BURST_MAX], kept[BURST_MAX], all = n;
     const struct program_step *s = g->steps;
     uint8_t *data[BURST_MAX];
     struct words w;
     for (uint32_t i = 0; i < n; i++)
         data[i] = packet_data(pool, p[i]);
+    n = g->only_mask ? keep(g, data, kept, n) : n;
     for (uint32_t c = 0; c < g->n_checks; c++)
         memset(sums[c], 0, n * sizeof *sums[c]);
     for (uint32_t x = 0; x < g->n_indexes; x++) {
-        choose(&g->indexes[x], number, g->stride, index, n);
+        choose(&g->indexes[x], number, g->stride, index, all);
+        for (uint32_t i = 0; i < n && g->only_mask; i++)
+            index[i] = index[kept[i]];
         for (uint32_t i = 0; i < g->indexes[x].shared; i++, s++) {
             if (s->bytes > 4)
                 make_wide(s, index, &w, n);
@@ -278,5 +296,5 @@ void field_program(struct field *f, const struct pool *pool, struct packet *p, u
     }
     for (uint32_t c = 0; c < g->n_checks; c++)
         correct(&g->checks[c], data, sums[c], n);
-    g->next += n;
+    g->next += all;
 }

@@ -103,6 +103,15 @@ class Check:
     zero: int
 
 
+@dataclass(frozen=True)
+class Only:
+    """Packets that have a word of 8 bytes at an offset, under a mask."""
+
+    at: int
+    word: bytes
+    mask: bytes
+
+
 Part = tuple[int, int]  # number of a worker, and of how many
 
 
@@ -110,7 +119,8 @@ Part = tuple[int, int]  # number of a worker, and of how many
 class Program(Field, name="program"):
     """Writes values into each packet, and corrects the checksums that they change.
 
-    `groups`: steps that move together, and the index that decides about them.
+    `groups`: steps that move together, and the index that decides about them. `only`: the packets
+    that it writes; None: all.
     """
 
     groups: Sequence[tuple[Index, Sequence[Step]]]
@@ -118,6 +128,7 @@ class Program(Field, name="program"):
     repeats = True
     flow: Index | None = None  # of `groups`, where it says which flow a packet belongs to
     name_flow: Callable[[int], str] = str  # by that index
+    only: Only | None = None
     _owned: Owned = field(default_factory=Owned)
     _arrays: dict[str, object] = field(default_factory=dict)
 
@@ -127,12 +138,20 @@ class Program(Field, name="program"):
             self._arrays = self._fill()
         first, stride = part
         values = {**self._arrays, "first": first, "stride": stride}
+        if self.only:
+            values |= {
+                "only_at": self.only.at,
+                "only": int.from_bytes(self.only.word, ENDS),
+                "only_mask": int.from_bytes(self.only.mask, ENDS),
+            }
         made: c.Struct = new("struct program_field *", values)
         self.link(made, following)
         return made
 
     def writes(self, at: int, size: int) -> bool:
-        """Return whether it writes some of the `size` bytes at offset `at`."""
+        """Return whether it writes some of the `size` bytes at offset `at`, or goes by them."""
+        if self.only and any(self.only.mask[max(at - self.only.at, 0) : at + size - self.only.at]):
+            return True
         steps = [step for _, group in self.groups for step in group]
         return any(at - step.size < step.first < at + size for step in steps)
 

@@ -9,7 +9,7 @@ are found by comparing packets, however deep the tunnels are.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from uspnet.errors import Usage
@@ -20,7 +20,7 @@ from uspnet.packets.guard import at_most
 from uspnet.packets.payload import made_of
 from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.domain import Domain, read_domain
-from uspnet.packets.vary.flows import draw, flow_index
+from uspnet.packets.vary.flows import draw, flow_index, namer
 from uspnet.packets.vary.place import Layout, Place, Sum
 
 MULTIPLES = (0, 1, -1, 2, -2)
@@ -73,6 +73,16 @@ class Proof:
     stride: int = 1
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """What plays the packets that are like a template, and what proves that it does."""
+
+    template: Template
+    program: Program
+    entries: Sequence[Entry]
+    proofs: Sequence[Proof]
+
+
 def compile_program(
     templates: Sequence[Template], change: Change
 ) -> tuple[list[Template], Program]:
@@ -80,30 +90,35 @@ def compile_program(
     the same values in the fields' places, and the program. Raise Usage.
     """
     with at_most(COMPILE_S, "what varies takes too long to compile", "vary fewer fields"):
-        layout = Layout(templates[0])
-        entries = [_entry(layout, text, mix(change.seed + i)) for i, text in enumerate(change.vary)]
-        turning = _turning(layout, change, {each.place for each in entries})
-        _check_overlaps([*entries, *turning])
-        entries = _flowing(entries, change) if change.flows else entries
-        named, entries = entries, [*entries, *turning]
-        found = {each.text: _multiples(layout, each) for each in entries}
-        start = _start(layout, entries)
-        program = _program(layout, entries, found, start.template.frame)
-        proofs = [_joint(entries, program), *_singles(start, entries, found)]
-        for proof in (*proofs, Proof(entries, program, CHECKED, FAR, STRIDE)):
-            _verify(start, proof, proof.count)
-        others = [_same(each, entries, proofs) for each in templates[1:]]
-        if change.flows:
-            program.flow, program.name_flow = flow_index(change), _namer(named)
-    return [start.template, *others], program
+        made = compile_one(templates[0], change)
+        return [made.template, *(like(each, made) for each in templates[1:])], made.program
 
 
-def _same(template: Template, entries: Sequence[Entry], proofs: Sequence[Proof]) -> Template:
+def compile_one(template: Template, change: Change) -> Compiled:
+    """Compile what changes in one template. Raise Usage."""
+    layout = Layout(template)
+    entries = [_entry(layout, text, mix(change.seed + i)) for i, text in enumerate(change.vary)]
+    turning = _turning(layout, change, {each.place for each in entries})
+    _check_overlaps([*entries, *turning])
+    entries = _flowing(entries, change) if change.flows else entries
+    named, entries = entries, [*entries, *turning]
+    found = {each.text: _multiples(layout, each) for each in entries}
+    start = _start(layout, entries)
+    program = _program(layout, entries, found, start.template.frame)
+    proofs = [_joint(entries, program), *_singles(start, entries, found)]
+    for proof in (*proofs, Proof(entries, program, CHECKED, FAR, STRIDE)):
+        _verify(start, proof, proof.count)
+    if change.flows:
+        program.flow, program.name_flow = flow_index(change), namer(named)
+    return Compiled(start.template, program, entries, proofs)
+
+
+def like(template: Template, other: Compiled) -> Template:
     """Return a further template that the program fits. Raise Usage, which names its layers."""
     layout = Layout(template)
     try:
-        start = _start(layout, entries)
-        for proof in proofs:
+        start = _start(layout, other.entries)
+        for proof in other.proofs:
             _verify(start, proof, 1)
     except Usage as error:
         names = "/".join(type(layer).__name__ for layer in layout.packet.iterpayloads())
@@ -181,20 +196,6 @@ def _taking(entry: Entry, domain: Domain, index: Index) -> Entry:
     at, bits = entry.parts[0][1].at, entry.place.notation.bits
     parts = _parts(entry.text, at, bits, domain, 0)
     return replace(entry, domain=domain, parts=tuple((index, step) for _, step in parts))
-
-
-def _namer(entries: Sequence[Entry]) -> Callable[[int], str]:
-    """Return what names a flow, by its number: the fields that tell it from others, as `--vary`
-    takes them.
-    """
-    fields = [each for each in entries if each.place.flow]
-
-    def name(number: int) -> str:
-        values = [each.place.notation.show(each.domain.value(number)) for each in fields]
-        names = [each.text.partition("=")[0].strip() for each in fields]
-        return " ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
-
-    return name
 
 
 def _check_overlaps(entries: Sequence[Entry]) -> None:

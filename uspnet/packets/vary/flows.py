@@ -6,13 +6,17 @@ from __future__ import annotations
 import math
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
 from uspnet.packets.fields.program import Index, mix
 from uspnet.packets.vary.change import HINT, Change
 from uspnet.packets.vary.domain import Domain
+
+if TYPE_CHECKING:
+    from uspnet.packets.vary.compiler import Entry
 
 ONE = 1 << 32  # probability 1 in an alias table
 
@@ -43,6 +47,20 @@ def draw(change: Change, domains: Sequence[Domain]) -> list[Domain]:
             left, index = divmod(left, each.count)
             column.append(each.value(index))
     return [Domain(flows, values=tuple(column)) for column in columns]
+
+
+def namer(entries: Sequence[Entry]) -> Callable[[int], str]:
+    """Return what names a flow, by its number: the fields that tell it from others, as `--vary`
+    takes them.
+    """
+    fields = [each for each in entries if each.place.flow]
+
+    def name(number: int) -> str:
+        values = [each.place.notation.show(each.domain.value(number)) for each in fields]
+        names = [each.text.partition("=")[0].strip() for each in fields]
+        return " ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+
+    return name
 
 
 def _distinct(domain: Domain) -> Domain:
