@@ -110,3 +110,23 @@ def test_positions_that_no_worker_writes_promise_nothing(ahead: int) -> None:
     assert lib.pcap_sleep(ring.shared, ring.ring, 1) == 1
     assert lib.pcap_forget(ring.ring, ffi.new("uint64_t *")) == 0
     ring.pool.close()
+
+
+@pytest.mark.parametrize("form", [lib.PCAP_NG, lib.PCAP_US])
+def test_a_cut_is_behind_the_record_that_fills_a_file(form: int) -> None:
+    size = 92 if form == lib.PCAP_NG else 76
+    sink = Ring(form)
+    assert sink.send(9, 60) == 9
+    start, most = ffi.new("uint8_t **"), ffi.new("uint64_t *")
+    ready = lib.pcap_peek(sink.ring, start)
+    assert ready == 9 * size
+    for room, packets, expected in [(1, 9, 1), (size, 9, 1), (size + 1, 9, 2), (9999, 4, 4),
+                                    (0, 9, 0), (9999, 0, 0), (2**63, 2**63, 9)]:  # fmt: skip
+        most[0] = packets
+        assert lib.pcap_cut(sink.ring, start[0], ready, room, most) == expected * size
+        assert most[0] == expected
+    at = 2 * size + (4 if form == lib.PCAP_NG else 8)  # where the third record's length stands
+    for length in (0, 7, 2**32 - 1):  # as a hostile worker may write it
+        ffi.memmove(start[0] + at, length.to_bytes(4, "little"), 4)
+        most[0] = 9
+        assert 2 * size <= lib.pcap_cut(sink.ring, start[0], ready, 9999, most) <= ready

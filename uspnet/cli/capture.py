@@ -25,8 +25,9 @@ def capture(
     buffer: c.Buffer = 64,
     group_read: c.GroupRead = False,
     comments: c.Comments = None,
-    update_interval: c.UpdateInterval = 100,
+    update_interval: c.UpdateInterval = None,
     autostop: c.Autostop = None,
+    ring: c.RingBuffer = None,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -70,7 +71,8 @@ def capture(
         snaplen,
         buffer,
         comments,
-        group_read=group_read,
+        c.rotation_of(ring, autostop, json=json),
+        group_read=group_read or None,
         update_interval=update_interval,
     )
     duration, count = c.stops(autostop, duration, count)

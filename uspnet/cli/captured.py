@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +16,12 @@ from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.system.outfile import OutFile
+from uspnet.text import printable
 
 if TYPE_CHECKING:
     from uspnet.packets.filter import Filter
+    from uspnet.ports.pcap.ring import Rotation
     from uspnet.ports.pcap.sink import Sink
 
 Words = Annotated[
@@ -64,7 +69,20 @@ Autostop = Annotated[
         "-a",
         "--autostop",
         metavar="CONDITION",
-        help="Stop after duration:TIME or packets:N, as --duration and --count do.",
+        help="Stop after duration:TIME or packets:N, as --duration and --count do; after a file of "
+        "filesize:KB; with -b, after files:N.",
+    ),
+]
+RingBuffer = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-b",
+        "--ring-buffer",
+        metavar="CONDITION",
+        help="Write several files, x_00001_20260102030405.pcapng and so on, each complete by "
+        "itself: the next one after filesize:KB, packets:N, duration:TIME, or when the time is a "
+        "multiple of interval:TIME. files:N deletes the oldest when there are more; printname:FILE "
+        "names each that is complete (-: stdout); nametimenum:2 has the time before the number.",
     ),
 ]
 GroupRead = Annotated[
@@ -75,22 +93,24 @@ Comments = Annotated[
     typer.Option("--capture-comment", metavar="TEXT", help="Write this comment into the file."),
 ]
 UpdateInterval = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--update-interval",
         metavar="MS",
         parser=units.whole(1, 60_000),
-        help="Write packets to the file after so many ms at the latest.",
+        help="Write packets to the file after so many ms at the latest. Default: 100.",
     ),
 ]
 Statistics = Annotated[
     bool, typer.Option("-S", "--statistics", help="Report every second: --interval 1.")
 ]
+KB, KB_MAX = 1000, 2_000_000_000  # as dumpcap has them
 COMMENT_MAX = 65_535  # bytes, of an option of pcapng
 OF_FILES = {  # parameters that need a file
     "kind": "--format",
     "snaplen": "--snaplen",
     "buffer": "--buffer",
+    "ring": "--ring-buffer",
     "group_read": "--group-read",
     "comments": "--capture-comment",
     "update_interval": "--update-interval",
@@ -98,7 +118,19 @@ OF_FILES = {  # parameters that need a file
 STOPS: dict[str, Callable[[str], Any]] = {
     "duration": units.time_between(1e-6, DURATION_MAX),
     "packets": units.whole(1, COUNT_MAX),
+    "filesize": units.whole(1, KB_MAX),
+    "files": units.whole(1, 100_000),
 }
+TURNS: dict[str, Callable[[str], Any]] = {
+    "filesize": units.whole(1, KB_MAX),
+    "packets": units.whole(1, COUNT_MAX),
+    "duration": units.time_between(0.1, DURATION_MAX),
+    "interval": units.time_between(1, DURATION_MAX),
+    "files": units.whole(1, 100_000),
+    "nametimenum": units.whole(1, 2),
+    "printname": str,
+}
+ENDS = ("filesize", "packets", "duration", "interval")  # of a file
 
 
 def conditions(
@@ -118,6 +150,50 @@ def conditions(
         except units.Unreadable as error:
             raise Usage(f"{option} {text[:40]!r}: {error}", error.hint) from None
     return found
+
+
+def rotation_of(
+    ring: Sequence[str] | None, autostop: Sequence[str] | None, *, json: bool
+) -> Rotation | None:
+    """Return when files end, by -b and -a; None: never. Raises Usage."""
+    from uspnet.ports.pcap.parts import ENDLESS
+    from uspnet.ports.pcap.ring import Rotation
+
+    turns, stops = conditions("-b", ring, TURNS), conditions("-a", autostop, STOPS)
+    if not turns and "files" in stops:
+        raise Usage("-a files needs -b", "say when a file ends: -b filesize:KB")
+    if turns and not any(name in turns for name in ENDS):
+        raise Usage("-b does not say when a file ends", "add -b filesize:KB, or -b duration:TIME")
+    if turns and "filesize" in stops:
+        raise Usage("-a filesize ends a single file", "write -b filesize:KB -a files:N")
+    if not turns and "filesize" not in stops:
+        return None
+    size = turns.get("filesize", stops.get("filesize"))
+    return Rotation(
+        octets=size * KB if size else ENDLESS,
+        packets=turns.get("packets", ENDLESS),
+        duration=turns.get("duration", 0.0),
+        interval=turns.get("interval", 0.0),
+        turns=bool(turns),
+        keep=turns.get("files", 0),
+        stop=stops.get("files", 0),
+        time_first=turns.get("nametimenum") == 2,
+        tell=_teller(turns["printname"], json=json) if "printname" in turns else None,
+    )
+
+
+def _teller(name: str, *, json: bool) -> Callable[[str], None]:
+    """Return what prints a file's name where -b printname says. Raises Usage."""
+    if name in {"-", "stdout"} and json:
+        raise Usage("names and --json both go to stdout", "write -b printname:stderr")
+    if name in {"-", "stdout", "stderr"}:
+        file = sys.stderr if name == "stderr" else sys.stdout
+        return lambda text: print(printable(text), file=file, flush=True)
+    out = OutFile(name)
+    fd = out.open()
+    out.close()
+    os.ftruncate(fd, 0)
+    return lambda text: print(text, file=open(fd, "a", closefd=False), flush=True)
 
 
 def stops(
@@ -156,6 +232,7 @@ def sink_of(
     snaplen: int,
     buffer: int,
     comments: Sequence[str] | None,
+    rotation: Rotation | None = None,
     **options: object,
 ) -> Sink | None:
     """Return the port of the capture file; None: packets are only counted. Raises Usage for options
@@ -170,7 +247,9 @@ def sink_of(
         if any(len(text.encode(errors="replace")) > COMMENT_MAX for text in comments or ()):
             raise Usage("--capture-comment: too long", f"at most {COMMENT_MAX:,} bytes")
         kept = snaplen or SNAPLEN_MAX
-        return make_sink(path, kind.value, kept, buffer, comments or (), **options)
+        sink = make_sink(path, kind.value, kept, buffer, rotation, **options)
+        sink.comments = comments or ()
+        return sink
     for name, letter in OF_FILES.items():
         if o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 LOOK = "packets are not printed; write them with -w FILE, then: tshark -r FILE"
 NAMES = "not needed: packets are not printed, so no name is looked up"
-ONE_FILE = "only one file is written; limit it with --duration or --count"
+RING = "write several files with -b filesize:KB, -b duration:TIME, -b files:N"
 LIST = "list what there is with: uspnet devices; a kernel interface is packet:IFNAME"
 PROMISC = "it is an option of the port: packet:IFNAME,promisc=off"
 REPLAY = "replay a file with --replay FILE"
@@ -15,10 +15,9 @@ PORT_OPTION = "it is an option of the port: packet:IFNAME,queues=N"
 # What capture answers: options of tcpdump and dumpcap.
 CAPTURE = {
     "-r": "read a file as a port: uspnet capture pcap:FILE",
-    "-b": ONE_FILE,
-    "-C": ONE_FILE,
-    "-G": ONE_FILE,
-    "-W": ONE_FILE,
+    "-C": RING,
+    "-G": RING,
+    "-W": RING,
     "-O": "not needed: the filter is optimized",
     "-k": "Ethernet only: no channels of wireless networks",
     "--temp-dir": "not needed: without -w, nothing is written",
@@ -60,7 +59,6 @@ CAPTURE = {
     "-t": "not needed: there is one worker for each queue; see --cores",
     "--snapshot-length": "use --snaplen",
     "--buffer-size": "use --buffer",
-    "--ring-buffer": ONE_FILE,
 }
 
 # What fwd answers: options of testpmd, and of tcpreplay, whose work fwd does.

@@ -427,6 +427,8 @@ class PcapPositions(Struct):
     published: int
     pad0: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     written: int
+    beyond: int
+    beyond_bytes: int
     pad1: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class PcapRing(Struct):
@@ -1014,6 +1016,8 @@ class PcapPositionsFields(TypedDict, total=False):
     published: int
     pad0: Sequence[int] | Pointer[int]
     written: int
+    beyond: int
+    beyond_bytes: int
     pad1: Sequence[int] | Pointer[int]
 
 class PcapRingFields(TypedDict, total=False):
@@ -1351,6 +1355,9 @@ class Lib:
     def packet_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def pcap_arm(self, _0: Queue, _1: int, /) -> int: ...
     def pcap_can_make(self, _0: int, /) -> int: ...
+    def pcap_cut(
+        self, _0: PcapRing, _1: Pointer[int] | Octets, _2: int, _3: int, _4: Pointer[int], /
+    ) -> int: ...
     def pcap_flush(self, _0: Queue, /) -> None: ...
     def pcap_forget(self, _0: PcapRing, _1: Pointer[int], /) -> int: ...
     def pcap_peek(self, _0: PcapRing, _1: Pointer[Pointer[int]], /) -> int: ...

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Filter as CFilter
     from uspnet.jobs.worker import Lane
     from uspnet.packets.filter import Filter
+    from uspnet.ports.pcap.ring import Rotation
     from uspnet.ports.pcap.sink import Sink
 
 
@@ -89,7 +90,9 @@ class CaptureJob(Job[CaptureResult]):
             dropped=sum(drops.values()),
             drops=drops,
             discarded=0 if self.sink else taken,
-            files=[self.sink.target_name()] if self.sink else [],
+            files=self.sink.target_names() if self.sink else [],
+            deleted_files=getattr(self.sink, "deleted", 0),
+            deleted_packets=getattr(self.sink, "deleted_packets", 0),
             **self.rates(taken, self.total("rx", "bytes")),
         )
 
@@ -99,14 +102,18 @@ def make_sink(
     kind: str = "pcapng",
     snaplen: int = SNAPLEN_MAX,
     buffer_mib: int = 64,
-    comments: Sequence[str] = (),
+    rotation: Rotation | None = None,
     **options: Any,
 ) -> Sink:
-    """Return the port that writes to a capture file; `-` is stdout. `comments` are of a pcapng
-    file; `options` are further ones of the port. Raises Usage.
+    """Return the port that writes to a capture file; `-` is stdout. `rotation`: when a file
+    ends; `options` are further ones of the port. Raises Usage.
     """
-    from uspnet.ports.pcap.sink import Sink  # noqa: PLC0415 - only for those who write
+    from uspnet.ports.pcap.ring import Ring  # noqa: PLC0415 - only for those who write
+    from uspnet.ports.pcap.sink import Sink  # noqa: PLC0415
 
-    sink = Sink.make(out=path, format=kind, snaplen=snaplen, buffer=buffer_mib, **options)
-    sink.comments = comments
-    return sink
+    options = {"format": kind, "snaplen": snaplen, "buffer": buffer_mib, **options}
+    if rotation:
+        ring = Ring.make(out=path, **options)
+        ring.rotate(rotation)
+        return ring
+    return Sink.make(out=path, **options)

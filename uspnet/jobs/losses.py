@@ -159,7 +159,7 @@ class Losses:
             return None
         written = sum(int(queue.counters.packets) for queue in self.sink.made)
         return LostFile(
-            file=self.sink.target_name(),
+            file=self.sink.path,
             written=written,
             not_written=max(sum(int(each.lost) for each in self._streams) - written, 0),
         )

@@ -207,7 +207,11 @@ class CaptureResult(Result):
     discarded: int
     """Packets that were only counted: there is no file to write."""
     files: list[str] = field(default_factory=list)
-    """Files written."""
+    """Files written, and kept."""
+    deleted_files: int = 0
+    """Files of a ring that were deleted again, the oldest first."""
+    deleted_packets: int = 0
+    """Packets written to those."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
 from uspnet.errors import (
@@ -29,6 +29,7 @@ from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.writer import Writer
@@ -84,6 +85,7 @@ class Sink(Port):
         self.path = self.options.out
         self.takes_stdout = self.path == "-"
         self.source: Port | None = None
+        self.part = Part()
         self.comments: Sequence[str] = ()
         self.writer: Writer | None = None
         self.file: OutFile | None = None
@@ -92,9 +94,9 @@ class Sink(Port):
         self.complete = True  # nothing is owed to the file
         self.owned = Owned()
 
-    def target_name(self) -> str:
-        """Return the path as the user gave it; `-` is stdout."""
-        return self.path
+    def target_names(self) -> list[str]:
+        """Return the files, as the user would name them."""
+        return [self.path]
 
     @property
     def keeps(self) -> Capabilities:
@@ -132,8 +134,8 @@ class Sink(Port):
         form = FORMATS[Format(self.options.format)]
         if self.options.group_read and self.file and self.file.created:
             os.fchmod(self.fd, GROUP_MODE)
-        patience, room = self.options.update_interval, self.options.buffer << 20
-        self.writer = Writer(self.fd, self.queues, room, form, patience)
+        part = replace(self.part, patience_ms=self.options.update_interval)
+        self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form, part)
 
     def _claim(self) -> int:
         if self.takes_stdout:
@@ -178,7 +180,7 @@ class Sink(Port):
             self._carry(cast("Source", self.source), head)
             head = b""  # the ring writes one
         try:
-            if self.regular and not self.takes_stdout:
+            if self.file and self.regular:
                 os.ftruncate(self.fd, 0)
             while head:
                 head = head[os.write(self.fd, head) :]
@@ -239,7 +241,7 @@ class Sink(Port):
             return
         self.complete = True
         if not self.writer.gone(0):
-            self.writer.let_go(self._tail())
+            self._let_go(self.writer)
             self._wait(self.writer)
         killed = self.writer.status() and not self.writer.shared.error
         self._forget(self.writer)
@@ -249,6 +251,14 @@ class Sink(Port):
             raise DeviceFault(text, "see: dmesg")
         if self.writer.shared.error not in (0, errno.EPIPE):
             raise file_error(self._held(), OSError(self.writer.shared.error, ""))
+
+    def _let_go(self, writer: Writer) -> None:
+        """Have the writer complete the file."""
+        writer.let_go(self._tail())
+
+    def _gone(self, writer: Writer) -> bool:
+        """Wait for the writer's end for a moment, and return whether it has come."""
+        return writer.gone(0.1)
 
     def _forget(self, writer: Writer) -> None:
         """Count as dropped what the writer, now gone, has not written."""
@@ -303,7 +313,7 @@ class Sink(Port):
         """Wait for the writer while it makes progress."""
         last, since = -1, time.monotonic()
         patience = INTERRUPTED_S if self.is_interrupted() else READER_WAIT_S
-        while not writer.gone(0.1):
+        while not self._gone(writer):
             now = writer.progress()
             if now != last:
                 last, since = now, time.monotonic()

@@ -13,11 +13,14 @@ import errno
 import os
 import select
 import signal
+import socket
 import stat
+from typing import cast
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory
+from uspnet.ports.pcap.parts import Part, Parts
 from uspnet.system import child, privileges
 
 LEAVE_S = 1.0  # for a child without anything to do
@@ -28,13 +31,11 @@ class Writer:
     """The child process, and the chunks between it and the workers.
 
     Parameters: the output's descriptor, which stays the caller's; `queues` rings that share
-    `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …); the longest
-    that a record waits in memory while the writer has nothing to do.
+    `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …); how a file is
+    written. `line`: on which the child asks for files, if it does.
     """
 
-    def __init__(
-        self, out: int, queues: int, buffer_bytes: int, form: int, patience_ms: int = 100
-    ) -> None:
+    def __init__(self, out: int, queues: int, buffer_bytes: int, form: int, part: Part) -> None:
         chunks = max(buffer_bytes // lib.PCAP_CHUNK // queues, 2)  # a queue
         size = SHARED_BYTES + queues * chunks * lib.PCAP_CHUNK
         self.memory = SharedMemory("uspnet-capture", size, huge=True, inherited=True)
@@ -50,10 +51,14 @@ class Writer:
         watched, self.lifeline = os.pipe2(os.O_CLOEXEC)
         self.pidfd = -1
         self.user = privileges.nobody()  # the user that the child runs as; 0: our own
-        self.patience_ms = patience_ms
         self.ended: int | None = None  # the child's exit status
+        self.part: Part = part
+        self.line: socket.socket | None = None
+        theirs: socket.socket | None = None
         try:
-            self.pid = child.fork(_Child(out, self, watched).work)
+            if part.asks:
+                self.line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.pid = child.fork(_Child(out, self, watched, theirs).work)
             self.pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             self.close()
@@ -61,15 +66,21 @@ class Writer:
             raise NoMemory(text, "see: ulimit -u, ulimit -n") from None
         finally:
             os.close(watched)
+            if theirs:
+                theirs.close()
 
     def let_go(self, tail: bytes = b"") -> None:
         """Have the child write what is left, then `tail`, and exit. No worker may write now."""
         if self.lifeline >= 0:
-            ffi.memmove(self.shared.tail_bytes, tail, len(tail))
-            self.shared.tail = len(tail)
+            self.end_with(tail)
             os.close(self.lifeline)
             self.lifeline = -1
             child.send(self.pidfd, signal.SIGCONT)  # it may have been stopped
+
+    def end_with(self, tail: bytes) -> None:
+        """Have the last file end so."""
+        ffi.memmove(self.shared.tail_bytes, tail, len(tail))
+        self.shared.tail = len(tail)
 
     def gone(self, timeout_s: float) -> bool:
         """Return whether the child has ended, within `timeout_s` seconds."""
@@ -101,6 +112,8 @@ class Writer:
             if self.gone(LEAVE_S):
                 self.status()
             os.close(self.pidfd)
+        if self.line:
+            self.line.close()
         os.close(self.bell)
         self.memory.close()
 
@@ -108,10 +121,11 @@ class Writer:
 class _Child:
     """What the child works with. Every failure ends it, with its reason in shared memory."""
 
-    def __init__(self, out: int, writer: Writer, watched: int) -> None:
+    def __init__(self, out: int, writer: Writer, watched: int, line: socket.socket | None) -> None:
         self.out, self.bell, self.watched, self.user = out, writer.bell, watched, writer.user
         self.shared, self.rings = writer.shared, writer.rings
-        self.patience_ms, self.can_cut = writer.patience_ms, False
+        self.part, self.line, self.can_cut = writer.part, line.fileno() if line else -1, False
+        self.parts: Parts | None = None
 
     def work(self) -> None:
         """Run the child; never return into the parent's code."""
@@ -124,25 +138,37 @@ class _Child:
 
     def isolate(self) -> None:
         """Close all other descriptors, and give up all privileges."""
-        child.isolate("uspnet-writer", (self.out, self.bell, self.watched))
+        lines = [self.line] if self.line >= 0 else []
+        child.isolate("uspnet-writer", (self.out, self.bell, self.watched, *lines))
         self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
         child.confine(self.user, signal.SIGCONT)
+        if lines:
+            self.parts = Parts(self.line, self.watched, self.part)
+            self.parts.begin()
 
     def run(self) -> None:
         """Write until the parent is gone and nothing is left."""
         poll = select.poll()
         poll.register(self.watched, select.POLLIN)
         poll.register(self.bell, select.POLLIN)
+        if self.parts:
+            poll.register(self.line, select.POLLIN)
         alone = False
         while not alone:
-            if lib.pcap_sleep(self.shared, self.rings, len(self.rings)):
-                alone = any(fd == self.watched for fd, _ in poll.poll(self.patience_ms))
+            ends = self.parts and self.parts.ends
+            if not ends and lib.pcap_sleep(self.shared, self.rings, len(self.rings)):
+                alone = any(fd == self.watched for fd, _ in poll.poll(self.part.patience_ms))
                 self.shared.asleep = 0
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self.bell)
+            if self.parts:
+                self.parts.hear()
+                alone = alone or self.parts.ends
             self.drain()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
         os.close(self.out)  # a network file system reports a full disk only now
+        if self.parts:
+            self.parts.done()
 
     def drain(self) -> None:
         """Write what is in the rings, one after the other."""
@@ -152,10 +178,35 @@ class _Child:
             moved = False
             for index in range(len(self.rings)):
                 ring = ffi.addressof(self.rings, index)
-                if length := lib.pcap_peek(ring, start):
+                length = lib.pcap_peek(ring, start)
+                if self.parts and self.parts.turns(length, self.out):
+                    self.turn_over()
+                if self.parts and self.parts.over:
+                    self.leave_out(index)
+                elif length:
+                    if self.parts:
+                        length = self.parts.cut(ring, start[0], length)
                     self.write(start[0], length, ring)
                     lib.pcap_release(ring, length)
                     moved = True
+            if self.parts:
+                self.parts.hear()
+
+    def turn_over(self) -> None:
+        """Go on with the next file."""
+        parts = cast("Parts", self.parts)
+        if found := parts.ask():
+            following, tail = found
+            self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
+            os.close(self.out)
+            self.out = following
+            parts.done()
+
+    def leave_out(self, index: int) -> None:
+        """Count what comes after the last file, and is in none."""
+        octets, at = ffi.new("uint64_t *"), self.shared.positions[index]
+        at.beyond += lib.pcap_forget(ffi.addressof(self.rings, index), octets)
+        at.beyond_bytes += octets[0]
 
     def write(self, start: c.Pointer[int], length: int, ring: c.PcapRing | None) -> None:
         """Write whole records. On an error, cut the file after the last whole one and raise."""

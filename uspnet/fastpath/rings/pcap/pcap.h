@@ -153,8 +153,9 @@ enum { PCAP_RINGS = 64, PCAP_CHUNK = 262144, PCAP_TAIL = 512 };
 struct pcap_positions {
     uint64_t published; /* by the worker: all before it is complete records */
     uint64_t pad0[15];
-    uint64_t written; /* by the writer: all before it is in the file */
-    uint64_t pad1[15];
+    uint64_t written;              /* by the writer: all before it is in the file */
+    uint64_t beyond, beyond_bytes; /* by the writer: packets after the end of the last file */
+    uint64_t pad1[13];
 };
 
 struct pcap_chunk {
@@ -208,6 +209,10 @@ int pcap_sink_revive(struct pcap_sink *s);
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from);
 void pcap_release(struct pcap_ring *r, uint32_t bytes);
 uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes);
+/* cut: the bytes of whole records up to the one that reaches `room` bytes or `*packets` packets,
+ * which becomes their number. */
+uint32_t pcap_cut(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes, uint64_t room,
+                  uint64_t *packets);
 uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_t n);
 /* Discards what will not be written any more. Returns packets; *octets: their bytes on the wire. */
 uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets);

@@ -61,6 +61,28 @@ uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t byt
     return at;
 }
 
+/* Is this record, of which `bytes` are known, a packet? */
+static int is_packet(const struct pcap_ring *r, const uint8_t *at, uint32_t bytes)
+{
+    return r->format != PCAP_NG || (bytes >= EPB_HEADER && word_at(at) == BLOCK_EPB);
+}
+
+uint32_t pcap_cut(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes, uint64_t room,
+                  uint64_t *packets)
+{
+    uint64_t most = *packets;
+    uint32_t at = 0;
+    *packets = 0;
+    while (at < room && *packets < most && bytes - at >= header_bytes(r)) {
+        uint32_t size = record_at(r, from + at);
+        if (size > bytes - at || size < header_bytes(r))
+            break;
+        *packets += is_packet(r, from + at, bytes - at);
+        at += size;
+    }
+    return at;
+}
+
 uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_t n)
 {
     uint8_t *from;
@@ -83,10 +105,9 @@ uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets)
     while ((bytes = pcap_peek(r, &from))) {
         uint32_t whole = pcap_whole(r, from, bytes);
         for (uint32_t at = 0; at < whole; at += record_at(r, from + at)) {
-            int is_packet = r->format != PCAP_NG ||
-                            (at + EPB_HEADER <= whole && word_at(from + at) == BLOCK_EPB);
-            packets += is_packet;
-            if (is_packet) /* both kinds of header end with the length on the wire */
+            int counts = is_packet(r, from + at, whole - at);
+            packets += counts;
+            if (counts) /* both kinds of header end with the length on the wire */
                 *octets +=
                     word_at(from + at + (r->format == PCAP_NG ? EPB_HEADER : RECORD_HEADER) - 4);
         }

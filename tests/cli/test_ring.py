@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet capture -b` and `-a filesize`: several files, of which each is complete by itself."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.support.captures import pcap_frames, write_pcap
+from tests.support.identity import answer
+from tests.support.tiers import by_tier
+from tests.support.waiting import until
+
+FRAMES = [n.to_bytes(4) * 15 + bytes(n % 50) for n in range(5000)]
+NAME = re.compile(r"x_(\d{5})_(\d{14})\.(pcapng|pcap)")
+KILLS = by_tier(4, 60, 200)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A capture file as a port, of numbered packets."""
+    (tmp_path / "in").mkdir()
+    write_pcap(tmp_path / "in" / "x.pcap", FRAMES)
+    return f"pcap:{tmp_path / 'in' / 'x.pcap'}"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    return tmp_path / "out"
+
+
+def counted(path):
+    """How many packets Wireshark finds in a file."""
+    done = subprocess.run(["capinfos", "-Mcm", path], capture_output=True, text=True, check=True)
+    return int(re.search(r"(\d+)\n$", done.stdout)[1]) if done.stdout else 0
+
+
+def frames_of(path):
+    if path.suffix == ".pcap":
+        return pcap_frames(path)
+    command = ["editcap", "-F", "pcap", path, path.with_suffix(".tmp")]
+    subprocess.run(command, check=True, capture_output=True)
+    found = pcap_frames(path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").unlink()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["pcapng", "pcap"])
+@pytest.mark.parametrize(
+    ("condition", "files"), [("packets:777", 7), ("packets:1000", 5), ("filesize:100", None)]
+)
+def test_files_have_every_packet_once_and_in_order(uspnet, source, folder, condition, files, kind):
+    words = ["-w", f"x.{kind}", "-F", kind, "-b", condition, "-b", "printname:names", "--json"]
+    found = answer(uspnet("capture", source, *words).stdout)
+    paths = sorted(folder.glob("x_*"))
+    numbers = [int(NAME.fullmatch(path.name)[1]) for path in paths]
+    assert numbers == list(range(1, len(paths) + 1))
+    assert found["files"] == [path.name for path in paths]
+    assert (folder / "names").read_text().split() == found["files"]
+    parts = [frames_of(path) for path in paths]
+    assert list(itertools.chain.from_iterable(parts)) == FRAMES
+    assert (found["written"], found["deleted_files"]) == (len(FRAMES), 0)
+    if files:
+        assert {len(part) for part in parts[:-1]} == {int(condition.partition(":")[2])}
+        assert len(parts) == files
+    else:  # the packet that reaches the size is the last one; then there are statistics
+        assert len(parts) > 3
+        assert all(100_000 <= path.stat().st_size < 100_400 for path in paths[:-1])
+    assert sum(map(counted, paths)) == len(FRAMES)
+
+
+def test_the_last_files_are_kept(uspnet, source, folder):
+    words = ["-w", "x.pcap", "-F", "pcap", "-b", "packets:600", "-b", "files:3", "--json"]
+    found = answer(uspnet("capture", source, *words, "-b", "nametimenum:2").stdout)
+    paths = sorted(folder.iterdir(), key=lambda path: path.stem[-5:])
+    assert [path.name for path in paths] == found["files"]
+    assert [path.stem[-5:] for path in paths] == ["00007", "00008", "00009"]
+    assert [frame for path in paths for frame in pcap_frames(path)] == FRAMES[3600:]
+    assert (found["written"], found["deleted_files"], found["deleted_packets"]) == (5000, 6, 3600)
+
+
+@pytest.mark.parametrize("port", ["null:", "source"])
+def test_a_capture_ends_after_its_last_file(uspnet, source, folder, port):
+    port = source if port == "source" else port
+    words = ["-w", "x.pcapng", "-b", "packets:100", "-a", "files:3", "--json"]
+    found = answer(uspnet("capture", port, *words).stdout)
+    assert [counted(path) for path in sorted(folder.iterdir())] == [100] * 3
+    assert (found["received"], found["written"], found["ended"]) == (300, 300, "source")
+    words = ["-w", "one.pcapng", "-a", "filesize:50", "--json"]
+    found = answer(uspnet("capture", port, *words).stdout)
+    assert 50_000 <= (folder / "one.pcapng").stat().st_size < 50_400
+    assert counted(folder / "one.pcapng") == found["written"] == found["received"] > 300
+
+
+def test_files_end_with_time_even_when_nothing_comes(uspnet, folder):
+    words = ["null:", "udp port 9", "-a", "duration:1500ms", "-w", "x.pcapng", "--json"]
+    found = answer(uspnet("capture", *words, "-b", "duration:300ms").stdout)
+    assert 3 <= len(found["files"]) <= 6
+    assert {counted(path) for path in folder.iterdir()} == {0}
+    found = answer(uspnet("capture", *words, "-b", "interval:1").stdout)
+    assert 2 <= len(found["files"]) <= 3
+
+
+def test_no_file_that_exists_is_written_to(uspnet, source, folder):
+    now = time.time()
+    for second in range(60):
+        text = time.strftime("%Y%m%d%H%M%S", time.localtime(now + second))
+        (folder / f"x_00002_{text}.pcap").write_bytes(b"theirs")
+    words = ["-w", "x.pcap", "-F", "pcap", "-b", "packets:600", "--json"]
+    done = uspnet("capture", source, *words)
+    found = answer(done.stdout)
+    assert (done.returncode, found["error"]) == (3, "Refused")
+    (path,) = folder.glob("x_00001_*")
+    assert len(pcap_frames(path)) == found["written"] == found["received"]
+    assert {path.read_bytes() for path in folder.glob("x_00002*")} == {b"theirs"}
+
+
+def test_files_are_whole_whenever_the_command_is_killed(start, folder):
+    chance = random.Random(1)
+    for number in range(KILLS):
+        process = start("capture", "null:", "-w", f"{number}.pcapng", "-b", "filesize:500",
+                        "-b", "files:4", "-B", "1")  # fmt: skip
+        until(lambda: [*folder.glob(f"{number}_*")])  # noqa: B023 - called at once
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        last = max(folder.glob(f"{number}_*"))
+        sizes = [-1, last.stat().st_size]
+        while sizes[-1] != sizes[-2]:  # the writer finishes
+            time.sleep(0.2)
+            sizes.append(last.stat().st_size)
+        paths = sorted(folder.glob(f"{number}_*"))
+        assert 1 <= len(paths) <= 5
+        assert all(counted(path) > 0 for path in paths[:-1])
+        assert counted(paths[-1]) >= 0
+        for path in paths:
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["-b", "packets:1"], "--ring-buffer needs -w FILE"),
+        (["-w", "x", "-b", "files:3"], "-b does not say when a file ends"),
+        (["-w", "x", "-a", "files:3"], "-a files needs -b"),
+        (["-w", "x", "-b", "packets:3", "-a", "filesize:3"], "-a filesize ends a single file"),
+        (["-w", "-", "-b", "packets:3"], "-b writes several files"),
+        (["-w", "no/x", "-b", "packets:3"], "no/x: No such file or directory"),
+        (["-w", "x", "-b", "packets:3", "-b", "printname:-", "--json"], "names and --json"),
+    ],
+)
+def test_what_makes_no_ring_is_told(uspnet, folder, words, text):
+    done = uspnet("capture", "null:", "-c", "9", *words)
+    assert text in done.stderr + done.stdout
+    assert done.returncode in (1, 2)
+    assert [*folder.iterdir()] == []

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the process that writes a capture goes on from one file to the next.
+
+It can open none: it asks the process that holds the paths, which answers with a descriptor. Of all
+descriptors it may have three more than it began with, for which it has closed the standard ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from dataclasses import dataclass
+
+from uspnet.fastpath import c, ffi, lib
+
+FULL, DONE = b"full", b"done"  # said by the writer; DONE with packets and bytes of the file
+TURN, NEXT, OVER, STAY, END = b"turn", b"next", b"over", b"stay", b"ends"  # said to it; NEXT with
+# the file's tail
+COUNTS = struct.Struct("=QQ")
+WORD, MOST = 4, 4096  # bytes
+ENDLESS = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a file is written: the longest that a record waits in memory while the writer has nothing
+    to do, and how many bytes and packets a file may hold, if the writer `asks` for others. `eager`:
+    as soon as one is full, not with the next packet.
+    """
+
+    patience_ms: int = 100
+    asks: bool = False
+    octets: int = ENDLESS
+    packets: int = ENDLESS
+    eager: bool = False
+
+
+class Parts:
+    """The writer's side. `over`: no file follows; `stays`: this one takes all that is left;
+    `ends`: nothing more will come.
+    """
+
+    def __init__(self, line: int, watched: int, part: Part) -> None:
+        self.line = socket.socket(fileno=line)
+        self.watched, self.part = watched, part
+        self.octets = self.packets = 0  # in this file
+        self.turn = self.over = self.ends = self.stays = False
+        self.poll = select.poll()
+        self.poll.register(self.line, select.POLLIN)
+        self.poll.register(watched, select.POLLIN)
+
+    def begin(self) -> None:
+        """Make room for the descriptors of files."""
+        os.close(0)
+        os.close(1)
+
+    def turns(self, waiting: int, out: int) -> bool:
+        """Return whether it is time for the next file, when so many bytes wait."""
+        if not self.octets:
+            with contextlib.suppress(OSError):  # a pipe
+                self.octets = os.lseek(out, 0, os.SEEK_CUR)
+        if self.stays or self.over:
+            return False
+        full = self.octets >= self.part.octets or self.packets >= self.part.packets
+        return self.turn or (full and bool(waiting or self.part.eager))
+
+    def cut(self, ring: c.PcapRing, start: c.Pointer[int], length: int) -> int:
+        """Return how many bytes of the records belong into this file, and count them."""
+        if self.stays:
+            return length
+        packets = ffi.new("uint64_t *", self.part.packets - self.packets)
+        room = self.part.octets - self.octets
+        fits = int(lib.pcap_cut(ring, start, length, room, packets)) or length
+        self.octets, self.packets = self.octets + fits, self.packets + int(packets[0])
+        return fits
+
+    def hear(self) -> None:
+        """Take in what was said meanwhile."""
+        while not self.ends and any(fd == self.line.fileno() for fd, _ in self.poll.poll(0)):
+            self._take(self.line.recv(MOST))
+
+    def _take(self, said: bytes) -> None:
+        self.turn = self.turn or said == TURN
+        self.ends = self.ends or said in (b"", END)
+        self.over = self.over or said == OVER
+        self.stays = self.stays or said in (b"", STAY)
+
+    def ask(self) -> tuple[int, bytes] | None:
+        """Ask for the next file, and return its descriptor and the end of the one before. None: no
+        file follows, or nobody answers any more, and the rest goes into this one.
+        """
+        self._say(FULL)
+        while not self.stays:
+            said, fds, _, _ = socket.recv_fds(self.line, MOST, 1)
+            if fds:
+                return fds[0], said[WORD:]
+            self._take(said)
+            if self.over:
+                return None
+        return None
+
+    def done(self) -> None:
+        """Say that a file is complete, and count anew for the next."""
+        self._say(DONE + COUNTS.pack(self.packets, self.octets))
+        self.octets, self.packets, self.turn = 0, 0, False
+
+    def _say(self, words: bytes) -> None:
+        try:
+            self.line.send(words)
+        except OSError:
+            self.stays = True
