@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.spec import Values
 from uspnet.system.outfile import OutFile
 from uspnet.text import printable
 
@@ -115,13 +116,13 @@ OF_FILES = {  # parameters that need a file
     "comments": "--capture-comment",
     "update_interval": "--update-interval",
 }
-STOPS: dict[str, Callable[[str], Any]] = {
+STOPS: dict[str, Callable[[str], object]] = {
     "duration": units.time_between(1e-6, DURATION_MAX),
     "packets": units.whole(1, COUNT_MAX),
     "filesize": units.whole(1, KB_MAX),
     "files": units.whole(1, 100_000),
 }
-TURNS: dict[str, Callable[[str], Any]] = {
+TURNS: dict[str, Callable[[str], object]] = {
     "filesize": units.whole(1, KB_MAX),
     "packets": units.whole(1, COUNT_MAX),
     "duration": units.time_between(0.1, DURATION_MAX),
@@ -134,10 +135,10 @@ ENDS = ("filesize", "packets", "duration", "interval")  # of a file
 
 
 def conditions(
-    option: str, texts: Sequence[str] | None, readers: Mapping[str, Callable[[str], Any]]
-) -> dict[str, Any]:
+    option: str, texts: Sequence[str] | None, readers: Mapping[str, Callable[[str], object]]
+) -> Values:
     """Read the values of an option such as -a: `packets:1000`. Raises Usage."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for text in texts or ():
         name, colon, value = text.partition(":")
         if not colon or name not in readers:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi
@@ -103,7 +103,7 @@ def make_sink(
     snaplen: int = SNAPLEN_MAX,
     buffer_mib: int = 64,
     rotation: Rotation | None = None,
-    **options: Any,
+    **options: object,
 ) -> Sink:
     """Return the port that writes to a capture file; `-` is stdout. `rotation`: when a file
     ends; `options` are further ones of the port. Raises Usage.
@@ -113,7 +113,7 @@ def make_sink(
 
     options = {"format": kind, "snaplen": snaplen, "buffer": buffer_mib, **options}
     if rotation:
-        ring = Ring.make(out=path, **options)
+        ring = Ring.make("", out=path, **options)
         ring.rotate(rotation)
         return ring
-    return Sink.make(out=path, **options)
+    return Sink.make("", out=path, **options)
