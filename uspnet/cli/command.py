@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 from uspnet.cli.manual import examples
 from uspnet.errors import NotSupported, Usage
 
+Context = Any  # of one command line, which Typer has no type for
 OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and what stands for it
 ONCE = dict.fromkeys(("--rx-port", "--save", "--plot", "--lost", "--write"), "keep one of them") | {
     "--size": "write several sizes as one: --size 60,566,1514",
@@ -28,11 +29,11 @@ SCHEME = re.compile(r"[a-z][a-z0-9-]*:")
 class Command(TyperCommand):
     """A command that also takes `-i IFNAME` for its port, and options with an optional value."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
         """Return the words of the usage line, without Typer's braces."""
         return [re.sub(r"[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
 
-    def records(self, ctx: Any, kind: str) -> list[tuple[str, str]]:
+    def records(self, ctx: Context, kind: str) -> list[tuple[str, str]]:
         """Return names and help of all arguments or options, without the types of Python."""
         found = [
             each.get_help_record(ctx)
@@ -44,7 +45,7 @@ class Command(TyperCommand):
             known.insert(0, ("-i, --interface IFNAME", "The same as the port packet:IFNAME."))
         return known
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+    def format_help_text(self, ctx: Context, formatter: Any) -> None:
         """Write the description. Indented paragraphs keep their line breaks."""
         text = self.help
         self.help = INDENTED.sub("\n\n\b\n", text or "")
@@ -53,41 +54,41 @@ class Command(TyperCommand):
         finally:
             self.help = text
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self, ctx: Context, formatter: Any) -> None:
         """Write the arguments and the options."""
         for title, kind in (("Arguments", "argument"), ("Options", "option")):
             if records := self.records(ctx, kind):
                 with formatter.section(title):
                     formatter.write_dl(records)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+    def format_epilog(self, ctx: Context, formatter: Any) -> None:
         """Write the examples."""
         if found := examples(self.name or ""):
             with formatter.section("Examples"):
                 for does, line in found:
                     formatter.write(f"  {does}:\n    {line}\n")
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the command line of this command."""
         words = self._rewritten(ctx, list(args))
         if not ctx.resilient_parsing:
             self._check_once(ctx, list(words))
         return super().parse_args(ctx, words)
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Context) -> Any:
         """Run the command. Raises NotSupported where it could see no process, nor itself."""
         if not os.path.exists("/proc/self/status"):
             raise NotSupported("/proc is not mounted", "run as root: mount -t proc proc /proc")
         return super().invoke(ctx)
 
-    def _check_once(self, ctx: Any, words: list[str]) -> None:
+    def _check_once(self, ctx: Context, words: list[str]) -> None:
         """Raise Usage for an option that is given twice, where only one could count."""
         _, _, given = self.make_parser(ctx).parse_args(words)
         for name in (max(each.opts, key=len) for each in given if given.count(each) > 1):
             if name in ONCE:
                 raise Usage(f"{name} is given twice", ONCE[name])
 
-    def _rewritten(self, ctx: Any, args: list[str]) -> list[str]:
+    def _rewritten(self, ctx: Context, args: list[str]) -> list[str]:
         """Return the arguments as the parser knows them: `-i eth0` becomes `packet:eth0`."""
         names = {option for parameter in self.params for option in parameter.opts}
         valued = {
