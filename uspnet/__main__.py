@@ -71,8 +71,9 @@ def main() -> None:
     except (ImportError, MemoryError) as error:
         _tell(error)
         sys.exit(1)
-    except RuntimeError as error:
-        if "new thread" not in str(error):
+    except (RuntimeError, SystemError) as error:
+        # Python itself, where it has no memory for a thread, or for the exception that says so.
+        if not any(text in str(error) for text in ("new thread", "without exception set")):
             raise
         _tell(MemoryError(str(error)))
         sys.exit(1)

@@ -70,7 +70,7 @@ def test_i_says_what_it_stands_for(uspnet):
 
 
 WORDS = re.compile(r"(?<![\w-])(--?[a-z][a-z-]*)")
-PORT = re.compile(r"(?<![\w:])([a-z]+):[A-Z]+(?:,([a-z-]+)=)?")
+PORT = re.compile(r"(?<![\w:])(?<!-[ab] )([a-z]+):[A-Z]+(?:,([a-z-]+)=)?")
 
 
 @pytest.mark.parametrize(

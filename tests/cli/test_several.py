@@ -68,7 +68,7 @@ def test_each_has_the_sizes_in_its_own_turn(sent):
 
 
 WRONG = [
-    ([*words(f"{IPV4}/UDP()/('x'*20)", f"{IPV4}/TCP()"), "--vary", "ip.src=10.0.0.0/8"],
+    ([*words(f"{IPV4}/UDP()/('x'*20)", f"{IPV4}/TCP()"), "--vary", "udp.sport=1-9"],
      "the packet Ether/IP/TCP"),
     ([*words(f"{IPV4}/UDP()", "Ether()/ARP(psrc='10.0.0.1',pdst='10.0.0.2')"), "--vary",
       "ip.src=10.0.0.0/8"], "the packet Ether/ARP"),

@@ -19,7 +19,7 @@ WRONG = [
     (["pktgen", "null"], 2, "Usage", "'null' is not a port", "write null:"),
     (["capture", "memif", "-c", "1"], 2, "Usage", "'memif' is not a port", "write memif:"),
     (["capture", "null:", "-c", "1x"], 2, "Usage", "--count '1x': not a whole", "1M"),
-    (["capture", "null:", "port", "80"], 2, "Usage", "unexpected argument", "tcpdump -r FILE"),
+    (["capture", "null:", "port", "eighty"], 2, "Usage", "eighty", "pcap-filter"),
     (["stats", "capture"], 2, "Usage", "JOB 'capture': not a process id", "uspnet stats --once"),
     (["stats", "-5"], 2, "Usage", "-5", "uspnet stats"),
     (["stats", "4294967296"], 1, "NoDevice", "4294967296", "uspnet stats --once"),
