@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import signal
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.identity import ran
-from tests.support.processes import Running
+from tests.support.processes import Running, descriptors
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault
@@ -77,10 +76,9 @@ def test_killed_again_and_again(make):
         said = []
         job.on_notice = said.append
         job.start()
-        gc.collect()  # of earlier tests, or it would close descriptors meanwhile
-        fds = len(os.listdir("/proc/self/fd"))
+        fds = descriptors()
         replaced(job, KILLS)
-        assert len(os.listdir("/proc/self/fd")) == fds
+        assert descriptors() == fds
         job.stop()
         assert job.wait()
         result = ran(job.result())

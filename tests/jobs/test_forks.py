@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.support.identity import ran
-from tests.support.processes import children_of
+from tests.support.processes import children_of, descriptors
 from tests.support.waiting import until
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -36,10 +36,6 @@ def replaced(job):
     before = job.crew.server
     os.kill(before.pid, signal.SIGKILL)
     until(lambda: not job.wait(0.001) and job.crew.server is not before)
-
-
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
 
 
 def test_killed_again_and_again(job):

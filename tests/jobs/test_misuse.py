@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.fake_port import FakePort
 from tests.support.identity import ran
+from tests.support.processes import descriptors
 from tests.support.waiting import until
 from uspnet.errors import Usage
 from uspnet.jobs.capture import CaptureJob
@@ -160,13 +161,13 @@ def test_a_job_that_is_left_early_has_counted_all():
 
 def test_refused_jobs_leave_no_descriptor():
     port = FakePort(packets=10)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with CaptureJob(port, Limits(), None) as job:
         job.run()
     for _ in range(5):
         with pytest.raises(Usage), CaptureJob(port, Limits(), None):
             pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_wait_may_be_asked_without_waiting():

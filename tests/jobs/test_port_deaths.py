@@ -15,7 +15,7 @@ import pytest
 from tests.jobs.test_crew import forward, limits, replaced
 from tests.jobs.test_recovery import MEMIF, Beside, memif, traffic  # noqa: F401 - a fixture
 from tests.support.identity import ran
-from tests.support.processes import children_of
+from tests.support.processes import children_of, descriptors
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet.fastpath import lib
@@ -39,9 +39,9 @@ def killed(job, beside=None, kills=KILLS):
         moved = lambda: job.total("tx", "packets") + job.total("rx", "packets")  # noqa: E731
         until(lambda: not job.wait(0.001) and moved())
         replaced(job, 2)
-        fds = len(os.listdir("/proc/self/fd"))
+        fds = descriptors()
         replaced(job, kills - 2)
-        assert len(os.listdir("/proc/self/fd")) == fds
+        assert descriptors() == fds
         theirs = peer.stop() if peer and job.command == "capture" else None
         job.wait(0.2)
         job.stop(hurry=True)

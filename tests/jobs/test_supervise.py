@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.support.processes import descriptors
 from tests.support.waiting import until
 from uspnet.jobs.supervise import child as children
 from uspnet.jobs.supervise.child import Child, Lines, cause_of
@@ -136,10 +137,10 @@ def test_restarts_cost_no_descriptor(monkeypatch):
     )
     entry = Entry("a", "pktgen", (), Restart.always, 0.0, RestartLimit(50, 1e6))
     made = Supervisor([entry], Notifier({}), lambda *_: None)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     (outcome,) = made.run().jobs
     assert (outcome.restarts, outcome.exit_codes, outcome.state) == (50, [1] * 51, "failed")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def test_one_that_can_not_be_started_has_failed(monkeypatch):

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 import pytest
 
+from tests.support.processes import descriptors
 from tests.support.waiting import until
 from uspnet import __version__
 from uspnet.errors import Incompatible, NotSupported, UspnetError
@@ -102,11 +102,11 @@ WRONG = [
 
 @pytest.mark.parametrize("text", WRONG, ids=range(len(WRONG)))
 def test_what_is_no_greeting_is_refused(upgrade, text):
-    fds = len(os.listdir("/proc/self/fd"))
+    fds = descriptors()
     error = upgrade(text)
     assert isinstance(error, UspnetError)
     assert error.hint
-    assert len(os.listdir("/proc/self/fd")) == fds
+    assert descriptors() == fds
 
 
 def test_one_that_makes_no_worker_process(upgrade):
@@ -126,9 +126,9 @@ ANSWERS = [
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_one_that_names_no_process(upgrade, answer):
-    fds = len(os.listdir("/proc/self/fd"))
+    fds = descriptors()
     assert isinstance(upgrade(f"{greeting()}\n{answer}"), NotSupported)
-    assert len(os.listdir("/proc/self/fd")) == fds
+    assert descriptors() == fds
 
 
 def test_one_that_lacks_the_loop(job, monkeypatch):

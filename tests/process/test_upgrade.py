@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.support.identity import ran
-from tests.support.processes import children_of, session
+from tests.support.processes import children_of, descriptors, session
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet import __version__
@@ -75,10 +75,6 @@ def moves(job):
     """Wait until packets are moved, after those of now."""
     before = job.total("tx", "packets")
     until(lambda: job.total("tx", "packets") > before)
-
-
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
 
 
 def begun(job):
