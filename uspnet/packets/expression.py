@@ -103,14 +103,15 @@ class Expression:
         if len(self.text) > TEXT_MAX:
             text = f"{len(self.text):,} characters are more than {TEXT_MAX:,}"
             raise Usage(f"--packet: {text}", EXAMPLE)
+        if (at := self.text.find("\0")) >= 0:
+            self.at = Span(at, at + 1)
+            raise Usage("--packet: a null character, which no text has", EXAMPLE)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 body = ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             self.at = span_at(error, self.text)
-            if not self.at and (at := self.text.find("\0")) >= 0:
-                self.at = Span(at, at + 1)
             raise Usage(f"--packet: {error.msg}", EXAMPLE) from None
         except (RecursionError, MemoryError):
             raise Usage("--packet: the expression is nested too deeply", EXAMPLE) from None
