@@ -29,7 +29,7 @@ from uspnet.ports.registry import make_port
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
-KILLS = by_tier(50, 1000)
+KILLS, FEWER = by_tier(50, 1000), by_tier(20, 200)
 
 
 def limits(**given):
@@ -63,28 +63,28 @@ def replaced(job, times, number=signal.SIGKILL):
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "kills"),
     [
-        lambda: forward(restart=KILLS),
-        lambda: generate("null:", restart=KILLS),
-        lambda: CaptureJob(make_port("null:"), limits(restart=KILLS), None),
+        (lambda kills: forward(restart=kills), KILLS),
+        (lambda kills: generate("null:", restart=kills), FEWER),
+        (lambda kills: CaptureJob(make_port("null:"), limits(restart=kills), None), FEWER),
     ],
     ids=["fwd", "pktgen", "capture"],
 )
-def test_killed_again_and_again(make):
-    with make() as job:
+def test_killed_again_and_again(make, kills):
+    with make(kills) as job:
         said = []
         job.on_notice = said.append
         job.start()
         fds = descriptors()
-        replaced(job, KILLS)
+        replaced(job, kills)
         assert descriptors() == fds
         job.stop()
         assert job.wait()
         result = ran(job.result())
-    assert result.restarts == KILLS
+    assert result.restarts == kills
     assert (
-        len([line for line in said if "SIGKILL" in line and "a new one goes on" in line]) == KILLS
+        len([line for line in said if "SIGKILL" in line and "a new one goes on" in line]) == kills
     )
 
 

@@ -234,7 +234,8 @@ def test_after_deaths_of_the_process_all_that_is_lost_is_one_loss(tmp_path, mort
     assert result.lost_file.written + result.lost_file.not_written == loss.packets
     with RawPcapNgReader(str(tmp_path / "lost.pcapng")) as reader:
         numbers = [int.from_bytes(frame[-16:-8], "little") for frame, _ in reader]
-    assert len(numbers) == result.lost_file.written
+    # One that is killed between writing a burst and counting it has written more than is known.
+    assert 0 <= len(numbers) - result.lost_file.written <= 64 * life.kills
     assert all(one < other for one, other in itertools.pairwise(numbers))
 
 

@@ -20,7 +20,7 @@ KINDS = (
     *("null", "reflect", "pktgen", "lost", "losses", "profile", "merge", "pcap", "stream"),
     *("memif-server", "memif-client", "memif-client-copy"),
 )
-SEEDS = by_tier(8, 60, 1000)
+SEEDS = by_tier(8, 30, 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

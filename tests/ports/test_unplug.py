@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
+from uspnet.drivers import igb
 from uspnet.errors import DeviceFault
 from uspnet.ports import qemu as port_module
 from uspnet.ports.qemu import models
@@ -49,6 +50,7 @@ class Chassis(Machine):
 def looped(request, station, monkeypatch):
     """A started station whose only port is in such a machine, and what it told."""
     monkeypatch.setattr(port_module, "Machine", Chassis)
+    monkeypatch.setattr(igb, "RESET_S", 0.01)  # QEMU's never says that its NVM has been read
 
     def make(more=""):
         made, told = station(f"{request.param},loop=on{more}"), []
