@@ -23,8 +23,8 @@ PLACE = Place("jobs.yaml")
 
 
 def option(name, **more):
-    kind = {"is_flag": False, "count": False, "metavar": "N", "secondary_opts": []}
-    return SimpleNamespace(name=name, opts=[f"--{name}"], **{**kind, **more})
+    kind = {"is_flag": False, "count": False, "multiple": False, "metavar": "N"}
+    return SimpleNamespace(name=name, opts=[f"--{name}"], **{**kind, "secondary_opts": [], **more})
 
 
 COMMAND = SimpleNamespace(
@@ -34,6 +34,7 @@ COMMAND = SimpleNamespace(
         option("cores", metavar="LIST"),
         option("reconnect", is_flag=True, secondary_opts=["--no-reconnect"]),
         option("verbose", is_flag=True, count=True),
+        option("packet", multiple=True),
         option("fail-on-loss"),
     ],
 )
