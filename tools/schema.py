@@ -24,6 +24,7 @@ from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.listing import FilterAnswer
 from uspnet.jobs.plotting import PlotAnswer
+from uspnet.jobs.reading.lines import PacketAnswer
 from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import (
     CaptureResult,
@@ -51,6 +52,7 @@ ANSWERS: dict[str, list[type]] = {
     "doctor": [Examination],
     "regs": [RegistersAnswer],
     "plot": [PlotAnswer],
+    "read": [PacketAnswer],
     "run": [RunResult, RunChecked],
     "demo": [DemoResult],
     "bind": [BindAnswer, BindRefused, OutcomesAnswer],

@@ -77,6 +77,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
     fwd,
     pktgen,
     plot,
+    read,
     reflect,
     regs,
     stats,

@@ -133,7 +133,28 @@ PKTGEN = {
     "--vdev": EAL,
     "--no-huge": "not needed: huge pages are used where there are any",
 }
-ANSWERS = {"capture": CAPTURE, "fwd": FWD, "pktgen": PKTGEN}
+
+# What read answers: options of tcpdump -r and tshark -r.
+DECODED = "not needed: packets are decoded as far as Scapy can"
+FIELDS = "a packet is one line; for all of its fields, then: tshark -V -r FILE"
+READ = {
+    "-r": "name the file alone: uspnet read FILE",
+    "-Y": "filters are libpcap's: -f 'tcp port 443'",
+    "-R": "filters are libpcap's: -f 'tcp port 443'",
+    "-w": "write packets with: uspnet capture pcap:FILE -w NEW FILTER",
+    "-n": "not needed: no name is looked up",
+    "-N": "not needed: no name is looked up",
+    "-X": "use -x, which shows characters, too",
+    "-A": "use -x, which shows characters, too",
+    "-T": "use --json",
+    "-e": DECODED,
+    "-v": DECODED,
+    "-V": FIELDS,
+    "-O": FIELDS,
+    "-i": "a live port is captured: uspnet capture PORT -w - -q | uspnet read -",
+    "-l": "not needed: packets of a pipe are shown at once",
+}
+ANSWERS = {"capture": CAPTURE, "fwd": FWD, "pktgen": PKTGEN, "read": READ}
 
 
 def answer(command: str, option: str) -> str:

@@ -52,6 +52,11 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Draw the latencies of two runs", "before.hdr after.hdr -o latency.svg"),
         ("Print their percentiles", "before.hdr after.hdr"),
     ],
+    "read": [
+        ("Show the packets of a capture", "in.pcapng"),
+        ("Show what a filter accepts, with the bytes", "-x in.pcapng 'udp port 53'"),
+        ("Print one JSON object a packet", "a.pcap b.pcap.gz --json"),
+    ],
     "reflect": [
         (
             "Send back what comes, for: uspnet pktgen -i eth1 --rx-port packet:eth1",

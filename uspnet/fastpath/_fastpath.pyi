@@ -397,6 +397,12 @@ class Partial(Struct):
     open: int
     wrong: int
 
+class PcapArrival(Struct):
+    ns: int
+    number: int
+    bytes: int
+    unused: int
+
 class PcapBegun(Struct):
     at: int
     published: int
@@ -404,10 +410,53 @@ class PcapBegun(Struct):
     sections: int
     swapped: int
 
+class PcapBlock(Struct):
+    at: Pointer[int]
+    bytes: int
+    type: int
+    swapped: int
+
+class PcapBursts(Struct):
+    ring: PcapArrival
+    slots: int
+    most_slots: int
+    head: int
+    now_ns: int
+    windows: Inline[PcapWindow, Sequence[PcapWindow | PcapWindowFields] | PcapWindow]
+    gap_ns: int
+    run: Inline[PcapRun, PcapRun | PcapRunFields]
+    longest: Inline[PcapRun, PcapRun | PcapRunFields]
+    link_bps: int
+    wait_ps: int
+    longest_wait_ps: int
+    queue_at_ns: int
+    queue_number: int
+
 class PcapChunk(Struct):
     bytes: int
     pad: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     records: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
+class PcapFlow(Struct):
+    addresses: Inline[
+        Pointer[Pointer[int]], Sequence[Sequence[int] | Pointer[int] | Octets] | Pointer[Pointer[int]]
+    ]
+    ports: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    ether_type: int
+    protocol: int
+    begun_by: int
+    packets: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    bytes: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    first_ns: int
+    last_ns: int
+
+class PcapFlows(Struct):
+    at: PcapFlow
+    slots: int
+    most_slots: int
+    used: int
+    seed: int
+    beyond: int
 
 class PcapInterface(Struct):
     times: int
@@ -418,6 +467,25 @@ class PcapInterface(Struct):
     link_type: int
     snaplen: int
     fcs: int
+
+class PcapLook(Struct):
+    source: PcapSource
+    halt: int
+    filtered: int
+    left: int
+    blocks: int
+    link_type: int
+    block: Inline[PcapBlock, PcapBlock | PcapBlockFields]
+    interfaces: int
+    section: int
+    n_links: int
+    links: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    filters: Inline[Pointer[Filter], Sequence[Filter] | Pointer[Filter]]
+    tally: PcapTally
+    flows: PcapFlows
+    bursts: PcapBursts
+    slices: PcapSlice
+    n_slices: int
 
 class PcapMove(Struct):
     bytes: int
@@ -436,6 +504,22 @@ class PcapRing(Struct):
     chunks: PcapChunk
     n_chunks: int
     format: int
+
+class PcapRun(Struct):
+    packets: int
+    bytes: int
+    from_ns: int
+    to_ns: int
+    first: int
+
+class PcapSeen(Struct):
+    data: Pointer[int]
+    length: int
+    wire: int
+    ns: int
+    number: int
+    interface: int
+    link_type: int
 
 class PcapShared(Struct):
     asleep: int
@@ -461,6 +545,11 @@ class PcapSink(AnyQueue):
     header_bytes: int
     application_bytes: int
     begun: int
+
+class PcapSlice(Struct):
+    first: int
+    last: int
+    flows: Inline[PcapFlows, PcapFlows | PcapFlowsFields]
 
 class PcapSource(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
@@ -509,6 +598,39 @@ class PcapSource(AnyQueue):
     canary: int
     n_interfaces: int
     interfaces: Inline[PcapInterface, Sequence[PcapInterface | PcapInterfaceFields] | PcapInterface]
+
+class PcapTally(Struct):
+    packets: int
+    bytes: int
+    captured: int
+    cut: int
+    timeless: int
+    disordered: int
+    first_ns: int
+    last_ns: int
+    before_ns: int
+    shortest: int
+    longest: int
+    sizes: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    bin_ns: int
+    bins_from_ns: int
+    bin_packets: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    bin_bytes: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    of_interface: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    cut_of_interface: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class PcapWindow(Struct):
+    ns: int
+    tail: int
+    packets: int
+    bytes: int
+    most_packets: int
+    most_bytes: int
+    at_ns: int
+    first: int
+    last: int
+    lost: int
+    unused: int
 
 class Pool(Struct):
     base: Pointer[int]
@@ -998,6 +1120,20 @@ class PcapBegunFields(TypedDict, total=False):
     sections: int
     swapped: int
 
+class PcapBlockFields(TypedDict, total=False):
+    at: Pointer[int]
+    bytes: int
+    type: int
+    swapped: int
+
+class PcapFlowsFields(TypedDict, total=False):
+    at: PcapFlow
+    slots: int
+    most_slots: int
+    used: int
+    seed: int
+    beyond: int
+
 class PcapInterfaceFields(TypedDict, total=False):
     times: int
     divisor: int
@@ -1025,6 +1161,26 @@ class PcapRingFields(TypedDict, total=False):
     chunks: PcapChunk
     n_chunks: int
     format: int
+
+class PcapRunFields(TypedDict, total=False):
+    packets: int
+    bytes: int
+    from_ns: int
+    to_ns: int
+    first: int
+
+class PcapWindowFields(TypedDict, total=False):
+    ns: int
+    tail: int
+    packets: int
+    bytes: int
+    most_packets: int
+    most_bytes: int
+    at_ns: int
+    first: int
+    last: int
+    lost: int
+    unused: int
 
 class QueueFields(TypedDict, total=False):
     burst: Callable[[Queue, Packet, int], int]
@@ -1174,6 +1330,7 @@ class WorkerFields(TypedDict, total=False):
 
 class Lib:
     BURST_MAX: int
+    BURST_WINDOWS: int
     CACHE_LINE: int
     CACHE_OFFSETS: int
     CHECK_ADD: int
@@ -1222,6 +1379,14 @@ class Lib:
     FULL_DROP: int
     FULL_WAIT: int
     HISTOGRAM_SLOTS: int
+    LOOK_BLOCK: int
+    LOOK_END: int
+    LOOK_FAULT: int
+    LOOK_LINK: int
+    LOOK_LINKS: int
+    LOOK_ROOM: int
+    LOOK_STEPS: int
+    LOOK_WAIT: int
     LOSSES_KEPT: int
     MEMIF_COOKIE: int
     MEMIF_MASK_INT: int
@@ -1273,6 +1438,8 @@ class Lib:
     SWAP_IP: int
     SWAP_MAC: int
     SWAP_PORT: int
+    TALLY_BINS: int
+    TALLY_SIZES: int
     VIRTQ_AVAILABLE: int
     VIRTQ_MERGED_AT: int
     VIRTQ_NET_HEADER: int
@@ -1354,12 +1521,16 @@ class Lib:
     def packet_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def packet_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def pcap_arm(self, _0: Queue, _1: int, /) -> int: ...
+    def pcap_bursts_move(self, _0: PcapBursts, _1: PcapArrival, _2: int, /) -> None: ...
     def pcap_can_make(self, _0: int, /) -> int: ...
     def pcap_cut(
         self, _0: PcapRing, _1: Pointer[int] | Octets, _2: int, _3: int, _4: Pointer[int], /
     ) -> int: ...
+    def pcap_flows_move(self, _0: PcapFlows, _1: PcapFlow, _2: int, /) -> None: ...
+    def pcap_flows_top(self, _0: PcapFlows, _1: Pointer[int], _2: int, _3: int, /) -> int: ...
     def pcap_flush(self, _0: Queue, /) -> None: ...
     def pcap_forget(self, _0: PcapRing, _1: Pointer[int], /) -> int: ...
+    def pcap_look(self, _0: PcapLook, _1: PcapSeen, _2: int, _3: int, /) -> int: ...
     def pcap_peek(self, _0: PcapRing, _1: Pointer[Pointer[int]], /) -> int: ...
     def pcap_release(self, _0: PcapRing, _1: int, /) -> None: ...
     def pcap_revive(self, _0: PcapSource, /) -> None: ...
@@ -1573,16 +1744,40 @@ class FFI:
     ) -> Partial: ...
     @overload
     def new(
+        self, cdecl: Literal["struct pcap_arrival *", "struct pcap_arrival[]"], init: object = ...
+    ) -> PcapArrival: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct pcap_begun *", "struct pcap_begun[]"], init: object = ...
     ) -> PcapBegun: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_block *", "struct pcap_block[]"], init: object = ...
+    ) -> PcapBlock: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_bursts *", "struct pcap_bursts[]"], init: object = ...
+    ) -> PcapBursts: ...
     @overload
     def new(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], init: object = ...
     ) -> PcapChunk: ...
     @overload
     def new(
+        self, cdecl: Literal["struct pcap_flow *", "struct pcap_flow[]"], init: object = ...
+    ) -> PcapFlow: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_flows *", "struct pcap_flows[]"], init: object = ...
+    ) -> PcapFlows: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], init: object = ...
     ) -> PcapInterface: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_look *", "struct pcap_look[]"], init: object = ...
+    ) -> PcapLook: ...
     @overload
     def new(
         self, cdecl: Literal["struct pcap_move *", "struct pcap_move[]"], init: object = ...
@@ -1597,6 +1792,14 @@ class FFI:
     ) -> PcapRing: ...
     @overload
     def new(
+        self, cdecl: Literal["struct pcap_run *", "struct pcap_run[]"], init: object = ...
+    ) -> PcapRun: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_seen *", "struct pcap_seen[]"], init: object = ...
+    ) -> PcapSeen: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct pcap_shared *", "struct pcap_shared[]"], init: object = ...
     ) -> PcapShared: ...
     @overload
@@ -1605,8 +1808,20 @@ class FFI:
     ) -> PcapSink: ...
     @overload
     def new(
+        self, cdecl: Literal["struct pcap_slice *", "struct pcap_slice[]"], init: object = ...
+    ) -> PcapSlice: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct pcap_source *", "struct pcap_source[]"], init: object = ...
     ) -> PcapSource: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_tally *", "struct pcap_tally[]"], init: object = ...
+    ) -> PcapTally: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_window *", "struct pcap_window[]"], init: object = ...
+    ) -> PcapWindow: ...
     @overload
     def new(self, cdecl: Literal["struct pool *", "struct pool[]"], init: object = ...) -> Pool: ...
     @overload
@@ -1933,16 +2148,40 @@ class FFI:
     ) -> Partial: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct pcap_arrival *", "struct pcap_arrival[]"], value: CData | int
+    ) -> PcapArrival: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct pcap_begun *", "struct pcap_begun[]"], value: CData | int
     ) -> PcapBegun: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_block *", "struct pcap_block[]"], value: CData | int
+    ) -> PcapBlock: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_bursts *", "struct pcap_bursts[]"], value: CData | int
+    ) -> PcapBursts: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], value: CData | int
     ) -> PcapChunk: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct pcap_flow *", "struct pcap_flow[]"], value: CData | int
+    ) -> PcapFlow: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_flows *", "struct pcap_flows[]"], value: CData | int
+    ) -> PcapFlows: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], value: CData | int
     ) -> PcapInterface: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_look *", "struct pcap_look[]"], value: CData | int
+    ) -> PcapLook: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_move *", "struct pcap_move[]"], value: CData | int
@@ -1957,6 +2196,14 @@ class FFI:
     ) -> PcapRing: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct pcap_run *", "struct pcap_run[]"], value: CData | int
+    ) -> PcapRun: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_seen *", "struct pcap_seen[]"], value: CData | int
+    ) -> PcapSeen: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct pcap_shared *", "struct pcap_shared[]"], value: CData | int
     ) -> PcapShared: ...
     @overload
@@ -1965,8 +2212,20 @@ class FFI:
     ) -> PcapSink: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct pcap_slice *", "struct pcap_slice[]"], value: CData | int
+    ) -> PcapSlice: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct pcap_source *", "struct pcap_source[]"], value: CData | int
     ) -> PcapSource: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_tally *", "struct pcap_tally[]"], value: CData | int
+    ) -> PcapTally: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_window *", "struct pcap_window[]"], value: CData | int
+    ) -> PcapWindow: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pool *", "struct pool[]"], value: CData | int

@@ -38,3 +38,15 @@ class Swap(StrEnum):
     mac = "mac"
     ip = "ip"
     port = "port"
+
+
+class Times(StrEnum):
+    """What stands for a packet's time, by the letters of tshark -t."""
+
+    r = "r"
+    d = "d"
+    a = "a"
+    ad = "ad"
+    u = "u"
+    ud = "ud"
+    e = "e"

@@ -19,6 +19,7 @@ from uspnet.packets.caret import Span, pointed
 
 NAMES = ("libpcap.so.0.8", "libpcap.so.1")  # Debian's, and everybody else's
 ETHERNET, LONGEST = 1, 262144  # the link type, and bytes of a packet
+DLT = {101: 12}  # libpcap's own numbers of link types that differ from those in files
 ANY_MASK = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
 JUMP, JUMP_ALWAYS, CLASS = 0x05, 0x05, 0x07
 WORDS = re.compile(r"[<>=!]=|&&|\|\||<<|>>|[\w.:\\-]+|[^\s\w]")
@@ -73,15 +74,15 @@ class Filter:
         return [image(at + n * size, n).decode() for n in range(len(self.steps))]
 
 
-def compile_filter(text: str) -> Filter:
-    """Compile a filter for Ethernet packets. Raises Usage for a wrong one, and NotSupported for one
-    with a loop, and without libpcap.
+def compile_filter(text: str, link_type: int = ETHERNET) -> Filter:
+    """Compile a filter for packets of a link type. Raises Usage for a wrong one, and NotSupported
+    for one with a loop, and without libpcap.
     """
     if not text.strip():
         raise Usage("the filter is empty", "write one such as 'tcp port 80', see: man pcap-filter")
     if "\0" in text:
         raise Usage("the filter has a NUL byte", "see: man pcap-filter")
-    steps = _compiled(_library(), text)
+    steps = _compiled(_library(), text, DLT.get(link_type, link_type))
     if len(steps) > lib.FILTER_STEPS:
         raise NotSupported(f"the filter takes {len(steps):,} instructions", "make it simpler")
     for at, step in enumerate(steps):
@@ -112,19 +113,19 @@ def _library() -> ctypes.CDLL:
     raise NotSupported("libpcap is needed for filters", "apt-get install libpcap0.8")
 
 
-def _compiled(library: ctypes.CDLL, text: str) -> list[Step]:
+def _compiled(library: ctypes.CDLL, text: str, link: int) -> list[Step]:
     """Return the program. Raises Usage."""
-    steps, why = _tried(library, text)
+    steps, why = _tried(library, text, link)
     if not why:
         return steps
-    place = _wrong_at(library, text, why)
+    place = _wrong_at(library, text, why, link)
     shown = pointed(text, place) if place else ()
     raise Usage(f"filter {text!r}: {why}", "see: man pcap-filter", shown)
 
 
-def _tried(library: ctypes.CDLL, text: str) -> tuple[list[Step], str]:
+def _tried(library: ctypes.CDLL, text: str, link: int) -> tuple[list[Step], str]:
     """Return the program, or what is wrong with the text."""
-    handle = ctypes.c_void_p(library.pcap_open_dead(ETHERNET, LONGEST))
+    handle = ctypes.c_void_p(library.pcap_open_dead(link, LONGEST))
     program = _Program()
     try:
         given = text.encode(errors="surrogateescape")
@@ -138,7 +139,7 @@ def _tried(library: ctypes.CDLL, text: str) -> tuple[list[Step], str]:
         library.pcap_close(handle)
 
 
-def _wrong_at(library: ctypes.CDLL, text: str, why: str) -> Span | None:
+def _wrong_at(library: ctypes.CDLL, text: str, why: str, link: int) -> Span | None:
     """Return where the word stands that a filter can't go on with, or that libpcap names; its end
     is that of the text where something is missing. None: the place can't be told.
     """
@@ -152,7 +153,7 @@ def _wrong_at(library: ctypes.CDLL, text: str, why: str) -> Span | None:
     while low < high:
         middle = (low + high) // 2
         # The scanner rejects what follows, and says so, if the parser has come to ask for it.
-        if "syntax error" in _tried(library, f"{text[: words[middle].end]} {NO_WORD}")[1]:
+        if "syntax error" in _tried(library, f"{text[: words[middle].end]} {NO_WORD}", link)[1]:
             high = middle
         else:
             low = middle + 1

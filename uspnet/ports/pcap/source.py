@@ -79,6 +79,7 @@ class Source(Port):
     calls = frozenset({"madvise"})
     can_send = False
     knows_origins = True
+    any_link = False  # packets of other link types than Ethernet are taken as they are
     options = SourceOptions()
 
     def __init__(self, spec: Spec) -> None:
@@ -196,7 +197,7 @@ class Source(Port):
             whole = not lib.pcap_survey(c, SURVEY_STEPS)
         if error := self.fault():
             raise error
-        if c.foreign and whole and not c.usable:
+        if c.foreign and whole and not c.usable and not self.any_link:
             raise self._not_ethernet(c.link_type)
         self.frame = max(self.frame, c.longest if whole else LONGEST)
         c.at, c.number, c.foreign = c.begin, 0, 0
