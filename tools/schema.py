@@ -35,7 +35,7 @@ from uspnet.jobs.result import (
     Result,
 )
 from uspnet.jobs.returned import MeasureResult
-from uspnet.jobs.streamed import ProfileResult
+from uspnet.jobs.streamed import ProfileMeasureResult, ProfileResult
 from uspnet.jobs.supervise.result import RunChecked, RunResult
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.telemetry.stats import StatsAnswer
@@ -43,7 +43,7 @@ from uspnet.telemetry.stats import StatsAnswer
 ROOT = Path(__file__).resolve().parent.parent
 WITH_ERROR = "WithError"  # ends the names of results that an error ended
 ANSWERS: dict[str, list[type]] = {
-    "pktgen": [ReplayResult, ProfileResult, MeasureResult, GenerateResult],
+    "pktgen": [ReplayResult, ProfileMeasureResult, ProfileResult, MeasureResult, GenerateResult],
     "capture": [CaptureResult, FilterAnswer],
     "fwd": [ForwardResult],
     "reflect": [ReflectResult],

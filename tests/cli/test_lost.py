@@ -64,6 +64,10 @@ KINDS = {
         *("--packet", "3:Ether()/IP()/UDP(dport=[7,9])/('x'*30)"),
         *("--packet", "Ether()/IP()/TCP()/('y'*18)"),
     ],
+    "several kinds": [
+        *("--packet", "Ether()/IP()/UDP()/('x'*30)", "--packet", "Ether()/IP()/TCP()/('y'*18)"),
+        *("--vary", "ip.src=10.0.0.0/8:random", "--vary", "ip.dst=10.1.0.0/16", "--flows", "50"),
+    ],
 }
 
 
@@ -82,6 +86,51 @@ def test_the_file_has_exactly_what_a_forwarder_dropped(namespace, tmp_path, kind
     assert result["lost_file"] == file
     assert sum(each["packets"] for each in result["losses"]) == DROPS
     assert [each["port"] for each in result["ports"]] == ["packet:a", "packet:d"]
+
+
+PROFILE = """streams:
+  web:
+    packet: "Ether()/IP(dst='10.0.0.0/8')/UDP(dport=[7,9])/('y'*18)"
+    rate: 1500
+    count: 1500
+  sized: {rate: 1000, count: 1000, size: imix, vary: [ip.src=10.0.0.0/8:random], flows: 9}
+  six: {rate: 500, count: 500, packet: "Ether()/IPv6()/TCP()/('z'*40)", start: 0.1}
+"""
+
+
+@pytest.mark.parametrize("cores", ["0", "0,1"])
+def test_what_is_lost_of_each_stream_is_known(namespace, tmp_path, cores):
+    (tmp_path / "x.yaml").write_text(PROFILE)
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "--json"]
+    with Forwarder(namespace, "b", "c", CHOSEN) as between:
+        done = namespace.uspnet("pktgen", "packet:a", "--profile", tmp_path / "x.yaml", *words,
+                                "--save", tmp_path / "x.hdr", "--cores", cores)  # fmt: skip
+    result = answer(done.stdout)
+    assert (between.number, len(between.dropped)) == (COUNT, DROPS)
+    lost = {
+        "web": lambda frame: frame[26] != 10 and frame[23] == 17,
+        "sized": lambda frame: frame[26] == 10,
+        "six": lambda frame: frame[12] == 0x86,
+    }
+    found = frames_of(tmp_path / "lost.pcapng")
+    assert len(found) == result["lost"] == DROPS
+    counts = {"web": 1500, "sized": 1000, "six": 500}
+    for each in result["streams"]:
+        chosen = lost[each["name"]]
+        dropped = list(filter(chosen, between.dropped))
+        assert list(filter(chosen, found)) == dropped != []
+        assert (each["sent"], each["lost"]) == (counts[each["name"]], len(dropped))
+        assert each["received"] == each["sent"] - each["lost"]
+        assert sum(row["packets"] for row in result["losses"] if row["stream"] == each["name"]) == (
+            len(dropped)
+        )
+        assert (each["duplicated"], each["reordered"], each["stale"]) == (0, 0, 0)
+        assert 0 < each["latency_ns"]["min"] <= each["latency_ns"]["max"]
+    assert result["latency_ns"]["max"] == max(each["latency_ns"]["max"]
+                                              for each in result["streams"])  # fmt: skip
+    assert {each["stream"] for each in result["lost_by_flow"]} == {"sized"}
 
 
 def test_a_loss_lasts_as_long_as_nothing_was_due_that_came_back(namespace, tmp_path):

@@ -158,15 +158,30 @@ def test_a_file_that_anybody_may_change_is_refused(tmp_path):
         read_streams(str(tmp_path / "x.yaml"), "null:", GROUP)
 
 
-OPTIONS = [("rate", "--rate"), ("only", "--filter"), ("rx_port", "--rx-port"), ("count", "--count"),
-           ("replay", "--replay"), ("sequence", "--sequence"), ("save", "--save")]  # fmt: skip
+OPTIONS = [("rate", "--rate"), ("only", "--filter"), ("vary", "--vary"), ("count", "--count"),
+           ("replay", "--replay"), ("sequence", "--sequence"), ("answer", "--answer")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_options_that_belong_to_streams_are_refused_beside_it(name, option):
-    with pytest.raises(Usage, match=f"{option} conflicts with --profile") as error:
+    with pytest.raises(Usage, match=f"{option} conflicts with --profile"):
         Profiles("x.yaml", "null:").check({"port", "profile", name})
-    assert ("measured" in error.value.hint) == (name in {"rx_port", "save"})
+
+
+MEASURED = [
+    ("size: 60, sequence: no", "x.yaml:1: a: sequence: it can't be measured", "drop --rx-port"),
+    ("size: 42", "x.yaml:1: a: 0 bytes of payload are too few", "--size"),
+]
+
+
+@pytest.mark.parametrize(("text", "told", "hint"), MEASURED)
+def test_a_stream_that_can_have_no_numbers_is_not_measured(uspnet, tmp_path, text, told, hint):
+    (tmp_path / "x.yaml").write_text(f"streams: {{a: {{{text}}}}}")
+    result = uspnet("pktgen", "null:", "--profile", str(tmp_path / "x.yaml"), "--rx-port", "null:")
+    assert result.returncode == 2
+    first, second = result.stderr.splitlines()
+    assert told in first
+    assert hint in second
 
 
 def test_without_a_profile_a_port_is_needed(uspnet):

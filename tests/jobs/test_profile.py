@@ -18,7 +18,8 @@ from uspnet.errors import Usage
 from uspnet.fastpath import ffi
 from uspnet.jobs.capture import make_sink
 from uspnet.jobs.plan import Limits
-from uspnet.jobs.profile import ProfileJob, Stream
+from uspnet.jobs.profile import ProfileJob
+from uspnet.jobs.stream import Stream
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.craft import craft
 from uspnet.packets.frames import udp_template

@@ -31,11 +31,12 @@ from uspnet.jobs.choices import Swap
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
-from uspnet.jobs.profile import ProfileJob, Stream
+from uspnet.jobs.profile import ProfileJob
 from uspnet.jobs.reflect import Reflecting, ReflectJob
 from uspnet.jobs.replay import Pace as Rate
 from uspnet.jobs.replay import Replaying, ReplayJob
 from uspnet.jobs.saving import Files
+from uspnet.jobs.stream import Stream
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.answering import read_answers
 from uspnet.packets.fields.rewrite import Rewrite

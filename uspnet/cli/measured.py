@@ -12,6 +12,8 @@ from uspnet.cli import options as o
 from uspnet.errors import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from uspnet.jobs.saving import Files, SavedFile
     from uspnet.packets.answering import AnswerNet
     from uspnet.port import Port
@@ -96,10 +98,10 @@ class Measured:
         """Return whether packets carry sequence numbers."""
         return self.rx_port is not None if self.sequence is None else self.sequence
 
-    def port(self, spec: str, out: Port) -> Port | None:
-        """Return the port on which packets return: `out`, if that is it. `spec`: of `out`."""
-        if self.rx_port in (None, spec):
-            return out if self.rx_port else None
+    def port(self, outs: Mapping[str, Port]) -> Port | None:
+        """Return the port on which packets return, which may be one of `outs`, by their specs."""
+        if self.rx_port is None or self.rx_port in outs:
+            return outs[self.rx_port] if self.rx_port else None
         from uspnet.ports.registry import make_port
 
         return make_port(self.rx_port)

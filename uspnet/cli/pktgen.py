@@ -136,14 +136,14 @@ def pktgen(
     check_files(written, {"--pcap": pcap, "--profile": [profile] if profile else None})
     files, nets = measured.files(f"uspnet pktgen {port}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
-    back = measured.port(port or "", outs[0]) if outs else None
+    back = measured.port({port: outs[0]}) if port and outs else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     duration = rates.duration(duration)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     limits.linger = linger
     job: AnyJob
     if profile:
-        job = profiles.job(limits, write, context.find_root().command)
+        job = profiles.job(limits, write, context.find_root().command, measured, files)
     elif replay:
         job = replays.job(outs, limits, rate, link, given)
     else:
@@ -151,7 +151,8 @@ def pktgen(
         traffic.shape = rates.shape(traffic.mean(), seed)
         job = generating(outs[0], back, write, limits, traffic, files, nets)
     limits.poll = Poll.busy.value if poll is None and job.is_timed() else limits.poll
-    checks = conditions(fail_on_loss, require, "received" if back else "sent", count)
+    verb = "received" if rx_port and not dry_run else "sent"
+    checks = conditions(fail_on_loss, require, verb, count)
     tell_of_interface(context, "pktgen", quiet=quiet or dry_run)
     ask_before_default_route(*(outs or job.ports), yes=yes or dry_run)
     run(job, Shown(json, quiet, bool(verbose), interval, plot == "-"), checks)

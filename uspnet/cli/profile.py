@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from uspnet.cli.jobs_file.tree import Node, Place
     from uspnet.cli.jobs_file.tree import Scalar as Text
     from uspnet.cli.jobs_file.words import Click, Reader
+    from uspnet.cli.measured import Measured
     from uspnet.jobs.generate import GenerateJob
     from uspnet.jobs.job import AnyJob
     from uspnet.jobs.plan import Limits
-    from uspnet.jobs.profile import Stream
+    from uspnet.jobs.saving import Files
+    from uspnet.jobs.stream import Stream
     from uspnet.port import Port as AnyPort
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", re.ASCII)
@@ -37,9 +39,8 @@ OPTIONS = frozenset({
 BESIDE = frozenset({
     "port", "profile", "dry_run", "write", "linger", "yes", "fail_on_loss", "duration", "cores",
     "burst", "poll", "reconnect", "in_process", "restart", "sandbox", "no_sandbox", "require",
-    "interval", "json", "quiet", "verbose",
+    "interval", "json", "quiet", "verbose", "rx_port", "save", "plot", "lost",
 })  # fmt: skip
-MEASURED = {"rx_port", "save", "plot", "lost"}
 EXAMPLE = "write a stream: web: {rate: 10k, size: imix}; see: uspnet pktgen --example profile"
 
 Port = Annotated[
@@ -96,31 +97,39 @@ class Profiles:
             hint = f"drop {option}"
             if name.replace("_", "-") in OPTIONS:
                 hint = f"write it in the file, below a stream: {option.removeprefix('--')}: …"
-            if name in MEASURED:
-                hint = (
-                    "streams are not measured; give their packets as --packet 3:EXPR --packet EXPR "
-                )
-                hint += "instead of --profile, or measure in a second pktgen beside it"
             raise Usage(f"{option} conflicts with --profile", hint)
 
-    def job(self, limits: Limits, write: str | None, group: Click) -> AnyJob:
-        """Return the job that sends the streams; or a dry run, which writes them to a file.
-        `group`: all commands. Raise Usage, which names the line, and Refused.
+    def job(
+        self, limits: Limits, write: str | None, group: Click, measured: Measured, files: Files
+    ) -> AnyJob:
+        """Return the job that sends the streams, and measures them; or a dry run, which writes them
+        to a file. `group`: all commands. Raise Usage, which names the line, and Refused.
         """
         from uspnet.jobs.capture import make_sink
         from uspnet.jobs.profile import ProfileJob
 
-        name = self.file or ""
-        streams = read_streams(name, self.port, group, dry=write is not None)
+        name, dry, numbered = self.file or "", write is not None, measured.rx_port is not None
+        ports: dict[str, AnyPort] = {}
+        streams = read_streams(name, self.port, group, ports, dry=dry, numbered=numbered)
         if write is not None:
             sink = make_sink(write)
             streams = [replace(each, port=sink) for each in streams]
-        return ProfileJob(streams, limits, name, dry=write is not None)
+            return ProfileJob(streams, limits, name, dry=True)
+        return ProfileJob(streams, limits, name, measured.port(ports), files)
 
 
-def read_streams(name: str, port: str | None, group: Click, *, dry: bool = False) -> list[Stream]:
+def read_streams(
+    name: str,
+    port: str | None,
+    group: Click,
+    ports: dict[str, AnyPort] | None = None,
+    *,
+    dry: bool = False,
+    numbered: bool = False,
+) -> list[Stream]:
     """Read and check a file of streams. `port`: of those that name none; `group`: all commands;
-    `dry`: no port is needed. Raise Usage, which names the line, and Refused.
+    `dry`: no port is needed; `numbered`: all have sequence numbers. Their ports are added to
+    `ports`, by how they are written. Raise Usage, which names the line, and Refused.
     """
     from uspnet.cli.jobs_file.tree import Mapping, Place, below, read_tree
     from uspnet.jobs.profile import STREAMS_MAX
@@ -131,25 +140,38 @@ def read_streams(name: str, port: str | None, group: Click, *, dry: bool = False
         raise place.wrong(line, "streams: names no stream", EXAMPLE)
     if len(streams.items) > STREAMS_MAX:
         raise place.wrong(line, f"streams: more than {STREAMS_MAX}", "split the file")
-    made: dict[str, AnyPort] = {}
+    made = {} if ports is None else ports
     spec = "null:" if dry and port is None else port
-    found = [_stream(place, key, value, spec, group, made) for key, value in streams.items.items()]
+    reading = Reading(place, group, spec, made, numbered=numbered)
+    found = [_stream(reading, key, value) for key, value in streams.items.items()]
     if port is not None and port not in made:
         hint = "drop PORT, or the port of a stream"
         raise place.wrong(line, f"every stream has a port, and none is sent to {port}", hint)
     return found
 
 
-def _stream(
-    place: Place, key: Text, value: Node, port: str | None, group: Click, ports: dict[str, AnyPort]
-) -> Stream:
-    """Read one stream. `ports`: those of the streams so far, by how they are written."""
+@dataclass(frozen=True)
+class Reading:
+    """A file that is read. `port`: of streams that name none; `ports`: those of the streams so far,
+    by how they are written; `numbered`: all have sequence numbers.
+    """
+
+    place: Place
+    group: Click
+    port: str | None
+    ports: dict[str, AnyPort]
+    numbered: bool
+
+
+def _stream(reading: Reading, key: Text, value: Node) -> Stream:
+    """Read one stream."""
     from uspnet.cli.jobs_file.entries import on_trial_with
     from uspnet.cli.jobs_file.tree import Mapping, Scalar, named
     from uspnet.cli.jobs_file.words import Reader
-    from uspnet.jobs.profile import Stream
+    from uspnet.jobs.stream import Stream
 
-    name, command = key.text, group.commands["pktgen"]
+    name, place, group = key.text, reading.place, reading.group
+    command = group.commands["pktgen"]
     if not NAME.fullmatch(name):
         text = f"{printable(name, 40)!r} can't be a stream's name"
         raise place.wrong(key.line, text, "use up to 32 letters, digits, - _ and .")
@@ -165,15 +187,26 @@ def _stream(
         else:
             reader.option(each, line, node)
     times = _times(reader, own)
-    line, spec = own.get("port", (key.line, port))
+    _number(reader, numbered=reading.numbered)
+    line, spec = own.get("port", (key.line, reading.port))
     if spec is None:
         raise reader.wrong(key.line, "has no port", "add port: packet:eth1, or give PORT")
     reader.words.lines |= {"pktgen": line, **{each: at for each, (at, _) in own.items()}}
     reader.words.ports.append(spec)
     job = cast("GenerateJob", on_trial_with(place, name, command, group, reader.words))
-    to = ports.setdefault(spec, job.port)
+    to = reading.ports.setdefault(spec, job.port)
     return Stream(name, to, job.traffic, times.get("start", 0.0), job.limits.duration,
                   job.limits.count)  # fmt: skip
+
+
+def _number(reader: Reader, *, numbered: bool) -> None:
+    """Have a stream that is measured carry sequence numbers."""
+    if not numbered:
+        return
+    if "--no-sequence" in reader.words.options:
+        text = "sequence: it can't be measured without sequence numbers"
+        raise reader.wrong(reader.words.lines["sequence"], text, "drop it, or drop --rx-port")
+    reader.words.options.append("--sequence")
 
 
 def _times(reader: Reader, own: dict[str, tuple[int, str]]) -> dict[str, float]:

@@ -236,28 +236,20 @@ class Losses(Struct):
     rows: Loss
     longest: Inline[Loss, Sequence[Loss | LossFields] | Loss]
     which: int
-    templates: FrameTemplate
-    n_templates: int
-    n_order: int
-    order: Pointer[int]
-    stamp_at: int
     secret: int
     epoch: int
-    by_template: Pointer[int]
-    by_flow: Pointer[int]
-    n_flows: int
-    flow_index: int
 
 class MeasureLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     streams: Stream
     n_streams: int
     stamp_at: int
+    n_offsets: int
+    offsets: Pointer[int]
     unsigned_packets: int
     secret: int
     began: int
     lookup: Lookup
-    histogram: Pointer[int]
     answer: Answer
     losses: Losses
     writes: int
@@ -650,6 +642,7 @@ class ProfileLoop(AnyWorker):
     n_streams: int
     seconds: float
     dry: int
+    inline_receiver: MeasureLoop
 
 class ProfileStream(Struct):
     g: GenerateLoop
@@ -795,6 +788,17 @@ class SentLog(Struct):
     room: int
     turn: Pointer[int]
 
+class SentTraffic(Struct):
+    templates: FrameTemplate
+    n_templates: int
+    n_order: int
+    order: Pointer[int]
+    stamp_at: int
+    flow_index: int
+    by_template: Pointer[int]
+    by_flow: Pointer[int]
+    n_flows: int
+
 class Stack(Struct):
     top: int
     room: int
@@ -806,6 +810,7 @@ class Stream(Struct):
     duplicated: int
     reordered: int
     stale: int
+    latencies: Pointer[int]
     delay: int
     jitter: int
     difference_sum: int
@@ -826,8 +831,10 @@ class StreamLosses(Struct):
     log: SentLog
     marks: Pointer[int]
     written: int
+    traffic: SentTraffic
     fields: Field
-    turn: Pointer[int]
+    turns: Pointer[Pointer[int]]
+    n_turns: int
 
 class TapQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
@@ -1896,6 +1903,10 @@ class FFI:
     ) -> SentLog: ...
     @overload
     def new(
+        self, cdecl: Literal["struct sent_traffic *", "struct sent_traffic[]"], init: object = ...
+    ) -> SentTraffic: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct stack *", "struct stack[]"], init: object = ...
     ) -> Stack: ...
     @overload
@@ -2302,6 +2313,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct sent_log *", "struct sent_log[]"], value: CData | int
     ) -> SentLog: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct sent_traffic *", "struct sent_traffic[]"], value: CData | int
+    ) -> SentTraffic: ...
     @overload
     def cast(
         self, cdecl: Literal["struct stack *", "struct stack[]"], value: CData | int

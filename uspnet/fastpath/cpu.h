@@ -12,6 +12,10 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* The common path is inlined into one function; rare cases are calls. */
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+
 /* For a loop of a few instructions that the compiler can't vectorize. */
 #ifdef __clang__
 #define UNROLL _Pragma("unroll(8)")

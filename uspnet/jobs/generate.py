@@ -6,42 +6,34 @@ takes them; with a receive port, says what became of them on the way.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.answers import Answers
-from uspnet.jobs.histogram import bins
-from uspnet.jobs.job import Job
 from uspnet.jobs.losses import Losses
 from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.measuring import NO_FILES, Measuring
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, GenerateResult
 from uspnet.jobs.returned import MeasureResult
 from uspnet.jobs.route import Route
 from uspnet.jobs.saving import Files
-from uspnet.jobs.seconds import Seconds, Totals
 from uspnet.jobs.sender import Generate, check_length, nothing_sent
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.answering import AnswerNet
 from uspnet.packets.shape import LINK_BPS
-from uspnet.port import Direction, Port, Queue
+from uspnet.port import Port
 from uspnet.telemetry import drops_by_reason
 
-NO_FILES = Files()
 
-
-class GenerateJob(Job[GenerateResult]):
+class GenerateJob(Measuring[GenerateResult]):
     """Sends `traffic` into `port`; counts what comes back on `rx_port`, which may be the same. With
     `traffic.dry`, `port` is a file, to which packets are written at once, stamped with the time at
     which each would be due, from 0 on.
     """
-
-    waits_for_all = True
 
     def __init__(
         self,
@@ -51,31 +43,20 @@ class GenerateJob(Job[GenerateResult]):
         rx_port: Port | None = None,
         files: Files = NO_FILES,
     ) -> None:
-        save, lost = files.latencies, files.lost
         if not port.can_send:
             hint = "give the port to send to; a file is replayed by: uspnet pktgen PORT --replay "
             hint += port.spec.target or "FILE"
             raise Usage(f"{port.name}: nothing can be sent there", hint)
-        if rx_port and not rx_port.can_receive:
-            raise Usage(f"{rx_port.name} can't receive", "give a port that packets come out of")
         if rx_port and traffic.fields and not traffic.sequence:
             text = "packets that vary can't be told from others without their sequence numbers"
             raise Usage(text, "drop --no-sequence")
-        if (save or lost) and not (rx_port and traffic.sequence):
-            what = "latencies are measured" if save else "lost packets are known"
-            text = f"{what} where packets with sequence numbers return"
-            raise Usage(text, "drop --no-sequence" if rx_port else "add --rx-port PORT")
-        ports = [port] if rx_port in (None, port) else [port, rx_port]
         self.templates = CTemplates(traffic)
-        super().__init__("pktgen", [*([lost] if lost else []), *ports], limits)
-        self.port, self.rx_port, self.traffic, self.lost = port, rx_port, traffic, lost
-        self.losses: Losses | None = None
+        super().__init__([port], limits, rx_port, files, numbered=traffic.sequence)
+        self.port, self.traffic = port, traffic
         self.shape = traffic.rates()
         self._check_end()
         self._check_bursts()
-        self._measures: list[Measure] = []
         self._sends: list[Generate] = []
-        self._save, self.seconds = save, Seconds()
         self.answers: Answers | None = None
 
     def answer(self, nets: Sequence[AnswerNet]) -> None:
@@ -86,15 +67,6 @@ class GenerateJob(Job[GenerateResult]):
         self.answers = Answers(
             nets, self.traffic.templates[0].frame[6:12], self.rx_port or self.port
         )
-
-    def __enter__(self) -> Self:
-        with ExitStack() as undo:
-            for file in self._save:  # before the ports, which may take devices from the kernel
-                undo.callback(file.close)
-                file.open()
-            super().__enter__()
-            self.undo.push(undo.pop_all())
-        return self
 
     def is_timed(self) -> bool:
         """Return whether packets have due times, or their latency is measured."""
@@ -141,8 +113,8 @@ class GenerateJob(Job[GenerateResult]):
         lanes: list[Route] = [(None, [(self.port, index)]) for index in range(self.port.queues)]
         shares = [lanes[i :: len(used)] for i in range(len(used))]
         if self.rx_port and self.traffic.sequence:
-            self.losses = Losses(self.port.queues, self.lost)
-            self.losses.take(self.templates, self.traffic)
+            self.losses = Losses(self.port.queues, self.lost, self.templates.secret)
+            self._lost_traffic = self.losses.take(self.templates, self.traffic)
         first = 0
         for number, share in enumerate(shares):
             self._sends.append(self._sender(number, len(used), first, len(share)))
@@ -150,14 +122,8 @@ class GenerateJob(Job[GenerateResult]):
         loops = zip(self._sends, shares, used, strict=True)
         plans = [Plan(loop, share, core, lib.BURST_MAX) for loop, share, core in loops]
         if source := self.rx_port or (self.answers and self.port):
-            self._measures.append(self._receiver())
-            core = self.cores[len(used) % len(self.cores)]
-            back: list[Route] = [((source, i), []) for i in range(source.queues)]
-            if self.answers and source is not self.port:
-                back[0] = ((source, 0), [(source, 0)])
-            if self.lost:  # the last exit of the first lane
-                back[0] = ((source, 0), [*back[0][1], (self.lost, 0)])
-            plans.append(Plan(self._measures[0], back, core, lib.BURST_MAX))
+            answers = self.answers is not None and source is not self.port
+            plans.append(self._receive(self._receiver(), source, len(used), answers=answers))
         return plans
 
     def set_up(self) -> None:
@@ -181,38 +147,9 @@ class GenerateJob(Job[GenerateResult]):
             self._check_bursts()
         for pace in self._paces():
             pace.play(self.shape or pace.shape, self.limits.duration or 0.0)
-        for file in self._save:
-            file.begin()
-        if self.losses:
-            self.losses.begin()
+        super().linked()
         for note in self.traffic.notes:
             self.on_notice(note)
-
-    def tick(self) -> None:
-        """Add up each second."""
-        if self.rx_port and self.seconds.due(self.elapsed()):
-            self._add_second(self._totals())
-        super().tick()
-
-    def _add_second(self, totals: Totals) -> None:
-        interval = self.seconds.add(totals)
-        for file in self._save:
-            file.add(interval)
-
-    def _totals(self, *, final: bool = False) -> Totals:
-        measured, (sent, _) = self._measures[0], self._sent()
-        received, _ = measured.counts()
-        numbered = self.traffic.sequence and not final
-        lost = measured.missing() if numbered else max(sent - received, 0)
-        counts = (sent, received, lost, measured.latencies(), measured.jitter())
-        return Totals(self.elapsed(), *counts)
-
-    def _finish(self) -> None:
-        super()._finish()
-        if self.rx_port:
-            self._add_second(self._totals(final=True))
-        for file in self._save:
-            file.end(self._measures[0].latencies(), self.elapsed())
 
     def _shares(self) -> bool:
         """Return whether answers leave by a queue of the first sender's."""
@@ -246,7 +183,8 @@ class GenerateJob(Job[GenerateResult]):
         self.undo.callback(again.clear)
         streams, logs = make_streams(lanes), ffi.NULL
         if self.losses:
-            logs = self.losses.follow(first_stream, streams, fields, again)
+            sent = self._lost_traffic
+            logs = self.losses.follow(first_stream, streams, sent, fields, again)
         return Generate.of(
             self.templates,
             fields,
@@ -276,38 +214,18 @@ class GenerateJob(Job[GenerateResult]):
         """Return what the run was asked for."""
         return replace(super().asked(), **self.traffic.asked(self.shape))
 
-    def _queues(self, direction: Direction | None = None) -> Iterator[Queue]:
-        """Leave out what is written to the file of lost packets."""
-        return (queue for queue in super()._queues(direction) if queue.port != self.lost)
-
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self._sent()
         offered = sum(int(loop.c.offered) for loop in self._sends)
         drops, elapsed = drops_by_reason(self._sinks()), self.elapsed()
         paces = [] if self.traffic.dry else self._paces()  # a dry run is never late
-        common = self.common()
-        rows = common["ports"][1:] if self.lost else common["ports"]
         counts = {
-            **common,
-            "ports": rows,
+            **self.common(),
             **self.sending(offered, sent, octets, drops),
             "pacing": pacing(paces, self.workers[0].hz, sent, elapsed) if paces else None,
             "answered": self.answers.result() if self.answers else None,
         }
         if not (self.rx_port and self._measures):
             return GenerateResult(**counts)
-        measured = self._measures[0]
-        received, others = measured.counts()
-        return MeasureResult(
-            **counts,
-            received=received,
-            lost=max(sent - received, 0),
-            **others,
-            foreign=measured.foreign,
-            latency_ns=measured.latency_ns(),
-            jitter_ns=measured.jitter().as_json(),
-            latency_histogram=bins(measured.latencies()),
-            seconds=tuple(self.seconds.rows if self.finished else list(self.seconds.rows)[-1:]),
-            **(self.losses.as_json(final=self.finished) if self.losses else {}),
-        )
+        return MeasureResult(**counts, **self.returned())

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uspnet.answer import Json
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from uspnet.jobs.answers import Answers
     from uspnet.jobs.worker import Lane, Worker
 
+SLOT = 8  # bytes of a histogram's count
+ENDS = sys.byteorder
+
 
 def make_streams(count: int) -> c.Stream:
     """Return an array of `count` fresh `struct stream`."""
@@ -27,8 +31,8 @@ def make_streams(count: int) -> c.Stream:
 
 @dataclass
 class Measure(Loop, name="measure"):
-    """Counts what arrives by its numbers, or with `lookup` by its looks. `began` and the times of
-    the histogram are ns of CLOCK_MONOTONIC.
+    """Counts what arrives by its numbers, or with `lookup` by its looks. `began` is in ns of
+    CLOCK_MONOTONIC.
     """
 
     stamp_at: int
@@ -39,11 +43,14 @@ class Measure(Loop, name="measure"):
     lookup: Lookup = ffi.NULL
     losses: c.Struct = ffi.NULL  # struct losses *
     writes: bool = False
-    histogram: Pointer[int] = field(default_factory=lambda: new("uint64_t[]", lib.HISTOGRAM_SLOTS))
+    offsets: Pointer[int] = ffi.NULL  # where other streams' signatures are
+    n_offsets: int = 0
 
     def __post_init__(self) -> None:
         """Fill the struct."""
         super().__post_init__()
+        self._histograms: Pointer[int]
+        self._count_latencies(1)
         self.answers: Answers | None = None  # whose transmit queue may be one of its lanes'
 
     def answer(self, answers: Answers, worker: Worker) -> None:
@@ -95,9 +102,36 @@ class Measure(Loop, name="measure"):
         """Return how much the delays of consecutive packets differ."""
         return Jitter.of(self.streams[i] for i in range(self.n_streams))
 
+    def tell_apart(self) -> None:
+        """Count the latencies of each stream by itself. Call this before it runs."""
+        self._count_latencies(self.n_streams)
+
+    def _count_latencies(self, histograms: int) -> None:
+        """Have so many histograms count latencies: one of each stream, or one of all."""
+        self._histograms = new("uint64_t[]", lib.HISTOGRAM_SLOTS * histograms)
+        for number in range(self.n_streams):
+            at = lib.HISTOGRAM_SLOTS * min(number, histograms - 1)
+            self.streams[number].latencies = self._histograms + at
+
+    def _histogram(self, number: int) -> bytes:
+        size = lib.HISTOGRAM_SLOTS * SLOT
+        return bytes(ffi.buffer(self._histograms)[number * size : (number + 1) * size])
+
+    def of_stream(self, number: int) -> Json:
+        """Return what came back of a stream that is told apart, by the fields of a result."""
+        stream, names = self.streams[number], ("received", "duplicated", "reordered", "stale")
+        return {
+            **{name: int(getattr(stream, name)) for name in names},
+            "latency_ns": percentiles(memoryview(self._histogram(number)).cast("Q").tolist()),
+            "jitter_ns": Jitter.of([stream]).as_json(),
+        }
+
     def latencies(self) -> list[int]:
         """Return how many packets had a latency in each slot of the histogram."""
-        return list(self.histogram)
+        count = len(self._histograms) // lib.HISTOGRAM_SLOTS
+        rows = (int.from_bytes(self._histogram(number), ENDS) for number in range(count))
+        total = sum(rows).to_bytes(lib.HISTOGRAM_SLOTS * SLOT, ENDS)  # no slot overflows
+        return memoryview(total).cast("Q").tolist()
 
     def latency_ns(self) -> dict[str, int] | None:
         """Return percentiles of the latencies in ns, each to 0.8 %; None if there are none."""

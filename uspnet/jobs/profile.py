@@ -5,25 +5,34 @@ own, into one port or several.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count as counter
 from typing import TYPE_CHECKING
 
+from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi, lib
-from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
-from uspnet.jobs.job import Job
+from uspnet.jobs.choices import COUNT_MAX
 from uspnet.jobs.loops import Loop, groups, under_way
-from uspnet.jobs.measure import make_streams
-from uspnet.jobs.pace import Pace, pacing
+from uspnet.jobs.losses import Losses
+from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.measuring import NO_FILES, Measuring
+from uspnet.jobs.pace import pacing
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked
-from uspnet.jobs.sender import Generate, check_length, nothing_sent
-from uspnet.jobs.streamed import ProfileResult, StreamResult
-from uspnet.jobs.traffic import CTemplates, Traffic
+from uspnet.jobs.saving import Files
+from uspnet.jobs.sender import check_length, nothing_sent
+from uspnet.jobs.stream import Sender, Stream
+from uspnet.jobs.streamed import (
+    ProfileMeasureResult,
+    ProfileResult,
+    ReturnedStream,
+    StreamResult,
+)
+from uspnet.jobs.traffic import make_secret
 from uspnet.memory import new
-from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Port
 
 if TYPE_CHECKING:
@@ -32,74 +41,6 @@ if TYPE_CHECKING:
     from uspnet.jobs.worker import Lane
 
 STREAMS_MAX = 256
-
-
-@dataclass(frozen=True)
-class Stream:
-    """What is sent to a port: from `start` seconds after the start of the run on, for `seconds`
-    (None: to its end), and `count` packets at most (None: any number). Its traffic has its rate.
-    """
-
-    name: str
-    port: Port
-    traffic: Traffic
-    start: float = 0.0
-    seconds: float | None = None
-    count: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise Usage for a value that is out of range."""
-        if not 0 <= self.start <= DURATION_MAX:
-            raise Usage(f"start={self.start}", "seconds after the start of the run, 0 or more")
-        if self.seconds is not None and not 0 < self.seconds <= DURATION_MAX:
-            raise Usage(f"seconds={self.seconds}", "seconds, above 0; None: to the end of the run")
-        if self.count is not None and not 0 < self.count <= COUNT_MAX:
-            raise Usage(f"count={self.count}", "packets, 1 or more; None: any number")
-
-    def ends(self, duration: float | None) -> float | None:
-        """Return when it ends in a run of so many seconds, by time; None: it does not."""
-        ends = [] if self.seconds is None else [self.start + self.seconds]
-        return min([*ends, *([] if duration is None else [duration])], default=None)
-
-
-class Sender:
-    """A stream as C plays it: the `number`th. `copies` of its packets are made in buffers that it
-    shares with other streams.
-    """
-
-    def __init__(self, stream: Stream, number: int, limits: Limits, *, dry: bool) -> None:
-        self.stream, self.templates = stream, CTemplates(stream.traffic)
-        shape = stream.traffic.rates()
-        self.shape = replace(shape, start=stream.start) if shape else None
-        self.pace = Pace(self.shape, 0, 1) if self.shape else None
-        self.fields = stream.traffic.make_fields(0, 1)
-        self.c: ProfileStream = ffi.NULL  # set by its loop
-        self.budget = new("uint64_t *", stream.count) if stream.count else ffi.NULL
-        self.ends = stream.ends(limits.duration)
-        self.loop = Generate.of(
-            self.templates,
-            self.fields,
-            self.pace,
-            streams=make_streams(1),
-            first_stream=number % 256,
-            dry=dry,
-            copies=True,
-        )
-        self.loop.c.w.budget = self.budget
-
-    def play(self, link_bps: int | None) -> None:
-        """Set the rates: those in percent are of the port's own link, if it is known."""
-        if not self.pace or not self.shape:
-            return
-        if self.shape.percent:
-            self.shape = self.shape.scaled((link_bps or LINK_BPS) / LINK_BPS)
-        self.pace.play(self.shape, self.ends or 0.0)
-
-    def settle(self) -> None:
-        """Have another process go on, with what is left of its packets."""
-        if self.budget:
-            self.budget[0] = max((self.stream.count or 0) - int(self.loop.c.offered), 0)
-        self.loop.resume()
 
 
 @dataclass
@@ -158,15 +99,21 @@ class Profile(Loop, name="profile"):
             each.loop.pass_over(ticks)
 
 
-class ProfileJob(Job[ProfileResult]):
-    """Sends streams into their ports. `name`: of the profile. `dry`: into a file instead, which is
-    then the port of all of them: in the order of their due times, stamped with those.
+class ProfileJob(Measuring[ProfileResult | ProfileMeasureResult]):
+    """Sends streams into their ports; measures what comes back of each on `rx_port`. `name`: of the
+    profile. `dry`: into a file instead, which is then the port of all of them: in the order of
+    their due times, stamped with those.
     """
 
-    waits_for_all = True
-
-    def __init__(
-        self, streams: Sequence[Stream], limits: Limits, name: str = "", *, dry: bool = False
+    def __init__(  # noqa: PLR0913 - as for one stream
+        self,
+        streams: Sequence[Stream],
+        limits: Limits,
+        name: str = "",
+        rx_port: Port | None = None,
+        files: Files = NO_FILES,
+        *,
+        dry: bool = False,
     ) -> None:
         if not 0 < len(streams) <= STREAMS_MAX:
             raise Usage(f"{len(streams)} streams", f"give 1 to {STREAMS_MAX}")
@@ -176,7 +123,11 @@ class ProfileJob(Job[ProfileResult]):
                 raise Usage(f"{port.name}: nothing can be sent there", "give a port to send to")
         if limits.count is not None:
             raise Usage("a profile has no count of its own", "give count to its streams")
-        super().__init__("pktgen", ports, limits)
+        for each in streams if rx_port else ():
+            if not each.traffic.sequence:
+                text = f"the stream {each.name} has no sequence numbers, by which it is measured"
+                raise Usage(text, "give it some, or measure nothing")
+        super().__init__(ports, limits, rx_port, files, numbered=rx_port is not None)
         self.streams, self.name, self.dry = streams, name, dry
         self._check_ends()
         self._loops: list[Profile] = []
@@ -184,7 +135,8 @@ class ProfileJob(Job[ProfileResult]):
 
     def is_timed(self) -> bool:
         """Return whether packets have due times."""
-        return not self.dry and any(each.traffic.rates() for each in self.streams)
+        timed = self.rx_port or any(each.traffic.rates() for each in self.streams)
+        return bool(timed) and not self.dry
 
     def runs_out(self) -> bool:
         """Return whether all streams end by themselves."""
@@ -204,20 +156,12 @@ class ProfileJob(Job[ProfileResult]):
 
     def plans(self) -> list[Plan]:
         """Plan one worker a core, and give it streams of each port, which have queues of their own
-        as long as there are enough.
+        as long as there are enough; and one receiver of everything that comes back.
         """
         for each in self.streams:
             for template in each.traffic.templates:
                 check_length(each.port, template.frame)
-        turns = {port: counter() for port in self.ports}
-        shares: list[list[tuple[Sender, Route]]] = [[] for _ in self.cores]
-        for number, stream in enumerate(self.streams):
-            sender = Sender(stream, number, self.limits, dry=self.dry)
-            self.undo.callback(sender.fields.clear)  # alive as long as the job
-            queue = next(turns[stream.port]) % stream.port.queues
-            core = queue % min(len(self.cores), stream.port.queues)
-            shares[core].append((sender, (None, [(stream.port, queue)])))
-            self._senders.append(sender)
+        shares = self._share_out()
         plans = []
         for number, share in enumerate(shares):
             if share:
@@ -225,16 +169,64 @@ class ProfileJob(Job[ProfileResult]):
                 self._loops.append(Profile.of(senders, self.limits.duration, dry=self.dry))
                 routes = [route for _, route in share]
                 plans.append(Plan(self._loops[-1], routes, self.cores[number]))
+        if self.rx_port:
+            plans.append(self._receive(self._receiver(), self.rx_port, len(plans), answers=False))
         return plans
+
+    def _share_out(self) -> list[list[tuple[Sender, Route]]]:
+        """Make the streams' senders. Return those of each core, with their routes."""
+        secret, turns = make_secret(), {port: counter() for port in self.ports}
+        shares: list[list[tuple[Sender, Route]]] = [[] for _ in self.cores]
+        if self.rx_port:
+            self.losses = Losses(len(self.streams), self.lost, secret)
+        for number, stream in enumerate(self.streams):
+            sender = Sender(stream, number, self.limits, secret, self.losses, dry=self.dry)
+            self.undo.callback(sender.fields.clear)  # alive as long as the job
+            self.undo.callback(sender.again.clear)
+            queue = next(turns[stream.port]) % stream.port.queues
+            core = queue % min(len(self.cores), stream.port.queues)
+            shares[core].append((sender, (None, [(stream.port, queue)])))
+            self._senders.append(sender)
+        return shares
+
+    def _receiver(self) -> Measure:
+        """Make the loop that measures: signatures of most streams are where that of the first is,
+        or at an offset of their own.
+        """
+        count, first = len(self._senders), self._senders[0].templates
+        places = dict.fromkeys(each.templates.stamp_at for each in self._senders)
+        others = [at for at in places if at != first.stamp_at]
+        made = Measure(
+            stamp_at=first.stamp_at,
+            secret=first.secret,
+            began=time.monotonic_ns(),
+            n_streams=count,
+            streams=make_streams(count),
+            losses=self.losses.c if self.losses else ffi.NULL,
+            writes=bool(self.lost),
+            offsets=new("uint32_t[]", others),
+            n_offsets=len(others),
+        )
+        made.tell_apart()
+        return made
+
+    def set_up(self) -> None:
+        """Run the receiver in the first sender's thread if it has no core of its own."""
+        self.receivers = self.workers[len(self._loops) :]
+        if self.receivers and len(self.cores) <= len(self._loops):
+            self.inline = list(self.receivers)
+            self._loops[0].c.inline_receiver = self._measures[0].c
 
     def linked(self) -> None:
         """Set the rates, and say what is to be said."""
         for each in self._senders:
             each.play(self.links.get(each.stream.port))
+        super().linked()
+        for each in self._senders:
             for note in each.stream.traffic.notes:
                 self.on_notice(note)
 
-    def check(self, result: ProfileResult) -> None:
+    def check(self, result: ProfileResult | ProfileMeasureResult) -> None:
         """Raise DeviceFault if a run that should have sent packets sent none."""
         if result.sent or result.before or self.stopped() or not result.offered:
             return
@@ -244,28 +236,36 @@ class ProfileJob(Job[ProfileResult]):
         """Return what the run was asked for."""
         return replace(super().asked(), profile=self.name, dry_run=self.dry)
 
-    def count(self) -> ProfileResult:
-        """Return what was sent so far."""
-        sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
-        offered = sum(loop.offered() for loop in self._loops)
-        return ProfileResult(
-            **self.common(),
-            **self.sending(offered, sent, octets, self.drops("tx")),
-            streams=tuple(self._row(each, self.elapsed()) for each in self._senders),
-        )
+    def _sent(self) -> tuple[int, int]:
+        """Return the packets sent and their bytes."""
+        return self.total("tx", "packets"), self.total("tx", "bytes")
 
-    def _row(self, each: Sender, elapsed: float) -> StreamResult:
-        """Return what became of a stream."""
+    def count(self) -> ProfileResult | ProfileMeasureResult:
+        """Return what was sent so far, and received where there is a receive port."""
+        offered = sum(loop.offered() for loop in self._loops)
+        counts = {**self.common(), **self.sending(offered, *self._sent(), self.drops("tx"))}
+        rows = [self._row(each, self.elapsed()) for each in self._senders]
+        if not (self.rx_port and self._measures):
+            return ProfileResult(**counts, streams=tuple(StreamResult(**row) for row in rows))
+        back = [self._measures[0].of_stream(number) for number in range(len(rows))]
+        streams = tuple(
+            ReturnedStream(**row, **came, lost=max(row["sent"] - came["received"], 0))
+            for row, came in zip(rows, back, strict=True)
+        )
+        return ProfileMeasureResult(**counts, **self.returned(), streams=streams)
+
+    def _row(self, each: Sender, elapsed: float) -> Json:
+        """Return what became of a stream, by the fields of its result."""
         stream, sent, kept = each.stream, int(each.c.sent), None
         offered = max(int(each.loop.c.offered), sent)
         if each.pace and not self.dry:
             most = COUNT_MAX if stream.count is None else stream.count
             kept = pacing([each.pace], self.workers[0].hz, sent, elapsed, most)
-        return StreamResult(
-            name=stream.name,
-            port=stream.port.name,
-            offered=offered,
-            sent=sent,
-            unsent=offered - sent,
-            pacing=kept,
-        )
+        return {
+            "name": stream.name,
+            "port": stream.port.name,
+            "offered": offered,
+            "sent": sent,
+            "unsent": offered - sent,
+            "pacing": kept,
+        }

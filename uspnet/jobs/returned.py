@@ -46,7 +46,8 @@ class Loss:
     """Packets lost in a row. Its time is that between its neighbours that came back, as sent."""
 
     queue: int
-    """Number of the sending queue; each has sequence numbers of its own, from 0 on."""
+    """Number of the sending queue, or of the stream of --profile; each has sequence numbers of its
+    own, from 0 on."""
     first: int
     """Sequence number of the first packet of them."""
     last: int
@@ -61,6 +62,8 @@ class Loss:
     of the run."""
     ended: bool
     """Whether a packet after them came back."""
+    stream: str | None = None
+    """Name of the stream of --profile; null: there is no profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +74,8 @@ class FlowLoss:
     """The fields that make it, and their values, as `--vary` names them: `ip.src=10.0.0.1 …`."""
     packets: int
     """Packets of it that are in the file of `--lost`."""
+    stream: str | None = None
+    """Name of the stream of --profile that it is of; null: there is no profile."""
 
 
 @dataclass(frozen=True, kw_only=True)

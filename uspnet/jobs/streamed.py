@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from uspnet.jobs.punctual import Pacing
 from uspnet.jobs.result import GenerateResult
+from uspnet.jobs.returned import MeasureResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,4 +33,32 @@ class ProfileResult(GenerateResult):
     """The result of `pktgen --profile`: offered = sent + unsent, in each stream and in all."""
 
     streams: tuple[StreamResult, ...]
+    """The streams, in the order of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReturnedStream(StreamResult):
+    """A stream of `pktgen --profile --rx-port`: lost = sent - received."""
+
+    received: int
+    """Packets of it that came back."""
+    lost: int
+    """Packets of it that did not come back, with those that the sending port dropped later."""
+    duplicated: int
+    """Packets that came back more than once."""
+    reordered: int
+    """Packets that came back after a later one."""
+    stale: int
+    """Packets that came back when their numbers had been forgotten."""
+    latency_ns: dict[str, int] | None
+    """Latencies as in the run's; null: none was measured."""
+    jitter_ns: dict[str, int] | None
+    """Jitter as in the run's; null: none was measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileMeasureResult(MeasureResult):
+    """The result of `pktgen --profile --rx-port`."""
+
+    streams: tuple[ReturnedStream, ...]
     """The streams, in the order of the file."""

@@ -135,14 +135,21 @@ class Traffic:
         return at
 
 
-class CTemplates:
-    """The C side of a job's traffic. Lives as long as the job."""
+def make_secret() -> int:
+    """Return 64 random bits, by which a run knows its signatures."""
+    return int.from_bytes(os.urandom(8), "big")
 
-    def __init__(self, traffic: Traffic) -> None:
+
+class CTemplates:
+    """The C side of a job's traffic. Lives as long as the job. `secret`: of its signatures, where
+    other traffic has the same.
+    """
+
+    def __init__(self, traffic: Traffic, secret: int | None = None) -> None:
         self.stamp_at = traffic.stamp_at()
         self.count = len(traffic.templates)
         self.cycle = len(traffic.order) or self.count
-        self.secret = int.from_bytes(os.urandom(8), "big")
+        self.secret = make_secret() if secret is None else secret
         self.turn = new("uint64_t *")
         self.owned = Owned()
         self.order: c.Pointer[int] = ffi.NULL

@@ -100,9 +100,14 @@ def streamed(each: Result) -> list[list[str]]:
     """Say what was sent of a stream, and how its rate was kept."""
     counted = f"sent {format_count(each['sent'])} of {format_count(each['offered'])}"
     phrases = [f"stream {each['name']}", counted, f"unsent {format_count(each['unsent'])}"]
-    if not (pacing := each["pacing"]):
-        return [phrases]
-    return [[*phrases, f"asked for {format_rate(pacing['asked_pps'], 'pps')}"], paced(pacing)]
+    lines = [phrases]
+    if pacing := each["pacing"]:
+        phrases.append(f"asked for {format_rate(pacing['asked_pps'], 'pps')}")
+        lines.append(paced(pacing))
+    if "received" in each:
+        names = ("received", "lost", "duplicated", "reordered")
+        lines.append([f"{name} {format_count(each[name])}" for name in names])
+    return lines + delays(each)
 
 
 def played(each: Result) -> list[str]:

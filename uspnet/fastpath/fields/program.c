@@ -56,8 +56,6 @@ struct program_field {
 void field_program(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
 // [c]
 
-#define INLINE inline __attribute__((always_inline))
-
 _Static_assert(sizeof(((struct program_step *)0)->factors) / sizeof(uint32_t) == PROGRAM_CHECKS,
                "cffi reads no enum in a declaration of an array");
 

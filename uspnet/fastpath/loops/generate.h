@@ -31,10 +31,6 @@ struct generate_loop {
 void loop_generate(struct worker *w);
 // [c]
 
-/* The common path is inlined into one function; rare cases are calls. */
-#define INLINE inline __attribute__((always_inline))
-#define NOINLINE __attribute__((noinline))
-
 /* The template of a packet, by its place in the cycle. */
 static inline const struct frame_template *template_at(const struct generate_loop *g, uint32_t at)
 {

@@ -206,10 +206,11 @@ static struct stream_losses *next_stream(struct losses *l, int last)
     return last ? first : NULL;
 }
 
-static void count_flow(struct losses *l, uint64_t flow)
+static void count_flow(struct sent_traffic *from, const struct field *fields, uint64_t turn)
 {
-    if (flow < l->n_flows)
-        l->by_flow[flow]++;
+    uint64_t flow = program_choice(fields, from->flow_index, turn);
+    if (flow < from->n_flows)
+        from->by_flow[flow]++;
 }
 
 /* Makes the packet as it was sent, and moves on. Returns 0 if the log has forgotten it. */
@@ -217,10 +218,12 @@ static int make(struct losses *l, struct stream_losses *s, const struct pool *po
                 struct packet *p, uint64_t *stamp)
 {
     const struct sent_log *log = s->log;
+    struct sent_traffic *from = s->traffic;
     uint64_t number = s->written, at = number & (log->room - 1), time = log->times[at];
     uint64_t turn = log->turns[at];
-    uint32_t place = log->places[at] % l->n_order, which = l->order ? l->order[place] : place;
-    const struct frame_template *t = &l->templates[which];
+    uint32_t place = log->places[at] % from->n_order;
+    uint32_t which = from->order ? from->order[place] : place;
+    const struct frame_template *t = &from->templates[which];
     uint8_t *frame = packet_data(pool, *p);
     int forgotten = is_forgotten(s);
     *mark_of(s, number) &= ~(1ull << number % 64);
@@ -229,16 +232,16 @@ static int make(struct losses *l, struct stream_losses *s, const struct pool *po
         return 0;
     p->length = (uint16_t)t->length;
     memcpy(frame, t->frame, t->length);
-    if (s->turn)
-        *s->turn = turn;
+    for (uint32_t i = 0; i < s->n_turns; i++)
+        *s->turns[i] = turn;
     for (struct field *f = s->fields; f; f = f->next)
         f->apply(f, pool, p, 1);
-    sign_again(t, frame, l->stamp_at,
+    sign_again(t, frame, from->stamp_at,
                (struct signature){SIGNATURE, (uint8_t)(s - l->streams), number, time ^ l->secret});
     *stamp = time + l->epoch;
-    l->by_template[which]++;
-    if (l->by_flow && s->fields)
-        count_flow(l, program_choice(s->fields, l->flow_index, turn));
+    from->by_template[which]++;
+    if (from->by_flow && s->fields)
+        count_flow(from, s->fields, turn);
     return 1;
 }
 

@@ -21,6 +21,8 @@ struct stream {
     uint64_t next; /* the number after the highest seen */
     uint64_t received, duplicated, reordered, stale;
 
+    uint64_t *latencies; /* of those received: HISTOGRAM_SLOTS counts; streams may share them */
+
     /* Of those received: how the delay of packets differs from that of the one before, by number
      * (RFC 3550, 6.4.1 and A.8; RFC 3393). Times in ns. */
     uint64_t delay;          /* of the highest number seen */
@@ -48,6 +50,19 @@ struct loss {
     uint32_t ended; /* one came back after it; otherwise `after` is the end of the run */
 };
 
+/* What packets are made from, once more: as in `struct generate_loop`. */
+struct sent_traffic {
+    const struct frame_template *templates;
+    uint32_t n_templates;
+    uint32_t n_order;
+    const uint32_t *order;
+    uint32_t stamp_at;
+    uint32_t flow_index;   /* of the field program that the fields are: it says which flow it is */
+    uint64_t *by_template; /* packets written, of each template */
+    uint64_t *by_flow;     /* the same of each flow; NULL: there are none */
+    uint64_t n_flows;
+};
+
 /* The losses of one stream. */
 struct stream_losses {
     const struct stream *sender;
@@ -62,8 +77,10 @@ struct stream_losses {
     const struct sent_log *log; /* or NULL */
     uint64_t *marks;            /* a bit a number, modulo the log's room: it is to be written */
     uint64_t written;           /* all numbers below are, or can't be any more */
-    struct field *fields;       /* as the sender's; may be NULL */
-    uint64_t *turn;             /* their counter */
+    struct sent_traffic *traffic;
+    struct field *fields; /* as the sender's; may be NULL */
+    uint64_t **turns;     /* their counters */
+    uint32_t n_turns;
 };
 
 struct losses {
@@ -72,20 +89,9 @@ struct losses {
     uint64_t made;     /* losses so far */
     struct loss *rows; /* the first LOSSES_KEPT */
     struct loss longest[2];
-    uint32_t which; /* longest[which] is the longest one, by time */
-
-    /* To make packets once more: as in `struct generate_loop`. */
-    const struct frame_template *templates;
-    uint32_t n_templates;
-    uint32_t n_order;
-    const uint32_t *order;
-    uint32_t stamp_at;
-    uint64_t secret;
-    uint64_t epoch;        /* CLOCK_MONOTONIC 0, in ns since 1970 */
-    uint64_t *by_template; /* packets written, of each template */
-    uint64_t *by_flow;     /* the same of each flow; NULL: there are none */
-    uint64_t n_flows;
-    uint32_t flow_index; /* of the field program that the fields are: it says which flow it is */
+    uint32_t which;  /* longest[which] is the longest one, by time */
+    uint64_t secret; /* as in `struct generate_loop` */
+    uint64_t epoch;  /* CLOCK_MONOTONIC 0, in ns since 1970 */
 };
 int losses_advance(struct losses *l, uint32_t stream, const struct stream *received,
                    uint64_t number);

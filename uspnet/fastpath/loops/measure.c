@@ -56,18 +56,39 @@ static void foreign(struct measure_loop *m, const struct pool *pool, struct pack
         answer_see(m->answer, pool, p);
 }
 
+/* Copies the signature at an offset: a zero-copy peer can write to the pool at any time. Returns 0
+ * if there is none of this run's. */
+static INLINE int read_signature(const struct measure_loop *m, const uint8_t *frame,
+                                 uint32_t length, uint32_t at, uint64_t now, struct signature *s)
+{
+    if (length < at + SIGNATURE_BYTES)
+        return 0;
+    memcpy(s, frame + at, sizeof *s);
+    s->time ^= m->secret;
+    return s->magic == SIGNATURE && s->stream < m->n_streams &&
+           s->time - m->began <= now - m->began;
+}
+
+/* The same at the offsets of other streams. */
+static NOINLINE int find_signature(const struct measure_loop *m, const uint8_t *frame,
+                                   uint32_t length, uint64_t now, struct signature *s)
+{
+    for (uint32_t i = 0; i < m->n_offsets; i++)
+        if (read_signature(m, frame, length, m->offsets[i], now, s))
+            return 1;
+    return 0;
+}
+
 static void see(struct measure_loop *m, const struct pool *pool, struct packet p, uint64_t now)
 {
-    struct signature s; /* a copy: a zero-copy peer can write to the pool at any time */
-    if (p.length < m->stamp_at + SIGNATURE_BYTES) {
-        foreign(m, pool, p);
-        return;
-    }
-    memcpy(&s, packet_data(pool, p) + m->stamp_at, sizeof s);
-    s.time ^= m->secret;
-    if (s.magic != SIGNATURE || s.stream >= m->n_streams || s.time - m->began > now - m->began) {
-        foreign(m, pool, p);
-        return;
+    const uint8_t *frame = packet_data(pool, p);
+    struct signature s, other;
+    if (unlikely(!read_signature(m, frame, p.length, m->stamp_at, now, &s))) {
+        if (!find_signature(m, frame, p.length, now, &other)) {
+            foreign(m, pool, p);
+            return;
+        }
+        s = other;
     }
     struct stream *stream = &m->streams[s.stream];
     uint64_t delay = now - s.time;
@@ -75,7 +96,7 @@ static void see(struct measure_loop *m, const struct pool *pool, struct packet p
         stream->stale++;
     else
         stream_see(stream, s.number, delay);
-    m->histogram[histogram_slot(delay)]++;
+    stream->latencies[histogram_slot(delay)]++;
 }
 
 /* --- packets without signatures --- */

@@ -22,12 +22,13 @@ struct measure_loop {
     struct worker w;
     struct stream *streams;
     uint32_t n_streams;
-    uint32_t stamp_at;         /* offset of the 18-byte signature in every frame */
+    uint32_t stamp_at;  /* offset of the 18-byte signature in every frame */
+    uint32_t n_offsets; /* others, where frames of other streams have theirs */
+    const uint32_t *offsets;
     uint64_t unsigned_packets; /* received packets of others */
     uint64_t secret;           /* random for each run; XORed with the time in a signature */
     uint64_t began;            /* CLOCK_MONOTONIC in ns: older signatures are invalid */
     struct lookup *lookup;     /* the templates, without signatures; else NULL */
-    uint64_t *histogram;       /* HISTOGRAM_SLOTS counts of latencies in ns */
     struct answer *answer;     /* to packets of others that ask for addresses; may be NULL */
     struct losses *losses;     /* NULL: they are only counted */
     uint32_t writes;           /* lost packets, by the last exit of the first lane */

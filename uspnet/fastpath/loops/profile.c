@@ -77,13 +77,19 @@ static void await_next(struct profile_loop *p, uint64_t next)
 {
     struct worker *w = &p->w;
     uint64_t began = ticks(), until = next < PACE_ALL ? w->start + next : began + w->ticks_hz, woke;
-    worker_await(w, until);
+    worker_await_with(w, p->inline_receiver ? &p->inline_receiver->w : NULL, until);
     woke = ticks();
     if (w->poll == POLL_BUSY || until <= began)
         return;
     for (uint32_t i = 0; i < w->n_lanes; i++)
         if (p->streams[i].g->pace)
             pace_slept(p->streams[i].g->pace, began, woke < until ? woke : until);
+}
+
+/* What came back, where no other thread receives it. Returns the packets received. */
+static uint32_t receive(struct profile_loop *p)
+{
+    return p->inline_receiver ? measure_round(p->inline_receiver) : 0;
 }
 
 static void run(struct profile_loop *p)
@@ -95,11 +101,13 @@ static void run(struct profile_loop *p)
         for (uint32_t i = 0; i < w->n_lanes; i++)
             if (p->streams[i].g->pace)
                 pace_look(p->streams[i].g->pace, now);
+        uint32_t received = receive(p);
         uint32_t moved = send_round(p, now - w->start, &waiting, &next);
         if (!moved && !waiting && next == PACE_NEVER) {
             w->ending = END_SOURCE;
             break;
         }
+        moved += received;
         if (!moved && waiting) {
             worker_idle(w);
             continue;
@@ -119,6 +127,7 @@ static void finish(struct profile_loop *p)
     uint64_t grace = clock_ns(CLOCK_THREAD_CPUTIME_ID) + GRACE_NS, left, due;
     do {
         left = 0;
+        (void)receive(p);
         for (uint32_t i = 0; i < w->n_lanes; i++) {
             struct profile_stream *s = &p->streams[i];
             if (s->g->pace)
@@ -225,8 +234,10 @@ void loop_profile(struct worker *w)
     w->end = ticks();
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct exit *e = w->lanes[i].exits;
-        if (p->streams[i].g->pace && !p->dry)
-            pace_add_up(p->streams[i].g->pace, w->end);
+        struct generate_loop *g = p->streams[i].g;
+        if (g->pace && !p->dry)
+            pace_add_up(g->pace, w->end);
+        g->streams->next -= g->stamp_at ? exit_left(e) : 0; /* as in generate.c */
         stack_give_packets(w->stack, e->burst.packets + e->from, exit_left(e));
         exit_hold(e, 0);
     }

@@ -16,10 +16,11 @@ struct profile_stream {
 
 struct profile_loop {
     struct worker w;
-    struct profile_stream *streams; /* one for each lane, in their order */
-    uint32_t n_streams;             /* as many as lanes */
-    double seconds;                 /* of the run; 0: no limit */
-    uint32_t dry;                   /* as for generate: all lanes leave by one file */
+    struct profile_stream *streams;       /* one for each lane, in their order */
+    uint32_t n_streams;                   /* as many as lanes */
+    double seconds;                       /* of the run; 0: no limit */
+    uint32_t dry;                         /* as for generate: all lanes leave by one file */
+    struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
 };
 void loop_profile(struct worker *w);
 // [c]
