@@ -40,6 +40,7 @@ from uspnet.jobs.stream import Stream
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.answering import read_answers
 from uspnet.packets.fields.rewrite import Rewrite
+from uspnet.packets.filter import compile_filter
 from uspnet.packets.frames import udp_template
 from uspnet.packets.shape import Shape
 from uspnet.ports.registry import make_port
@@ -69,6 +70,13 @@ def profile(limits):
         Stream("s1", there, traffic(), count=10**9),
     ]
     return ProfileJob(streams, limits)
+
+
+def filtered(limits):
+    return CaptureJob(make_port("null:"), limits, None, compile_filter("ip or len > 50"))
+
+
+MADE = {"profile": profile, "filter": filtered}
 
 
 class Scribbler:
@@ -124,8 +132,8 @@ class Scribbler:
                 job = GenerateJob(there, limits, traffic(sequence=True), there, files)
                 job.answer(read_answers(["10.0.0.0/8"]))
                 return job
-            case "profile":
-                return profile(limits)
+            case "profile" | "filter":
+                return MADE[self.kind](limits)
             case "merge":
                 files = [make_port(f"pcap:{self.folder}/in.pcap") for _ in range(2)]
                 how = Replaying(None, Rate(speed=1.0), [PLACE], merge=True)

@@ -135,6 +135,8 @@ class FileIdentity(Struct):
 
 class Filter(Struct):
     n: int
+    way: int
+    code: Pointer[int]
     steps: Inline[FilterStep, Sequence[FilterStep | FilterStepFields] | FilterStep]
 
 class FilterStep(Struct):
@@ -1347,6 +1349,7 @@ class Lib:
     CHOICE_ALIAS: int
     CHOICE_RANDOM: int
     CHOICE_TURN: int
+    CODES_MAX: int
     DROP_BAD_CHAIN: int
     DROP_BAD_CHECKSUM: int
     DROP_BAD_FRAME: int
@@ -1381,6 +1384,10 @@ class Lib:
     FAULT_NONE: int
     FAULT_PEER: int
     FAULT_RING: int
+    FILTER_INTERPRETED: int
+    FILTER_JUMPS_BACK: int
+    FILTER_NATIVE: int
+    FILTER_NOT_RUN: int
     FILTER_STEPS: int
     FRAME_SHORTEST: int
     FULL_DROP: int
@@ -1398,6 +1405,7 @@ class Lib:
     MEMIF_COOKIE: int
     MEMIF_MASK_INT: int
     MEMIF_NEXT: int
+    MEMORY_EXECUTABLE: int
     MEMORY_READ_ONLY: int
     MEMORY_SEQUENTIAL: int
     ORDER_CLOSE: int
@@ -1464,10 +1472,16 @@ class Lib:
     def capabilities_inherit(self) -> int: ...
     def child_begin(self, _0: Child, /) -> int: ...
     def child_confine(self, _0: Child, /) -> int: ...
+    def code_add(self, _0: Pointer[int] | Octets, /) -> int: ...
+    def code_known(self, _0: Pointer[int] | Octets, /) -> int: ...
+    def code_remove(self, _0: Pointer[int] | Octets, /) -> None: ...
     def end_with(self, _0: int, /) -> int: ...
     def field_program(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
     def field_rewrite(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
     def filter_accepts(self, _0: Filter, _1: Pointer[int] | Octets, _2: int, _3: int, /) -> int: ...
+    def filter_interpret(
+        self, _0: Filter, _1: Pointer[int] | Octets, _2: int, _3: int, /
+    ) -> int: ...
     def guard_add(self, _0: CData, _1: int, _2: Pointer[int], /) -> int: ...
     def guard_install(self) -> int: ...
     def guard_map(self, _0: int, _1: int, _2: Pointer[int], /) -> CData: ...

@@ -46,7 +46,10 @@ void *memory_map_at(void *start, int fd, uint64_t size, uint64_t offset, uint32_
 {
     int access = flags & MEMORY_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE;
     int how = MAP_SHARED | (start ? MAP_FIXED_NOREPLACE : 0);
-    void *mapped = mmap(start, size, access, how, fd, (off_t)offset);
+    void *mapped;
+    if (flags & MEMORY_EXECUTABLE)
+        access = PROT_READ | PROT_EXEC;
+    mapped = mmap(start, size, access, how, fd, (off_t)offset);
     if (mapped == MAP_FAILED)
         return NULL;
     if (start && mapped != start) { /* a kernel before 4.17 takes the address as a hint */

@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 // [python]
-enum memory_flag { MEMORY_READ_ONLY = 1, MEMORY_SEQUENTIAL = 2 };
+/* EXECUTABLE: machine code, with READ_ONLY. */
+enum memory_flag { MEMORY_READ_ONLY = 1, MEMORY_SEQUENTIAL = 2, MEMORY_EXECUTABLE = 4 };
 
 int built_with_asan(void); /* whether AddressSanitizer checks this build's accesses */
 int memory_hide(void *start, uint64_t size);

@@ -2,6 +2,7 @@
 /* The worker process: its threads, and the orders that it carries out (process.h). */
 #define _GNU_SOURCE
 #include "process.h"
+#include "code.h"
 #include "memory.h"
 
 #include <errno.h>
@@ -16,11 +17,12 @@
 
 enum { NAP_US = 50, STACK_BYTES = 256 << 10, SLICE_NS = 100000 };
 
-/* What KICK needs: getpid() and gettid() are not among the calls that are allowed later. */
+/* What orders need: getpid() and gettid() are not among the calls that are allowed later. */
 static struct {
     struct hand *hands;
     uint32_t n;
     int process;
+    int sealed; /* no more code can be mapped */
 } threads;
 
 int process_fork(int32_t *pidfd)
@@ -31,8 +33,19 @@ int process_fork(int32_t *pidfd)
 
 void process_name(const char *name) { prctl(PR_SET_NAME, name); }
 
+/* Machine code that the kernel, or the sandbox, lets nobody execute is read at most: loops do its
+ * work in another way. */
+static int map_code(const struct order *o, int fd)
+{
+    if (!threads.sealed && memory_map_at(o->start, fd, o->size, o->offset, o->flags))
+        return code_add(o->start) ? ENOSPC : 0;
+    return memory_map_at(o->start, fd, o->size, o->offset, MEMORY_READ_ONLY) ? 0 : errno;
+}
+
 static int map_order(const struct order *o, int fd)
 {
+    if (o->flags & MEMORY_EXECUTABLE)
+        return map_code(o, fd);
     if (!memory_map_at(o->start, fd, o->size, o->offset, o->flags))
         return errno;
     return o->fault && guard_add(o->start, o->size, o->fault) ? ENOSPC : 0;
@@ -42,6 +55,7 @@ static int unmap_order(const struct order *o)
 {
     if (o->fault)
         guard_remove(o->start);
+    code_remove(o->start);
     return memory_unmap(o->start, o->size) ? errno : 0;
 }
 
@@ -177,6 +191,7 @@ void process_serve(int control, struct post *post, const struct sandbox_step *st
 {
     struct order order;
     int fd, error;
+    threads.sealed = n > 0;
     if (n)
         sandbox_seal(steps, n); /* the command's process sees in /proc whether it is there */
     store_release(&post->serving, 1);

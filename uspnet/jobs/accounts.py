@@ -11,6 +11,7 @@ from uspnet.answer import Json
 from uspnet.jobs.checks import check_counters
 from uspnet.jobs.crew import Crew
 from uspnet.jobs.ending import Grace
+from uspnet.jobs.filtering import filter_code
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
@@ -59,6 +60,7 @@ class Accounts(ABC):
             "missed": sum(known) if known else None,
             "restarts": self.crew.restarts,
             "sandbox": self.crew.enforced,
+            "filter_code": filter_code(worker.loop for worker in self.workers),
             "upgrades": self.crew.upgrades.count,
             "before": list(self.crew.former.before) if self.crew.former else [],
         }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from uspnet.answer import Answer, Json
+from uspnet.jobs.filtering import FilterCode
 from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import PortCounters
@@ -123,6 +124,9 @@ class Result(Answer):
     """Bits a second, over the whole run: of frames without FCS, preamble and gap (L2)."""
     sandbox: Enforced | None
     """What is enforced on the process that runs the loops; null: they run in the job's own."""
+    filter_code: FilterCode | None = None
+    """What has run the filters: `x86-64` machine code made of them, or an `interpreter`; null: no
+    filter has run."""
 
 
 @dataclass(frozen=True, kw_only=True)

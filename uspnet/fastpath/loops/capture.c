@@ -29,12 +29,10 @@ static uint32_t choose(struct capture_loop *c, struct queue *rx, struct burst *b
 {
     struct packet others[BURST_MAX];
     uint32_t kept = 0, rejected = 0;
+    uint64_t accepted = filter_burst(c->only, rx, b, n);
     for (uint32_t i = 0; i < n; i++) {
-        struct packet p = b->packets[i];
-        uint32_t wire = rx->origins ? b->origins[i].length : 0;
-        const uint8_t *data = packet_data(rx->pool, p);
-        if (!filter_accepts(c->only, data, p.length, wire ? wire : p.length))
-            others[rejected++] = p;
+        if (!(accepted >> i & 1))
+            others[rejected++] = b->packets[i];
         else if (i == kept++)
             continue;
         else

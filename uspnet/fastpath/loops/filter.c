@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* filter: the interpreter of packet filters. What is out of range rejects the packet: a load behind
- * its end as in every BPF machine, and an instruction that is none. */
+/* filter: packet filters, by machine code or by the interpreter. What is out of range rejects the
+ * packet: a load behind its end as in every BPF machine, and an instruction that is none. */
 #include "filter.h"
+#include "code.h"
+#include "worker.h"
 
 #include <endian.h>
 
@@ -112,7 +114,7 @@ static int compute(struct machine *m, uint32_t op, uint32_t by)
 static uint32_t jump(const struct machine *m, const struct filter_step *s, uint32_t with)
 {
     switch (s->code & OP) {
-    case JA:
+    case JA: /* libpcap makes loops by it */
         return s->value;
     case JEQ:
         return m->a == with ? s->if_true : s->if_false;
@@ -125,10 +127,11 @@ static uint32_t jump(const struct machine *m, const struct filter_step *s, uint3
     }
 }
 
-int filter_accepts(const struct filter *f, const uint8_t *data, uint32_t length, uint32_t wire)
+int filter_interpret(const struct filter *f, const uint8_t *data, uint32_t length, uint32_t wire)
 {
     struct machine m = {.data = data, .length = length, .wire = wire};
-    for (uint64_t at = 0; at < least(f->n, FILTER_STEPS); at++) {
+    uint32_t n = least(f->n, FILTER_STEPS), back = 0, skip;
+    for (uint32_t at = 0; at < n; at++) {
         const struct filter_step *s = &f->steps[at];
         uint32_t operand = s->code & SOURCE_X ? m.x : s->value;
         int going = 1;
@@ -149,7 +152,9 @@ int filter_accepts(const struct filter *f, const uint8_t *data, uint32_t length,
             going = compute(&m, s->code & OP, operand);
             break;
         case JMP:
-            at += jump(&m, s, operand);
+            skip = jump(&m, s, operand);
+            going = !(skip >> 31) || back++ < FILTER_JUMPS_BACK;
+            at += skip;
             break;
         case RET:
             return (s->code & RET_A ? m.a : s->value) != 0;
@@ -160,4 +165,41 @@ int filter_accepts(const struct filter *f, const uint8_t *data, uint32_t length,
             return 0;
     }
     return 0;
+}
+
+typedef uint32_t native_fn(const uint8_t *data, uint32_t wire, uint32_t length);
+
+/* Returns the machine code, or NULL: there is none, or this process may not run it. */
+static inline native_fn *native(struct filter *f)
+{
+    const uint8_t *code = load_relaxed(&f->code); /* once: others may write it */
+    int known = code_known(code);
+    uint32_t way = known ? FILTER_NATIVE : FILTER_INTERPRETED;
+    if (unlikely(f->way != way))
+        f->way = way;
+    return known ? (native_fn *)(uintptr_t)code : NULL;
+}
+
+static inline int accepts(const struct filter *f, native_fn *run, const uint8_t *data,
+                          uint32_t length, uint32_t wire)
+{
+    return run ? run(data, wire, length) != 0 : filter_interpret(f, data, length, wire);
+}
+
+int filter_accepts(struct filter *f, const uint8_t *data, uint32_t length, uint32_t wire)
+{
+    return accepts(f, native(f), data, length, wire);
+}
+
+uint64_t filter_burst(struct filter *f, const struct queue *rx, const struct burst *b, uint32_t n)
+{
+    native_fn *run = native(f);
+    uint64_t found = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct packet p = b->packets[i];
+        uint32_t wire = rx->origins ? b->origins[i].length : 0;
+        const uint8_t *data = packet_data(rx->pool, p);
+        found |= (uint64_t)accepts(f, run, data, p.length, wire ? wire : p.length) << i;
+    }
+    return found;
 }

@@ -26,8 +26,8 @@ static uint32_t refill(struct replay_loop *r, struct lane *lane, struct merge_si
     n = got = queue_burst(lane->rx, b->packets, want);
     if (r->only)
         n = replay_choose(r, lane->rx, b, n);
-    for (uint32_t i = 0; lane->n_exits > 1 && i < n; i++)
-        s->first |= (uint64_t)replay_accepts(r->first, lane->rx, b, i) << i;
+    if (lane->n_exits > 1)
+        s->first = filter_burst(r->first, lane->rx, b, n);
     for (uint32_t i = 0; i < n; i++)
         s->counted[i] = b->packets[i].length;
     if (r->fields)

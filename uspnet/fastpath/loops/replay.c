@@ -53,19 +53,12 @@ static void leave_out(struct replay_loop *r, struct queue *rx, struct packet p, 
         __atomic_add_fetch(r->f.w.budget, 1, __ATOMIC_RELAXED);
 }
 
-int replay_accepts(const struct filter *f, const struct queue *rx, const struct burst *b,
-                   uint32_t i)
-{
-    struct packet p = b->packets[i];
-    uint32_t wire = rx->origins ? b->origins[i].length : 0;
-    return filter_accepts(f, packet_data(rx->pool, p), p.length, wire ? wire : p.length);
-}
-
 uint32_t replay_choose(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n)
 {
     uint32_t kept = 0;
+    uint64_t accepted = filter_burst(r->only, rx, b, n);
     for (uint32_t i = 0; i < n; i++) {
-        if (replay_accepts(r->only, rx, b, i))
+        if (accepted >> i & 1)
             burst_move(b, rx, kept++, i);
         else
             leave_out(r, rx, b->packets[i], b->packets[i].length, DROP_FILTERED);
@@ -111,10 +104,13 @@ void replay_take(struct replay_loop *r, const struct packet *p, uint32_t n)
 static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
 {
     uint32_t kept = 0;
+    uint64_t first = 0;
     for (uint32_t i = 0; i < lane->n_exits; i++)
         exit_hold(&lane->exits[i], lane->n_exits == 1 ? n : 0);
+    if (lane->n_exits > 1)
+        first = filter_burst(r->first, lane->rx, &lane->received, n);
     for (uint32_t i = 0; lane->n_exits > 1 && i < n; i++)
-        lane_put(lane, &lane->exits[!replay_accepts(r->first, lane->rx, &lane->received, i)], i);
+        lane_put(lane, &lane->exits[!(first >> i & 1)], i);
     for (uint32_t i = 0; i < lane->n_exits; i++) {
         struct exit *e = &lane->exits[i];
         if (r->fields && replay_rewrite(r, lane->rx, &e->burst, e->held))

@@ -45,8 +45,6 @@ uint32_t replay_due(const struct replay_loop *r);
 uint32_t replay_choose(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n);
 uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n);
 void replay_take(struct replay_loop *r, const struct packet *p, uint32_t n);
-int replay_accepts(const struct filter *f, const struct queue *rx, const struct burst *b,
-                   uint32_t i);
 
 /* merge.c. begin: has the packets that are due wait for the exits of the first lane; 0: there was
  * nothing to do. holds: were packets read ahead? abandon: uncounts and frees them. */

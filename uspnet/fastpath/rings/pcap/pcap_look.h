@@ -58,7 +58,7 @@ struct pcap_look {
 
     uint32_t n_links;
     uint32_t links[16];
-    const struct filter *filters[16]; /* of each of them */
+    struct filter *filters[16]; /* of each of them */
 
     struct pcap_tally *tally;
     struct pcap_flows *flows;
