@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands around the packets of a capture file: headers, pcapng's closing statistics, errors.
+"""What stands around the packets of a capture file: headers, statistics, errors.
 
 Block and option names are those of draft-ietf-opsawg-pcapng. All numbers are in host byte order.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from uspnet import __version__
 from uspnet.errors import DeviceFault, NoDevice, NoMemory, NotPermitted, Usage, UspnetError
@@ -21,6 +21,7 @@ SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
 IF_NAME, IF_TSRESOL = 2, 9
 COMMENT = 1  # of any block
 ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP = 2, 3, 4, 5
+ISB_FILTERACCEPT, ISB_OSDROP, ISB_USRDELIV = 6, 7, 8
 PROGRAM = f"uspnet {__version__}".encode()
 MAGIC = {"pcap": 0xA1B2C3D4, "nsecpcap": 0xA1B23C4D}
 
@@ -63,9 +64,11 @@ def _program(comments: Sequence[str]) -> list[tuple[int, bytes]]:
     return [(SHB_USERAPPL, PROGRAM), *said]
 
 
-def statistics(start_ns: int, end_ns: int, received: int, dropped: int, comment: str = "") -> bytes:
-    """Return the last block of a pcapng file: start, end, packets received and dropped, and a
-    comment.
+def statistics(
+    interface: int, start_ns: int, end_ns: int, counts: Mapping[int, int], comment: str = ""
+) -> bytes:
+    """Return an Interface Statistics Block. `counts`: packets from the start to the end, by the
+    options' codes.
     """
 
     def halves(ns: int) -> bytes:
@@ -75,10 +78,9 @@ def statistics(start_ns: int, end_ns: int, received: int, dropped: int, comment:
         *([(COMMENT, comment.encode())] if comment else []),
         (ISB_STARTTIME, halves(start_ns)),
         (ISB_ENDTIME, halves(end_ns)),
-        (ISB_IFRECV, struct.pack("=Q", received % (1 << 64))),
-        (ISB_IFDROP, struct.pack("=Q", dropped % (1 << 64))),
+        *((code, struct.pack("=Q", number % (1 << 64))) for code, number in counts.items()),
     ]
-    return _block(STATISTICS, struct.pack("=I", 0) + halves(end_ns), options)
+    return _block(STATISTICS, struct.pack("=I", interface) + halves(end_ns), options)
 
 
 def file_error(path: str, error: OSError) -> UspnetError:

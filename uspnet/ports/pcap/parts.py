@@ -20,7 +20,8 @@ FULL, DONE = b"full", b"done"  # said by the writer; DONE with packets and bytes
 TURN, NEXT, OVER, STAY, END = b"turn", b"next", b"over", b"stay", b"ends"  # said to it; NEXT with
 # the file's tail
 COUNTS = struct.Struct("=QQ")
-WORD, MOST = 4, 4096  # bytes
+WORD = 4  # bytes
+MOST = WORD + lib.PCAP_TAIL
 ENDLESS = (1 << 64) - 1
 
 

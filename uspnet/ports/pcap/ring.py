@@ -38,6 +38,7 @@ from uspnet.spec import Spec
 from uspnet.system.outfile import MODE, OutFile
 from uspnet.system.privileges import Capabilities, Capability
 
+SETTLE_S = 1.0  # for the writer to count what comes after the last file
 NUMBERS = 100_000  # in names, as dumpcap counts
 
 
@@ -84,6 +85,8 @@ class Ring(Sink):
         self.begun = self.deleted = self.deleted_packets = 0
         self.turned, self.turning = 0.0, False
         self.error: UspnetError | None = None
+        self.over = False  # no file follows
+        self.statistics.beyond = self._beyond
 
     def rotate(self, rotation: Rotation) -> None:
         """Set when files end, before `open`."""
@@ -170,12 +173,13 @@ class Ring(Sink):
         how = self.rotation
         if not how.turns or (how.stop and self.begun >= how.stop):
             line.send(OVER)
+            self.over = True
             self.end_job()
             return
         try:
             if self.ahead < 0:
                 self._prepare()
-            head = self._header()
+            head = self._header() + (self.statistics.block() if self._tells() else b"")
             while head:
                 head = head[os.write(self.ahead, head) :]
             with contextlib.ExitStack() as undo:
@@ -265,10 +269,19 @@ class Ring(Sink):
             raise self.error
 
     def _let_go(self, writer: Writer) -> None:
+        end = time.monotonic() + SETTLE_S
+        while self.over and not writer.is_empty() and not writer.gone(0.001):
+            if time.monotonic() > end:
+                break
         writer.end_with(self._tail())
         if writer.line:
             with contextlib.suppress(OSError):
                 writer.line.send(END)
+
+    def _beyond(self) -> int:
+        """Return the packets that came after the last file, and are still in our counters."""
+        writer = self.writer
+        return sum(int(at.beyond) for at in writer.shared.positions) if writer else 0
 
     def _gone(self, writer: Writer) -> bool:
         poll = select.poll()

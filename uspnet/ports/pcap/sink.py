@@ -32,12 +32,12 @@ from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
+from uspnet.ports.pcap.statistics import Statistics
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Options, Spec, choice, integer, option, string, switch
 from uspnet.system import streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
-from uspnet.telemetry import UNKNOWN
 
 FORMATS = {
     Format.pcapng: lib.PCAP_NG,
@@ -90,7 +90,7 @@ class Sink(Port):
         self.writer: Writer | None = None
         self.file: OutFile | None = None
         self.fd, self.regular = -1, False
-        self.started_ns = 0
+        self.statistics = Statistics(None, self.made)
         self.complete = True  # nothing is owed to the file
         self.owned = Owned()
 
@@ -174,7 +174,8 @@ class Sink(Port):
         status = os.fstat(self.fd)
         if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
-        self.started_ns = time.time_ns()
+        self.statistics.source = self.source
+        self.statistics.start()
         head = self._header()
         if self.carries():
             self._carry(cast("Source", self.source), head)
@@ -217,7 +218,11 @@ class Sink(Port):
 
     def control(self) -> None:
         """End the job when nothing more can be written."""
-        if not self.writer or self.complete or not self.writer.gone(0):
+        if not self.writer or self.complete:
+            return
+        if self._tells() and self.statistics.is_due():
+            self.writer.note(self.statistics.block())
+        if not self.writer.gone(0):
             return
         if self.writer.shared.error == errno.EPIPE:
             self.end_job()
@@ -225,6 +230,10 @@ class Sink(Port):
         with self.quiesce():
             self.end_job()  # first: what a worker put into the ring after `finish` would be lost
             self.finish()
+
+    def _tells(self) -> bool:
+        """Return whether statistics of our own may stand between the packets."""
+        return self.options.format == "pcapng" and not self.carries()
 
     def revive(self) -> list[int]:
         """Go on behind the last record that was published; what came after it is not in the file.
@@ -291,23 +300,8 @@ class Sink(Port):
         head = self._header() if self.carries() and not self._rings()[0].begun else b""
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
             return head  # the source's own statistics went on
-        counts = [int(q.counters.missed) for q in self.source.made] if self.source else []
-        missed = sum(count for count in counts if count != UNKNOWN)
-        counters = [queue.counters for queue in self.made]
-        dropped = sum(int(c.dropped) for c in counters) + missed
-        taken = sum(int(c.packets) for c in counters)
-        end = pcapfile.statistics(
-            self.started_ns, time.time_ns(), taken + dropped, dropped, self._gaps()
-        )
+        end = self.statistics.block()
         return head + end if len(head + end) <= lib.PCAP_TAIL else head
-
-    def _gaps(self) -> str:
-        """Return what the file's reader should know of interruptions of the source's device."""
-        counters = [q.counters for q in self.source.made] if self.source else []
-        if not (times := sum(int(c.interruptions) for c in counters)):
-            return ""
-        seconds = sum(int(c.interrupted_ns) for c in counters) / 1e9
-        return f"capture interrupted by the device: {times} times, {seconds:.3f} s in all"
 
     def _wait(self, writer: Writer) -> None:
         """Wait for the writer while it makes progress."""

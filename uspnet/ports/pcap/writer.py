@@ -23,6 +23,7 @@ from uspnet.memory import SharedMemory
 from uspnet.ports.pcap.parts import Part, Parts
 from uspnet.system import child, privileges
 
+NOTE_CHUNKS = 2
 LEAVE_S = 1.0  # for a child without anything to do
 SHARED_BYTES = -(-ffi.sizeof("struct pcap_shared") // 4096) * 4096
 
@@ -32,20 +33,25 @@ class Writer:
 
     Parameters: the output's descriptor, which stays the caller's; `queues` rings that share
     `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …); how a file is
-    written. `line`: on which the child asks for files, if it does.
+    written. `line`: on which the child asks for files, if it does. One more ring is the caller's own,
+    for blocks without packets.
     """
 
     def __init__(self, out: int, queues: int, buffer_bytes: int, form: int, part: Part) -> None:
         chunks = max(buffer_bytes // lib.PCAP_CHUNK // queues, 2)  # a queue
-        size = SHARED_BYTES + queues * chunks * lib.PCAP_CHUNK
+        most = [chunks] * queues + [NOTE_CHUNKS]
+        size = SHARED_BYTES + sum(most) * lib.PCAP_CHUNK
         self.memory = SharedMemory("uspnet-capture", size, huge=True, inherited=True)
         self.shared = ffi.cast("struct pcap_shared *", self.memory.base)
-        self.rings = ffi.new("struct pcap_ring[]", queues)
-        for number, ring in enumerate(self.rings):
-            first = SHARED_BYTES + number * chunks * lib.PCAP_CHUNK
+        self.rings = ffi.new("struct pcap_ring[]", queues + 1)
+        at = SHARED_BYTES
+        for number, (ring, count) in enumerate(zip(self.rings, most, strict=True)):
             ring.positions = ffi.addressof(self.shared.positions, number)
-            ring.chunks = ffi.cast("struct pcap_chunk *", self.memory.base + first)
-            ring.n_chunks, ring.format = chunks, form
+            ring.chunks = ffi.cast("struct pcap_chunk *", self.memory.base + at)
+            ring.n_chunks, ring.format = count, form
+            at += count * lib.PCAP_CHUNK
+        # Not in shared memory: no worker can make us write elsewhere.
+        self.notes = ffi.new("struct pcap_sink *", {"ring": self.rings[queues]})
         self.bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         # The child sees our end in the end of this pipe.
         watched, self.lifeline = os.pipe2(os.O_CLOEXEC)
@@ -69,6 +75,10 @@ class Writer:
             if theirs:
                 theirs.close()
 
+    def note(self, blocks: bytes) -> None:
+        """Have whole blocks written between packets. They are left out if there is no room."""
+        lib.pcap_note(self.notes, ffi.from_buffer("uint8_t[]", blocks), len(blocks))
+
     def let_go(self, tail: bytes = b"") -> None:
         """Have the child write what is left, then `tail`, and exit. No worker may write now."""
         if self.lifeline >= 0:
@@ -89,6 +99,10 @@ class Writer:
     def progress(self) -> int:
         """Return a number that changes whenever the child has written something."""
         return sum(int(ring.positions.written) for ring in self.rings)
+
+    def is_empty(self) -> bool:
+        """Return whether the child has taken all that there is so far."""
+        return all(r.positions.written == r.positions.published for r in self.rings)
 
     def forget(self, queue: int) -> tuple[int, int]:
         """Return the packets and bytes of a queue that the child, now gone, has not written."""
@@ -179,7 +193,8 @@ class _Child:
             for index in range(len(self.rings)):
                 ring = ffi.addressof(self.rings, index)
                 length = lib.pcap_peek(ring, start)
-                if self.parts and self.parts.turns(length, self.out):
+                note = index == len(self.rings) - 1
+                if self.parts and not note and self.parts.turns(length, self.out):
                     self.turn_over()
                 if self.parts and self.parts.over:
                     self.leave_out(index)
@@ -197,10 +212,18 @@ class _Child:
         parts = cast("Parts", self.parts)
         if found := parts.ask():
             following, tail = found
+            self.write_notes()
             self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
             os.close(self.out)
             self.out = following
             parts.done()
+
+    def write_notes(self) -> None:
+        """Write the blocks without packets that there are, all of which are of this file."""
+        start, ring = ffi.new("uint8_t **"), ffi.addressof(self.rings, len(self.rings) - 1)
+        while length := lib.pcap_peek(ring, start):
+            self.write(start[0], length, ring)
+            lib.pcap_release(ring, length)
 
     def leave_out(self, index: int) -> None:
         """Count what comes after the last file, and is in none."""

@@ -148,7 +148,7 @@ int pcap_timer(void);                  /* a descriptor for timer_fd; -1: errno *
  * to the capture don't reach, writes them to the file. Each queue has a ring of chunks. A record
  * lies within one chunk. A position is a chunk's sequence number << 32 | bytes in it, and a
  * record's boundary. */
-enum { PCAP_RINGS = 64, PCAP_CHUNK = 262144, PCAP_TAIL = 512 };
+enum { PCAP_RINGS = 64, PCAP_CHUNK = 262144, PCAP_TAIL = 16384 };
 
 struct pcap_positions {
     uint64_t published; /* by the worker: all before it is complete records */
@@ -169,8 +169,8 @@ struct pcap_shared {
     int32_t error;   /* by the writer: the errno that ended it */
     uint32_t tail;   /* bytes in tail_bytes, set by the parent before the writer may end */
     uint32_t unused[13];
-    uint8_t tail_bytes[512];
-    struct pcap_positions positions[64];
+    uint8_t tail_bytes[16384];
+    struct pcap_positions positions[65]; /* of PCAP_RINGS, and of the command's own ring */
 };
 
 struct pcap_ring {
@@ -202,6 +202,8 @@ uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);
 void pcap_flush(struct queue *q);
 /* The same for the sink: it goes on behind what was published. -1: that is out of range. */
 int pcap_sink_revive(struct pcap_sink *s);
+/* The command's own ring, which no worker fills: publishes whole blocks. 0: no room now. */
+int pcap_note(struct pcap_sink *s, const uint8_t *blocks, uint32_t bytes);
 
 /* The writer's side. peek: bytes ready at *from, all in one chunk; release: they were written;
  * whole: how many of these bytes are complete records; sleep: 1 if the writer may wait for the

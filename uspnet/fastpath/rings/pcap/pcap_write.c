@@ -132,6 +132,16 @@ void pcap_commit(struct pcap_sink *s, uint32_t bytes)
     store_release(&s->ring.positions->published, position(s->number, s->fill));
 }
 
+int pcap_note(struct pcap_sink *s, const uint8_t *blocks, uint32_t bytes)
+{
+    uint8_t *to = bytes <= PCAP_ROOM ? pcap_reserve(s, bytes) : NULL;
+    if (!to)
+        return 0;
+    memcpy(to, blocks, bytes);
+    pcap_commit(s, bytes);
+    return 1;
+}
+
 /* Publishes and counts the first `done` packets of a burst, and frees their buffers. */
 static inline uint32_t sent(struct pcap_sink *s, struct packet *packets, uint32_t done, uint32_t n,
                             uint32_t first, uint64_t bytes)

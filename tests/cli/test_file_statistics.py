@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a capture file says of itself: what was lost in which second, and how it was made."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.support.blocks import ISB, blocks, seen_by_tshark, statistics
+from tests.support.identity import answer
+from tests.support.processes import children_named
+from tests.support.waiting import until
+
+
+def capinfos(path):
+    done = subprocess.run(["capinfos", "-M", path], capture_output=True, text=True, check=True)
+    return dict(re.findall(r"^ *([^:=\n]+?) *[:=] *(.*)$", done.stdout, re.MULTILINE))
+
+
+@pytest.fixture
+def paced(started, tmp_path):
+    """paced(rate, seconds) sends numbered packets to the port that it returns."""
+
+    def start(rate, seconds):
+        port = f"memif:{tmp_path}/m.sock"
+        started("pktgen", f"{port},role=server", "--rate", str(rate), "--duration", str(seconds))
+        until((tmp_path / "m.sock").exists)
+        return port
+
+    return start
+
+
+def ends(last, result):
+    """The last block says what the result says."""
+    assert last == {
+        "ifrecv": result["received"] + (result["missed"] or 0),
+        "ifdrop": result["dropped"] + (result["missed"] or 0),
+        "filteraccept": result["received"] - result["filtered"],
+        "osdrop": result["dropped"],
+        "usrdeliv": result["written"],
+    }
+
+
+def test_a_writer_that_stalled_shows_its_drops_in_those_seconds(started, paced, tmp_path):
+    path = tmp_path / "x.pcapng"
+    job = started("capture", paced(40_000, 30), "-w", path, "-B", "1", "greater 0")
+    (writer,) = until(lambda: children_named(job.process.pid, "writer"))
+    until(lambda: path.exists() and statistics(path))
+    begin = time.time_ns()
+    os.kill(writer, signal.SIGSTOP)
+    time.sleep(2.2)
+    os.kill(writer, signal.SIGCONT)
+    end = time.time_ns()
+    until(lambda: statistics(path)[-1].times()[1] > begin + 2e9)
+    result = job.end()
+    found = statistics(path)
+    for one, two in itertools.pairwise(found):
+        assert one.times()[0] == two.times()[0] < one.times()[1] < two.times()[1]
+        assert all(two.counts()[name] >= number for name, number in one.counts().items())
+    lost = [
+        (two.counts()["osdrop"] - one.counts()["osdrop"], one.times()[1], two.times()[1])
+        for one, two in itertools.pairwise(found)
+    ]
+    assert any(n for n, since, until_ns in lost if begin + 5e8 < since < until_ns < end)
+    assert sum(n for n, since, until_ns in lost if until_ns > begin and since < end) > 10_000
+    ends(found[-1].counts(), result)
+    assert result["drops"] == {"no_room": result["dropped"]}
+    assert found[-1].text(1) == f"dropped: no room {result['dropped']:,}"
+    told = capinfos(path)
+    assert int(told["Number of packets"]) == result["written"]
+    assert int(told["Number of stat entries"]) == len(found)
+
+
+def test_every_file_and_a_pipe_have_statistics_of_their_own(uspnet, paced, tmp_path):
+    port = paced(2000, 60)
+    words = ["-w", tmp_path / "x.pcapng", "-b", "packets:2300", "-a", "files:2", "--json"]
+    result = answer(uspnet("capture", port, *words, "udp").stdout)
+    last = {"ifrecv": 0, "usrdeliv": 0}
+    for path in map(str, sorted(tmp_path.glob("x_*"))):
+        found = [each.counts() for each in statistics(tmp_path / path)]
+        assert len(found) > 1  # a file takes more than a second
+        assert blocks(tmp_path / path)[-1].kind == ISB
+        assert seen_by_tshark(path) == found
+        rows = [last, *found]
+        assert all(two["ifrecv"] >= one["ifrecv"] for one, two in itertools.pairwise(rows))
+        last = found[-1]
+    ends(last, result)
+    assert result["received"] == 4600
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "piped").open("wb") as out:
+        reader = subprocess.Popen(["cat", tmp_path / "fifo"], stdout=out)
+        uspnet("capture", port, "-w", tmp_path / "fifo", "-a", "duration:1100ms")
+        assert reader.wait() == 0
+    piped = [each.counts() for each in statistics(tmp_path / "piped")]
+    assert len(piped) > 1
+    assert capinfos(tmp_path / "piped")["Number of packets"] == str(piped[-1]["usrdeliv"])
