@@ -113,6 +113,7 @@ class Port(ABC):
     takes_stdout = False  # packets go there, so summaries must not
     how = ""  # the way to the device that an opened port took, and why
     danger = ""  # what the user took on with it
+    stamps = ""  # what its packets' times are, where it gives them one
     patience_s = 0.0  # seconds for which a call of its rings may block a worker, at most
     reports_sent = False  # `pending` becomes 0 once the other side has taken everything
     can_receive = True

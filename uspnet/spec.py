@@ -101,7 +101,7 @@ class Spec:
         """
         target = os.fspath(target)
         named = {name.replace("_", "-"): value for name, value in options.items()}
-        given = {name: _written(value) for name, value in named.items() if value is not None}
+        given = {name: written(value) for name, value in named.items() if value is not None}
         words = [escaped(target)] if target else []
         words += [f"{name}={escaped(text)}" for name, text in given.items()]
         return cls(f"{scheme}:{','.join(words)}", scheme, target, given)
@@ -128,7 +128,7 @@ class Spec:
         return values
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
     """Return a value as an option's reader takes it."""
     match value:
         case bool():

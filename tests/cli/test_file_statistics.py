@@ -16,6 +16,7 @@ from tests.support.blocks import ISB, blocks, seen_by_tshark, statistics
 from tests.support.identity import answer
 from tests.support.processes import children_named
 from tests.support.waiting import until
+from uspnet.ports.pcap.statistics import Watch
 
 
 def capinfos(path):
@@ -100,3 +101,46 @@ def test_every_file_and_a_pipe_have_statistics_of_their_own(uspnet, paced, tmp_p
     piped = [each.counts() for each in statistics(tmp_path / "piped")]
     assert len(piped) > 1
     assert capinfos(tmp_path / "piped")["Number of packets"] == str(piped[-1]["usrdeliv"])
+
+
+def test_a_file_says_how_it_was_made(uspnet, tmp_path):
+    path, port = tmp_path / "x.pcapng", "null:,size=100"
+    words = ["-w", path, "-c", 9, "-s", 64, "--burst", 7, "udp or greater 5"]
+    secret = f"memif:{tmp_path}/m,role=server,secret=hush"
+    assert uspnet("capture", port, *words, "--capture-comment", "a b").returncode == 0
+    section, described, *_ = blocks(path)
+    with open("/proc/cpuinfo") as lines:
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    assert section.text(2) == f"{names[0]} ({os.uname().machine})"
+    assert section.text(3) == f"Linux {os.uname().release}"
+    assert section.text(1) == "a b"
+    assert described.text(2) == port
+    assert described.text(3) == "driver null; size=100 queues=1"
+    assert described.text(11) == "\0udp or greater 5"
+    command, times = described.text(1).split("\n")
+    assert command == (
+        f"command: uspnet capture {port} -w {path} -c 9 -s 64 --burst 7 'udp or greater 5'"
+        " --capture-comment 'a b'"
+    )
+    assert "CLOCK_REALTIME, read once for each burst of up to 7 packets" in times
+    assert re.search(r"clock source \S+, (not synchronized|synchronized within \d+\.\d+ s)$", times)
+    told = capinfos(path)
+    assert told["Filter string"] == "udp or greater 5"
+    assert told["Description"] == described.text(3)
+    done = uspnet("capture", secret, "-w", path, "-a", "duration:100ms")
+    assert (done.returncode, done.stderr.count("hush")) == (0, 0)
+    assert b"hush" not in path.read_bytes()
+    assert b"secret=***" in path.read_bytes()
+
+
+def test_a_clock_that_is_set_is_told():
+    looks = [(5, 100), (5 + 9000, 100), (5 + 19_001, 100), (0, 30_000), (-(10**9), 30_000)]
+    watch = Watch(lambda: looks.pop(0))
+    assert [watch.look() for _ in range(4)] == [
+        [],
+        ["the clock was set on by 0.000010 s"],
+        [],
+        ["the clock was set back by 1.000000 s"],
+    ]
+    watch = Watch()
+    assert all(watch.look() == [] for _ in range(100))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
-from uspnet.spec import Values
+from uspnet.spec import Values, shown
 from uspnet.system.outfile import OutFile
 from uspnet.text import printable
 
@@ -240,6 +241,7 @@ def sink_of(
     of a file that is not written.
     """
     from uspnet.jobs.capture import make_sink
+    from uspnet.ports.pcap.making import Making
 
     if path:
         if comments and kind is not Format.pcapng:
@@ -250,11 +252,18 @@ def sink_of(
         kept = snaplen or SNAPLEN_MAX
         sink = make_sink(path, kind.value, kept, buffer, rotation, **options)
         sink.comments = comments or ()
+        sink.making = Making(command=command_line())
         return sink
     for name, letter in OF_FILES.items():
         if o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     return None
+
+
+def command_line() -> str:
+    """Return the command as it was typed, without secrets in port specs."""
+    words = [shown(word) if SCHEME.match(word) else word for word in sys.argv[1:]]
+    return shlex.join(["uspnet", *words])
 
 
 def show_filter(only: Filter | None, *, json: bool) -> None:

@@ -528,6 +528,7 @@ class PcapSink(AnyQueue):
     shared: PcapShared
     ring: Inline[PcapRing, PcapRing | PcapRingFields]
     snaplen: int
+    interface: int
     fill: int
     number: int
     bell_fd: int

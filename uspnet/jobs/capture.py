@@ -51,7 +51,9 @@ class CaptureJob(Job[CaptureResult]):
         super().__init__("capture", [port, *([sink] if sink else [])], limits)
         self.port, self.sink, self.only = port, sink, only
         if sink:
-            sink.source = port
+            sink.source, sink.sources = port, [port]
+            text = only.text if only else ""
+            sink.making = replace(sink.making, only=text, burst=limits.burst)
 
     def plans(self) -> list[Plan]:
         """Plan one worker per core, and at most one per receive queue."""

@@ -81,6 +81,7 @@ class Packet(KernelPort, scheme="packet"):
 
     help = "a kernel interface, through AF_PACKET"
     unknown: ClassVar[frozenset[str]] = frozenset()
+    stamps = "CLOCK_REALTIME, for each packet by the kernel when it was received (TPACKET_V3)"
     calls = frozenset({"sendmmsg", "sendto"})  # sendto: an interface of IP
     header = 14 + 4  # bytes of Ethernet and of one VLAN tag
     options = PacketOptions()

@@ -6,7 +6,9 @@ Block and option names are those of draft-ietf-opsawg-pcapng. All numbers are in
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import os
 import struct
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ LINK_ETHERNET = 1
 NANOSECONDS = b"\x09"  # if_tsresol: 10^-9
 SECTION, INTERFACE, STATISTICS = 0x0A0D0D0A, 1, 5
 SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
-IF_NAME, IF_TSRESOL = 2, 9
+IF_NAME, IF_DESCRIPTION, IF_SPEED, IF_TSRESOL, IF_FILTER = 2, 3, 8, 9, 11
 COMMENT = 1  # of any block
 ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP = 2, 3, 4, 5
 ISB_FILTERACCEPT, ISB_OSDROP, ISB_USRDELIV = 6, 7, 8
@@ -36,22 +38,34 @@ def _block(kind: int, body: bytes, options: list[tuple[int, bytes]]) -> bytes:
     return struct.pack("=I", kind) + length + body + length
 
 
-def header(kind: str, snaplen: int, interface: str | None, comments: Sequence[str] = ()) -> bytes:
-    """Return a file's first headers. `interface`: the port that is captured from, if known."""
+def header(kind: str, snaplen: int, interfaces: bytes, comments: Sequence[str] = ()) -> bytes:
+    """Return a file's first headers. `interfaces`: the description blocks, of a pcapng file."""
     if kind in MAGIC:
         return struct.pack("=IHHiIII", MAGIC[kind], 2, 4, 0, 0, snaplen, LINK_ETHERNET)
     system = os.uname()
     options = [
-        (SHB_HARDWARE, system.machine.encode()),
+        (SHB_HARDWARE, hardware().encode()),
         (SHB_OS, f"{system.sysname} {system.release}".encode()),
         *_program(comments),
     ]
     section = struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1)  # -1: the length isn't known yet
-    name = [(IF_NAME, interface.encode(errors="surrogateescape")[:65535])] if interface else []
+    return _block(SECTION, section, options) + interfaces
+
+
+def interface(snaplen: int, options: list[tuple[int, bytes]]) -> bytes:
+    """Return the Interface Description Block of Ethernet, with times in ns."""
     link = struct.pack("=HHI", LINK_ETHERNET, 0, snaplen)
-    return _block(SECTION, section, options) + _block(
-        INTERFACE, link, [*name, (IF_TSRESOL, NANOSECONDS)]
-    )
+    return _block(INTERFACE, link, [*options, (IF_TSRESOL, NANOSECONDS)])
+
+
+@functools.cache
+def hardware() -> str:
+    """Return the machine's processor."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()} ({os.uname().machine})"
+    return os.uname().machine
 
 
 def application(comments: Sequence[str] = ()) -> bytes:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.port import Port
-from uspnet.ports.pcap.sink import Sink, SinkOptions
+from uspnet.ports.pcap.options import SinkOptions
+from uspnet.ports.pcap.sink import Sink
 from uspnet.ports.pcap.source import Source, SourceOptions
 from uspnet.spec import Spec
 

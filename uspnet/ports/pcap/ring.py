@@ -179,7 +179,7 @@ class Ring(Sink):
         try:
             if self.ahead < 0:
                 self._prepare()
-            head = self._header() + (self.statistics.block() if self._tells() else b"")
+            head = self._header() + (self.statistics.blocks() if self._tells() else b"")
             while head:
                 head = head[os.write(self.ahead, head) :]
             with contextlib.ExitStack() as undo:
@@ -278,10 +278,9 @@ class Ring(Sink):
             with contextlib.suppress(OSError):
                 writer.line.send(END)
 
-    def _beyond(self) -> int:
-        """Return the packets that came after the last file, and are still in our counters."""
-        writer = self.writer
-        return sum(int(at.beyond) for at in writer.shared.positions) if writer else 0
+    def _beyond(self, queue: int) -> int:
+        """Return a queue's packets that came after the last file, and are still in counters."""
+        return int(self.writer.shared.positions[queue].beyond) if self.writer else 0
 
     def _gone(self, writer: Writer) -> bool:
         poll = select.poll()
@@ -296,10 +295,11 @@ class Ring(Sink):
     def _forget(self, writer: Writer) -> None:
         """Uncount what came after the last file."""
         super()._forget(writer)
-        sources = self.source.made if self.source else []
+        made = [sorted(port.made, key=lambda q: q.index) for port in self.feeders()]
+        receivers = [q for queues in made for q in queues if q.direction == "rx"]
         for queue in self.made:
             at = writer.shared.positions[queue.index]
-            same = [q for q in sources if (q.direction, q.index) == ("rx", queue.index)]
+            same = receivers[queue.index : queue.index + 1]
             for counters in [each.counters for each in (queue, *same)]:
                 counters.packets -= min(at.beyond, counters.packets)
                 counters.bytes -= min(at.beyond_bytes, counters.bytes)

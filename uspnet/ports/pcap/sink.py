@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, cast
 
 from uspnet.errors import (
@@ -28,22 +29,19 @@ from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.format import file_error
-from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.ports.pcap.kinds import Format
+from uspnet.ports.pcap.making import Making, interfaces
+from uspnet.ports.pcap.options import FORMATS, SinkOptions
 from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.statistics import Statistics
 from uspnet.ports.pcap.writer import Writer
-from uspnet.spec import Options, Spec, choice, integer, option, string, switch
+from uspnet.spec import Spec
 from uspnet.system import streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
-FORMATS = {
-    Format.pcapng: lib.PCAP_NG,
-    Format.pcap: lib.PCAP_US,
-    Format.nsecpcap: lib.PCAP_NS,
-}
 PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "bzip2"}
 LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
@@ -53,20 +51,10 @@ GROUP_MODE = 0o640  # of a new file that its group may read
 DISK_WAIT_S = 30.0  # for a disk on which writing stalled
 
 
-@dataclass(frozen=True)
-class SinkOptions(Options):
-    """Options of a file that is written."""
-
-    out: str = option(string(4096), "", "the file to write; - is stdout")
-    format: str = option(choice(*FORMATS), "pcapng", "pcapng, pcap (us) or nsecpcap (ns)")
-    snaplen: int = option(integer(1, SNAPLEN_MAX), SNAPLEN_MAX, "bytes kept of each packet")
-    buffer: int = option(integer(1, 4096), 64, "MiB between port and file")
-    group_read: bool = option(switch, False, "let the group of a new file read it")
-    update_interval: int = option(integer(1, 60_000), 100, "ms after which packets are written")
-
-
 class Sink(Port):
-    """Writes what it is sent. Set `source` before `open` when all packets come from one port."""
+    """Writes what it is sent. Set `source` before `open` when all packets come from one port, and
+    `sources` when every packet of some ports comes here: their queues' packets, one after another.
+    """
 
     scheme = "pcap"
     unknown: ClassVar[frozenset[str]] = frozenset()
@@ -85,13 +73,16 @@ class Sink(Port):
         self.path = self.options.out
         self.takes_stdout = self.path == "-"
         self.source: Port | None = None
+        self.sources: Sequence[Port] = ()
+        self.making = Making()
         self.part = Part()
         self.comments: Sequence[str] = ()
         self.writer: Writer | None = None
         self.file: OutFile | None = None
         self.fd, self.regular = -1, False
-        self.statistics = Statistics(None, self.made)
+        self.statistics = Statistics((), self.made)
         self.complete = True  # nothing is owed to the file
+        self.described = b""  # the interfaces, as blocks
         self.owned = Owned()
 
     def target_names(self) -> list[str]:
@@ -107,6 +98,15 @@ class Sink(Port):
         """Remember the source, if it is a file: what it records about packets is copied."""
         if isinstance(source, Source):
             self.source = source
+
+    def feeders(self) -> Sequence[Port]:
+        """Return the ports whose packets come here, as far as they are known."""
+        return self.sources or ([self.source] if self.source else [])
+
+    def interface_of(self, queue: int) -> int:
+        """Return the number of the interface whose packets a queue gets."""
+        ends = itertools.accumulate(port.queues for port in self.feeders())
+        return next((number for number, end in enumerate(ends) if queue < end), 0)
 
     def carries(self) -> bool:
         """Return whether the source's description of its packets is copied, or may be once its
@@ -127,8 +127,8 @@ class Sink(Port):
         except OSError as error:
             raise file_error(self.path, error) from None
         self.regular = self.fills_disk = stat.S_ISREG(os.fstat(self.fd).st_mode)
-        if self.source:
-            self.queues = self.source.queues
+        if feeders := self.feeders():
+            self.queues = sum(port.queues for port in feeders)
         if self.queues > lib.PCAP_RINGS:
             raise NotSupported(f"{self.path}: {self.queues} queues", f"at most {lib.PCAP_RINGS}")
         form = FORMATS[Format(self.options.format)]
@@ -158,7 +158,7 @@ class Sink(Port):
         writer = cast("Writer", self.writer)  # since open
         c = new("struct pcap_sink *")
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
-        c.snaplen = self.options.snaplen
+        c.snaplen, c.interface = self.options.snaplen, self.interface_of(index)
         c.q.burst = ffi.addressof(lib, "pcap_tx")
         if not self.regular:  # a reader at a pipe sees each packet at once
             c.q.flush = ffi.addressof(lib, "pcap_flush")
@@ -174,7 +174,8 @@ class Sink(Port):
         status = os.fstat(self.fd)
         if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
-        self.statistics.source = self.source
+        self.statistics.sources = self.sources
+        self.described = interfaces(self.feeders(), self.making, self.options.snaplen)
         self.statistics.start()
         head = self._header()
         if self.carries():
@@ -200,8 +201,8 @@ class Sink(Port):
         return [ffi.cast("struct pcap_sink *", queue.c) for queue in self.made]
 
     def _header(self) -> bytes:
-        name = self.source.name if self.source else None
-        return pcapfile.header(self.options.format, self.options.snaplen, name, self.comments)
+        options = self.options
+        return pcapfile.header(options.format, options.snaplen, self.described, self.comments)
 
     def _carry(self, source: Source, head: bytes) -> None:
         """Have the source hand over its descriptions of interfaces and packets."""
@@ -221,7 +222,7 @@ class Sink(Port):
         if not self.writer or self.complete:
             return
         if self._tells() and self.statistics.is_due():
-            self.writer.note(self.statistics.block())
+            self.writer.note(self.statistics.blocks())
         if not self.writer.gone(0):
             return
         if self.writer.shared.error == errno.EPIPE:
@@ -300,7 +301,7 @@ class Sink(Port):
         head = self._header() if self.carries() and not self._rings()[0].begun else b""
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
             return head  # the source's own statistics went on
-        end = self.statistics.block()
+        end = self.statistics.blocks()
         return head + end if len(head + end) <= lib.PCAP_TAIL else head
 
     def _wait(self, writer: Writer) -> None:

@@ -80,6 +80,7 @@ class Source(Port):
     can_send = False
     knows_origins = True
     any_link = False  # packets of other link types than Ethernet are taken as they are
+    stamps = "those of the file"
     options = SourceOptions()
 
     def __init__(self, spec: Spec) -> None:

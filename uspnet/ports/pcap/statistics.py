@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a capture file says was received, and lost: once a second, and at its end.
 
-Interface Statistics Blocks of pcapng hold totals since the capture's start, so that two of them say
-what was lost in between. Of the standard options, `isb_ifdrop` is all that was lost, as in dumpcap's
-files; `isb_osdrop` is what uspnet itself lost of it, behind the filter, so that
+Interface Statistics Blocks of pcapng hold totals since the capture's start, so that two of them
+say what was lost in between. Of the standard options, `isb_ifdrop` is all that was lost, as in
+dumpcap's files; `isb_osdrop` is what uspnet itself lost of it, behind the filter, so that
 `isb_filteraccept - isb_osdrop = isb_usrdeliv` at the end.
 """
 
@@ -11,15 +11,51 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from uspnet.errors import UspnetError
+from uspnet.fastpath import c
 from uspnet.port import Port, Queue
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.telemetry import UNKNOWN, drops_by_reason, reasons_text
 
 EVERY_S = 1.0
+LOOKS = 5  # at both clocks: a thread may be interrupted in between
+JUMP_NS = 10_000  # of the clock, that is told
+
+
+def _both() -> tuple[int, int]:
+    """Read both of the kernel's clocks at once, in ns: CLOCK_REALTIME less CLOCK_MONOTONIC, and
+    how far that may be wrong. Of several pairs, the one that was read in the shortest time.
+    """
+    pairs = []
+    for _ in range(LOOKS):
+        before = time.monotonic_ns()
+        real = time.time_ns()
+        after = time.monotonic_ns()
+        pairs.append((after - before, real - (before + after) // 2))
+    width, offset = min(pairs)
+    return offset, width
+
+
+class Watch:
+    """Notices when somebody sets CLOCK_REALTIME, which packets' times are of: it leaves
+    CLOCK_MONOTONIC by a jump. Slewing, as by NTP, moves both.
+    """
+
+    def __init__(self, both: Callable[[], tuple[int, int]] = _both) -> None:
+        self.both = both
+        self.last = both()
+
+    def look(self) -> list[str]:
+        """Return what happened to the clock since the last look."""
+        offset, width = self.both()
+        jump, known = offset - self.last[0], max(width, self.last[1], JUMP_NS)
+        self.last = offset, width
+        if abs(jump) <= known:
+            return []
+        return [f"the clock was set {'on' if jump > 0 else 'back'} by {abs(jump) / 1e9:.6f} s"]
 
 
 @dataclass(frozen=True)
@@ -48,15 +84,17 @@ class Counts:
 
 @dataclass
 class Statistics:
-    """Counts the packets of `source`, or those of all ports if it is None, which the queues of a
-    file take. `beyond` are packets that came when no file followed.
+    """Counts the packets of ports, which the queues of a file take: those of one port after those
+    of the one before. Without any port, the file has one interface, which other jobs feed.
+    `beyond`: packets of a queue that came when no file followed.
     """
 
-    source: Port | None
+    sources: Sequence[Port]
     made: Sequence[Queue]
     started_ns: int = 0
-    due: float = field(default=0.0)
-    beyond: Callable[[], int] = lambda: 0
+    due: float = 0.0
+    beyond: Callable[[int], int] = lambda _index: 0
+    watch: Watch = field(default_factory=Watch)
 
     def start(self) -> None:
         """Begin to count: the capture begins."""
@@ -70,48 +108,63 @@ class Statistics:
         self.due += EVERY_S * (1 + (now - self.due) // EVERY_S)
         return True
 
-    def count(self) -> Counts:
-        """Return what was counted so far."""
-        sources = [q.counters for q in self._receivers()]
-        sinks = [queue.counters for queue in self.made]
-        beyond = self.beyond()
+    def blocks(self) -> bytes:
+        """Return the totals until now, a block for each interface."""
+        now, news, found = time.time_ns(), self.watch.look(), b""
+        for number, (source, sinks) in enumerate(self._interfaces()):
+            counts, said = self._count(source, sinks), _gaps(source)
+            if counts.drops:
+                said.append(f"dropped: {reasons_text(counts.drops)}")
+            comment = "; ".join([*news, *said])
+            options = counts.options()
+            found += pcapfile.statistics(number, self.started_ns, now, options, comment)
+        return found
+
+    def _interfaces(self) -> Iterator[tuple[Port | None, list[Queue]]]:
+        """Return the ports, and the queues of the file that take their packets."""
+        if not self.sources:
+            yield None, list(self.made)
+        first = 0
+        for source in self.sources:
+            own = range(first, first + source.queues)
+            yield source, [queue for queue in self.made if queue.index in own]
+            first += source.queues
+
+    def _count(self, source: Port | None, made: Sequence[Queue]) -> Counts:
+        sources, sinks = _receivers(source), [queue.counters for queue in made]
+        beyond = sum(self.beyond(queue.index) for queue in made)
         written = sum(int(c.packets) for c in sinks)
         drops = drops_by_reason(sources)
         received = sum(int(c.packets) for c in sources) + sum(drops.values())
-        filtered, late = drops.pop("filtered", 0), drops_by_reason(sinks)
-        for reason, number in late.items():
+        filtered = drops.pop("filtered", 0)
+        for reason, number in drops_by_reason(sinks).items():
             drops[reason] = drops.get(reason, 0) + number
-        if self.source is None:
+        if source is None:
             received = written + sum(drops.values())
-        return Counts(received - beyond, filtered, written - beyond, self._missed(), drops)
+        return Counts(received - beyond, filtered, written - beyond, _missed(source), drops)
 
-    def block(self) -> bytes:
-        """Return the totals until now as a block."""
-        now, counts, said = time.time_ns(), self.count(), self._gaps()
-        if counts.drops:
-            said.append(f"dropped: {reasons_text(counts.drops)}")
-        comment = "; ".join(said)
-        return pcapfile.statistics(0, self.started_ns, now, counts.options(), comment)
 
-    def _receivers(self) -> list[Queue]:
-        made = self.source.made if self.source else []
-        return [queue for queue in made if queue.direction == "rx"]
+def _receivers(source: Port | None) -> list[c.Counters]:
+    made = source.made if source else []
+    return [queue.counters for queue in made if queue.direction == "rx"]
 
-    def _missed(self) -> int | None:
-        """Return the packets that were lost before they were received, as results have it."""
-        counts = [int(queue.counters.missed) for queue in self._receivers()]
-        if not self.source or UNKNOWN in counts:
-            return None
-        with contextlib.suppress(UspnetError):  # the device is gone
-            extra = self.source.extra_counters()
-            if "rx_missed_errors" in extra:
-                return extra["rx_missed_errors"]
-        return None if "rx_missed_errors" in self.source.unknown else sum(counts)
 
-    def _gaps(self) -> list[str]:
-        """Return what the file's reader should know of interruptions of the source's device."""
-        counters = [queue.counters for queue in self._receivers()]
-        if not (times := sum(int(c.interruptions) for c in counters)):
-            return []
-        seconds = sum(int(c.interrupted_ns) for c in counters) / 1e9
-        return [f"capture interrupted by the device: {times} times, {seconds:.3f} s in all"]
+def _missed(source: Port | None) -> int | None:
+    """Return the packets that were lost before they were received, as results have it."""
+    counts = [int(counters.missed) for counters in _receivers(source)]
+    if not source or UNKNOWN in counts:
+        return None
+    with contextlib.suppress(UspnetError):  # the device is gone
+        extra = source.extra_counters()
+        if "rx_missed_errors" in extra:
+            return extra["rx_missed_errors"]
+    return None if "rx_missed_errors" in source.unknown else sum(counts)
+
+
+def _gaps(source: Port | None) -> list[str]:
+    """Return what the file's reader should know of interruptions of the source's device."""
+    counters = _receivers(source)
+    if not (times := sum(int(c.interruptions) for c in counters)):
+        return []
+    seconds = sum(int(c.interrupted_ns) for c in counters) / 1e9
+    return [f"capture interrupted by the device: {times} times, {seconds:.3f} s in all"]

@@ -33,8 +33,8 @@ class Writer:
 
     Parameters: the output's descriptor, which stays the caller's; `queues` rings that share
     `buffer_bytes`, at least two chunks each; the records' format (`lib.PCAP_NG`, …); how a file is
-    written. `line`: on which the child asks for files, if it does. One more ring is the caller's own,
-    for blocks without packets.
+    written. `line`: on which the child asks for files, if it does. One more ring is the caller's
+    own, for blocks without packets.
     """
 
     def __init__(self, out: int, queues: int, buffer_bytes: int, form: int, part: Part) -> None:

@@ -185,6 +185,7 @@ struct pcap_sink {
     struct pcap_shared *shared;
     struct pcap_ring ring;
     uint32_t snaplen;
+    uint32_t interface; /* number in the section */
     uint32_t fill;      /* bytes in the current chunk */
     uint32_t number;    /* of the current chunk */
     int32_t bell_fd;    /* eventfd that wakes the writer */

@@ -19,15 +19,15 @@ static inline uint32_t record_bytes(uint32_t format, uint32_t caplen)
 
 /* --- the worker's side --------------------------------------------------------------------- */
 
-/* Writes an Enhanced Packet Block of interface 0, padded with zeros. */
-static inline void put_block(uint8_t *to, uint64_t ns, uint32_t caplen, uint32_t length,
-                             const uint8_t *from, uint64_t room)
+/* Writes an Enhanced Packet Block, padded with zeros. */
+static inline void put_block(uint8_t *to, uint32_t interface, uint64_t ns, uint32_t caplen,
+                             uint32_t length, const uint8_t *from, uint64_t room)
 {
     const uint32_t zero = 0, total = EPB_HEADER + pad4(caplen) + EPB_TRAILER;
     words *header = (words *)to;
     header[0] = BLOCK_EPB;
     header[1] = total;
-    header[2] = 0;
+    header[2] = interface;
     header[3] = (uint32_t)(ns >> 32);
     header[4] = (uint32_t)ns;
     header[5] = caplen;
@@ -56,8 +56,7 @@ static uint32_t put_kept(uint8_t *to, const struct origin *o, uint32_t option_by
                          uint32_t caplen, const uint8_t *from, uint64_t room)
 {
     uint32_t at = EPB_HEADER + pad4(caplen), n;
-    put_block(to, o->time, caplen, o->length, from, room);
-    ((words *)to)[2] = o->interface;
+    put_block(to, o->interface, o->time, caplen, o->length, from, room);
     memcpy(to + at, o->options, option_bytes);
     n = pcap_options(BLOCK_EPB, to + at, option_bytes, (int)o->swapped);
     if (o->losses != UINT32_MAX) { /* epb_dropcount, then opt_endofopt */
@@ -114,7 +113,7 @@ static inline void put(struct pcap_sink *s, struct packet p, uint32_t caplen, ui
     const uint8_t *from = packet_data(s->q.pool, p);
     uint32_t unit = s->ring.format == PCAP_NS ? 1 : 1000;
     if (s->ring.format == PCAP_NG)
-        put_block(end_of(s), ns, caplen, length, from, copy_room(s, p));
+        put_block(end_of(s), s->interface, ns, caplen, length, from, copy_room(s, p));
     else if (!put_record(end_of(s), ns, unit, caplen, length, from, copy_room(s, p)))
         s->misfits++;
 }
