@@ -48,6 +48,9 @@ def capture(
 ) -> None:
     """Capture packets to a pcapng or pcap file; without -w, count them.
 
+    Options, and the filter, are for all ports. A pcapng file says of each packet which port it
+    came in by.
+
     What a filter rejects is counted as filtered, and is not in --count.
 
     Packets count as lost when they were dropped here, or missed by the kernel or the device.
@@ -60,7 +63,8 @@ def capture(
     from uspnet.jobs.capture import CaptureJob
     from uspnet.ports.registry import make_port
 
-    chosen = c.filter_of(only, words)
+    more, rest = c.split(words)
+    chosen = c.filter_of(only, rest)
     if listing:
         c.show_filter(chosen, json=json)
         return
@@ -72,13 +76,14 @@ def capture(
         buffer,
         comments,
         c.rotation_of(ring, autostop, json=json),
+        1 + len(more),
         group_read=group_read or None,
         update_interval=update_interval,
     )
     duration, count = c.stops(autostop, duration, count)
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
-    job = CaptureJob(make_port(port), limits, sink, chosen)
+    job = CaptureJob([*map(make_port, [port, *more])], limits, sink, chosen)
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
         *required(require, "received", lambda result: result.received - result.filtered, count),

@@ -16,6 +16,7 @@ from uspnet.cli import options as o
 from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
+from uspnet.pci.address import full_address
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
 from uspnet.spec import Values, shown
 from uspnet.system.outfile import OutFile
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 Words = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[FILTER]",
-        help="Capture only what this filter of libpcap's accepts: tcp port 443. Quote it where the "
-        "shell would read it: '(arp or icmp)'.",
+        metavar="[PORT]… [FILTER]",
+        help="Further ports, all of which go into one file; then a filter of libpcap's, and only "
+        "what it accepts is captured: tcp port 443. Quote it where the shell would read it: "
+        "'(arp or icmp)'.",
     ),
 ]
 Only = Annotated[
@@ -209,21 +211,35 @@ def stops(
     return found.get("duration", duration), found.get("packets", count)
 
 
-def filter_of(option: str | None, words: Sequence[str] | None) -> Filter | None:
-    """Compile the filter that -f or the words behind PORT are; None: there is none. Raises as
+def split(words: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Return the further ports that the words begin with, and those of the filter. Raises Usage."""
+    found = list(words or ())
+    number = next((n for n, word in enumerate(found) if not _is_port(word)), len(found))
+    ports, rest = found[:number], found[number:]
+    for word in rest:
+        if _is_port(word):
+            hint = "ports stand before the filter: uspnet capture PORT PORT tcp port 443"
+            raise Usage(f"unexpected argument {word[:40]!r}", hint)
+    return ports, rest
+
+
+def _is_port(word: str) -> bool:
+    from uspnet.ports.registry import schemes
+
+    found = SCHEME.match(word)
+    return bool(found and found[0][:-1] in schemes()) or bool(full_address(word.partition(",")[0]))
+
+
+def filter_of(option: str | None, words: Sequence[str]) -> Filter | None:
+    """Compile the filter that -f or the words behind the ports are; None: there is none. Raises as
     compile_filter does.
     """
     from uspnet.packets.filter import compile_filter
-    from uspnet.ports.registry import schemes
 
     if option is not None and words:
         text = f"there are two filters: -f {option!r} and {' '.join(words)!r}"
         raise Usage(text, "join them by: and")
-    for word in words or ():
-        if (found := SCHEME.match(word)) and found[0][:-1] in schemes():
-            hint = "capture takes one port, and a filter"
-            raise Usage(f"unexpected argument {word[:40]!r}", hint)
-    text = option if option is not None else " ".join(words or ())
+    text = option if option is not None else " ".join(words)
     return compile_filter(text) if text or option is not None else None
 
 
@@ -235,6 +251,7 @@ def sink_of(
     buffer: int,
     comments: Sequence[str] | None,
     rotation: Rotation | None = None,
+    ports: int = 1,
     **options: object,
 ) -> Sink | None:
     """Return the port of the capture file; None: packets are only counted. Raises Usage for options
@@ -244,6 +261,9 @@ def sink_of(
     from uspnet.ports.pcap.making import Making
 
     if path:
+        if ports > 1 and kind is not Format.pcapng:
+            hint = "write pcapng, which says of each packet where it came in"
+            raise Usage(f"{kind.value} files are of one port", hint)
         if comments and kind is not Format.pcapng:
             hint = "drop --capture-comment, or write pcapng"
             raise Usage(f"{kind.value} files have no comments", hint)

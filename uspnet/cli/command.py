@@ -99,6 +99,7 @@ class Command(TyperCommand):
         }
         interface = bool(_port(self)) and "-i" not in names
         done: list[str] = []
+        ports = 0
         while args and args[0] != "--":
             word = args.pop(0)
             if word in OPTIONAL and word in names:
@@ -106,7 +107,8 @@ class Command(TyperCommand):
             if interface and (found := _interface(word, args)) is not None:
                 ctx.meta[INTERFACE] = found
                 word = found if SCHEME.match(found) else "packet:" + found.replace(",", "\\,")
-                done.insert(0, word)  # the words of a filter may stand before it
+                done.insert(ports, word)  # the words of a filter may stand before it
+                ports += 1
                 continue
             done.append(word)
             if word in valued and args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""capture: the packets that enter a port, all or those that a filter accepts, counted, and written
+"""capture: the packets that enter ports, all or those that a filter accepts, counted, and written
 to a file when there is one.
 """
 
@@ -39,27 +39,34 @@ class Chosen(Forward, name="capture"):
 
 
 class CaptureJob(Job[CaptureResult]):
-    """Receives from `port`; `sink`, when given, is the capture file's port. `only`: the filter of
-    what is captured.
+    """Receives from a port, or from several; `sink`, when given, is the capture file's port.
+    `only`: the filter of what is captured.
     """
 
     def __init__(
-        self, port: Port, limits: Limits, sink: Sink | None, only: Filter | None = None
+        self,
+        port: Port | Sequence[Port],
+        limits: Limits,
+        sink: Sink | None,
+        only: Filter | None = None,
     ) -> None:
-        if not port.can_receive:
-            raise Usage(f"{port.name} can't receive", "give a port that packets come out of")
-        super().__init__("capture", [port, *([sink] if sink else [])], limits)
-        self.port, self.sink, self.only = port, sink, only
+        ports = [port] if isinstance(port, Port) else list(port)
+        if mute := next((each for each in ports if not each.can_receive), None):
+            raise Usage(f"{mute.name} can't receive", "give a port that packets come out of")
+        super().__init__("capture", [*ports, *([sink] if sink else [])], limits)
+        self.sources, self.sink, self.only = ports, sink, only
         if sink:
-            sink.source, sink.sources = port, [port]
+            sink.source, sink.sources = ports[0] if len(ports) == 1 else None, ports
             text = only.text if only else ""
             sink.making = replace(sink.making, only=text, burst=limits.burst)
 
     def plans(self) -> list[Plan]:
         """Plan one worker per core, and at most one per receive queue."""
-        used = self.cores[: self.port.queues]
+        sources = [(port, index) for port in self.sources for index in range(port.queues)]
+        used = self.cores[: len(sources)]
         lanes: list[Route] = [
-            ((self.port, i), [(self.sink, i)] if self.sink else []) for i in range(self.port.queues)
+            (source, [(self.sink, number)] if self.sink else [])
+            for number, source in enumerate(sources)
         ]
         return [Plan(self._loop(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
 
@@ -73,7 +80,7 @@ class CaptureJob(Job[CaptureResult]):
         which files know.
         """
         for worker in self.workers:
-            if self.sink or (self.only and self.port.knows_origins):
+            if self.sink or (self.only and any(port.knows_origins for port in self.sources)):
                 worker.stamp()
 
     def asked(self) -> Asked:
@@ -85,7 +92,7 @@ class CaptureJob(Job[CaptureResult]):
         taken, drops = self.total("rx", "packets"), self.drops()
         filtered, common = drops.pop("filtered", 0), self.common()
         return CaptureResult(
-            **{**common, "ports": common["ports"][:1]},
+            **{**common, "ports": common["ports"][: len(self.sources)]},
             received=self.received(),
             filtered=filtered,
             written=self.total("tx", "packets"),
