@@ -135,7 +135,7 @@ def test_what_makes_no_sense_is_told(uspnet, tmp_path, monkeypatch, words, text)
 def test_words_that_are_no_filter(uspnet):
     for words, text in [
         (["-f", "udp", "tcp"], "two filters"),
-        (["memif:/run/a.sock"], "unexpected argument 'memif:/run/a.sock'"),
+        (["tcp", "memif:/run/a.sock"], "unexpected argument 'memif:/run/a.sock'"),
         (["-d"], "none is given"),
         (["-f", ""], "the filter is empty"),
     ]:

@@ -61,12 +61,16 @@ class Parts:
     def turns(self, waiting: int, out: int) -> bool:
         """Return whether it is time for the next file, when so many bytes wait."""
         if not self.octets:
-            with contextlib.suppress(OSError):  # a pipe
-                self.octets = os.lseek(out, 0, os.SEEK_CUR)
+            self.measure(out)
         if self.stays or self.over:
             return False
         full = self.octets >= self.part.octets or self.packets >= self.part.packets
         return self.turn or (full and bool(waiting or self.part.eager))
+
+    def measure(self, out: int) -> None:
+        """Count what the file has already: its header."""
+        with contextlib.suppress(OSError):  # a pipe
+            self.octets = os.lseek(out, 0, os.SEEK_CUR)
 
     def cut(self, ring: c.PcapRing, start: c.Pointer[int], length: int) -> int:
         """Return how many bytes of the records belong into this file, and count them."""

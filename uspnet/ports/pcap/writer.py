@@ -217,6 +217,7 @@ class _Child:
             os.close(self.out)
             self.out = following
             parts.done()
+            parts.measure(following)
 
     def write_notes(self) -> None:
         """Write the blocks without packets that there are, all of which are of this file."""
