@@ -24,7 +24,7 @@ SCHEME = re.compile(r"^([a-z][a-z0-9-]*):(.*)$", re.DOTALL)
 OPTION = re.compile(r"^[a-z][a-z0-9-]*=")
 UNESCAPED = re.compile(r"(?<!\\),")
 PATH_SCHEMES = ("pcap", "memif")
-INTERFACE_SCHEMES = ("packet",)  # ports on a kernel interface, the faster first
+INTERFACE_SCHEMES = ("xdp", "packet")  # ports on a kernel interface, the faster first
 SECRET = re.compile(r"^s\W*[ecr]{3,6}\W*t\W*$|passw|pwd", re.IGNORECASE)  # and people's typos
 HIDDEN = "***"
 

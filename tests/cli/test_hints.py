@@ -120,7 +120,7 @@ def test_options_of_ports_exist():
     ("text", "what"),
     [
         ("see: uspnet doktor", COMMAND),
-        ("faster: uspnet pktgen xdp:{}", SPEC),
+        ("faster: uspnet pktgen netmap:{}", SPEC),
         ("lower rx-rings=", PORT_OPTION),
         ("use --fast", OPTION),
     ],

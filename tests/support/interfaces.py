@@ -76,17 +76,24 @@ class Driven:
     def __init__(self, namespace, spec, buffers=4096):
         with namespace.entered():
             self.port = make_port(spec)
-            self.port.open()
-            self.pool = Pool(buffers, self.port.frame)
-            self.port.attach(self.pool)
-            self.counters = ffi.new("struct counters[2]")
-            self.stack = self.pool.stack(buffers)
-            self.rx = self.port.queue("rx", 0, self.stack, self.counters + 0)
-            self.tx = self.port.queue("tx", 0, self.stack, self.counters + 1)
-            self.port.start()
+            try:
+                self._start(buffers)
+            except BaseException:
+                self.port.close()
+                raise
         self.stamps = ffi.new("uint64_t[64]")
         self.rx.base.stamps = self.stamps
         self.packets = ffi.new("struct packet[64]")
+
+    def _start(self, buffers):
+        self.port.open()
+        self.pool = Pool(buffers, self.port.frame)
+        self.port.attach(self.pool)
+        self.counters = ffi.new("struct counters[2]")
+        self.stack = self.pool.stack(buffers)
+        self.rx = self.port.queue("rx", 0, self.stack, self.counters + 0)
+        self.tx = self.port.queue("tx", 0, self.stack, self.counters + 1)
+        self.port.start()
 
     def receive(self, most=64):
         """One burst: pairs of frame and time stamp."""

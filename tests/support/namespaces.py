@@ -60,6 +60,15 @@ class Namespace:
         """What `ip` knows of an interface."""
         return json.loads(self.ip("-json", "-details", "link", "show", "dev", name))[0]
 
+    def counted(self, name):
+        """The kernel's counters of an interface, by direction."""
+        found = json.loads(self.ip("-json", "-statistics", "link", "show", "dev", name))
+        return found[0]["stats64"]
+
+    def programs(self):
+        """The interfaces that have an XDP program."""
+        return {name for name in self.links() if "xdp" in self.link(name)}
+
     def addresses(self, name):
         """What `ip` knows of an interface's addresses: a list of one."""
         return json.loads(self.ip("-json", "address", "show", "dev", name))

@@ -1062,6 +1062,34 @@ class Worker(Struct):
     turn: int
     done: int
 
+class XdpQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    frames: Inline[XdpRing, XdpRing | XdpRingFields]
+    buffers: Inline[XdpRing, XdpRing | XdpRingFields]
+    owners: Pointer[int]
+    n_owners: int
+    size: int
+    given: int
+    chunk_shift: int
+    n_chunks: int
+    limit: int
+    always_wake: int
+    skipping: int
+    taken: int
+    part: Inline[Partial, Partial | PartialFields]
+    fd: int
+
+class XdpRing(Struct):
+    producer: Pointer[int]
+    consumer: Pointer[int]
+    flags: Pointer[int]
+    slots: Pointer[int]
+
+class XdpSlot(Struct):
+    address: int
+    length: int
+    options: int
+
 class BurstFields(TypedDict, total=False):
     packets: Sequence[Packet | PacketFields] | Packet
     stamps: Sequence[int] | Pointer[int]
@@ -1338,6 +1366,12 @@ class WorkerFields(TypedDict, total=False):
     turn: int
     done: int
 
+class XdpRingFields(TypedDict, total=False):
+    producer: Pointer[int]
+    consumer: Pointer[int]
+    flags: Pointer[int]
+    slots: Pointer[int]
+
 class Lib:
     BURST_MAX: int
     BURST_WINDOWS: int
@@ -1604,6 +1638,13 @@ class Lib:
     def vmxnet3_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def vmxnet3_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def wire_release(self, _0: int, /) -> int: ...
+    def xdp_bind(self, _0: int, _1: int, _2: int, _3: int, /) -> int: ...
+    def xdp_fill(self, _0: XdpQueue, /) -> None: ...
+    def xdp_flush(self, _0: Queue, /) -> None: ...
+    def xdp_pending(self, _0: XdpQueue, /) -> int: ...
+    def xdp_revive(self, _0: XdpQueue, _1: int, /) -> None: ...
+    def xdp_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def xdp_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
 
 class FFI:
     NULL: Any
@@ -2001,6 +2042,18 @@ class FFI:
     def new(
         self, cdecl: Literal["struct worker *", "struct worker[]"], init: object = ...
     ) -> Worker: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct xdp_queue *", "struct xdp_queue[]"], init: object = ...
+    ) -> XdpQueue: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct xdp_ring *", "struct xdp_ring[]"], init: object = ...
+    ) -> XdpRing: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct xdp_slot *", "struct xdp_slot[]"], init: object = ...
+    ) -> XdpSlot: ...
     @overload
     def new(self, cdecl: Literal["int8_t *", "int8_t[]"], init: object = ...) -> Pointer[int]: ...
     @overload
@@ -2413,6 +2466,18 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct worker *", "struct worker[]"], value: CData | int
     ) -> Worker: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct xdp_queue *", "struct xdp_queue[]"], value: CData | int
+    ) -> XdpQueue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct xdp_ring *", "struct xdp_ring[]"], value: CData | int
+    ) -> XdpRing: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct xdp_slot *", "struct xdp_slot[]"], value: CData | int
+    ) -> XdpSlot: ...
     @overload
     def cast(self, cdecl: Literal["int8_t *", "int8_t[]"], value: CData | int) -> Pointer[int]: ...
     @overload

@@ -5,11 +5,18 @@ MTU, or go away while a job runs.
 
 from __future__ import annotations
 
+import socket
+import struct
+from collections.abc import Container
 from typing import ClassVar
 
-from uspnet.errors import DeviceFault
+from uspnet.errors import DeviceFault, NotSupported
 from uspnet.kernel.interface import DOWN, UP, Interface
+from uspnet.packets import link_types
 from uspnet.port import Port
+
+SOL_PACKET = 263
+PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
 
 
 class KernelPort(Port):
@@ -53,3 +60,47 @@ class KernelPort(Port):
             return f": frames of more than {self.frame} bytes are dropped until the next start"
         most = mtu + self.header
         return f": frames of more than {most} bytes can't be sent" if self.mtu_limits else ""
+
+
+class WirePort(KernelPort):
+    """A port on an interface that is there already. It needs a carrier."""
+
+    ifname: str
+
+    @classmethod
+    def targets(cls) -> list[str]:
+        """Return the kernel's interfaces."""
+        return [name for _, name in socket.if_nameindex()]
+
+    def check_link_type(self, known: Container[int], hint: str = "") -> None:
+        """Raise NotSupported for interfaces whose packets are of no known link type."""
+        link_type = self.kernel_side().link_type
+        if link_type not in known:
+            kind = link_types.describe(link_type)
+            hint = hint or f"see: dumpcap -i {self.ifname} -w FILE"
+            raise NotSupported(f"{self.name}: the interface is not Ethernet but {kind}", hint)
+
+    def join_promiscuous(self, sock: socket.socket) -> None:
+        """Make the interface promiscuous until this AF_PACKET socket is closed."""
+        # struct packet_mreq: index, type, and an address that this type has no use for
+        member = struct.pack("=iHH8x", self.kernel_side().index, PACKET_MR_PROMISC, 0)
+        sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, member)
+
+    def up(self) -> bool:
+        """Return whether the interface has a carrier."""
+        return self.kernel_side().running()
+
+    def link_bps(self) -> int | None:
+        """Return the speed that the interface's driver names."""
+        assert self.interface, "the port is not open"  # noqa: S101 - a caller's mistake
+        return self.interface.link_bps()
+
+    def why_down(self) -> str:
+        """Return what the port waits for."""
+        return f"interface {self.ifname} has no carrier"
+
+    def close_interface(self) -> None:
+        """Forget the interface, which stays as it is."""
+        if self.interface:
+            self.interface.close()
+            self.interface = None

@@ -36,12 +36,10 @@ from uspnet.packets import link_types
 from uspnet.packets.frames import mac_bytes
 from uspnet.pool import FRAME_MAX
 from uspnet.port import COUNTER, Direction
-from uspnet.ports.kernel import KernelPort
+from uspnet.ports.kernel import SOL_PACKET, WirePort
 from uspnet.spec import Options, Spec, choice, integer, option, switch
 from uspnet.system import kept
 
-SOL_PACKET = 263
-PACKET_ADD_MEMBERSHIP, PACKET_MR_PROMISC = 1, 1
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 5, 6, 10
 PACKET_VNET_HDR, PACKET_FANOUT = 15, 18
 PACKET_QDISC_BYPASS, PACKET_IGNORE_OUTGOING = 20, 23
@@ -76,7 +74,7 @@ class PacketOptions(Options):
     src: bytes = option(mac_bytes, bytes(6), "ethernet=add from this address")
 
 
-class Packet(KernelPort, scheme="packet"):
+class Packet(WirePort, scheme="packet"):
     """Sockets bound to one interface: one with a ring a receive queue, one a transmit queue."""
 
     help = "a kernel interface, through AF_PACKET"
@@ -85,11 +83,6 @@ class Packet(KernelPort, scheme="packet"):
     calls = frozenset({"sendmmsg", "sendto"})  # sendto: an interface of IP
     header = 14 + 4  # bytes of Ethernet and of one VLAN tag
     options = PacketOptions()
-
-    @classmethod
-    def targets(cls) -> list[str]:
-        """Return the kernel's interfaces."""
-        return [name for _, name in socket.if_nameindex()]
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
@@ -120,14 +113,13 @@ class Packet(KernelPort, scheme="packet"):
 
     def _check_link_type(self, link_type: int) -> None:
         """Refuse interfaces whose frames are not Ethernet, or IP with `ethernet=add`."""
-        kind, hint = link_types.describe(link_type), f"see: dumpcap -i {self.ifname} -w FILE"
         self.ip = self.options.ethernet == "add"
         if self.ip and link_type in link_types.ETHERNET:
             raise Usage(f"{self.name}: the interface is Ethernet already", "drop ethernet=add")
+        hint = ""
         if link_type in link_types.IP:
             hint = f"put Ethernet headers in front: {self.name},ethernet=add"
-        if link_type not in (link_types.IP if self.ip else link_types.ETHERNET):
-            raise NotSupported(f"{self.name}: the interface is not Ethernet but {kind}", hint)
+        self.check_link_type(link_types.IP if self.ip else link_types.ETHERNET, hint)
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
         """Return the MTU plus header, and one 802.1Q tag that the kernel allows on top."""
@@ -201,10 +193,7 @@ class Packet(KernelPort, scheme="packet"):
         self._map_ring(sock, queue)
         self._bind(sock, ETH_P_ALL)
         if self.options.promisc:
-            # struct packet_mreq: index, type, and an address that this type has no use for
-            index = self.kernel_side().index
-            member = struct.pack("=iHH8x", index, PACKET_MR_PROMISC, 0)
-            sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, member)
+            self.join_promiscuous(sock)
         if self.queues > 1:
             self._join(sock)
 
@@ -257,19 +246,6 @@ class Packet(KernelPort, scheme="packet"):
         for sock in self.sockets["rx"]:
             sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
-    def up(self) -> bool:
-        """Return whether the interface has a carrier."""
-        return self.kernel_side().running()
-
-    def link_bps(self) -> int | None:
-        """Return the speed that the interface's driver names."""
-        assert self.interface, "the port is not open"  # noqa: S101 - a caller's mistake
-        return self.interface.link_bps()
-
-    def why_down(self) -> str:
-        """Return what the port waits for."""
-        return f"interface {self.ifname} has no carrier"
-
     def control(self) -> None:
         """Check the interface, since a ring does not show that it went down or away. Clears socket
         errors, which would wake a sleeping worker again and again.
@@ -317,6 +293,4 @@ class Packet(KernelPort, scheme="packet"):
             sock.close()
         self.sockets = {"rx": [], "tx": []}
         self.group = None
-        if self.interface:
-            self.interface.close()
-            self.interface = None
+        self.close_interface()

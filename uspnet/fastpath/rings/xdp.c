@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+/* xdp: receive and transmit bursts (xdp.h). */
+#define _GNU_SOURCE
+#include "xdp.h"
+
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <sys/socket.h>
+
+/* --- receive -------------------------------------------------------------------------------- */
+
+/* A frame in several chunks: the pieces are copied into the first one's buffer. Returns 1 when *p
+ * is a complete frame. */
+static __attribute__((cold, noinline)) int join(struct xdp_queue *x, struct packet *p, int last)
+{
+    uint32_t first = x->part.open ? x->part.frame.offset : p->offset;
+    if (x->skipping) {
+        stack_give(x->q.stack, p->index);
+        x->skipping = !last;
+        return 0;
+    }
+    return frame_join(&x->q, &x->part, p, DROP_NONE, x->q.pool->size - first, last);
+}
+
+static __attribute__((cold, noinline)) void refuse(struct xdp_queue *x, uint32_t index,
+                                                   uint32_t length)
+{
+    queue_refuse(&x->q, index, length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_BAD_LENGTH);
+}
+
+/* Takes the frame in a slot. Returns 1 when *p is complete and valid. */
+static inline int take(struct xdp_queue *x, const struct xdp_slot *slot, struct packet *p)
+{
+    uint64_t address = load_relaxed(&slot->address), offset;
+    uint32_t length = load_relaxed(&slot->length), options = load_relaxed(&slot->options);
+    uint32_t chunk, index = owned_at(x, address, &chunk);
+    if (unlikely(index == UINT32_MAX)) {
+        queue_fault(&x->q, FAULT_RING);
+        return 0;
+    }
+    x->owners[index] = 0;
+    offset = address - buffer_address(x, index);
+    if (unlikely(offset + length > 1u << x->chunk_shift)) {
+        refuse(x, index, FRAME_SHORTEST);
+        return 0;
+    }
+    *p = (struct packet){index, (uint16_t)offset, (uint16_t)length};
+    if (unlikely(options & CONTINUES) || unlikely(x->part.open) || unlikely(x->skipping))
+        return join(x, p, !(options & CONTINUES));
+    if (unlikely(length < FRAME_SHORTEST))
+        refuse(x, index, length);
+    return length >= FRAME_SHORTEST;
+}
+
+uint32_t xdp_rx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct xdp_queue *x = (struct xdp_queue *)q;
+    uint32_t got = 0, free, position = (uint32_t)x->taken;
+    uint64_t bytes = 0;
+    n = least(n, ready(x, &x->frames));
+    for (uint32_t i = 0; i < n; i++) {
+        if (likely(take(x, frame_slot(x, position + i), &packets[got])))
+            bytes += packets[got++].length;
+    }
+    if (n) {
+        if (unlikely(q->stamps != NULL))
+            memset(q->stamps, 0xFF, got * sizeof *q->stamps); /* STAMP_UNKNOWN */
+        queue_count(q, got, bytes);
+        keep_order();
+        x->taken = (uint32_t)(position + n) | (x->part.open || x->skipping ? MID_FRAME : 0);
+        /* Release: our reads of the slots happen before the kernel's next writes to them. */
+        store_release(x->frames.consumer, position + n);
+    }
+    free = x->size - (x->given - (uint32_t)x->taken);
+    if (free >= REFILL)
+        xdp_refill(x, free);
+    if (unlikely(load_relaxed(x->buffers.flags) & XDP_RING_NEED_WAKEUP) ||
+        unlikely(x->always_wake && !n))
+        (void)!recvfrom(x->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+    return got;
+}
+
+/* --- transmit ------------------------------------------------------------------------------- */
+
+/* Frees the buffers of frames that were sent. */
+static inline void clean(struct xdp_queue *x)
+{
+    uint32_t n = ready(x, &x->buffers), position = (uint32_t)x->taken, chunk;
+    if (!n)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t address = load_relaxed(buffer_slot(x, position + i));
+        uint32_t index = owned_at(x, address, &chunk);
+        if (unlikely(index == UINT32_MAX)) {
+            queue_fault(&x->q, FAULT_RING);
+        } else if (likely(mark_ends_in(x->owners[index], chunk))) {
+            x->owners[index] = 0;
+            stack_give(x->q.stack, index);
+        }
+    }
+    keep_order();
+    x->taken = position + n;
+    store_release(x->buffers.consumer, position + n);
+}
+
+/* Classifies a failed wake-up. */
+static __attribute__((cold, noinline)) void wake_failed(struct queue *q, int error)
+{
+    switch (error) {
+    case EAGAIN: /* there is more to send than it does in one call */
+    case EBUSY:
+    case ENOBUFS:
+    case ENOMEM:
+    case EINTR:
+        return;
+    case ENETDOWN: /* Python opens the queue when the interface is up again */
+        store_release(&q->closed, 1);
+        return;
+    case ENXIO:
+    case ENODEV:
+        queue_fault(q, FAULT_GONE);
+        return;
+    default:
+        q->sys_errno = error;
+        queue_fault(q, FAULT_IO);
+    }
+}
+
+static inline int wanted(const struct xdp_queue *x)
+{
+    return load_relaxed(x->frames.flags) & XDP_RING_NEED_WAKEUP || x->always_wake;
+}
+
+static inline void wake(struct xdp_queue *x)
+{
+    if (!wanted(x))
+        return;
+    x->q.counters->doorbells++;
+    if (sendto(x->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0)
+        wake_failed(&x->q, errno);
+}
+
+/* Writes a frame that extends over several chunks to as many slots. Returns how many; 0: there are
+ * too few. */
+static __attribute__((cold, noinline)) uint32_t split(struct xdp_queue *x, uint32_t position,
+                                                      struct packet p, uint32_t room)
+{
+    uint32_t bytes = 1u << x->chunk_shift, left = p.length, offset = p.offset, n = 0;
+    uint32_t last = (offset + left - 1) >> x->chunk_shift;
+    if (last - (offset >> x->chunk_shift) + 1 > room)
+        return 0;
+    while (left) {
+        uint32_t piece = least(left, bytes - (offset & (bytes - 1)));
+        left -= piece;
+        *frame_slot(x, position + n++) =
+            (struct xdp_slot){buffer_address(x, p.index) + offset, piece, left ? CONTINUES : 0};
+        offset += piece;
+    }
+    x->owners[p.index] = mark(position, last);
+    return n;
+}
+
+uint32_t xdp_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct xdp_queue *x = (struct xdp_queue *)q;
+    uint32_t chunk = 1u << x->chunk_shift, position = x->given, end, done = 0, sent = 0;
+    uint64_t bytes = 0;
+    clean(x);
+    end = (uint32_t)x->taken + x->size;
+    for (; done < n && position != end; done++) {
+        struct packet p = packets[done];
+        uint32_t slots = 1;
+        if (unlikely(p.length < FRAME_SHORTEST || p.length > x->limit)) {
+            queue_refuse(q, p.index, tx_wrong_length(p.length, FRAME_SHORTEST));
+            continue;
+        }
+        if (likely((uint32_t)p.offset + p.length <= chunk)) {
+            *frame_slot(x, position) =
+                (struct xdp_slot){buffer_address(x, p.index) + p.offset, p.length, 0};
+            x->owners[p.index] = mark(position, 0);
+        } else if (!(slots = split(x, position, p, end - position))) {
+            break;
+        }
+        position += slots;
+        sent++;
+        bytes += p.length;
+    }
+    keep_order();
+    x->given = position;
+    /* Release: the slots before the position. */
+    store_release(x->frames.producer, position);
+    queue_count(q, sent, bytes);
+    if (likely(load_relaxed(x->frames.consumer) != position))
+        wake(x);
+    return done;
+}
+
+void xdp_flush(struct queue *q)
+{
+    struct xdp_queue *x = (struct xdp_queue *)q;
+    if (load_relaxed(x->frames.consumer) != x->given)
+        wake(x);
+}

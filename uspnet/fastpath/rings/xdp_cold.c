@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/* xdp: outside of the bursts (xdp.h). */
+#define _GNU_SOURCE
+#include "xdp.h"
+
+#include <errno.h>
+#include <linux/if_xdp.h>
+#include <sys/socket.h>
+
+int xdp_bind(int32_t fd, uint32_t ifindex, uint32_t queue, uint16_t flags)
+{
+    struct sockaddr_xdp to = {.sxdp_family = AF_XDP,
+                              .sxdp_flags = flags,
+                              .sxdp_ifindex = ifindex,
+                              .sxdp_queue_id = queue};
+    return bind(fd, (struct sockaddr *)&to, sizeof to) ? errno : 0;
+}
+
+void xdp_fill(struct xdp_queue *x)
+{
+    uint32_t before;
+    do {
+        before = x->given;
+        xdp_refill(x, x->size - (x->given - (uint32_t)x->taken));
+    } while (x->given != before);
+}
+
+uint32_t xdp_pending(const struct xdp_queue *x)
+{
+    return x->given - load_acquire(x->buffers.producer);
+}
+
+/* Marks of positions from `published` on: the kernel has never seen these slots. */
+static void take_back_unpublished(struct xdp_queue *x, uint32_t published)
+{
+    for (uint32_t i = 0; i < x->n_owners; i++)
+        if (x->owners[i] && ((x->owners[i] - published) & POSITIONS) <= POSITIONS / 2)
+            x->owners[i] = 0;
+    x->given = published;
+}
+
+/* What the kernel gave back in slots from `taken` on. The worker may have taken some of it. */
+static int settle_returned(struct xdp_queue *x, const struct xdp_ring *ring, int receive)
+{
+    uint32_t taken = (uint32_t)x->taken, chunk, n = load_acquire(ring->producer) - taken;
+    if (n > x->size)
+        return -1;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t address = receive ? frame_slot(x, taken + i)->address : *buffer_slot(x, taken + i);
+        uint32_t index = buffer_at(x, address, &chunk);
+        if (index >= x->n_owners)
+            return -1;
+        if (receive) /* they are received again */
+            x->owners[index] = mark(x->given - 1, 0);
+        else if (mark_ends_in(x->owners[index], chunk))
+            x->owners[index] = 0;
+    }
+    if (!receive)
+        x->taken = taken += n;
+    store_release(ring->consumer, taken);
+    return 0;
+}
+
+void xdp_revive(struct xdp_queue *x, int receive)
+{
+    uint32_t shift = x->chunk_shift;
+    int bad = shift < 11 || shift > 12 || !x->n_chunks || !x->size || x->size & (x->size - 1);
+    if (!bad) {
+        take_back_unpublished(x, load_acquire((receive ? &x->buffers : &x->frames)->producer));
+        bad = settle_returned(x, receive ? &x->frames : &x->buffers, receive);
+    }
+    if (bad) {
+        queue_fault(&x->q, FAULT_RING);
+        return;
+    }
+    if (receive && x->taken & MID_FRAME)
+        x->skipping = 1;
+    if (x->part.open)
+        queue_drop(&x->q, DROP_WORKER_LOST, 1);
+    x->part.open = 0;
+}

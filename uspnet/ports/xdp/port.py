@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`xdp:IFNAME` - a kernel interface, through AF_XDP sockets: the kernel hands over each frame as it
+comes in, before its own stack sees it, and sends ours without it.
+
+A program of six instructions steers the frames of each receive queue to the queue's socket. It is
+attached by a link that ends with the process. Frames are received by the job alone while it runs;
+what this machine sends is not seen. A job that only sends attaches no program.
+
+The job's packet memory is the sockets' (UMEM): in zero-copy mode the NIC itself reads and writes
+it. Otherwise the kernel copies each frame once.
+
+Checksums that the other end of a veth pair left to its NIC are not there, and nothing says so:
+`ethtool -K PEER tx off` ends that. VLAN tags that the NIC has taken out are lost: `rxvlan off`.
+
+Reference: Linux Documentation/networking/af_xdp.rst; uapi/linux/if_xdp.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from typing import ClassVar
+
+from uspnet.errors import Busy, NoMemory, NotPermitted, NotSupported, Refused, Usage, UspnetError
+from uspnet.fastpath import c, ffi, lib
+from uspnet.kernel import xsk
+from uspnet.kernel.interface import Interface, check_name
+from uspnet.kernel.routes import carries_default_route
+from uspnet.memory import new
+from uspnet.packets import link_types
+from uspnet.pool import FRAME_MAX
+from uspnet.port import COUNTER, Direction
+from uspnet.ports.kernel import WirePort
+from uspnet.ports.xdp.options import XdpOptions
+from uspnet.ports.xdp.program import MODES, Program
+from uspnet.spec import Spec
+
+BIND_S = 2.0  # for a socket that was closed to leave its queue
+RETRY_S = 0.01
+UNABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP}  # to do zero copy
+PLAIN_MTU = 3000  # bytes up to which every driver runs programs that take frames in one piece
+
+
+class Xdp(WirePort, scheme="xdp"):
+    """One socket for each queue of the interface, with a receive and a transmit ring."""
+
+    help = "a kernel interface, through AF_XDP"
+    unknown: ClassVar[frozenset[str]] = frozenset()
+    calls = frozenset({"sendto", "recvfrom"})
+    header = 14 + 4  # bytes of Ethernet and of one VLAN tag
+    options = XdpOptions()
+    reports_sent = True
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.ifname = check_name("xdp", spec.target)
+        self.numbers: tuple[int, ...] = ()  # of the interface's queues
+        self.sockets: list[xsk.XdpSocket] = []
+        self.receivers: set[int] = set()  # indexes of queues
+        self.program: Program | None = None
+        self.member: socket.socket | None = None  # makes the interface promiscuous
+
+    # -- open and attach ------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Find the interface and its queues, and make the sockets."""
+        self.interface = Interface(self.ifname)
+        self.interface.check_up()
+        self.check_link_type(link_types.ETHERNET)
+        self.begin_watch()
+        self.frame = min(self.mtu + self.header, FRAME_MAX)
+        self.numbers = self._numbers()
+        self.queues = len(self.numbers)
+        for _ in self.numbers:
+            self.sockets.append(self._socket())
+
+    def _numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the queues to be used. Raises Usage."""
+        there = self.kernel_side().channels()[0]
+        chosen = self.options.queues or tuple(range(there))
+        if chosen[-1] >= there:
+            raise Usage(
+                f"{self.name}: {self.ifname} has {there} receive queues, numbered from 0",
+                f"write queues=all; see: ethtool -l {self.ifname}",
+            )
+        return chosen
+
+    def _socket(self) -> xsk.XdpSocket:
+        try:
+            return xsk.XdpSocket()
+        except PermissionError:
+            raise NotPermitted(
+                f"{self.name}: AF_XDP sockets are not permitted",
+                "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF",
+            ) from None
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
+            raise NotSupported(
+                f"{self.name}: AF_XDP: {error.strerror}", f"use packet:{self.ifname}"
+            ) from None
+
+    def longest_frame(self, takes: int) -> int:
+        """Return the length with two more VLAN tags, which may be received but not sent."""
+        return min(self.frame + 8, FRAME_MAX)
+
+    def send_limit(self, tags: list[int]) -> tuple[int, str]:
+        """Return the MTU plus header, and one 802.1Q tag that the kernel allows on top."""
+        return self.mtu + 14 + 4 * (tags[:1] == [0x8100]), f"ip link set dev {self.ifname} mtu N"
+
+    def holds(self, direction: Direction) -> int:
+        """Return the slots of a ring: each may hold a buffer."""
+        return self.options.ring
+
+    def _attach_program(self) -> None:
+        """Attach the program that steers frames to sockets, once they are in its map. Raises
+        Refused.
+        """
+        if upper := carries_default_route(self.ifname):
+            raise Refused(
+                f"{self.name}: {upper} carries this machine's default route, and would receive"
+                " nothing any more",
+                f"use packet:{self.ifname}, which leaves the frames to the kernel, too",
+            )
+        ways = MODES[self.options.mode]
+        frags = self.mtu > PLAIN_MTU
+        self.program = Program(self.name, self.kernel_side(), ways, self.numbers[-1] + 1, frags)
+
+    # -- queues ---------------------------------------------------------------------------------
+
+    def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
+        """Make the rings of one direction of a queue, on its socket."""
+        if direction == "rx":
+            self._begin_receiving(index)
+        sock, slots = self.sockets[index], self.options.ring
+        queue = new("struct xdp_queue *", {"fd": sock.fileno(), "size": slots})
+        try:
+            sock.register(self.pool)
+            sock.fill_in(queue.frames, direction, slots)
+            sock.fill_in(queue.buffers, "fill" if direction == "rx" else "completion", slots)
+            for kind in ("fill", "completion"):  # bind wants both
+                sock.ring(kind, slots)
+        except OSError as error:
+            raise self._memory_error(error) from None
+        chunk = xsk.chunk_bytes(self.pool.size)
+        queue.chunk_shift, queue.n_chunks = chunk.bit_length() - 1, self.pool.size // chunk
+        queue.n_owners = self.pool.count
+        queue.owners = self.pool.owned.keep(new("uint32_t[]", self.pool.count))
+        queue.limit = self.mtu + self.header
+        queue.q.burst = ffi.addressof(lib, f"xdp_{direction}")
+        queue.q.wake_fd = sock.fileno()
+        if direction == "tx":
+            queue.q.flush = lib.xdp_flush
+            queue.always_wake = not self.options.need_wakeup
+        else:
+            queue.always_wake = self.options.busy_poll
+        return queue
+
+    def _begin_receiving(self, index: int) -> None:
+        self.receivers.add(index)
+        if not self.program:
+            self._attach_program()
+        if self.options.promisc and not self.member:
+            self.member = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self.join_promiscuous(self.member)
+
+    def _memory_error(self, error: OSError) -> UspnetError:
+        if error.errno in {errno.ENOBUFS, errno.ENOMEM, errno.EPERM}:
+            return NoMemory(
+                f"{self.name}: the packet memory can't be locked: {error.strerror}",
+                "raise the limit: ulimit -l unlimited; or give CAP_IPC_LOCK",
+            )
+        return NotSupported(
+            f"{self.name}: the packet memory can't be shared with the kernel: {error.strerror}",
+            f"use packet:{self.ifname}",
+        )
+
+    def descriptors(self) -> list[int]:
+        """Return the sockets."""
+        return [sock.fileno() for sock in self.sockets]
+
+    # -- run ------------------------------------------------------------------------------------
+
+    def held(self) -> dict[str, int]:
+        """Raise NotSupported: the kernel keeps to the packet memory that was registered."""
+        raise NotSupported(
+            f"{self.name}: can't go on as another process", "upgrade its loops, without --cold"
+        )
+
+    def _steering(self) -> Program:
+        assert self.program, "no queue receives"  # noqa: S101 - a caller's mistake
+        return self.program
+
+    def start(self) -> None:
+        """Bind the sockets, give the kernel buffers, and steer frames to them."""
+        used = {queue.index for queue in self.made}
+        for index in sorted(used):
+            if not self.sockets[index].bound:
+                self._bind(index)
+        for queue in self.made:
+            if queue.direction == "rx":
+                lib.xdp_fill(ffi.cast("struct xdp_queue *", queue.c))
+                number = self.numbers[queue.index]
+                self._steering().set_socket(number, self.sockets[queue.index].fileno())
+
+    def _bind(self, index: int) -> None:
+        """Bind a socket to its queue, as soon as a former one has left it, and note how."""
+        sock, end = self.sockets[index], time.monotonic() + BIND_S
+        ways = self._ways(index)
+        while True:
+            try:
+                sock.bind(self.kernel_side().index, self.numbers[index], ways[0] | self._flags())
+            except OSError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < end:
+                    time.sleep(RETRY_S)
+                elif len(ways) > 1 and error.errno in UNABLE:
+                    del ways[0]
+                else:
+                    raise self._bind_error(index, error) from None
+                continue
+            break
+        copied = "zero copy" if sock.zero_copy() else "copied once by the kernel"
+        way = self.program.way if self.program else "transmit only"
+        self.how = f"{way}, {copied}"
+
+    def _ways(self, index: int) -> list[int]:
+        """Return flags of bind, the best first. Zero copy takes the queue's buffers from the
+        kernel's stack, which a port that only sends has no reason for.
+        """
+        if self.options.mode == "zero-copy":
+            return [xsk.ZERO_COPY]
+        native = self.program and self.program.way == "native" and index in self.receivers
+        if self.options.mode == "auto" and native:
+            return [xsk.ZERO_COPY, xsk.COPY]
+        return [xsk.COPY]
+
+    def _flags(self) -> int:
+        flags = xsk.NEED_WAKEUP if self.options.need_wakeup else 0
+        longest = self.longest_frame(FRAME_MAX)
+        return flags | xsk.SEVERAL_BUFFERS * (longest > xsk.room(self.pool.size))
+
+    def _bind_error(self, index: int, error: OSError) -> UspnetError:
+        where = f"{self.name}: queue {self.numbers[index]} of {self.ifname}"
+        match error.errno:
+            case errno.EBUSY:
+                return Busy(f"{where} has another AF_XDP socket", "see: ss -p -A xdp")
+            case errno.ENETDOWN:
+                return self.kernel_side().down_error()
+            case errno.ENODEV:
+                return self.kernel_side().gone_error()
+        if self.options.mode == "zero-copy":
+            text = f"{self.name}: the driver has no zero copy here: {error.strerror}"
+            return NotSupported(text, f"write mode=copy; see: ethtool -i {self.ifname}")
+        return NotSupported(f"{where}: {error.strerror}", f"use packet:{self.ifname}")
+
+    def control(self) -> None:
+        """Check the interface, and count what the kernel could not hand over."""
+        self._count_missed()
+        self.watch()
+        super().control()
+
+    def _count_missed(self) -> None:
+        for queue in self.made:
+            if queue.direction == "rx":
+                told = self.sockets[queue.index].statistics()
+                queue.counters.missed = (told.rx_dropped + told.rx_ring_full) % COUNTER
+
+    def extra_counters(self) -> dict[str, int | None]:
+        """Return what the kernel could not hand over."""
+        told = [self.sockets[index].statistics() for index in self.receivers if self.sockets]
+        return {"rx_missed_errors": sum(each.rx_dropped + each.rx_ring_full for each in told)}
+
+    def pending(self) -> int:
+        """Return the frames that the kernel has not sent yet; it is asked to."""
+        left = 0
+        for queue in self.made:
+            if queue.direction == "tx" and self.sockets[queue.index].bound:
+                left += lib.xdp_pending(ffi.cast("struct xdp_queue *", queue.c))
+        return left
+
+    def revive(self) -> list[int]:
+        """Make rings and owners agree; return the buffers that the kernel has."""
+        held = []
+        for queue in self.made:
+            ring = ffi.cast("struct xdp_queue *", queue.c)
+            lib.xdp_revive(ring, queue.direction == "rx")
+            owners = memoryview(ffi.buffer(ring.owners, 4 * ring.n_owners)).cast("I")
+            held += [index for index, owner in enumerate(owners) if owner]
+        return held
+
+    def finish(self) -> None:
+        """Count what was missed since the last call."""
+        self._count_missed()
+
+    def stop(self) -> None:
+        """Leave the frames to the kernel again."""
+        for index in self.receivers:
+            if self.program:
+                self.program.clear_socket(self.numbers[index])
+        self._count_missed()
+
+    def close(self) -> None:
+        """Detach the program, and close the sockets."""
+        if self.program:
+            self.program.close()
+            self.program = None
+        while self.sockets:
+            self.sockets.pop().close()
+        if self.member:
+            self.member.close()
+            self.member = None
+        self.close_interface()
