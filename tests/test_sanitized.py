@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every test of a ring, also on the build with sanitizers."""
 
-import pytest
-
 from tests.support.tiers import by_tier
 
 # The programs that tests start are not built so, and hang with the library in front of them.
@@ -20,7 +18,6 @@ def test_the_sanitizers_watch(sanitized):
     assert "heap-buffer-overflow" in done.stderr
 
 
-@pytest.mark.full
 def test_the_rings(sanitized):
     which = by_tier(["-k", f"not ({LONG})"], ["-k", f"not {STEPS}"], [])
     words = ["-q", "-p", "no:cacheprovider", "--durations=10", *which]

@@ -24,6 +24,7 @@ from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.listing import FilterAnswer
 from uspnet.jobs.plotting import PlotAnswer
+from uspnet.jobs.reading.answer import ReadAnswer
 from uspnet.jobs.reading.lines import PacketAnswer
 from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import (
@@ -52,7 +53,7 @@ ANSWERS: dict[str, list[type]] = {
     "doctor": [Examination],
     "regs": [RegistersAnswer],
     "plot": [PlotAnswer],
-    "read": [PacketAnswer],
+    "read": [PacketAnswer, ReadAnswer],
     "run": [RunResult, RunChecked],
     "demo": [DemoResult],
     "bind": [BindAnswer, BindRefused, OutcomesAnswer],
@@ -70,7 +71,7 @@ def make() -> dict[str, Any]:
     describe(definitions)
     for kind in every:
         close(definitions[kind.__name__], version=kind is not ErrorAnswer)
-    runs = [kind.__name__ for kind in every if issubclass(kind, Result | RunResult)]
+    runs = [kind.__name__ for kind in every if issubclass(kind, Result | RunResult | ReadAnswer)]
     definitions |= {f"{run}{WITH_ERROR}": with_error(definitions, run) for run in runs}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One capture file through the reader, in each way that a job reads one: as a port to a NIC, with
- * Ethernet headers made, and into another pcapng file. The buffers are exactly as large as they
- * are said to be, so that AddressSanitizer sees each access beyond. */
-#include "rings/pcap/pcap.h"
+ * Ethernet headers made, into another pcapng file, and looked into. The buffers are exactly as
+ * large as they are said to be, so that AddressSanitizer sees each access beyond. */
+#include "rings/pcap/pcap_look.h"
 
 #include <stdlib.h>
 
@@ -119,6 +119,49 @@ static void read_all(struct bench *b, size_t n)
     REQUIRE(b->stack.top == BUFFERS);
 }
 
+enum { SLOTS = 8, ARRIVALS = 4, SEEN = 3 };
+
+/* Every packet that is seen is counted, and its bytes can be read. */
+static void look_into(struct pcap_source *s, size_t n)
+{
+    static struct pcap_flow flows[SLOTS], others[SLOTS];
+    static struct pcap_arrival ring[ARRIVALS];
+    struct pcap_seen seen[SEEN];
+    struct pcap_tally tally = {0};
+    struct pcap_flows table = {.at = flows, .slots = SLOTS, .most_slots = SLOTS};
+    struct pcap_slice slice = {1, 5, {.at = others, .slots = SLOTS, .most_slots = SLOTS}};
+    struct pcap_bursts bursts = {.ring = ring, .slots = ARRIVALS, .most_slots = ARRIVALS};
+    struct pcap_look l = {.source = s,
+                          .left = UINT64_MAX,
+                          .tally = &tally,
+                          .flows = &table,
+                          .bursts = &bursts,
+                          .slices = &slice,
+                          .n_slices = 1,
+                          .blocks = 1};
+    uint64_t packets = 0;
+    volatile uint8_t sum = 0;
+    memset(flows, 0, sizeof flows);
+    memset(others, 0, sizeof others);
+    bursts.link_bps = 1;
+    for (uint32_t i = 0; i < BURST_WINDOWS; i++)
+        bursts.windows[i].ns = 10ull << 4 * i;
+    for (size_t calls = 10 + n; l.halt != LOOK_END && l.halt != LOOK_FAULT; calls--) {
+        uint32_t got = pcap_look(&l, seen, SEEN, 5);
+        REQUIRE(calls); /* it ends */
+        packets += got;
+        for (uint32_t i = 0; i < got; i++)
+            for (uint32_t at = 0; at < seen[i].length; at++)
+                sum += seen[i].data[at];
+        for (uint32_t at = 0; l.halt == LOOK_BLOCK && at < l.block.bytes; at++)
+            sum += l.block.at[at];
+    }
+    REQUIRE(packets == tally.packets);
+    for (uint32_t i = 0; i < SLOTS; i++)
+        packets -= flows[i].packets[0] + flows[i].packets[1];
+    REQUIRE(packets == table.beyond);
+}
+
 /* The file's bytes, in memory of just that size. */
 static uint8_t *copy_of(const uint8_t *data, size_t n)
 {
@@ -135,7 +178,7 @@ void pcap_one(const uint8_t *data, size_t n)
         buffers = calloc(BUFFERS, BUFFER);
         chunks = calloc(CHUNKS, sizeof *chunks);
     }
-    for (int way = 0; n && way < 4; way++) {
+    for (int way = 0; n && way < 5; way++) {
         struct bench *b = make(copy, n, way & 1);
         struct pcap_source *s = b->source;
         while (pcap_survey(s, 1000))
@@ -146,7 +189,10 @@ void pcap_one(const uint8_t *data, size_t n)
             s->at = s->begin;
             s->number = s->foreign = 0;
             s->sections = s->n_interfaces = 0;
-            read_all(b, n);
+            if (way == 4)
+                look_into(s, n);
+            else
+                read_all(b, n);
         }
         end(b);
     }

@@ -31,6 +31,7 @@ def build(place: Path) -> Path:
     command = ["gcc", "-c", "-O2", "-fPIC", "-o", str(coverage), str(HERE / "coverage.c")]
     subprocess.run(command, check=True)
     sources = [*sorted((FASTPATH / "rings/pcap").glob("*.c")), HERE / "pcap.c"]
+    sources += [FASTPATH / name for name in ("loops/filter.c", "code.c")]
     trace = "-fsanitize-coverage=trace-pc,trace-cmp"
     command = ["gcc", "-shared", "-fPIC", trace, *flags, "-o", str(library), str(coverage)]
     subprocess.run([*command, *map(str, sources)], check=True)

@@ -65,7 +65,6 @@ def test_what_wireshark_and_tcpdump_print(program, needs, tmp_path):
 
 def test_text2pcap_reads_the_same(needs, tmp_path):
     needs("text2pcap")
-    needs("xxd")
     text = "".join(printed(["xxd", "-g1"], frame) for frame in FRAMES[:3])
     (tmp_path / "x.txt").write_text(text)
     subprocess.run(["text2pcap", "-F", "pcap", tmp_path / "x.txt", tmp_path / "x.pcap"],

@@ -28,9 +28,11 @@ def tshark_layers(path):
     return [entry["_source"]["layers"] for entry in json.loads(run.stdout)]
 
 
-def write_pcap(path, frames):
-    """A pcap file of these frames, each at the time 0."""
-    head = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
+def write_pcap(path, frames, times_ns=None):
+    """A pcap file of these frames, each at the time 0 or that in nanoseconds."""
+    magic = "4d3cb2a1" if times_ns else "d4c3b2a1"
+    head = bytes.fromhex(magic + "020004000000000000000000ffff000001000000")
     path.write_bytes(head + b"".join(
-        bytes(8) + 2 * len(frame).to_bytes(4, "little") + frame for frame in frames
+        struct.pack("<IIII", *divmod(ns, 10**9), len(frame), len(frame)) + frame
+        for frame, ns in zip(frames, times_ns or [0] * len(frames), strict=True)
     ))  # fmt: skip

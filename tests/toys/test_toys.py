@@ -7,7 +7,6 @@ A copy of the tree is built with the toys beside this test in their folders; not
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -95,9 +94,7 @@ EVERY_NIC = [  # tests that take every NIC there is
 
 @pytest.fixture(scope="session")
 def with_tests(toys):
-    """with_tests(*words) runs the full tier's pytest on the tree with the toys in it: exit status,
-    output.
-    """
+    """with_tests(*words) runs pytest on the tree with the toys in it: exit status, output."""
     shutil.copytree(ROOT / "tests", toys.place / "tests")
     shutil.copy(ROOT / "pyproject.toml", toys.place)
 
@@ -106,7 +103,6 @@ def with_tests(toys):
         done = subprocess.run(
             command,
             cwd=toys.place,
-            env={**os.environ, "USPNET_FULL": "1"},
             capture_output=True,
             text=True,
             check=False,

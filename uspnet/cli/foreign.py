@@ -147,6 +147,7 @@ READ = {
     "-X": "use -x, which shows characters, too",
     "-A": "use -x, which shows characters, too",
     "-T": "use --json",
+    "-z": "use --stats, which has rates, sizes and flows",
     "-e": DECODED,
     "-v": DECODED,
     "-V": FIELDS,

@@ -8,13 +8,82 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from uspnet import units
+from uspnet.cli import options as o
 from uspnet.errors import Usage, UspnetError
+from uspnet.jobs.choices import Times
 
 if TYPE_CHECKING:
-    from uspnet.jobs.choices import Times
+    from uspnet.jobs.reading.examine import Wanted
     from uspnet.ports.pcap.looking import Look
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE... [FILTER]",
+        help="Capture files, pcap or pcapng, compressed or not; -: stdin. The first word that "
+        "names no file begins a filter of libpcap's: tcp port 443.",
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "-f", "--filter", metavar="FILTER", help="The same as one word: -f 'tcp port 443'."
+    ),
+]
+Clocks = Annotated[
+    Times,
+    typer.Option(
+        "-t",
+        "--times",
+        help="Times since the first packet (r) or the one before (d), since 1970 (e), of the day "
+        "here (a) or in UTC (u), with the date (ad, ud).",
+    ),
+]
+Dump = Annotated[bool, typer.Option("-x", "--hex", help="Show the bytes of each packet, too.")]
+Stats = Annotated[
+    bool,
+    typer.Option(
+        "--stats", help="Show what the packets add up to: rates, sizes, losses, the largest flows."
+    ),
+]
+Burst = Annotated[
+    bool,
+    typer.Option(
+        "--burst",
+        help="Show how packets came in bursts: the peaks over 10 us to 1 s and what was in them, "
+        "and the longest burst.",
+    ),
+]
+About = Annotated[
+    bool,
+    typer.Option("--about", help="Show what a file says of itself: how it was made, and losses."),
+]
+Top = Annotated[
+    int,
+    typer.Option(
+        "--top", metavar="N", parser=units.whole(0, 1000), help="Name up to N flows, 0 to 1000."
+    ),
+]
+Link = Annotated[
+    float | None,
+    typer.Option(
+        "--link",
+        metavar="RATE",
+        parser=units.bit_rate,
+        help="With --burst: show the queue that these packets need before a link, such as 10G.",
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object a packet; else, one object at the end."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: is the file whole?")]
+OF_LINES = {"times": "-t", "dump": "-x"}  # parameters that concern lines of packets
 
 LIKE_A_FILE = re.compile(r".*\.(pcap|pcapng|cap|dmp|ntar)(\.\w+)?$|\.{0,2}/.*", re.IGNORECASE)
 
@@ -54,7 +123,7 @@ class Looking:
 
             compile_filter(self.only)
 
-    def each(self, call: Callable[[Look], None], *, as_json: bool = False) -> None:
+    def each(self, call: Callable[[Look], None], as_json: bool = False) -> None:
         """Open one file after the other. Raises the last error; those before are told."""
         from uspnet.cli.failure import tell
         from uspnet.ports.pcap.looking import Look
@@ -101,3 +170,50 @@ def show(file: Look, times: Times, *, dump: bool, json: bool, title: bool) -> No
                 print(*dump_lines(seen.data), "", sep="\n")
         if file.is_live:
             sys.stdout.flush()
+
+
+def wanted(
+    context: typer.Context, *, stats: bool, burst: bool, about: bool, top: int, link: float | None
+) -> Wanted | None:
+    """Return what is to be told of files instead of their packets; None: nothing. Raises Usage."""
+    if link is not None and not burst:
+        raise Usage("--link needs --burst", "add --burst, or drop --link")
+    if not (stats or burst or about):
+        if o.was_given(context, "top"):
+            raise Usage("--top needs --stats or --burst", "add one of them, or drop --top")
+        return None
+    for name, option in OF_LINES.items():
+        if o.was_given(context, name):
+            raise Usage(f"{option} is for lines of packets", f"drop {option}")
+    from uspnet.jobs.reading.examine import Wanted
+
+    return Wanted(stats, burst, about, top, link)
+
+
+def examine(look: Looking, wanted: Wanted, *, json: bool, quiet: bool) -> None:
+    """Print what is found in the files. Raises the last error, behind what was found."""
+    from uspnet.cli.ending import until_interrupted
+    from uspnet.cli.views.console import print_json
+    from uspnet.cli.views.examined import show_file
+    from uspnet.jobs.reading.answer import FileAnswer, ReadAnswer
+    from uspnet.jobs.reading.examine import Examination
+
+    found: list[FileAnswer] = []
+
+    def one(file: Look) -> None:
+        examination = Examination(file, wanted)
+        try:
+            with until_interrupted():
+                examination.run()
+        finally:
+            found.append(examination.answer())
+            if not (json or quiet):
+                show_file(found[-1])
+
+    try:
+        look.each(one)
+    except UspnetError as error:
+        error.partial = ReadAnswer(command="read", files=tuple(found)).as_json()
+        raise
+    if json:
+        print_json(ReadAnswer(command="read", files=tuple(found)).as_json())

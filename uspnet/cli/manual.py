@@ -56,6 +56,8 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Show the packets of a capture", "in.pcapng"),
         ("Show what a filter accepts, with the bytes", "-x in.pcapng 'udp port 53'"),
         ("Print one JSON object a packet", "a.pcap b.pcap.gz --json"),
+        ("Show rates, sizes, losses and the largest flows", "in.pcapng --stats"),
+        ("Show how large a queue before a 10G link must be", "in.pcapng --burst --link 10G"),
     ],
     "reflect": [
         (

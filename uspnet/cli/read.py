@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
 import typer
 
@@ -16,47 +15,33 @@ from uspnet.jobs.choices import Times
 
 @app.command()
 def read(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE... [FILTER]",
-            help="Capture files, pcap or pcapng, compressed or not; -: stdin. The first word that "
-            "names no file begins a filter of libpcap's: tcp port 443.",
-        ),
-    ],
-    only: Annotated[
-        str | None,
-        typer.Option(
-            "-f", "--filter", metavar="FILTER", help="The same as one word: -f 'tcp port 443'."
-        ),
-    ] = None,
+    context: typer.Context,
+    files: k.Files,
+    only: k.Only = None,
     count: o.Count = None,
-    times: Annotated[
-        Times,
-        typer.Option(
-            "-t",
-            "--times",
-            help="Times since the first packet (r) or the one before (d), since 1970 (e), of the "
-            "day here (a) or in UTC (u), with the date (ad, ud).",
-        ),
-    ] = Times.r,
-    dump: Annotated[
-        bool, typer.Option("-x", "--hex", help="Show the bytes of each packet, too.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object a packet.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors only: is the file whole?")
-    ] = False,
+    times: k.Clocks = Times.r,
+    dump: k.Dump = False,
+    stats: k.Stats = False,
+    burst: k.Burst = False,
+    about: k.About = False,
+    top: k.Top = 10,
+    link: k.Link = None,
+    json: k.Json = False,
+    quiet: k.Quiet = False,
 ) -> None:
     """Look into capture files: a line for each packet, as Scapy decodes it.
 
-    Of a file that is damaged or cut short, all packets before that are shown, and then an error.
+    Of a file that is damaged or cut short, all packets before that are shown or counted, and then
+    there is an error.
     """
+    wanted = k.wanted(context, stats=stats, burst=burst, about=about, top=top, link=link)
     names, text = k.split(files, only)
     look = k.Looking(names, text, count)
-    if quiet:
+    if wanted:
+        k.examine(look, wanted, json=json, quiet=quiet)
+    elif quiet:
         look.each(lambda file: file.run())
-        return
-    look.each(lambda file: k.show(file, times, dump=dump, json=json, title=len(names) > 1),
-              as_json=json)  # fmt: skip
+    else:
+        title = len(names) > 1
+        look.each(lambda file: k.show(file, times, dump=dump, json=json, title=title), json)
     sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from uspnet.packets.guard import alone
 
@@ -55,7 +55,9 @@ def _read(link_type: int, data: bytes) -> Packet:
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
 
-    kind: Any = Ether if link_type == ETHERNET else conf.l2types.num2layer.get(link_type, Raw)
+    kind: type[Packet] = (
+        Ether if link_type == ETHERNET else conf.l2types.num2layer.get(link_type, Raw)
+    )
     try:
         packet: Packet = kind(data)
     except Exception:  # noqa: BLE001 - whatever a dissector makes of a stranger's bytes
@@ -103,7 +105,7 @@ def _info(layers: list[Packet]) -> str:
 
 def _said(layer: Packet) -> str:
     try:
-        said: Any = layer.mysummary()
+        said: object = layer.mysummary()
     except Exception:  # noqa: BLE001 - as above
         return ""
     return str(said[0] if isinstance(said, tuple) else said)

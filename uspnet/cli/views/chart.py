@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many packets had which latency: bars of characters."""
+"""Bars of characters: how many packets had which latency, and the like."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -30,15 +31,28 @@ def latency_chart(bins: list[Json], width: int | None, out: TextIO) -> list[str]
         return []
     up_to = [f"up to {format_time(group[-1]['to_ns'] / 1e9)}" for group in groups]
     told = [f"{format_count(count)} ({format_share(count, total)})" for count in counts]
-    names = max(map(cell_len, up_to))
-    room = (width or NO_TERMINAL) - len(INDENT) - names - 2 - max(map(len, told)) - 1
-    if room < LEAST:
+    return bars(up_to, counts, told, width, out)
+
+
+def bars(
+    names: Sequence[str],
+    counts: Sequence[float],
+    told: Sequence[str],
+    width: int | None,
+    out: TextIO,
+) -> list[str]:
+    """Return a bar for each count, between its name and what is told of it, in lines of at most
+    `width` columns; none without counts, or without room.
+    """
+    columns = max(map(cell_len, names), default=0)
+    room = (width or NO_TERMINAL) - len(INDENT) - columns - 2 - max(map(len, told), default=0) - 1
+    if room < LEAST or not any(counts):
         return []
     draw, longest = _blocks if _takes_blocks(out) else _letters, max(counts)
     lines = []
-    for name, count, text in zip(up_to, counts, told, strict=True):
+    for name, count, text in zip(names, counts, told, strict=True):
         bar = draw(min(room, MOST) * count / longest) if count else ""
-        space = " " * (names - cell_len(name))
+        space = " " * (columns - cell_len(name))
         lines.append(f"{INDENT}{space}{name}  {bar}{' ' * bool(bar)}{text if count else '0'}")
     return lines
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.packets.filter import Filter, compile_filter
@@ -51,7 +51,7 @@ class Look:
         self.path, self.only = path, only
         self.source = Looked(Spec.of("pcap", path, {}))
         self.label = self.source.label
-        self.kept: dict[object, Any] = {}  # memory that C refers to
+        self.kept: dict[object, object] = {}  # memory that C refers to
         self.c: c.PcapLook = ffi.new("struct pcap_look *")
         self.c.source, self.c.filtered = self.source.c, only is not None
         self.c.left = ALL if most is None else most
@@ -94,6 +94,10 @@ class Look:
     def run(self) -> None:
         """Count all packets in C. Raises as `packets` does."""
         self.c.blocks = self.on_block is not None
+        source = self.source.c
+        if self.on_block and source.at and source.format != lib.PCAP_NG:  # its header was read
+            header = bytes(ffi.buffer(source.base, source.begin))
+            self.on_block(Block(0, header, bool(source.swapped), 0))
         while True:
             lib.pcap_look(self.c, ffi.NULL, STEPS, STEPS)
             if self._is_over():
@@ -130,7 +134,7 @@ class Look:
         return compile_filter(self.only or "", link_type)
 
 
-def _seen(each: Any) -> Seen:
+def _seen(each: c.PcapSeen) -> Seen:
     return Seen(
         number=int(each.number),
         time_ns=None if each.ns == UNKNOWN else int(each.ns),

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a capture file says of itself: sections, interfaces, and statistics of what was lost."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from uspnet.ports.pcap import foreign
+from uspnet.ports.pcap.blocks import Block, Clock, number, text
+
+HEADER, INTERFACE, STATISTICS, SECTION = 0, 1, 5, 0x0A0D0D0A
+KINDS = frozenset({HEADER, INTERFACE, STATISTICS, SECTION})
+COMMENT, CUSTOM = 1, frozenset({2988, 19372})  # text of some program's own
+NANOSECONDS = {0xA1B23C4D, 0x4D3CB2A1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SectionAbout:
+    """A section of a file, of which most have one."""
+
+    hardware: str | None
+    """The machine that it was captured on; null where it does not say, as below."""
+    os: str | None
+    """Its operating system."""
+    application: str | None
+    """The program that wrote it."""
+    comments: tuple[str, ...]
+    """What people and programs have added, in words."""
+    byte_order: str
+    """`little` or `big`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterfaceAbout:
+    """An interface that packets were captured from."""
+
+    interface: int
+    """Its number in the file, from 0 on."""
+    section: int
+    """The number of its section, from 0 on."""
+    link_type: int
+    """What its packets begin with, by the numbers of tcpdump.org/linktypes.html."""
+    link: str
+    """The same, in words."""
+    snaplen: int | None
+    """Bytes kept of each packet; null: all."""
+    time_unit: str
+    """The resolution of its times."""
+    name: str | None
+    """Its name; null where the file does not say, as below."""
+    description: str | None
+    """What it is."""
+    hardware: str | None
+    """Its hardware."""
+    os: str | None
+    """The operating system of its machine."""
+    filter: str | None
+    """The capture filter."""
+    mac: str | None
+    """Its MAC address."""
+    addresses: tuple[str, ...]
+    """Its IP addresses, with the prefix or mask."""
+    speed_bps: int | None
+    """Its speed."""
+    comments: tuple[str, ...]
+    """Comments, and texts of programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticsAbout:
+    """Counters of an interface since the start of the capture, at some time."""
+
+    interface: int
+    """Its number in the file."""
+    time_ns: int | None
+    """When they were read, in nanoseconds since 1970."""
+    start_ns: int | None
+    """When the capture began; null where the file does not say, as below."""
+    end_ns: int | None
+    """When it ended."""
+    received: int | None
+    """Packets that arrived."""
+    dropped: int | None
+    """Packets that were lost on the interface or before."""
+    accepted: int | None
+    """Packets that the filter accepted."""
+    os_dropped: int | None
+    """Packets that the operating system dropped."""
+    delivered: int | None
+    """Packets that were passed on to be written."""
+    comments: tuple[str, ...]
+    """Comments, and texts of programs."""
+
+
+class About:
+    """Collects what the blocks of a file say."""
+
+    def __init__(self) -> None:
+        self.sections: list[SectionAbout] = []
+        self.interfaces: list[InterfaceAbout] = []
+        self.statistics: list[StatisticsAbout] = []
+        self.clocks: list[Clock] = []
+
+    def add(self, block: Block) -> None:
+        """Take in a block."""
+        match block.kind:
+            case 0:
+                self._header(block)
+            case 1:
+                self._interface(block)
+            case 5:
+                self._statistics(block)
+            case 0x0A0D0D0A:
+                self._section(block)
+
+    def _header(self, block: Block) -> None:
+        magic, _, _, _, _, snaplen, link = block.numbers("IHHiIII", 0)
+        unit = Clock(9 if magic in NANOSECONDS else 6)
+        self._described(block, link & 0xFFFF, snaplen, unit, _Said({}, block))
+
+    def _section(self, block: Block) -> None:
+        said = _Said.of(block, 24)
+        self.sections.append(
+            SectionAbout(
+                hardware=said.text(2),
+                os=said.text(3),
+                application=said.text(4),
+                comments=said.comments(),
+                byte_order="big" if block.swapped else "little",
+            )
+        )
+
+    def _interface(self, block: Block) -> None:
+        link, _, snaplen = block.numbers("HHI", 8)
+        said = _Said.of(block, 16)
+        resolution = said.first(9)
+        offset = said.first(14) or b""
+        unit = Clock(
+            resolution[0] if resolution else 6,
+            int.from_bytes(offset, "big" if block.swapped else "little", signed=True),
+        )
+        self._described(block, link, snaplen, unit, said)
+
+    def _described(self, block: Block, link: int, snaplen: int, unit: Clock, said: _Said) -> None:
+        self.clocks.append(unit)
+        mac = said.first(6)
+        speed = said.first(8)
+        self.interfaces.append(
+            InterfaceAbout(
+                interface=len(self.interfaces),
+                section=max(len(self.sections) - 1, 0),
+                link_type=link,
+                link=link_name(link),
+                snaplen=snaplen or None,
+                time_unit=unit.name,
+                name=said.text(2),
+                description=said.text(3),
+                hardware=said.text(15),
+                os=said.text(12),
+                filter=said.filter(),
+                mac=mac.hex(":") if mac else None,
+                addresses=said.addresses(),
+                speed_bps=number(speed, block.order) if speed else None,
+                comments=said.comments(),
+            )
+        )
+
+    def _statistics(self, block: Block) -> None:
+        (own,) = block.numbers("I", 8)
+        index = block.interfaces + own
+        clock = self.clocks[index] if index < len(self.clocks) else Clock()
+        said = _Said.of(block, 20)
+        self.statistics.append(
+            StatisticsAbout(
+                interface=index,
+                time_ns=clock.time_ns(block.data[12:20], block.order),
+                start_ns=said.time(2, clock),
+                end_ns=said.time(3, clock),
+                received=said.number(4),
+                dropped=said.number(5),
+                accepted=said.number(6),
+                os_dropped=said.number(7),
+                delivered=said.number(8),
+                comments=said.comments(),
+            )
+        )
+
+    def last(self, interface: int) -> StatisticsAbout | None:
+        """Return the last statistics of an interface; None: there are none."""
+        found = (each for each in reversed(self.statistics) if each.interface == interface)
+        return next(found, None)
+
+
+@dataclass
+class _Said:
+    """The options of a block, by their codes."""
+
+    values: dict[int, list[bytes]]
+    block: Block
+
+    @classmethod
+    def of(cls, block: Block, at: int) -> _Said:
+        values: dict[int, list[bytes]] = {}
+        for code, value in block.options(at):
+            values.setdefault(code, []).append(value)
+        return cls(values, block)
+
+    def first(self, code: int) -> bytes | None:
+        return self.values.get(code, [None])[0]
+
+    def text(self, code: int) -> str | None:
+        value = self.first(code)
+        return None if value is None else text(value)
+
+    def number(self, code: int) -> int | None:
+        value = self.first(code)
+        return None if value is None else number(value, self.block.order)
+
+    def time(self, code: int, clock: Clock) -> int | None:
+        value = self.first(code)
+        return None if value is None else clock.time_ns(value, self.block.order)
+
+    def comments(self) -> tuple[str, ...]:
+        own = [text(value[4:]) for code in CUSTOM for value in self.values.get(code, ())]
+        return (*map(text, self.values.get(COMMENT, ())), *own)
+
+    def filter(self) -> str | None:
+        value = self.first(11)
+        if not value:
+            return None
+        return text(value[1:]) if value[0] == 0 else f"a program of {len(value) - 1} bytes"
+
+    def addresses(self) -> tuple[str, ...]:
+        found = [_ipv4(value) for value in self.values.get(4, ()) if len(value) == 8]
+        return (*found, *(_ipv6(value) for value in self.values.get(5, ()) if len(value) == 17))
+
+
+def _ipv4(value: bytes) -> str:
+    return f"{ipaddress.IPv4Address(value[:4])}/{ipaddress.IPv4Address(value[4:])}"
+
+
+def _ipv6(value: bytes) -> str:
+    return f"{ipaddress.IPv6Address(value[:16])}/{value[16]}"
+
+
+def link_name(link_type: int) -> str:
+    """Return a link type in words."""
+    return "Ethernet" if link_type == 1 else foreign.LINKS.get(link_type, f"type {link_type}")
