@@ -9,7 +9,7 @@ from uspnet.cli import app
 from uspnet.cli import captured as c
 from uspnet.cli import options as o
 from uspnet.jobs.choices import Sandbox
-from uspnet.ports.pcap.kinds import Format
+from uspnet.ports.pcap.kinds import Compression, Format
 
 
 @app.command()
@@ -25,6 +25,7 @@ def capture(
     buffer: c.Buffer = 64,
     group_read: c.GroupRead = False,
     comments: c.Comments = None,
+    compress: c.Compress = Compression.none,
     update_interval: c.UpdateInterval = None,
     autostop: c.Autostop = None,
     ring: c.RingBuffer = None,
@@ -78,6 +79,7 @@ def capture(
         c.rotation_of(ring, autostop, json=json),
         1 + len(more),
         group_read=group_read or None,
+        compress=compress.value,
         update_interval=update_interval,
     )
     duration, count = c.stops(autostop, duration, count)

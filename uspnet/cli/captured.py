@@ -17,7 +17,7 @@ from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.pci.address import full_address
-from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format
 from uspnet.spec import Values, shown
 from uspnet.system.outfile import OutFile
 from uspnet.text import printable
@@ -96,6 +96,12 @@ Comments = Annotated[
     list[str] | None,
     typer.Option("--capture-comment", metavar="TEXT", help="Write this comment into the file."),
 ]
+Compress = Annotated[
+    Compression,
+    typer.Option(
+        "--compress", help="Compress the file; Wireshark reads it so, and as far as it was written."
+    ),
+]
 UpdateInterval = Annotated[
     int | None,
     typer.Option(
@@ -117,6 +123,7 @@ OF_FILES = {  # parameters that need a file
     "ring": "--ring-buffer",
     "group_read": "--group-read",
     "comments": "--capture-comment",
+    "compress": "--compress",
     "update_interval": "--update-interval",
 }
 STOPS: dict[str, Callable[[str], object]] = {

@@ -7,7 +7,6 @@ size: every way in which a file can begin and end stands here, on the same few h
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import random
@@ -25,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.support.captures import tshark_layers
+from tests.support.disks import small_disk
 from tests.support.identity import answer
 from tests.support.waiting import scaled, until
 from uspnet.telemetry import look
@@ -283,19 +283,6 @@ def test_kill_leaves_whole_records(kind: str) -> None:
         finally:
             process.kill()
             path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of that size."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    folder.mkdir()
-    if libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()):
-        pytest.skip(f"needs the right to mount: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield folder
-    finally:
-        libc.umount2(str(folder).encode(), 0)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

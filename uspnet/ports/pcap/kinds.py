@@ -22,3 +22,12 @@ class Format(StrEnum):
     pcapng = "pcapng"
     pcap = "pcap"
     nsecpcap = "nsecpcap"
+
+
+class Compression(StrEnum):
+    """How a file that is written is compressed."""
+
+    none = "none"
+    zstd = "zstd"
+    gzip = "gzip"
+    lz4 = "lz4"

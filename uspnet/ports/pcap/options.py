@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uspnet.fastpath import lib
-from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Format
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format
 from uspnet.spec import Options, choice, integer, option, string, switch
 
 FORMATS = {
@@ -26,3 +26,4 @@ class SinkOptions(Options):
     buffer: int = option(integer(1, 4096), 64, "MiB between port and file")
     group_read: bool = option(switch, False, "let the group of a new file read it")
     update_interval: int = option(integer(1, 60_000), 100, "ms after which packets are written")
+    compress: str = option(choice(*Compression), "none", "zstd, gzip or lz4: compress the file")

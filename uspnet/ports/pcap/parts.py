@@ -12,9 +12,11 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from uspnet.fastpath import c, ffi, lib
+from uspnet.ports.pcap.packing import Packer
 
 FULL, DONE = b"full", b"done"  # said by the writer; DONE with packets and bytes of the file
 TURN, NEXT, OVER, STAY, END = b"turn", b"next", b"over", b"stay", b"ends"  # said to it; NEXT with
@@ -29,7 +31,8 @@ ENDLESS = (1 << 64) - 1
 class Part:
     """How a file is written: the longest that a record waits in memory while the writer has nothing
     to do, and how many bytes and packets a file may hold, if the writer `asks` for others. `eager`:
-    as soon as one is full, not with the next packet.
+    as soon as one is full, not with the next packet. `pack` makes what
+    compresses a file.
     """
 
     patience_ms: int = 100
@@ -37,6 +40,7 @@ class Part:
     octets: int = ENDLESS
     packets: int = ENDLESS
     eager: bool = False
+    pack: Callable[[], Packer] | None = None
 
 
 class Parts:
@@ -81,6 +85,11 @@ class Parts:
         fits = int(lib.pcap_cut(ring, start, length, room, packets)) or length
         self.octets, self.packets = self.octets + fits, self.packets + int(packets[0])
         return fits
+
+    def packed(self, length: int, written: int) -> None:
+        """Count what became of so many bytes when they were compressed."""
+        if not self.stays:
+            self.octets += written - length
 
     def hear(self) -> None:
         """Take in what was said meanwhile."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from uspnet.errors import NotSupported, Refused, Usage, UspnetError
 from uspnet.ports.pcap.format import file_error
+from uspnet.ports.pcap.packing import PACKERS, packed
 from uspnet.ports.pcap.parts import (
     COUNTS,
     DONE,
@@ -155,6 +156,9 @@ class Ring(Sink):
         if not self.folder:
             return
         stem, suffix = os.path.splitext(os.path.basename(self.path))
+        if suffix.lower() in PACKERS:
+            stem, before = os.path.splitext(stem)
+            suffix = before + suffix
         number, at = f"{(self.begun + 1) % NUMBERS:05}", time.strftime("%Y%m%d%H%M%S")
         parts = (at, number) if self.rotation.time_first else (number, at)
         name = f"{stem}_{'_'.join(parts)}{suffix}"
@@ -179,7 +183,8 @@ class Ring(Sink):
         try:
             if self.ahead < 0:
                 self._prepare()
-            head = self._header() + (self.statistics.blocks() if self._tells() else b"")
+            begun = self.statistics.blocks() if self._tells() else b""
+            head = packed(self.pack, self._header() + begun)
             while head:
                 head = head[os.write(self.ahead, head) :]
             with contextlib.ExitStack() as undo:

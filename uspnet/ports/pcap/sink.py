@@ -9,7 +9,7 @@ import itertools
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar, cast
 
@@ -32,6 +32,7 @@ from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.kinds import Format
 from uspnet.ports.pcap.making import Making, interfaces
 from uspnet.ports.pcap.options import FORMATS, SinkOptions
+from uspnet.ports.pcap.packing import PACKERS, Packer, packed, packer
 from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
@@ -42,7 +43,6 @@ from uspnet.system import streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
-PACKERS = {".gz": "gzip", ".zst": "zstd", ".lz4": "lz4", ".xz": "xz", ".bz2": "bzip2"}
 LATEST = "2106-02-07"  # the last day that a pcap file can hold
 READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped reading
 INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
@@ -82,6 +82,7 @@ class Sink(Port):
         self.fd, self.regular = -1, False
         self.statistics = Statistics((), self.made)
         self.complete = True  # nothing is owed to the file
+        self.pack: Callable[[], Packer] | None = None
         self.described = b""  # the interfaces, as blocks
         self.owned = Owned()
 
@@ -134,7 +135,8 @@ class Sink(Port):
         form = FORMATS[Format(self.options.format)]
         if self.options.group_read and self.file and self.file.created:
             os.fchmod(self.fd, GROUP_MODE)
-        part = replace(self.part, patience_ms=self.options.update_interval)
+        self.pack = packer(self.options.compress)
+        part = replace(self.part, patience_ms=self.options.update_interval, pack=self.pack)
         self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form, part)
 
     def _claim(self) -> int:
@@ -181,6 +183,7 @@ class Sink(Port):
         if self.carries():
             self._carry(cast("Source", self.source), head)
             head = b""  # the ring writes one
+        head = packed(self.pack, head)
         try:
             if self.file and self.regular:
                 os.ftruncate(self.fd, 0)
@@ -279,7 +282,8 @@ class Sink(Port):
 
     def _tell(self) -> None:
         """Report what the file could not take, and a name that no longer fits."""
-        if command := PACKERS.get(os.path.splitext(self.path)[1].lower()):
+        suffix = os.path.splitext(self.path)[1].lower()
+        if (command := PACKERS.get(suffix)) and not self.pack:
             self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
         if self.file and self.regular and not self.file.is_named(self.fd):
             self.notice(f"{self.path}: somebody has moved, replaced or removed the file meanwhile")

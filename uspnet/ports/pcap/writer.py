@@ -14,12 +14,12 @@ import os
 import select
 import signal
 import socket
-import stat
 from typing import cast
 
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory
+from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part, Parts
 from uspnet.system import child, privileges
 
@@ -138,7 +138,7 @@ class _Child:
     def __init__(self, out: int, writer: Writer, watched: int, line: socket.socket | None) -> None:
         self.out, self.bell, self.watched, self.user = out, writer.bell, watched, writer.user
         self.shared, self.rings = writer.shared, writer.rings
-        self.part, self.line, self.can_cut = writer.part, line.fileno() if line else -1, False
+        self.part, self.line = writer.part, line.fileno() if line else -1
         self.parts: Parts | None = None
 
     def work(self) -> None:
@@ -154,7 +154,7 @@ class _Child:
         """Close all other descriptors, and give up all privileges."""
         lines = [self.line] if self.line >= 0 else []
         child.isolate("uspnet-writer", (self.out, self.bell, self.watched, *lines))
-        self.can_cut = stat.S_ISREG(os.fstat(self.out).st_mode)
+        self.file = Output(self.out, self.part.pack)
         child.confine(self.user, signal.SIGCONT)
         if lines:
             self.parts = Parts(self.line, self.watched, self.part)
@@ -180,7 +180,7 @@ class _Child:
                 alone = alone or self.parts.ends
             self.drain()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
-        os.close(self.out)  # a network file system reports a full disk only now
+        self.file.close()  # a network file system reports a full disk only now
         if self.parts:
             self.parts.done()
 
@@ -194,15 +194,17 @@ class _Child:
                 ring = ffi.addressof(self.rings, index)
                 length = lib.pcap_peek(ring, start)
                 note = index == len(self.rings) - 1
-                if self.parts and not note and self.parts.turns(length, self.out):
+                if self.parts and not note and self.parts.turns(length, self.file.fd):
                     self.turn_over()
                 if self.parts and self.parts.over:
                     self.leave_out(index)
                 elif length:
                     if self.parts:
                         length = self.parts.cut(ring, start[0], length)
-                    self.write(start[0], length, ring)
+                    written = self.write(start[0], length, ring)
                     lib.pcap_release(ring, length)
+                    if self.parts:
+                        self.parts.packed(length, written)
                     moved = True
             if self.parts:
                 self.parts.hear()
@@ -214,8 +216,8 @@ class _Child:
             following, tail = found
             self.write_notes()
             self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
-            os.close(self.out)
-            self.out = following
+            self.file.close()
+            self.file = Output(following, self.part.pack)
             parts.done()
             parts.measure(following)
 
@@ -232,19 +234,18 @@ class _Child:
         at.beyond += lib.pcap_forget(ffi.addressof(self.rings, index), octets)
         at.beyond_bytes += octets[0]
 
-    def write(self, start: c.Pointer[int], length: int, ring: c.PcapRing | None) -> None:
-        """Write whole records. On an error, cut the file after the last whole one and raise."""
-        done = 0
-        while done < length:
-            try:
-                done += os.write(self.out, ffi.buffer(start + done, length - done))
-            except BlockingIOError:  # another process set O_NONBLOCK on stdout's pipe
-                select.select([], [self.out], [])
-            except OSError:
-                whole = lib.pcap_whole(ring, start, done) if ring else 0
-                if self.can_cut:
-                    end = os.lseek(self.out, 0, os.SEEK_CUR)  # right for appending, too
-                    os.ftruncate(self.out, end - (done - whole))
-                if ring:
-                    lib.pcap_release(ring, whole)
-                raise
+    def write(self, start: c.Pointer[int], length: int, ring: c.PcapRing | None) -> int:
+        """Write whole records, and return the bytes that they took in the file. On an error, cut
+        the file after the last whole one and raise.
+        """
+        data = memoryview(ffi.buffer(start, length))
+        if self.file.packer and length:
+            return self.file.add(bytes(data))  # a copy, which no worker can change meanwhile
+        done = self.file.put(data)
+        if done < length:
+            whole = int(lib.pcap_whole(ring, start, done)) if ring else 0
+            self.file.cut(done - whole)
+            if ring:
+                lib.pcap_release(ring, whole)
+            raise OSError(self.file.error, "")
+        return length

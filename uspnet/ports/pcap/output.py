@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A capture file as the process sees it that writes: what is in it ends with a whole record."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import stat
+from collections.abc import Callable
+
+from uspnet.ports.pcap.packing import Packer
+
+
+class Output:
+    """An open file or pipe, from where it stands. `pack` makes what compresses it."""
+
+    def __init__(self, fd: int, pack: Callable[[], Packer] | None) -> None:
+        self.fd, self.error = fd, 0
+        self.packer = pack() if pack else None
+        self.can_cut = stat.S_ISREG(os.fstat(fd).st_mode)
+        # Where pieces may be written over the end of those before them.
+        self.can_seek = self.can_cut and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+        self.begun = False
+
+    def put(self, data: memoryview) -> int:
+        """Write. Return the bytes that were; if some were not, `error` has the reason."""
+        done = 0
+        while done < len(data):
+            try:
+                done += os.write(self.fd, data[done:])
+            except BlockingIOError:  # another process set O_NONBLOCK on stdout's pipe
+                select.select([], [self.fd], [])
+            except OSError as error:
+                self.error = error.errno or 0
+                break
+        return done
+
+    def cut(self, octets: int) -> None:
+        """Remove the last bytes that were written."""
+        if self.can_cut:
+            end = os.lseek(self.fd, 0, os.SEEK_CUR)  # right for appending, too
+            os.ftruncate(self.fd, end - octets)
+            if self.can_seek:
+                os.lseek(self.fd, end - octets, os.SEEK_SET)
+
+    def add(self, data: bytes) -> int:
+        """Write a piece that is compressed, and return its bytes in the file. Raises OSError; the
+        file is as before, then.
+        """
+        assert self.packer  # noqa: S101 - the caller's mistake
+        piece, end = self.packer.add(data), self.packer.end if self.can_seek else b""
+        done = self.put(memoryview(piece + end))
+        if done < len(piece + end):
+            self.cut(done)
+            if self.begun and end:
+                self.put(memoryview(end))  # there was room for it
+            raise OSError(self.error, "")
+        if end:
+            os.lseek(self.fd, -len(end), os.SEEK_CUR)
+        self.begun = True
+        return len(piece)
+
+    def close(self) -> None:
+        """Complete the file. Raises OSError."""
+        if self.packer and self.begun:
+            if self.can_seek:
+                os.lseek(self.fd, len(self.packer.end), os.SEEK_CUR)
+            else:
+                self.put(memoryview(self.packer.end))
+        os.close(self.fd)
