@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import filters
 import large
 import tool
 from lab import BenchError, Process, need, pinned, place, received_by, veth
@@ -190,6 +191,11 @@ def filter_theirs(_seconds: float) -> Sample:
     if done.returncode:
         raise BenchError(f"tcpdump failed: {done.stderr.decode()}")
     return Sample(packets / elapsed)
+
+
+def counting_through(text: str) -> Contestant:
+    """Our generator of mixed traffic into our capture, which counts what a filter accepts."""
+    return lambda seconds: Sample(filters.rate(filters.NATIVE, text, seconds, (SOURCE, SINK)))
 
 
 # -- capture to a file in memory -----------------------------------------------------------------
@@ -472,6 +478,14 @@ CASES = [
         filter_ours,
         filter_theirs,
         "tcpdump -r -w /dev/null",
+    ),
+    Case(
+        "filter",
+        f"{MEMIF_MEMIF}, mixed traffic, all rejected by a filter",
+        0.8,
+        counting_through(filters.REJECTS_ALL),
+        counting_through(""),
+        "uspnet without a filter",
     ),
     Case(
         "capture-file",

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import filters
 import instructions
 import large
 from lab import ROOT, BenchError
 
 STARTS = 10
+FILTERS, FILTER_S = 5, 0.5
 START_LIMIT_MS = 150.0
 LARGE_START_LIMIT_MS = 500.0
 LARGE_MEMORY_LIMIT_MIB = 300.0
@@ -87,7 +89,31 @@ def large_memory() -> list[Figure]:
     return [Figure(f"a file of {large.LARGE_MIB} MiB", peak, LARGE_MEMORY_LIMIT_MIB)]
 
 
+def filtering() -> list[Figure]:
+    """Run filters by machine code, by uspnet's interpreter and by libpcap's, in turns."""
+    texts = ("", filters.REJECTS_ALL, filters.ACCEPTS_SOME)
+    ways = [
+        (text, kind) for text in texts for kind in (filters.KINDS if text else [filters.NATIVE])
+    ]
+    runs = [[filters.cost(kind, text, FILTER_S, 0) for text, kind in ways] for _ in range(FILTERS)]
+    found = dict(zip(ways, map(statistics.median, zip(*runs, strict=True)), strict=True))
+    return [
+        Figure(
+            f"{text}, {kind}" if text else "no filter",
+            ns,
+            found[text, filters.LIBPCAP] / 2 if text and kind == filters.NATIVE else None,
+        )
+        for (text, kind), ns in found.items()
+    ]
+
+
 COSTS = [
+    Cost(
+        "filters",
+        f"mixed traffic of null: through a filter and counted, median of {FILTERS} runs",
+        "ns of processor time a packet",
+        filtering,
+    ),
     Cost(
         "instructions", "forward loop at burst 32, callgrind", "instructions a packet", per_packet
     ),

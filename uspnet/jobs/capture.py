@@ -80,7 +80,8 @@ class CaptureJob(Job[CaptureResult]):
         which files know.
         """
         for worker in self.workers:
-            if self.sink or (self.only and any(port.knows_origins for port in self.sources)):
+            asks = self.only and self.only.asks_length
+            if self.sink or (asks and any(port.knows_origins for port in self.sources)):
                 worker.stamp()
 
     def asked(self) -> Asked:

@@ -13,7 +13,7 @@ from uspnet.machine_code import machine_code
 from uspnet.memory import new
 from uspnet.packets.filter import native
 from uspnet.packets.filter.libpcap import listing
-from uspnet.packets.filter.program import Step, wrong
+from uspnet.packets.filter.program import OPS, Step, wrong
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Filter:
             made.code = memory.base
             weakref.finalize(made, memory.close).atexit = False
         return made
+
+    @property
+    def asks_length(self) -> bool:
+        """Whether it looks at the packet's length on the wire."""
+        return any(OPS[step.code].how == "length" for step in self.steps)
 
     def native(self) -> bytes:
         """Return the program as machine code; empty: there is none for this machine, or of a
