@@ -7,6 +7,8 @@ import os
 import subprocess
 
 import pytest
+from scapy.layers.l2 import Ether
+from scapy.utils import RawPcapNgReader
 
 from tests.support.captures import pcap_frames
 from tests.support.identity import answer
@@ -172,3 +174,21 @@ def test_mistakes_are_named_with_their_remedy(uspnet, words, message, hint):
     assert message in told
     assert hint in told
     assert "Traceback" not in told
+
+
+def test_a_range_of_sizes_varies_with_right_checksums(uspnet, tmp_path):
+    out = tmp_path / "x.pcapng"
+    words = ["--packet", "Ether()/IP()/UDP()/'x'", "--packet", "2:Ether()/IP()/TCP()/'y'", "--size",
+             "80-400", "--vary", "ip.src=10.0.0.0/8:random", "--sequence", "-c", "963"]  # fmt: skip
+    result = uspnet("pktgen", "null:", *words, "--dry-run", "-w", str(out))
+    assert result.returncode == 0, result.stderr
+    with RawPcapNgReader(str(out)) as reader:
+        frames = [frame for frame, _ in reader]
+    assert sorted(map(len, frames)) == sorted([*range(80, 401)] * 3)
+    for frame in frames:
+        again = Ether(frame)
+        for layer in again.iterpayloads():
+            for name in ("chksum", "len"):
+                if name in layer.fields:
+                    del layer.fields[name]
+        assert bytes(again) == frame

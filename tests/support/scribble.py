@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import random
@@ -235,7 +236,9 @@ def main(kind: str, first: int, count: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MAX, FILE_MAX))
     with tempfile.TemporaryDirectory() as folder:
         scribbler = Scribbler(kind, folder)
+        gc.disable()  # what an earlier job leaves is not freed while it is written over
         for seed in range(first, first + count):
+            gc.collect()
             faulthandler.dump_traceback_later(HANG_S, exit=True)
             print(seed, end=" ", file=sys.stderr, flush=True)
             with scribbler.fed():

@@ -15,8 +15,12 @@ from uspnet.packets.sizes import Sizes, read_sizes
 from uspnet.packets.vary.change import FLOWS_MAX, Change
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.breaking import Wrong
+    from uspnet.packets.given import Given
+    from uspnet.packets.streams import Weighted
     from uspnet.port import Port
 
 DEFAULT_SIZE = Sizes((60,))
@@ -171,17 +175,35 @@ class Made:
         sequence numbers. Raise Usage, and what can be wrong with files.
         """
         from uspnet.cli.given import all_packets
+        from uspnet.packets.resize import NothingFollows, probes
 
         exact = self.size if not (self.packet or self.pcap) or "size" in given else None
         check_header(given)
         packets, notes = all_packets(self.packet or (), self.pcap or ())
         varied, wrong = self.vary or [], self.wrong()
         alike = not (varied or wrong) and (not numbered or not packets)
-        templates, own, order = offered(packets, self.header, exact, alike=alike)
-        vary = (*own.vary, *varied)
-        change = Change(vary, self.seed, self.flows, self.zipf, own.turns)
-        traffic = changing(templates, change, exact, order)
+        few = probes(exact.sizes) if exact and not wrong and (packets or not alike) else []
+        try:
+            traffic = self._sized(packets, exact, few, alike=alike)
+        except NothingFollows:
+            traffic = self._sized(packets, exact, [], alike=alike)
         if wrong:
             traffic.break_packets(wrong)
         traffic.sequence, traffic.notes = numbered, notes
         return traffic
+
+    def _sized(
+        self,
+        packets: Sequence[Weighted | Given],
+        sizes: Sizes | None,
+        few: Sequence[int],
+        *,
+        alike: bool,
+    ) -> Traffic:
+        """Make packets of a few sizes, and the others as they follow from these; without any, all
+        one by one. Raise Usage, and NothingFollows.
+        """
+        templates, own, order = offered(packets, self.header, sizes, few, alike=alike)
+        vary = (*own.vary, *(self.vary or ()))
+        change = Change(vary, self.seed, self.flows, self.zipf, own.turns)
+        return changing(templates, change, sizes, few, order)

@@ -31,12 +31,13 @@ def offered(
     packets: Sequence[Weighted | Given],
     header: tuple[str | int, ...],
     sizes: Sizes | None,
+    few: Sequence[int],
     *,
     alike: bool,
 ) -> tuple[list[Template], Change, tuple[int, ...]]:
     """Return what to send, `packets` or UDP/IPv4 of this header; what changes in them by what they
-    say themselves; and the order of several. `alike`: nothing is to change in them, so that Scapy
-    need not make or read them. Raise Usage.
+    say themselves; and the order of several. `few`: the sizes to make, if they are not all.
+    `alike`: nothing is to change in them, so that Scapy need not make or read them. Raise Usage.
     """
     from uspnet.packets.frames import udp_expression, udp_template
     from uspnet.packets.streams import Weighted, craft_all
@@ -48,15 +49,20 @@ def offered(
         return templates, Change(), ()
     udp = [Weighted(udp_expression(*header))]
     turns = sizes.order if sizes else (0,)
-    made = [craft_all(packets or udp, size, turns, alike=alike) for size in lengths]
+    made = [craft_all(packets or udp, size, turns, alike=alike) for size in few or lengths]
     return [each for templates, *_ in made for each in templates], *made[0][1:]
 
 
 def changing(
-    templates: list[Template], change: Change, sizes: Sizes | None, order: tuple[int, ...] = ()
+    templates: list[Template],
+    change: Change,
+    sizes: Sizes | None,
+    few: Sequence[int] = (),
+    order: tuple[int, ...] = (),
 ) -> Traffic:
     """Return the traffic of templates of these sizes, or in this order, and of what changes in
-    them. Raise Usage.
+    them. `few`: the templates' sizes, if those of the others are to follow from them. Raise Usage,
+    and NothingFollows.
     """
     from uspnet.jobs.traffic import Traffic
     from uspnet.packets.vary.kinds import compile_kinds
@@ -65,9 +71,22 @@ def changing(
     if change.vary or change.turns:
         templates, programs = compile_kinds(templates, change)
         fields += programs
+    if sizes and few:
+        templates = others(templates, few, sizes)
     if sizes and not order:
         order = sizes.over(len(templates) // len(sizes.sizes))
     return Traffic(templates, fields=fields, change=change, sizes=sizes, order=order)
+
+
+def others(templates: Sequence[Template], few: Sequence[int], sizes: Sizes) -> list[Template]:
+    """Return templates of all sizes: those of one size stand together, as in `templates`, which
+    have a few sizes. Raise NothingFollows.
+    """
+    from uspnet.packets.resize import resize
+
+    count = len(templates) // len(few)
+    columns = [resize(templates[number::count], sizes.sizes) for number in range(count)]
+    return [column[at] for at in range(len(sizes.sizes)) for column in columns]
 
 
 def generating(
