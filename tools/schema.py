@@ -20,6 +20,7 @@ from schema_page import schema_page
 from uspnet.answer import ErrorAnswer
 from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
 from uspnet.binding.inventory import DevicesAnswer
+from uspnet.extcap.places import ExtcapAnswer
 from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.listing import FilterAnswer
@@ -53,6 +54,7 @@ ANSWERS: dict[str, list[type]] = {
     "doctor": [Examination],
     "regs": [RegistersAnswer],
     "plot": [PlotAnswer],
+    "extcap": [ExtcapAnswer],
     "read": [PacketAnswer, ReadAnswer],
     "run": [RunResult, RunChecked],
     "demo": [DemoResult],

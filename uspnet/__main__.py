@@ -65,7 +65,10 @@ def main() -> None:
 
         hide_secrets()
     try:
-        from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while
+        if any(word.startswith("--extcap-") for word in sys.argv[1:]):
+            from uspnet.extcap.protocol import main as run  # noqa: PLC0415 - without all the rest
+        else:
+            from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while
 
         run()
     except (ImportError, MemoryError) as error:

@@ -74,6 +74,7 @@ from uspnet.cli import (  # noqa: E402, F401 - they register
     demo,
     devices,
     doctor,
+    extcap,
     fwd,
     pktgen,
     plot,

@@ -48,6 +48,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Replay a capture file with its own timing", "pcap:in.pcapng,timing=on packet:veth0"),
         ("Swap the MAC addresses between two NICs", "0000:03:00.0 0000:03:00.1 --mode macswap"),
     ],
+    "extcap": [
+        ("Let Wireshark capture from uspnet's ports", "--install"),
+        ("List what it would be shown", ""),
+    ],
     "plot": [
         ("Draw the latencies of two runs", "before.hdr after.hdr -o latency.svg"),
         ("Print their percentiles", "before.hdr after.hdr"),
