@@ -19,7 +19,8 @@ from uspnet.cli import app
 
 PAGE = (ROOT / "docs/pktgen.md").read_text()
 LINES = [words for words in re.findall(r"`uspnet ([^`]+)`", PAGE) if " " in words]
-COMMANDS = [words for words in LINES if not words.startswith("plot ")]
+WITH_FILES = re.compile("^plot |--profile")  # which aren't here
+COMMANDS = [words for words in LINES if not WITH_FILES.search(words)]
 GROUP = typer.main.get_command(app)
 
 

@@ -3,6 +3,7 @@
 
 import fcntl
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.processes import (
     NOBODY,
     Running,
@@ -190,6 +192,40 @@ def test_another_users_folder_stays_in_reach(run, tmp_path, role):
         assert capabilities(f"/proc/{pid}")["CapEff"] == kept
     run.end(server)
     assert not any(folder.iterdir())
+
+
+# In a mount namespace: a tree of ours in another user's closed folder, from which root's job runs.
+IN_A_CLOSED_HOME = """
+mount --bind "$1" "$2" && cd / && export PYTHONPATH="$2" && shift 2 || exit 77
+"$@" pktgen null: --json & job=$!
+for way in "" --cold; do
+    for try in 1 2 3 4 5 6 7 8 9; do "$@" upgrade $job $way --json --quiet && break; sleep 1; done
+done
+for child in $(pgrep -P $job); do grep CapPrm /proc/$child/status; done
+kill -INT $job; wait $job
+"""
+
+
+def test_a_job_of_a_closed_home_is_upgraded(tmp_path, needs):
+    """The new version's code can be read there, and its loops have no capability."""
+    needs("unshare")
+    home = tmp_path / "home"
+    (home / "tree").mkdir(0o755, parents=True)
+    home.chmod(0o700)
+    os.chown(home, NOBODY, NOBODY)
+    script = ["sh", "-c", IN_A_CLOSED_HOME, "sh", ROOT, home / "tree", *COMMAND]
+    done = subprocess.run(["unshare", "-m", *script], capture_output=True, text=True, check=False,
+                          timeout=scaled(60))  # fmt: skip
+    if done.returncode == 77:
+        pytest.skip("needs a mount namespace")
+    lines = done.stdout.splitlines()
+    answers = [json.loads(line) for line in lines if line.startswith("{")]
+    kinds = [each["kind"] for each in answers if each.get("command") == "upgrade"]
+    assert kinds == ["warm", "cold"], done
+    assert answers[-1]["upgrades"] == 2
+    sets = [line.split()[1] for line in lines if "CapPrm" in line]
+    assert len(sets) >= 2
+    assert {int(each, 16) for each in sets} == {0}
 
 
 def test_what_is_ours_needs_no_privilege(tmp_path):

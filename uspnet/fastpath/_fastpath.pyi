@@ -90,6 +90,7 @@ class Child(Struct):
     user: int
     parent: int
     file_bytes: int
+    keep: int
 
 class Counters(Struct):
     packets: int

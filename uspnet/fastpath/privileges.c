@@ -93,14 +93,15 @@ static int limit(int resource, rlim_t most)
 
 int child_confine(const struct child *how)
 {
-    drop_bounding_set(0);
+    drop_bounding_set(how->keep);
     if (how->user && (syscall(SYS_setgroups, 0, NULL) ||
                       syscall(SYS_setresgid, how->user, how->user, how->user) ||
                       syscall(SYS_setresuid, how->user, how->user, how->user)))
         return errno;
     if (limit(RLIMIT_CORE, 0) || (how->file_bytes && limit(RLIMIT_FSIZE, how->file_bytes)))
         return errno;
-    return capabilities_drop(0);
+    int error = capabilities_drop(how->keep);
+    return error || !how->keep ? error : capabilities_inherit();
 }
 
 int signal_at_parting(int32_t number) { return prctl(PR_SET_PDEATHSIG, number) ? errno : 0; }

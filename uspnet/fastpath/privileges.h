@@ -11,6 +11,7 @@ struct child {
     uint32_t user;       /* user and group ID to change to; 0: no change */
     int32_t parent;      /* process whose end kills it */
     uint64_t file_bytes; /* RLIMIT_FSIZE; 0: no limit */
+    uint64_t keep;       /* capabilities, a bit each, also of the program that it executes */
 };
 
 /* Permanently drops all capabilities but those of `keep`, a bit each, for this thread, the
@@ -23,7 +24,7 @@ int capabilities_inherit(void);
 /* access(2) without this thread's capabilities. */
 int bare_access(const char *path, int mode);
 
-/* In a child: changes the user, drops all capabilities, disables core files. */
+/* In a child: changes the user, drops all other capabilities, disables core files. */
 int child_confine(const struct child *how);
 
 /* In a child before exec: child_confine(), or exits with a message on stderr; then end_with(). */

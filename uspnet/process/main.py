@@ -57,6 +57,8 @@ def succeed(control: int, parent: int) -> None:
     """
     from uspnet.process.layout import layout  # noqa: PLC0415 - needs what others don't
 
+    if error := lib.capabilities_drop(0):  # those that were needed to get here
+        raise OSError(error, os.strerror(error))
     if parent:
         lib.end_with(parent)
     lib.process_name(b"uspnet-forks")

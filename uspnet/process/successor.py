@@ -29,6 +29,7 @@ from uspnet.process.worker import COLD
 from uspnet.system import child, children
 from uspnet.system.kept import State
 from uspnet.system.launch import launch
+from uspnet.system.privileges import to_run
 
 ADDRESSES = 1 << 64
 CODE = first_words.CODE.format(module="uspnet.process.main", function="succeed")
@@ -58,7 +59,8 @@ class Successor(ForkServer):
         self.program, self.user, self.parent = argv[0], before.user, before.parent
         self.pointed, self.python, self.version = before.pointed, python, ""
         self._functions: dict[str, int] = {}
-        if before.dead() or (self.user and not _open_to_all(self.program)):
+        closed = not _open_to_all(self.program) if self.user else bool(to_run(self.program))
+        if before.dead() or closed:
             self._start_as_ourselves(argv, given=bool(python) and not checked)
         else:
             self.pid, self._socket, self.pidfd = before.execute(argv)
@@ -123,9 +125,12 @@ class Successor(ForkServer):
         control = theirs.fileno()
         try:
             with theirs:
-                words = [*argv, str(control), str(self.parent)]
                 self._launched = launch(
-                    words, self.parent, pass_fds=[control], piped=False, confined=True
+                    [*argv, str(control), str(self.parent)],
+                    self.parent,
+                    pass_fds=[control],
+                    piped=False,
+                    confined=to_run(self.program),
                 )
             self.pidfd = os.pidfd_open(self._launched.pid)
         except OSError as error:

@@ -26,6 +26,7 @@ from uspnet.process.successor import check_installation
 from uspnet.process.worker import COLD
 from uspnet.system import children, kept
 from uspnet.system.launch import launch
+from uspnet.system.privileges import to_run
 
 ANSWER_S = 180.0  # for all imports and the command line, also in an emulated machine
 WORDS_BYTES = 1 << 16  # of a command line
@@ -85,7 +86,7 @@ class Trial:
                     os.getpid(),
                     pass_fds=[control],
                     piped=False,
-                    confined=True,
+                    confined=to_run(self.program),
                     cwd=None,
                 )
         except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from uspnet.fastpath import ffi, lib
 from uspnet.system import children, streams
+from uspnet.system.privileges import Capabilities, mask
 
 
 def launch(  # noqa: PLR0913 - each is used
@@ -18,18 +19,18 @@ def launch(  # noqa: PLR0913 - each is used
     *,
     pass_fds: Collection[int] = (),
     piped: bool = True,
-    confined: bool = False,
+    confined: Capabilities | None = None,
     cwd: str | None = "/",
 ) -> subprocess.Popen[bytes]:
     """Start a program of ours in a session of its own, without our environment and stdin. It ends
     with the process `parent` (0: it does not). `piped`: stdout and stderr can be read. `confined`:
-    it gets none of our capabilities. Raises OSError.
+    it gets none of our capabilities but these. Raises OSError.
     """
     null = streams.null()
     out = subprocess.PIPE if piped else null
     with_us = functools.partial(lib.end_with, parent) if parent else None
-    if confined:
-        child = ffi.new("struct child *", {"parent": parent})
+    if confined is not None:
+        child = ffi.new("struct child *", {"parent": parent, "keep": mask(confined)})
         with_us = functools.partial(lib.child_begin if parent else lib.child_confine, child)
     try:
         return subprocess.Popen(  # noqa: S603 - ourselves, or checked

@@ -42,8 +42,7 @@ def drop(*keep: Capabilities) -> None:
     """Give up all other capabilities, for good. Threads that exist already keep theirs. Raises
     DeviceFault.
     """
-    mask = sum(1 << capability for capability in _to_import().union(*keep))
-    if error := lib.capabilities_drop(mask):
+    if error := lib.capabilities_drop(mask(_to_import().union(*keep))):
         raise DeviceFault(f"capabilities can't be given up: {os.strerror(error)}")
 
 
@@ -56,11 +55,27 @@ def to_reach(path: str | os.PathLike[str], mode: int) -> Capabilities:
     )
 
 
+def to_run(program: str) -> Capabilities:
+    """Return the capabilities needed to execute a Python interpreter, and to import our code in it:
+    as those to import more of it here.
+    """
+    return _to_import() | _to_read(program)
+
+
+def mask(capabilities: Capabilities) -> int:
+    """Return a bit for each, for C."""
+    return sum(1 << capability for capability in capabilities)
+
+
 def _to_import() -> Capabilities:
     """Return the capabilities needed to import more of our code: root may run it from a home folder
     that is closed to others.
     """
-    closed = any(lib.bare_access(os.fsencode(path), os.R_OK) == errno.EACCES for path in sys.path)
+    return NONE.union(*map(_to_read, sys.path))
+
+
+def _to_read(path: str) -> Capabilities:
+    closed = lib.bare_access(os.fsencode(path), os.R_OK) == errno.EACCES
     return frozenset({Capability.DAC_READ_SEARCH}) if closed else NONE
 
 
