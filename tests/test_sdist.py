@@ -76,6 +76,7 @@ def test_nothing_is_missing_or_too_much(unpacked):
     assert not [name for name in packed if name.endswith((".so", ".pyc", ".o", "_fastpath.c"))]
 
 
+@pytest.mark.full
 def test_what_is_installed_works(python):
     home = python.parent.parent
     command = [home / "bin/uspnet", "pktgen", "null:", "--count", "1000", "--json"]

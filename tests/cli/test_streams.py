@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.support.identity import answer
+from tests.support.tiers import by_tier
 from tests.support.waiting import scaled
 
 COMMAND = [sys.executable, "-m", "uspnet"]
@@ -83,7 +84,7 @@ ENCODINGS = {
 }
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", by_tier(["strict", "bare"], [*ENCODINGS]))
 def test_names_in_any_encoding_pass_on_every_stream(tmp_path, encoding):
     environment = {**os.environ, **ENCODINGS[encoding]}
     path = os.path.join(os.fsencode(tmp_path), NAME)

@@ -204,6 +204,7 @@ def test_more_queues_than_the_device_has_are_refused():
             script(device_id, queues=most + 1)
 
 
+@pytest.mark.full
 def test_a_device_that_vanishes_at_any_access_is_an_error(scripted):
     errors = vanish_at_any_access(*scripted)
     assert len(errors) > 10

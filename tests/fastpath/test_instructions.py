@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("path", instructions.PATHS)
 def test_no_loop_has_grown(path):
     kept = instructions.recorded().get(instructions.compiler(), {}).get(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tiers import full
 from tests.support.waiting import scaled, until
 
 
@@ -23,7 +24,7 @@ def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=())
 
 
 @pytest.mark.parametrize("poll", ["busy", "adaptive", "sleep"])
-@pytest.mark.parametrize("size", [60, 1514, 9000])
+@pytest.mark.parametrize("size", [60, *full(1514), 9000])
 @pytest.mark.parametrize("zero", ["on", "off"])
 def test_a_client_sends_to_a_server(uspnet, tmp_path, zero, size, poll):
     sent, got = pair(

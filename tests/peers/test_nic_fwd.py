@@ -127,6 +127,7 @@ def pass_all(process, ends, frames):
     raise AssertionError((sent, [len(end.got) for end in ends]))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("left", "right"), PAIRS)
 def test_both_ways_at_once_and_again_after_a_stop(forward, ends, make_frames, left, right):
     need(left, right)

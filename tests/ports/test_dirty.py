@@ -54,6 +54,7 @@ def dirty(request, station, monkeypatch):
     return make
 
 
+@pytest.mark.full
 def test_a_device_left_in_any_state_works(dirty, make_frames):
     batch = make_frames(200)
     for seed in range(by_tier(3, 10, 300)):

@@ -138,6 +138,7 @@ def test_a_device_that_stays_away_is_named(life):
     assert "outage=" in error.hint
 
 
+@pytest.mark.full
 def test_a_device_that_vanishes_and_returns_is_started_again(life, make_frames):
     """Gone from any access after the start on, for a while."""
     batch = make_frames(60)

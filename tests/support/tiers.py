@@ -36,8 +36,8 @@ def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Valu
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out tests marked `full` in the normal tier, unless one is named on the command line."""
-    if TIER != "normal" or any("::" in argument for argument in config.args):
+    """Leave out tests marked `full` in the normal tier, unless a file is named to pytest."""
+    if TIER != "normal" or any(".py" in argument for argument in config.args):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=left_out)

@@ -3,7 +3,6 @@
 
 import fcntl
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.processes import (
     NOBODY,
@@ -219,7 +219,7 @@ def test_a_job_of_a_closed_home_is_upgraded(tmp_path, needs):
     if done.returncode == 77:
         pytest.skip("needs a mount namespace")
     lines = done.stdout.splitlines()
-    answers = [json.loads(line) for line in lines if line.startswith("{")]
+    answers = [answer(line) for line in lines if line.startswith("{")]
     kinds = [each["kind"] for each in answers if each.get("command") == "upgrade"]
     assert kinds == ["warm", "cold"], done
     assert answers[-1]["upgrades"] == 2

@@ -66,6 +66,7 @@ def words_of(request, tmp_path, namespace):
         yield words
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("job", "kind", "what"), by_tier(SOME, MOST, EVERY))
 def test_every_job_ends_at_a_call_that_is_not_listed(toys, words_of, job, kind, what):
     name, arguments = ATTEMPTS[what]

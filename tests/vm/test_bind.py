@@ -18,11 +18,14 @@ from tests.vm.topologies import (
     addressed,
     bond,
     idle,
-    nexthop_object,
     physical_with_vfs,
+    policy_rule,
     renamed,
-    vlan,
+    sniffed,
+    ssh_session,
 )
+
+FEW = (idle, policy_rule, bond, ssh_session, sniffed)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def blocking(result):
     return {r["reason"] for r in found}, texts
 
 
-@pytest.mark.parametrize("topology", REASONS, ids=lambda topology: topology.__name__)
+@pytest.mark.parametrize("topology", by_tier(FEW, REASONS), ids=lambda topology: topology.__name__)
 @pytest.mark.once("debian", "lab")
 def test_busy_is_refused_where_devbind_is_blind(guest, nic, active_for_devbind, topology):
     if guest.kernel_name == "lab" and topology in NOT_IN_LAB:
@@ -74,7 +77,7 @@ def test_a_group_is_bound_together_or_not_at_all(guest, active_for_devbind):
     assert [guest.driver(each) for each in (first, second)] == [driver] * 2
 
 
-SOME = list(zip((renamed, bond, nexthop_object, vlan), EXPRESS, strict=False))
+SOME = list(zip((renamed, bond), EXPRESS, strict=False))
 THERE = [each for each in REASONS if each not in NOT_IN_LAB | {physical_with_vfs}]
 CASES = by_tier(SOME, SOME + [(each, "e1000e") for each in (*THERE, renamed)])
 

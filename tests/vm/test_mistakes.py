@@ -41,6 +41,7 @@ def test_mistakes_are_said_and_change_nothing(guest, nic):
     assert shown(guest) == before
 
 
+@pytest.mark.full
 def test_bound_already_by_another_tool_and_for_good(guest, nic):
     address = nic(idle, "e1000e")
     file = f"/etc/driverctl.d/pci-{address}"
@@ -59,6 +60,7 @@ def test_bound_already_by_another_tool_and_for_good(guest, nic):
     assert guest.driver(address) == "e1000e"
 
 
+@pytest.mark.full
 def test_a_card_that_goes_away_while_it_is_bound(guest, nic):
     address = nic(idle, "e1000e")
     before = shown(guest)

@@ -137,6 +137,7 @@ def test_an_idle_port_sleeps_until_frames_come(guest, asleep, kind, transport):
     assert f"interrupts: {INTERRUPTS[kind]}, 1 of 1" in " ".join(result.err.split())
 
 
+@pytest.mark.full
 def test_a_worker_on_two_ports_is_woken_by_either(guest, asleep):
     kinds = [kind for kind in guest.kinds if INTERRUPTS[kind] == "MSI-X"][:2]
     wires = [guest.wires[kind] for kind in kinds]
@@ -154,6 +155,7 @@ def test_a_worker_on_two_ports_is_woken_by_either(guest, asleep):
     assert result.json()["forwarded"] == 200, result.out
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", SEVERAL)
 def test_each_queue_has_an_interrupt_of_its_own(guest, asleep, kind):
     if kind not in guest.kinds:

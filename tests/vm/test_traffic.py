@@ -129,6 +129,7 @@ def test_taken_driven_and_given_back(guest, nic, kind):
     take_drive_give_back(guest, nic, kind)
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 @pytest.mark.parametrize("kind", CONVENTIONAL)
 def test_a_conventional_card_is_too(guest, nic, kind):
@@ -179,6 +180,7 @@ def test_killed_in_traffic_the_device_is_quiet_and_starts_again(guest, taken):
     pktgen(guest, wire, address)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("transport", ["transport=uio", ""])
 def test_frames_both_ways_without_an_iommu(bare_guest, transport):
     guest, kind = bare_guest, "e1000e"

@@ -210,6 +210,7 @@ def test_a_function_that_was_given_back_and_opened_again_is_the_same(guest, take
     assert shown.split() == ["True", "True", "gone", "0", *["True"] * 5, "2"]
 
 
+@pytest.mark.full
 def test_a_function_reset_by_another_program_is_started_again(guest, taken, transport):
     address = taken(guest, guest.address("igb"))
     folder = f"/sys/bus/pci/devices/{address}"
