@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
+from tests.support.waiting import scaled
 from uspnet.ports.pcap.packing import BUFFER, packed, packer
 
 FRAMES = [n.to_bytes(4) * 15 + random.Random(n).randbytes(n % 40) for n in range(60_000)]
@@ -77,7 +78,7 @@ def test_a_pipe_and_a_file_that_is_appended_to_are_whole(uspnet, start, source, 
     out = tmp_path / "out"
     for through in (f'exec "$@" >> {out}', f'{{ "$@"; echo -n after; }} > {out}'):
         process = start("capture", source, "-w", "-", "--compress", "zstd", "-q", through=through)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=scaled(60))
         assert process.returncode == 0, said
         data = out.read_bytes().removeprefix(b"before").removesuffix(b"after")
         (tmp_path / "x").write_bytes(unpacked("zstd", data))
