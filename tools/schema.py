@@ -26,6 +26,7 @@ from uspnet.jobs.doctor import Examination
 from uspnet.jobs.listing import FilterAnswer
 from uspnet.jobs.plotting import PlotAnswer
 from uspnet.jobs.reading.answer import ReadAnswer
+from uspnet.jobs.reading.export import ExportAnswer
 from uspnet.jobs.reading.lines import PacketAnswer
 from uspnet.jobs.registers import RegistersAnswer
 from uspnet.jobs.result import (
@@ -55,7 +56,7 @@ ANSWERS: dict[str, list[type]] = {
     "regs": [RegistersAnswer],
     "plot": [PlotAnswer],
     "extcap": [ExtcapAnswer],
-    "read": [PacketAnswer, ReadAnswer],
+    "read": [PacketAnswer, ReadAnswer, ExportAnswer],
     "run": [RunResult, RunChecked],
     "demo": [DemoResult],
     "bind": [BindAnswer, BindRefused, OutcomesAnswer],
@@ -73,7 +74,11 @@ def make() -> dict[str, Any]:
     describe(definitions)
     for kind in every:
         close(definitions[kind.__name__], version=kind is not ErrorAnswer)
-    runs = [kind.__name__ for kind in every if issubclass(kind, Result | RunResult | ReadAnswer)]
+    runs = [
+        kind.__name__
+        for kind in every
+        if issubclass(kind, Result | RunResult | ReadAnswer | ExportAnswer)
+    ]
     definitions |= {f"{run}{WITH_ERROR}": with_error(definitions, run) for run in runs}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -12,53 +12,20 @@ import subprocess
 from collections import Counter
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop
-from scapy.layers.l2 import ARP, Dot1Q, Ether
-from scapy.layers.sctp import SCTP
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from tests.support.captures import write_pcap
 from tests.support.identity import answer
+from tests.support.mixture import MACS, START_NS, mixture, times
 from tests.support.waiting import scaled
 from uspnet.jobs.reading import counting
 
-MACS = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
-START_NS = 1_700_000_000_123_456_789
 FIELDS = ["ip.src", "ipv6.src", "tcp.srcport", "udp.srcport", "sctp.srcport", "ip.dst", "ipv6.dst",
           "tcp.dstport", "udp.dstport", "sctp.dstport", "frame.len"]  # fmt: skip
 CONVERSATION = re.compile(r"^(\S+):(\d+) +<-> (\S+):(\d+) +(\d+) [\d,]+ \w+ +(\d+) ", re.MULTILINE)
 WINDOWS_NS = [10**n for n in range(4, 10)]
 LINK = 100_000_000
-
-
-def mixture(dice, count):
-    """Frames of a few flows in both directions, of every kind whose ports must be found."""
-    kinds = []
-    for n in range(12):
-        a, b, sport, dport = f"10.0.0.{n}", f"10.1.0.{n % 3}", 1000 + n, 80 + n
-        for src, dst, x, y in ((a, b, sport, dport), (b, a, dport, sport)):
-            v6 = {"src": f"fd00::{src.split('.')[1]}:{n}", "dst": f"fd00::{dst.split('.')[1]}:{n}"}
-            kinds += [
-                Ether(**MACS) / IP(src=src, dst=dst) / TCP(sport=x, dport=y, flags="A"),
-                Ether(**MACS) / Dot1Q(vlan=n) / IP(src=src, dst=dst) / UDP(sport=x, dport=y),
-                Ether(**MACS) / Dot1Q(type=0x8100) / Dot1Q() / IP(src=src, dst=dst) / ICMP(),
-                Ether(**MACS) / IPv6(**v6) / TCP(sport=x, dport=y, flags="A"),
-                Ether(**MACS) / IPv6(**v6) / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt()
-                / UDP(sport=x, dport=y),
-                Ether(**MACS) / IP(src=src, dst=dst, options=b"\1" * 8) / SCTP(sport=x, dport=y),
-                Ether(**MACS) / ARP(psrc=src, pdst=dst),
-            ]  # fmt: skip
-    made = [bytes(kind) for kind in kinds]
-    return [dice.choice(made) + bytes(dice.choice([0, 5, 100, 700, 1300])) for _ in range(count)]
-
-
-def times(dice, count):
-    """Times with bursts, pauses, and some that are earlier than the one before."""
-    now, made = START_NS, []
-    for _ in range(count):
-        now += dice.choice([0, 700, 5_000, 9_999, 10_000, 10_001, 60_000, 3_000_000, 40_000_000])
-        made.append(now - dice.choice([0, 0, 0, 20_000]))
-    return made
 
 
 @pytest.fixture
@@ -227,3 +194,18 @@ def test_what_is_whole_is_counted(uspnet, capture):
                         (["--stats", "-x"], "-x is for lines")):  # fmt: skip
         done = uspnet("read", path, *words)
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+def test_a_table_is_written_and_no_capture_overwritten(uspnet, capture, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path, *_ = capture
+    table, other = tmp_path / "x.parquet", tmp_path / "capture.parquet"
+    found = answer(uspnet("read", path, path, "udp", "--export", table, "--json").stdout)
+    packets = 2 * said(uspnet, "--stats", path, "udp")["statistics"]["packets"]
+    assert (found["written"], found["packets"]) == (str(table), packets)
+    assert uspnet("read", path, "--export", table).stdout == f"wrote {table}: 1,000 packets\n"
+    other.write_bytes(path.read_bytes())
+    for words, told in ((["--export", other], "is read, too"), (["--stats"], "conflicts with")):
+        done = uspnet("read", other, "--export", table, *words)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert other.read_bytes() == path.read_bytes()

@@ -126,6 +126,7 @@ static void look_into(struct pcap_source *s, size_t n)
 {
     static struct pcap_flow flows[SLOTS], others[SLOTS];
     static struct pcap_arrival ring[ARRIVALS];
+    static struct pcap_columns columns;
     struct pcap_seen seen[SEEN];
     struct pcap_tally tally = {0};
     struct pcap_flows table = {.at = flows, .slots = SLOTS, .most_slots = SLOTS};
@@ -138,9 +139,11 @@ static void look_into(struct pcap_source *s, size_t n)
                           .bursts = &bursts,
                           .slices = &slice,
                           .n_slices = 1,
+                          .columns = &columns,
                           .blocks = 1};
     uint64_t packets = 0;
     volatile uint8_t sum = 0;
+    columns.n = 0;
     memset(flows, 0, sizeof flows);
     memset(others, 0, sizeof others);
     bursts.link_bps = 1;
@@ -156,7 +159,7 @@ static void look_into(struct pcap_source *s, size_t n)
         for (uint32_t at = 0; l.halt == LOOK_BLOCK && at < l.block.bytes; at++)
             sum += l.block.at[at];
     }
-    REQUIRE(packets == tally.packets);
+    REQUIRE(packets == tally.packets && packets == columns.n);
     for (uint32_t i = 0; i < SLOTS; i++)
         packets -= flows[i].packets[0] + flows[i].packets[1];
     REQUIRE(packets == table.beyond);

@@ -78,6 +78,16 @@ Link = Annotated[
         help="With --burst: show the queue that these packets need before a link, such as 10G.",
     ),
 ]
+Export = Annotated[
+    str | None,
+    typer.Option(
+        "--export",
+        metavar="FILE.parquet",
+        callback=o.file_name,
+        help="Write what the packets' headers say as a table, which DuckDB and others read. Needs "
+        "uspnet[query].",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object a packet; else, one object at the end."),
@@ -217,3 +227,27 @@ def examine(look: Looking, wanted: Wanted, *, json: bool, quiet: bool) -> None:
         raise
     if json:
         print_json(ReadAnswer(command="read", files=tuple(found)).as_json())
+
+
+def export(context: typer.Context, look: Looking, path: str, *, json: bool, quiet: bool) -> None:
+    """Write the packets of all files into a table. Raises Usage, and the last error, behind what
+    could be read.
+    """
+    from uspnet.cli.views.console import print_json, show_lines
+    from uspnet.jobs.reading.export import Export
+
+    for name, option in {**OF_LINES, "stats": "--stats", "burst": "--burst"}.items():
+        if o.was_given(context, name):
+            raise Usage(f"{option} conflicts with --export", f"drop {option}")
+    table = Export(path, look.files)
+    try:
+        look.each(table.add)
+    except UspnetError as error:
+        error.partial = table.answer().as_json()
+        raise
+    finally:
+        table.close()
+    if json:
+        print_json(table.answer().as_json())
+    elif not quiet:
+        show_lines([f"wrote {path}: {table.packets:,} packets"])

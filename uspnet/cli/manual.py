@@ -61,6 +61,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Show what a filter accepts, with the bytes", "-x in.pcapng 'udp port 53'"),
         ("Print one JSON object a packet", "a.pcap b.pcap.gz --json"),
         ("Show rates, sizes, losses and the largest flows", "in.pcapng --stats"),
+        ("Write a table for DuckDB", "in.pcapng --export in.parquet"),
         ("Show how large a queue before a 10G link must be", "in.pcapng --burst --link 10G"),
     ],
     "reflect": [

@@ -26,6 +26,7 @@ def read(
     about: k.About = False,
     top: k.Top = 10,
     link: k.Link = None,
+    export: k.Export = None,
     json: k.Json = False,
     quiet: k.Quiet = False,
 ) -> None:
@@ -37,7 +38,9 @@ def read(
     wanted = k.wanted(context, stats=stats, burst=burst, about=about, top=top, link=link)
     names, text = k.split(files, only)
     look = k.Looking(names, text, count)
-    if wanted:
+    if export is not None:
+        k.export(context, look, export, json=json, quiet=quiet)
+    elif wanted:
         k.examine(look, wanted, json=json, quiet=quiet)
     elif quiet:
         look.each(lambda file: file.run())

@@ -432,6 +432,29 @@ class PcapChunk(Struct):
     pad: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     records: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
 
+class PcapColumns(Struct):
+    n: int
+    timed: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    tagged: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    is_ip: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    has_ports: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    has_flags: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    ns: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    number: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    offset: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    interface: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    length: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    captured: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    ether_type: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    vlan: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    source_port: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    destination_port: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    version: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    protocol: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    tcp_flags: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    source: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    destination: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
 class PcapFlow(Struct):
     addresses: Inline[
         Pointer[Pointer[int]], Sequence[Sequence[int] | Pointer[int] | Octets] | Pointer[Pointer[int]]
@@ -439,6 +462,7 @@ class PcapFlow(Struct):
     ports: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     ether_type: int
     protocol: int
+    version: int
     begun_by: int
     packets: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     bytes: Inline[Pointer[int], Sequence[int] | Pointer[int]]
@@ -481,6 +505,7 @@ class PcapLook(Struct):
     bursts: PcapBursts
     slices: PcapSlice
     n_slices: int
+    columns: PcapColumns
 
 class PcapMove(Struct):
     bytes: int
@@ -1386,6 +1411,7 @@ class Lib:
     CHOICE_RANDOM: int
     CHOICE_TURN: int
     CODES_MAX: int
+    COLUMNS_ROOM: int
     DROP_BAD_CHAIN: int
     DROP_BAD_CHECKSUM: int
     DROP_BAD_FRAME: int
@@ -1829,6 +1855,10 @@ class FFI:
     ) -> PcapChunk: ...
     @overload
     def new(
+        self, cdecl: Literal["struct pcap_columns *", "struct pcap_columns[]"], init: object = ...
+    ) -> PcapColumns: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct pcap_flow *", "struct pcap_flow[]"], init: object = ...
     ) -> PcapFlow: ...
     @overload
@@ -2247,6 +2277,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct pcap_chunk *", "struct pcap_chunk[]"], value: CData | int
     ) -> PcapChunk: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_columns *", "struct pcap_columns[]"], value: CData | int
+    ) -> PcapColumns: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_flow *", "struct pcap_flow[]"], value: CData | int

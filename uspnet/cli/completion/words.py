@@ -27,6 +27,7 @@ ARGUMENTS = {  # parameters by name, and what lists the words that they may beco
     "plot": candidates.files,
     "output": candidates.files,
     "files": candidates.files,
+    "export": candidates.files,
 }
 
 

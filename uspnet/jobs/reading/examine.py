@@ -30,9 +30,17 @@ NS = 1_000_000_000
 FORMATS = {lib.PCAP_NG: "pcapng", lib.PCAP_US: "pcap", lib.PCAP_NS: "nsecpcap"}
 PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 47: "gre", 50: "esp",
              51: "ah", 58: "icmpv6", 89: "ospf", 132: "sctp", 136: "udplite"}  # fmt: skip
-ETHER_TYPES = {0: "other", 0x0806: "arp", 0x88CC: "lldp", 0x8847: "mpls", 0x8864: "pppoe"}
+ETHER_TYPES = {
+    0: "other",
+    0x0800: "bad ipv4",
+    0x86DD: "bad ipv6",
+    0x0806: "arp",
+    0x88CC: "lldp",
+    0x8847: "mpls",
+    0x8864: "pppoe",
+}
 WITH_PORTS = {6, 17, 33, 132, 136}
-IP = {0x0800: ipaddress.IPv4Address, 0x86DD: ipaddress.IPv6Address}
+IP = {4: ipaddress.IPv4Address, 6: ipaddress.IPv6Address}
 
 
 @dataclass(frozen=True)
@@ -217,13 +225,13 @@ def _flow(flow: c.PcapFlow) -> FlowCount:
 
 
 def _protocol(flow: c.PcapFlow) -> str:
-    if flow.ether_type in IP:
+    if flow.version:
         return PROTOCOLS.get(flow.protocol, f"ip-{flow.protocol}")
     return ETHER_TYPES.get(flow.ether_type, f"0x{flow.ether_type:04x}")
 
 
 def _address(flow: c.PcapFlow, side: int) -> str:
     data = bytes(flow.addresses[side])
-    if kind := IP.get(flow.ether_type):
-        return str(kind(data[:4] if flow.ether_type == 0x0800 else data))
+    if kind := IP.get(flow.version):
+        return str(kind(data[:4] if flow.version == 4 else data))
     return data[:6].hex(":") if any(data) or flow.ether_type else ""

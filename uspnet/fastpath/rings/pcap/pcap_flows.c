@@ -40,16 +40,22 @@ static int has_ports(uint8_t protocol)
            protocol == UDP_LITE;
 }
 
-static void take_ports(struct pcap_flow *k, const struct rest *r)
+static void take_ports(struct pcap_key *key, const struct rest *r)
 {
-    if (has_ports(k->protocol) && r->n >= 4) {
-        k->ports[0] = be16(r->at);
-        k->ports[1] = be16(r->at + 2);
-    }
+    struct pcap_flow *k = &key->flow;
+    if (!has_ports(k->protocol) || r->n < 4)
+        return;
+    k->ports[0] = be16(r->at);
+    k->ports[1] = be16(r->at + 2);
+    key->has_ports = 1;
+    key->has_flags = k->protocol == TCP && r->n >= 14;
+    if (key->has_flags)
+        key->tcp_flags = r->at[13];
 }
 
-static void take_ipv4(struct pcap_flow *k, struct rest r)
+static void take_ipv4(struct pcap_key *key, struct rest r)
 {
+    struct pcap_flow *k = &key->flow;
     uint32_t header = r.n >= 20 ? (r.at[0] & 15u) * 4 : 0;
     if (header < 20 || r.at[0] >> 4 != 4)
         return;
@@ -57,21 +63,22 @@ static void take_ipv4(struct pcap_flow *k, struct rest r)
     memcpy(k->addresses[0], r.at + 12, 4);
     memcpy(k->addresses[1], r.at + 16, 4);
     k->protocol = r.at[9];
-    k->ether_type = TYPE_IPV4;
+    k->version = 4;
     if (be16(r.at + 6) & 0x1FFF) /* a fragment without the ports */
         return;
     skip(&r, header);
-    take_ports(k, &r);
+    take_ports(key, &r);
 }
 
-static void take_ipv6(struct pcap_flow *k, struct rest r)
+static void take_ipv6(struct pcap_key *key, struct rest r)
 {
+    struct pcap_flow *k = &key->flow;
     uint8_t next;
     uint32_t n = 0;
     if (r.n < 40 || r.at[0] >> 4 != 6)
         return;
     memcpy(k->addresses, r.at + 8, 32);
-    k->ether_type = TYPE_IPV6;
+    k->version = 6;
     next = r.at[6];
     skip(&r, 40);
     while (n++ < HEADERS_MAX && r.n >= 8) {
@@ -90,17 +97,18 @@ static void take_ipv6(struct pcap_flow *k, struct rest r)
         skip(&r, length);
     }
     k->protocol = next;
-    take_ports(k, &r);
+    take_ports(key, &r);
 }
 
-/* Reads what a packet's flow is. */
-static void take_key(struct pcap_flow *k, const struct pcap_source *s, uint32_t link_type,
-                     const struct found *found)
+void pcap_take_key(struct pcap_key *key, const struct pcap_source *s, uint32_t link_type,
+                   const struct found *found)
 {
+    struct pcap_flow *k = &key->flow;
     struct found f = *found;
     struct rest r = {f.data, f.length};
     uint32_t tags = 0;
     uint16_t type = 0;
+    *key = (struct pcap_key){0};
     if (link_type != LINK_ETHERNET) {
         if (!pcap_make_ethernet(s, link_type, &f))
             return;
@@ -113,14 +121,17 @@ static void take_key(struct pcap_flow *k, const struct pcap_source *s, uint32_t 
         skip(&r, FRAME_SHORTEST);
     }
     while (is_tag(type) && r.n >= 4 && tags++ < TAGS_MAX) {
+        if (!key->tagged)
+            key->vlan = be16(r.at) & 0xFFF;
+        key->tagged = 1;
         type = be16(r.at + 2);
         skip(&r, 4);
     }
     k->ether_type = type < TYPE_LEAST ? 0 : type; /* 802.3: a length */
     if (type == TYPE_IPV4)
-        take_ipv4(k, r);
+        take_ipv4(key, r);
     else if (type == TYPE_IPV6)
-        take_ipv6(k, r);
+        take_ipv6(key, r);
 }
 
 /* Puts the smaller side first. Returns which side sent the packet. */
@@ -172,9 +183,11 @@ static struct pcap_flow *find(struct pcap_flows *t, const struct pcap_flow *k)
 void pcap_flows_add(struct pcap_flows *t, const struct pcap_source *s, uint32_t link_type,
                     const struct found *f)
 {
-    struct pcap_flow key = {0}, *flow;
+    struct pcap_key whole;
+    struct pcap_flow key, *flow;
     uint32_t side;
-    take_key(&key, s, link_type, f);
+    pcap_take_key(&whole, s, link_type, f);
+    key = whole.flow;
     side = arrange(&key);
     flow = find(t, &key);
     if (!flow) {

@@ -7,13 +7,14 @@
 #include "rings/pcap/pcap.h"
 
 // [python]
-/* Side 0 has the smaller address and port. Where a packet isn't IP, the addresses are MAC
+/* Side 0 has the smaller address and port. Without `version`, the addresses are MAC
  * addresses. Zeros up to `bytes` where there is nothing. */
 struct pcap_flow {
     uint8_t addresses[2][16];
     uint16_t ports[2];
     uint16_t ether_type;
     uint8_t protocol;
+    uint8_t version;  /* of IP; 0: the packet is none, or its header isn't all there */
     uint8_t begun_by; /* the side that sent the first packet */
     uint64_t packets[2], bytes[2];
     uint64_t first_ns, last_ns;
@@ -35,6 +36,17 @@ uint32_t pcap_flows_top(const struct pcap_flows *t, uint32_t *slots, uint32_t n,
 // [c]
 
 struct found;
+
+/* What a packet's headers say. */
+struct pcap_key {
+    struct pcap_flow flow; /* side 0 has sent it */
+    uint16_t vlan;         /* the outermost tag's */
+    uint8_t tagged, has_ports, has_flags, tcp_flags;
+};
+
+void pcap_take_key(struct pcap_key *k, const struct pcap_source *s, uint32_t link_type,
+                   const struct found *f);
+
 /* Returns 0: the table needs more room. */
 static inline int pcap_flows_ready(const struct pcap_flows *t)
 {

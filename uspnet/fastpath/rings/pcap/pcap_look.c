@@ -38,10 +38,12 @@ static int has_room(struct pcap_look *l, const struct found *f)
     for (uint32_t i = 0; i < l->n_slices; i++)
         if (!pcap_flows_ready(&l->slices[i].flows))
             return 0;
+    if (l->columns && l->columns->n == COLUMNS_ROOM)
+        return 0;
     return !l->bursts || f->ns == STAMP_UNKNOWN || pcap_bursts_ready(l->bursts, f->ns);
 }
 
-static void count(struct pcap_look *l, uint32_t link_type, uint32_t interface,
+static void count(struct pcap_look *l, uint64_t at, uint32_t link_type, uint32_t interface,
                   const struct found *f)
 {
     struct pcap_source *s = l->source;
@@ -51,6 +53,8 @@ static void count(struct pcap_look *l, uint32_t link_type, uint32_t interface,
         pcap_flows_add(l->flows, s, link_type, f);
     if (l->bursts && f->ns != STAMP_UNKNOWN)
         pcap_bursts_add(l->bursts, f->ns, f->wire, s->number);
+    if (l->columns)
+        pcap_columns_add(l->columns, s, at, link_type, interface, f);
     for (uint32_t i = 0; i < l->n_slices; i++)
         if (s->number >= l->slices[i].first && s->number <= l->slices[i].last)
             pcap_flows_add(&l->slices[i].flows, s, link_type, f);
@@ -76,7 +80,7 @@ static uint32_t look_at(struct pcap_look *l, uint64_t at, const struct found *f,
     }
     s->number++;
     l->left--;
-    count(l, link_type, l->interfaces + id, f);
+    count(l, at, link_type, l->interfaces + id, f);
     if (seen)
         *seen = (struct pcap_seen){
             .data = f->data,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Looking into a capture file without a pool: its packets stay where they are, and are shown, or
- * counted by those of `tally`, `flows`, `bursts` and `slices` that are set. Fences as in
+ * counted by those of `tally`, `flows`, `bursts`, `slices` and `columns` that are set. Fences as in
  * fastpath.h. */
 #ifndef USPNET_PCAP_LOOK_H
 #define USPNET_PCAP_LOOK_H
 #include "loops/filter.h"
+#include "rings/pcap/pcap_columns.h"
 #include "rings/pcap/pcap_flows.h"
 #include "rings/pcap/pcap_tally.h"
 
@@ -65,6 +66,7 @@ struct pcap_look {
     struct pcap_bursts *bursts;
     struct pcap_slice *slices;
     uint32_t n_slices;
+    struct pcap_columns *columns;
 };
 
 /* Parses up to `steps` records or blocks, for up to n packets that are accepted. Returns how many
