@@ -9,6 +9,8 @@ import subprocess
 import pytest
 
 from tests.support.identity import answer
+from uspnet.ports.pcap.about import About
+from uspnet.ports.pcap.looking import Look
 
 SECTION, INTERFACE, PACKET, STATISTICS = 0x0A0D0D0A, 1, 6, 5
 START_S = 1_700_000_000
@@ -127,3 +129,16 @@ def test_ours_tell_of_themselves(uspnet, tmp_path):
     (found,) = answer(uspnet("read", "--about", pcap, "--json").stdout)["files"]
     assert (found["format"], found["about"]["sections"]) == ("nsecpcap", [])
     assert found["about"]["interfaces"][0]["time_unit"] == "1 ns"
+
+
+def test_a_file_of_nothing_but_blocks_takes_little_memory(tmp_path):
+    forge = Forge("<")
+    begin, *_, last = forge.section()
+    path = tmp_path / "in.pcapng"
+    path.write_bytes(begin * 7 + forge.block(INTERFACE, forge.numbers("HHI", 1, 0, 0)) + last * 9)
+    about = About(most=5)
+    with Look(str(path)) as look:
+        look.on_block = about.add
+        look.run()
+    assert (len(about.sections), len(about.statistics), about.left_out) == (5, 5, 2 + 4)
+    assert about.latest[0].received == 400

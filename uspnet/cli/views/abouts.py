@@ -24,6 +24,8 @@ def about_lines(about: FileAbout) -> Iterator[str]:
         for each in about.interfaces:
             if each.section == number:
                 yield from _interface(each, about.statistics)
+    if about.left_out:
+        yield f"{INDENT}and {about.left_out:,} more blocks"
     if not about.sections:
         for each in about.interfaces:
             yield from _interface(each, about.statistics)

@@ -203,6 +203,8 @@ class FileAbout:
     """Its interfaces."""
     statistics: tuple[StatisticsAbout, ...]
     """Its statistics, in the order of the file."""
+    left_out: int
+    """Blocks beyond the first 262,144 of a kind, which are not among these."""
 
 
 @dataclass(frozen=True, kw_only=True)

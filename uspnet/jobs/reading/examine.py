@@ -83,6 +83,7 @@ class Examination:
                 sections=tuple(self.about.sections),
                 interfaces=tuple(self.about.interfaces),
                 statistics=tuple(self.about.statistics),
+                left_out=self.about.left_out,
             )
             if wanted.about
             else None,
@@ -126,7 +127,7 @@ class Examination:
                 dropped=last.dropped if last else None,
             )
             for each in self.about.interfaces[: lib.PCAP_INTERFACES]
-            for last in [self.about.last(each.interface)]
+            for last in [self.about.latest.get(each.interface)]
         )
 
     def _bursts(self, b: c.PcapBursts) -> BurstCount:

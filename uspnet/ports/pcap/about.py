@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sized
 from dataclasses import dataclass
 
 from uspnet.ports.pcap import foreign
 from uspnet.ports.pcap.blocks import Block, Clock, number, text
 
-HEADER, INTERFACE, STATISTICS, SECTION = 0, 1, 5, 0x0A0D0D0A
-KINDS = frozenset({HEADER, INTERFACE, STATISTICS, SECTION})
+KINDS = frozenset({0, 1, 5, 0x0A0D0D0A})  # that are looked into; 0: the header of a pcap file
 COMMENT, CUSTOM = 1, frozenset({2988, 19372})  # text of some program's own
+MOST = 1 << 18  # blocks of a kind
 NANOSECONDS = {0xA1B23C4D, 0x4D3CB2A1}
 
 
@@ -94,9 +95,13 @@ class StatisticsAbout:
 
 
 class About:
-    """Collects what the blocks of a file say."""
+    """Collects what the blocks of a file say, up to `most` of each kind; of statistics, `latest`
+    has the last of each interface that is described in any case.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self.most, self.left_out = most, 0
+        self.latest: dict[int, StatisticsAbout] = {}
         self.sections: list[SectionAbout] = []
         self.interfaces: list[InterfaceAbout] = []
         self.statistics: list[StatisticsAbout] = []
@@ -107,12 +112,17 @@ class About:
         match block.kind:
             case 0:
                 self._header(block)
-            case 1:
+            case 1 if self._fits(self.interfaces):
                 self._interface(block)
             case 5:
                 self._statistics(block)
-            case 0x0A0D0D0A:
+            case 0x0A0D0D0A if self._fits(self.sections):
                 self._section(block)
+
+    def _fits(self, found: Sized) -> bool:
+        """Return whether there may be one more. A file that a stranger made may have any number."""
+        self.left_out += len(found) >= self.most
+        return len(found) < self.most
 
     def _header(self, block: Block) -> None:
         magic, _, _, _, _, snaplen, link = block.numbers("IHHiIII", 0)
@@ -171,25 +181,22 @@ class About:
         index = block.interfaces + own
         clock = self.clocks[index] if index < len(self.clocks) else Clock()
         said = _Said.of(block, 20)
-        self.statistics.append(
-            StatisticsAbout(
-                interface=index,
-                time_ns=clock.time_ns(block.data[12:20], block.order),
-                start_ns=said.time(2, clock),
-                end_ns=said.time(3, clock),
-                received=said.number(4),
-                dropped=said.number(5),
-                accepted=said.number(6),
-                os_dropped=said.number(7),
-                delivered=said.number(8),
-                comments=said.comments(),
-            )
+        found = StatisticsAbout(
+            interface=index,
+            time_ns=clock.time_ns(block.data[12:20], block.order),
+            start_ns=said.time(2, clock),
+            end_ns=said.time(3, clock),
+            received=said.number(4),
+            dropped=said.number(5),
+            accepted=said.number(6),
+            os_dropped=said.number(7),
+            delivered=said.number(8),
+            comments=said.comments(),
         )
-
-    def last(self, interface: int) -> StatisticsAbout | None:
-        """Return the last statistics of an interface; None: there are none."""
-        found = (each for each in reversed(self.statistics) if each.interface == interface)
-        return next(found, None)
+        if index < len(self.interfaces):
+            self.latest[index] = found
+        if self._fits(self.statistics):
+            self.statistics.append(found)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Self
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.packets.filter import Filter, compile_filter
+from uspnet.ports.pcap.about import KINDS
 from uspnet.ports.pcap.blocks import Block
 from uspnet.ports.pcap.source import Source
 from uspnet.spec import Spec
@@ -112,6 +113,8 @@ class Look:
                 self._add_filter(self.c.link_type)
             case lib.LOOK_BLOCK if self.on_block:
                 block = self.c.block
+                if block.type not in KINDS:
+                    return False
                 data = bytes(ffi.buffer(block.at, block.bytes))
                 self.on_block(Block(block.type, data, bool(block.swapped), int(self.c.interfaces)))
             case lib.LOOK_ROOM if self.on_room:
