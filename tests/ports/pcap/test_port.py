@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.disks import small_disk
 
 from tests.support.captures import tshark_layers
+from tests.support.disks import small_disk
 from tests.support.identity import answer
 from tests.support.waiting import scaled, until
 from uspnet.telemetry import look
