@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from uspnet.packets.fields.program import Program
 
 FRAME = 60  # bytes
-COPIES, SIGNED, FIELDS = KINDS = (
+COPIES, SIGNED, FIELDS, IMIX = KINDS = (
     "copies of one frame",
     "copies of one frame with sequence numbers",
     "4 fields and 2 checksums",
+    "IMIX",
 )
 
 
@@ -21,12 +22,15 @@ def traffic(kind: str) -> Traffic:
     """Return the packets of one path."""
     from uspnet.jobs.traffic import Traffic  # noqa: PLC0415 - only inside valgrind
     from uspnet.packets.frames import udp_template  # noqa: PLC0415
+    from uspnet.packets.sizes import read_sizes  # noqa: PLC0415
 
     macs, addresses = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
+    sizes = read_sizes("imix" if kind == IMIX else FRAME)
     return Traffic(
-        [udp_template(FRAME, *macs, *addresses, 1024, 9)],
+        [udp_template(size, *macs, *addresses, 1024, 9) for size in sizes.sizes],
         sequence=kind == SIGNED,
         fields=[_program()] if kind == FIELDS else [],
+        order=sizes.over(1),
     )
 
 

@@ -179,6 +179,7 @@ class GenerateLoop(AnyWorker):
     inline_receiver: MeasureLoop
     copies: int
     head: int
+    filler: FrameTemplate
     dry: int
 
 class Hand(Struct):

@@ -38,9 +38,10 @@ class Generate(Loop, name="generate"):
     streams: Stream  # a lane each
     first_stream: int
     logs: SentLog = ffi.NULL  # of what it sends, a lane each
-    head: int = 0  # bytes of the only frame that fields change
+    head: int = 0  # bytes that are written each time, see generate.h
     fields: Field = ffi.NULL  # what differs from packet to packet: struct field *
     dry: bool = False
+    filler: FrameTemplate = ffi.NULL  # what buffers have, where a head alone is written
     copies: bool = False  # others write into its buffers, too
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Generate(Loop, name="generate"):
         self.answers: Answers | None = None  # which leave by its transmit queues, too
         self.c.copies = self.copies or self.n_templates > 1 or self.fields != ffi.NULL
         if self.copies:
-            self.c.head = self.templates[0].length
+            self.c.head = self.templates[0].length if self.n_templates == 1 else 0
 
     @classmethod
     def of(  # noqa: PLR0913 - one argument a member
@@ -83,6 +84,7 @@ class Generate(Loop, name="generate"):
             first_stream=first_stream,
             logs=logs,
             head=templates.head,
+            filler=templates.filler,
             fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
             dry=dry,
             copies=copies,

@@ -21,6 +21,7 @@ from uspnet.packets.sizes import Sizes
 from uspnet.packets.vary.change import Change
 
 WORDS = 16  # bytes that are copied at once
+CHECK_BYTES = {lib.CHECK_NONE: 0, lib.CHECK_SUM: 2, lib.CHECK_ADD: 2, lib.CHECK_CRC: 4}
 
 
 @dataclass
@@ -135,6 +136,15 @@ class Traffic:
         return at
 
 
+def _differs(frame: bytes, longest: bytes) -> int:
+    """Return where a frame becomes the same as the longest one, to its own end."""
+    if frame == longest[: len(frame)]:
+        return 0
+    ours, theirs = (int.from_bytes(each[: len(frame)], "big") for each in (frame, longest))
+    bits = ours ^ theirs
+    return len(frame) - ((bits & -bits).bit_length() - 1) // 8
+
+
 def make_secret() -> int:
     """Return 64 random bits, by which a run knows its signatures."""
     return int.from_bytes(os.urandom(8), "big")
@@ -164,18 +174,22 @@ class CTemplates:
         self.c = self._array(frames)
         if self.stamp_at:
             self._follow(traffic.templates)
-        self.head = self._head(traffic.fields)
+        self.head = self._head(frames, traffic.fields)
+        self.filler = self.c + max(range(self.count), key=lambda at: len(frames[at]))
 
-    def _head(self, fields: Sequence[Field]) -> int:
-        """Return how many bytes of the only frame fields change: or some more, of which whole
-        words are copied.
+    def _head(self, frames: Sequence[bytes], fields: Sequence[Field]) -> int:
+        """Return how many bytes of a frame differ from those of others, or are changed by fields or
+        follow from a signature: or some more, of which whole words are copied. What is behind them
+        is the longest frame's, as far as another one goes; where it isn't, return 0.
         """
-        frame = self.c[0]
-        ends = [each.head(frame.length) for each in fields]
-        if frame.check == lib.CHECK_ADD:
-            ends.append(frame.check_at + 2)
-        head = -(-max(ends, default=0) // WORDS) * WORDS
-        return min(head, int(frame.length))
+        longest, shortest = max(frames, key=len), min(map(len, frames))
+        ends = [each.head(len(longest)) for each in fields]
+        ends += [each.check_at + CHECK_BYTES[each.check] for each in self.c]
+        ends += [_differs(frame, longest) for frame in frames]
+        head = -(-max(ends) // WORDS) * WORDS
+        if len(frames) == 1:
+            return min(head, shortest)
+        return next((end for end in (head, max(ends)) if end <= shortest), 0)
 
     def _array(self, frames: list[bytes]) -> c.FrameTemplate:
         """Return an array of `struct frame_template`, one per frame, without checksums."""

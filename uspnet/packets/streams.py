@@ -88,7 +88,7 @@ def craft_all(
         templates += made
         counts.append(len(made))
         drawn.append(draws)
-    if differing := [n for n, draws in enumerate(drawn, 1) if draws.vary != drawn[0].vary]:
+    if differing := [n for n, draws in enumerate(drawn, 1) if [*draws.vary] != [*drawn[0].vary]]:
         text = f"--packet {differing[0]} draws other fields than --packet 1"
         raise Usage(text, "draw the same ones in each, or use --vary")
     return templates, drawn[0], _order(packets, counts, sizes)

@@ -12,8 +12,8 @@ static void fill_buffers(struct generate_loop *g, const struct pool *pool)
 {
     for (uint32_t i = 0; i < g->w.stack->top; i++) {
         uint32_t index = g->w.stack->free[i];
-        struct packet p = {index, cache_offset(index), (uint16_t)g->templates->length};
-        memcpy(packet_data(pool, p), g->templates->frame, g->templates->length);
+        struct packet p = {index, cache_offset(index), 0};
+        memcpy(packet_data(pool, p), g->filler->frame, g->filler->length);
     }
 }
 
@@ -45,18 +45,30 @@ static void copy_heads(const struct generate_loop *g, struct exit *e, uint32_t n
     }
 }
 
+/* The same for the templates from place `at` of the cycle on. `size`: 0: all of each. */
+static INLINE void copy_some(const struct generate_loop *g, struct exit *e, uint32_t n, uint32_t at,
+                             uint32_t size)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct frame_template *t = template_at(g, at);
+        e->burst.packets[i].length = (uint16_t)t->length;
+        memcpy(packet_data(e->tx->pool, e->burst.packets[i]), t->frame, size ? size : t->length);
+        at = at + 1 < g->n_order ? at + 1 : 0;
+    }
+}
+
 /* Reserves the next n packets of the sequence shared by all workers. Returns the place of the first
  * in the cycle. */
 static uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t n)
 {
     uint64_t turn = __atomic_fetch_add(g->turn, n, __ATOMIC_RELAXED);
-    uint32_t first = (uint32_t)(turn % g->n_order), at = first;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct frame_template *t = template_at(g, at);
-        e->burst.packets[i].length = (uint16_t)t->length;
-        memcpy(packet_data(e->tx->pool, e->burst.packets[i]), t->frame, t->length);
-        at = at + 1 < g->n_order ? at + 1 : 0;
-    }
+    uint32_t first = (uint32_t)(turn % g->n_order);
+    if (g->head == 48)
+        copy_some(g, e, n, first, 48);
+    else if (g->head == 64)
+        copy_some(g, e, n, first, 64);
+    else
+        copy_some(g, e, n, first, g->head);
     return first;
 }
 
@@ -253,7 +265,7 @@ static void run(struct generate_loop *g)
 void loop_generate(struct worker *w)
 {
     struct generate_loop *g = (struct generate_loop *)w;
-    if (g->n_templates == 1)
+    if (g->n_templates == 1 || g->head)
         fill_buffers(g, w->lanes[0].exits->tx->pool);
     worker_begin(w);
     if (g->dry)

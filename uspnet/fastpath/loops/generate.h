@@ -25,8 +25,9 @@ struct generate_loop {
     struct field *fields;   /* list of what varies from packet to packet; may be NULL */
     struct measure_loop *inline_receiver; /* runs in this thread; may be NULL */
     uint32_t copies; /* buffers are written for each packet; else once, and stay as they are */
-    uint32_t head;   /* copies of a single template: the bytes that are written each time */
-    uint32_t dry;    /* nothing waits: packets go to a file, and when they are due is their stamp */
+    uint32_t head;   /* copies: the bytes that are written each time; several templates: 0: all */
+    const struct frame_template *filler; /* what buffers have behind those, whatever is sent */
+    uint32_t dry; /* nothing waits: packets go to a file, and when they are due is their stamp */
 };
 void loop_generate(struct worker *w);
 // [c]
