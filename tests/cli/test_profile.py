@@ -184,6 +184,14 @@ def test_a_stream_that_can_have_no_numbers_is_not_measured(uspnet, tmp_path, tex
     assert hint in second
 
 
+def test_streams_that_end_fill_no_disk(uspnet, tmp_path):
+    (tmp_path / "x.yaml").write_text("streams: {a: {count: 20, rate: 1k}}")
+    words = ["--profile", str(tmp_path / "x.yaml"), "--lost", str(tmp_path / "lost.pcapng")]
+    result = uspnet("pktgen", "null:queues=2", *words, "--rx-port", "null:", "--poll", "sleep")
+    assert (result.returncode, "disk" in result.stderr) == (0, False)
+    assert "lost 20 (100.0 %)" in " ".join(result.stdout.split())
+
+
 def test_without_a_profile_a_port_is_needed(uspnet):
     result = uspnet("pktgen", "--rate", "10")
     assert (result.returncode, result.stdout) == (2, "")

@@ -221,6 +221,8 @@ class ProfileJob(Measuring[ProfileResult | ProfileMeasureResult]):
         """Set the rates, and say what is to be said."""
         for each in self._senders:
             each.play(self.links.get(each.stream.port))
+        if self.lost and self.runs_out():
+            self.lost.fills_disk = False  # the streams end
         super().linked()
         for each in self._senders:
             for note in each.stream.traffic.notes:
