@@ -16,6 +16,7 @@ enum { ADD = 0, SUB = 0x10, MUL = 0x20, DIV = 0x30, OR = 0x40, AND = 0x50 };
 enum { LSH = 0x60, RSH = 0x70, NEG = 0x80, MOD = 0x90, XOR = 0xA0 };
 enum { JA = 0, JEQ = 0x10, JGT = 0x20, JGE = 0x30, JSET = 0x40 };
 
+/* All that works on it is inlined, so that it lies in the CPU's registers. */
 struct machine {
     const uint8_t *data;
     uint32_t length, wire;
@@ -23,7 +24,7 @@ struct machine {
 };
 
 /* Loads a number of the packet. Returns 0 if it lies behind its end. */
-static int load(const struct machine *m, uint32_t size, uint64_t at, uint32_t *to)
+static INLINE int load(const struct machine *m, uint32_t size, uint64_t at, uint32_t *to)
 {
     uint32_t bytes = size == SIZE_W ? 4 : size == SIZE_H ? 2 : 1, four;
     uint16_t two;
@@ -42,7 +43,7 @@ static int load(const struct machine *m, uint32_t size, uint64_t at, uint32_t *t
 }
 
 /* LD and LDX. Returns 0: the packet is rejected. */
-static int fetch(const struct machine *m, const struct filter_step *s, uint32_t *to)
+static INLINE int fetch(const struct machine *m, const struct filter_step *s, uint32_t *to)
 {
     switch (s->code & MODE) {
     case IMM:
@@ -69,7 +70,7 @@ static int fetch(const struct machine *m, const struct filter_step *s, uint32_t 
 }
 
 /* Returns 0: the packet is rejected. */
-static int compute(struct machine *m, uint32_t op, uint32_t by)
+static INLINE int compute(struct machine *m, uint32_t op, uint32_t by)
 {
     switch (op) {
     case ADD:
@@ -111,7 +112,7 @@ static int compute(struct machine *m, uint32_t op, uint32_t by)
 }
 
 /* Returns how many steps to skip. */
-static uint32_t jump(const struct machine *m, const struct filter_step *s, uint32_t with)
+static INLINE uint32_t jump(const struct machine *m, const struct filter_step *s, uint32_t with)
 {
     switch (s->code & OP) {
     case JA: /* libpcap makes loops by it */
