@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -10,6 +11,7 @@ import gc
 import mmap
 import os
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,59 @@ def test_where_no_code_can_be_executed_filters_are_interpreted(monkeypatch):
     assert not made.code
     assert lib.filter_accepts(made, frame, len(frame), len(frame))
     assert made.way == lib.FILTER_INTERPRETED
+
+
+def in_child(run):
+    """Run a function in a child; what it returned, as far as a status can say."""
+    child = os.fork()
+    if child == 0:
+        os._exit(run())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def verdict_of_code():
+    """2: by machine code; 1: by the interpreter; 0: the filter is wrong."""
+    made, frame = compile_filter("tcp port 80").make(), frames()[7]
+    accepts = lib.filter_accepts(made, frame, len(frame), len(frame))
+    return accepts * (2 if made.way == lib.FILTER_NATIVE else 1)
+
+
+@X86
+@pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer makes calls itself")
+def test_code_needs_no_memory_that_is_made_executable_later():
+    """Under PR_SET_MDWE, as services with MemoryDenyWriteExecute= are."""
+    libc, set_mdwe = ctypes.CDLL(None), 65
+    frames()
+
+    def denied():
+        if libc.prctl(set_mdwe, 1, 0, 0, 0):
+            return 3  # a kernel before 6.3
+        with contextlib.suppress(PermissionError):
+            mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+            return 4
+        return verdict_of_code()
+
+    assert in_child(denied) in {2, 3}
+
+
+@X86
+@pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer makes calls itself")
+def test_a_kernel_that_refuses_executable_memory_is_believed():
+    """As SELinux's policy may do; here it is a filter of system calls, for mmap with PROT_EXEC."""
+    libc = ctypes.CDLL(None)
+    refuse, allow = 0x50000 | errno.EACCES, 0x7FFF0000
+    steps = [
+        (0x20, 0, 0, 0), (0x15, 0, 3, 9), (0x20, 0, 0, 32), (0x45, 0, 1, 4),
+        (0x06, 0, 0, refuse), (0x06, 0, 0, allow),
+    ]  # fmt: skip
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    filtered = struct.pack("=H6xQ", len(steps), ctypes.addressof(program))
+    compile_filter("ip")  # libpcap is loaded now
+
+    def denied():
+        libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        if libc.prctl(22, 2, filtered, 0, 0):  # PR_SET_SECCOMP
+            return 3
+        return verdict_of_code()
+
+    assert in_child(denied) in {1, 3}
