@@ -103,12 +103,27 @@ static inline void clean(struct xdp_queue *x)
     store_release(x->buffers.consumer, position + n);
 }
 
+/* The kernel has dropped the last frame that it took, as its driver had no use for it. */
+static void take_back_last(struct xdp_queue *x)
+{
+    uint32_t position = load_acquire(x->frames.consumer) - 1, bytes = 0;
+    do {
+        bytes += frame_slot(x, position)->length;
+        position--;
+    } while (frame_slot(x, position)->options & CONTINUES);
+    x->q.counters->packets--;
+    x->q.counters->bytes -= bytes;
+    queue_drop(&x->q, DROP_REFUSED, 1);
+}
+
 /* Classifies a failed wake-up. */
 static __attribute__((cold, noinline)) void wake_failed(struct queue *q, int error)
 {
     switch (error) {
-    case EAGAIN: /* there is more to send than it does in one call */
     case EBUSY:
+        take_back_last((struct xdp_queue *)q);
+        return;
+    case EAGAIN: /* there is more to send than it does in one call */
     case ENOBUFS:
     case ENOMEM:
     case EINTR:

@@ -34,6 +34,7 @@ struct xdp_queue {
     uint32_t n_chunks;    /* of a buffer */
     uint32_t limit;       /* tx: bytes of the longest frame */
     uint32_t always_wake; /* tx: the kernel does not say when it needs that; rx: busy polling */
+    uint32_t zero_copy;   /* tx: a frame that the kernel has taken may not be sent yet */
     uint32_t skipping;    /* rx: the rest of a frame whose beginning was lost */
     uint64_t taken;      /* position after the last slot that the kernel gave back, and MID_FRAME */
     struct partial part; /* rx: a frame in several chunks */
@@ -44,8 +45,8 @@ struct xdp_queue {
 void xdp_fill(struct xdp_queue *x);
 /* Sends what waits in the ring, by one system call. */
 void xdp_flush(struct queue *q);
-/* Frames that the kernel has not sent yet. */
-uint32_t xdp_pending(const struct xdp_queue *x);
+/* Frames that the kernel has not sent yet, and their bytes. */
+uint32_t xdp_pending(const struct xdp_queue *x, uint64_t *bytes);
 /* After the process of the queue's worker has ended at any instruction: `owners` is right again,
  * and the rings agree with it. No worker runs. */
 void xdp_revive(struct xdp_queue *x, int receive);

@@ -25,9 +25,18 @@ void xdp_fill(struct xdp_queue *x)
     } while (x->given != before);
 }
 
-uint32_t xdp_pending(const struct xdp_queue *x)
+uint32_t xdp_pending(const struct xdp_queue *x, uint64_t *bytes)
 {
-    return x->given - load_acquire(x->buffers.producer);
+    uint32_t at = load_acquire(x->zero_copy ? x->buffers.producer : x->frames.consumer), n = 0;
+    *bytes = 0;
+    if (x->given - at > x->size)
+        return 0;
+    for (; at != x->given; at++) {
+        const struct xdp_slot *slot = frame_slot(x, at);
+        *bytes += slot->length;
+        n += !(slot->options & CONTINUES);
+    }
+    return n;
 }
 
 /* Marks of positions from `published` on: the kernel has never seen these slots. */

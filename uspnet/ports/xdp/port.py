@@ -30,7 +30,7 @@ from uspnet.kernel.routes import carries_default_route
 from uspnet.memory import new
 from uspnet.packets import link_types
 from uspnet.pool import FRAME_MAX
-from uspnet.port import COUNTER, Direction
+from uspnet.port import COUNTER, Direction, Queue
 from uspnet.ports.kernel import WirePort
 from uspnet.ports.xdp.options import XdpOptions
 from uspnet.ports.xdp.program import MODES, Program
@@ -40,6 +40,10 @@ BIND_S = 2.0  # for a socket that was closed to leave its queue
 RETRY_S = 0.01
 UNABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP}  # to do zero copy
 PLAIN_MTU = 3000  # bytes up to which every driver runs programs that take frames in one piece
+
+
+def _ring(queue: Queue) -> c.XdpQueue:
+    return ffi.cast("struct xdp_queue *", queue.c)
 
 
 class Xdp(WirePort, scheme="xdp"):
@@ -200,7 +204,7 @@ class Xdp(WirePort, scheme="xdp"):
                 self._bind(index)
         for queue in self.made:
             if queue.direction == "rx":
-                lib.xdp_fill(ffi.cast("struct xdp_queue *", queue.c))
+                lib.xdp_fill(_ring(queue))
                 number = self.numbers[queue.index]
                 self._steering().set_socket(number, self.sockets[queue.index].fileno())
 
@@ -220,6 +224,9 @@ class Xdp(WirePort, scheme="xdp"):
                     raise self._bind_error(index, error) from None
                 continue
             break
+        for queue in self._senders():
+            if queue.index == index:
+                _ring(queue).zero_copy = sock.zero_copy()
         copied = "zero copy" if sock.zero_copy() else "copied once by the kernel"
         way = self.program.way if self.program else "transmit only"
         self.how = f"{way}, {copied}"
@@ -258,6 +265,8 @@ class Xdp(WirePort, scheme="xdp"):
         """Check the interface, and count what the kernel could not hand over."""
         self._count_missed()
         self.watch()
+        for queue in self._senders():
+            _ring(queue).limit = self.mtu + self.header
         super().control()
 
     def _count_missed(self) -> None:
@@ -272,26 +281,39 @@ class Xdp(WirePort, scheme="xdp"):
         return {"rx_missed_errors": sum(each.rx_dropped + each.rx_ring_full for each in told)}
 
     def pending(self) -> int:
-        """Return the frames that the kernel has not sent yet; it is asked to."""
+        """Return the frames that the kernel has not sent yet. It is asked to go on."""
         left = 0
-        for queue in self.made:
-            if queue.direction == "tx" and self.sockets[queue.index].bound:
-                left += lib.xdp_pending(ffi.cast("struct xdp_queue *", queue.c))
+        for queue in self._senders():
+            frames, _ = self._unsent(queue)
+            if frames and not queue.base.closed:
+                lib.xdp_flush(queue.base)
+            left += frames
         return left
+
+    def _senders(self) -> list[Queue]:
+        return [queue for queue in self.made if queue.direction == "tx"]
+
+    def _unsent(self, queue: Queue) -> tuple[int, int]:
+        """Return the frames and bytes in a transmit ring."""
+        octets = ffi.new("uint64_t *")
+        frames = lib.xdp_pending(_ring(queue), octets)
+        return int(frames), int(octets[0])
 
     def revive(self) -> list[int]:
         """Make rings and owners agree; return the buffers that the kernel has."""
         held = []
         for queue in self.made:
-            ring = ffi.cast("struct xdp_queue *", queue.c)
+            ring = _ring(queue)
             lib.xdp_revive(ring, queue.direction == "rx")
             owners = memoryview(ffi.buffer(ring.owners, 4 * ring.n_owners)).cast("I")
             held += [index for index, owner in enumerate(owners) if owner]
         return held
 
     def finish(self) -> None:
-        """Count what was missed since the last call."""
+        """Count what was missed since the last call, and what the kernel has not sent."""
         self._count_missed()
+        for queue in self._senders():
+            queue.take_back(*self._unsent(queue), lib.DROP_PEER_LEFT)
 
     def stop(self) -> None:
         """Leave the frames to the kernel again."""
