@@ -20,6 +20,7 @@ from uspnet.binding.names import resolve
 from uspnet.errors import NoDevice, NotSupported, Refused, UspnetError
 from uspnet.jobs import doctor_nic
 from uspnet.jobs.doctor_sandbox import sandbox_rows
+from uspnet.jobs.doctor_xdp import xdp_rows
 from uspnet.memory import memory_available
 from uspnet.packets.filter import version as filter_version
 from uspnet.pci.sysfs import HOST
@@ -246,6 +247,15 @@ def nic(spec: str, address: str) -> list[Check]:
         return [Check(spec, "problem", error.message, error.hint)]
 
 
+def xdp(spec: str | None) -> list[Check]:
+    """Check the interface of an `xdp:` port."""
+    with contextlib.suppress(UspnetError):  # named by `port` already
+        parsed = parse(spec or "")
+        if parsed.scheme == "xdp":
+            return [Check(*row) for row in xdp_rows(parsed.target)]
+    return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examination(Answer):
     """The checks of this machine, and of one port."""
@@ -268,7 +278,7 @@ def examine(spec: str | None) -> Examination:
     checks += [filters(), *(tool(name) for name in TOOLS), emulator()]
     address = None if spec is None else pci_address(spec)
     rows = [] if spec is None else nic(spec, address) if address else [port(spec)]
-    checks += [*nic_needs(needed=len(rows) > 1), *rows]
+    checks += [*nic_needs(needed=len(rows) > 1), *rows, *xdp(spec)]
     return Examination(
         command="doctor",
         port=spec,

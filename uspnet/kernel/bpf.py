@@ -51,13 +51,13 @@ def instruction(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 
     return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
 
 
-def steering(map_fd: int) -> bytes:
+def steering(map_fd: int, context: int = 1) -> bytes:
     """Return the program that redirects a frame to the socket of its receive queue, and passes it
-    to the kernel's stack where there is none.
+    to the kernel's stack where there is none. `context`: the register that has it.
     """
     return b"".join(
         [
-            instruction(0x61, 2, 1, 16),  # r2 = ctx->rx_queue_index
+            instruction(0x61, 2, context, 16),  # r2 = its rx_queue_index
             instruction(0x18, 1, PSEUDO_MAP_FD, 0, map_fd),  # r1 = the map
             instruction(0),
             instruction(0xB7, 3, imm=XDP_PASS),  # r3: what to do without a socket

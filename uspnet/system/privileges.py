@@ -14,6 +14,7 @@ import pwd
 import random
 import stat
 import sys
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
 
 SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
+NUMBERS = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_IPC_LOCK": 14, "CAP_BPF": 39}
 USERS = range(61184, 65520)  # the range of systemd's DynamicUser=, too
 
 
@@ -100,10 +102,20 @@ def nobody(program: str = "/") -> int:
     return 0
 
 
+def lacking(wanted: Sequence[str]) -> list[str]:
+    """Return which of these capabilities this process does not have, by the kernel's names."""
+    held = _effective()
+    return [name for name in wanted if not held >> NUMBERS[name] & 1]
+
+
+def _effective() -> int:
+    status = Path("/proc/self/status").read_text(errors="replace")
+    return int(status.partition("CapEff:")[2].split()[0], 16)
+
+
 def _may_switch() -> bool:
     """Return whether this process may become another user, and has others to become."""
-    status = Path("/proc/self/status").read_text(errors="replace")
-    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    effective = _effective()
     if effective & SWITCH != SWITCH:
         return False
     try:

@@ -32,6 +32,13 @@ def power_of_two(text: str) -> int:
     return number
 
 
+def filter_text(text: str) -> str:
+    """Return `on`, `off` or a filter as it is. Raises ValueError."""
+    if not text:
+        raise ValueError("write on, off or a filter, such as udp")
+    return text
+
+
 @dataclass(frozen=True)
 class XdpOptions(Options):
     """Options of `xdp:`."""
@@ -43,6 +50,11 @@ class XdpOptions(Options):
         "auto: the fastest that works; zero-copy, copy: in the driver; generic: any interface",
     )
     promisc: bool = option(switch, True, "on: receive frames for other machines too")
+    keep_host: str = option(
+        filter_text,
+        "off",
+        "on: leave what is for this machine to the kernel; or the filter of what is received",
+    )
     need_wakeup: bool = option(switch, True, "off: wake the driver whether or not it asks for it")
     busy_poll: bool = option(switch, False, "on: run the driver in our own system calls")
     ring: int = option(power_of_two, 2048, "slots of each ring: a power of two, 64 to 32768")

@@ -29,11 +29,13 @@ from uspnet.kernel.interface import Interface, check_name
 from uspnet.kernel.routes import carries_default_route
 from uspnet.memory import new
 from uspnet.packets import link_types
+from uspnet.packets.filter.made import Filter
 from uspnet.pool import FRAME_MAX
 from uspnet.port import COUNTER, Direction, Queue
 from uspnet.ports.kernel import WirePort
+from uspnet.ports.xdp.host import wanted
 from uspnet.ports.xdp.options import XdpOptions
-from uspnet.ports.xdp.program import MODES, Program
+from uspnet.ports.xdp.program import MODES, Program, Steering, privileges_hint
 from uspnet.spec import Spec
 
 BIND_S = 2.0  # for a socket that was closed to leave its queue
@@ -62,6 +64,7 @@ class Xdp(WirePort, scheme="xdp"):
         self.numbers: tuple[int, ...] = ()  # of the interface's queues
         self.sockets: list[xsk.XdpSocket] = []
         self.receivers: set[int] = set()  # indexes of queues
+        self.only: Filter | None = None  # of what is received; None: all
         self.program: Program | None = None
         self.member: socket.socket | None = None  # makes the interface promiscuous
 
@@ -76,6 +79,7 @@ class Xdp(WirePort, scheme="xdp"):
         self.frame = min(self.mtu + self.header, FRAME_MAX)
         self.numbers = self._numbers()
         self.queues = len(self.numbers)
+        self.only = wanted(self.options.keep_host)
         for _ in self.numbers:
             self.sockets.append(self._socket())
 
@@ -96,7 +100,7 @@ class Xdp(WirePort, scheme="xdp"):
         except PermissionError:
             raise NotPermitted(
                 f"{self.name}: AF_XDP sockets are not permitted",
-                "run as root, or with CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF",
+                privileges_hint(),
             ) from None
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
@@ -121,15 +125,17 @@ class Xdp(WirePort, scheme="xdp"):
         """Attach the program that steers frames to sockets, once they are in its map. Raises
         Refused.
         """
-        if upper := carries_default_route(self.ifname):
+        upper = carries_default_route(self.ifname)
+        if upper and self.only is None:
             raise Refused(
                 f"{self.name}: {upper} carries this machine's default route, and would receive"
                 " nothing any more",
-                f"use packet:{self.ifname}, which leaves the frames to the kernel, too",
+                f"leave it its own traffic: {self.name},keep-host=on; or use packet:{self.ifname}",
             )
-        ways = MODES[self.options.mode]
-        frags = self.mtu > PLAIN_MTU
-        self.program = Program(self.name, self.kernel_side(), ways, self.numbers[-1] + 1, frags)
+        steering = Steering(
+            MODES[self.options.mode], self.numbers[-1] + 1, self.mtu > PLAIN_MTU, self.only
+        )
+        self.program = Program(self.name, self.kernel_side(), steering)
 
     # -- queues ---------------------------------------------------------------------------------
 
@@ -198,6 +204,9 @@ class Xdp(WirePort, scheme="xdp"):
 
     def start(self) -> None:
         """Bind the sockets, give the kernel buffers, and steer frames to them."""
+        if self.receivers and self.only:
+            text = f"{self.name}: takes {self.only.text!r}, and leaves the rest to the kernel"
+            self.notice(text)
         used = {queue.index for queue in self.made}
         for index in sorted(used):
             if not self.sockets[index].bound:

@@ -6,11 +6,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from uspnet.errors import Busy, NotPermitted, NotSupported, UspnetError
 from uspnet.kernel import bpf
 from uspnet.kernel.interface import Interface
+from uspnet.packets.filter import ebpf
+from uspnet.packets.filter.ebpf import CONTEXT
+from uspnet.packets.filter.made import Filter
+from uspnet.system.privileges import lacking
 
+NEEDS = ("CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF")
 MODES = {  # where the program may run, by `mode=`; the best first
     "auto": ("native", "generic"),
     "zero-copy": ("native",),
@@ -20,45 +26,68 @@ MODES = {  # where the program may run, by `mode=`; the best first
 FINAL = {errno.EPERM, errno.EACCES, errno.EBUSY, errno.EEXIST}  # another way won't do either
 
 
+def privileges_hint() -> str:
+    """Return which capabilities to give this process."""
+    missing = lacking(NEEDS)
+    if not missing:
+        return "a container or a security module forbids it, to root as well"
+    return f"run as root, or with {' and '.join(missing)}"
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What a program is to do. `ways`: where it may run, the best first; `entries`: one more than
+    the highest number of a queue; `frags`: frames may be in several pieces; `only`: a filter, of
+    which it passes on what it does not accept.
+    """
+
+    ways: Sequence[str]
+    entries: int
+    frags: bool = False
+    only: Filter | None = None
+
+
 class Program:
     """Attached from the start, until it is closed or the process has ended. It passes everything to
-    the kernel's stack until sockets are set. `name`: of the port; `entries`: one more than the
-    highest number of a queue; `frags`: frames may be in several pieces.
+    the kernel's stack until sockets are set. `name`: of the port.
 
     `way`: where it runs, "native" or "generic". Raises UspnetError.
     """
 
-    def __init__(
-        self, name: str, interface: Interface, ways: Sequence[str], entries: int, frags: bool
-    ) -> None:
-        self.name, self.interface = name, interface
+    def __init__(self, name: str, interface: Interface, steering: Steering) -> None:
+        self.name, self.interface, self.steering = name, interface, steering
         self.map = self.link = -1
         self.way = ""
         try:
-            self._attach(ways, entries, frags=frags)
+            self._attach()
         except BaseException:
             self.close()
             raise
 
-    def _attach(self, ways: Sequence[str], entries: int, *, frags: bool) -> None:
+    def _attach(self) -> None:
         try:
-            self.map = bpf.create_socket_map(entries)
-            program = bpf.load(bpf.steering(self.map), frags=frags)
+            self.map = bpf.create_socket_map(self.steering.entries)
+            program = bpf.load(self._code(), frags=self.steering.frags)
         except OSError as error:
             raise self._error("can't be loaded", error) from None
         try:
-            self._link(program, ways)
+            self._link(program)
         except OSError as error:
             raise self._error("can't be attached", error) from None
         finally:
             os.close(program)
 
-    def _link(self, program: int, ways: Sequence[str]) -> None:
-        for way in ways:
+    def _code(self) -> bytes:
+        if self.steering.only is None:
+            return bpf.steering(self.map)
+        return ebpf.program(self.steering.only, bpf.steering(self.map, CONTEXT), bpf.XDP_PASS)
+
+    def _link(self, program: int) -> None:
+        for way in self.steering.ways:
             try:
                 self.link, self.way = bpf.attach(program, self.interface.index, way), way
             except OSError as error:
-                if error.errno in FINAL or way == ways[-1]:
+                if error.errno in FINAL or way == self.steering.ways[-1]:
                     raise
             else:
                 return
@@ -67,7 +96,7 @@ class Program:
         name, scheme = self.interface.name, self.name.partition(":")[0]
         text = f"{self.name}: the XDP program {what}: {error.strerror}"
         if error.errno in {errno.EPERM, errno.EACCES}:
-            return NotPermitted(text, "run as root, or with CAP_BPF and CAP_NET_ADMIN")
+            return NotPermitted(text, privileges_hint())
         if error.errno in {errno.EBUSY, errno.EEXIST}:
             text = f"{self.name}: another XDP program is attached to {name}"
             return Busy(text, f"see: bpftool net, and ip link show {name}")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""xdp: with keep-host=: the machine stays reachable through the interface."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.support.tiers import by_tier
+from tests.support.waiting import scaled
+from uspnet.errors import NotSupported, Usage
+from uspnet.ports.xdp.host import addresses
+
+HEAD = bytes.fromhex("0200000000020200000000010800")
+
+
+def udp(destination, port, number):
+    """A UDP packet to that address and port, with a number in it."""
+    addresses = bytes([10, 9, 0, 9]) + socket.inet_aton(destination)
+    ip = bytes.fromhex("450000200000400040110000") + addresses
+    return (
+        HEAD + ip + (7).to_bytes(2) + port.to_bytes(2) + bytes([0, 12, 0, 0]) + number.to_bytes(4)
+    )
+
+
+@pytest.fixture
+def hosts(namespace, namespaces):
+    """Two of them on a cable: the one with the interface `b`, and the other one with `a`."""
+    other = namespaces()
+    namespace.veth("a", "b")
+    namespace.ip("link", "set", "dev", "a", "netns", other.name)
+    for place, name, last in ((other, "a", 1), (namespace, "b", 2)):
+        place.ip("address", "add", f"10.9.0.{last}/24", "dev", name)
+        place.ip("link", "set", "dev", name, "up")
+        place.run("ethtool", "-K", name, "tx", "off", check=False)
+    namespace.ip("route", "add", "default", "via", "10.9.0.1")
+    return namespace, other
+
+
+@pytest.mark.parametrize("mode", by_tier(["copy"], ["copy", "generic"]))
+def test_tcp_to_the_machine_goes_on_while_all_else_is_captured(hosts, mode, wait_until):
+    ours, other = hosts
+    capture = ours.start("capture", f"xdp:b,mode={mode},keep-host=on")
+    capture.hears("leaves the rest to the kernel")
+    with ours.entered():
+        server = socket.create_server(("10.9.0.2", 7))
+    with other.entered():
+        client = socket.create_connection(("10.9.0.2", 7), timeout=scaled(5))
+    with server, client, server.accept()[0] as peer:
+        raw = other.socket("a")
+        for number in range(500):
+            raw.send(udp("198.18.0.1", 9, number))
+            client.sendall(bytes(200))
+        assert len(peer.makefile("rb").read(100_000)) == 100_000
+        wait_until(lambda: capture.count("rx_packets") == 500)
+        peer.sendall(bytes(100_000))
+        assert len(client.makefile("rb").read(100_000)) == 100_000
+    result = capture.end()
+    assert (result["received"], result["missed"], result["dropped"]) == (500, 0, 0)
+
+
+def test_a_filter_says_what_is_received(hosts, drive):
+    ours, other = hosts
+    port, raw = drive("xdp:b,keep-host=udp dst port 9 and greater 46"), other.socket("a")
+    with ours.entered():
+        kernels = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with kernels:
+        kernels.bind(("10.9.0.2", 10))
+        kernels.settimeout(scaled(5))
+        mac = bytes.fromhex(ours.link("b")["address"].replace(":", ""))
+        for number in range(20):
+            raw.send(mac + udp("10.9.0.2", 9 + number % 2, number)[6:])
+        seen = [int.from_bytes(frame[42:46]) for frame, _ in port.receive()]
+        assert seen == list(range(0, 20, 2))
+
+
+def test_the_machines_addresses_are_known(hosts):
+    ours, _ = hosts
+    ours.ip("address", "add", "10.9.0.77/32", "dev", "b")
+    ours.ip("address", "add", "192.0.2.1/24", "dev", "lo")
+    with ours.entered():
+        assert {"10.9.0.2", "10.9.0.77", "192.0.2.1"} <= set(addresses())
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "hint"),
+    [("udp prot 9", Usage, ""), ("ip protochain 17", NotSupported, "write: proto")],
+)
+def test_filters_that_xdp_cant_run_are_refused(hosts, drive, text, kind, hint):
+    with pytest.raises(kind) as caught:
+        drive(f"xdp:b,keep-host={text}")
+    assert hint in caught.value.hint
+    assert hosts[0].programs() == set()

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's checks of an interface for `xdp:`: which mode a job would get, and what is in its
+way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Literal
+
+from uspnet.kernel import netdev
+from uspnet.kernel.interface import Interface
+from uspnet.kernel.routes import carries_default_route
+from uspnet.ports.xdp.program import NEEDS
+from uspnet.system.privileges import lacking
+
+State = Literal["ok", "note", "problem"]
+Row = tuple[str, State, str, str]  # what was checked, its state, what was found, the fix
+
+NO_ZERO_COPY = "driver without zero copy: frames are copied once"
+
+
+def xdp_rows(ifname: str) -> Iterator[Row]:
+    """Check an interface. Raises NoDevice."""
+    missing = ", ".join(lacking(NEEDS))
+    if missing:
+        yield ("XDP privileges", "problem", f"without {missing}", "run as root, or with these")
+    else:
+        yield ("XDP privileges", "ok", ", ".join(NEEDS), "")
+    with closing(Interface(ifname)) as interface:
+        yield _mode(interface)
+        receive, transmit = interface.channels()
+        found = f"{receive} to receive, {transmit} to transmit"
+        yield ("XDP queues", "ok", found, "")
+        number = netdev.program(interface.index)
+    if number:
+        fix = f"end its owner: bpftool net; or use packet:{ifname}"
+        yield ("XDP program", "problem", f"program {number} is attached", fix)
+    else:
+        yield ("XDP program", "ok", "none is attached", "")
+    if upper := carries_default_route(ifname):
+        fix = f"xdp:{ifname},keep-host=on"
+        yield ("default route", "note", f"{upper} carries it", fix)
+
+
+def _mode(interface: Interface) -> Row:
+    offers = netdev.features(interface.index)
+    if offers is None:
+        return ("XDP mode", "note", "the kernel is too old to say (before 6.3)", "")
+    if not offers.native:
+        found = "generic: the driver has no XDP of its own, which is slower"
+        return ("XDP mode", "note", found, "")
+    pieces = "" if offers.pieces else "; no jumbo frames"
+    if not offers.zero_copy:
+        return ("XDP mode", "note", f"copy: a {NO_ZERO_COPY}{pieces}", "")
+    return ("XDP mode", "ok", f"zero copy{pieces}", "")
