@@ -288,10 +288,10 @@ def wait_for_traffic(netns: str) -> None:
         time.sleep(0.05)
 
 
-def packet_tx_ours(seconds: float) -> Sample:
+def packet_tx_ours(seconds: float, port: str = "packet:b0") -> Sample:
     """Our generator on an AF_PACKET port."""
     with veth() as netns, ExitStack() as stack:
-        words = ("pktgen", "packet:b0", *BUSY, "--duration", seconds + tool.END_S)
+        words = ("pktgen", port, *BUSY, "--duration", seconds + tool.END_S)
         source = stack.enter_context(tool.Uspnet(*words, core=SOURCE, netns=netns))
         wait_for_traffic(netns)
         rate = arriving(netns, seconds)
@@ -299,13 +299,31 @@ def packet_tx_ours(seconds: float) -> Sample:
         return Sample(rate)
 
 
-def packet_tx_theirs(seconds: float) -> Sample:
+def packet_tx_theirs(seconds: float, port: str = "net_af_packet0,iface=b0") -> Sample:
     """Run a testpmd that generates on net_af_packet."""
-    with veth() as netns:
-        port = ["net_af_packet0,iface=b0"]
-        with Testpmd("txonly", port, SOURCE, netns=netns, more=SIZE):
-            wait_for_traffic(netns)
-            return Sample(arriving(netns, seconds))
+    with veth() as netns, Testpmd("txonly", [port], SOURCE, netns=netns, more=SIZE):
+        wait_for_traffic(netns)
+        return Sample(arriving(netns, seconds))
+
+
+def xdp_tx_ours(seconds: float) -> Sample:
+    """Our generator on an AF_XDP port."""
+    return packet_tx_ours(seconds, "xdp:b0")
+
+
+def xdp_tx_theirs(seconds: float) -> Sample:
+    """Run a testpmd that generates on net_af_xdp."""
+    return packet_tx_theirs(seconds, "net_af_xdp0,iface=b0")
+
+
+def xdp_rx_ours(seconds: float) -> Sample:
+    """Our capture on an AF_XDP port counts what trafgen sends."""
+    return packet_rx_ours(seconds, "xdp:b1")
+
+
+def xdp_rx_theirs(seconds: float) -> Sample:
+    """DPDK's net_af_xdp counts what trafgen sends."""
+    return packet_rx_theirs(seconds, "net_af_xdp0,iface=b1")
 
 
 def trafgen(netns: str) -> Process:
@@ -364,22 +382,22 @@ def replay_trafgen(seconds: float) -> Sample:
         return Sample(rate)
 
 
-def packet_rx_ours(seconds: float) -> Sample:
+def packet_rx_ours(seconds: float, port: str = "packet:b1") -> Sample:
     """Our capture counts what trafgen sends. It sleeps when it has nothing to do, as netsniff-ng
     does: the sender's core does the kernel's work, and a core beside it that spins slows it down.
     """
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
-        result = tool.run("capture", "packet:b1", seconds=seconds, core=SINK, netns=netns)
+        result = tool.run("capture", port, seconds=seconds, core=SINK, netns=netns)
         source.interrupt()
         return Sample(result["pps"])
 
 
-def packet_rx_theirs(seconds: float) -> Sample:
+def packet_rx_theirs(seconds: float, port: str = "net_af_packet0,iface=b1") -> Sample:
     """DPDK counts what trafgen sends."""
     with veth() as netns, trafgen(netns) as source:
         wait_for_traffic(netns)
-        with Testpmd("rxonly", ["net_af_packet0,iface=b1"], SINK, netns=netns) as sink:
+        with Testpmd("rxonly", [port], SINK, netns=netns) as sink:
             rate = sink.rates(seconds).rx
         source.interrupt()
         return Sample(rate)
@@ -516,6 +534,24 @@ CASES = [
         packet_tx_theirs,
         "testpmd txonly",
         also={"trafgen": packet_tx_trafgen},
+    ),
+    Case(
+        "xdp-tx",
+        "AF_XDP on veth: generate",
+        1,
+        xdp_tx_ours,
+        xdp_tx_theirs,
+        "testpmd txonly",
+        also={"uspnet on AF_PACKET": packet_tx_ours},
+    ),
+    Case(
+        "xdp-rx",
+        "AF_XDP on veth: count what trafgen sends",
+        1,
+        xdp_rx_ours,
+        xdp_rx_theirs,
+        "testpmd rxonly",
+        also={"uspnet on AF_PACKET": packet_rx_ours},
     ),
     Case(
         "packet-replay",

@@ -34,6 +34,7 @@ import generators
 import virtqueues
 from lab import ROOT, BenchError, need
 from rings import RINGS, NicBench, Vmxnet3Bench
+from xdp_rings import XdpBench
 
 if TYPE_CHECKING:
     from uspnet.port import Port
@@ -42,6 +43,7 @@ NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}
 MEASURE = "memif, copying (server) to measure"
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
+XDP = "xdp to xdp"
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
 PATHS = [
@@ -52,6 +54,7 @@ PATHS = [
     MEASURE,
     *NICS,
     VMXNET3,
+    XDP,
     *VIRTQS,
     *FILES,
 ]
@@ -260,7 +263,9 @@ def measure(phases: int) -> int:
     return received
 
 
-def forward_nic(phases: int, bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBench) -> int:
+def forward_nic(
+    phases: int, bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBench | XdpBench
+) -> int:
     """Packets forwarded in so many phases."""
     worker = make_worker(bench.rx, bench.tx, bench.stack)
     for _ in range(phases):
@@ -322,8 +327,8 @@ def forward(which: int, phases: int) -> int:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
     if PATHS[which] in FILES:
         return forward_file(phases, FILES[PATHS[which]])
-    if PATHS[which] == VMXNET3:
-        return forward_nic(phases, Vmxnet3Bench())
+    if PATHS[which] in {VMXNET3, XDP}:
+        return forward_nic(phases, XdpBench(SLOTS) if PATHS[which] == XDP else Vmxnet3Bench())
     if PATHS[which] in VIRTQS:
         is_packed, may_merge = VIRTQS[PATHS[which]]
         return forward_nic(phases, virtqueues.VirtqBench(packed=is_packed, merges=may_merge))

@@ -126,12 +126,17 @@ static inline int mark_ends_in(uint32_t mark, uint32_t chunk)
 /* Gives the kernel up to n free buffers, at most a burst. */
 static inline void xdp_refill(struct xdp_queue *x, uint32_t n)
 {
-    uint32_t index[BURST_MAX], given = x->given;
-    n = stack_take(x->q.stack, index, least(n, BURST_MAX));
+    struct stack *s = x->q.stack;
+    uint64_t *restrict slots = (uint64_t *)x->buffers.slots;
+    uint32_t *restrict owners = x->owners, *restrict free;
+    uint32_t given = x->given, slot_mask = x->size - 1, size = x->q.pool->size;
+    n = least(least(n, BURST_MAX), s->top);
+    free = s->free + s->top - n;
     for (uint32_t i = 0; i < n; i++) {
-        *buffer_slot(x, given + i) = buffer_address(x, index[i]);
-        x->owners[index[i]] = mark(given + i, 0);
+        slots[(given + i) & slot_mask] = (uint64_t)free[i] * size;
+        owners[free[i]] = mark(given + i, 0);
     }
+    s->top -= n;
     keep_order();
     x->given = given + n;
     /* Release: the slots before the position. */
