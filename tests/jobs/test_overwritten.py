@@ -29,7 +29,7 @@ def test_random_contents_end_a_job_in_order(kind):
     ends_in_order(kind, SEEDS)
 
 
-@pytest.mark.parametrize("kind", ["packet", "tap"])
+@pytest.mark.parametrize("kind", ["packet", "xdp", "tap"])
 def test_random_contents_end_a_job_on_kernel_interfaces(kind, namespace):
     namespace.veth("s0", "s1")
     ends_in_order(kind, SEEDS, namespace.command())

@@ -53,6 +53,7 @@ MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0
 GENERATED = {  # from where, to where
     "pktgen": ("null:", "null:"),
     "packet": ("packet:s0", "packet:s1"),
+    "xdp": ("xdp:s0", "xdp:s1"),
     "tap": ("tap:t0", "null:"),
     "qemu": ("qemu:e1000e,wire=scribble", "qemu:e1000e,wire=scribble"),
 }
@@ -119,7 +120,7 @@ class Scribbler:
         """Return a job that is not opened yet."""
         limits = Limits(process=True, restart=2)
         match self.kind:
-            case "pktgen" | "packet" | "tap" | "qemu":
+            case "pktgen" | "packet" | "xdp" | "tap" | "qemu":
                 there, back = GENERATED[self.kind]
                 return GenerateJob(make_port(there), limits, traffic(), make_port(back))
             case "lost":

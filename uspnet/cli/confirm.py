@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import Any
 
@@ -84,7 +85,9 @@ def faster_port(name: str, command: str) -> str:
     except (UspnetError, OSError):
         nics = []  # no PCI function: a veth, say
     if not nics or not nics[0].uspnet_driver:
-        return "there is no faster port for it"
+        if name not in (each for _, each in socket.if_nameindex()):
+            return "there is no faster port for it"
+        return f"uspnet {command} xdp:{name} is faster, and takes the frames from the kernel"
     nic = nics[0]
     if nic.state != "free":
         return f"faster when the interface is unused ({nic.why}): uspnet bind {nic.address}"

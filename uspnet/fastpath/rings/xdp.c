@@ -171,10 +171,11 @@ static inline void clean(struct xdp_queue *x)
 static void take_back_last(struct xdp_queue *x)
 {
     uint32_t position = load_acquire(x->frames.consumer) - 1, bytes = 0;
-    do {
-        bytes += frame_slot(x, position)->length;
-        position--;
-    } while (frame_slot(x, position)->options & CONTINUES);
+    for (uint32_t pieces = 0; pieces < x->size; pieces++) {
+        bytes += frame_slot(x, position--)->length;
+        if (!(frame_slot(x, position)->options & CONTINUES))
+            break;
+    }
     x->q.counters->packets--;
     x->q.counters->bytes -= bytes;
     queue_drop(&x->q, DROP_REFUSED, 1);
