@@ -268,7 +268,10 @@ class Xdp(WirePort, scheme="xdp"):
         if self.options.mode == "zero-copy":
             text = f"{self.name}: the driver has no zero copy here: {error.strerror}"
             return NotSupported(text, f"write mode=copy; see: ethtool -i {self.ifname}")
-        return NotSupported(f"{where}: {error.strerror}", f"use packet:{self.ifname}")
+        hint = f"use packet:{self.ifname}"
+        if self._flags() & xsk.SEVERAL_BUFFERS:
+            hint += f"; or, before Linux 6.6: ip link set dev {self.ifname} mtu 1500"
+        return NotSupported(f"{where}: {error.strerror}", hint)
 
     def control(self) -> None:
         """Check the interface, and count what the kernel could not hand over."""
