@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions a packet of the forward loop and of pktgen's two, counted by valgrind's callgrind.
+"""Instructions a packet of the forwarding loops and pktgen's two, counted by valgrind's callgrind.
 
 Two memif rings in ordinary memory; this script plays the peer: it fills the receive ring, runs
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
@@ -31,6 +31,7 @@ if __name__ == "__main__":
 
 import files
 import generators
+import modes
 import virtqueues
 from lab import ROOT, BenchError, need
 from rings import RINGS, NicBench, Vmxnet3Bench
@@ -45,6 +46,7 @@ MEASURE = "memif, copying (server) to measure"
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 XDP = "xdp to xdp"
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
+MODES = {f"fwd --mode {mode}, file to null": mode for mode in modes.MODES}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
 PATHS = [
     "memif to memif, copying (server)",
@@ -57,6 +59,7 @@ PATHS = [
     XDP,
     *VIRTQS,
     *FILES,
+    *MODES,
 ]
 RECORD = Path(__file__).with_name("instructions.json")
 SLOTS = 4096
@@ -104,7 +107,8 @@ def record() -> None:
 def collected(path: int, phases: int) -> tuple[int, int]:
     """Instructions inside the loop, and the packets that left it."""
     script = [sys.executable, str(Path(__file__).resolve()), str(path), str(phases)]
-    toggles = [f"--toggle-collect=loop_{name}" for name in ("forward", "generate", "measure")]
+    loops = ("forward", "generate", "measure", "switch", "rules", "balance", "impair")
+    toggles = [f"--toggle-collect=loop_{name}" for name in loops]
     command = [*VALGRIND, "--instr-atstart=no", *toggles, *script]  # until `observe`: twice as fast
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
@@ -304,9 +308,13 @@ def generate(phases: int, kind: str) -> int:
         return job.run().sent
 
 
-def forward_file(phases: int, kind: str) -> int:
+def forward_file(phases: int, path: str) -> int:
     """Packets read from a file of so many phases."""
-    bench = files.FileBench(kind, phases * SLOTS)
+    if path in MODES:
+        among = modes.ModeBench(MODES[path], phases * SLOTS)
+        prepared(among.worker)
+        return among.run()
+    bench = files.FileBench(FILES[path], phases * SLOTS)
     worker = make_worker(bench.rx, bench.tx, bench.stack)
     bench.lib.loop_forward(worker.c)
     packets = int(bench.tx.q.counters.packets)
@@ -325,8 +333,8 @@ def forward(which: int, phases: int) -> int:
         return measure(phases)
     if PATHS[which] in NICS:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
-    if PATHS[which] in FILES:
-        return forward_file(phases, FILES[PATHS[which]])
+    if PATHS[which] in FILES | MODES:
+        return forward_file(phases, PATHS[which])
     if PATHS[which] in {VMXNET3, XDP}:
         return forward_nic(phases, XdpBench(SLOTS) if PATHS[which] == XDP else Vmxnet3Bench())
     if PATHS[which] in VIRTQS:

@@ -179,8 +179,9 @@ def test_mistakes_are_named_with_their_remedy(uspnet, words, message, hint):
 
 def test_a_range_of_sizes_varies_with_right_checksums(uspnet, tmp_path):
     out = tmp_path / "x.pcapng"
-    words = ["--packet", "Ether()/IP()/UDP(sport=7,dport=9)/'x'", "--packet", "2:Ether()/IP()/TCP(sport=7,dport=9)/'y'", "--size",
-             "80-180", "--vary", "ip.src=10.0.0.0/8:random", "--sequence", "-c", "303"]  # fmt: skip
+    words = ["--packet", "Ether()/IP()/UDP(sport=7,dport=9)/'x'",
+             "--packet", "2:Ether()/IP()/TCP(sport=7,dport=9)/'y'", "--size", "80-180",
+             "--vary", "ip.src=10.0.0.0/8:random", "--sequence", "-c", "303"]  # fmt: skip
     result = uspnet("pktgen", "null:", *words, "--dry-run", "-w", str(out))
     assert result.returncode == 0, result.stderr
     with RawPcapNgReader(str(out)) as reader:
@@ -205,7 +206,8 @@ MIXED = [
     ["--size", "imix"],
     ["--size", "random:60-700", "--src-port", "7"],
     ["--packet", "Ether()/IP()/UDP(sport=7,dport=9)/('abc'*7)", "--size", "65,900,64,300,66"],
-    ["--packet", "Ether()/IP()/UDP(sport=7,dport=9)/('x'*30)", "--packet", "Ether()/IP()/TCP(sport=7,dport=9)", "--size", "99,500"],
+    ["--packet", "Ether()/IP()/UDP(sport=7,dport=9)/('x'*30)",
+     "--packet", "Ether()/IP()/TCP(sport=7,dport=9)", "--size", "99,500"],
     ["--packet", "Ether()/IP()/UDP(sport=7,dport=9)/('x'*30)", "--packet", "hex:" + "ab" * 70],
 ]  # fmt: skip
 
@@ -218,8 +220,8 @@ def test_what_a_buffer_had_before_is_in_no_packet(uspnet, tmp_path, words, numbe
         numbered = "--no-sequence"
     out = tmp_path / "x.pcapng"
     count, burst = by_tier(400, 2000, 9000), ["--burst", "7"]
-    result = uspnet("pktgen", "null:", *words, numbered, *burst, "-c", str(count), "--dry-run", "-w",
-                    str(out))  # fmt: skip
+    words = [*words, numbered, *burst, "-c", str(count)]
+    result = uspnet("pktgen", "null:", *words, "--dry-run", "-w", str(out))
     assert result.returncode == 0, result.stderr
     with RawPcapNgReader(str(out)) as reader:
         frames = [frame for frame, _ in reader]

@@ -18,8 +18,8 @@ from uspnet.process.reach import Reach
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 KINDS = (
     *("null", "reflect", "pktgen", "lost", "losses", "profile", "merge", "pcap", "stream"),
-    "filter",
-    *("memif-server", "memif-client", "memif-client-copy"),
+    *("filter", "memif-server", "memif-client", "memif-client-copy"),
+    *("switch", "rules", "balance", "impair"),
 )
 SEEDS = by_tier(8, 30, 1000)
 

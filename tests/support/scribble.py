@@ -57,6 +57,12 @@ GENERATED = {  # from where, to where
     "tap": ("tap:t0", "null:"),
     "qemu": ("qemu:e1000e,wire=scribble", "qemu:e1000e,wire=scribble"),
 }
+MODES = {  # among several ports
+    "switch": Forwarding("switch"),
+    "rules": Forwarding("filter", options={"rule": ["drop udp", "to:3 ip", "pass"]}),
+    "balance": Forwarding("balance"),
+    "impair": Forwarding("impair", options={"delay": 1e-3, "jitter": 1e-4, "duplicate": 0.1}),
+}
 PLACE = Rewrite(vlan=7)  # what a merged replay rewrites
 PEER = (sys.executable, "-m", "uspnet", "fwd", "--in-process")
 
@@ -142,25 +148,29 @@ class Scribbler:
                 return ReplayJob(make_port("null:"), limits, files, how)
             case "reflect":
                 return ReflectJob(make_port("null:"), limits, Reflecting(Swap.port))
-            case "pcap":
-                ports = [
-                    f"pcap:{self.folder}/in.pcap,loop=on",
-                    f"pcap:out={self.folder}/out.pcapng",
-                ]
-            case "stream":
-                ports = [f"pcap:{self.folder}/fifo", f"pcap:out={self.folder}/out.pcap"]
             case "memif-server" | "memif-client" | "memif-client-copy":
                 role = self.kind.split("-")[1]
                 zero = ",zero-copy=off" if self.kind.endswith("copy") else ""
                 port = make_port(f"memif:{self.name},role={role}{zero}")
                 return CaptureJob(port, limits, None)
-            case _:
-                ports = ["null:", "null:"]
-        return ForwardJob([make_port(each) for each in ports], limits, Forwarding())
+        return self.forwarding(limits)
+
+    def forwarding(self, limits):
+        """Return a job that forwards."""
+        source = f"pcap:{self.folder}/in.pcap,loop=on"
+        ports = {
+            "pcap": [source, f"pcap:out={self.folder}/out.pcapng"],
+            "stream": [f"pcap:{self.folder}/fifo", f"pcap:out={self.folder}/out.pcap"],
+        }.get(self.kind, ["null:", "null:"])
+        if self.kind in MODES:
+            ports = [source, "null:", *["null:"] * (self.kind != "impair")]
+        how = MODES.get(self.kind) or Forwarding()
+        return ForwardJob([make_port(each) for each in ports], limits, how)
 
     def run(self, seed: int) -> str:
         """Run one job. Return how it ended."""
         noise = random.Random(seed)
+        gc.collect()  # what jobs before have left is unmapped before another process maps it
         try:
             with self.job() as job:
                 job.start()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from uspnet.cli import app
+from uspnet.cli import modes as m
 from uspnet.cli import options as o
 from uspnet.cli.command import MODES
 from uspnet.jobs.choices import OnFull, Sandbox
@@ -26,6 +27,21 @@ def fwd(
             help="When a port has no room: drop packets, or wait, which slows the sender down."
         ),
     ] = OnFull.drop,
+    mirror: m.Mirror = None,
+    age: m.Age = None,
+    macs: m.Macs = None,
+    storm_limit: m.StormLimit = None,
+    rule: m.Rules = None,
+    delay: m.Delay = None,
+    jitter: m.Jitter = None,
+    loss: m.Loss = None,
+    duplicate: m.Duplicate = None,
+    corrupt: m.Corrupt = None,
+    reorder: m.Reorder = None,
+    gap: m.Gap = None,
+    rate: m.Rate = None,
+    limit: m.Limit = None,
+    seed: m.Seed = None,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -43,7 +59,7 @@ def fwd(
     quiet: o.Quiet = False,
     verbose: o.Verbose = 0,
 ) -> None:
-    """Forward packets between ports: between two, both ways.
+    """Forward packets between ports: between two, both ways; or as a mode decides among several.
 
     A capture file is replayed as fast as the other port takes it, or with its own timing:
     pcap:FILE,timing=on,speed=1.
@@ -60,7 +76,24 @@ def fwd(
     made = [make_port(port) for port in ports]
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
-    job = ForwardJob(made, limits, Forwarding(mode, on_full.value))
+    options = m.given(
+        age=age,
+        macs=macs,
+        storm_limit=storm_limit,
+        rule=rule,
+        delay=delay,
+        jitter=jitter,
+        loss=loss,
+        duplicate=duplicate,
+        corrupt=corrupt,
+        reorder=reorder,
+        gap=gap,
+        rate=rate,
+        limit=limit,
+        seed=seed,
+    )
+    copies = make_port(mirror) if mirror else None
+    job = ForwardJob(made, limits, Forwarding(mode, on_full.value, options, copies))
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
         *required(require, "forwarded", lambda result: result.forwarded, count),

@@ -47,6 +47,16 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Connect two shared-memory peers", "memif:/run/a.sock memif:/run/b.sock"),
         ("Replay a capture file with its own timing", "pcap:in.pcapng,timing=on packet:veth0"),
         ("Swap the MAC addresses between two NICs", "0000:03:00.0 0000:03:00.1 --mode macswap"),
+        ("Be a switch", "memif:/run/a.sock memif:/run/b.sock tap:uplink --mode switch"),
+        (
+            "Drop DNS, and send web traffic elsewhere",
+            "packet:eth0 packet:eth1 memif:/run/ids.sock --mode filter --rule 'drop port 53' "
+            "--rule 'to:3 tcp port 80'",
+        ),
+        (
+            "Be a slow and bad line",
+            "packet:eth0 packet:eth1 --mode impair --delay 10ms --loss 1% --rate 100Mbit/s",
+        ),
     ],
     "extcap": [
         ("Let Wireshark capture from uspnet's ports", "--install"),

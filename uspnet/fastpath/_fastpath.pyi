@@ -77,6 +77,11 @@ class AnswerNet(Struct):
     mac: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     silent: int
 
+class BalanceLoop(Struct):
+    w: Inline[WaysLoop, WaysLoop | WaysLoopFields]
+    rerouted: int
+    order: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
 class Burst(Struct):
     packets: Inline[Packet, Sequence[Packet | PacketFields] | Packet]
     stamps: Inline[Pointer[int], Sequence[int] | Pointer[int]]
@@ -106,6 +111,20 @@ class Counters(Struct):
     interruptions: int
     interrupted_ns: int
     reserved: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class Delayed(Struct):
+    due: int
+    serial: int
+    stamp: int
+    packet: Inline[Packet, Packet | PacketFields]
+
+class DelayedQueue(Struct):
+    waiting: Delayed
+    n_waiting: int
+    first: int
+    used: int
+    most: int
+    serial: int
 
 class Doorbell(Struct):
     mmio: CData
@@ -191,6 +210,21 @@ class Hand(Struct):
     id: int
     failed: int
 
+class ImpairLoop(Struct):
+    f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
+    lines: Line
+    n_lines: int
+    sorted: int
+    gap: int
+    loss: int
+    duplicate: int
+    corrupt: int
+    reorder: int
+    delay: int
+    jitter: int
+    byte_ticks: int
+    tick_ns: float
+
 class IntelDescriptor(Struct):
     address: int
     word: int
@@ -219,6 +253,17 @@ class Lane(Struct):
     n_exits: int
     received: Inline[Burst, Burst | BurstFields]
 
+class Line(Struct):
+    q: Inline[DelayedQueue, DelayedQueue | DelayedQueueFields]
+    since: int
+    seed: int
+    draws: int
+    sent_until: int
+    delayed: int
+    duplicated: int
+    corrupted: int
+    reordered: int
+
 class Lookup(Struct):
     templates: FrameTemplate
     slots: Pointer[int]
@@ -242,6 +287,11 @@ class Losses(Struct):
     which: int
     secret: int
     epoch: int
+
+class MacEntry(Struct):
+    key: int
+    seen: int
+    port: int
 
 class MeasureLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
@@ -790,6 +840,18 @@ class RewriteNet(Struct):
 class RewritePort(Struct):
     to: int
 
+class Rule(Struct):
+    only: Filter
+    act: int
+    port: int
+    packets: int
+    bytes: int
+
+class RulesLoop(Struct):
+    w: Inline[WaysLoop, WaysLoop | WaysLoopFields]
+    rules: Rule
+    n_rules: int
+
 class SandboxStep(Struct):
     code: int
     if_true: int
@@ -865,6 +927,20 @@ class StreamLosses(Struct):
     fields: Field
     turns: Pointer[Pointer[int]]
     n_turns: int
+
+class SwitchLoop(Struct):
+    w: Inline[WaysLoop, WaysLoop | WaysLoopFields]
+    macs: MacEntry
+    n_macs: int
+    age: int
+    unit: int
+    seed: int
+    gap: int
+    slack: int
+    due: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    moved: int
+    flooded: int
+    unlearned: int
 
 class TapQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
@@ -1065,6 +1141,17 @@ class Vmxnet3TxArea(Struct):
     discarded: int
     unused4: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
 
+class Ways(Struct):
+    port: int
+    other: int
+    mirror: int
+    exits: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+
+class WaysLoop(Struct):
+    f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
+    ways: Ways
+    n_ways: int
+
 class Worker(Struct):
     stop: int
     pause: int
@@ -1122,6 +1209,14 @@ class BurstFields(TypedDict, total=False):
     packets: Sequence[Packet | PacketFields] | Packet
     stamps: Sequence[int] | Pointer[int]
     origins: Sequence[Origin | OriginFields] | Origin
+
+class DelayedQueueFields(TypedDict, total=False):
+    waiting: Delayed
+    n_waiting: int
+    first: int
+    used: int
+    most: int
+    serial: int
 
 class DoorbellFields(TypedDict, total=False):
     mmio: CData
@@ -1370,6 +1465,11 @@ class Vmxnet3TxAreaFields(TypedDict, total=False):
     discarded: int
     unused4: Sequence[int] | Pointer[int] | Octets
 
+class WaysLoopFields(TypedDict, total=False):
+    f: ForwardLoop | ForwardLoopFields
+    ways: Ways
+    n_ways: int
+
 class WorkerFields(TypedDict, total=False):
     stop: int
     pause: int
@@ -1401,6 +1501,7 @@ class XdpRingFields(TypedDict, total=False):
     slots: Pointer[int]
 
 class Lib:
+    BUCKETS: int
     BURST_MAX: int
     BURST_WINDOWS: int
     CACHE_LINE: int
@@ -1420,11 +1521,16 @@ class Lib:
     DROP_BAD_LENGTH: int
     DROP_BAD_RECORD: int
     DROP_BAD_SLOT: int
+    DROP_BAD_SOURCE: int
     DROP_DEVICE_RESET: int
     DROP_DOWN: int
+    DROP_ENDED: int
     DROP_ERRORS: int
     DROP_FILTERED: int
+    DROP_IMPAIR_FULL: int
     DROP_JOINED: int
+    DROP_LINK_LOCAL: int
+    DROP_LOSS: int
     DROP_NOT_ETHERNET: int
     DROP_NOT_IP: int
     DROP_NO_ROOM: int
@@ -1433,6 +1539,7 @@ class Lib:
     DROP_POLICED: int
     DROP_REASONS: int
     DROP_REFUSED: int
+    DROP_SAME_PORT: int
     DROP_TOO_LONG: int
     DROP_TOO_SHORT: int
     DROP_TRUNCATED: int
@@ -1472,6 +1579,7 @@ class Lib:
     MEMORY_EXECUTABLE: int
     MEMORY_READ_ONLY: int
     MEMORY_SEQUENTIAL: int
+    NO_EXIT: int
     ORDER_CLOSE: int
     ORDER_KICK: int
     ORDER_MAP: int
@@ -1513,6 +1621,9 @@ class Lib:
     REWRITE_TAG_KEEP: int
     REWRITE_TAG_REMOVE: int
     REWRITE_TAG_SET: int
+    RULE_DROP: int
+    RULE_PASS: int
+    RULE_TO: int
     RUNNING: int
     SWAP_IP: int
     SWAP_MAC: int
@@ -1527,6 +1638,7 @@ class Lib:
     VIRTQ_QUIET: int
     VIRTQ_USED: int
     VIRTQ_WRITE: int
+    WAYS_MAX: int
     def answer_drop(self, _0: Answer, /) -> None: ...
     def answer_see(self, _0: Answer, _1: Pool, _2: Packet, /) -> None: ...
     def answer_send(self, _0: Answer, /) -> None: ...
@@ -1539,6 +1651,7 @@ class Lib:
     def code_add(self, _0: Pointer[int] | Octets, /) -> int: ...
     def code_known(self, _0: Pointer[int] | Octets, /) -> int: ...
     def code_remove(self, _0: Pointer[int] | Octets, /) -> None: ...
+    def delayed_move(self, _0: Delayed, _1: int, _2: int, /) -> None: ...
     def end_with(self, _0: int, /) -> int: ...
     def field_program(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
     def field_rewrite(self, _0: Field, _1: Pool, _2: Packet, _3: int, /) -> None: ...
@@ -1564,16 +1677,22 @@ class Lib:
     def intel_legacy_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def kick_install(self, _0: int, /) -> int: ...
     def lookup_add(self, _0: Lookup, _1: int, /) -> None: ...
+    def loop_balance(self, _0: Worker, /) -> None: ...
     def loop_capture(self, _0: Worker, /) -> None: ...
     def loop_drop(self, _0: Worker, /) -> None: ...
     def loop_forward(self, _0: Worker, /) -> None: ...
     def loop_generate(self, _0: Worker, /) -> None: ...
+    def loop_impair(self, _0: Worker, /) -> None: ...
     def loop_macswap(self, _0: Worker, /) -> None: ...
     def loop_measure(self, _0: Worker, /) -> None: ...
+    def loop_mirror(self, _0: Worker, /) -> None: ...
     def loop_profile(self, _0: Worker, /) -> None: ...
     def loop_reflect(self, _0: Worker, /) -> None: ...
     def loop_replay(self, _0: Worker, /) -> None: ...
+    def loop_rules(self, _0: Worker, /) -> None: ...
+    def loop_switch(self, _0: Worker, /) -> None: ...
     def losses_advance(self, _0: Losses, _1: int, _2: Stream, _3: int, /) -> int: ...
+    def macs_known(self, _0: MacEntry, _1: int, _2: int, _3: int, /) -> int: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
     def memif_copy_revive_rx(self, _0: MemifQueue, /) -> int: ...
@@ -1707,6 +1826,10 @@ class FFI:
     ) -> AnswerNet: ...
     @overload
     def new(
+        self, cdecl: Literal["struct balance_loop *", "struct balance_loop[]"], init: object = ...
+    ) -> BalanceLoop: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct burst *", "struct burst[]"], init: object = ...
     ) -> Burst: ...
     @overload
@@ -1721,6 +1844,14 @@ class FFI:
     def new(
         self, cdecl: Literal["struct counters *", "struct counters[]"], init: object = ...
     ) -> Counters: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct delayed *", "struct delayed[]"], init: object = ...
+    ) -> Delayed: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct delayed_queue *", "struct delayed_queue[]"], init: object = ...
+    ) -> DelayedQueue: ...
     @overload
     def new(
         self, cdecl: Literal["struct doorbell *", "struct doorbell[]"], init: object = ...
@@ -1763,6 +1894,10 @@ class FFI:
     def new(self, cdecl: Literal["struct hand *", "struct hand[]"], init: object = ...) -> Hand: ...
     @overload
     def new(
+        self, cdecl: Literal["struct impair_loop *", "struct impair_loop[]"], init: object = ...
+    ) -> ImpairLoop: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct intel_descriptor *", "struct intel_descriptor[]"], init: object = ...
     ) -> IntelDescriptor: ...
     @overload
@@ -1771,6 +1906,8 @@ class FFI:
     ) -> IntelQueue: ...
     @overload
     def new(self, cdecl: Literal["struct lane *", "struct lane[]"], init: object = ...) -> Lane: ...
+    @overload
+    def new(self, cdecl: Literal["struct line *", "struct line[]"], init: object = ...) -> Line: ...
     @overload
     def new(
         self, cdecl: Literal["struct lookup *", "struct lookup[]"], init: object = ...
@@ -1781,6 +1918,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct losses *", "struct losses[]"], init: object = ...
     ) -> Losses: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct mac_entry *", "struct mac_entry[]"], init: object = ...
+    ) -> MacEntry: ...
     @overload
     def new(
         self, cdecl: Literal["struct measure_loop *", "struct measure_loop[]"], init: object = ...
@@ -1980,6 +2121,12 @@ class FFI:
         self, cdecl: Literal["struct rewrite_port *", "struct rewrite_port[]"], init: object = ...
     ) -> RewritePort: ...
     @overload
+    def new(self, cdecl: Literal["struct rule *", "struct rule[]"], init: object = ...) -> Rule: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct rules_loop *", "struct rules_loop[]"], init: object = ...
+    ) -> RulesLoop: ...
+    @overload
     def new(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], init: object = ...
     ) -> SandboxStep: ...
@@ -2007,6 +2154,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct stream_losses *", "struct stream_losses[]"], init: object = ...
     ) -> StreamLosses: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct switch_loop *", "struct switch_loop[]"], init: object = ...
+    ) -> SwitchLoop: ...
     @overload
     def new(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], init: object = ...
@@ -2072,6 +2223,12 @@ class FFI:
         self, cdecl: Literal["struct vmxnet3_tx_area *", "struct vmxnet3_tx_area[]"], init: object = ...
     ) -> Vmxnet3TxArea: ...
     @overload
+    def new(self, cdecl: Literal["struct ways *", "struct ways[]"], init: object = ...) -> Ways: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct ways_loop *", "struct ways_loop[]"], init: object = ...
+    ) -> WaysLoop: ...
+    @overload
     def new(
         self, cdecl: Literal["struct worker *", "struct worker[]"], init: object = ...
     ) -> Worker: ...
@@ -2121,6 +2278,10 @@ class FFI:
     ) -> AnswerNet: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct balance_loop *", "struct balance_loop[]"], value: CData | int
+    ) -> BalanceLoop: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct burst *", "struct burst[]"], value: CData | int
     ) -> Burst: ...
     @overload
@@ -2135,6 +2296,14 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct counters *", "struct counters[]"], value: CData | int
     ) -> Counters: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct delayed *", "struct delayed[]"], value: CData | int
+    ) -> Delayed: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct delayed_queue *", "struct delayed_queue[]"], value: CData | int
+    ) -> DelayedQueue: ...
     @overload
     def cast(
         self, cdecl: Literal["struct doorbell *", "struct doorbell[]"], value: CData | int
@@ -2181,6 +2350,10 @@ class FFI:
     ) -> Hand: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct impair_loop *", "struct impair_loop[]"], value: CData | int
+    ) -> ImpairLoop: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct intel_descriptor *", "struct intel_descriptor[]"], value: CData | int
     ) -> IntelDescriptor: ...
     @overload
@@ -2193,6 +2366,10 @@ class FFI:
     ) -> Lane: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct line *", "struct line[]"], value: CData | int
+    ) -> Line: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct lookup *", "struct lookup[]"], value: CData | int
     ) -> Lookup: ...
     @overload
@@ -2203,6 +2380,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct losses *", "struct losses[]"], value: CData | int
     ) -> Losses: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct mac_entry *", "struct mac_entry[]"], value: CData | int
+    ) -> MacEntry: ...
     @overload
     def cast(
         self, cdecl: Literal["struct measure_loop *", "struct measure_loop[]"], value: CData | int
@@ -2409,6 +2590,14 @@ class FFI:
     ) -> RewritePort: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct rule *", "struct rule[]"], value: CData | int
+    ) -> Rule: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct rules_loop *", "struct rules_loop[]"], value: CData | int
+    ) -> RulesLoop: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], value: CData | int
     ) -> SandboxStep: ...
     @overload
@@ -2435,6 +2624,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct stream_losses *", "struct stream_losses[]"], value: CData | int
     ) -> StreamLosses: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct switch_loop *", "struct switch_loop[]"], value: CData | int
+    ) -> SwitchLoop: ...
     @overload
     def cast(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], value: CData | int
@@ -2499,6 +2692,14 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct vmxnet3_tx_area *", "struct vmxnet3_tx_area[]"], value: CData | int
     ) -> Vmxnet3TxArea: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct ways *", "struct ways[]"], value: CData | int
+    ) -> Ways: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct ways_loop *", "struct ways_loop[]"], value: CData | int
+    ) -> WaysLoop: ...
     @overload
     def cast(
         self, cdecl: Literal["struct worker *", "struct worker[]"], value: CData | int

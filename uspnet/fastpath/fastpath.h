@@ -43,20 +43,27 @@ struct stack {
 };
 
 /* Why a packet that entered a job leaves by no port. Reasons before DROP_ERRORS are summed in
- * `dropped`, the others in `errors` (names of rtnl_link_stats64). Python's names come from here. */
+ * `dropped`, the others in `errors` (names of rtnl_link_stats64). Loops decide on DROP_FILTERED to
+ * DROP_NO_ROUTE. Python's names come from here. */
 enum drop_reason {
     DROP_NO_ROOM,      /* the transmit ring, the pool or the disk was full */
     DROP_DOWN,         /* the interface was down, or no peer was connected */
     DROP_PEER_LEFT,    /* put into a ring; the peer or device never took it */
     DROP_NOT_ETHERNET, /* the link type is not Ethernet */
     DROP_NOT_IP,       /* neither IPv4 nor IPv6, for an interface without link-layer headers */
-    DROP_JOINED,   /* several frames merged by the kernel (GRO), which can't be segmented here */
-    DROP_FILTERED, /* rejected by a filter or a rule */
-    DROP_POLICED,  /* beyond a rate limit */
-    DROP_NO_ROUTE, /* no port for its destination */
+    DROP_JOINED,      /* several frames merged by the kernel (GRO), which can't be segmented here */
+    DROP_FILTERED,    /* rejected by a filter or a rule */
+    DROP_POLICED,     /* beyond a rate limit */
+    DROP_SAME_PORT,   /* its destination is behind the port that it came from */
+    DROP_LINK_LOCAL,  /* to an address that bridges do not forward: 01:80:c2:00:00:01 to 0f */
+    DROP_BAD_SOURCE,  /* its source address is missing, zero, or that of a group */
+    DROP_LOSS,        /* at random, as asked: fwd --loss */
+    DROP_IMPAIR_FULL, /* it was to be delayed, and as many as may wait did so: fwd --limit */
+    DROP_NO_ROUTE,    /* no port for its destination */
     DROP_DEVICE_RESET, /* in flight when the device was reset or left; may have been sent */
     DROP_WORKER_LOST,  /* in flight when the worker process died; may have been sent */
     DROP_TRUNCATED,    /* a file has only a part of it, and it was to be skipped then */
+    DROP_ENDED,        /* it was delayed when the run ended */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the port can send */
     DROP_TOO_SHORT,              /* shorter than an Ethernet header, or than the port can send */

@@ -17,10 +17,12 @@ KIND = ffi.typeof("struct filter *")
 
 
 def filter_code(loops: Iterable[Loop]) -> FilterCode | None:
-    """Return what has run the filters that are members of these loops: the slower one, if both
-    have; None: no filter has run.
+    """Return what has run the filters of these loops, their members or in `filters`: the slower
+    one, if both have; None: no filter has run.
     """
-    values = (getattr(loop, field.name) for loop in loops for field in fields(loop))
+    listed = list(loops)
+    values = [getattr(loop, field.name) for loop in listed for field in fields(loop)]
+    values += [each for loop in listed for each in getattr(loop, "filters", ())]
     pointers = [each for each in values if isinstance(each, type(ffi.NULL))]
     ways = {int(each.way) for each in pointers if each and ffi.typeof(each) is KIND}
     if lib.FILTER_INTERPRETED in ways:

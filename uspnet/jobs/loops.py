@@ -16,7 +16,7 @@ from uspnet.port import Port, Queue
 if TYPE_CHECKING:
     from uspnet.jobs.worker import Lane
 
-DECIDED = (lib.DROP_FILTERED, lib.DROP_POLICED, lib.DROP_NO_ROUTE)  # dropped by loops, not by rings
+DECIDED = range(lib.DROP_FILTERED, lib.DROP_NO_ROUTE + 1)  # dropped by loops, not by rings
 
 
 @dataclass

@@ -11,13 +11,15 @@ from typing import Literal
 
 from uspnet.answer import Answer, Json
 from uspnet.jobs.filtering import FilterCode
+from uspnet.jobs.forward.result import Balanced, Impaired, Ruled, Switched
 from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import PortCounters
 
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error", "upgrade"]
 
-INTENDED = ("filtered", "policed", "truncated")  # reasons to drop that somebody asked for: no loss
+# Reasons to drop that somebody asked for, or that are what a bridge is for: no loss.
+INTENDED = ("filtered", "policed", "truncated", "same_port", "link_local", "loss", "ended")
 
 
 def unintended(drops: Mapping[str, int]) -> int:
@@ -228,6 +230,14 @@ class ForwardResult(Result):
     """Packets that the mode sent by a further port."""
     forwarded: int
     """Packets that left by a port."""
+    switch: Switched | None = None
+    """The table of `--mode switch`; null: another mode."""
+    rules: tuple[Ruled, ...] = ()
+    """The rules of `--mode filter`, in their order; empty: another mode."""
+    balance: Balanced | None = None
+    """What `--mode balance` counts; null: another mode."""
+    impaired: Impaired | None = None
+    """What `--mode impair` has done to packets; null: another mode."""
 
 
 @dataclass(frozen=True, kw_only=True)

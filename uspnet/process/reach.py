@@ -15,7 +15,10 @@ from uspnet.mapping import Mapping, mapping_at
 from uspnet.memory import Data
 
 # Structs in great numbers, whose pointers lead to memory that every worker process has.
-LEAVES = {"struct burst", "struct frame_template", "struct stream", "struct counters"}
+LEAVES = {
+    *("struct burst", "struct frame_template", "struct stream", "struct counters"),
+    *("struct mac_entry", "struct delayed"),
+}
 
 
 class Reach:

@@ -20,6 +20,7 @@ from uspnet.cli.views.console import (
     print_json,
     show_lines,
 )
+from uspnet.cli.views.modes import decided
 from uspnet.cli.views.ports import Rates, Row, label, port_table
 from uspnet.cli.views.screen import Screen
 from uspnet.cli.views.summary import asked_pps, delays, format_summary, loss, played
@@ -31,6 +32,7 @@ from uspnet.jobs.result import PortResult, Result
 from uspnet.text import printable
 
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
+DECIDED_SHOWN = 8  # lines of what a mode has decided, such as rules
 HOW_TO_STOP = "Ctrl-C stops and prints a summary"
 
 
@@ -164,7 +166,7 @@ def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
     facts += map(played, told.get("replayed", []))
     for second in told.get("seconds", [])[-1:]:
         facts += delays(second)
-    return [*facts, loss(told)]
+    return [*facts, *decided(told)[:DECIDED_SHOWN], loss(told)]
 
 
 def format_line(row: PortResult, rates: Rates) -> str:

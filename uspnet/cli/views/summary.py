@@ -14,6 +14,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
+from uspnet.cli.views.modes import decided
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.jobs.result import unintended
 from uspnet.packets.frames import l1_bits
@@ -153,6 +154,7 @@ def passed(verb: str, result: Result) -> list[list[str]]:
         [f"{verb} {format_count(result[verb])} packets", *loss(result), taken(result)],
         rates(result),
         drops(result),
+        *decided(result),
     ]
 
 

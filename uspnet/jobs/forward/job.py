@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
-from uspnet.jobs.forward.mode import find_mode
+from uspnet.jobs.forward.mirror import to_mirror, with_mirror
+from uspnet.jobs.forward.mode import find_mode, read_options
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
@@ -21,10 +22,14 @@ WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
 
 @dataclass
 class Forwarding:
-    """How fwd treats packets: `mode` rewrites them, `on_full` is what a full ring means."""
+    """How fwd treats packets: `mode` decides and rewrites, `on_full` is what a full ring means,
+    `options` are those of the mode, `mirror` is a port for copies of all packets.
+    """
 
     mode: str = "io"
     on_full: str = "drop"
+    options: Mapping[str, object] = field(default_factory=dict)
+    mirror: Port | None = None
 
     def __post_init__(self) -> None:
         """Raise Usage for a word that is none of `on_full`'s."""
@@ -37,8 +42,12 @@ class ForwardJob(Job[ForwardResult]):
 
     def __init__(self, ports: list[Port], limits: Limits, how: Forwarding) -> None:
         self.mode = find_mode(how.mode, len(ports))
-        super().__init__("fwd", ports, limits)
-        for port in ports:
+        self.given = self.mode.prepare(ports, read_options(self.mode, how.options))
+        if how.mirror:
+            self.mode = with_mirror(self.mode, how.mirror)
+        self.among = ports
+        super().__init__("fwd", [*ports, *([how.mirror] if how.mirror else [])], limits)
+        for port in self.ports:
             sources = [other for other in ports if other is not port and other.can_receive]
             if port.can_send and len(sources) == 1:
                 port.fed_by(sources[0])
@@ -59,24 +68,33 @@ class ForwardJob(Job[ForwardResult]):
         """Have packets time-stamped if a file is written."""
         for worker in self.workers:
             if any(not port.can_receive for port in self.ports):
-                worker.stamp()
+                worker.stamp(ahead=self.mode.ahead)
 
     def plans(self) -> list[Plan]:
         """Plan the workers. A transmit queue belongs to one worker, with every lane that leaves by
         it.
         """
-        routes = self.mode.routes(self.ports)
+        routes = self.mode.routes(self.among)
         if not routes:
             names = " and ".join(port.name for port in self.ports)
             raise Usage(
                 f"nothing can pass between {names}",
                 "one has to be read and one written: pcap:FILE and pcap:out=FILE",
             )
+        if self.how.mirror:
+            routes = to_mirror(routes, self.how.mirror)
         full = WHEN_FULL[self.how.on_full]
+        shares = shared_out(owners(routes), self.cores)
+        loops = [self.mode.make(self.among, lanes, full, self.given) for lanes, _ in shares]
         return [
-            Plan(self.mode(full=full), lanes, core)
-            for lanes, core in shared_out(owners(routes), self.cores)
+            Plan(loop, lanes, core, loop.holds)
+            for loop, (lanes, core) in zip(loops, shares, strict=True)
         ]
+
+    def linked(self) -> None:
+        """Tell what is odd about the options, before it begins."""
+        for text in self.mode.notices(self.given):
+            self.on_notice(text)
 
     def count(self) -> ForwardResult:
         """Return what was forwarded so far."""
@@ -89,6 +107,7 @@ class ForwardJob(Job[ForwardResult]):
             dropped=sum(drops.values()),
             drops=drops,
             **self.rates(forwarded, self.total("tx", "bytes")),
+            **self.mode.told([w.loop for w in self.workers if isinstance(w.loop, self.mode)]),
         )
 
 

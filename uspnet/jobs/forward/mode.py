@@ -7,11 +7,13 @@ a package offers in the entry-point group `uspnet.jobs.forward`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uspnet import registry
+from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.jobs.loops import Forward
 from uspnet.jobs.route import Route
@@ -20,10 +22,16 @@ from uspnet.port import Port
 MODES: dict[str, type[Mode]] = {}
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a mode that has none."""
+
+
 @dataclass
 class Mode(Forward):
     """One worker's loop in a mode. `ports`: how many it takes; `help`: what it does, as it follows
-    the mode's name in the help of `--mode`. A subclass names it:
+    the mode's name in the help of `--mode`; `options`: a dataclass of its options, by their names
+    on the command line; `ahead`: it assigns packets to exits by `steer`. A subclass names it:
 
     `class EverySecond(Mode, mode="every_second"): …`
 
@@ -32,6 +40,10 @@ class Mode(Forward):
 
     help: ClassVar[str] = ""
     ports: ClassVar[range] = range(2, 3)
+    options: ClassVar[type] = NoOptions
+    ahead: ClassVar[bool] = False
+    mirrors: ClassVar[bool] = False  # it copies packets to an exit that `ways` calls the mirror
+    holds = 0  # buffers of packets that wait in the loop itself
 
     def __init_subclass__(cls, *, mode: str = "", name: str = "", **more: str) -> None:
         super().__init_subclass__(name=name or mode, **more)
@@ -53,6 +65,30 @@ class Mode(Forward):
             for source, sink in ways
             if index < source.queues
         ]
+
+    @classmethod
+    def prepare(cls, ports: Sequence[Port], given: Any) -> Any:
+        """Return the options as `make` takes them, whose names of ports are known. Raises Usage."""
+        del ports
+        return given
+
+    @classmethod
+    def notices(cls, given: Any) -> Iterable[str]:
+        """Return what the user should know about what `prepare` has returned."""
+        del given
+        return ()
+
+    @classmethod
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+        """Make one worker's loop, which has these lanes. `given`: the options. Raises Usage."""
+        del ports, lanes, given
+        return cls(full=full)
+
+    @classmethod
+    def told(cls, loops: Sequence[Mode]) -> Json:
+        """Return what loops of this mode count, as fields of ForwardResult."""
+        del loops
+        return {}
 
 
 @cache
@@ -81,5 +117,23 @@ def find_mode(name: str, ports: int) -> type[Mode]:
         least, most = mode.ports[0], mode.ports[-1]
         given = "1 is" if ports == 1 else f"{ports} are"
         takes = f"{least} ports" if least == most else f"{least} to {most} ports"
-        raise Usage(f"mode {name} takes {takes}, and {given} given", "see: uspnet fwd --help")
+        able = [each for each, other in sorted(modes().items()) if ports in other.ports]
+        hint = f"for {ports} ports: --mode {able[0]}" if able else "see: uspnet fwd --help"
+        raise Usage(f"mode {name} takes {takes}, and {given} given", hint)
     return mode
+
+
+def read_options(mode: type[Mode], given: Mapping[str, object]) -> Any:
+    """Return the options of a mode. Raises Usage for those of other modes, and wrong ones."""
+    own = {each.name for each in fields(mode.options)}
+    for name in given:
+        if name in own:
+            continue
+        others = [n for n, m in modes().items() if name in {f.name for f in fields(m.options)}]
+        hint = f"add: --mode {others[0]}" if others else "see: uspnet fwd --help"
+        raise Usage(f"mode {_name(mode)} has no --{name.replace('_', '-')}", hint)
+    return mode.options(**given)
+
+
+def _name(mode: type[Mode]) -> str:
+    return next(name for name, each in modes().items() if each is mode)

@@ -297,7 +297,7 @@ class Source(Port):
         """Return the error for a file of which no packet could be delivered."""
         counters = [queue.counters for queue in self.made]
         # As asked: by the loop, and by `truncated`.
-        chosen = (lib.DROP_FILTERED, lib.DROP_POLICED, lib.DROP_NO_ROUTE, lib.DROP_TRUNCATED)
+        chosen = (*range(lib.DROP_FILTERED, lib.DROP_NO_ROUTE + 1), lib.DROP_TRUNCATED)
         lost = sum(int(c.dropped + c.errors) - sum(c.drops[i] for i in chosen) for c in counters)
         if not self.c.q.ended or not lost or any(c.packets for c in counters):
             return None

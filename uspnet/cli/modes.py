@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of fwd's modes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typer.models import OptionInfo
+
+from uspnet import units
+from uspnet.units import Unreadable
+
+PPS_HINT = "write packets a second: 1000, 10k or 1.5Mpps"
+
+
+def _pps(text: str) -> float:
+    """Read packets a second. Raise Unreadable."""
+    rate = units.rate(text)
+    if rate.unit != "pps" or not rate.value:
+        raise Unreadable("not a rate in packets a second", PPS_HINT)
+    return rate.value
+
+
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="PORT",
+        help="Send copies of all packets, as they come, by a further port, which only takes; not "
+        "with macswap and impair.",
+    ),
+]
+Age = Annotated[
+    float | None,
+    typer.Option(
+        "--age",
+        metavar="TIME",
+        parser=units.time_between(1e-3, 1e6),
+        help="switch: Forget an address after this time without a packet from it. Default: 300 s.",
+    ),
+]
+Macs = Annotated[
+    int | None,
+    typer.Option(
+        "--macs",
+        metavar="N",
+        parser=units.whole(1, 1 << 24),
+        help="switch: Have room for N addresses. Default: 65,536.",
+    ),
+]
+StormLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--storm-limit",
+        metavar="RATE",
+        parser=_pps,
+        help="switch: Flood at most so many packets a second from each port, or a burst of a tenth "
+        "of them; others are dropped as policed.",
+    ),
+]
+
+
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rule",
+        metavar="'pass|drop|to:PORT FILTER'",
+        help="filter: What happens to the packets that a filter accepts (man pcap-filter; all "
+        "without one): pass to the other port, drop, or leave by PORT, as it is named or by its "
+        "number from 1 on. Repeat it: the first rule that fits counts; what none fits passes.",
+    ),
+]
+
+
+def _time(name: str, text: str) -> OptionInfo:
+    made: OptionInfo = typer.Option(
+        name, metavar="TIME", parser=units.time_between(0, 3600), help=f"impair: {text}"
+    )
+    return made
+
+
+def _share(name: str, text: str) -> OptionInfo:
+    made: OptionInfo = typer.Option(
+        name, metavar="SHARE", parser=units.share, help=f"impair: {text}"
+    )
+    return made
+
+
+def _whole(name: str, low: int, high: int, text: str) -> OptionInfo:
+    made: OptionInfo = typer.Option(
+        name, metavar="N", parser=units.whole(low, high), help=f"impair: {text}"
+    )
+    return made
+
+
+Delay = Annotated[float | None, _time("--delay", "Have each packet wait this long.")]
+Jitter = Annotated[
+    float | None,
+    _time("--jitter", "Have it wait up to this much more or less; packets overtake each other."),
+]
+Loss = Annotated[float | None, _share("--loss", "Lose this share of the packets: 0.1%.")]
+Duplicate = Annotated[float | None, _share("--duplicate", "Send this share of them twice.")]
+Corrupt = Annotated[float | None, _share("--corrupt", "Change one bit in this share of them.")]
+Reorder = Annotated[
+    float | None, _share("--reorder", "Have this share of the packets not wait for --delay.")
+]
+Gap = Annotated[
+    int | None,
+    _whole("--gap", 1, 1 << 31, "Reorder at most every Nth packet. Default: 1."),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--rate",
+        metavar="RATE",
+        parser=units.bit_rate,
+        help="impair: Send at most so many bits a second of frames without FCS: 10Mbit/s.",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    _whole(
+        "--limit", 1, 1 << 24,
+        "Have room for N packets that wait, in each direction of each queue; others are dropped as "
+        "impair_full. Default: what comes meanwhile at --rate, or at 1 Mpps; up to 65,536.",
+    ),
+]  # fmt: skip
+Seed = Annotated[
+    int | None,
+    _whole("--seed", 0, (1 << 63) - 1, "Draw what happens by another seed than 1."),
+]
+
+
+def given(**options: object) -> dict[str, object]:
+    """Return the options that are on the command line."""
+    return {name: value for name, value in options.items() if value not in (None, [])}

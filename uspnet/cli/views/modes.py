@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What modes of fwd have decided so far, for summaries and live views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uspnet.cli.views.units import format_count
+from uspnet.text import printable
+
+
+def decided(result: dict[str, Any]) -> list[list[str]]:
+    """Say what the mode of a run has counted."""
+    lines = []
+    if table := result.get("switch"):
+        phrases = [f"MAC addresses {format_count(table['macs'])}"]
+        phrases += [f"{name} {format_count(table[name])}" for name in ("moved", "flooded")]
+        if table["unlearned"]:
+            phrases.append(f"not learned {format_count(table['unlearned'])}: raise --macs")
+        lines.append(phrases)
+    lines += [
+        [f"rule {printable(each['rule'])}", f"{format_count(each['packets'])} packets",
+         f"{format_count(each['bytes'])} bytes"]
+        for each in result.get("rules", ())
+    ]  # fmt: skip
+    if (balance := result.get("balance")) and balance["rerouted"]:
+        lines.append([f"rerouted {format_count(balance['rerouted'])}: their port was down"])
+    if done := result.get("impaired"):
+        lines.append([f"{name.replace('_', ' ')} {format_count(n)}" for name, n in done.items()])
+    return lines

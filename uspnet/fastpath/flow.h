@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The flow of a packet: addresses, protocol and ports. Whatever a packet claims is checked against
+ * its bytes; a header that isn't all there makes the flow end above it. */
+#ifndef USPNET_FLOW_H
+#define USPNET_FLOW_H
+#include "fastpath.h"
+
+#include <endian.h>
+
+enum { FLOW_IPV4 = 0x0800, FLOW_IPV6 = 0x86DD, ETHER_TYPE_LEAST = 0x0600 };
+enum { NEXT_HOPS = 0, NEXT_ROUTING = 43, NEXT_FRAGMENT = 44, NEXT_AH = 51, NEXT_DESTINATION = 60 };
+enum { FLOW_TCP = 6, FLOW_UDP = 17, FLOW_DCCP = 33, FLOW_SCTP = 132, FLOW_UDP_LITE = 136 };
+enum { TAGS_MAX = 8, HEADERS_MAX = 16 };
+
+/* Zeros where there is nothing. Where a packet isn't IP, the addresses are MAC addresses. */
+struct flow_key {
+    uint8_t addresses[2][16]; /* source, destination */
+    uint16_t ports[2];
+    uint16_t ether_type; /* 0: 802.3, a length */
+    uint8_t protocol;
+    uint8_t fragment; /* it is a part of a datagram; later parts have no ports */
+};
+
+/* What is left of a packet. */
+struct rest {
+    const uint8_t *at;
+    uint32_t n;
+};
+
+static inline uint16_t flow_be16(const uint8_t *at)
+{
+    uint16_t v;
+    memcpy(&v, at, 2);
+    return be16toh(v);
+}
+
+static inline void rest_skip(struct rest *r, uint32_t n)
+{
+    n = least(n, r->n);
+    r->at += n;
+    r->n -= n;
+}
+
+static inline int flow_is_tag(uint16_t type)
+{
+    return type == 0x8100 || type == 0x88A8 || type == 0x9100;
+}
+
+static inline int flow_has_ports(uint8_t protocol)
+{
+    return protocol == FLOW_TCP || protocol == FLOW_UDP || protocol == FLOW_SCTP ||
+           protocol == FLOW_DCCP || protocol == FLOW_UDP_LITE;
+}
+
+static inline void flow_take_ports(struct flow_key *k, const struct rest *r)
+{
+    if (flow_has_ports(k->protocol) && r->n >= 4) {
+        k->ports[0] = flow_be16(r->at);
+        k->ports[1] = flow_be16(r->at + 2);
+    }
+}
+
+static inline void flow_take_ipv4(struct flow_key *k, struct rest r)
+{
+    uint32_t header = r.n >= 20 ? (r.at[0] & 15u) * 4 : 0;
+    if (header < 20 || r.at[0] >> 4 != 4)
+        return;
+    memset(k->addresses, 0, sizeof k->addresses);
+    memcpy(k->addresses[0], r.at + 12, 4);
+    memcpy(k->addresses[1], r.at + 16, 4);
+    k->protocol = r.at[9];
+    k->ether_type = FLOW_IPV4;
+    k->fragment = (flow_be16(r.at + 6) & 0x3FFF) != 0;
+    if (flow_be16(r.at + 6) & 0x1FFF) /* a fragment without the ports */
+        return;
+    rest_skip(&r, header);
+    flow_take_ports(k, &r);
+}
+
+static inline void flow_take_ipv6(struct flow_key *k, struct rest r)
+{
+    uint8_t next;
+    uint32_t n = 0;
+    if (r.n < 40 || r.at[0] >> 4 != 6)
+        return;
+    memcpy(k->addresses, r.at + 8, 32);
+    k->ether_type = FLOW_IPV6;
+    next = r.at[6];
+    rest_skip(&r, 40);
+    while (n++ < HEADERS_MAX && r.n >= 8) {
+        uint32_t length = (r.at[1] + 1u) * 8;
+        k->fragment |= next == NEXT_FRAGMENT;
+        if (next == NEXT_FRAGMENT && flow_be16(r.at + 2) & 0xFFF8) {
+            k->protocol = r.at[0];
+            return;
+        }
+        if (next == NEXT_FRAGMENT)
+            length = 8;
+        else if (next == NEXT_AH)
+            length = (r.at[1] + 2u) * 4;
+        else if (next != NEXT_HOPS && next != NEXT_ROUTING && next != NEXT_DESTINATION)
+            break;
+        next = r.at[0];
+        rest_skip(&r, length);
+    }
+    k->protocol = next;
+    flow_take_ports(k, &r);
+}
+
+/* Reads what follows an EtherType. */
+static inline void flow_take(struct flow_key *k, uint16_t type, struct rest r)
+{
+    uint32_t tags = 0;
+    while (flow_is_tag(type) && r.n >= 4 && tags++ < TAGS_MAX) {
+        type = flow_be16(r.at + 2);
+        rest_skip(&r, 4);
+    }
+    k->ether_type = type < ETHER_TYPE_LEAST ? 0 : type;
+    if (type == FLOW_IPV4)
+        flow_take_ipv4(k, r);
+    else if (type == FLOW_IPV6)
+        flow_take_ipv6(k, r);
+}
+
+/* Reads an Ethernet frame. `k` is all zeros before. */
+static inline void flow_of_frame(struct flow_key *k, const uint8_t *frame, uint32_t length)
+{
+    struct rest r = {frame, length};
+    uint16_t type = 0;
+    if (length >= FRAME_SHORTEST) {
+        memcpy(k->addresses[1], frame, 6);
+        memcpy(k->addresses[0], frame + 6, 6);
+        type = flow_be16(frame + 12);
+        rest_skip(&r, FRAME_SHORTEST);
+    }
+    flow_take(k, type, r);
+}
+
+#endif

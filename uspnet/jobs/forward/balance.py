@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--mode balance`: the flows of the first port are spread over the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from uspnet.answer import Json
+from uspnet.fastpath import lib
+from uspnet.jobs.forward.mode import Mode
+from uspnet.jobs.forward.result import Balanced
+from uspnet.jobs.forward.ways import Ways, make_ways, to_partner
+from uspnet.jobs.route import Route
+from uspnet.port import Port
+
+
+@dataclass
+class Balance(Ways, mode="balance"):
+    """From the first port to the others, by flow, and back."""
+
+    help: ClassVar[str] = "spreads the flows of the first port over the others"
+    ports: ClassVar[range] = range(3, lib.WAYS_MAX + 1)
+
+    @classmethod
+    def routes(cls, ports: list[Port]) -> list[Route]:
+        """Return the receive queues, with exits to every port."""
+        return to_partner(ports)
+
+    @classmethod
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+        """Make the loop, and its order of ports for each bucket."""
+        del given
+        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes))
+        for bucket, order in enumerate(orders([port.name for port in ports])):
+            at = bucket * lib.WAYS_MAX
+            row = [*order, *[lib.NO_EXIT] * lib.WAYS_MAX][: lib.WAYS_MAX]
+            loop.c.order[at : at + lib.WAYS_MAX] = row
+        return loop
+
+    @classmethod
+    def told(cls, loops: Sequence[Mode]) -> Json:
+        """Return what was not sent where it would have been."""
+        rerouted = sum(int(loop.c.rerouted) for loop in loops if isinstance(loop, cls))
+        return {"balance": Balanced(rerouted=rerouted)}
+
+
+def orders(names: Sequence[str]) -> Iterator[list[int]]:
+    """Return the numbers of all ports but the first one, for each bucket in an order that depends
+    on each port's name alone: with another set of ports, those in both keep their order.
+    """
+    for bucket in range(lib.BUCKETS):
+        scores = [
+            hashlib.blake2b(f"{bucket} {name}".encode(errors="surrogateescape"), digest_size=8)
+            for name in names
+        ]
+        yield sorted(range(1, len(names)), key=lambda at: scores[at].digest())

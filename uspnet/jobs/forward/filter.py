@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--mode filter`: rules decide which packets pass, and where to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from uspnet.answer import Json
+from uspnet.errors import Usage
+from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.forward.mode import Mode
+from uspnet.jobs.forward.result import Ruled
+from uspnet.jobs.forward.ways import Ways, make_ways, to_partner
+from uspnet.jobs.route import Route
+from uspnet.memory import new
+from uspnet.packets.caret import Span, pointed
+from uspnet.packets.filter import Filter, compile_filter
+from uspnet.port import Port
+
+RULE = re.compile(r"\s*(?P<act>pass|drop|to:(?P<port>\S+))(?:\s+(?P<filter>\S.*))?\s*", re.DOTALL)
+RULES_MAX = 256
+HOW = "write: pass FILTER, drop FILTER or to:PORT FILTER, such as 'drop udp port 53'"
+RETURN, ANYTHING = 0x06, 0  # BPF: return a number; 0 rejects
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule, as it was written. `port`: the number of the port that it sends to; None: it says
+    nothing of that. `only`: its filter; None: every packet.
+    """
+
+    text: str
+    act: int
+    port: int | None
+    only: Filter | None
+
+    def accepts_all(self) -> bool:
+        """Return whether no packet goes on to the next rule."""
+        if self.only is None:
+            return True
+        first = self.only.steps[0]
+        return first.code == RETURN and first.value != ANYTHING
+
+
+@dataclass(frozen=True)
+class Filtering:
+    """The options of `--mode filter`. `rule`: the rules, in order."""
+
+    rule: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Raise Usage for none, and too many."""
+        if not self.rule:
+            raise Usage("mode filter has no rule", "give one: --rule 'drop udp port 53'")
+        if len(self.rule) > RULES_MAX:
+            raise Usage(f"{len(self.rule):,} rules", f"give up to {RULES_MAX:,}")
+
+
+@dataclass
+class Filtered(Ways, mode="filter", name="rules"):
+    """Between the first port and the others; rules may send packets by any port."""
+
+    help: ClassVar[str] = "drops, passes and diverts packets by --rule"
+    options: ClassVar[type] = Filtering
+
+    rules: c.Rule = ffi.NULL
+    n_rules: int = 0
+
+    @classmethod
+    def prepare(cls, ports: Sequence[Port], given: Filtering) -> Sequence[Rule]:
+        """Read the rules; the last one accepts all. Raises Usage."""
+        rules = [read_rule(text, ports) for text in given.rule]
+        if not any(rule.accepts_all() for rule in rules):
+            rules.append(Rule("pass", lib.RULE_PASS, None, None))
+        return rules
+
+    @classmethod
+    def notices(cls, given: Sequence[Rule]) -> Iterator[str]:
+        """Name the rules that no packet can reach."""
+        for number, rule in enumerate(given):
+            for before in given[:number]:
+                same = rule.only and before.only and rule.only.steps == before.only.steps
+                if before.accepts_all() or same:
+                    yield f"rule {rule.text!r} is never reached: {before.text!r} comes before it"
+                    break
+
+    @classmethod
+    def routes(cls, ports: list[Port]) -> list[Route]:
+        """Return the receive queues, with exits to every port."""
+        return to_partner(ports)
+
+    @classmethod
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+        """Make the rules and the loop."""
+        rules = new("struct rule[]", len(given))
+        kept = []
+        for made, rule in zip(rules, given, strict=True):
+            made.act, made.port = rule.act, rule.port or 0
+            if rule.only:
+                kept.append(rule.only.make())
+                made.only = kept[-1]
+        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes),
+                   rules=rules, n_rules=len(given))  # fmt: skip
+        loop.filters, loop.given = kept, given
+        return loop
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.filters: list[c.Filter] = []
+        self.given: Sequence[Rule] = ()
+
+    @classmethod
+    def told(cls, loops: Sequence[Mode]) -> Json:
+        """Return what each rule has decided on."""
+        parts = [loop for loop in loops if isinstance(loop, cls)]
+        sums = [
+            Ruled(
+                rule=rule.text,
+                packets=sum(int(loop.rules[number].packets) for loop in parts),
+                bytes=sum(int(loop.rules[number].bytes) for loop in parts),
+            )
+            for number, rule in enumerate(parts[0].given if parts else ())
+        ]
+        return {"rules": tuple(sums)}
+
+
+def read_rule(text: str, ports: Sequence[Port]) -> Rule:
+    """Read a rule. Raises Usage, with the place of what is wrong."""
+    found = RULE.fullmatch(text)
+    if not found:
+        word = re.search(r"\S+", text)
+        at = Span(*word.span()) if word else Span(0, len(text))
+        raise Usage(f"--rule {text!r} is no rule", HOW, pointed(text, at))
+    only = found["filter"]
+    try:
+        made = compile_filter(only) if only else None
+    except Usage as error:
+        raise Usage(f"--rule {text!r}: {error.lines[0]}", error.hint, error.lines[1:]) from None
+    if not found["port"]:
+        return Rule(text.strip(), {"pass": lib.RULE_PASS, "drop": lib.RULE_DROP}[found["act"]],
+                    None, made)  # fmt: skip
+    number = find_port(found["port"], ports)
+    if number is None or not ports[number].can_send:
+        why = "there is no such port" if number is None else "it sends nothing"
+        hint = f"write a port as it is named, or its number: to:1 to to:{len(ports)}"
+        raise Usage(f"--rule {text!r}: {why}", hint, pointed(text, Span(*found.span("port"))))
+    return Rule(text.strip(), lib.RULE_TO, number, made)
+
+
+def find_port(word: str, ports: Sequence[Port]) -> int | None:
+    """Return the port that a word means: its name, its spec, or its number from 1 on."""
+    for number, port in enumerate(ports):
+        if word in {port.name, str(port.spec), str(number + 1)}:
+            return number
+    return None

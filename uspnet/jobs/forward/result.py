@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What modes of fwd count beside the packets: parts of its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switched:
+    """The table of `fwd --mode switch`."""
+
+    macs: int
+    """MAC addresses that are known now, by VLAN."""
+    moved: int
+    """Times that an address was seen behind another port than before."""
+    flooded: int
+    """Packets that were sent by all other ports: groups, and addresses that were not known."""
+    unlearned: int
+    """Packets whose source could not be learned, for want of room in the table: see `--macs`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruled:
+    """One rule of `fwd --mode filter`."""
+
+    rule: str
+    """The rule, as it was written; a last `pass` stands for what no rule accepts."""
+    packets: int
+    """Packets that it decided on."""
+    bytes: int
+    """Their bytes, without FCS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balanced:
+    """What `fwd --mode balance` counts beside the ports' packets."""
+
+    rerouted: int
+    """Packets that left by another port than the one of their flow, because that was down."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Impaired:
+    """What `fwd --mode impair` has done; packets lost by `--loss` are in `drops`."""
+
+    delayed: int
+    """Packets that waited for `--delay`, with `--jitter`."""
+    duplicated: int
+    """Packets sent twice."""
+    corrupted: int
+    """Packets with one bit changed."""
+    reordered: int
+    """Packets that left at once, before those that waited."""
+    most_waiting: int
+    """The most packets that waited at once in one direction of a queue: see `--limit`."""
