@@ -172,7 +172,6 @@ WRONG = {
     job("capture: 'nul:'"): (3, "nul", "null"),
     job("capture: eth0"): (3, "eth0", "packet:eth0"),
     job("capture: 'memif:/a,role=sever'"): (3, "sever", "server"),
-    job("capture: ['null:', 'null:']"): (3, "unexpected argument", ""),
     job("capture: 'null:'\nwrite: '-'"): (4, "both write to stdout", "write to a file"),
     job("capture: 'null:'\nwrite: ''"): (4, "is empty", "x.pcapng"),
     job("capture: 'null:'\nsnaplen: 96"): (4, "--snaplen needs -w", "add -w"),

@@ -220,8 +220,8 @@ def test_what_a_buffer_had_before_is_in_no_packet(uspnet, tmp_path, words, numbe
         numbered = "--no-sequence"
     out = tmp_path / "x.pcapng"
     count, burst = by_tier(400, 2000, 9000), ["--burst", "7"]
-    words = [*words, numbered, *burst, "-c", str(count)]
-    result = uspnet("pktgen", "null:", *words, "--dry-run", "-w", str(out))
+    options = [*words, numbered, *burst, "-c", str(count)]
+    result = uspnet("pktgen", "null:", *options, "--dry-run", "-w", str(out))
     assert result.returncode == 0, result.stderr
     with RawPcapNgReader(str(out)) as reader:
         frames = [frame for frame, _ in reader]

@@ -101,7 +101,6 @@ FWD = {
     "-M": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
     "--mbps": "use pcap:FILE,timing=on for the file's own timing; pktgen has --rate",
     "-L": "use --count",
-    "--limit": "use --count",
     "-K": "not needed: a file is read ahead",
     "--preload-pcap": "not needed: a file is read ahead",
 }

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from uspnet import __version__
+from uspnet.answer import Json
 from uspnet.text import printable
 
 PLAIN_WIDTH = 200  # columns of a table, where no terminal sets them
@@ -122,6 +123,6 @@ def chop(text: str, width: int) -> list[str]:
     return lines
 
 
-def print_json(result: dict[str, Any]) -> None:
+def print_json(result: Json) -> None:
     """Print one JSON object on a line of stdout."""
     print(json.dumps({"uspnet": __version__, **result}), file=sys.stdout, flush=True)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from uspnet.answer import Json
 from uspnet.cli.views.units import format_count
 from uspnet.text import printable
 
 
-def decided(result: dict[str, Any]) -> list[list[str]]:
+def decided(result: Json) -> list[list[str]]:
     """Say what the mode of a run has counted."""
     lines = []
     if table := result.get("switch"):

@@ -6,11 +6,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.answer import Json
 from uspnet.fastpath import lib
-from uspnet.jobs.forward.mode import Mode
+from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Balanced
 from uspnet.jobs.forward.ways import Ways, make_ways, to_partner
 from uspnet.jobs.route import Route
@@ -30,7 +30,7 @@ class Balance(Ways, mode="balance"):
         return to_partner(ports)
 
     @classmethod
-    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make the loop, and its order of ports for each bucket."""
         del given
         loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes))

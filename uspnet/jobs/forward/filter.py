@@ -6,12 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
-from uspnet.jobs.forward.mode import Mode
+from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Ruled
 from uspnet.jobs.forward.ways import Ways, make_ways, to_partner
 from uspnet.jobs.route import Route
@@ -93,7 +93,7 @@ class Filtered(Ways, mode="filter", name="rules"):
         return to_partner(ports)
 
     @classmethod
-    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make the rules and the loop."""
         rules = new("struct rule[]", len(given))
         kept = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uspnet.errors import Usage
 from uspnet.jobs.forward.io import Io
-from uspnet.jobs.forward.mode import Mode, modes
+from uspnet.jobs.forward.mode import Given, Mode, modes
 from uspnet.jobs.forward.ways import Ways, make_ways
 from uspnet.jobs.route import Route
 from uspnet.port import Port
@@ -22,7 +22,7 @@ class Mirrored(Ways, name="mirror", struct="ways_loop"):
     ports: ClassVar[range] = Io.ports
 
     @classmethod
-    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make the loop."""
         del given
         return cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes))

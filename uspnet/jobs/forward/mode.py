@@ -19,6 +19,8 @@ from uspnet.jobs.loops import Forward
 from uspnet.jobs.route import Route
 from uspnet.port import Port
 
+Given = Any  # options of a mode: an object of its own dataclass
+
 MODES: dict[str, type[Mode]] = {}
 
 
@@ -67,19 +69,19 @@ class Mode(Forward):
         ]
 
     @classmethod
-    def prepare(cls, ports: Sequence[Port], given: Any) -> Any:
+    def prepare(cls, ports: Sequence[Port], given: Given) -> Given:
         """Return the options as `make` takes them, whose names of ports are known. Raises Usage."""
         del ports
         return given
 
     @classmethod
-    def notices(cls, given: Any) -> Iterable[str]:
+    def notices(cls, given: Given) -> Iterable[str]:
         """Return what the user should know about what `prepare` has returned."""
         del given
         return ()
 
     @classmethod
-    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Any) -> Mode:
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make one worker's loop, which has these lanes. `given`: the options. Raises Usage."""
         del ports, lanes, given
         return cls(full=full)
@@ -123,7 +125,7 @@ def find_mode(name: str, ports: int) -> type[Mode]:
     return mode
 
 
-def read_options(mode: type[Mode], given: Mapping[str, object]) -> Any:
+def read_options(mode: type[Mode], given: Mapping[str, object]) -> Given:
     """Return the options of a mode. Raises Usage for those of other modes, and wrong ones."""
     own = {each.name for each in fields(mode.options)}
     for name in given:
