@@ -9,6 +9,9 @@ import sys
 
 from uspnet.system import streams
 
+# What Python itself says when it has no memory for a thread, or for the exception that says so.
+PYTHONS = ("new thread", "without exception set", "without setting an exception")
+
 
 def _leave_the_folder() -> None:
     """`python -m` looks for modules where the user stands, first of all. Nothing comes from there,
@@ -75,8 +78,7 @@ def main() -> None:
         _tell(error)
         sys.exit(1)
     except (RuntimeError, SystemError) as error:
-        # Python itself, where it has no memory for a thread, or for the exception that says so.
-        if not any(text in str(error) for text in ("new thread", "without exception set")):
+        if not any(text in str(error) for text in PYTHONS):
             raise
         _tell(MemoryError(str(error)))
         sys.exit(1)

@@ -22,6 +22,8 @@ def test_a_limit_of_memory_is_named(kib, more):
         ["sh", "-c", f'ulimit -v {kib}; exec "$@"', "sh", *words],
         capture_output=True, check=False, text=True,
     )  # fmt: skip
+    if "<built-in function exec> returned NULL" in done.stderr:
+        return  # Python, before our code has begun, or when even the error found no memory
     assert "Traceback" not in done.stderr
     if done.returncode == -signal.SIGABRT and "memory allocation of" in done.stderr:
         return  # a library in Rust ends the process itself, and says why
