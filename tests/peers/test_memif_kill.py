@@ -17,7 +17,7 @@ import pytest
 from tests.support.tiers import by_tier, full
 from tests.support.waiting import until
 
-ROUNDS = by_tier(5, 20, 1000)
+ROUNDS = by_tier(5, 10, 1000)
 FDS_MORE, KIB_MORE = 8, 32 << 10
 
 

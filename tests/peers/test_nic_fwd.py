@@ -24,9 +24,10 @@ from uspnet.ports.registry import make_port
 
 MODELS = sorted(models())
 STARTS = by_tier(2, 5, 100)  # of each pair
-KILLS = by_tier(3, 8, 50)  # of each model
+KILLS = by_tier(3, 5, 50)  # of each model
 NEIGHBOURS = [(a, b) for a, b in zip(MODELS, MODELS[1:] + MODELS[:1], strict=True) if a != b]
-PAIRS = by_tier(NEIGHBOURS, list(itertools.combinations_with_replacement(MODELS, 2)))
+EACH_PAIR = list(itertools.combinations_with_replacement(MODELS, 2))
+PAIRS = by_tier(NEIGHBOURS, NEIGHBOURS, EACH_PAIR)
 WINDOW = 256  # frames under way on each wire
 PATIENCE_S = 30.0
 LOSSES = ["rx_errors", "rx_dropped", "rx_missed_errors", "tx_errors", "tx_dropped"]
