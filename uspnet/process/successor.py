@@ -59,7 +59,7 @@ class Successor(ForkServer):
         self.program, self.user, self.parent = argv[0], before.user, before.parent
         self.pointed, self.python, self.version = before.pointed, python, ""
         self._functions: dict[str, int] = {}
-        closed = not _open_to_all(self.program) if self.user else bool(to_run(self.program))
+        closed = to_run(self.program) or (self.user and not _open_to_all(self.program))
         if before.dead() or closed:
             self._start_as_ourselves(argv, given=bool(python) and not checked)
         else:

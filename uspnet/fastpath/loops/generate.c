@@ -10,7 +10,7 @@ enum {
 
 static void fill_buffers(struct generate_loop *g, const struct pool *pool)
 {
-    for (uint32_t i = 0; i < g->w.stack->top; i++) {
+    for (uint32_t i = 0; g->filler && i < g->w.stack->top; i++) {
         uint32_t index = g->w.stack->free[i];
         struct packet p = {index, cache_offset(index), 0};
         memcpy(packet_data(pool, p), g->filler->frame, g->filler->length);
