@@ -140,7 +140,7 @@ class Attack:
 
     def settle(self):
         """Until the server has let go of everybody."""
-        port = self.job.port
+        port = self.job.ports[0]
         end = time.monotonic() + 8
         while (port.session or port.listener.pending) and time.monotonic() < end:
             time.sleep(0.01)
