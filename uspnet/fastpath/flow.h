@@ -18,8 +18,12 @@ struct flow_key {
     uint8_t addresses[2][16]; /* source, destination */
     uint16_t ports[2];
     uint16_t ether_type; /* 0: 802.3, a length */
+    uint16_t vlan;       /* the outermost tag's */
+    uint8_t version;     /* of IP; 0: the packet is none, or its header isn't all there */
     uint8_t protocol;
     uint8_t fragment; /* it is a part of a datagram; later parts have no ports */
+    uint8_t tagged, has_ports, has_flags;
+    uint8_t tcp_flags;
 };
 
 /* What is left of a packet. */
@@ -55,10 +59,14 @@ static inline int flow_has_ports(uint8_t protocol)
 
 static inline void flow_take_ports(struct flow_key *k, const struct rest *r)
 {
-    if (flow_has_ports(k->protocol) && r->n >= 4) {
-        k->ports[0] = flow_be16(r->at);
-        k->ports[1] = flow_be16(r->at + 2);
-    }
+    if (!flow_has_ports(k->protocol) || r->n < 4)
+        return;
+    k->ports[0] = flow_be16(r->at);
+    k->ports[1] = flow_be16(r->at + 2);
+    k->has_ports = 1;
+    k->has_flags = k->protocol == FLOW_TCP && r->n >= 14;
+    if (k->has_flags)
+        k->tcp_flags = r->at[13];
 }
 
 static inline void flow_take_ipv4(struct flow_key *k, struct rest r)
@@ -70,7 +78,7 @@ static inline void flow_take_ipv4(struct flow_key *k, struct rest r)
     memcpy(k->addresses[0], r.at + 12, 4);
     memcpy(k->addresses[1], r.at + 16, 4);
     k->protocol = r.at[9];
-    k->ether_type = FLOW_IPV4;
+    k->version = 4;
     k->fragment = (flow_be16(r.at + 6) & 0x3FFF) != 0;
     if (flow_be16(r.at + 6) & 0x1FFF) /* a fragment without the ports */
         return;
@@ -85,7 +93,7 @@ static inline void flow_take_ipv6(struct flow_key *k, struct rest r)
     if (r.n < 40 || r.at[0] >> 4 != 6)
         return;
     memcpy(k->addresses, r.at + 8, 32);
-    k->ether_type = FLOW_IPV6;
+    k->version = 6;
     next = r.at[6];
     rest_skip(&r, 40);
     while (n++ < HEADERS_MAX && r.n >= 8) {
@@ -108,11 +116,14 @@ static inline void flow_take_ipv6(struct flow_key *k, struct rest r)
     flow_take_ports(k, &r);
 }
 
-/* Reads what follows an EtherType. */
+/* Reads what follows an EtherType. `k` has no more than addresses before. */
 static inline void flow_take(struct flow_key *k, uint16_t type, struct rest r)
 {
     uint32_t tags = 0;
     while (flow_is_tag(type) && r.n >= 4 && tags++ < TAGS_MAX) {
+        if (!k->tagged)
+            k->vlan = flow_be16(r.at) & 0xFFF;
+        k->tagged = 1;
         type = flow_be16(r.at + 2);
         rest_skip(&r, 4);
     }

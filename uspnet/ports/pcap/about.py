@@ -8,10 +8,13 @@ from collections.abc import Sized
 from dataclasses import dataclass
 
 from uspnet.ports.pcap import foreign
+from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.blocks import Block, Clock, number, text
 
-KINDS = frozenset({0, 1, 5, 0x0A0D0D0A})  # that are looked into; 0: the header of a pcap file
-COMMENT, CUSTOM = 1, frozenset({2988, 19372})  # text of some program's own
+KINDS = frozenset(
+    {0, pcapfile.INTERFACE, pcapfile.STATISTICS, pcapfile.SECTION}
+)  # 0: a pcap file's header
+CUSTOM = frozenset({2988, 19372})  # text of some program's own
 MOST = 1 << 18  # blocks of a kind
 NANOSECONDS = {0xA1B23C4D, 0x4D3CB2A1}
 
@@ -112,11 +115,11 @@ class About:
         match block.kind:
             case 0:
                 self._header(block)
-            case 1 if self._fits(self.interfaces):
+            case pcapfile.INTERFACE if self._fits(self.interfaces):
                 self._interface(block)
-            case 5:
+            case pcapfile.STATISTICS:
                 self._statistics(block)
-            case 0x0A0D0D0A if self._fits(self.sections):
+            case pcapfile.SECTION if self._fits(self.sections):
                 self._section(block)
 
     def _fits(self, found: Sized) -> bool:
@@ -133,9 +136,9 @@ class About:
         said = _Said.of(block, 24)
         self.sections.append(
             SectionAbout(
-                hardware=said.text(2),
-                os=said.text(3),
-                application=said.text(4),
+                hardware=said.text(pcapfile.SHB_HARDWARE),
+                os=said.text(pcapfile.SHB_OS),
+                application=said.text(pcapfile.SHB_USERAPPL),
                 comments=said.comments(),
                 byte_order="big" if block.swapped else "little",
             )
@@ -144,8 +147,8 @@ class About:
     def _interface(self, block: Block) -> None:
         link, _, snaplen = block.numbers("HHI", 8)
         said = _Said.of(block, 16)
-        resolution = said.first(9)
-        offset = said.first(14) or b""
+        resolution = said.first(pcapfile.IF_TSRESOL)
+        offset = said.first(pcapfile.IF_TSOFFSET) or b""
         unit = Clock(
             resolution[0] if resolution else 6,
             int.from_bytes(offset, "big" if block.swapped else "little", signed=True),
@@ -154,8 +157,8 @@ class About:
 
     def _described(self, block: Block, link: int, snaplen: int, unit: Clock, said: _Said) -> None:
         self.clocks.append(unit)
-        mac = said.first(6)
-        speed = said.first(8)
+        mac = said.first(pcapfile.IF_MACADDR)
+        speed = said.first(pcapfile.IF_SPEED)
         self.interfaces.append(
             InterfaceAbout(
                 interface=len(self.interfaces),
@@ -164,10 +167,10 @@ class About:
                 link=link_name(link),
                 snaplen=snaplen or None,
                 time_unit=unit.name,
-                name=said.text(2),
-                description=said.text(3),
-                hardware=said.text(15),
-                os=said.text(12),
+                name=said.text(pcapfile.IF_NAME),
+                description=said.text(pcapfile.IF_DESCRIPTION),
+                hardware=said.text(pcapfile.IF_HARDWARE),
+                os=said.text(pcapfile.IF_OS),
                 filter=said.filter(),
                 mac=mac.hex(":") if mac else None,
                 addresses=said.addresses(),
@@ -184,13 +187,13 @@ class About:
         found = StatisticsAbout(
             interface=index,
             time_ns=clock.time_ns(block.data[12:20], block.order),
-            start_ns=said.time(2, clock),
-            end_ns=said.time(3, clock),
-            received=said.number(4),
-            dropped=said.number(5),
-            accepted=said.number(6),
-            os_dropped=said.number(7),
-            delivered=said.number(8),
+            start_ns=said.time(pcapfile.ISB_STARTTIME, clock),
+            end_ns=said.time(pcapfile.ISB_ENDTIME, clock),
+            received=said.number(pcapfile.ISB_IFRECV),
+            dropped=said.number(pcapfile.ISB_IFDROP),
+            accepted=said.number(pcapfile.ISB_FILTERACCEPT),
+            os_dropped=said.number(pcapfile.ISB_OSDROP),
+            delivered=said.number(pcapfile.ISB_USRDELIV),
             comments=said.comments(),
         )
         if index < len(self.interfaces):
@@ -230,17 +233,20 @@ class _Said:
 
     def comments(self) -> tuple[str, ...]:
         own = [text(value[4:]) for code in CUSTOM for value in self.values.get(code, ())]
-        return (*map(text, self.values.get(COMMENT, ())), *own)
+        return (*map(text, self.values.get(pcapfile.COMMENT, ())), *own)
 
     def filter(self) -> str | None:
-        value = self.first(11)
+        value = self.first(pcapfile.IF_FILTER)
         if not value:
             return None
         return text(value[1:]) if value[0] == 0 else f"a program of {len(value) - 1} bytes"
 
     def addresses(self) -> tuple[str, ...]:
-        found = [_ipv4(value) for value in self.values.get(4, ()) if len(value) == 8]
-        return (*found, *(_ipv6(value) for value in self.values.get(5, ()) if len(value) == 17))
+        ipv4, ipv6 = (
+            self.values.get(code, ()) for code in (pcapfile.IF_IPV4ADDR, pcapfile.IF_IPV6ADDR)
+        )
+        found = [_ipv4(value) for value in ipv4 if len(value) == 8]
+        return (*found, *(_ipv6(value) for value in ipv6 if len(value) == 17))
 
 
 def _ipv4(value: bytes) -> str:

@@ -1,137 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-/* pcap: counts packets by flow. Whatever a packet claims is checked against its captured bytes; a
- * header that isn't all there makes the flow end above it. */
+/* pcap: counts packets by flow. */
 #include "pcap_parts.h"
 
 #include "pcap_flows.h"
 
-#include <endian.h>
-
-enum { TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86DD, TYPE_LEAST = 0x0600 };
-enum { HOPS = 0, ROUTING = 43, FRAGMENT = 44, AH = 51, DESTINATION = 60 };
-enum { TCP = 6, UDP = 17, DCCP = 33, SCTP = 132, UDP_LITE = 136 };
-enum { TAGS_MAX = 8, HEADERS_MAX = 16 };
-
-/* What is left of a packet. */
-struct rest {
-    const uint8_t *at;
-    uint32_t n;
-};
-
-static uint16_t be16(const uint8_t *at)
-{
-    uint16_t v;
-    memcpy(&v, at, 2);
-    return be16toh(v);
-}
-
-static void skip(struct rest *r, uint32_t n)
-{
-    n = least(n, r->n);
-    r->at += n;
-    r->n -= n;
-}
-
-static int is_tag(uint16_t type) { return type == 0x8100 || type == 0x88A8 || type == 0x9100; }
-
-static int has_ports(uint8_t protocol)
-{
-    return protocol == TCP || protocol == UDP || protocol == SCTP || protocol == DCCP ||
-           protocol == UDP_LITE;
-}
-
-static void take_ports(struct pcap_key *key, const struct rest *r)
-{
-    struct pcap_flow *k = &key->flow;
-    if (!has_ports(k->protocol) || r->n < 4)
-        return;
-    k->ports[0] = be16(r->at);
-    k->ports[1] = be16(r->at + 2);
-    key->has_ports = 1;
-    key->has_flags = k->protocol == TCP && r->n >= 14;
-    if (key->has_flags)
-        key->tcp_flags = r->at[13];
-}
-
-static void take_ipv4(struct pcap_key *key, struct rest r)
-{
-    struct pcap_flow *k = &key->flow;
-    uint32_t header = r.n >= 20 ? (r.at[0] & 15u) * 4 : 0;
-    if (header < 20 || r.at[0] >> 4 != 4)
-        return;
-    memset(k->addresses, 0, sizeof k->addresses);
-    memcpy(k->addresses[0], r.at + 12, 4);
-    memcpy(k->addresses[1], r.at + 16, 4);
-    k->protocol = r.at[9];
-    k->version = 4;
-    if (be16(r.at + 6) & 0x1FFF) /* a fragment without the ports */
-        return;
-    skip(&r, header);
-    take_ports(key, &r);
-}
-
-static void take_ipv6(struct pcap_key *key, struct rest r)
-{
-    struct pcap_flow *k = &key->flow;
-    uint8_t next;
-    uint32_t n = 0;
-    if (r.n < 40 || r.at[0] >> 4 != 6)
-        return;
-    memcpy(k->addresses, r.at + 8, 32);
-    k->version = 6;
-    next = r.at[6];
-    skip(&r, 40);
-    while (n++ < HEADERS_MAX && r.n >= 8) {
-        uint32_t length = (r.at[1] + 1u) * 8;
-        if (next == FRAGMENT && be16(r.at + 2) & 0xFFF8) {
-            k->protocol = r.at[0];
-            return;
-        }
-        if (next == FRAGMENT)
-            length = 8;
-        else if (next == AH)
-            length = (r.at[1] + 2u) * 4;
-        else if (next != HOPS && next != ROUTING && next != DESTINATION)
-            break;
-        next = r.at[0];
-        skip(&r, length);
-    }
-    k->protocol = next;
-    take_ports(key, &r);
-}
-
-void pcap_take_key(struct pcap_key *key, const struct pcap_source *s, uint32_t link_type,
+void pcap_take_key(struct flow_key *k, const struct pcap_source *s, uint32_t link_type,
                    const struct found *found)
 {
-    struct pcap_flow *k = &key->flow;
     struct found f = *found;
-    struct rest r = {f.data, f.length};
-    uint32_t tags = 0;
-    uint16_t type = 0;
-    *key = (struct pcap_key){0};
-    if (link_type != LINK_ETHERNET) {
-        if (!pcap_make_ethernet(s, link_type, &f))
-            return;
-        type = be16(f.header + 12);
-        r = (struct rest){f.data, f.length};
-    } else if (r.n >= FRAME_SHORTEST) {
-        memcpy(k->addresses[1], r.at, 6);
-        memcpy(k->addresses[0], r.at + 6, 6);
-        type = be16(r.at + 12);
-        skip(&r, FRAME_SHORTEST);
-    }
-    while (is_tag(type) && r.n >= 4 && tags++ < TAGS_MAX) {
-        if (!key->tagged)
-            key->vlan = be16(r.at) & 0xFFF;
-        key->tagged = 1;
-        type = be16(r.at + 2);
-        skip(&r, 4);
-    }
-    k->ether_type = type < TYPE_LEAST ? 0 : type; /* 802.3: a length */
-    if (type == TYPE_IPV4)
-        take_ipv4(key, r);
-    else if (type == TYPE_IPV6)
-        take_ipv6(key, r);
+    *k = (struct flow_key){0};
+    if (link_type == LINK_ETHERNET)
+        flow_of_frame(k, f.data, f.length);
+    else if (pcap_make_ethernet(s, link_type, &f))
+        flow_take(k, flow_be16(f.header + 12), (struct rest){f.data, f.length});
+}
+
+/* A flow without packets: side 0 has sent what the key is of. */
+static struct pcap_flow flow_of(const struct flow_key *k)
+{
+    struct pcap_flow flow = {.ether_type = k->ether_type,
+                             .protocol = k->protocol,
+                             .version = k->version};
+    memcpy(flow.addresses, k->addresses, sizeof flow.addresses);
+    memcpy(flow.ports, k->ports, sizeof flow.ports);
+    return flow;
 }
 
 /* Puts the smaller side first. Returns which side sent the packet. */
@@ -183,11 +75,11 @@ static struct pcap_flow *find(struct pcap_flows *t, const struct pcap_flow *k)
 void pcap_flows_add(struct pcap_flows *t, const struct pcap_source *s, uint32_t link_type,
                     const struct found *f)
 {
-    struct pcap_key whole;
+    struct flow_key said;
     struct pcap_flow key, *flow;
     uint32_t side;
-    pcap_take_key(&whole, s, link_type, f);
-    key = whole.flow;
+    pcap_take_key(&said, s, link_type, f);
+    key = flow_of(&said);
     side = arrange(&key);
     flow = find(t, &key);
     if (!flow) {

@@ -5,6 +5,7 @@
 #ifndef USPNET_PCAP_FLOWS_H
 #define USPNET_PCAP_FLOWS_H
 #include "rings/pcap/pcap.h"
+#include "flow.h"
 
 // [python]
 /* Side 0 has the smaller address and port. Without `version`, the addresses are MAC
@@ -37,14 +38,9 @@ uint32_t pcap_flows_top(const struct pcap_flows *t, uint32_t *slots, uint32_t n,
 
 struct found;
 
-/* What a packet's headers say. */
-struct pcap_key {
-    struct pcap_flow flow; /* side 0 has sent it */
-    uint16_t vlan;         /* the outermost tag's */
-    uint8_t tagged, has_ports, has_flags, tcp_flags;
-};
-
-void pcap_take_key(struct pcap_key *k, const struct pcap_source *s, uint32_t link_type,
+/* Reads what a packet's headers say; nothing of a link type that has no Ethernet header, and can't
+ * be given one. */
+void pcap_take_key(struct flow_key *k, const struct pcap_source *s, uint32_t link_type,
                    const struct found *f);
 
 /* Returns 0: the table needs more room. */
