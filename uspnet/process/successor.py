@@ -29,7 +29,7 @@ from uspnet.process.worker import COLD
 from uspnet.system import child, children
 from uspnet.system.kept import State
 from uspnet.system.launch import launch
-from uspnet.system.privileges import to_run
+from uspnet.system.privileges import Capabilities, to_run
 
 ADDRESSES = 1 << 64
 CODE = first_words.CODE.format(module="uspnet.process.main", function="succeed")
@@ -59,9 +59,9 @@ class Successor(ForkServer):
         self.program, self.user, self.parent = argv[0], before.user, before.parent
         self.pointed, self.python, self.version = before.pointed, python, ""
         self._functions: dict[str, int] = {}
-        closed = to_run(self.program) or (self.user and not _open_to_all(self.program))
-        if before.dead() or closed:
-            self._start_as_ourselves(argv, given=bool(python) and not checked)
+        keep = to_run(self.program)
+        if before.dead() or keep or (self.user and not _open_to_all(self.program)):
+            self._start_as_ourselves(argv, keep, given=bool(python) and not checked)
         else:
             self.pid, self._socket, self.pidfd = before.execute(argv)
         self._words = FirstWords(self.program, self._socket, START_S)
@@ -111,10 +111,10 @@ class Successor(ForkServer):
                 raise self._not_started(number)
         self._check(said)
 
-    def _start_as_ourselves(self, argv: Sequence[str], *, given: bool) -> None:
+    def _start_as_ourselves(self, argv: Sequence[str], keep: Capabilities, *, given: bool) -> None:
         """Start it as the command's own user, since that of the loops can't reach the program, or
-        has no process any more that could start one. Raises Refused when anybody else could
-        change what would run, and NoMemory.
+        has no process any more that could start one. `keep`: what it needs to begin. Raises Refused
+        when anybody else could change what would run, and NoMemory.
         """
         if given:
             check_installation(self.program)
@@ -130,7 +130,7 @@ class Successor(ForkServer):
                     self.parent,
                     pass_fds=[control],
                     piped=False,
-                    confined=to_run(self.program),
+                    confined=keep,
                 )
             self.pidfd = os.pidfd_open(self._launched.pid)
         except OSError as error:
