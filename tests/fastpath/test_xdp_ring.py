@@ -241,7 +241,7 @@ def test_after_the_end_of_a_worker_all_buffers_are_found(make, chunks):
         }
         fresh = next(n for n in range(256) if not tx.c.owners[n])
         published = tx.c.frames.producer[0]
-        tx.c.owners[fresh] = 1 << 31 | published + rand.randint(0, 31)  # written, not published
+        tx.c.owners[fresh] = published + rand.randint(0, 31) << 8 | 1  # written, not published
         lib.xdp_revive(tx.c, 0)
         assert tx.owned() == left
         assert (rx.c.q.fault, tx.c.q.fault) == (0, 0)

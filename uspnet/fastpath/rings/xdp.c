@@ -52,53 +52,48 @@ static __attribute__((cold, noinline)) int take(struct xdp_queue *x, uint64_t ad
     return length >= FRAME_SHORTEST;
 }
 
-/* Takes frames from slot `position` on, as long as they are whole, and in buffers of one chunk.
- * Returns how many. */
-static inline __attribute__((always_inline)) uint32_t take_whole(const struct xdp_queue *x,
-                                                                 struct packet *packets, uint32_t n,
-                                                                 uint32_t position, uint32_t shift,
-                                                                 uint64_t *bytes)
+/* Takes n frames from `slot` on, as long as they are whole, and in buffers of one chunk. Returns
+ * how many. */
+static NOINLINE uint32_t take_whole(const struct xdp_queue *x, const struct xdp_slot *slot,
+                                    struct packet *restrict packets, uint32_t n, uint64_t *bytes)
 {
-    const struct xdp_slot *slots = (const struct xdp_slot *)x->frames.slots;
-    uint32_t *owners = x->owners, slot_mask = x->size - 1, got = 0;
-    uint64_t n_owners = x->n_owners, sum = 0;
-    for (; got < n; got++) {
-        const struct xdp_slot *slot = &slots[(position + got) & slot_mask];
+    const struct xdp_slot *first = slot, *end = slot + n;
+    uint32_t *restrict owners = x->owners, shift = x->chunk_shift;
+    uint64_t n_owners = x->n_owners, chunk = 1u << shift, sum = 0;
+    for (; slot != end; slot++, packets++) {
         uint64_t address = load_relaxed(&slot->address), index = address >> shift;
         uint64_t word = load_relaxed((const uint64_t *)&slot->length); /* options above it */
-        uint32_t offset = (uint32_t)address & ((1u << shift) - 1);
-        if (unlikely(index >= n_owners || word < FRAME_SHORTEST || word + offset > 1u << shift) ||
+        uint64_t offset = address & (chunk - 1);
+        if (unlikely(index >= n_owners || word < FRAME_SHORTEST || word + offset > chunk) ||
             unlikely(!owners[index]))
             break;
         owners[index] = 0;
-        packets[got] = (struct packet){(uint32_t)index, (uint16_t)offset, (uint16_t)word};
+        *packets = (struct packet){(uint32_t)index, (uint16_t)offset, (uint16_t)word};
         sum += word;
     }
     *bytes += sum;
-    return got;
+    return (uint32_t)(slot - first);
 }
 
 /* Takes what is in n slots. Returns how many frames that makes. */
 static inline uint32_t receive(struct xdp_queue *x, struct packet *packets, uint32_t n,
                                uint64_t *bytes)
 {
-    const struct xdp_slot *slots = (const struct xdp_slot *)x->frames.slots;
-    uint32_t position = (uint32_t)x->taken, end = position + n, got = 0, whole = 0;
-    for (; position != end; position++) {
-        const struct xdp_slot *slot = &slots[position & (x->size - 1)];
-        if (likely(x->n_chunks == 1 && !x->part.open && !x->skipping)) {
-            whole = x->chunk_shift == 11
-                        ? take_whole(x, packets + got, end - position, position, 11, bytes)
-                        : take_whole(x, packets + got, end - position, position, 12, bytes);
-            got += whole;
-            position += whole;
-            if (likely(position == end))
-                break;
-            slot = &slots[position & (x->size - 1)];
-        }
+    uint32_t position = (uint32_t)x->taken, end = position + n, got = 0;
+    while (position != end) {
+        const struct xdp_slot *slot = frame_slot(x, position);
+        uint32_t run = in_a_row(x, position, end - position), whole = 0;
+        if (likely(x->n_chunks == 1 && !x->part.open && !x->skipping))
+            whole = take_whole(x, slot, packets + got, run, bytes);
+        got += whole;
+        position += whole;
+        if (likely(whole == run))
+            continue;
+        slot += whole;
         if (take(x, load_relaxed(&slot->address), load_relaxed((const uint64_t *)&slot->length),
                  &packets[got]))
             *bytes += packets[got++].length;
+        position++;
     }
     return got;
 }
@@ -142,68 +137,45 @@ static __attribute__((cold, noinline)) void complete(struct xdp_queue *x, uint64
     }
 }
 
-/* Frees the buffers of frames that were sent. */
-static inline void clean(struct xdp_queue *x)
+/* Frees the buffers of n completions from `slot` on, as long as they are right. Returns of how
+ * many. */
+static NOINLINE uint32_t free_whole(const struct xdp_queue *x, const uint64_t *slot, uint32_t n)
 {
-    uint32_t n = ready(x, &x->buffers), position = (uint32_t)x->taken, slot_mask = x->size - 1;
-    const uint64_t *slots = (const uint64_t *)x->buffers.slots;
     struct stack *s = x->q.stack;
-    uint32_t *owners = x->owners, *free = s->free, top = s->top, shift = x->chunk_shift, done = 0;
-    uint64_t n_owners = x->n_chunks == 1 ? x->n_owners : 0;
-    if (!n)
-        return;
-    for (; done < n; done++) {
-        uint64_t index = load_relaxed(&slots[(position + done) & slot_mask]) >> shift;
+    const uint64_t *first = slot, *end = slot + n;
+    uint32_t *restrict owners = x->owners, *restrict free = s->free + s->top;
+    uint32_t shift = x->chunk_shift;
+    uint64_t n_owners = x->n_owners;
+    for (; slot != end; slot++) {
+        uint64_t index = load_relaxed(slot) >> shift;
         if (unlikely(index >= n_owners) || unlikely(!owners[index]))
             break;
         owners[index] = 0;
-        free[top++] = (uint32_t)index;
+        *free++ = (uint32_t)index;
     }
-    s->top = top;
-    for (; done < n; done++)
-        complete(x, load_relaxed(&slots[(position + done) & slot_mask]));
+    s->top += (uint32_t)(slot - first);
+    return (uint32_t)(slot - first);
+}
+
+/* Frees the buffers of frames that were sent. */
+static inline void clean(struct xdp_queue *x)
+{
+    uint32_t n = ready(x, &x->buffers), position = (uint32_t)x->taken, end = position + n;
+    if (!n)
+        return;
+    while (position != end) {
+        const uint64_t *slot = buffer_slot(x, position);
+        uint32_t run = in_a_row(x, position, end - position);
+        uint32_t done = x->n_chunks == 1 ? free_whole(x, slot, run) : 0;
+        position += done;
+        if (likely(done == run))
+            continue;
+        complete(x, load_relaxed(slot + done));
+        position++;
+    }
     keep_order();
-    x->taken = position + n;
-    store_release(x->buffers.consumer, position + n);
-}
-
-/* The kernel has dropped the last frame that it took, as its driver had no use for it. */
-static void take_back_last(struct xdp_queue *x)
-{
-    uint32_t position = load_acquire(x->frames.consumer) - 1, bytes = 0;
-    for (uint32_t pieces = 0; pieces < x->size; pieces++) {
-        bytes += frame_slot(x, position--)->length;
-        if (!(frame_slot(x, position)->options & CONTINUES))
-            break;
-    }
-    x->q.counters->packets--;
-    x->q.counters->bytes -= bytes;
-    queue_drop(&x->q, DROP_REFUSED, 1);
-}
-
-/* Classifies a failed wake-up. */
-static __attribute__((cold, noinline)) void wake_failed(struct queue *q, int error)
-{
-    switch (error) {
-    case EBUSY:
-        take_back_last((struct xdp_queue *)q);
-        return;
-    case EAGAIN: /* there is more to send than it does in one call */
-    case ENOBUFS:
-    case ENOMEM:
-    case EINTR:
-        return;
-    case ENETDOWN: /* Python opens the queue when the interface is up again */
-        store_release(&q->closed, 1);
-        return;
-    case ENXIO:
-    case ENODEV:
-        queue_fault(q, FAULT_GONE);
-        return;
-    default:
-        q->sys_errno = error;
-        queue_fault(q, FAULT_IO);
-    }
+    x->taken = position;
+    store_release(x->buffers.consumer, position);
 }
 
 static inline int wanted(const struct xdp_queue *x)
@@ -217,7 +189,7 @@ static inline void wake(struct xdp_queue *x)
         return;
     x->q.counters->doorbells++;
     if (sendto(x->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0)
-        wake_failed(&x->q, errno);
+        xdp_wake_failed(x, errno);
 }
 
 /* Writes a frame that extends over several chunks to as many slots. Returns how many; 0: there are
@@ -240,40 +212,71 @@ static __attribute__((cold, noinline)) uint32_t split(struct xdp_queue *x, uint3
     return n;
 }
 
-uint32_t xdp_tx(struct queue *q, struct packet *packets, uint32_t n)
+/* Puts n frames into slots from `position` on, as long as each is in one chunk and may be sent.
+ * Returns how many. */
+static NOINLINE uint32_t put_whole(const struct xdp_queue *x, const struct packet *restrict packets,
+                                   uint32_t n, uint32_t position, uint64_t *bytes)
 {
-    struct xdp_queue *x = (struct xdp_queue *)q;
-    struct xdp_slot *slots = (struct xdp_slot *)x->frames.slots;
-    uint32_t *owners = x->owners;
-    uint32_t chunk = 1u << x->chunk_shift, position = x->given, slot_mask = x->size - 1;
-    uint32_t longest = x->limit - FRAME_SHORTEST, size = q->pool->size, end, done, refused = 0;
-    uint64_t bytes = 0;
-    clean(x);
-    end = (uint32_t)x->taken + x->size;
-    for (done = 0; done < n && position != end; done++) {
-        struct packet p = packets[done];
-        uint32_t pieces = 1;
-        if (unlikely((uint32_t)p.length - FRAME_SHORTEST > longest)) {
-            queue_refuse(q, p.index, tx_wrong_length(p.length, FRAME_SHORTEST));
-            refused++;
+    const struct packet *first = packets, *end = packets + n;
+    struct xdp_slot *restrict slot = frame_slot(x, position);
+    uint32_t *restrict owners = x->owners, owned = mark(position, 0);
+    uint64_t chunk = 1u << x->chunk_shift, longest = x->limit - FRAME_SHORTEST;
+    uint64_t size = x->q.pool->size, sum = 0;
+    for (; packets != end; packets++, slot++, owned += NEXT_POSITION) {
+        uint64_t index = packets->index, offset = packets->offset, length = packets->length;
+        if (unlikely(length - FRAME_SHORTEST > longest) || unlikely(offset + length > chunk))
+            break;
+        slot->address = index * size + offset;
+        store_relaxed((uint64_t *)&slot->length, length); /* no options */
+        owners[index] = owned;
+        sum += length;
+    }
+    *bytes += sum;
+    return (uint32_t)(packets - first);
+}
+
+/* Writes what there is room for into the ring. Returns how many handles were taken; `refused`: of
+ * frames that can't be sent. */
+static inline uint32_t transmit(struct xdp_queue *x, const struct packet *packets, uint32_t n,
+                                uint32_t *refused, uint64_t *bytes)
+{
+    uint32_t position = x->given, end = (uint32_t)x->taken + x->size, done = 0;
+    while (done < n && position != end) {
+        uint32_t run = in_a_row(x, position, least(n - done, end - position));
+        uint32_t pieces, put = put_whole(x, packets + done, run, position, bytes);
+        struct packet p;
+        done += put;
+        position += put;
+        if (likely(put == run))
             continue;
-        }
-        if (likely((uint32_t)p.offset + p.length <= chunk)) {
-            slots[position & slot_mask] =
-                (struct xdp_slot){(uint64_t)p.index * size + p.offset, p.length, 0};
-            owners[p.index] = mark(position, 0);
-        } else if (!(pieces = split(x, position, p, end - position))) {
+        p = packets[done];
+        if ((uint32_t)p.length - FRAME_SHORTEST > x->limit - FRAME_SHORTEST) {
+            queue_refuse(&x->q, p.index, tx_wrong_length(p.length, FRAME_SHORTEST));
+            ++*refused;
+        } else if ((pieces = split(x, position, p, end - position))) {
+            position += pieces;
+            *bytes += p.length;
+        } else {
             break;
         }
-        position += pieces;
-        bytes += p.length;
+        done++;
     }
     keep_order();
     x->given = position;
     /* Release: the slots before the position. */
     store_release(x->frames.producer, position);
+    return done;
+}
+
+uint32_t xdp_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    struct xdp_queue *x = (struct xdp_queue *)q;
+    uint32_t done, refused = 0;
+    uint64_t bytes = 0;
+    clean(x);
+    done = transmit(x, packets, n, &refused, &bytes);
     queue_count(q, done - refused, bytes);
-    if (likely(load_relaxed(x->frames.consumer) != position))
+    if (likely(load_relaxed(x->frames.consumer) != x->given))
         wake(x);
     return done;
 }

@@ -56,12 +56,17 @@ uint32_t xdp_tx(struct queue *q, struct packet *packets, uint32_t n);
 int xdp_bind(int32_t fd, uint32_t ifindex, uint32_t queue, uint16_t flags);
 // [c]
 
+/* Classifies a failed wake-up. */
+__attribute__((cold)) void xdp_wake_failed(struct xdp_queue *x, int error);
+
 enum {
-    CONTINUES = 1,  /* XDP_PKT_CONTD: the frame goes on in the next slot */
-    REFILL = 32,    /* slots that are filled at once */
-    LAST_SHIFT = 24 /* of the chunk that a frame ends in, in a mark */
+    CONTINUES = 1,      /* XDP_PKT_CONTD: the frame goes on in the next slot */
+    REFILL = 32,        /* slots that are filled at once */
+    OWNED = 1,          /* in a mark; above it, 7 bits: the chunk that a frame ends in */
+    POSITION_SHIFT = 8, /* in a mark: above all else, so that it may overflow */
+    NEXT_POSITION = 1 << POSITION_SHIFT
 };
-static const uint32_t OWNED = 1u << 31, POSITIONS = (1u << LAST_SHIFT) - 1;
+static const uint32_t POSITIONS = UINT32_MAX >> POSITION_SHIFT;
 static const uint64_t MID_FRAME = 1ull << 32;
 
 /* The kernel may give buffers back in any order. owners[i] says of buffer i that the kernel has it,
@@ -71,7 +76,7 @@ static const uint64_t MID_FRAME = 1ull << 32;
  * The mark of a buffer that the kernel has since `position`; a frame in it ends in chunk `last`. */
 static inline uint32_t mark(uint32_t position, uint32_t last)
 {
-    return OWNED | last << LAST_SHIFT | (position & POSITIONS);
+    return position << POSITION_SHIFT | last << 1 | OWNED;
 }
 
 static inline struct xdp_slot *frame_slot(const struct xdp_queue *x, uint32_t position)
@@ -87,6 +92,12 @@ static inline uint64_t *buffer_slot(const struct xdp_queue *x, uint32_t position
 static inline uint64_t buffer_address(const struct xdp_queue *x, uint32_t index)
 {
     return (uint64_t)index * x->n_chunks << x->chunk_shift;
+}
+
+/* Of n slots from a position on, those before the ring's end. */
+static inline uint32_t in_a_row(const struct xdp_queue *x, uint32_t position, uint32_t n)
+{
+    return least(n, x->size - (position & (x->size - 1)));
 }
 
 /* Slots that the kernel has filled since `taken`; more than a ring has is a fault. */
@@ -120,25 +131,26 @@ static inline uint32_t owned_at(const struct xdp_queue *x, uint64_t address, uin
 
 static inline int mark_ends_in(uint32_t mark, uint32_t chunk)
 {
-    return (mark & ~OWNED) >> LAST_SHIFT == chunk;
+    return (mark & (NEXT_POSITION - 1)) >> 1 == chunk;
 }
 
-/* Gives the kernel up to n free buffers, at most a burst. */
+/* Gives the kernel up to n free buffers, at most a burst, and to the ring's end. */
 static inline void xdp_refill(struct xdp_queue *x, uint32_t n)
 {
     struct stack *s = x->q.stack;
-    uint64_t *restrict slots = (uint64_t *)x->buffers.slots;
+    uint64_t *restrict slots = buffer_slot(x, x->given);
     uint32_t *restrict owners = x->owners, *restrict free;
-    uint32_t given = x->given, slot_mask = x->size - 1, size = x->q.pool->size;
-    n = least(least(n, BURST_MAX), s->top);
+    uint32_t size = x->q.pool->size, owned = mark(x->given, 0);
+    n = in_a_row(x, x->given, least(least(n, BURST_MAX), s->top));
     free = s->free + s->top - n;
-    for (uint32_t i = 0; i < n; i++) {
-        slots[(given + i) & slot_mask] = (uint64_t)free[i] * size;
-        owners[free[i]] = mark(given + i, 0);
+    UNROLL
+    for (uint32_t i = 0; i < n; i++, owned += NEXT_POSITION) {
+        slots[i] = (uint64_t)free[i] * size;
+        owners[free[i]] = owned;
     }
     s->top -= n;
     keep_order();
-    x->given = given + n;
+    x->given += n;
     /* Release: the slots before the position. */
     store_release(x->buffers.producer, x->given);
 }

@@ -43,7 +43,8 @@ uint32_t xdp_pending(const struct xdp_queue *x, uint64_t *bytes)
 static void take_back_unpublished(struct xdp_queue *x, uint32_t published)
 {
     for (uint32_t i = 0; i < x->n_owners; i++)
-        if (x->owners[i] && ((x->owners[i] - published) & POSITIONS) <= POSITIONS / 2)
+        if (x->owners[i] &&
+            (((x->owners[i] >> POSITION_SHIFT) - published) & POSITIONS) <= POSITIONS / 2)
             x->owners[i] = 0;
     x->given = published;
 }
@@ -87,4 +88,43 @@ void xdp_revive(struct xdp_queue *x, int receive)
     if (x->part.open)
         queue_drop(&x->q, DROP_WORKER_LOST, 1);
     x->part.open = 0;
+}
+
+/* The kernel has dropped the last frame that it took, as its driver had no use for it. */
+static void take_back_last(struct xdp_queue *x)
+{
+    uint32_t position = load_acquire(x->frames.consumer) - 1, bytes = 0;
+    for (uint32_t pieces = 0; pieces < x->size; pieces++) {
+        bytes += frame_slot(x, position--)->length;
+        if (!(frame_slot(x, position)->options & CONTINUES))
+            break;
+    }
+    x->q.counters->packets--;
+    x->q.counters->bytes -= bytes;
+    queue_drop(&x->q, DROP_REFUSED, 1);
+}
+
+void xdp_wake_failed(struct xdp_queue *x, int error)
+{
+    struct queue *q = &x->q;
+    switch (error) {
+    case EBUSY:
+        take_back_last(x);
+        return;
+    case EAGAIN: /* there is more to send than it does in one call */
+    case ENOBUFS:
+    case ENOMEM:
+    case EINTR:
+        return;
+    case ENETDOWN: /* Python opens the queue when the interface is up again */
+        store_release(&q->closed, 1);
+        return;
+    case ENXIO:
+    case ENODEV:
+        queue_fault(q, FAULT_GONE);
+        return;
+    default:
+        q->sys_errno = error;
+        queue_fault(q, FAULT_IO);
+    }
 }
