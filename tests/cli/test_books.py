@@ -21,7 +21,7 @@ from tests.support.waiting import until
 from tests.support.warm import Warm
 from uspnet.telemetry import look
 
-ROUNDS = by_tier(3, 20, 600)
+ROUNDS = by_tier(3, 6, 600)
 SIZES = ["60", "1514", "60,61,1514", "random:60-90", "imix"]
 FLOWS = ["--vary", "ip.dst=10.0.0.0/24", "--vary", "udp.dport=1-999", "--flows", "50"]
 VARIES = [[], ["--vary", "ip.src=10.0.0.0/8:random"], ["--vary", "udp.sport=1024-65535"], FLOWS]

@@ -34,8 +34,8 @@ WAYS = [
     ["-b", "packets:1000"],
     ["-b", "filesize:1500", "--compress", "zstd"],
 ]
-SIZES = by_tier([1, 6, 16], [*range(1, 65, 3)], [*range(1, 65)])  # MiB
-KILLS = by_tier(2, 8, 200)
+SIZES = by_tier([1, 6, 16], [*range(1, 65, 9)], [*range(1, 65)])  # MiB
+KILLS = by_tier(2, 4, 200)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.support.waiting import until
 
 FRAMES = [n.to_bytes(4) * 15 + bytes(n % 50) for n in range(5000)]
 NAME = re.compile(r"x_(\d{5})_(\d{14})\.(pcapng|pcap)")
-KILLS = by_tier(4, 20, 200)
+KILLS = by_tier(4, 8, 200)
 
 
 @pytest.fixture

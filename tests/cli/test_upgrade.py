@@ -28,7 +28,7 @@ from uspnet.process.interpreter import interpreter
 from uspnet.system import privileges
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
-TIMES = by_tier(3, 10, 50)
+TIMES = by_tier(3, 5, 50)
 
 
 def upgrade(*words):

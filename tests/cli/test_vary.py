@@ -219,7 +219,7 @@ def test_what_a_buffer_had_before_is_in_no_packet(uspnet, tmp_path, words, numbe
     if "hex:" in words[-1]:  # which has no payload
         numbered = "--no-sequence"
     out = tmp_path / "x.pcapng"
-    count, burst = by_tier(400, 2000, 9000), ["--burst", "7"]
+    count, burst = by_tier(400, 1000, 9000), ["--burst", "7"]
     options = [*words, numbered, *burst, "-c", str(count)]
     result = uspnet("pktgen", "null:", *options, "--dry-run", "-w", str(out))
     assert result.returncode == 0, result.stderr

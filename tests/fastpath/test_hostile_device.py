@@ -14,7 +14,7 @@ from tests.fastpath import test_intel_advanced, test_intel_legacy, test_virtq, t
 from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
 
-STEPS = by_tier(6000, 50_000)
+STEPS = by_tier(6000, 20_000, 50_000)
 BURST = 64
 
 

@@ -126,7 +126,7 @@ def test_what_a_dead_worker_counted_as_sent_is_in_the_ring(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_peer_that_writes_any_position_at_that_moment_gains_nothing(kind):
     chance = random.Random(kind)
-    for _ in range(by_tier(300, 5000)):
+    for _ in range(by_tier(300, 1500, 5000)):
         rig = Rig(kind, log2=3, start=chance.randrange(1 << 16), count=64)
         if rig.direction == "rx":
             rig.receive()

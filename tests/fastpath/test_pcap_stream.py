@@ -210,7 +210,7 @@ CHANGES = st.lists(
 
 
 @settings(
-    max_examples=by_tier(300, 5_000),
+    max_examples=by_tier(300, 1_500, 5_000),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -268,7 +268,7 @@ def test_the_owner_may_rewrite_the_file_meanwhile(tmp_path: Path) -> None:
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        for _ in range(by_tier(100, 400)):
+        for _ in range(by_tier(100, 200, 400)):
             reader = Reader(b"")
             reader.c.base, reader.c.size = ffi.from_buffer(mapped), len(mapped)
             reader.bound = 4000

@@ -101,7 +101,7 @@ def test_a_bridge_among_several_ports_does_as_its_model():
 
 
 def test_many_addresses_are_all_known():
-    count = by_tier(10_000, 100_000)
+    count = by_tier(10_000, 30_000, 100_000)
     there = [(0, frame(EVERYBODY, mac(number), number)) for number in range(count)]
     back = [(1, frame(mac(number), mac(count), number)) for number in range(count)]
     script = Script(3, there + back)

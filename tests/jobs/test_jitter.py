@@ -135,7 +135,7 @@ def test_deaths_of_the_process_keep_what_was_measured(tmp_path, mortal):  # noqa
     ports = [make_port(f"memif:{path},role={role}") for role in ("server", "client")]
     with GenerateJob(ports[0], Limits(duration=60), traffic(), ports[1]) as job:
         life, chance, before = mortal(job), random.Random(1), None
-        for _ in range(by_tier(5, 50, 500)):
+        for _ in range(by_tier(5, 15, 500)):
             life.live(chance.uniform(0, 0.004))
             now = job._measures[0].jitter()
             if before:

@@ -225,7 +225,7 @@ def test_after_deaths_of_the_process_all_that_is_lost_is_one_loss(tmp_path, mort
     limits = Limits(count=100_000, cores=cores)
     with GenerateJob(ports[0], limits, traffic, ports[1], Files(lost=sink)) as job:
         life = mortal(job)
-        torment(life, by_tier(5, 50, 500))
+        torment(life, by_tier(5, 15, 500))
         result = ran(life.end())
         (loss,) = job.losses.as_json(final=True)["losses"]
     assert (loss.first, loss.ended) == (0, False)

@@ -27,7 +27,7 @@ from uspnet.ports.registry import make_port
 pytestmark = pytest.mark.usefixtures("qemu")
 MODELS = sorted({model.ring: kind for kind, model in models().items()}.values())  # one a ring
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
-RESETS = by_tier(4, 12, 200)
+RESETS = by_tier(4, 5, 200)
 
 
 @pytest.fixture(params=[False, True], ids=["threads", "process"])

@@ -21,7 +21,7 @@ KINDS = (
     *("filter", "memif-server", "memif-client", "memif-client-copy"),
     *("switch", "rules", "balance", "impair"),
 )
-SEEDS = by_tier(8, 20, 1000)
+SEEDS = by_tier(8, 10, 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,7 +37,7 @@ def test_random_contents_end_a_job_on_kernel_interfaces(kind, namespace):
 
 @pytest.mark.usefixtures("qemu")
 def test_random_contents_end_a_job_on_emulated_nics():
-    ends_in_order("qemu", by_tier(2, 6, 100))
+    ends_in_order("qemu", by_tier(2, 3, 100))
 
 
 def ends_in_order(kind, seeds, inside=()):

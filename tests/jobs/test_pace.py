@@ -24,7 +24,7 @@ from uspnet.ports.registry import make_port
 from uspnet.spec import parse
 
 HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1, 2)
-KILLS = by_tier(5, 50, 500)
+KILLS = by_tier(5, 15, 500)
 
 
 class Linked(Null):

@@ -27,7 +27,7 @@ from uspnet.ports.registry import make_port
 from uspnet.telemetry import look
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
-KILLS = by_tier(10, 100, 300)
+KILLS = by_tier(10, 40, 300)
 
 
 def killed(job, beside=None, kills=KILLS):
@@ -85,7 +85,7 @@ def test_a_file_to_a_file(tmp_path):
 
 
 def test_a_nic_is_started_again(qemu):
-    kills = by_tier(6, 40, 100)
+    kills = by_tier(6, 15, 100)
     job = forward("null:", "qemu:e1000e,loop=on", restart=kills)
     result, _ = killed(job, kills=kills)
     assert result.drops["worker_lost"] > 0
@@ -120,7 +120,7 @@ def kill_workers(running, kills):
 
 @pytest.mark.parametrize("way", ["packet", "xdp", "tap"])
 def test_kernel_interfaces(namespace, way):
-    kills = by_tier(6, 40, 100)
+    kills = by_tier(6, 15, 100)
     if way != "tap":
         namespace.veth("a0", "b0")
         job = namespace.start("capture", f"{way}:b0", "--restart", kills)

@@ -33,7 +33,7 @@ from uspnet.spec import parse
 
 HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1)
 MARK = 37  # offset of the byte by which the streams' packets differ, of the UDP port
-KILLS = by_tier(5, 50, 500)
+KILLS = by_tier(5, 15, 500)
 
 
 def traffic(number, size=60, **more):

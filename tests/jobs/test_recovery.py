@@ -23,7 +23,7 @@ from uspnet.packets.frames import udp_template
 from uspnet.pool import Pool
 from uspnet.ports.registry import make_port
 
-KILLS = by_tier(15, 200, 1000)
+KILLS = by_tier(15, 60, 1000)
 LONGEST_S = 0.004  # of a process's life, from the fork on
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
 
@@ -170,7 +170,7 @@ def test_memif_has_sent_all_that_it_counted(mortal, memif, ours, theirs, zero):
 
 def test_a_file_is_forwarded_to_a_file(mortal, tmp_path):
     source, copy = tmp_path / "in.pcapng", tmp_path / "out.pcapng"
-    count = by_tier(200_000, 1_000_000)
+    count = by_tier(200_000, 400_000, 1_000_000)
     with CaptureJob(
         make_port("null:"), Limits(count=count), make_sink(str(source), "pcapng", 262144, 64)
     ) as job:
@@ -202,7 +202,7 @@ def test_a_capture_to_a_file_has_what_it_counted(mortal, tmp_path):
 def test_what_comes_back_is_within_what_was_sent(mortal, memif):
     """Both ends of a connection in one job: pktgen measures what it gets back."""
     port, peers = memif("server", "client", "off")
-    limits = Limits(cores=[0, 0], count=by_tier(1_000_000, 5_000_000))
+    limits = Limits(cores=[0, 0], count=by_tier(1_000_000, 2_000_000, 5_000_000))
     with GenerateJob(peers, limits, traffic(sequence=True), port) as job:
         life = mortal(job)
         torment(life)

@@ -57,7 +57,7 @@ def dirty(request, station, monkeypatch):
 @pytest.mark.full
 def test_a_device_left_in_any_state_works(dirty, make_frames):
     batch = make_frames(200)
-    for seed in range(by_tier(3, 10, 300)):
+    for seed in range(by_tier(3, 5, 300)):
         made = dirty(seed)
         port = made.ports[0]
         for _ in range(2):

@@ -13,7 +13,7 @@ from uspnet.ports.qemu import models
 from uspnet.telemetry import drops_by_reason
 
 pytestmark = pytest.mark.usefixtures("qemu")
-CYCLES = by_tier(5, 1000)  # of each model
+CYCLES = by_tier(5, 150, 1000)  # of each model
 SPECS = sorted(f"qemu:{name}" for name in models())
 SPECS += ["qemu:virtio-net,packed=on,rx-ring=64,tx-ring=64"]
 RESETS = {  # as another program would do it, through the same registers

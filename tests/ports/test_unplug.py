@@ -18,8 +18,8 @@ from uspnet.transports.qemu.machine import SLOT, Machine
 
 pytestmark = pytest.mark.usefixtures("qemu")
 SPECS = sorted(f"qemu:{name}" for name in models())
-CYCLES = by_tier(5, 1000)  # of each model
-STORM = by_tier(20, 1000)
+CYCLES = by_tier(5, 150, 1000)  # of each model
+STORM = by_tier(20, 200, 1000)
 EJECT = 0xAE08  # QEMU, docs/specs/acpi_pci_hotplug.rst: writing a slot's bit ejects its device
 
 

@@ -19,7 +19,7 @@ from uspnet.transports.qemu.qtest import Qtest, QtestBar
 
 pytestmark = pytest.mark.usefixtures("qemu")
 SPECS = sorted(f"qemu:{name}" for name in models())
-ROUNDS = by_tier(8, 40, 10_000)  # of one model; there are not more accesses than that
+ROUNDS = by_tier(8, 16, 10_000)  # of one model; there are not more accesses than that
 GONE_FOR = 40  # accesses
 
 
@@ -156,7 +156,7 @@ def test_a_device_that_vanishes_and_returns_is_started_again(life, make_frames):
         assert made.carry(port, port, batch) == batch
         assert made.counter(port, "rx", "interruptions") > 0
 
-    for first in range(1, by_tier(3, 12, 40)):
+    for first in range(1, by_tier(3, 5, 40)):
         assert life(Presence(), "", partial(looks, first=first)) is None
 
 

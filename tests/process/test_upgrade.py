@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap"),
     pytest.mark.usefixtures("reachable"),
 ]
-TIMES = by_tier(10, 100)
+TIMES = by_tier(10, 30, 100)
 SHORT_S = 0.05  # a trial, where it is not what is tested
 
 

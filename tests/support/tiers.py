@@ -2,7 +2,7 @@
 """How much is tested: the only place that reads `USPNET_FULL`.
 
 unset    the normal tier: every layer, in a quarter of an hour
-1        the full tier, which CI runs: more combinations, kills and mutations, in under an hour
+1        the full tier, which CI runs: more combinations, kills and mutations, in half an hour
 all      every combination; takes hours, and is run by hand
 """
 

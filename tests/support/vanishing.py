@@ -38,7 +38,7 @@ def vanish_at_any_access(nic, device, stack):
     live()
     nic.stop()
     errors = []
-    for count in range(0, len(device.log), by_tier(9, 1)):
+    for count in range(0, len(device.log), by_tier(9, 4, 1)):
         device.log, device.removed = Last(device, count), False
         try:
             live()

@@ -15,7 +15,7 @@ from tests.support.waiting import scaled
 from uspnet.fastpath import lib
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: no worker process")
-TIMES = by_tier(5, 200)
+TIMES = by_tier(5, 20, 200)
 EACH = 100_000  # packets between two writes
 CAUSE = "the worker process has ended: it was ended by SIGSEGV"
 

@@ -265,7 +265,7 @@ def test_a_process_killed_while_it_rings_leaves_a_link_that_works(ends):
     c = ffi.cast("struct qtest_link *", shared.base)
     c.fd, link.c = link.c.fd, c
     with answering(ends[1]):
-        for _ in range(by_tier(20, 200, 1000)):
+        for _ in range(by_tier(20, 60, 1000)):
             if (child := os.fork()) == 0:
                 while True:
                     lib.qtest_ask(c, c.fd, b"x\n", 2, ffi.NULL)

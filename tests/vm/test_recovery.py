@@ -10,7 +10,7 @@ import pytest
 from tests.support.tiers import by_tier
 from tests.vm.test_traffic import expected, pktgen
 
-KILLS = by_tier(3, 20)
+KILLS = by_tier(3, 6, 20)
 # Kills its worker process.
 KILL = """
 import os, signal, sys

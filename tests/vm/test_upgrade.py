@@ -10,7 +10,7 @@ import pytest
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
 
-TIMES = by_tier(2, 20)
+TIMES = by_tier(2, 6, 20)
 NOTHING = ("lost", "duplicated", "reordered", "foreign", "dropped", "missed", "restarts")
 # Registers of a function that a job drives, through sysfs: the last entry of its multicast table is
 # marked, which its driver clears at each start (82574 datasheet §10.2.5.14, MTA), and the interrupt
