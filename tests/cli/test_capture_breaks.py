@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import re
 import signal
 import struct
 import subprocess
@@ -17,7 +16,7 @@ import time
 import pytest
 
 from tests.support.blocks import EPB, blocks
-from tests.support.captures import pcap_frames, write_pcap
+from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.disks import small_disk
 from tests.support.identity import answer
 from tests.support.tiers import by_tier
@@ -44,15 +43,6 @@ def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("in") / "x.pcap"
     write_pcap(path, FRAMES)
     return f"pcap:{path},loop=on"
-
-
-def counted(paths):
-    """How many packets Wireshark finds in files that it finds nothing wrong with."""
-    done = subprocess.run(["capinfos", "-Mc", *paths], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    found = [int(number) for number in re.findall(r"packets: +(\d+)", done.stdout)]
-    assert len(found) == len(paths)
-    return sum(found)
 
 
 def numbers(path):
@@ -86,7 +76,7 @@ def test_a_disk_that_fills_up_has_what_the_result_says(uspnet, source, tmp_path,
         result, paths = answer(done.stdout), sorted(disk.iterdir())
         assert (done.returncode, result["error"]) == (1, "DeviceFault")
         assert "No space left" in result["message"]
-        assert counted(paths) == in_order(paths) == result["written"] > 100
+        assert counted(*paths) == in_order(paths) == result["written"] > 100
         assert result["received"] == result["written"] + sum(result["drops"].values())
         assert result["drops"].keys() <= {"no_room"}
         used = sum(path.stat().st_size for path in paths)
@@ -120,4 +110,4 @@ def test_files_are_whole_and_in_order_whenever_it_is_killed(start, source, tmp_p
         time.sleep(0.3)
         sizes.append(sum(path.stat().st_size for path in folder.iterdir()))
     paths = sorted(folder.iterdir())
-    assert counted(paths) == in_order(paths)
+    assert counted(*paths) == in_order(paths)

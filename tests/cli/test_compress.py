@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from tests.support.captures import pcap_frames, write_pcap
+from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.waiting import scaled
 from uspnet.ports.pcap.packing import BUFFER, packed, packer
@@ -24,11 +24,6 @@ def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("in") / "x.pcap"
     write_pcap(path, FRAMES)
     return f"pcap:{path}"
-
-
-def counted(path):
-    done = subprocess.run(["capinfos", "-Mc", path], capture_output=True, text=True, check=True)
-    return int(re.search(r"packets: +(\d+)", done.stdout)[1])
 
 
 def unpacked(kind, data, *, check=True):

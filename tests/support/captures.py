@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 
@@ -18,6 +19,16 @@ def pcap_frames(path):
         frames.append(data[at + 16 : at + 16 + length])
         at += 16 + length
     return frames
+
+
+def counted(*paths):
+    """How many packets Wireshark finds in files that it finds nothing wrong with."""
+    command = ["capinfos", "-Mc", *paths]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=scaled(120), check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    found = [int(number) for number in re.findall(r"packets: +(\d+)", run.stdout)]
+    assert len(found) == len(paths)
+    return sum(found)
 
 
 def tshark_layers(path):

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.captures import tshark_layers
+from tests.support.captures import counted, tshark_layers
 from tests.support.disks import small_disk
 from tests.support.identity import answer
 from tests.support.waiting import scaled, until
@@ -67,14 +67,6 @@ def tool(*args: str | Path) -> str:
     return run.stdout
 
 
-def count(path: Path) -> int:
-    """Packets in a file that both capinfos and tshark find faultless."""
-    for line in tool("capinfos", "-cM", path).splitlines():
-        if line.startswith("Number of packets"):
-            return int(line.split()[-1])
-    raise AssertionError("capinfos says nothing")
-
-
 def packets(path: Path) -> list[str]:
     """Time, length and bytes of each packet, as tshark reads them."""
     return [
@@ -116,7 +108,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text, made = folder / "sample.txt", folder / "sample.pcapng"
     text.write_text("\n".join(lines) + "\n")
     tool("text2pcap", "-q", "-t", "ISO", text, made)
-    assert count(made) == 60
+    assert counted(made) == 60
     return made
 
 
@@ -154,7 +146,7 @@ def test_headers_name_the_port(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_pktgen_writes_files(tmp_path: Path, kind: str) -> None:
     uspnet("pktgen", f"pcap:out={tmp_path}/f,format={kind}", "-c", "1000", "--size", "61")
-    assert count(tmp_path / "f") == 1000
+    assert counted(tmp_path / "f") == 1000
     wrong = "_ws.malformed || ip.checksum.status == 0"
     assert not tool("tshark", "-o", "ip.check_checksum:TRUE", "-r", tmp_path / "f", "-Y", wrong)
 
@@ -162,7 +154,7 @@ def test_pktgen_writes_files(tmp_path: Path, kind: str) -> None:
 def test_many_queues_write_one_file(tmp_path: Path) -> None:
     result = capture("null:,queues=4", "-c", "300000", "--cores", "0", "-w", str(tmp_path / "f"))
     assert result["received"] == 300000
-    assert count(tmp_path / "f") == result["written"]
+    assert counted(tmp_path / "f") == result["written"]
 
 
 def test_a_tiny_buffer_drops_by_name(tmp_path: Path) -> None:
@@ -171,7 +163,7 @@ def test_a_tiny_buffer_drops_by_name(tmp_path: Path) -> None:
         assert result["received"] == 200000
     result = capture("null:", "-c", "2000000", "-B", "1", "-w", str(tmp_path / "f"))
     assert result["dropped"] > 0
-    assert count(tmp_path / "f") == result["written"]
+    assert counted(tmp_path / "f") == result["written"]
 
 
 def test_a_file_is_never_dropped(sample: Path, tmp_path: Path) -> None:
@@ -180,7 +172,7 @@ def test_a_file_is_never_dropped(sample: Path, tmp_path: Path) -> None:
         f"pcap:{tmp_path}/in,loop=on", "-c", "200000", "-B", "1", "-w", str(tmp_path / "out")
     )
     assert (result["written"], result["dropped"]) == (200000, 0)
-    assert count(tmp_path / "out") == 200000
+    assert counted(tmp_path / "out") == 200000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -202,7 +194,7 @@ def test_stdout_holds_the_file_alone(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=scaled(MARGIN_S))
     assert process.returncode == 0
     assert "written 500" in err
-    assert count(tmp_path / "f") == 500
+    assert counted(tmp_path / "f") == 500
 
 
 def test_a_reader_that_leaves_ends_the_capture() -> None:
@@ -251,7 +243,7 @@ def test_a_fifo_is_written_for_its_reader(tmp_path: Path) -> None:
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
         capture("null:", "-c", "100", "-w", str(tmp_path / "pipe"))
         (tmp_path / "f").write_bytes(reader.communicate(timeout=scaled(MARGIN_S))[0])
-    assert count(tmp_path / "f") == 100
+    assert counted(tmp_path / "f") == 100
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -279,7 +271,7 @@ def test_kill_leaves_whole_records(kind: str) -> None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             until(lambda: not mine & children())  # noqa: B023 - used at once
-            count(path)  # fails for a file that is cut; tshark reads with the same library
+            counted(path)  # fails for a file that is cut; tshark reads with the same library
         finally:
             process.kill()
             path.unlink(missing_ok=True)
@@ -302,7 +294,7 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path, kind: str, size: str) -
             code=1,
         )
         assert "No space left" in err
-        assert count(disk / "f") == held(err) > 0
+        assert counted(disk / "f") == held(err) > 0
         left = os.statvfs(disk).f_bavail
         assert left <= 1  # all that fits is there: what is cut off may free a page
         uspnet("capture", "null:", "-w", str(disk / "g"), "-c", "5", code=left == 0)
@@ -333,7 +325,7 @@ def test_a_size_limit_is_told(tmp_path: Path) -> None:
         preexec_fn=limit,
     )
     assert os.strerror(errno.EFBIG) in err
-    assert count(tmp_path / "f") == held(err) > (8 << 20) // 93
+    assert counted(tmp_path / "f") == held(err) > (8 << 20) // 93
 
 
 def test_a_killed_writer_is_told(tmp_path: Path) -> None:
