@@ -28,6 +28,8 @@ TIMES = {
 }  # fmt: skip
 SHARE_HINT = "write a percentage, such as 0.1%"
 UNIT_FROM = 1e8  # a rate this high needs a unit: as packets it is 7 times what a 10G link carries
+OCTETS = re.compile(NUMBER + r"\s*(?:([kmgt])(i?))?(b|bytes?)?", re.IGNORECASE)
+OCTETS_HINT = "write 64MiB or 1GiB"
 L1 = ":l1"  # behind bits a second: on layer 1
 RATE_HINT = "write 1.5Mpps, 100Mbit/s, 10Gbps:l1, 25% or max"
 BIT_RATE_HINT = "write 10G or 2.5Gbps"
@@ -82,6 +84,15 @@ def whole(low: int, high: int) -> Callable[[str | int], int]:
         return value
 
     return read
+
+
+def octets(text: str) -> int:
+    """Read a size in bytes: `64MiB`, `1GiB`, `500MB` or `64kB`. Raise Unreadable."""
+    match = OCTETS.fullmatch(text.strip())
+    if not match or not (match[3] or match[5]):
+        raise Unreadable("not a size", OCTETS_HINT)
+    power = " kmgt".index((match[3] or " ").lower())
+    return int(_number(match[1], match[2]) * (1024 if match[4] else 1000) ** power)
 
 
 def duration(text: str) -> float:

@@ -8,6 +8,7 @@ import typer
 from uspnet.cli import app
 from uspnet.cli import captured as c
 from uspnet.cli import options as o
+from uspnet.cli import triggered as t
 from uspnet.jobs.choices import Sandbox
 from uspnet.ports.pcap.kinds import Compression, Format
 
@@ -29,6 +30,9 @@ def capture(
     update_interval: c.UpdateInterval = None,
     autostop: c.Autostop = None,
     ring: c.RingBuffer = None,
+    pre_trigger: t.PreTrigger = None,
+    on: t.On = None,
+    after: t.After = None,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -78,6 +82,7 @@ def capture(
         comments,
         c.rotation_of(ring, autostop, json=json),
         1 + len(more),
+        t.trigger_of(pre_trigger, on, after),
         group_read=group_read or None,
         compress=compress.value,
         update_interval=update_interval,
@@ -92,4 +97,5 @@ def capture(
     ]
     tell_of_interface(context, "capture", quiet=quiet)
     interval = interval or (1.0 if statistics else None)
-    run(job, Shown(json, quiet, bool(verbose), interval), checks)
+    with t.pulled_by_signal(sink):
+        run(job, Shown(json, quiet, bool(verbose), interval), checks)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.ring import Rotation
     from uspnet.ports.pcap.sink import Sink
+    from uspnet.ports.pcap.trigger import Trigger
 
 Words = Annotated[
     list[str] | None,
@@ -123,6 +124,7 @@ OF_FILES = {  # parameters that need a file
     "ring": "--ring-buffer",
     "group_read": "--group-read",
     "comments": "--capture-comment",
+    "pre_trigger": "--pre-trigger",
     "compress": "--compress",
     "update_interval": "--update-interval",
 }
@@ -259,6 +261,7 @@ def sink_of(
     comments: Sequence[str] | None,
     rotation: Rotation | None = None,
     ports: int = 1,
+    trigger: Trigger | None = None,
     **options: object,
 ) -> Sink | None:
     """Return the port of the capture file; None: packets are only counted. Raises Usage for options
@@ -266,6 +269,7 @@ def sink_of(
     """
     from uspnet.jobs.capture import make_sink
     from uspnet.ports.pcap.making import Making
+    from uspnet.ports.pcap.trigger import make_armed
 
     if path:
         if ports > 1 and kind is not Format.pcapng:
@@ -277,7 +281,11 @@ def sink_of(
         if any(len(text.encode(errors="replace")) > COMMENT_MAX for text in comments or ()):
             raise Usage("--capture-comment: too long", f"at most {COMMENT_MAX:,} bytes")
         kept = snaplen or SNAPLEN_MAX
-        sink = make_sink(path, kind.value, kept, buffer, rotation, **options)
+        if trigger:
+            options |= {"format": kind.value, "snaplen": kept, "buffer": buffer}
+            sink: Sink = make_armed(path, trigger, rotation, **options)
+        else:
+            sink = make_sink(path, kind.value, kept, buffer, rotation, **options)
         sink.comments = comments or ()
         sink.making = Making(command=command_line())
         return sink

@@ -528,6 +528,25 @@ class PcapFlows(Struct):
     seed: int
     beyond: int
 
+class PcapHeld(Struct):
+    ring: PcapRing
+    most: int
+    passed: int
+    lost_ns: int
+    settled: int
+
+class PcapHold(Struct):
+    shared: PcapShared
+    on: Filter
+    before_ns: int
+    after_ns: int
+    from_ns: int
+    until_ns: int
+    newest_ns: int
+    triggered: int
+    n: int
+    rings: Inline[PcapHeld, Sequence[PcapHeld | PcapHeldFields] | PcapHeld]
+
 class PcapInterface(Struct):
     times: int
     divisor: int
@@ -568,6 +587,9 @@ class PcapPositions(Struct):
     written: int
     beyond: int
     beyond_bytes: int
+    scanned: int
+    untriggered: int
+    untriggered_bytes: int
     pad1: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class PcapRing(Struct):
@@ -596,6 +618,10 @@ class PcapShared(Struct):
     asleep: int
     error: int
     tail: int
+    passed: int
+    asked_ns: int
+    triggered_ns: int
+    held_ns: int
     unused: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     tail_bytes: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     positions: Inline[PcapPositions, Sequence[PcapPositions | PcapPositionsFields] | PcapPositions]
@@ -1295,6 +1321,13 @@ class PcapFlowsFields(TypedDict, total=False):
     seed: int
     beyond: int
 
+class PcapHeldFields(TypedDict, total=False):
+    ring: PcapRing
+    most: int
+    passed: int
+    lost_ns: int
+    settled: int
+
 class PcapInterfaceFields(TypedDict, total=False):
     times: int
     divisor: int
@@ -1315,6 +1348,9 @@ class PcapPositionsFields(TypedDict, total=False):
     written: int
     beyond: int
     beyond_bytes: int
+    scanned: int
+    untriggered: int
+    untriggered_bytes: int
     pad1: Sequence[int] | Pointer[int]
 
 class PcapRingFields(TypedDict, total=False):
@@ -1543,6 +1579,7 @@ class Lib:
     DROP_TOO_LONG: int
     DROP_TOO_SHORT: int
     DROP_TRUNCATED: int
+    DROP_UNTRIGGERED: int
     DROP_WORKER_LOST: int
     END_COUNT: int
     END_DEADLINE: int
@@ -1734,9 +1771,14 @@ class Lib:
     def pcap_flows_top(self, _0: PcapFlows, _1: Pointer[int], _2: int, _3: int, /) -> int: ...
     def pcap_flush(self, _0: Queue, /) -> None: ...
     def pcap_forget(self, _0: PcapRing, _1: Pointer[int], /) -> int: ...
+    def pcap_hold_end(self, _0: PcapHold, /) -> None: ...
+    def pcap_hold_look(self, _0: PcapHold, /) -> None: ...
+    def pcap_hold_peek(self, _0: PcapHold, _1: int, _2: Pointer[Pointer[int]], /) -> int: ...
+    def pcap_hold_sleep(self, _0: PcapHold, _1: PcapRing, _2: int, /) -> int: ...
     def pcap_look(self, _0: PcapLook, _1: PcapSeen, _2: int, _3: int, /) -> int: ...
     def pcap_note(self, _0: PcapSink, _1: Pointer[int] | Octets, _2: int, /) -> int: ...
     def pcap_peek(self, _0: PcapRing, _1: Pointer[Pointer[int]], /) -> int: ...
+    def pcap_peek_at(self, _0: PcapRing, _1: Pointer[int], _2: Pointer[Pointer[int]], /) -> int: ...
     def pcap_release(self, _0: PcapRing, _1: int, /) -> None: ...
     def pcap_revive(self, _0: PcapSource, /) -> None: ...
     def pcap_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
@@ -2008,6 +2050,14 @@ class FFI:
     def new(
         self, cdecl: Literal["struct pcap_flows *", "struct pcap_flows[]"], init: object = ...
     ) -> PcapFlows: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_held *", "struct pcap_held[]"], init: object = ...
+    ) -> PcapHeld: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct pcap_hold *", "struct pcap_hold[]"], init: object = ...
+    ) -> PcapHold: ...
     @overload
     def new(
         self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], init: object = ...
@@ -2472,6 +2522,14 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct pcap_flows *", "struct pcap_flows[]"], value: CData | int
     ) -> PcapFlows: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_held *", "struct pcap_held[]"], value: CData | int
+    ) -> PcapHeld: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct pcap_hold *", "struct pcap_hold[]"], value: CData | int
+    ) -> PcapHold: ...
     @overload
     def cast(
         self, cdecl: Literal["struct pcap_interface *", "struct pcap_interface[]"], value: CData | int

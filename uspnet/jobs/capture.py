@@ -91,16 +91,19 @@ class CaptureJob(Job[CaptureResult]):
     def count(self) -> CaptureResult:
         """Return what was captured so far."""
         taken, drops = self.total("rx", "packets"), self.drops()
+        if held := getattr(self.sink, "waiting", lambda: 0)():
+            drops["untriggered"] = drops.get("untriggered", 0) + held
         filtered, common = drops.pop("filtered", 0), self.common()
         return CaptureResult(
             **{**common, "ports": common["ports"][: len(self.sources)]},
             received=self.received(),
             filtered=filtered,
-            written=self.total("tx", "packets"),
+            written=self.total("tx", "packets") - held,
             dropped=sum(drops.values()),
             drops=drops,
             discarded=0 if self.sink else taken,
             files=self.sink.target_names() if self.sink else [],
+            triggered_ns=getattr(self.sink, "triggered_ns", None),
             deleted_files=getattr(self.sink, "deleted", 0),
             deleted_packets=getattr(self.sink, "deleted_packets", 0),
             **self.rates(taken, self.total("rx", "bytes")),

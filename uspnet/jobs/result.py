@@ -19,7 +19,16 @@ from uspnet.telemetry import PortCounters
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error", "upgrade"]
 
 # Reasons to drop that somebody asked for, or that are what a bridge is for: no loss.
-INTENDED = ("filtered", "policed", "truncated", "same_port", "link_local", "loss", "ended")
+INTENDED = (
+    "filtered",
+    "policed",
+    "truncated",
+    "same_port",
+    "link_local",
+    "loss",
+    "ended",
+    "untriggered",
+)
 
 
 def unintended(drops: Mapping[str, int]) -> int:
@@ -214,6 +223,8 @@ class CaptureResult(Result):
     """Packets that were only counted: there is no file to write."""
     files: list[str] = field(default_factory=list)
     """Files written, and kept."""
+    triggered_ns: int | None = None
+    """Time of the packet or signal that triggered, in ns since 1970; null: nothing did."""
     deleted_files: int = 0
     """Files of a ring that were deleted again, the oldest first."""
     deleted_packets: int = 0

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from uspnet.fastpath import c, ffi, lib
+from uspnet.ports.pcap.hold import Hold
 from uspnet.ports.pcap.packing import Packer
 
 FULL, DONE = b"full", b"done"  # said by the writer; DONE with packets and bytes of the file
@@ -32,7 +33,7 @@ class Part:
     """How a file is written: the longest that a record waits in memory while the writer has nothing
     to do, and how many bytes and packets a file may hold, if the writer `asks` for others. `eager`:
     as soon as one is full, not with the next packet. `pack` makes what
-    compresses a file.
+    compresses a file; `hold`: what is kept in memory before a trigger.
     """
 
     patience_ms: int = 100
@@ -41,6 +42,7 @@ class Part:
     packets: int = ENDLESS
     eager: bool = False
     pack: Callable[[], Packer] | None = None
+    hold: Hold | None = None
 
 
 class Parts:

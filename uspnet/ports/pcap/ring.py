@@ -14,7 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from uspnet.errors import NotSupported, Refused, Usage, UspnetError
 from uspnet.ports.pcap.format import file_error
@@ -31,7 +31,6 @@ from uspnet.ports.pcap.parts import (
     STAY,
     TURN,
     WORD,
-    Part,
 )
 from uspnet.ports.pcap.sink import GROUP_MODE, Sink
 from uspnet.ports.pcap.writer import Writer
@@ -123,7 +122,9 @@ class Ring(Sink):
     def _claim(self) -> int:
         how = self.rotation
         eager = not how.turns or bool(how.stop)
-        self.part = Part(asks=True, octets=how.octets, packets=how.packets, eager=eager)
+        self.part = replace(
+            self.part, asks=True, octets=how.octets, packets=how.packets, eager=eager
+        )
         if not how.turns:
             return super()._claim()
         if self.takes_stdout:

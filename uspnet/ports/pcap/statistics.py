@@ -61,7 +61,7 @@ class Watch:
 @dataclass(frozen=True)
 class Counts:
     """Packets since the start of a capture. `missed` before they were received; None: not known.
-    `drops`: by uspnet, by reason.
+    `filtered`: those that nobody wanted. `drops`: by uspnet, by reason.
     """
 
     received: int
@@ -86,7 +86,8 @@ class Counts:
 class Statistics:
     """Counts the packets of ports, which the queues of a file take: those of one port after those
     of the one before. Without any port, the file has one interface, which other jobs feed.
-    `beyond`: packets of a queue that came when no file followed.
+    `beyond`: packets of a queue that came when no file followed; `held`: those that it counts, and
+    that no trigger has asked for.
     """
 
     sources: Sequence[Port]
@@ -94,6 +95,7 @@ class Statistics:
     started_ns: int = 0
     due: float = 0.0
     beyond: Callable[[int], int] = lambda _index: 0
+    held: Callable[[int], int] = lambda _index: 0
     watch: Watch = field(default_factory=Watch)
 
     def start(self) -> None:
@@ -137,11 +139,14 @@ class Statistics:
         drops = drops_by_reason(sources)
         received = sum(int(c.packets) for c in sources) + sum(drops.values())
         filtered = drops.pop("filtered", 0)
+        held = sum(self.held(queue.index) for queue in made)
         for reason, number in drops_by_reason(sinks).items():
             drops[reason] = drops.get(reason, 0) + number
         if source is None:
             received = written + sum(drops.values())
-        return Counts(received - beyond, filtered, written - beyond, _missed(source), drops)
+        return Counts(
+            received - beyond, filtered + held, written - beyond - held, _missed(source), drops
+        )
 
 
 def _receivers(source: Port | None) -> list[c.Counters]:

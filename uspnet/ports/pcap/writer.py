@@ -19,6 +19,7 @@ from typing import cast
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory
+from uspnet.ports.pcap.hold import Held
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part, Parts
 from uspnet.system import child, privileges
@@ -39,6 +40,7 @@ class Writer:
 
     def __init__(self, out: int, queues: int, buffer_bytes: int, form: int, part: Part) -> None:
         chunks = max(buffer_bytes // lib.PCAP_CHUNK // queues, 2)  # a queue
+        chunks += part.hold.chunks(queues) if part.hold else 0
         most = [chunks] * queues + [NOTE_CHUNKS]
         size = SHARED_BYTES + sum(most) * lib.PCAP_CHUNK
         self.memory = SharedMemory("uspnet-capture", size, huge=True, inherited=True)
@@ -140,6 +142,7 @@ class _Child:
         self.shared, self.rings = writer.shared, writer.rings
         self.part, self.line = writer.part, line.fileno() if line else -1
         self.parts: Parts | None = None
+        self.held = Held(self.part.hold, writer) if self.part.hold else None
 
     def work(self) -> None:
         """Run the child; never return into the parent's code."""
@@ -170,7 +173,7 @@ class _Child:
         alone = False
         while not alone:
             ends = self.parts and self.parts.ends
-            if not ends and lib.pcap_sleep(self.shared, self.rings, len(self.rings)):
+            if not ends and self.sleeps():
                 alone = any(fd == self.watched for fd, _ in poll.poll(self.part.patience_ms))
                 self.shared.asleep = 0
                 with contextlib.suppress(BlockingIOError):
@@ -179,10 +182,18 @@ class _Child:
                 self.parts.hear()
                 alone = alone or self.parts.ends
             self.drain()
+        if self.held:
+            self.held.end()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
         self.file.close()  # a network file system reports a full disk only now
         if self.parts:
             self.parts.done()
+
+    def sleeps(self) -> bool:
+        """Return whether there is nothing to do before the bell rings."""
+        if self.held:
+            return self.held.sleeps(self.rings)
+        return bool(lib.pcap_sleep(self.shared, self.rings, len(self.rings)))
 
     def drain(self) -> None:
         """Write what is in the rings, one after the other."""
@@ -190,10 +201,12 @@ class _Child:
         moved = True
         while moved:
             moved = False
+            if self.held:
+                self.held.look()
             for index in range(len(self.rings)):
                 ring = ffi.addressof(self.rings, index)
-                length = lib.pcap_peek(ring, start)
                 note = index == len(self.rings) - 1
+                length = self.peek(index, start)
                 if self.parts and not note and self.parts.turns(length, self.file.fd):
                     self.turn_over()
                 if self.parts and self.parts.over:
@@ -208,6 +221,12 @@ class _Child:
                     moved = True
             if self.parts:
                 self.parts.hear()
+
+    def peek(self, index: int, start: c.Pointer[c.Pointer[int]]) -> int:
+        """Return how many bytes of a ring are to be written now, and set where they begin."""
+        if self.held and index < len(self.rings) - 1:
+            return self.held.peek(index, start)
+        return int(lib.pcap_peek(ffi.addressof(self.rings, index), start))
 
     def turn_over(self) -> None:
         """Go on with the next file."""

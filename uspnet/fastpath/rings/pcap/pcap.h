@@ -155,7 +155,9 @@ struct pcap_positions {
     uint64_t pad0[15];
     uint64_t written;              /* by the writer: all before it is in the file */
     uint64_t beyond, beyond_bytes; /* by the writer: packets after the end of the last file */
-    uint64_t pad1[13];
+    /* By the writer, see pcap_hold.h: what it has looked at; packets that no trigger asked for. */
+    uint64_t scanned, untriggered, untriggered_bytes;
+    uint64_t pad1[10];
 };
 
 struct pcap_chunk {
@@ -165,10 +167,14 @@ struct pcap_chunk {
 };
 
 struct pcap_shared {
-    uint32_t asleep; /* by the writer: it waits for the eventfd */
-    int32_t error;   /* by the writer: the errno that ended it */
-    uint32_t tail;   /* bytes in tail_bytes, set by the parent before the writer may end */
-    uint32_t unused[13];
+    uint32_t asleep;       /* by the writer: it waits for the eventfd */
+    int32_t error;         /* by the writer: the errno that ended it */
+    uint32_t tail;         /* bytes in tail_bytes, set by the parent before the writer may end */
+    uint32_t passed;       /* by the writer: all queues have packets later than those asked for */
+    uint64_t asked_ns;     /* by the parent: a trigger at this time; UINT64_MAX: at the newest */
+    uint64_t triggered_ns; /* by the writer: the time of the trigger; 0: none yet */
+    uint64_t held_ns;      /* by the writer: the packets held began here, too late; 0: in time */
+    uint32_t unused[6];
     uint8_t tail_bytes[16384];
     struct pcap_positions positions[65]; /* of PCAP_RINGS, and of the command's own ring */
 };
@@ -210,6 +216,8 @@ int pcap_note(struct pcap_sink *s, const uint8_t *blocks, uint32_t bytes);
  * whole: how many of these bytes are complete records; sleep: 1 if the writer may wait for the
  * eventfd. */
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from);
+/* The same from another position on, which moves to the chunk that has these bytes. */
+uint32_t pcap_peek_at(const struct pcap_ring *r, uint64_t *position, uint8_t **from);
 void pcap_release(struct pcap_ring *r, uint32_t bytes);
 uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes);
 /* cut: the bytes of whole records up to the one that reaches `room` bytes or `*packets` packets,
@@ -247,6 +255,17 @@ static inline struct pcap_chunk *chunk_at(const struct pcap_ring *r, uint32_t nu
 {
     return &r->chunks[number % r->n_chunks];
 }
+
+/* A record as the writer sees it, whatever its worker has put there: within `bytes`. */
+struct pcap_record {
+    const uint8_t *data;
+    uint64_t ns;
+    uint32_t size; /* of all; 0: this is no record */
+    uint32_t caplen, length;
+    uint32_t is_packet;
+};
+
+struct pcap_record pcap_record_at(const struct pcap_ring *r, const uint8_t *at, uint32_t bytes);
 
 enum { PCAP_ROOM = sizeof((struct pcap_chunk *)0)->records - 64 }; /* 64: see pcap_copy() */
 

@@ -5,11 +5,11 @@
 /* A worker process that somebody controls may write any positions and lengths: then there is
  * nothing to take. In order, a worker is less than a lap ahead; what a position further on
  * promises would be all chunks again and again, and the file would grow without end. */
-uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
+uint32_t pcap_peek_at(const struct pcap_ring *r, uint64_t *at, uint8_t **from)
 {
-    uint64_t published = load_acquire(&r->positions->published), written = r->positions->written;
-    uint32_t last = (uint32_t)(published >> 32), number = (uint32_t)(written >> 32),
-             done = (uint32_t)written;
+    uint64_t published = load_acquire(&r->positions->published);
+    uint32_t last = (uint32_t)(published >> 32), number = (uint32_t)(*at >> 32),
+             done = (uint32_t)*at;
     for (uint32_t i = 0; i < r->n_chunks && last - number < r->n_chunks; i++) {
         struct pcap_chunk *chunk = chunk_at(r, number);
         uint32_t end = number == last ? (uint32_t)published : load_relaxed(&chunk->bytes);
@@ -19,9 +19,18 @@ uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
         if (done != end || number == last)
             break;
         done = 0;
-        store_release(&r->positions->written, position(++number, 0));
+        *at = position(++number, 0);
     }
     return 0;
+}
+
+uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
+{
+    uint64_t at = r->positions->written;
+    uint32_t bytes = pcap_peek_at(r, &at, from);
+    if (at != r->positions->written)
+        store_release(&r->positions->written, at);
+    return bytes;
 }
 
 void pcap_release(struct pcap_ring *r, uint32_t bytes)
@@ -114,4 +123,26 @@ uint64_t pcap_forget(struct pcap_ring *r, uint64_t *octets)
         pcap_release(r, bytes);
     }
     return packets;
+}
+
+struct pcap_record pcap_record_at(const struct pcap_ring *r, const uint8_t *at, uint32_t bytes)
+{
+    const uint32_t is_ng = r->format == PCAP_NG, header = is_ng ? EPB_HEADER : RECORD_HEADER;
+    const uint32_t frame = is_ng ? EPB_HEADER + EPB_TRAILER : RECORD_HEADER;
+    struct pcap_record found = {.data = at + header};
+    uint32_t size = bytes < header_bytes(r) ? 0 : record_at(r, at);
+    if (size > bytes || size < header_bytes(r))
+        return found;
+    found.size = size;
+    if (size < frame || !is_packet(r, at, bytes))
+        return found;
+    found.is_packet = 1;
+    found.caplen = least(word_at(at + header - 8), size - frame);
+    found.length = word_at(at + header - 4);
+    if (is_ng)
+        found.ns = (uint64_t)word_at(at + 12) << 32 | word_at(at + 16);
+    else
+        found.ns =
+            word_at(at) * 1000000000ull + word_at(at + 4) * (r->format == PCAP_NS ? 1ull : 1000ull);
+    return found;
 }
