@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import random
 import struct
+from dataclasses import replace
 
 import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.identity import ran
+from tests.support.wire import Wire
 from uspnet.fastpath import lib
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.fields.program import Index, Program, Step
-from uspnet.packets.frames import HEADERS, SIGNATURE_BYTES, udp_template
+from uspnet.packets.frames import HEADERS, SIGNATURE_BYTES, checksum, udp_template
+from uspnet.packets.sizes import read_sizes
 from uspnet.ports.registry import make_port
 
 ADDRESSES = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2")
@@ -93,3 +97,50 @@ def test_what_stays_in_buffers_is_as_if_it_was_written_for_each_packet(tmp_path,
     assert len(set(one[0])) == 251
     assert [unsigned(frame) for frame in one[1]] == [unsigned(frame) for frame in several[1]]
     assert len({frame[-SIGNATURE_BYTES:] for frame in one[1]}) == 1000
+
+
+class Shuffled(Wire):
+    """A wire whose buffers come back in any order."""
+
+    def __init__(self):
+        super().__init__()
+        self.random = random.Random(1)
+
+    def send(self, q, packets, n):
+        done, free, top = super().send(q, packets, n), q.stack.free, q.stack.top
+        for _ in range(2 * done):
+            one, other = self.random.randrange(top), self.random.randrange(top)
+            free[one], free[other] = free[other], free[one]
+        return done
+
+
+def udp_sum(frame):
+    """What the UDP checksum is checked by: 0 if it is right."""
+    return checksum(frame[26:34] + struct.pack("!HH", 17, len(frame) - 34) + frame[34:])
+
+
+@pytest.mark.parametrize("case", ["alike", "not alike", "signed"])
+def test_a_buffer_that_comes_back_is_sent_with_what_it_has_only_if_that_is_next(case):
+    made = [udp_template(size, *ADDRESSES, 1, size) for size in (60, 570, 1514)]
+    if case == "not alike":
+        made = [replace(each, frame=each.frame[:-1] + bytes([at])) for at, each in enumerate(made)]
+    order, signed = read_sizes("imix").over(1), case == "signed"
+    expected = [made[order[turn % len(order)]].frame for turn in range(2000)]
+    for burst in (1, 7, 64):
+        wire, limits = Shuffled(), Limits(count=2000, burst=burst)
+        with GenerateJob(wire, limits, Traffic(made, sequence=signed, order=order)) as job:
+            ran(job.run())
+            memory, size = job.pool.memory.map, job.pool.size
+            for index, holds in enumerate(job._sends[0].holds):
+                at = index * size + index % lib.CACHE_OFFSETS * lib.CACHE_LINE
+                has = made[holds - 1].frame if holds and not signed else b""
+                assert memory[at : at + len(has)] == has
+            assert bool(job.templates.head) is (case != "not alike")
+            assert len(set(job._sends[0].holds)) == 4
+        if signed:
+            assert not any(map(udp_sum, wire.taken))
+            assert len({each[42:52] for each in wire.taken}) == 2000
+            strip = [each[:40] + each[60:] for each in wire.taken]
+            assert strip == [each[:40] + each[60:] for each in expected]
+        else:
+            assert wire.taken == expected

@@ -199,6 +199,7 @@ class GenerateLoop(AnyWorker):
     copies: int
     head: int
     filler: FrameTemplate
+    holds: Pointer[int]
     dry: int
 
 class Hand(Struct):
@@ -1655,6 +1656,7 @@ class Lib:
     POLL_BUSY: int
     POLL_SLEEP: int
     PROGRAM_CHECKS: int
+    REUSED_TEMPLATES: int
     REWRITE_TAG_KEEP: int
     REWRITE_TAG_REMOVE: int
     REWRITE_TAG_SET: int

@@ -132,6 +132,8 @@ class GenerateJob(Measuring[GenerateResult]):
         transmit queue that the sender owns.
         """
         self.receivers = self.workers[len(self._sends) :]
+        for each in self._sends:
+            each.reuse(self.pool.count)
         if self.answers:
             sender = self.workers[0] if self._shares() else self.receivers[0]
             self._measures[0].answer(self.answers, sender)

@@ -11,6 +11,7 @@ from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.loops import Loop, under_way
 from uspnet.jobs.pace import Pace
+from uspnet.memory import new
 from uspnet.packets.frames import vlan_tags
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
@@ -43,6 +44,7 @@ class Generate(Loop, name="generate"):
     dry: bool = False
     filler: FrameTemplate = ffi.NULL  # what buffers have, where a head alone is written
     copies: bool = False  # others write into its buffers, too
+    holds: Pointer[int] = ffi.NULL  # set by `reuse`
 
     def __post_init__(self) -> None:
         """Fill the struct."""
@@ -52,6 +54,14 @@ class Generate(Loop, name="generate"):
         self.c.copies = self.copies or self.n_templates > 1 or self.fields != ffi.NULL
         if self.copies:
             self.c.head = self.templates[0].length if self.n_templates == 1 else 0
+
+    def reuse(self, buffers: int) -> None:
+        """Send buffers of a pool of so many once more as they were sent before, where several
+        templates are all that is ever written into them.
+        """
+        alone = not self.copies and self.fields == ffi.NULL
+        if alone and 1 < self.n_templates <= lib.REUSED_TEMPLATES:
+            self.c.holds = self.holds = new("uint8_t[]", buffers)
 
     @classmethod
     def of(  # noqa: PLR0913 - one argument a member

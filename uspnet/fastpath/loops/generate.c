@@ -63,7 +63,9 @@ static uint32_t copy_templates(struct generate_loop *g, struct exit *e, uint32_t
 {
     uint64_t turn = __atomic_fetch_add(g->turn, n, __ATOMIC_RELAXED);
     uint32_t first = (uint32_t)(turn % g->n_order);
-    if (g->head == 48)
+    if (g->holds)
+        generate_reuse(g, e, n, first);
+    else if (g->head == 48)
         copy_some(g, e, n, first, 48);
     else if (g->head == 64)
         copy_some(g, e, n, first, 64);
@@ -267,6 +269,8 @@ void loop_generate(struct worker *w)
     struct generate_loop *g = (struct generate_loop *)w;
     if (g->n_templates == 1 || g->head)
         fill_buffers(g, w->lanes[0].exits->tx->pool);
+    if (g->holds)
+        memset(g->holds, 0, w->lanes[0].exits->tx->pool->count);
     worker_begin(w);
     if (g->dry)
         run_dry(g);

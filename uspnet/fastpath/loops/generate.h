@@ -7,6 +7,8 @@
 #include "pace.h"
 
 // [python]
+enum { REUSED_TEMPLATES = 64 };
+
 struct generate_loop {
     struct worker w;
     const struct frame_template *templates;
@@ -27,7 +29,9 @@ struct generate_loop {
     uint32_t copies; /* buffers are written for each packet; else once, and stay as they are */
     uint32_t head;   /* copies: the bytes that are written each time; several templates: 0: all */
     const struct frame_template *filler; /* what buffers have behind those, whatever is sent */
-    uint32_t dry; /* nothing waits: packets go to a file, and when they are due is their stamp */
+    uint8_t *holds; /* the template in each buffer of the pool + 1, of REUSED_TEMPLATES at most; 0:
+                       not known. NULL: nobody keeps that */
+    uint32_t dry;   /* nothing waits: packets go to a file, and when they are due is their stamp */
 };
 void loop_generate(struct worker *w);
 // [c]
@@ -44,6 +48,8 @@ uint32_t generate_due(struct generate_loop *g, uint64_t elapsed, uint64_t *waiti
 uint32_t generate_now(struct generate_loop *g, uint64_t *waiting);
 uint32_t generate_held(struct generate_loop *g);
 
+/* reuse.c: gives n packets their templates, from place `at` of the cycle on. */
+void generate_reuse(struct generate_loop *g, struct exit *e, uint32_t n, uint32_t at);
 void generate_sign(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
                    uint32_t at);
 void generate_log(struct generate_loop *g, struct exit *e, uint32_t stream, uint32_t n,
