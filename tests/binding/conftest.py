@@ -128,9 +128,13 @@ class FakeNetwork:
         self.state = NetState()
         self.problems: list[str] = []
         self.applied: list[dict[str, str]] = []
+        self.modes: dict[int, str] = {}
 
     def snapshot(self, peers):
         return self.state
+
+    def xdp(self):
+        return self.modes
 
     def apply(self, saved, pairs, elapsed_s):
         self.applied.append(dict(pairs))

@@ -109,6 +109,7 @@ def test_devices(lab, uspnet_on):
     lab.nic("0000:06:00.0", driver=None, group="6")
     lab.route("eth1")
     lab.address("eth1", "10.0.0.1")
+    lab.network.modes = {lab.index("eth0"): "zero-copy", lab.index("eth1"): "copy", 99: "generic"}
     code, out, _ = uspnet_on("devices --json")
     rows = {row["address"]: row for row in answer(out)["devices"]}
     assert code == 0
@@ -117,11 +118,14 @@ def test_devices(lab, uspnet_on):
         "0000:06:00.0": "free",
     }  # fmt: skip
     assert rows[B]["addresses"] == ["10.0.0.1/24"]
+    modes = [rows[each]["xdp"] for each in (A, B, "0000:04:00.0", "0000:05:00.0")]
+    assert modes == ["zero-copy", "copy", None, None]
     assert rows[B]["why"] == "eth1: IPv4 default route (and 1 more)"
     assert rows["0000:04:00.0"]["group_members"] == ["0000:04:00.1"]
     assert rows["0000:05:00.0"]["why"] == "not by uspnet"
     code, out, _ = uspnet_on("devices")
     assert "0000:05:00.0 is bound: not by uspnet" in out
+    assert "zero-copy" in out
 
 
 def test_devices_tells_what_was_bound_and_who_uses_it(lab, uspnet_on):

@@ -229,20 +229,21 @@ NICS = [
     Nic(
         "0000:03:00.0", "8086:10c9", "Intel Corporation 82576 Gigabit Network Connection", 0,
         "igb", ("enp3s0f0np0", "macvtap-4711"),
-        ("192.0.2.17/24", "2001:db8:1234:5678:9abc:def0:1234:5678/64"),
+        ("192.0.2.17/24", "2001:db8:1234:5678:9abc:def0:1234:5678/64"), "zero-copy",
         "12", ("0000:03:00.1", "0000:03:00.2"), "igb", "in use",
         "enp3s0f0np0 has the default route", (),
     ),
     Nic(
-        "0000:04:00.0", "1af4:1000", "Virtio network device", None, None, (), (), None, (), None,
-        "free", "", (),
+        "0000:04:00.0", "1af4:1000", "Virtio network device", None, None, (), (), None, None, (),
+        None, "free", "", (),
     ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_devices(width):
-    texts = [*NICS[0].addresses, *NICS[0].interfaces, "0000:03:00.0", "in use", "free", "12 with"]
+    texts = [*NICS[0].addresses, *NICS[0].interfaces, "0000:03:00.0", "zero-copy", "in use", "free"]
+    texts += ["12 with"]
     check(devices.lay_out(NICS, width), width, texts)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +38,9 @@ class Nic:
     """Its network interfaces."""
     addresses: tuple[str, ...]
     """The IP addresses of these, with prefix lengths."""
+    xdp: str | None
+    """The fastest mode of `xdp:` on the first of them: `zero-copy`, `copy` or `generic`; null: it
+    has none, or the kernel is older than 6.3."""
     iommu_group: str | None
     """Its IOMMU group; null: none."""
     group_members: tuple[str, ...]
@@ -66,15 +69,18 @@ def inventory(machine: Machine, texts: Sequence[str] = ()) -> list[Nic]:
     wanted = [function(tree, resolve(tree, text)) for text in texts] if texts else scan(tree)
     for found in wanted:
         check_nic(found)
-    snapshot = inspect(machine)
-    return [describe(machine, snapshot, found) for found in wanted]
+    snapshot, modes = inspect(machine), machine.network.xdp()
+    return [describe(machine, snapshot, modes, found) for found in wanted]
 
 
-def describe(machine: Machine, snapshot: Snapshot, found: Function) -> Nic:
+def describe(
+    machine: Machine, snapshot: Snapshot, modes: Mapping[int, str], found: Function
+) -> Nic:
     """Return the row of one function."""
     reasons = snapshot.reasons(found)
     state, why = classify(machine, found, reasons)
-    indices = {link.index for link in snapshot.net.links if link.name in found.interfaces}
+    numbers = {link.name: link.index for link in snapshot.net.links}
+    indices = [numbers[name] for name in found.interfaces if name in numbers]
     return Nic(
         found.address,
         found.ids,
@@ -83,6 +89,7 @@ def describe(machine: Machine, snapshot: Snapshot, found: Function) -> Nic:
         found.driver,
         found.interfaces,
         tuple(f"{a.address}/{a.prefix}" for a in snapshot.net.addresses if a.index in indices),
+        next((modes[index] for index in indices if index in modes), None),
         found.group,
         found.members,
         nic_driver(found.vendor, found.device),

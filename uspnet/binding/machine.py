@@ -26,6 +26,9 @@ class Network(Protocol):
     def snapshot(self, peers: Sequence[str]) -> NetState:
         """Read the configuration, and look up the route to each of `peers`."""
 
+    def xdp(self) -> Mapping[int, str]:
+        """Return each interface's fastest mode of `xdp:`, by index; those that are known."""
+
     def apply(self, saved: Kept, pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
         """Restore what `collect` saved. Returns what failed."""
 
@@ -41,6 +44,12 @@ class KernelNetwork:
         from uspnet.binding.netlink import snapshot  # noqa: PLC0415 - pyroute2 is slow to import
 
         return snapshot(peers)
+
+    def xdp(self) -> Mapping[int, str]:
+        """Return the modes of this network namespace's interfaces, as their drivers tell."""
+        from uspnet.kernel.netdev import features  # noqa: PLC0415 - as above
+
+        return {index: offers.mode for index, offers in features().items()}
 
     def apply(self, saved: Kept, pairs: Mapping[str, str], elapsed_s: float) -> list[str]:
         """Restore interfaces, addresses, routes and sysctls."""

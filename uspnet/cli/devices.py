@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uspnet.binding.inventory import Nic
     from uspnet.cli.views.table import Table
 
-COLUMNS = ("address", "model", "numa", "kernel", "interface", "group", "uspnet", "state")
+COLUMNS = ("address", "model", "numa", "kernel", "interface", "xdp", "group", "uspnet", "state")
 STYLES = {"free": "green", "bound": "cyan", "in use": "red", "shared": "yellow"}
 
 
@@ -29,7 +29,7 @@ def devices(
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """List NICs: address, model, drivers, interface, IOMMU group, and whether each is free."""
+    """List NICs: address, model, drivers, interface, XDP mode, IOMMU group, and which are free."""
     from uspnet.binding.inventory import DevicesAnswer, inventory
     from uspnet.binding.machine import this_machine
     from uspnet.cli.views.console import plain_console, print_json, print_lines
@@ -80,6 +80,7 @@ def cells(nic: Nic) -> list[str]:
         "-" if nic.numa is None else str(nic.numa),
         nic.kernel_driver or "-",
         "\n".join(map(printable, (*nic.interfaces, *nic.addresses))) or "-",
+        nic.xdp or "-",
         f"{nic.iommu_group}{members}" if nic.iommu_group else "-",
         nic.uspnet_driver or "-",
         nic.state,

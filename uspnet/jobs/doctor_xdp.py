@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from uspnet.kernel import netdev
 from uspnet.kernel.interface import Interface
 from uspnet.kernel.routes import carries_default_route
 from uspnet.ports.xdp.program import NEEDS
 from uspnet.system.privileges import lacking
+
+if TYPE_CHECKING:
+    from uspnet.kernel.netdev import Features
 
 State = Literal["ok", "note", "problem"]
 Row = tuple[str, State, str, str]  # what was checked, its state, what was found, the fix
@@ -23,13 +25,15 @@ NO_ZERO_COPY = "driver without zero copy: frames are copied once"
 
 def xdp_rows(ifname: str) -> Iterator[Row]:
     """Check an interface. Raises NoDevice."""
+    from uspnet.kernel import netdev  # noqa: PLC0415 - pyroute2 is slow to import
+
     missing = ", ".join(lacking(NEEDS))
     if missing:
         yield ("XDP privileges", "problem", f"without {missing}", "run as root, or with these")
     else:
         yield ("XDP privileges", "ok", ", ".join(NEEDS), "")
     with closing(Interface(ifname)) as interface:
-        yield _mode(interface)
+        yield _mode(netdev.features().get(interface.index))
         receive, transmit = interface.channels()
         found = f"{receive} to receive, {transmit} to transmit"
         yield ("XDP queues", "ok", found, "")
@@ -44,14 +48,13 @@ def xdp_rows(ifname: str) -> Iterator[Row]:
         yield ("default route", "note", f"{upper} carries it", fix)
 
 
-def _mode(interface: Interface) -> Row:
-    offers = netdev.features(interface.index)
+def _mode(offers: Features | None) -> Row:
     if offers is None:
         return ("XDP mode", "note", "the kernel is too old to say (before 6.3)", "")
-    if not offers.native:
+    if offers.mode == "generic":
         found = "generic: the driver has no XDP of its own, which is slower"
         return ("XDP mode", "note", found, "")
     pieces = "" if offers.pieces else "; no jumbo frames"
-    if not offers.zero_copy:
+    if offers.mode == "copy":
         return ("XDP mode", "note", f"copy: a {NO_ZERO_COPY}{pieces}", "")
     return ("XDP mode", "ok", f"zero copy{pieces}", "")

@@ -1,25 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an interface's driver can do with XDP, and which program it has, by netlink.
+"""What the drivers of interfaces can do with XDP, and which program an interface has, by netlink.
+Whoever imports this waits for pyroute2.
 
-Reference: Linux Documentation/netlink/specs/netdev.yaml; uapi/linux/{netdev,if_link}.h.
+Reference: Linux Documentation/netlink/specs/netdev.yaml; uapi/linux/netdev.h.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
+import asyncio
 from dataclasses import dataclass
+from typing import Any, Literal
 
-NETLINK_ROUTE, NETLINK_GENERIC = 0, 16
-NLM_F_REQUEST, NLMSG_ERROR = 1, 2
-CTRL, CTRL_GETFAMILY, CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 16, 3, 1, 2
-DEV_GET, DEV_IFINDEX, DEV_FEATURES, DEV_ZERO_COPY_PIECES = 1, 1, 3, 4
-RTM_GETLINK, IFLA_XDP, XDP_PROG_ID = 18, 43, 4
-NESTED = 0x3FFF  # the type of an attribute without its flags
-BUFFER = 1 << 17
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
+
+DEV_GET = 1
 BASIC, REDIRECT, ZERO_COPY, RX_PIECES = 1, 2, 8, 32
 
-Attributes = dict[int, bytes]
+Mode = Literal["zero-copy", "copy", "generic"]
+
+
+class Device(genlmsg):  # type: ignore[misc] # pyroute2 has no types
+    """An interface in the family `netdev`."""
+
+    __slots__ = ()
+    nla_map = (
+        ("PAD_0", "none"),
+        ("IFINDEX", "uint32"),
+        ("PAD", "none"),
+        ("XDP_FEATURES", "uint64"),
+    )
+
+
+class NetdevSocket(AsyncGenericNetlinkSocket):  # type: ignore[misc]
+    """A socket of the family `netdev`. What the kernel lacks is not logged."""
+
+    module_err_level = "debug"
 
 
 @dataclass(frozen=True)
@@ -30,53 +48,52 @@ class Features:
     zero_copy: bool
     pieces: bool
 
+    @property
+    def mode(self) -> Mode:
+        """Return the fastest mode of `xdp:`."""
+        if not self.native:
+            return "generic"
+        return "zero-copy" if self.zero_copy else "copy"
 
-def features(ifindex: int) -> Features | None:
-    """Return what the driver of an interface offers; None: the kernel is older than 6.3."""
+
+def features() -> dict[int, Features]:
+    """Return what each interface's driver offers, by index; nothing if the kernel is older than
+    6.3.
+    """
     try:
-        family = _generic(CTRL, CTRL_GETFAMILY, CTRL_ATTR_FAMILY_NAME, b"netdev\0")
-        (number,) = struct.unpack("=H", family[CTRL_ATTR_FAMILY_ID])
-        told = _generic(number, DEV_GET, DEV_IFINDEX, struct.pack("=I", ifindex))
-        (bits,) = struct.unpack("=Q", told[DEV_FEATURES])
-    except (OSError, KeyError, struct.error):
-        return None
-    native = bits & (BASIC | REDIRECT) == BASIC | REDIRECT
-    return Features(native, bool(bits & ZERO_COPY), bool(bits & RX_PIECES))
+        return asyncio.run(_features())
+    except (OSError, NetlinkError):
+        return {}
+
+
+async def _features() -> dict[int, Features]:
+    sock, found = NetdevSocket(), {}
+    try:
+        await sock.setup_endpoint()
+        await sock.bind("netdev", Device)
+        request: Any = Device()
+        request["cmd"], request["version"] = DEV_GET, 1
+        flags = NLM_F_REQUEST | NLM_F_DUMP
+        async for device in await sock.nlm_request(request, sock.prid, flags):
+            bits = device.get("XDP_FEATURES") or 0
+            native = bits & (BASIC | REDIRECT) == BASIC | REDIRECT
+            offers = Features(native, bool(bits & ZERO_COPY), bool(bits & RX_PIECES))
+            found[int(device.get("IFINDEX"))] = offers
+    finally:
+        sock.close()
+    return found
 
 
 def program(ifindex: int) -> int:
     """Return the id of the XDP program that is attached to an interface; 0: none, or unknown."""
     try:
-        head = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, ifindex, 0, 0)  # struct ifinfomsg
-        told = _ask(NETLINK_ROUTE, RTM_GETLINK, head)[len(head) :]
-        nested = _attributes(_attributes(told).get(IFLA_XDP, b""))
-        return int(struct.unpack("=I", nested[XDP_PROG_ID])[0])
-    except (OSError, KeyError, struct.error):
+        return asyncio.run(_program(ifindex))
+    except (OSError, NetlinkError):
         return 0
 
 
-def _generic(family: int, command: int, kind: int, value: bytes) -> Attributes:
-    head = struct.pack("=BBH", command, 1, 0)  # struct genlmsghdr
-    size = 4 + len(value)
-    attribute = struct.pack("=HH", size, kind) + value.ljust(-(-len(value) // 4) * 4, b"\0")
-    return _attributes(_ask(NETLINK_GENERIC, family, head + attribute)[len(head) :])
-
-
-def _ask(protocol: int, kind: int, body: bytes) -> bytes:
-    """Send a request, and return the body of the answer. Raises OSError."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as sock:
-        sock.send(struct.pack("=IHHII", 16 + len(body), kind, NLM_F_REQUEST, 1, 0) + body)
-        answer = sock.recv(BUFFER)
-    size, kind, _, _, _ = struct.unpack_from("=IHHII", answer)
-    if kind == NLMSG_ERROR:
-        raise OSError(-struct.unpack_from("=i", answer, 16)[0], "netlink")
-    return answer[16:size]
-
-
-def _attributes(data: bytes) -> Attributes:
-    found: Attributes = {}
-    while len(data) >= 4:
-        size, kind = struct.unpack_from("=HH", data)
-        found[kind & NESTED] = data[4:size]
-        data = data[max(-(-size // 4) * 4, 4) :]
-    return found
+async def _program(ifindex: int) -> int:
+    async with AsyncIPRoute() as route:
+        for link in await route.link("get", index=ifindex):
+            return int(link.get_nested("IFLA_XDP", "IFLA_XDP_PROG_ID") or 0)
+    return 0

@@ -5,13 +5,16 @@ where it may not be used at all.
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import pytest
 
 from tests.support.identity import answer
 from tests.support.tiers import by_tier
+from uspnet.binding.machine import KernelNetwork
 from uspnet.jobs.doctor_xdp import xdp_rows
+from uspnet.pci.sysfs import HOST
 from uspnet.telemetry import REASONS
 
 
@@ -126,6 +129,9 @@ def test_the_doctor_says_what_there_is(veth, drive):
     drive("xdp:b")
     with veth.entered():
         rows = {check: (state, found) for check, state, found, _ in xdp_rows("b")}
+        modes = KernelNetwork(HOST).xdp()
+        numbers = [socket.if_nametoindex(name) for name in ("lo", "a", "b")]
+    assert [modes[number] for number in numbers] == ["generic", "copy", "copy"]
     assert rows["XDP mode"][1].startswith("copy: ")
     assert rows["XDP queues"] == ("ok", "1 to receive, 1 to transmit")
     assert (rows["XDP program"][0], rows["XDP privileges"][0]) == ("problem", "ok")
