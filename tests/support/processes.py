@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import select
@@ -17,9 +18,11 @@ import pytest
 from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.waiting import scaled, until
+from uspnet.fastpath import lib
 from uspnet.system import processes
 
 NOBODY = 65534
+PR_SET_KEEPCAPS = 8
 
 
 def children_of(parent):
@@ -67,9 +70,9 @@ def alive(pid):
         return False
 
 
-def as_nobody(call, *arguments):
-    """Calls a function as a user without privileges. Returns its result as text, or the name of
-    what it raised.
+def as_nobody(call, *arguments, keep=0):
+    """Calls a function as a user without privileges but for capabilities, a bit each. Returns its
+    result as text, or the name of what it raised.
     """
     if os.geteuid() != 0:
         pytest.skip("needs root: to be other users")
@@ -77,9 +80,12 @@ def as_nobody(call, *arguments):
     pid = os.fork()
     if pid == 0:
         try:
+            ctypes.CDLL(None).prctl(PR_SET_KEEPCAPS, int(keep != 0), 0, 0, 0)
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
+            if keep:
+                assert lib.capabilities_drop(keep) == 0
             said = str(call(*arguments))
         except BaseException as error:  # noqa: BLE001 - told to the parent
             said = type(error).__name__

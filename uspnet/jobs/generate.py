@@ -221,7 +221,8 @@ class GenerateJob(Measuring[GenerateResult]):
         sent, octets = self._sent()
         offered = sum(int(loop.c.offered) for loop in self._sends)
         drops, elapsed = drops_by_reason(self._sinks()), self.elapsed()
-        paces = [] if self.traffic.dry else self._paces()  # a dry run is never late
+        # A dry run is never late; nor is one that ended before it had workers.
+        paces = self._paces() if self.workers and not self.traffic.dry else []
         counts = {
             **self.common(),
             **self.sending(offered, sent, octets, drops),

@@ -260,7 +260,7 @@ class ProfileJob(Measuring[ProfileResult | ProfileMeasureResult]):
         """Return what became of a stream, by the fields of its result."""
         stream, sent, kept = each.stream, int(each.c.sent), None
         offered = max(int(each.loop.c.offered), sent)
-        if each.pace and not self.dry:
+        if each.pace and self.workers and not self.dry:
             most = COUNT_MAX if stream.count is None else stream.count
             kept = pacing([each.pace], self.workers[0].hz, sent, elapsed, most)
         return {
