@@ -10,6 +10,7 @@ from tests.support.captures import counted
 from tests.support.identity import ran
 from uspnet.fastpath import lib
 from uspnet.jobs.capture import CaptureJob, make_sink
+from uspnet.jobs.less import First, Less
 from uspnet.jobs.plan import Limits
 from uspnet.packets.filter import compile_filter
 from uspnet.ports.registry import make_port
@@ -30,3 +31,16 @@ def test_a_filter_loses_only_what_was_under_way(mortal, tmp_path, text):  # noqa
     lost = result.drops.get("worker_lost", 0)  # or written, and not counted any more
     assert lost <= 2 * 32 * life.kills
     assert result.written <= counted(tmp_path / "x.pcapng") <= result.written + lost
+
+
+def test_what_is_remembered_of_flows_outlives_the_process_that_looked(mortal):  # noqa: F811
+    less = Less(first=First(20_000))
+    with CaptureJob(make_port("null:"), Limits(), None, less=less) as job:
+        life = mortal(job)
+        torment(life)
+        life.live(0.1)
+        result = ran(life.stop())
+    under_way = 2 * 32 * life.kills  # counted as received, and not looked at; or looked at again
+    assert result.first.flows == result.first.cut_flows == 1
+    assert abs(result.discarded - 20_000) <= under_way
+    assert abs(result.drops["beyond_first"] - result.first.packets) <= under_way

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer:
 KINDS = (
     *("null", "reflect", "pktgen", "lost", "losses", "profile", "merge", "pcap", "stream"),
     *("filter", "memif-server", "memif-client", "memif-client-copy"),
-    *("switch", "rules", "balance", "impair"),
+    *("switch", "rules", "balance", "impair", "less"),
 )
 SEEDS = by_tier(8, 10, 1000)
 

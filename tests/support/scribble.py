@@ -31,6 +31,7 @@ from uspnet.jobs.capture import CaptureJob, make_sink
 from uspnet.jobs.choices import Swap
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
+from uspnet.jobs.less import Dedup, First, Less
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.profile import ProfileJob
 from uspnet.jobs.reflect import Reflecting, ReflectJob
@@ -84,7 +85,12 @@ def filtered(limits):
     return CaptureJob(make_port("null:"), limits, None, compile_filter("ip or len > 50"))
 
 
-MADE = {"profile": profile, "filter": filtered}
+def lessened(limits):
+    less = Less(Dedup(1e-3, ("mac", "ttl"), 100), First(10**6, idle=1e-3, flows=100))
+    return CaptureJob(make_port("null:"), limits, None, less=less)
+
+
+MADE = {"profile": profile, "filter": filtered, "less": lessened}
 
 
 class Scribbler:
@@ -140,7 +146,7 @@ class Scribbler:
                 job = GenerateJob(there, limits, traffic(sequence=True), there, files)
                 job.answer(read_answers(["10.0.0.0/8"]))
                 return job
-            case "profile" | "filter":
+            case "profile" | "filter" | "less":
                 return MADE[self.kind](limits)
             case "merge":
                 files = [make_port(f"pcap:{self.folder}/in.pcap") for _ in range(2)]

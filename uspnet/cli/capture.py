@@ -7,10 +7,11 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import captured as c
+from uspnet.cli import less as l
 from uspnet.cli import options as o
 from uspnet.cli import triggered as t
 from uspnet.jobs.choices import Sandbox
-from uspnet.ports.pcap.kinds import Compression, Format
+from uspnet.ports.pcap.kinds import Compression, Format, Slice
 
 
 @app.command()
@@ -23,6 +24,9 @@ def capture(
     listing: c.Listing = False,
     kind: c.Kind = Format.pcapng,
     snaplen: c.SnapLen = 0,
+    cut: l.Slice_ = Slice.none,
+    dedup: l.Dedup_ = None,
+    first: l.First_ = None,
     buffer: c.Buffer = 64,
     group_read: c.GroupRead = False,
     comments: c.Comments = None,
@@ -56,7 +60,8 @@ def capture(
     Options, and the filter, are for all ports. A pcapng file says of each packet which port it
     came in by.
 
-    What a filter rejects is counted as filtered, and is not in --count.
+    What a filter rejects is counted as filtered; neither that nor what --dedup and --first leave
+    out is in --count.
 
     Packets count as lost when they were dropped here, or missed by the kernel or the device.
     --fail-on-loss compares them with all that arrived.
@@ -86,14 +91,16 @@ def capture(
         group_read=group_read or None,
         compress=compress.value,
         update_interval=update_interval,
+        slice=cut.value,
     )
     duration, count = c.stops(autostop, duration, count)
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
-    job = CaptureJob([*map(make_port, [port, *more])], limits, sink, chosen)
+    less = l.less_of(dedup, first)
+    job = CaptureJob([*map(make_port, [port, *more])], limits, sink, chosen, less)
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
-        *required(require, "received", lambda result: result.received - result.filtered, count),
+        *required(require, "received", l.wanted, count),
     ]
     tell_of_interface(context, "capture", quiet=quiet)
     interval = interval or (1.0 if statistics else None)

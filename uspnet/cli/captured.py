@@ -120,6 +120,7 @@ COMMENT_MAX = 65_535  # bytes, of an option of pcapng
 OF_FILES = {  # parameters that need a file
     "kind": "--format",
     "snaplen": "--snaplen",
+    "cut": "--slice",
     "buffer": "--buffer",
     "ring": "--ring-buffer",
     "group_read": "--group-read",

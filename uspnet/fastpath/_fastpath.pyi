@@ -90,6 +90,8 @@ class Burst(Struct):
 class CaptureLoop(Struct):
     f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
     only: Filter
+    dedup: Dedup
+    first: First
 
 class Child(Struct):
     user: int
@@ -111,6 +113,16 @@ class Counters(Struct):
     interruptions: int
     interrupted_ns: int
     reserved: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class Dedup(Struct):
+    seen: SeenPacket
+    n_seen: int
+    ignored: int
+    window: int
+    secret: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    forgotten: int
+    packets: int
+    bytes: int
 
 class Delayed(Struct):
     due: int
@@ -164,6 +176,36 @@ class FilterStep(Struct):
     if_true: int
     if_false: int
     value: int
+
+class First(Struct):
+    flows: FirstFlow
+    n_flows: int
+    by_bytes: int
+    limit: int
+    idle: int
+    seed: int
+    begun: int
+    cut: int
+    forgotten: int
+    packets: int
+    bytes: int
+
+class FirstFlow(Struct):
+    ends: Inline[FlowEnds, FlowEnds | FlowEndsFields]
+    taken: int
+    last: int
+    used: int
+    cut: int
+    ended: int
+
+class FlowEnds(Struct):
+    addresses: Inline[
+        Pointer[Pointer[int]], Sequence[Sequence[int] | Pointer[int] | Octets] | Pointer[Pointer[int]]
+    ]
+    ports: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    ether_type: int
+    protocol: int
+    version: int
 
 class ForwardLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
@@ -508,13 +550,7 @@ class PcapColumns(Struct):
     destination: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
 
 class PcapFlow(Struct):
-    addresses: Inline[
-        Pointer[Pointer[int]], Sequence[Sequence[int] | Pointer[int] | Octets] | Pointer[Pointer[int]]
-    ]
-    ports: Inline[Pointer[int], Sequence[int] | Pointer[int]]
-    ether_type: int
-    protocol: int
-    version: int
+    ends: Inline[FlowEnds, FlowEnds | FlowEndsFields]
     begun_by: int
     packets: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     bytes: Inline[Pointer[int], Sequence[int] | Pointer[int]]
@@ -639,6 +675,8 @@ class PcapSink(AnyQueue):
     announced: int
     misfits: int
     left_out: int
+    sliced: int
+    sliced_bytes: int
     header: Pointer[int]
     application: Pointer[int]
     header_bytes: int
@@ -884,6 +922,10 @@ class SandboxStep(Struct):
     if_true: int
     if_false: int
     value: int
+
+class SeenPacket(Struct):
+    mark: int
+    last: int
 
 class Segments(Struct):
     frame: Pointer[int]
@@ -1262,6 +1304,13 @@ class FilterStepFields(TypedDict, total=False):
     if_false: int
     value: int
 
+class FlowEndsFields(TypedDict, total=False):
+    addresses: Sequence[Sequence[int] | Pointer[int] | Octets] | Pointer[Pointer[int]]
+    ports: Sequence[int] | Pointer[int]
+    ether_type: int
+    protocol: int
+    version: int
+
 class ForwardLoopFields(TypedDict, total=False):
     w: Worker | WorkerFields
     full: int
@@ -1552,6 +1601,9 @@ class Lib:
     CHOICE_TURN: int
     CODES_MAX: int
     COLUMNS_ROOM: int
+    DEDUP_MAC: int
+    DEDUP_PLACES: int
+    DEDUP_TTL: int
     DROP_BAD_CHAIN: int
     DROP_BAD_CHECKSUM: int
     DROP_BAD_FRAME: int
@@ -1559,8 +1611,10 @@ class Lib:
     DROP_BAD_RECORD: int
     DROP_BAD_SLOT: int
     DROP_BAD_SOURCE: int
+    DROP_BEYOND_FIRST: int
     DROP_DEVICE_RESET: int
     DROP_DOWN: int
+    DROP_DUPLICATE: int
     DROP_ENDED: int
     DROP_ERRORS: int
     DROP_FILTERED: int
@@ -1598,6 +1652,7 @@ class Lib:
     FILTER_NATIVE: int
     FILTER_NOT_RUN: int
     FILTER_STEPS: int
+    FIRST_PROBES: int
     FRAME_SHORTEST: int
     FULL_DROP: int
     FULL_WAIT: int
@@ -1789,6 +1844,7 @@ class Lib:
     def pcap_survey(self, _0: PcapSource, _1: int, /) -> int: ...
     def pcap_timer(self) -> int: ...
     def pcap_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def pcap_tx_sliced(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def pcap_whole(self, _0: PcapRing, _1: Pointer[int] | Octets, _2: int, /) -> int: ...
     def process_fork(self, _0: Pointer[int], /) -> int: ...
     def process_name(self, _0: Pointer[Octets] | Octets, /) -> None: ...
@@ -1890,6 +1946,10 @@ class FFI:
     ) -> Counters: ...
     @overload
     def new(
+        self, cdecl: Literal["struct dedup *", "struct dedup[]"], init: object = ...
+    ) -> Dedup: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct delayed *", "struct delayed[]"], init: object = ...
     ) -> Delayed: ...
     @overload
@@ -1922,6 +1982,18 @@ class FFI:
     def new(
         self, cdecl: Literal["struct filter_step *", "struct filter_step[]"], init: object = ...
     ) -> FilterStep: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct first *", "struct first[]"], init: object = ...
+    ) -> First: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct first_flow *", "struct first_flow[]"], init: object = ...
+    ) -> FirstFlow: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct flow_ends *", "struct flow_ends[]"], init: object = ...
+    ) -> FlowEnds: ...
     @overload
     def new(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], init: object = ...
@@ -2184,6 +2256,10 @@ class FFI:
     ) -> SandboxStep: ...
     @overload
     def new(
+        self, cdecl: Literal["struct seen_packet *", "struct seen_packet[]"], init: object = ...
+    ) -> SeenPacket: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct segments *", "struct segments[]"], init: object = ...
     ) -> Segments: ...
     @overload
@@ -2350,6 +2426,10 @@ class FFI:
     ) -> Counters: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct dedup *", "struct dedup[]"], value: CData | int
+    ) -> Dedup: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct delayed *", "struct delayed[]"], value: CData | int
     ) -> Delayed: ...
     @overload
@@ -2384,6 +2464,18 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct filter_step *", "struct filter_step[]"], value: CData | int
     ) -> FilterStep: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct first *", "struct first[]"], value: CData | int
+    ) -> First: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct first_flow *", "struct first_flow[]"], value: CData | int
+    ) -> FirstFlow: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct flow_ends *", "struct flow_ends[]"], value: CData | int
+    ) -> FlowEnds: ...
     @overload
     def cast(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], value: CData | int
@@ -2660,6 +2752,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct sandbox_step *", "struct sandbox_step[]"], value: CData | int
     ) -> SandboxStep: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct seen_packet *", "struct seen_packet[]"], value: CData | int
+    ) -> SeenPacket: ...
     @overload
     def cast(
         self, cdecl: Literal["struct segments *", "struct segments[]"], value: CData | int

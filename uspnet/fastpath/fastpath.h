@@ -59,7 +59,9 @@ enum drop_reason {
     DROP_BAD_SOURCE,  /* its source address is missing, zero, or that of a group */
     DROP_LOSS,        /* at random, as asked: fwd --loss */
     DROP_IMPAIR_FULL, /* it was to be delayed, and as many as may wait did so: fwd --limit */
-    DROP_NO_ROUTE,    /* no port for its destination */
+    DROP_DUPLICATE,   /* the same as one shortly before: capture --dedup */
+    DROP_BEYOND_FIRST, /* behind those of its flow that were wanted: capture --first */
+    DROP_NO_ROUTE,     /* no port for its destination */
     DROP_DEVICE_RESET, /* in flight when the device was reset or left; may have been sent */
     DROP_WORKER_LOST,  /* in flight when the worker process died; may have been sent */
     DROP_TRUNCATED,    /* a file has only a part of it, and it was to be skipped then */

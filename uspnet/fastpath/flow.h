@@ -1,10 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The flow of a packet: addresses, protocol and ports. Whatever a packet claims is checked against
- * its bytes; a header that isn't all there makes the flow end above it. */
+ * its bytes; a header that isn't all there makes the flow end above it. Fences as in fastpath.h. */
 #ifndef USPNET_FLOW_H
 #define USPNET_FLOW_H
 #include "fastpath.h"
+
+// [python]
+/* The two ends of a flow: the same for both directions. Side 0 has the smaller address and port.
+ * Zeros where there is nothing. Without `version`, the addresses are MAC addresses. */
+struct flow_ends {
+    uint8_t addresses[2][16];
+    uint16_t ports[2];
+    uint16_t ether_type;
+    uint8_t protocol;
+    uint8_t version; /* of IP; 0: the packet is none, or its header isn't all there */
+};
+// [c]
 
 #include <endian.h>
 
@@ -24,6 +36,8 @@ struct flow_key {
     uint8_t fragment; /* it is a part of a datagram; later parts have no ports */
     uint8_t tagged, has_ports, has_flags;
     uint8_t tcp_flags;
+    uint8_t later;         /* a part of a datagram behind its first */
+    const uint8_t *behind; /* of all headers up to IP's, and those of its extensions */
 };
 
 /* What is left of a packet. */
@@ -80,9 +94,11 @@ static inline void flow_take_ipv4(struct flow_key *k, struct rest r)
     k->protocol = r.at[9];
     k->version = 4;
     k->fragment = (flow_be16(r.at + 6) & 0x3FFF) != 0;
-    if (flow_be16(r.at + 6) & 0x1FFF) /* a fragment without the ports */
-        return;
+    k->later = (flow_be16(r.at + 6) & 0x1FFF) != 0;
     rest_skip(&r, header);
+    k->behind = r.at;
+    if (k->later) /* it has no ports */
+        return;
     flow_take_ports(k, &r);
 }
 
@@ -101,6 +117,8 @@ static inline void flow_take_ipv6(struct flow_key *k, struct rest r)
         k->fragment |= next == NEXT_FRAGMENT;
         if (next == NEXT_FRAGMENT && flow_be16(r.at + 2) & 0xFFF8) {
             k->protocol = r.at[0];
+            k->behind = r.at + 8;
+            k->later = 1;
             return;
         }
         if (next == NEXT_FRAGMENT)
@@ -113,21 +131,30 @@ static inline void flow_take_ipv6(struct flow_key *k, struct rest r)
         rest_skip(&r, length);
     }
     k->protocol = next;
+    k->behind = r.at;
     flow_take_ports(k, &r);
+}
+
+/* Reads the tags that follow an EtherType. Returns the one behind them. */
+static inline uint16_t flow_take_tags(struct flow_key *k, uint16_t type, struct rest *r)
+{
+    uint32_t tags = 0;
+    while (flow_is_tag(type) && r->n >= 4 && tags++ < TAGS_MAX) {
+        if (!k->tagged)
+            k->vlan = flow_be16(r->at) & 0xFFF;
+        k->tagged = 1;
+        type = flow_be16(r->at + 2);
+        rest_skip(r, 4);
+    }
+    return type;
 }
 
 /* Reads what follows an EtherType. `k` has no more than addresses before. */
 static inline void flow_take(struct flow_key *k, uint16_t type, struct rest r)
 {
-    uint32_t tags = 0;
-    while (flow_is_tag(type) && r.n >= 4 && tags++ < TAGS_MAX) {
-        if (!k->tagged)
-            k->vlan = flow_be16(r.at) & 0xFFF;
-        k->tagged = 1;
-        type = flow_be16(r.at + 2);
-        rest_skip(&r, 4);
-    }
+    type = flow_take_tags(k, type, &r);
     k->ether_type = type < ETHER_TYPE_LEAST ? 0 : type;
+    k->behind = r.at;
     if (type == FLOW_IPV4)
         flow_take_ipv4(k, r);
     else if (type == FLOW_IPV6)
@@ -146,6 +173,35 @@ static inline void flow_of_frame(struct flow_key *k, const uint8_t *frame, uint3
         rest_skip(&r, FRAME_SHORTEST);
     }
     flow_take(k, type, r);
+}
+
+/* Sets the ends of a flow. Returns which side sent the packet. */
+static inline uint32_t flow_ends_of(struct flow_ends *e, const struct flow_key *k)
+{
+    int order = memcmp(k->addresses[0], k->addresses[1], 16);
+    uint32_t from = order > 0 || (order == 0 && k->ports[0] > k->ports[1]);
+    memcpy(e->addresses[from], k->addresses[0], 16);
+    memcpy(e->addresses[!from], k->addresses[1], 16);
+    e->ports[from] = k->ports[0];
+    e->ports[!from] = k->ports[1];
+    e->ether_type = k->ether_type;
+    e->protocol = k->protocol;
+    e->version = k->version;
+    return from;
+}
+
+/* The senders of packets don't know the seed. */
+static inline uint32_t flow_ends_hash(const struct flow_ends *e, uint64_t seed)
+{
+    uint64_t words[5], hash = seed;
+    _Static_assert(sizeof *e == sizeof words, "there is no padding");
+    memcpy(words, e, sizeof words);
+    for (uint32_t i = 0; i < 5; i++) {
+        unsigned __int128 product =
+            (unsigned __int128)(words[i] ^ hash) * (0x9E3779B97F4A7C15ull ^ seed << 1);
+        hash = (uint64_t)product ^ (uint64_t)(product >> 64) ^ (hash << 23 | hash >> 41);
+    }
+    return (uint32_t)(hash >> 32);
 }
 
 #endif

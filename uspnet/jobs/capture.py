@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi
 from uspnet.jobs.job import Job
+from uspnet.jobs.less import NOTHING, Less, Remembered, cuts, sliced
 from uspnet.jobs.loops import Drop, Forward, Loop
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, CaptureResult
@@ -20,7 +21,9 @@ from uspnet.port import Port
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX
 
 if TYPE_CHECKING:
+    from uspnet.fastpath._fastpath import Dedup as CDedup
     from uspnet.fastpath._fastpath import Filter as CFilter
+    from uspnet.fastpath._fastpath import First as CFirst
     from uspnet.jobs.worker import Lane
     from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.ring import Rotation
@@ -29,18 +32,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Chosen(Forward, name="capture"):
-    """Packets that `only` accepts leave as they came, or are counted; others are `filtered`."""
+    """Packets that are wanted leave as they came, or are counted: those that `only` accepts, of
+    them those that are no duplicates, and of these the first ones of each flow. Others are
+    `filtered`, `duplicate` or `beyond_first`.
+    """
 
     only: CFilter = ffi.NULL
+    dedup: CDedup = ffi.NULL
+    first: CFirst = ffi.NULL
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
-        """Return the packets that the filter has accepted: others don't count."""
+        """Return the packets that were wanted: others don't count."""
         return sum(int(lane.rx.counters.packets) for lane in lanes if lane.rx)
 
 
 class CaptureJob(Job[CaptureResult]):
     """Receives from a port, or from several; `sink`, when given, is the capture file's port.
-    `only`: the filter of what is captured.
+    `only`: the filter of what is captured; `less`: what is left out of that. Raises Usage.
     """
 
     def __init__(
@@ -49,16 +57,22 @@ class CaptureJob(Job[CaptureResult]):
         limits: Limits,
         sink: Sink | None,
         only: Filter | None = None,
+        less: Less = NOTHING,
     ) -> None:
         ports = [port] if isinstance(port, Port) else list(port)
         if mute := next((each for each in ports if not each.can_receive), None):
             raise Usage(f"{mute.name} can't receive", "give a port that packets come out of")
+        if less and len(limits.cores or ()) > 1:
+            text = f"{less.options()}: one thread has to see all packets"
+            raise Usage(text, "give one core: --cores 1")
         super().__init__("capture", [*ports, *([sink] if sink else [])], limits)
         self.sources, self.sink, self.only = ports, sink, only
+        self.less = Remembered(less)
         if sink:
             sink.source, sink.sources = ports[0] if len(ports) == 1 else None, ports
             text = only.text if only else ""
-            sink.making = replace(sink.making, only=text, burst=limits.burst)
+            left_out = less.said()
+            sink.making = replace(sink.making, only=text, burst=limits.burst, left_out=left_out)
 
     def plans(self) -> list[Plan]:
         """Plan one worker per core, and at most one per receive queue."""
@@ -71,22 +85,28 @@ class CaptureJob(Job[CaptureResult]):
         return [Plan(self._loop(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
 
     def _loop(self) -> Loop:
-        if self.only:
-            return Chosen(only=self.only.make())
+        if self.only or self.less.asked:
+            only = self.only.make() if self.only else ffi.NULL
+            return Chosen(only=only, **self.less.make())
         return Forward() if self.sink else Drop()
 
     def set_up(self) -> None:
-        """Have packets time-stamped if a file is written; a filter gets their lengths on the wire,
-        which files know.
+        """Have packets time-stamped if a file is written, or flows have an age; a filter gets their
+        lengths on the wire, which files know.
         """
         for worker in self.workers:
             asks = self.only and self.only.asks_length
-            if self.sink or (asks and any(port.knows_origins for port in self.sources)):
+            if (
+                self.sink
+                or self.less.asked
+                or (asks and any(port.knows_origins for port in self.sources))
+            ):
                 worker.stamp()
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
-        return replace(super().asked(), filter=self.only.text if self.only else None)
+        asked = replace(super().asked(), filter=self.only.text if self.only else None)
+        return replace(asked, **self.less.asked.texts(), slice=cuts(self.sink))
 
     def count(self) -> CaptureResult:
         """Return what was captured so far."""
@@ -106,6 +126,8 @@ class CaptureJob(Job[CaptureResult]):
             triggered_ns=getattr(self.sink, "triggered_ns", None),
             deleted_files=getattr(self.sink, "deleted", 0),
             deleted_packets=getattr(self.sink, "deleted_packets", 0),
+            **self.less.told(),
+            sliced=sliced(self.sink),
             **self.rates(taken, self.total("rx", "bytes")),
         )
 

@@ -12,6 +12,7 @@ from typing import Literal
 from uspnet.answer import Answer, Json
 from uspnet.jobs.filtering import FilterCode
 from uspnet.jobs.forward.result import Balanced, Impaired, Ruled, Switched
+from uspnet.jobs.left_out import Deduplicated, FirstOfFlows, Sliced
 from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import PortCounters
@@ -28,6 +29,8 @@ INTENDED = (
     "loss",
     "ended",
     "untriggered",
+    "beyond_first",
+    "duplicate",
 )
 
 
@@ -92,6 +95,13 @@ class Asked:
     filter: str | None = None
     """`--filter`: the packets of the files that are sent, or of a port that are captured; null:
     all."""
+    dedup: str | None = None
+    """`--dedup`: within which time the same packet is a duplicate, and what of it is ignored;
+    null: all are captured."""
+    first: str | None = None
+    """`--first`: how much of each flow is captured; null: all."""
+    slice: str | None = None
+    """`--slice`: up to which header packets are written; null: whole."""
     rate_bps: float | None = None
     """`--rate` of a replay in bits a second, of frames without FCS (L2); null: not in bits."""
     rate_l1_bps: float | None = None
@@ -229,6 +239,12 @@ class CaptureResult(Result):
     """Files of a ring that were deleted again, the oldest first."""
     deleted_packets: int = 0
     """Packets written to those."""
+    deduplicated: Deduplicated | None = None
+    """What `--dedup` left out; null: it was not given."""
+    first: FirstOfFlows | None = None
+    """What `--first` left out; null: it was not given."""
+    sliced: Sliced | None = None
+    """What `--slice` has cut; null: it was not given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from uspnet.memory import Data
 # Structs in great numbers, whose pointers lead to memory that every worker process has.
 LEAVES = {
     *("struct burst", "struct frame_template", "struct stream", "struct counters"),
-    *("struct mac_entry", "struct delayed"),
+    *("struct mac_entry", "struct delayed", "struct first_flow", "struct seen_packet"),
 }
 
 

@@ -144,8 +144,34 @@ def captured(result: Result) -> list[list[str]]:
         [f"received {format_count(result['received'])} packets", *loss(result), taken(result)],
         rates(result),
         [f"written {format_count(result['written'])}", *rejected, *drops(result)],
+        *left_out(result),
         *([f"file {name}"] for name in result["files"]),
     ]
+
+
+def left_out(result: Result) -> list[list[str]]:
+    """Say what a capture lacks because somebody asked for it."""
+    lines = []
+    if dedup := result.get("deduplicated"):
+        phrases = [f"duplicates within {result['asked']['dedup']} {format_count(dedup['packets'])}"]
+        phrases.append(f"{format_count(dedup['bytes'])} bytes")
+        if forgotten := dedup["forgotten"]:
+            phrases.append(f"forgotten {format_count(forgotten)}")
+        lines.append(phrases)
+    if first := result.get("first"):
+        phrases = [f"flows {format_count(first['flows'])}"]
+        phrases.append(f"cut behind {result['asked']['first']} {format_count(first['cut_flows'])}")
+        phrases.append(f"{format_count(first['packets'])} packets left out")
+        phrases.append(f"{format_count(first['bytes'])} bytes")
+        if forgotten := first["forgotten"]:
+            phrases.append(f"forgotten {format_count(forgotten)}")
+        lines.append(phrases)
+    if sliced := result.get("sliced"):
+        phrases = [
+            f"sliced to {result['asked']['slice']} {format_count(sliced['packets'])} packets"
+        ]
+        lines.append([*phrases, f"{format_count(sliced['bytes'])} bytes cut"])
+    return lines
 
 
 def passed(verb: str, result: Result) -> list[list[str]]:

@@ -1,37 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-/* capture: sends the packets that a filter accepts by the lane's only exit, or counts them where
- * there is none. The filter sees packets in the port's buffers, before anything is copied. */
+/* capture: sends the packets that are wanted by the lane's only exit, or counts them where there is
+ * none. They are looked at in the port's buffers, before anything is copied. */
+#include "dedup.h"
 #include "filter.h"
+#include "first.h"
 #include "forward.h"
 
 // [python]
+/* What each of the pointers leads to chooses packets; NULL: all. */
 struct capture_loop {
     struct forward_loop f;
     struct filter *only;
+    struct dedup *dedup;
+    struct first *first;
 };
 void loop_capture(struct worker *w);
 // [c]
 
-/* Counts n packets as rejected that were counted as received, and frees them. */
-static void reject(struct worker *w, struct queue *rx, const struct packet *p, uint32_t n)
+/* Counts n packets as dropped that were counted as received, and frees them. */
+static void reject(struct worker *w, struct queue *rx, const struct packet *p, uint32_t n,
+                   enum drop_reason reason)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < n; i++)
         bytes += p[i].length;
     rx->counters->packets -= n; /* a packet is in exactly one counter */
     rx->counters->bytes -= bytes;
-    queue_drop(rx, DROP_FILTERED, n);
+    queue_drop(rx, reason, n);
     stack_give_packets(w->stack, p, n);
 }
 
-/* Moves the packets that the filter accepts to the front. Returns how many there are. */
-static uint32_t choose(struct capture_loop *c, struct queue *rx, struct burst *b, uint32_t n)
+/* Moves the wanted ones of n packets to the front, and drops the others. Returns how many there
+ * are. */
+static uint32_t keep(struct worker *w, struct queue *rx, struct burst *b, uint32_t n,
+                     uint64_t wanted, enum drop_reason reason)
 {
     struct packet others[BURST_MAX];
     uint32_t kept = 0, rejected = 0;
-    uint64_t accepted = filter_burst(c->only, rx, b, n);
     for (uint32_t i = 0; i < n; i++) {
-        if (!(accepted >> i & 1))
+        if (!(wanted >> i & 1))
             others[rejected++] = b->packets[i];
         else if (i == kept++)
             continue;
@@ -39,12 +46,25 @@ static uint32_t choose(struct capture_loop *c, struct queue *rx, struct burst *b
             burst_move(b, rx, kept - 1, i);
     }
     if (rejected)
-        reject(&c->f.w, rx, others, rejected);
+        reject(w, rx, others, rejected, reason);
     return kept;
 }
 
-/* Receives into the burst: a job's budget is of the packets that are accepted. Returns how many
- * came; *kept of them were accepted. */
+/* Moves the packets that are wanted to the front. Returns how many there are. */
+static uint32_t choose(struct capture_loop *c, struct queue *rx, struct burst *b, uint32_t n)
+{
+    struct worker *w = &c->f.w;
+    if (c->only)
+        n = keep(w, rx, b, n, filter_burst(c->only, rx, b, n), DROP_FILTERED);
+    if (c->dedup)
+        n = keep(w, rx, b, n, dedup_burst(c->dedup, rx, b, n), DROP_DUPLICATE);
+    if (c->first)
+        n = keep(w, rx, b, n, first_burst(c->first, rx, b, n), DROP_BEYOND_FIRST);
+    return n;
+}
+
+/* Receives into the burst: a job's budget is of the packets that are wanted. Returns how many
+ * came; *kept of them were. */
 static uint32_t receive(struct capture_loop *c, struct lane *lane, struct burst *b, uint32_t *kept)
 {
     struct worker *w = &c->f.w;

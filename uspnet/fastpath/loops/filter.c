@@ -198,9 +198,8 @@ uint64_t filter_burst(struct filter *f, const struct queue *rx, const struct bur
     uint64_t found = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct packet p = b->packets[i];
-        uint32_t wire = rx->origins ? b->origins[i].length : 0;
         const uint8_t *data = packet_data(rx->pool, p);
-        found |= (uint64_t)accepts(f, run, data, p.length, wire ? wire : p.length) << i;
+        found |= (uint64_t)accepts(f, run, data, p.length, burst_wire(rx, b, i)) << i;
     }
     return found;
 }

@@ -65,6 +65,13 @@ uint64_t ticks_now(void);
 int kick_install(int number); /* makes the signal interrupt system calls; returns 0 or an errno */
 // [c]
 
+/* How long packet i of a burst from this ring was on the wire. */
+static inline uint32_t burst_wire(const struct queue *rx, const struct burst *b, uint32_t i)
+{
+    uint32_t wire = rx->origins ? b->origins[i].length : 0;
+    return wire ? wire : b->packets[i].length;
+}
+
 /* The exit holds a new burst of n packets, none of them sent. */
 static inline void exit_hold(struct exit *e, uint32_t n)
 {

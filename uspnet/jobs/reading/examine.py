@@ -209,13 +209,13 @@ def _top(table: Table, n: int) -> tuple[FlowCount, ...]:
 def _flow(flow: c.PcapFlow) -> FlowCount:
     near = int(flow.begun_by)
     far = 1 - near
-    ports = flow.protocol in WITH_PORTS and flow.ports[0] + flow.ports[1] > 0
+    ports = flow.ends.protocol in WITH_PORTS and flow.ends.ports[0] + flow.ends.ports[1] > 0
     return FlowCount(
         protocol=_protocol(flow),
         source=_address(flow, near),
-        source_port=int(flow.ports[near]) if ports else None,
+        source_port=int(flow.ends.ports[near]) if ports else None,
         destination=_address(flow, far),
-        destination_port=int(flow.ports[far]) if ports else None,
+        destination_port=int(flow.ends.ports[far]) if ports else None,
         packets=int(flow.packets[near]),
         bytes=int(flow.bytes[near]),
         back_packets=int(flow.packets[far]),
@@ -226,13 +226,13 @@ def _flow(flow: c.PcapFlow) -> FlowCount:
 
 
 def _protocol(flow: c.PcapFlow) -> str:
-    if flow.version:
-        return PROTOCOLS.get(flow.protocol, f"ip-{flow.protocol}")
-    return ETHER_TYPES.get(flow.ether_type, f"0x{flow.ether_type:04x}")
+    if flow.ends.version:
+        return PROTOCOLS.get(flow.ends.protocol, f"ip-{flow.ends.protocol}")
+    return ETHER_TYPES.get(flow.ends.ether_type, f"0x{flow.ends.ether_type:04x}")
 
 
 def _address(flow: c.PcapFlow, side: int) -> str:
-    data = bytes(flow.addresses[side])
-    if kind := IP.get(flow.version):
-        return str(kind(data[:4] if flow.version == 4 else data))
-    return data[:6].hex(":") if any(data) or flow.ether_type else ""
+    data = bytes(flow.ends.addresses[side])
+    if kind := IP.get(flow.ends.version):
+        return str(kind(data[:4] if flow.ends.version == 4 else data))
+    return data[:6].hex(":") if any(data) or flow.ends.ether_type else ""

@@ -31,3 +31,10 @@ class Compression(StrEnum):
     zstd = "zstd"
     gzip = "gzip"
     lz4 = "lz4"
+
+
+class Slice(StrEnum):
+    """What is kept of each packet: all, or its headers up to that of layer 4."""
+
+    none = "none"
+    l4 = "l4"

@@ -13,6 +13,8 @@ from pathlib import Path
 from uspnet.errors import UspnetError
 from uspnet.port import Port
 from uspnet.ports.pcap import format as pcapfile
+from uspnet.ports.pcap.kinds import Slice
+from uspnet.ports.pcap.options import SinkOptions
 from uspnet.spec import HIDDEN, SECRET, written
 
 CLOCKSOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
@@ -23,23 +25,30 @@ TIMEX_BYTES = 256  # more than it has
 STA_UNSYNC = 0x0040
 TEXT_MAX = 65_535  # bytes, of an option
 US = 1e-6
+SLICED: dict[Slice, tuple[str, ...]] = {
+    Slice.none: (),
+    Slice.l4: ("what packets carry behind the header of layer 4",),
+}
 
 
 @dataclass(frozen=True)
 class Making:
-    """What a job knows about its capture: the command that was typed, the filter's text, and how
-    many packets a burst has at most.
+    """What a job knows about its capture: the command that was typed, the filter's text, how many
+    packets a burst has at most, and what is left out on purpose.
     """
 
     command: str = ""
     only: str = ""
     burst: int = 0
+    left_out: tuple[str, ...] = ()
 
 
-def interfaces(ports: Sequence[Port], making: Making, snaplen: int) -> bytes:
+def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> bytes:
     """Return the Interface Description Blocks of ports. Without any there is one, of a file that is
     fed by others.
     """
+    snaplen = options.snaplen
+    making = replace(making, left_out=making.left_out + SLICED[Slice(options.slice)])
     if not ports:
         return pcapfile.interface(snaplen, _comments(None, making))
     command, rest = making, replace(making, command="")
@@ -62,6 +71,7 @@ def _interface(port: Port, making: Making, snaplen: int) -> bytes:
 def _comments(port: Port | None, making: Making) -> list[tuple[int, bytes]]:
     said = [f"command: {making.command}"] if making.command else []
     said.append(f"times: {times(port, making.burst)}")
+    said += [f"left out: {each}" for each in making.left_out]
     return [(pcapfile.COMMENT, _bytes(text)) for text in said]
 
 

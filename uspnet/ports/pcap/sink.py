@@ -29,7 +29,7 @@ from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.format import file_error
-from uspnet.ports.pcap.kinds import Format
+from uspnet.ports.pcap.kinds import Format, Slice
 from uspnet.ports.pcap.making import Making, interfaces
 from uspnet.ports.pcap.options import FORMATS, SinkOptions
 from uspnet.ports.pcap.packing import PACKERS, Packer, packed, packer
@@ -48,6 +48,7 @@ READER_WAIT_S = 5.0  # for a FIFO's reader to appear, and for one that stopped r
 INTERRUPTED_S = 1.0  # for one that stopped reading, after Ctrl-C
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 GROUP_MODE = 0o640  # of a new file that its group may read
+BURSTS = {Slice.none: "pcap_tx", Slice.l4: "pcap_tx_sliced"}
 DISK_WAIT_S = 30.0  # for a disk on which writing stalled
 
 
@@ -161,7 +162,7 @@ class Sink(Port):
         c = new("struct pcap_sink *")
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
         c.snaplen, c.interface = self.options.snaplen, self.interface_of(index)
-        c.q.burst = ffi.addressof(lib, "pcap_tx")
+        c.q.burst = ffi.addressof(lib, BURSTS[Slice(self.options.slice)])
         if not self.regular:  # a reader at a pipe sees each packet at once
             c.q.flush = ffi.addressof(lib, "pcap_flush")
         c.q.wake_fd = -1
@@ -177,7 +178,7 @@ class Sink(Port):
         if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
         self.statistics.sources = self.sources
-        self.described = interfaces(self.feeders(), self.making, self.options.snaplen)
+        self.described = interfaces(self.feeders(), self.making, self.options)
         self.statistics.start()
         head = self._header()
         if self.carries():

@@ -22,6 +22,7 @@ from uspnet.telemetry import UNKNOWN, drops_by_reason, reasons_text
 
 EVERY_S = 1.0
 LOOKS = 5  # at both clocks: a thread may be interrupted in between
+LEFT_OUT = ("duplicate", "beyond_first")  # reasons to drop that are no loss, as a filter's
 JUMP_NS = 10_000  # of the clock, that is told
 
 
@@ -61,7 +62,8 @@ class Watch:
 @dataclass(frozen=True)
 class Counts:
     """Packets since the start of a capture. `missed` before they were received; None: not known.
-    `filtered`: those that nobody wanted. `drops`: by uspnet, by reason.
+    `filtered`: those that nobody wanted. `drops`: by uspnet, by reason; `left_out`: what was asked
+    for to be, by reason.
     """
 
     received: int
@@ -69,6 +71,7 @@ class Counts:
     written: int
     missed: int | None
     drops: dict[str, int]
+    left_out: dict[str, int]
 
     def options(self) -> dict[int, int]:
         """Return the options of an Interface Statistics Block."""
@@ -76,7 +79,7 @@ class Counts:
         return {
             pcapfile.ISB_IFRECV: self.received + missed,
             pcapfile.ISB_IFDROP: dropped + missed,
-            pcapfile.ISB_FILTERACCEPT: self.received - self.filtered,
+            pcapfile.ISB_FILTERACCEPT: self.received - self.filtered - sum(self.left_out.values()),
             pcapfile.ISB_OSDROP: dropped,
             pcapfile.ISB_USRDELIV: self.written,
         }
@@ -115,6 +118,8 @@ class Statistics:
         now, news, found = time.time_ns(), self.watch.look(), b""
         for number, (source, sinks) in enumerate(self._interfaces()):
             counts, said = self._count(source, sinks), _gaps(source)
+            if counts.left_out:
+                said.append(f"left out: {reasons_text(counts.left_out)}")
             if counts.drops:
                 said.append(f"dropped: {reasons_text(counts.drops)}")
             comment = "; ".join([*news, *said])
@@ -140,12 +145,18 @@ class Statistics:
         received = sum(int(c.packets) for c in sources) + sum(drops.values())
         filtered = drops.pop("filtered", 0)
         held = sum(self.held(queue.index) for queue in made)
+        left_out = {reason: drops.pop(reason) for reason in LEFT_OUT if reason in drops}
         for reason, number in drops_by_reason(sinks).items():
             drops[reason] = drops.get(reason, 0) + number
         if source is None:
             received = written + sum(drops.values())
         return Counts(
-            received - beyond, filtered + held, written - beyond - held, _missed(source), drops
+            received - beyond,
+            filtered + held,
+            written - beyond - held,
+            _missed(source),
+            drops,
+            left_out,
         )
 
 

@@ -191,13 +191,14 @@ struct pcap_sink {
     struct pcap_shared *shared;
     struct pcap_ring ring;
     uint32_t snaplen;
-    uint32_t interface; /* number in the section */
-    uint32_t fill;      /* bytes in the current chunk */
-    uint32_t number;    /* of the current chunk */
-    int32_t bell_fd;    /* eventfd that wakes the writer */
-    uint64_t announced; /* the position published at the last wake-up */
-    uint64_t misfits;   /* packets whose time the format can't represent */
-    uint64_t left_out;  /* blocks or options omitted: too long for a chunk */
+    uint32_t interface;            /* number in the section */
+    uint32_t fill;                 /* bytes in the current chunk */
+    uint32_t number;               /* of the current chunk */
+    int32_t bell_fd;               /* eventfd that wakes the writer */
+    uint64_t announced;            /* the position published at the last wake-up */
+    uint64_t misfits;              /* packets whose time the format can't represent */
+    uint64_t left_out;             /* blocks or options omitted: too long for a chunk */
+    uint64_t sliced, sliced_bytes; /* by pcap_tx_sliced: packets that were cut, and what of them */
 
     /* The file's header when the source has no description, and our shb_userappl option. */
     const uint8_t *header, *application;
@@ -206,6 +207,8 @@ struct pcap_sink {
 };
 
 uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);
+/* The same with no more of a packet than its headers. */
+uint32_t pcap_tx_sliced(struct queue *q, struct packet *packets, uint32_t n);
 void pcap_flush(struct queue *q);
 /* The same for the sink: it goes on behind what was published. -1: that is out of range. */
 int pcap_sink_revive(struct pcap_sink *s);

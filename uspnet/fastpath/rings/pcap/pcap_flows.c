@@ -15,57 +15,14 @@ void pcap_take_key(struct flow_key *k, const struct pcap_source *s, uint32_t lin
         flow_take(k, flow_be16(f.header + 12), (struct rest){f.data, f.length});
 }
 
-/* A flow without packets: side 0 has sent what the key is of. */
-static struct pcap_flow flow_of(const struct flow_key *k)
-{
-    struct pcap_flow flow = {.ether_type = k->ether_type,
-                             .protocol = k->protocol,
-                             .version = k->version};
-    memcpy(flow.addresses, k->addresses, sizeof flow.addresses);
-    memcpy(flow.ports, k->ports, sizeof flow.ports);
-    return flow;
-}
-
-/* Puts the smaller side first. Returns which side sent the packet. */
-static uint32_t arrange(struct pcap_flow *k)
-{
-    uint8_t address[16];
-    uint16_t port = k->ports[0];
-    int order = memcmp(k->addresses[0], k->addresses[1], 16);
-    if (order < 0 || (order == 0 && k->ports[0] <= k->ports[1]))
-        return 0;
-    memcpy(address, k->addresses[0], 16);
-    memcpy(k->addresses[0], k->addresses[1], 16);
-    memcpy(k->addresses[1], address, 16);
-    k->ports[0] = k->ports[1];
-    k->ports[1] = port;
-    return 1;
-}
-
-enum { KEY_BYTES = offsetof(struct pcap_flow, begun_by) };
-
-/* The senders of packets don't know the seed. */
-static uint32_t slot_of(const struct pcap_flows *t, const struct pcap_flow *k)
-{
-    uint64_t words[5] = {0}, hash = t->seed;
-    _Static_assert(KEY_BYTES <= sizeof words, "the key");
-    memcpy(words, k, KEY_BYTES);
-    for (uint32_t i = 0; i < 5; i++) {
-        unsigned __int128 product =
-            (unsigned __int128)(words[i] ^ hash) * (0x9E3779B97F4A7C15ull ^ t->seed << 1);
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64) ^ (hash << 23 | hash >> 41);
-    }
-    return (uint32_t)(hash >> 32) & (t->slots - 1);
-}
-
 static int is_free(const struct pcap_flow *f) { return !(f->packets[0] | f->packets[1]); }
 
 /* Finds the flow with this key, or the free slot where it belongs. NULL: there is no room. */
-static struct pcap_flow *find(struct pcap_flows *t, const struct pcap_flow *k)
+static struct pcap_flow *find(struct pcap_flows *t, const struct flow_ends *k)
 {
-    uint32_t at = slot_of(t, k);
+    uint32_t at = flow_ends_hash(k, t->seed) & (t->slots - 1);
     while (!is_free(&t->at[at])) {
-        if (!memcmp(&t->at[at], k, KEY_BYTES))
+        if (!memcmp(&t->at[at].ends, k, sizeof *k))
             return &t->at[at];
         at = (at + 1) & (t->slots - 1);
     }
@@ -76,20 +33,19 @@ void pcap_flows_add(struct pcap_flows *t, const struct pcap_source *s, uint32_t 
                     const struct found *f)
 {
     struct flow_key said;
-    struct pcap_flow key, *flow;
+    struct pcap_flow made = {0}, *flow;
     uint32_t side;
     pcap_take_key(&said, s, link_type, f);
-    key = flow_of(&said);
-    side = arrange(&key);
-    flow = find(t, &key);
+    side = flow_ends_of(&made.ends, &said);
+    flow = find(t, &made.ends);
     if (!flow) {
         t->beyond++;
         return;
     }
     if (is_free(flow)) {
-        key.begun_by = (uint8_t)side;
-        key.first_ns = key.last_ns = f->ns;
-        *flow = key;
+        made.begun_by = (uint8_t)side;
+        made.first_ns = made.last_ns = f->ns;
+        *flow = made;
         t->used++;
     }
     flow->packets[side]++;
@@ -109,7 +65,7 @@ void pcap_flows_move(struct pcap_flows *t, struct pcap_flow *at, uint32_t slots)
     t->slots = slots;
     for (uint32_t i = 0; i < n; i++)
         if (!is_free(&before[i]))
-            *find(t, &before[i]) = before[i];
+            *find(t, &before[i].ends) = before[i];
 }
 
 static uint64_t weight(const struct pcap_flow *f, int by_packets)
@@ -123,7 +79,7 @@ static int before(const struct pcap_flow *a, const struct pcap_flow *b, int by_p
     uint64_t x = weight(a, by_packets), y = weight(b, by_packets);
     if (x == y)
         x = weight(a, !by_packets), y = weight(b, !by_packets);
-    return x != y ? x > y : memcmp(a, b, KEY_BYTES) < 0;
+    return x != y ? x > y : memcmp(&a->ends, &b->ends, sizeof a->ends) < 0;
 }
 
 uint32_t pcap_flows_top(const struct pcap_flows *t, uint32_t *slots, uint32_t n, int by_packets)

@@ -8,14 +8,8 @@
 #include "flow.h"
 
 // [python]
-/* Side 0 has the smaller address and port. Without `version`, the addresses are MAC
- * addresses. Zeros up to `bytes` where there is nothing. */
 struct pcap_flow {
-    uint8_t addresses[2][16];
-    uint16_t ports[2];
-    uint16_t ether_type;
-    uint8_t protocol;
-    uint8_t version;  /* of IP; 0: the packet is none, or its header isn't all there */
+    struct flow_ends ends;
     uint8_t begun_by; /* the side that sent the first packet */
     uint64_t packets[2], bytes[2];
     uint64_t first_ns, last_ns;

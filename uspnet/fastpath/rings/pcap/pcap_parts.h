@@ -114,4 +114,8 @@ int pcap_carry(struct pcap_sink *k, const struct pcap_source *s, uint32_t type, 
 int pcap_begin(struct pcap_sink *k);
 uint32_t pcap_options(uint32_t block, uint8_t *at, uint32_t n, int swapped);
 
+/* The bytes of a packet up to the end of its transport header, or of what it has instead: of what
+ * is neither IP nor ARP, the Ethernet header with its tags. */
+uint32_t pcap_headers(const uint8_t *frame, uint32_t length);
+
 #endif

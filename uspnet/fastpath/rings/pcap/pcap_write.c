@@ -8,6 +8,9 @@ enum { EXTRA = 16 + 4 }; /* an epb_dropcount option, and opt_endofopt */
 
 _Static_assert(sizeof(struct pcap_chunk) == PCAP_CHUNK, "a chunk is its header and its records");
 
+/* Compiled once for each way, so that one doesn't slow down the other. */
+#define TEMPLATE static inline __attribute__((always_inline))
+
 /* Stored word by word: copying an array from the stack in wider loads would stall store
  * forwarding. */
 typedef uint32_t __attribute__((may_alias, aligned(1))) words;
@@ -153,15 +156,30 @@ static inline uint32_t sent(struct pcap_sink *s, struct packet *packets, uint32_
     return done;
 }
 
+/* The bytes to keep of a packet. */
+static inline uint32_t kept_of(struct pcap_sink *s, struct packet p, int sliced)
+{
+    uint32_t whole = least(p.length, s->snaplen);
+    return sliced ? least(whole, pcap_headers(packet_data(s->q.pool, p), p.length)) : whole;
+}
+
+/* Counts what a slice has left out of a packet. */
+static inline void count_slice(struct pcap_sink *s, struct packet p, uint32_t caplen)
+{
+    uint32_t without = least(p.length, s->snaplen);
+    s->sliced += caplen < without;
+    s->sliced_bytes += without - caplen;
+}
+
 /* Packets of a file: with their original lengths; from pcapng to pcapng with all metadata. */
-static uint32_t tx_origins(struct pcap_sink *s, struct packet *packets, uint32_t n)
+TEMPLATE uint32_t tx_origins(struct pcap_sink *s, struct packet *packets, uint32_t n, int sliced)
 {
     uint32_t done, first = s->number;
     uint64_t bytes = 0;
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
         const struct origin *o = &s->q.origins[done];
-        uint32_t caplen = least(p.length, s->snaplen), need = record_bytes(s->ring.format, caplen);
+        uint32_t caplen = kept_of(s, p, sliced), need = record_bytes(s->ring.format, caplen);
         uint32_t options = o->kept ? o->option_bytes : 0;
         if (unlikely(options > PCAP_ROOM - need - EXTRA)) {
             options = 0;
@@ -176,20 +194,22 @@ static uint32_t tx_origins(struct pcap_sink *s, struct packet *packets, uint32_t
             put(s, p, caplen, o->length, s->q.stamps[done]);
         s->fill += need;
         bytes += p.length;
+        if (sliced)
+            count_slice(s, p, caplen);
     }
     return sent(s, packets, done, n, first, bytes);
 }
 
-uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n)
+TEMPLATE uint32_t tx(struct queue *q, struct packet *packets, uint32_t n, int sliced)
 {
     struct pcap_sink *s = (struct pcap_sink *)q;
     uint32_t done, first = s->number;
     uint64_t bytes = 0, now = 0;
     if (q->origins)
-        return tx_origins(s, packets, n);
+        return tx_origins(s, packets, n, sliced);
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
-        uint32_t caplen = least(p.length, s->snaplen);
+        uint32_t caplen = kept_of(s, p, sliced);
         uint32_t need = record_bytes(s->ring.format, caplen);
         uint64_t ns = q->stamps ? q->stamps[done] : STAMP_UNKNOWN;
         if (unlikely(s->fill + need > PCAP_ROOM) && !next_chunk(s))
@@ -199,8 +219,20 @@ uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n)
         put(s, p, caplen, p.length, ns);
         s->fill += need;
         bytes += p.length;
+        if (sliced)
+            count_slice(s, p, caplen);
     }
     return sent(s, packets, done, n, first, bytes);
+}
+
+uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n)
+{
+    return tx(q, packets, n, 0);
+}
+
+uint32_t pcap_tx_sliced(struct queue *q, struct packet *packets, uint32_t n)
+{
+    return tx(q, packets, n, 1);
 }
 
 /* Wakes the writer. Set only for pipes: for a file, the writer's timeout is soon enough. */
