@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ def memif() -> Iterator[Ends]:
 
 
 @contextlib.contextmanager
-def packet() -> Iterator[Ends]:
-    """Receive from a kernel interface."""
+def interface(kind: str) -> Iterator[Ends]:
+    """Receive from a kernel interface, by a port of this kind."""
     with veth() as netns:
-        yield ["pktgen", "packet:b0", "--rate", RATE], ["fwd", "packet:b1", "null:"], [], netns
+        yield ["pktgen", "packet:b0", "--rate", RATE], ["fwd", f"{kind}:b1", "null:"], [], netns
 
 
 @contextlib.contextmanager
@@ -64,7 +65,12 @@ def qemu() -> Iterator[Ends]:
     yield [], ["fwd", "null:", "qemu:e1000e,loop=on"], [], None
 
 
-KINDS = {each.__name__: each for each in (null, memif, packet, qemu)}
+KINDS = {
+    "null": null,
+    "memif": memif,
+    **{kind: partial(interface, kind) for kind in ("packet", "xdp")},
+    "qemu": qemu,
+}
 
 
 def worker_of(job: int) -> int:

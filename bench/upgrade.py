@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from arrivals import Arrivals
@@ -47,14 +48,14 @@ def memif() -> Iterator[Ends]:
 
 
 @contextlib.contextmanager
-def packet() -> Iterator[Ends]:
-    """Forward between two kernel interfaces."""
+def interfaces(kind: str) -> Iterator[Ends]:
+    """Forward between two kernel interfaces, by ports of this kind."""
     with veth() as netns:
         ip(netns, "link", "add", "c0", "type", "veth", "peer", "name", "c1")
         for name in ("c0", "c1"):
             ip(netns, "link", "set", name, "addrgenmode", "none", "up")
         source = ["pktgen", "packet:b0", *PACED]
-        yield ["fwd", "packet:b1", "packet:c0"], source, "packet:c1", netns
+        yield ["fwd", f"{kind}:b1", f"{kind}:c0"], source, "packet:c1", netns
 
 
 @contextlib.contextmanager
@@ -64,7 +65,12 @@ def qemu() -> Iterator[Ends]:
     yield ["pktgen", nic, "--rate", "2kpps", "--poll", "adaptive"], [], nic, None
 
 
-KINDS = {each.__name__: each for each in (memif, packet, qemu)}
+KINDS = {
+    "memif": memif,
+    **{kind: partial(interfaces, kind) for kind in ("packet", "xdp")},
+    "qemu": qemu,
+}
+NEVER_COLD = ("qemu", "xdp")
 
 
 Span = tuple[int, int]  # ns since 1970
@@ -147,9 +153,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--only", nargs="+", choices=KINDS)
-    parser.add_argument("--cold", action="store_true", help="not for qemu, which can't be held")
+    parser.add_argument("--cold", action="store_true", help="not for qemu and xdp, which can't be held")
     options = parser.parse_args()
-    kinds = options.only or [kind for kind in KINDS if not (options.cold and kind == "qemu")]
+    kinds = options.only or [kind for kind in KINDS if not (options.cold and kind in NEVER_COLD)]
     how = ["--cold"] if options.cold else []
     for kind in kinds:
         print(json.dumps({"kind": kind, **measure(kind, options.times, *how)}), flush=True)
