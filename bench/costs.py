@@ -69,7 +69,7 @@ def per_packet() -> list[Figure]:
     """Count the loops' instructions with valgrind."""
     free = [name for name in instructions.PATHS if "null" in name or "measure" in name]
     limits = dict.fromkeys(instructions.PATHS, IXY_INSTRUCTIONS) | dict.fromkeys(free)
-    return [Figure(name, count, limits[name]) for name, count in instructions.count_all()]
+    return [Figure(name, count, limits[name]) for name, count in instructions.count_all().items()]
 
 
 def large_start() -> list[Figure]:

@@ -5,9 +5,9 @@ Two memif rings in ordinary memory; this script plays the peer: it fills the rec
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
 `loop_forward`, or for pktgen `loop_generate` and `loop_measure`, is counted, and the count of one
 phase is the difference between runs of three and of two phases, so that the loop's start, its end
-and the first filling cancel out. The counting process is this file run as a script:
-`instructions.py PATH PHASES`. `instructions.py record` keeps the counts of this compiler in
-instructions.json; tests/fastpath/test_instructions.py holds them.
+and the first filling cancel out. Valgrind runs this file as a script, `instructions.py count PATH
+…`, which has it write down each run's count. `instructions.py record` keeps the counts of
+this compiler in instructions.json; tests/fastpath/test_instructions.py holds them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -61,28 +62,28 @@ PATHS = [
     *FILES,
     *MODES,
 ]
+Run = tuple[int, int]  # instructions inside the loop, packets that left it
 RECORD = Path(__file__).with_name("instructions.json")
 SLOTS = 4096
 FRAME, BUFFER, BURST = 60, 2048, 32  # bytes, bytes, packets
-VALGRIND = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+VALGRIND = ["valgrind", "--tool=callgrind"]
 NULL_S = 2.0  # under valgrind
 
 
-def count_all() -> Iterator[tuple[str, float]]:
-    """Each path's name and its instructions a packet."""
+def count_all(names: Sequence[str] = PATHS) -> dict[str, float]:
+    """Return the instructions a packet of these paths."""
     need("valgrind")
-    for name in PATHS:
-        yield name, count(name)
+    return {name: per_packet(*runs) for name, runs in collected(names).items()}
 
 
-def count(name: str) -> float:
-    """Instructions a packet of one path."""
-    number = PATHS.index(name)
-    if name.startswith("null"):
-        total, packets = collected(number, 1)
-        return total / packets
-    (two, fewer), (three, more) = collected(number, 2), collected(number, 3)
-    return (three - two) / (more - fewer)
+def per_packet(first: Run, second: Run = (0, 0)) -> float:
+    """Return the instructions of one packet: of those that the longer run has more."""
+    return (second[0] - first[0]) / (second[1] - first[1])
+
+
+def phases_of(name: str) -> tuple[int, ...]:
+    """Return the phases of the runs that a path needs."""
+    return (1,) if name.startswith("null") else (2, 3)
 
 
 def compiler() -> str:
@@ -100,21 +101,31 @@ def recorded() -> dict[str, dict[str, float]]:
 def record() -> None:
     """Record today's counts for this compiler."""
     kept = recorded()
-    kept[compiler()] = {name: round(figure, 1) for name, figure in count_all()}
+    kept[compiler()] = {name: round(figure, 1) for name, figure in count_all().items()}
     RECORD.write_text(json.dumps(kept, indent=4, sort_keys=True) + "\n")
 
 
-def collected(path: int, phases: int) -> tuple[int, int]:
-    """Instructions inside the loop, and the packets that left it."""
-    script = [sys.executable, str(Path(__file__).resolve()), str(path), str(phases)]
+def collected(names: Sequence[str]) -> dict[str, list[Run]]:
+    """Return what each path's runs came to."""
+    numbers = [str(PATHS.index(name)) for name in names]
+    script = [sys.executable, str(Path(__file__).resolve()), "count", *numbers]
     loops = ("forward", "generate", "measure", "switch", "rules", "balance", "impair")
     toggles = [f"--toggle-collect=loop_{name}" for name in loops]
-    command = [*VALGRIND, "--instr-atstart=no", *toggles, *script]  # until `observe`: twice as fast
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if done.returncode or not found:
-        raise BenchError("valgrind failed\n" + done.stderr[-500:])
-    return int(found[1]), int(done.stdout)
+    found: dict[str, list[Run]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        out = f"--callgrind-out-file={folder}/run"
+        # until `observe`, without instrumentation: twice as fast
+        command = [*VALGRIND, out, "--instr-atstart=no", *toggles, *script]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError("valgrind failed\n" + done.stderr[-500:])
+        for number, line in enumerate(done.stdout.splitlines(), 1):
+            path, packets = map(int, line.split())
+            total = re.search(
+                r"^totals: (\d+)", Path(folder, f"run.{number}").read_text(), re.MULTILINE
+            )
+            found[PATHS[path]].append((int(total[1]) if total else 0, packets))
+    return found
 
 
 class Bench:
@@ -238,7 +249,12 @@ def prepared(worker: Any) -> Any:
 
 def observe() -> None:
     """Have valgrind look at what follows: a loop. Until now, it has run this process unseen."""
-    command = ["vgdb", f"--pid={os.getpid()}", "instrumentation", "on"]
+    ask_valgrind("instrumentation", "on")
+
+
+def ask_valgrind(*words: str) -> None:
+    """Have the valgrind that runs this process do something."""
+    command = ["vgdb", f"--pid={os.getpid()}", *words]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as asked:
         while asked.poll() is None:
             pass  # it looks for requests while code runs: nobody has to trace this process
@@ -343,8 +359,20 @@ def forward(which: int, phases: int) -> int:
     return forward_memif(phases, zero="zero" in PATHS[which])
 
 
+def count_here(numbers: Sequence[str]) -> None:
+    """Do the runs of these paths, and print the number of each path and its packets. Valgrind
+    writes down what it has counted in each, and begins anew.
+    """
+    for number in map(int, numbers):
+        for phases in phases_of(PATHS[number]):
+            print(number, forward(number, phases))
+            ask_valgrind("dump")
+            ask_valgrind("instrumentation", "off")
+            ask_valgrind("instrumentation", "off")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "record":
         record()
     else:
-        print(forward(int(sys.argv[1]), int(sys.argv[2])))
+        count_here(sys.argv[2:])
