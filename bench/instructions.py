@@ -13,19 +13,16 @@ this compiler in instructions.json; tests/fastpath/test_instructions.py holds th
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shlex
-import struct
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -35,11 +32,13 @@ import generators
 import modes
 import virtqueues
 from lab import ROOT, BenchError, need
+from memif_rings import FRAME, SLOTS, MeasureBench, MemifBench
+from observing import BURST, ask_valgrind, make_worker, observe, prepared
 from rings import RINGS, NicBench, Vmxnet3Bench
 from xdp_rings import XdpBench
 
 if TYPE_CHECKING:
-    from uspnet.port import Port
+    pass
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}
@@ -64,8 +63,6 @@ PATHS = [
 ]
 Run = tuple[int, int]  # instructions inside the loop, packets that left it
 RECORD = Path(__file__).with_name("instructions.json")
-SLOTS = 4096
-FRAME, BUFFER, BURST = 60, 2048, 32  # bytes, bytes, packets
 VALGRIND = ["valgrind", "--tool=callgrind"]
 NULL_S = 2.0  # under valgrind
 
@@ -128,143 +125,9 @@ def collected(names: Sequence[str]) -> dict[str, list[Run]]:
     return found
 
 
-class Bench:
-    """One lane from a receive ring to a transmit ring, and the peer of both.
-
-    As client with zero copy, or as server, which copies in both directions.
-    """
-
-    def __init__(self, *, zero: bool) -> None:
-        from tests.support.queue_rig import QueueRig  # noqa: PLC0415 - only inside valgrind
-        from uspnet.fastpath import ffi, lib  # noqa: PLC0415
-
-        self.ffi, self.lib, self.zero = ffi, lib, zero
-        self.rig = QueueRig(2 * SLOTS + 4 * BURST)
-        self.stack = self.rig.stack
-        self.rx, self.tx = self._queue("rx"), self._queue("tx")
-        self.rx.q.ended = 1  # the loop ends when the ring is empty
-        self.worker = self._worker()
-
-    def _worker(self) -> Any:
-        return make_worker(self.rx, self.tx, self.stack)
-
-    def _memory(self, size: int) -> Any:
-        from uspnet.pool import SharedMemory  # noqa: PLC0415
-
-        memory = SharedMemory("bench", size, huge=True)
-        self.rig.keep.append(memory)
-        return memory.base
-
-    def _queue(self, direction: str) -> Any:
-        """As the memif driver fills it in: a client's tx and a server's rx are C2S rings."""
-        ffi, sends = self.ffi, direction == "tx"
-        kind = "zero" if self.zero else "copy"
-        m = self.rig.queue("memif_queue", f"memif_{kind}_{direction}")
-        m.ring = ffi.cast("struct memif_ring *", self._memory(128 + 16 * SLOTS))
-        m.ring.flags = self.lib.MEMIF_MASK_INT
-        head, tail = ffi.addressof(m.ring, "head"), ffi.addressof(m.ring, "tail")
-        m.ours, m.theirs = (head, tail) if self.zero else (tail, head)
-        m.size = SLOTS
-        m.their_lead = SLOTS if sends and not self.zero else 0
-        m.bell_fd = os.eventfd(0) if sends else -1
-        region = self._memory(SLOTS * BUFFER)
-        m.regions = self.rig.new("struct memif_region[1]", [(region, SLOTS * BUFFER)])
-        m.n_regions = m.pool_region = 1
-        m.out = self.rig.new("uint32_t[]", SLOTS)
-        return m
-
-    def _fill(self, m: Any, length: int) -> None:
-        """Slots as the peer writes them."""
-        for i in range(SLOTS):
-            slot = m.ring.slots[i]
-            slot.flags, slot.length = 0, length
-            if not self.zero:
-                slot.region, slot.offset = 0, i * BUFFER
-
-    def phase(self) -> None:
-        """Do the peer's work, then ours: SLOTS packets from one ring to the other."""
-        rx, tx = self.rx, self.tx
-        if self.zero:
-            packets = self.ffi.new("struct packet[]", BURST)
-            while (rx.next - rx.clean) & 0xFFFF < SLOTS:
-                rx.q.burst(self.ffi.addressof(rx.q), packets, BURST)  # lends, receives nothing
-            self._fill(rx, FRAME)
-            rx.theirs[0], tx.theirs[0] = rx.next, tx.next
-        else:
-            self._fill(rx, FRAME)
-            self._fill(tx, BUFFER)
-            rx.theirs[0] = (rx.next + SLOTS) & 0xFFFF
-            tx.theirs[0] = (tx.next + SLOTS) & 0xFFFF
-        self.worker.c.stop = self.worker.c.idle_since = 0
-        self.lib.loop_forward(self.worker.c)
-
-
-class MeasureBench(Bench):
-    """What comes out of a server's receive ring is measured; the peer signs it."""
-
-    AT, MAGIC = FRAME - 18, 0x75  # where a signature is, and its first byte
-
-    def _worker(self) -> Any:
-        from uspnet.jobs.measure import Measure, make_streams  # noqa: PLC0415
-        from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
-        from uspnet.port import Queue  # noqa: PLC0415
-
-        began, streams = time.monotonic_ns(), make_streams(1)
-        loop = Measure(stamp_at=self.AT, secret=0, began=began, n_streams=1, streams=streams)
-        worker = Worker(loop, [Lane(Queue(cast("Port", None), "rx", 0, self.rx), [])], self.stack)
-        return prepared(worker)
-
-    def phase(self) -> None:
-        """Sign packets with the numbers that are next, and measure them."""
-        rx, streams = self.rx, self.worker.loop.streams
-        memory, now = self.ffi.buffer(rx.regions[0].base, SLOTS * BUFFER), time.monotonic_ns()
-        for slot in range(SLOTS):
-            signature = (self.MAGIC, 0, streams[0].next + slot, now - slot % 1000)
-            struct.pack_into("=BBQQ", memory, slot * BUFFER + self.AT, *signature)
-        self._fill(rx, FRAME)
-        rx.theirs[0] = (rx.next + SLOTS) & 0xFFFF
-        self.worker.c.stop = self.worker.c.idle_since = 0
-        self.lib.loop_measure(self.worker.loop.worker)
-
-
-def make_worker(rx: Any, tx: Any, stack: Any) -> Any:
-    """Make a worker with one lane, as a job does."""
-    from uspnet.jobs.loops import Forward  # noqa: PLC0415
-    from uspnet.jobs.worker import Lane, Worker  # noqa: PLC0415
-    from uspnet.port import Queue  # noqa: PLC0415
-
-    nobody = cast("Port", None)
-    lane = Lane(Queue(nobody, "rx", 0, rx), [Queue(nobody, "tx", 0, tx)])
-    return prepared(Worker(Forward(), [lane], stack))
-
-
-def prepared(worker: Any) -> Any:
-    """Return a worker that polls without end, which valgrind observes from now on."""
-    from uspnet.fastpath import lib  # noqa: PLC0415
-
-    worker.c.poll, worker.c.burst = lib.POLL_BUSY, BURST
-    observe()
-    return worker
-
-
-def observe() -> None:
-    """Have valgrind look at what follows: a loop. Until now, it has run this process unseen."""
-    ask_valgrind("instrumentation", "on")
-
-
-def ask_valgrind(*words: str) -> None:
-    """Have the valgrind that runs this process do something."""
-    command = ["vgdb", f"--pid={os.getpid()}", *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as asked:
-        while asked.poll() is None:
-            pass  # it looks for requests while code runs: nobody has to trace this process
-        if asked.returncode and asked.stderr:
-            raise BenchError(f"vgdb: {asked.stderr.read().decode()[-500:]}")
-
-
 def forward_memif(phases: int, *, zero: bool) -> int:
     """Packets forwarded in so many phases."""
-    bench = Bench(zero=zero)
+    bench = MemifBench(zero=zero)
     for _ in range(phases):
         bench.phase()
     packets = int(bench.tx.q.counters.packets)
