@@ -5,6 +5,7 @@ way.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +33,7 @@ def xdp_rows(ifname: str) -> Iterator[Row]:
         yield ("XDP privileges", "problem", f"without {missing}", "run as root, or with these")
     else:
         yield ("XDP privileges", "ok", ", ".join(NEEDS), "")
+    yield memory_row()
     with closing(Interface(ifname)) as interface:
         yield _mode(netdev.features().get(interface.index))
         receive, transmit = interface.channels()
@@ -46,6 +48,15 @@ def xdp_rows(ifname: str) -> Iterator[Row]:
     if upper := carries_default_route(ifname):
         fix = f"xdp:{ifname},keep-host=on"
         yield ("default route", "note", f"{upper} carries it", fix)
+
+
+def memory_row() -> Row:
+    """Check how much packet memory this process may lock."""
+    most = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    if most == resource.RLIM_INFINITY or not lacking(("CAP_IPC_LOCK",)):
+        return ("XDP memory", "ok", "as much as there is", "")
+    found = f"at most {most >> 10} KiB may be locked, by all jobs of this user"
+    return ("XDP memory", "note", found, "ulimit -l unlimited; or give CAP_IPC_LOCK")
 
 
 def _mode(offers: Features | None) -> Row:

@@ -9,6 +9,7 @@ from tests.support.processes import as_nobody
 from tests.support.scribble import traffic
 from tests.support.waiting import until
 from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.doctor_xdp import memory_row
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
@@ -70,5 +71,7 @@ def test_three_capabilities_and_memory_to_lock_are_all_it_needs(namespace):
             missed = {"CAP_IPC_LOCK": "NoMemory", **dict.fromkeys(NEEDS, "NotPermitted")}
             for name, error in missed.items():
                 assert as_nobody(exchange, keep=sum(bits.values()) - bits[name]) == error
+        assert memory_row()[1] == "ok"
+        assert "at most 64 KiB" in as_nobody(memory_row)
     finally:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, before)
