@@ -123,19 +123,3 @@ def test_several_ports_a_count_and_flows_see_what_is_left(uspnet, load, tmp_path
     words = ["--dedup", "1s,packets=1", "--json"]
     found = answer(uspnet("capture", ports[0], *words).stdout)
     assert found["deduplicated"]["forgotten"] == COUNT - 8, "all that there was a place for"
-
-
-@pytest.mark.parametrize(
-    ("asked", "text"),
-    [
-        ("x", "--dedup 'x': not a time"),
-        ("0", "--dedup '0': too short"),
-        ("50ms,ttl", "--dedup: 'ttl' is none of its options"),
-        ("50ms,ignore=ttl,vlan", "--dedup: ignore=vlan: there is no such part"),
-        ("50ms,packets=0", "--dedup: 'packets=0': too small: at least 1"),
-    ],
-)
-def test_wrong_words_are_named(uspnet, asked, text):
-    done = uspnet("capture", "null:", "--dedup", asked)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"uspnet: {text}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 import subprocess
 from collections import Counter, defaultdict
@@ -19,6 +20,8 @@ from tests.support.blocks import IDB, blocks, statistics
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.mixture import MACS, mixture
+from uspnet.cli.less import less_of
+from uspnet.errors import Usage
 
 FIELDS = (
     *("tcp.stream", "udp.stream", "ip.proto", "ipv6.nxt", "ip.src", "ip.dst"),
@@ -209,23 +212,37 @@ def test_a_slice_ends_behind_the_header_of_layer_4(uspnet, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("option", "asked", "text"),
     [
-        (["--first", "64"], "--first '64': does not say of what"),
-        (["--first", "64/packet"], "--first '64/packet': does not say of what"),
-        (["--first", "x/flow"], "--first 'x/flow': not a whole number"),
-        (["--first", "1.5QiB/flow"], "--first '1.5QiB/flow': not a size"),
-        (["--first", "0/flow"], "--first 0: at least 1"),
-        (["--first", "0.1B/flow"], "--first 0: at least 1"),
-        (["--first", "5/flow,idle"], "--first: 'idle' is none of its options"),
-        (["--first", "5/flow,idle=x"], "--first: 'idle=x': not a time"),
-        (["--first", "5/flow,flows=0"], "--first: 'flows=0': too small: at least 1"),
-        (["--first", "5/flow,idle=1,idle=2"], "--first: idle= is given twice"),
-        (["--first", "5/flow", "--cores", "0,1"], "--first: one thread has to see all packets"),
-        (["--slice", "l4"], "--slice needs -w FILE"),
+        ("first", "64", "--first '64': does not say of what"),
+        ("first", "64/packet", "--first '64/packet': does not say of what"),
+        ("first", "x/flow", "--first 'x/flow': not a whole number"),
+        ("first", "1.5QiB/flow", "--first '1.5QiB/flow': not a size"),
+        ("first", "0/flow", "--first 0: at least 1"),
+        ("first", "0.1B/flow", "--first 0: at least 1"),
+        ("first", "5/flow,idle", "--first: 'idle' is none of its options"),
+        ("first", "5/flow,idle=x", "--first: 'idle=x': not a time"),
+        ("first", "5/flow,flows=0", "--first: 'flows=0': too small: at least 1"),
+        ("first", "5/flow,idle=1,idle=2", "--first: idle= is given twice"),
+        ("dedup", "x", "--dedup 'x': not a time"),
+        ("dedup", "0", "--dedup '0': too short"),
+        ("dedup", "50ms,ttl", "--dedup: 'ttl' is none of its options"),
+        ("dedup", "50ms,ignore=ttl,vlan", "--dedup: ignore=vlan: there is no such part"),
+        ("dedup", "50ms,packets=0", "--dedup: 'packets=0': too small: at least 1"),
     ],
 )
-def test_wrong_words_are_named(uspnet, words, text):
-    done = uspnet("capture", "null:", *words)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"uspnet: {text}")
+def test_wrong_words_are_named(option, asked, text):
+    with pytest.raises(Usage, match=f"^{re.escape(text)}"):
+        less_of(**{"dedup": None, "first": None, option: asked})
+
+
+def test_wrong_ways_to_run_are_named(uspnet):
+    for words, text in (
+        (["--first", "5/flow", "--cores", "0,1"], "--first: one thread has to see all packets"),
+        (["--dedup", "1s", "--first", "x"], "--first 'x': does not say of what"),
+        (["--slice", "l4"], "--slice needs -w FILE"),
+    ):
+        done = uspnet("capture", "null:", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"uspnet: {text}")
+        assert "hint:" in done.stderr
