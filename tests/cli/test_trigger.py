@@ -109,6 +109,8 @@ def test_exactly_the_packets_around_the_trigger_are_written(uspnet, tmp_path, ki
         left = found["received"] - len(wanted)
         assert found["drops"] == ({"untriggered": left} if left else {})
         if kind == "pcapng":
+            said = [block.text(1) for block in statistics(tmp_path / "out")]
+            assert sum(f" by {' or '.join(hits)}" in text for text in said) == 1
             counts = [statistics(tmp_path / "out", i)[-1].counts() for i in range(len(ports))]
             assert sum(each["usrdeliv"] for each in counts) == len(wanted)
             assert {each["ifdrop"] for each in counts} == {0}

@@ -13,6 +13,7 @@ from uspnet.jobs.capture import CaptureJob, make_sink
 from uspnet.jobs.less import First, Less
 from uspnet.jobs.plan import Limits
 from uspnet.packets.filter import compile_filter
+from uspnet.ports.pcap.trigger import Trigger, make_armed
 from uspnet.ports.registry import make_port
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
@@ -44,3 +45,20 @@ def test_what_is_remembered_of_flows_outlives_the_process_that_looked(mortal):  
     assert result.first.flows == result.first.cut_flows == 1
     assert abs(result.discarded - 20_000) <= under_way
     assert abs(result.drops["beyond_first"] - result.first.packets) <= under_way
+
+
+@pytest.mark.parametrize("pulled", [True, False])
+def test_what_is_held_before_a_trigger_outlives_the_worker(mortal, tmp_path, pulled):  # noqa: F811
+    sink = make_armed(str(tmp_path / "x.pcapng"), Trigger(4 << 20, after=0.05), None, buffer=4)
+    with CaptureJob(make_port("null:"), Limits(), sink) as job:
+        life = mortal(job)
+        torment(life)
+        if pulled:
+            sink.pull()
+        life.live(0.2)
+        result = ran(life.stop())
+    lost = result.drops.get("worker_lost", 0)
+    assert lost <= 2 * 32 * life.kills
+    assert result.written <= counted(tmp_path / "x.pcapng") <= result.written + lost
+    assert (result.written > 0) is (result.triggered_ns is not None) is pulled
+    assert result.drops["untriggered"] > 0

@@ -90,7 +90,7 @@ class Statistics:
     """Counts the packets of ports, which the queues of a file take: those of one port after those
     of the one before. Without any port, the file has one interface, which other jobs feed.
     `beyond`: packets of a queue that came when no file followed; `held`: those that it counts, and
-    that no trigger has asked for.
+    that no trigger has asked for. `news`: what the next block says, too.
     """
 
     sources: Sequence[Port]
@@ -100,6 +100,12 @@ class Statistics:
     beyond: Callable[[int], int] = lambda _index: 0
     held: Callable[[int], int] = lambda _index: 0
     watch: Watch = field(default_factory=Watch)
+    news: list[str] = field(default_factory=list)
+
+    def tell(self, text: str) -> None:
+        """Have the next block say something, and soon."""
+        self.news.append(text)
+        self.due = 0.0
 
     def start(self) -> None:
         """Begin to count: the capture begins."""
@@ -115,7 +121,8 @@ class Statistics:
 
     def blocks(self) -> bytes:
         """Return the totals until now, a block for each interface."""
-        now, news, found = time.time_ns(), self.watch.look(), b""
+        now, news, found = time.time_ns(), [*self.news, *self.watch.look()], b""
+        self.news.clear()
         for number, (source, sinks) in enumerate(self._interfaces()):
             counts, said = self._count(source, sinks), _gaps(source)
             if counts.left_out:

@@ -119,8 +119,7 @@ class Armed(Sink):
 
     def control(self) -> None:
         """Notice the trigger, and end the job when enough has followed it."""
-        if not self.seen and self.triggered_ns:
-            self._notice(self.triggered_ns)
+        self._look_up()
         after = self.trigger.after
         if self.seen and after is not None and self.writer and not self.complete:
             late = time.monotonic() >= self.seen + after
@@ -129,10 +128,17 @@ class Armed(Sink):
                 self.end_job()
         super().control()
 
-    def _notice(self, ns: int) -> None:
+    def _look_up(self) -> None:
+        """Tell of the trigger, once."""
+        ns = None if self.seen else self.triggered_ns
+        if ns is None:
+            return
         self.seen = time.monotonic()
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ns // 10**9))
-        self.notice(f"{self.path}: triggered at {at}.{ns % 10**9:09}")
+        at += f".{ns % 10**9:09}"
+        self.notice(f"{self.path}: triggered at {at}")
+        why = f" by {self.trigger.on.text}" if self.trigger.on and not self.asked else ""
+        self.statistics.tell(f"triggered at {at}{why}")
         begun = int(self.writer.shared.held_ns) if self.writer else 0
         if begun and self.trigger.seconds:
             held = max(ns - begun, 0) / 1e9
@@ -156,6 +162,7 @@ class Armed(Sink):
                 last, since = now, time.monotonic()
             elif time.monotonic() > since + SETTLE_S:
                 break
+        self._look_up()
         super()._let_go(writer)
 
     def _settled(self, writer: Writer) -> bool:
@@ -167,8 +174,7 @@ class Armed(Sink):
 
     def _forget(self, writer: Writer) -> None:
         """Count as dropped what no trigger has asked for."""
-        if not self.seen and writer.shared.triggered_ns:
-            self._notice(int(writer.shared.triggered_ns))
+        self._look_up()
         for queue in self.made:
             at = writer.shared.positions[queue.index]
             queue.take_back(at.untriggered, at.untriggered_bytes, lib.DROP_UNTRIGGERED)
