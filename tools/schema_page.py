@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FASTPATH = Path(__file__).resolve().parent.parent / "uspnet/fastpath/fastpath.h"
+COUNTERS = Path(__file__).resolve().parent.parent / "uspnet/fastpath/counters.h"
 REASON = re.compile(r"^    DROP_(\w+)(?: = \w+)?, +/\* (.*) \*/$", re.MULTILINE)
 
 HEAD = """# The keys of --json
@@ -42,7 +42,7 @@ def schema_page(schema: dict[str, Any], answers: dict[str, list[str]], hidden: s
         parts.extend(section(name, definitions[name]) for name in names)
     parts.append("\n## Parts of these\n")
     parts.extend(section(name, each) for name, each in definitions.items() if unseen(name))
-    parts.append(reasons(FASTPATH.read_text()))
+    parts.append(reasons(COUNTERS.read_text()))
     return "".join(parts)
 
 

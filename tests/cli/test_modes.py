@@ -7,6 +7,8 @@ import os
 import signal
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from tests.fastpath.test_switch import EVERYBODY, frame, mac
 from tests.support.captures import pcap_frames, write_pcap
@@ -23,6 +25,8 @@ WRONG = [  # words, and what the answer names
     (("--mode", "filter"), "no rule", "--rule 'drop udp port 53'"),
     (("--mode", "filter", "--rule", "drop tcp prot 80"), "\n        ^~~~\n", "man pcap-filter"),
     (("--mode", "filter", "--rule", "to:9"), "no such port", "to:1 to to:3"),
+    (("--mode", "route"), "no routes", "--routes FILE"),
+    (("--mode", "route", "--routes", "/dev/null"), "/dev/null has no route", "via ADDRESS"),
     (("--mode", "balance", "--loss", "1%"), "mode balance has no --loss", "--mode impair"),
     (("--mode", "impair"), "takes 2 ports, and 3 are given", "for 3 ports: --mode"),
     (("--mode", "balance", "--mirror", "pcap:/dev/null"), "sends nothing", "pcap:out=FILE"),
@@ -57,6 +61,27 @@ def test_a_switch_says_what_it_knows(uspnet, tmp_path):
     said = uspnet(*words).stdout
     assert "MAC addresses" in said
     assert "flooded" in said
+
+
+def test_a_router_says_what_its_table_has_and_which_neighbors_it_misses(uspnet, tmp_path):
+    frames = [b"\2\0\0\0\0\1" + bytes(6) + b"\x08\0" + bytes(IP(dst=to) / UDP())
+              for to in ("10.0.0.1", "10.1.0.1", "11.0.0.1")]  # fmt: skip
+    write_pcap(tmp_path / "in.pcap", frames)
+    lines = ["10.0.0.0/8 via 192.0.2.1 port 2 mac 02:00:00:00:00:09", "10.1.0.0/16 via 192.0.2.2",
+             "192.0.2.0/24 port 2"]  # fmt: skip
+    (tmp_path / "routes").write_text("\n".join(lines))
+    out = f"pcap:out={tmp_path}/out.pcap,format=pcap"
+    words = ("fwd", f"pcap:{tmp_path}/in.pcap", out, "--mode", "route", "--routes",
+             f"{tmp_path}/routes")  # fmt: skip
+    done = uspnet(*words, "--json")
+    result = answer(done.stdout)
+    assert (result["forwarded"], result["drops"]) == (1, {"no_neighbor": 1, "no_route": 1})
+    assert (result["route"]["ipv4"], result["route"]["next_hops"]) == (3, 3)
+    (sent,) = pcap_frames(tmp_path / "out.pcap")
+    assert Ether(sent).dst == "02:00:00:00:00:09"
+    done = uspnet(*words)
+    assert "the MAC address of 192.0.2.2 is not known" in done.stderr
+    assert "routes IPv4 3, IPv6 0, next hops 3, tables 0.1 MiB" in done.stdout
 
 
 def test_rules_are_told_with_what_they_decided_on(uspnet, tmp_path):

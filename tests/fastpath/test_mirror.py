@@ -17,7 +17,15 @@ MODES = {
     "switch": (3, {}),
     "filter": (3, {"rule": ["drop udp", "to:3 tcp"]}),
     "balance": (4, {}),
+    "route": (3, {"routes": "routes"}),
 }
+
+
+@pytest.fixture(autouse=True)
+def routes(tmp_path, monkeypatch):
+    """A route file in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "routes").write_text("default via 192.0.2.1 port 2 mac 02:00:00:00:00:02")
 
 
 def run(mode, source, mirror=None):

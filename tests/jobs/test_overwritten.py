@@ -20,6 +20,7 @@ KINDS = (
     *("null", "reflect", "pktgen", "lost", "losses", "profile", "merge", "pcap", "stream"),
     *("filter", "memif-server", "memif-client", "memif-client-copy"),
     *("switch", "rules", "balance", "impair", "less"),
+    *by_tier((), (), ("route",)),
 )
 SEEDS = by_tier(8, 10, 1000)
 

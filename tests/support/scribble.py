@@ -99,7 +99,11 @@ class Scribbler:
     def __init__(self, kind: str, folder: str) -> None:
         self.kind, self.folder = kind, Path(folder)
         self.name = f"@uspnet-scribble-{os.getpid()}"
-        write_pcap(self.folder / "in.pcap", [bytes(60 + n) for n in range(200)])
+        frames = [bytes(60 + n) for n in range(200)]
+        if kind == "route":
+            frames = [udp_template(60, *MACS, *IPS, n, 9).frame for n in range(200)]
+            (self.folder / "routes").write_text(f"default via {IPS[0]} port 2 mac {MACS[0]}")
+        write_pcap(self.folder / "in.pcap", frames)
         self.peer: subprocess.Popen[bytes] | None = None
         if kind.startswith("memif"):
             role = "client" if kind == "memif-server" else "server"
@@ -171,6 +175,9 @@ class Scribbler:
         if self.kind in MODES:
             ports = [source, "null:", *["null:"] * (self.kind != "impair")]
         how = MODES.get(self.kind) or Forwarding()
+        if self.kind == "route":
+            ports = [source, "null:"]
+            how = Forwarding("route", options={"routes": f"{self.folder}/routes"})
         return ForwardJob([make_port(each) for each in ports], limits, how)
 
     def run(self, seed: int) -> str:

@@ -54,6 +54,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "--rule 'to:3 tcp port 80'",
         ),
         (
+            "Be a router",
+            "packet:eth0 packet:eth1 memif:/run/a.sock --mode route --routes routes.txt",
+        ),
+        (
             "Be a slow and bad line",
             "packet:eth0 packet:eth1 --mode impair --delay 10ms --loss 1% --rate 100Mbit/s",
         ),

@@ -9,6 +9,7 @@ import typer
 from typer.models import OptionInfo
 
 from uspnet import units
+from uspnet.cli import options as o
 from uspnet.units import Unreadable
 
 PPS_HINT = "write packets a second: 1000, 10k or 1.5Mpps"
@@ -69,6 +70,20 @@ Rules = Annotated[
         help="filter: What happens to the packets that a filter accepts (man pcap-filter; all "
         "without one): pass to the other port, drop, or leave by PORT, as it is named or by its "
         "number from 1 on. Repeat it: the first rule that fits counts; what none fits passes.",
+    ),
+]
+
+
+Routes = Annotated[
+    str | None,
+    typer.Option(
+        "--routes",
+        metavar="FILE",
+        callback=o.file_name,
+        help="route: The routes, one a line: PREFIX via ADDRESS port N mac MAC, PREFIX port N for "
+        "what is on the link itself, PREFIX drop; neighbor ADDRESS port N mac MAC; local ADDRESS, "
+        "and port N mac MAC, for the router's own addresses. # begins a comment. A port is named "
+        "by its number from 1 on, or as on the command line. The longest prefix counts.",
     ),
 ]
 

@@ -253,6 +253,11 @@ class Hand(Struct):
     id: int
     failed: int
 
+class Hop(Struct):
+    macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    port: int
+    act: int
+
 class ImpairLoop(Struct):
     f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
     lines: Line
@@ -330,6 +335,28 @@ class Losses(Struct):
     which: int
     secret: int
     epoch: int
+
+class Lpm(Struct):
+    direct: Pointer[int]
+    nodes: LpmNode
+    values: Pointer[int]
+    n_direct: int
+    n_nodes: int
+    n_values: int
+    bits: int
+
+class LpmNode(Struct):
+    inner: int
+    starts: int
+    nodes: int
+    values: int
+
+class LpmPrefixes(Struct):
+    high: Pointer[int]
+    low: Pointer[int]
+    lengths: Pointer[int]
+    found: Pointer[int]
+    n: int
 
 class MacEntry(Struct):
     key: int
@@ -905,6 +932,14 @@ class RewriteNet(Struct):
 class RewritePort(Struct):
     to: int
 
+class RouteLoop(Struct):
+    w: Inline[WaysLoop, WaysLoop | WaysLoopFields]
+    ipv4: Inline[Lpm, Lpm | LpmFields]
+    ipv6: Inline[Lpm, Lpm | LpmFields]
+    hops: Hop
+    n_hops: int
+    macs: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
 class Rule(Struct):
     only: Filter
     act: int
@@ -1323,6 +1358,15 @@ class LossFields(TypedDict, total=False):
     stream: int
     ended: int
 
+class LpmFields(TypedDict, total=False):
+    direct: Pointer[int]
+    nodes: LpmNode
+    values: Pointer[int]
+    n_direct: int
+    n_nodes: int
+    n_values: int
+    bits: int
+
 class MemifDescriptorFields(TypedDict, total=False):
     flags: int
     region: int
@@ -1607,6 +1651,7 @@ class Lib:
     DROP_BAD_CHAIN: int
     DROP_BAD_CHECKSUM: int
     DROP_BAD_FRAME: int
+    DROP_BAD_HEADER: int
     DROP_BAD_LENGTH: int
     DROP_BAD_RECORD: int
     DROP_BAD_SLOT: int
@@ -1624,8 +1669,11 @@ class Lib:
     DROP_LOSS: int
     DROP_NOT_ETHERNET: int
     DROP_NOT_IP: int
+    DROP_NOT_ROUTED: int
+    DROP_NO_NEIGHBOR: int
     DROP_NO_ROOM: int
     DROP_NO_ROUTE: int
+    DROP_OTHER_HOST: int
     DROP_PEER_LEFT: int
     DROP_POLICED: int
     DROP_REASONS: int
@@ -1633,7 +1681,9 @@ class Lib:
     DROP_SAME_PORT: int
     DROP_TOO_LONG: int
     DROP_TOO_SHORT: int
+    DROP_TO_ROUTER: int
     DROP_TRUNCATED: int
+    DROP_TTL_EXPIRED: int
     DROP_UNTRIGGERED: int
     DROP_WORKER_LOST: int
     END_COUNT: int
@@ -1657,6 +1707,13 @@ class Lib:
     FULL_DROP: int
     FULL_WAIT: int
     HISTOGRAM_SLOTS: int
+    HOP_ACTS: int
+    HOP_DROP: int
+    HOP_LOCAL: int
+    HOP_NONE: int
+    HOP_NO_NEIGHBOR: int
+    HOP_ROUTER: int
+    HOP_SEND: int
     LOOK_BLOCK: int
     LOOK_END: int
     LOOK_FAULT: int
@@ -1666,6 +1723,9 @@ class Lib:
     LOOK_STEPS: int
     LOOK_WAIT: int
     LOSSES_KEPT: int
+    LPM_LEVELS: int
+    LPM_STRIDE: int
+    LPM_VALUE_MAX: int
     MEMIF_COOKIE: int
     MEMIF_MASK_INT: int
     MEMIF_NEXT: int
@@ -1783,9 +1843,15 @@ class Lib:
     def loop_profile(self, _0: Worker, /) -> None: ...
     def loop_reflect(self, _0: Worker, /) -> None: ...
     def loop_replay(self, _0: Worker, /) -> None: ...
+    def loop_route(self, _0: Worker, /) -> None: ...
     def loop_rules(self, _0: Worker, /) -> None: ...
     def loop_switch(self, _0: Worker, /) -> None: ...
     def losses_advance(self, _0: Losses, _1: int, _2: Stream, _3: int, /) -> int: ...
+    def lpm_build(self, _0: Lpm, _1: LpmPrefixes, _2: Pointer[int], /) -> None: ...
+    def lpm_look_up(self, _0: Lpm, _1: int, _2: int, /) -> int: ...
+    def lpm_time(
+        self, _0: Lpm, _1: Pointer[int], _2: Pointer[int], _3: int, _4: Pointer[int], /
+    ) -> float: ...
     def macs_known(self, _0: MacEntry, _1: int, _2: int, _3: int, /) -> int: ...
     def memif_copy_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_copy_lend(self, _0: MemifQueue, /) -> None: ...
@@ -2009,6 +2075,8 @@ class FFI:
     @overload
     def new(self, cdecl: Literal["struct hand *", "struct hand[]"], init: object = ...) -> Hand: ...
     @overload
+    def new(self, cdecl: Literal["struct hop *", "struct hop[]"], init: object = ...) -> Hop: ...
+    @overload
     def new(
         self, cdecl: Literal["struct impair_loop *", "struct impair_loop[]"], init: object = ...
     ) -> ImpairLoop: ...
@@ -2034,6 +2102,16 @@ class FFI:
     def new(
         self, cdecl: Literal["struct losses *", "struct losses[]"], init: object = ...
     ) -> Losses: ...
+    @overload
+    def new(self, cdecl: Literal["struct lpm *", "struct lpm[]"], init: object = ...) -> Lpm: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct lpm_node *", "struct lpm_node[]"], init: object = ...
+    ) -> LpmNode: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct lpm_prefixes *", "struct lpm_prefixes[]"], init: object = ...
+    ) -> LpmPrefixes: ...
     @overload
     def new(
         self, cdecl: Literal["struct mac_entry *", "struct mac_entry[]"], init: object = ...
@@ -2244,6 +2322,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct rewrite_port *", "struct rewrite_port[]"], init: object = ...
     ) -> RewritePort: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct route_loop *", "struct route_loop[]"], init: object = ...
+    ) -> RouteLoop: ...
     @overload
     def new(self, cdecl: Literal["struct rule *", "struct rule[]"], init: object = ...) -> Rule: ...
     @overload
@@ -2493,6 +2575,8 @@ class FFI:
         self, cdecl: Literal["struct hand *", "struct hand[]"], value: CData | int
     ) -> Hand: ...
     @overload
+    def cast(self, cdecl: Literal["struct hop *", "struct hop[]"], value: CData | int) -> Hop: ...
+    @overload
     def cast(
         self, cdecl: Literal["struct impair_loop *", "struct impair_loop[]"], value: CData | int
     ) -> ImpairLoop: ...
@@ -2524,6 +2608,16 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct losses *", "struct losses[]"], value: CData | int
     ) -> Losses: ...
+    @overload
+    def cast(self, cdecl: Literal["struct lpm *", "struct lpm[]"], value: CData | int) -> Lpm: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct lpm_node *", "struct lpm_node[]"], value: CData | int
+    ) -> LpmNode: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct lpm_prefixes *", "struct lpm_prefixes[]"], value: CData | int
+    ) -> LpmPrefixes: ...
     @overload
     def cast(
         self, cdecl: Literal["struct mac_entry *", "struct mac_entry[]"], value: CData | int
@@ -2740,6 +2834,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct rewrite_port *", "struct rewrite_port[]"], value: CData | int
     ) -> RewritePort: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct route_loop *", "struct route_loop[]"], value: CData | int
+    ) -> RouteLoop: ...
     @overload
     def cast(
         self, cdecl: Literal["struct rule *", "struct rule[]"], value: CData | int

@@ -11,7 +11,7 @@ from typing import Literal
 
 from uspnet.answer import Answer, Json
 from uspnet.jobs.filtering import FilterCode
-from uspnet.jobs.forward.result import Balanced, Impaired, Ruled, Switched
+from uspnet.jobs.forward.result import Balanced, Impaired, Routed, Ruled, Switched
 from uspnet.jobs.left_out import Deduplicated, FirstOfFlows, Sliced
 from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
@@ -19,18 +19,10 @@ from uspnet.telemetry import PortCounters
 
 Ended = Literal["count", "duration", "signal", "stopped", "source", "error", "upgrade"]
 
-# Reasons to drop that somebody asked for, or that are what a bridge is for: no loss.
+# Reasons to drop that somebody asked for, or that are what bridges and routers are for: no loss.
 INTENDED = (
-    "filtered",
-    "policed",
-    "truncated",
-    "same_port",
-    "link_local",
-    "loss",
-    "ended",
-    "untriggered",
-    "beyond_first",
-    "duplicate",
+    *("filtered", "policed", "truncated", "same_port", "link_local", "loss", "ended"),
+    *("untriggered", "beyond_first", "duplicate", "not_routed", "other_host", "to_router"),
 )
 
 
@@ -265,6 +257,8 @@ class ForwardResult(Result):
     """What `--mode balance` counts; null: another mode."""
     impaired: Impaired | None = None
     """What `--mode impair` has done to packets; null: another mode."""
+    route: Routed | None = None
+    """The table of `--mode route`; null: another mode."""
 
 
 @dataclass(frozen=True, kw_only=True)

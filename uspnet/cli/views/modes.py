@@ -26,4 +26,8 @@ def decided(result: Json) -> list[list[str]]:
         lines.append([f"rerouted {format_count(balance['rerouted'])}: their port was down"])
     if done := result.get("impaired"):
         lines.append([f"{name.replace('_', ' ')} {format_count(n)}" for name, n in done.items()])
+    if table := result.get("route"):
+        phrases = [f"routes IPv4 {format_count(table['ipv4'])}, IPv6 {format_count(table['ipv6'])}"]
+        phrases.append(f"next hops {format_count(table['next_hops'])}")
+        lines.append([*phrases, f"tables {table['memory_bytes'] / (1 << 20):.1f} MiB"])
     return lines

@@ -8,8 +8,6 @@
 #include "../splitmix.h"
 #include "ways.h"
 
-#include <endian.h>
-
 // [python]
 struct mac_entry {
     uint64_t key; /* 0: free; else see key_of() */
@@ -34,16 +32,8 @@ uint32_t macs_known(const struct mac_entry *macs, uint32_t n, uint32_t age, uint
 
 enum { PROBES = 64, ADDRESS = 6, TAGGED_BYTES = 16 };
 enum { TYPE_VLAN = 0x8100, TYPE_SERVICE_VLAN = 0x88A8 };
-static const uint64_t ADDRESS_BITS = 0xFFFFFFFFFFFF, USED = 1ULL << 63;
+static const uint64_t USED = 1ULL << 63;
 static const uint64_t PAUSE = 0x010000C28001; /* 01:80:C2:00:00:01 */
-
-/* Of the eight bytes from an address on; its first byte is the lowest. */
-static uint64_t address_at(const uint8_t *from)
-{
-    uint64_t bytes;
-    memcpy(&bytes, from, sizeof bytes);
-    return le64toh(bytes) & ADDRESS_BITS;
-}
 
 /* The VLAN by the outer tag, 0 without one, where a key has it. */
 static uint64_t vlan_bits(const uint8_t *frame, uint32_t length)
@@ -160,8 +150,8 @@ static void pass(struct switch_loop *s, struct lane *lane, const struct ways *wa
         lane_discard(&s->w.f, lane, i, DROP_BAD_SOURCE);
         return;
     }
-    to = address_at(frame);
-    from = address_at(frame + ADDRESS);
+    to = mac_at(frame);
+    from = mac_at(frame + ADDRESS);
     if (unlikely(!from || is_group(from))) {
         lane_discard(&s->w.f, lane, i, DROP_BAD_SOURCE);
         return;

@@ -6,6 +6,8 @@
 #define USPNET_WAYS_H
 #include "forward.h"
 
+#include <endian.h>
+
 // [python]
 enum { WAYS_MAX = 16, NO_EXIT = 255 };
 
@@ -24,6 +26,14 @@ struct ways_loop {
     uint32_t n_ways;
 };
 // [c]
+
+/* The MAC address in the eight bytes from here on; its first byte is the lowest. */
+static inline uint64_t mac_at(const uint8_t *from)
+{
+    uint64_t bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    return le64toh(bytes) & 0xFFFFFFFFFFFF;
+}
 
 /* The ways of a lane. Python makes as many as there are lanes. */
 static inline const struct ways *lane_ways(const struct ways_loop *w, const struct lane *lane)

@@ -13,7 +13,7 @@ from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Ruled
-from uspnet.jobs.forward.ways import Ways, make_ways, to_partner
+from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_partner
 from uspnet.jobs.route import Route
 from uspnet.memory import new
 from uspnet.packets.caret import Span, pointed
@@ -148,11 +148,3 @@ def read_rule(text: str, ports: Sequence[Port]) -> Rule:
         hint = f"write a port as it is named, or its number: to:1 to to:{len(ports)}"
         raise Usage(f"--rule {text!r}: {why}", hint, pointed(text, Span(*found.span("port"))))
     return Rule(text.strip(), lib.RULE_TO, number, made)
-
-
-def find_port(word: str, ports: Sequence[Port]) -> int | None:
-    """Return the port that a word means: its name, its spec, or its number from 1 on."""
-    for number, port in enumerate(ports):
-        if word in {port.name, str(port.spec), str(number + 1)}:
-            return number
-    return None

@@ -54,3 +54,17 @@ class Impaired:
     """Packets that left at once, before those that waited."""
     most_waiting: int
     """The most packets that waited at once in one direction of a queue: see `--limit`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routed:
+    """The table of `fwd --mode route`."""
+
+    ipv4: int
+    """IPv4 prefixes that the file names, the router's own addresses among them."""
+    ipv6: int
+    """IPv6 prefixes, likewise."""
+    next_hops: int
+    """Different next hops that packets are sent to, neighbors on a link among them."""
+    memory_bytes: int
+    """Bytes of memory that the tables take."""

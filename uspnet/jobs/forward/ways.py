@@ -57,16 +57,32 @@ def all_to_all(ports: Sequence[Port]) -> list[Route]:
     ]
 
 
-def to_partner(ports: Sequence[Port]) -> list[Route]:
-    """Return the receive queues of the first port, and of the others whose partner it is; each has
-    an exit to every port: queue i, or one that several share.
+def to_every(ports: Sequence[Port]) -> list[Route]:
+    """Return each receive queue, with an exit to every port, also its own: queue i, or one that
+    several share.
     """
-    routes: list[Route] = []
-    for source in ports:
-        partner = ports[1] if source is ports[0] else ports[0]
-        if source.can_receive and partner.can_send:
-            routes += [
-                ((source, i), [(sink, i % sink.queues) for sink in ports if sink.can_send])
-                for i in range(source.queues)
-            ]
-    return routes
+    return [
+        ((source, i), [(sink, i % sink.queues) for sink in ports if sink.can_send])
+        for source in ports
+        if source.can_receive and any(sink.can_send for sink in ports)
+        for i in range(source.queues)
+    ]
+
+
+def to_partner(ports: Sequence[Port]) -> list[Route]:
+    """Return the receive queues of the first port, and of the others whose partner it is, as
+    `to_every` does.
+    """
+    return [
+        (source, exits)
+        for source, exits in to_every(ports)
+        if source and (ports[1] if source[0] is ports[0] else ports[0]).can_send
+    ]
+
+
+def find_port(word: str, ports: Sequence[Port]) -> int | None:
+    """Return the port that a word means: its name, its spec, or its number from 1 on."""
+    for number, port in enumerate(ports):
+        if word in {port.name, str(port.spec), str(number + 1)}:
+            return number
+    return None

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--mode route`: an IP router among two or more ports, by a file of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from uspnet.answer import Json
+from uspnet.errors import Usage
+from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.forward.lpm import IPV4, IPV6, Table
+from uspnet.jobs.forward.mode import Given, Mode
+from uspnet.jobs.forward.result import Routed
+from uspnet.jobs.forward.routes import NextHop, Routes, read_routes, shown
+from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_every
+from uspnet.jobs.route import Route
+from uspnet.memory import new
+from uspnet.port import Port
+
+NAMED = 3  # gateways without a MAC address that a notice names
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The options of `--mode route`. `routes`: the name of the route file."""
+
+    routes: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise Usage without one."""
+        if not self.routes:
+            raise Usage("mode route has no routes", "give a file of them: --routes FILE")
+
+
+@dataclass
+class Tables:
+    """The routes, and what C looks them up in; all workers have the same."""
+
+    routes: Routes
+    ipv4: Table
+    ipv6: Table
+
+    def told(self) -> Routed:
+        """Return what they are."""
+        return Routed(
+            ipv4=self.routes.counts[IPV4],
+            ipv6=self.routes.counts[IPV6],
+            next_hops=sum(hop.act == lib.HOP_SEND for hop in self.routes.hops),
+            memory_bytes=self.ipv4.bytes + self.ipv6.bytes,
+        )
+
+
+@dataclass
+class Router(Ways, mode="route"):
+    """From every port to every port; the tables are the same in all workers."""
+
+    help: ClassVar[str] = "is an IP router by --routes"
+    options: ClassVar[type] = Routing
+
+    hops: c.Hop = ffi.NULL
+    n_hops: int = 0
+
+    @classmethod
+    def prepare(cls, ports: Sequence[Port], given: Routing) -> Tables:
+        """Read the routes, and make the tables. Raises Usage, NoDevice, NotPermitted."""
+
+        def number(word: str) -> int | None:
+            at = find_port(word, ports)
+            return at if at is not None and ports[at].can_send else None
+
+        routes = read_routes(given.routes, number)
+        made = [Table(family, found) for family, found in routes.found.items()]
+        return Tables(routes, *made)
+
+    @classmethod
+    def notices(cls, given: Tables) -> Iterator[str]:
+        """Name gateways that nothing can be sent to, as long as nobody says their MAC address."""
+        if unknown := given.routes.unknown():
+            named = ", ".join(shown(hop.via or b"") for hop in unknown[:NAMED])
+            more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
+            yield (f"the MAC address of {named}{more} is not known: packets to there are dropped "
+                   "as no_neighbor; add: neighbor ADDRESS port N mac MAC")  # fmt: skip
+
+    @classmethod
+    def routes(cls, ports: list[Port]) -> list[Route]:
+        """Return every receive queue, with exits to every port."""
+        return to_every(ports)
+
+    @classmethod
+    def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
+        """Make the next hops and the loop."""
+        routes = given.routes
+        macs = [routes.macs.get(number) for number in range(len(ports))]
+        hops = new("struct hop[]", len(routes.hops))
+        for made, hop in zip(hops, routes.hops, strict=True):
+            fill(made, hop, macs)
+        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes),
+                   hops=hops, n_hops=len(hops))  # fmt: skip
+        loop.c.ipv4, loop.c.ipv6 = given.ipv4.c[0], given.ipv6.c[0]
+        for number, mac in enumerate(macs):
+            loop.c.macs[number] = int.from_bytes(mac or b"", "little")
+        loop.tables = given
+        return loop
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.tables: Tables | None = None
+
+    @classmethod
+    def told(cls, loops: Sequence[Mode]) -> Json:
+        """Return what the tables are."""
+        tables = [loop.tables for loop in loops if isinstance(loop, cls) and loop.tables]
+        return {"route": tables[0].told()} if tables else {}
+
+
+def fill(made: c.Hop, hop: NextHop, macs: Sequence[bytes | None]) -> None:
+    """Fill a `struct hop`. `macs`: the router's own, by port; where it has none, one is made up."""
+    made.act = hop.act
+    if hop.act != lib.HOP_SEND or hop.port is None:
+        return
+    made.port = hop.port
+    if not hop.mac:
+        made.act = lib.HOP_NO_NEIGHBOR
+        return
+    made.macs[0:12] = hop.mac + (macs[hop.port] or b"\x02" + hop.port.to_bytes(5, "big"))
