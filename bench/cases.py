@@ -20,6 +20,7 @@ from pathlib import Path
 
 import filters
 import large
+import routes
 import tool
 from lab import BenchError, Process, need, pinned, place, received_by, veth
 from testpmd import Testpmd, memif
@@ -31,6 +32,7 @@ SETTLE_S = 0.3  # from the first packet to the start of the measurement
 NULLS = ["net_null0,size=60", "net_null1,size=60"]
 SIZE = ["--txpkts=60"]
 CAPTURED = 100_000  # packets of a file that is replayed
+ROUTES, PRELOADED = 100_000, 1000  # prefixes; packets that testpmd keeps in its buffers
 REPLAYED_MIB, FILTERED_MIB = 1024, 256
 FILTER = "ether[0] = ether[1] and ether[20] = ether[59]"  # true of large.records
 CAPTURED_FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
@@ -92,6 +94,31 @@ def null_theirs(seconds: float) -> Sample:
     """Start a testpmd that forwards between two null ports."""
     with Testpmd("io", NULLS, SOURCE) as both:
         return Sample(both.rates(seconds).tx)
+
+
+# -- route ---------------------------------------------------------------------------------------
+
+
+def route_ours(seconds: float) -> Sample:
+    """Route packets of a file, which is read again and again, by a table of as many prefixes."""
+    with place("routes") as table, place("x.pcap", "/dev/shm") as file:
+        addresses = routes.write_routes(table, ROUTES)
+        write_pcap(file, [*map(routes.frame_to, addresses)])
+        ports = (f"pcap:{file},loop=on", "null:")
+        words = ("--mode", "route", "--routes", str(table), *BUSY)
+        result = tool.run("fwd", *ports, *words, seconds=seconds, core=SOURCE)
+        return Sample(result["pps"], {"dropped": result["dropped"]})
+
+
+def route_theirs(seconds: float) -> Sample:
+    """Have testpmd write MAC addresses into the packets of the same file, from memory."""
+    with place("routes") as table, place("x.pcap", "/dev/shm") as file:
+        addresses = routes.write_routes(table, ROUTES)[:PRELOADED]
+        write_pcap(file, [*map(routes.frame_to, addresses)])
+        ports = [f"net_pcap0,rx_pcap={file},infinite_rx=1", NULLS[1]]
+        with Testpmd("mac", ports, SOURCE) as both:
+            time.sleep(SETTLE_S)
+            return Sample(both.rates(seconds).tx)
 
 
 # -- memif ---------------------------------------------------------------------------------------
@@ -434,6 +461,14 @@ FLOWGEN = {"testpmd flowgen": between_testpmds("flowgen")}
 
 CASES = [
     Case("null", "forward null to null, one core", 2, null_ours, null_theirs, "testpmd io"),
+    Case(
+        "route",
+        f"packets of a file, by {ROUTES:,} IPv4 prefixes, one core",
+        0.8,
+        route_ours,
+        route_theirs,
+        "testpmd mac",
+    ),
     Case(
         "memif-tx",
         MEMIF_TX,

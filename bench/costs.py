@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import filters
 import instructions
 import large
+import routes
 from lab import ROOT, BenchError
+
+from uspnet.jobs.forward.lpm import IPV4, IPV6
 
 STARTS = 10
 FILTERS, FILTER_S = 5, 0.5
@@ -107,6 +110,16 @@ def filtering() -> list[Figure]:
     ]
 
 
+def routing() -> list[Figure]:
+    """Build tables of routes, and look addresses up."""
+    found = []
+    for family, count in ((IPV4, 1000), (IPV4, 100_000), (IPV4, 1_000_000), (IPV6, 100_000)):
+        ns, mebibytes = routes.look_ups(family, count)
+        found.append(Figure(f"{count:,} {family.name} prefixes: ns a look-up", ns))
+        found.append(Figure(f"{count:,} {family.name} prefixes: MiB of memory", mebibytes))
+    return found
+
+
 COSTS = [
     Cost(
         "filters",
@@ -114,6 +127,7 @@ COSTS = [
         "ns of processor time a packet",
         filtering,
     ),
+    Cost("route-table", "longest prefix match, addresses in any order", "ns and MiB", routing),
     Cost(
         "instructions", "forward loop at burst 32, callgrind", "instructions a packet", per_packet
     ),

@@ -106,7 +106,7 @@ def collected(names: Sequence[str]) -> dict[str, list[Run]]:
     """Return what each path's runs came to."""
     numbers = [str(PATHS.index(name)) for name in names]
     script = [sys.executable, str(Path(__file__).resolve()), "count", *numbers]
-    loops = ("forward", "generate", "measure", "switch", "rules", "balance", "impair")
+    loops = ("forward", "generate", "measure", "switch", "rules", "balance", "impair", "route")
     toggles = [f"--toggle-collect=loop_{name}" for name in loops]
     found: dict[str, list[Run]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ where the addresses are that the first one's packets are for.
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +16,22 @@ from files import BUFFERS, LINK_ETHERNET, ROOM
 
 ADDRESSES = 256
 RULES = [*(f"drop udp port {number}" for number in range(1, 10)), "pass ip"]
+ROUTES = Path(__file__).with_name("routes.txt")
 MODES: dict[str, dict[str, Any]] = {
     "switch": {},
     "filter": {"rule": RULES},
+    "route": {"routes": str(ROUTES)},
     "balance": {},
     "impair": {"loss": 0.01, "duplicate": 0.01, "corrupt": 0.01},
 }
+
+
+def udp_packet(addresses: bytes) -> bytes:
+    """Make an IPv4 packet of 46 bytes. `addresses`: source, destination."""
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 46, 0, 0, 64, 17, 0) + addresses
+    total = sum(struct.unpack("!10H", ip))
+    check = 0xFFFF - (total % 0xFFFF or 0xFFFF)
+    return ip[:10] + check.to_bytes(2, "big") + ip[12:] + struct.pack("!4H18x", 1024, 80, 26, 0)
 
 
 def contents(side: int, count: int) -> bytes:
@@ -30,9 +41,7 @@ def contents(side: int, count: int) -> bytes:
         ends = [(each, number % ADDRESSES) for each in (1 - side, side)]
         macs = b"".join(struct.pack("!6B", 2, 0, 0, 0, *end) for end in ends)
         ips = b"".join(struct.pack("!4B", 10, 0, *end) for end in reversed(ends))
-        header = struct.pack("!BBHHHBBH", 0x45, 0, 46, 0, 0, 64, 17, 0) + ips
-        udp = struct.pack("!HHHH", 1024, 80, 26, 0) + bytes(18)
-        frame = macs + b"\x08\x00" + header + udp
+        frame = macs + b"\x08\x00" + udp_packet(ips)
         made += [struct.pack("=4I", 1, 1, len(frame), len(frame)), frame]
     return b"".join(made)
 
@@ -48,7 +57,7 @@ class ModeBench:
         from uspnet.port import Queue  # noqa: PLC0415
 
         self.rig = rig = QueueRig(8 * BUFFERS, ROOM)
-        ports: list[Any] = [SimpleNamespace(name=name, can_send=True) for name in "abc"]
+        ports: list[Any] = [SimpleNamespace(name=n, spec=n, mac=None, can_send=True) for n in "abc"]
         counts = (packets, ADDRESSES)
         self.sources = [self._source(contents(side, n)) for side, n in enumerate(counts)]
         self.sinks = [rig.queue("null_queue", "null_tx") for _ in ports]

@@ -116,6 +116,7 @@ class Port(ABC):
     stamps = ""  # what its packets' times are, where it gives them one
     patience_s = 0.0  # seconds for which a call of its rings may block a worker, at most
     reports_sent = False  # `pending` becomes 0 once the other side has taken everything
+    mac: bytes | None = None  # of the job's end of its wire, once it is open; None: it has none
     can_receive = True
     can_send = True
     claimed = False  # a job has opened it

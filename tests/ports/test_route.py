@@ -191,9 +191,9 @@ def test_hosts_talk_through_the_router(namespaces, tmp_path):
         name, own = f"h{number}", f"02:00:00:00:0{number}"
         middle.veth(f"r{number}", name)
         middle.ip("link", "set", name, "netns", host.name)
+        middle.ip("link", "set", f"r{number}", "address", f"{own}:fe")
         host.run("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=0")
         batch(host, 4, [f"link set {name} up address {own}:01"])
-        lines.append(f"port {number + 1} mac {own}:fe")
         for version, net, length in ((4, f"10.0.{number}.", 24), (6, f"fd00:{number}::", 64)):
             batch(host, version, [
                 f"address add {net}1/{length} dev {name} {'nodad' if version == 6 else ''}",

@@ -109,6 +109,13 @@ class Interface:
         """Link layer of its packets: ARPHRD_… of linux/if_arp.h. Raises DeviceFault."""
         return self._number(SIOCGIFHWADDR, "=H")
 
+    @property
+    def mac(self) -> bytes | None:
+        """Its MAC address; None: it is not Ethernet. Raises DeviceFault."""
+        if self.link_type != ARPHRD_ETHER:
+            return None
+        return self._ioctl(SIOCGIFHWADDR)[2:8]
+
     def set_mtu(self, mtu: int) -> None:
         """Set the MTU in bytes if it differs, with CAP_NET_ADMIN. Raises as `_change`."""
         if mtu != self.mtu:

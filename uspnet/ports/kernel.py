@@ -72,6 +72,11 @@ class WirePort(KernelPort):
         """Return the kernel's interfaces."""
         return [name for _, name in socket.if_nameindex()]
 
+    def begin_watch(self) -> None:
+        """Record the interface's current state, MTU and MAC address."""
+        super().begin_watch()
+        self.mac = self.kernel_side().mac
+
     def check_link_type(self, known: Container[int], hint: str = "") -> None:
         """Raise NotSupported for interfaces whose packets are of no known link type."""
         link_type = self.kernel_side().link_type

@@ -73,7 +73,7 @@ class NicPort(Port):
         nic = self.find()
         nic.open()
         self.snapshot = Snapshot.of(nic.transport)
-        self.queues, self.frame = nic.queues, nic.frame
+        self.queues, self.frame, self.mac = nic.queues, nic.frame, nic.mac
         self._take_interrupts(nic)
 
     def _take_interrupts(self, nic: AnyNic) -> None:

@@ -69,15 +69,15 @@ static void set_hop(const struct route_loop *r, struct routed *p, uint32_t numbe
 /* The sum of a header with its checksum is that of all ones (RFC 1071). */
 static int is_right(const uint8_t *ip, uint32_t header)
 {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < header; i += 4) {
-        uint32_t word;
+    uint32_t words[IPV4_LEAST / 4], word;
+    uint64_t sum;
+    memcpy(words, ip, sizeof words);
+    sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
+    for (uint32_t i = IPV4_LEAST; unlikely(i < header); i += sizeof word) {
         memcpy(&word, ip + i, sizeof word);
         sum += word;
     }
-    sum = (sum & UINT32_MAX) + (sum >> 32);
-    sum = (sum & UINT16_MAX) + (sum >> 16);
-    return checksum_fold(sum) == UINT16_MAX;
+    return sum % UINT16_MAX == 0; /* and it is not 0: the version isn't */
 }
 
 /* This network's, loopback, a group or all: nobody's own address. */

@@ -92,7 +92,7 @@ class Router(Ways, mode="route"):
     def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make the next hops and the loop."""
         routes = given.routes
-        macs = [routes.macs.get(number) for number in range(len(ports))]
+        macs = [routes.macs.get(number) or port.mac for number, port in enumerate(ports)]
         hops = new("struct hop[]", len(routes.hops))
         for made, hop in zip(hops, routes.hops, strict=True):
             fill(made, hop, macs)
@@ -116,7 +116,7 @@ class Router(Ways, mode="route"):
 
 
 def fill(made: c.Hop, hop: NextHop, macs: Sequence[bytes | None]) -> None:
-    """Fill a `struct hop`. `macs`: the router's own, by port; where it has none, one is made up."""
+    """Fill a `struct hop`. `macs`: the router's own, by port; None: any, and one is made up."""
     made.act = hop.act
     if hop.act != lib.HOP_SEND or hop.port is None:
         return
@@ -124,4 +124,4 @@ def fill(made: c.Hop, hop: NextHop, macs: Sequence[bytes | None]) -> None:
     if not hop.mac:
         made.act = lib.HOP_NO_NEIGHBOR
         return
-    made.macs[0:12] = hop.mac + (macs[hop.port] or b"\x02" + hop.port.to_bytes(5, "big"))
+    made.macs[0:12] = hop.mac + (macs[hop.port] or b"\x02" + (hop.port + 1).to_bytes(5, "big"))
