@@ -32,7 +32,7 @@ SETTLE_S = 0.3  # from the first packet to the start of the measurement
 NULLS = ["net_null0,size=60", "net_null1,size=60"]
 SIZE = ["--txpkts=60"]
 CAPTURED = 100_000  # packets of a file that is replayed
-ROUTES, PRELOADED = 100_000, 1000  # prefixes; packets that testpmd keeps in its buffers
+ROUTES, PACKETS = 100_000, 10_000  # prefixes; packets of a file
 REPLAYED_MIB, FILTERED_MIB = 1024, 256
 FILTER = "ether[0] = ether[1] and ether[20] = ether[59]"  # true of large.records
 CAPTURED_FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
@@ -102,7 +102,7 @@ def null_theirs(seconds: float) -> Sample:
 def route_ours(seconds: float) -> Sample:
     """Route packets of a file, which is read again and again, by a table of as many prefixes."""
     with place("routes") as table, place("x.pcap", "/dev/shm") as file:
-        addresses = routes.write_routes(table, ROUTES)
+        addresses = routes.write_routes(table, ROUTES)[:PACKETS]
         write_pcap(file, [*map(routes.frame_to, addresses)])
         ports = (f"pcap:{file},loop=on", "null:")
         words = ("--mode", "route", "--routes", str(table), *BUSY)
@@ -113,7 +113,7 @@ def route_ours(seconds: float) -> Sample:
 def route_theirs(seconds: float) -> Sample:
     """Have testpmd write MAC addresses into the packets of the same file, from memory."""
     with place("routes") as table, place("x.pcap", "/dev/shm") as file:
-        addresses = routes.write_routes(table, ROUTES)[:PRELOADED]
+        addresses = routes.write_routes(table, ROUTES)[:PACKETS]
         write_pcap(file, [*map(routes.frame_to, addresses)])
         ports = [f"net_pcap0,rx_pcap={file},infinite_rx=1", NULLS[1]]
         with Testpmd("mac", ports, SOURCE) as both:

@@ -45,6 +45,20 @@ double lpm_time(const struct lpm *t, const uint64_t *high, const uint64_t *low, 
 
 #define LPM_VALUE (LPM_VALUE_MAX + 1u)
 
+/* Bring what a look-up reads first, and then what it reads next, into the cache. */
+static inline void lpm_fetch_direct(const struct lpm *t, uint64_t high)
+{
+    __builtin_prefetch(&t->direct[high >> 1 >> (63 - (t->bits & 31))]);
+}
+
+static inline void lpm_fetch_node(const struct lpm *t, uint64_t high)
+{
+    uint64_t first = high >> 1 >> (63 - (t->bits & 31));
+    uint32_t entry = first < t->n_direct ? t->direct[first] : LPM_VALUE;
+    if (!(entry & LPM_VALUE))
+        __builtin_prefetch(&t->nodes[entry]);
+}
+
 /* Whatever the table has in it: returns what was given for a prefix, or any number. */
 static inline uint32_t lpm_find(const struct lpm *t, uint64_t high, uint64_t low)
 {

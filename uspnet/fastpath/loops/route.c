@@ -42,9 +42,10 @@ static const uint8_t REASONS[HOP_ACTS] = {
 /* A packet that is being looked at. */
 struct routed {
     uint8_t *ip;
-    uint32_t bytes; /* from there on */
-    const struct hop *hop;
-    uint32_t ttl_at; /* where in `ip` its TTL or hop limit is */
+    const struct lpm *table;
+    uint64_t high, low; /* its destination */
+    uint32_t ttl_at;    /* where in `ip` its TTL or hop limit is */
+    uint32_t reason;    /* DROP_NONE: it is to be looked up */
 };
 
 static uint32_t be32_at(const uint8_t *at)
@@ -59,11 +60,6 @@ static uint64_t be64_at(const uint8_t *at)
     uint64_t v;
     memcpy(&v, at, sizeof v);
     return be64toh(v);
-}
-
-static void set_hop(const struct route_loop *r, struct routed *p, uint32_t number)
-{
-    p->hop = &r->hops[likely(number < r->n_hops) ? number : 0];
 }
 
 /* The sum of a header with its checksum is that of all ones (RFC 1071). */
@@ -86,21 +82,23 @@ static int is_wrong_ipv4(uint32_t source)
     return !source || source >> 24 == 127 || source >> 28 == 14 || source == UINT32_MAX;
 }
 
-static enum drop_reason find_ipv4(const struct route_loop *r, struct routed *p)
+static enum drop_reason read_ipv4(const struct route_loop *r, struct routed *p, uint32_t bytes)
 {
     uint32_t header, total;
-    if (unlikely(p->bytes < IPV4_LEAST || p->ip[0] >> 4 != 4))
+    if (unlikely(bytes < IPV4_LEAST || p->ip[0] >> 4 != 4))
         return DROP_BAD_HEADER;
     header = (p->ip[0] & 15u) * 4;
     total = get16(p->ip + 2);
-    if (unlikely(header < IPV4_LEAST || total < header || total > p->bytes))
+    if (unlikely(header < IPV4_LEAST || total < header || total > bytes))
         return DROP_BAD_HEADER;
     if (unlikely(!is_right(p->ip, header)))
         return DROP_BAD_HEADER;
     if (unlikely(is_wrong_ipv4(be32_at(p->ip + 12))))
         return DROP_BAD_SOURCE;
     p->ttl_at = TTL_AT;
-    set_hop(r, p, lpm_find(&r->ipv4, (uint64_t)be32_at(p->ip + 16) << 32, 0));
+    p->table = &r->ipv4;
+    p->high = (uint64_t)be32_at(p->ip + 16) << 32;
+    p->low = 0;
     return DROP_NONE;
 }
 
@@ -110,44 +108,55 @@ static int is_wrong_ipv6(uint64_t high, uint64_t low)
     return (!high && low <= 1) || high >> 54 == 0xFE80 >> 6 || high >> 56 == 0xFF;
 }
 
-static enum drop_reason find_ipv6(const struct route_loop *r, struct routed *p)
+static enum drop_reason read_ipv6(const struct route_loop *r, struct routed *p, uint32_t bytes)
 {
-    if (unlikely(p->bytes < IPV6_BYTES || p->ip[0] >> 4 != 6))
+    if (unlikely(bytes < IPV6_BYTES || p->ip[0] >> 4 != 6))
         return DROP_BAD_HEADER;
-    if (unlikely(get16(p->ip + 4) > p->bytes - IPV6_BYTES))
+    if (unlikely(get16(p->ip + 4) > bytes - IPV6_BYTES))
         return DROP_BAD_HEADER;
     if (unlikely(is_wrong_ipv6(be64_at(p->ip + 8), be64_at(p->ip + 16))))
         return DROP_BAD_SOURCE;
     p->ttl_at = HOP_LIMIT_AT;
-    set_hop(r, p, lpm_find(&r->ipv6, be64_at(p->ip + 24), be64_at(p->ip + 32)));
+    p->table = &r->ipv6;
+    p->high = be64_at(p->ip + 24);
+    p->low = be64_at(p->ip + 32);
     return DROP_NONE;
 }
 
-/* Finds the next hop of a packet. Returns why there is none, or DROP_NONE. */
-static INLINE enum drop_reason find_hop(const struct route_loop *r, uint64_t mac,
-                                        const uint8_t *frame, struct routed *p)
+/* Reads a packet's destination. `mac`: the router's own, 0: any. Returns why it can't be looked
+ * up, or DROP_NONE. */
+static INLINE enum drop_reason read_packet(const struct route_loop *r, uint64_t mac,
+                                           const uint8_t *frame, uint32_t length, struct routed *p)
 {
-    enum drop_reason reason;
     uint32_t type;
-    if (unlikely(p->bytes < ETHERNET))
+    if (unlikely(length < ETHERNET))
         return DROP_NOT_ROUTED;
     type = get16(frame + TYPE_AT);
     if (unlikely(type != TYPE_IPV4 && type != TYPE_IPV6))
         return DROP_NOT_ROUTED;
     if (unlikely(frame[0] & 1 || (mac && mac_at(frame) != mac)))
         return DROP_OTHER_HOST;
-    p->bytes -= ETHERNET;
-    reason = type == TYPE_IPV4 ? find_ipv4(r, p) : find_ipv6(r, p);
-    if (unlikely(reason != DROP_NONE))
-        return reason;
-    reason = (enum drop_reason)REASONS[p->hop->act < HOP_ACTS ? p->hop->act : 0];
+    if (type == TYPE_IPV4)
+        return read_ipv4(r, p, length - ETHERNET);
+    return read_ipv6(r, p, length - ETHERNET);
+}
+
+/* Finds the next hop of a packet. Returns why it can't go there, or DROP_NONE. */
+static INLINE enum drop_reason find_hop(const struct route_loop *r, const struct routed *p,
+                                        const struct hop **hop)
+{
+    uint32_t number = lpm_find(p->table, p->high, p->low), act;
+    enum drop_reason reason;
+    *hop = &r->hops[likely(number < r->n_hops) ? number : 0];
+    act = (*hop)->act;
+    reason = (enum drop_reason)REASONS[likely(act < HOP_ACTS) ? act : 0];
     if ((reason == DROP_NONE || reason == DROP_NO_NEIGHBOR) && unlikely(p->ip[p->ttl_at] <= 1))
         return DROP_TTL_EXPIRED;
     return reason;
 }
 
 /* One less; what IPv4's checksum covers is 0x100 less then, and it is as much more. */
-static void count_down(struct routed *p)
+static void count_down(const struct routed *p)
 {
     uint32_t sum;
     p->ip[p->ttl_at]--;
@@ -159,30 +168,50 @@ static void count_down(struct routed *p)
     p->ip[CHECKSUM_AT + 1] = (uint8_t)sum;
 }
 
+/* Sends a packet to its next hop, or drops it. */
+static INLINE void pass(struct route_loop *r, struct lane *lane, const struct ways *ways,
+                        uint32_t i, const struct routed *p)
+{
+    enum drop_reason reason = (enum drop_reason)p->reason;
+    const struct hop *hop;
+    struct exit *e = NULL;
+    if (likely(reason == DROP_NONE))
+        reason = find_hop(r, p, &hop);
+    if (likely(reason == DROP_NONE)) {
+        e = way_to(lane, ways, hop->port);
+        reason = DROP_NO_ROUTE;
+    }
+    if (unlikely(!e)) {
+        lane_discard(&r->w.f, lane, i, reason);
+        return;
+    }
+    count_down(p);
+    memcpy(p->ip - ETHERNET, hop->macs, sizeof hop->macs);
+    lane_put(lane, e, i);
+}
+
+/* In three rounds, so that a look-up need not wait for memory. */
 static void forward(struct forward_loop *f, struct lane *lane, uint32_t n)
 {
     struct route_loop *r = (struct route_loop *)f;
     const struct ways *ways = lane_ways(&r->w, lane);
     uint64_t mac = r->macs[ways->port % WAYS_MAX];
+    struct routed routed[BURST_MAX];
     mirror(&r->w, lane, ways, n);
     for (uint32_t i = 0; i < n; i++) {
         struct packet packet = lane->received.packets[i];
         uint8_t *frame = packet_data(lane->rx->pool, packet);
-        struct routed p = {.ip = frame + ETHERNET, .bytes = packet.length};
-        enum drop_reason reason = find_hop(r, mac, frame, &p);
-        struct exit *e = NULL;
-        if (likely(reason == DROP_NONE)) {
-            e = way_to(lane, ways, p.hop->port);
-            reason = DROP_NO_ROUTE;
-        }
-        if (unlikely(!e)) {
-            lane_discard(f, lane, i, reason);
-            continue;
-        }
-        count_down(&p);
-        memcpy(frame, p.hop->macs, sizeof p.hop->macs);
-        lane_put(lane, e, i);
+        struct routed *p = &routed[i];
+        p->ip = frame + ETHERNET;
+        p->reason = read_packet(r, mac, frame, packet.length, p);
+        if (likely(p->reason == DROP_NONE))
+            lpm_fetch_direct(p->table, p->high);
     }
+    for (uint32_t i = 0; i < n; i++)
+        if (likely(routed[i].reason == DROP_NONE))
+            lpm_fetch_node(routed[i].table, routed[i].high);
+    for (uint32_t i = 0; i < n; i++)
+        pass(r, lane, ways, i, &routed[i]);
 }
 
 void loop_route(struct worker *w) { forward_run(w, NULL, forward); }
