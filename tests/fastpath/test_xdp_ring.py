@@ -158,6 +158,31 @@ def test_a_frame_outside_of_its_chunk_is_dropped(make, offset, length):
     assert ring.rig.held == len(ring.owned())
 
 
+def test_what_is_wrong_amid_a_burst_stops_nothing(make):
+    """Wherever it is, also around the ring's end; the rest comes in order."""
+    rx, tx, rand, wrong = make("rx"), make("tx"), random.Random(4), [0, 0]
+    for turn in range(200):
+        count = min(rand.randint(1, 48), rx.c.given - rx.seen)
+        lengths = [rand.choice([13, 14, 60, 60, 60, 1519]) for _ in range(count)]
+        frames = [bytes([turn, n % 256]) * 40 for n in lengths]
+        for n, frame in zip(lengths, frames, strict=True):
+            rx.deliver(rx.take_buffer() + HEADROOM, frame[:n], length=n if n < 1519 else 1793)
+        good = [frame[:n] for n, frame in zip(lengths, frames, strict=True) if 13 < n < 1519]
+        assert rx.rig.frames_of(rx.c, 64) == good
+        wrong[0] += len(lengths) - len(good)
+
+        tx.c.limit = 1518
+        assert tx.rig.offer(tx.c, lengths) == len(lengths)
+        sent = tx.sent()
+        assert [length for _, length, _ in sent] == [n for n in lengths if 13 < n < 1519]
+        wrong[1] += len(lengths) - len(sent)
+        for address, _, _ in sent:
+            tx.complete(address)
+        tx.rig.offer(tx.c, [])
+    assert [sum(each.drops().values()) for each in (rx, tx)] == wrong
+    assert (rx.c.q.fault, tx.c.q.fault, tx.rig.held, rx.rig.held) == (0, 0, 0, len(rx.owned()))
+
+
 @pytest.mark.parametrize("way", ["rx", "tx"])
 def test_a_position_beyond_the_ring_is_a_fault(make, way):
     ring = make(way)
