@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 from tests.support.pcap_rig import Reader, classic
 from uspnet.fastpath import lib
 from uspnet.mapping import Mapping
+from uspnet.ports.registry import make_port
 
 FRAMES = [struct.pack("I", number) * 350 for number in range(8000)]  # 11 MB
 HEAD = classic()[:24]
@@ -80,3 +82,17 @@ def test_what_is_not_a_mapped_file_keeps_its_pages(mapped):
     while mapped.burst():
         pass
     assert mapped.resident() > MOST
+
+
+def test_a_small_file_that_is_read_again_keeps_them_too(tmp_path):
+    path, again = tmp_path / "x.pcap", []
+    path.write_bytes(classic())
+    for passes, size in ((False, 0), (True, 0), (True, lib.PCAP_KEPT), (True, lib.PCAP_KEPT + 1)):
+        if size:
+            os.truncate(path, size)
+        with contextlib.closing(make_port(f"pcap:{path}")) as port:
+            if passes:
+                port.pass_by_pass(forever=True)
+            port.open()
+            again.append(bool(port.c.mapped))
+    assert again == [True, False, False, True]

@@ -1748,6 +1748,7 @@ class Lib:
     PCAP_HELD: int
     PCAP_INTERFACES: int
     PCAP_IN_TURNS: int
+    PCAP_KEPT: int
     PCAP_LENGTH: int
     PCAP_LONGEST: int
     PCAP_NG: int

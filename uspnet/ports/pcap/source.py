@@ -186,7 +186,8 @@ class Source(Port):
         except OSError as error:
             raise file_error(self.label, error) from None
         self.undo.callback(mapped.close)
-        self.c.base, self.c.size, self.c.mapped = mapped.base, size, 1
+        self.c.base, self.c.size = mapped.base, size
+        self.c.mapped = self.c.loop == lib.PCAP_ONCE or size > lib.PCAP_KEPT
         mapped.guard(ffi.addressof(self.c.q, "fault"))
         self._survey()
 

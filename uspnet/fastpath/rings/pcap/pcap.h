@@ -13,7 +13,8 @@ enum {
     PCAP_INTERFACES = 1024,
     PCAP_LONGEST = 262144,  /* bytes of a packet, as in libpcap */
     PCAP_WINDOW = 17 << 20, /* bytes of a stream in memory: more than a block of 16 MiB */
-    PCAP_HELD = 1 << 20     /* bytes of a mapped file whose pages are given back at a time */
+    PCAP_HELD = 1 << 20,    /* bytes of a mapped file whose pages are given back at a time */
+    PCAP_KEPT = 32 << 20    /* bytes of the largest whose pages are kept, to be read again */
 };
 /* What follows the end of a file: nothing; the next pass; or one when `ended` is cleared. */
 enum pcap_loop { PCAP_ONCE, PCAP_FOREVER, PCAP_IN_TURNS };
@@ -85,7 +86,7 @@ struct pcap_source {
     uint32_t loop;      /* enum pcap_loop */
     uint32_t why;       /* enum pcap_why, with FAULT_MALFORMED */
     uint32_t live;      /* a stream that hasn't ended */
-    uint32_t mapped;    /* a file whose pages may be given back */
+    uint32_t mapped;    /* a file whose pages are given back */
     int32_t stream_fd;  /* of the pipe */
     uint32_t longest;   /* bytes of the longest packet that the survey found */
     uint32_t usable;    /* the survey found a packet that can be delivered */
