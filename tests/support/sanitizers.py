@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lanes import divided
 from tests.support.waiting import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,19 +28,28 @@ def library(name):
 
 
 class Sanitized:
-    """The build, in a folder of its own, with the tests beside it."""
+    """The build, in a folder of its own, with the tests beside it; of processes that share the
+    tests, the first that needs it makes it.
+    """
 
     def __init__(self, place):
         self.place = place
         self.libraries = [library("libasan.so"), library("libubsan.so")]
         if not all(os.path.isabs(path) for path in self.libraries):
             pytest.skip("gcc is not installed: with libasan and libubsan")
+        with (place.parent / "sanitized.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not place.exists():
+                self._build(place.with_suffix(".making"))
+
+    def _build(self, place):
         clean = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
         for name in ("uspnet", "tests"):
             shutil.copytree(ROOT / name, place / name, ignore=clean)
         shutil.copy(ROOT / "pyproject.toml", place)
         build = [sys.executable, str(place / "uspnet/fastpath/build.py")]
         subprocess.run(build, check=True, env={**os.environ, "USPNET_CFLAGS": SANITIZE})
+        place.rename(self.place)
 
     def python(self, *words, limit_s=240):
         """Runs Python; the process, with text in stdout and stderr."""
@@ -67,8 +78,9 @@ class Sanitized:
 
 
 @pytest.fixture(scope="session")
-def sanitized(tmp_path_factory):
+def sanitized(request, tmp_path_factory):
     """Runs Python programs on a build with AddressSanitizer and UBSan."""
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
-    return Sanitized(tmp_path_factory.mktemp("sanitized"))
+    base = tmp_path_factory.getbasetemp()
+    return Sanitized((base.parent if divided(request.config) else base) / "sanitized")
