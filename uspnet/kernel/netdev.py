@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, genlmsg
@@ -71,7 +71,7 @@ async def _features() -> dict[int, Features]:
     try:
         await sock.setup_endpoint()
         await sock.bind("netdev", Device)
-        request: Any = Device()
+        request = Device()
         request["cmd"], request["version"] = DEV_GET, 1
         flags = NLM_F_REQUEST | NLM_F_DUMP
         async for device in await sock.nlm_request(request, sock.prid, flags):
