@@ -13,7 +13,8 @@ needed=(gcc libc6-dev python3-venv python3-dev)
 wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # read what files and kernel ports carry
-    tcpreplay                                # and its tcprewrite, to compare with
+    tcpreplay xxd                            # and its tcprewrite, to compare with; dumps to craft
+    zstd lz4                                 # what captures are compressed with
     valgrind strace gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     zsh fish                                 # shells to complete words in, beside bash
     busybox-static                           # the guest of tests/vm

@@ -37,6 +37,12 @@ SIZES = by_tier([1, 6, 16], [*range(1, 65, 9)], [*range(1, 65)])  # MiB
 KILLS = by_tier(2, 4, 200)
 
 
+@pytest.fixture(autouse=True)
+def _unpackers(needs):
+    for program in ("zstd", "lz4"):
+        needs(program)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """Numbered packets without end, which wait until they are taken."""

@@ -19,6 +19,12 @@ FRAMES = [n.to_bytes(4) * 15 + random.Random(n).randbytes(n % 40) for n in range
 UNPACK = {"zstd": ["zstd", "-dc"], "gzip": ["gzip", "-dc"], "lz4": ["lz4", "-dc"]}
 
 
+@pytest.fixture(autouse=True)
+def _unpackers(needs):
+    for program in ("zstd", "lz4"):
+        needs(program)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     path = tmp_path_factory.mktemp("in") / "x.pcap"

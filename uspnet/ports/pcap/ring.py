@@ -184,6 +184,7 @@ class Ring(Sink):
         try:
             if self.ahead < 0:
                 self._prepare()
+            tail = self._tail()  # before what the next file begins with: counts grow meanwhile
             begun = self.statistics.blocks() if self._tells() else b""
             head = packed(self.pack, self._header() + begun)
             while head:
@@ -193,7 +194,7 @@ class Ring(Sink):
                 undo.callback(os.close, given)
                 self._name()
                 self.turned, self.turning = time.monotonic(), False
-                socket.send_fds(line, [NEXT + self._tail()], [given])
+                socket.send_fds(line, [NEXT + tail], [given])
         except UspnetError as error:
             self._stay(line, error)
         except OSError as error:
