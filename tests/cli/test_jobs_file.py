@@ -97,6 +97,18 @@ def test_a_number_of_restarts_is_the_commands_own(read):
     assert entry("always").words[0] == "--"
 
 
+def test_a_time_after_is_the_commands_own(read):
+    def words_and_after(after):
+        held = "pre-trigger: 30s\n    on: arp"
+        text = f"jobs:\n  a: {{pktgen: 'null:'}}\n  b:\n    capture: 'null:'\n    {held}\n"
+        entry = read(f"{text}    write: x.pcapng\n    after: {after}\n")[1]
+        return [word for word in entry.words if "after" in word], entry.after
+
+    assert words_and_after("10s") == (["--after=10s"], ())
+    assert words_and_after("[a, 10s]") == (["--after=10s"], ("a",))
+    assert words_and_after("a") == ([], ("a",))
+
+
 def test_order(read):
     text = 'jobs:\n  a: {pktgen: "null:"}\n  b: {pktgen: "null:", after: a}\n'
     assert [entry.after for entry in read(text)] == [(), ("a",)]
@@ -115,7 +127,7 @@ def test_no_key_of_all_jobs_is_an_option_of_a_command():
 
     for command in runs(GROUP).values():
         both = {*SHARED, *runs(GROUP)} & set(long_options(command))
-        assert both <= {"restart"}, "which is the command's own where it is a number"
+        assert both <= {"restart", "after"}, "which are the command's own where they are numbers"
 
 
 BOMB = "a: &a [x,x]\n" + "".join(
@@ -183,6 +195,7 @@ WRONG = {
     job("pktgen: 'null:'\nrestart: true"): (4, "'true' is none of no", "on-failure"),
     job("pktgen: 'null:'\nrestart: [3, soon]"): (4, "'soon' is none of no", "on-failure"),
     job("pktgen: 'null:'\nrestart: [3, 4]"): (4, "several numbers", "[on-failure, 3]"),
+    job("capture: 'null:'\nafter: [3s, 4s]"): (4, "several times", "[NAME, 10s]"),
     job("pktgen: 'null:'\nrestart: [no, always]"): (4, "several words", "[on-failure, 3]"),
     job("pktgen: 'null:'\nrestart: {a: b}"): (4, "no value, or more", "VALUE"),
     job("pktgen: 'null:'\nrestart-delay: -1"): (4, "not a time", "10s"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -65,8 +66,8 @@ def _entry(place: Place, key: Scalar, value: Node, group: Click) -> Entry:
             reader.ports(line, node)
         elif each not in SHARED:
             reader.option(each, line, node)
-        elif each == "restart":
-            shared |= _restarts(reader, line, node)
+        elif each in OWN:
+            shared |= _own_or_shared(reader, each, line, node)
         else:
             shared |= _shared(reader, each, line, node)
     lines = {**reader.words.lines, command.name: keys[command.name][0]}
@@ -96,21 +97,41 @@ def _no_command(
 # -- keys of every job -------------------------------------------------------------------------
 
 
-def _restarts(reader: Reader, line: int, value: Node) -> Json:
-    """Read `restart`: a word for the whole job, a number for the command's own option, or both."""
+def _is_time(text: str) -> bool:
+    """Return whether it is a time with its unit."""
+    with contextlib.suppress(units.Unreadable):
+        return not text[-1:].isdecimal() and units.duration(text) >= 0
+    return False
+
+
+OWN = {"restart": str.isdecimal, "after": _is_time}  # such a value is of the command's own option
+SEVERAL = {
+    "restart": (
+        "restart: has several words, or several numbers",
+        "write restart: [on-failure, 3], or one of the two",
+    ),
+    "after": ("after: has several times", "write after: [NAME, 10s]"),
+}
+
+
+def _own_or_shared(reader: Reader, key: str, line: int, value: Node) -> Json:
+    """Read `restart` or `after`: words for the whole job, a number or a time for the option of that
+    name which the command has, or both.
+    """
     items = value.items if isinstance(value, List) else [value]
-    numbers = [
+    own = [
         item
         for item in items
-        if isinstance(item, Scalar) and item.text.isdecimal() and "restart" in reader.known
+        if isinstance(item, Scalar) and key in reader.known and OWN[key](item.text)
     ]
-    words = [item for item in items if item not in numbers]
-    if max(len(numbers), len(words)) > 1:
-        hint = "write restart: [on-failure, 3], or one of the two"
-        raise reader.wrong(line, "restart: has several words, or several numbers", hint)
-    for number in numbers:
-        reader.option("restart", line, number)
-    return _shared(reader, "restart", line, words[0]) if words else {}
+    words = [item for item in items if item not in own]
+    if len(own) > 1 or (key == "restart" and len(words) > 1):
+        raise reader.wrong(line, *SEVERAL[key])
+    for item in own:
+        reader.option(key, line, item)
+    if not words:
+        return {}
+    return _shared(reader, key, line, words[0] if key == "restart" else List(words, line))
 
 
 def _shared(reader: Reader, key: str, line: int, value: Node) -> Json:
