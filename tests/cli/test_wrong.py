@@ -190,7 +190,7 @@ WRONG = [
     (["fwd", "./in.pcap", "null:"], 2, "Usage", "not a port", "pcap:./in.pcap"),
     (["fwd", "null:"], 2, "Usage", "1 is given", "uspnet fwd --help"),
     (["fwd", "null:", "lan1"], 2, "Usage", "lan1", "packet:lan1"),
-    (["fwd", "null:", "null:", "--mode", "route"], 2, "Usage", "route", "--help"),
+    (["fwd", "null:", "null:", "--mode", "hub"], 2, "Usage", "hub", "--help"),
     (["fwd", "null:", "null:", "null:"], 2, "Usage", "mode io takes 2 ports", "--mode balance"),
     (["stats", "0"], 1, "NoDevice", "process id 0", "uspnet stats"),
     (["stats", "all"], 2, "Usage", "JOB 'all'", "uspnet stats --once"),
