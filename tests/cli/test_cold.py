@@ -16,6 +16,7 @@ from tests.support.identity import answer
 from tests.support.paths import ROOT
 from tests.support.processes import Running, children_of
 from tests.support.terminal import Terminal
+from tests.support.tiers import everything
 from tests.support.upgrading import Installation, command
 from tests.support.waiting import scaled, until
 from uspnet import __version__
@@ -59,7 +60,7 @@ def test_the_other_version_is_asked_once(job, tmp_path):
     assert asked.read_text() == "x"
 
 
-@pytest.mark.parametrize("kind", ["incompatible", "foreign"])
+@pytest.mark.parametrize("kind", ["foreign", *everything("incompatible")])
 @pytest.mark.full
 def test_versions_that_no_loop_can_be_taken_from(job, kind, request):
     other = request.getfixturevalue(kind)

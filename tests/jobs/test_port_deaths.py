@@ -27,7 +27,7 @@ from uspnet.ports.registry import make_port
 from uspnet.telemetry import look
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
-KILLS = by_tier(10, 40, 300)
+KILLS = by_tier(10, 20, 300)
 
 
 def killed(job, beside=None, kills=KILLS):
@@ -85,7 +85,7 @@ def test_a_file_to_a_file(tmp_path):
 
 
 def test_a_nic_is_started_again(qemu):
-    kills = by_tier(6, 15, 100)
+    kills = by_tier(6, 8, 100)
     job = forward("null:", "qemu:e1000e,loop=on", restart=kills)
     result, _ = killed(job, kills=kills)
     assert result.drops["worker_lost"] > 0

@@ -23,7 +23,7 @@ from uspnet.packets.frames import udp_template
 from uspnet.pool import Pool
 from uspnet.ports.registry import make_port
 
-KILLS = by_tier(15, 60, 1000)
+KILLS = by_tier(15, 30, 1000)
 LONGEST_S = 0.004  # of a process's life, from the fork on
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
 

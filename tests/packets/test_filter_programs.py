@@ -13,7 +13,7 @@ from tests.support.sanitizers import SANITIZE
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled
 
-PROGRAMS = by_tier(20_000, 10_000_000)
+PROGRAMS = by_tier(20_000, 3_000_000, 10_000_000)
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DPDK's testpmd on the other side of memif: both roles, with and without zero copy.
 
-The full tier runs every frame size; `all` each with each ring size from 2^1 to 2^14.
+Tier `all` runs every frame size with each ring size from 2^1 to 2^14.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.support.waiting import until
 SOME_RINGS, RINGS = [2, 64, 16384], [2**n for n in range(1, 15)]
 SOME_SIZES, SIZES = [60, 1514, 9000], [60, 61, 64, 128, 256, 512, 1024, 1280, 1514, 9000]
 SOME = list(itertools.product(SOME_RINGS, SOME_SIZES))
-EACH = sorted({*SOME, *itertools.product([64], SIZES)})
-CASES = by_tier(SOME, EACH, list(itertools.product(RINGS, SIZES)))
+MORE = sorted({*SOME, *itertools.product([64], SIZES[::3])})
+CASES = by_tier(SOME, MORE, list(itertools.product(RINGS, SIZES)))
 COUNT = 100_000
 MANY = 10_000_000
 ROUND = by_tier(400_000, 1_000_000, MANY)
@@ -129,7 +129,7 @@ def test_a_client_of_any_ring_size(testpmd, uspnet, tmp_path, zero, ring, size):
     [
         (zero, ring)
         for zero in ("yes", "no")
-        for ring in by_tier(SOME_RINGS, [*SOME_RINGS, 4, 1024], RINGS)
+        for ring in by_tier(SOME_RINGS, SOME_RINGS, RINGS)
         if zero == "no" or ring >= 64  # testpmd's zero-copy client wants so many slots
     ],
 )

@@ -23,8 +23,8 @@ from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
 
 MODELS = sorted(models())
-STARTS = by_tier(2, 3, 100)  # of each pair
-KILLS = by_tier(3, 3, 50)  # of each model
+STARTS = by_tier(2, 2, 100)  # of each pair
+KILLS = by_tier(2, 2, 50)  # of each model
 NEIGHBOURS = [(a, b) for a, b in zip(MODELS, MODELS[1:] + MODELS[:1], strict=True) if a != b]
 EACH_PAIR = list(itertools.combinations_with_replacement(MODELS, 2))
 PAIRS = by_tier(NEIGHBOURS, NEIGHBOURS, EACH_PAIR)

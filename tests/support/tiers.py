@@ -36,14 +36,22 @@ def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Valu
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out tests marked `full` in the normal tier, unless a file is named to pytest."""
-    if TIER != "normal" or any(".py" in argument for argument in config.args):
+    """Leave out tests marked `full` in the normal tier, and those marked `everything` in all tiers
+    but `all`, unless a file is named to pytest.
+    """
+    if any(".py" in argument for argument in config.args):
         return
-    left_out = [item for item in items if item.get_closest_marker("full")]
+    markers = by_tier({"full", "everything"}, {"everything"}, set())
+    left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    items[:] = [item for item in items if not any(map(item.get_closest_marker, markers))]
 
 
 def full(*values):
     """Return a test's parameters that only the full tier has: `[1, *full(2, 3)]`."""
     return [pytest.param(value, marks=pytest.mark.full) for value in values]
+
+
+def everything(*values):
+    """Return a test's parameters that only tier `all` has."""
+    return [pytest.param(value, marks=pytest.mark.everything) for value in values]

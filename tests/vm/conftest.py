@@ -20,12 +20,12 @@ from tests.vm.network import interface
 
 GUESTS: list[Guest] = []  # that may run
 NO_ANSWER = "the guest does not answer"
-EACH_ONCE = by_tier(normal=True, full=False)
+EACH_ONCE = by_tier(normal=True, full=True, everything=False)
 EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
 
 
 def pytest_generate_tests(metafunc):
-    """A test runs on each kernel; in the normal tier, on the first that is there. One marked `once`
+    """A test runs on the first kernel that is there; in tier `all`, on each. One marked `once`
     runs on the first of those it names that is there, unless everything is wanted.
     """
     if "guest" not in metafunc.fixturenames:

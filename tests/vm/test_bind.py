@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import devbind
-from tests.support.tiers import by_tier, full
+from tests.support.tiers import by_tier, everything, full
 from tests.support.waiting import until
 from tests.vm.guest import EXPRESS, WITH_VFS
 from tests.vm.network import interface, quiet, settled
@@ -80,7 +80,7 @@ def test_a_group_is_bound_together_or_not_at_all(guest, active_for_devbind):
 SOME = list(zip((renamed, bond), EXPRESS, strict=False))
 THERE = [each for each in REASONS if each not in NOT_IN_LAB | {physical_with_vfs}]
 EACH = [(each, "e1000e") for each in (*THERE, renamed)]
-CASES = by_tier(SOME, SOME + EACH[::3], SOME + EACH)
+CASES = by_tier(SOME, SOME + EACH[::5], SOME + EACH)
 
 
 @pytest.mark.parametrize(("topology", "kind"), CASES, ids=lambda c: getattr(c, "__name__", c))
@@ -101,7 +101,7 @@ def test_there_and_back(guest, nic, topology, kind):
     settled(guest, before)
 
 
-@pytest.mark.parametrize("killed", ["half-way", *full("never", "bound")])
+@pytest.mark.parametrize("killed", ["half-way", *full("never"), *everything("bound")])
 @pytest.mark.once("lab", "debian")
 def test_unconfirmed_comes_back(guest, nic, killed):
     address = nic(addressed, "e1000e")
