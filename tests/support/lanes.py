@@ -3,8 +3,8 @@
 
 Guests of tests/vm are one lane, since they boot once and share nothing with the host. Tests that
 share something of the host (huge pages, DPDK, cores, rates) are the other, one after the other.
-The files in `APART` hold nothing but their own memory and folders: whichever process is done with
-its lane first takes them, one by one.
+The files in `APART` hold nothing but their own memory, folders and devices: whichever process is
+done with its lane first takes them, one by one.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ from pathlib import Path
 import pytest
 
 APART = (
+    "tests/drivers/",
     "tests/fastpath/",
     "tests/fuzz/",
     "tests/jobs/",
     "tests/packets/",
     "tests/peers/test_memif_hostile.py",
+    "tests/process/",
+    "tests/sandbox/",
+    "tests/telemetry/",
     "tests/test_forge.py",
     "tests/test_sanitized.py",
     "tests/test_sdist.py",
     "tests/test_spec.py",
     "tests/test_text.py",
+    "tests/toys/",
+    "tests/transports/",
 )
 
 
