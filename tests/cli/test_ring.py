@@ -81,17 +81,22 @@ def test_the_last_files_are_kept(uspnet, source, folder):
     assert (found["written"], found["deleted_files"], found["deleted_packets"]) == (5000, 6, 3600)
 
 
+def taken(found):
+    """Packets that the file's writer had room for, also on a busy machine."""
+    return found["received"] - found["dropped"]
+
+
 @pytest.mark.parametrize("port", ["null:", "source"])
 def test_a_capture_ends_after_its_last_file(uspnet, source, folder, port):
     port = source if port == "source" else port
     words = ["-w", "x.pcapng", "-b", "packets:100", "-a", "files:3", "--json"]
     found = answer(uspnet("capture", port, *words).stdout)
     assert [counted(path) for path in sorted(folder.iterdir())] == [100] * 3
-    assert (found["received"], found["written"], found["ended"]) == (300, 300, "source")
+    assert (taken(found), found["written"], found["ended"]) == (300, 300, "source")
     words = ["-w", "one.pcapng", "-a", "filesize:50", "--json"]
     found = answer(uspnet("capture", port, *words).stdout)
     assert 50_000 <= (folder / "one.pcapng").stat().st_size < 52_000  # statistics each second
-    assert counted(folder / "one.pcapng") == found["written"] == found["received"] > 300
+    assert counted(folder / "one.pcapng") == found["written"] == taken(found) > 300
 
 
 def test_files_end_with_time_even_when_nothing_comes(uspnet, folder):
