@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 
+import lz4.frame
 import pytest
 
 from tests.support.captures import counted, pcap_frames, write_pcap
@@ -32,10 +33,17 @@ def source(tmp_path_factory):
     return f"pcap:{path}"
 
 
-def unpacked(kind, data, *, check=True):
+def unpacked(kind, data):
     done = subprocess.run(UNPACK[kind], input=data, capture_output=True, check=False)
-    assert not check or done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def unpacked_in_part(kind, data):
+    """What is there of a file that was cut. lz4 1.10 writes none of its last 4 MiB then."""
+    if kind == "lz4":
+        return lz4.frame.LZ4FrameDecompressor().decompress(data)
+    return subprocess.run(UNPACK[kind], input=data, capture_output=True, check=False).stdout
 
 
 @pytest.mark.parametrize("kind", UNPACK)
@@ -50,7 +58,7 @@ def test_other_programs_unpack_files_also_when_they_were_cut(uspnet, source, tmp
     assert len(data) < len(plain.read_bytes()) * 0.9
     assert counted(path) == len(FRAMES)
     for part in (0.3, 0.7, 0.99):
-        cut = unpacked(kind, data[: int(len(data) * part)], check=False)
+        cut = unpacked_in_part(kind, data[: int(len(data) * part)])
         assert plain.read_bytes().startswith(cut)
         assert len(cut) > (part - 0.2) * plain.stat().st_size
     again = answer(uspnet("capture", f"pcap:{path}", "--json").stdout)
