@@ -23,7 +23,6 @@ import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -37,9 +36,6 @@ from memif_rings import FRAME, SLOTS, MeasureBench, MemifBench
 from observing import BURST, ask_valgrind, make_worker, observe, prepared
 from rings import RINGS, NicBench, Vmxnet3Bench
 from xdp_rings import XdpBench
-
-if TYPE_CHECKING:
-    pass
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}

@@ -125,5 +125,6 @@ def less_of(dedup: str | None, first: str | None) -> Less:
 
 def wanted(result: CaptureResult) -> int:
     """Return the packets that arrived and were not left out on purpose."""
-    left_out = [result.drops.get(name, 0) for name in ("duplicate", "beyond_first")]
-    return result.received - result.filtered - sum(left_out)
+    from uspnet.ports.pcap.statistics import LEFT_OUT
+
+    return result.received - result.filtered - sum(result.drops.get(name, 0) for name in LEFT_OUT)

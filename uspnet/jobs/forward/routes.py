@@ -89,6 +89,11 @@ def family_of(text: str) -> tuple[Family, bytes]:
         raise Wrong(f"'{printable(text, SHOWN)}' is no IP address", PREFIX) from None
 
 
+def family_by_length(address: bytes) -> Family:
+    """Return the family of an address in bytes."""
+    return IPV4 if len(address) * 8 == IPV4.bits else IPV6
+
+
 def shown(address: bytes) -> str:
     """Return an address as text."""
     return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)
@@ -250,7 +255,7 @@ class Reader:
         """Have packets to a gateway leave by the port that it is behind. Raises Wrong."""
         hop = self.routes.hops[number]
         via = hop.via or b""
-        family = IPV4 if len(via) == len(bytes(4)) else IPV6
+        family = family_by_length(via)
         near = self.routes.hops[family.longest(self.routes.found[family], via) or 0]
         if near.act != lib.HOP_SEND or near.via:
             raise Wrong(f"no port leads to {shown(via)}",
@@ -266,7 +271,7 @@ class Reader:
             if hop.via and not hop.mac and hop.port is not None:
                 hops[number] = replace(hop, mac=self.neighbors.get((hop.port, hop.via)))
         for (port, address), mac in self.neighbors.items():
-            family = IPV4 if len(address) == len(bytes(4)) else IPV6
+            family = family_by_length(address)
             found = self.routes.found[family]
             near = hops[family.longest(found, address) or 0]
             if near.act == lib.HOP_SEND and not near.via and near.port == port:
