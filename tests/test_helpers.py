@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-RUNS = {"pktgen", "capture", "fwd", "reflect", "demo"}
+RUNS = {"pktgen", "capture", "fwd", "attach", "reflect", "demo"}
 FILES = sorted((ROOT / "tests").rglob("*.py"))
 EACH = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 LONG_S = 5  # what is shorter is meant to run out

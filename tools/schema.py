@@ -21,6 +21,7 @@ from uspnet.answer import ErrorAnswer
 from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
 from uspnet.binding.inventory import DevicesAnswer
 from uspnet.extcap.places import ExtcapAnswer
+from uspnet.jobs.attach.result import AttachResult
 from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.listing import FilterAnswer
@@ -49,6 +50,7 @@ ANSWERS: dict[str, list[type]] = {
     "pktgen": [ReplayResult, ProfileMeasureResult, ProfileResult, MeasureResult, GenerateResult],
     "capture": [CaptureResult, FilterAnswer],
     "fwd": [ForwardResult],
+    "attach": [AttachResult],
     "reflect": [ReflectResult],
     "stats": [StatsAnswer],
     "devices": [DevicesAnswer],

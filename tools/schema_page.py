@@ -14,8 +14,8 @@ REASON = re.compile(r"^    DROP_(\w+)(?: = \w+)?, +/\* (.*) \*/$", re.MULTILINE)
 HEAD = """# The keys of --json
 
 Every command prints one JSON object under `--json`, and nothing else on stdout. With
-`--interval S`, `pktgen`, `capture`, `fwd`, `reflect` and `stats` print one every S seconds, a
-line each; a run's `ended` is null in all but the last.
+`--interval S`, `pktgen`, `capture`, `fwd`, `attach`, `reflect` and `stats` print one every S
+seconds, a line each; a run's `ended` is null in all but the last.
 
 This page is made from `uspnet/schema.json`, a JSON schema (2020-12) that is installed with uspnet
 (`python -c "from importlib.resources import files; print(files('uspnet') / 'schema.json')"`);

@@ -55,7 +55,7 @@ def test_the_value_of_another_option_is_no_habit():
     ("word", "share"),
     [("--fail-on-loss", 0), ("--fail-on-loss=0.1%", 0.001), ("--fail-on-loss=5%", 0.05)],
 )
-@pytest.mark.parametrize("command", ["capture", "pktgen", "fwd", "reflect"])
+@pytest.mark.parametrize("command", ["capture", "pktgen", "fwd", "attach", "reflect"])
 def test_a_share_of_loss_may_be_left_out(command, word, share):
     assert parsed(command, word, "null:")[0]["fail_on_loss"] == pytest.approx(share)
 

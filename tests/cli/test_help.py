@@ -53,7 +53,7 @@ def test_every_option_is_explained(name):
     assert [parameter.name for parameter in command.params if not parameter.help] == []
 
 
-@pytest.mark.parametrize("name", ["pktgen", "capture", "fwd", "reflect"])
+@pytest.mark.parametrize("name", ["pktgen", "capture", "fwd", "attach", "reflect"])
 def test_running_commands_share_their_options(name):
     assert options(GROUP.commands[name]) >= SHARED
 

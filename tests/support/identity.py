@@ -156,4 +156,4 @@ def pktgen(r):
     assert back == r["received"] + others + r["foreign"], r
 
 
-ACCOUNTS = {"capture": capture, "fwd": fwd, "pktgen": pktgen, "reflect": reflect}
+ACCOUNTS = {"capture": capture, "fwd": fwd, "attach": fwd, "pktgen": pktgen, "reflect": reflect}

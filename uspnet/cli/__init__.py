@@ -69,6 +69,7 @@ def root(
 
 
 from uspnet.cli import (  # noqa: E402, F401 - they register
+    attach,
     bind,
     capture,
     demo,

@@ -62,6 +62,17 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "packet:eth0 packet:eth1 --mode impair --delay 10ms --loss 1% --rate 100Mbit/s",
         ),
     ],
+    "attach": [
+        ("Go on using a NIC that was bound: by its old name, addresses and routes", "0000:03:00.0"),
+        (
+            "Make an interface of a shared-memory peer",
+            "memif:/run/m.sock --name vpp0 --address 192.0.2.1/24",
+        ),
+        (
+            "Keep VXLAN from the kernel, for another program",
+            "0000:03:00.0 --filter 'udp port 4789' --to memif:/run/vxlan.sock,role=server",
+        ),
+    ],
     "extcap": [
         ("Let Wireshark capture from uspnet's ports", "--install"),
         ("List what it would be shown", ""),
@@ -117,17 +128,21 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
 
 # Files and folders, and the commands that use them.
 FILES: list[tuple[str, str, tuple[str, ...]]] = [
-    ("/var/lib/uspnet/ADDRESS.json", "Saved state of a NIC, for unbind.", ("bind", "unbind")),
+    (
+        "/var/lib/uspnet/ADDRESS.json",
+        "Saved state of a NIC, for unbind and attach.",
+        ("bind", "unbind", "attach"),
+    ),
     ("/etc/driverctl.d/pci-ADDRESS", "driverctl override written by bind --persist.", ("bind",)),
     (
         "/run/uspnet, /run/user/UID/uspnet, /tmp/uspnet-UID",
         "Sockets of the cables between qemu: ports (wire=).",
-        ("pktgen", "capture", "fwd", "reflect", "regs", "doctor"),
+        ("pktgen", "capture", "fwd", "attach", "reflect", "regs", "doctor"),
     ),
     (
         "/dev/vfio, /dev/iommu, /dev/net/tun",
         "Devices through which pci: and tap: ports work.",
-        ("pktgen", "capture", "fwd", "reflect", "regs", "doctor"),
+        ("pktgen", "capture", "fwd", "attach", "reflect", "regs", "doctor"),
     ),
     ("/etc/uspnet/jobs.yaml", "Jobs that uspnet.service runs.", ("run",)),
     ("/usr/share/misc/pci.ids", "Names of NICs, where it is installed.", ("devices",)),
@@ -144,7 +159,7 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
         "USPNET_QEMU",
         "The QEMU that qemu: ports start; qemu-system-x86_64 from the PATH otherwise. Root starts "
         "only one that no other user can change.",
-        ("pktgen", "capture", "fwd", "reflect", "regs", "doctor", "run", "demo"),
+        ("pktgen", "capture", "fwd", "attach", "reflect", "regs", "doctor", "run", "demo"),
     ),
     ("TMPDIR", "The folder for what demo writes without -w; /tmp otherwise.", ("demo",)),
     (
@@ -154,6 +169,7 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
             "pktgen",
             "capture",
             "fwd",
+            "attach",
             "reflect",
             "stats",
             "devices",
@@ -167,7 +183,7 @@ ENVIRONMENT: list[tuple[str, str, tuple[str, ...]]] = [
         "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
         "Set by systemd for a unit with Type=notify, and WatchdogSec=: where to tell that the run "
         "has started, is alive, and ends.",
-        ("pktgen", "capture", "fwd", "reflect", "run"),
+        ("pktgen", "capture", "fwd", "attach", "reflect", "run"),
     ),
     (
         "JOURNAL_STREAM",
@@ -189,7 +205,7 @@ EXITS = {
     "4": "More packets were lost than --fail-on-loss allows.",
     "130": "Interrupted before there was a result.",
 }
-LOSSY = ("pktgen", "capture", "fwd", "reflect")  # commands that may exit with 4
+LOSSY = ("pktgen", "capture", "fwd", "attach", "reflect")  # commands that may exit with 4
 
 
 def exits(name: str) -> list[tuple[str, str]]:

@@ -19,26 +19,37 @@ from uspnet.kernel.interface import Interface
 
 DEVICE = "/dev/net/tun"
 TUNSETIFF, TUNSETOFFLOAD, TUNGETIFF = 0x400454CA, 0x400454D0, 0x800454D2
-IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI = 0x0002, 0x0100, 0x1000
+TUNSETCARRIER = 0x400454E2
+IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x8000
 
 
-def open_queues(owner: str, name: str, count: int) -> list[int]:
+def open_queues(owner: str, name: str, count: int, *, exclusive: bool = False) -> list[int]:
     """Open `count` queues of the interface; return their descriptors, which do not block.
 
-    `owner`: the port that errors name. Raises NotPermitted, NotSupported, Busy, DeviceFault.
+    `owner`: the port that errors name; `exclusive`: the interface must not exist. Raises
+    NotPermitted, NotSupported, Busy, DeviceFault.
     """
     flags = IFF_TAP | IFF_NO_PI | (IFF_MULTI_QUEUE if count > 1 else 0)
     fds: list[int] = []
     try:
-        for _ in range(count):
+        for number in range(count):
+            new = IFF_TUN_EXCL if exclusive and not number else 0
             fds.append(os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
-            fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags))
+            fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags | new))
             fcntl.ioctl(fds[-1], TUNSETOFFLOAD, 0)  # a persistent interface keeps the last user's
     except OSError as error:
         for fd in fds:
             os.close(fd)
+        if exclusive and error.errno == errno.EBUSY:
+            text, hint = f"there is an interface {name} already", f"see: ip link show {name}"
+            raise Busy(text, f"take another name; {hint}") from None
         raise _error(owner, name, count, error.errno or 0) from None
     return fds
+
+
+def set_carrier(fd: int, *, up: bool) -> None:
+    """Give the interface of a queue a carrier, or take it away. Raises OSError."""
+    fcntl.ioctl(fd, TUNSETCARRIER, struct.pack("=I", up))
 
 
 def name_of(fd: int) -> str:

@@ -23,6 +23,7 @@ from uspnet.ports.kernel import KernelPort
 from uspnet.spec import Options, Spec, integer, option, switch
 from uspnet.system import kept
 
+QUEUES_MAX = 64
 HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
 
 
@@ -30,7 +31,7 @@ HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
 class TapOptions(Options):
     """Options of `tap:`."""
 
-    queues: int = option(integer(1, 64), 1, "queue pairs, 1 to 64")
+    queues: int = option(integer(1, QUEUES_MAX), 1, f"queue pairs, 1 to {QUEUES_MAX}")
     mtu: int | None = option(
         integer(68, FRAME_MAX - HEADER), None, f"bytes, 68 to {FRAME_MAX - HEADER}"
     )
@@ -49,6 +50,7 @@ class Tap(KernelPort, scheme="tap"):
     calls = frozenset({"write"})
     header = HEADER
     mtu_limits = False
+    exclusive = False  # the interface must not exist
     options = TapOptions()
 
     def __init__(self, spec: Spec) -> None:
@@ -64,13 +66,15 @@ class Tap(KernelPort, scheme="tap"):
         if self.fds:
             self.interface = Interface(name_of(self.fds[0]))
         else:
-            self.fds = open_queues(self.name, self.ifname, self.queues)
+            new = self.exclusive
+            self.fds = open_queues(self.name, self.ifname, self.queues, exclusive=new)
             self.interface = Interface(self.ifname)
-            self._configure(self.interface)
+            self.configure(self.interface)
         self.begin_watch()
         self.frame = min(self.mtu + HEADER, FRAME_MAX)
 
-    def _configure(self, interface: Interface) -> None:
+    def configure(self, interface: Interface) -> None:
+        """Do what the options say of an interface that was just opened. Raises as its setters."""
         if self.options.mtu:
             interface.set_mtu(self.options.mtu)
         if self.options.mac:

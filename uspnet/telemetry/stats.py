@@ -22,7 +22,7 @@ class JobRow:
     user: str
     """The owner's name, or user id where there is no name."""
     job: str
-    """The command: `pktgen`, `capture`, `fwd` or `reflect`."""
+    """The command: `pktgen`, `capture`, `fwd`, `attach` or `reflect`."""
     ports: tuple[RunningPort, ...]
     """Its ports' counters."""
     sandbox: Enforced | None

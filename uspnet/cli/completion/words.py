@@ -15,6 +15,7 @@ ARGUMENTS = {  # parameters by name, and what lists the words that they may beco
     "ports": candidates.ports,
     "rx_port": candidates.ports,
     "second_port": candidates.ports,
+    "to": candidates.ports,
     "addresses": candidates.nics,
     "which": candidates.nics,
     "job": candidates.jobs,

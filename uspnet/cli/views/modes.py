@@ -30,4 +30,9 @@ def decided(result: Json) -> list[list[str]]:
         phrases = [f"routes IPv4 {format_count(table['ipv4'])}, IPv6 {format_count(table['ipv6'])}"]
         phrases.append(f"next hops {format_count(table['next_hops'])}")
         lines.append([*phrases, f"tables {table['memory_bytes'] / (1 << 20):.1f} MiB"])
+    if at := result.get("interface"):
+        lines.append([f"interface {printable(at['name'])}", at["mac"], f"MTU {at['mtu']}"])
+    if diverted := result.get("diverted"):
+        phrases = [f"diverted {format_count(diverted['packets'])} packets"]
+        lines.append([*phrases, f"{format_count(diverted['bytes'])} bytes"])
     return lines

@@ -188,6 +188,7 @@ SUMMARIES: dict[str, Summary] = {
     "pktgen": generated,
     "capture": captured,
     "fwd": partial(passed, "forwarded"),
+    "attach": partial(passed, "forwarded"),
     "reflect": partial(passed, "reflected"),
 }
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from uspnet.answer import Json
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.mirror import to_mirror, with_mirror
-from uspnet.jobs.forward.mode import find_mode, read_options
+from uspnet.jobs.forward.mode import Mode, find_mode, read_options
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
@@ -23,13 +25,15 @@ WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
 @dataclass
 class Forwarding:
     """How fwd treats packets: `mode` decides and rewrites, `on_full` is what a full ring means,
-    `options` are those of the mode, `mirror` is a port for copies of all packets.
+    `options` are those of the mode, `mirror` is a port for copies of all packets. `kind`: a mode
+    that has no name, instead.
     """
 
     mode: str = "io"
     on_full: str = "drop"
     options: Mapping[str, object] = field(default_factory=dict)
     mirror: Port | None = None
+    kind: type[Mode] | None = None
 
     def __post_init__(self) -> None:
         """Raise Usage for a word that is none of `on_full`'s."""
@@ -38,15 +42,18 @@ class Forwarding:
 
 
 class ForwardJob(Job[ForwardResult]):
-    """Forwards between ports, as its mode decides."""
+    """Forwards between ports, as its mode decides. `named`: its command."""
+
+    named: ClassVar[str] = "fwd"
+    answer: ClassVar[type[ForwardResult]] = ForwardResult
 
     def __init__(self, ports: list[Port], limits: Limits, how: Forwarding) -> None:
-        self.mode = find_mode(how.mode, len(ports))
+        self.mode = how.kind or find_mode(how.mode, len(ports))
         self.given = self.mode.prepare(ports, read_options(self.mode, how.options))
         if how.mirror:
             self.mode = with_mirror(self.mode, how.mirror)
         self.among = ports
-        super().__init__("fwd", [*ports, *([how.mirror] if how.mirror else [])], limits)
+        super().__init__(self.named, [*ports, *([how.mirror] if how.mirror else [])], limits)
         for port in self.ports:
             sources = [other for other in ports if other is not port and other.can_receive]
             if port.can_send and len(sources) == 1:
@@ -99,7 +106,7 @@ class ForwardJob(Job[ForwardResult]):
     def count(self) -> ForwardResult:
         """Return what was forwarded so far."""
         forwarded, drops = self.total("tx", "packets"), self.drops()
-        return ForwardResult(
+        return self.answer(
             **self.common(),
             received=self.received(),
             copied=self.total("tx", "copied"),
@@ -108,7 +115,12 @@ class ForwardJob(Job[ForwardResult]):
             drops=drops,
             **self.rates(forwarded, self.total("tx", "bytes")),
             **self.mode.told([w.loop for w in self.workers if isinstance(w.loop, self.mode)]),
+            **self.told(),
         )
+
+    def told(self) -> Json:
+        """Return the further fields of the result."""
+        return {}
 
 
 def shared_out(

@@ -18,7 +18,7 @@ class JobOutcome:
     job: str
     """Its name in the file."""
     runs: str
-    """Its command: `pktgen`, `capture`, `fwd` or `reflect`."""
+    """Its command: `pktgen`, `capture`, `fwd`, `attach` or `reflect`."""
     state: State
     """`done`, or `failed`: its last process failed, or it could not be started."""
     restarts: int

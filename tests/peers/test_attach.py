@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`uspnet attach`: a kernel that keeps an interface, against another kernel's at the far end."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import signal
+import socket
+import threading
+
+import pytest
+
+from tests.support.identity import answer
+from tests.support.tiers import full
+from tests.support.waiting import scaled, until
+
+NEAR, FAR, PORT = "10.9.0.1", "10.9.0.2", 7
+MAC = "02:00:00:00:00:07"
+SENT = random.Random(1).randbytes(2_000_000)
+
+
+@pytest.fixture
+def attached(namespace, namespaces, tmp_path, needs):
+    """attached(kind, *words) attaches a port of the kind as eth7; a kernel in another namespace is
+    behind it. Returns the command and that namespace.
+    """
+
+    def make(kind, *words):
+        other, path = namespaces(), f"{tmp_path}/m.sock"
+        words = ("--name", "eth7", "--address", f"{NEAR}/24", *words)
+        if kind == "memif":
+            command = namespace.start("attach", f"memif:{path},role=server", "--mac", MAC, *words)
+            other.start("fwd", f"memif:{path}", f"tap:a,ip={FAR}/24")
+            return command, other
+        namespace.veth("a", "b")
+        namespace.ip("link", "set", "dev", "b", "address", MAC)
+        namespace.run("sysctl", "-qw", "net.ipv4.conf.b.rp_filter=1")  # it gets all of it as well
+        namespace.ip("link", "set", "dev", "a", "netns", other.name)
+        other.ip("address", "add", f"{FAR}/24", "dev", "a")
+        if kind == "xdp":  # which sees what the kernel would have left to a NIC
+            needs("ethtool")
+            other.run("ethtool", "-K", "a", "tx", "off")
+        other.ip("link", "set", "dev", "a", "up")
+        return namespace.start("attach", f"{kind}:b", *words), other
+
+    return make
+
+
+def transferred(source, sink, address):
+    """What a TCP server at this address gets of SENT: its sum."""
+    with sink.entered():
+        server = socket.create_server((address, PORT))
+    with source.entered():
+        client = socket.socket()
+    found = hashlib.sha256()
+
+    def serve():
+        connection, _ = server.accept()
+        with connection:
+            while data := connection.recv(1 << 16):
+                found.update(data)
+
+    with server, client:
+        for sock in (server, client):
+            sock.settimeout(scaled(20))
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client.connect((address, PORT))
+        client.sendall(SENT)
+        client.shutdown(socket.SHUT_WR)
+        thread.join()
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["memif", "packet", *full("xdp")])
+def test_the_kernel_goes_on_using_the_port(attached, namespace, kind):
+    command, other = attached(kind)
+    link = namespace.link("eth7")
+    assert (link["address"], link["mtu"]) == (MAC, 1500)
+    until(lambda: "LOWER_UP" in namespace.link("eth7")["flags"])
+    wanted = hashlib.sha256(SENT).hexdigest()
+    assert transferred(namespace, other, FAR) == wanted
+    assert transferred(other, namespace, NEAR) == wanted
+    before = namespace.counted("eth7")
+    assert before["rx"]["bytes"] > len(SENT)
+    assert before["tx"]["bytes"] > len(SENT)
+    result = command.end(signal.SIGTERM)
+    assert result["command"] == "attach"
+    port, kernel = result["ports"]
+    assert kernel["tx_packets"] >= before["rx"]["packets"] > 1000
+    assert kernel["rx_packets"] >= before["tx"]["packets"] > 1000
+    assert result["received"] >= port["rx_packets"] + kernel["rx_packets"]
+    assert result["interface"] == {"name": "eth7", "mac": MAC, "mtu": 1500, "not_restored": []}
+    assert "eth7" not in namespace.links()
+
+
+def test_carrier_and_mtu_are_the_ports(attached, namespace):
+    namespace.run("sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=0")
+    command, other = attached("packet", "--address", "2001:db8::1/64")
+    found = namespace.addresses("eth7")[0]["addr_info"]
+    assert {each["local"] for each in found} >= {NEAR, "2001:db8::1"}
+    namespace.ip("link", "set", "dev", "b", "mtu", 1400)
+    until(lambda: namespace.link("eth7")["mtu"] == 1400)
+    other.ip("link", "set", "dev", "a", "down")
+    until(lambda: "NO-CARRIER" in namespace.link("eth7")["flags"])
+    other.ip("link", "set", "dev", "a", "up")
+    until(lambda: "LOWER_UP" in namespace.link("eth7")["flags"])
+    command.process.send_signal(signal.SIGKILL)
+    command.process.wait()
+    until(lambda: "eth7" not in namespace.links())
+
+
+def test_a_peer_that_is_not_there_yet_is_no_carrier(namespace, tmp_path):
+    path = f"{tmp_path}/m.sock"
+    namespace.start("attach", f"memif:{path},role=server", "--name", "eth7")
+    assert "NO-CARRIER" in namespace.link("eth7")["flags"]
+    peer = namespace.start("capture", f"memif:{path}")
+    until(lambda: "LOWER_UP" in namespace.link("eth7")["flags"])
+    peer.end()
+    until(lambda: "NO-CARRIER" in namespace.link("eth7")["flags"])
+
+
+@pytest.mark.parametrize("tee", [False, True])
+def test_what_a_filter_accepts_goes_elsewhere(namespace, frames, read_frames, tee):
+    namespace.veth("a", "b")
+    namespace.veth("c", "d")
+    words = ("--filter", "ether[0] & 1 != 0", "--to", "packet:d", *(["--tee"] if tee else []))
+    command = namespace.start("attach", "packet:b", "--name", "eth7", *words)
+    wire, side, kernel = (namespace.socket(name) for name in ("a", "c", "eth7"))
+    sent = [bytes([number % 2]) + frame[1:] for number, frame in enumerate(frames([60] * 40))]
+    hits, others = ([f for f in sent if f[0] & 1 == bit] for bit in (1, 0))
+    for frame in sent:
+        wire.send(frame)
+    assert read_frames(side, len(hits)) == hits
+    assert read_frames(kernel, 40 if tee else 20) == (sent if tee else others)
+    kernel.send(hits[0])  # what the kernel sends is not looked at
+    side.send(hits[1])
+    assert sorted(read_frames(wire, 2)) == sorted(hits[:2])
+    result = command.end()
+    assert result["diverted"] == {"packets": 20, "bytes": 20 * 60}
+    assert result["copied"] == (20 if tee else 0)
+
+
+def test_addresses_that_can_not_be_are_told_and_leave_nothing(namespace):
+    namespace.veth("a", "b")
+    namespace.ip("address", "add", "10.8.0.1/24", "dev", "b")
+    for words, kind, text, hint in (
+        (["--address", "10.8.0.1/8"], "Busy", "b has the address 10.8.0.1", "dev b"),
+        (["--address", "2001:db8::1/64"], "NotSupported", "IPv6 is disabled", "disable_ipv6"),
+    ):
+        line = ("attach", "packet:b", "--name", "t", *words, "--json", "--duration", "1")
+        done = namespace.uspnet(*line, check=False)
+        error = answer(done.stdout)
+        assert (done.returncode, error["error"]) == (1, kind), error
+        assert text in error["message"]
+        assert hint in error["hint"]
+    assert namespace.links() == {"lo", "a", "b"}

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's interface that stands for a port: a TAP with the port's MAC address and MTU, which
+has a carrier while the port has one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from uspnet.errors import Usage
+from uspnet.kernel.interface import UP
+from uspnet.kernel.tun import set_carrier
+from uspnet.ports.kernel import KernelPort
+from uspnet.ports.tap import HEADER, QUEUES_MAX, Tap
+from uspnet.spec import Spec
+from uspnet.system.privileges import NONE, Capabilities, Capability
+
+if TYPE_CHECKING:
+    from uspnet.kernel.interface import Interface
+    from uspnet.port import Port
+
+MTU, MTU_LEAST = 1500, 68  # bytes
+ETHERNET = 14  # bytes of a header without tags
+
+
+class Counterpart(Tap):
+    """The interface. `behind`: the port, which is opened before it; `set_up`: called with the
+    interface once that is up.
+    """
+
+    exclusive = True
+
+    def __init__(self, name: str, behind: Port, mtu: int | None, mac: bytes | None) -> None:
+        super().__init__(Spec.of("tap", name, {}))
+        self.behind, self._mtu, self._mac = behind, mtu, mac
+        self.set_up: Callable[[Interface], None] = lambda _interface: None
+        self._carrier: bool | None = None
+        self._followed = 0  # the port's MTU, as it was last seen
+
+    @property
+    def keeps(self) -> Capabilities:
+        """Return what it takes to follow the MTU of another interface."""
+        follows = isinstance(self.behind, KernelPort)
+        return frozenset({Capability.NET_ADMIN}) if follows else NONE
+
+    def open(self) -> None:
+        """Create the interface as the port is, which is open. Raises Usage for an MTU that the port
+        can't do, Busy for a name that is taken.
+        """
+        self.queues = min(self.behind.queues, QUEUES_MAX)
+        self.options = replace(self.options, mtu=self._fitting(), mac=self._mac or self.behind.mac)
+        super().open()
+        self._follow()
+        self.begin_watch()
+
+    def configure(self, interface: Interface) -> None:
+        """Give it MTU and MAC address, bring it up, and do what the job has to."""
+        super().configure(interface)
+        self.set_up(interface)
+
+    def control(self) -> None:
+        """Do as the port does, and check the interface and the queues."""
+        self._follow()
+        super().control()
+
+    def _fitting(self) -> int:
+        """Return the MTU in bytes. Raises Usage for one that the port can't do."""
+        limit, hint = self.behind.send_limit([])
+        most = limit - ETHERNET
+        usual = self.behind.mtu if isinstance(self.behind, KernelPort) else min(MTU, most)
+        mtu = self._mtu or usual
+        if MTU_LEAST <= mtu <= most:
+            return mtu
+        if mtu < MTU_LEAST:
+            raise Usage(f"{self.behind.name}: takes frames of up to {limit} bytes", hint)
+        text = f"an MTU of {mtu} bytes is more than the {most} of {self.behind.name}"
+        raise Usage(text, hint or f"--mtu {most}")
+
+    def _follow(self) -> None:
+        """Have a carrier if the port has one, and its new MTU if that changed."""
+        behind = self.behind
+        carrier = behind.state == UP if isinstance(behind, KernelPort) else behind.up()
+        if carrier != self._carrier:
+            with contextlib.suppress(OSError):  # it was removed: `watch` says so
+                set_carrier(self.fds[0], up=carrier)
+            self._carrier = carrier
+        if isinstance(behind, KernelPort):
+            if self._followed and behind.mtu != self._followed:
+                self.kernel_side().set_mtu(min(behind.mtu, self.frame - HEADER))
+            self._followed = behind.mtu
