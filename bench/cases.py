@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import disk
 import filters
 import large
 import routes
@@ -295,6 +296,23 @@ def file_alone(seconds: float) -> Sample:
     return Sample(rate / RECORD)
 
 
+def disk_ours(seconds: float) -> Sample:
+    """Capture to a file on a disk, past the page cache."""
+    found = disk.ours(seconds, (SOURCE, SINK))
+    return Sample(found.pop("bytes_s") / disk.RECORD, found)
+
+
+def disk_buffered(seconds: float) -> Sample:
+    """Capture to the same through the page cache."""
+    found = disk.ours(seconds, (SOURCE, SINK), "--writing", "buffered")
+    return Sample(found.pop("bytes_s") / disk.RECORD, found)
+
+
+def disk_theirs(seconds: float) -> Sample:
+    """Have dd write zeros there, past the page cache."""
+    return Sample(disk.dd(seconds, SINK) / disk.RECORD)
+
+
 # -- a veth pair, through the kernel -------------------------------------------------------------
 
 
@@ -559,6 +577,16 @@ CASES = [
         file_theirs,
         "testpmd net_pcap",
         two_cores=True,
+        most_s=FILE_SECONDS,
+    ),
+    Case(
+        "capture-disk",
+        f"memif: generator, {disk.FRAME} bytes, into capture file on a disk, written",
+        0.9,
+        disk_ours,
+        disk_theirs,
+        "dd oflag=direct bs=1M",
+        also={"uspnet through the page cache": disk_buffered},
         most_s=FILE_SECONDS,
     ),
     Case(

@@ -118,11 +118,12 @@ def test_a_file_says_how_it_was_made(uspnet, tmp_path):
     assert described.text(2) == port
     assert described.text(3) == "driver null; size=100 queues=1"
     assert described.text(11) == "\0udp or greater 5"
-    command, times = described.text(1).split("\n")
+    command, written, times = described.text(1).split("\n")
     assert command == (
         f"command: uspnet capture {port} -w {path} -c 9 -s 64 --burst 7 'udp or greater 5'"
         " --capture-comment 'a b'"
     )
+    assert re.fullmatch(r"written: (past|through) the page cache( \(O_DIRECT\))?", written)
     assert "CLOCK_REALTIME, read once for each burst of up to 7 packets" in times
     assert re.search(r"clock source \S+, (not synchronized|synchronized within \d+\.\d+ s)$", times)
     told = capinfos(path)

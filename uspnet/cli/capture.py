@@ -11,7 +11,7 @@ from uspnet.cli import less as l
 from uspnet.cli import options as o
 from uspnet.cli import triggered as t
 from uspnet.jobs.choices import Sandbox
-from uspnet.ports.pcap.kinds import Compression, Format, Slice
+from uspnet.ports.pcap.kinds import Compression, Format, Slice, Writing
 
 
 @app.command()
@@ -32,6 +32,7 @@ def capture(
     comments: c.Comments = None,
     compress: c.Compress = Compression.none,
     update_interval: c.UpdateInterval = None,
+    writing: c.Writing_ = Writing.auto,
     autostop: c.Autostop = None,
     ring: c.RingBuffer = None,
     pre_trigger: t.PreTrigger = None,
@@ -82,8 +83,7 @@ def capture(
         context,
         write,
         kind,
-        snaplen,
-        buffer,
+        (snaplen, buffer),
         comments,
         c.rotation_of(ring, autostop, json=json),
         1 + len(more),
@@ -91,6 +91,7 @@ def capture(
         group_read=group_read or None,
         compress=compress.value,
         update_interval=update_interval,
+        writing=writing.value,
         slice=cut.value,
     )
     duration, count = c.stops(autostop, duration, count)

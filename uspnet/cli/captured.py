@@ -17,7 +17,7 @@ from uspnet.cli.command import SCHEME
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.pci.address import full_address
-from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format, Writing
 from uspnet.spec import Values, shown
 from uspnet.system.outfile import OutFile
 from uspnet.text import printable
@@ -103,6 +103,14 @@ Compress = Annotated[
         "--compress", help="Compress the file; Wireshark reads it so, and as far as it was written."
     ),
 ]
+Writing_ = Annotated[
+    Writing,
+    typer.Option(
+        "--writing",
+        help="How files go to the disk: direct is past the page cache, in blocks of 1 MiB, and "
+        "takes less of a processor. auto: so where the file system can.",
+    ),
+]
 UpdateInterval = Annotated[
     int | None,
     typer.Option(
@@ -128,6 +136,7 @@ OF_FILES = {  # parameters that need a file
     "pre_trigger": "--pre-trigger",
     "compress": "--compress",
     "update_interval": "--update-interval",
+    "writing": "--writing",
 }
 STOPS: dict[str, Callable[[str], object]] = {
     "duration": units.time_between(1e-6, DURATION_MAX),
@@ -257,16 +266,15 @@ def sink_of(
     context: typer.Context,
     path: str | None,
     kind: Format,
-    snaplen: int,
-    buffer: int,
+    sizes: tuple[int, int],
     comments: Sequence[str] | None,
     rotation: Rotation | None = None,
     ports: int = 1,
     trigger: Trigger | None = None,
     **options: object,
 ) -> Sink | None:
-    """Return the port of the capture file; None: packets are only counted. Raises Usage for options
-    of a file that is not written.
+    """Return the port of the capture file; None: packets are only counted. `sizes`: bytes to keep
+    of each packet, and MiB of buffer. Raises Usage for options of a file that is not written.
     """
     from uspnet.jobs.capture import make_sink
     from uspnet.ports.pcap.making import Making
@@ -281,7 +289,7 @@ def sink_of(
             raise Usage(f"{kind.value} files have no comments", hint)
         if any(len(text.encode(errors="replace")) > COMMENT_MAX for text in comments or ()):
             raise Usage("--capture-comment: too long", f"at most {COMMENT_MAX:,} bytes")
-        kept = snaplen or SNAPLEN_MAX
+        kept, buffer = sizes[0] or SNAPLEN_MAX, sizes[1]
         if trigger:
             options |= {"format": kind.value, "snaplen": kept, "buffer": buffer}
             sink: Sink = make_armed(path, trigger, rotation, **options)

@@ -19,6 +19,7 @@ from uspnet.jobs.result import Asked, CaptureResult
 from uspnet.jobs.route import Route
 from uspnet.port import Port
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX
+from uspnet.ports.pcap.ways import writing
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Dedup as CDedup
@@ -128,6 +129,7 @@ class CaptureJob(Job[CaptureResult]):
             deleted_packets=getattr(self.sink, "deleted_packets", 0),
             **self.less.told(),
             sliced=sliced(self.sink),
+            writing=writing(self.sink),
             **self.rates(taken, self.total("rx", "bytes")),
         )
 

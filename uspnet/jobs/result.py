@@ -237,6 +237,8 @@ class CaptureResult(Result):
     """What `--first` left out; null: it was not given."""
     sliced: Sliced | None = None
     """What `--slice` has cut; null: it was not given."""
+    writing: str | None = None
+    """Which way the files go: `direct` (past the page cache), or `buffered`; null: a pipe, none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,8 +145,13 @@ def captured(result: Result) -> list[list[str]]:
         rates(result),
         [f"written {format_count(result['written'])}", *rejected, *drops(result)],
         *left_out(result),
-        *([f"file {name}"] for name in result["files"]),
+        *([f"file {name}", *writing(result)] for name in result["files"]),
     ]
+
+
+def writing(result: Result) -> list[str]:
+    """Say which way a file was written."""
+    return [f"written {result['writing']}"] if result.get("writing") else []
 
 
 def left_out(result: Result) -> list[list[str]]:

@@ -38,3 +38,11 @@ class Slice(StrEnum):
 
     none = "none"
     l4 = "l4"
+
+
+class Writing(StrEnum):
+    """How a file gets to its disk: past the page cache, or through it; or as the disk allows."""
+
+    auto = "auto"
+    direct = "direct"
+    buffered = "buffered"

@@ -34,13 +34,14 @@ SLICED: dict[Slice, tuple[str, ...]] = {
 @dataclass(frozen=True)
 class Making:
     """What a job knows about its capture: the command that was typed, the filter's text, how many
-    packets a burst has at most, and what is left out on purpose.
+    packets a burst has at most, what is left out on purpose, and which way the file goes to disk.
     """
 
     command: str = ""
     only: str = ""
     burst: int = 0
     left_out: tuple[str, ...] = ()
+    written: str = ""
 
 
 def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> bytes:
@@ -51,7 +52,7 @@ def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> b
     making = replace(making, left_out=making.left_out + SLICED[Slice(options.slice)])
     if not ports:
         return pcapfile.interface(snaplen, _comments(None, making))
-    command, rest = making, replace(making, command="")
+    command, rest = making, replace(making, command="", written="")
     makings = [command] + [rest] * (len(ports) - 1)
     return b"".join(_interface(*pair, snaplen) for pair in zip(ports, makings, strict=True))
 
@@ -70,6 +71,7 @@ def _interface(port: Port, making: Making, snaplen: int) -> bytes:
 
 def _comments(port: Port | None, making: Making) -> list[tuple[int, bytes]]:
     said = [f"command: {making.command}"] if making.command else []
+    said += [f"written: {making.written}"] if making.written else []
     said.append(f"times: {times(port, making.burst)}")
     said += [f"left out: {each}" for each in making.left_out]
     return [(pcapfile.COMMENT, _bytes(text)) for text in said]

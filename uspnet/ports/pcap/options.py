@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uspnet.fastpath import lib
-from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format, Slice
+from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format, Slice, Writing
 from uspnet.spec import Options, choice, integer, option, string, switch
 
 FORMATS = {
@@ -28,3 +28,4 @@ class SinkOptions(Options):
     update_interval: int = option(integer(1, 60_000), 100, "ms after which packets are written")
     compress: str = option(choice(*Compression), "none", "zstd, gzip or lz4: compress the file")
     slice: str = option(choice(*Slice), "none", "l4: keep headers up to layer 4's, and no payload")
+    writing: str = option(choice(*Writing), "auto", "direct: past the page cache; or buffered")

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
 import stat
 from collections.abc import Callable
 
+from uspnet.fastpath import lib
 from uspnet.ports.pcap.packing import Packer
+
+STEP, WINDOW = 8 << 20, 128 << 20  # bytes: written behind at a time, and kept in the page cache
+SMALL = 512  # bytes: the least that a disk has room for, or not
 
 
 class Output:
@@ -22,19 +27,49 @@ class Output:
         # Where pieces may be written over the end of those before them.
         self.can_seek = self.can_cut and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
         self.begun = False
+        self.behind = 0  # bytes for which the disk was not asked yet
 
     def put(self, data: memoryview) -> int:
         """Write. Return the bytes that were; if some were not, `error` has the reason."""
-        done = 0
+        done, most = 0, len(data)
         while done < len(data):
             try:
-                done += os.write(self.fd, data[done:])
+                done += os.write(self.fd, data[done : done + most])
             except BlockingIOError:  # another process set O_NONBLOCK on stdout's pipe
                 select.select([], [self.fd], [])
             except OSError as error:
                 self.error = error.errno or 0
-                break
+                if self.error != errno.ENOSPC or most <= SMALL or not self.can_cut:
+                    break
+                most //= 2  # ext4 may take all of a large write or nothing
+        self._write_behind(done)
         return done
+
+    def _write_behind(self, octets: int) -> None:
+        """Have what was written leave the page cache after a while."""
+        self.behind += octets
+        if self.behind >= STEP and self.can_cut:
+            at = os.lseek(self.fd, 0, os.SEEK_CUR) - self.behind
+            lib.file_write_behind(self.fd, at, self.behind, WINDOW)
+            self.behind = 0
+
+    def put_direct(self, pages: memoryview) -> int:
+        """Write whole pages, from and to addresses of pages, past the page cache. Return the bytes
+        that were written; less than all if that can't be, whatever the reason.
+        """
+        done = 0
+        try:
+            self._set_direct(True)
+            while done < len(pages):
+                done += os.write(self.fd, pages[done:])
+        except OSError as error:
+            self.error = error.errno or 0
+        self._set_direct(False)
+        return done
+
+    def _set_direct(self, on: bool) -> None:
+        flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
 
     def cut(self, octets: int) -> None:
         """Remove the last bytes that were written."""

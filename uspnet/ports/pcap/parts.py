@@ -33,7 +33,8 @@ class Part:
     """How a file is written: the longest that a record waits in memory while the writer has nothing
     to do, and how many bytes and packets a file may hold, if the writer `asks` for others. `eager`:
     as soon as one is full, not with the next packet. `pack` makes what
-    compresses a file; `hold`: what is kept in memory before a trigger.
+    compresses a file; `hold`: what is kept in memory before a trigger; `direct`: blocks go past the
+    page cache.
     """
 
     patience_ms: int = 100
@@ -43,6 +44,7 @@ class Part:
     eager: bool = False
     pack: Callable[[], Packer] | None = None
     hold: Hold | None = None
+    direct: bool = False
 
 
 class Parts:

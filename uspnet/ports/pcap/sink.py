@@ -10,7 +10,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import ClassVar, cast
 
 from uspnet.errors import (
@@ -37,6 +36,7 @@ from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.statistics import Statistics
+from uspnet.ports.pcap.ways import part_of, told
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Spec
 from uspnet.system import streams
@@ -137,8 +137,8 @@ class Sink(Port):
         if self.options.group_read and self.file and self.file.created:
             os.fchmod(self.fd, GROUP_MODE)
         self.pack = packer(self.options.compress)
-        part = replace(self.part, patience_ms=self.options.update_interval, pack=self.pack)
-        self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form, part)
+        self.part = part_of(self, self.pack)
+        self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form, self.part)
 
     def _claim(self) -> int:
         if self.takes_stdout:
@@ -178,7 +178,7 @@ class Sink(Port):
         if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
         self.statistics.sources = self.sources
-        self.described = interfaces(self.feeders(), self.making, self.options)
+        self.described = interfaces(self.feeders(), told(self), self.options)
         self.statistics.start()
         head = self._header()
         if self.carries():

@@ -22,6 +22,7 @@ from uspnet.memory import SharedMemory
 from uspnet.ports.pcap.hold import Held
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part, Parts
+from uspnet.ports.pcap.stage import Stage
 from uspnet.system import child, privileges
 
 NOTE_CHUNKS = 2
@@ -143,6 +144,7 @@ class _Child:
         self.part, self.line = writer.part, line.fileno() if line else -1
         self.parts: Parts | None = None
         self.held = Held(self.part.hold, writer) if self.part.hold else None
+        self.stage = Stage(self.shared) if self.part.direct else None
 
     def work(self) -> None:
         """Run the child; never return into the parent's code."""
@@ -174,7 +176,7 @@ class _Child:
         while not alone:
             ends = self.parts and self.parts.ends
             if not ends and self.sleeps():
-                alone = any(fd == self.watched for fd, _ in poll.poll(self.part.patience_ms))
+                alone = any(fd == self.watched for fd, _ in poll.poll(self.patience_ms()))
                 self.shared.asleep = 0
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self.bell)
@@ -182,12 +184,25 @@ class _Child:
                 self.parts.hear()
                 alone = alone or self.parts.ends
             self.drain()
+            if not self.patience_ms():
+                self.flush()
         if self.held:
             self.held.end()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
+        self.flush()
         self.file.close()  # a network file system reports a full disk only now
         if self.parts:
             self.parts.done()
+
+    def patience_ms(self) -> float:
+        """Return how long what was taken may still wait for more."""
+        age_ms = self.stage.age_ms() if self.stage else None
+        return self.part.patience_ms if age_ms is None else max(self.part.patience_ms - age_ms, 0)
+
+    def flush(self) -> None:
+        """Write what waits for a whole block."""
+        if self.stage:
+            self.stage.flush(self.file)
 
     def sleeps(self) -> bool:
         """Return whether there is nothing to do before the bell rings."""
@@ -210,12 +225,12 @@ class _Child:
                 if self.parts and not note and self.parts.turns(length, self.file.fd):
                     self.turn_over()
                 if self.parts and self.parts.over:
+                    self.flush()
                     self.leave_out(index)
                 elif length:
                     if self.parts:
                         length = self.parts.cut(ring, start[0], length)
                     written = self.write(start[0], length, ring)
-                    lib.pcap_release(ring, length)
                     if self.parts:
                         self.parts.packed(length, written)
                     moved = True
@@ -235,6 +250,7 @@ class _Child:
             following, tail = found
             self.write_notes()
             self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
+            self.flush()
             self.file.close()
             self.file = Output(following, self.part.pack)
             parts.done()
@@ -245,7 +261,6 @@ class _Child:
         start, ring = ffi.new("uint8_t **"), ffi.addressof(self.rings, len(self.rings) - 1)
         while length := lib.pcap_peek(ring, start):
             self.write(start[0], length, ring)
-            lib.pcap_release(ring, length)
 
     def leave_out(self, index: int) -> None:
         """Count what comes after the last file, and is in none."""
@@ -254,17 +269,25 @@ class _Child:
         at.beyond_bytes += octets[0]
 
     def write(self, start: c.Pointer[int], length: int, ring: c.PcapRing | None) -> int:
-        """Write whole records, and return the bytes that they took in the file. On an error, cut
-        the file after the last whole one and raise.
+        """Write whole records of a ring, or other bytes, and return the bytes that they took in the
+        file. On an error, cut the file after the last whole one and raise.
         """
+        if self.stage:
+            self.stage.add(self.file, start, length, ring)
+            return length
         data = memoryview(ffi.buffer(start, length))
         if self.file.packer and length:
-            return self.file.add(bytes(data))  # a copy, which no worker can change meanwhile
+            length_packed = self.file.add(bytes(data))  # a copy, which no worker can change
+            if ring:
+                lib.pcap_release(ring, length)
+            return length_packed
         done = self.file.put(data)
+        whole = length
         if done < length:
             whole = int(lib.pcap_whole(ring, start, done)) if ring else 0
             self.file.cut(done - whole)
-            if ring:
-                lib.pcap_release(ring, whole)
+        if ring:
+            lib.pcap_release(ring, whole)
+        if done < length:
             raise OSError(self.file.error, "")
         return length

@@ -175,7 +175,8 @@ struct pcap_shared {
     uint64_t asked_ns;     /* by the parent: a trigger at this time; UINT64_MAX: at the newest */
     uint64_t triggered_ns; /* by the writer: the time of the trigger; 0: none yet */
     uint64_t held_ns;      /* by the writer: the packets held began here, too late; 0: in time */
-    uint32_t unused[6];
+    uint32_t cached;       /* by the writer: what was to go past the page cache goes through it */
+    uint32_t unused[5];
     uint8_t tail_bytes[16384];
     struct pcap_positions positions[65]; /* of PCAP_RINGS, and of the command's own ring */
 };
@@ -185,6 +186,8 @@ struct pcap_ring {
     struct pcap_chunk *chunks;
     uint32_t n_chunks;
     uint32_t format; /* enum pcap_format */
+    uint32_t staged; /* by the writer: 1: it has taken more than is in the file */
+    uint64_t taken;  /* up to here, then */
 };
 
 struct pcap_sink {
@@ -217,12 +220,15 @@ int pcap_sink_revive(struct pcap_sink *s);
 int pcap_note(struct pcap_sink *s, const uint8_t *blocks, uint32_t bytes);
 
 /* The writer's side. peek: bytes ready at *from, all in one chunk; release: they were written;
- * whole: how many of these bytes are complete records; sleep: 1 if the writer may wait for the
- * eventfd. */
+ * take: they will be, and their room isn't free yet; settle: all before a position was; whole: how
+ * many of these bytes are complete records; sleep: 1 if the writer may wait for the eventfd. */
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from);
 /* The same from another position on, which moves to the chunk that has these bytes. */
 uint32_t pcap_peek_at(const struct pcap_ring *r, uint64_t *position, uint8_t **from);
 void pcap_release(struct pcap_ring *r, uint32_t bytes);
+uint64_t pcap_taken(const struct pcap_ring *r); /* the position that peek begins at */
+void pcap_take(struct pcap_ring *r, uint32_t bytes);
+void pcap_settle(struct pcap_ring *r, uint64_t position);
 uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes);
 /* cut: the bytes of whole records up to the one that reaches `room` bytes or `*packets` packets,
  * which becomes their number. */

@@ -24,18 +24,40 @@ uint32_t pcap_peek_at(const struct pcap_ring *r, uint64_t *at, uint8_t **from)
     return 0;
 }
 
+uint64_t pcap_taken(const struct pcap_ring *r)
+{
+    return r->staged ? r->taken : r->positions->written;
+}
+
+static void move_to(struct pcap_ring *r, uint64_t position)
+{
+    if (r->staged)
+        r->taken = position;
+    else
+        store_release(&r->positions->written, position);
+}
+
 uint32_t pcap_peek(struct pcap_ring *r, uint8_t **from)
 {
-    uint64_t at = r->positions->written;
+    uint64_t at = pcap_taken(r);
     uint32_t bytes = pcap_peek_at(r, &at, from);
-    if (at != r->positions->written)
-        store_release(&r->positions->written, at);
+    if (at != pcap_taken(r))
+        move_to(r, at);
     return bytes;
 }
 
-void pcap_release(struct pcap_ring *r, uint32_t bytes)
+void pcap_release(struct pcap_ring *r, uint32_t bytes) { move_to(r, pcap_taken(r) + bytes); }
+
+void pcap_take(struct pcap_ring *r, uint32_t bytes)
 {
-    store_release(&r->positions->written, r->positions->written + bytes);
+    r->taken = pcap_taken(r) + bytes;
+    r->staged = 1;
+}
+
+void pcap_settle(struct pcap_ring *r, uint64_t position)
+{
+    r->staged &= position != r->taken;
+    store_release(&r->positions->written, position);
 }
 
 enum { BLOCK_HEADER = 8 };

@@ -34,7 +34,7 @@ static void make_room(struct pcap_held *held)
     struct pcap_positions *at = held->ring->positions;
     uint32_t bytes;
     uint8_t *from;
-    while ((uint32_t)(at->scanned >> 32) - (uint32_t)(at->written >> 32) >= held->most &&
+    while ((uint32_t)(at->scanned >> 32) - (uint32_t)(pcap_taken(held->ring) >> 32) >= held->most &&
            (bytes = pcap_peek(held->ring, &from))) {
         uint64_t latest = discard(held->ring, from, bytes);
         if (latest > held->lost_ns)
@@ -164,7 +164,7 @@ uint32_t pcap_hold_peek(struct pcap_hold *h, uint32_t ring, uint8_t **from)
         return 0;
     while ((bytes = pcap_peek(held->ring, from))) {
         int asked;
-        if (h->until_ns == UINT64_MAX && held->ring->positions->written >= held->settled)
+        if (h->until_ns == UINT64_MAX && pcap_taken(held->ring) >= held->settled)
             return bytes;
         bytes = alike(h, held, *from, bytes, &asked);
         if (asked)
