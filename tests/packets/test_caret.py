@@ -23,7 +23,7 @@ WRONG = [
     "Ether()/IP()/IP(ttl=«999»)/UDP(dport=7)",
     "Ether()/IP(dst='10.0.0.0/8')/UDP(sport=(1,9),dport=«(1,70000)»)",
     "Ether()/Dot1Q(vlan=«(1,4097)»)/IP(src=Net('10.0.0.0/8'),dst='1.2.3.4')",
-    "Ether()/IP()/UDP(dport=[1,2,«'nosuch'»])",
+    "Ether()/ARP(op=[1,2,«'nosuch'»])",
     "Ether()/Dot1Q(vlan=5)/Dot1Q(vlan=«[1,5000]»)",
     "Ether()/IP(src='1.2.3.4',options=[IPOption_RR(«foo»=1)])",
     "Ether()/IP(dst=«Net('10.0.0.0/99')»)",

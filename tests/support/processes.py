@@ -134,7 +134,7 @@ class Running:
                 self.said += os.read(fd, 65536).decode()
             return text in self.said
 
-        until(heard, seconds)
+        until(heard, seconds, why=lambda: f"{text!r} is not in {self.said!r}")
         self.said = self.said.partition(text)[2]
 
     def count(self, name):
