@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every test of a ring, also on the build with sanitizers."""
 
+import pytest
+
 from tests.support.tiers import by_tier
+
+pytestmark = pytest.mark.full
 
 # The programs that tests start are not built so, and hang with the library in front of them.
 MAIN = "import os, sys, pytest; del os.environ['LD_PRELOAD']; sys.exit(pytest.main(sys.argv[1:]))"

@@ -89,6 +89,7 @@ def test_what_is_installed_works(python):
     assert (home / "share/doc/uspnet/uspnet.service").is_file()
 
 
+@pytest.mark.full
 def test_its_own_tests_pass(python, unpacked):
     """All are collected; a quick part of them is run, on the extension that was built."""
     (packages,) = python.parent.parent.glob("lib/python*/site-packages")

@@ -16,8 +16,8 @@ from tests.support.waiting import until
 
 SOME_RINGS, RINGS = [2, 64, 16384], [2**n for n in range(1, 15)]
 SOME_SIZES, SIZES = [60, 1514, 9000], [60, 61, 64, 128, 256, 512, 1024, 1280, 1514, 9000]
-SOME = list(itertools.product(SOME_RINGS, SOME_SIZES))
-MORE = sorted({*SOME, *itertools.product([64], SIZES[::3])})
+SOME = list(zip(SOME_RINGS, SOME_SIZES, strict=True))
+MORE = sorted({*itertools.product(SOME_RINGS, SOME_SIZES), *itertools.product([64], SIZES[::3])})
 CASES = by_tier(SOME, MORE, list(itertools.product(RINGS, SIZES)))
 COUNT = 100_000
 MANY = 10_000_000

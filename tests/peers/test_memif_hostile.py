@@ -33,6 +33,7 @@ def server(uspnet, tmp_path):
     assert job.interrupt()["exit"] == 0
 
 
+@pytest.mark.full
 def test_descriptors_by_the_hundred_thousand(sanitized):
     said = sanitized("hostile_rings.py", 1, DESCRIPTORS, 0.5, limit_s=PATIENCE_S)
     report = json.loads(said)
@@ -47,6 +48,7 @@ def attack(said):
     return report
 
 
+@pytest.mark.full
 def test_thousands_of_messages_to_a_server(sanitized):
     report = attack(sanitized("hostile_server.py", 1, MESSAGES, limit_s=PATIENCE_S))
     assert report["messages"] >= MESSAGES
@@ -57,6 +59,7 @@ def test_thousands_of_messages_to_a_server(sanitized):
     assert report["received_after"] == 200  # a good client is as welcome as ever
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", ["zero-copy=on", "zero-copy=off"])
 def test_thousands_of_messages_to_a_client(sanitized, how):
     report = attack(sanitized("hostile_client.py", 1, MESSAGES, how, limit_s=PATIENCE_S))

@@ -16,6 +16,7 @@ import sys
 import pytest
 
 from tests.support.identity import answer
+from tests.support.tiers import full
 from tests.support.waiting import scaled
 
 
@@ -128,7 +129,7 @@ def test_queues_share_the_packets(namespace, frames, wait_until):
 
 
 @pytest.mark.parametrize(("left", "right"), [(4, 1), (1, 4), (3, 2)])
-@pytest.mark.parametrize("cores", ["0", "0,1"])
+@pytest.mark.parametrize("cores", ["0,1", *full("0")])
 def test_fwd_serves_every_queue_of_ports_that_have_unlike_numbers(
     namespace, needs_cores, wait_until, left, right, cores
 ):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.lanes import divided
+from tests.support.once import made_once
 from tests.support.waiting import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,29 +26,21 @@ def library(name):
     return found.stdout.strip()
 
 
+def build(place):
+    """Make the build in a folder, with the tests beside it."""
+    clean = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
+    for name in ("uspnet", "tests"):
+        shutil.copytree(ROOT / name, place / name, ignore=clean)
+    shutil.copy(ROOT / "pyproject.toml", place)
+    command = [sys.executable, str(place / "uspnet/fastpath/build.py")]
+    subprocess.run(command, check=True, env={**os.environ, "USPNET_CFLAGS": SANITIZE})
+
+
 class Sanitized:
-    """The build, in a folder of its own, with the tests beside it; of processes that share the
-    tests, the first that needs it makes it.
-    """
+    """The build in its folder. `libraries`: those that programs need in front of others."""
 
-    def __init__(self, place):
-        self.place = place
-        self.libraries = [library("libasan.so"), library("libubsan.so")]
-        if not all(os.path.isabs(path) for path in self.libraries):
-            pytest.skip("gcc is not installed: with libasan and libubsan")
-        with (place.parent / "sanitized.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not place.exists():
-                self._build(place.with_suffix(".making"))
-
-    def _build(self, place):
-        clean = shutil.ignore_patterns("*.so", "*.o", "__pycache__")
-        for name in ("uspnet", "tests"):
-            shutil.copytree(ROOT / name, place / name, ignore=clean)
-        shutil.copy(ROOT / "pyproject.toml", place)
-        build = [sys.executable, str(place / "uspnet/fastpath/build.py")]
-        subprocess.run(build, check=True, env={**os.environ, "USPNET_CFLAGS": SANITIZE})
-        place.rename(self.place)
+    def __init__(self, place, libraries):
+        self.place, self.libraries = place, libraries
 
     def python(self, *words, limit_s=240):
         """Runs Python; the process, with text in stdout and stderr."""
@@ -82,5 +73,7 @@ def sanitized(request, tmp_path_factory):
     """Runs Python programs on a build with AddressSanitizer and UBSan."""
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
-    base = tmp_path_factory.getbasetemp()
-    return Sanitized((base.parent if divided(request.config) else base) / "sanitized")
+    libraries = [library("libasan.so"), library("libubsan.so")]
+    if not all(os.path.isabs(path) for path in libraries):
+        pytest.skip("gcc is not installed: with libasan and libubsan")
+    return Sanitized(made_once(request.config, tmp_path_factory, "sanitized", build), libraries)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.identity import answer
+from tests.support.once import made_once
 from tests.support.paths import ROOT
 from tests.support.waiting import scaled
 from tests.toys.attempt import EDITS
@@ -31,11 +32,8 @@ PLACES = {
 }
 
 
-@pytest.fixture(scope="session")
-def toys(tmp_path_factory):
-    """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed.
-    `code`: its exit code; others are environment variables. toys.begin(*words) starts uspnet."""
-    place = tmp_path_factory.mktemp("toys")
+def build(place):
+    """Make the tree with the toys in it in a folder."""
     shutil.copytree(ROOT / "uspnet", place / "uspnet", ignore=shutil.ignore_patterns("*.so"))
     for name, folder in PLACES.items():
         (place / "uspnet" / folder).mkdir(exist_ok=True)
@@ -45,6 +43,13 @@ def toys(tmp_path_factory):
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
     subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True)
+
+
+@pytest.fixture(scope="session")
+def toys(request, tmp_path_factory):
+    """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed.
+    `code`: its exit code; others are environment variables. toys.begin(*words) starts uspnet."""
+    place = made_once(request.config, tmp_path_factory, "toys", build)
 
     def run(*words, code=0, **environment):
         done = subprocess.run(

@@ -14,7 +14,10 @@ from tests.support.tiers import by_tier
 from tests.support.waiting import scaled
 from uspnet.fastpath import lib
 
-pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: no worker process")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: no worker process"),
+]
 TIMES = by_tier(5, 20, 200)
 EACH = 100_000  # packets between two writes
 CAUSE = "the worker process has ended: it was ended by SIGSEGV"

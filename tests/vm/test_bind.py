@@ -44,6 +44,7 @@ def blocking(result):
     return {r["reason"] for r in found}, texts
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("topology", by_tier(FEW, REASONS), ids=lambda topology: topology.__name__)
 @pytest.mark.once("debian", "lab")
 def test_busy_is_refused_where_devbind_is_blind(guest, nic, active_for_devbind, topology):
@@ -101,6 +102,7 @@ def test_there_and_back(guest, nic, topology, kind):
     settled(guest, before)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("killed", ["half-way", *full("never"), *everything("bound")])
 @pytest.mark.once("lab", "debian")
 def test_unconfirmed_comes_back(guest, nic, killed):
@@ -122,6 +124,7 @@ def test_unconfirmed_comes_back(guest, nic, killed):
     until(lambda: left() == ["guardian.log", "lock"], 180, 0.1, left)  # its last work
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_confirmed_stays(guest, nic):
     address = nic(idle, "e1000e")
@@ -137,6 +140,7 @@ def test_confirmed_stays(guest, nic):
     assert guest.run(["uspnet", "unbind", address]).code == 0
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_a_held_device_is_not_unbound(guest, nic):
     address = nic(idle, "e1000e")

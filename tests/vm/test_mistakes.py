@@ -29,6 +29,7 @@ def uspnet(guest, text):
     return guest.run(["uspnet", *text.split()])
 
 
+@pytest.mark.full
 def test_mistakes_are_said_and_change_nothing(guest, nic):
     address = nic(idle, "e1000e")
     before = shown(guest)
@@ -79,6 +80,7 @@ def test_a_card_that_goes_away_while_it_is_bound(guest, nic):
     settled(guest, before)
 
 
+@pytest.mark.full
 def test_doctor_and_devices_tell_a_nic_in_use_from_a_free_one(guest, nic):
     address = nic(idle, "e1000e")
     rows = {row["address"]: row for row in uspnet(guest, "devices --json").json()["devices"]}

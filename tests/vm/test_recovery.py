@@ -44,6 +44,7 @@ sys.exit(main())
 NOTHING = ("lost", "duplicated", "reordered", "foreign", "dropped", "restarts")
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_a_fresh_worker_process_goes_on_with_the_device(guest, taken):
     wire, address = guest.wires["e1000e"], taken(guest, guest.address("e1000e"))
@@ -67,6 +68,7 @@ def test_a_fresh_worker_process_goes_on_with_the_device(guest, taken):
     assert not guest.messages(f"DMAR.*{address[5:]}.*fault")
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_a_ring_with_a_wild_pointer_disturbs_nobody(guest, taken):
     wire, address = guest.wires["e1000e"], taken(guest, guest.address("e1000e"))

@@ -109,6 +109,7 @@ def asleep(guest, taken):
         sleeper.end()
 
 
+@pytest.mark.full
 def test_an_idle_port_sleeps_until_frames_come(guest, asleep, transport):
     sleeps_until_frames_come(guest, asleep, INTERRUPTED[0], transport)
 

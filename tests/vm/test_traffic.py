@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.support.captures import pcap_frames
-from tests.support.tiers import by_tier, everything
+from tests.support.tiers import by_tier, everything, full
 from tests.support.upgrading import open_to_all
 from tests.support.waiting import until
 from tests.vm.guest import CONVENTIONAL, EXPRESS
@@ -124,7 +124,7 @@ def take_drive_give_back(guest, nic, kind):
     settled(guest, before)
 
 
-@pytest.mark.parametrize("kind", EXPRESS[:2])
+@pytest.mark.parametrize("kind", [*EXPRESS[:1], *full(*EXPRESS[1:2])])
 def test_taken_driven_and_given_back(guest, nic, kind):
     take_drive_give_back(guest, nic, kind)
 
@@ -149,6 +149,7 @@ def lent(guest, node, group):
         guest.run(["chmod", before[1], node])
 
 
+@pytest.mark.full
 def test_the_owner_drives_it_without_privileges(guest, nic):
     address, wire = nic(idle, "e1000e"), guest.wires["e1000e"]
     bind(guest, address, "--owner", "nobody")
@@ -166,6 +167,7 @@ def test_the_owner_drives_it_without_privileges(guest, nic):
     unbind(guest, address)
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_killed_in_traffic_the_device_is_quiet_and_starts_again(guest, taken):
     wire, address = guest.wires["e1000e"], taken(guest, guest.address("e1000e"))
@@ -219,6 +221,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", by_tier(["e1000e"], INTEL))
 @pytest.mark.once("lab", "debian")
 def test_the_iommu_stops_and_reports_stray_addresses(guest, taken, kind):

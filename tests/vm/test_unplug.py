@@ -38,6 +38,7 @@ def unplug(guest, nic, process):
     guest.wires["e1000e"].drain()
 
 
+@pytest.mark.full
 def test_a_job_goes_on_when_it_is_back(guest, nic, transport):
     process = start(guest, nic, transport, 600)
     for _ in range(2):

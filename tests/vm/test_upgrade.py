@@ -43,6 +43,7 @@ def upgraded(guest, pid, *options):
     return done.json() if done.code == 0 else None
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_neither_devices_nor_receivers_notice(guest, taken):
     wire, nics = guest.wires["e1000e"], [guest.address("e1000e", number) for number in (0, 1)]
@@ -71,6 +72,7 @@ def test_neither_devices_nor_receivers_notice(guest, taken):
     assert not guest.messages("DMAR.*fault|vfio.*reset")
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_cold_the_kernel_gets_no_device_back(guest, taken):
     """The job has no capability: devices that it gave back it could not lock memory for again."""
