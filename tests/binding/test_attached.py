@@ -74,7 +74,17 @@ def test_the_interface_is_what_the_nics_own_was(namespace, saved, name):
 
 def test_addresses_that_are_given_stand_for_those_that_were_saved(namespace, saved):
     kept, _ = saved
-    asked = Asked("eth7", ["192.0.2.9/24"], None, None, None, None, tee=False, on_full=OnFull.drop)
+    asked = Asked(
+        "eth7",
+        ["192.0.2.9/24"],
+        None,
+        None,
+        None,
+        None,
+        tee=False,
+        offload=True,
+        on_full=OnFull.drop,
+    )
     how = asked.attaching(Wire())
     how.configuration = Configuration(how.configuration.addresses, kept)
     with namespace.entered(), AttachJob(Wire(ends=False), Limits(), how):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.support.tiers import by_tier
+from tests.support.tiers import by_tier, full
 from uspnet.fastpath import ffi, lib
 from uspnet.memory import new
 from uspnet.process.kept import Kept
@@ -30,7 +30,7 @@ def test_random_contents_end_a_job_in_order(kind):
     ends_in_order(kind, SEEDS)
 
 
-@pytest.mark.parametrize("kind", ["packet", "xdp", "tap"])
+@pytest.mark.parametrize("kind", ["packet", "xdp", "tap", *full("tap-offload")])
 def test_random_contents_end_a_job_on_kernel_interfaces(kind, namespace):
     namespace.veth("s0", "s1")
     ends_in_order(kind, SEEDS, namespace.command())

@@ -56,6 +56,7 @@ GENERATED = {  # from where, to where
     "packet": ("packet:s0", "packet:s1"),
     "xdp": ("xdp:s0", "xdp:s1"),
     "tap": ("tap:t0", "null:"),
+    "tap-offload": ("tap:t0,offload=on", "tap:t1,offload=on"),
     "qemu": ("qemu:e1000e,wire=scribble", "qemu:e1000e,wire=scribble"),
 }
 MODES = {  # among several ports
@@ -136,7 +137,7 @@ class Scribbler:
         """Return a job that is not opened yet."""
         limits = Limits(process=True, restart=2)
         match self.kind:
-            case "pktgen" | "packet" | "xdp" | "tap" | "qemu":
+            case "pktgen" | "packet" | "xdp" | "tap" | "tap-offload" | "qemu":
                 there, back = GENERATED[self.kind]
                 return GenerateJob(make_port(there), limits, traffic(), make_port(back))
             case "lost":

@@ -23,6 +23,7 @@ def attach(
     only: a.Only = None,
     to: a.To = None,
     tee: a.Tee = False,
+    offload: a.Offload = True,
     on_full: Annotated[
         OnFull,
         typer.Option(
@@ -63,7 +64,7 @@ def attach(
     made = make_port(port)
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
-    asked = a.Asked(name, address or [], mtu, mac, only, to, tee, on_full)
+    asked = a.Asked(name, address or [], mtu, mac, only, to, tee, offload, on_full)
     job = AttachJob(made, limits, asked.attaching(made))
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),

@@ -80,6 +80,14 @@ To = Annotated[
 Tee = Annotated[
     bool, typer.Option("--tee", help="Send copies there, so that the kernel has them as well.")
 ]
+Offload = Annotated[
+    bool,
+    typer.Option(
+        "--offload/--no-offload",
+        help="Segment TCP and UDP for the kernel, fill in checksums, and join TCP segments that "
+        "come: faster. Or have the kernel do it.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Asked:
     only: str | None
     to: str | None
     tee: bool
+    offload: bool
     on_full: OnFull
 
     def attaching(self, port: Port) -> Attaching:
@@ -111,6 +120,7 @@ class Asked:
             make_port(self.to) if self.to is not None else None,
             self.tee,
             self.on_full.value,
+            self.offload,
         )
 
     def _name(self, port: Port, saved: Saved | None) -> str:

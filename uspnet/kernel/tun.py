@@ -19,24 +19,32 @@ from uspnet.kernel.interface import Interface
 
 DEVICE = "/dev/net/tun"
 TUNSETIFF, TUNSETOFFLOAD, TUNGETIFF = 0x400454CA, 0x400454D0, 0x800454D2
-TUNSETCARRIER = 0x400454E2
+TUNSETVNETHDRSZ, TUNSETCARRIER = 0x400454D8, 0x400454E2
 IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_TUN_EXCL = 0x0002, 0x0100, 0x1000, 0x8000
+IFF_VNET_HDR = 0x4000
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_ECN, TUN_F_USO4, TUN_F_USO6 = 1, 2, 4, 8, 0x20, 0x40
+OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_ECN
+HEADER_BYTES = 10  # of struct virtio_net_hdr
 
 
-def open_queues(owner: str, name: str, count: int, *, exclusive: bool = False) -> list[int]:
+def open_queues(
+    owner: str, name: str, count: int, *, exclusive: bool = False, offload: bool = False
+) -> list[int]:
     """Open `count` queues of the interface; return their descriptors, which do not block.
 
-    `owner`: the port that errors name; `exclusive`: the interface must not exist. Raises
-    NotPermitted, NotSupported, Busy, DeviceFault.
+    `owner`: the port that errors name; `exclusive`: the interface must not exist; `offload`: a
+    virtio header is in front of each packet, and the kernel leaves checksums and segmentation to
+    us. Raises NotPermitted, NotSupported, Busy, DeviceFault.
     """
     flags = IFF_TAP | IFF_NO_PI | (IFF_MULTI_QUEUE if count > 1 else 0)
+    flags |= IFF_VNET_HDR if offload else 0
     fds: list[int] = []
     try:
         for number in range(count):
             new = IFF_TUN_EXCL if exclusive and not number else 0
             fds.append(os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
             fcntl.ioctl(fds[-1], TUNSETIFF, struct.pack("16sH22x", os.fsencode(name), flags | new))
-            fcntl.ioctl(fds[-1], TUNSETOFFLOAD, 0)  # a persistent interface keeps the last user's
+            _set_offloads(fds[-1], offload=offload)
     except OSError as error:
         for fd in fds:
             os.close(fd)
@@ -45,6 +53,20 @@ def open_queues(owner: str, name: str, count: int, *, exclusive: bool = False) -
             raise Busy(text, f"take another name; {hint}") from None
         raise _error(owner, name, count, error.errno or 0) from None
     return fds
+
+
+def _set_offloads(fd: int, *, offload: bool) -> None:
+    """Say what the kernel may leave to us. A persistent interface keeps what its last user said.
+    Raises OSError.
+    """
+    if not offload:
+        fcntl.ioctl(fd, TUNSETOFFLOAD, 0)
+        return
+    fcntl.ioctl(fd, TUNSETVNETHDRSZ, struct.pack("=i", HEADER_BYTES))
+    try:
+        fcntl.ioctl(fd, TUNSETOFFLOAD, OFFLOADS | TUN_F_USO4 | TUN_F_USO6)
+    except OSError:  # before Linux 6.2
+        fcntl.ioctl(fd, TUNSETOFFLOAD, OFFLOADS)
 
 
 def set_carrier(fd: int, *, up: bool) -> None:

@@ -2,8 +2,9 @@
 """`tap:NAME` - the kernel's own network stack: what is sent here arrives on interface NAME, and
 what the kernel sends there is received.
 
-`uspnet/kernel/tun.py` says when the interface comes and goes. Nothing is offloaded: the kernel's
-frames are whole, checksummed and within the MTU.
+`uspnet/kernel/tun.py` says when the interface comes and goes. With `offload=on`, the kernel leaves
+checksums and the segmentation of TCP and UDP to us, and TCP segments are joined for it; without it,
+its frames are whole, checksummed and within the MTU.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class TapOptions(Options):
     ip: ipaddress.IPv4Interface | None = option(
         ipaddress.IPv4Interface, None, "the kernel's address on it, as 10.0.0.1/24"
     )
+    offload: bool = option(
+        switch, False, "on: segment and checksum for the kernel, and join TCP segments: faster"
+    )
     up: bool = option(switch, True, "off: do not bring the interface up")
 
 
@@ -47,7 +51,6 @@ class Tap(KernelPort, scheme="tap"):
 
     help = "the kernel's own network stack, through a TAP interface"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
-    calls = frozenset({"write"})
     header = HEADER
     mtu_limits = False
     exclusive = False  # the interface must not exist
@@ -58,6 +61,8 @@ class Tap(KernelPort, scheme="tap"):
         self.queues = self.options.queues
         self.ifname = check_name("tap", spec.target)
         self.fds: list[int] = []
+        self.large: list[c.Pointer[int]] = []
+        self.calls = frozenset({"readv", "writev"} if self.options.offload else {"write"})
 
     def open(self) -> None:
         """Create or find the interface, and configure it as the options say."""
@@ -66,8 +71,13 @@ class Tap(KernelPort, scheme="tap"):
         if self.fds:
             self.interface = Interface(name_of(self.fds[0]))
         else:
-            new = self.exclusive
-            self.fds = open_queues(self.name, self.ifname, self.queues, exclusive=new)
+            self.fds = open_queues(
+                self.name,
+                self.ifname,
+                self.queues,
+                exclusive=self.exclusive,
+                offload=self.options.offload,
+            )
             self.interface = Interface(self.ifname)
             self.configure(self.interface)
         self.begin_watch()
@@ -95,9 +105,21 @@ class Tap(KernelPort, scheme="tap"):
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue; both directions of a pair share a descriptor."""
         queue = new("struct tap_queue *", {"fd": self.fds[index]})
-        queue.q.burst = ffi.addressof(lib, f"tap_{direction}")
+        kind = "tap_offload" if self.options.offload else "tap"
+        queue.q.burst = ffi.addressof(lib, f"{kind}_{direction}")
         queue.q.wake_fd = self.fds[index]
+        if self.options.offload and direction == "rx":
+            self.large.append(new("uint8_t[]", lib.TAP_LARGE))
+            queue.large = self.large[-1]
         return queue
+
+    def revive(self) -> list[int]:
+        """Count the rest of packets that were being segmented as lost. Queues hold no buffers."""
+        for queue in self.made:
+            if queue.direction == "rx":
+                lost = lib.tap_revive(ffi.cast("struct tap_queue *", queue.c))
+                queue.drop(lost, lib.DROP_WORKER_LOST)
+        return []
 
     def descriptors(self) -> list[int]:
         """Return the queues' descriptors."""

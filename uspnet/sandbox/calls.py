@@ -27,12 +27,12 @@ recvmsg:47:212 clock_gettime:228:113 clock_nanosleep:230:115 rt_sigreturn:15:139
 restart_syscall:219:128 exit_group:231:94 tgkill:234:131
 # of rings
 write:1:64 sendto:44:206 sendmmsg:307:269 recvfrom:45:207 sched_yield:24:124
-timerfd_settime:286:86 preadv2:327:286
+timerfd_settime:286:86 preadv2:327:286 readv:19:65 writev:20:66
 # files
 open:2:- openat:257:56 openat2:437:437 creat:85:- unlink:87:- unlinkat:263:35 rename:82:-
 renameat2:316:276 chmod:90:- fchmodat:268:53 fchmod:91:52 chown:92:- fchown:93:55
 mkdirat:258:34 stat:4:- newfstatat:262:79 fstat:5:80 readlink:89:- readlinkat:267:78
-access:21:- faccessat:269:48 lseek:8:62 readv:19:65 writev:20:66 pread64:17:67
+access:21:- faccessat:269:48 lseek:8:62 pread64:17:67
 pwrite64:18:68 preadv:295:69 pwritev:296:70 ftruncate:77:46 fallocate:285:47 fsync:74:82
 fdatasync:75:83 ioctl:16:29 fcntl:72:25 dup:32:23 dup2:33:- pipe2:293:59
 # sockets

@@ -27,14 +27,17 @@ ETHERNET = 14  # bytes of a header without tags
 
 
 class Counterpart(Tap):
-    """The interface. `behind`: the port, which is opened before it; `set_up`: called with the
-    interface once that is up.
+    """The interface. `behind`: the port, which is opened before it; `offload`: as for `tap:`;
+    `set_up`: called with the interface once that is up.
     """
 
     exclusive = True
 
-    def __init__(self, name: str, behind: Port, mtu: int | None, mac: bytes | None) -> None:
-        super().__init__(Spec.of("tap", name, {}))
+    def __init__(
+        self, name: str, behind: Port, mtu: int | None, mac: bytes | None, *, offload: bool
+    ) -> None:
+        super().__init__(Spec.of("tap", name, {"offload": offload}))
+        self.name = f"tap:{name}"
         self.behind, self._mtu, self._mac = behind, mtu, mac
         self.set_up: Callable[[Interface], None] = lambda _interface: None
         self._carrier: bool | None = None

@@ -26,7 +26,8 @@ from uspnet.port import Port
 class Attaching:
     """How a port is attached. `name`, `mtu` and `mac` are the interface's: None: as the port's;
     `configuration`: what else it gets. `only`: packets that go to the port `to` instead of the
-    kernel; with `tee`, as well. `on_full`: what a full ring means.
+    kernel; with `tee`, as well. `on_full`: what a full ring means; `offload`: whether the
+    kernel leaves checksums and segmentation to us.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Attaching:
     to: Port | None = None
     tee: bool = False
     on_full: str = "drop"
+    offload: bool = True
 
     def __post_init__(self) -> None:
         """Raise Usage for a filter without a port, and the other way round."""
@@ -67,7 +69,7 @@ class AttachJob(ForwardJob):
         if not (port.can_receive and port.can_send):
             lacks = "receive" if port.can_send else "send"
             raise Usage(f"{port.name} can't {lacks}", "attach a NIC, an interface or a peer")
-        self.kernel = Counterpart(how.name, port, how.mtu, how.mac)
+        self.kernel = Counterpart(how.name, port, how.mtu, how.mac, offload=how.offload)
         self.kernel.set_up = self._set_up
         self.configuration = how.configuration
         self._not_restored: list[str] = []

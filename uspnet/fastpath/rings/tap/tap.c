@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/* tap: the kernel's network stack through /dev/net/tun, one system call a packet.
- * Reference: Linux Documentation/networking/tuntap.rst. */
-#include "fastpath.h"
+/* tap without offloads: the kernel's frames are whole, checksummed and within the MTU. */
+#include "tap.h"
 
 #include <errno.h>
 #include <unistd.h>
 
 // [python]
-struct tap_queue {
-    struct queue q;
-    int32_t fd; /* of /dev/net/tun, not blocking */
-};
 uint32_t tap_rx(struct queue *q, struct packet *packets, uint32_t n);
 uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n);
 // [c]
 
-/* Sets the fault for an error that is not transient. */
-static void tap_fault(struct queue *q, int error)
+void tap_fault(struct queue *q, int error)
 {
     switch (error) {
     case EAGAIN:
@@ -75,7 +69,7 @@ uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (likely(write(tap->fd, packet_data(q->pool, p), p.length) == p.length)) {
             bytes += p.length;
         } else if (errno == EINVAL) { /* shorter than an Ethernet header */
-            queue_drop(q, p.length < FRAME_SHORTEST ? DROP_TOO_SHORT : DROP_REFUSED, 1);
+            queue_drop(q, tap_refusal(p.length), 1);
             refused++;
         } else {
             tap_fault(q, errno);
