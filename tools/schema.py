@@ -22,6 +22,7 @@ from uspnet.binding.answer import BindAnswer, BindRefused, OutcomesAnswer
 from uspnet.binding.inventory import DevicesAnswer
 from uspnet.extcap.places import ExtcapAnswer
 from uspnet.jobs.attach.result import AttachResult
+from uspnet.jobs.change import Changed
 from uspnet.jobs.demo.result import DemoResult
 from uspnet.jobs.doctor import Examination
 from uspnet.jobs.listing import FilterAnswer
@@ -49,8 +50,8 @@ WITH_ERROR = "WithError"  # ends the names of results that an error ended
 ANSWERS: dict[str, list[type]] = {
     "pktgen": [ReplayResult, ProfileMeasureResult, ProfileResult, MeasureResult, GenerateResult],
     "capture": [CaptureResult, FilterAnswer],
-    "fwd": [ForwardResult],
     "attach": [AttachResult],
+    "fwd": [ForwardResult, Changed],
     "reflect": [ReflectResult],
     "stats": [StatsAnswer],
     "devices": [DevicesAnswer],

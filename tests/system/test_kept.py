@@ -12,7 +12,8 @@ import pytest
 
 from uspnet.errors import Malformed
 from uspnet.system import kept
-from uspnet.system.kept import SEALS, VARIABLE, State
+from uspnet.system.kept import VARIABLE, State
+from uspnet.system.sealed import SEALS
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,13 @@ from uspnet.cli import app
 from uspnet.cli import modes as m
 from uspnet.cli import options as o
 from uspnet.cli.command import MODES
+from uspnet.cli.tables import asked_for, set_table
 from uspnet.jobs.choices import OnFull, Sandbox
 
 
 @app.command()
 def fwd(
+    context: typer.Context,
     ports: o.Ports,
     mode: Annotated[
         str,
@@ -43,6 +45,8 @@ def fwd(
     rate: m.Rate = None,
     limit: m.Limit = None,
     seed: m.Seed = None,
+    set_rules: m.SetRules = None,
+    set_routes: m.SetRoutes = None,
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
@@ -68,6 +72,9 @@ def fwd(
     Packets count as lost when they were dropped here, unless the mode drops them on purpose, or
     missed by the kernel or a device. --fail-on-loss compares them with all that arrived.
     """
+    if which := asked_for(context):
+        set_table(ports, which, set_rules or set_routes or "", json=json, quiet=quiet)
+        return
     from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown

@@ -88,6 +88,27 @@ Routes = Annotated[
 ]
 
 
+SetRules = Annotated[
+    str | None,
+    typer.Option(
+        "--set-rules",
+        metavar="FILE",
+        callback=o.file_name,
+        help="Have the running JOB (its process id, in the place of ports) go by the rules in a "
+        "file, one a line, instead of those that it has. - is stdin.",
+    ),
+]
+SetRoutes = Annotated[
+    str | None,
+    typer.Option(
+        "--set-routes",
+        metavar="FILE",
+        callback=o.file_name,
+        help="The same for the routes of a router.",
+    ),
+]
+
+
 def _time(name: str, text: str) -> OptionInfo:
     made: OptionInfo = typer.Option(
         name, metavar="TIME", parser=units.time_between(0, 3600), help=f"impair: {text}"

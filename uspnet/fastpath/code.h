@@ -8,7 +8,7 @@
 #include "cpu.h"
 
 // [python]
-enum { CODES_MAX = 64 };
+enum { CODES_MAX = 256 };
 
 /* Notes that code begins here, in memory that is executable, and that nobody can write. Returns -1
  * when too many are noted. */

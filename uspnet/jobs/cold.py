@@ -19,7 +19,8 @@ from uspnet import __version__
 from uspnet.answer import Json
 from uspnet.errors import DeviceFault, NoMemory, NotSupported, UspnetError
 from uspnet.jobs.choices import Sandbox
-from uspnet.jobs.upgrade import AGAIN, Upgraded
+from uspnet.jobs.turns import AGAIN
+from uspnet.jobs.upgrade import Upgraded
 from uspnet.process.successor import Successor
 from uspnet.process.trial import Able, Trial
 from uspnet.process.worker import COLD
@@ -72,6 +73,9 @@ class Cold:
         words = crew.limits.words
         if words is None:
             raise NotSupported("only commands can go on as another version", AGAIN)
+        if crew.upgrades.changes:
+            text = f"it goes by other {crew.upgrades.changed} than its command line has"
+            raise NotSupported(text, f"start it anew with those {crew.upgrades.changed}")
         if crew.former and crew.former.full():
             text = f"its {len(crew.former.before):,} results before leave no room for more"
             raise NotSupported(text, COLD)

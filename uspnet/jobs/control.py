@@ -3,7 +3,8 @@
 
 It listens on an abstract socket named after its process, of which nothing stays behind. A client
 sends one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`, for a
-cold one with `"kind": "cold"`, or `"plan"` to learn what that would do.
+cold one with `"kind": "cold"`, or `"plan"` to learn what that would do; `{"do": "set", "table":
+"rules" or "routes", "name": NAME}` with a sealed memfd that has the text of the file NAME.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from dataclasses import dataclass
 
 from uspnet.answer import Json
 from uspnet.errors import Usage, UspnetError
+from uspnet.jobs.change import Wanted
 from uspnet.jobs.upgrades import Request, Upgrades
 from uspnet.process.interpreter import interpreter
 from uspnet.system import kept
 from uspnet.system.processes import peer
+from uspnet.system.sealed import read_sealed
+from uspnet.text import printable
 
 REQUEST_BYTES = 16384  # a path and a little more
+TABLE_BYTES = 1 << 26  # of a file of rules or routes
+NAME_MAX = 200  # characters of its name that messages show
 CLIENTS_MAX = 8
 SILENCE_S = 5.0  # after which a client that asks nothing is dismissed
 REST_S = 1.0  # before we accept again when there was no descriptor for a client
@@ -112,9 +118,12 @@ class Control:
                 client.socket.close()  # our own command has not tried
 
     def _read(self, client: _Client) -> None:
+        fds: list[int] = []
         try:
-            data = client.socket.recv(REQUEST_BYTES + 1)
-            client.request = self._begin(data) if data else None
+            data, fds, _, _ = socket.recv_fds(
+                client.socket, REQUEST_BYTES + 1, 1, socket.MSG_CMSG_CLOEXEC
+            )
+            client.request = self._begin(data, next(iter(fds), -1)) if data else None
         except BlockingIOError:
             if time.monotonic() < client.since + SILENCE_S:
                 return
@@ -123,11 +132,16 @@ class Control:
             return
         except OSError:
             pass
+        finally:
+            for fd in fds:
+                os.close(fd)
         if not client.request:
             self._dismiss(client)
 
-    def _begin(self, data: bytes) -> Request:
-        """Do what a request asks for. Raises Usage, and what `interpreter` does."""
+    def _begin(self, data: bytes, fd: int) -> Request:
+        """Do what a request asks for. `fd`: what came with it, or -1. Raises Usage, and what
+        `interpreter` does.
+        """
         try:
             asked = json.loads(data) if len(data) <= REQUEST_BYTES else None
         except (ValueError, RecursionError):
@@ -137,6 +151,10 @@ class Control:
                 return self.upgrades.ask(_interpreter(path), kind)
             case {"do": "upgrade", "with": path} if "kind" not in (asked or ()):
                 return self.upgrades.ask(_interpreter(path))
+            case {"do": "set", "table": "rules" | "routes" as table, "name": str(name)}:
+                return self.upgrades.ask(
+                    None, wanted=Wanted(table, printable(name, NAME_MAX), _text(fd))
+                )
         raise _unknown()
 
     def _answer(self, client: _Client, answer: Json) -> None:
@@ -158,6 +176,14 @@ def _interpreter(path: object) -> list[str] | None:
     if not isinstance(path, str) or path[:1] != "/" or "\0" in path:
         raise _unknown()
     return [interpreter(path)]
+
+
+def _text(fd: int) -> str:
+    """Return the text that came with a request. Raises Usage."""
+    try:
+        return read_sealed(fd, TABLE_BYTES).decode(errors="surrogateescape")
+    except (OSError, ValueError):
+        raise _unknown() from None
 
 
 def _unknown() -> Usage:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 from uspnet import errors
@@ -15,22 +16,27 @@ from uspnet.errors import (
     DeviceTimeout,
     Malformed,
     NoDevice,
+    NoMemory,
     NotPermitted,
     NotSupported,
     Refused,
+    Usage,
     UspnetError,
 )
+from uspnet.jobs.change import Changed, TableName
 from uspnet.jobs.cold import Planned
-from uspnet.jobs.control import address
+from uspnet.jobs.control import NAME_MAX, TABLE_BYTES, address
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
 from uspnet.system.processes import peer, user_of
+from uspnet.system.sealed import sealed
 from uspnet.telemetry import look
 from uspnet.text import printable
 
-ANSWER_BYTES = 1 << 16
+ANSWER_BYTES = 1 << 18
 COLD_S = 6 * PATIENCE_S  # two starts of the other version, and the gap
 JOBS = "see: uspnet stats --once"
+WORDS = {"rules": "fwd --set-rules FILE", "routes": "fwd --set-routes FILE"}
 
 
 def upgrade(pid: int, path: str | None) -> Upgraded:
@@ -57,6 +63,50 @@ def plan(pid: int, path: str | None) -> Planned:
 def upgrade_cold(pid: int, path: str | None) -> Upgraded:
     """Have a job's process go on as another version. Raises as `upgrade` does."""
     return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}, COLD_S))
+
+
+def set_table(pid: int, table: TableName, name: str) -> Changed:
+    """Have a job go by the rules or routes in a file. Raises as `upgrade` does, and what is wrong
+    in the file, with its line.
+    """
+    fd = _sealed_copy(name)
+    try:
+        request = {"do": "set", "table": table, "name": printable(name, NAME_MAX)}
+        said = _ask(pid, request, fd=fd)
+    finally:
+        os.close(fd)
+    match said.get("answer"):
+        case {
+            "entries": int(entries),
+            "before": int(before),
+            "gap_us": int() | float() | None as gap_us,
+            "dropped": int(dropped),
+            "notices": [*notices],
+        }:
+            return Changed(
+                command="fwd", pid=pid, table=table, entries=entries, before=before, gap_us=gap_us,
+                dropped=dropped, notices=[printable(str(each)) for each in notices],
+            )  # fmt: skip
+    raise _no_answer(pid)
+
+
+def _sealed_copy(name: str) -> int:
+    """Return a memfd with what is in a file, `-` for stdin. Raises NoDevice, NotPermitted, Usage,
+    NoMemory.
+    """
+    try:
+        with sys.stdin.buffer if name == "-" else open(name, "rb") as file:
+            text = file.read(TABLE_BYTES + 1)
+    except PermissionError as error:
+        raise NotPermitted(f"{printable(name)}: {error.strerror}", "see: ls -l") from None
+    except OSError as error:
+        raise NoDevice(f"{printable(name)}: {error.strerror}", "give a file") from None
+    if len(text) > TABLE_BYTES:
+        raise Usage(f"{printable(name)} has more than {TABLE_BYTES >> 20} MiB", "give fewer lines")
+    try:
+        return sealed("uspnet-table", text)
+    except OSError as error:
+        raise NoMemory(f"{printable(name)}: {error.strerror}", "see: ulimit -n, -f") from None
 
 
 def _request(path: str | None) -> Json:
@@ -92,18 +142,19 @@ def _done(pid: int, said: Json) -> Upgraded:
     raise _no_answer(pid)
 
 
-def _ask(pid: int, request: Json, patience_s: float = PATIENCE_S) -> Json:
+def _ask(pid: int, request: Json, patience_s: float = PATIENCE_S, fd: int = -1) -> Json:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(patience_s)
         try:
             connection.connect(address(pid))
         except ConnectionRefusedError:
-            raise _nobody(pid) from None
+            raise _nobody(pid, request) from None
         except OSError as error:
             raise DeviceFault(f"job {pid}: {error.strerror or error}", JOBS) from None
         _check(pid, connection)
         try:
-            connection.send(json.dumps(request).encode())
+            data = json.dumps(request).encode()
+            socket.send_fds(connection, [data], [fd] if fd >= 0 else [])
             said = json.loads(connection.recv(ANSWER_BYTES) or b"null")
         except TimeoutError:
             text = f"job {pid} has not answered for {patience_s:.0f} s"
@@ -130,11 +181,12 @@ def _check(pid: int, connection: socket.socket) -> None:
 def _raised(said: Json) -> UspnetError:
     kind = getattr(errors, str(said["error"]), UspnetError)
     known = isinstance(kind, type) and issubclass(kind, UspnetError)
-    return (kind if known else UspnetError)(str(said.get("message")), str(said.get("hint", "")))
+    message, *details = str(said.get("message")).split("\n")
+    return (kind if known else UspnetError)(message, str(said.get("hint", "")), details)
 
 
-def _nobody(pid: int) -> UspnetError:
-    """Return why nobody listens as the job of this process."""
+def _nobody(pid: int, request: Json) -> UspnetError:
+    """Return why nobody listens as the job of this process. `request`: for it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError:
@@ -146,7 +198,8 @@ def _nobody(pid: int) -> UspnetError:
         return NotPermitted(f"process {pid} is another user's", "run as root, or as that user")
     if _elsewhere(pid):
         text = f"process {pid} is in another network namespace; if it is a job, go there"
-        return NotSupported(text, f"run: nsenter -t {pid} -n uspnet upgrade {pid}")
+        words = WORDS.get(str(request.get("table")), "upgrade")
+        return NotSupported(text, f"run: nsenter -t {pid} -n uspnet {words} {pid}")
     if not look(pid).jobs:
         return NoDevice(f"process {pid} is no job", JOBS)
     text = f"job {pid} takes no orders: it is no command, or of an older version"

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Literal
 
 from uspnet.answer import Answer
 from uspnet.errors import DeviceFault, NotSupported, UspnetError
+from uspnet.jobs import turns
+from uspnet.jobs.turns import AGAIN
 from uspnet.process.successor import Successor
 from uspnet.process.worker import WorkerProcess
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
-    from uspnet.jobs.worker import Worker
 
 TRIAL_S = 1.0  # for so long the old process can go on
-NAP_S = 20e-6
-FIRST_ROUND_S = 1.0  # which a worker that is given no CPU may take
-AGAIN = "see: uspnet stats, and try again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,57 +121,23 @@ class Upgrade:
             self.crew.check_sandbox(new)
             pointers = new.pointers()
             began, self._gap_began = time.monotonic_ns(), time.time()
-            self._pause(old)
+            turns.pause(self.crew, old)
         except UspnetError:
             new.close()
             raise
-        before = self.crew.dropped()
-        running = [worker for worker in self.crew.workers if worker.running()]
-        rounds = [int(worker.c.rounds) for worker in running]
+        before, rounds = self.crew.dropped(), turns.rounds(self.crew)
         new.set_pointers(pointers)
         try:
-            self._turn_to(new, self.successor, old)
+            turns.turn_to(self.crew, new, self.successor, old)
         except UspnetError:
-            for worker in self.crew.workers:
-                worker.resume()
+            turns.resume(self.crew)
             new.close()
             raise
-        self._wait_for_rounds(new, running, rounds)
-        self._gap_us = (time.monotonic_ns() - began) / 1000 if running else None
+        turns.wait_for_rounds(rounds)
+        self._gap_us = (time.monotonic_ns() - began) / 1000 if rounds else None
         self._dropped = self.crew.dropped() - before
         old.halt()
         self.old, self._began = old, time.monotonic()
-
-    def _pause(self, old: WorkerProcess) -> None:
-        try:
-            for worker in self.crew.workers:
-                worker.pause()
-            if old.dead():
-                raise DeviceFault("the worker process has ended meanwhile", AGAIN)
-        except UspnetError:
-            for worker in self.crew.workers:
-                worker.resume()
-            raise
-
-    def _turn_to(
-        self, process: WorkerProcess, server: Successor | None, before: WorkerProcess | None = None
-    ) -> None:
-        """Let a process run all loops that have begun and are not over. `before`: the one that has
-        run them. Raises DeviceFault if that has ended.
-        """
-        self.crew.adopt(process, server or self.server, before)
-        for worker in self.crew.workers:
-            if worker.started and not worker.over():
-                process.give_turn(worker.c)
-            worker.resume()
-
-    def _wait_for_rounds(
-        self, new: WorkerProcess, running: Sequence[Worker], rounds: Sequence[int]
-    ) -> None:
-        end = time.monotonic() + FIRST_ROUND_S
-        for worker, before in zip(running, rounds, strict=True):
-            while worker.c.rounds == before and not new.dead() and time.monotonic() < end:
-                time.sleep(NAP_S)
 
     def _watch(self, old: WorkerProcess) -> None:
         """Decide whether the trial is over, or has failed."""
@@ -220,7 +184,7 @@ class Upgrade:
             lost = self.crew.clean_up()
             old.quieted = False
             old.follow()  # which lets it go on
-            self._turn_to(old, None)
+            turns.turn_to(self.crew, old, self.server)
         finally:
             new.close()
         text = f"the new worker process of uspnet {self.successor.version} failed: {why}; the old"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upgrades of a job, which other threads ask for, and other processes through `control`."""
+"""Upgrades of a job, and changes of its tables, which other threads ask for, and other processes
+through `control`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
 from uspnet.errors import Busy, DeviceFault, DeviceTimeout, Usage, UspnetError
+from uspnet.jobs.change import Change, Changed, Prepared, TableName, Wanted, nothing_to_set
 from uspnet.jobs.cold import Cold, Planned
 from uspnet.jobs.upgrade import Upgrade, Upgraded
 from uspnet.process.trial import Able
@@ -30,30 +33,35 @@ HOLDS_S = 10.0  # for so long, a version that could go on with the job is believ
 PATIENCE_S = 60.0  # of who asks; it takes less than 2 on an idle machine
 
 
-def summary(upgrade: Upgrade | Cold) -> str:
+def summary(upgrade: Upgrade | Cold | Change) -> str:
     """Say how an upgrade has ended, for the job's own user; empty where it was only planned."""
     match upgrade.result:
         case Upgraded() as done:
             return f"upgraded: uspnet {done.before} → {done.after}"
+        case Changed() as set_now:
+            return f"{set_now.table} set: {set_now.entries:,} instead of {set_now.before:,}"
         case Planned():
             return ""
+    if isinstance(upgrade, Change):
+        return f"{upgrade.wanted.table} stay as they are: {upgrade.error}"
     return f"not upgraded: {upgrade.error}"
 
 
 @dataclass
 class Request:
     """An upgrade that somebody waits for. `python`: as for `Upgrade`. `departed`: the other version
-    answers it.
+    answers it. `wanted`: it is none, these tables are to be set.
     """
 
     python: Sequence[str] | None
     kind: Kind = "warm"
+    wanted: Wanted | None = None
     done: threading.Event = field(default_factory=threading.Event)
-    result: Upgraded | Planned | None = None
+    result: Upgraded | Planned | Changed | None = None
     error: UspnetError | None = None
     departed: bool = False
 
-    def end(self, result: Upgraded | Planned | None, error: UspnetError | None) -> None:
+    def end(self, result: Upgraded | Planned | Changed | None, error: UspnetError | None) -> None:
         """Tell who waits how it has ended."""
         self.result, self.error = result, error
         self.done.set()
@@ -99,18 +107,35 @@ class Upgradable:
         it but the one that waits for the job, which does it. Raises NotSupported and others when
         the job goes on as before, DeviceFault when the new loops failed.
         """
-        if self.service.thread == threading.get_ident():
-            text = "the thread that waits for a job can't wait for its upgrade"
-            raise Usage(text, "call upgrade() in another thread")
-        request = self.crew.upgrades.ask(python)
-        if not request.done.is_set():
-            self.service.wake()
-        if not request.done.wait(PATIENCE_S):
-            text = f"the upgrade took more than {PATIENCE_S:.0f} s"
-            raise DeviceTimeout(text, "does a thread wait for the job?")
+        request = self._done("upgrade", python)
         if isinstance(request.result, Upgraded):
             return request.result
         raise request.error or RuntimeError("an upgrade ended without a result")
+
+    def set_table(self, table: TableName, text: str, name: str = "-") -> Changed:
+        """Have the loops go by other rules or routes, while they run: those in the text of a file.
+        `name`: of the file, for messages. Every thread may call it but the one that waits for the
+        job. Raises Usage, NotSupported and others when the job goes on as before.
+        """
+        request = self._done("change", None, Wanted(table, name, text))
+        if isinstance(request.result, Changed):
+            return request.result
+        raise request.error or RuntimeError("a change ended without a result")
+
+    def _done(
+        self, what: str, python: Sequence[str] | None, wanted: Wanted | None = None
+    ) -> Request:
+        """Ask the thread that waits for the job for something, and wait until it is done."""
+        if self.service.thread == threading.get_ident():
+            text = f"the thread that waits for a job can't wait for its {what}"
+            raise Usage(text, "call it in another thread")
+        request = self.crew.upgrades.ask(python, wanted=wanted)
+        if not request.done.is_set():
+            self.service.wake()
+        if not request.done.wait(PATIENCE_S):
+            text = f"the {what} took more than {PATIENCE_S:.0f} s"
+            raise DeviceTimeout(text, "does a thread wait for the job?")
+        return request
 
 
 class Upgrades:
@@ -120,15 +145,22 @@ class Upgrades:
         self.crew = crew
         self.closed = True  # nobody looks after them yet
         self.count = 0  # of those that succeeded
+        self.changes = 0  # times that tables were set
+        self.changed = ""  # which
         self._asked: deque[Request] = deque()
-        self._now: tuple[Upgrade | Cold, Request] | None = None
+        self._now: tuple[Upgrade | Cold | Change, Request] | None = None
         # The last plan: for whom, what that version has said, and until when that holds.
         self._planned: tuple[Sequence[str] | None, Able | None, float] = None, None, 0.0
         self.leave: Callable[[], None] = lambda: None  # has the job end for a cold one
+        self.prepare: Callable[[Wanted], Prepared] = nothing_to_set
 
-    def ask(self, python: Sequence[str] | None, kind: Kind = "warm") -> Request:
-        """Ask for an upgrade, which the thread that waits for the job does."""
-        request = Request(python, kind)
+    def ask(
+        self, python: Sequence[str] | None, kind: Kind = "warm", wanted: Wanted | None = None
+    ) -> Request:
+        """Ask for an upgrade, which the thread that waits for the job does; or, in its place, that
+        these tables are set.
+        """
+        request = Request(python, kind, wanted)
         self._asked.append(request)
         if self.closed:
             self._refuse()
@@ -142,7 +174,9 @@ class Upgrades:
         """Return the descriptors that become readable when `serve` has something to do."""
         return self._now[0].fds() if self._now else []
 
-    def _begin(self, request: Request) -> Upgrade | Cold:
+    def _begin(self, request: Request) -> Upgrade | Cold | Change:
+        if request.wanted:
+            return Change(self.crew, request.wanted, self.prepare)
         if request.kind == "warm":
             return Upgrade(self.crew, request.python, os.getpid())
         if request.kind == "plan":
@@ -207,6 +241,8 @@ class Upgrades:
             upgrade, request = self._now
             self._now = None
             self.count += isinstance(upgrade.result, Upgraded)
+            if isinstance(upgrade.result, Changed):
+                self.changes, self.changed = self.changes + 1, upgrade.result.table
             if isinstance(upgrade, Cold) and upgrade.result:
                 self._planned = request.python, upgrade.able, time.monotonic() + HOLDS_S
             if text := summary(upgrade):

@@ -46,12 +46,22 @@ class Kept:
         found = (each for each in structs() if each.address in reached and _places(each.kind))
         self._copies = [_Copy(each, bytes(_memory(each))) for each in found]
 
-    def restore(self) -> set[str]:
-        """Write back what was changed since, but for what loops write. Return which members."""
+    def renew(self, addresses: Collection[int]) -> None:
+        """Copy anew what is in the structs at these addresses, and go on with all other copies."""
+        others = [copy for copy in self._copies if copy.where.address not in addresses]
+        self.record(addresses)
+        self._copies += others
+
+    def restore(self, only: Collection[int] | None = None) -> set[str]:
+        """Write back what was changed since, but for what loops write. Return which members.
+        `only`: in the structs at these addresses; None: in all.
+        """
         wrong = set()
         alive = {each.serial for each in structs()}
         for copy in self._copies:
             if copy.where.serial not in alive:
+                continue
+            if only is not None and copy.where.address not in only:
                 continue
             there = _memory(copy.where)
             for base in range(0, len(there), ffi.sizeof(copy.where.kind)):

@@ -7,7 +7,7 @@ beside a number `n_x` leads to so many structs, any other one to a single struct
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 from uspnet.fastpath import c, ffi, lib
@@ -38,6 +38,18 @@ class Reach:
         self._seen: set[tuple[int, str]] = set()
         for root in roots:
             self._follow(root, 1)
+
+    def with_these(self, roots: Sequence[c.CData]) -> Reach:
+        """Return what is reached from other roots, too. Machine code is what those alone reach: it
+        takes the place of what there is.
+        """
+        made = Reach(roots, self.lent)
+        code = {n for n, each in self.maps.items() if each.flags & lib.MEMORY_EXECUTABLE}
+        made.maps |= {n: each for n, each in self.maps.items() if n not in code}
+        made.fds |= self.fds
+        made.slots |= self.slots
+        made._seen |= self._seen
+        return made
 
     @property
     def addresses(self) -> set[int]:

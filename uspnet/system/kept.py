@@ -8,7 +8,6 @@ The state is JSON in a sealed memfd. A variable of the environment has that desc
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import MutableMapping
@@ -16,12 +15,12 @@ from dataclasses import asdict, dataclass, field
 
 from uspnet.answer import Json
 from uspnet.errors import Malformed
+from uspnet.system.sealed import read_sealed, sealed
 
 VARIABLE = "USPNET_KEPT"
 FORMAT = 1  # of the state, and of the names and meanings of descriptors
 BYTES_MAX = 1 << 24
 FDS_MAX = 4096
-SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 @dataclass
@@ -52,11 +51,7 @@ class State:
         text = json.dumps(asdict(self)).encode()
         if len(text) > BYTES_MAX or len(self.fds) > FDS_MAX:
             raise OSError(errno.E2BIG, "what it would go on with is too much")
-        fd = os.memfd_create("uspnet-kept", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(os.dup(fd), "wb") as file:
-            file.write(text)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
-        return fd
+        return sealed("uspnet-kept", text)
 
     def full(self) -> bool:
         """Return whether the results until then take so much room that those of another version may
@@ -101,23 +96,13 @@ def begin(environment: MutableMapping[str, str]) -> State | None:
         return None
     try:
         fd = int(number) if number.isascii() and number.isdecimal() else -1
-        state = _parse(_read(fd))
+        state = _parse(read_sealed(fd, BYTES_MAX))
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         text = f"{VARIABLE}={number[:20]} names no state of a uspnet: {error}"
         raise Malformed(text, f"start it without that: unset {VARIABLE}") from None
     os.close(fd)
     adopt(state)
     return state
-
-
-def _read(fd: int) -> bytes:
-    """Return what is in the memfd. Raises OSError and ValueError."""
-    if fcntl.fcntl(fd, fcntl.F_GET_SEALS) != SEALS:
-        raise ValueError("it can be changed")
-    size = os.fstat(fd).st_size
-    if size > BYTES_MAX:
-        raise ValueError("it is too long")
-    return os.pread(fd, size, 0)
 
 
 def _parse(text: bytes) -> State:

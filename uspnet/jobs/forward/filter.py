@@ -11,6 +11,7 @@ from typing import ClassVar
 from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.change import Staged, TableName
 from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Ruled
 from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_partner
@@ -19,9 +20,11 @@ from uspnet.memory import new
 from uspnet.packets.caret import Span, pointed
 from uspnet.packets.filter import Filter, compile_filter
 from uspnet.port import Port
+from uspnet.text import printable
 
 RULE = re.compile(r"\s*(?P<act>pass|drop|to:(?P<port>\S+))(?:\s+(?P<filter>\S.*))?\s*", re.DOTALL)
 RULES_MAX = 256
+LINE_MAX, SHOWN = 16384, 60  # characters of a line; how many of them a message shows
 HOW = "write: pass FILTER, drop FILTER or to:PORT FILTER, such as 'drop udp port 53'"
 RETURN, ANYTHING = 0x06, 0  # BPF: return a number; 0 rejects
 
@@ -65,6 +68,7 @@ class Filtered(Ways, mode="filter", name="rules"):
 
     help: ClassVar[str] = "drops, passes and diverts packets by --rule"
     options: ClassVar[type] = Filtering
+    table: ClassVar[TableName | None] = "rules"
 
     rules: c.Rule = ffi.NULL
     n_rules: int = 0
@@ -72,10 +76,25 @@ class Filtered(Ways, mode="filter", name="rules"):
     @classmethod
     def prepare(cls, ports: Sequence[Port], given: Filtering) -> Sequence[Rule]:
         """Read the rules; the last one accepts all. Raises Usage."""
-        rules = [read_rule(text, ports) for text in given.rule]
-        if not any(rule.accepts_all() for rule in rules):
-            rules.append(Rule("pass", lib.RULE_PASS, None, None))
-        return rules
+        return whole([read_rule(text, ports) for text in given.rule])
+
+    @classmethod
+    def reread(cls, ports: Sequence[Port], name: str, text: str) -> Sequence[Rule]:
+        """Read the rules in a file, one a line; the last one accepts all. Raises Usage, which names
+        the line.
+        """
+        rules: list[Rule] = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if not (rule := line.partition("#")[0].strip()):
+                continue
+            where = f"--set-rules {name}, line {number}"
+            if len(line) > LINE_MAX or len(rules) == RULES_MAX:
+                what = f"{LINE_MAX:,} characters" if len(line) > LINE_MAX else f"{RULES_MAX} rules"
+                raise Usage(f"{where}: more than {what}", "give less")
+            rules.append(read_rule(rule, ports, f"{where}: '{printable(rule, SHOWN)}'"))
+        if not rules:
+            raise Usage(f"--set-rules {name} has no rule", f"one a line; {HOW}")
+        return whole(rules)
 
     @classmethod
     def notices(cls, given: Sequence[Rule]) -> Iterator[str]:
@@ -95,6 +114,18 @@ class Filtered(Ways, mode="filter", name="rules"):
     @classmethod
     def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make the rules and the loop."""
+        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes))
+        loop.stage(ports, given).put()
+        return loop
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.filters: list[c.Filter] = []
+        self.given: Sequence[Rule] = ()
+
+    def stage(self, ports: Sequence[Port], given: Sequence[Rule]) -> Staged:
+        """Make rules for this loop, by which it does not go yet."""
+        del ports
         rules = new("struct rule[]", len(given))
         kept = []
         for made, rule in zip(rules, given, strict=True):
@@ -102,15 +133,20 @@ class Filtered(Ways, mode="filter", name="rules"):
             if rule.only:
                 kept.append(rule.only.make())
                 made.only = kept[-1]
-        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes),
-                   rules=rules, n_rules=len(given))  # fmt: skip
-        loop.filters, loop.given = kept, given
-        return loop
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.filters: list[c.Filter] = []
-        self.given: Sequence[Rule] = ()
+        def put() -> object:
+            former = self.rules, self.filters, self.given
+            count_on(rules, given, self.rules, self.given)
+            self.rules, self.filters, self.given = rules, kept, given
+            self.c.rules, self.c.n_rules = rules, len(given)
+            return former
+
+        return Staged(self.c, [rules, *kept], put)
+
+    @classmethod
+    def entries(cls, given: Sequence[Rule]) -> int:
+        """Return how many rules there are."""
+        return len(given)
 
     @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:
@@ -127,18 +163,42 @@ class Filtered(Ways, mode="filter", name="rules"):
         return {"rules": tuple(sums)}
 
 
-def read_rule(text: str, ports: Sequence[Port]) -> Rule:
-    """Read a rule. Raises Usage, with the place of what is wrong."""
+def whole(rules: list[Rule]) -> list[Rule]:
+    """Return these rules, and one more if none of them accepts all."""
+    last = Rule("pass", lib.RULE_PASS, None, None)
+    return rules if any(rule.accepts_all() for rule in rules) else [*rules, last]
+
+
+def count_on(
+    rules: c.Rule, given: Sequence[Rule], before: c.Rule, given_before: Sequence[Rule]
+) -> None:
+    """Have rules that are written as ones before them go on counting: the first one as the first
+    one of the same text, and so on.
+    """
+    left: dict[str, list[int]] = {}
+    for number, rule in reversed(list(enumerate(given_before))):
+        left.setdefault(rule.text, []).append(number)
+    for made, rule in zip(rules, given, strict=True):
+        if same := left.get(rule.text):
+            counted = before[same.pop()]
+            made.packets, made.bytes = counted.packets, counted.bytes
+
+
+def read_rule(text: str, ports: Sequence[Port], what: str = "") -> Rule:
+    """Read a rule. `what`: how a message names it; empty: as an option. Raises Usage, with the
+    place of what is wrong.
+    """
+    what = what or f"--rule {text!r}"
     found = RULE.fullmatch(text)
     if not found:
         word = re.search(r"\S+", text)
         at = Span(*word.span()) if word else Span(0, len(text))
-        raise Usage(f"--rule {text!r} is no rule", HOW, pointed(text, at))
+        raise Usage(f"{what} is no rule", HOW, pointed(text, at))
     only = found["filter"]
     try:
         made = compile_filter(only) if only else None
     except Usage as error:
-        raise Usage(f"--rule {text!r}: {error.lines[0]}", error.hint, error.lines[1:]) from None
+        raise Usage(f"{what}: {error.lines[0]}", error.hint, error.lines[1:]) from None
     if not found["port"]:
         return Rule(text.strip(), {"pass": lib.RULE_PASS, "drop": lib.RULE_DROP}[found["act"]],
                     None, made)  # fmt: skip
@@ -146,5 +206,5 @@ def read_rule(text: str, ports: Sequence[Port]) -> Rule:
     if number is None or not ports[number].can_send:
         why = "there is no such port" if number is None else "it sends nothing"
         hint = f"write a port as it is named, or its number: to:1 to to:{len(ports)}"
-        raise Usage(f"--rule {text!r}: {why}", hint, pointed(text, Span(*found.span("port"))))
+        raise Usage(f"{what}: {why}", hint, pointed(text, Span(*found.span("port"))))
     return Rule(text.strip(), lib.RULE_TO, number, made)

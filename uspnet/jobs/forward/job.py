@@ -10,6 +10,7 @@ from typing import ClassVar
 from uspnet.answer import Json
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
+from uspnet.jobs.change import Prepared, Wanted
 from uspnet.jobs.forward.mirror import to_mirror, with_mirror
 from uspnet.jobs.forward.mode import Mode, find_mode, read_options
 from uspnet.jobs.job import Job
@@ -59,6 +60,29 @@ class ForwardJob(Job[ForwardResult]):
             if port.can_send and len(sources) == 1:
                 port.fed_by(sources[0])
         self.how = how
+        self.crew.upgrades.prepare = self.prepare
+
+    def prepare(self, wanted: Wanted) -> Prepared:
+        """Make tables for all loops, which go by others now. Raises NotSupported, Usage."""
+        if self.mode.table != wanted.table:
+            has = f"; its {self.mode.table} can be set" if self.mode.table else ""
+            text = f"this job, of --mode {self.how.mode}, has no {wanted.table}{has}"
+            needs = {"rules": "filter", "routes": "route"}[wanted.table]
+            raise NotSupported(text, f"set those of a job of --mode {needs}; see: uspnet stats")
+        given = self.mode.reread(self.among, wanted.name, wanted.text)
+        loops = [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
+
+        def put() -> object:
+            former, self.given = self.given, given
+            return former
+
+        return Prepared(
+            [loop.stage(self.among, given) for loop in loops],
+            self.mode.entries(given),
+            self.mode.entries(self.given),
+            list(self.mode.notices(given)),
+            put,
+        )
 
     def check(self, result: ForwardResult) -> None:
         """Raise NotSupported if packets of a file were to be forwarded, and not one could be."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from uspnet import registry
 from uspnet.answer import Json
 from uspnet.errors import Usage
+from uspnet.jobs.change import Staged, TableName
 from uspnet.jobs.loops import Forward
 from uspnet.jobs.route import Route
 from uspnet.port import Port
@@ -33,7 +34,8 @@ class NoOptions:
 class Mode(Forward):
     """One worker's loop in a mode. `ports`: how many it takes; `help`: what it does, as it follows
     the mode's name in the help of `--mode`; `options`: a dataclass of its options, by their names
-    on the command line; `ahead`: it assigns packets to exits by `steer`. A subclass names it:
+    on the command line; `ahead`: it assigns packets to exits by `steer`; `table`: what of it can be
+    set anew while it runs, by a file. A subclass names it:
 
     `class EverySecond(Mode, mode="every_second"): …`
 
@@ -45,6 +47,7 @@ class Mode(Forward):
     options: ClassVar[type] = NoOptions
     ahead: ClassVar[bool] = False
     mirrors: ClassVar[bool] = False  # it copies packets to an exit that `ways` calls the mirror
+    table: ClassVar[TableName | None] = None
     holds = 0  # buffers of packets that wait in the loop itself
 
     def __init_subclass__(cls, *, mode: str = "", name: str = "", **more: str) -> None:
@@ -85,6 +88,22 @@ class Mode(Forward):
         """Make one worker's loop, which has these lanes. `given`: the options. Raises Usage."""
         del ports, lanes, given
         return cls(full=full)
+
+    @classmethod
+    def reread(cls, ports: Sequence[Port], name: str, text: str) -> Given:
+        """Return the options that the text of a file has, as `prepare` does, for a mode with a
+        `table`. Raises Usage.
+        """
+        raise NotImplementedError
+
+    def stage(self, ports: Sequence[Port], given: Given) -> Staged:
+        """Make tables for a loop that runs, of what `reread` has returned."""
+        raise NotImplementedError
+
+    @classmethod
+    def entries(cls, given: Given) -> int:
+        """Return how many entries the table has."""
+        raise NotImplementedError
 
     @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:

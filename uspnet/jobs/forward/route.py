@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.change import Staged, TableName
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Table
 from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Routed
-from uspnet.jobs.forward.routes import NextHop, Routes, read_routes, shown
+from uspnet.jobs.forward.routes import NextHop, Reader, Routes, read_routes, shown
 from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_every
 from uspnet.jobs.route import Route
 from uspnet.memory import new
@@ -58,6 +59,7 @@ class Router(Ways, mode="route"):
 
     help: ClassVar[str] = "is an IP router by --routes"
     options: ClassVar[type] = Routing
+    table: ClassVar[TableName | None] = "routes"
 
     hops: c.Hop = ffi.NULL
     n_hops: int = 0
@@ -65,14 +67,18 @@ class Router(Ways, mode="route"):
     @classmethod
     def prepare(cls, ports: Sequence[Port], given: Routing) -> Tables:
         """Read the routes, and make the tables. Raises Usage, NoDevice, NotPermitted."""
+        return look_up_in(read_routes(given.routes, number_among(ports)))
 
-        def number(word: str) -> int | None:
-            at = find_port(word, ports)
-            return at if at is not None and ports[at].can_send else None
+    @classmethod
+    def reread(cls, ports: Sequence[Port], name: str, text: str) -> Tables:
+        """Read the routes in the text of a file, and make the tables. Raises Usage."""
+        reader = Reader(name, number_among(ports), "--set-routes")
+        return look_up_in(reader.read(text.split("\n")))
 
-        routes = read_routes(given.routes, number)
-        made = [Table(family, found) for family, found in routes.found.items()]
-        return Tables(routes, *made)
+    @classmethod
+    def entries(cls, given: Tables) -> int:
+        """Return how many prefixes the file names."""
+        return sum(given.routes.counts.values())
 
     @classmethod
     def notices(cls, given: Tables) -> Iterator[str]:
@@ -91,28 +97,54 @@ class Router(Ways, mode="route"):
     @classmethod
     def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:
         """Make the next hops and the loop."""
-        routes = given.routes
-        macs = [routes.macs.get(number) or port.mac for number, port in enumerate(ports)]
-        hops = new("struct hop[]", len(routes.hops))
-        for made, hop in zip(hops, routes.hops, strict=True):
-            fill(made, hop, macs)
-        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes),
-                   hops=hops, n_hops=len(hops))  # fmt: skip
-        loop.c.ipv4, loop.c.ipv6 = given.ipv4.c[0], given.ipv6.c[0]
-        for number, mac in enumerate(macs):
-            loop.c.macs[number] = int.from_bytes(mac or b"", "little")
-        loop.tables = given
+        loop = cls(full=full, ways=make_ways(ports, lanes), n_ways=len(lanes))
+        loop.stage(ports, given).put()
         return loop
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.tables: Tables | None = None
 
+    def stage(self, ports: Sequence[Port], given: Tables) -> Staged:
+        """Make next hops for this loop, by which it does not go yet."""
+        routes = given.routes
+        macs = [routes.macs.get(number) or port.mac for number, port in enumerate(ports)]
+        hops = new("struct hop[]", len(routes.hops))
+        for made, hop in zip(hops, routes.hops, strict=True):
+            fill(made, hop, macs)
+
+        def put() -> object:
+            former = self.hops, self.tables
+            self.hops, self.tables = hops, given
+            self.c.hops, self.c.n_hops = hops, len(hops)
+            self.c.ipv4, self.c.ipv6 = given.ipv4.c[0], given.ipv6.c[0]
+            for number, mac in enumerate(macs):
+                self.c.macs[number] = int.from_bytes(mac or b"", "little")
+            return former
+
+        return Staged(self.c, [hops], put)
+
     @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:
         """Return what the tables are."""
         tables = [loop.tables for loop in loops if isinstance(loop, cls) and loop.tables]
         return {"route": tables[0].told()} if tables else {}
+
+
+def number_among(ports: Sequence[Port]) -> Callable[[str], int | None]:
+    """Return what tells the number of the port that a word means, if it can send."""
+
+    def number(word: str) -> int | None:
+        at = find_port(word, ports)
+        return at if at is not None and ports[at].can_send else None
+
+    return number
+
+
+def look_up_in(routes: Routes) -> Tables:
+    """Make the tables of routes."""
+    made = [Table(family, found) for family, found in routes.found.items()]
+    return Tables(routes, *made)
 
 
 def fill(made: c.Hop, hop: NextHop, macs: Sequence[bytes | None]) -> None:

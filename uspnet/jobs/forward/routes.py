@@ -142,10 +142,14 @@ def unicast(text: str) -> bytes:
 
 
 class Reader:
-    """Reads the lines. What a route says behind its prefix is parsed once for all that say so."""
+    """Reads the lines. What a route says behind its prefix is parsed once for all that say so.
+    `option`: by which the file was named.
+    """
 
-    def __init__(self, name: str, port_number: Callable[[str], int | None]) -> None:
-        self.name, self.port_number = name, port_number
+    def __init__(
+        self, name: str, port_number: Callable[[str], int | None], option: str = "--routes"
+    ) -> None:
+        self.name, self.port_number = f"{option} {printable(name)}", port_number
         self.routes = Routes()
         self.neighbors: dict[tuple[int, bytes], bytes] = {}
         self._numbers: dict[NextHop, int] = {}
@@ -163,10 +167,10 @@ class Reader:
                 self._number = line_number
                 self._find_port(hop)
         except Wrong as error:
-            text = f"--routes {printable(self.name)}, line {self._number}: {error}"
+            text = f"{self.name}, line {self._number}: {error}"
             raise Usage(text, error.hint) from None
         if not sum(map(len, self.routes.found.values())):
-            raise Usage(f"--routes {printable(self.name)} has no route", FORMS)
+            raise Usage(f"{self.name} has no route", FORMS)
         for family, found in self.routes.found.items():
             self.routes.counts[family] = len(found)
         self._resolve()
