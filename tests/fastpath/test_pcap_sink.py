@@ -130,3 +130,35 @@ def test_a_cut_is_behind_the_record_that_fills_a_file(form: int) -> None:
         ffi.memmove(start[0] + at, length.to_bytes(4, "little"), 4)
         most[0] = 9
         assert 2 * size <= lib.pcap_cut(sink.ring, start[0], ready, 9999, most) <= ready
+
+
+def test_what_is_taken_keeps_its_room_until_it_is_in_the_file() -> None:
+    ring, start, octets = Ring(lib.PCAP_US), ffi.new("uint8_t **"), ffi.new("uint64_t *")
+    ring.ring.patient = 1
+    assert ring.send(9, 60) == 9
+    assert lib.pcap_sleep(ring.shared, ring.ring, 1) == 1  # its chunk is not full
+    ring.ring.patient = 0
+    assert lib.pcap_sleep(ring.shared, ring.ring, 1) == 0
+    assert lib.pcap_peek(ring.ring, start) == 9 * 76
+    lib.pcap_take(ring.ring, 4 * 76)
+    assert (lib.pcap_taken(ring.ring), ring.ring.positions.written) == (4 * 76, 0)
+    assert lib.pcap_peek(ring.ring, start) == 5 * 76
+    lib.pcap_release(ring.ring, 76)  # of what is not to be written
+    lib.pcap_settle(ring.ring, 2 * 76)
+    assert (lib.pcap_taken(ring.ring), ring.ring.positions.written) == (5 * 76, 2 * 76)
+    lib.pcap_settle(ring.ring, 5 * 76)
+    assert (ring.ring.staged, lib.pcap_peek(ring.ring, start)) == (0, 4 * 76)
+    lib.pcap_take(ring.ring, 4 * 76)
+    while ring.send(32, 1514) == 32:
+        pass
+    assert ring.send(1, 1514) == 0
+    ring.ring.patient = 1
+    assert lib.pcap_sleep(ring.shared, ring.ring, 1) == 0  # whole chunks wait
+    while taken := lib.pcap_peek(ring.ring, start):
+        lib.pcap_take(ring.ring, taken)
+    assert ring.send(1, 1514) == 0
+    lib.pcap_settle(ring.ring, ring.ring.taken)
+    assert ring.send(1, 1514) == 1
+    assert lib.pcap_forget(ring.ring, octets) == 1
+    assert octets[0] == 1514
+    ring.pool.close()

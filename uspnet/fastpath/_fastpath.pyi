@@ -670,6 +670,7 @@ class PcapRing(Struct):
     n_chunks: int
     format: int
     staged: int
+    patient: int
     taken: int
 
 class PcapRun(Struct):
@@ -1466,6 +1467,7 @@ class PcapRingFields(TypedDict, total=False):
     n_chunks: int
     format: int
     staged: int
+    patient: int
     taken: int
 
 class PcapRunFields(TypedDict, total=False):

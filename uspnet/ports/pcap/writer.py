@@ -26,6 +26,7 @@ from uspnet.ports.pcap.stage import Stage
 from uspnet.system import child, privileges
 
 NOTE_CHUNKS = 2
+MUCH = lib.PCAP_CHUNK // 4  # bytes of records
 LEAVE_S = 1.0  # for a child without anything to do
 SHARED_BYTES = -(-ffi.sizeof("struct pcap_shared") // 4096) * 4096
 
@@ -172,11 +173,14 @@ class _Child:
         poll.register(self.bell, select.POLLIN)
         if self.parts:
             poll.register(self.line, select.POLLIN)
-        alone = False
+        for ring in self.rings:  # a file's reader can wait, as a pipe's can't
+            ring.patient = self.file.can_cut
+        alone = late = False
         while not alone:
-            ends = self.parts and self.parts.ends
+            ends, late = self.parts and self.parts.ends, False
             if not ends and self.sleeps():
-                alone = any(fd == self.watched for fd, _ in poll.poll(self.patience_ms()))
+                happened = poll.poll(self.patience_ms())
+                alone, late = any(fd == self.watched for fd, _ in happened), not happened
                 self.shared.asleep = 0
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self.bell)
@@ -184,8 +188,9 @@ class _Child:
                 self.parts.hear()
                 alone = alone or self.parts.ends
             self.drain()
-            if not self.patience_ms():
+            if late or not self.patience_ms():
                 self.flush()
+        self.drain(least=1)
         if self.held:
             self.held.end()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
@@ -210,8 +215,8 @@ class _Child:
             return self.held.sleeps(self.rings)
         return bool(lib.pcap_sleep(self.shared, self.rings, len(self.rings)))
 
-    def drain(self) -> None:
-        """Write what is in the rings, one after the other."""
+    def drain(self, least: int = MUCH) -> None:
+        """Write what is in the rings, one after the other; again while there is much, at least."""
         start = ffi.new("uint8_t **")
         moved = True
         while moved:
@@ -233,7 +238,7 @@ class _Child:
                     written = self.write(start[0], length, ring)
                     if self.parts:
                         self.parts.packed(length, written)
-                    moved = True
+                    moved = moved or length >= least
             if self.parts:
                 self.parts.hear()
 

@@ -185,9 +185,10 @@ struct pcap_ring {
     struct pcap_positions *positions;
     struct pcap_chunk *chunks;
     uint32_t n_chunks;
-    uint32_t format; /* enum pcap_format */
-    uint32_t staged; /* by the writer: 1: it has taken more than is in the file */
-    uint64_t taken;  /* up to here, then */
+    uint32_t format;  /* enum pcap_format */
+    uint32_t staged;  /* by the writer: 1: it has taken more than is in the file */
+    uint32_t patient; /* by the writer: 1: a chunk that is not full is nothing to wake up for */
+    uint64_t taken;   /* up to here, then */
 };
 
 struct pcap_sink {

@@ -114,13 +114,21 @@ uint32_t pcap_cut(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes
     return at;
 }
 
-uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_t n)
+/* Is there something to write now? */
+static int calls(struct pcap_ring *r)
 {
     uint8_t *from;
+    if (!pcap_peek(r, &from))
+        return 0;
+    return !r->patient || pcap_taken(r) >> 32 != load_acquire(&r->positions->published) >> 32;
+}
+
+uint32_t pcap_sleep(struct pcap_shared *shared, struct pcap_ring *rings, uint32_t n)
+{
     store_relaxed(&shared->asleep, 1);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* set `asleep`, then check; see ring_bell() */
     for (uint32_t i = 0; i < n; i++) {
-        if (pcap_peek(&rings[i], &from)) {
+        if (calls(&rings[i])) {
             store_relaxed(&shared->asleep, 0);
             return 0;
         }
