@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import signal
 import socket
@@ -96,6 +97,26 @@ def test_the_kernel_goes_on_using_the_port(attached, namespace, kind):
     assert result["received"] >= port["rx_packets"] + kernel["rx_packets"]
     assert result["interface"] == {"name": "eth7", "mac": MAC, "mtu": 1500, "not_restored": []}
     assert "eth7" not in namespace.links()
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("qemu")
+def test_kernels_talk_over_emulated_nics_in_large_frames(namespace, namespaces):
+    other, wire = namespaces(), f"attach-{os.getpid()}"
+    for where, nic, address in ((namespace, "e1000e", NEAR), (other, "igb", FAR)):
+        port = f"qemu:{nic},wire={wire},mtu=9000"
+        words = ("--name", "eth7", "--mtu", 9000, "--address", f"{address}/24")
+        where.start("attach", port, *words)
+    for each in (namespace, other):
+        until(lambda each=each: "LOWER_UP" in each.link("eth7")["flags"])
+    wanted = hashlib.sha256(SENT).hexdigest()
+    assert transferred(namespace, other, FAR) == wanted
+    assert transferred(other, namespace, NEAR) == wanted
+    result = other.started[0].end(signal.SIGTERM)
+    nic, kernel = result["ports"]
+    assert result["interface"]["mtu"] == 9000
+    assert nic["rx_bytes"] > 1500 * nic["rx_packets"], "also of those that only acknowledge"
+    assert kernel["rx_bytes"] > len(SENT)
 
 
 def test_carrier_and_mtu_are_the_ports(attached, namespace):
