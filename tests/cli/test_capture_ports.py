@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 
 import pytest
 from scapy.all import IP, TCP, UDP, Ether
 
-from tests.support.blocks import IDB, blocks, seen_by_tshark, statistics
+from tests.support.blocks import EPB, IDB, blocks, seen_by_tshark, statistics
 from tests.support.captures import write_pcap
 from tests.support.identity import answer
 
@@ -57,6 +58,34 @@ def test_each_packet_is_of_the_interface_that_it_came_in_by(uspnet, sources, tmp
     assert [each["filteraccept"] for each in last] == [len(part) for part in wanted]
 
 
+def test_a_port_may_have_a_filter_and_a_snap_length_of_its_own(uspnet, sources, tmp_path):
+    (a, b, c), parts = sources
+    given = [f"{a},filter=udp or arp", f"{b},snaplen=30,filter=ip[2:2] > 0", f"{c},snaplen=20"]
+    path = tmp_path / "x.pcapng"
+    words = ["-w", path, "-s", 45, "--json", "--cores", 0, "tcp"]
+    result = answer(uspnet("capture", *given, *words).stdout)
+    assert result["asked"]["filter"] == "tcp"
+    assert result["asked"]["filters"] == ["udp or arp", "ip[2:2] > 0", "tcp"]
+    wanted = [
+        [(n, min(45, len(f))) for n, f in enumerate(FRAMES) if f in parts[0] and n % 3],
+        [(n, min(30, len(f))) for n, f in enumerate(FRAMES) if f in parts[1]],
+        [(n, min(20, len(f))) for n, f in enumerate(FRAMES) if f in parts[2] and not n % 3],
+    ]
+    found = [[], [], []]
+    for block in blocks(path):
+        if block.kind == EPB:
+            number, _, _, kept, _ = struct.unpack_from("=5I", block.body)
+            found[number].append((struct.unpack_from(">H", block.body, 20 + 18)[0], kept))
+    assert found == wanted
+    assert result["filtered"] == 900 - sum(map(len, wanted))
+    described = [block for block in blocks(path) if block.kind == IDB]
+    assert [block.text(2) for block in described] == [a, b, c]
+    assert [block.text(11)[1:] for block in described] == result["asked"]["filters"]
+    assert [struct.unpack_from("=I", block.body, 4)[0] for block in described] == [45, 30, 20]
+    last = [statistics(path, number)[-1].counts() for number in range(3)]
+    assert [each["filteraccept"] for each in last] == [*map(len, wanted)]
+
+
 def test_ports_with_several_queues_and_cores_share_a_file(uspnet, tmp_path):
     ports = ["null:,queues=3,size=100", "null:,queues=2,size=200", "null:,size=300"]
     words = ["-w", tmp_path / "x", "-c", 60_000, "--cores", "0", "--json"]
@@ -80,6 +109,10 @@ def test_ports_with_several_queues_and_cores_share_a_file(uspnet, tmp_path):
         (["pcap:a", "pcap:b"], "a: No such file or directory"),
         (["null:", "pcap:out=x"], "pcap:out=x can't receive"),
         (["null:", "packet:nosuch"], "nosuch"),
+        (["null:,snaplen=20"], "snaplen= needs a file"),
+        (["null:snaplen=x", "-w", "x"], "null:: snaplen=x: "),
+        (["null:filter=udp,filter=tcp"], "filter= is given twice"),
+        (["null:", "null:,filter=udp prot 9"], "syntax error"),
     ],
 )
 def test_what_can_not_be_captured_together_is_told(uspnet, tmp_path, monkeypatch, words, text):

@@ -12,7 +12,8 @@ import pytest
 from tests.support.processes import NOBODY
 from uspnet.errors import Refused
 from uspnet.jobs import orders
-from uspnet.jobs.control import address
+from uspnet.telemetry import reaching
+from uspnet.telemetry.reaching import address
 
 
 def test_one_that_takes_the_name_of_a_job_is_not_obeyed():
@@ -31,7 +32,7 @@ def test_one_that_takes_the_name_of_a_job_is_not_obeyed():
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be two users")
 def test_one_that_had_the_number_of_a_job_before_is_not_obeyed(monkeypatch):
     """The kernel goes on telling the number of who began to listen, whose process has ended."""
-    monkeypatch.setattr(orders, "user_of", lambda _pid: NOBODY)
+    monkeypatch.setattr(reaching, "user_of", lambda _pid: NOBODY)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(address(os.getpid()))
         listener.listen()

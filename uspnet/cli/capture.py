@@ -10,6 +10,7 @@ from uspnet.cli import captured as c
 from uspnet.cli import less as l
 from uspnet.cli import options as o
 from uspnet.cli import triggered as t
+from uspnet.cli import watched as w
 from uspnet.jobs.choices import Sandbox
 from uspnet.ports.pcap.kinds import Compression, Format, Slice, Writing
 
@@ -17,8 +18,11 @@ from uspnet.ports.pcap.kinds import Compression, Format, Slice, Writing
 @app.command()
 def capture(
     context: typer.Context,
-    port: o.Port,
+    port: w.Port = None,
     words: c.Words = None,
+    job: w.Job = None,
+    number: w.Number = None,
+    dropped: w.Dropped = False,
     write: c.Write = None,
     only: c.Only = None,
     listing: c.Listing = False,
@@ -58,8 +62,12 @@ def capture(
 ) -> None:
     """Capture packets to a pcapng or pcap file; without -w, count them.
 
-    Options, and the filter, are for all ports. A pcapng file says of each packet which port it
-    came in by.
+    Options, and the filter, are for all ports but those that have their own filter or snap length:
+    'PORT,filter=tcp port 443,snaplen=96'. A pcapng file says of each packet which port it came in
+    by; and of one from --job, whether the job received or sent it.
+
+    A job does not wait for whoever captures from it: copies for which there is no time are
+    dropped as no_room.
 
     What a filter rejects is counted as filtered; neither that nor what --dedup and --first leave
     out is in --count.
@@ -67,14 +75,14 @@ def capture(
     Packets count as lost when they were dropped here, or missed by the kernel or the device.
     --fail-on-loss compares them with all that arrived.
     """
+    from uspnet.cli.apart import apart
     from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.confirm import tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.capture import CaptureJob
-    from uspnet.ports.registry import make_port
 
-    more, rest = c.split(words)
+    ports, rest = w.ports_of(port, words, job, number, dropped=dropped)
     chosen = c.filter_of(only, rest)
     if listing:
         c.show_filter(chosen, json=json)
@@ -86,7 +94,7 @@ def capture(
         (snaplen, buffer),
         comments,
         c.rotation_of(ring, autostop, json=json),
-        1 + len(more),
+        len(ports),
         t.trigger_of(pre_trigger, on, after),
         group_read=group_read or None,
         compress=compress.value,
@@ -97,8 +105,8 @@ def capture(
     duration, count = c.stops(autostop, duration, count)
     process = o.Process(in_process, restart, sandbox, no_sandbox)
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
-    less = l.less_of(dedup, first)
-    job = CaptureJob([*map(make_port, [port, *more])], limits, sink, chosen, less)
+    made, own = apart(ports)
+    running = CaptureJob(made, limits, sink, chosen, l.less_of(dedup, first), own)
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
         *required(require, "received", l.wanted, count),
@@ -106,4 +114,4 @@ def capture(
     tell_of_interface(context, "capture", quiet=quiet)
     interval = interval or (1.0 if statistics else None)
     with t.pulled_by_signal(sink):
-        run(job, Shown(json, quiet, bool(verbose), interval), checks)
+        run(running, Shown(json, quiet, bool(verbose), interval), checks)

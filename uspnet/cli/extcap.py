@@ -33,7 +33,7 @@ def extcap(
     """Show uspnet's ports in Wireshark and tshark, which capture from them.
 
     Without --install, list what they would be shown: NICs that the kernel has given away, sockets
-    of memif, and any port that the options of the interface name.
+    of memif, running jobs, and any port that the options of the interface name.
     """
     from uspnet.cli.views.console import print_json, show_lines
     from uspnet.extcap import places

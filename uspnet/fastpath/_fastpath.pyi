@@ -90,6 +90,8 @@ class Burst(Struct):
 class CaptureLoop(Struct):
     f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
     only: Filter
+    each: LaneFilter
+    n_each: int
     dedup: Dedup
     first: First
 
@@ -308,6 +310,9 @@ class Lane(Struct):
     exits: Exit
     n_exits: int
     received: Inline[Burst, Burst | BurstFields]
+
+class LaneFilter(Struct):
+    only: Filter
 
 class Line(Struct):
     q: Inline[DelayedQueue, DelayedQueue | DelayedQueueFields]
@@ -898,6 +903,7 @@ class Queue(Struct):
     fault: int
     ended: int
     sys_errno: int
+    watch: Watch
 
 class ReflectLoop(Struct):
     f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
@@ -1259,6 +1265,48 @@ class Vmxnet3TxArea(Struct):
     discarded: int
     unused4: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
 
+class Watch(Struct):
+    burst: Callable[[Queue, Packet, int], int]
+    shared: WatchShared
+    records: Pointer[int]
+    size: int
+    next: int
+    taken: int
+    longest: int
+    sends: int
+    drops: int
+
+class WatchRecord(Struct):
+    ns: int
+    length: int
+    kept: int
+    reason: int
+    unused: int
+
+class WatchShared(Struct):
+    tail: int
+    missed: int
+    pad0: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    head: int
+    pad1: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+
+class WatchedNote(Struct):
+    options: Pointer[int]
+    bytes: int
+
+class WatchedQueue(AnyQueue):
+    q: Inline[Queue, Queue | QueueFields]
+    shared: WatchShared
+    records: Pointer[int]
+    size: int
+    next: int
+    missed: int
+    over: int
+    noted: int
+    interface: int
+    n_notes: int
+    notes: WatchedNote
+
 class Ways(Struct):
     port: int
     other: int
@@ -1505,6 +1553,7 @@ class QueueFields(TypedDict, total=False):
     fault: int
     ended: int
     sys_errno: int
+    watch: Watch
 
 class SegmentsFields(TypedDict, total=False):
     frame: Pointer[int]
@@ -1811,6 +1860,10 @@ class Lib:
     VIRTQ_QUIET: int
     VIRTQ_USED: int
     VIRTQ_WRITE: int
+    WATCH_HEAD: int
+    WATCH_PASSED: int
+    WATCH_RING: int
+    WATCH_SKIP: int
     WAYS_MAX: int
     def answer_drop(self, _0: Answer, /) -> None: ...
     def answer_see(self, _0: Answer, _1: Pool, _2: Packet, /) -> None: ...
@@ -1979,6 +2032,9 @@ class Lib:
     def vmxnet3_fill(self, _0: Vmxnet3Queue, _1: int, /) -> int: ...
     def vmxnet3_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def vmxnet3_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def watch_burst(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def watch_drops(self, _0: Queue, _1: int, _2: Packet, _3: int, /) -> None: ...
+    def watched_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def wire_release(self, _0: int, /) -> int: ...
     def xdp_bind(self, _0: int, _1: int, _2: int, _3: int, /) -> int: ...
     def xdp_fill(self, _0: XdpQueue, /) -> None: ...
@@ -2122,6 +2178,10 @@ class FFI:
     ) -> IntelQueue: ...
     @overload
     def new(self, cdecl: Literal["struct lane *", "struct lane[]"], init: object = ...) -> Lane: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct lane_filter *", "struct lane_filter[]"], init: object = ...
+    ) -> LaneFilter: ...
     @overload
     def new(self, cdecl: Literal["struct line *", "struct line[]"], init: object = ...) -> Line: ...
     @overload
@@ -2465,6 +2525,26 @@ class FFI:
         self, cdecl: Literal["struct vmxnet3_tx_area *", "struct vmxnet3_tx_area[]"], init: object = ...
     ) -> Vmxnet3TxArea: ...
     @overload
+    def new(
+        self, cdecl: Literal["struct watch *", "struct watch[]"], init: object = ...
+    ) -> Watch: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct watch_record *", "struct watch_record[]"], init: object = ...
+    ) -> WatchRecord: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct watch_shared *", "struct watch_shared[]"], init: object = ...
+    ) -> WatchShared: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct watched_note *", "struct watched_note[]"], init: object = ...
+    ) -> WatchedNote: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct watched_queue *", "struct watched_queue[]"], init: object = ...
+    ) -> WatchedQueue: ...
+    @overload
     def new(self, cdecl: Literal["struct ways *", "struct ways[]"], init: object = ...) -> Ways: ...
     @overload
     def new(
@@ -2628,6 +2708,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct lane *", "struct lane[]"], value: CData | int
     ) -> Lane: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct lane_filter *", "struct lane_filter[]"], value: CData | int
+    ) -> LaneFilter: ...
     @overload
     def cast(
         self, cdecl: Literal["struct line *", "struct line[]"], value: CData | int
@@ -2982,6 +3066,26 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct vmxnet3_tx_area *", "struct vmxnet3_tx_area[]"], value: CData | int
     ) -> Vmxnet3TxArea: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct watch *", "struct watch[]"], value: CData | int
+    ) -> Watch: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct watch_record *", "struct watch_record[]"], value: CData | int
+    ) -> WatchRecord: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct watch_shared *", "struct watch_shared[]"], value: CData | int
+    ) -> WatchShared: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct watched_note *", "struct watched_note[]"], value: CData | int
+    ) -> WatchedNote: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct watched_queue *", "struct watched_queue[]"], value: CData | int
+    ) -> WatchedQueue: ...
     @overload
     def cast(
         self, cdecl: Literal["struct ways *", "struct ways[]"], value: CData | int

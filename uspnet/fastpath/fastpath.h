@@ -66,6 +66,8 @@ struct origin {
     uint32_t losses;    /* drops count of an obsolete Packet Block; UINT32_MAX: unknown */
 };
 
+struct watch; /* rings/watch.h */
+
 /* One receive or transmit ring. The ring's own struct begins with this one. Who fills which field:
  *
  *   field                     set by                                        when
@@ -76,6 +78,7 @@ struct origin {
  *   lossless                  make_queue of a file source                   once
  *   closed                    the port; a ring whose interface goes down    at any time
  *   fault, sys_errno, ended   the ring; Python resets fault                 once
+ *   watch                     Python, and then burst, too: jobs/watching.py while loops pause
  *
  * burst, receive: fills up to n handles with buffers from `stack`, which the caller then owns.
  * burst, transmit: accepts the first k of n handles and returns k; their buffers return to `stack`
@@ -95,6 +98,7 @@ struct queue {
     uint32_t fault;         /* enum fault */
     uint32_t ended;         /* this source has no more packets */
     int32_t sys_errno;      /* of the system call behind FAULT_IO */
+    struct watch *watch;    /* another process sees packets of this queue; NULL: none does */
 };
 
 /* guard.c: queues on a peer's memory survive its truncation. */
@@ -212,12 +216,31 @@ static __attribute__((cold, noinline, unused)) void queue_drop(struct queue *q,
         q->counters->errors += n;
 }
 
+void watch_drops(struct queue *q, uint32_t reason, const struct packet *packets, uint32_t n);
+
+/* Counts n packets as dropped whose buffers are not freed yet. */
+static __attribute__((cold, noinline, unused)) void
+queue_drop_packets(struct queue *q, enum drop_reason reason, const struct packet *p, uint32_t n)
+{
+    if (q->watch)
+        watch_drops(q, reason, p, n);
+    queue_drop(q, reason, n);
+}
+
 /* Drops one packet and frees its buffer. */
 static __attribute__((cold, noinline, unused)) void queue_refuse(struct queue *q, uint32_t index,
                                                                  enum drop_reason reason)
 {
     queue_drop(q, reason, 1);
     stack_give(q->stack, index);
+}
+
+/* The same for a whole packet. */
+static __attribute__((cold, noinline, unused)) void
+queue_refuse_packet(struct queue *q, struct packet p, enum drop_reason reason)
+{
+    queue_drop_packets(q, reason, &p, 1);
+    stack_give(q->stack, p.index);
 }
 
 /* Transmit: the reason for a frame whose length is out of range. */

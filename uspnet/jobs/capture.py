@@ -16,8 +16,10 @@ from uspnet.jobs.less import NOTHING, Less, Remembered, cuts, sliced
 from uspnet.jobs.loops import Drop, Forward, Loop
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, CaptureResult
-from uspnet.jobs.route import Route
+from uspnet.jobs.route import End, Route
+from uspnet.memory import new
 from uspnet.port import Port
+from uspnet.ports.job import JobPort
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX
 from uspnet.ports.pcap.ways import writing
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Dedup as CDedup
     from uspnet.fastpath._fastpath import Filter as CFilter
     from uspnet.fastpath._fastpath import First as CFirst
+    from uspnet.fastpath._fastpath import LaneFilter as CLaneFilter
     from uspnet.jobs.worker import Lane
     from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.ring import Rotation
@@ -39,26 +42,42 @@ class Chosen(Forward, name="capture"):
     """
 
     only: CFilter = ffi.NULL
+    each: CLaneFilter = ffi.NULL  # of lanes that have their own
+    n_each: int = 0
     dedup: CDedup = ffi.NULL
     first: CFirst = ffi.NULL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.filters: list[CFilter] = []  # that `each` leads to
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets that were wanted: others don't count."""
         return sum(int(lane.rx.counters.packets) for lane in lanes if lane.rx)
 
 
+@dataclass(frozen=True)
+class Own:
+    """What one of several ports has of its own: a filter, or the bytes to keep of a packet."""
+
+    only: Filter | None = None  # None: that of all
+    snaplen: int = 0  # 0: that of all
+
+
 class CaptureJob(Job[CaptureResult]):
     """Receives from a port, or from several; `sink`, when given, is the capture file's port.
-    `only`: the filter of what is captured; `less`: what is left out of that. Raises Usage.
+    `only`: the filter of what is captured; `less`: what is left out of that; `own`: of each port,
+    in their order, or nothing. Raises Usage.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a capture is
         self,
         port: Port | Sequence[Port],
         limits: Limits,
         sink: Sink | None,
         only: Filter | None = None,
         less: Less = NOTHING,
+        own: Sequence[Own] = (),
     ) -> None:
         ports = [port] if isinstance(port, Port) else list(port)
         if mute := next((each for each in ports if not each.can_receive), None):
@@ -69,11 +88,18 @@ class CaptureJob(Job[CaptureResult]):
         super().__init__("capture", [*ports, *([sink] if sink else [])], limits)
         self.sources, self.sink, self.only = ports, sink, only
         self.less = Remembered(less)
+        self.own = own if any(each.only or each.snaplen for each in own) else ()
+        self.filters = [each.only or only for each in self.own or [Own()] * len(ports)]
         if sink:
             sink.source, sink.sources = ports[0] if len(ports) == 1 else None, ports
-            text = only.text if only else ""
-            left_out = less.said()
-            sink.making = replace(sink.making, only=text, burst=limits.burst, left_out=left_out)
+            text, left_out = _text(only), less.said()
+            pairs = zip(self.filters, self.own, strict=False)
+            each = tuple((_text(only_of), of.snaplen) for only_of, of in pairs)
+            sink.making = replace(
+                sink.making, only=text, burst=limits.burst, left_out=left_out, each=each
+            )
+        elif any(each.snaplen for each in own):
+            raise Usage("snaplen= needs a file", "add -w FILE, or drop snaplen=")
 
     def plans(self) -> list[Plan]:
         """Plan one worker per core, and at most one per receive queue."""
@@ -83,20 +109,33 @@ class CaptureJob(Job[CaptureResult]):
             (source, [(self.sink, number)] if self.sink else [])
             for number, source in enumerate(sources)
         ]
-        return [Plan(self._loop(), lanes[i :: len(used)], core) for i, core in enumerate(used)]
+        return [
+            Plan(self._loop(sources[i :: len(used)]), lanes[i :: len(used)], core)
+            for i, core in enumerate(used)
+        ]
 
-    def _loop(self) -> Loop:
-        if self.only or self.less.asked:
+    def _loop(self, sources: Sequence[End]) -> Loop:
+        if not any(self.filters) and not self.less.asked:
+            return Forward() if self.sink else Drop()
+        if not self.own:
             only = self.only.make() if self.only else ffi.NULL
             return Chosen(only=only, **self.less.make())
-        return Forward() if self.sink else Drop()
+        each = new("struct lane_filter[]", len(sources))
+        loop = Chosen(each=each, n_each=len(sources), **self.less.make())
+        loop.filters = [only.make() if only else ffi.NULL for only in self.filters]
+        for lane, (port, _) in zip(each, sources, strict=True):
+            lane.only = loop.filters[self.sources.index(port)]
+        return loop
 
     def set_up(self) -> None:
         """Have packets time-stamped if a file is written, or flows have an age; a filter gets their
-        lengths on the wire, which files know.
+        lengths on the wire, which files know. What a port knows besides is for pcapng alone.
         """
+        for number, port in enumerate(self.sources):
+            if self.sink and self.sink.options.format == "pcapng" and isinstance(port, JobPort):
+                port.note(number)
         for worker in self.workers:
-            asks = self.only and self.only.asks_length
+            asks = any(only and only.asks_length for only in self.filters)
             if (
                 self.sink
                 or self.less.asked
@@ -106,7 +145,9 @@ class CaptureJob(Job[CaptureResult]):
 
     def asked(self) -> Asked:
         """Return what the run was asked for."""
-        asked = replace(super().asked(), filter=self.only.text if self.only else None)
+        filters = tuple(_text(only) for only in self.filters) if self.own else ()
+        text = self.only.text if self.only else None
+        asked = replace(super().asked(), filter=text, filters=filters)
         return replace(asked, **self.less.asked.texts(), slice=cuts(self.sink))
 
     def count(self) -> CaptureResult:
@@ -132,6 +173,10 @@ class CaptureJob(Job[CaptureResult]):
             writing=writing(self.sink),
             **self.rates(taken, self.total("rx", "bytes")),
         )
+
+
+def _text(only: Filter | None) -> str:
+    return only.text if only else ""
 
 
 def make_sink(

@@ -4,7 +4,8 @@
 It listens on an abstract socket named after its process, of which nothing stays behind. A client
 sends one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`, for a
 cold one with `"kind": "cold"`, or `"plan"` to learn what that would do; `{"do": "set", "table":
-"rules" or "routes", "name": NAME}` with a sealed memfd that has the text of the file NAME.
+"rules" or "routes", "name": NAME}` with a sealed memfd that has the text of the file NAME. One that
+asks to watch a port stays connected: see `watching`.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from uspnet.answer import Json
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.change import Wanted
 from uspnet.jobs.upgrades import Request, Upgrades
+from uspnet.jobs.watching import Watches
 from uspnet.process.interpreter import interpreter
 from uspnet.system import kept
 from uspnet.system.processes import peer
 from uspnet.system.sealed import read_sealed
+from uspnet.telemetry.reaching import address
 from uspnet.text import printable
 
 REQUEST_BYTES = 16384  # a path and a little more
@@ -32,11 +35,6 @@ NAME_MAX = 200  # characters of its name that messages show
 CLIENTS_MAX = 8
 SILENCE_S = 5.0  # after which a client that asks nothing is dismissed
 REST_S = 1.0  # before we accept again when there was no descriptor for a client
-
-
-def address(pid: int) -> str:
-    """Return the address on which the job with this process id listens."""
-    return f"\0uspnet-{pid}"
 
 
 @dataclass
@@ -49,8 +47,8 @@ class _Client:
 class Control:
     """The socket and its clients. `trouble` says why nobody can connect, if that is so."""
 
-    def __init__(self, upgrades: Upgrades) -> None:
-        self.upgrades, self.trouble = upgrades, ""
+    def __init__(self, upgrades: Upgrades, watches: Watches) -> None:
+        self.upgrades, self.watches, self.trouble = upgrades, watches, ""
         self._clients: list[_Client] = []
         self._rests_until = 0.0
         if (kept_fd := kept.take("control")) >= 0:
@@ -68,6 +66,7 @@ class Control:
     def fds(self) -> list[int]:
         """Return the descriptors that become readable when `serve` has something to do."""
         silent = [client.socket.fileno() for client in self._clients if not client.request]
+        silent += self.watches.fds()
         full = len(self._clients) >= CLIENTS_MAX
         rests = full or self.trouble or time.monotonic() < self._rests_until
         return silent if rests else [self._listener.fileno(), *silent]
@@ -81,6 +80,7 @@ class Control:
                 self._read(client)
             if client.request and client.request.done.is_set():
                 self._answer(client, _answer_to(client.request))
+        self.watches.serve()
 
     def held(self) -> dict[str, int]:
         """Return the descriptors with which another version goes on: the socket's, and that of the
@@ -100,6 +100,7 @@ class Control:
                 self._answer(client, _answer_to(client.request))
             else:
                 client.socket.close()
+        self.watches.close()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -123,7 +124,7 @@ class Control:
             data, fds, _, _ = socket.recv_fds(
                 client.socket, REQUEST_BYTES + 1, 1, socket.MSG_CMSG_CLOEXEC
             )
-            client.request = self._begin(data, next(iter(fds), -1)) if data else None
+            client.request = self._begin(data, client, next(iter(fds), -1)) if data else None
         except BlockingIOError:
             if time.monotonic() < client.since + SILENCE_S:
                 return
@@ -135,12 +136,12 @@ class Control:
         finally:
             for fd in fds:
                 os.close(fd)
-        if not client.request:
+        if not client.request and client in self._clients:
             self._dismiss(client)
 
-    def _begin(self, data: bytes, fd: int) -> Request:
+    def _begin(self, data: bytes, client: _Client, fd: int) -> Request | None:
         """Do what a request asks for. `fd`: what came with it, or -1. Raises Usage, and what
-        `interpreter` does.
+        `interpreter` and `watches` do.
         """
         try:
             asked = json.loads(data) if len(data) <= REQUEST_BYTES else None
@@ -155,6 +156,10 @@ class Control:
                 return self.upgrades.ask(
                     None, wanted=Wanted(table, printable(name, NAME_MAX), _text(fd))
                 )
+            case {"do": "watch"}:
+                self.watches.begin(client.socket, asked or {})
+                self._clients.remove(client)  # its connection is that of a watcher now
+                return None
         raise _unknown()
 
     def _answer(self, client: _Client, answer: Json) -> None:

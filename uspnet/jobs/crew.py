@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 from uspnet.errors import DeviceFault, NotSupported, Usage, UspnetError
-from uspnet.fastpath import lib
+from uspnet.fastpath import c, lib
 from uspnet.jobs.choices import Sandbox
 from uspnet.jobs.confining import calls_of, check_complete
 from uspnet.jobs.control import Control
@@ -19,7 +19,9 @@ from uspnet.jobs.forks import Forks
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.pulse import Pulse
 from uspnet.jobs.upgrades import Upgrades
+from uspnet.jobs.watching import Watches
 from uspnet.jobs.worker import Worker
+from uspnet.memory import Data
 from uspnet.port import Port
 from uspnet.process.kept import Kept
 from uspnet.process.server import ForkServer
@@ -73,7 +75,7 @@ class Crew:
         if self.limits.control:
             self.former = kept.former()
             self.upgrades.count = self.former.upgrades if self.former else 0
-            self.control = Control(self.upgrades)
+            self.control = Control(self.upgrades, Watches(self))
         if self.wanted:
             before = Successor.kept(self.former) if self.former else None
             self.server = before or ForkServer()
@@ -286,6 +288,10 @@ class Crew:
         self.notice(
             f"the worker process has ended: {why}; a new one goes on, {lost:,} packets may be lost"
         )
+
+    def own(self, struct: c.Struct, name: str) -> Data:
+        """Return this process's own function for one that a struct may have of the worker's."""
+        return self.process.own(struct, name) if self.process else getattr(struct, name)
 
     def dropped(self) -> int:
         """Return the packets that the workers' queues have dropped, for any reason."""

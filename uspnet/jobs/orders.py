@@ -3,39 +3,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import sys
-from pathlib import Path
 
-from uspnet import errors
 from uspnet.answer import Json
-from uspnet.errors import (
-    DeviceFault,
-    DeviceTimeout,
-    Malformed,
-    NoDevice,
-    NoMemory,
-    NotPermitted,
-    NotSupported,
-    Refused,
-    Usage,
-    UspnetError,
-)
+from uspnet.errors import Malformed, NoDevice, NoMemory, NotPermitted, Usage
 from uspnet.jobs.change import Changed, TableName
 from uspnet.jobs.cold import Planned
-from uspnet.jobs.control import NAME_MAX, TABLE_BYTES, address
+from uspnet.jobs.control import NAME_MAX, TABLE_BYTES
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
-from uspnet.system.processes import peer, user_of
 from uspnet.system.sealed import sealed
-from uspnet.telemetry import look
+from uspnet.telemetry.reaching import JOBS, ask, connect
 from uspnet.text import printable
 
-ANSWER_BYTES = 1 << 18
 COLD_S = 6 * PATIENCE_S  # two starts of the other version, and the gap
-JOBS = "see: uspnet stats --once"
 WORDS = {"rules": "fwd --set-rules FILE", "routes": "fwd --set-routes FILE"}
 
 
@@ -143,71 +125,9 @@ def _done(pid: int, said: Json) -> Upgraded:
 
 
 def _ask(pid: int, request: Json, patience_s: float = PATIENCE_S, fd: int = -1) -> Json:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
-        connection.settimeout(patience_s)
-        try:
-            connection.connect(address(pid))
-        except ConnectionRefusedError:
-            raise _nobody(pid, request) from None
-        except OSError as error:
-            raise DeviceFault(f"job {pid}: {error.strerror or error}", JOBS) from None
-        _check(pid, connection)
-        try:
-            data = json.dumps(request).encode()
-            socket.send_fds(connection, [data], [fd] if fd >= 0 else [])
-            said = json.loads(connection.recv(ANSWER_BYTES) or b"null")
-        except TimeoutError:
-            text = f"job {pid} has not answered for {patience_s:.0f} s"
-            raise DeviceTimeout(text, JOBS) from None
-        except (OSError, ValueError, RecursionError):
-            said = None
-    if not isinstance(said, dict):
-        raise DeviceFault(f"job {pid} has ended meanwhile", JOBS)
-    if "error" in said:
-        raise _raised(said)
+    words = WORDS.get(str(request.get("table")), "upgrade")
+    with connect(pid, patience_s, words) as connection:
+        said, fds = ask(connection, pid, request, fd)
+    for each in fds:
+        os.close(each)
     return said
-
-
-def _check(pid: int, connection: socket.socket) -> None:
-    """Raise Refused when it is not the job that listens: anybody may take a name."""
-    listener, user = peer(connection)
-    if listener != pid or user != user_of(pid):  # the number may have been another process's
-        text = f"process {listener} of user {user} pretends to be job {pid}"
-        raise Refused(text, f"see: ps -fp {listener}")
-    if user != os.geteuid() and os.geteuid() != 0:
-        raise NotPermitted(f"job {pid} is another user's", "run as root, or as that user")
-
-
-def _raised(said: Json) -> UspnetError:
-    kind = getattr(errors, str(said["error"]), UspnetError)
-    known = isinstance(kind, type) and issubclass(kind, UspnetError)
-    message, *details = str(said.get("message")).split("\n")
-    return (kind if known else UspnetError)(message, str(said.get("hint", "")), details)
-
-
-def _nobody(pid: int, request: Json) -> UspnetError:
-    """Return why nobody listens as the job of this process. `request`: for it."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
-    except OSError:
-        return NoDevice(f"there is no process {pid}", JOBS)
-    if "\nState:\tZ" in status:
-        return NoDevice(f"process {pid} has ended", JOBS)
-    user = int(status.partition("\nUid:")[2].split()[1])
-    if user != os.geteuid() and os.geteuid() != 0:
-        return NotPermitted(f"process {pid} is another user's", "run as root, or as that user")
-    if _elsewhere(pid):
-        text = f"process {pid} is in another network namespace; if it is a job, go there"
-        words = WORDS.get(str(request.get("table")), "upgrade")
-        return NotSupported(text, f"run: nsenter -t {pid} -n uspnet {words} {pid}")
-    if not look(pid).jobs:
-        return NoDevice(f"process {pid} is no job", JOBS)
-    text = f"job {pid} takes no orders: it is no command, or of an older version"
-    return NotSupported(text, "stop it, and start it anew")
-
-
-def _elsewhere(pid: int) -> bool:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
-    except OSError:
-        return False

@@ -87,6 +87,9 @@ class Asked:
     filter: str | None = None
     """`--filter`: the packets of the files that are sent, or of a port that are captured; null:
     all."""
+    filters: tuple[str, ...] = ()
+    """`PORT,filter=`: the filter of each port that is captured, empty for all of its packets; no
+    list: no port has its own."""
     dedup: str | None = None
     """`--dedup`: within which time the same packet is a duplicate, and what of it is ignored;
     null: all are captured."""

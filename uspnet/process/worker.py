@@ -15,7 +15,7 @@ from threading import Thread
 from uspnet.errors import DeviceFault, DeviceTimeout, Incompatible, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
-from uspnet.memory import new, struct_mappings
+from uspnet.memory import Data, new, struct_mappings
 from uspnet.process.protocol import functions, receive, send
 from uspnet.process.reach import Reach
 from uspnet.process.server import ERRNO_MAX, ForkServer
@@ -145,6 +145,15 @@ class WorkerProcess:
             ffi.cast("uintptr_t *", slot)[0] = address
         self.server.pointed.clear()
         self.server.pointed.update(pointers)
+
+    def own(self, struct: c.Struct, name: str) -> Data:
+        """Return our own function where a member of a struct is one of this process's."""
+        value = getattr(struct, name)
+        slot, address = (
+            int(ffi.cast("uintptr_t", each)) for each in (ffi.addressof(struct, name), value)
+        )
+        written, called = self.server.pointed.get(slot, (0, ""))
+        return ffi.addressof(lib, called) if written == address else value
 
     def give_turn(self, worker: c.Worker) -> None:
         """Let its thread run a loop. No other thread may be within a round of it."""

@@ -53,20 +53,20 @@ class Board:
         """
         at = COUNTERS_AT + len(self.rows) * COUNTER_BYTES
         self.ports.setdefault(number, {"port": port, "driver": driver, "unknown": unknown})
-        place = list(self.ports).index(number)
-        self.rows.append({"port": place, "direction": direction, "queue": queue})
+        self.rows.append({"port": number, "direction": direction, "queue": queue})
         return ffi.cast("struct counters *", self.memory.base + at)
 
     def publish(self, started_ns: int, sandbox: Enforced | None = None) -> None:
         """Write the header, which makes the job visible to readers. `sandbox`: what is enforced on
         its worker process, if it has one. Raise NotSupported.
         """
+        order = sorted(self.ports)
         header = {
             "command": self.command,
             "pid": os.getpid(),
             "started_ns": started_ns,
-            "ports": list(self.ports.values()),
-            "queues": self.rows,
+            "ports": [self.ports[number] for number in order],
+            "queues": [{**row, "port": order.index(int(row["port"]))} for row in self.rows],
             "sandbox": asdict(sandbox) if sandbox else None,
         }
         text = json.dumps(header).encode()

@@ -7,10 +7,17 @@
 #include "forward.h"
 
 // [python]
+/* The filter of one lane; NULL: all packets. */
+struct lane_filter {
+    struct filter *only;
+};
+
 /* What each of the pointers leads to chooses packets; NULL: all. */
 struct capture_loop {
     struct forward_loop f;
-    struct filter *only;
+    struct filter *only;      /* of all lanes, unless they have their own: */
+    struct lane_filter *each; /* one a lane */
+    uint32_t n_each;          /* or 0 */
     struct dedup *dedup;
     struct first *first;
 };
@@ -26,7 +33,7 @@ static void reject(struct worker *w, struct queue *rx, const struct packet *p, u
         bytes += p[i].length;
     rx->counters->packets -= n; /* a packet is in exactly one counter */
     rx->counters->bytes -= bytes;
-    queue_drop(rx, reason, n);
+    queue_drop_packets(rx, reason, p, n);
     stack_give_packets(w->stack, p, n);
 }
 
@@ -50,12 +57,20 @@ static uint32_t keep(struct worker *w, struct queue *rx, struct burst *b, uint32
     return kept;
 }
 
+static struct filter *filter_of(const struct capture_loop *c, const struct lane *lane)
+{
+    uint32_t number = (uint32_t)(lane - c->f.w.lanes);
+    return number < c->n_each ? c->each[number].only : c->only;
+}
+
 /* Moves the packets that are wanted to the front. Returns how many there are. */
-static uint32_t choose(struct capture_loop *c, struct queue *rx, struct burst *b, uint32_t n)
+static uint32_t choose(struct capture_loop *c, const struct lane *lane, struct burst *b, uint32_t n)
 {
     struct worker *w = &c->f.w;
-    if (c->only)
-        n = keep(w, rx, b, n, filter_burst(c->only, rx, b, n), DROP_FILTERED);
+    struct queue *rx = lane->rx;
+    struct filter *only = filter_of(c, lane);
+    if (only)
+        n = keep(w, rx, b, n, filter_burst(only, rx, b, n), DROP_FILTERED);
     if (c->dedup)
         n = keep(w, rx, b, n, dedup_burst(c->dedup, rx, b, n), DROP_DUPLICATE);
     if (c->first)
@@ -77,7 +92,7 @@ static uint32_t receive(struct capture_loop *c, struct lane *lane, struct burst 
         return 0;
     if (rx->stamps)
         burst_stamp(b, got);
-    found = choose(c, rx, b, got);
+    found = choose(c, lane, b, got);
     *kept = (uint32_t)worker_claim(w, found); /* other workers take from it, too */
     if (unlikely(*kept < found))
         lane_return(w, lane, b->packets + *kept, found - *kept);

@@ -105,7 +105,7 @@ static inline void lane_copy(struct forward_loop *f, struct lane *lane, struct e
     struct packet from = lane->received.packets[i], to = from;
     e->tx->counters->copied++;
     if (!stack_take(f->w.stack, &to.index, 1)) {
-        queue_drop(e->tx, DROP_NO_ROOM, 1);
+        queue_drop_packets(e->tx, DROP_NO_ROOM, &from, 1);
         return;
     }
     memcpy(packet_data(pool, to), packet_data(pool, from), from.length);
@@ -119,7 +119,7 @@ static inline void lane_drop(struct worker *w, struct queue *rx, struct packet p
 {
     rx->counters->packets--; /* a packet is in exactly one counter */
     rx->counters->bytes -= length;
-    queue_drop(rx, reason, 1);
+    queue_drop_packets(rx, reason, &p, 1);
     stack_give(w->stack, p.index);
 }
 
@@ -137,8 +137,9 @@ static inline void lane_discard(struct forward_loop *f, struct lane *lane, uint3
 static inline void exit_drop(struct worker *w, struct exit *e)
 {
     uint32_t left = exit_left(e);
-    stack_give_packets(w->stack, e->burst.packets + e->from, left);
-    queue_drop(e->tx, load_relaxed(&e->tx->closed) ? DROP_DOWN : DROP_NO_ROOM, left);
+    const struct packet *p = e->burst.packets + e->from;
+    queue_drop_packets(e->tx, load_relaxed(&e->tx->closed) ? DROP_DOWN : DROP_NO_ROOM, p, left);
+    stack_give_packets(w->stack, p, left);
     exit_hold(e, 0);
 }
 

@@ -97,7 +97,7 @@ static int copy(struct impair_loop *m, struct lane *lane, struct line *l, struct
     l->duplicated++;
     *to = from;
     if (!stack_take(m->f.w.stack, &to->index, 1)) {
-        queue_drop(tx, DROP_NO_ROOM, 1);
+        queue_drop_packets(tx, DROP_NO_ROOM, &from, 1);
         return 0;
     }
     memcpy(packet_data(lane->rx->pool, *to), packet_data(lane->rx->pool, from), from.length);
@@ -124,7 +124,7 @@ static void arrive(struct impair_loop *m, struct lane *lane, struct line *l, uin
     if (has_place(l)) {
         await_turn(m, lane, l, twin, stamp, now);
     } else {
-        queue_drop(lane->exits->tx, DROP_IMPAIR_FULL, 1);
+        queue_drop_packets(lane->exits->tx, DROP_IMPAIR_FULL, &twin, 1);
         stack_give(m->f.w.stack, twin.index);
     }
 }
@@ -223,9 +223,11 @@ static void abandon(struct impair_loop *m)
     struct worker *w = &m->f.w;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct line *l = line_of(m, i);
-        for (; l->q.used && l->q.used <= l->q.n_waiting;
-             queue_drop(w->lanes[i].exits->tx, DROP_ENDED, 1))
-            stack_give(w->stack, delayed_pop(&l->q, m->sorted).packet.index);
+        while (l->q.used && l->q.used <= l->q.n_waiting) {
+            struct packet p = delayed_pop(&l->q, m->sorted).packet;
+            queue_drop_packets(w->lanes[i].exits->tx, DROP_ENDED, &p, 1);
+            stack_give(w->stack, p.index);
+        }
     }
     lanes_abandon(w);
 }

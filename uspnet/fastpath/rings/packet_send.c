@@ -110,7 +110,7 @@ uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (error > 0 && send_ends(q, error))
             break;
         if (error) {
-            queue_drop(q, error < 0 ? not_ip(p.length) : refusal(error, p.length), 1);
+            queue_drop_packets(q, error < 0 ? not_ip(p.length) : refusal(error, p.length), &p, 1);
             continue;
         }
         sent++;
@@ -142,7 +142,7 @@ uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n)
         } else if (send_ends(q, error)) {
             break;
         } else {
-            queue_drop(q, refusal(error, packets[done].length), 1);
+            queue_drop_packets(q, refusal(error, packets[done].length), packets + done, 1);
             refused++;
             done++;
         }

@@ -251,7 +251,7 @@ static inline uint32_t transmit(struct xdp_queue *x, const struct packet *packet
             continue;
         p = packets[done];
         if ((uint32_t)p.length - FRAME_SHORTEST > x->limit - FRAME_SHORTEST) {
-            queue_refuse(&x->q, p.index, tx_wrong_length(p.length, FRAME_SHORTEST));
+            queue_refuse_packet(&x->q, p, tx_wrong_length(p.length, FRAME_SHORTEST));
             ++*refused;
         } else if ((pieces = split(x, position, p, end - position))) {
             position += pieces;

@@ -35,6 +35,8 @@ SLICED: dict[Slice, tuple[str, ...]] = {
 class Making:
     """What a job knows about its capture: the command that was typed, the filter's text, how many
     packets a burst has at most, what is left out on purpose, and which way the file goes to disk.
+    `each`: the filter's text and the snap length (0: the file's) of each port, where they have
+    their own.
     """
 
     command: str = ""
@@ -42,6 +44,11 @@ class Making:
     burst: int = 0
     left_out: tuple[str, ...] = ()
     written: str = ""
+    each: tuple[tuple[str, int], ...] = ()
+
+    def snaplen(self, number: int, common: int) -> int:
+        """Return the snap length of the port with this number. `common`: the file's."""
+        return (self.each[number][1] if self.each else 0) or common
 
 
 def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> bytes:
@@ -52,9 +59,12 @@ def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> b
     making = replace(making, left_out=making.left_out + SLICED[Slice(options.slice)])
     if not ports:
         return pcapfile.interface(snaplen, _comments(None, making))
-    command, rest = making, replace(making, command="", written="")
-    makings = [command] + [rest] * (len(ports) - 1)
-    return b"".join(_interface(*pair, snaplen) for pair in zip(ports, makings, strict=True))
+    described = []
+    for number, port in enumerate(ports):
+        own = replace(making, command="", written="") if number else making
+        own = replace(own, only=making.each[number][0] if making.each else making.only)
+        described.append(_interface(port, own, making.snaplen(number, snaplen)))
+    return b"".join(described)
 
 
 def _interface(port: Port, making: Making, snaplen: int) -> bytes:

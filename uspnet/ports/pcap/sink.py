@@ -161,7 +161,8 @@ class Sink(Port):
         writer = cast("Writer", self.writer)  # since open
         c = new("struct pcap_sink *")
         c.shared, c.ring, c.bell_fd = writer.shared, writer.rings[index], writer.bell
-        c.snaplen, c.interface = self.options.snaplen, self.interface_of(index)
+        c.interface = self.interface_of(index)
+        c.snaplen = self.making.snaplen(c.interface, self.options.snaplen)
         c.q.burst = ffi.addressof(lib, BURSTS[Slice(self.options.slice)])
         if not self.regular:  # a reader at a pipe sees each packet at once
             c.q.flush = ffi.addressof(lib, "pcap_flush")

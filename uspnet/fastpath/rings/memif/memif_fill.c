@@ -99,7 +99,8 @@ uint32_t memif_copy_tx(struct queue *q, struct packet *packets, uint32_t n)
             if (free < m->size && packets[done].length)
                 break;
             /* longer than all slots together */
-            queue_drop(q, packets[done].length ? DROP_TOO_LONG : DROP_TOO_SHORT, 1);
+            queue_drop_packets(q, packets[done].length ? DROP_TOO_LONG : DROP_TOO_SHORT,
+                               packets + done, 1);
             done++;
             continue;
         }

@@ -45,7 +45,7 @@ static inline uint32_t sift(struct queue *q, struct packet *packets, uint32_t n,
         return n;
     for (uint32_t i = 0; i < n; i++) {
         if (packets[i].length < FRAME_SHORTEST || packets[i].length > longest)
-            queue_refuse(q, packets[i].index, tx_wrong_length(packets[i].length, FRAME_SHORTEST));
+            queue_refuse_packet(q, packets[i], tx_wrong_length(packets[i].length, FRAME_SHORTEST));
         else
             packets[good++] = packets[i];
     }

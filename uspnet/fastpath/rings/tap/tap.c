@@ -69,7 +69,7 @@ uint32_t tap_tx(struct queue *q, struct packet *packets, uint32_t n)
         if (likely(write(tap->fd, packet_data(q->pool, p), p.length) == p.length)) {
             bytes += p.length;
         } else if (errno == EINVAL) { /* shorter than an Ethernet header */
-            queue_drop(q, tap_refusal(p.length), 1);
+            queue_drop_packets(q, tap_refusal(p.length), &p, 1);
             refused++;
         } else {
             tap_fault(q, errno);

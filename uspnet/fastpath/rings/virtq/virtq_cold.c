@@ -86,7 +86,7 @@ uint32_t virtq_sift(struct virtq_queue *v, struct packet *good, const struct pac
     *bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (p[i].length < FRAME_SHORTEST || p[i].length > v->limit) {
-            queue_refuse(&v->q, p[i].index, tx_wrong_length(p[i].length, FRAME_SHORTEST));
+            queue_refuse_packet(&v->q, p[i], tx_wrong_length(p[i].length, FRAME_SHORTEST));
             continue;
         }
         *bytes += p[i].length;

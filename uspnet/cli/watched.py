@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of `capture` that name ports of a running job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from uspnet import units
+from uspnet.cli.captured import split
+from uspnet.cli.stats import process_id
+from uspnet.errors import Usage
+from uspnet.spec import Spec
+
+Port = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PORT", help="A port, such as memif:/run/m.sock; see PORTS in man uspnet."
+    ),
+]
+Job = Annotated[
+    int | None,
+    typer.Option(
+        "--job",
+        metavar="JOB",
+        parser=process_id,
+        help="Capture what a running job receives and sends, instead of PORT; its process id. "
+        "The job goes on, at the cost of the copies.",
+    ),
+]
+Number = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--port",
+        metavar="N",
+        parser=units.whole(0, 255),
+        help="That port of the job, from 0 as uspnet stats lists them. Default: all.",
+    ),
+]
+Dropped = Annotated[
+    bool,
+    typer.Option(
+        "--dropped",
+        help="Capture the packets that the job drops, each with the reason as its comment.",
+    ),
+]
+
+
+def ports_of(
+    port: str | None,
+    words: Sequence[str] | None,
+    job: int | None,
+    numbers: Sequence[int] | None,
+    *,
+    dropped: bool,
+) -> tuple[list[str], list[str]]:
+    """Return the ports that are captured from, and the words of the filter. Raises Usage."""
+    if job is not None:
+        more, rest = split([*([port] if port is not None else []), *(words or ())])
+        return [*_ports(job, numbers, dropped=dropped), *more], rest
+    if numbers or dropped:
+        name = "--port" if numbers else "--dropped"
+        raise Usage(f"{name} needs --job JOB", f"add --job JOB, or drop {name}")
+    if port is None:
+        raise Usage("PORT is missing", "see: uspnet capture --help")
+    more, rest = split(words)
+    return [port, *more], rest
+
+
+def _ports(pid: int, numbers: Sequence[int] | None, *, dropped: bool) -> list[str]:
+    """Return the specs of a job's ports: those with these numbers, or all."""
+    from uspnet.telemetry import look
+
+    seen = [] if numbers else look(pid).jobs
+    found = numbers or range(len(seen[0].ports) if seen else 1)
+    options = {"dropped": True} if dropped else {}
+    return [
+        Spec.of("job", str(pid), {"port": number, **options}).text
+        for number in dict.fromkeys(found)
+    ]
