@@ -17,11 +17,12 @@ from uspnet.memory import SharedMemory, memory_available, new, pages_for
 HEADROOM: int = (lib.CACHE_OFFSETS - 1) * lib.CACHE_LINE
 LONGEST = 0xFFFF  # bytes that a packet handle can name
 FRAME_MAX = 9728  # bytes: the longest frame that any port takes in one buffer
+BUFFER_STEP = 2048  # bytes: buffers have a multiple of it
 
 
-def buffer_bytes(frame: int) -> int:
-    """Return the buffer size for frames of up to `frame` bytes: a multiple of 2 KiB."""
-    return -(-(frame + HEADROOM) // 2048) * 2048
+def buffer_bytes(frame: int, step: int = BUFFER_STEP) -> int:
+    """Return the buffer size for frames of up to `frame` bytes: a multiple of `step` bytes."""
+    return -(-(frame + HEADROOM) // step) * step
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ class Pool:
 
     Parameters: `count` buffers for frames of up to `frame` bytes, and `ring_bytes` of memory for
     what devices share with us besides packets: descriptor rings. That is a memory of its own,
-    since peers may be given the one with the buffers.
+    since peers may be given the one with the buffers. `step`: as for `buffer_bytes`.
     """
 
-    def __init__(self, count: int, frame: int, ring_bytes: int = 0) -> None:
+    def __init__(
+        self, count: int, frame: int, ring_bytes: int = 0, step: int = BUFFER_STEP
+    ) -> None:
         self.frame = frame
-        self.size = buffer_bytes(frame)
+        self.size = buffer_bytes(frame, step)
         self.count = count
         self.c = new("struct pool *")
         self.memory = SharedMemory("uspnet-pool", pages_for(count * self.size), huge=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from uspnet.errors import DeviceFault, Malformed, NotSupported, PeerFault, UspnetError
 from uspnet.fastpath import c, ffi, lib
-from uspnet.pool import FRAME_MAX, Pool
+from uspnet.pool import BUFFER_STEP, FRAME_MAX, Pool
 from uspnet.spec import Option, Options, Spec, check_options
 from uspnet.system.privileges import NONE, Capabilities
 
@@ -100,9 +100,9 @@ class Port(ABC):
     help: ClassVar[str] = ""  # one line: what the port talks to
     about: ClassVar[str] = ""  # what its man page says besides: paragraphs
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})  # counters it can't know
-    # System calls of its rings, by the kernel's names, besides those of `sandbox.calls.BASE`: a
-    # worker process that makes another one is ended.
+    # System calls of its rings, besides `sandbox.calls.BASE`: any other ends a worker process.
     calls: frozenset[str] = frozenset()
+    buffer_step = BUFFER_STEP  # bytes: the job's buffers have a multiple of it
     reconnect = True  # when the other side leaves, wait for it to come back
     connects = False  # has an other side that must be there before a job makes sense
     takes = FRAME_MAX  # bytes of the longest frame that may be sent to it, in the best case

@@ -16,6 +16,7 @@ from uspnet.binding import rebind
 from uspnet.binding.netstate import Kept, NetState
 from uspnet.binding.saved import Store
 from uspnet.errors import NotPermitted
+from uspnet.kernel.netdev import features
 from uspnet.pci.functions import PROBE
 from uspnet.pci.sysfs import HOST, Tree
 
@@ -47,8 +48,6 @@ class KernelNetwork:
 
     def xdp(self) -> Mapping[int, str]:
         """Return the modes of this network namespace's interfaces, as their drivers tell."""
-        from uspnet.kernel.netdev import features  # noqa: PLC0415 - as above
-
         return {index: offers.mode for index, offers in features().items()}
 
     def apply(self, saved: Kept, pairs: Mapping[str, str], elapsed_s: float) -> list[str]:

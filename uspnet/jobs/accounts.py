@@ -144,7 +144,7 @@ class Accounts(ABC):
                 ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
                 row[name] = value if value is None else value + ours
             drops = drops_by_reason(counters for _, counters in queues)
-            row["link_bps"] = self.links.get(port)
+            row["link_bps"], row["how"] = self.links.get(port), port.how or None
             rows.append(PortResult(port=port.name, driver=port.kind, drops=drops, **row))
         return tuple(rows)
 

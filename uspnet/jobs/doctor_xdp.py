@@ -8,15 +8,13 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from uspnet.kernel import netdev
 from uspnet.kernel.interface import Interface
 from uspnet.kernel.routes import carries_default_route
 from uspnet.ports.xdp.program import NEEDS
 from uspnet.system.privileges import lacking
-
-if TYPE_CHECKING:
-    from uspnet.kernel.netdev import Features
 
 State = Literal["ok", "note", "problem"]
 Row = tuple[str, State, str, str]  # what was checked, its state, what was found, the fix
@@ -26,8 +24,6 @@ NO_ZERO_COPY = "driver without zero copy: frames are copied once"
 
 def xdp_rows(ifname: str) -> Iterator[Row]:
     """Check an interface. Raises NoDevice."""
-    from uspnet.kernel import netdev  # noqa: PLC0415 - pyroute2 is slow to import
-
     missing = ", ".join(lacking(NEEDS))
     if missing:
         yield ("XDP privileges", "problem", f"without {missing}", "run as root, or with these")
@@ -59,7 +55,7 @@ def memory_row() -> Row:
     return ("XDP memory", "note", found, "ulimit -l unlimited; or give CAP_IPC_LOCK")
 
 
-def _mode(offers: Features | None) -> Row:
+def _mode(offers: netdev.Features | None) -> Row:
     if offers is None:
         return ("XDP mode", "note", "the kernel is too old to say (before 6.3)", "")
     if offers.mode == "generic":

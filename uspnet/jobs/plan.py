@@ -86,7 +86,8 @@ def make_pool(plans: Sequence[Plan], ports: Sequence[Port], frame: int) -> Pool:
     rings = sum(port.dma_bytes() for port in ports)
     takes = min((port.takes for port in ports if port.can_send), default=LONGEST)
     frames = [port.longest_frame(takes) for port in ports]
-    return Pool(sum(plan.buffers() for plan in plans), max([frame, *frames]), rings)
+    step = max(port.buffer_step for port in ports)
+    return Pool(sum(plan.buffers() for plan in plans), max([frame, *frames]), rings, step)
 
 
 @dataclass

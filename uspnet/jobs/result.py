@@ -37,6 +37,9 @@ class PortResult(PortCounters):
 
     link_bps: int | None = None
     """Speed of its link in bits a second, as device or kernel have it; null: not known."""
+    how: str | None = None
+    """Which way to the device or into the kernel it took, where there are several: a transport, or
+    `native, zero copy`; null: there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

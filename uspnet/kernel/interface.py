@@ -193,16 +193,16 @@ class Interface:
         if not self.is_up():
             raise self.down_error()
 
-    def running(self) -> bool:
-        """Test IFF_RUNNING. Raises DeviceTimeout after CARRIER_S seconds without a carrier."""
+    def running(self, patience_s: float = CARRIER_S) -> bool:
+        """Test IFF_RUNNING. Raises DeviceTimeout after so many seconds without a carrier."""
         now = time.monotonic()
         if self.flags & IFF_RUNNING:
             self._waiting_since = 0.0
             return True
         self._waiting_since = self._waiting_since or now
-        if now - self._waiting_since > CARRIER_S:
+        if now - self._waiting_since > patience_s:
             raise DeviceTimeout(
-                f"interface {self.name} has had no carrier for {CARRIER_S:g} s",
+                f"interface {self.name} has had no carrier for {patience_s:g} s",
                 "plug its cable in, or bring up what is at its other end",
             )
         return False

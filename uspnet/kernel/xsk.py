@@ -23,7 +23,7 @@ OPTIONS_ZERO_COPY = 1
 COPY, ZERO_COPY, NEED_WAKEUP, SEVERAL_BUFFERS = 2, 4, 8, 16  # flags of bind
 HEADROOM = 256  # XDP_PACKET_HEADROOM: bytes before a received frame in its chunk
 CHUNKS = (4096, 2048)  # bytes that a chunk can have, where buffers are several in a row
-SO_PREFER_BUSY_POLL, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET = 69, 46, 70
+BUSY_POLL = {69: 1, 46: 20, 70: 64}  # SO_PREFER_BUSY_POLL; SO_BUSY_POLL: µs; …_BUDGET: frames
 
 Kind = Literal["rx", "tx", "fill", "completion"]
 
@@ -68,14 +68,19 @@ def room(buffer: int) -> int:
 class XdpSocket:
     """One AF_XDP socket. Every method raises OSError as the system call does."""
 
-    def __init__(self, sock: socket.socket | None = None) -> None:
-        self.sock = sock or socket.socket(AF_XDP, socket.SOCK_RAW, 0)
+    def __init__(self) -> None:
+        self.sock = socket.socket(AF_XDP, socket.SOCK_RAW, 0)
         self.maps: dict[Kind, Mapping] = {}
         self.registered = self.bound = False
 
     def fileno(self) -> int:
         """Return its descriptor."""
         return self.sock.fileno()
+
+    def poll_busily(self) -> None:
+        """Have the driver run in the socket's own system calls, where they find nothing."""
+        for option, value in BUSY_POLL.items():
+            self.sock.setsockopt(socket.SOL_SOCKET, option, value)
 
     def register(self, pool: Pool) -> None:
         """Make the pool's buffers its memory (UMEM), once."""

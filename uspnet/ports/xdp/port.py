@@ -19,28 +19,26 @@ from __future__ import annotations
 
 import errno
 import socket
-import time
 from typing import ClassVar
 
-from uspnet.errors import Busy, NoMemory, NotPermitted, NotSupported, Refused, Usage, UspnetError
+from uspnet.errors import NoMemory, NotPermitted, NotSupported, Refused, Usage
 from uspnet.fastpath import c, ffi, lib
-from uspnet.kernel import xsk
-from uspnet.kernel.interface import Interface, check_name
+from uspnet.kernel import netdev, xsk
+from uspnet.kernel.interface import CARRIER_S, UP, Interface, check_name
 from uspnet.kernel.routes import carries_default_route
 from uspnet.memory import new
 from uspnet.packets import link_types
 from uspnet.packets.filter.made import Filter
-from uspnet.pool import FRAME_MAX
+from uspnet.pool import BUFFER_STEP, FRAME_MAX
 from uspnet.port import COUNTER, Direction, Queue
 from uspnet.ports.kernel import WirePort
+from uspnet.ports.xdp.binding import Place, memory_error
 from uspnet.ports.xdp.host import wanted
 from uspnet.ports.xdp.options import XdpOptions
 from uspnet.ports.xdp.program import MODES, Program, Steering, privileges_hint
 from uspnet.spec import Spec
 
-BIND_S = 2.0  # for a socket that was closed to leave its queue
-RETRY_S = 0.01
-UNABLE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP}  # to do zero copy
+RESET_S = 40.0  # for a link to come up again
 PLAIN_MTU = 3000  # bytes up to which every driver runs programs that take frames in one piece
 
 
@@ -67,6 +65,7 @@ class Xdp(WirePort, scheme="xdp"):
         self.only: Filter | None = None  # of what is received; None: all
         self.program: Program | None = None
         self.member: socket.socket | None = None  # makes the interface promiscuous
+        self.lent: list[c.XdpQueue] = []  # fill rings of queues that only send
 
     # -- open and attach ------------------------------------------------------------------------
 
@@ -76,12 +75,14 @@ class Xdp(WirePort, scheme="xdp"):
         self.interface.check_up()
         self.check_link_type(link_types.ETHERNET)
         self.begin_watch()
+        self.had_carrier = self.state == UP
         self.frame = min(self.mtu + self.header, FRAME_MAX)
         self.numbers = self._numbers()
         self.queues = len(self.numbers)
         self.only = wanted(self.options.keep_host)
+        self.buffer_step = self._buffer_step()
         for _ in self.numbers:
-            self.sockets.append(self._socket())
+            self._open_socket()
 
     def _numbers(self) -> tuple[int, ...]:
         """Return the numbers of the queues to be used. Raises Usage."""
@@ -94,9 +95,19 @@ class Xdp(WirePort, scheme="xdp"):
             )
         return chosen
 
-    def _socket(self) -> xsk.XdpSocket:
+    def _buffer_step(self) -> int:
+        """Return the bytes of which buffers have a multiple. For zero copy, igb and ixgbe take the
+        room in a chunk for whole KiB: of 1,792 bytes they use 1,024, and cut what is longer.
+        """
+        offers = netdev.features(self.kernel_side().index).values()
+        possible = any(each.zero_copy for each in offers) and self.options.mode == "auto"
+        return max(xsk.CHUNKS) if possible or self.options.mode == "zero-copy" else BUFFER_STEP
+
+    def _open_socket(self) -> None:
         try:
-            return xsk.XdpSocket()
+            self.sockets.append(xsk.XdpSocket())
+            if self.options.busy_poll:
+                self.sockets[-1].poll_busily()
         except PermissionError:
             raise NotPermitted(
                 f"{self.name}: AF_XDP sockets are not permitted",
@@ -118,13 +129,20 @@ class Xdp(WirePort, scheme="xdp"):
         return self.mtu + 14 + 4 * (tags[:1] == [0x8100]), f"ip link set dev {self.ifname} mtu N"
 
     def holds(self, direction: Direction) -> int:
-        """Return the slots of a ring: each may hold a buffer."""
-        return self.options.ring
+        """Return the slots of a ring: each may hold a buffer. One to send may have to lend as many
+        again.
+        """
+        return self.options.ring << (direction == "tx" and self.options.mode == "zero-copy")
 
     def _attach_program(self) -> None:
-        """Attach the program that steers frames to sockets, once they are in its map. Raises
-        Refused.
-        """
+        """Attach the program that steers frames to sockets, once they are in its map."""
+        steering = Steering(
+            MODES[self.options.mode], self.numbers[-1] + 1, self.mtu > PLAIN_MTU, self.only
+        )
+        self.program = Program(self.name, self.kernel_side(), steering)
+
+    def _check_route(self) -> None:
+        """Raise Refused where the machine could not be reached any more."""
         upper = carries_default_route(self.ifname)
         if upper and self.only is None:
             raise Refused(
@@ -132,10 +150,6 @@ class Xdp(WirePort, scheme="xdp"):
                 " nothing any more",
                 f"leave it its own traffic: {self.name},keep-host=on; or use packet:{self.ifname}",
             )
-        steering = Steering(
-            MODES[self.options.mode], self.numbers[-1] + 1, self.mtu > PLAIN_MTU, self.only
-        )
-        self.program = Program(self.name, self.kernel_side(), steering)
 
     # -- queues ---------------------------------------------------------------------------------
 
@@ -143,6 +157,17 @@ class Xdp(WirePort, scheme="xdp"):
         """Make the rings of one direction of a queue, on its socket."""
         if direction == "rx":
             self._begin_receiving(index)
+        elif self.options.mode == "zero-copy" and not self.program:
+            self._attach_program()  # drivers want one, also to send
+        queue = self._make_ring(direction, index)
+        if direction == "tx":
+            queue.q.flush = lib.xdp_flush
+            queue.always_wake = not self.options.need_wakeup
+        else:
+            queue.always_wake = self.options.busy_poll
+        return queue
+
+    def _make_ring(self, direction: Direction, index: int) -> c.XdpQueue:
         sock, slots = self.sockets[index], self.options.ring
         queue = new("struct xdp_queue *", {"fd": sock.fileno(), "size": slots})
         try:
@@ -152,7 +177,7 @@ class Xdp(WirePort, scheme="xdp"):
             for kind in ("fill", "completion"):  # bind wants both
                 sock.ring(kind, slots)
         except OSError as error:
-            raise self._memory_error(error) from None
+            raise memory_error(self.name, self.ifname, error) from None
         chunk = xsk.chunk_bytes(self.pool.size)
         queue.chunk_shift, queue.n_chunks = chunk.bit_length() - 1, self.pool.size // chunk
         queue.n_owners = self.pool.count
@@ -160,14 +185,10 @@ class Xdp(WirePort, scheme="xdp"):
         queue.limit = self.mtu + self.header
         queue.q.burst = ffi.addressof(lib, f"xdp_{direction}")
         queue.q.wake_fd = sock.fileno()
-        if direction == "tx":
-            queue.q.flush = lib.xdp_flush
-            queue.always_wake = not self.options.need_wakeup
-        else:
-            queue.always_wake = self.options.busy_poll
         return queue
 
     def _begin_receiving(self, index: int) -> None:
+        self._check_route()
         self.receivers.add(index)
         if not self.program:
             self._attach_program()
@@ -175,22 +196,18 @@ class Xdp(WirePort, scheme="xdp"):
             self.member = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.join_promiscuous(self.member)
 
-    def _memory_error(self, error: OSError) -> UspnetError:
-        if error.errno in {errno.ENOBUFS, errno.ENOMEM, errno.EPERM}:
-            return NoMemory(
-                f"{self.name}: the packet memory can't be locked: {error.strerror}",
-                "raise the limit: ulimit -l unlimited; or give CAP_IPC_LOCK",
-            )
-        return NotSupported(
-            f"{self.name}: the packet memory can't be shared with the kernel: {error.strerror}",
-            f"use packet:{self.ifname}",
-        )
-
     def descriptors(self) -> list[int]:
         """Return the sockets."""
         return [sock.fileno() for sock in self.sockets]
 
     # -- run ------------------------------------------------------------------------------------
+
+    def up(self) -> bool:
+        """Return whether the interface has a carrier. Some NICs reset their link when a program is
+        attached, and take long.
+        """
+        reset = self.program and self.had_carrier
+        return self.kernel_side().running(RESET_S if reset else CARRIER_S)
 
     def held(self) -> dict[str, int]:
         """Raise NotSupported: the kernel keeps to the packet memory that was registered."""
@@ -218,31 +235,23 @@ class Xdp(WirePort, scheme="xdp"):
                 self._steering().set_socket(number, self.sockets[queue.index].fileno())
 
     def _bind(self, index: int) -> None:
-        """Bind a socket to its queue, as soon as a former one has left it, and note how."""
-        sock, end = self.sockets[index], time.monotonic() + BIND_S
-        ways = self._ways(index)
-        while True:
-            try:
-                sock.bind(self.kernel_side().index, self.numbers[index], ways[0] | self._flags())
-            except OSError as error:
-                if error.errno == errno.EBUSY and time.monotonic() < end:
-                    time.sleep(RETRY_S)
-                elif len(ways) > 1 and error.errno in UNABLE:
-                    del ways[0]
-                else:
-                    raise self._bind_error(index, error) from None
-                continue
-            break
-        for queue in self._senders():
-            if queue.index == index:
-                _ring(queue).zero_copy = sock.zero_copy()
-        copied = "zero copy" if sock.zero_copy() else "copied once by the kernel"
-        way = self.program.way if self.program else "transmit only"
-        self.how = f"{way}, {copied}"
+        """Bind a socket to its queue, and note how."""
+        sock, interface = self.sockets[index], self.kernel_side()
+        place = Place(self.name, interface, self.numbers[index], self._flags())
+        senders = [queue for queue in self._senders() if queue.index == index]
+        if self.options.mode == "zero-copy" and index not in self.receivers:
+            self._lend(senders[0])
+        why = place.bind(sock, self._ways(index))
+        zero_copy = sock.zero_copy()
+        for queue in senders:
+            _ring(queue).zero_copy = zero_copy
+        copied = "zero copy" if zero_copy else "copied once by the kernel"
+        way = self.program.way if self.program and self.receivers else "transmit only"
+        self.how = f"{way}, {copied}" + (f" (zero copy: {why})" if why else "")
 
     def _ways(self, index: int) -> list[int]:
         """Return flags of bind, the best first. Zero copy takes the queue's buffers from the
-        kernel's stack, which a port that only sends has no reason for.
+        kernel's stack, which a port that only sends has no reason for, unless it is asked for.
         """
         if self.options.mode == "zero-copy":
             return [xsk.ZERO_COPY]
@@ -256,22 +265,14 @@ class Xdp(WirePort, scheme="xdp"):
         longest = self.longest_frame(FRAME_MAX)
         return flags | xsk.SEVERAL_BUFFERS * (longest > xsk.room(self.pool.size))
 
-    def _bind_error(self, index: int, error: OSError) -> UspnetError:
-        where = f"{self.name}: queue {self.numbers[index]} of {self.ifname}"
-        match error.errno:
-            case errno.EBUSY:
-                return Busy(f"{where} has another AF_XDP socket", "see: ss -p -A xdp")
-            case errno.ENETDOWN:
-                return self.kernel_side().down_error()
-            case errno.ENODEV:
-                return self.kernel_side().gone_error()
-        if self.options.mode == "zero-copy":
-            text = f"{self.name}: the driver has no zero copy here: {error.strerror}"
-            return NotSupported(text, f"write mode=copy; see: ethtool -i {self.ifname}")
-        hint = f"use packet:{self.ifname}"
-        if self._flags() & xsk.SEVERAL_BUFFERS:
-            hint += f"; or, before Linux 6.6: ip link set dev {self.ifname} mtu 1500"
-        return NotSupported(f"{where}: {error.strerror}", hint)
+    def _lend(self, queue: Queue) -> None:
+        """Give the driver buffers for a queue that only sends, in zero-copy mode: in them it
+        receives what the program passes on to the kernel's stack.
+        """
+        lent, sender = self._make_ring("rx", queue.index), _ring(queue)
+        lent.q.stack, lent.q.pool = sender.q.stack, sender.q.pool
+        lib.xdp_fill(lent)
+        self.lent.append(lent)
 
     def control(self) -> None:
         """Check the interface, and count what the kernel could not hand over."""
@@ -313,10 +314,10 @@ class Xdp(WirePort, scheme="xdp"):
 
     def revive(self) -> list[int]:
         """Make rings and owners agree; return the buffers that the kernel has."""
-        held = []
+        held, rings = [], [*map(_ring, self.made), *self.lent]
         for queue in self.made:
-            ring = _ring(queue)
-            lib.xdp_revive(ring, queue.direction == "rx")
+            lib.xdp_revive(_ring(queue), queue.direction == "rx")
+        for ring in rings:
             owners = memoryview(ffi.buffer(ring.owners, 4 * ring.n_owners)).cast("I")
             held += [index for index, owner in enumerate(owners) if owner]
         return held

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""xdp: what a port makes of what an interface's driver offers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from tests.support.identity import answer
+from uspnet.errors import Busy, DeviceFault, NotSupported
+from uspnet.kernel import netdev, xsk
+from uspnet.kernel.interface import Interface
+from uspnet.ports.registry import make_port
+from uspnet.ports.xdp.binding import Place
+
+
+class Socket:
+    """Is bound as the flags of `works` say, after so many attempts that find the queue busy."""
+
+    def __init__(self, works, error, busy=0):
+        self.works, self.error, self.busy, self.asked = works, error, busy, []
+
+    def bind(self, index, queue, flags):
+        self.asked.append(flags)
+        number = errno.EBUSY if len(self.asked) <= self.busy else self.error
+        if flags != self.works or number == errno.EBUSY:
+            raise OSError(number, os.strerror(number))
+
+
+@pytest.fixture
+def place():
+    interface = Interface("lo")
+    yield Place("xdp:lo", interface, 0, xsk.NEED_WAKEUP)
+    interface.close()
+
+
+BEST, NEXT = xsk.ZERO_COPY, xsk.COPY
+
+
+def test_the_best_way_that_works_is_taken_and_why(place):
+    need = xsk.NEED_WAKEUP
+    sock = Socket(BEST | need, 0, busy=3)
+    assert place.bind(sock, [BEST, NEXT]) == ""
+    assert sock.asked == [BEST | need] * 4
+    for number in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOMEM, errno.ENOENT):
+        sock = Socket(NEXT | need, number)
+        assert place.bind(sock, [BEST, NEXT]) == os.strerror(number)
+        assert sock.asked == [BEST | need, NEXT | need]
+
+
+@pytest.mark.parametrize(
+    ("number", "ways", "kind", "hint"),
+    [
+        (errno.ENETDOWN, [BEST, NEXT], DeviceFault, "ip link set lo up"),
+        (errno.ENODEV, [BEST, NEXT], DeviceFault, "ip link"),
+        (errno.EINVAL, [BEST], NotSupported, "mode=copy"),
+        (errno.EINVAL, [NEXT], NotSupported, "packet:lo"),
+        (errno.EBUSY, [BEST, NEXT], Busy, "ss -p -A xdp"),
+    ],
+)
+def test_where_none_works_the_hint_is_that_of_the_last(
+    place, monkeypatch, number, ways, kind, hint
+):
+    monkeypatch.setattr("uspnet.ports.xdp.binding.BIND_S", 0.02)
+    with pytest.raises(kind) as caught:
+        place.bind(Socket(-1, number), ways)
+    assert hint in caught.value.hint
+
+
+def test_buffers_have_room_for_what_drivers_of_intel_take(namespace, monkeypatch):
+    """Where zero copy is possible, they are chunks of 4 KiB, whatever the frames' length."""
+    namespace.veth("a", "b")
+    sizes = {}
+    offers = netdev.features
+    possible = netdev.Features(native=True, zero_copy=True, pieces=False)
+    with namespace.entered():
+        for name, told in (("here", offers), ("there", lambda index: {index: possible})):
+            monkeypatch.setattr(netdev, "features", told)
+            for mode in ("auto", "copy", "generic", "zero-copy"):
+                port = make_port(f"xdp:a,mode={mode}")
+                port.open()
+                sizes[name, mode] = port.buffer_step
+                port.close()
+    assert {key for key, size in sizes.items() if size == 4096} == {
+        ("here", "zero-copy"), ("there", "zero-copy"), ("there", "auto"),
+    }  # fmt: skip
+    assert set(sizes.values()) == {2048, 4096}
+
+
+def test_the_way_is_told_and_why_not_a_better_one(namespace):
+    namespace.veth("a", "b")
+    words = ("pktgen", "xdp:a", "--rx-port", "xdp:b,busy-poll=on", "--count", 1000, "--json")
+    result = answer(namespace.uspnet(*words).stdout)
+    assert (result["sent"], result["received"]) == (1000, 1000)
+    why = os.strerror(errno.EOPNOTSUPP)
+    assert [port["how"] for port in result["ports"]] == [
+        "transmit only, copied once by the kernel",
+        f"native, copied once by the kernel (zero copy: {why})",
+    ]
+
+
+def test_busy_polling_is_set(namespace, drive):
+    namespace.veth("a", "b")
+    port = drive("xdp:a,busy-poll=on").port
+    (sock,) = (each.sock for each in port.sockets)
+    assert sock.getsockopt(socket.SOL_SOCKET, 46) == xsk.BUSY_POLL[46], "the others can't be read"
+
+
+def test_an_interface_that_is_not_there_offers_nothing():
+    assert netdev.features(1 << 30) == {}
+    assert netdev.program(1 << 30) == 0
+    lo = socket.if_nametoindex("lo")
+    assert netdev.features(lo) == {lo: netdev.features()[lo]}
