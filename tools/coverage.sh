@@ -10,7 +10,7 @@ source=$PWD python=$PWD/.venv/bin/python copy=$PWD/build/coverage
 rm -rf "$copy"
 mkdir -p "$copy"
 tar -c --exclude=./build --exclude=./.venv --exclude=./.git --exclude='*.so' . | tar -x -C "$copy"
-for name in qemu vm-kernel; do # unpacked for the tests, and not unpacked twice
+for name in qemu vm-kernel vm-kernel-recent; do # unpacked for the tests, and not unpacked twice
     mkdir -p "$copy/build"
     if [[ -e build/$name ]]; then ln -s "$source/build/$name" "$copy/build/$name"; fi
 done

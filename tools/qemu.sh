@@ -7,31 +7,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022 # a QEMU that root starts runs as another user, who must be able to read it
+. tools/aside.sh
 
 here=$PWD/build/qemu
 rm -rf "$here" # a half one, or one whose system has changed
-mkdir -p "$here"/{lists/partial,debs/partial}
-release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-from=()
-
-if [[ -e /etc/apt/sources.list ]]; then cp /etc/apt/sources.list "$here/sources.list"; fi
-if [[ $release == bookworm ]]; then # from the mirror that Debian itself comes from
-    mirror=$(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' |
-        awk '$2 == "bookworm" {print $1; exit}')
-    echo "deb ${mirror:-http://deb.debian.org/debian} bookworm-backports main" >>"$here/sources.list"
-    from=(-t bookworm-backports)
-fi
-touch "$here/sources.list"
-cp /var/lib/dpkg/status "$here/status" # what is installed need not be unpacked
-
-apt=(apt-get -q -y
-    -o Dir::Etc::SourceList="$here/sources.list"
-    -o Dir::State="$here" -o Dir::State::lists="$here/lists" -o Dir::State::status="$here/status"
-    -o Dir::Cache="$here" -o Dir::Cache::archives="$here/debs"
-    -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o APT::Get::Show-Versions=0
-    -o Acquire::Languages=none)
-"${apt[@]}" update
-"${apt[@]}" install --download-only --no-install-recommends "${from[@]}" qemu-system-x86 </dev/null
+suite=""
+if [[ $release == bookworm ]]; then suite=bookworm-backports; fi
+apt_aside "$here" "$suite"
+apt-get -y "${aside[@]}" update
+apt-get -y "${aside[@]}" "${from[@]}" install --download-only --no-install-recommends \
+    qemu-system-x86 </dev/null
 for deb in "$here"/debs/*.deb; do
     dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$here" --no-same-owner --exclude='./usr/share/doc'
 done

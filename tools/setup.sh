@@ -97,3 +97,9 @@ if [[ $1 == test && ! -e build/vm-kernel ]]; then
     "${fetch[@]}" 2>/dev/null || { "${apt[@]}" update && "${fetch[@]}"; } ||
         echo "none was found: tests that need it are skipped"
 fi
+if [[ $1 == test && ${USPNET_FULL:-0} != 0 && ! -e build/vm-kernel-recent &&
+    ! $(find build/vm-kernel-recent.log -mmin -10 2>/dev/null) ]]; then
+    echo "fetching a kernel whose drivers do AF_XDP's zero copy, for a guest of tests/vm"
+    .venv/bin/python tests/vm/kernel.py recent >build/vm-kernel-recent.log 2>&1 ||
+        echo "none was found (build/vm-kernel-recent.log): tests that need it are skipped"
+fi

@@ -15,10 +15,11 @@ from tests.support.lanes import divided
 from tests.support.tiers import by_tier
 from tests.vm import topologies
 from tests.vm.guest import Guest
-from tests.vm.kernel import KERNELS, NO_IOMMUFD, Missing
+from tests.vm.kernel import KERNELS, NO_IOMMUFD, Missing, recent_kernel
 from tests.vm.network import interface
 
 GUESTS: list[Guest] = []  # that may run
+ZERO_COPY = ("igb", "virtio-net")  # NICs whose kernel drivers do it
 NO_ANSWER = "the guest does not answer"
 EACH_ONCE = by_tier(normal=True, full=True, everything=False)
 EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
@@ -46,11 +47,13 @@ def pytest_collection_modifyitems(config, items):
     that of a guest that has ended, as a kernel that panics does.
     """
     order = list(KERNELS)
-    others = len(order) + 1 if divided(config) else -1
+    others = len(order) + 2 if divided(config) else -1
 
     def place(item):
         if "bare_guest" in item.fixturenames:
             return len(order)
+        if "recent_guest" in item.fixturenames:
+            return len(order) + 1
         if "guest" in item.fixturenames:
             return order.index(item.callspec.params["guest"])
         return others
@@ -97,7 +100,7 @@ def booted(kernel, **how):
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder)
         try:
-            guest = Guest(KERNELS[kernel](), folder, **how)
+            guest = Guest({**KERNELS, "recent": recent_kernel}[kernel](), folder, **how)
         except Missing as missing:
             pytest.skip(str(missing))
         undo.callback(guest.close)
@@ -128,10 +131,17 @@ def bare_guest():
         yield guest
 
 
+@pytest.fixture(scope="session")
+def recent_guest():
+    """A guest with the NICs whose drivers do AF_XDP's zero copy, in its kernel."""
+    with booted("recent", iommu=False, kinds=ZERO_COPY) as guest:
+        yield guest
+
+
 @pytest.fixture(autouse=True)
 def _that_answers(request):
     """Each test begins with a guest that answers, whatever became of it in the one before."""
-    for name in {"guest", "bare_guest"} & set(request.fixturenames):
+    for name in {"guest", "bare_guest", "recent_guest"} & set(request.fixturenames):
         request.getfixturevalue(name).revive()
 
 

@@ -117,10 +117,10 @@ class Process:
 class Guest:
     """A running guest. `share` is a folder that both sides see, under the same path."""
 
-    def __init__(self, kernel: Kernel, folder: Path, *, iommu=True, huge_pages=0):
+    def __init__(self, kernel: Kernel, folder: Path, *, iommu=True, huge_pages=0, kinds=KINDS):
         self.binary = find_qemu()
         self.kinds = [
-            kind for kind in KINDS if has_model(self.binary, device_of(kind).split(",")[0])
+            kind for kind in kinds if has_model(self.binary, device_of(kind).split(",")[0])
         ]
         self.kernel = kernel
         self.share, self.console = folder / "share", folder / "console"

@@ -5,11 +5,13 @@
 USPNET_VM_KERNEL names, else the one in the folder `shared/vm` beside the checkout.
 `debian` is Debian's stock kernel, with its modules: an installed one, else one that was fetched,
 without installing it, by running this file: `python tests/vm/kernel.py`.
+`recent` is one of Debian's whose drivers do AF_XDP's zero copy; `python tests/vm/kernel.py recent`.
 """
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import lzma
 import os
 import re
@@ -18,6 +20,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +30,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = "bzImage-6.12-vfio"
 NO_IOMMUFD = "no kernel with iommufd"
 FETCHED = ROOT / "build" / "vm-kernel"
+RECENT = ROOT / "build" / "vm-kernel-recent"
+ZERO_COPY = (6, 14)  # the first Linux whose igb and virtio_net have it
 MODULES = (  # noqa: SIM905 - easier to read
     "virtio_pci 9p 9pnet_virtio overlay virtio_console "  # the guest itself
     "af_packet veth tun dummy bridge 8021q bonding vrf macvlan "
     "vfio_iommu_type1 vfio_pci uio_pci_generic"
 ).split() + [nic.models[name].kernel_module for name, nic in models().items()]
 DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+NEEDED = ("fs/9p", "drivers/vfio")  # folders of modules
 MODULE_FOLDERS = ("usr/lib/modules", "lib/modules")  # Debian 13's packages, and older ones'
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 
@@ -58,20 +64,36 @@ def lab_kernel() -> Kernel:
     raise Missing(f"{NO_IOMMUFD}: USPNET_VM_KERNEL, or shared/vm/{LAB}")
 
 
+def debian_kernels(*roots: Path) -> list[tuple[str, Kernel]]:
+    """Those that have VFIO and 9p as modules, each with its release."""
+    found = [
+        (modules.parent.name, Kernel(image, modules))
+        for root, folder in itertools.product(roots, MODULE_FOLDERS)
+        for modules in root.glob(f"{folder}/*-amd64/kernel")
+        for image in (root / f"boot/vmlinuz-{modules.parent.name}", modules.parent / "vmlinuz")
+        if image.is_file()
+    ]
+    return [each for each in found if all((each[1].modules / name).is_dir() for name in NEEDED)]
+
+
 def debian_kernel() -> Kernel:
-    """The newest one that has VFIO and 9p as modules."""
-    found = []
-    for root in (FETCHED, Path("/")):
-        for image in root.glob("boot/vmlinuz-*-amd64"):
-            release = image.name.removeprefix("vmlinuz-")
-            folders = [root / folder / release / "kernel" for folder in MODULE_FOLDERS]
-            found += [
-                (image.stat().st_mtime, Kernel(image, modules))
-                for modules in folders
-                if (modules / "fs/9p").is_dir() and (modules / "drivers/vfio").is_dir()
-            ]
+    """The newest one."""
+    found = [kernel for _, kernel in debian_kernels(FETCHED, Path("/"))]
     if not found:
         raise Missing("no Debian kernel: run python tests/vm/kernel.py, which fetches one")
+    return max(found, key=lambda kernel: kernel.image.stat().st_mtime)
+
+
+def recent_kernel() -> Kernel:
+    """The latest one, if its drivers do AF_XDP's zero copy."""
+    found = [
+        (version, kernel)
+        for release, kernel in debian_kernels(RECENT, FETCHED, Path("/"))
+        if (version := tuple(map(int, re.findall(r"\d+", release)[:2]))) >= ZERO_COPY
+    ]
+    if not found:
+        why = "no Debian kernel whose drivers do AF_XDP's zero copy"
+        raise Missing(f"{why}: run python tests/vm/kernel.py recent, which fetches one")
     return max(found, key=lambda pair: pair[0])[1]
 
 
@@ -131,29 +153,48 @@ def initramfs(kernel: Kernel) -> bytes:
     return gzip.compress(cpio(files), 1)
 
 
-def fetch() -> None:
-    """Downloads Debian's kernel package, and keeps the image and the modules that are loaded."""
+def download(folder: Path) -> None:
+    """Downloads the package of the kernel of this Debian."""
     shown = subprocess.run(
         ["apt-cache", "depends", "linux-image-amd64"], check=True, capture_output=True, text=True
     ).stdout
     package = re.search(r"Depends: (linux-image-\S+)", shown)
     if not package:
         raise SystemExit("apt-cache knows no linux-image-amd64: run apt-get update")
+    subprocess.run(["apt-get", "download", package[1]], check=True, cwd=folder)
+
+
+def download_recent(folder: Path) -> None:
+    """Downloads the packages of a recent one."""
+    subprocess.run([ROOT / "tools" / "kernel.sh", folder], check=True)
+
+
+def fetch(target: Path, get: Callable[[Path], None]) -> None:
+    """Has a kernel's packages downloaded, and keeps the image and the modules that are loaded."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["apt-get", "download", package[1]], check=True, cwd=folder)
+        get(Path(folder))
         tree = Path(folder, "tree")
-        subprocess.run(["dpkg-deb", "-x", next(Path(folder).glob("*.deb")), tree], check=True)
-        shutil.rmtree(FETCHED, ignore_errors=True)
+        for package in Path(folder).glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", package, tree], check=True)
+        shutil.rmtree(target, ignore_errors=True)
         modules = next(tree / folder for folder in MODULE_FOLDERS if (tree / folder).is_dir())
-        for path in [*tree.glob("boot/vmlinuz-*"), *load_order(modules).values()]:
-            copy = FETCHED / path.relative_to(tree)
+        images = [*tree.glob("boot/vmlinuz-*"), *modules.glob("*/vmlinuz")]
+        for path in [*images, *load_order(modules).values()]:
+            copy = target / path.relative_to(tree)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
 
 
+FETCH = {
+    "debian": (debian_kernel, FETCHED, download),
+    "recent": (recent_kernel, RECENT, download_recent),
+}
+
+
 if __name__ == "__main__":
+    find, *how = FETCH[(sys.argv[1:] or ["debian"])[0]]
     try:
-        debian_kernel()
+        find()
     except Missing:
-        fetch()
-    sys.stdout.write(f"{debian_kernel().image}\n")
+        fetch(*how)
+    sys.stdout.write(f"{find().image}\n")

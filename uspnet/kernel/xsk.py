@@ -6,6 +6,7 @@ Reference: Linux Documentation/networking/af_xdp.rst, include/uapi/linux/if_xdp.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -124,6 +125,11 @@ class XdpSocket:
         if error := lib.xdp_bind(self.fileno(), ifindex, queue, flags):
             raise OSError(error, os.strerror(error))
         self.bound = True
+
+    def wake(self) -> None:
+        """Have the driver take what is in the fill ring, if it waits for that."""
+        with contextlib.suppress(OSError):
+            self.sock.recv(0, socket.MSG_DONTWAIT)
 
     def zero_copy(self) -> bool:
         """Return whether the driver works on the registered memory itself."""

@@ -231,6 +231,7 @@ class Xdp(WirePort, scheme="xdp"):
         for queue in self.made:
             if queue.direction == "rx":
                 lib.xdp_fill(_ring(queue))
+                self.sockets[queue.index].wake()
                 number = self.numbers[queue.index]
                 self._steering().set_socket(number, self.sockets[queue.index].fileno())
 
