@@ -83,3 +83,23 @@ def test_one_that_can_not_start_is_said_once(job, monkeypatch):
     assert "no other one starts" in said[0]
     assert not job.wait(0.2)
     assert len(said) == 1
+
+
+def test_one_that_is_yet_to_end_when_a_worker_needs_it(job, monkeypatch):
+    """Both are killed at once, and the kernel tells of the worker's end first."""
+    job, said = job
+    server, worker = job.crew.server, job.crew.process
+    ended = []
+
+    def dead(within_s=0):
+        ended.extend([True] * bool(within_s))
+        return bool(ended)
+
+    monkeypatch.setattr(server, "dead", dead)
+    os.kill(server.pid, signal.SIGKILL)
+    os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and job.crew.process is not worker)
+    assert "another one goes on" in said[0]
+    assert "a new one goes on" in said[1]
+    before = job.total("tx", "packets")
+    until(lambda: not job.wait(0.001) and job.total("tx", "packets") > before)

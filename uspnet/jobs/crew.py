@@ -24,7 +24,7 @@ from uspnet.jobs.worker import Worker
 from uspnet.memory import Data
 from uspnet.port import Port
 from uspnet.process.kept import Kept
-from uspnet.process.server import ForkServer
+from uspnet.process.server import END_S, ForkServer
 from uspnet.process.successor import Successor
 from uspnet.process.worker import Task, WorkerProcess
 from uspnet.sandbox.available import available
@@ -150,6 +150,16 @@ class Crew:
         process.point()
         self.keep()
         self.adopt(process, server)
+
+    def _make_by(self, server: ForkServer) -> None:
+        """Make a worker process; by another fork server if this one was killed with the last."""
+        try:
+            self._make(server)
+        except NotSupported:
+            other = self.forks.working() if server.dead(END_S) else server
+            if not other or other is server:
+                raise
+            self._make(other)
 
     def keep(self) -> None:
         """Keep what the structs hold, which a worker process may overwrite. None runs loops now."""
@@ -279,7 +289,7 @@ class Crew:
         self.restarts += 1
         process.close()
         try:
-            self._make(server)
+            self._make_by(server)
         except NotSupported as error:
             raise DeviceFault(f"the worker process has ended: {why}; {error}", error.hint) from None
         for worker in self.workers:

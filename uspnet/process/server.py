@@ -66,9 +66,9 @@ class ForkServer:
             self._functions = self._answer()[0]["functions"]
         return self._functions
 
-    def dead(self) -> bool:
-        """Return whether it has ended."""
-        return child.gone(self.pidfd, 0)
+    def dead(self, within_s: float = 0) -> bool:
+        """Return whether it has ended, or does within so many seconds."""
+        return child.gone(self.pidfd, within_s)
 
     def fork(self) -> tuple[int, socket.socket, int]:
         """Fork a worker process. Return its process id, our end of a socket, and a pidfd: it is our
