@@ -17,7 +17,7 @@ from tests.support.waiting import scaled, until
 
 TIMEOUT_S = 60
 FRAMES = [struct.pack("!14xI", n) + bytes(40 + n * 7 % 900) for n in range(500)]
-STOPS = [
+STOPS = [  # dumpcap begins a file that nothing comes for: no last one is full here
     ["-c", "10"],
     ["-a", "packets:1"],
     ["-a", "packets:97"],
@@ -28,9 +28,9 @@ STOPS = [
     ["-b", "packets:47"],
     ["-b", "filesize:20", "-a", "files:3"],
     ["-b", "filesize:40", "-b", "files:3"],
-    ["-b", "filesize:30", "-b", "packets:20"],
+    ["-b", "filesize:30", "-b", "packets:21"],
     ["-b", "packets:25", "-c", "60"],
-    ["-b", "packets:100", "-b", "nametimenum:2"],
+    ["-b", "packets:90", "-b", "nametimenum:2"],
     ["-b", "duration:3600"],
 ]
 
