@@ -12,6 +12,7 @@ from uspnet.cli import modes as m
 from uspnet.cli import options as o
 from uspnet.cli.command import MODES
 from uspnet.cli.tables import asked_for, set_table
+from uspnet.cli.tracing import to_trace
 from uspnet.jobs.choices import OnFull, Sandbox
 
 
@@ -45,6 +46,7 @@ def fwd(
     rate: m.Rate = None,
     limit: m.Limit = None,
     seed: m.Seed = None,
+    trace: m.Trace = None,
     set_rules: m.SetRules = None,
     set_routes: m.SetRoutes = None,
     duration: o.Duration = None,
@@ -83,7 +85,10 @@ def fwd(
 
     made = [make_port(port) for port in ports]
     process = o.Process(in_process, restart, sandbox, no_sandbox)
-    limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
+    tracing = to_trace(trace, count)
+    limits = o.limits(
+        duration, None if tracing else count, cores, burst, poll, process, reconnect=reconnect
+    )
     options = m.given(
         age=age,
         macs=macs,
@@ -102,7 +107,7 @@ def fwd(
         seed=seed,
     )
     copies = make_port(mirror) if mirror else None
-    job = ForwardJob(made, limits, Forwarding(mode, on_full.value, options, copies))
+    job = ForwardJob(made, limits, Forwarding(mode, on_full.value, options, copies, trace=tracing))
     checks = [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
         *required(require, "forwarded", lambda result: result.forwarded, count),

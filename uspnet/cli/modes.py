@@ -109,6 +109,18 @@ SetRoutes = Annotated[
 ]
 
 
+Trace = Annotated[
+    str | None,
+    typer.Option(
+        "--trace",
+        metavar="FILTER",
+        help="Follow the first packets that a filter accepts (man pcap-filter), and tell what "
+        "becomes of each and why: 10 of them, or -c N, up to 1,000; then the run ends. Not with "
+        "impair.",
+    ),
+]
+
+
 def _time(name: str, text: str) -> OptionInfo:
     made: OptionInfo = typer.Option(
         name, metavar="TIME", parser=units.time_between(0, 3600), help=f"impair: {text}"

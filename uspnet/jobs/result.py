@@ -11,7 +11,7 @@ from typing import Literal
 
 from uspnet.answer import Answer, Json
 from uspnet.jobs.filtering import FilterCode
-from uspnet.jobs.forward.result import Balanced, Impaired, Routed, Ruled, Switched
+from uspnet.jobs.forward.result import Balanced, Impaired, Routed, Ruled, Switched, TracedPacket
 from uspnet.jobs.left_out import Deduplicated, FirstOfFlows, Sliced
 from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
@@ -118,8 +118,8 @@ class Result(Answer):
     """Seconds from the first packet to the last; 0 while the run goes on, and without packets."""
     ended: Ended | None
     """What ended the run: its `count` or `duration`, a `signal`, the end of its `source`, an
-    `error`, an `upgrade` after which another version goes on, or `stopped` by the program that uses
-    uspnet as a library; null while it goes on."""
+    `error`, an `upgrade` after which another version goes on, or `stopped`: after the last packet
+    of `fwd --trace`, or by the program that uses uspnet as a library; null while it goes on."""
     asked: Asked
     """The limits that the run was given."""
     ports: tuple[PortResult, ...]
@@ -267,6 +267,8 @@ class ForwardResult(Result):
     """What `--mode impair` has done to packets; null: another mode."""
     route: Routed | None = None
     """The table of `--mode route`; null: another mode."""
+    traced: tuple[TracedPacket, ...] | None = None
+    """What `--trace` has followed; null: it was not given."""
 
 
 @dataclass(frozen=True, kw_only=True)

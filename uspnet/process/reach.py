@@ -18,7 +18,7 @@ from uspnet.memory import Data
 LEAVES = {
     *("struct burst", "struct frame_template", "struct stream", "struct counters"),
     *("struct mac_entry", "struct delayed", "struct first_flow", "struct seen_packet"),
-    *("struct lpm_node", "struct hop"),
+    *("struct lpm_node", "struct hop", "struct traced"),
 }
 
 

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 from uspnet.cli.views.modes import decided
+from uspnet.cli.views.traced import traced
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.jobs.result import unintended
 from uspnet.packets.frames import l1_bits
@@ -186,6 +187,7 @@ def passed(verb: str, result: Result) -> list[list[str]]:
         rates(result),
         drops(result),
         *decided(result),
+        *traced(result),
     ]
 
 

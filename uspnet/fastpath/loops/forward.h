@@ -13,7 +13,8 @@ enum when_full { FULL_DROP, FULL_WAIT };
 
 struct forward_loop {
     struct worker w;
-    uint32_t full; /* enum when_full */
+    uint32_t full;       /* enum when_full */
+    struct trace *trace; /* trace.h; of loops that are traced, else NULL */
 };
 // [c]
 
@@ -215,6 +216,18 @@ TEMPLATE uint32_t steer_round(struct forward_loop *f, struct lane *lane, steer_f
     return moved;
 }
 
+/* One lane's turn: traced/ has another one. */
+#ifndef FORWARD_ROUND
+#define FORWARD_ROUND forward_round
+#endif
+uint32_t trace_round(struct forward_loop *f, struct lane *lane, edit_fn *edit, steer_fn *steer);
+
+TEMPLATE uint32_t forward_round(struct forward_loop *f, struct lane *lane, edit_fn *edit,
+                                steer_fn *steer)
+{
+    return steer ? steer_round(f, lane, steer) : edit_round(f, lane, edit);
+}
+
 /* The loop of a mode. Both functions are compile-time constants; `steer` NULL: use `edit`, which
  * may also be NULL. */
 TEMPLATE void forward_run(struct worker *w, edit_fn *edit, steer_fn *steer)
@@ -224,8 +237,7 @@ TEMPLATE void forward_run(struct worker *w, edit_fn *edit, steer_fn *steer)
     while (worker_continue(w)) {
         uint32_t moved = 0;
         for (uint32_t i = 0; i < w->n_lanes; i++)
-            moved +=
-                steer ? steer_round(f, &w->lanes[i], steer) : edit_round(f, &w->lanes[i], edit);
+            moved += FORWARD_ROUND(f, &w->lanes[i], edit, steer);
         if (likely(moved))
             worker_busy(w);
         else

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from uspnet.answer import Json
-from uspnet.fastpath import lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Balanced
 from uspnet.jobs.forward.ways import Ways, make_ways, to_partner
@@ -39,6 +39,19 @@ class Balance(Ways, mode="balance"):
             row = [*order, *[lib.NO_EXIT] * lib.WAYS_MAX][: lib.WAYS_MAX]
             loop.c.order[at : at + lib.WAYS_MAX] = row
         return loop
+
+    def watched(self) -> Sequence[c.CData]:
+        """Return what is counted beside the packets."""
+        return [ffi.addressof(self.c, "rerouted")]
+
+    def explain(
+        self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
+    ) -> list[str]:
+        """Say whether the port is the one of the flow."""
+        del packet, dropped
+        if not exits:
+            return []
+        return ["the port of its flow is down: rerouted" if counted else "by its flow, or back"]
 
     @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:

@@ -143,6 +143,22 @@ class Filtered(Ways, mode="filter", name="rules"):
 
         return Staged(self.c, [rules, *kept], put)
 
+    def watched(self) -> Sequence[c.CData]:
+        """Return the counters of the rules."""
+        return [ffi.addressof(self.rules[number], "packets") for number in range(len(self.given))]
+
+    def explain(
+        self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
+    ) -> list[str]:
+        """Say which rule fits."""
+        del packet, dropped, exits
+        number = next((n for n in range(len(self.given)) if counted >> n & 1), None)
+        last = len(self.given) if number is None else number
+        steps = [f"rule {n + 1}, {self.given[n].text!r}, does not fit" for n in range(last)]
+        if number is not None:
+            steps.append(f"rule {number + 1}, {self.given[number].text!r}, fits")
+        return steps
+
     @classmethod
     def entries(cls, given: Sequence[Rule]) -> int:
         """Return how many rules there are."""

@@ -13,6 +13,8 @@ from uspnet.fastpath import lib
 from uspnet.jobs.change import Prepared, Wanted
 from uspnet.jobs.forward.mirror import to_mirror, with_mirror
 from uspnet.jobs.forward.mode import Mode, find_mode, read_options
+from uspnet.jobs.forward.result import TracedPacket
+from uspnet.jobs.forward.trace import Trace, Tracing, told_of
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
@@ -27,7 +29,7 @@ WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
 class Forwarding:
     """How fwd treats packets: `mode` decides and rewrites, `on_full` is what a full ring means,
     `options` are those of the mode, `mirror` is a port for copies of all packets. `kind`: a mode
-    that has no name, instead.
+    that has no name, instead. `trace`: what is to be followed; the job ends after that.
     """
 
     mode: str = "io"
@@ -35,6 +37,7 @@ class Forwarding:
     options: Mapping[str, object] = field(default_factory=dict)
     mirror: Port | None = None
     kind: type[Mode] | None = None
+    trace: Tracing | None = None
 
     def __post_init__(self) -> None:
         """Raise Usage for a word that is none of `on_full`'s."""
@@ -60,6 +63,7 @@ class ForwardJob(Job[ForwardResult]):
             if port.can_send and len(sources) == 1:
                 port.fed_by(sources[0])
         self.how = how
+        self.traces: list[Trace] = []
         self.crew.upgrades.prepare = self.prepare
 
     def prepare(self, wanted: Wanted) -> Prepared:
@@ -69,6 +73,8 @@ class ForwardJob(Job[ForwardResult]):
             text = f"this job, of --mode {self.how.mode}, has no {wanted.table}{has}"
             needs = {"rules": "filter", "routes": "route"}[wanted.table]
             raise NotSupported(text, f"set those of a job of --mode {needs}; see: uspnet stats")
+        if self.traces:
+            raise NotSupported("its packets are being traced", "wait until that is over")
         given = self.mode.reread(self.among, wanted.name, wanted.text)
         loops = [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
 
@@ -99,7 +105,15 @@ class ForwardJob(Job[ForwardResult]):
         """Have packets time-stamped if a file is written."""
         for worker in self.workers:
             if any(not port.can_receive for port in self.ports):
-                worker.stamp(ahead=self.mode.ahead)
+                worker.stamp(ahead=self.mode.ahead or self.how.trace is not None)
+
+    def tick(self) -> None:
+        """End the run after the last packet that was to be traced."""
+        super().tick()
+        if self.how.trace and not self.stop_reason:
+            done = sum(1 for trace in self.traces for _ in trace.done())
+            if done >= self.how.trace.count:
+                self.stop()
 
     def plans(self) -> list[Plan]:
         """Plan the workers. A transmit queue belongs to one worker, with every lane that leaves by
@@ -117,6 +131,8 @@ class ForwardJob(Job[ForwardResult]):
         full = WHEN_FULL[self.how.on_full]
         shares = shared_out(owners(routes), self.cores)
         loops = [self.mode.make(self.among, lanes, full, self.given) for lanes, _ in shares]
+        if self.how.trace:
+            self.traces = [Trace(loop, self.how.trace) for loop in loops]
         return [
             Plan(loop, lanes, core, loop.holds)
             for loop, (lanes, core) in zip(loops, shares, strict=True)
@@ -140,7 +156,15 @@ class ForwardJob(Job[ForwardResult]):
             **self.rates(forwarded, self.total("tx", "bytes")),
             **self.mode.told([w.loop for w in self.workers if isinstance(w.loop, self.mode)]),
             **self.told(),
+            traced=self.traced(),
         )
+
+    def traced(self) -> tuple[TracedPacket, ...] | None:
+        """Return the packets that were followed so far; None: none were to be."""
+        wanted = self.how.trace
+        if not wanted:
+            return None
+        return tuple(told_of(self.traces, self.workers[: len(self.traces)], wanted.count))
 
     def told(self) -> Json:
         """Return the further fields of the result."""

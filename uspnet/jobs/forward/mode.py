@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from uspnet import registry
 from uspnet.answer import Json
 from uspnet.errors import Usage
+from uspnet.fastpath import c, ffi
 from uspnet.jobs.change import Staged, TableName
 from uspnet.jobs.loops import Forward
 from uspnet.jobs.route import Route
@@ -88,6 +89,27 @@ class Mode(Forward):
         """Make one worker's loop, which has these lanes. `given`: the options. Raises Usage."""
         del ports, lanes, given
         return cls(full=full)
+
+    @property
+    def forward(self) -> c.ForwardLoop:
+        """Return the struct as `struct forward_loop *`."""
+        return ffi.cast("struct forward_loop *", self.c)
+
+    def watched(self) -> Sequence[c.CData]:
+        """Return pointers to what the loop counts (uint64_t), for `explain`; TRACE_WATCHED at
+        most.
+        """
+        return ()
+
+    def explain(
+        self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
+    ) -> list[str]:
+        """Return what the loop has found in a packet that `--trace` follows, a sentence each.
+        `counted`: bit i is set if it has counted on `watched` i. `dropped`, `exits`: what it has
+        decided: the reason, and the names of ports.
+        """
+        del packet, counted, exits
+        return [] if dropped else ["it leaves by the other port"]
 
     @classmethod
     def reread(cls, ports: Sequence[Port], name: str, text: str) -> Given:

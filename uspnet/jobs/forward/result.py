@@ -68,3 +68,47 @@ class Routed:
     """Different next hops that packets are sent to, neighbors on a link among them."""
     memory_bytes: int
     """Bytes of memory that the tables take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """Bytes of a packet that are others when it leaves."""
+
+    at: int
+    """The first one's number, from 0."""
+    before: str
+    """They, in hexadecimal."""
+    after: str
+    """What they are then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtExit:
+    """A port that a packet, or a copy of it, was to leave by."""
+
+    port: str
+    """The port spec, without secrets."""
+    became: str
+    """`sent`; `waits` for room; or the reason for which it was dropped there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracedPacket:
+    """A packet that `fwd --trace` has followed."""
+
+    time_ns: int
+    """When the loop looked at it, in ns since 1970."""
+    port: str
+    """The port that it came from."""
+    bytes: int
+    """Its length, without FCS."""
+    data: str
+    """Its first 2,048 bytes, in hexadecimal."""
+    steps: tuple[str, ...]
+    """What the mode has found, and decided on."""
+    rewritten: tuple[Rewritten, ...]
+    """What was changed in it."""
+    dropped: str | None
+    """The reason for which the mode dropped it; null: it did not."""
+    exits: tuple[AtExit, ...]
+    """The ports that it was to leave by."""

@@ -20,6 +20,8 @@ from uspnet.jobs.route import Route
 from uspnet.memory import new
 from uspnet.port import Port
 
+# For what reasons a packet is dropped before its destination is looked up.
+BEFORE = ("not_routed", "other_host", "bad_header", "bad_source")
 NAMED = 3  # gateways without a MAC address that a notice names
 
 
@@ -124,11 +126,40 @@ class Router(Ways, mode="route"):
 
         return Staged(self.c, [hops], put)
 
+    def explain(
+        self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
+    ) -> list[str]:
+        """Say which route its destination has."""
+        del counted, exits
+        if dropped in BEFORE or not self.tables:
+            return ["its destination is not looked up"]
+        table, at, size = (
+            (self.tables.ipv4, 30, 4) if packet[12:14] == b"\x08\0" else (self.tables.ipv6, 38, 16)
+        )
+        address = packet[at : at + size]
+        hop = self.tables.routes.hops[table.find(address)]
+        return [f"destination {shown(address)}: {hop_text(hop)}"]
+
     @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:
         """Return what the tables are."""
         tables = [loop.tables for loop in loops if isinstance(loop, cls) and loop.tables]
         return {"route": tables[0].told()} if tables else {}
+
+
+def hop_text(hop: NextHop) -> str:
+    """Say what becomes of packets that have this next hop."""
+    texts = {
+        lib.HOP_NONE: "no route",
+        lib.HOP_ROUTER: "the router itself",
+        lib.HOP_LOCAL: "nobody forwards that",
+        lib.HOP_DROP: "its route drops it",
+    }
+    if hop.act in texts:
+        return texts[hop.act]
+    via = f"via {shown(hop.via)}" if hop.via else "on the link"
+    mac = f"at {hop.mac.hex(':')}" if hop.mac else "whose MAC address is not known"
+    return f"{via} of port {(hop.port or 0) + 1}, {mac}"
 
 
 def number_among(ports: Sequence[Port]) -> Callable[[str], int | None]:

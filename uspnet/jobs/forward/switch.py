@@ -83,6 +83,24 @@ class Switch(Ways, mode="switch"):
         """Return every receive queue, with an exit to each other port."""
         return all_to_all(ports)
 
+    def watched(self) -> Sequence[c.CData]:
+        """Return what is counted beside the packets."""
+        return [ffi.addressof(self.c, name) for name in ("moved", "flooded", "unlearned")]
+
+    def explain(
+        self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
+    ) -> list[str]:
+        """Say what became of the source, and what is known of the destination."""
+        to, source = packet[:6].hex(":"), packet[6:12].hex(":")
+        steps = [f"source {source} was behind another port before"] * (counted & 1)
+        steps += [f"source {source} finds no place in the table: raise --macs"] * (counted >> 2 & 1)
+        if counted >> 1 & 1:
+            what = "is a group" if packet[0] & 1 else "is not known"
+            return [*steps, f"destination {to} {what}: flooded"]
+        if dropped:
+            return steps
+        return [*steps, f"destination {to} is known behind {', '.join(exits)}"]
+
     def set_clock(self, hz: int) -> None:
         """Set the times in ticks."""
         self._unit = self.c.unit = max(round(self._age_s * hz / AGE_UNITS), 1)
