@@ -125,7 +125,7 @@ uint32_t intel_advanced_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = next & mask, length = p.length;
         if (unlikely(length - SEND_MIN > r->limit - SEND_MIN)) {
-            queue_refuse_packet(q, p, tx_wrong_length(length, SEND_MIN));
+            queue_refuse_packet(q, packets[done], tx_wrong_length(length, SEND_MIN));
             continue;
         }
         r->buffers[slot] = p.index;

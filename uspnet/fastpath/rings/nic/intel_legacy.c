@@ -104,7 +104,7 @@ uint32_t intel_legacy_tx(struct queue *q, struct packet *packets, uint32_t n)
         struct packet p = packets[done];
         uint32_t slot = intel_slot(r, first + sent);
         if (unlikely(p.length < SEND_MIN || p.length > r->limit)) {
-            queue_refuse_packet(q, p, tx_wrong_length(p.length, SEND_MIN));
+            queue_refuse_packet(q, packets[done], tx_wrong_length(p.length, SEND_MIN));
             continue;
         }
         r->buffers[slot] = p.index;
