@@ -143,6 +143,7 @@ def test_frames_of_any_length_are_byte_equal(pair):
     assert pair.is_free()
 
 
+@pytest.mark.everything
 def test_a_kill_in_traffic_leaves_nothing_behind(pair):
     """Neither a program nor promiscuity, and the next one starts at once."""
     for _ in range(by_tier(2, 2, 20)):
@@ -155,6 +156,7 @@ def test_a_kill_in_traffic_leaves_nothing_behind(pair):
     assert (result["sent"], result["received"]) == (100, 100)
 
 
+@pytest.mark.everything
 def test_the_kernel_receives_while_a_job_only_sends(pair):
     """What comes in meanwhile goes through the memory of the job, to the kernel's stack."""
     process = started(pair, "pktgen", pair.spec(0), "--rate", "100", "--json")
@@ -171,6 +173,7 @@ def test_the_kernel_receives_while_a_job_only_sends(pair):
     assert pair.is_free()
 
 
+@pytest.mark.everything
 def test_it_goes_on_whatever_happens_to_its_interface(pair):
     name, total = pair.names[1], 0
     process = started(pair, "capture", pair.spec(1), "--json")
