@@ -121,8 +121,13 @@ def test_a_new_worker_process_shows_packets_too(uspnet, started, how):
         assert uspnet("upgrade", pid).returncode == 0
     before = watcher.count("rx_packets") + watcher.count("rx_dropped")
     until(lambda: watcher.count("rx_packets") + watcher.count("rx_dropped") > before + 10**6)
-    job.end()
-    code, out, _ = watcher.ends()
+    watcher.end()
+    assert moves(job)
+    again = started("capture", "--job", str(pid), "--port", "1")
+    until(lambda: again.count("rx_packets"))
+    assert moves(job)
+    assert job.end()["restarts"] == (how == "killed")
+    code, out, _ = again.ends()
     assert (code, answer(out)["ended"]) == (0, "source")
 
 

@@ -13,11 +13,11 @@ import json
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uspnet.answer import Json
-from uspnet.errors import Busy, NoDevice, Usage
+from uspnet.errors import Busy, DeviceTimeout, NoDevice, Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory, new
 from uspnet.port import Port, Queue
@@ -42,7 +42,10 @@ class Watcher:
     memory: SharedMemory
     drops: bool
     longest: int
-    watches: list[c.Watch] = field(default_factory=list)  # once it has started
+    watches: Sequence[c.Watch]
+    asked: bool = False  # to start
+    started: bool = False
+    left: bool = False
 
     def close(self) -> None:
         """Let it go. No loop uses the memory."""
@@ -67,8 +70,9 @@ class Watches:
             case _:
                 raise Usage("this job does not know that order", "see: uspnet capture --help")
         queues = list(port.made)
+        watches = [new("struct watch *") for _ in queues]  # which may raise, before loops pause
         memory = SharedMemory("uspnet-watch", len(queues) * STRIDE)
-        self._watchers.append(Watcher(connection, port, queues, memory, drops, longest))
+        self._watchers.append(Watcher(connection, port, queues, memory, drops, longest, watches))
         answer = {
             "name": port.name,
             "queues": [queue.direction for queue in queues],
@@ -99,21 +103,28 @@ class Watches:
     def serve(self) -> None:
         """Start the watches of those who are ready, and end those of who left."""
         for each in [] if self.crew.upgrades.busy() else list(self._watchers):
-            try:
-                word = each.connection.recv(WORDS_MAX)
-            except BlockingIOError:
-                continue
-            except OSError:
-                word = b""
-            if word and not each.watches:
-                self._start(each)
-            elif not word:
-                self._end(each)
+            self._hear(each)
+            with suppress(DeviceTimeout):  # loops that don't pause now are asked again
+                if each.left:
+                    self._end(each)
+                elif each.asked and not each.started:
+                    self._start(each)
+
+    def _hear(self, watcher: Watcher) -> None:
+        try:
+            word = watcher.connection.recv(WORDS_MAX)
+        except BlockingIOError:
+            return
+        except OSError:
+            word = b""
+        watcher.asked, watcher.left = watcher.asked or bool(word), watcher.left or not word
 
     def _start(self, watcher: Watcher) -> None:
         with watcher.port.quiesce():
-            for number, queue in enumerate(watcher.queues):
-                watch = new("struct watch *")
+            watcher.started = True
+            for number, (queue, watch) in enumerate(
+                zip(watcher.queues, watcher.watches, strict=True)
+            ):
                 start = watcher.memory.base + number * STRIDE
                 watch.shared = ffi.cast("struct watch_shared *", start)
                 watch.records, watch.size = start + lib.WATCH_HEAD, lib.WATCH_RING
@@ -123,16 +134,15 @@ class Watches:
                 if not watcher.drops:
                     queue.base.burst = ffi.addressof(lib, "watch_burst")
                 queue.base.watch = watch
-                watcher.watches.append(watch)
 
     def _end(self, watcher: Watcher) -> None:
-        self._watchers.remove(watcher)
-        if watcher.watches:
+        if watcher.started:
             with watcher.port.quiesce():
                 for queue, watch in zip(watcher.queues, watcher.watches, strict=True):
                     if not watcher.drops:
                         queue.base.burst = self.crew.own(watch, "burst")
                     queue.base.watch = ffi.NULL
+        self._watchers.remove(watcher)
         watcher.close()
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ from uspnet.telemetry.reaching import JOBS, ask, connect
 from uspnet.text import printable
 
 PATIENCE_S = 10.0  # of a job that is busy
-QUEUES_MAX = 64  # of a port
+QUEUES_MAX = 128  # of a port, of both directions
 REASONS_MAX = 128
 STRIDE = lib.WATCH_HEAD + lib.WATCH_RING
 COMMENT, FLAGS = 1, 2  # options of pcapng

@@ -152,8 +152,10 @@ class WorkerProcess:
         slot, address = (
             int(ffi.cast("uintptr_t", each)) for each in (ffi.addressof(struct, name), value)
         )
-        written, called = self.server.pointed.get(slot, (0, ""))
-        return ffi.addressof(lib, called) if written == address else value
+        written, name = self.server.pointed.get(slot, (0, ""))
+        if written != address:  # as in `pointers`; or it is that of a process before this one
+            name = _ours().get(address, name)
+        return ffi.addressof(lib, name) if name else value
 
     def give_turn(self, worker: c.Worker) -> None:
         """Let its thread run a loop. No other thread may be within a round of it."""
