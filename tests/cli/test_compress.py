@@ -14,6 +14,7 @@ import pytest
 from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.waiting import scaled
+from uspnet.ports.pcap.output import STEP, Output
 from uspnet.ports.pcap.packing import BUFFER, packed, packer
 
 FRAMES = [n.to_bytes(4) * 15 + random.Random(n).randbytes(n % 40) for n in range(60_000)]
@@ -107,3 +108,15 @@ def test_no_frame_begins_across_two_buffers_of_wireshark(kind):
         found = packed(make, data)
         assert len(found) % BUFFER <= BUFFER - 4
         assert unpacked(kind, found) == data
+
+
+@pytest.mark.parametrize("kind", UNPACK)
+def test_pieces_are_whole_when_the_disk_is_asked_to_write_behind_them(tmp_path, kind):
+    """From the first piece on, and as long as a file of short packets has been written."""
+    file = Output(os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT), packer(kind))
+    piece = random.Random(3).randbytes(1 << 18)
+    pieces = 2 * STEP // len(piece) + 3
+    for _ in range(pieces):
+        file.add(piece)
+    file.close()
+    assert unpacked(kind, (tmp_path / "x").read_bytes()) == piece * pieces

@@ -94,3 +94,24 @@ def test_a_file_ends_with_a_whole_record_and_rings_know_it(tmp_path, form):
         os.close(disk.fd)
         for ring in rings:
             ring.pool.close()
+
+
+def test_a_ring_that_goes_on_while_another_waits_is_not_set_back(tmp_path, monkeypatch):
+    """The block is full amid the second ring's records; then the first one's are discarded."""
+    monkeypatch.setattr("uspnet.ports.pcap.stage.BLOCK", 8 * PAGE)
+    file = Output(os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT), None)
+    rings, stage = [Ring(lib.PCAP_NG), Ring(lib.PCAP_NG)], Stage(ffi.new("struct pcap_shared *"))
+    start = ffi.new("uint8_t **")
+    for ring, packets in zip(rings, (10, 32), strict=True):
+        ring.send(packets, 1514)
+        octets = lib.pcap_peek(ring.ring, start)
+        stage.add(file, start[0], octets, ring.ring)
+    first, second = rings
+    assert second.ring.staged
+    first.send(5, 1514)
+    lib.pcap_release(first.ring, lib.pcap_peek(first.ring, start))
+    stage.flush(file)
+    assert not_written(first) == not_written(second) == 0
+    os.close(file.fd)
+    for ring in rings:
+        ring.pool.close()

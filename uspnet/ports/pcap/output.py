@@ -49,7 +49,7 @@ class Output:
         """Have what was written leave the page cache after a while."""
         self.behind += octets
         if self.behind >= STEP and self.can_cut:
-            at = os.lseek(self.fd, 0, os.SEEK_CUR) - self.behind
+            at = max(os.lseek(self.fd, 0, os.SEEK_CUR) - self.behind, 0)  # others may cut it
             lib.file_write_behind(self.fd, at, self.behind, WINDOW)
             self.behind = 0
 
@@ -93,6 +93,7 @@ class Output:
             raise OSError(self.error, "")
         if end:
             os.lseek(self.fd, -len(end), os.SEEK_CUR)
+            self.behind = max(self.behind - len(end), 0)
         self.begun = True
         return len(piece)
 

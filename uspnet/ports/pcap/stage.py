@@ -139,6 +139,7 @@ class Stage:
             self.pieces[0].done += octets
             return self.pieces[0].settle()
         for ring in self.rings:  # what was discarded behind the last piece, too
-            lib.pcap_settle(ring, ring.taken)
+            if ring.staged:  # otherwise it has moved on meanwhile
+                lib.pcap_settle(ring, ring.taken)
         self.rings.clear()
         return 0

@@ -156,6 +156,7 @@ class Armed(Sink):
 
     def _let_go(self, writer: Writer) -> None:
         """Have the writer complete the file, with statistics of what it has written."""
+        os.eventfd_write(writer.bell, 1)  # it looks at all that is there
         last, since = -1, time.monotonic()
         while not self._settled(writer) and not writer.gone(0.001):
             if (now := writer.progress()) != last:

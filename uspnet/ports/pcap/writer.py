@@ -226,7 +226,7 @@ class _Child:
             for index in range(len(self.rings)):
                 ring = ffi.addressof(self.rings, index)
                 note = index == len(self.rings) - 1
-                length = self.peek(index, start)
+                length = ready = self.peek(index, start)
                 if self.parts and not note and self.parts.turns(length, self.file.fd):
                     self.turn_over()
                 if self.parts and self.parts.over:
@@ -238,7 +238,7 @@ class _Child:
                     written = self.write(start[0], length, ring)
                     if self.parts:
                         self.parts.packed(length, written)
-                    moved = moved or length >= least
+                    moved = moved or ready >= least or length < ready
             if self.parts:
                 self.parts.hear()
 
