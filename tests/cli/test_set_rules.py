@@ -137,7 +137,7 @@ def test_orders_that_are_none_and_those_of_others(filtering, tmp_path):
     assert as_nobody(lambda: ask(pid, order, given[0])) in {"", "ConnectionResetError",
                                                             "BrokenPipeError"}  # fmt: skip
     assert as_nobody(lambda: orders.set_table(pid, "rules", "/proc/version")) == "NotPermitted"
-    assert len(os.listdir(f"/proc/{pid}/fd")) == before
+    until(lambda: len(os.listdir(f"/proc/{pid}/fd")) == before)
     assert '"entries": 1' in ask(pid, order, given[0])
     for each in (*given, fd):
         os.close(each)

@@ -9,7 +9,8 @@ from scapy.layers.l2 import Ether
 
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import ran
-from uspnet.errors import NotSupported
+from uspnet.errors import NoMemory, NotSupported
+from uspnet.jobs import plan
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.forward.trace import Tracing
 from uspnet.jobs.plan import Limits
@@ -117,3 +118,16 @@ def test_a_mode_without_it_says_so():
     with ForwardJob(ports, Limits(duration=60), how) as job, pytest.raises(NotSupported) as raised:
         job.run()
     assert "has no --trace" in str(raised.value)
+
+
+def test_an_error_that_comes_before_the_workers_is_the_one_that_is_told(monkeypatch):
+    def full(*_):
+        raise NoMemory("no room for a worker", "see: ulimit -v")
+
+    monkeypatch.setattr(plan, "Worker", full)
+    how = Forwarding("macswap", trace=Tracing())
+    with (
+        pytest.raises(NoMemory, match="no room for a worker"),
+        ForwardJob([make_port("null:"), make_port("null:")], Limits(), how) as job,
+    ):
+        job.run()

@@ -48,8 +48,8 @@ class Balance(Ways, mode="balance"):
         self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
     ) -> list[str]:
         """Say whether the port is the one of the flow."""
-        del packet, dropped
-        if not exits:
+        del packet, exits
+        if dropped:
             return []
         return ["the port of its flow is down: rerouted" if counted else "by its flow, or back"]
 

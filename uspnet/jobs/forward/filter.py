@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class Filtered(Ways, mode="filter", name="rules"):
         the line.
         """
         rules: list[Rule] = []
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(io.StringIO(text), 1):
             if not (rule := line.partition("#")[0].strip()):
                 continue
             where = f"--set-rules {name}, line {number}"

@@ -164,7 +164,8 @@ class ForwardJob(Job[ForwardResult]):
         wanted = self.how.trace
         if not wanted:
             return None
-        return tuple(told_of(self.traces, self.workers[: len(self.traces)], wanted.count))
+        traced = self.workers[: len(self.traces)]
+        return tuple(told_of(self.traces, traced, wanted.count, self.how.mirror))
 
     def told(self) -> Json:
         """Return the further fields of the result."""

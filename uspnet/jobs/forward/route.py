@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -75,7 +76,7 @@ class Router(Ways, mode="route"):
     def reread(cls, ports: Sequence[Port], name: str, text: str) -> Tables:
         """Read the routes in the text of a file, and make the tables. Raises Usage."""
         reader = Reader(name, number_among(ports), "--set-routes")
-        return look_up_in(reader.read(text.split("\n")))
+        return look_up_in(reader.read(io.StringIO(text)))
 
     @classmethod
     def entries(cls, given: Tables) -> int:

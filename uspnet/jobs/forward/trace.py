@@ -21,6 +21,7 @@ from uspnet.telemetry import REASONS
 if TYPE_CHECKING:
     from uspnet.jobs.forward.mode import Mode
     from uspnet.jobs.worker import Worker
+    from uspnet.port import Port
 
 PACKETS, PACKETS_MAX = 10, 1000  # by default, and at most
 NEAR = 4  # bytes that are the same between two changes that are told as one
@@ -69,30 +70,30 @@ class Trace:
             yield each
 
 
-def told_of(traces: Sequence[Trace], workers: Sequence[Worker], most: int) -> list[TracedPacket]:
-    """Return what was traced, in the order of time."""
+def told_of(
+    traces: Sequence[Trace], workers: Sequence[Worker], most: int, mirror: Port | None
+) -> list[TracedPacket]:
+    """Return what was traced, in the order of time. `mirror`: the port that gets copies of all."""
     found = [
         (int(each.stamp), trace, each, worker)
-        for trace, worker in zip(traces, workers, strict=True)
+        for trace, worker in zip(traces, workers, strict=False)  # an error may come before workers
         for each in trace.done()
     ]
     found.sort(key=lambda one: one[0])
-    return [tell(trace.loop, each, worker) for _, trace, each, worker in found[:most]]
+    return [tell(trace.loop, each, worker, mirror) for _, trace, each, worker in found[:most]]
 
 
-def tell(loop: Mode, each: c.Traced, worker: Worker) -> TracedPacket:
+def tell(loop: Mode, each: c.Traced, worker: Worker, mirror: Port | None) -> TracedPacket:
     """Tell of one packet."""
     lane = worker.lanes[min(int(each.lane), len(worker.lanes) - 1)]
-    exits = [
-        AtExit(port=queue.port.name, became=fate_name(int(fate)))
-        for queue, fate in zip(lane.exits, each.fates, strict=False)
-        if fate != lib.FATE_NONE
-    ]
+    fates = zip(lane.exits, each.fates, strict=False)
+    held = [(queue.port, int(fate)) for queue, fate in fates if fate != lib.FATE_NONE]
+    exits = [AtExit(port=port.name, became=fate_name(fate)) for port, fate in held]
     came = octets_of(each.came, int(each.before))
     dropped = None if each.reason == lib.DROP_REASONS else NAMES.get(int(each.reason), "?")
     leaves = came if dropped else octets_of(each.leaves, int(each.after))
     counted = sum(int(word) << 64 * at for at, word in enumerate(each.counted))
-    exited = [each.port for each in exits]
+    exited = [port.name for port, _ in held if port is not mirror]
     return TracedPacket(
         time_ns=int(each.stamp),
         port=lane.rx.port.name if lane.rx else "",
