@@ -217,6 +217,8 @@ def changed(frame, at, value=1):
 def test_what_does_not_belong_together_stays_apart(rig):
     a, b = segment(V4, 0, DATA[:100]), segment(V4, 100, DATA[100:200], ident=1)
     other = IP(src="10.0.0.1", dst="10.0.0.3", flags="DF")
+    loose = IP(src="10.0.0.1", dst="10.0.0.2")
+    c, d = (segment(loose, 100 * n, DATA[:100], ident=0xFFFF + n & 0xFFFF) for n in (0, 1))
     apart = [
         [a, a],  # sent again
         [b, a],  # out of order
@@ -230,6 +232,7 @@ def test_what_does_not_belong_together_stays_apart(rig):
         [a, segment(V4, 100, DATA[:100], options=[*STAMP[:2], ("Timestamp", (8, 9))])],
         [a, segment(V4, 100, DATA[:100], options=[])],
         [a, segment(V4, 100, DATA[:101])],  # longer
+        [c, segment(loose, 100, DATA[:100], ident=7)],  # without DF, and of another identification
         [a, segment(V4, 100, b"")],
         *([a, segment(V4, 100, DATA[:100], flags)] for flags in ("S", "AU", "R", "AC", "", "AE")),
         [segment(V4, 0, DATA[:100], "PA"), b],  # whole
@@ -240,7 +243,7 @@ def test_what_does_not_belong_together_stays_apart(rig):
     ]
     for frames in apart:
         assert rig.sent(frames) == [PLAIN + frame for frame in frames]
-    assert len(rig.sent([a, b])) == 1
+    assert len(rig.sent([a, b])) == len(rig.sent([c, d])) == 1
 
 
 def test_whatever_is_joined_comes_apart_as_it_was(rig):

@@ -63,6 +63,7 @@ class Counterpart(Tap):
         """Give it MTU and MAC address, bring it up, and do what the job has to."""
         super().configure(interface)
         self.set_up(interface)
+        interface.set_up()  # also where that of a NIC was down when it was bound
 
     def control(self) -> None:
         """Do as the port does, and check the interface and the queues."""

@@ -100,7 +100,8 @@ class Xdp(WirePort, scheme="xdp"):
         room in a chunk for whole KiB: of 1,792 bytes they use 1,024, and cut what is longer.
         """
         offers = netdev.features(self.kernel_side().index).values()
-        possible = any(each.zero_copy for each in offers) and self.options.mode == "auto"
+        known = not offers or any(each.zero_copy for each in offers)  # Linux tells since 6.3
+        possible = known and self.options.mode == "auto"
         return max(xsk.CHUNKS) if possible or self.options.mode == "zero-copy" else BUFFER_STEP
 
     def _open_socket(self) -> None:

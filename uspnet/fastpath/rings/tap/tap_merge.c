@@ -124,6 +124,15 @@ static int alike(const struct part *a, const struct part *next)
            same(x, y, tcp + 14, tcp + CHECKSUM) && same(x, y, tcp + 18, a->end);
 }
 
+/* Does IPv4's identification of the packet that comes so many behind the first one let a router
+ * take the joined packet apart again as it was? Without DF, fragments go by it (RFC 6864). */
+static int identified(const struct part *first, const struct part *p, uint32_t number)
+{
+    const uint8_t *ip = p->headers + ETH_HLEN;
+    return first->ip != IPV4_BYTES || ip[6] & 0x40 ||
+           get16(ip + 4) == (uint16_t)(get16(first->headers + ETH_HLEN + 4) + number);
+}
+
 /* A packet of several frames. */
 struct joined {
     struct part first;
@@ -159,7 +168,8 @@ static uint32_t join(struct joined *j, const struct pool *pool, const struct pac
         uint32_t before = j->n ? j->bytes : first->bytes;
         if (!read_part(packet_data(pool, packets[i]), packets[i].length, &p) || !alike(first, &p) ||
             p.sequence != first->sequence + before || p.bytes > first->bytes ||
-            first->end - ETH_HLEN + before + p.bytes > JOINED_MAX || !verified(&p))
+            first->end - ETH_HLEN + before + p.bytes > JOINED_MAX || !identified(first, &p, i) ||
+            !verified(&p))
             break;
         if (i == 1 && !verified(first))
             break;
