@@ -88,7 +88,7 @@ def test_a_package_that_fails_is_named_only_where_it_is_missed(outside, code, wh
     missed = outside(code, *fwd("echo:", "null:"))
     assert missed.returncode == 2
     assert f"echo of the package outside-echo could not be loaded: {why}" in missed.stderr
-    assert "ports are: memif:" in missed.stderr
+    assert "ports are: job:" in missed.stderr
     assert "Traceback" not in missed.stderr
 
 

@@ -14,12 +14,13 @@ import pytest
 from tests.support.lanes import divided
 from tests.support.tiers import by_tier
 from tests.vm import topologies
-from tests.vm.guest import Guest
+from tests.vm.guest import MODELS, Guest
 from tests.vm.kernel import KERNELS, NO_IOMMUFD, Missing, recent_kernel
 from tests.vm.network import interface
 
 GUESTS: list[Guest] = []  # that may run
-ZERO_COPY = ("igb", "virtio-net")  # NICs whose kernel drivers do it
+DRIVERS = {"igb", "virtio_net"}  # of the kernel, which do zero copy
+ZERO_COPY = [name for name, model in MODELS.items() if model.kernel_module in DRIVERS]
 NO_ANSWER = "the guest does not answer"
 EACH_ONCE = by_tier(normal=True, full=True, everything=False)
 EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)

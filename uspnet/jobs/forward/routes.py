@@ -149,7 +149,7 @@ class Reader:
     def __init__(
         self, name: str, port_number: Callable[[str], int | None], option: str = "--routes"
     ) -> None:
-        self.name, self.port_number = f"{option} {printable(name)}", port_number
+        self.name, self.port_number = f"{option} {printable(str(name))}", port_number
         self.routes = Routes()
         self.neighbors: dict[tuple[int, bytes], bytes] = {}
         self._numbers: dict[NextHop, int] = {}
