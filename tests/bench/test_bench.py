@@ -14,12 +14,11 @@ BENCH = Path(__file__).resolve().parents[2] / "bench"
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
-    before = set(sys.modules)
     import run
 
     yield run
-    for name in set(sys.modules) - before:  # their names are too short to stay
-        del sys.modules[name]
+    for path in BENCH.glob("*.py"):  # their names are too short to stay
+        sys.modules.pop(path.stem, None)
 
 
 def contest(bench, fails):
