@@ -104,10 +104,14 @@ def test_what_is_lost_of_each_stream_is_known(namespace, tmp_path, cores):
     namespace.veth("a", "b")
     namespace.veth("c", "d")
     words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "--json"]
-    with Forwarder(namespace, "b", "c", CHOSEN) as between:
-        done = namespace.uspnet("pktgen", "packet:a", "--profile", tmp_path / "x.yaml", *words,
-                                "--save", tmp_path / "x.hdr", "--cores", cores)  # fmt: skip
-    result = answer(done.stdout)
+    for _ in range(5):  # the kernel has no room for all when the machine is too busy
+        with Forwarder(namespace, "b", "c", CHOSEN) as between:
+            done = namespace.uspnet("pktgen", "packet:a", "--profile", tmp_path / "x.yaml", *words,
+                                    "--save", tmp_path / "x.hdr", "--cores", cores)  # fmt: skip
+        result = answer(done.stdout)
+        assert result["lost"] == DROPS + result["missed"]
+        if not result["missed"]:
+            break
     assert (between.number, len(between.dropped)) == (COUNT, DROPS)
     lost = {
         "web": lambda frame: frame[26] != 10 and frame[23] == 17,
