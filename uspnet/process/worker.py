@@ -127,13 +127,11 @@ class WorkerProcess:
         """Return what `point` would write: the address of each slot's function, and its name.
         Raises Incompatible for a function that it does not have.
         """
-        offered, names = self.server.functions, _ours()
+        offered = self.server.functions
         found = {}
         reach = self.reach or self.look()
         for slot, address in reach.slots.items():
-            written, name = self.server.pointed.get(slot, (0, ""))
-            if written != address:  # a port has set it anew, to one of our own
-                name = names.get(address, name)  # or somebody has overwritten it
+            name = self._name_of(slot, address)
             if name not in offered:
                 raise Incompatible(f"it lacks the function {name}", COLD)
             found[slot] = offered[name], name
@@ -152,10 +150,17 @@ class WorkerProcess:
         slot, address = (
             int(ffi.cast("uintptr_t", each)) for each in (ffi.addressof(struct, name), value)
         )
+        function = self._name_of(slot, address)
+        return ffi.addressof(lib, function) if function else value
+
+    def _name_of(self, slot: int, address: int) -> str:
+        """Return the name of the function whose address is in a slot; empty: it has none."""
         written, name = self.server.pointed.get(slot, (0, ""))
-        if written != address:  # as in `pointers`; or it is that of a process before this one
-            name = _ours().get(address, name)
-        return ffi.addressof(lib, name) if name else value
+        if written == address:
+            return name
+        # A port has set it anew, to one of our own; or somebody has overwritten it; or it is that
+        # of a process before this one.
+        return _ours().get(address, name)
 
     def give_turn(self, worker: c.Worker) -> None:
         """Let its thread run a loop. No other thread may be within a round of it."""

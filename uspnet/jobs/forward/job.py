@@ -164,8 +164,7 @@ class ForwardJob(Job[ForwardResult]):
         wanted = self.how.trace
         if not wanted:
             return None
-        traced = self.workers[: len(self.traces)]
-        return tuple(told_of(self.traces, traced, wanted.count, self.how.mirror))
+        return tuple(told_of(self.traces, self.workers, wanted.count, self.how.mirror))
 
     def told(self) -> Json:
         """Return the further fields of the result."""

@@ -276,7 +276,7 @@ class Ring(Sink):
             raise self.error
 
     def _let_go(self, writer: Writer) -> None:
-        os.eventfd_write(writer.bell, 1)  # it looks at all that is there
+        writer.wake()
         end = time.monotonic() + SETTLE_S
         while self.over and not writer.is_empty() and not writer.gone(0.001):
             if time.monotonic() > end:

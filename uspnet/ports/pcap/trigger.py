@@ -7,7 +7,6 @@ Until then a file has its header alone, and no statistics. When no trigger comes
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -91,7 +90,7 @@ class Armed(Sink):
         if self.writer:
             live = not any(isinstance(port, Source) for port in self.feeders())
             self.writer.shared.asked_ns = time.time_ns() if live else NEWEST
-            os.eventfd_write(self.writer.bell, 1)
+            self.writer.wake()
 
     @property
     def triggered_ns(self) -> int | None:
@@ -156,7 +155,7 @@ class Armed(Sink):
 
     def _let_go(self, writer: Writer) -> None:
         """Have the writer complete the file, with statistics of what it has written."""
-        os.eventfd_write(writer.bell, 1)  # it looks at all that is there
+        writer.wake()
         last, since = -1, time.monotonic()
         while not self._settled(writer) and not writer.gone(0.001):
             if (now := writer.progress()) != last:

@@ -100,6 +100,10 @@ class Writer:
         """Return whether the child has ended, within `timeout_s` seconds."""
         return child.gone(self.pidfd, timeout_s)
 
+    def wake(self) -> None:
+        """Have the child look at all that is there now. Signal handlers may call this."""
+        os.eventfd_write(self.bell, 1)
+
     def progress(self) -> int:
         """Return a number that changes whenever the child has written something."""
         return sum(int(ring.positions.written) for ring in self.rings)
