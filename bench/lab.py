@@ -160,11 +160,11 @@ def huge_pages_free() -> int:
 
 
 @contextlib.contextmanager
-def veth() -> Iterator[str]:
+def veth(suffix: str = "") -> Iterator[str]:
     """Make a network namespace with one veth pair, `b0` and `b1`. Yield its name."""
     if os.geteuid() != 0:
         raise BenchError("a veth pair needs root")
-    name = f"uspnet-bench-{os.getpid()}"
+    name = f"uspnet-bench-{os.getpid()}{suffix}"
     pair = ["link", "add", "b0", "type", "veth", "peer", "name", "b1"]
     ip(None, "netns", "add", name)
     try:
