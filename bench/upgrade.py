@@ -70,7 +70,7 @@ KINDS = {
     **{kind: partial(interfaces, kind) for kind in ("packet", "xdp")},
     "qemu": qemu,
 }
-NEVER_COLD = ("qemu", "xdp")
+NEVER_COLD = ("qemu",)
 
 
 Span = tuple[int, int]  # ns since 1970
@@ -153,9 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--only", nargs="+", choices=KINDS)
-    parser.add_argument(
-        "--cold", action="store_true", help="not for qemu and xdp, which can't be held"
-    )
+    parser.add_argument("--cold", action="store_true", help="not for qemu, which can't be held")
     options = parser.parse_args()
     kinds = options.only or [kind for kind in KINDS if not (options.cold and kind in NEVER_COLD)]
     how = ["--cold"] if options.cold else []

@@ -174,6 +174,33 @@ def test_sums_add_up_between_kernel_interfaces(namespace, newer):
         assert [each[name] for name in ("lost", "duplicated", "reordered", "dropped")] == [0] * 4
 
 
+@pytest.mark.parametrize("mode", ["auto", *everything("generic")])
+def test_xdp_goes_on_with_its_program_and_other_sockets(namespace, newer, mode):
+    """Kernel sockets at both ends see every numbered packet, after each upgrade."""
+    for pair in (("a", "b"), ("c", "d")):
+        namespace.veth(*pair)
+    before = namespace.programs()
+    words = ["fwd", f"xdp:b,mode={mode}", f"xdp:c,mode={mode}", "--json"]
+    namespace.started.append(job := Running(namespace.command(*command(*words))))
+    job.wait()
+    programs = [namespace.link(name)["xdp"] for name in ("b", "c")]
+    check = ["pktgen", "packet:a", "--rx-port", "packet:d", "--rate", "5kpps", "--json"]
+    for _ in range(2):
+        upgraded(job, "--with", newer.place, enter=namespace.command())
+        assert [namespace.link(name)["xdp"] for name in ("b", "c")] == programs
+        done = Running(namespace.command(*command(*check, "--count", "1000")))
+        code, out, err = done.ends()
+        assert code == 0, out + err
+        result = answer(out)
+        assert result["received"] == 1000
+        assert [result[name] for name in ("lost", "duplicated", "reordered")] == [0] * 3
+    result = job.end()
+    assert result["upgrades"] == len(result["before"]) == 2
+    assert total(result, "forwarded") >= 2000
+    assert all(each["ports"][0]["rx_packets"] for each in lives(result)[1:])
+    assert namespace.programs() == before == set()
+
+
 @pytest.mark.full
 def test_limits_go_on_with_what_is_left(started, newer):
     limits = ["--count", "1M", "--duration", "1000s", "--require", "2"]

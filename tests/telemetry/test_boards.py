@@ -15,6 +15,7 @@ import pytest
 from tests.support.private_tmpfs import PRIVATE_TMPFS
 from uspnet.errors import Loss, NotSupported, Refused, Usage, UspnetError
 from uspnet.memory import SEALS
+from uspnet.sandbox.enforced import Enforced
 from uspnet.telemetry import COUNTERS, UNKNOWN, Board, look, port_counters, reader, schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES, COUNTERS_AT
 
@@ -53,6 +54,28 @@ def test_a_reader_sees_what_was_counted(board):
     assert port.sleeps == 6
     rx.packets = 8
     assert mine()[0].ports[0].rx_packets == 8
+
+
+def test_a_reader_sees_the_sandbox_of_the_loops_that_run_now(board, monkeypatch):
+    few, all_of_it = (
+        Enforced(
+            user=user, capabilities=0, no_new_privs=True, landlock=4, seccomp=9, missing=missing
+        )
+        for user, missing in ((None, ["a user of its own"]), (61184, []))
+    )
+    board.tell(0, 0, few)
+    assert mine() == [], "not yet published"
+    board.publish(time.time_ns(), few)
+    board.tell(1, 2, all_of_it)
+    (job,) = mine()
+    assert (job.sandbox, job.upgrades, job.restarts) == (all_of_it, 1, 2)
+    board.tell(2, 2, None)
+    assert mine()[0].sandbox is None
+    board.tell(3, 2, few)
+    board._count()
+    assert look(os.getpid()).unreadable == 1, "it is being written all the time"
+    monkeypatch.setattr(reader.time, "sleep", lambda _seconds: board._count())
+    assert mine()[0].sandbox == few
 
 
 def test_a_child_that_inherited_the_board_is_no_second_job(board):

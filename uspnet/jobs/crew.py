@@ -59,7 +59,8 @@ class Crew:
         self.workers: Sequence[Worker] = ()
         self.recover: Callable[[], int] = lambda: 0
         self.notice: Callable[[str], None] = lambda _text: None
-        self.tell: Callable[[int, int], None] = lambda _upgrades, _restarts: None  # on the board
+        # Writes on the board how often loops were upgraded and restarted, and their sandbox.
+        self.tell: Callable[[int, int, Enforced | None], None] = lambda *_: None
 
     def open(self) -> None:
         """Begin to start what forks the worker process. Raises NotSupported; Usage when a sandbox
@@ -227,7 +228,7 @@ class Crew:
         if self.control:
             self.control.serve()
         self.upgrades.serve()
-        self.tell(self.upgrades.count, self.restarts)
+        self.tell(self.upgrades.count, self.restarts, self.enforced)
 
     def check(self) -> None:
         """Replace a worker process that has ended or hangs. Raises DeviceFault when that has

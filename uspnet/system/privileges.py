@@ -34,6 +34,7 @@ class Capability(IntEnum):
     KILL = 5
     NET_ADMIN = 12
     NET_RAW = 13
+    IPC_LOCK = 14
 
 
 Capabilities = frozenset[Capability]

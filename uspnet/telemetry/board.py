@@ -24,6 +24,8 @@ from uspnet.telemetry.schema import (
     REPLACED,
     REPLACED_AT,
     TEXT_MAX,
+    WRITTEN,
+    WRITTEN_AT,
 )
 
 BOARD = "uspnet-board"
@@ -44,6 +46,9 @@ class Board:
         self.memory = SharedMemory(BOARD, COUNTERS_AT + self.queues * COUNTER_BYTES)
         self.rows: list[dict[str, int | str]] = []
         self.ports: dict[int, dict[str, str | list[str]]] = {}
+        self._started_ns = -1  # not yet published
+        self._sandbox: Enforced | None = None
+        self._written = 0
 
     def counters(  # noqa: PLR0913 - what a queue is
         self, *, number: int, port: str, driver: str, direction: str, queue: int, unknown: list[str]
@@ -60,26 +65,49 @@ class Board:
         """Write the header, which makes the job visible to readers. `sandbox`: what is enforced on
         its worker process, if it has one. Raise NotSupported.
         """
+        self._started_ns, self._sandbox = started_ns, sandbox
+        self._write(self._header())
+
+    def _header(self) -> bytes:
         order = sorted(self.ports)
         header = {
             "command": self.command,
             "pid": os.getpid(),
-            "started_ns": started_ns,
+            "started_ns": self._started_ns,
             "ports": [self.ports[number] for number in order],
             "queues": [{**row, "port": order.index(int(row["port"]))} for row in self.rows],
-            "sandbox": asdict(sandbox) if sandbox else None,
+            "sandbox": asdict(self._sandbox) if self._sandbox else None,
         }
         text = json.dumps(header).encode()
         if len(text) > TEXT_MAX or len(self.ports) > PORTS_MAX:
             raise NotSupported(f"{len(self.ports)} ports are too many for a job", "use fewer ports")
+        return text
+
+    def _write(self, text: bytes) -> None:
         self.memory.map[PREFIX.size : PREFIX.size + len(text)] = text
         prefix = PREFIX.pack(MAGIC, COUNTER_BYTES, self.queues, len(text))
-        self.memory.map[: PREFIX.size] = prefix
+        self.memory.map[:REPLACED_AT] = prefix[:REPLACED_AT]
 
-    def tell(self, upgrades: int, restarts: int) -> None:
-        """Write how often the loops were replaced so far."""
+    def tell(self, upgrades: int, restarts: int, sandbox: Enforced | None) -> None:
+        """Write how often the loops were replaced so far, and what is enforced on those that run
+        now.
+        """
         counts = (min(count, REPLACED_MAX) for count in (upgrades, restarts))
-        self.memory.map[REPLACED_AT : REPLACED_AT + REPLACED.size] = REPLACED.pack(*counts)
+        self.memory.map[REPLACED_AT:WRITTEN_AT] = REPLACED.pack(*counts)
+        if self._started_ns >= 0 and sandbox != self._sandbox:
+            self._sandbox = sandbox
+            self._rewrite(self._header())
+
+    def _rewrite(self, text: bytes) -> None:
+        """Write another header: who reads it meanwhile reads it once more."""
+        self._count()
+        self._write(text)
+        self._count()
+
+    def _count(self) -> None:
+        """Tell readers that the header is about to change, or has changed."""
+        self._written += 1
+        self.memory.map[WRITTEN_AT : WRITTEN_AT + WRITTEN.size] = WRITTEN.pack(self._written)
 
     def close(self) -> None:
         """Unmap and close the board."""

@@ -31,6 +31,7 @@ NAMED_MAX = 64  # of a process: others may have sent it some that are named as b
 USER_BOARDS_MAX = 32
 TARGET = f"/memfd:{BOARD} (deleted)"
 F_GET_SEALS = 1034
+ATTEMPTS, NAP_S = 5, 0.001  # to read a header that is being written anew
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +177,29 @@ class _Look:
 
 def _read(fd: int) -> RunningJob | None:
     """Read the board in an open memfd; None: not yet published. Raise OSError, ValueError."""
+    for _ in range(ATTEMPTS):
+        before, job = _written(fd), None
+        try:
+            job, error = _read_once(fd), None
+        except ValueError as found:  # perhaps of two headers
+            error = found
+        if before % 2 == 0 and _written(fd) == before:
+            break
+        time.sleep(NAP_S)
+    else:
+        raise ValueError("it changes all the time")
+    if error:
+        raise error
+    return job
+
+
+def _written(fd: int) -> int:
+    """Return how often a board's header was written; odd: it is just now."""
+    octets = os.pread(fd, schema.WRITTEN.size, schema.WRITTEN_AT).ljust(schema.WRITTEN.size, b"\0")
+    return int(schema.WRITTEN.unpack(octets)[0])
+
+
+def _read_once(fd: int) -> RunningJob | None:
     if fcntl.fcntl(fd, F_GET_SEALS) & SEALS != SEALS:
         raise ValueError("it may change its size")
     prefix = os.pread(fd, schema.PREFIX.size, 0)

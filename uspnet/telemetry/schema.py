@@ -21,6 +21,8 @@ from uspnet.sandbox.enforced import Enforced
 PREFIX = struct.Struct("=8sIII108x")
 REPLACED = struct.Struct("=II")  # upgrades and restarts so far, in what is nothing
 REPLACED_AT = 20
+WRITTEN = struct.Struct("=I")  # twice how often the header was written anew; odd: it is just now
+WRITTEN_AT = REPLACED_AT + REPLACED.size
 MAGIC = b"uspnet-4"
 TEXT_MAX = 1 << 19  # bytes of the header
 PORTS_MAX = 64

@@ -9,10 +9,11 @@ import resource
 
 from uspnet.errors import NoMemory, NotSupported
 
-HINT = (
-    "take smaller rings: rx-ring=256; or raise it: ulimit -l unlimited (as root), memlock "
+RAISE = (
+    "or raise it: ulimit -l unlimited (as root), memlock "
     "in /etc/security/limits.conf, LimitMEMLOCK=infinity in a systemd unit"
 )
+HINT = f"take smaller rings: rx-ring=256; {RAISE}"
 
 
 def _limit() -> int:
@@ -29,11 +30,11 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
 
 
-def check_limit(name: str, size: int) -> None:
+def check_limit(name: str, size: int, hint: str = HINT) -> None:
     """Raise NotSupported when so many bytes can't be locked once more by another version."""
     if _limit() != resource.RLIM_INFINITY and _limit() < size:
         text = f"{name}: another version can't lock {size >> 10} KiB for DMA"
-        raise NotSupported(f"{text}: the limit is {_limit() >> 10} KiB", HINT)
+        raise NotSupported(f"{text}: the limit is {_limit() >> 10} KiB", hint)
 
 
 def map_error(error: OSError, size: int) -> NoMemory:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the socket of an `xdp:` port is bound to its queue: in the best way that works, as soon as a
-former socket has left the queue.
+"""How the socket of an `xdp:` port is made, and bound to its queue: in the best way that works, as
+soon as a former socket has left the queue.
 """
 
 from __future__ import annotations
@@ -11,14 +11,30 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from uspnet.errors import Busy, NoMemory, NotSupported, UspnetError
+from uspnet.errors import Busy, NoMemory, NotPermitted, NotSupported, UspnetError
 from uspnet.kernel import xsk
 from uspnet.kernel.interface import Interface
+from uspnet.ports.xdp.program import privileges_hint
 
 BIND_S = 2.0  # for a socket that was closed to leave its queue
 RETRY_S = 0.01
 FINAL = {errno.EBUSY, errno.ENETDOWN, errno.ENODEV}  # another way won't do either
 NO_MEMORY = {errno.ENOBUFS, errno.ENOMEM, errno.EPERM}
+
+
+def open_socket(name: str, ifname: str, *, busily: bool) -> xsk.XdpSocket:
+    """Return a socket for the port `name`. Raises NotPermitted, NoMemory, NotSupported."""
+    try:
+        sock = xsk.XdpSocket()
+        if busily:
+            sock.poll_busily()
+    except PermissionError:
+        raise NotPermitted(f"{name}: AF_XDP sockets are not permitted", privileges_hint()) from None
+    except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            raise NoMemory(f"{name}: {error.strerror}", "see: ulimit -n") from None
+        raise NotSupported(f"{name}: AF_XDP: {error.strerror}", f"use packet:{ifname}") from None
+    return sock
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,10 @@ Reference: Linux Documentation/networking/af_xdp.rst; uapi/linux/if_xdp.h.
 
 from __future__ import annotations
 
-import errno
 import socket
 from typing import ClassVar
 
-from uspnet.errors import NoMemory, NotPermitted, NotSupported, Refused, Usage
+from uspnet.errors import NotSupported, Refused, Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel import netdev, xsk
 from uspnet.kernel.interface import CARRIER_S, UP, Interface, check_name
@@ -32,11 +31,13 @@ from uspnet.packets.filter.made import Filter
 from uspnet.pool import BUFFER_STEP, FRAME_MAX
 from uspnet.port import COUNTER, Direction, Queue
 from uspnet.ports.kernel import WirePort
-from uspnet.ports.xdp.binding import Place, memory_error
+from uspnet.ports.xdp.binding import Place, memory_error, open_socket
 from uspnet.ports.xdp.host import wanted
 from uspnet.ports.xdp.options import XdpOptions
-from uspnet.ports.xdp.program import MODES, Program, Steering, privileges_hint
+from uspnet.ports.xdp.program import MODES, Program, Steering
 from uspnet.spec import Spec
+from uspnet.system.privileges import Capabilities, Capability, lacking
+from uspnet.transports.locked import RAISE, check_limit
 
 RESET_S = 40.0  # for a link to come up again
 PLAIN_MTU = 3000  # bytes up to which every driver runs programs that take frames in one piece
@@ -67,6 +68,11 @@ class Xdp(WirePort, scheme="xdp"):
         self.member: socket.socket | None = None  # makes the interface promiscuous
         self.lent: list[c.XdpQueue] = []  # fill rings of queues that only send
 
+    @property
+    def keeps(self) -> Capabilities:
+        """Return what another version needs to make sockets, and to lock their memory."""
+        return frozenset({Capability.NET_RAW, Capability.IPC_LOCK})
+
     # -- open and attach ------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -82,7 +88,8 @@ class Xdp(WirePort, scheme="xdp"):
         self.only = wanted(self.options.keep_host)
         self.buffer_step = self._buffer_step()
         for _ in self.numbers:
-            self._open_socket()
+            busily = self.options.busy_poll
+            self.sockets.append(open_socket(self.name, self.ifname, busily=busily))
 
     def _numbers(self) -> tuple[int, ...]:
         """Return the numbers of the queues to be used. Raises Usage."""
@@ -103,23 +110,6 @@ class Xdp(WirePort, scheme="xdp"):
         known = not offers or any(each.zero_copy for each in offers)  # Linux tells since 6.3
         possible = known and self.options.mode == "auto"
         return max(xsk.CHUNKS) if possible or self.options.mode == "zero-copy" else BUFFER_STEP
-
-    def _open_socket(self) -> None:
-        try:
-            self.sockets.append(xsk.XdpSocket())
-            if self.options.busy_poll:
-                self.sockets[-1].poll_busily()
-        except PermissionError:
-            raise NotPermitted(
-                f"{self.name}: AF_XDP sockets are not permitted",
-                privileges_hint(),
-            ) from None
-        except OSError as error:
-            if error.errno in {errno.EMFILE, errno.ENFILE}:
-                raise NoMemory(f"{self.name}: {error.strerror}", "see: ulimit -n") from None
-            raise NotSupported(
-                f"{self.name}: AF_XDP: {error.strerror}", f"use packet:{self.ifname}"
-            ) from None
 
     def longest_frame(self, takes: int) -> int:
         """Return the length with two more VLAN tags, which may be received but not sent."""
@@ -211,10 +201,16 @@ class Xdp(WirePort, scheme="xdp"):
         return self.kernel_side().running(RESET_S if reset else CARRIER_S)
 
     def held(self) -> dict[str, int]:
-        """Raise NotSupported: the kernel keeps to the packet memory that was registered."""
-        raise NotSupported(
-            f"{self.name}: can't go on as another process", "upgrade its loops, without --cold"
-        )
+        """Return the program. Sockets are made anew: the kernel keeps to the packet memory that was
+        registered with one. Raises NotSupported.
+        """
+        if self.options.busy_poll:
+            text = f"{self.name}: another version has no privileges to poll busily"
+            raise NotSupported(text, "upgrade its loops, without --cold")
+        if lacking(["CAP_IPC_LOCK"]):
+            size = len(self.sockets) * self.pool.count * self.pool.size
+            check_limit(self.name, size, f"take smaller rings: ring=512; {RAISE}")
+        return self.program.held() if self.program else {}
 
     def _steering(self) -> Program:
         assert self.program, "no queue receives"  # noqa: S101 - a caller's mistake

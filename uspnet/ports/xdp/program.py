@@ -14,6 +14,7 @@ from uspnet.kernel.interface import Interface
 from uspnet.packets.filter import ebpf
 from uspnet.packets.filter.ebpf import CONTEXT
 from uspnet.packets.filter.made import Filter
+from uspnet.system import kept
 from uspnet.system.privileges import lacking
 
 NEEDS = ("CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF")
@@ -49,7 +50,8 @@ class Steering:
 
 class Program:
     """Attached from the start, until it is closed or the process has ended. It passes everything to
-    the kernel's stack until sockets are set. `name`: of the port.
+    the kernel's stack until sockets are set. `name`: of the port. One that the version before has
+    attached stays.
 
     `way`: where it runs, "native" or "generic". Raises UspnetError.
     """
@@ -59,10 +61,23 @@ class Program:
         self.map = self.link = -1
         self.way = ""
         try:
-            self._attach()
+            if not self._is_kept():
+                self._attach()
         except BaseException:
             self.close()
             raise
+
+    def _is_kept(self) -> bool:
+        """Return whether the version before has left one, which it has told where it runs."""
+        self.map = kept.take(f"{self.name} map")
+        for way in self.steering.ways:
+            if (link := kept.take(f"{self.name} {way}")) >= 0:
+                self.link, self.way = link, way
+        return self.link >= 0
+
+    def held(self) -> dict[str, int]:
+        """Return the descriptors with which another version goes on: see `Port.held`."""
+        return {f"{self.name} map": self.map, f"{self.name} {self.way}": self.link}
 
     def _attach(self) -> None:
         try:
