@@ -99,6 +99,22 @@ def test_a_capture_ends_after_its_last_file(uspnet, source, folder, port):
     assert counted(folder / "one.pcapng") == found["written"] == taken(found) > 300
 
 
+@pytest.mark.parametrize("conditions", [("packets:1", "files:3"), (None, "filesize:1")])
+def test_a_slow_source_ends_its_files_at_once(started, folder, tmp_path, conditions):
+    """Neither the next packet nor the next time that the file is written is waited for."""
+    port, (turns, ends) = f"memif:{tmp_path}/m.sock", conditions
+    started("pktgen", f"{port},role=server", "--rate", "20")
+    until((tmp_path / "m.sock").exists)
+    words = ["-w", folder / "x.pcap", "-F", "pcap", "--update-interval", "60000", "-a", ends]
+    words += ["-b", turns] if turns else []
+    code, out, _ = started("capture", port, *words).ends()
+    found = answer(out)
+    counts = [counted(folder / name) for name in found["files"]]
+    assert (code, found["ended"]) == (0, "source")
+    assert counts == ([1] * 3 if turns else [13])  # 24 + 13 * 76 bytes
+    assert found["written"] == sum(counts)
+
+
 def test_files_end_with_time_even_when_nothing_comes(uspnet, folder):
     words = ["null:", "udp port 9", "-a", "duration:1500ms", "-w", "x.pcapng", "--json"]
     found = answer(uspnet("capture", *words, "-b", "duration:300ms").stdout)

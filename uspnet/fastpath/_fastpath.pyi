@@ -622,6 +622,7 @@ class PcapHold(Struct):
     until_ns: int
     newest_ns: int
     triggered: int
+    waits: int
     n: int
     rings: Inline[PcapHeld, Sequence[PcapHeld | PcapHeldFields] | PcapHeld]
 

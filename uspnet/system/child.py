@@ -76,13 +76,16 @@ def isolate(name: str, keep: Iterable[int]) -> None:
         comm.write(name)
 
 
-def confine(user: int, parent_end: signal.Signals) -> None:
+def confine(user: int, parent_end: signal.Signals, begin: Callable[[], None] | None = None) -> None:
     """Take from the calling child, for good: other users' rights, capabilities, opening files,
     starting processes, and memory beyond what a bomb in a compressed file should get. `parent_end`:
-    the signal that it gets when its parent ends; a stopped child needs SIGKILL or SIGCONT.
+    the signal that it gets when its parent ends; a stopped child needs SIGKILL or SIGCONT. `begin`
+    starts threads: what they may do is limited, and no more of them can be started.
     """
     how = ffi.new("struct child *", {"user": user})
     if error := lib.child_confine(how) or lib.signal_at_parting(parent_end):
         raise OSError(error, os.strerror(error))
+    if begin:
+        begin()
     for what, most in LIMITS.items():
         resource.setrlimit(what, (most, most))

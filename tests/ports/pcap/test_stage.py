@@ -7,19 +7,25 @@ import errno
 import os
 import random
 import struct
+import threading
+from types import SimpleNamespace
 
 import pytest
 
 from tests.fastpath.test_pcap_sink import Ring
 from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
+from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE
+from uspnet.ports.pcap.hold import Hold
 from uspnet.ports.pcap.output import Output
-from uspnet.ports.pcap.stage import BLOCK, PAGE, Stage
+from uspnet.ports.pcap.parts import Part
+from uspnet.ports.pcap.stage import Stage
+from uspnet.ports.pcap.writer import _Child
 
 ROUNDS = by_tier(12, 40, 400)
 
 
-class Disk(Output):
+class Small(Output):
     """A file that takes `room` bytes; `refuses`: nothing past the page cache."""
 
     def __init__(self, path, room, *, refuses):
@@ -43,6 +49,21 @@ class Disk(Output):
         return self.put(pages[: self.room // 512 * 512])
 
 
+@pytest.fixture
+def begun():
+    """Stages, with the threads that write for them."""
+    made = []
+
+    def begin(shared):
+        made.append(Stage(shared))
+        made[-1].disk.start()
+        return made[-1]
+
+    yield begin
+    for stage in made:
+        stage.disk.end()
+
+
 def packets_of(form, data):
     """How many packets there are in whole records."""
     at = found = 0
@@ -61,15 +82,15 @@ def not_written(ring):
 
 
 @pytest.mark.parametrize("form", [lib.PCAP_NG, lib.PCAP_US])
-def test_a_file_ends_with_a_whole_record_and_rings_know_it(tmp_path, form):
+def test_a_file_ends_with_a_whole_record_and_rings_know_it(tmp_path, begun, form):
     for number in range(ROUNDS):
         dice = random.Random(number)
         rings, shared = [Ring(form), Ring(form)], ffi.new("struct pcap_shared *")
         head = dice.randbytes(dice.randrange(1, 9000))
         room = dice.choice([1 << 40, dice.randrange(4 * BLOCK), dice.randrange(PAGE)])
-        disk = Disk(tmp_path / f"{number}", room + len(head), refuses=number % 5 == 4)
+        disk = Small(tmp_path / f"{number}", room + len(head), refuses=number % 5 == 4)
         disk.put(memoryview(head))
-        stage, wanted, failed, start = Stage(shared), head, False, ffi.new("uint8_t **")
+        stage, wanted, failed, start = begun(shared), head, False, ffi.new("uint8_t **")
         try:
             for _ in range(dice.randrange(1, 60)):
                 ring = dice.choice(rings)
@@ -96,11 +117,11 @@ def test_a_file_ends_with_a_whole_record_and_rings_know_it(tmp_path, form):
             ring.pool.close()
 
 
-def test_a_ring_that_goes_on_while_another_waits_is_not_set_back(tmp_path, monkeypatch):
+def test_a_ring_that_goes_on_while_another_waits_is_not_set_back(tmp_path, monkeypatch, begun):
     """The block is full amid the second ring's records; then the first one's are discarded."""
     monkeypatch.setattr("uspnet.ports.pcap.stage.BLOCK", 8 * PAGE)
     file = Output(os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT), None)
-    rings, stage = [Ring(lib.PCAP_NG), Ring(lib.PCAP_NG)], Stage(ffi.new("struct pcap_shared *"))
+    rings, stage = [Ring(lib.PCAP_NG), Ring(lib.PCAP_NG)], begun(ffi.new("struct pcap_shared *"))
     start = ffi.new("uint8_t **")
     for ring, packets in zip(rings, (10, 32), strict=True):
         ring.send(packets, 1514)
@@ -115,3 +136,91 @@ def test_a_ring_that_goes_on_while_another_waits_is_not_set_back(tmp_path, monke
     os.close(file.fd)
     for ring in rings:
         ring.pool.close()
+
+
+class Slow(Output):
+    """A file that takes each block only when it is `allowed`."""
+
+    def __init__(self, path):
+        super().__init__(os.open(path, os.O_RDWR | os.O_CREAT), None)
+        self.allowed = threading.Semaphore(0)
+
+    def put_direct(self, pages):
+        with self.allowed:
+            return super().put(pages)
+
+
+def test_blocks_are_filled_while_the_disk_writes(tmp_path, monkeypatch, begun):
+    monkeypatch.setattr("uspnet.ports.pcap.stage.BLOCK", 16 * PAGE)
+    monkeypatch.setattr("uspnet.ports.pcap.disk.LEAST", PAGE)
+    file, ring = Slow(tmp_path / "x"), Ring(lib.PCAP_NG)
+    ring.ring.n_chunks = 3
+    stage, data = begun(ffi.new("struct pcap_shared *")), random.Random(1).randbytes(200 * PAGE)
+    for number in range(BLOCKS - 1):  # nothing waits: the disk has taken nothing yet
+        stage.add(file, ffi.from_buffer("uint8_t[]", data) + number * 16 * PAGE, 16 * PAGE, None)
+    assert (stage.disk.under_way, len(stage.free)) == (BLOCKS - 1, 0)
+    file.allowed.release(BLOCKS)
+    ring.send(20, 1514)
+    start = ffi.new("uint8_t **")
+    octets = lib.pcap_peek(ring.ring, start)
+    stage.add(file, start[0], octets, ring.ring)
+    assert not_written(ring) == 20  # what is staged only
+    stage.flush(file)
+    assert (stage.disk.under_way, len(stage.free), not_written(ring)) == (0, BLOCKS - 1, 0)
+    found = (tmp_path / "x").read_bytes()
+    assert found[: -int(octets)] == data[: (BLOCKS - 1) * 16 * PAGE]
+    assert packets_of(lib.PCAP_NG, found[-int(octets) :]) == 20
+    os.close(file.fd)
+    ring.pool.close()
+
+
+def child_of(ring, file, hold):
+    """The process that writes, as an object, of one ring; `file` is what it writes to."""
+    rings = ffi.new("struct pcap_ring[]", 2)
+    rings[0], rings[1] = ring.ring[0], ring.ring[0]
+    rings[1].positions = ffi.addressof(ring.shared.positions, 1)
+    part = Part(direct=True, hold=hold)
+    writer = SimpleNamespace(bell=-1, user=0, shared=ring.shared, rings=rings, part=part)
+    child = _Child(file.fd, writer, -1, None)
+    child.file = file
+    child.start_disk()
+    return child
+
+
+@pytest.mark.parametrize("room", [0, 10_000, 1 << 30])
+def test_what_a_trigger_did_not_ask_for_counts_once_on_a_full_disk(tmp_path, room):
+    """Records behind those that were staged are discarded when these are in the file."""
+    ring, file = Ring(lib.PCAP_NG), Small(tmp_path / "x", room, refuses=False)
+    ring.c.q.stamps = stamps = ffi.new("uint64_t[64]")
+    for ns in (10, 20, 5, 30):  # 5 comes late, and is before the trigger's time
+        stamps[0:64] = [ns] * 64
+        assert ring.send(15, 1514) == 15
+    ring.shared.asked_ns = 15
+    child, failed = child_of(ring, file, Hold(1 << 20, before_ns=5, after_ns=10)), False
+    try:
+        child.drain(least=1)
+    except OSError as error:
+        failed = error.errno == errno.ENOSPC
+    at = ring.shared.positions[0]
+    in_file = packets_of(lib.PCAP_NG, (tmp_path / "x").read_bytes())
+    assert in_file + at.untriggered + not_written(ring) == 60
+    assert (failed, in_file) == (room < 1 << 30, min(room // 1548, 30))
+    assert at.untriggered == (0 if failed else 30)
+    child.stage.disk.end()
+    os.close(file.fd)
+    ring.pool.close()
+
+
+def test_a_user_with_too_many_threads_writes_through_the_page_cache(tmp_path, monkeypatch):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ring, file = Ring(lib.PCAP_NG), Output(os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT), None)
+    ring.send(20, 1514)
+    child = child_of(ring, file, None)
+    child.drain()
+    assert (bool(ring.shared.cached), not_written(ring)) == (True, 0)
+    assert packets_of(lib.PCAP_NG, (tmp_path / "x").read_bytes()) == 20
+    os.close(file.fd)
+    ring.pool.close()

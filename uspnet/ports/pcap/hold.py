@@ -58,6 +58,12 @@ class Held:
         """Return how many bytes of a ring are to be written now, and set where they begin."""
         return int(lib.pcap_hold_peek(self.c, index, start))
 
+    def waits(self) -> bool:
+        """Return whether `peek` found nothing because others of the ring are to be written first,
+        which were taken before.
+        """
+        return bool(self.c.waits)
+
     def sleeps(self, rings: c.PcapRing) -> bool:
         """Return whether there is nothing to do before the bell rings."""
         return bool(lib.pcap_hold_sleep(self.c, rings, self.c.n + 1))

@@ -25,6 +25,8 @@ TURN, NEXT, OVER, STAY, END = b"turn", b"next", b"over", b"stay", b"ends"  # sai
 COUNTS = struct.Struct("=QQ")
 WORD = 4  # bytes
 MOST = WORD + lib.PCAP_TAIL
+SHORTEST = 16  # bytes of a record's header
+SOON_MS = 20
 ENDLESS = (1 << 64) - 1
 
 
@@ -74,6 +76,12 @@ class Parts:
             return False
         full = self.octets >= self.part.octets or self.packets >= self.part.packets
         return self.turn or (full and bool(waiting or self.part.eager))
+
+    def patience_ms(self) -> float:
+        """Return how long records may wait: only a moment if they may be those that end it all."""
+        left = min(self.part.octets - self.octets, (self.part.packets - self.packets) * SHORTEST)
+        near = self.part.eager and not self.stays and left <= lib.PCAP_CHUNK
+        return min(self.part.patience_ms, SOON_MS) if near else self.part.patience_ms
 
     def measure(self, out: int) -> None:
         """Count what the file has already: its header."""

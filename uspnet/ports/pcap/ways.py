@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
+from uspnet.ports.pcap.disk import PAGE
 from uspnet.ports.pcap.kinds import Writing
 from uspnet.ports.pcap.making import Making
 from uspnet.ports.pcap.packing import Packer
 from uspnet.ports.pcap.parts import Part
-from uspnet.ports.pcap.stage import PAGE
 
 if TYPE_CHECKING:
     from uspnet.ports.pcap.sink import Sink

@@ -149,7 +149,7 @@ class _Child:
         self.part, self.line = writer.part, line.fileno() if line else -1
         self.parts: Parts | None = None
         self.held = Held(self.part.hold, writer) if self.part.hold else None
-        self.stage = Stage(self.shared) if self.part.direct else None
+        self.stage = Stage(self.shared, self.bell) if self.part.direct else None
 
     def work(self) -> None:
         """Run the child; never return into the parent's code."""
@@ -165,10 +165,18 @@ class _Child:
         lines = [self.line] if self.line >= 0 else []
         child.isolate("uspnet-writer", (self.out, self.bell, self.watched, *lines))
         self.file = Output(self.out, self.part.pack)
-        child.confine(self.user, signal.SIGCONT)
+        child.confine(self.user, signal.SIGCONT, self.start_disk)
         if lines:
             self.parts = Parts(self.line, self.watched, self.part)
             self.parts.begin()
+
+    def start_disk(self) -> None:
+        """Start the thread that writes past the page cache. Without one, nothing goes past it."""
+        try:
+            if self.stage:
+                self.stage.disk.start()
+        except RuntimeError:  # the user has too many already
+            self.stage, self.shared.cached = None, 1
 
     def run(self) -> None:
         """Write until the parent is gone and nothing is left."""
@@ -194,19 +202,28 @@ class _Child:
             self.drain()
             if late or not self.patience_ms():
                 self.flush()
+            elif self.stage:
+                self.stage.settle(self.file)
+        self.complete()
+
+    def complete(self) -> None:
+        """Write all that is left, and the end of the file."""
         self.drain(least=1)
         if self.held:
             self.held.end()
         self.write(self.shared.tail_bytes, self.shared.tail, None)
         self.flush()
+        if self.stage:
+            self.stage.disk.end()
         self.file.close()  # a network file system reports a full disk only now
         if self.parts:
             self.parts.done()
 
     def patience_ms(self) -> float:
         """Return how long what was taken may still wait for more."""
+        most = self.parts.patience_ms() if self.parts else self.part.patience_ms
         age_ms = self.stage.age_ms() if self.stage else None
-        return self.part.patience_ms if age_ms is None else max(self.part.patience_ms - age_ms, 0)
+        return most if age_ms is None else max(most - age_ms, 0)
 
     def flush(self) -> None:
         """Write what waits for a whole block."""
@@ -248,9 +265,13 @@ class _Child:
 
     def peek(self, index: int, start: c.Pointer[c.Pointer[int]]) -> int:
         """Return how many bytes of a ring are to be written now, and set where they begin."""
-        if self.held and index < len(self.rings) - 1:
-            return self.held.peek(index, start)
-        return int(lib.pcap_peek(ffi.addressof(self.rings, index), start))
+        if not self.held or index == len(self.rings) - 1:
+            return int(lib.pcap_peek(ffi.addressof(self.rings, index), start))
+        length = self.held.peek(index, start)
+        if self.held.waits():
+            self.flush()
+            length = self.held.peek(index, start)
+        return length
 
     def turn_over(self) -> None:
         """Go on with the next file."""

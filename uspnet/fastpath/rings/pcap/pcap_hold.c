@@ -160,6 +160,7 @@ uint32_t pcap_hold_peek(struct pcap_hold *h, uint32_t ring, uint8_t **from)
 {
     struct pcap_held *held = &h->rings[ring];
     uint32_t bytes;
+    h->waits = 0;
     if (!h->triggered)
         return 0;
     while ((bytes = pcap_peek(held->ring, from))) {
@@ -169,6 +170,8 @@ uint32_t pcap_hold_peek(struct pcap_hold *h, uint32_t ring, uint8_t **from)
         bytes = alike(h, held, *from, bytes, &asked);
         if (asked)
             return bytes;
+        if ((h->waits = held->ring->staged))
+            return 0;
         discard(held->ring, *from, bytes);
     }
     return 0;

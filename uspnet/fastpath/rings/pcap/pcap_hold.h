@@ -24,6 +24,7 @@ struct pcap_hold {
     uint64_t from_ns, until_ns;   /* the first and last time that is asked for */
     uint64_t newest_ns;
     uint32_t triggered;
+    uint32_t waits; /* by peek: what is to be discarded lies behind records that were taken only */
     uint32_t n;
     struct pcap_held rings[64]; /* of PCAP_RINGS */
 };
@@ -31,7 +32,8 @@ struct pcap_hold {
 /* Looks for a trigger in new records. Without one, discards the oldest where too many are held. */
 void pcap_hold_look(struct pcap_hold *h);
 /* As pcap_peek() of a ring: records that are to be written now. Discards those before them that
- * are not asked for. */
+ * are not asked for, but only once those are in the file that were taken before: if that fails,
+ * all behind them count as not written. */
 uint32_t pcap_hold_peek(struct pcap_hold *h, uint32_t ring, uint8_t **from);
 /* As pcap_sleep(). `rings`: all, of which the last is the command's own. */
 uint32_t pcap_hold_sleep(struct pcap_hold *h, struct pcap_ring *rings, uint32_t n);
