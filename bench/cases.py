@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import attached
 import disk
 import filters
 import large
@@ -472,6 +473,20 @@ def packet_rx_netsniff(seconds: float) -> Sample:
         return Sample(rate * (1 - float(dropped[1]) / 100))
 
 
+# -- attach --------------------------------------------------------------------------------------
+
+
+def attach_tcp(*words: str) -> Contestant:
+    """TCP of two kernels through two `uspnet attach`."""
+    return lambda seconds: Sample(attached.through_attach(seconds, *words))
+
+
+def veth_tcp(seconds: float) -> Sample:
+    """TCP of two kernels over a veth pair, with its offloads."""
+    return Sample(attached.through_veth(seconds))
+
+
+ATTACH = f"iperf3 TCP through attach and memif, segments of {attached.SEGMENT:,} bytes, two cores"
 MEMIF_TX = "memif: generator into a testpmd that counts"
 MEMIF_MEMIF = "memif: generator into counter"
 CAPTURE = "memif: generator into capture file on tmpfs, written"
@@ -633,5 +648,21 @@ CASES = [
         packet_rx_theirs,
         "testpmd rxonly",
         also={"netsniff-ng": packet_rx_netsniff},
+    ),
+    Case(
+        "attach-tcp",
+        f"{ATTACH}, beside no interfaces of ours",
+        0.5,
+        attach_tcp(),
+        veth_tcp,
+        "veth with its offloads",
+    ),
+    Case(
+        "attach-offload",
+        f"{ATTACH}, beside the same without offloads",
+        4,
+        attach_tcp(),
+        attach_tcp("--no-offload"),
+        "uspnet attach --no-offload",
     ),
 ]

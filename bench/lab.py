@@ -35,8 +35,10 @@ class Missing(BenchError):
     """A program that is needed is not there: trying again is of no use."""
 
 
-def pinned(command: Sequence[str], core: int, netns: str | None = None) -> list[str]:
-    """`command` on one core, in a network namespace when given; it dies when this process does."""
+def pinned(command: Sequence[str], core: int | str, netns: str | None = None) -> list[str]:
+    """`command` on one core (or several, as taskset has them), in a network namespace if given; it
+    dies when this process does.
+    """
     inside = ["ip", "netns", "exec", netns] if netns else []
     return ["setpriv", "--pdeathsig", "KILL", *inside, "taskset", "-c", str(core), *command]
 
@@ -44,7 +46,7 @@ def pinned(command: Sequence[str], core: int, netns: str | None = None) -> list[
 class Process:
     """A child with its output as a stream of lines. It has ended when the `with` block has."""
 
-    def __init__(self, command: Sequence[str], core: int, netns: str | None = None) -> None:
+    def __init__(self, command: Sequence[str], core: int | str, netns: str | None = None) -> None:
         self.name = Path(command[0]).name
         self.said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()

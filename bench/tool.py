@@ -20,7 +20,7 @@ END_S = 20.0  # for a command that should be ending, to end
 class Uspnet(Process):
     """`uspnet WORDS… --json` on one core, its main thread included."""
 
-    def __init__(self, *words: str | float, core: int, netns: str | None = None) -> None:
+    def __init__(self, *words: str | float, core: int | str, netns: str | None = None) -> None:
         text = [str(word) for word in words]
         super().__init__([sys.executable, "-m", "uspnet", *text, "--json"], core, netns)
         self.name = f"uspnet {text[0]}"

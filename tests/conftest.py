@@ -12,6 +12,7 @@ from textwrap import shorten
 
 import pytest
 
+from tests.support.attached import attached  # noqa: F401 - a fixture
 from tests.support.cable_end import far  # noqa: F401 - a fixture
 from tests.support.harness import make_frames, qemu, station  # noqa: F401 - fixtures
 from tests.support.interfaces import drive, frames, read_frames, tcpdump  # noqa: F401 - fixtures

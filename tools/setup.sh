@@ -14,6 +14,7 @@ wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # read what files and kernel ports carry
     tcpreplay xxd                            # and its tcprewrite, to compare with; dumps to craft
+    iperf3 curl                              # run over interfaces that attach keeps
     zstd lz4                                 # what captures are compressed with
     valgrind strace gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     zsh fish                                 # shells to complete words in, beside bash

@@ -32,12 +32,20 @@ def saved(namespace):
     namespace.ip("link", "add", "link", "nic0", "name", "mac0", "type", "macvlan")
     namespace.ip("address", "add", "198.51.100.1/24", "dev", "mac0")
     namespace.ip("link", "set", "dev", "mac0", "up")
+    for address, state in (("192.0.2.7", "permanent"), ("192.0.2.8", "reachable")):
+        where = ("lladdr", address_of(address), "dev", "nic0")
+        namespace.ip("neighbor", "add", address, *where, "nud", state)
     with namespace.entered():
         network = collect(snapshot(), HOST, ("nic0",))
     network = json.loads(json.dumps(network))  # as it is kept
     before = shown(namespace, "nic0")
     namespace.ip("link", "delete", "dev", "nic0")
     return Saved("0000:03:00.0", "e1000e", None, "vfio-pci", "", time.time(), network), before
+
+
+def address_of(ip):
+    """A neighbor's MAC address."""
+    return f"02:00:00:00:00:{int(ip.split('.')[-1]):02x}"
 
 
 def shown(namespace, name):
@@ -52,7 +60,8 @@ def shown(namespace, name):
         for each in json.loads(namespace.ip("-json", "route"))
     ]
     link = namespace.link(name)
-    return sorted(addresses), sorted(routes, key=str), link["mtu"], link["address"]
+    known = namespace.neighbors(name)
+    return sorted(addresses), sorted(routes, key=str), link["mtu"], link["address"], known
 
 
 @pytest.mark.parametrize("name", ["nic0", "eth7"])
@@ -65,6 +74,9 @@ def test_the_interface_is_what_the_nics_own_was(namespace, saved, name):
     with namespace.entered(), AttachJob(port, Limits(), how) as job:
         job.start()
         assert shown(namespace, name) == before
+        assert set(before[-1]) == {"192.0.2.7", "192.0.2.8"}
+        states = json.loads(namespace.ip("-json", "neighbor", "show", "dev", name))
+        assert sorted(each["state"] for each in states) == [["PERMANENT"], ["STALE"]]
         found = job.result().interface
         job.stop()
         job.wait()
@@ -88,8 +100,9 @@ def test_addresses_that_are_given_stand_for_those_that_were_saved(namespace, sav
     how = asked.attaching(Wire())
     how.configuration = Configuration(how.configuration.addresses, kept)
     with namespace.entered(), AttachJob(Wire(ends=False), Limits(), how):
-        addresses, routes, _, _ = shown(namespace, "eth7")
+        addresses, routes, *_, known = shown(namespace, "eth7")
     assert [each[:2] for each in addresses if each[0] == "X"] == [("X", "192.0.2.9")]
+    assert not known
     assert "default" not in {dst for dst, *_ in routes}
 
 

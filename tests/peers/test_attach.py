@@ -12,40 +12,13 @@ import threading
 
 import pytest
 
+from tests.support.attached import FAR, MAC, NEAR
 from tests.support.identity import answer
 from tests.support.tiers import full
 from tests.support.waiting import scaled, until
 
-NEAR, FAR, PORT = "10.9.0.1", "10.9.0.2", 7
-MAC = "02:00:00:00:00:07"
+PORT = 7
 SENT = random.Random(1).randbytes(2_000_000)
-
-
-@pytest.fixture
-def attached(namespace, namespaces, tmp_path, needs):
-    """attached(kind, *words) attaches a port of the kind as eth7; a kernel in another namespace is
-    behind it. Returns the command and that namespace.
-    """
-
-    def make(kind, *words):
-        other, path = namespaces(), f"{tmp_path}/m.sock"
-        words = ("--name", "eth7", "--address", f"{NEAR}/24", *words)
-        if kind == "memif":
-            command = namespace.start("attach", f"memif:{path},role=server", "--mac", MAC, *words)
-            other.start("fwd", f"memif:{path}", f"tap:a,ip={FAR}/24")
-            return command, other
-        namespace.veth("a", "b")
-        namespace.ip("link", "set", "dev", "b", "address", MAC)
-        namespace.run("sysctl", "-qw", "net.ipv4.conf.b.rp_filter=1")  # it gets all of it as well
-        namespace.ip("link", "set", "dev", "a", "netns", other.name)
-        other.ip("address", "add", f"{FAR}/24", "dev", "a")
-        if kind == "xdp":  # which sees what the kernel would have left to a NIC
-            needs("ethtool")
-            other.run("ethtool", "-K", "a", "tx", "off")
-        other.ip("link", "set", "dev", "a", "up")
-        return namespace.start("attach", f"{kind}:b", *words), other
-
-    return make
 
 
 def transferred(source, sink, address):
@@ -133,6 +106,23 @@ def test_carrier_and_mtu_are_the_ports(attached, namespace):
     command.process.send_signal(signal.SIGKILL)
     command.process.wait()
     until(lambda: "eth7" not in namespace.links())
+
+
+def test_the_mtu_of_the_interface_is_the_ports(attached, namespace, tmp_path):
+    command, _ = attached("packet")
+    for mtu in (1300, 1500):
+        namespace.ip("link", "set", "dev", "eth7", "mtu", mtu)
+        until(lambda mtu=mtu: namespace.link("b")["mtu"] == mtu)
+    namespace.ip("link", "set", "dev", "eth7", "mtu", 4000)
+    command.hears("the MTU is 1500 again: packet:b can't do 4000")
+    assert [namespace.link(name)["mtu"] for name in ("eth7", "b")] == [1500, 1500]
+    words = (f"memif:{tmp_path}/n.sock,role=server,frame=3000", "--name", "eth8")
+    other = namespace.start("attach", *words)
+    namespace.ip("link", "set", "dev", "eth8", "mtu", 2986)
+    other.hears("the MTU is 2986 now, not 1500")
+    namespace.ip("link", "set", "dev", "eth8", "mtu", 2987)
+    other.hears("can't do 2987, but 2986 at most (set frame=)")
+    assert namespace.link("eth8")["mtu"] == 2986
 
 
 def test_a_peer_that_is_not_there_yet_is_no_carrier(namespace, tmp_path):

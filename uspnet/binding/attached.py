@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from uspnet.kernel.interface import Interface
 
 Address = IPv4Interface | IPv6Interface
-LOST = ("addresses", "nexthops", "routes")  # of what was saved, where addresses are given
+# Of what was saved, where addresses are given.
+LOST = ("addresses", "nexthops", "routes", "neighbors")
 POINT_TO_POINT = 31  # bits of a prefix from which on IPv4 has no broadcast address
 
 

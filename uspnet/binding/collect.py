@@ -3,17 +3,28 @@
 
 Collected are the interfaces themselves, everything that the kernel destroys with them (VLANs,
 macvlans), and the addresses, nexthop objects, routes and per-interface sysctls of all of these.
-Messages are kept as the kernel sent them; `restore` sends them again.
+Messages are kept as the kernel sent them; `restore` sends them again. Of neighbors, all static ones
+are kept, and some of those that the kernel knows.
 Policy rules, bonds, bridges, teams and VRFs stay without the NIC, so they are not collected.
-Not kept: traffic control, XDP programs, ethtool settings, bridge VLANs, static neighbours.
+Not kept: traffic control, XDP programs, ethtool settings, bridge VLANs, proxy neighbors.
 """
 
 from __future__ import annotations
 
-from uspnet.binding.netstate import Kept, Link, Message, NetState
+from uspnet.binding.netstate import (
+    NUD_LEARNED,
+    NUD_PERMANENT,
+    Kept,
+    Link,
+    Message,
+    Neighbor,
+    NetState,
+)
 from uspnet.pci.sysfs import Tree
 
 SYSCTLS = ("net/ipv4/conf", "net/ipv6/conf", "net/ipv4/neigh", "net/ipv6/neigh")
+
+LEARNED_MAX = 256  # neighbors that are not static: a file of saved states has a limit
 
 
 def vanishing(state: NetState, names: tuple[str, ...]) -> list[Link]:
@@ -45,8 +56,15 @@ def collect(state: NetState, tree: Tree, names: tuple[str, ...]) -> Message:
             for route in state.routes
             if state.ways(route) & indices and not route.follows_address
         ],
+        "neighbors": [each.raw for each in _neighbors(state, indices)],
         "sysctls": {link.name: _sysctls(tree, link.name) for link in gone},
     }
+
+
+def _neighbors(state: NetState, indices: set[int]) -> list[Neighbor]:
+    there = [each for each in state.neighbors if each.index in indices and each.address]
+    learned = [each for each in there if each.state & NUD_LEARNED]
+    return [each for each in there if each.state & NUD_PERMANENT] + learned[:LEARNED_MAX]
 
 
 def _sysctls(tree: Tree, name: str) -> dict[str, str]:

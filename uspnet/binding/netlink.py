@@ -18,6 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg_base
 
 from uspnet.binding.holders import family_of
@@ -28,6 +29,7 @@ from uspnet.binding.netstate import (
     Attribute,
     Link,
     Message,
+    Neighbor,
     NetState,
     Nexthop,
     Route,
@@ -41,6 +43,7 @@ IFF_LOWER_UP = 0x10000  # LOWER_UP is the carrier
 RTM_NEWLINK, RTM_GETLINK = 16, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWNEIGH, RTM_GETNEIGH = 28, 30
 RTM_NEWRULE, RTM_GETRULE = 32, 34
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 NEXTHOP_GROUP_ENTRY = 8  # bytes: u32 id, u8 weight, and padding
@@ -99,6 +102,7 @@ MESSAGES = {
     RTM_NEWLINK: ifinfmsg,
     RTM_NEWADDR: ifaddrmsg,
     RTM_NEWROUTE: RouteMessage,
+    RTM_NEWNEIGH: ndmsg,
     RTM_NEWRULE: fibmsg,
     RTM_NEWNEXTHOP: NexthopMessage,
 }
@@ -176,7 +180,7 @@ async def _snapshot(peers: list[str], namespace: str | None) -> NetState:
         links = [_link(m) async for m in netlink.dump(RTM_GETLINK, ifinfmsg())]
         addresses = [_address(m) async for m in netlink.dump(RTM_GETADDR, ifaddrmsg())]
         nexthops = [_nexthop(m) async for m in netlink.dump(RTM_GETNEXTHOP, NexthopMessage())]
-        routes, rules = [], []
+        routes, rules, neighbors = [], [], []
         for family in (IPV4, IPV6):
             request: Any = RouteMessage()
             request["family"] = family
@@ -185,6 +189,9 @@ async def _snapshot(peers: list[str], namespace: str | None) -> NetState:
             request["family"] = family
             async for message in netlink.dump(RTM_GETRULE, request):
                 rules += _rules(message)
+            request = ndmsg()
+            request["family"] = family
+            neighbors += [_neighbor(m) async for m in netlink.dump(RTM_GETNEIGH, request)]
         lookups = {peer: await _lookup(netlink, peer) for peer in peers}
     return NetState(
         tuple(links),
@@ -192,6 +199,7 @@ async def _snapshot(peers: list[str], namespace: str | None) -> NetState:
         tuple(routes),
         tuple(nexthops),
         tuple(rules),
+        tuple(neighbors),
         {peer: index for peer, index in lookups.items() if index},
         tuple(await _foreign() if namespace is None else ()),
     )
@@ -293,6 +301,11 @@ def _nexthop(message: Message) -> Nexthop:
     return Nexthop(
         attribute(message, "NHA_ID", 0), attribute(message, "NHA_OIF", 0), members, message
     )
+
+
+def _neighbor(message: Message) -> Neighbor:
+    address = str(attribute(message, "NDA_DST", ""))
+    return Neighbor(message["ifindex"], address, message["state"], message)
 
 
 def _rules(message: Message) -> list[Rule]:

@@ -18,6 +18,8 @@ MAIN_TABLE, LOCAL_TABLE = 254, 255
 PROTO_KERNEL = 2  # a route that the kernel made from an address
 TYPE_UNICAST = 1
 IPV4, IPV6 = 2, 10  # AF_INET, AF_INET6
+NUD_STALE, NUD_PERMANENT = 0x04, 0x80
+NUD_LEARNED = 0x02 | NUD_STALE | 0x08 | 0x10  # reachable, stale, delay, probe: it has answered
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,16 @@ class Nexthop:
 
 
 @dataclass(frozen=True)
+class Neighbor:
+    """A neighbor's MAC address on an interface. `state`: NUD_… of linux/neighbour.h."""
+
+    index: int
+    address: str
+    state: int = NUD_PERMANENT
+    raw: Message = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Rule:
     """A policy rule that names an interface."""
 
@@ -107,6 +119,7 @@ class NetState:
     routes: tuple[Route, ...] = ()
     nexthops: tuple[Nexthop, ...] = ()
     rules: tuple[Rule, ...] = ()
+    neighbors: tuple[Neighbor, ...] = ()
     lookups: Mapping[str, int] = field(default_factory=dict)
     foreign: tuple[tuple[int, str], ...] = ()
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Restoring the configuration that `collect` saved: names, MTU, MAC, stacked interfaces, masters,
-sysctls, addresses, nexthop objects and routes.
+sysctls, addresses, nexthop objects, routes and neighbors.
 
 Interface indices are translated by name, because the kernel numbers the interfaces anew.
 """
@@ -20,12 +20,13 @@ from uspnet.binding.netlink import (
     RTM_GETLINK,
     RTM_NEWADDR,
     RTM_NEWLINK,
+    RTM_NEWNEIGH,
     RTM_NEWNEXTHOP,
     RTM_NEWROUTE,
     NetlinkSocket,
     attribute,
 )
-from uspnet.binding.netstate import IPV6, Attribute, Kept, Message
+from uspnet.binding.netstate import IPV6, NUD_PERMANENT, NUD_STALE, Attribute, Kept, Message
 from uspnet.kernel.interface import IFF_UP
 from uspnet.pci.sysfs import Tree
 
@@ -38,6 +39,9 @@ ADDRESS_KEPT = {  # IFA_PROTO: set by the kernel, a router advertisement or a da
 }
 # Address flags that are configuration: nodad, home address, managetempaddr, noprefixroute, …
 ADDRESS_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
+NEIGHBOR_KEPT = {"NDA_DST", "NDA_LLADDR", "NDA_PROTOCOL", "NDA_FLAGS_EXT"}
+NEIGHBOR_FLAGS = 0x10 | 0x80  # learned from elsewhere; a router
+FORGOTTEN_S = 60.0  # the kernel may forget a neighbor that it has had no use for so long
 TEMPORARY = 0x01  # of IPv6: a privacy address, which the kernel generates again
 USER_HZ = 100  # rta_expires counts these a second
 TIMEOUT_S = 15.0  # for all objects: some need a carrier, and links come up slowly
@@ -90,6 +94,8 @@ class _Restorer:
                 await self._nexthop(raw)
             for raw in sorted(self.saved["routes"], key=self._has_gateway):
                 await self._route(raw)
+            for raw in self.saved.get("neighbors", ()):
+                await self._neighbor(raw)
         return self.problems
 
     async def _read_indices(self) -> None:
@@ -265,6 +271,20 @@ class _Restorer:
         where = f"{attribute(raw, 'RTA_DST', 'default')}/{raw['dst_len']}"
         what = f"route to {where if raw['dst_len'] else 'default'}"
         await self._send(what, RTM_NEWROUTE, message, flags, errno.EEXIST)
+
+    async def _neighbor(self, raw: Message) -> None:
+        static = raw["state"] & NUD_PERMANENT
+        if not static and self.elapsed_s > FORGOTTEN_S:
+            return
+        message = {
+            "family": raw["family"],
+            "ifindex": self._index(raw["ifindex"]),
+            "state": NUD_PERMANENT if static else NUD_STALE,  # the kernel asks before it is used
+            "flags": raw["flags"] & NEIGHBOR_FLAGS,
+            "attrs": [pair for pair in raw["attrs"] if pair[0] in NEIGHBOR_KEPT],
+        }
+        what = f"neighbor {attribute(raw, 'NDA_DST')}"
+        await self._send(what, RTM_NEWNEIGH, message, CREATE | REPLACE)
 
     def _ways(self, key: str, value: Attribute) -> Attribute:
         if key == "RTA_OIF":

@@ -33,7 +33,7 @@ def attach(
     duration: o.Duration = None,
     count: o.Count = None,
     cores: o.Cores = None,
-    burst: o.Burst = 32,
+    burst: o.Burst = 64,
     poll: o.PollMode = None,
     reconnect: o.Reconnect = True,
     in_process: o.InProcess = False,

@@ -105,8 +105,12 @@ uint32_t checksum_fold(uint64_t sum)
 /* The sum doesn't depend on byte order (RFC 1071, §2): added in host order, then swapped. */
 uint32_t checksum_sum(const uint8_t *from, uint32_t bytes)
 {
-    uint64_t sum = 0;
+    uint64_t sum = 0, eight;
     uint16_t word = 0;
+    for (; bytes >= sizeof eight; from += sizeof eight, bytes -= sizeof eight) {
+        memcpy(&eight, from, sizeof eight);
+        sum += (eight & 0xFFFFFFFF) + (eight >> 32);
+    }
     for (; bytes >= sizeof word; from += sizeof word, bytes -= sizeof word) {
         memcpy(&word, from, sizeof word);
         sum += word;

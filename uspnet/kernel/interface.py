@@ -60,6 +60,13 @@ class Interface:
         self._waiting_since = 0.0
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
+    def is_called(self, name: str) -> bool:
+        """Return whether an interface of its index and this name is in its network namespace."""
+        try:
+            return self._ioctl(SIOCGIFFLAGS) is not None and self.name == name
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Close the socket that the ioctls use; the interface stays as it is."""
         self._socket.close()

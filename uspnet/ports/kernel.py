@@ -49,11 +49,16 @@ class KernelPort(Port):
         if state != self.state:
             self.notice(f"{self.name}: interface {interface.name} {state}")
         if mtu != self.mtu:
-            self.notice(f"{self.name}: the MTU is {mtu} now, not {self.mtu}{self._effect(mtu)}")
+            mtu = self.change_mtu(mtu)
         self.state, self.mtu = state, mtu
         for queue in self.made:
             if queue.direction == "tx":
                 queue.base.closed = state != UP
+
+    def change_mtu(self, mtu: int) -> int:
+        """Report the MTU in bytes that the interface was given. Return the one that it has now."""
+        self.notice(f"{self.name}: the MTU is {mtu} now, not {self.mtu}{self._effect(mtu)}")
+        return mtu
 
     def _effect(self, mtu: int) -> str:
         if mtu + self.header > self.frame:

@@ -13,8 +13,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import ClassVar
 
+from uspnet.errors import NotSupported
 from uspnet.fastpath import c, ffi, lib
-from uspnet.kernel.interface import Interface, check_name
+from uspnet.kernel.interface import UP, Interface, check_name
 from uspnet.kernel.tun import close_queues, name_of, open_queues
 from uspnet.memory import new
 from uspnet.packets.frames import mac_bytes
@@ -25,6 +26,8 @@ from uspnet.spec import Options, Spec, integer, option, switch
 from uspnet.system import kept
 
 QUEUES_MAX = 64
+_WENT = "went to another network namespace, where its state and MTU are not seen"
+_CAME = "came back from another network namespace"
 HEADER = 14 + 4 + 4  # bytes that Ethernet and two VLAN tags add to the MTU
 
 
@@ -61,6 +64,7 @@ class Tap(KernelPort, scheme="tap"):
         self.queues = self.options.queues
         self.ifname = check_name("tap", spec.target)
         self.fds: list[int] = []
+        self.away = False  # the interface is in another network namespace
         self.large: list[c.Pointer[int]] = []
         self.calls = frozenset({"readv", "writev"} if self.options.offload else {"write"})
 
@@ -95,7 +99,12 @@ class Tap(KernelPort, scheme="tap"):
             interface.set_up()
 
     def held(self) -> dict[str, int]:
-        """Return the queues' descriptors: the interface stays, as it is."""
+        """Return the queues' descriptors: the interface stays, as it is. Raises NotSupported while
+        it is in another network namespace.
+        """
+        if self.away:
+            text = f"{self.name}: its interface is in another network namespace"
+            raise NotSupported(text, "upgrade its loops, without --cold")
         return {f"{self.name} queue {index}": fd for index, fd in enumerate(self.fds)}
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
@@ -126,12 +135,34 @@ class Tap(KernelPort, scheme="tap"):
         return list(self.fds)
 
     def up(self) -> bool:
-        """Return whether the interface is up."""
-        return self.kernel_side().is_up()
+        """Return whether the interface is up. Of one that is away, only its queues know."""
+        return self.away or self.kernel_side().is_up()
 
     def why_down(self) -> str:
         """Return what the port waits for."""
         return f"ip link set {self.ifname} up"
+
+    def watch(self) -> None:
+        """Report changes of state and MTU; and that it went to another network namespace, from
+        where no changes are seen: then the queues stay open, and find out when it is down.
+        """
+        away = self._is_away()
+        if away != self.away:
+            self.away = away
+            self.notice(f"{self.name}: the interface {_WENT if away else _CAME}")
+        if not away:
+            super().watch()
+            return
+        self.state = UP
+        for queue in self.made:
+            queue.base.closed = 0
+
+    def _is_away(self) -> bool:
+        """Raise DeviceFault if the interface was removed."""
+        try:
+            return not self.kernel_side().is_called(name_of(self.fds[0]))
+        except OSError:
+            raise self.kernel_side().gone_error() from None
 
     def control(self) -> None:
         """Check the interface and the queues."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's interface that stands for a port: a TAP with the port's MAC address and MTU, which
-has a carrier while the port has one.
+has a carrier while the port has one. The MTU of either follows the other's.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from uspnet.errors import Usage
+from uspnet.errors import NotPermitted, Usage
 from uspnet.kernel.interface import UP
 from uspnet.kernel.tun import set_carrier
 from uspnet.ports.kernel import KernelPort
-from uspnet.ports.tap import HEADER, QUEUES_MAX, Tap
+from uspnet.ports.tap import QUEUES_MAX, Tap
 from uspnet.spec import Spec
-from uspnet.system.privileges import NONE, Capabilities, Capability
+from uspnet.system.privileges import Capabilities, Capability
 
 if TYPE_CHECKING:
     from uspnet.kernel.interface import Interface
@@ -45,9 +45,8 @@ class Counterpart(Tap):
 
     @property
     def keeps(self) -> Capabilities:
-        """Return what it takes to follow the MTU of another interface."""
-        follows = isinstance(self.behind, KernelPort)
-        return frozenset({Capability.NET_ADMIN}) if follows else NONE
+        """Return what it takes to set MTUs."""
+        return frozenset({Capability.NET_ADMIN})
 
     def open(self) -> None:
         """Create the interface as the port is, which is open. Raises Usage for an MTU that the port
@@ -72,16 +71,56 @@ class Counterpart(Tap):
 
     def _fitting(self) -> int:
         """Return the MTU in bytes. Raises Usage for one that the port can't do."""
-        limit, hint = self.behind.send_limit([])
-        most = limit - ETHERNET
+        most, hint = self._limit()
         usual = self.behind.mtu if isinstance(self.behind, KernelPort) else min(MTU, most)
         mtu = self._mtu or usual
         if MTU_LEAST <= mtu <= most:
             return mtu
         if mtu < MTU_LEAST:
-            raise Usage(f"{self.behind.name}: takes frames of up to {limit} bytes", hint)
+            text = f"{self.behind.name}: takes frames of up to {most + ETHERNET} bytes"
+            raise Usage(text, hint)
         text = f"an MTU of {mtu} bytes is more than the {most} of {self.behind.name}"
         raise Usage(text, hint or f"--mtu {most}")
+
+    def _limit(self) -> tuple[int, str]:
+        """Return the largest MTU in bytes that the port can do, and a hint how to raise that."""
+        limit, hint = self.behind.send_limit([])
+        return limit - ETHERNET, hint
+
+    def change_mtu(self, mtu: int) -> int:
+        """Have the port do an MTU that somebody gave the interface; else give that its own again.
+        Return the one that it has now.
+        """
+        behind = self.behind
+        if isinstance(behind, KernelPort) and mtu == min(behind.mtu, self._kept()):  # `_follow`
+            return super().change_mtu(mtu)
+        if why := self._refused(mtu):
+            self.kernel_side().set_mtu(self.mtu)
+            self.notice(f"{self.name}: the MTU is {self.mtu} again: {behind.name} {why}")
+            return self.mtu
+        return super().change_mtu(mtu)
+
+    def _refused(self, mtu: int) -> str:
+        """Have the port do this MTU in bytes. Return why it can't; empty: it does."""
+        behind = self.behind
+        if not isinstance(behind, KernelPort):
+            most, hint = self._limit()
+            return "" if mtu <= most else f"can't do {mtu}, but {most} at most ({hint})"
+        if mtu > self._kept():
+            return f"can't do {mtu} until the next start: packet memory is for {self._kept()}"
+        try:
+            behind.kernel_side().set_mtu(mtu)
+        except (NotPermitted, Usage) as error:
+            return f"can't do {mtu} ({error.message})"
+        behind.watch()
+        self._followed = behind.mtu
+        return ""
+
+    def _kept(self) -> int:
+        """Return the largest MTU in bytes that the memory of the port's queues is for."""
+        behind = self.behind
+        assert isinstance(behind, KernelPort)  # noqa: S101 - others have none of their own
+        return behind.frame - behind.header
 
     def _follow(self) -> None:
         """Have a carrier if the port has one, and its new MTU if that changed."""
@@ -91,7 +130,7 @@ class Counterpart(Tap):
             with contextlib.suppress(OSError):  # it was removed: `watch` says so
                 set_carrier(self.fds[0], up=carrier)
             self._carrier = carrier
-        if isinstance(behind, KernelPort):
+        if isinstance(behind, KernelPort) and not self.away:
             if self._followed and behind.mtu != self._followed:
-                self.kernel_side().set_mtu(min(behind.mtu, self.frame - HEADER))
+                self.kernel_side().set_mtu(min(behind.mtu, self._kept()))
             self._followed = behind.mtu
