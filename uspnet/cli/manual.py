@@ -58,6 +58,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
             "packet:eth0 packet:eth1 memif:/run/a.sock --mode route --routes routes.txt",
         ),
         (
+            "Be a router by the kernel's routes, addresses and neighbors",
+            "packet:eth0 packet:eth1 --mode route --kernel-routes eth0,eth1",
+        ),
+        (
             "Be a slow and bad line",
             "packet:eth0 packet:eth1 --mode impair --delay 10ms --loss 1% --rate 100Mbit/s",
         ),

@@ -88,6 +88,17 @@ Routes = Annotated[
 ]
 
 
+KernelRoutes = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel-routes",
+        metavar="IFNAME,IFNAME...",
+        help="route: Go by the kernel's routes and neighbors instead, and follow their changes: an "
+        "interface for each port, in their order. What is not known yet, the kernel asks for.",
+    ),
+]
+
+
 SetRules = Annotated[
     str | None,
     typer.Option(

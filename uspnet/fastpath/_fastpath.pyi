@@ -441,6 +441,11 @@ class MergeSide(Struct):
     timed: int
     counted: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
+class Missed(Struct):
+    high: int
+    low: int
+    is_ipv6: int
+
 class NullQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
     length: int
@@ -959,6 +964,8 @@ class RouteLoop(Struct):
     hops: Hop
     n_hops: int
     macs: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    missed: Inline[Missed, Sequence[Missed | MissedFields] | Missed]
+    n_missed: int
 
 class Rule(Struct):
     only: Filter
@@ -1459,6 +1466,11 @@ class MemifDescriptorFields(TypedDict, total=False):
     length: int
     offset: int
     metadata: int
+
+class MissedFields(TypedDict, total=False):
+    high: int
+    low: int
+    is_ipv6: int
 
 class OriginFields(TypedDict, total=False):
     length: int
@@ -2272,6 +2284,10 @@ class FFI:
     ) -> MergeSide: ...
     @overload
     def new(
+        self, cdecl: Literal["struct missed *", "struct missed[]"], init: object = ...
+    ) -> Missed: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], init: object = ...
     ) -> NullQueue: ...
     @overload
@@ -2812,6 +2828,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct merge_side *", "struct merge_side[]"], value: CData | int
     ) -> MergeSide: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct missed *", "struct missed[]"], value: CData | int
+    ) -> Missed: ...
     @overload
     def cast(
         self, cdecl: Literal["struct null_queue *", "struct null_queue[]"], value: CData | int

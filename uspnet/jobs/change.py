@@ -57,11 +57,13 @@ class Changed(Answer):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be set: the text of a file, and its name, for messages."""
+    """What is to be set: the text of a file, and its name, for messages. `text` is None: what the
+    job itself has found out, and does not tell.
+    """
 
     table: TableName
     name: str
-    text: str
+    text: str | None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def summary(upgrade: Upgrade | Cold | Change) -> str:
     match upgrade.result:
         case Upgraded() as done:
             return f"upgraded: uspnet {done.before} → {done.after}"
+        case Changed() if upgrade.wanted.text is None:
+            return ""
         case Changed() as set_now:
             return f"{set_now.table} set: {set_now.entries:,} instead of {set_now.before:,}"
         case Planned():
@@ -241,7 +243,7 @@ class Upgrades:
             upgrade, request = self._now
             self._now = None
             self.count += isinstance(upgrade.result, Upgraded)
-            if isinstance(upgrade.result, Changed):
+            if isinstance(upgrade.result, Changed) and request.wanted and request.wanted.text:
                 self.changes, self.changed = self.changes + 1, upgrade.result.table
             if isinstance(upgrade, Cold) and upgrade.result:
                 self._planned = request.python, upgrade.able, time.monotonic() + HOLDS_S

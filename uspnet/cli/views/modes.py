@@ -7,6 +7,8 @@ from uspnet.answer import Json
 from uspnet.cli.views.units import format_count
 from uspnet.text import printable
 
+SHOWN = 3  # neighbors that do not answer
+
 
 def decided(result: Json) -> list[list[str]]:
     """Say what the mode of a run has counted."""
@@ -30,6 +32,12 @@ def decided(result: Json) -> list[list[str]]:
         phrases = [f"routes IPv4 {format_count(table['ipv4'])}, IPv6 {format_count(table['ipv6'])}"]
         phrases.append(f"next hops {format_count(table['next_hops'])}")
         lines.append([*phrases, f"tables {table['memory_bytes'] / (1 << 20):.1f} MiB"])
+        if silent := table["unanswered"]:
+            more = f" and {len(silent) - SHOWN} more" if len(silent) > SHOWN else ""
+            named = ", ".join(printable(each) for each in silent[:SHOWN])
+            lines.append(
+                [f"neighbors {format_count(table['neighbors'])}", f"no answer: {named}{more}"]
+            )
     if at := result.get("interface"):
         lines.append([f"interface {printable(at['name'])}", at["mac"], f"MTU {at['mtu']}"])
     if diverted := result.get("diverted"):

@@ -19,12 +19,19 @@ struct hop {
     uint32_t act;     /* enum hop_act */
 };
 
+/* A destination whose neighbor's address is not known, as `lpm_find` takes it. */
+struct missed {
+    uint64_t high, low, is_ipv6;
+};
+
 struct route_loop {
     struct ways_loop w;
     struct lpm ipv4, ipv6; /* look-ups return the number of a hop; 0 is HOP_NONE */
     struct hop *hops;
     uint32_t n_hops;
     uint64_t macs[16]; /* by port: the router's address there, its first byte the lowest; 0: any */
+    struct missed missed[16]; /* the last ones, for whoever asks the kernel for them */
+    uint64_t n_missed;
 };
 void loop_route(struct worker *w);
 // [c]
@@ -168,6 +175,15 @@ static void count_down(const struct routed *p)
     p->ip[CHECKSUM_AT + 1] = (uint8_t)sum;
 }
 
+/* Remembers a destination that could not be reached. */
+static void miss(struct route_loop *r, const struct routed *p)
+{
+    struct missed *m = &r->missed[r->n_missed++ % (sizeof r->missed / sizeof r->missed[0])];
+    m->high = p->high;
+    m->low = p->low;
+    m->is_ipv6 = p->table == &r->ipv6;
+}
+
 /* Sends a packet to its next hop, or drops it. */
 static INLINE void pass(struct route_loop *r, struct lane *lane, const struct ways *ways,
                         uint32_t i, const struct routed *p)
@@ -182,6 +198,8 @@ static INLINE void pass(struct route_loop *r, struct lane *lane, const struct wa
         reason = DROP_NO_ROUTE;
     }
     if (unlikely(!e)) {
+        if (reason == DROP_NO_NEIGHBOR)
+            miss(r, p);
         lane_discard(&r->w.f, lane, i, reason);
         return;
     }

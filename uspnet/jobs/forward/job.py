@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,19 +11,21 @@ from typing import ClassVar
 from uspnet.answer import Json
 from uspnet.errors import NotSupported, Usage
 from uspnet.fastpath import lib
-from uspnet.jobs.change import Prepared, Wanted
+from uspnet.jobs.change import Prepared, TableName, Wanted
 from uspnet.jobs.forward.mirror import to_mirror, with_mirror
-from uspnet.jobs.forward.mode import Mode, find_mode, read_options
+from uspnet.jobs.forward.mode import Following, Given, Mode, find_mode, read_options
 from uspnet.jobs.forward.result import TracedPacket
 from uspnet.jobs.forward.trace import Trace, Tracing, told_of
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
 from uspnet.jobs.route import Route, owners
+from uspnet.jobs.upgrades import Request
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
 WHEN_FULL = {"drop": lib.FULL_DROP, "wait": lib.FULL_WAIT}
+RENEWAL_S, AGAIN_S = 0.1, 5.0  # between two times that loops get new tables; after one that failed
 
 
 @dataclass
@@ -64,6 +67,9 @@ class ForwardJob(Job[ForwardResult]):
                 port.fed_by(sources[0])
         self.how = how
         self.traces: list[Trace] = []
+        self.following: Following | None = None
+        self._renewal = Request(None)  # by which the loops get the latest tables
+        self._renew_at = 0.0
         self.crew.upgrades.prepare = self.prepare
 
     def prepare(self, wanted: Wanted) -> Prepared:
@@ -75,7 +81,7 @@ class ForwardJob(Job[ForwardResult]):
             raise NotSupported(text, f"set those of a job of --mode {needs}; see: uspnet stats")
         if self.traces:
             raise NotSupported("its packets are being traced", "wait until that is over")
-        given = self.mode.reread(self.among, wanted.name, wanted.text)
+        given = self._tables(wanted)
         loops = [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
 
         def put() -> object:
@@ -89,6 +95,15 @@ class ForwardJob(Job[ForwardResult]):
             list(self.mode.notices(given)),
             put,
         )
+
+    def _tables(self, wanted: Wanted) -> Given:
+        """Return the tables that are wanted. Raises NotSupported, Usage."""
+        if wanted.text is None and self.following:
+            return self.following.latest
+        if self.following:
+            text = f"this job's {wanted.table} are the kernel's, and follow those"
+            raise NotSupported(text, "change the kernel's: ip route, ip neighbor")
+        return self.mode.reread(self.among, wanted.name, wanted.text or "")
 
     def check(self, result: ForwardResult) -> None:
         """Raise NotSupported if packets of a file were to be forwarded, and not one could be."""
@@ -108,12 +123,26 @@ class ForwardJob(Job[ForwardResult]):
                 worker.stamp(ahead=self.mode.ahead or self.how.trace is not None)
 
     def tick(self) -> None:
-        """End the run after the last packet that was to be traced."""
+        """End the run after the last packet that was to be traced; follow what tables come from."""
         super().tick()
+        if self.following and self.mode.table and not self.traces:
+            self._follow(self.following, self.mode.table)
         if self.how.trace and not self.stop_reason:
             done = sum(1 for trace in self.traces for _ in trace.done())
             if done >= self.how.trace.count:
                 self.stop()
+
+    def _follow(self, following: Following, table: TableName) -> None:
+        """Have the loops go by the latest tables; again after some time, where that has failed."""
+        for text in following.news():
+            self.on_notice(text)
+        upgrades, now = self.crew.upgrades, time.monotonic()
+        if self._renewal.error:
+            self._renewal, self._renew_at = Request(None), now + AGAIN_S
+        if following.latest is self.given or upgrades.busy() or now < self._renew_at:
+            return
+        self._renew_at = now + RENEWAL_S
+        self._renewal = upgrades.ask(None, wanted=Wanted(table, "", None))
 
     def plans(self) -> list[Plan]:
         """Plan the workers. A transmit queue belongs to one worker, with every lane that leaves by
@@ -142,6 +171,10 @@ class ForwardJob(Job[ForwardResult]):
         """Tell what is odd about the options, before it begins."""
         for text in self.mode.notices(self.given):
             self.on_notice(text)
+        loops = [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
+        if following := self.mode.follow(self.given, loops):
+            self.undo.callback(following.close)
+            self.following = following
 
     def count(self) -> ForwardResult:
         """Return what was forwarded so far."""

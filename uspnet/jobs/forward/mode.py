@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from uspnet import registry
 from uspnet.answer import Json
@@ -24,6 +24,20 @@ from uspnet.port import Port
 Given = Any  # options of a mode: an object of its own dataclass
 
 MODES: dict[str, type[Mode]] = {}
+
+
+class Following(Protocol):
+    """What a mode's tables are made of, where that changes by itself."""
+
+    @property
+    def latest(self) -> Given:
+        """Return the tables by which loops should go now, as `prepare` returns them."""
+
+    def news(self) -> Iterable[str]:
+        """Return what the user should know, and does not know yet."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +140,14 @@ class Mode(Forward):
     def entries(cls, given: Given) -> int:
         """Return how many entries the table has."""
         raise NotImplementedError
+
+    @classmethod
+    def follow(cls, given: Given, loops: Sequence[Mode]) -> Following | None:
+        """Begin to follow what the tables of loops, which are about to run, are made of; None: that
+        does not change by itself.
+        """
+        del given, loops
+        return None
 
     @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:

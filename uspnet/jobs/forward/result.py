@@ -61,13 +61,17 @@ class Routed:
     """The table of `fwd --mode route`."""
 
     ipv4: int
-    """IPv4 prefixes that the file names, the router's own addresses among them."""
+    """IPv4 prefixes of the file or the kernel, the router's own addresses among them."""
     ipv6: int
     """IPv6 prefixes, likewise."""
     next_hops: int
     """Different next hops that packets are sent to, neighbors on a link among them."""
     memory_bytes: int
     """Bytes of memory that the tables take."""
+    neighbors: int
+    """Neighbors whose MAC address is known."""
+    unanswered: tuple[str, ...]
+    """With `--kernel-routes`, neighbors that are asked for and do not answer, with interfaces."""
 
 
 @dataclass(frozen=True, kw_only=True)

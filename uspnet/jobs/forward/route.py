@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--mode route`: an IP router among two or more ports, by a file of routes."""
+"""`--mode route`: an IP router among two or more ports, by a file of routes or the kernel's."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.change import Staged, TableName
+from uspnet.jobs.forward.following import Follower, Missed, interfaces, kernel_forwards
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Table
-from uspnet.jobs.forward.mode import Given, Mode
+from uspnet.jobs.forward.mode import Following, Given, Mode
 from uspnet.jobs.forward.result import Routed
 from uspnet.jobs.forward.routes import NextHop, Reader, Routes, read_routes, shown
 from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_every
@@ -28,23 +29,32 @@ NAMED = 3  # gateways without a MAC address that a notice names
 
 @dataclass(frozen=True)
 class Routing:
-    """The options of `--mode route`. `routes`: the name of the route file."""
+    """The options of `--mode route`. `routes`: the name of the route file; or `kernel_routes`: the
+    interfaces that stand for the ports, in the kernel's own routes.
+    """
 
     routes: str = ""
+    kernel_routes: str = ""
 
     def __post_init__(self) -> None:
-        """Raise Usage without one."""
-        if not self.routes:
-            raise Usage("mode route has no routes", "give a file of them: --routes FILE")
+        """Raise Usage without routes, and for both."""
+        if not self.routes and not self.kernel_routes:
+            raise Usage("mode route has no routes", "give a file of them, --routes FILE, or take "
+                        "the kernel's: --kernel-routes eth0,eth1")  # fmt: skip
+        if self.routes and self.kernel_routes:
+            raise Usage("the routes are those of --routes or of --kernel-routes", "leave one out")
 
 
 @dataclass
 class Tables:
-    """The routes, and what C looks them up in; all workers have the same."""
+    """The routes, and what C looks them up in; all workers have the same. `kernel`: whose latest
+    ones they were; None: a file's.
+    """
 
     routes: Routes
     ipv4: Table
     ipv6: Table
+    kernel: Follower[Tables] | None = None
 
     def told(self) -> Routed:
         """Return what they are."""
@@ -53,6 +63,8 @@ class Tables:
             ipv6=self.routes.counts[IPV6],
             next_hops=sum(hop.act == lib.HOP_SEND for hop in self.routes.hops),
             memory_bytes=self.ipv4.bytes + self.ipv6.bytes,
+            neighbors=self.routes.neighbors,
+            unanswered=self.kernel.unanswered() if self.kernel else (),
         )
 
 
@@ -60,7 +72,7 @@ class Tables:
 class Router(Ways, mode="route"):
     """From every port to every port; the tables are the same in all workers."""
 
-    help: ClassVar[str] = "is an IP router by --routes"
+    help: ClassVar[str] = "is an IP router by --routes or --kernel-routes"
     options: ClassVar[type] = Routing
     table: ClassVar[TableName | None] = "routes"
 
@@ -70,6 +82,8 @@ class Router(Ways, mode="route"):
     @classmethod
     def prepare(cls, ports: Sequence[Port], given: Routing) -> Tables:
         """Read the routes, and make the tables. Raises Usage, NoDevice, NotPermitted."""
+        if given.kernel_routes:
+            return Follower(interfaces(given.kernel_routes, len(ports)), look_up_in).latest
         return look_up_in(read_routes(given.routes, number_among(ports)))
 
     @classmethod
@@ -86,7 +100,9 @@ class Router(Ways, mode="route"):
     @classmethod
     def notices(cls, given: Tables) -> Iterator[str]:
         """Name gateways that nothing can be sent to, as long as nobody says their MAC address."""
-        if unknown := given.routes.unknown():
+        if given.kernel:
+            yield from kernel_forwards(given.kernel.names)
+        elif unknown := given.routes.unknown():
             named = ", ".join(shown(hop.via or b"") for hop in unknown[:NAMED])
             more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
             yield (f"the MAC address of {named}{more} is not known: packets to there are dropped "
@@ -142,6 +158,13 @@ class Router(Ways, mode="route"):
         return [f"destination {shown(address)}: {hop_text(hop)}"]
 
     @classmethod
+    def follow(cls, given: Tables, loops: Sequence[Mode]) -> Following | None:
+        """Follow the kernel's routes."""
+        if given.kernel:
+            given.kernel.start(Missed([loop.c for loop in loops]))
+        return given.kernel
+
+    @classmethod
     def told(cls, loops: Sequence[Mode]) -> Json:
         """Return what the tables are."""
         tables = [loop.tables for loop in loops if isinstance(loop, cls) and loop.tables]
@@ -173,10 +196,10 @@ def number_among(ports: Sequence[Port]) -> Callable[[str], int | None]:
     return number
 
 
-def look_up_in(routes: Routes) -> Tables:
+def look_up_in(routes: Routes, kernel: Follower[Tables] | None = None) -> Tables:
     """Make the tables of routes."""
-    made = [Table(family, found) for family, found in routes.found.items()]
-    return Tables(routes, *made)
+    ipv4, ipv6 = (Table(family, found) for family, found in routes.found.items())
+    return Tables(routes, ipv4, ipv6, kernel)
 
 
 def fill(made: c.Hop, hop: NextHop, macs: Sequence[bytes | None]) -> None:

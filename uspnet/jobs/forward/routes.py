@@ -51,6 +51,7 @@ class Routes:
     counts: dict[Family, int] = field(default_factory=dict)
     hops: list[NextHop] = field(default_factory=lambda: [NextHop()])
     macs: dict[int, bytes] = field(default_factory=dict)
+    neighbors: int = 0  # whose MAC addresses are known
 
     def unknown(self) -> list[NextHop]:
         """Return the gateways whose MAC address is not known."""
@@ -141,7 +142,48 @@ def unicast(text: str) -> bytes:
     return mac
 
 
-class Reader:
+class Builder:
+    """Makes routes of what it is told. `neighbors`: MAC addresses, by a port's number and an
+    address.
+    """
+
+    def __init__(self) -> None:
+        self.routes = Routes()
+        self.neighbors: dict[tuple[int, bytes], bytes] = {}
+        self._numbers: dict[NextHop, int] = {}
+
+    def hop(self, hop: NextHop) -> int:
+        """Return the number of a next hop, which is the same for all that are alike."""
+        number = self._numbers.setdefault(hop, len(self.routes.hops))
+        if number == len(self.routes.hops):
+            self.routes.hops.append(hop)
+        return number
+
+    def finish(self) -> Routes:
+        """Return the routes. Next hops have the MAC addresses of neighbors then, neighbors on a
+        link routes of their own, and there is what nobody forwards.
+        """
+        for family, found in self.routes.found.items():
+            self.routes.counts[family] = len(found)
+        self.routes.neighbors = len(self.neighbors)
+        hops = self.routes.hops
+        for number, hop in enumerate(hops):
+            if hop.via and not hop.mac and hop.port is not None:
+                hops[number] = replace(hop, mac=self.neighbors.get((hop.port, hop.via)))
+        for (port, address), mac in self.neighbors.items():
+            family = family_by_length(address)
+            found = self.routes.found[family]
+            near = hops[family.longest(found, address) or 0]
+            if near.act == lib.HOP_SEND and not near.via and near.port == port:
+                found[family.key(address)] = self.hop(replace(near, mac=mac))
+        local = self.hop(NextHop(lib.HOP_LOCAL))
+        for text in LOCAL:
+            family, address, length = read_prefix(text)
+            self.routes.found[family].setdefault(family.key(address, length), local)
+        return self.routes
+
+
+class Reader(Builder):
     """Reads the lines. What a route says behind its prefix is parsed once for all that say so.
     `option`: by which the file was named.
     """
@@ -149,10 +191,8 @@ class Reader:
     def __init__(
         self, name: str, port_number: Callable[[str], int | None], option: str = "--routes"
     ) -> None:
+        super().__init__()
         self.name, self.port_number = f"{option} {printable(str(name))}", port_number
-        self.routes = Routes()
-        self.neighbors: dict[tuple[int, bytes], bytes] = {}
-        self._numbers: dict[NextHop, int] = {}
         self._known: dict[tuple[Family, tuple[str, ...]], int] = {}
         self._number = 0  # of the line
         self._gateways: list[tuple[int, int]] = []  # number of the hop, line: it names no port
@@ -171,10 +211,7 @@ class Reader:
             raise Usage(text, error.hint) from None
         if not sum(map(len, self.routes.found.values())):
             raise Usage(f"{self.name} has no route", FORMS)
-        for family, found in self.routes.found.items():
-            self.routes.counts[family] = len(found)
-        self._resolve()
-        return self.routes
+        return self.finish()
 
     def _line(self, words: list[str], line: str) -> None:
         if len(line) > LINE_MAX:
@@ -190,7 +227,7 @@ class Reader:
         elif first == "local":
             if len(rest) != 1:
                 raise Wrong("local takes one address", "write: local 192.0.2.1")
-            self._add(*read_prefix(rest[0]), self._hop(NextHop(lib.HOP_ROUTER)))
+            self._add(*read_prefix(rest[0]), self.hop(NextHop(lib.HOP_ROUTER)))
         else:
             self._route(first, rest)
 
@@ -209,7 +246,7 @@ class Reader:
         if not words:
             raise Wrong("nothing behind the prefix")
         if words == ["drop"]:
-            return self._hop(NextHop(lib.HOP_DROP))
+            return self.hop(NextHop(lib.HOP_DROP))
         given = options(words)
         port = self._port(given["port"]) if "port" in given else None
         via = None
@@ -220,7 +257,7 @@ class Reader:
         elif port is None:
             raise Wrong("neither a port nor an address to go by")
         mac = unicast(given["mac"]) if "mac" in given else None
-        number = self._hop(NextHop(lib.HOP_SEND, port, via, mac))
+        number = self.hop(NextHop(lib.HOP_SEND, port, via, mac))
         if port is None:
             self._gateways.append((number, self._number))
         return number
@@ -241,12 +278,6 @@ class Reader:
                         "write a port as it is named, or its number from 1 on")  # fmt: skip
         return number
 
-    def _hop(self, hop: NextHop) -> int:
-        number = self._numbers.setdefault(hop, len(self.routes.hops))
-        if number == len(self.routes.hops):
-            self.routes.hops.append(hop)
-        return number
-
     def _add(self, family: Family, address: bytes, length: int, hop: int) -> None:
         found, key = self.routes.found[family], family.key(address, length)
         if key in found:
@@ -265,22 +296,3 @@ class Reader:
             raise Wrong(f"no port leads to {shown(via)}",
                         f"add: port N, or a route to it, such as {shown(via)} port 1")  # fmt: skip
         self.routes.hops[number] = replace(hop, port=near.port)
-
-    def _resolve(self) -> None:
-        """Give next hops the MAC addresses of neighbors, and neighbors on a link routes of their
-        own; and add what nobody forwards.
-        """
-        hops = self.routes.hops
-        for number, hop in enumerate(hops):
-            if hop.via and not hop.mac and hop.port is not None:
-                hops[number] = replace(hop, mac=self.neighbors.get((hop.port, hop.via)))
-        for (port, address), mac in self.neighbors.items():
-            family = family_by_length(address)
-            found = self.routes.found[family]
-            near = hops[family.longest(found, address) or 0]
-            if near.act == lib.HOP_SEND and not near.via and near.port == port:
-                found[family.key(address)] = self._hop(replace(near, mac=mac))
-        local = self._hop(NextHop(lib.HOP_LOCAL))
-        for text in LOCAL:
-            family, address, length = read_prefix(text)
-            self.routes.found[family].setdefault(family.key(address, length), local)
