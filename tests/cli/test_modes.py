@@ -98,9 +98,28 @@ def test_rules_are_told_with_what_they_decided_on(uspnet, tmp_path):
     assert "rule drop vlan 5, 2 packets" in done.stdout
 
 
-def test_packets_that_wait_in_a_worker_process_that_dies_are_counted(started, tmp_path):
+def test_a_bottleneck_says_what_it_dropped_and_a_wrong_line_of_a_trace_is_named(uspnet, tmp_path):
+    (tmp_path / "link").write_text("1\n2\n4\n")
+    words = ("fwd", "null:", "null:", "--mode", "impair", "--link-trace", f"{tmp_path}/link")
+    done = uspnet(*words, "--queue", "codel:1ms,20ms", "--duration", "0.5", "--json")
+    result = answer(done.stdout)
+    assert set(result["drops"]) == {"queue_full", "codel", "ended"}
+    assert result["impaired"]["most_queued"] == 1000
+    (tmp_path / "link").write_text("1\n2\n0\n")
+    done = uspnet(*words)
+    assert done.returncode == 2
+    assert "/link, line 3: 0 comes after 2" in done.stderr
+    done = uspnet("fwd", "null:", "null:", "--mode", "impair", "--loss", "gemodel:1%,2", "--json")
+    assert "--loss 'gemodel:1%,2'" in done.stdout
+
+
+BOTTLENECK = ("--rate", "100Mbit/s", "--queue", "codel:5ms,100ms", "--loss", "gemodel:1%,10%")
+
+
+@pytest.mark.parametrize("more", [("--loss", "10%"), BOTTLENECK])
+def test_packets_that_wait_in_a_worker_process_that_dies_are_counted(started, tmp_path, more):
     write_pcap(tmp_path / "in.pcap", [frame(EVERYBODY, mac(1), 1)] * 100)
-    words = ("--mode", "impair", "--delay", "200ms", "--jitter", "10ms", "--loss", "10%")
+    words = ("--mode", "impair", "--delay", "200ms", "--jitter", "10ms", *more)
     job = started("fwd", f"pcap:{tmp_path}/in.pcap,loop=on", "null:", *words, "--limit", "1k")
     job.wait()
     until(lambda: job.count("tx_packets"))
@@ -112,5 +131,5 @@ def test_packets_that_wait_in_a_worker_process_that_dies_are_counted(started, tm
     result = job.end()
     assert result["restarts"] == 1
     assert 0 < result["drops"]["worker_lost"] <= 1000 + 64
-    assert set(result["drops"]) <= {"worker_lost", "loss", "ended"}
+    assert set(result["drops"]) <= {"worker_lost", "loss", "ended", "codel"}
     assert 900 < result["impaired"]["most_waiting"] <= 1000

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 import struct
 import time
@@ -17,6 +18,7 @@ from tests.support.wire import Wire
 from uspnet.errors import Usage
 from uspnet.jobs.forward.impair import Impairing
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.forward.netem import GilbertElliott, Queue
 from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
 
@@ -87,6 +89,58 @@ def test_loss_duplicates_and_corruption_are_as_many_as_counted_and_as_likely_as_
         assert list(map(number_of, sink.taken)) == sorted(map(number_of, sink.taken))
         seen.append(sink.taken)
     assert seen[0] == seen[1] != seen[2]
+
+
+@pytest.mark.parametrize("how", [(0.02, 0.3), (0.05, 0.2, 0.8, 0.01)])
+def test_a_gilbert_elliott_line_loses_in_bursts_as_long_and_as_often_as_asked(how):
+    model, found = GilbertElliott(*how), []
+    for seed in (3, 3, 4):
+        sink = Wire()
+        result = run([Wire(numbered(COUNT)), sink], loss=model, seed=seed)
+        bad, lost = result.impaired.bad_state, result.drops["loss"]
+        arrived = set(map(number_of, sink.taken))
+        assert COUNT - len(arrived) == lost
+        good = COUNT - bad
+        spread = math.sqrt(bad * model.bad * (1 - model.bad) + good * model.good * (1 - model.good))
+        assert abs(lost - bad * model.bad - good * model.good) <= SIGMAS * spread
+        if model.bad == 1.0:  # what is lost shows the state
+            states = [number not in arrived for number in range(COUNT)]
+            changes = collections.Counter(itertools.pairwise(states))
+            assert is_likely(changes[False, True], model.p, good)
+            assert is_likely(changes[True, False], model.r, bad)
+        found.append(sink.taken)
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_file_passes_a_bottleneck_at_the_times_of_its_trace(tmp_path):
+    (tmp_path / "link").write_text("5\n5\n8\n20\n")
+    write_pcap(tmp_path / "in.pcap", numbered(10, 1514))
+    ports = [make_port(f"pcap:{tmp_path}/in.pcap"), make_port(f"pcap:out={tmp_path}/o,format=pcap")]
+    how = {"link_trace": [f"{tmp_path}/link"], "queue": Queue(50), "delay": 0.1}
+    result = run(ports, **how)
+    assert (result.forwarded, result.dropped, result.impaired.most_queued) == (10, 0, 10)
+    at = [(each - 100 * 10**6) / 1e6 for each in stamps(tmp_path / "o")]
+    assert at == pytest.approx([5, 5, 8, 20, 25, 25, 28, 40, 45, 45], abs=0.002)
+    assert abs(result.impaired.longest_queued_ns - 45e6) < 2000
+
+
+def test_a_queue_that_is_full_drops_and_codel_does_by_its_own_name():
+    sink = Wire()
+    result = run([Wire(numbered(300)), sink], Limits(burst=50), rate=1e5, queue=Queue(20))
+    assert result.drops == {"queue_full": 300 - len(sink.taken)}
+    assert sink.taken[:20] == numbered(20)
+    assert result.impaired.most_queued == 20
+    sink = Wire()
+    codel = Queue(1000, target=0.001, interval=0.01)
+    result = run([Wire(numbered(600, 1000)), sink], rate=8e6, queue=codel, duplicate=0.1)
+    assert set(result.drops) <= {"codel", "queue_full"}
+    assert result.drops["codel"] > 0
+    assert len(sink.taken) == 600 + result.copied - result.dropped
+    how = {"rate": 1e4, "queue": Queue(50)}
+    result = run([Wire(numbered(30), ends=False), Wire()], Limits(duration=0.1), **how)
+    assert set(result.drops) == {"ended"}
+    result = run([Wire(numbered(100)), Wire()], on_full="wait", rate=1e7, queue=Queue(10))
+    assert result.dropped == 0
 
 
 def test_what_is_certain_happens_to_each_packet_and_what_is_never_to_none():
@@ -184,6 +238,12 @@ def test_options_that_mean_nothing_are_refused():
         {"delay": -1.0},
         {"rate": 1.0},
         {"limit": 0},
+        {"loss": GilbertElliott(0.1, 0.2), "duplicate": 2.0},
+        {"queue": Queue()},
+        {"bucket": 1000},
+        {"bucket": 1 << 50, "rate": 1e6},
+        {"rate": 1e6, "link_trace": ["x"]},
+        {"link_trace": ["x", "y", "z"]},
     ):
         with pytest.raises(Usage) as raised:
             Impairing(**wrong)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from uspnet.cli.command import MODES
 from uspnet.cli.tables import asked_for, set_table
 from uspnet.cli.tracing import to_trace
 from uspnet.jobs.choices import OnFull, Sandbox
+
+if TYPE_CHECKING:
+    from uspnet.cli.checks import Check
 
 
 @app.command()
@@ -45,6 +48,9 @@ def fwd(
     reorder: m.Reorder = None,
     gap: m.Gap = None,
     rate: m.Rate = None,
+    bucket: m.Bucket = None,
+    queue: m.Queue = None,
+    link_trace: m.LinkTrace = None,
     limit: m.Limit = None,
     seed: m.Seed = None,
     trace: m.Trace = None,
@@ -78,7 +84,6 @@ def fwd(
     if which := asked_for(context):
         set_table(ports, which, set_rules or set_routes or "", json=json, quiet=quiet)
         return
-    from uspnet.cli.checks import lossless, lost_on_receive, required
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -105,13 +110,21 @@ def fwd(
         reorder=reorder,
         gap=gap,
         rate=rate,
+        bucket=bucket,
+        queue=queue,
+        link_trace=link_trace,
         limit=limit,
         seed=seed,
     )
     copies = make_port(mirror) if mirror else None
     job = ForwardJob(made, limits, Forwarding(mode, on_full.value, options, copies, trace=tracing))
-    checks = [
+    run(job, Shown(json, quiet, bool(verbose), interval), _checks(fail_on_loss, require, count))
+
+
+def _checks(fail_on_loss: float | None, require: int | None, count: int | None) -> list[Check]:
+    from uspnet.cli.checks import lossless, lost_on_receive, required
+
+    return [
         *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
         *required(require, "forwarded", lambda result: result.forwarded, count),
     ]
-    run(job, Shown(json, quiet, bool(verbose), interval), checks)

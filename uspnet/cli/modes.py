@@ -132,6 +132,20 @@ Trace = Annotated[
 ]
 
 
+def _loss(text: object) -> object:
+    """Read --loss. Raise Unreadable."""
+    from uspnet.jobs.forward.netem import read_loss
+
+    return read_loss(text)  # type: ignore[arg-type]
+
+
+def _queue(text: object) -> object:
+    """Read --queue. Raise Unreadable."""
+    from uspnet.jobs.forward.netem import read_queue
+
+    return read_queue(text)  # type: ignore[arg-type]
+
+
 def _time(name: str, text: str) -> OptionInfo:
     made: OptionInfo = typer.Option(
         name, metavar="TIME", parser=units.time_between(0, 3600), help=f"impair: {text}"
@@ -158,7 +172,16 @@ Jitter = Annotated[
     float | None,
     _time("--jitter", "Have it wait up to this much more or less; packets overtake each other."),
 ]
-Loss = Annotated[float | None, _share("--loss", "Lose this share of the packets: 0.1%.")]
+Loss = Annotated[
+    object,
+    typer.Option(
+        "--loss",
+        metavar="LOSS",
+        parser=_loss,
+        help="impair: Lose this share of the packets: 0.1%. Or gemodel:P[,R[,1-H[,1-K]]]: by the "
+        "model of Gilbert and Elliott, as netem has it.",
+    ),
+]
 Duplicate = Annotated[float | None, _share("--duplicate", "Send this share of them twice.")]
 Corrupt = Annotated[float | None, _share("--corrupt", "Change one bit in this share of them.")]
 Reorder = Annotated[
@@ -175,6 +198,36 @@ Rate = Annotated[
         metavar="RATE",
         parser=units.bit_rate,
         help="impair: Send at most so many bits a second of frames without FCS: 10Mbit/s.",
+    ),
+]
+Bucket = Annotated[
+    int | None,
+    typer.Option(
+        "--bucket",
+        metavar="SIZE",
+        parser=units.octets,
+        help="impair: With --rate, let so many bytes pass at once after a pause: a token bucket.",
+    ),
+]
+Queue = Annotated[
+    object,
+    typer.Option(
+        "--queue",
+        metavar="QUEUE",
+        parser=_queue,
+        help="impair: Have packets wait for --rate or --link-trace in a queue: fifo[:PACKETS] or "
+        "codel[:TARGET,INTERVAL[,PACKETS]], by default of 1,000 packets, 5ms,100ms. Others are "
+        "dropped as queue_full, or by CoDel as codel.",
+    ),
+]
+LinkTrace = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--link-trace",
+        metavar="FILE",
+        help="impair: Send by a trace of mahimahi: each line is the ms at which 1,500 bytes may "
+        "leave; it repeats. Given twice: one for each direction, of the first port's packets "
+        "first.",
     ),
 ]
 Limit = Annotated[

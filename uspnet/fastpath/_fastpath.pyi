@@ -82,6 +82,29 @@ class BalanceLoop(Struct):
     rerouted: int
     order: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
 
+class Bottleneck(Struct):
+    queue: Queued
+    n_places: int
+    first: int
+    used: int
+    most: int
+    longest: int
+    bytes: int
+    longest_wait: int
+    codel: Inline[Codel, Codel | CodelFields]
+    byte_ticks: int
+    bucket: int
+    emptied: int
+    free_at: int
+    trace: Pointer[int]
+    n_trace: int
+    next: int
+    base: int
+    at: int
+    left: int
+    unsent: int
+    sending: Inline[Queued, Queued | QueuedFields]
+
 class Burst(Struct):
     packets: Inline[Packet, Sequence[Packet | PacketFields] | Packet]
     stamps: Inline[Pointer[int], Sequence[int] | Pointer[int]]
@@ -100,6 +123,16 @@ class Child(Struct):
     parent: int
     file_bytes: int
     keep: int
+
+class Codel(Struct):
+    target: int
+    interval: int
+    first_above_time: int
+    drop_next: int
+    count: int
+    lastcount: int
+    dropping: int
+    again: int
 
 class Counters(Struct):
     packets: int
@@ -275,13 +308,15 @@ class ImpairLoop(Struct):
     n_lines: int
     sorted: int
     gap: int
-    loss: int
+    loss: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    change: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     duplicate: int
     corrupt: int
     reorder: int
     delay: int
     jitter: int
     byte_ticks: int
+    narrow: int
     tick_ns: float
 
 class IntelDescriptor(Struct):
@@ -325,6 +360,9 @@ class Line(Struct):
     duplicated: int
     corrupted: int
     reordered: int
+    bad_state: int
+    state: int
+    b: Inline[Bottleneck, Bottleneck | BottleneckFields]
 
 class Lookup(Struct):
     templates: FrameTemplate
@@ -912,6 +950,12 @@ class Queue(Struct):
     sys_errno: int
     watch: Watch
 
+class Queued(Struct):
+    came: int
+    delay: int
+    stamp: int
+    packet: Inline[Packet, Packet | PacketFields]
+
 class ReflectLoop(Struct):
     f: Inline[ForwardLoop, ForwardLoop | ForwardLoopFields]
     swap: int
@@ -1401,10 +1445,43 @@ class XdpSlot(Struct):
     length: int
     options: int
 
+class BottleneckFields(TypedDict, total=False):
+    queue: Queued
+    n_places: int
+    first: int
+    used: int
+    most: int
+    longest: int
+    bytes: int
+    longest_wait: int
+    codel: Codel | CodelFields
+    byte_ticks: int
+    bucket: int
+    emptied: int
+    free_at: int
+    trace: Pointer[int]
+    n_trace: int
+    next: int
+    base: int
+    at: int
+    left: int
+    unsent: int
+    sending: Queued | QueuedFields
+
 class BurstFields(TypedDict, total=False):
     packets: Sequence[Packet | PacketFields] | Packet
     stamps: Sequence[int] | Pointer[int]
     origins: Sequence[Origin | OriginFields] | Origin
+
+class CodelFields(TypedDict, total=False):
+    target: int
+    interval: int
+    first_above_time: int
+    drop_next: int
+    count: int
+    lastcount: int
+    dropping: int
+    again: int
 
 class DelayedQueueFields(TypedDict, total=False):
     waiting: Delayed
@@ -1591,6 +1668,12 @@ class QueueFields(TypedDict, total=False):
     sys_errno: int
     watch: Watch
 
+class QueuedFields(TypedDict, total=False):
+    came: int
+    delay: int
+    stamp: int
+    packet: Packet | PacketFields
+
 class SegmentsFields(TypedDict, total=False):
     frame: Pointer[int]
     left: int
@@ -1759,6 +1842,7 @@ class Lib:
     DROP_BAD_SLOT: int
     DROP_BAD_SOURCE: int
     DROP_BEYOND_FIRST: int
+    DROP_CODEL: int
     DROP_DEVICE_RESET: int
     DROP_DOWN: int
     DROP_DUPLICATE: int
@@ -1778,6 +1862,7 @@ class Lib:
     DROP_OTHER_HOST: int
     DROP_PEER_LEFT: int
     DROP_POLICED: int
+    DROP_QUEUE_FULL: int
     DROP_REASONS: int
     DROP_REFUSED: int
     DROP_SAME_PORT: int
@@ -1845,6 +1930,9 @@ class Lib:
     ORDER_TAKE: int
     ORDER_UNMAP: int
     PACE_TABLE: int
+    PASSAGE_DROPPED: int
+    PASSAGE_LEFT: int
+    PASSAGE_NONE: int
     PCAP_ANOTHER: int
     PCAP_AS_NOW: int
     PCAP_CHUNK: int
@@ -1912,6 +2000,11 @@ class Lib:
     def answer_see(self, _0: Answer, _1: Pool, _2: Packet, /) -> None: ...
     def answer_send(self, _0: Answer, /) -> None: ...
     def bare_access(self, _0: Pointer[Octets] | Octets, _1: int, /) -> int: ...
+    def bottleneck_due(self, _0: Bottleneck, /) -> int: ...
+    def bottleneck_empty(self, _0: Bottleneck, _1: Queued, /) -> int: ...
+    def bottleneck_move(self, _0: Bottleneck, _1: int, /) -> None: ...
+    def bottleneck_next(self, _0: Bottleneck, _1: int, _2: Queued, _3: Pointer[int], /) -> int: ...
+    def bottleneck_put(self, _0: Bottleneck, _1: Queued, /) -> None: ...
     def built_with_asan(self) -> int: ...
     def capabilities_drop(self, _0: int, /) -> int: ...
     def capabilities_inherit(self) -> int: ...
@@ -2130,6 +2223,10 @@ class FFI:
     ) -> BalanceLoop: ...
     @overload
     def new(
+        self, cdecl: Literal["struct bottleneck *", "struct bottleneck[]"], init: object = ...
+    ) -> Bottleneck: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct burst *", "struct burst[]"], init: object = ...
     ) -> Burst: ...
     @overload
@@ -2140,6 +2237,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct child *", "struct child[]"], init: object = ...
     ) -> Child: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct codel *", "struct codel[]"], init: object = ...
+    ) -> Codel: ...
     @overload
     def new(
         self, cdecl: Literal["struct counters *", "struct counters[]"], init: object = ...
@@ -2450,6 +2551,10 @@ class FFI:
     ) -> Queue: ...
     @overload
     def new(
+        self, cdecl: Literal["struct queued *", "struct queued[]"], init: object = ...
+    ) -> Queued: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct reflect_loop *", "struct reflect_loop[]"], init: object = ...
     ) -> ReflectLoop: ...
     @overload
@@ -2666,6 +2771,10 @@ class FFI:
     ) -> BalanceLoop: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct bottleneck *", "struct bottleneck[]"], value: CData | int
+    ) -> Bottleneck: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct burst *", "struct burst[]"], value: CData | int
     ) -> Burst: ...
     @overload
@@ -2676,6 +2785,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct child *", "struct child[]"], value: CData | int
     ) -> Child: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct codel *", "struct codel[]"], value: CData | int
+    ) -> Codel: ...
     @overload
     def cast(
         self, cdecl: Literal["struct counters *", "struct counters[]"], value: CData | int
@@ -3000,6 +3113,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct queue *", "struct queue[]"], value: CData | int
     ) -> Queue: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct queued *", "struct queued[]"], value: CData | int
+    ) -> Queued: ...
     @overload
     def cast(
         self, cdecl: Literal["struct reflect_loop *", "struct reflect_loop[]"], value: CData | int

@@ -23,6 +23,8 @@ enum drop_reason {
     DROP_BAD_SOURCE,  /* its source address is missing, zero, a group's, or not to be forwarded */
     DROP_LOSS,        /* at random, as asked: fwd --loss */
     DROP_IMPAIR_FULL, /* it was to be delayed, and as many as may wait did so: fwd --limit */
+    DROP_QUEUE_FULL,  /* the queue of the bottleneck was full: fwd --queue */
+    DROP_CODEL,       /* by CoDel, since the queue of the bottleneck did not get shorter */
     DROP_DUPLICATE,   /* the same as one shortly before: capture --dedup */
     DROP_BEYOND_FIRST, /* behind those of its flow that were wanted: capture --first */
     DROP_NOT_ROUTED,   /* neither IPv4 nor IPv6, or behind a VLAN tag: a router forwards no other */

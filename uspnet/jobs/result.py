@@ -22,6 +22,7 @@ Ended = Literal["count", "duration", "signal", "stopped", "source", "error", "up
 # Reasons to drop that somebody asked for, or that are what bridges and routers are for: no loss.
 INTENDED = (
     *("filtered", "policed", "truncated", "same_port", "link_local", "loss", "ended"),
+    *("queue_full", "codel"),
     *("untriggered", "beyond_first", "duplicate", "not_routed", "other_host", "to_router"),
 )
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from uspnet.answer import Json
-from uspnet.cli.views.units import format_count
+from uspnet.cli.views.units import format_count, format_time
 from uspnet.text import printable
 
 SHOWN = 3  # neighbors that do not answer
@@ -27,7 +27,7 @@ def decided(result: Json) -> list[list[str]]:
     if (balance := result.get("balance")) and balance["rerouted"]:
         lines.append([f"rerouted {format_count(balance['rerouted'])}: their port was down"])
     if done := result.get("impaired"):
-        lines.append([f"{name.replace('_', ' ')} {format_count(n)}" for name, n in done.items()])
+        lines.append(impaired(done))
     if table := result.get("route"):
         phrases = [f"routes IPv4 {format_count(table['ipv4'])}, IPv6 {format_count(table['ipv6'])}"]
         phrases.append(f"next hops {format_count(table['next_hops'])}")
@@ -44,3 +44,12 @@ def decided(result: Json) -> list[list[str]]:
         phrases = [f"diverted {format_count(diverted['packets'])} packets"]
         lines.append([*phrases, f"{format_count(diverted['bytes'])} bytes"])
     return lines
+
+
+def impaired(done: Json) -> list[str]:
+    """Say what an impaired line has done; of bad states and bottlenecks, only where there are."""
+    rare = ("bad_state", "most_queued", "longest_queued_ns")
+    shown = {name: n for name, n in done.items() if n or name not in rare}
+    longest = shown.pop("longest_queued_ns", None)
+    phrases = [f"{name.replace('_', ' ')} {format_count(n)}" for name, n in shown.items()]
+    return [*phrases, f"longest queued {format_time(longest / 1e9)}"] if longest else phrases

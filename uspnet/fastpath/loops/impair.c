@@ -1,92 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 /* impair: a line that delays, loses, duplicates, corrupts and reorders packets, and has a rate. All
- * that happens to a packet is drawn when it comes; it then waits in its lane's queue, whose size is
- * fixed. Without jitter and reordering packets are due in the order in which they came. */
-#include "../splitmix.h"
-#include "delayed.h"
-#include "forward.h"
+ * that happens to a packet is drawn when it comes; it then passes the bottleneck, if there is one,
+ * and waits in its lane's queue; both have a fixed size. Without jitter and reordering packets are
+ * due in the order in which they came. */
+#include "line.h"
 
 // [python]
-/* A lane's line. */
-struct line {
-    struct delayed_queue q;
-    uint32_t since; /* packets since the last reordered one */
-    uint64_t seed, draws;
-    uint64_t sent_until; /* ticks: the line is busy until then */
-    uint64_t delayed, duplicated, corrupted, reordered;
-};
-
-struct impair_loop {
-    struct forward_loop f;
-    struct line *lines; /* one a lane */
-    uint32_t n_lines;
-    uint32_t sorted;                            /* the queues are heaps */
-    uint32_t gap;                               /* packets between two reordered ones, at least */
-    uint64_t loss, duplicate, corrupt, reorder; /* in 2^32nds */
-    uint64_t delay, jitter;                     /* ticks */
-    uint64_t byte_ticks;                        /* 2^20ths of a tick for each byte; 0: no rate */
-    double tick_ns;
-};
 void loop_impair(struct worker *w);
 // [c]
 
-enum { BYTE_SHIFT = 20 };
-
-/* --- what happens --------------------------------------------------------------------------- */
-
-static uint64_t draw(struct line *l) { return splitmix(l->seed + ++l->draws * GOLDEN); }
-
-/* No number is drawn for what never happens. */
-static int happens(struct line *l, uint64_t chance) { return chance && draw(l) >> 32 < chance; }
-
 /* --- arrival -------------------------------------------------------------------------------- */
 
-/* When a packet that comes now leaves. A reordered one does not wait. */
-static uint64_t due_of(struct impair_loop *m, struct line *l, uint32_t length, uint64_t now)
+/* A packet that came at `from` waits until it is due. */
+static void await_due(const struct impair_loop *m, struct line *l, struct delayed d, uint64_t from)
 {
-    uint64_t delay = m->delay, due;
-    if (m->jitter) {
-        delay += draw(l) % (2 * m->jitter);
-        delay = delay > m->jitter ? delay - m->jitter : 0;
-    }
-    if (m->reorder && ++l->since >= m->gap && happens(l, m->reorder)) {
-        l->since = 0;
-        l->reordered++;
-        return now;
-    }
-    l->delayed += delay != 0;
-    due = now + delay;
-    if (m->byte_ticks) {
-        due = due > l->sent_until ? due : l->sent_until;
-        due += (length * m->byte_ticks) >> BYTE_SHIFT;
-        l->sent_until = due;
-    }
-    return due;
-}
-
-static void corrupt(struct line *l, const struct pool *pool, struct packet p)
-{
-    uint64_t drawn = draw(l);
-    if (!p.length)
-        return;
-    packet_data(pool, p)[(drawn >> 32) * p.length >> 32] ^= (uint8_t)(1u << (drawn & 7));
-    l->corrupted++;
-}
-
-/* The packet, or a copy of it, begins to wait; there is a place for it. */
-static void await_turn(struct impair_loop *m, struct lane *lane, struct line *l, struct packet p,
-                       uint64_t stamp, uint64_t now)
-{
-    struct delayed d = {.serial = l->q.serial++, .stamp = stamp, .packet = p};
-    if (happens(l, m->corrupt))
-        corrupt(l, lane->rx->pool, p);
-    d.due = due_of(m, l, p.length, now);
-    if (stamp != STAMP_UNKNOWN)
-        d.stamp += (uint64_t)((double)(d.due - now) * m->tick_ns);
+    d.serial = l->q.serial++;
+    if (d.stamp != STAMP_UNKNOWN)
+        d.stamp += (uint64_t)((double)(d.due - from) * m->tick_ns);
     delayed_push(&l->q, &d, m->sorted);
 }
 
-static int has_place(const struct line *l) { return l->q.used < l->q.n_waiting; }
+/* A packet goes into the bottleneck's queue. Returns as `enter`. */
+static __attribute__((noinline)) uint32_t enter_bottleneck(struct impair_loop *m, struct lane *lane,
+                                                           struct line *l, struct queued q)
+{
+    if (l->b.used >= l->b.n_places)
+        return DROP_QUEUE_FULL;
+    if (l->q.used + l->b.used + (l->b.unsent != 0) >= l->q.n_waiting)
+        return DROP_IMPAIR_FULL;
+    if (line_happens(l, m->corrupt))
+        line_corrupt(l, lane->rx->pool, q.packet);
+    (void)line_delays(m, l, &q.delay);
+    bottleneck_put(&l->b, &q);
+    return DROP_NONE;
+}
+
+/* The packet, or a copy of it, begins to wait. Returns why it can't; DROP_NONE: it does. */
+static inline uint32_t enter(struct impair_loop *m, struct lane *lane, struct line *l,
+                             struct packet p, uint64_t stamp, uint64_t now)
+{
+    struct delayed d = {.stamp = stamp, .packet = p};
+    if (m->narrow) {
+        struct queued q = {.came = now, .stamp = stamp, .packet = p};
+        return enter_bottleneck(m, lane, l, q);
+    }
+    if (l->q.used >= l->q.n_waiting)
+        return DROP_IMPAIR_FULL;
+    if (line_happens(l, m->corrupt))
+        line_corrupt(l, lane->rx->pool, p);
+    d.due = line_due(m, l, p.length, now);
+    await_due(m, l, d, now);
+    return DROP_NONE;
+}
 
 /* Makes a copy, which counts as dropped where there is no buffer. Returns whether there is one. */
 static int copy(struct impair_loop *m, struct lane *lane, struct line *l, struct packet from,
@@ -104,32 +69,51 @@ static int copy(struct impair_loop *m, struct lane *lane, struct line *l, struct
     return 1;
 }
 
+/* Drops a packet that waits no longer, or a copy. */
+static void give_up(struct impair_loop *m, struct lane *lane, struct packet p, uint32_t reason)
+{
+    queue_drop_packets(lane->exits->tx, reason, &p, 1);
+    stack_give(m->f.w.stack, p.index);
+}
+
 static void arrive(struct impair_loop *m, struct lane *lane, struct line *l, uint32_t i,
                    uint64_t now)
 {
     struct packet p = lane->received.packets[i], twin;
     uint64_t stamp = lane->rx->stamps ? lane->received.stamps[i] : STAMP_UNKNOWN;
+    uint32_t why;
     int twice;
-    if (happens(l, m->loss)) {
+    if (line_loses(m, l)) {
         lane_discard(&m->f, lane, i, DROP_LOSS);
         return;
     }
-    twice = happens(l, m->duplicate) && copy(m, lane, l, p, &twin);
-    if (has_place(l))
-        await_turn(m, lane, l, p, stamp, now);
-    else
-        lane_discard(&m->f, lane, i, DROP_IMPAIR_FULL);
-    if (!twice)
-        return;
-    if (has_place(l)) {
-        await_turn(m, lane, l, twin, stamp, now);
-    } else {
-        queue_drop_packets(lane->exits->tx, DROP_IMPAIR_FULL, &twin, 1);
-        stack_give(m->f.w.stack, twin.index);
-    }
+    twice = line_happens(l, m->duplicate) && copy(m, lane, l, p, &twin);
+    if ((why = enter(m, lane, l, p, stamp, now)) != DROP_NONE)
+        lane_discard(&m->f, lane, i, why);
+    if (twice && (why = enter(m, lane, l, twin, stamp, now)) != DROP_NONE)
+        give_up(m, lane, twin, why);
 }
 
 /* --- departure ------------------------------------------------------------------------------ */
+
+/* What has passed the bottleneck until now waits for its delay. */
+static __attribute__((noinline)) void pass(struct impair_loop *m, struct lane *lane, struct line *l,
+                                           uint64_t now)
+{
+    struct queued q;
+    uint64_t at;
+    uint32_t passage;
+    if (unlikely(l->b.used > l->b.n_places || l->b.first >= l->b.n_places))
+        l->b.used = l->b.first = l->b.unsent = 0;
+    while (l->q.used < l->q.n_waiting &&
+           (passage = bottleneck_next(&l->b, now, &q, &at)) != PASSAGE_NONE) {
+        struct delayed d = {.due = at + q.delay, .stamp = q.stamp, .packet = q.packet};
+        if (passage == PASSAGE_LEFT)
+            await_due(m, l, d, q.came);
+        else
+            give_up(m, lane, q.packet, DROP_CODEL);
+    }
+}
 
 /* Fills the exit with what is due. */
 static void depart(struct impair_loop *m, struct line *l, struct exit *e, uint64_t now)
@@ -152,8 +136,13 @@ static uint32_t wanted(const struct impair_loop *m, const struct lane *lane, con
     uint32_t want = burst_wanted(&m->f.w), room = l->q.n_waiting - l->q.used;
     if (!lane->rx->lossless && m->f.full != FULL_WAIT)
         return want;
+    if (m->narrow) {
+        uint32_t inside = l->b.used + (l->b.unsent != 0);
+        room = room > inside ? room - inside : 0;
+        room = least(room, l->b.n_places - l->b.used);
+    }
     if (m->duplicate) /* each may become two */
-        room = l->q.used ? room / 2 : (room + 1) / 2;
+        room = l->q.used || l->b.used ? room / 2 : (room + 1) / 2;
     return least(want, room);
 }
 
@@ -167,6 +156,8 @@ static uint32_t impair_round(struct impair_loop *m, struct lane *lane, struct li
         l->q.used = l->q.first = 0;
     moved = lane_receive(&m->f.w, lane, &lane->received, wanted(m, lane, l), &kept);
     now = ticks();
+    if (m->narrow)
+        pass(m, lane, l, now);
     for (uint32_t i = 0; i < kept; i++)
         arrive(m, lane, l, i, now);
     if (!exit_left(e))
@@ -191,6 +182,8 @@ static uint64_t next_due(const struct impair_loop *m)
         const struct line *l = line_of(m, i);
         if (l->q.used && l->q.used <= l->q.n_waiting && delayed_at(&l->q, 0)->due < due)
             due = delayed_at(&l->q, 0)->due;
+        if (m->narrow && bottleneck_due(&l->b) < due)
+            due = bottleneck_due(&l->b);
     }
     return due;
 }
@@ -223,11 +216,11 @@ static void abandon(struct impair_loop *m)
     struct worker *w = &m->f.w;
     for (uint32_t i = 0; i < w->n_lanes; i++) {
         struct line *l = line_of(m, i);
-        while (l->q.used && l->q.used <= l->q.n_waiting) {
-            struct packet p = delayed_pop(&l->q, m->sorted).packet;
-            queue_drop_packets(w->lanes[i].exits->tx, DROP_ENDED, &p, 1);
-            stack_give(w->stack, p.index);
-        }
+        struct queued q;
+        while (l->q.used && l->q.used <= l->q.n_waiting)
+            give_up(m, &w->lanes[i], delayed_pop(&l->q, m->sorted).packet, DROP_ENDED);
+        while (m->narrow && bottleneck_empty(&l->b, &q))
+            give_up(m, &w->lanes[i], q.packet, DROP_ENDED);
     }
     lanes_abandon(w);
 }

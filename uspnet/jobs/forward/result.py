@@ -52,8 +52,14 @@ class Impaired:
     """Packets with one bit changed."""
     reordered: int
     """Packets that left at once, before those that waited."""
+    bad_state: int
+    """Packets that came while the line was in the bad state of `--loss gemodel`."""
     most_waiting: int
     """The most packets that waited at once in one direction of a queue: see `--limit`."""
+    most_queued: int
+    """The most packets that waited at once in the queue of a bottleneck: see `--queue`."""
+    longest_queued_ns: int
+    """The longest time in ns that a packet waited in such a queue before it was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
