@@ -5,6 +5,7 @@ kernel finds the neighbors.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import threading
@@ -25,9 +26,15 @@ from tests.ports.test_route import (
 )
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
-from uspnet.errors import NoDevice, Usage
-from uspnet.jobs.forward.following import interfaces
+from uspnet.errors import NoDevice, NotSupported, Usage
+from uspnet.fastpath import lib
+from uspnet.jobs import orders
+from uspnet.jobs.forward.asking import TURN_MAX, Asking
+from uspnet.jobs.forward.following import Kernel, interfaces
+from uspnet.jobs.forward.lpm import IPV4
 from uspnet.jobs.forward.route import Routing
+from uspnet.kernel import fib
+from uspnet.kernel.netlink import Netlink
 
 MARKERS = {4: "11.255.0.0/16", 6: "2001:ffff::/32"}
 MARKED = {4: "11.255.0.1", 6: "2001:ffff::1"}
@@ -203,6 +210,9 @@ def test_the_kernel_finds_neighbors_and_who_does_not_answer_is_named(namespaces)
     talk(hosts, socket.AF_INET6, "fd00:1::1")
     with hosts[0].entered(), pytest.raises(ConnectionRefusedError):
         socket.create_connection(("10.0.1.254", 9), timeout=scaled(10))  # says the kernel
+    with middle.entered(), pytest.raises(NotSupported, match="are the kernel's") as error:
+        orders.set_table(job.process.pid, "routes", "/proc/version")
+    assert "ip route" in error.value.hint
     sock, began = hosts[1].socket("h1", 0.1), time.monotonic()
     stop = threading.Event()
 
@@ -241,3 +251,94 @@ def test_what_is_wrong_is_named(namespace):
         assert hint in error.value.hint
     with pytest.raises(Usage, match="--routes or of --kernel-routes"):
         Routing("/dev/null", "d0,d1")
+
+
+def hop_to(routes, address):
+    """What becomes of packets to an IPv4 address."""
+    number = IPV4.longest(routes.found[IPV4], socket.inet_aton(address))
+    hop = routes.hops[number or 0]
+    return hop.act, hop.port, hop.via and socket.inet_ntoa(hop.via)
+
+
+def read_in(namespace):
+    """The routes of two ports, d0 and d1."""
+    with namespace.entered():
+        netlink = Netlink()
+    with netlink.socket:
+        made = Kernel(["d0", "d1"], fib.links(netlink), fib.neighbors(netlink))
+        return made.build(fib.routes(netlink))
+
+
+def test_of_several_routes_and_next_hops_the_kernel_s_first_counts(namespace):
+    for name in ("d0", "d1", "d2"):
+        namespace.veth(name, f"e{name}")
+        namespace.ip("address", "add", f"10.0.{name[1]}.1/24", "dev", name)
+    batch(namespace, 4, [
+        "route add 20.0.0.0/8 via 10.0.0.2 metric 20",
+        "route add 20.0.0.0/8 via 10.0.1.2 metric 10",
+        "route add 20.1.0.0/16 nexthop via 10.0.2.9 nexthop via 10.0.1.3 nexthop via 10.0.0.3",
+        "route add 20.2.0.0/16 via 10.0.2.9",
+        "route add 20.3.0.0/16 via 10.0.0.9 table 7",
+        "route add 20.4.0.0/16 via 10.0.0.9 tos 0x10",
+        "route add throw 20.5.0.0/16",
+        "route add unreachable 20.6.0.0/16",
+        "route add 20.7.0.0/16 dev d1",
+    ])  # fmt: skip
+
+    found = read_in(namespace)
+    send, none = (lib.HOP_SEND, 1, "10.0.1.2"), (lib.HOP_NONE, None, None)
+    for address, hop in (
+        ("20.9.0.1", send),
+        ("20.1.0.1", (lib.HOP_SEND, 1, "10.0.1.3")),
+        ("20.2.0.1", none),
+        ("20.3.0.1", send),
+        ("20.4.0.1", send),
+        ("20.5.0.1", none),
+        ("20.6.0.1", (lib.HOP_DROP, None, None)),
+        ("20.7.0.1", (lib.HOP_SEND, 1, None)),
+        ("10.0.2.1", (lib.HOP_ROUTER, None, None)),
+        ("10.0.0.255", (lib.HOP_LOCAL, None, None)),
+        ("127.0.0.1", (lib.HOP_LOCAL, None, None)),
+        ("224.0.0.1", (lib.HOP_LOCAL, None, None)),
+    ):
+        assert hop_to(found, address) == hop, address
+    namespace.ip("link", "set", "d1", "down")
+    assert hop_to(read_in(namespace), "20.9.0.1") == (lib.HOP_SEND, 0, "10.0.0.2")
+
+
+def test_notifications_that_were_lost_mean_that_all_is_read_again(namespace):
+    namespace.veth("d0", "d1")
+    with namespace.entered():
+        news = fib.News()
+    with contextlib.closing(news):
+        assert news.read() == (False, False)
+        namespace.ip("neighbor", "add", "10.0.0.2", "lladdr", "02:00:00:00:00:02", "dev", "d0")
+        until(lambda: news.read() == (True, False))
+        news.netlink.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        batch(namespace, 4, (f"neighbor add 10.0.1.{n} lladdr 02:00:00:00:00:03 dev d0"
+                             for n in range(200)))  # fmt: skip
+        assert news.read() == (True, True)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_neighbor_is_asked_for_as_often_as_it_should_be(monkeypatch, answers):
+    asking, sent = Asking(["d0", "d1"]), []
+    monkeypatch.setattr(asking, "_ask", lambda *who: sent.append((clock, who)))
+    gateway, host, known = (0, b"\n\0\0\1"), (1, bytes(15) + b"\1"), set()
+    for turn in range(20 * 121):
+        clock = turn / 20
+        if answers and clock == 0.5:
+            known = {gateway, host}
+        asking.turn([gateway], [host] if clock < 60 and not answers else [], known, clock)
+    times = [clock for clock, who in sent if who == gateway]
+    if answers:
+        assert times == [0, 30.5, 60.5, 90.5]
+        assert asking.silent == ()
+        return
+    assert times == [0, 1, 3, 7, 15, 31, 47, 63, 79, 95, 111]
+    assert [clock for clock, who in sent if who == host] == times[:7]
+    assert asking.silent == (gateway,)
+    many = [(0, number.to_bytes(4, "big")) for number in range(5000)]
+    before = len(sent)
+    asking.turn([], many, (), clock + 1)
+    assert len(sent) == before + TURN_MAX

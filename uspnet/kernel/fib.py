@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel forwards by: routes, neighbors and interfaces, and news of their changes.
 
-A table of 100,000 routes is read in well under a second, which takes pyroute2 many.
+Read as it is here, a table of 100,000 routes takes a second or two, and no library in between.
 Reference: rtnetlink(7); uapi/linux/rtnetlink.h, neighbour.h, if_link.h.
 """
 
@@ -91,17 +91,17 @@ def routes(netlink: Netlink) -> Iterator[KernelRoute]:
 
 
 def _ways(found: Attributes, flags: int) -> Iterator[Way]:
-    """Return the next hops that can be used, as they are: without encapsulation."""
+    """Return the next hops that are not dead. What encapsulates packets leads to no interface."""
     if several := found.get(RTA_MULTIPATH):
         at = 0
         while at + RTNEXTHOP.size <= len(several):
             size, flags, _, ifindex = RTNEXTHOP.unpack_from(several, at)
             own = attributes(several[at + RTNEXTHOP.size : at + size])
-            if not flags & DEAD and RTA_ENCAP not in own:
-                yield Way(ifindex, _gateway(own))
+            if not flags & DEAD:
+                yield Way(0 if RTA_ENCAP in own else ifindex, _gateway(own))
             at += max(-(-size // 4) * 4, RTNEXTHOP.size)
-    elif not flags & DEAD and RTA_ENCAP not in found:
-        yield Way(number(found, RTA_OIF), _gateway(found))
+    elif not flags & DEAD:
+        yield Way(0 if RTA_ENCAP in found else number(found, RTA_OIF), _gateway(found))
 
 
 def _gateway(found: Attributes) -> bytes | None:

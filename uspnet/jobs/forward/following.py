@@ -42,6 +42,7 @@ AGAIN_S = 5.0  # after one that failed
 NOTICES_MAX = 20  # of neighbors that do not answer
 ALWAYS = tuple(read_prefix(text) for text in LOCAL)  # what nobody forwards
 LOOPBACK = tuple(read_prefix(text) for text in ("127.0.0.0/8", "::1/128"))
+FIRST = {0, 127, *range(224, 256)}  # bytes that addresses of all these begin with
 ACTS = {
     fib.TO_LOCAL: lib.HOP_ROUTER,
     fib.ANYCAST: lib.HOP_ROUTER,
@@ -80,6 +81,9 @@ def kernel_forwards(names: Iterable[str]) -> Iterator[str]:
 
 
 def _within(family: Family, route: fib.KernelRoute, prefixes: Iterable[Prefix]) -> bool:
+    """Return whether a route is to one of the prefixes, or a part of it."""
+    if route.address[0] not in FIRST:
+        return False
     return any(
         of is family
         and route.length >= length
@@ -110,7 +114,7 @@ class Kernel(Builder):
         for route in routes:
             family = family_by_length(route.address)
             reserved = LOOPBACK if route.kind == fib.TO_LOCAL else ALWAYS
-            if _within(family, route, reserved):
+            if _within(family, route, reserved) or (route.kind == fib.UNICAST and not route.ways):
                 continue
             key, best = family.key(route.address, route.length), ranks[family]
             if key in best and best[key] <= route.rank:
@@ -200,6 +204,11 @@ class Follower(Generic[T]):
         except OSError as error:
             self._news.append(f"changes of the kernel's routes can't be followed: {error}")
             return
+        with contextlib.closing(news):
+            self._listen(news)
+
+    def _listen(self, news: fib.News) -> None:
+        """Read again what has changed, and ask for neighbors."""
         poll = select.poll()
         poll.register(news.fileno(), select.POLLIN)
         near = far = True  # what has changed before there was a socket
@@ -217,7 +226,6 @@ class Follower(Generic[T]):
                     due = began + AGAIN_S
             self._ask()
             self._ended.wait(TURN_S / 10)
-        news.close()
 
     def _renew(self, *, far: bool) -> bool:
         """Read again, and make tables if they are others. Return whether that went well."""
