@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.captures import counted
 from tests.support.cold import NEWER, SLOW, lives, total, upgrade, upgraded
 from tests.support.identity import answer
 from tests.support.paths import ROOT
@@ -119,6 +121,32 @@ def test_a_memif_servers_path_stays_and_its_client_comes_back(started, newer, tm
     assert not path.exists()
     assert total(received, "received") <= total(sent, "sent")
     assert sent["before"][0]["sent"] > 0
+
+
+@pytest.mark.skipif(not shutil.which("capinfos"), reason="needs capinfos: apt-get install tshark")
+@pytest.mark.parametrize("kind", ["pcapng", *everything("nsecpcap", "zstd", "stdout")])
+def test_a_capture_goes_on_in_its_file(newer, tmp_path, kind):
+    """Wireshark's own tool finds every packet of all lives, and nothing wrong."""
+    place, path = f"@uspnet-cold-file-{os.getpid()}", tmp_path / "x"
+    how = {"nsecpcap": ["-F", "nsecpcap"], "zstd": ["--compress", "zstd"]}.get(kind, [])
+    words = ["capture", f"memif:{place},role=server", "-w", "-" if kind == "stdout" else path]
+    with (
+        path.open("wb") as stdout,
+        subprocess.Popen(
+            command(*map(str, words), *how, "--quiet"), stdout=stdout, cwd=ROOT
+        ) as process,
+    ):
+        job = Running.__new__(Running)
+        job.process = process
+        until(job.ports)
+        for lives in range(2):
+            if lives:
+                upgraded(job, "--with", newer.place)
+            send = ["pktgen", f"memif:{place}", "--sequence", "--count", "500", "--json"]
+            subprocess.run(command(*send), cwd=ROOT, check=True, capture_output=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(scaled(60)) == 0
+    assert counted(path) == 1000
 
 
 @pytest.mark.full

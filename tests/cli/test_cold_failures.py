@@ -24,14 +24,14 @@ from uspnet.sandbox.available import available
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 
 FILES = {
-    "capture": ["capture", "null:", "-w", "x.pcapng"],
-    "stdout": ["capture", "null:", "-w", "-"],
+    "until": ["capture", "null:", "-w", "{}/x.pcapng", "-a", "filesize:10000000"],
+    "ring": ["capture", "null:", "-w", "{}/x.pcapng", "-b", "filesize:10000000"],
 }
 
 
 @pytest.mark.parametrize("words", FILES.values(), ids=FILES)
 def test_a_file_is_refused(words, tmp_path):
-    words = [str(tmp_path / word) if word.endswith("pcapng") else word for word in words]
+    words = [word.format(tmp_path) for word in words]
     with subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, cwd=ROOT) as process:
         job = Running.__new__(Running)
         job.process = process

@@ -27,11 +27,12 @@ from uspnet.memory import new, octets
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
+from uspnet.ports.pcap.beginning import begin
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.kinds import Format, Slice
 from uspnet.ports.pcap.making import Making, interfaces
 from uspnet.ports.pcap.options import FORMATS, SinkOptions
-from uspnet.ports.pcap.packing import PACKERS, Packer, packed, packer
+from uspnet.ports.pcap.packing import PACKERS, Packer, packer
 from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS
 from uspnet.ports.pcap.source import Source
@@ -39,7 +40,7 @@ from uspnet.ports.pcap.statistics import Statistics
 from uspnet.ports.pcap.ways import part_of, told
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Spec
-from uspnet.system import streams
+from uspnet.system import kept, streams
 from uspnet.system.outfile import OutFile
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
@@ -81,6 +82,7 @@ class Sink(Port):
         self.writer: Writer | None = None
         self.file: OutFile | None = None
         self.fd, self.regular = -1, False
+        self.goes_on = False  # the version before has written the file, and completed it
         self.statistics = Statistics((), self.made)
         self.complete = True  # nothing is owed to the file
         self.pack: Callable[[], Packer] | None = None
@@ -140,7 +142,16 @@ class Sink(Port):
         self.part = part_of(self, self.pack)
         self.writer = Writer(self.fd, self.queues, self.options.buffer << 20, form, self.part)
 
+    def held(self) -> dict[str, int]:
+        """Return the file: what the next version writes comes behind what is there, which is whole.
+        A pcapng file gets another section. Raises NotSupported where blocks are copied.
+        """
+        return super().held() if self.carries() else {f"{self.name} file": self.fd}
+
     def _claim(self) -> int:
+        if (fd := kept.take(f"{self.name} file")) >= 0:
+            self.goes_on = True
+            return fd
         if self.takes_stdout:
             if os.isatty(1):
                 raise Usage("stdout is a terminal", "pipe it on: uspnet … | tshark -r -")
@@ -174,7 +185,9 @@ class Sink(Port):
         return [self.writer.bell] if self.writer else []
 
     def start(self) -> None:
-        """Truncate the file and write its header. Raises Refused if this process reads it."""
+        """Truncate the file and write its header, or go to its end. Raises Refused if this process
+        reads it.
+        """
         status = os.fstat(self.fd)
         if status in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
@@ -185,20 +198,7 @@ class Sink(Port):
         if self.carries():
             self._carry(cast("Source", self.source), head)
             head = b""  # the ring writes one
-        head = packed(self.pack, head)
-        try:
-            if self.file and self.regular:
-                os.ftruncate(self.fd, 0)
-            while head:
-                head = head[os.write(self.fd, head) :]
-            if self.file:
-                self.file.created = False  # from now on it stays
-        except BrokenPipeError:
-            self.end_job()  # the reader has left already
-        except OSError as error:
-            if self.regular and not self.takes_stdout:
-                os.ftruncate(self.fd, 0)
-            raise file_error(self.path, error) from None
+        begin(self, head)
         self.complete = False
 
     def _rings(self) -> list[c.PcapSink]:
