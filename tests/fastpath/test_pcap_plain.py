@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classic files of which only the frames are wanted: they are read in a loop of their own, up to
-the first record that is not whole, and so nothing must be different.
+"""Files of which only the frames are wanted: they are read in a loop of their own, up to the first
+record that is not whole, and so nothing must be different.
 """
 
 from __future__ import annotations
@@ -11,7 +11,19 @@ import struct
 import pytest
 
 from tests.fastpath.test_pcap_death import LOST, dying, memory_of, refill
-from tests.support.pcap_rig import FRAMES, Reader, classic, read
+from tests.support.pcap_rig import (
+    FRAMES,
+    Reader,
+    block,
+    classic,
+    enhanced,
+    interface,
+    obsolete,
+    option,
+    pcapng,
+    read,
+    section,
+)
 from tests.support.stepping import x86_only
 from uspnet.fastpath import ffi, lib
 
@@ -31,6 +43,32 @@ def records(seed, octets):
     return data[: -chance.randrange(1, 60)] if seed % 2 else data
 
 
+def blocks(seed, octets):
+    """The same as pcapng: also with options, of other interfaces, and what may be wrong."""
+    chance, order = random.Random(seed), "<"
+    interfaces = [interface(order), interface(order, link=113), interface(order, 6)]
+    fcs = interface(order, options=option(order, 13, b"\4"))
+    data = section(order) + b"".join(interfaces) + fcs
+    while len(data) < octets:
+        length, wire = chance.choice(WHOLE if chance.random() < 0.9 else OTHERS)
+        frame, number = chance.randbytes(length), chance.choice([0] * 40 + [1, 2, 3])
+        ends = chance.choice([b""] * 9 + [bytes(4), option(order, 2, b"\x80\0\0\0"), b"\1\0\0\0"])
+        made = enhanced(order, len(data), frame, number, wire, ends)
+        data += made if chance.random() < 0.95 else chance.choice(others(made, frame, seed))
+    return data[: -chance.randrange(1, 60)] if seed % 2 else data
+
+
+def others(made, frame, seed):
+    """What stands between Enhanced Packet Blocks; in some files, what ends the packets."""
+    found = [block("<", 5, bytes(12)), obsolete("<", 1, frame), block("<", 3, bytes(4) + frame)]
+    found += [pcapng(">") + section("<") + interface("<")] if seed % 3 else []
+    if seed % 4 == 3:
+        short, long = (struct.pack("<I", len(made) + more) for more in (-4, 4))
+        found += [made[:-4] + long, made[:4] + short + made[8:], made[:4] + long + made[8:]]
+        found += [made[:8] + struct.pack("<I", 9) + made[12:], made[:4] + bytes(4) + made[8:]]
+    return found
+
+
 def unstamped(data):
     reader = Reader(data)
     reader.c.q.stamps, reader.c.q.origins = ffi.NULL, ffi.NULL
@@ -48,18 +86,31 @@ def outcome(reader, truncated):
     return frames, kept, counts, reader.c.q.fault
 
 
+@pytest.mark.parametrize("make", [records, blocks])
 @pytest.mark.parametrize("truncated", [lib.PCAP_SEND, lib.PCAP_PAD, lib.PCAP_SKIP])
-def test_frames_and_counts_are_the_same_without_time_stamps(truncated):
+def test_frames_and_counts_are_the_same_without_time_stamps(make, truncated):
+    most = 0
     for seed in range(20):
-        data = records(seed, 50_000)
-        stamped, plain = (outcome(make(data), truncated) for make in (Reader, unstamped))
+        data = make(seed, 50_000)
+        stamped, plain = (outcome(each(data), truncated) for each in (Reader, unstamped))
         assert plain == stamped, seed
-        assert len(plain[0]) > 40, seed
+        most = max(most, len(plain[0]))
+    assert most > 40
+
+
+@pytest.mark.parametrize("more", range(9))
+@pytest.mark.parametrize("length", [60, 61, 62, 63])
+def test_the_end_of_a_block_is_that_of_its_frame_or_of_no_options(length, more):
+    frame = bytes(range(length))
+    made = section("<") + interface("<") + enhanced("<", 1, frame, options=bytes(more)) * 3
+    stamped, plain = (outcome(each(made), lib.PCAP_SEND) for each in (Reader, unstamped))
+    assert plain == stamped
+    assert plain[0] == [frame] * 3
 
 
 @x86_only
-def test_a_worker_killed_meanwhile_leaves_the_boundary_of_a_record():
-    data = classic()
+@pytest.mark.parametrize("data", [classic(), pcapng()], ids=["pcap", "pcapng"])
+def test_a_worker_killed_meanwhile_leaves_the_boundary_of_a_record(data):
     want, reader = [frame for _, frame in read(data)[0]], unstamped(data)
     assert len(reader.burst(1)) == 1  # has read the head
     packets = ffi.new("struct packet[64]")

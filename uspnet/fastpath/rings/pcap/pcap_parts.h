@@ -34,6 +34,11 @@ static inline uint32_t found_length(const struct pcap_source *s, const struct fo
 
 enum step pcap_step(struct pcap_source *s, struct found *f);
 void pcap_rewind(struct pcap_source *s); /* pcap_read.c */
+/* pcap_plain.c. take_plain: of a file that is_plain, copies up to n packets of at most `room` bytes
+ * into these buffers, up to the first one that pcap_step() has to look at. Returns how many. */
+int pcap_is_plain(const struct pcap_source *s);
+uint32_t pcap_take_plain(struct pcap_source *s, const uint32_t *index, struct packet *packets,
+                         uint32_t n, uint32_t room, uint64_t *bytes);
 /* pcap_pages.c: call it when more than PCAP_HELD bytes before `at` were read. */
 void pcap_give_back(struct pcap_source *s);
 static inline int holds_pages(const struct pcap_source *s) { return s->at - s->behind > PCAP_HELD; }

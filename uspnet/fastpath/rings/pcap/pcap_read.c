@@ -4,10 +4,7 @@
 
 #include <sys/timerfd.h>
 
-enum {
-    SKIPS = 4096, /* blocks without a packet that one burst may skip */
-    AHEAD = 1024, /* bytes of a file that are loaded into the cache before they are needed */
-};
+enum { SKIPS = 4096 }; /* blocks without a packet that one burst may skip */
 
 void pcap_rewind(struct pcap_source *s)
 {
@@ -202,47 +199,6 @@ static void note(struct pcap_source *s, uint32_t at, struct found *f)
     }
 }
 
-/* A classic file in our byte order, of Ethernet frames, of which only the contents are wanted? */
-static inline int is_plain(const struct pcap_source *s)
-{
-    return (s->format == PCAP_US || s->format == PCAP_NS) && !s->swapped && !s->lengths &&
-           !s->timing && s->interfaces[0].plain && !s->q.stamps;
-}
-
-/* Copies the packets of such a file, up to the first record that is not whole and valid: the same
- * as find() and copy(), with fewer instructions. Returns how many. */
-static uint32_t take_plain(struct pcap_source *s, const uint32_t *index, struct packet *packets,
-                           uint32_t n, uint32_t room, uint64_t *bytes)
-{
-    const uint8_t *base = s->base;
-    const struct pool pool = *s->q.pool;
-    uint64_t at = s->at, size = s->size, total = 0;
-    uint32_t got;
-    for (uint32_t i = 0; i < n; i++)
-        prefetch_to_write(packet_data(&pool, (struct packet){index[i], cache_offset(index[i]), 0}));
-    for (got = 0; got < n && size - at >= RECORD_HEADER; got++) {
-        const uint8_t *record = base + at;
-        uint64_t left = size - at - RECORD_HEADER, space;
-        uint32_t length = field32(0, record + 8), wire = field32(0, record + 12);
-        struct packet p = {index[got], cache_offset(index[got]), (uint16_t)length};
-        if (unlikely(length - 1 >= room || wire != length || length > left))
-            break;
-        at += RECORD_HEADER + (uint64_t)length;
-        __builtin_prefetch(base + at + AHEAD);
-        s->at = at;
-        s->holding = got + 1;
-        keep_order();
-        space = pool.size - p.offset;
-        pcap_copy(packet_data(&pool, p), record + RECORD_HEADER, length,
-                  left < space ? left : space);
-        total += length;
-        packets[got] = p;
-    }
-    s->number += got;
-    *bytes = total;
-    return got;
-}
-
 uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct pcap_source *s = (struct pcap_source *)q;
@@ -257,8 +213,8 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
     f.origin.kept = 0;
     taken = stack_take(q->stack, index, n);
     s->holding = s->padding = 0;
-    if (likely(is_plain(s)))
-        got = take_plain(s, index, packets, taken, least(room, PCAP_LONGEST), &bytes);
+    if (likely(pcap_is_plain(s)))
+        got = pcap_take_plain(s, index, packets, taken, least(room, PCAP_LONGEST), &bytes);
     while (got < taken && find(s, room, &skips, &f)) {
         struct packet p = {index[got], cache_offset(index[got]), (uint16_t)(f.front + f.length)};
         s->holding = got + 1;
