@@ -15,7 +15,7 @@ from scapy.utils import PcapReader
 from tests.fastpath.test_loops import Wire
 from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
 from tests.support.identity import ran
-from tests.support.pcap_rig import block, classic, enhanced, interface, pcapng, section
+from tests.support.pcap_rig import FRAMES, block, classic, enhanced, interface, pcapng, section
 from tests.support.waiting import scaled
 from uspnet.errors import Malformed, Usage
 from uspnet.fastpath import lib
@@ -72,6 +72,12 @@ def merge(tmp_path):
             return ran(job.run()), wire.taken
 
     return run
+
+
+def test_no_pass_is_the_last_because_no_packet_is_due_yet(merge):
+    result, taken = merge([pcapng(), pcapng()], passes=200, pace=Pace(20_000), poll="busy")
+    assert (result.sent, result.ended) == (len(taken), "source")
+    assert len(taken) == 200 * 2 * len(FRAMES)
 
 
 @pytest.mark.parametrize("burst", [1, 32, 64])

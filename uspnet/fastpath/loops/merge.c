@@ -129,6 +129,8 @@ uint32_t merge_begin(struct replay_loop *r)
         put(lane, s, exits);
         n++;
     }
+    if (!want && !merge_holds(r))
+        lane = earliest(r, &got); /* no packet is due yet: is there another one? */
     for (uint32_t i = 0; i < w->lanes->n_exits; i++) {
         if (exits[i].tx->stamps)
             burst_stamp(&exits[i].burst, exits[i].held);
@@ -136,7 +138,7 @@ uint32_t merge_begin(struct replay_loop *r)
     }
     if (n)
         r->empty = 0;
-    else if (want && !lane && !r->waiting)
+    else if (!lane && !r->waiting && !merge_holds(r))
         return got + (uint32_t)next_pass(r);
     return got + n;
 }
