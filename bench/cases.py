@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import attached
@@ -193,9 +194,9 @@ def between_ours(*words: str) -> Contestant:
     return measure
 
 
-def replay_into_ours(seconds: float) -> Sample:
+def replay_into_ours(seconds: float, *, blocks: bool = False) -> Sample:
     """Our replay of a file of 1 GiB into uspnet's capture, which counts."""
-    with large.capture(REPLAYED_MIB, len(CAPTURED_FRAME)) as file:
+    with large.capture(REPLAYED_MIB, len(CAPTURED_FRAME), blocks=blocks) as file:
         words = ("--replay", str(file), "--topspeed", "--loop", "forever")
         return between_ours(*words)(seconds)
 
@@ -556,6 +557,10 @@ CASES = [
         replay_into_ours,
         between_ours(),
         "uspnet, copies of one frame",
+        also={
+            "the same as pcapng": partial(replay_into_ours, blocks=True),
+            "each payload written instead": between_ours("--sequence"),
+        },
     ),
     Case(
         "replay-filter",

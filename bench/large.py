@@ -23,32 +23,49 @@ LOOK_S = 0.005
 RECORD_HEADER = 16
 
 
-def records(octets: int, length: int = 0) -> bytes:
-    """Return records of an nsecpcap file, with so many bytes in all; of frames of one length, or of
-    60 to 1,459 bytes.
+def records(octets: int, length: int = 0, *, blocks: bool = False) -> bytes:
+    """Return records of an nsecpcap file, or blocks of a pcapng file, with so many bytes in all; of
+    frames of one length, or of 60 to 1,459 bytes.
     """
     made, number = bytearray(), 0
     while len(made) < octets:
         size = length or 60 + number * 97 % 1400
-        made += struct.pack("=4I", 1, number, size, size) + bytes([number & 255]) * size
+        frame = bytes([number & 255]) * size
+        if blocks:
+            made += block(6, struct.pack("=5I", 0, 0, number, size, size) + frame)
+        else:
+            made += struct.pack("=4I", 1, number, size, size) + frame
         number += 1
     return bytes(made)
 
 
+def block(kind: int, body: bytes) -> bytes:
+    """Return a block of pcapng."""
+    body += bytes(-len(body) % 4)
+    length = struct.pack("=I", len(body) + 12)
+    return struct.pack("=I", kind) + length + body + length
+
+
+def head(*, blocks: bool) -> bytes:
+    """Return what an nsecpcap or pcapng file of Ethernet frames begins with."""
+    if not blocks:
+        return struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1)
+    section = block(0x0A0D0D0A, struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1))
+    return section + block(1, struct.pack("=HHI", 1, 0, 65535))
+
+
 @contextlib.contextmanager
-def capture(mib: int, length: int = 0) -> Iterator[Path]:
-    """Write a capture file of so many MiB, with frames as `records` has them, which is removed
-    afterwards.
-    """
+def capture(mib: int, length: int = 0, *, blocks: bool = False) -> Iterator[Path]:
+    """Write a capture file of so many MiB of such records, which is removed afterwards."""
     free = {where: os.statvfs(where).f_bavail * os.statvfs(where).f_frsize for where in PLACES}
     where = next((each for each in PLACES if free[each] > (mib + 256) << 20), None)
     if not where:
         raise BenchError(f"{mib} MiB of room are needed in {' or '.join(PLACES)}")
-    block = records(1 << 20, length)
+    some = records(1 << 20, length, blocks=blocks)
     with place("large.pcap", where) as path, path.open("wb") as file:
-        file.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1))
+        file.write(head(blocks=blocks))
         for _ in range(mib):
-            file.write(block)
+            file.write(some)
         file.flush()
         yield path
 
