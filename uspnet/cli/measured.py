@@ -52,7 +52,8 @@ Answer = Annotated[
         metavar="NET[@MAC]",
         help="Answer ARP requests and neighbor solicitations for addresses of this network, "
         "10.0.0.0/16 or 2001:db8::/64, on --rx-port, or without one on PORT, so that a router "
-        "forwards to them; with this MAC address, or else with the first packet's source. "
+        "forwards to them; with this MAC address, or else with the first packet's source, or with "
+        "--replay that of --src-mac. "
         "10.0.0.0/16,-10.0.0.1 leaves out the router's own. May be given several times.",
     ),
 ]

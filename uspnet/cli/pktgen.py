@@ -145,7 +145,7 @@ def pktgen(
     if profile:
         job = profiles.job(limits, write, context.find_root().command, measured, files)
     elif replay:
-        job = replays.job(outs, limits, rate, link, given)
+        job = replays.job(outs, limits, rate, link, given, nets)
     else:
         traffic = made.traffic(given, numbered=measured.numbered)
         traffic.shape = rates.shape(traffic.mean(), seed)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uspnet.jobs.job import AnyJob
     from uspnet.jobs.plan import Limits
     from uspnet.jobs.replay import Pace
+    from uspnet.packets.answering import AnswerNet
     from uspnet.packets.fields.field import Field
     from uspnet.port import Port
     from uspnet.ports.pcap.source import Source
@@ -25,7 +26,7 @@ UNTAGGED, VLAN_MAX = -1, 4094
 FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
-    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence", "answer",
+    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
     "broken", "break_every",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
@@ -215,6 +216,19 @@ class Rewriting:
         )
         return [made] if made else []
 
+    def answering(self, nets: list[AnswerNet], given: set[str]) -> bytes:
+        """Return the MAC address to answer with for those of `nets` that name none: the one that
+        packets get, if options were `given`. Raise Usage: files have packets from any number of
+        addresses.
+        """
+        from uspnet.packets.frames import mac_bytes
+
+        bare = next((each.net for each in nets if not (each.mac or each.silent)), None)
+        if bare and "src_mac" not in given:
+            text = f"--answer {bare} with --replay: no MAC address to answer with"
+            raise Usage(text, f"write {bare}@02:00:00:00:00:01, or add --src-mac")
+        return mac_bytes(self.src_mac)
+
 
 @dataclass(frozen=True)
 class Replays:
@@ -281,9 +295,10 @@ class Replays:
         rate: units.Rate | None,
         link: float | None,
         given: set[str],
+        nets: list[AnswerNet],
     ) -> AnyJob:
-        """Return the job that sends to `ports`, one or two. `given`: the options on the command
-        line. Raise Usage.
+        """Return the job that sends to `ports`, one or two, and answers there for `nets`. `given`:
+        the options on the command line. Raise Usage.
         """
         from uspnet.jobs.replay import Replaying, ReplayJob
         from uspnet.packets.filter import compile_filter
@@ -300,7 +315,10 @@ class Replays:
             options["truncated"] = self.truncated.value
         refused = {**PACED, **(MERGED if self.merge else {})}
         files = [source(name, options, refused=refused) for name in self.files or ()]
-        return ReplayJob(ports[0], limits, files, how, *ports[1:])
+        job = ReplayJob(ports[0], limits, files, how, *ports[1:])
+        if nets:
+            job.answer(nets, self.rewriting.answering(nets, given))
+        return job
 
 
 def source(

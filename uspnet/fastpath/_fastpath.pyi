@@ -979,6 +979,8 @@ class ReplayLoop(Struct):
     next: int
     turning: int
     waiting: int
+    receivers: Inline[Pointer[MeasureLoop], Sequence[MeasureLoop] | Pointer[MeasureLoop]]
+    n_receivers: int
 
 class RewriteField(Struct):
     f: Inline[Field, Field | FieldFields]

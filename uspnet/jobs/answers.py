@@ -28,13 +28,15 @@ class Answers:
             raise Usage(text, "give a port that requests come in by, and answers leave by")
         self._owned = Owned()
         self._lanes: Sequence[Lane] = ()
+        self._number = 0  # of the exit
         rows = self._owned.keep(new("struct answer_net[]", [each.row(mac) for each in nets]))
         self.port = port
         self.c = new("struct answer *", {"nets": rows, "n_nets": len(nets)})
 
-    def leave_by(self, worker: Worker) -> None:
-        """Have answers leave by the first transmit queue of a worker, which has one of the port."""
-        self.c.exit, self._lanes = worker.c_exits[0], worker.lanes
+    def leave_by(self, worker: Worker, number: int = 0) -> None:
+        """Have answers leave by an exit of a worker's first lane, which is a queue of the port."""
+        self.c.exit, self._lanes = worker.c_exits[0] + number, worker.lanes
+        self._number = number
 
     def settle(self, lanes: Sequence[Lane]) -> None:
         """Count what waited when the process of the worker with these lanes ended; what was under
@@ -43,7 +45,7 @@ class Answers:
         self.c.unsent += self.c.held
         self.c.held = 0
         if lanes is self._lanes:
-            queue = lanes[0].exits[0]
+            queue = lanes[0].exits[self._number]
             queue.drop(under_way([Lane(None, [queue])], int(self.c.sent)), lib.DROP_WORKER_LOST)
 
     def sent(self) -> tuple[int, int]:
@@ -55,3 +57,12 @@ class Answers:
         state: c.Answer = self.c
         unsent = int(state.unsent) + int(state.held)
         return Answered(arp=int(state.arp), ndp=int(state.ndp), unsent=unsent)
+
+
+def answered(several: Sequence[Answers]) -> Answered | None:
+    """Return what was answered on several ports so far; None: on none is anything."""
+    rows = [each.result() for each in several]
+    if not rows:
+        return None
+    names = ("arp", "ndp", "unsent")
+    return Answered(**{name: sum(getattr(each, name) for each in rows) for name in names})

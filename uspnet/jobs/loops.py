@@ -53,6 +53,10 @@ class Loop:
         counters = [lane.rx.counters for lane in lanes if lane.rx]
         return sum(int(c.packets) + sum(int(c.drops[why]) for why in DECIDED) for c in counters)
 
+    def besides(self) -> int:
+        """Return the packets that leave by its exits, and did not come in by its lanes."""
+        return 0
+
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was under way in the worker when its process ended as DROP_WORKER_LOST, but
         for up to `excess` packets that were received beyond the job's budget: they are uncounted.
@@ -60,7 +64,8 @@ class Loop:
         """
         for group in groups(lanes):
             entered = sum(int(queue.counters.packets) for queue in _receivers(group))
-            flying = under_way(group, entered) if group[0].exits else entered
+            leaving = entered + self.besides()
+            flying = under_way(group, leaving) if group[0].exits else entered
             uncounted = min(excess, flying)
             _uncount(group, uncounted)
             excess -= uncounted

@@ -53,10 +53,15 @@ class Measure(Loop, name="measure"):
         self._count_latencies(1)
         self.answers: Answers | None = None  # whose transmit queue may be one of its lanes'
 
-    def answer(self, answers: Answers, worker: Worker) -> None:
-        """Have what it does not count be answered, by a worker's first transmit queue."""
+    @classmethod
+    def nothing(cls) -> Measure:
+        """Return a loop that takes nothing for sent by this run: all may be answered."""
+        return cls(stamp_at=0, secret=0, began=0, n_streams=0, streams=make_streams(1))
+
+    def answer(self, answers: Answers, worker: Worker, number: int = 0) -> None:
+        """Have what it does not count be answered, by an exit of a worker's first lane."""
         self.answers, self.c.answer = answers, answers.c
-        answers.leave_by(worker)
+        answers.leave_by(worker, number)
 
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return 0: what comes back is within no budget."""

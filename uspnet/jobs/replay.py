@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.answers import Answers, answered
 from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Forward
+from uspnet.jobs.measure import Measure
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import Asked, Replayed, ReplayResult
 from uspnet.jobs.route import Route
 from uspnet.memory import new
+from uspnet.packets.answering import AnswerNet
 from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import Field as CField
     from uspnet.fastpath._fastpath import Filter as CFilter
     from uspnet.fastpath._fastpath import MergeSide
-    from uspnet.jobs.worker import Lane
+    from uspnet.jobs.worker import Lane, Worker
     from uspnet.packets.filter import Filter
     from uspnet.ports.pcap.source import Source
 
@@ -56,6 +59,14 @@ class Replay(Forward, name="replay"):
         """Fill the struct."""
         super().__post_init__()
         self.speed = 0.0
+        self.answers: list[Answers] = []  # which leave by its exits, too
+
+    def receive(self, worker: Worker, receivers: Sequence[Measure], answers: list[Answers]) -> None:
+        """Run these receivers, one for each exit, in its thread, which `worker` is; they answer."""
+        for number, (each, answer) in enumerate(zip(receivers, answers, strict=True)):
+            each.answer(answer, worker, number)
+            self.c.receivers[number] = each.c
+        self.answers, self.c.n_receivers = answers, len(receivers)
 
     def set_clock(self, hz: int) -> None:
         """Set how many ticks merged files wait for each ns."""
@@ -69,6 +80,10 @@ class Replay(Forward, name="replay"):
     def claimed(self, lanes: Sequence[Lane]) -> int:
         """Return the packets offered: those that are skipped don't count."""
         return sum(int(lane.rx.counters.packets) for lane in lanes if lane.rx)
+
+    def besides(self) -> int:
+        """Return the answers sent."""
+        return sum(each.sent()[0] for each in self.answers)
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was under way as lost. What became due while no loop ran is not made up for,
@@ -157,13 +172,21 @@ class ReplayJob(Job[ReplayResult]):
         super().__init__("pktgen", [*self.outs, *files], limits)
         self.port, self.files = port, files
         self.loop: Replay | None = None
+        self.answers: list[Answers] = []
+        self._receivers: list[Measure] = []
+
+    def answer(self, nets: Sequence[AnswerNet], mac: bytes) -> None:
+        """Answer who asks for addresses, on each port that packets are sent to; with `mac` where
+        none is given. Call this before the start. Raise Usage.
+        """
+        self.answers = [Answers(nets, mac, each) for each in self.outs]
 
     def is_timed(self) -> bool:
-        """Return whether packets have due times: but for --topspeed."""
-        return self.how.pace != Pace()
+        """Return whether packets have due times, but for --topspeed, or who asks is answered."""
+        return bool(self.answers) or self.how.pace != Pace()
 
     def plans(self) -> list[Plan]:
-        """Plan one worker, which keeps the packets in order."""
+        """Plan one worker, which keeps the packets in order, and receivers of what is answered."""
         passes, pace = self.how.passes, self.how.pace
         a_packet, a_byte = pace.costs()
         fields, merge = make_chain(self.how.rewrite), self.how.merge
@@ -181,16 +204,28 @@ class ReplayJob(Job[ReplayResult]):
         )
         self.loop.speed = (merge and pace.speed) or 0.0
         routes: list[Route] = [((each, 0), [(out, 0) for out in self.outs]) for each in self.files]
-        return [Plan(self.loop, routes, self.cores[0])]
+        plans = [Plan(self.loop, routes, self.cores[0])]
+        for each in self.answers:
+            self._receivers.append(Measure.nothing())
+            back: list[Route] = [((each.port, i), []) for i in range(each.port.queues)]
+            plans.append(Plan(self._receivers[-1], back, self.cores[0], lib.BURST_MAX))
+        return plans
 
     def set_up(self) -> None:
         """Have a file that is written get the time stamps of those that are read, which files are
-        merged by, and filters the lengths on the wire.
+        merged by, and filters the lengths on the wire. Receivers run in the sender's thread.
         """
-        how = self.how
+        how, (sender, *self.receivers) = self.how, self.workers
         if how.only or how.split or how.merge or not all(out.can_receive for out in self.outs):
-            for worker in self.workers:
-                worker.stamp(ahead=how.merge)
+            sender.stamp(ahead=how.merge)
+        self.inline = list(self.receivers)
+        if self.loop and self.answers:
+            self.loop.receive(sender, self._receivers, self.answers)
+
+    def _end_receivers(self) -> None:
+        super()._end_receivers()
+        for worker in () if self.inline else self.receivers:
+            worker.stop()  # it waits for nothing that was sent
 
     def linked(self) -> None:
         """Set the rate: one in percent is of the port's own link, if that is known."""
@@ -243,8 +278,11 @@ class ReplayJob(Job[ReplayResult]):
 
     def count(self) -> ReplayResult:
         """Return what was sent so far."""
-        sent, octets = self.total("tx", "packets"), self.total("tx", "bytes")
-        offered = max(self.total("rx", "packets"), sent)
+        besides = [each.sent() for each in self.answers]
+        sent = max(self.total("tx", "packets") - sum(n for n, _ in besides), 0)
+        octets = max(self.total("tx", "bytes") - sum(n for _, n in besides), 0)
+        read = [queue.counters for each in self.files for queue in each.made]
+        offered = max(sum(int(each.packets) for each in read), sent)
         drops, elapsed = self.drops("tx"), self.elapsed()
         return ReplayResult(
             **self.common(),
@@ -256,6 +294,7 @@ class ReplayJob(Job[ReplayResult]):
             found_ring_full=self.total("tx", "stalled"),
             **self.rates(sent, octets),
             l1_bps=l1_bits(sent, octets) / elapsed if elapsed else 0.0,
-            skipped=self.drops("rx"),
+            answered=answered(self.answers),
+            skipped=drops_by_reason(read),
             replayed=self.replayed(),
         )

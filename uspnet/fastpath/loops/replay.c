@@ -174,6 +174,8 @@ void loop_replay(struct worker *w)
     while (worker_continue(w)) {
         uint32_t moved = replay_round(r);
         uint64_t until = moved ? 0 : due_at(r);
+        for (uint32_t i = 0; i < r->n_receivers; i++)
+            measure_round(r->receivers[i]); /* is no work: the files' end is the end */
         if (!moved && !until) {
             worker_idle(w);
             continue;

@@ -5,6 +5,7 @@
 #ifndef USPNET_REPLAY_H
 #define USPNET_REPLAY_H
 #include "forward.h"
+#include "measure.h"
 #include "template.h"
 #include "timing.h"
 
@@ -34,6 +35,10 @@ struct replay_loop {
     uint64_t next;            /* ticks at which the next merged packet is due; 0: not known */
     uint64_t turning; /* what `begun` will be when all merged files have begun again, or 0 */
     uint32_t waiting; /* a file that is merged may have a packet, but not yet */
+
+    /* What comes in by the ports is answered by this thread: they run in it. */
+    struct measure_loop *receivers[2];
+    uint32_t n_receivers;
 };
 void loop_replay(struct worker *w);
 // [c]
