@@ -15,7 +15,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath import c, lib
 from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE, Block, Disk
 from uspnet.ports.pcap.output import Output
 
@@ -75,7 +75,8 @@ class Stage:
         while taken < octets:
             block = self._open(file)
             fits = min(octets - taken, BLOCK - block.end)
-            ffi.memmove(block.base + block.end, start + taken, fits)
+            # Unlike ffi.memmove, without Python's lock: the other thread may need it meanwhile.
+            lib.pcap_stage(block.base + block.end, start + taken, fits)
             block.end, taken = block.end + fits, taken + fits
             if block.end == BLOCK:
                 self._send(file)

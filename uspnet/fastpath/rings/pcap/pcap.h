@@ -231,6 +231,8 @@ uint64_t pcap_taken(const struct pcap_ring *r); /* the position that peek begins
 void pcap_take(struct pcap_ring *r, uint32_t bytes);
 void pcap_settle(struct pcap_ring *r, uint64_t position);
 uint32_t pcap_whole(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes);
+/* Copies records, or other bytes, into a block. */
+void pcap_stage(uint8_t *to, const uint8_t *from, uint32_t bytes);
 /* cut: the bytes of whole records up to the one that reaches `room` bytes or `*packets` packets,
  * which becomes their number. */
 uint32_t pcap_cut(const struct pcap_ring *r, const uint8_t *from, uint32_t bytes, uint64_t room,

@@ -60,6 +60,8 @@ void pcap_settle(struct pcap_ring *r, uint64_t position)
     store_release(&r->positions->written, position);
 }
 
+void pcap_stage(uint8_t *to, const uint8_t *from, uint32_t bytes) { memcpy(to, from, bytes); }
+
 enum { BLOCK_HEADER = 8 };
 
 /* The bytes of a record that include its size. */
