@@ -120,6 +120,7 @@ class Tap(KernelPort, scheme="tap"):
         if self.options.offload and direction == "rx":
             self.large.append(new("uint8_t[]", lib.TAP_LARGE))
             queue.large = self.large[-1]
+            queue.q.lossless = 1  # a packet in the kernel's queue waits until all before have left
         return queue
 
     def revive(self) -> list[int]:

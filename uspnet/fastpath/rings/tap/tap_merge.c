@@ -227,6 +227,8 @@ uint32_t tap_offload_tx(struct queue *q, struct packet *packets, uint32_t n)
     const struct tap_queue *tap = (struct tap_queue *)q;
     struct joined j;
     uint32_t done = 0;
+    for (uint32_t i = 0; i < n; i++)
+        __builtin_prefetch(packet_data(q->pool, packets[i]));
     while (done < n) {
         uint32_t k = join(&j, q->pool, packets + done, n - done);
         int error = put(tap, &j, packets[done], k);
