@@ -264,7 +264,7 @@ def test_somebody_else_may_bring_it_up(namespace, wait_until):
     [
         ("tap:", "Usage", "write tap:NAME"),
         ("tap:abcdefghijklmnop", "Usage", "1 to 15"),
-        ("tap:a/b", "Usage", "leave out"),
+        ("tap:a%b", "Usage", "leave out"),
         ("tap:t%d", "Usage", "leave out"),
         ("tap:t0,mtu=67", "Usage", "68"),
         ("tap:t0,mac=1", "Usage", "02:00"),

@@ -35,6 +35,7 @@ from uspnet.binding.netstate import (
     Route,
     Rule,
 )
+from uspnet.kernel import netns
 from uspnet.kernel.interface import IFF_UP
 from uspnet.pci.sysfs import HOST
 from uspnet.system import processes
@@ -47,7 +48,6 @@ RTM_NEWNEIGH, RTM_GETNEIGH = 28, 30
 RTM_NEWRULE, RTM_GETRULE = 32, 34
 RTM_NEWNEXTHOP, RTM_GETNEXTHOP = 104, 106
 NEXTHOP_GROUP_ENTRY = 8  # bytes: u32 id, u8 weight, and padding
-NETNS_FOLDERS = ("/run/netns", "/run/docker/netns")
 
 
 class Octets(nlmsg.hex):  # type: ignore[misc] # pyroute2 has no types
@@ -242,7 +242,7 @@ async def _foreign() -> list[tuple[int, str]]:
 def _other_namespaces() -> list[str]:
     """Return a path to each network namespace but ours: those of processes, and named ones."""
     found: dict[int, str] = {}  # inode → path
-    named = [f"{folder}/{name}" for folder in NETNS_FOLDERS for name in HOST.names(folder)]
+    named = [f"{folder}/{name}" for folder in netns.FOLDERS for name in HOST.names(folder)]
     for path in (*named, *(f"/proc/{pid}/ns/net" for pid in processes.pids())):
         with suppress(OSError):
             found.setdefault(os.stat(path).st_ino, path)

@@ -16,6 +16,8 @@ import time
 from array import array
 
 from uspnet.errors import DeviceFault, DeviceTimeout, NoDevice, NotPermitted, Usage, UspnetError
+from uspnet.kernel import netns
+from uspnet.text import printable
 
 SIOCGIFNAME = 0x8910  # if_indextoname(3) would take a descriptor for it, each time
 SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
@@ -49,16 +51,21 @@ def _existing() -> str:
 
 
 class Interface:
-    """An existing interface. Raises NoDevice if there is none of that name."""
+    """An existing interface, in a network namespace; "" is our own. Raises NoDevice if there is
+    none of that name, and as `netns.entered`.
+    """
 
-    def __init__(self, name: str) -> None:
-        try:
-            self.index = socket.if_nametoindex(name)
-        except OSError:
-            raise NoDevice(f"there is no interface {name}", _existing()) from None
+    def __init__(self, name: str, namespace: str = "") -> None:
+        with netns.entered(namespace):
+            try:
+                self.index = socket.if_nametoindex(name)
+            except OSError:
+                where = f" in {printable(namespace)}" if namespace else ""
+                raise NoDevice(f"there is no interface {name}{where}", _existing()) from None
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.name = name
+        self.ip = f"ip -n {printable(namespace)}" if namespace else "ip"  # the command
         self._waiting_since = 0.0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def is_called(self, name: str) -> bool:
         """Return whether an interface of its index and this name is in its network namespace."""
@@ -88,11 +95,11 @@ class Interface:
         except PermissionError:
             hint = "run as root, or with CAP_NET_ADMIN"
             if command:
-                hint += f"; or have root do it: ip link set {self.name} {command}"
+                hint += f"; or have root do it: {self.ip} link set {self.name} {command}"
             raise NotPermitted(f"{self.name}: {what}: not permitted", hint) from None
         except OSError as error:
             raise Usage(
-                f"{self.name}: {what}: {error.strerror}", f"see: ip link show {self.name}"
+                f"{self.name}: {what}: {error.strerror}", f"see: {self.ip} link show {self.name}"
             ) from None
 
     def _number(self, request: int, form: str) -> int:
@@ -151,7 +158,7 @@ class Interface:
     def gone_error(self) -> UspnetError:
         """Return the error for an interface that was removed."""
         text = f"interface {self.name} was removed, or went to another network namespace"
-        return DeviceFault(text, "see: ip link")
+        return DeviceFault(text, f"see: {self.ip} link")
 
     def state(self) -> str:
         """Return UP, DOWN or NO_CARRIER. Raises DeviceFault if the interface was removed."""
@@ -193,7 +200,7 @@ class Interface:
 
     def down_error(self) -> UspnetError:
         """Return the error for an interface that is down."""
-        return DeviceFault(f"interface {self.name} is down", f"ip link set {self.name} up")
+        return DeviceFault(f"interface {self.name} is down", f"{self.ip} link set {self.name} up")
 
     def check_up(self) -> None:
         """Raise DeviceFault if the interface is down or was removed."""

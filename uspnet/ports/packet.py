@@ -3,7 +3,9 @@
 
 Like a NIC of one's own, the port receives every frame that comes in on the wire (`promisc=on`)
 and not what this machine sends (`outgoing=off`). The kernel still handles the frames too. All of
-it lives in sockets, so the kernel undoes it however the process ends.
+it lives in sockets, so the kernel undoes it however the process ends. `packet:NETNS/IFNAME` is an
+interface in another network namespace: one of ip-netns(8) or a container runtime, by its name, or
+that of a process, by its id.
 
 What a stack left to its NIC (the other end of a veth pair does) is made good: checksums are filled
 in, and frames that were never cut up, or that the kernel joined (GRO), are cut into those that go
@@ -29,6 +31,7 @@ from typing import ClassVar
 
 from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
 from uspnet.fastpath import c, ffi, lib
+from uspnet.kernel import netns
 from uspnet.kernel.interface import Interface, check_name
 from uspnet.mapping import Mapping
 from uspnet.memory import memory_available, new
@@ -77,7 +80,7 @@ class PacketOptions(Options):
 class Packet(WirePort, scheme="packet"):
     """Sockets bound to one interface: one with a ring a receive queue, one a transmit queue."""
 
-    help = "a kernel interface, through AF_PACKET"
+    help = "a kernel interface, IFNAME or NETNS/IFNAME, through AF_PACKET"
     unknown: ClassVar[frozenset[str]] = frozenset()
     stamps = "CLOCK_REALTIME, for each packet by the kernel when it was received (TPACKET_V3)"
     calls = frozenset({"sendmmsg", "sendto"})  # sendto: an interface of IP
@@ -87,7 +90,8 @@ class Packet(WirePort, scheme="packet"):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.queues = self.options.queues
-        self.ifname = check_name("packet", spec.target)
+        self.netns, name = netns.split(spec.target)
+        self.ifname = check_name("packet", name)
         self.ip = False  # do the interface's packets begin with IP?
         self.sockets: dict[Direction, list[socket.socket]] = {"rx": [], "tx": []}
         self.rings: list[Mapping] = []
@@ -96,7 +100,7 @@ class Packet(WirePort, scheme="packet"):
 
     def open(self) -> None:
         """Find the interface, and check that it may be opened."""
-        self.interface = Interface(self.ifname)
+        self.interface = Interface(self.ifname, self.netns)
         self.interface.check_up()
         self._check_link_type(self.interface.link_type)
         self.begin_watch()
@@ -128,7 +132,8 @@ class Packet(WirePort, scheme="packet"):
     def _socket(self) -> socket.socket:
         """Return a raw socket that receives nothing yet."""
         try:
-            return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            with netns.entered(self.netns):
+                return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         except PermissionError:
             raise NotPermitted(
                 f"{self.name}: raw sockets are not permitted",

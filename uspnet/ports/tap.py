@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tap:NAME` - the kernel's own network stack: what is sent here arrives on interface NAME, and
-what the kernel sends there is received.
+what the kernel sends there is received. `tap:NETNS/NAME`: in another network namespace.
 
 `uspnet/kernel/tun.py` says when the interface comes and goes. With `offload=on`, the kernel leaves
 checksums and the segmentation of TCP and UDP to us, and TCP segments are joined for it; without it,
@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from uspnet.errors import NotSupported
 from uspnet.fastpath import c, ffi, lib
+from uspnet.kernel import netns
 from uspnet.kernel.interface import UP, Interface, check_name
 from uspnet.kernel.tun import close_queues, name_of, open_queues
 from uspnet.memory import new
@@ -52,7 +53,7 @@ class TapOptions(Options):
 class Tap(KernelPort, scheme="tap"):
     """One descriptor of /dev/net/tun a queue pair."""
 
-    help = "the kernel's own network stack, through a TAP interface"
+    help = "the kernel's own network stack, through a TAP interface, NAME or NETNS/NAME"
     unknown: ClassVar[frozenset[str]] = frozenset({"rx_missed_errors"})
     header = HEADER
     mtu_limits = False
@@ -62,7 +63,8 @@ class Tap(KernelPort, scheme="tap"):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.queues = self.options.queues
-        self.ifname = check_name("tap", spec.target)
+        self.netns, name = netns.split(spec.target)
+        self.ifname = check_name("tap", name)
         self.fds: list[int] = []
         self.away = False  # the interface is in another network namespace
         self.large: list[c.Pointer[int]] = []
@@ -73,16 +75,17 @@ class Tap(KernelPort, scheme="tap"):
         held = [kept.take(f"{self.name} queue {index}") for index in range(self.queues)]
         self.fds = [fd for fd in held if fd >= 0]
         if self.fds:
-            self.interface = Interface(name_of(self.fds[0]))
+            self.interface = Interface(name_of(self.fds[0]), self.netns)
         else:
-            self.fds = open_queues(
-                self.name,
-                self.ifname,
-                self.queues,
-                exclusive=self.exclusive,
-                offload=self.options.offload,
-            )
-            self.interface = Interface(self.ifname)
+            with netns.entered(self.netns):
+                self.fds = open_queues(
+                    self.name,
+                    self.ifname,
+                    self.queues,
+                    exclusive=self.exclusive,
+                    offload=self.options.offload,
+                )
+            self.interface = Interface(self.ifname, self.netns)
             self.configure(self.interface)
         self.begin_watch()
         self.frame = min(self.mtu + HEADER, FRAME_MAX)

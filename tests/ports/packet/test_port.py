@@ -212,7 +212,7 @@ def test_every_frame_of_a_file_is_forwarded_or_dropped_by_name(veth, tmp_path, p
     [
         ("packet:nope", "NoDevice", "interfaces are: "),
         ("packet:", "Usage", "interfaces are: "),
-        ("packet:a/b", "Usage", "leave out"),
+        ("packet:a%b", "Usage", "leave out"),
         ("packet:down", "DeviceFault", "ip link set down up"),
         ("packet:b,queues=0", "Usage", "1 to 64"),
         ("packet:b,loop=on", "Usage", "options are: "),
