@@ -53,6 +53,9 @@ def fwd(
     link_trace: m.LinkTrace = None,
     limit: m.Limit = None,
     seed: m.Seed = None,
+    set_: m.Sets = None,
+    map_ip: m.MapIp = None,
+    map_port: m.MapPort = None,
     trace: m.Trace = None,
     set_rules: m.SetRules = None,
     set_routes: m.SetRoutes = None,
@@ -117,7 +120,9 @@ def fwd(
         seed=seed,
     )
     copies = make_port(mirror) if mirror else None
-    job = ForwardJob(made, limits, Forwarding(mode, on_full.value, options, copies, trace=tracing))
+    rewrite = m.rewriting(set_, map_ip, map_port)
+    how = Forwarding(mode, on_full.value, options, copies, rewrite=rewrite, trace=tracing)
+    job = ForwardJob(made, limits, how)
     run(job, Shown(json, quiet, bool(verbose), interval), _checks(fail_on_loss, require, count))
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.models import OptionInfo
@@ -11,6 +11,9 @@ from typer.models import OptionInfo
 from uspnet import units
 from uspnet.cli import options as o
 from uspnet.units import Unreadable
+
+if TYPE_CHECKING:
+    from uspnet.packets.fields.rewrite import Rewrite
 
 PPS_HINT = "write packets a second: 1000, 10k or 1.5Mpps"
 
@@ -116,6 +119,36 @@ SetRoutes = Annotated[
         metavar="FILE",
         callback=o.file_name,
         help="The same for the routes of a router.",
+    ),
+]
+
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Rewrite packets before they leave, and their checksums: vlan, mac.dst, ip.src, "
+        "ip6.hlim, udp.dport and others, as --vary of pktgen names them; the outermost such header "
+        "counts. ip.dst=10.1.0.0/16 keeps the bits behind the prefix; vlan=none takes a tag away. "
+        "Repeat it. Packets without the field go on unchanged, and are counted. Not with impair.",
+    ),
+]
+MapIp = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-ip",
+        metavar="OLD=NEW",
+        help="Replace addresses of one network by those of another, in IPv4, IPv6 and ARP: "
+        "10.0.0.0/8=192.168.0.0/16. Repeat it: the first one that fits an address counts.",
+    ),
+]
+MapPort = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-port",
+        metavar="OLD=NEW",
+        help="Replace a TCP or UDP port, source or destination: 80=8080. Repeat it.",
     ),
 ]
 
@@ -242,6 +275,17 @@ Seed = Annotated[
     int | None,
     _whole("--seed", 0, (1 << 63) - 1, "Draw what happens by another seed than 1."),
 ]
+
+
+def rewriting(
+    sets: list[str] | None, map_ip: list[str] | None, map_port: list[str] | None
+) -> Rewrite | None:
+    """Return what rewrites packets; None: nothing. Raises Usage."""
+    if not (sets or map_ip or map_port):
+        return None
+    from uspnet.packets.setting import read_rewrite
+
+    return read_rewrite(sets or (), map_ip or (), map_port or ())
 
 
 def given(**options: object) -> dict[str, object]:

@@ -253,7 +253,9 @@ class FlowEnds(Struct):
 class ForwardLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     full: int
+    mirrors: int
     trace: Trace
+    fields: Field
 
 class FrameTemplate(Struct):
     frame: Pointer[int]
@@ -986,13 +988,15 @@ class RewriteField(Struct):
     f: Inline[Field, Field | FieldFields]
     nets: RewriteNet
     ports: RewritePort
+    sets: RewriteSet
     n_nets: int
     n_ports: int
-    set_dst: int
-    set_src: int
-    macs: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    n_sets: int
+    deep: int
     tag: int
     vlan: int
+    seen: int
+    tagged: int
 
 class RewriteNet(Struct):
     words: int
@@ -1002,6 +1006,15 @@ class RewriteNet(Struct):
 
 class RewritePort(Struct):
     to: int
+
+class RewriteSet(Struct):
+    layer: int
+    cover: int
+    at: int
+    words: int
+    to: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    keep: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    packets: int
 
 class RouteLoop(Struct):
     w: Inline[WaysLoop, WaysLoop | WaysLoopFields]
@@ -1520,7 +1533,9 @@ class FlowEndsFields(TypedDict, total=False):
 class ForwardLoopFields(TypedDict, total=False):
     w: Worker | WorkerFields
     full: int
+    mirrors: int
     trace: Trace
+    fields: Field
 
 class LossFields(TypedDict, total=False):
     first: int
@@ -1969,9 +1984,18 @@ class Lib:
     POLL_SLEEP: int
     PROGRAM_CHECKS: int
     REUSED_TEMPLATES: int
+    REWRITE_DST: int
+    REWRITE_IP: int
+    REWRITE_IP6: int
+    REWRITE_MAC: int
+    REWRITE_NO_ADDRESS: int
+    REWRITE_SRC: int
     REWRITE_TAG_KEEP: int
     REWRITE_TAG_REMOVE: int
     REWRITE_TAG_SET: int
+    REWRITE_TCP: int
+    REWRITE_UDP: int
+    REWRITE_VLAN: int
     RULE_DROP: int
     RULE_PASS: int
     RULE_TO: int
@@ -2580,6 +2604,10 @@ class FFI:
     ) -> RewritePort: ...
     @overload
     def new(
+        self, cdecl: Literal["struct rewrite_set *", "struct rewrite_set[]"], init: object = ...
+    ) -> RewriteSet: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct route_loop *", "struct route_loop[]"], init: object = ...
     ) -> RouteLoop: ...
     @overload
@@ -3142,6 +3170,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct rewrite_port *", "struct rewrite_port[]"], value: CData | int
     ) -> RewritePort: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct rewrite_set *", "struct rewrite_set[]"], value: CData | int
+    ) -> RewriteSet: ...
     @overload
     def cast(
         self, cdecl: Literal["struct route_loop *", "struct route_loop[]"], value: CData | int

@@ -11,7 +11,15 @@ from typing import Literal
 
 from uspnet.answer import Answer, Json
 from uspnet.jobs.filtering import FilterCode
-from uspnet.jobs.forward.result import Balanced, Impaired, Routed, Ruled, Switched, TracedPacket
+from uspnet.jobs.forward.result import (
+    Balanced,
+    Impaired,
+    Routed,
+    Ruled,
+    SetCount,
+    Switched,
+    TracedPacket,
+)
 from uspnet.jobs.left_out import Deduplicated, FirstOfFlows, Sliced
 from uspnet.jobs.punctual import Pacing
 from uspnet.sandbox.enforced import Enforced
@@ -268,6 +276,8 @@ class ForwardResult(Result):
     """What `--mode impair` has done to packets; null: another mode."""
     route: Routed | None = None
     """The table of `--mode route`; null: another mode."""
+    set: tuple[SetCount, ...] = ()
+    """The fields that `--set` sets, by their place in the frame; empty: it was not given."""
     traced: tuple[TracedPacket, ...] | None = None
     """What `--trace` has followed; null: it was not given."""
 

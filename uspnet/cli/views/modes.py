@@ -38,6 +38,11 @@ def decided(result: Json) -> list[list[str]]:
             lines.append(
                 [f"neighbors {format_count(table['neighbors'])}", f"no answer: {named}{more}"]
             )
+    lines += [
+        [f"set {printable(each['set'])}", f"{format_count(each['packets'])} packets",
+         f"{format_count(each['without'])} without the field"]
+        for each in result.get("set", ())
+    ]  # fmt: skip
     if at := result.get("interface"):
         lines.append([f"interface {printable(at['name'])}", at["mac"], f"MTU {at['mtu']}"])
     if diverted := result.get("diverted"):

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* rewrite: replaces MAC addresses, VLAN tags, IP addresses (also those of ARP) and ports by tables,
- * whatever the packet is, and updates the checksums that cover them (RFC 1624). Behind VLAN tags,
- * the first IP header is rewritten, and no tunnel's inner one. */
+/* rewrite: replaces IP addresses (also those of ARP) and ports by tables, sets VLAN tags and other
+ * fields of headers, whatever the packet is, and updates the checksums that cover them (RFC 1624).
+ * Behind VLAN tags, the first IP header is rewritten, and no tunnel's inner one. */
+#include "headers.h"
 #include "loops/template.h"
 
 // [python]
@@ -16,6 +17,20 @@ struct rewrite_port {
     uint16_t from, to; /* in network byte order */
 };
 
+/* The outermost header of a kind. */
+enum rewrite_layer { REWRITE_MAC, REWRITE_VLAN, REWRITE_IP, REWRITE_IP6, REWRITE_TCP, REWRITE_UDP };
+/* What of a transport's checksum is about a field of IP's header: nothing, or an address. */
+enum rewrite_cover { REWRITE_NO_ADDRESS, REWRITE_SRC, REWRITE_DST };
+
+/* A field of a header: words of 16 bits, each of which becomes `to | (word & keep)`. */
+struct rewrite_set {
+    uint32_t layer;          /* enum rewrite_layer */
+    uint32_t cover;          /* enum rewrite_cover */
+    uint32_t at, words;      /* offset in the header; up to 8 */
+    uint16_t to[8], keep[8]; /* in memory order */
+    uint64_t packets;        /* that had the field */
+};
+
 /* The outermost VLAN tag: as it is; with another ID, or a new one; taken away. */
 enum rewrite_tag { REWRITE_TAG_KEEP, REWRITE_TAG_SET, REWRITE_TAG_REMOVE };
 
@@ -23,16 +38,18 @@ struct rewrite_field {
     struct field f;
     const struct rewrite_net *nets; /* the first one that fits counts */
     const struct rewrite_port *ports;
-    uint32_t n_nets, n_ports;
-    uint32_t set_dst, set_src; /* whether the MAC address is replaced */
-    uint8_t macs[12];          /* destination, source */
-    uint32_t tag;              /* enum rewrite_tag */
-    uint32_t vlan;             /* SET: the VLAN ID */
+    struct rewrite_set *sets; /* after the tables; by layer */
+    uint32_t n_nets, n_ports, n_sets;
+    uint32_t deep;   /* something behind the MAC addresses and tags is replaced */
+    uint32_t tag;    /* enum rewrite_tag */
+    uint32_t vlan;   /* SET: the VLAN ID */
+    uint64_t seen;   /* packets */
+    uint64_t tagged; /* packets that were given their tag, or had one that was taken away */
 };
 void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
 // [c]
 
-enum { MAC = 6, TYPES = 12, TAG = 4, TAGS = 8, EXTENSIONS = 8 };
+enum { MAC = 6, TAGS = 8, EXTENSIONS = 8 };
 enum { TYPE_IPV4 = 0x0800, TYPE_ARP = 0x0806, TYPE_IPV6 = 0x86DD };
 enum { IPV4_HEADER = 20, IPV6_HEADER = 40, ARP_PACKET = 28, FRAGMENT_HEADER = 8 };
 enum { TCP = 6, UDP = 17, DCCP = 33, ICMPV6 = 58, UDP_LITE = 136 };
@@ -43,13 +60,6 @@ struct rest {
     uint8_t *at;
     uint32_t n;
 };
-
-static uint16_t be16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
-
-static int is_tag(uint32_t type) { return type == 0x8100 || type == 0x88A8 || type == 0x9100; }
-
-/* A sum of 16-bit words is a checksum in either byte order (RFC 1071). */
-static uint64_t halves(uint32_t word) { return (word & UINT16_MAX) + (word >> 16); }
 
 static int is_within(const struct rewrite_net *net, const uint32_t *address, uint32_t words)
 {
@@ -91,17 +101,23 @@ static uint64_t map_port(const struct rewrite_field *g, uint8_t *at)
     return 0;
 }
 
-/* Adds to the sum behind a checksum. `zero`: what is sent for 0. */
-static void correct(uint8_t *at, uint64_t sum, uint16_t zero)
+/* Sets fields of a header. What checksums change by is added to `sums`, by enum rewrite_cover. */
+static void set_fields(const struct rewrite_field *g, uint32_t layer, struct rest r, uint64_t *sums)
 {
-    uint16_t check;
-    memcpy(&check, at, sizeof check);
-    sum += (uint16_t)~check;
-    while (sum >> 16)
-        sum = (sum & UINT16_MAX) + (sum >> 16);
-    check = (uint16_t)~sum;
-    check = check ? check : zero;
-    memcpy(at, &check, sizeof check);
+    for (uint32_t k = 0; k < g->n_sets; k++) {
+        struct rewrite_set *set = &g->sets[k];
+        if (set->layer != layer || set->at + set->words * 2 > r.n)
+            continue;
+        for (uint32_t i = 0; i < set->words; i++) {
+            uint8_t *at = r.at + set->at + i * 2;
+            uint16_t old, now;
+            memcpy(&old, at, sizeof old);
+            now = set->to[i] | (old & set->keep[i]);
+            memcpy(at, &now, sizeof now);
+            sums[set->cover] += (uint64_t)(uint16_t)~old + now;
+        }
+        set->packets++;
+    }
 }
 
 /* Where the checksum that covers the addresses is; 0: there is none. */
@@ -128,9 +144,11 @@ static void transport(const struct rewrite_field *g, uint32_t protocol, struct r
     int is_udp = protocol == UDP || protocol == UDP_LITE;
     if ((protocol == TCP || protocol == UDP) && r.n >= 4)
         sum += map_port(g, r.at) + map_port(g, r.at + 2);
+    if (protocol == TCP || protocol == UDP)
+        set_fields(g, protocol == TCP ? REWRITE_TCP : REWRITE_UDP, r, &sum);
     if (!at || r.n < at + 2 || (protocol == UDP && !be16(r.at + at))) /* 0: there is no checksum */
         return;
-    correct(r.at + at, sum, is_udp ? UINT16_MAX : 0);
+    check_correct(r.at + at, sum, is_udp ? UINT16_MAX : 0);
 }
 
 /* Is there a source route among IPv4's options that is not completed? */
@@ -150,19 +168,21 @@ static int is_routed(struct rest options)
 static void ipv4(const struct rewrite_field *g, struct rest r)
 {
     uint32_t header = r.n ? (r.at[0] & 15u) * 4 : 0, total;
-    uint64_t sum, to;
+    uint64_t sums[3] = {0};
     if (r.n < IPV4_HEADER || r.at[0] >> 4 != 4 || header < IPV4_HEADER || header > r.n)
         return;
-    sum = map_address(g, r.at + 12, 1);
-    to = map_address(g, r.at + 16, 1);
-    correct(r.at + 10, sum + to, 0);
-    if (!is_routed((struct rest){r.at + IPV4_HEADER, header - IPV4_HEADER}))
-        sum += to;
+    sums[REWRITE_SRC] = map_address(g, r.at + 12, 1);
+    sums[REWRITE_DST] = map_address(g, r.at + 16, 1);
+    set_fields(g, REWRITE_IP, r, sums);
+    check_correct(r.at + 10, sums[REWRITE_NO_ADDRESS] + sums[REWRITE_SRC] + sums[REWRITE_DST], 0);
+    if (is_routed((struct rest){r.at + IPV4_HEADER, header - IPV4_HEADER}))
+        sums[REWRITE_DST] = 0;
     total = be16(r.at + 2);
     if (be16(r.at + 6) & 0x1FFF || r.at[9] == ICMPV6) /* a later fragment */
         return;
     r.n = total >= header ? least(r.n, total) : r.n;
-    transport(g, r.at[9], (struct rest){r.at + header, r.n - header}, sum);
+    transport(g, r.at[9], (struct rest){r.at + header, r.n - header},
+              sums[REWRITE_SRC] + sums[REWRITE_DST]);
 }
 
 /* Moves behind an extension header. Returns the next one's type; 0: there is none to go on with. */
@@ -187,23 +207,24 @@ static int extension(struct rest *r, uint32_t type)
 static void ipv6(const struct rewrite_field *g, struct rest r)
 {
     uint32_t type = r.n < IPV6_HEADER ? 0 : r.at[6], i = 0;
-    uint64_t sum, to;
+    uint64_t sums[3] = {0};
     if (r.n < IPV6_HEADER || r.at[0] >> 4 != 6)
         return;
-    sum = map_address(g, r.at + 8, 4);
-    to = map_address(g, r.at + 24, 4);
+    sums[REWRITE_SRC] = map_address(g, r.at + 8, 4);
+    sums[REWRITE_DST] = map_address(g, r.at + 24, 4);
+    set_fields(g, REWRITE_IP6, r, sums);
     r = (struct rest){r.at + IPV6_HEADER, r.n - IPV6_HEADER};
     /* hop-by-hop options, routing, fragment, authentication, destination options */
     while (type == 0 || type == 43 || type == 44 || type == 51 || type == 60) {
         int next;
         if (type == 43 && r.n >= 4 && r.at[3]) /* segments left */
-            to = 0;
+            sums[REWRITE_DST] = 0;
         next = extension(&r, type);
         if (!next || ++i > EXTENSIONS)
             return;
         type = (uint32_t)next;
     }
-    transport(g, type, r, sum + to);
+    transport(g, type, r, sums[REWRITE_SRC] + sums[REWRITE_DST]);
 }
 
 static void arp(const struct rewrite_field *g, struct rest r)
@@ -216,14 +237,14 @@ static void arp(const struct rewrite_field *g, struct rest r)
 
 static void rewrite(const struct rewrite_field *g, struct rest r)
 {
-    uint32_t at = TYPES, type;
-    if (g->set_dst && r.n >= MAC)
-        memcpy(r.at, g->macs, MAC);
-    if (g->set_src && r.n >= 2 * MAC)
-        memcpy(r.at + MAC, g->macs + MAC, MAC);
-    if (!g->n_nets && !g->n_ports)
+    uint32_t at = TYPE_AT, type;
+    uint64_t uncovered[3] = {0};
+    set_fields(g, REWRITE_MAC, r, uncovered);
+    if (is_tagged(r.at, r.n))
+        set_fields(g, REWRITE_VLAN, (struct rest){r.at + TYPE_AT + 2, TAG_BYTES - 2}, uncovered);
+    if (!g->deep)
         return;
-    for (uint32_t i = 0; i < TAGS && r.n >= at + 2 + TAG; i++, at += TAG) {
+    for (uint32_t i = 0; i < TAGS && r.n >= at + 2 + TAG_BYTES; i++, at += TAG_BYTES) {
         if (!is_tag(be16(r.at + at)))
             break;
     }
@@ -239,48 +260,28 @@ static void rewrite(const struct rewrite_field *g, struct rest r)
         arp(g, r);
 }
 
-/* Makes room for a tag behind the MAC addresses, before the frame or behind it. Returns 0: there
- * is none. */
-static int insert_tag(const struct pool *pool, struct packet *p)
+static void retag(struct rewrite_field *g, const struct pool *pool, struct packet *p)
 {
-    uint8_t *at = packet_data(pool, *p);
-    if (p->length > UINT16_MAX - TAG)
-        return 0;
-    if (p->offset >= TAG) {
-        memmove(at - TAG, at, TYPES);
-        p->offset -= TAG;
-    } else if ((uint32_t)p->offset + p->length + TAG <= pool->size) {
-        memmove(at + TYPES + TAG, at + TYPES, p->length - TYPES);
-    } else {
-        return 0;
-    }
-    p->length += TAG;
-    at = packet_data(pool, *p) + TYPES;
-    memcpy(at, "\x81\0\0", TAG);
-    return 1;
-}
-
-static void retag(const struct rewrite_field *g, const struct pool *pool, struct packet *p)
-{
-    uint8_t *at = packet_data(pool, *p) + TYPES;
-    int tagged = p->length >= TYPES + TAG + 2 && is_tag(be16(at));
-    int fits = p->length >= TYPES + 2;
-    if (g->tag == REWRITE_TAG_REMOVE && tagged) {
-        memmove(at - TYPES + TAG, at - TYPES, TYPES);
-        p->offset += TAG;
-        p->length -= TAG;
-    } else if (g->tag == REWRITE_TAG_SET && fits && (tagged || insert_tag(pool, p))) {
-        at = packet_data(pool, *p) + TYPES + 2;
+    int tagged = is_tagged(packet_data(pool, *p), p->length);
+    int fits = p->length >= TYPE_AT + 2;
+    if (g->tag == REWRITE_TAG_REMOVE) {
+        if (tagged)
+            remove_tag(pool, p);
+        g->tagged += (uint64_t)tagged;
+    } else if (fits && (tagged || insert_tag(pool, p))) {
+        uint8_t *at = packet_data(pool, *p) + TYPE_AT + 2;
         at[0] = (uint8_t)((at[0] & 0xF0) | g->vlan >> 8); /* priority and DEI stay */
         at[1] = (uint8_t)g->vlan;
-    } else if (g->tag == REWRITE_TAG_SET) {
+        g->tagged++;
+    } else {
         p->length = 0;
     }
 }
 
 void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
-    const struct rewrite_field *g = (const struct rewrite_field *)f;
+    struct rewrite_field *g = (struct rewrite_field *)f;
+    g->seen += n;
     for (uint32_t i = 0; g->tag != REWRITE_TAG_KEEP && i < n; i++)
         retag(g, pool, &p[i]);
     for (uint32_t i = 0; i < n; i++)

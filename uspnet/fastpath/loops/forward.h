@@ -13,8 +13,10 @@ enum when_full { FULL_DROP, FULL_WAIT };
 
 struct forward_loop {
     struct worker w;
-    uint32_t full;       /* enum when_full */
-    struct trace *trace; /* trace.h; of loops that are traced, else NULL */
+    uint32_t full;        /* enum when_full */
+    uint32_t mirrors;     /* the last exit of each lane is a mirror's */
+    struct trace *trace;  /* trace.h; of loops that are traced, else NULL */
+    struct field *fields; /* rewriting.h; of loops that rewrite packets, else NULL */
 };
 // [c]
 

@@ -69,13 +69,7 @@ uint32_t replay_choose(struct replay_loop *r, struct queue *rx, struct burst *b,
 uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n)
 {
     uint16_t was[BURST_MAX];
-    uint32_t unmade = 0;
-    for (uint32_t i = 0; i < n; i++)
-        was[i] = b->packets[i].length;
-    for (struct field *f = r->fields; f; f = f->next)
-        f->apply(f, rx->pool, b->packets, n);
-    for (uint32_t i = 0; i < n; i++)
-        unmade += !b->packets[i].length;
+    uint32_t unmade = fields_apply(r->fields, rx->pool, b->packets, n, was);
     for (uint32_t i = 0; unlikely(unmade) && i < n; i++)
         if (!b->packets[i].length)
             leave_out(r, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));

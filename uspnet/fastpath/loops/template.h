@@ -32,6 +32,20 @@ struct field {
 };
 // [c]
 
+/* Applies fields to n packets, which had the lengths `was`. Returns how many have none now. */
+static inline uint32_t fields_apply(struct field *fields, const struct pool *pool, struct packet *p,
+                                    uint32_t n, uint16_t *was)
+{
+    uint32_t unmade = 0;
+    for (uint32_t i = 0; i < n; i++)
+        was[i] = p[i].length;
+    for (struct field *f = fields; f; f = f->next)
+        f->apply(f, pool, p, n);
+    for (uint32_t i = 0; i < n; i++)
+        unmade += !p[i].length;
+    return unmade;
+}
+
 enum { SIGNATURE = 0x75, SIGNATURE_BYTES = 18 };
 
 struct signature {

@@ -2,6 +2,7 @@
 /* trace: rounds in which a mode gets one packet at a time. What is traced enters and leaves alone:
  * exits are emptied before and after it, so that counters tell what became of it. */
 #include "trace.h"
+#include "rewriting.h"
 
 /* What counters said before a packet. */
 struct look {
@@ -97,15 +98,29 @@ static void left(struct traced *r, const struct lane *lane, const struct look *l
     store_release(&r->done, 1);
 }
 
+/* Rewrites what the mode has given to an exit, which may move the packet in its buffer. */
+static void rewrite(struct forward_loop *f, struct lane *lane, struct exit *e, uint32_t held)
+{
+    struct packet *p = lane->received.packets;
+    exit_rewrite(f, lane, e, held);
+    if (e->held > held && e->burst.packets[held].index == p->index)
+        *p = e->burst.packets[held];
+}
+
 static void decide(struct forward_loop *f, struct lane *lane, edit_fn *edit, steer_fn *steer)
 {
+    uint32_t held[TRACE_EXITS];
+    for (uint32_t i = 0; i < n_exits(lane); i++)
+        held[i] = lane->exits[i].held;
     if (steer) {
         steer(f, lane, 1);
-        return;
+    } else {
+        if (edit)
+            edit(f, lane, lane->received.packets, 1);
+        lane_put(lane, lane->exits, 0);
     }
-    if (edit)
-        edit(f, lane, lane->received.packets, 1);
-    lane_put(lane, lane->exits, 0);
+    for (uint32_t i = 0; f->fields && i < n_exits(lane); i++)
+        rewrite(f, lane, &lane->exits[i], held[i]);
 }
 
 static void trace_one(struct forward_loop *f, struct lane *lane, edit_fn *edit, steer_fn *steer,
@@ -124,6 +139,8 @@ static void trace_one(struct forward_loop *f, struct lane *lane, edit_fn *edit, 
 uint32_t trace_round(struct forward_loop *f, struct lane *lane, edit_fn *edit, steer_fn *steer)
 {
     uint32_t moved = 0, kept = 0;
+    if (!f->trace)
+        return rewriting_round(f, lane, edit, steer);
     if (!lane_holds(lane)) {
         pass_all(f, lane);
         moved = lane_receive(&f->w, lane, &lane->received, burst_wanted(&f->w), &kept);

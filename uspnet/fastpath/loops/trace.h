@@ -2,7 +2,8 @@
  *
  * What a forwarding loop does with single packets: traced/<mode>.c compiles a mode's file once
  * more, with rounds that give it one packet at a time and look at what it has changed. The mode's
- * own loop knows nothing of it. Fences as in fastpath.h. */
+ * own loop knows nothing of it. Without a trace, such a loop rewrites packets (rewriting.h). Fences
+ * as in fastpath.h. */
 #ifndef USPNET_TRACE_H
 #define USPNET_TRACE_H
 #include "filter.h"

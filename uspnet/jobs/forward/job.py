@@ -15,12 +15,14 @@ from uspnet.jobs.change import Prepared, TableName, Wanted
 from uspnet.jobs.forward.mirror import to_mirror, with_mirror
 from uspnet.jobs.forward.mode import Following, Given, Mode, find_mode, read_options
 from uspnet.jobs.forward.result import TracedPacket
+from uspnet.jobs.forward.rewriting import Rewriting, counted
 from uspnet.jobs.forward.trace import Trace, Tracing, told_of
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
 from uspnet.jobs.route import Route, owners
 from uspnet.jobs.upgrades import Request
+from uspnet.packets.fields.rewrite import Rewrite
 from uspnet.port import Port
 from uspnet.telemetry import reasons_text
 
@@ -32,7 +34,8 @@ RENEWAL_S, AGAIN_S = 0.1, 5.0  # between two times that loops get new tables; af
 class Forwarding:
     """How fwd treats packets: `mode` decides and rewrites, `on_full` is what a full ring means,
     `options` are those of the mode, `mirror` is a port for copies of all packets. `kind`: a mode
-    that has no name, instead. `trace`: what is to be followed; the job ends after that.
+    that has no name, instead. `rewrite`: what is set in packets that leave, but for the mirror's.
+    `trace`: what is to be followed; the job ends after that.
     """
 
     mode: str = "io"
@@ -40,6 +43,7 @@ class Forwarding:
     options: Mapping[str, object] = field(default_factory=dict)
     mirror: Port | None = None
     kind: type[Mode] | None = None
+    rewrite: Rewrite | None = None
     trace: Tracing | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,7 @@ class ForwardJob(Job[ForwardResult]):
         self.following: Following | None = None
         self._renewal = Request(None)  # by which the loops get the latest tables
         self._renew_at = 0.0
+        self.rewritings: list[Rewriting] = []
         self.crew.upgrades.prepare = self.prepare
 
     def prepare(self, wanted: Wanted) -> Prepared:
@@ -160,6 +165,9 @@ class ForwardJob(Job[ForwardResult]):
         full = WHEN_FULL[self.how.on_full]
         shares = shared_out(owners(routes), self.cores)
         loops = [self.mode.make(self.among, lanes, full, self.given) for lanes, _ in shares]
+        if wanted := self.how.rewrite:
+            mirrors = self.how.mirror is not None
+            self.rewritings = [Rewriting(loop, wanted, mirrors=mirrors) for loop in loops]
         if self.how.trace:
             self.traces = [Trace(loop, self.how.trace) for loop in loops]
         return [
@@ -189,6 +197,7 @@ class ForwardJob(Job[ForwardResult]):
             **self.rates(forwarded, self.total("tx", "bytes")),
             **self.mode.told([w.loop for w in self.workers if isinstance(w.loop, self.mode)]),
             **self.told(),
+            set=counted(self.how.rewrite, self.rewritings) if self.how.rewrite else (),
             traced=self.traced(),
         )
 

@@ -81,6 +81,18 @@ class Routed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetCount:
+    """A field that `fwd --set` sets."""
+
+    set: str
+    """What was to be set, as it was written."""
+    packets: int
+    """Packets that had the field, and have this value now; copies count, too."""
+    without: int
+    """Packets that had none, and left as they were in this."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rewritten:
     """Bytes of a packet that are others when it leaves."""
 

@@ -46,11 +46,7 @@ class Trace:
     """What one loop has traced. Raises NotSupported for a loop that can't be traced."""
 
     def __init__(self, loop: Mode, wanted: Tracing) -> None:
-        name = f"{loop.name}{SUFFIX}"
-        if not hasattr(lib, f"loop_{name}"):
-            able = [n for n in dir(lib) if n.startswith("loop_") and n.endswith(SUFFIX)]
-            named = ", ".join(each[5 : -len(SUFFIX)] for each in able)
-            raise NotSupported(f"the loop {loop.name} has no --trace", f"those that have: {named}")
+        take_apart(loop, "--trace")
         watched = loop.watched()
         self.loop, self.packets = loop, new("struct traced[]", wanted.count)
         self.watched = new("uint64_t *[]", watched or [ffi.NULL])
@@ -60,7 +56,6 @@ class Trace:
         self.c.watched, self.c.n_watched = self.watched, len(watched)
         self.c.only = self.only or ffi.NULL
         loop.forward.trace = self.c
-        vars(loop)["name"] = name  # of this one alone
 
     def done(self) -> Iterator[c.Traced]:
         """Return the packets that are told completely."""
@@ -68,6 +63,20 @@ class Trace:
             if not each.done:
                 return
             yield each
+
+
+def take_apart(loop: Mode, option: str) -> None:
+    """Have a loop be the one that is traced, or rewrites packets, for an option. Raises
+    NotSupported if there is none.
+    """
+    if loop.name.endswith(SUFFIX):
+        return
+    name = f"{loop.name}{SUFFIX}"
+    if not hasattr(lib, f"loop_{name}"):
+        able = [n for n in dir(lib) if n.startswith("loop_") and n.endswith(SUFFIX)]
+        named = ", ".join(each[5 : -len(SUFFIX)] for each in able)
+        raise NotSupported(f"the loop {loop.name} has no {option}", f"those that have: {named}")
+    vars(loop)["name"] = name  # of this one alone
 
 
 def told_of(

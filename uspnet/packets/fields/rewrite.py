@@ -19,6 +19,7 @@ NET = ipaddress.IPv4Network | ipaddress.IPv6Network
 NET_HINT = "write it as 10.0.0.0/8=192.168.0.0/16"
 PORT_HINT = "write it as 80=8080"
 PORT_MAX = 65535
+MAC = 6  # bytes
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class NetMap:
         return {"words": size} | {name: words(each.packed) for name, each in numbers.items()}
 
 
-def words(packed: bytes) -> list[int]:
-    """Return 32-bit words in memory order."""
-    parts = [packed[at : at + 4] for at in range(0, len(packed), 4)]
+def words(packed: bytes, size: int = 4) -> list[int]:
+    """Return words of so many bytes in memory order."""
+    parts = [packed[at : at + size] for at in range(0, len(packed), size)]
     return [int.from_bytes(part, sys.byteorder) for part in parts]
 
 
@@ -51,10 +52,42 @@ def _swapped(port: int) -> int:
     return int.from_bytes(port.to_bytes(2, "big"), sys.byteorder)
 
 
+@dataclass(frozen=True)
+class SetField:
+    """A field of a header gets a value. `layer`, `cover`: of C's enums; `at`: the offset in the
+    header of the bytes `to`, an even number; `mask`: their bits that are the field's.
+    """
+
+    text: str
+    layer: int
+    at: int
+    to: bytes
+    mask: bytes
+    cover: int = lib.REWRITE_NO_ADDRESS
+
+    def row(self) -> dict[str, object]:
+        """Return it as C's `struct rewrite_set`."""
+        keep = bytes(byte ^ 0xFF for byte in self.mask)
+        return {
+            "layer": self.layer,
+            "cover": self.cover,
+            "at": self.at,
+            "words": len(self.to) // 2,
+            "to": words(self.to, 2),
+            "keep": words(keep, 2),
+        }
+
+
+def set_mac(text: str, mac: bytes, at: int) -> SetField:
+    """Return what sets a MAC address, at this offset in the frame."""
+    return SetField(text, lib.REWRITE_MAC, at, mac, b"\xff" * len(mac))
+
+
 @dataclass
 class Rewrite(Field, name="rewrite"):
-    """Replaces MAC addresses (None: kept), IP addresses by the first of `nets` that fits, and TCP's
-    and UDP's ports by the first of `ports`, pairs of an old and a new one.
+    """Replaces MAC addresses (None: kept), IP addresses by the first of `nets` that fits, TCP's
+    and UDP's ports by the first of `ports`, pairs of an old and a new one, and then the fields
+    `sets`.
     """
 
     dst_mac: bytes | None = None
@@ -63,21 +96,31 @@ class Rewrite(Field, name="rewrite"):
     ports: Sequence[tuple[int, int]] = ()
     vlan: int | None = None  # of the outermost tag, which is added where there is none
     untag: bool = False  # take the outermost tag away
+    sets: Sequence[SetField] = ()
+    tagging: str = ""  # how the tag was asked for
     _owned: Owned = field(default_factory=Owned)
 
     def __bool__(self) -> bool:
         macs = self.dst_mac is not None or self.src_mac is not None
-        return bool(macs or self.nets or self.ports or self.vlan is not None or self.untag)
+        tags = self.vlan is not None or self.untag
+        return bool(macs or self.nets or self.ports or tags or self.sets)
 
     def _tag(self) -> int:
         if self.vlan is not None:
             return int(lib.REWRITE_TAG_SET)
         return int(lib.REWRITE_TAG_REMOVE if self.untag else lib.REWRITE_TAG_KEEP)
 
+    def in_order(self) -> list[SetField]:
+        """Return the fields that are set, by layer."""
+        macs = [("--dst-mac", self.dst_mac, 0), ("--src-mac", self.src_mac, MAC)]
+        made = [set_mac(text, mac, at) for text, mac, at in macs if mac is not None]
+        return sorted([*made, *self.sets], key=lambda each: each.layer)
+
     def make(self, following: c.Field = ffi.NULL, part: tuple[int, int] = (0, 1)) -> c.Struct:
         """Make the C struct for one worker."""
         del part
-        rows = [each.row() for each in self.nets]
+        rows, sets = [each.row() for each in self.nets], self.in_order()
+        deep = any(each.layer > lib.REWRITE_VLAN for each in sets)
         ports = [(_swapped(old), _swapped(new)) for old, new in self.ports]
         made: c.Struct = new(
             "struct rewrite_field *",
@@ -86,11 +129,13 @@ class Rewrite(Field, name="rewrite"):
                 "n_nets": len(rows),
                 "ports": self._owned.keep(new("struct rewrite_port[]", ports)),
                 "n_ports": len(ports),
-                "set_dst": self.dst_mac is not None,
-                "set_src": self.src_mac is not None,
+                "sets": self._owned.keep(
+                    new("struct rewrite_set[]", [each.row() for each in sets])
+                ),
+                "n_sets": len(sets),
+                "deep": deep or bool(rows or ports),
                 "tag": self._tag(),
                 "vlan": self.vlan or 0,
-                "macs": (self.dst_mac or bytes(6)) + (self.src_mac or bytes(6)),
             },
         )
         self.link(made, following)
