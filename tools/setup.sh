@@ -13,6 +13,7 @@ needed=(gcc libc6-dev python3-venv python3-dev)
 wanted=(
     make git iproute2 ethtool procps         # build, networks to test in
     tshark tcpdump netsniff-ng               # read what files and kernel ports carry
+    xdp-tools iperf3                         # beside xdp: ports, and through them
     tcpreplay xxd                            # and its tcprewrite, to compare with; dumps to craft
     iperf3 curl                              # run over interfaces that attach keeps
     zstd lz4                                 # what captures are compressed with

@@ -135,3 +135,24 @@ def test_the_doctor_says_what_there_is(veth, drive):
     assert rows["XDP mode"][1].startswith("copy: ")
     assert rows["XDP queues"] == ("ok", "1 to receive, 1 to transmit")
     assert (rows["XDP program"][0], rows["XDP privileges"][0]) == ("problem", "ok")
+
+
+def test_the_number_of_queues_changes_while_a_capture_runs(namespace, needs, frames, wait_until):
+    """The kernel takes none away that is used; of more, the capture says that it has them not."""
+    needs("ethtool")
+    four = ("numtxqueues", 4, "numrxqueues", 4)
+    namespace.ip("link", "add", "name", "a", *four, "type", "veth", "peer", "name", "b", *four)
+    for name in "ab":
+        namespace.ip("link", "set", "dev", name, "up")
+        namespace.run("ethtool", "-L", name, "rx", 2, "tx", 2)
+    capture, source = namespace.start("capture", "xdp:b"), namespace.socket("a")
+    fewer = namespace.run("ethtool", "-L", "b", "rx", 1, check=False)
+    assert fewer.returncode != 0
+    namespace.run("ethtool", "-L", "b", "rx", 4)
+    capture.hears("b has 4 receive queues now, not 2: the kernel's stack gets")
+    for frame in frames([60] * 5):
+        source.send(frame)
+    wait_until(lambda: capture.count("rx_packets") == 5)
+    namespace.run("ethtool", "-L", "b", "rx", 2)
+    capture.hears("b has 2 receive queues now, not 4")
+    assert capture.end()["received"] == 5

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
+import time
 
 import pytest
 
@@ -92,3 +95,31 @@ def test_filters_that_xdp_cant_run_are_refused(hosts, drive, text, kind, hint):
         drive(f"xdp:b,keep-host={text}")
     assert hint in caught.value.hint
     assert hosts[0].programs() == set()
+
+
+@pytest.mark.parametrize("mode", by_tier(["copy"], ["copy", "generic"]))
+def test_iperf3_goes_on_undisturbed(hosts, needs, mode, wait_until):
+    """Both ways through the interface that is captured from; what is captured is exact."""
+    needs("iperf3")
+    ours, other = hosts
+    capture = ours.start("capture", f"xdp:b,mode={mode},keep-host=on")
+    capture.hears("leaves the rest to the kernel")
+    raw, sent = other.socket("a"), 0
+    for way in by_tier([["--reverse"]], [[], ["--reverse"]]):
+        server = subprocess.Popen(
+            ours.command("iperf3", "-s", "-1", "--forceflush"), stdout=subprocess.PIPE
+        )
+        assert server.stdout.readline()
+        words = ("iperf3", "-c", "10.9.0.2", "-t", by_tier(1, 5), "-J", *way)
+        client = subprocess.Popen(other.command(*words), stdout=subprocess.PIPE, text=True)
+        while client.poll() is None:
+            raw.send(udp("198.18.0.1", 9, sent))
+            sent += 1
+            time.sleep(0.001)
+        told, _ = client.communicate()
+        told = json.loads(told)["end"]
+        assert told["sum_received"]["bytes"] > 1_000_000
+        server.communicate(timeout=scaled(10))
+    wait_until(lambda: capture.count("rx_packets") == sent)
+    result = capture.end()
+    assert (result["received"], result["missed"], result["dropped"]) == (sent, 0, 0)

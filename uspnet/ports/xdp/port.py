@@ -20,7 +20,7 @@ from __future__ import annotations
 import socket
 from typing import ClassVar
 
-from uspnet.errors import NotSupported, Refused, Usage
+from uspnet.errors import NotSupported, Refused
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel import netdev, xsk
 from uspnet.kernel.interface import CARRIER_S, UP, Interface, check_name
@@ -32,6 +32,7 @@ from uspnet.pool import BUFFER_STEP, FRAME_MAX
 from uspnet.port import COUNTER, Direction, Queue
 from uspnet.ports.kernel import WirePort
 from uspnet.ports.xdp.binding import Place, memory_error, open_socket
+from uspnet.ports.xdp.channels import Channels
 from uspnet.ports.xdp.host import wanted
 from uspnet.ports.xdp.options import XdpOptions
 from uspnet.ports.xdp.program import MODES, Program, Steering
@@ -60,6 +61,7 @@ class Xdp(WirePort, scheme="xdp"):
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         self.ifname = check_name("xdp", spec.target)
+        self.channels: Channels | None = None
         self.numbers: tuple[int, ...] = ()  # of the interface's queues
         self.sockets: list[xsk.XdpSocket] = []
         self.receivers: set[int] = set()  # indexes of queues
@@ -83,24 +85,14 @@ class Xdp(WirePort, scheme="xdp"):
         self.begin_watch()
         self.had_carrier = self.state == UP
         self.frame = min(self.mtu + self.header, FRAME_MAX)
-        self.numbers = self._numbers()
+        self.channels = Channels(self.name, self.interface, self.options.queues)
+        self.numbers = self.channels.numbers
         self.queues = len(self.numbers)
         self.only = wanted(self.options.keep_host)
         self.buffer_step = self._buffer_step()
         for _ in self.numbers:
             busily = self.options.busy_poll
             self.sockets.append(open_socket(self.name, self.ifname, busily=busily))
-
-    def _numbers(self) -> tuple[int, ...]:
-        """Return the numbers of the queues to be used. Raises Usage."""
-        there = self.kernel_side().channels()[0]
-        chosen = self.options.queues or tuple(range(there))
-        if chosen[-1] >= there:
-            raise Usage(
-                f"{self.name}: {self.ifname} has {there} receive queues, numbered from 0",
-                f"write queues=all; see: ethtool -l {self.ifname}",
-            )
-        return chosen
 
     def _buffer_step(self) -> int:
         """Return the bytes of which buffers have a multiple. For zero copy, igb and ixgbe take the
@@ -276,6 +268,8 @@ class Xdp(WirePort, scheme="xdp"):
         """Check the interface, and count what the kernel could not hand over."""
         self._count_missed()
         self.watch()
+        if self.receivers and self.channels and (change := self.channels.change()):
+            self.notice(change)
         for queue in self._senders():
             _ring(queue).limit = self.mtu + self.header
         super().control()

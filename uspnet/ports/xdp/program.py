@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,10 @@ MODES = {  # where the program may run, by `mode=`; the best first
     "copy": ("native",),
     "generic": ("generic",),
 }
-FINAL = {errno.EPERM, errno.EACCES, errno.EBUSY, errno.EEXIST}  # another way won't do either
+TAKEN = {errno.EBUSY, errno.EEXIST}  # there is another program
+FINAL = {errno.EPERM, errno.EACCES, *TAKEN}  # another way won't do either
+LEAVING_S = 1.0  # for the program of a job that was killed to be gone
+RETRY_S = 0.01
 
 
 def privileges_hint() -> str:
@@ -86,7 +90,7 @@ class Program:
         except OSError as error:
             raise self._error("can't be loaded", error) from None
         try:
-            self._link(program)
+            self._link_in_time(program)
         except OSError as error:
             raise self._error("can't be attached", error) from None
         finally:
@@ -96,6 +100,19 @@ class Program:
         if self.steering.only is None:
             return bpf.steering(self.map)
         return ebpf.program(self.steering.only, bpf.steering(self.map, CONTEXT), bpf.XDP_PASS)
+
+    def _link_in_time(self, program: int) -> None:
+        """Attach the program as soon as a former job's has left."""
+        end = time.monotonic() + LEAVING_S
+        while True:
+            try:
+                self._link(program)
+            except OSError as error:
+                if error.errno not in TAKEN or time.monotonic() > end:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                return
 
     def _link(self, program: int) -> None:
         for way in self.steering.ways:
@@ -112,9 +129,10 @@ class Program:
         text = f"{self.name}: the XDP program {what}: {error.strerror}"
         if error.errno in {errno.EPERM, errno.EACCES}:
             return NotPermitted(text, privileges_hint())
-        if error.errno in {errno.EBUSY, errno.EEXIST}:
+        if error.errno in TAKEN:
             text = f"{self.name}: another XDP program is attached to {name}"
-            return Busy(text, f"see: bpftool net, and ip link show {name}")
+            hint = f"see: bpftool net; if nobody uses it: ip link set dev {name} xdp off"
+            return Busy(text, hint)
         return NotSupported(text, f"try {scheme}:{name},mode=generic, or packet:{name}")
 
     def set_socket(self, queue: int, fd: int) -> None:
