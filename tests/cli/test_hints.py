@@ -37,7 +37,16 @@ OTHERS = {  # options of programs that hints name
 GRAMMAR = "scheme"  # `scheme:target[,option=value…]`
 VALUES = ("hex", "imix", "random")  # `--packet hex:…`, `--size imix:aaab`
 CONDITIONS = ("duration", "packets", "filesize", "files", "interval", "printname", "nametimenum")
-OTHER_WORDS = {GRAMMAR, "http", "https", "to", *VALUES, *CONDITIONS}  # before a colon
+OTHER_WORDS = {
+    GRAMMAR,
+    "http",
+    "https",
+    "to",
+    "gemodel",
+    "codel",
+    *VALUES,
+    *CONDITIONS,
+}  # before a colon
 TARGETS = {"qemu": "e1000e", "pci": "0000:03:00.0", "job": "1"}
 NUMBERS = re.compile(r"=[NX]$")
 

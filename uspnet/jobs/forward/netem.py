@@ -18,10 +18,8 @@ from uspnet.units import Unreadable
 GEMODEL = "gemodel"
 LOSS_HINT = "write a percentage: 0.1%; or gemodel:P[,R[,1-H[,1-K]]]: gemodel:1%,25%"
 QUEUE_HINT = "write fifo[:PACKETS] or codel[:TARGET,INTERVAL[,PACKETS]]: codel:5ms,100ms"
-PACKETS, PACKETS_MAX = (
-    1000,
-    1 << 20,
-)  # as tc-pfifo(8) and tc-codel(8) have it; what we have room for
+PACKETS = 1000  # as tc-pfifo(8) and tc-codel(8) have it
+PACKETS_MAX = 1 << 20  # what we have room for
 TARGET_S, INTERVAL_S, TIME_MAX_S = 0.005, 0.1, 60.0
 TRACE_LINES, LINE_MAX, TIME_MAX_MS = 1 << 22, 32, (1 << 32) - 1
 TRACE_HINT = "each line is the ms at which a packet of 1,500 bytes may leave, none before the last"

@@ -57,18 +57,20 @@ static INLINE uint32_t take(struct pcap_source *s, const uint32_t *index, struct
 {
     const uint32_t header = blocks ? EPB_HEADER : RECORD_HEADER;
     const struct pool pool = *s->q.pool;
+    const uint8_t *const base = s->base;
     uint64_t at = s->at, size = s->size, total = 0;
     uint32_t got, length = 0;
     for (got = 0; got < n; got++) {
-        const uint8_t *record = s->base + at;
+        const uint8_t *record = base + at;
         uint64_t left = size - at, space, stride;
-        struct packet p = {index[got], cache_offset(index[got]), 0};
+        struct packet p;
         stride =
             blocks ? block_bytes(s, record, left, &length) : record_bytes(record, left, &length);
         if (unlikely(!stride || length - 1 >= room))
             break;
+        p = (struct packet){index[got], cache_offset(index[got]), (uint16_t)length};
         at += stride;
-        __builtin_prefetch(s->base + at + AHEAD);
+        __builtin_prefetch(base + at + AHEAD);
         s->at = at;
         s->holding = got + 1;
         keep_order();
@@ -76,7 +78,6 @@ static INLINE uint32_t take(struct pcap_source *s, const uint32_t *index, struct
         space = pool.size - p.offset;
         pcap_copy(packet_data(&pool, p), record + header, length, left < space ? left : space);
         total += length;
-        p.length = (uint16_t)length;
         packets[got] = p;
     }
     s->number += got;
@@ -87,9 +88,9 @@ static INLINE uint32_t take(struct pcap_source *s, const uint32_t *index, struct
 uint32_t pcap_take_plain(struct pcap_source *s, const uint32_t *index, struct packet *packets,
                          uint32_t n, uint32_t room, uint64_t *bytes)
 {
+    const struct pool pool = *s->q.pool;
     for (uint32_t i = 0; i < n; i++)
-        prefetch_to_write(
-            packet_data(s->q.pool, (struct packet){index[i], cache_offset(index[i]), 0}));
+        prefetch_to_write(packet_data(&pool, (struct packet){index[i], cache_offset(index[i]), 0}));
     return s->format == PCAP_NG ? take(s, index, packets, n, room, bytes, 1)
                                 : take(s, index, packets, n, room, bytes, 0);
 }
