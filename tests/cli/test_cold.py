@@ -202,18 +202,24 @@ def test_sums_add_up_between_kernel_interfaces(namespace, newer):
         assert [each[name] for name in ("lost", "duplicated", "reordered", "dropped")] == [0] * 4
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("mode", ["auto", *everything("generic")])
-def test_xdp_goes_on_with_its_program_and_other_sockets(namespace, newer, mode):
-    """Kernel sockets at both ends see every numbered packet, after each upgrade."""
+def test_xdp_goes_on_with_its_program_and_other_sockets(namespace, needs, newer, mode):
+    """Kernel sockets at both ends see every numbered packet, after each upgrade. A queue that came
+    in between is used, too.
+    """
+    needs("ethtool")
     for pair in (("a", "b"), ("c", "d")):
-        namespace.veth(*pair)
+        namespace.veth(*pair, more=("numrxqueues", 2))
+    namespace.run("ethtool", "-L", "b", "rx", 1)
     before = namespace.programs()
     words = ["fwd", f"xdp:b,mode={mode}", f"xdp:c,mode={mode}", "--json"]
     namespace.started.append(job := Running(namespace.command(*command(*words))))
     job.wait()
     programs = [namespace.link(name)["xdp"] for name in ("b", "c")]
     check = ["pktgen", "packet:a", "--rx-port", "packet:d", "--rate", "5kpps", "--json"]
-    for _ in range(2):
+    for queues in (1, 2):
+        namespace.run("ethtool", "-L", "b", "rx", queues)
         upgraded(job, "--with", newer.place, enter=namespace.command())
         assert [namespace.link(name)["xdp"] for name in ("b", "c")] == programs
         done = Running(namespace.command(*command(*check, "--count", "1000")))

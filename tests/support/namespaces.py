@@ -50,9 +50,10 @@ class Namespace:
     def ip(self, *words):
         return self.run("ip", *words).stdout
 
-    def veth(self, a, b, mtu=1500):
-        """A pair of interfaces, up: what enters one leaves the other."""
-        self.ip("link", "add", "name", a, "mtu", mtu, "type", "veth", "peer", "name", b, "mtu", mtu)
+    def veth(self, a, b, mtu=1500, more=()):
+        """A pair of interfaces, up: what enters one leaves the other. `more`: of each."""
+        each = ("mtu", mtu, *more)
+        self.ip("link", "add", "name", a, *each, "type", "veth", "peer", "name", b, *each)
         for name in (a, b):
             self.ip("link", "set", "dev", name, "up")
 

@@ -1845,7 +1845,6 @@ class Lib:
     CHOICE_ALIAS: int
     CHOICE_RANDOM: int
     CHOICE_TURN: int
-    CODES_MAX: int
     COLUMNS_ROOM: int
     DEDUP_MAC: int
     DEDUP_PLACES: int

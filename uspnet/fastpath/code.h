@@ -8,10 +8,8 @@
 #include "cpu.h"
 
 // [python]
-enum { CODES_MAX = 256 };
-
 /* Notes that code begins here, in memory that is executable, and that nobody can write. Returns -1
- * when too many are noted. */
+ * when there is no room for it: thousands are noted. */
 int code_add(const uint8_t *start);
 /* Forgets it, before the memory is unmapped. Nothing runs it. */
 void code_remove(const uint8_t *start);

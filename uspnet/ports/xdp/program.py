@@ -27,6 +27,7 @@ MODES = {  # where the program may run, by `mode=`; the best first
 }
 TAKEN = {errno.EBUSY, errno.EEXIST}  # there is another program
 FINAL = {errno.EPERM, errno.EACCES, *TAKEN}  # another way won't do either
+ROOM = 256  # queues: there may be more of them when another version goes on with the map
 LEAVING_S = 1.0  # for the program of a job that was killed to be gone
 RETRY_S = 0.01
 
@@ -85,7 +86,7 @@ class Program:
 
     def _attach(self) -> None:
         try:
-            self.map = bpf.create_socket_map(self.steering.entries)
+            self.map = bpf.create_socket_map(max(self.steering.entries, ROOM))
             program = bpf.load(self._code(), frags=self.steering.frags)
         except OSError as error:
             raise self._error("can't be loaded", error) from None
