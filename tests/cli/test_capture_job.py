@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -14,8 +15,10 @@ import pytest
 from tests.support.identity import answer
 from tests.support.processes import as_nobody, children_named
 from tests.support.waiting import until
+from uspnet.errors import Malformed
 from uspnet.fastpath import lib
-from uspnet.ports.job import JobPort
+from uspnet.memory import HUGE_BYTES
+from uspnet.ports.job import STRIDE, JobPort
 from uspnet.telemetry.reaching import address
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
@@ -152,6 +155,22 @@ def test_only_its_own_user_and_root_see_a_job(started):
             os.ftruncate(fds[0], 0)
         os.close(fds[0])
     assert moves(job)
+
+
+@pytest.mark.parametrize("flags", [0, os.MFD_HUGETLB], ids=["memory", "huge pages"])
+def test_rings_lie_in_ordinary_pages(monkeypatch, flags):
+    """A hole in a file of huge pages would kill who reads there, when none are left."""
+    there = os.memfd_create("rings", os.MFD_ALLOW_SEALING | flags)
+    os.ftruncate(there, -(-STRIDE // HUGE_BYTES) * HUGE_BYTES)
+    fcntl.fcntl(there, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    said = {"answer": {"name": "null:", "queues": ["rx"], "buffer": 2048, "reasons": ["other"]}}
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr("uspnet.ports.job.connect", lambda *_: ours)
+    monkeypatch.setattr("uspnet.ports.job.ask", lambda *_: (said, [there]))
+    refuses = pytest.raises(Malformed, match="an answer that is none")
+    ends = refuses if flags else contextlib.nullcontext()
+    with theirs, contextlib.closing(JobPort.make("1")) as port, ends:
+        port.open()
 
 
 WRONG = {

@@ -27,6 +27,7 @@ from uspnet.memory import new, octets
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.spec import Options, Spec, integer, option, switch
+from uspnet.system.memfd import is_memfd
 from uspnet.telemetry import look
 from uspnet.telemetry.reaching import JOBS, ask, connect
 from uspnet.text import printable
@@ -118,7 +119,7 @@ class JobPort(Port, scheme="job"):
         size = self.queues * STRIDE
         try:
             sealed = fcntl.fcntl(fds[0], fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
-            if not sealed or os.fstat(fds[0]).st_size < size:
+            if not sealed or not is_memfd(fds[0]) or os.fstat(fds[0]).st_size < size:
                 raise self._nonsense()
             self.memory = Mapping(os.dup(fds[0]), size)
         except (OSError, IndexError):

@@ -21,6 +21,7 @@ from itertools import islice
 from uspnet.fastpath import c, ffi
 from uspnet.memory import SEALS
 from uspnet.sandbox.enforced import Enforced
+from uspnet.system.memfd import is_memfd
 from uspnet.telemetry import schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES
 from uspnet.telemetry.counters import COUNTERS, PortCounters, drops_by_reason, port_counters
@@ -103,12 +104,6 @@ class _Process:
             os.close(listing)
 
 
-def _mount(fd: int) -> str:
-    """Return the line with the mount id of an open file."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
-        return next(line for line in lines if line.startswith("mnt_id:"))
-
-
 class _Look:
     """One look at every process."""
 
@@ -116,9 +111,6 @@ class _Look:
         self.found = Boards()
         self.descriptors: Counter[int] = Counter()  # by user
         self.boards: Counter[int] = Counter()
-        sample = os.memfd_create("uspnet-look", os.MFD_CLOEXEC)
-        self.memory_mount = _mount(sample)  # of all memfds
-        os.close(sample)
 
     def process(self, pid: int) -> None:
         """Read the first valid board of a process."""
@@ -142,7 +134,7 @@ class _Look:
         except OSError:
             return False  # gone
         try:
-            if _mount(place) != self.memory_mount:
+            if not is_memfd(place):
                 self.found.unreadable += 1
                 return False
             owner = os.stat(place).st_uid

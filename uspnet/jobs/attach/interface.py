@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from uspnet.errors import NotPermitted, Usage
-from uspnet.kernel.interface import UP
+from uspnet.kernel.interface import UP, check_name
 from uspnet.kernel.tun import set_carrier
 from uspnet.ports.kernel import KernelPort
 from uspnet.ports.tap import QUEUES_MAX, Tap
@@ -36,7 +36,8 @@ class Counterpart(Tap):
     def __init__(
         self, name: str, behind: Port, mtu: int | None, mac: bytes | None, *, offload: bool
     ) -> None:
-        super().__init__(Spec.of("tap", name, {"offload": offload}))
+        # In our own network namespace, where its addresses and routes are set.
+        super().__init__(Spec.of("tap", check_name("tap", name), {"offload": offload}))
         self.name = f"tap:{name}"
         self.behind, self._mtu, self._mac = behind, mtu, mac
         self.set_up: Callable[[Interface], None] = lambda _interface: None
