@@ -28,6 +28,13 @@ def ports(tmp_path):
     return f"pcap:{tmp_path}/in.pcap", f"pcap:out={tmp_path}/out.pcap,format=pcap"
 
 
+def lengths(path):
+    """What a file says of its packets: how long they were, and how much of it is there."""
+    words = ["tshark", "-r", path, "-Tfields", "-eframe.len", "-eframe.cap_len"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=scaled(60))
+    return [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+
+
 def test_it_writes_what_tcprewrite_makes_of_the_same_file(uspnet, ports, tmp_path):
     words = ["--set", "mac.dst=02:aa:00:00:00:02", "--set", "vlan=9", "--set", "ip.ttl=7"]
     maps = ["--map-ip", "10.0.0.0/8=192.168.0.0/16", "--map-port", "80=8080"]
@@ -47,6 +54,15 @@ def test_it_writes_what_tcprewrite_makes_of_the_same_file(uspnet, ports, tmp_pat
     files = [f"--infile={tmp_path}/in.pcap", f"--outfile={tmp_path}/theirs.pcap"]
     subprocess.run(["tcprewrite", *theirs, *files], check=True, timeout=scaled(60))
     assert pcap_frames(tmp_path / "out.pcap") == pcap_frames(tmp_path / "theirs.pcap")
+    assert lengths(tmp_path / "out.pcap") == lengths(tmp_path / "theirs.pcap")
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+@pytest.mark.parametrize("words", [["--set", "vlan=9"], ["--mode", "impair", "--delay", "1ms"]])
+def test_files_say_how_long_packets_are_now(uspnet, ports, tmp_path, form, words):
+    more = 4 if "vlan=9" in words else 0
+    uspnet("fwd", ports[0], f"pcap:out={tmp_path}/out,format={form}", *words)
+    assert lengths(tmp_path / "out") == [(len(frame) + more,) * 2 for frame in FRAMES]
 
 
 def test_the_summary_and_a_trace_say_what_was_rewritten(uspnet, ports):

@@ -276,9 +276,11 @@ class _Restorer:
         static = raw["state"] & NUD_PERMANENT
         if not static and self.elapsed_s > FORGOTTEN_S:
             return
+        if not (index := self._index(raw["ifindex"])):
+            return  # what its interface lacks is told already
         message = {
             "family": raw["family"],
-            "ifindex": self._index(raw["ifindex"]),
+            "ifindex": index,
             "state": NUD_PERMANENT if static else NUD_STALE,  # the kernel asks before it is used
             "flags": raw["flags"] & NEIGHBOR_FLAGS,
             "attrs": [pair for pair in raw["attrs"] if pair[0] in NEIGHBOR_KEPT],

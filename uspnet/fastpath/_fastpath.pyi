@@ -946,6 +946,7 @@ class Queue(Struct):
     origins: Origin
     wake_fd: int
     lossless: int
+    patient: int
     closed: int
     fault: int
     ended: int
@@ -1679,6 +1680,7 @@ class QueueFields(TypedDict, total=False):
     origins: Origin
     wake_fd: int
     lossless: int
+    patient: int
     closed: int
     fault: int
     ended: int

@@ -75,7 +75,7 @@ struct watch; /* rings/watch.h */
  *   arm, wake_fd              make_queue; memif: when a peer connects       once a connection
  *   pool, stack, counters     Port.queue (port.py)                          once, before start
  *   stamps, origins           Worker (jobs/worker.py); moved by a loop      before the start
- *   lossless                  make_queue of a source that can wait          once
+ *   lossless, patient         make_queue of a source that can wait          once
  *   closed                    the port; a ring whose interface goes down    at any time
  *   fault, sys_errno, ended   the ring; Python resets fault                 once
  *   watch                     Python, and then burst, too: jobs/watching.py while loops pause
@@ -93,7 +93,8 @@ struct queue {
     uint64_t *stamps;       /* parallel to the handles: ns since 1970, or STAMP_UNKNOWN; or NULL */
     struct origin *origins; /* parallel to the handles; or NULL */
     int32_t wake_fd;        /* readable when there may be work; -1: none */
-    uint32_t lossless;      /* a source that can wait without losing packets (a file, TAP) */
+    uint32_t lossless;      /* a source that can wait without losing packets (a file) */
+    uint32_t patient;       /* a source that waits for its only exit, while that is up (TAP) */
     uint32_t closed;        /* no ring is attached, or the interface is down: bursts move nothing */
     uint32_t fault;         /* enum fault */
     uint32_t ended;         /* this source has no more packets */

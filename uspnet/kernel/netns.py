@@ -48,13 +48,16 @@ def _open(name: str) -> int:
     paths = [f"{folder}/{name}" for folder in FOLDERS]
     if name.isascii() and name.isdigit():
         paths.append(f"/proc/{name}/ns/net")
+    forbidden = None
     for path in paths:
-        with suppress(FileNotFoundError):
-            try:
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except PermissionError as error:
-                text = f"network namespace {printable(name)}: {error.strerror}"
-                raise NotPermitted(text, "run as root") from None
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError as error:
+            forbidden = error.strerror
+        except OSError:  # there is none, or can be none of that name
+            continue
+    if forbidden:
+        raise NotPermitted(f"network namespace {printable(name)}: {forbidden}", "run as root")
     raise NoDevice(f"there is no network namespace {printable(name)}", _existing())
 
 
@@ -77,6 +80,7 @@ def entered(name: str) -> Iterator[None]:
     there, here = _open(name), os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
+            _enter(here)  # whoever may not come back does not go
             _enter(there)
         except PermissionError:
             text = f"network namespace {printable(name)}: not permitted"

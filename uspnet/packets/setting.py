@@ -112,7 +112,8 @@ def read_vlan(text: str, value: str) -> int | None:
     """Return a VLAN ID; None: the tag is taken away. Raise Usage."""
     if value == NONE:
         return None
-    if not (value.isascii() and value.isdecimal() and int(value) in VLANS):
+    digits = value.isascii() and value.isdecimal() and len(value) <= len(str(VLANS[-1]))
+    if not (digits and int(value) in VLANS):
         hint = "write 0 to 4094, or none to take the tag away"
         raise Usage(f"--set {text}: {value!r} is no VLAN ID", hint)
     return int(value)

@@ -66,6 +66,14 @@ class KernelPort(Port):
         most = mtu + self.header
         return f": frames of more than {most} bytes can't be sent" if self.mtu_limits else ""
 
+    def check_home(self, elsewhere: object) -> None:
+        """Raise NotSupported if the interface is elsewhere: in another network namespace, which
+        another version of this process may not enter.
+        """
+        if elsewhere:
+            text = f"{self.name}: its interface is in another network namespace"
+            raise NotSupported(text, "upgrade its loops, without --cold")
+
 
 class WirePort(KernelPort):
     """A port on an interface that is there already. It needs a carrier."""

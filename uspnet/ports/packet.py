@@ -170,7 +170,10 @@ class Packet(WirePort, scheme="packet"):
         return queue
 
     def held(self) -> dict[str, int]:
-        """Return the sockets of all queues; they receive nothing between `stop` and `start`."""
+        """Return the sockets of all queues; they receive nothing between `stop` and `start`. Raises
+        NotSupported in another network namespace.
+        """
+        self.check_home(self.netns)
         ways: tuple[Direction, Direction] = ("rx", "tx")
         made = {way: [queue for queue in self.made if queue.direction == way] for way in ways}
         pairs = [pair for way in ways for pair in zip(made[way], self.sockets[way], strict=True)]

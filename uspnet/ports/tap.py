@@ -13,7 +13,6 @@ import ipaddress
 from dataclasses import dataclass
 from typing import ClassVar
 
-from uspnet.errors import NotSupported
 from uspnet.fastpath import c, ffi, lib
 from uspnet.kernel import netns
 from uspnet.kernel.interface import UP, Interface, check_name
@@ -105,9 +104,7 @@ class Tap(KernelPort, scheme="tap"):
         """Return the queues' descriptors: the interface stays, as it is. Raises NotSupported while
         it is in another network namespace.
         """
-        if self.away:
-            text = f"{self.name}: its interface is in another network namespace"
-            raise NotSupported(text, "upgrade its loops, without --cold")
+        self.check_home(self.netns or self.away)
         return {f"{self.name} queue {index}": fd for index, fd in enumerate(self.fds)}
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
@@ -123,7 +120,7 @@ class Tap(KernelPort, scheme="tap"):
         if self.options.offload and direction == "rx":
             self.large.append(new("uint8_t[]", lib.TAP_LARGE))
             queue.large = self.large[-1]
-            queue.q.lossless = 1  # a packet in the kernel's queue waits until all before have left
+            queue.q.patient = 1  # a packet in the kernel's queue waits until all before have left
         return queue
 
     def revive(self) -> list[int]:

@@ -171,11 +171,14 @@ def _read(fd: int) -> RunningJob | None:
     """Read the board in an open memfd; None: not yet published. Raise OSError, ValueError."""
     for _ in range(ATTEMPTS):
         before, job = _written(fd), None
+        if before % 2:
+            time.sleep(NAP_S)
+            continue
         try:
             job, error = _read_once(fd), None
         except ValueError as found:  # perhaps of two headers
             error = found
-        if before % 2 == 0 and _written(fd) == before:
+        if _written(fd) == before:
             break
         time.sleep(NAP_S)
     else:

@@ -146,6 +146,15 @@ static inline void exit_drop(struct worker *w, struct exit *e)
     exit_hold(e, 0);
 }
 
+/* Does what found no room wait for the next round? */
+static inline int exit_waits(const struct forward_loop *f, const struct lane *lane,
+                             const struct exit *e)
+{
+    if (f->full == FULL_WAIT || lane->rx->lossless)
+        return 1;
+    return lane->rx->patient && lane->n_exits == 1 && !load_relaxed(&e->tx->closed);
+}
+
 /* Sends what the exit holds. If the ring is full, the rest is dropped, or kept for the next round
  * (FULL_WAIT, and sources that can wait). Returns how many packets were sent or dropped. */
 static inline uint32_t exit_pass(struct forward_loop *f, struct lane *lane, struct exit *e)
@@ -158,7 +167,7 @@ static inline uint32_t exit_pass(struct forward_loop *f, struct lane *lane, stru
     }
     sent = exit_send(e);
     left = exit_left(e);
-    if (likely(left == 0) || f->full == FULL_WAIT || lane->rx->lossless)
+    if (likely(left == 0) || exit_waits(f, lane, e))
         return sent;
     exit_drop(&f->w, e);
     return sent + left;

@@ -67,8 +67,8 @@ class Counterpart(Tap):
 
     def control(self) -> None:
         """Do as the port does, and check the interface and the queues."""
-        self._follow()
         super().control()
+        self._follow()
 
     def _fitting(self) -> int:
         """Return the MTU in bytes. Raises Usage for one that the port can't do."""

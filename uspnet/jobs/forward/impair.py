@@ -27,6 +27,7 @@ USUAL_PPS, SHORTEST_BITS = 1e6, 60 * 8  # how many packets a delay is sized for
 CERTAIN = 1 << 32  # a chance of 1
 SHARES = ("duplicate", "corrupt", "reorder")
 BYTE_SHIFT = 20  # of a byte's ticks
+TICKS_MAX = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class Impair(Mode, mode="impair"):
         self.given = asked.asked
         self.queues: list[c.Delayed] = []
         self.kept: list[c.Queued] = []  # bottlenecks' queues
+        self.tick_ns = 0.0  # of the clock; not yet known
         self.traces: list[tuple[c.Pointer[int], array[int]]] = []
         self.holds = 0
 
@@ -211,14 +213,14 @@ class Impair(Mode, mode="impair"):
         """Set the times in ticks."""
         given, queue = self.given, self.given.bottleneck()
         self.c.delay, self.c.jitter = (round(each * hz) for each in (given.delay, given.jitter))
-        self.c.tick_ns = 1e9 / hz
+        self.tick_ns = self.c.tick_ns = 1e9 / hz  # ours: anything may be in shared memory
         byte_ticks = max(round(8 * hz / given.rate * (1 << BYTE_SHIFT)), 1) if given.rate else 0
         if not queue:
             self.c.byte_ticks = byte_ticks
             return
         for line in self.lines:
             line.b.byte_ticks = byte_ticks
-            line.b.bucket = (given.bucket or 0) * byte_ticks >> BYTE_SHIFT
+            line.b.bucket = min((given.bucket or 0) * byte_ticks >> BYTE_SHIFT, TICKS_MAX)
             line.b.codel.target = round(queue.target * hz)
             line.b.codel.interval = round(queue.interval * hz)
         for memory, trace in self.traces:
@@ -247,7 +249,7 @@ class Impair(Mode, mode="impair"):
         most = max((int(line.q.most) for line in lines), default=0)
         queued = max((int(line.b.most) for line in lines), default=0)
         waits = [
-            int(line.b.longest_wait) * loop.c.tick_ns
+            int(line.b.longest_wait) * loop.tick_ns
             for loop in loops
             if isinstance(loop, cls)
             for line in loop.lines

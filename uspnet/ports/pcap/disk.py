@@ -8,6 +8,7 @@ after another.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import mmap
@@ -23,6 +24,14 @@ PAGE = mmap.PAGESIZE
 BLOCK = 1 << 20  # bytes
 BLOCKS = 4  # one that is written, one that is filled, and two in between
 LEAST = 64 << 10  # bytes: fewer go through the page cache
+
+
+def ring_bell(bell: int) -> None:
+    """Wake who waits for an eventfd. One that is full rings anyway: worker processes have it, too,
+    and may write anything.
+    """
+    with contextlib.suppress(BlockingIOError):
+        os.eventfd_write(bell, 1)
 
 
 class Block:
@@ -93,7 +102,7 @@ class Disk(threading.Thread):
             well = well and block.done == block.octets
             self.tried.put(block)
             if self.bell >= 0:
-                os.eventfd_write(self.bell, 1)
+                ring_bell(self.bell)
 
     def _write(self, block: Block, file: Output) -> None:
         """Write, and count in the block how many bytes were."""

@@ -322,7 +322,7 @@ class Sink(Port):
                 raise DeviceTimeout(
                     f"{self.path}: writing to the disk stalled; process {writer.pid} is still"
                     " trying",
-                    f"wait, or end it: kill {writer.pid}",
+                    f"wait, or end it: kill -9 {writer.pid}",
                 )
             elif not self.regular and time.monotonic() - since > patience:
                 writer.kill()

@@ -19,6 +19,7 @@ from typing import cast
 from uspnet.errors import NoMemory
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory
+from uspnet.ports.pcap.disk import ring_bell
 from uspnet.ports.pcap.hold import Held
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part, Parts
@@ -102,7 +103,7 @@ class Writer:
 
     def wake(self) -> None:
         """Have the child look at all that is there now. Signal handlers may call this."""
-        os.eventfd_write(self.bell, 1)
+        ring_bell(self.bell)
 
     def progress(self) -> int:
         """Return a number that changes whenever the child has written something."""
@@ -211,7 +212,8 @@ class _Child:
         self.drain(least=1)
         if self.held:
             self.held.end()
-        self.write(self.shared.tail_bytes, self.shared.tail, None)
+        octets = min(int(self.shared.tail), lib.PCAP_TAIL)  # a worker process may have written it
+        self.write(self.shared.tail_bytes, octets, None)
         self.flush()
         if self.stage:
             self.stage.disk.end()

@@ -191,7 +191,7 @@ TEMPLATE uint32_t tx_origins(struct pcap_sink *s, struct packet *packets, uint32
             need =
                 put_kept(end_of(s), o, options, caplen, packet_data(s->q.pool, p), copy_room(s, p));
         else
-            put(s, p, caplen, o->length, s->q.stamps[done]);
+            put(s, p, caplen, o->length ? o->length : p.length, s->q.stamps[done]);
         s->fill += need;
         bytes += p.length;
         if (sliced)
