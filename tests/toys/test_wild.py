@@ -11,8 +11,9 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.tiers import by_tier
-from tests.support.waiting import scaled
+from tests.support.waiting import scaled, until
 from uspnet.fastpath import lib
+from uspnet.telemetry import look
 
 pytestmark = [
     pytest.mark.full,
@@ -35,6 +36,7 @@ def test_the_job_goes_on_and_another_notices_nothing(toys, at):
             with toys.begin("capture", source, *words) as broken:
                 said, told = broken.communicate(timeout=scaled(120))
             assert beside.poll() is None
+            until(lambda: any(port.tx_packets for port in look(beside.pid).jobs[0].ports))
         finally:
             beside.send_signal(2)
             whole, words = beside.communicate(timeout=scaled(30))
