@@ -24,6 +24,7 @@ from tests.ports.test_route import (
     links,
     mac,
 )
+from tests.support.talking import talk
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
 from uspnet.errors import NoDevice, NotSupported, Usage
@@ -165,22 +166,6 @@ def hosts_of(middle, namespaces):
     return hosts
 
 
-def talk(hosts, kind, to):
-    """Sends a stream from one host to another."""
-    sent = random.Random(5).randbytes(200_000)
-    with hosts[1].entered(), socket.create_server((to, 0), family=kind) as server:
-        port = server.getsockname()[1]
-        with hosts[0].entered():
-            client = socket.create_connection((to, port), timeout=scaled(20))
-        with client, server.accept()[0] as accepted:
-            accepted.settimeout(scaled(20))
-            threading.Thread(target=client.sendall, args=(sent,)).start()
-            got = b""
-            while len(got) < len(sent):
-                got += accepted.recv(1 << 16)
-    assert got == sent
-
-
 def send_to(host, *addresses):
     with host.entered():
         for to in addresses:
@@ -206,8 +191,8 @@ def test_the_kernel_finds_neighbors_and_who_does_not_answer_is_named(namespaces)
     middle.ip("route", "add", "10.9.0.0/16", "via", "10.0.1.88")
     words = ("packet:r0", "packet:r1", "--mode", "route", "--kernel-routes", "r0,r1")
     job = middle.start("fwd", *words)
-    talk(hosts, socket.AF_INET, "10.0.1.1")
-    talk(hosts, socket.AF_INET6, "fd00:1::1")
+    talk(hosts, socket.AF_INET, "10.0.1.1", scaled(20))
+    talk(hosts, socket.AF_INET6, "fd00:1::1", scaled(20))
     with hosts[0].entered(), pytest.raises(ConnectionRefusedError):
         socket.create_connection(("10.0.1.254", 9), timeout=scaled(10))  # says the kernel
     with middle.entered(), pytest.raises(NotSupported, match="are the kernel's") as error:

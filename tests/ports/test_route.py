@@ -6,12 +6,12 @@ from __future__ import annotations
 import random
 import re
 import socket
-import threading
 
 from scapy.utils import checksum
 
 from tests.support.identity import ran
 from tests.support.script import Script
+from tests.support.talking import talk
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -205,19 +205,8 @@ def test_hosts_talk_through_the_router(namespaces, tmp_path):
     file = tmp_path / "routes.txt"
     file.write_text("\n".join(lines))
     job = middle.start("fwd", "packet:r0", "packet:r1", "--mode", "route", "--routes", file)
-    sent = random.Random(5).randbytes(200_000)
     for kind, to in ((socket.AF_INET, "10.0.1.1"), (socket.AF_INET6, "fd00:1::1")):
-        with hosts[1].entered(), socket.create_server((to, 0), family=kind) as server:
-            port = server.getsockname()[1]
-            with hosts[0].entered():
-                client = socket.create_connection((to, port), timeout=scaled(10))
-            with client, server.accept()[0] as accepted:
-                accepted.settimeout(scaled(10))
-                threading.Thread(target=client.sendall, args=(sent,)).start()
-                got = b""
-                while len(got) < len(sent):
-                    got += accepted.recv(1 << 16)
-                assert got == sent
+        talk(hosts, kind, to, scaled(10))
     with hosts[0].entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
         sock.sendto(b"too far", ("10.0.1.1", 9))
