@@ -16,7 +16,7 @@ from tests.fastpath.test_loops import Wire
 from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
 from tests.support.identity import ran
 from tests.support.pcap_rig import FRAMES, block, classic, enhanced, interface, pcapng, section
-from tests.support.waiting import scaled, until
+from tests.support.waiting import scaled
 from uspnet.errors import Malformed, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.plan import Limits
@@ -269,8 +269,6 @@ def test_a_merge_goes_on_when_its_process_is_killed(tmp_path, mortal, pace):  # 
     with ReplayJob(make_port("null:"), Limits(), given, how) as job:
         life = mortal(job)
         torment(life)
-        life.begin()
-        until(lambda: job.wait(timeout=0.01) or job.count().sent)
         result = ran(life.stop())
     assert result.sent > 0
     lost = result.drops.get("worker_lost", 0) + result.skipped.get("worker_lost", 0)

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from tests.support.waiting import scaled
+from tests.support.waiting import scaled, until
 from uspnet import memory
 from uspnet.jobs.job import Job
 from uspnet.jobs.recovery import recover
@@ -110,11 +110,19 @@ class Mortal:
         return self.job.result()
 
     def stop(self) -> Any:
-        """Stops it, and returns the result."""
-        self.begin()
+        """Stops it once packets have moved, and returns the result: on a busy machine, no life
+        before may have been long enough for a first one.
+        """
+        if not self.alive():
+            self.begin()
+        until(lambda: self.job.wait(timeout=0.001) or self.moved())
         self.job.stop(hurry=True)
         assert self.job.wait(timeout=scaled(30))
         return self.job.result()
+
+    def moved(self) -> bool:
+        """Whether the counters of a port know a packet."""
+        return any(row.rx_packets or row.tx_packets for row in self.job.port_rows())
 
     def close(self) -> None:
         if self.alive():
