@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import re
 import signal
@@ -15,11 +16,11 @@ import pytest
 from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.tiers import by_tier
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 
 FRAMES = [n.to_bytes(4) * 15 + bytes(n % 50) for n in range(5000)]
 NAME = re.compile(r"x_(\d{5})_(\d{14})\.(pcapng|pcap)")
-KILLS = by_tier(4, 8, 200)
+KILLS, ENDS = by_tier(4, 8, 200), by_tier(1, 6, 100)
 
 
 @pytest.fixture
@@ -158,6 +159,36 @@ def test_files_are_whole_whenever_the_command_is_killed(start, folder):
         assert counted(paths[-1]) >= 0
         for path in paths:
             path.unlink()
+
+
+def test_files_are_whole_whenever_the_command_is_ended(start, folder):
+    """As by Ctrl-C, which all processes of a terminal get, over each second's statistics."""
+    chance = random.Random(2)
+    for number in range(ENDS):
+        process = start("capture", "null:", "-w", f"{number}.pcapng", "-b", "filesize:100",
+                        "-b", "files:2", "--json", through='exec setsid "$@"')  # fmt: skip
+        until(lambda: [*folder.glob(f"{number}_*")])  # noqa: B023 - called at once
+        time.sleep(chance.uniform(0.8, 1.8))
+        os.killpg(process.pid, chance.choice([signal.SIGINT, signal.SIGTERM]))
+        out, err = process.communicate(timeout=scaled(60))
+        found = answer(out)
+        assert (process.returncode, found["ended"]) == (0, "signal"), err
+        assert sorted(path.name for path in folder.iterdir()) == found["files"]
+        kept = sum(counted(folder / name) for name in found["files"])
+        assert kept == found["written"] - found["deleted_packets"]
+        for name in found["files"]:
+            (folder / name).unlink()
+
+
+def test_each_file_has_a_packet_even_if_its_header_is_longer(uspnet, folder, tmp_path):
+    ports = [f"pcap:{tmp_path}/{number}" for number in range(20)]
+    for number in range(20):
+        write_pcap(tmp_path / f"{number}", FRAMES[number : number + 1])
+    words = ["-w", "x.pcapng", "-b", "filesize:1", "--json"]
+    found = answer(uspnet("capture", *ports, *words).stdout)
+    assert found["written"] == 20
+    assert all((folder / name).stat().st_size > 2000 for name in found["files"])
+    assert [counted(folder / name) for name in found["files"]] == [1] * 20
 
 
 @pytest.mark.parametrize(

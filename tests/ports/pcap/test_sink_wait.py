@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the end of a capture waits for a reader that takes nothing."""
+"""The end of a capture: how long it waits for a reader that takes nothing, and what it says of a
+process that could not write.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,13 @@ import os
 
 import pytest
 
+from uspnet.errors import DeviceFault, UspnetError
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.plan import Limits
 from uspnet.ports.pcap import sink as module
 from uspnet.ports.pcap.sink import INTERRUPTED_S, READER_WAIT_S, Sink
+from uspnet.ports.pcap.writer import _Child
+from uspnet.ports.registry import make_port
 from uspnet.spec import parse
 
 
@@ -44,3 +51,19 @@ def test_a_reader_that_takes_nothing_is_given_up(monkeypatch, tmp_path, interrup
     sink._wait(writer)
     assert writer.killed
     assert writer.now == pytest.approx(seconds, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "text"),
+    [(ValueError, DeviceFault, "writes it failed"), (MemoryError, UspnetError, "Cannot allocate")],
+)
+def test_a_process_that_fails_was_not_killed(monkeypatch, tmp_path, fault, error, text):
+    def run(_):
+        raise fault
+
+    monkeypatch.setattr(_Child, "run", run)
+    port = make_port(f"pcap:out={tmp_path / 'x'}")
+    with CaptureJob(make_port("null:"), Limits(), port) as job:
+        job.start()
+        with pytest.raises(error, match=text):
+            job.wait()

@@ -69,13 +69,15 @@ class Parts:
         os.close(1)
 
     def turns(self, waiting: int, out: int) -> bool:
-        """Return whether it is time for the next file, when so many bytes wait."""
+        """Return whether it is time for the next file, when so many bytes wait. Each has a packet,
+        unless its time is over.
+        """
         if not self.octets:
             self.measure(out)
         if self.stays or self.over:
             return False
         full = self.octets >= self.part.octets or self.packets >= self.part.packets
-        return self.turn or (full and bool(waiting or self.part.eager))
+        return self.turn or (full and bool(self.packets) and bool(waiting or self.part.eager))
 
     def patience_ms(self) -> float:
         """Return how long records may wait: only a moment if they may be those that end it all."""
@@ -89,11 +91,13 @@ class Parts:
             self.octets = os.lseek(out, 0, os.SEEK_CUR)
 
     def cut(self, ring: c.PcapRing, start: c.Pointer[int], length: int) -> int:
-        """Return how many bytes of the records belong into this file, and count them."""
+        """Return how many bytes of the records belong into this file, and count them. It may be
+        full already: what is no packet begins no other, and a header alone may fill a file.
+        """
         if self.stays:
             return length
         packets = ffi.new("uint64_t *", self.part.packets - self.packets)
-        room = self.part.octets - self.octets
+        room = max(self.part.octets - self.octets, 1)
         fits = int(lib.pcap_cut(ring, start, length, room, packets)) or length
         self.octets, self.packets = self.octets + fits, self.packets + int(packets[0])
         return fits

@@ -258,14 +258,10 @@ class Sink(Port):
         if not self.writer.gone(0):
             self._let_go(self.writer)
             self._wait(self.writer)
-        killed = self.writer.status() and not self.writer.shared.error
         self._forget(self.writer)
         self._tell()
-        if killed and self.regular:
-            text = f"{self._held()}: the process that writes it was killed"
-            raise DeviceFault(text, "see: dmesg")
-        if self.writer.shared.error not in (0, errno.EPIPE):
-            raise file_error(self._held(), OSError(self.writer.shared.error, ""))
+        if failure := self.writer.failure(self._held()):
+            raise failure
 
     def _let_go(self, writer: Writer) -> None:
         """Have the writer complete the file."""

@@ -16,10 +16,11 @@ import signal
 import socket
 from typing import cast
 
-from uspnet.errors import NoMemory
+from uspnet.errors import DeviceFault, NoMemory, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import SharedMemory
 from uspnet.ports.pcap.disk import ring_bell
+from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.hold import Held
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part, Parts
@@ -63,6 +64,7 @@ class Writer:
         self.pidfd = -1
         self.user = privileges.nobody()  # the user that the child runs as; 0: our own
         self.ended: int | None = None  # the child's exit status
+        self.given_up = False  # we have killed it
         self.part: Part = part
         self.line: socket.socket | None = None
         theirs: socket.socket | None = None
@@ -124,8 +126,23 @@ class Writer:
             self.ended = os.waitpid(self.pid, 0)[1]
         return self.ended
 
+    def failure(self, name: str) -> UspnetError | None:
+        """Return why a child that is gone ended early; `name` is that of what it wrote. A reader
+        that took no more is no failure.
+        """
+        code, error = os.waitstatus_to_exitcode(self.status()), int(self.shared.error)
+        if error:
+            return None if error == errno.EPIPE else file_error(name, OSError(error, ""))
+        if code > 0:
+            text = f"{name}: the process that writes it failed"
+            return DeviceFault(text, "run it once more, and report that")
+        if code < 0 and not self.given_up:
+            return DeviceFault(f"{name}: the process that writes it was killed", "see: dmesg")
+        return None
+
     def kill(self) -> None:
         """Kill a child that waits for a pipe's reader."""
+        self.given_up = True
         child.send(self.pidfd, signal.SIGKILL)
 
     def close(self) -> None:
@@ -160,6 +177,8 @@ class _Child:
             os._exit(0)
         except OSError as error:
             self.shared.error = error.errno or errno.EIO
+        except MemoryError:
+            self.shared.error = errno.ENOMEM
 
     def isolate(self) -> None:
         """Close all other descriptors, and give up all privileges."""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process that writes several files, as an object: what a file takes that is full."""
+
+from __future__ import annotations
+
+import os
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from tests.fastpath.test_pcap_sink import Ring
+from uspnet.fastpath import ffi, lib
+from uspnet.ports.pcap.format import statistics
+from uspnet.ports.pcap.output import Output
+from uspnet.ports.pcap.parts import Part, Parts
+from uspnet.ports.pcap.writer import _Child
+
+PACKET = 92  # bytes of a block around 60
+
+
+@pytest.fixture
+def rings():
+    """Of packets, and of blocks without packets."""
+    made = [Ring(lib.PCAP_NG), Ring(lib.PCAP_NG)]
+    yield made
+    for ring in made:
+        ring.pool.close()
+
+
+@pytest.fixture
+def writing(tmp_path, rings):
+    """Returns the process that writes files of so many bytes."""
+    opened = []
+
+    def begin(octets):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        watched = os.pipe()
+        both = ffi.new("struct pcap_ring[]", [ring.ring[0] for ring in rings])
+        part = Part(asks=True, octets=octets)
+        writer = SimpleNamespace(bell=-1, user=0, shared=rings[0].shared, rings=both, part=part)
+        out = os.open(tmp_path / "1", os.O_RDWR | os.O_CREAT)
+        child = _Child(out, writer, watched[0], None)
+        child.file, child.parts = Output(out, None), Parts(theirs.detach(), watched[0], part)
+        opened.extend([child, ours, watched])
+        return child
+
+    yield begin
+    child, ours, watched = opened
+    ours.close()
+    child.parts.line.close()
+    for fd in (*watched, child.file.fd):
+        os.close(fd)
+
+
+def test_a_full_file_takes_statistics(writing, rings, tmp_path):
+    """They may come when the last packet went beyond the limit, and before the next one."""
+    child = writing(100)
+    packets, notes = rings
+    block = statistics(0, 0, 0, {}, "")
+    assert packets.send(2, 60) == 2
+    assert lib.pcap_note(notes.c, ffi.from_buffer("uint8_t[]", 2 * block), 2 * len(block))
+    child.drain(least=1)
+    assert (tmp_path / "1").stat().st_size == 2 * (PACKET + len(block))
+    assert (child.parts.packets, child.parts.octets) == (2, 2 * (PACKET + len(block)))
