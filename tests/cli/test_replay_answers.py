@@ -10,7 +10,7 @@ import socket
 import pytest
 from scapy.all import IP, UDP, Ether
 
-from tests.cli.test_answers import ANSWERED, IGNORED, NETS, OURS, arp, udp
+from tests.cli.test_answers import ANSWERED, IGNORED, NETS, OURS, arp, ns, udp
 from tests.support.captures import write_pcap
 from tests.support.identity import answer
 from tests.support.processes import children_named
@@ -54,6 +54,27 @@ def test_requests_are_answered_as_scapy_would_write_it(namespace, read_frames, c
     assert result["answered"]["arp"] + result["answered"]["ndp"] >= len(ANSWERED)
     assert result["sent"] > 0
     assert result["skipped"] == {}
+
+
+def test_answers_that_the_port_drops_are_no_drops_of_the_replay(namespace, read_frames, capture):
+    namespace.veth("a", "b")
+    namespace.ip("link", "set", "dev", "a", "mtu", "68")  # less than an advertisement has
+    sock, got = namespace.socket("b"), {}
+    words = ("--rate", "1000", *NETS, "--src-mac", OURS)
+    running = namespace.start("pktgen", "packet:a", *capture, *words)
+    for _ in range(3):
+        until(lambda: asked(sock, read_frames, arp(), got, "ARP"))
+        sock.send(bytes(ns()))
+        got.clear()
+    until(lambda: asked(sock, read_frames, arp(), got, "ARP"))
+    result = running.end()
+    dropped = result["answered"]["drops"]
+    assert dropped == {"too_long": result["answered"]["ndp"]}
+    assert result["answered"]["ndp"] > 0
+    assert (result["drops"], result["dropped"]) == ({}, 0)
+    assert result["ports"][0]["drops"] == dropped
+    assert result["ports"][0]["tx_bytes"] == 60 * result["ports"][0]["tx_packets"]
+    assert result["bps"] == pytest.approx(result["pps"] * 60 * 8)
 
 
 def asked(sock, read_frames, frame, got, name):
@@ -111,7 +132,7 @@ def test_a_file_ends_the_run_whatever_comes_in(namespace, capture):
         busy.end()
     told = answer(done.stdout)
     assert (told["ended"], told["sent"]) == ("source", 3 * len(FRAMES))
-    assert told["answered"] == {"arp": 0, "ndp": 0, "unsent": 0}
+    assert told["answered"] == {"arp": 0, "ndp": 0, "unsent": 0, "drops": {}}
 
 
 def test_answers_go_on_after_the_worker_process_was_killed(namespace, read_frames, capture):

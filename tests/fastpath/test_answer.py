@@ -8,7 +8,8 @@ import random
 from scapy.all import ARP, Dot1Q, Ether, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
 
 from uspnet.fastpath import ffi, lib
-from uspnet.jobs.answers import Answers
+from uspnet.jobs.answers import Answers, without_answers
+from uspnet.jobs.result import Answered
 from uspnet.packets.answering import read_answers
 from uspnet.ports.registry import make_port
 
@@ -32,7 +33,7 @@ class Desk:
     def __init__(self, nets=("10.0.0.0/8", "2001:db8::/32"), buffers=BUFFERS):
         self.answers = Answers(read_answers(list(nets)), bytes.fromhex("020000000001"),
                                make_port("null:"))  # fmt: skip
-        self.room, self.sent = 1 << 30, []
+        self.room, self.refused, self.sent = 1 << 30, 0, []
         self.memory = ffi.new("uint8_t[]", BUFFERS * BUFFER)
         self.pool = ffi.new("struct pool *", (self.memory, BUFFER, BUFFERS))
         self.free = ffi.new("uint32_t[]", list(range(BUFFERS)))
@@ -40,6 +41,7 @@ class Desk:
         self.burst = ffi.callback("uint32_t(struct queue *, struct packet *, uint32_t)", self._take)
         self.queue = ffi.new("struct queue *")
         self.queue.burst, self.queue.pool, self.queue.stack = self.burst, self.pool, self.stack
+        self.counters = self.queue.counters = ffi.new("struct counters *")
         self.exit = ffi.new("struct exit *")
         self.exit.tx = self.queue
         self.answers.c.exit = self.exit
@@ -49,10 +51,20 @@ class Desk:
         self.room -= n
         for packet in packets[0:n]:
             at = packet.index * BUFFER + packet.offset
-            self.sent.append(bytes(ffi.buffer(self.memory + at, packet.length)))
+            self._count(bytes(ffi.buffer(self.memory + at, packet.length)))
             self.free[self.stack.top] = packet.index
             self.stack.top += 1
         return n
+
+    def _count(self, frame):
+        if self.refused:
+            self.refused -= 1
+            self.counters.drops[lib.DROP_TOO_LONG] += 1
+            self.counters.errors += 1
+            return
+        self.sent.append(frame)
+        self.counters.packets += 1
+        self.counters.bytes += len(frame)
 
     def ask(self, frame):
         """Give it a frame in a buffer that ends where the frame ends; return what it sends."""
@@ -106,6 +118,23 @@ def test_answers_wait_for_room_and_are_counted_when_there_is_none():
     assert (state.sent, state.held) == (8, lib.BURST_MAX - 5)
     lib.answer_drop(state)
     assert (state.held, state.unsent, desk.stack.top) == (0, 7 + lib.BURST_MAX - 5, BUFFERS)
+
+
+def test_answers_that_the_ring_drops_are_told_apart_from_those_that_were_sent():
+    desk = Desk()
+    for refused in (0, 1, 0):
+        desk.refused = refused
+        desk.ask(REQUEST)
+        desk.ask(SOLICITATION)
+    assert desk.answers.sent() == (5, desk.counters.bytes)
+    assert desk.counters.bytes == 2 * 60 + 3 * 90
+    assert desk.answers.left() == 6
+    assert desk.answers.result() == Answered(arp=3, ndp=3, unsent=0, drops={"too_long": 1})
+    assert without_answers({"too_long": 3, "no_room": 1}, [desk.answers]) == {
+        "too_long": 2,
+        "no_room": 1,
+    }
+    assert without_answers({"too_long": 1}, [desk.answers]) == {}
 
 
 def test_without_a_free_buffer_there_is_no_answer():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import os
 
 import lz4.frame
 import pytest
@@ -14,6 +15,7 @@ from scapy.utils import PcapReader
 
 from tests.fastpath.test_loops import Wire
 from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
+from tests.support.captures import write_pcap
 from tests.support.identity import ran
 from tests.support.pcap_rig import (
     FRAMES,
@@ -29,7 +31,9 @@ from uspnet.errors import Malformed, NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.replay import Pace, Replaying, ReplayJob
+from uspnet.packets.answering import read_answers
 from uspnet.packets.fields.rewrite import Rewrite
+from uspnet.packets.filter import compile_filter
 from uspnet.ports.pcap.port import Pcap
 from uspnet.ports.registry import make_port
 
@@ -203,6 +207,20 @@ def test_a_replay_goes_on_when_its_process_is_killed(tmp_path, mortal, rate):  #
     lost = result.drops.get("worker_lost", 0) + result.skipped.get("worker_lost", 0)
     assert lost == life.lost <= 2 * 32 * life.kills
     assert result.drops.keys() <= {"worker_lost"}
+
+
+@pytest.mark.parametrize("pace", [Pace(rate=10), Pace(speed=1)], ids=["rate", "timing"])
+def test_who_asks_for_an_address_ends_a_sleep(tmp_path, pace):
+    write_pcap(tmp_path / "in.pcap", [bytes(60)] * 3, [n * 100_000_000 for n in range(3)])
+    files = [Pcap.make(tmp_path / "in.pcap", timing=(pace.speed is not None) or None)]
+    name = f"@uspnet-replay-{os.getpid()}"
+    ports = make_port(f"memif:{name},role=server"), make_port(f"memif:{name}")
+    how = Replaying(pace=pace, split=compile_filter("greater 60"))
+    with ReplayJob(ports[0], Limits(poll="sleep"), files, how, ports[1]) as job:
+        job.answer(read_answers(["10.0.0.1"]), bytes(6))
+        assert ran(job.run()).sent == 3
+        ways = [each for port in ports for each in port.made if each.direction == "rx"]
+        assert all(each.counters.sleeps for each in ways), "it waits for what comes in, too"
 
 
 def test_packets_that_can_have_no_tag_are_skipped_and_times_stay_with_theirs(tmp_path):

@@ -134,7 +134,8 @@ def pktgen(r):
         for each in r["streams"]:
             assert each["offered"] == each["sent"] + each["unsent"], r
         assert sum(each["offered"] for each in r["streams"]) <= r["offered"], r
-    answered = sum((r["answered"] or {}).values()) - 2 * (r["answered"] or {"unsent": 0})["unsent"]
+    told = r["answered"] or {"arp": 0, "ndp": 0, "unsent": 0, "drops": {}}
+    answered = told["arp"] + told["ndp"] - told["unsent"] - sum(told["drops"].values())
     # else they leave by the rx port
     by_these = answered if len(outs) == len(r["ports"]) or "replayed" in r else 0
     assert r["sent"] + by_these == total({"ports": outs}, "tx_packets"), r

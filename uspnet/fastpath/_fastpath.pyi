@@ -69,6 +69,7 @@ class Answer(Struct):
     unsent: int
     sent: int
     bytes: int
+    drops: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     packets: Inline[Packet, Sequence[Packet | PacketFields] | Packet]
 
 class AnswerNet(Struct):
@@ -1431,6 +1432,7 @@ class Worker(Struct):
     ticks_hz: int
     turn: int
     done: int
+    also: Worker
 
 class XdpQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
@@ -1827,6 +1829,7 @@ class WorkerFields(TypedDict, total=False):
     ticks_hz: int
     turn: int
     done: int
+    also: Worker
 
 class XdpRingFields(TypedDict, total=False):
     producer: Pointer[int]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, lib
@@ -14,6 +14,7 @@ from uspnet.jobs.worker import Lane, Worker
 from uspnet.memory import new
 from uspnet.packets.answering import AnswerNet
 from uspnet.port import Port
+from uspnet.telemetry import drops_by_reason
 
 
 class Answers:
@@ -46,17 +47,26 @@ class Answers:
         self.c.held = 0
         if lanes is self._lanes:
             queue = lanes[0].exits[self._number]
-            queue.drop(under_way([Lane(None, [queue])], int(self.c.sent)), lib.DROP_WORKER_LOST)
+            queue.drop(under_way([Lane(None, [queue])], self.left()), lib.DROP_WORKER_LOST)
 
     def sent(self) -> tuple[int, int]:
         """Return the answers sent and their bytes, which are in the port's counters, too."""
         return int(self.c.sent), int(self.c.bytes)
 
+    def left(self) -> int:
+        """Return the answers that are in the port's counters: sent, or dropped."""
+        return int(self.c.sent) + sum(self.drops().values())
+
+    def drops(self) -> dict[str, int]:
+        """Return the answers that the port dropped, by reason."""
+        return drops_by_reason([self.c])
+
     def result(self) -> Answered:
         """Return what was answered so far."""
         state: c.Answer = self.c
         unsent = int(state.unsent) + int(state.held)
-        return Answered(arp=int(state.arp), ndp=int(state.ndp), unsent=unsent)
+        drops = self.drops()
+        return Answered(arp=int(state.arp), ndp=int(state.ndp), unsent=unsent, drops=drops)
 
 
 def answered(several: Sequence[Answers]) -> Answered | None:
@@ -64,5 +74,16 @@ def answered(several: Sequence[Answers]) -> Answered | None:
     rows = [each.result() for each in several]
     if not rows:
         return None
-    names = ("arp", "ndp", "unsent")
-    return Answered(**{name: sum(getattr(each, name) for each in rows) for name in names})
+    return Answered(
+        arp=sum(each.arp for each in rows),
+        ndp=sum(each.ndp for each in rows),
+        unsent=sum(each.unsent for each in rows),
+        drops=drops_by_reason(each.c for each in several),
+    )
+
+
+def without_answers(drops: Mapping[str, int], several: Sequence[Answers]) -> dict[str, int]:
+    """Return what ports dropped, by reason, without the answers among it."""
+    theirs = drops_by_reason(each.c for each in several)
+    ours = {name: count - theirs.get(name, 0) for name, count in drops.items()}
+    return {name: count for name, count in ours.items() if count > 0}

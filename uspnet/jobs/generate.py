@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
-from uspnet.jobs.answers import Answers
+from uspnet.jobs.answers import Answers, without_answers
 from uspnet.jobs.losses import Losses
 from uspnet.jobs.measure import Measure, make_streams
 from uspnet.jobs.measuring import NO_FILES, Measuring
@@ -220,7 +220,9 @@ class GenerateJob(Measuring[GenerateResult]):
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self._sent()
         offered = sum(int(loop.c.offered) for loop in self._sends)
-        drops, elapsed = drops_by_reason(self._sinks()), self.elapsed()
+        besides = [self.answers] if self.answers and self._shares() else []
+        drops = without_answers(drops_by_reason(self._sinks()), besides)
+        elapsed = self.elapsed()
         # A dry run is never late; nor is one that ended before it had workers.
         paces = self._paces() if self.workers and not self.traffic.dry else []
         counts = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import DeviceFault, Usage
 from uspnet.fastpath import ffi, lib
-from uspnet.jobs.answers import Answers, answered
+from uspnet.jobs.answers import Answers, answered, without_answers
 from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Forward
 from uspnet.jobs.measure import Measure
@@ -63,9 +63,12 @@ class Replay(Forward, name="replay"):
 
     def receive(self, worker: Worker, receivers: Sequence[Measure], answers: list[Answers]) -> None:
         """Run these receivers, one for each exit, in its thread, which `worker` is; they answer."""
+        before = self.worker
         for number, (each, answer) in enumerate(zip(receivers, answers, strict=True)):
             each.answer(answer, worker, number)
             self.c.receivers[number] = each.c
+            before.also = each.worker
+            before = each.worker
         self.answers, self.c.n_receivers = answers, len(receivers)
 
     def set_clock(self, hz: int) -> None:
@@ -82,8 +85,8 @@ class Replay(Forward, name="replay"):
         return sum(int(lane.rx.counters.packets) for lane in lanes if lane.rx)
 
     def besides(self) -> int:
-        """Return the answers sent."""
-        return sum(each.sent()[0] for each in self.answers)
+        """Return the answers that left, sent or dropped."""
+        return sum(each.left() for each in self.answers)
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was under way as lost. What became due while no loop ran is not made up for,
@@ -283,7 +286,7 @@ class ReplayJob(Job[ReplayResult]):
         octets = max(self.total("tx", "bytes") - sum(n for _, n in besides), 0)
         read = [queue.counters for each in self.files for queue in each.made]
         offered = max(sum(int(each.packets) for each in read), sent)
-        drops, elapsed = self.drops("tx"), self.elapsed()
+        drops, elapsed = without_answers(self.drops("tx"), self.answers), self.elapsed()
         return ReplayResult(
             **self.common(),
             offered=offered,

@@ -169,6 +169,8 @@ class Answered:
     """Neighbor solicitations, for IPv6 addresses."""
     unsent: int
     """Those of them whose answer was not sent, for want of room in the transmit ring."""
+    drops: dict[str, int] = field(default_factory=dict)
+    """Answers that the port dropped, by reason: they are in its `drops`, and not in the run's."""
 
 
 @dataclass(frozen=True, kw_only=True)

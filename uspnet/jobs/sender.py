@@ -108,7 +108,7 @@ class Generate(Loop, name="generate"):
 
     def settle(self, lanes: Sequence[Lane], excess: int = 0) -> int:
         """Count what was begun and neither sent nor dropped."""
-        answered = self.answers.sent()[0] if self.answers else 0
+        answered = self.answers.left() if self.answers else 0
         lost = under_way(lanes, int(self.c.offered) + answered)
         lanes[0].exits[0].drop(lost, lib.DROP_WORKER_LOST)
         self.resume()

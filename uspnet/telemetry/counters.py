@@ -78,9 +78,9 @@ class PortCounters:
         return sum(count or 0 for count in counts)
 
 
-def drops_by_reason(blocks: Iterable[c.Counters]) -> dict[str, int]:
-    """Sum dropped packets by reason over `struct counters *`. Reasons that never happened
-    are left out.
+def drops_by_reason(blocks: Iterable[c.Counters | c.Answer]) -> dict[str, int]:
+    """Sum dropped packets by reason over `struct counters *`, or others with such `drops`. Reasons
+    that never happened are left out.
     """
     listed = list(blocks)
     totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}

@@ -134,7 +134,13 @@ def answers(answered: Result) -> list[str]:
     """Say which requests were answered."""
     said = [f"answered {format_count(answered['arp'])} ARP requests"]
     said.append(f"{format_count(answered['ndp'])} neighbor solicitations")
-    return said + ([f"no room for {format_count(n)}"] if (n := answered["unsent"]) else [])
+    if n := answered["unsent"]:
+        said.append(f"no room for {format_count(n)}")
+    if dropped := answered["drops"]:
+        said += f"dropped {format_count(sum(dropped.values()))}: {reasons_text(dropped)}".split(
+            ", "
+        )
+    return said
 
 
 def captured(result: Result) -> list[list[str]]:

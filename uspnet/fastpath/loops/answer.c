@@ -221,13 +221,31 @@ static uint64_t bytes_of(const struct packet *p, uint32_t n)
     return bytes;
 }
 
+/* Of what the ring took, what it dropped was not sent. Given: its counters before, and the bytes
+ * sent until then. */
+static void note_drops(struct answer *a, const struct counters *before, uint64_t bytes)
+{
+    const struct counters *now = a->exit->tx->counters;
+    for (uint32_t i = 0; i < DROP_REASONS; i++) {
+        uint64_t n = now->drops[i] - before->drops[i];
+        if (likely(!n))
+            continue;
+        a->drops[i] += n;
+        a->sent -= n;
+        a->bytes = bytes + now->bytes - before->bytes;
+    }
+}
+
 /* Sends what waits, as far as the ring has room. It counts as sent before: if the process dies in
  * between, nothing is in two counters. */
 void answer_send(struct answer *a)
 {
     uint32_t n = a->held, taken;
+    uint64_t bytes = a->bytes;
+    struct counters before;
     if (!n)
         return;
+    before = *a->exit->tx->counters;
     a->sent += n;
     a->bytes += bytes_of(a->packets, n);
     taken = queue_burst(a->exit->tx, a->packets, n);
@@ -235,6 +253,7 @@ void answer_send(struct answer *a)
     memmove(a->packets, a->packets + taken, a->held * sizeof *a->packets);
     a->sent -= a->held;
     a->bytes -= bytes_of(a->packets, a->held);
+    note_drops(a, &before, bytes);
 }
 
 /* Gives up what waits still. */

@@ -23,6 +23,8 @@ struct answer {
     uint64_t arp, ndp; /* answered */
     uint64_t unsent;   /* requests without an answer: there was no room for it */
     uint64_t sent, bytes;
+    uint64_t drops[40]; /* of answers that the ring took, by enum drop_reason; its counters have
+                           them, too */
     struct packet packets[64];
 };
 void answer_see(struct answer *a, const struct pool *pool, struct packet p);

@@ -181,15 +181,16 @@ static void drain(const struct worker *w)
     (void)!read(w->wake_fd, &value, sizeof value);
 }
 
-/* Sleeps until a descriptor of a queue of `of` is ready, Python wakes the worker, or `most_ms` are
- * over. A peer can cause wake-ups without work; naps limit their rate. */
+/* Sleeps until a descriptor of a queue of `of`, or of what runs with it, is ready, Python wakes the
+ * worker, or `most_ms` are over. A peer can cause wake-ups without work; naps limit their rate. */
 static void worker_sleep(struct worker *w, const struct worker *of, int most_ms)
 {
     struct waits waits = {.n = 0};
     struct pollfd fds[SLEEPERS_MAX + 1] = {{.fd = w->wake_fd, .events = POLLIN}};
     int called;
-    for (uint32_t i = 0; i < of->n_lanes; i++)
-        lane_await(&waits, &of->lanes[i]);
+    for (; of; of = of->also)
+        for (uint32_t i = 0; i < of->n_lanes; i++)
+            lane_await(&waits, &of->lanes[i]);
     if (waits.nap || !most_ms) {
         usleep(NAP_US);
         return;
@@ -227,7 +228,9 @@ void worker_await(struct worker *w, uint64_t until)
     }
     flush(w);
     us = (uint64_t)((double)(until - now - early) / (double)w->ticks_hz * 1e6);
-    if (us < 1000)
+    if (w->also)
+        worker_sleep(w, w->also, us < SLEEP_MS * 1000 ? (int)(us / 1000) : SLEEP_MS);
+    else if (us < 1000)
         usleep((useconds_t)us);
     else if (poll(&fd, 1, us < SLEEP_MS * 1000 ? (int)(us / 1000) : SLEEP_MS) > 0)
         drain(w);

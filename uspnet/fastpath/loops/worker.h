@@ -59,6 +59,7 @@ struct worker {
     uint64_t ticks_hz;
     uint32_t turn; /* which thread runs the loop, see process.h; 0: one of the command's process */
     uint32_t done; /* the turn in which the loop ended; 0: it has not, or it ran in turn 0 */
+    const struct worker *also; /* runs in this thread: its work ends a sleep, too; or NULL */
 };
 
 uint64_t ticks_now(void);
