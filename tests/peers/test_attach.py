@@ -172,3 +172,18 @@ def test_addresses_that_can_not_be_are_told_and_leave_nothing(namespace):
         assert text in error["message"]
         assert hint in error["hint"]
     assert namespace.links() == {"lo", "a", "b"}
+
+
+def test_a_port_whose_mtu_is_too_small_for_an_interface(namespace):
+    namespace.ip("link", "set", "lo", "mtu", 1500)
+    command = namespace.start("attach", "packet:lo", "--name", "eth7")
+    for mtu, followed in ((60, 68), (1400, 1400), (67, 68), (1500, 1500)):
+        namespace.ip("link", "set", "lo", "mtu", mtu)
+        until(lambda followed=followed: namespace.link("eth7")["mtu"] == followed)
+        assert namespace.link("lo")["mtu"] == mtu
+    command.end()
+    namespace.ip("link", "set", "lo", "mtu", 60)
+    done = namespace.uspnet("attach", "packet:lo", "--name", "eth7", check=False)
+    assert done.returncode == 2
+    assert "up to 74 bytes, an MTU of 60, and an interface has at least 68" in done.stderr
+    assert "hint: ip link set dev lo mtu N" in done.stderr

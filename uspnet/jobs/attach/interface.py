@@ -77,9 +77,11 @@ class Counterpart(Tap):
         mtu = self._mtu or usual
         if MTU_LEAST <= mtu <= most:
             return mtu
-        if mtu < MTU_LEAST:
+        if (least := min(mtu, most)) < MTU_LEAST:
             text = f"{self.behind.name}: takes frames of up to {most + ETHERNET} bytes"
-            raise Usage(text, hint)
+            raise Usage(
+                f"{text}, an MTU of {least}, and an interface has at least {MTU_LEAST}", hint
+            )
         text = f"an MTU of {mtu} bytes is more than the {most} of {self.behind.name}"
         raise Usage(text, hint or f"--mtu {most}")
 
@@ -93,8 +95,6 @@ class Counterpart(Tap):
         Return the one that it has now.
         """
         behind = self.behind
-        if isinstance(behind, KernelPort) and mtu == min(behind.mtu, self._kept()):  # `_follow`
-            return super().change_mtu(mtu)
         if why := self._refused(mtu):
             self.kernel_side().set_mtu(self.mtu)
             self.notice(f"{self.name}: the MTU is {self.mtu} again: {behind.name} {why}")
@@ -133,5 +133,12 @@ class Counterpart(Tap):
             self._carrier = carrier
         if isinstance(behind, KernelPort) and not self.away:
             if self._followed and behind.mtu != self._followed:
-                self.kernel_side().set_mtu(min(behind.mtu, self._kept()))
+                self._mirror(behind)
             self._followed = behind.mtu
+
+    def _mirror(self, behind: KernelPort) -> None:
+        """Have the port's MTU, as far as the kernel lets a TAP have it and packet memory goes."""
+        mtu = max(MTU_LEAST, min(behind.mtu, self._kept()))
+        self.kernel_side().set_mtu(mtu)
+        if mtu != self.mtu:
+            self.mtu = super().change_mtu(mtu)  # which nobody has given it
