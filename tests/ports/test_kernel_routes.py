@@ -12,6 +12,8 @@ import threading
 import time
 
 import pytest
+from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
 
 from tests.ports.test_route import (
     FAMILIES,
@@ -32,9 +34,9 @@ from uspnet.fastpath import lib
 from uspnet.jobs import orders
 from uspnet.jobs.forward.asking import TURN_MAX, Asking
 from uspnet.jobs.forward.following import Kernel, interfaces
-from uspnet.jobs.forward.lpm import IPV4
+from uspnet.jobs.forward.lpm import IPV4, IPV6
 from uspnet.jobs.forward.route import Routing
-from uspnet.kernel import fib
+from uspnet.kernel import fib, precedence
 from uspnet.kernel.netlink import Netlink
 
 MARKERS = {4: "11.255.0.0/16", 6: "2001:ffff::/32"}
@@ -238,6 +240,10 @@ def test_what_is_wrong_is_named(namespace):
         Routing("/dev/null", "d0,d1")
 
 
+def packed(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
 def hop_to(routes, address):
     """What becomes of packets to an IPv4 address."""
     number = IPV4.longest(routes.found[IPV4], socket.inet_aton(address))
@@ -251,7 +257,7 @@ def read_in(namespace):
         netlink = Netlink()
     with netlink.socket:
         made = Kernel(["d0", "d1"], fib.links(netlink), fib.neighbors(netlink))
-        return made.build(fib.routes(netlink))
+        return made.build(precedence.effective(netlink, fib.routes(netlink)))
 
 
 def test_of_several_routes_and_next_hops_the_kernel_s_first_counts(namespace):
@@ -289,6 +295,79 @@ def test_of_several_routes_and_next_hops_the_kernel_s_first_counts(namespace):
         assert hop_to(found, address) == hop, address
     namespace.ip("link", "set", "d1", "down")
     assert hop_to(read_in(namespace), "20.9.0.1") == (lib.HOP_SEND, 0, "10.0.0.2")
+
+
+SHORTER = {4: ("20.0.0.0/8", "20.1.0.0/16", "10.0.0.2"),
+           6: ("2001:db8::/32", "2001:db8:1::/48", "fd00::2")}  # fmt: skip
+
+
+def is_local(namespace, version, address):
+    """Whether the kernel says that packets to an address are for itself."""
+    return namespace.ip(f"-{version}", "route", "get", address).startswith("local ")
+
+
+def test_a_longer_prefix_hides_a_local_one_only_where_the_kernel_says_so(namespace):
+    namespace.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0")
+    for name, address, more in (("d0", "10.0.0.1/24", "fd00::1/64"), ("d1", "10.0.1.1/24", "")):
+        namespace.veth(name, f"e{name}")
+        namespace.run("sysctl", "-qw", f"net.ipv6.conf.{name}.disable_ipv6=0")
+        namespace.ip("address", "add", address, "dev", name)
+        if more:
+            namespace.ip("address", "add", more, "dev", name, "nodad")
+    for version, (near, far, via) in SHORTER.items():
+        batch(namespace, version, [
+            f"route add local {near} dev lo table local", f"route add {far} via {via}",
+        ])  # fmt: skip
+    said = []
+    for change in ((), ("add",), ("del",)):
+        if change:
+            namespace.ip("rule", *change, "from", "192.0.2.77", "lookup", "77")
+        found = read_in(namespace)
+        for version, family, to in ((4, IPV4, "20.1.0.7"), (6, IPV6, "2001:db8:1::7")):
+            hop = found.hops[family.longest(found.found[family], packed(to)) or 0]
+            assert (hop.act == lib.HOP_ROUTER) == is_local(namespace, version, to), (change, to)
+            said.append(hop.act)
+        assert hop_to(found, "20.2.0.1") == (lib.HOP_ROUTER, None, None)
+    assert set(said) == {lib.HOP_ROUTER, lib.HOP_SEND}, "before there was a rule, and since"
+
+
+def test_what_asks_for_a_rule_is_read_again(namespace):
+    with namespace.entered():
+        news = fib.News()
+    with contextlib.closing(news):
+        namespace.ip("rule", "add", "from", "192.0.2.77", "lookup", "77")
+        until(lambda: news.read()[1])
+
+
+ALTERNATIVES = "wan0", "a-name-of-more-than-15-bytes"
+
+
+def test_alternative_names_are_those_of_their_interfaces(namespace):
+    for name, host in (("d0", 0), ("d1", 1)):
+        namespace.veth(name, f"e{name}")
+        namespace.ip("address", "add", f"10.0.{host}.1/24", "dev", name)
+        names = [word for each in ALTERNATIVES for word in ("altname", f"{each}-{host}")]
+        namespace.ip("link", "property", "add", "dev", name, *names)
+    for each in ALTERNATIVES:
+        with namespace.entered():
+            assert interfaces(f"{each}-1, {each}-0", 2) == ["d1", "d0"]
+            with pytest.raises(Usage, match="names d0 twice"):
+                interfaces(f"d0,{each}-0", 2)
+    words = ("packet:d0", "packet:d1", "--mode", "route", "--kernel-routes")
+    job = namespace.start("fwd", *words, ",".join(f"{ALTERNATIVES[1]}-{host}" for host in (0, 1)))
+    namespace.ip("neighbor", "add", "10.0.1.9", "lladdr", "02:00:00:00:00:09", "dev", "d1")
+    assert "dev d1 " in namespace.ip("route", "get", "10.0.1.9")
+    sock, out = namespace.socket("ed0", 0.02), namespace.socket("ed1", 0.02)
+    router = bytes.fromhex(namespace.link("d0")["address"].replace(":", ""))
+    frame = router + bytes(5) + b"\x02" + bytes(Ether() / IP(src="10.0.0.9", dst="10.0.1.9"))[12:]
+
+    def arrived():
+        sock.send(frame)
+        with contextlib.suppress(TimeoutError):
+            return out.recv(2048)[:6] == b"\x02\0\0\0\0\x09"
+
+    until(arrived)
+    job.end()
 
 
 def test_notifications_that_were_lost_mean_that_all_is_read_again(namespace):

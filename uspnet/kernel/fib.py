@@ -8,6 +8,7 @@ Reference: rtnetlink(7); uapi/linux/rtnetlink.h, neighbour.h, if_link.h.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -18,14 +19,16 @@ from uspnet.kernel.netlink import (
     DUMP,
     Attributes,
     Netlink,
+    attribute,
     attributes,
+    each_attribute,
     messages,
     number,
 )
 
 GETLINK, GETROUTE, GETNEIGH = 18, 26, 30
 NEWLINK, DELLINK, NEWNEIGH, DELNEIGH = 16, 17, 28, 29
-GROUPS = 0x1 | 0x4 | 0x40 | 0x400  # RTMGRP_LINK, _NEIGH, _IPV4_ROUTE, _IPV6_ROUTE
+GROUPS = 0x1 | 0x4 | 0x40 | 0x80 | 0x400  # RTMGRP_LINK, _NEIGH, _IPV4_ROUTE, _RULE, _IPV6_ROUTE
 RTMSG = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 NDMSG = struct.Struct("=BxxxiHBB")  # struct ndmsg
 IFINFOMSG = struct.Struct("=BxHiII")
@@ -33,10 +36,10 @@ RTNEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH = 1, 4, 5, 6, 9
 RTA_TABLE, RTA_VIA, RTA_ENCAP = 15, 18, 22
 NDA_DST, NDA_LLADDR = 1, 2
-IFLA_ADDRESS, IFLA_IFNAME = 1, 3
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 1, 3, 52, 53
 MAIN, LOCAL = 254, 255  # tables
 UNICAST, TO_LOCAL, BROADCAST, ANYCAST, MULTICAST, BLACKHOLE, UNREACHABLE, PROHIBIT = range(1, 9)
-CLONED, DEAD = 0x200, 0x1
+CLONED, FIB_MATCH, DEAD = 0x200, 0x2000, 0x1
 KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # NUD_REACHABLE to PROBE, NOARP, PERMANENT
 NEWS_BYTES = 4 << 20
 SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
@@ -67,6 +70,7 @@ class KernelRoute:
 class Link:
     """An interface."""
 
+    name: str
     ifindex: int
     mac: bytes
 
@@ -88,6 +92,19 @@ def routes(netlink: Netlink) -> Iterator[KernelRoute]:
                 (table != LOCAL, number(found, RTA_PRIORITY)),
                 tuple(_ways(found, flags)),
             )
+
+
+def length_for(netlink: Netlink, address: bytes) -> int | None:
+    """Return the length of the prefix that the kernel sends packets to an address by; None: it
+    sends none.
+    """
+    family = next(family for family, size in SIZES.items() if size == len(address))
+    body = RTMSG.pack(family, 8 * len(address), *[0] * 6, FIB_MATCH) + attribute(RTA_DST, address)
+    try:
+        lengths = [int(RTMSG.unpack_from(each)[1]) for each in netlink.ask(GETROUTE, body)]
+    except OSError:
+        return None
+    return lengths[0] if lengths else None
 
 
 def _ways(found: Attributes, flags: int) -> Iterator[Way]:
@@ -122,14 +139,19 @@ def neighbors(netlink: Netlink) -> Neighbors:
 
 
 def links(netlink: Netlink) -> dict[str, Link]:
-    """Return the interfaces by name. Raises OSError."""
-    known = {}
+    """Return the interfaces by their names, alternative ones too. Raises OSError."""
+    known: dict[str, Link] = {}
     for message in netlink.ask(GETLINK, IFINFOMSG.pack(0, 0, 0, 0, 0), DUMP):
         _, _, ifindex, _, _ = IFINFOMSG.unpack_from(message)
         found = attributes(message, IFINFOMSG.size)
-        name = found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-        known[name] = Link(ifindex, found.get(IFLA_ADDRESS, b""))
+        names = [found.get(IFLA_IFNAME, b""), *_alternatives(found.get(IFLA_PROP_LIST, b""))]
+        texts = [os.fsdecode(name.rstrip(b"\0")) for name in names]
+        known |= dict.fromkeys(texts, Link(texts[0], ifindex, found.get(IFLA_ADDRESS, b"")))
     return known
+
+
+def _alternatives(properties: bytes) -> Iterator[bytes]:
+    return (name for kind, name in each_attribute(properties) if kind == IFLA_ALT_IFNAME)
 
 
 class News:

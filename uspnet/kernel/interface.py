@@ -37,7 +37,7 @@ CARRIER_S = 5.0  # longer than any link takes to come up
 def check_name(scheme: str, name: str) -> str:
     """Return the name if an interface can have it. Raises Usage."""
     if not name:
-        raise Usage(f"{scheme}: names no interface", f"write {scheme}:NAME; {_existing()}")
+        raise Usage(f"{scheme}: names no interface", f"write {scheme}:NAME; {existing()}")
     if len(os.fsencode(name)) > NAME_MAX or name in (".", ".."):
         raise Usage(f"{name!r} is no interface name", f"names have 1 to {NAME_MAX} characters")
     if any(character in "/:%" or character.isspace() or character == "\0" for character in name):
@@ -45,7 +45,8 @@ def check_name(scheme: str, name: str) -> str:
     return name
 
 
-def _existing() -> str:
+def existing() -> str:
+    """Return a hint: the names of all interfaces."""
     names = ", ".join(name for _, name in socket.if_nameindex())
     return f"interfaces are: {names}"
 
@@ -61,7 +62,7 @@ class Interface:
                 self.index = socket.if_nametoindex(name)
             except OSError:
                 where = f" in {printable(namespace)}" if namespace else ""
-                raise NoDevice(f"there is no interface {name}{where}", _existing()) from None
+                raise NoDevice(f"there is no interface {name}{where}", existing()) from None
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.name = name
         self.ip = f"ip -n {printable(namespace)}" if namespace else "ip"  # the command

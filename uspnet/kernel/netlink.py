@@ -28,14 +28,17 @@ def attribute(kind: int, value: bytes) -> bytes:
     return ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
-def attributes(data: bytes, at: int = 0) -> Attributes:
-    """Return the attributes from `at` on, by their types."""
-    found = {}
+def each_attribute(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Return types and values of the attributes from `at` on."""
     while at + 4 <= len(data):
         size, kind = ATTRIBUTE.unpack_from(data, at)
-        found[kind & ~NESTED] = data[at + 4 : at + size]
+        yield kind & ~NESTED, data[at + 4 : at + size]
         at += max(-(-size // 4) * 4, 4)
-    return found
+
+
+def attributes(data: bytes, at: int = 0) -> Attributes:
+    """Return the attributes from `at` on, by their types."""
+    return dict(each_attribute(data, at))
 
 
 def number(found: Attributes, kind: int) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from uspnet.errors import DeviceFault, Usage, UspnetError
+from uspnet.errors import DeviceFault, NoDevice, Usage, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.asking import Asking, Who
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Family
@@ -29,8 +29,8 @@ from uspnet.jobs.forward.routes import (
     family_by_length,
     read_prefix,
 )
-from uspnet.kernel import fib
-from uspnet.kernel.interface import Interface
+from uspnet.kernel import fib, precedence
+from uspnet.kernel.interface import existing
 from uspnet.kernel.netlink import Netlink
 
 if TYPE_CHECKING:
@@ -57,17 +57,29 @@ Prefix = tuple[Family, bytes, int]
 
 
 def interfaces(given: str, ports: int) -> list[str]:
-    """Read the names of interfaces, one for each port. Raises Usage, NoDevice."""
+    """Read the names of interfaces, one for each port; for alternative names, return the first one
+    of `ip link`. Raises Usage, NoDevice, DeviceFault.
+    """
     names = [name.strip() for name in given.split(",")]
     if len(names) != ports:
         has = "1 interface" if len(names) == 1 else f"{len(names)} interfaces"
         text = f"--kernel-routes names {has}, and there are {ports} ports"
         raise Usage(text, "name one for each port, in their order: --kernel-routes eth0,eth1")
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise Usage(f"--kernel-routes names {name} twice", "name one for each port")
-        Interface(name).close()
-    return names
+    try:
+        netlink = Netlink()
+        with netlink.socket:
+            known = fib.links(netlink)
+    except OSError as error:
+        raise DeviceFault(f"the kernel's interfaces can't be read: {error}") from None
+    found: list[str] = []
+    for name in names:
+        if name not in known:
+            raise NoDevice(f"there is no interface {name}", existing())
+        if known[name].name in found:
+            text = f"--kernel-routes names {known[name].name} twice"
+            raise Usage(text, "name one for each port")
+        found.append(known[name].name)
+    return found
 
 
 def kernel_forwards(names: Iterable[str]) -> Iterator[str]:
@@ -192,7 +204,7 @@ class Follower(Generic[T]):
         with netlink.socket:
             if far:
                 self._links = fib.links(netlink)
-                self._far = list(fib.routes(netlink))
+                self._far = precedence.effective(netlink, fib.routes(netlink))
             made = Kernel(self.names, self._links, fib.neighbors(netlink))
         self.known = made.neighbors
         return made.build(self._far)
