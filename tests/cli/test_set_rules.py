@@ -76,7 +76,8 @@ def test_what_can_not_be_set(started, uspnet, source, tmp_path):
     (tmp_path / "large").write_bytes(b"#" * (TABLE_BYTES + 1))
     for words, code, said in (
         ((rules, pid), 1, "this job, of --mode io, has no rules"),
-        ((rules, "word"), 2, "--set-rules takes a process id, and 'word' is none"),
+        ((rules, "word"), 1, "there is no job at word"),
+        ((rules, ""), 2, "--set-rules takes one job"),
         ((rules, pid, pid), 2, "--set-rules takes one job"),
         ((rules, pid, "--mode", "filter"), 2, "changes a job that runs, and takes no --mode"),
         ((rules, pid, "--set-routes", rules), 2, "takes no --set-routes"),

@@ -20,8 +20,9 @@ from tests.support.memif import raw_memif as raw
 from tests.support.waiting import scaled, until
 from uspnet.errors import Usage
 from uspnet.ports.memif.access import users
-from uspnet.ports.memif.listener import PENDING_MAX, PENDING_OF_ONE, remove_stale
+from uspnet.ports.memif.listener import PENDING_MAX, PENDING_OF_ONE
 from uspnet.ports.registry import make_port
+from uspnet.system.listening import remove_stale
 
 STRANGER = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to be other users")

@@ -57,6 +57,7 @@ def fwd(
     map_ip: m.MapIp = None,
     map_port: m.MapPort = None,
     trace: m.Trace = None,
+    control: m.Control = None,
     set_rules: m.SetRules = None,
     set_routes: m.SetRoutes = None,
     duration: o.Duration = None,
@@ -93,7 +94,7 @@ def fwd(
     from uspnet.ports.registry import make_port
 
     made = [make_port(port) for port in ports]
-    process = o.Process(in_process, restart, sandbox, no_sandbox)
+    process = o.Process(in_process, restart, sandbox, no_sandbox, control)
     tracing = to_trace(trace, count)
     limits = o.limits(
         duration, None if tracing else count, cores, burst, poll, process, reconnect=reconnect

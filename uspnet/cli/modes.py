@@ -102,14 +102,24 @@ KernelRoutes = Annotated[
 ]
 
 
+Control = Annotated[
+    str | None,
+    typer.Option(
+        "--control",
+        metavar="SOCKET",
+        callback=o.file_name,
+        help="Take orders at this path, too, which only this user can connect to: --set-rules FILE "
+        "SOCKET. It must not exist; it is removed at the end.",
+    ),
+]
 SetRules = Annotated[
     str | None,
     typer.Option(
         "--set-rules",
         metavar="FILE",
         callback=o.file_name,
-        help="Have the running JOB (its process id, in the place of ports) go by the rules in a "
-        "file, one a line, instead of those that it has. - is stdin.",
+        help="Have the running JOB (its process id or the SOCKET of its --control, in the place of "
+        "ports) go by the rules in a file, one a line, instead of those that it has. - is stdin.",
     ),
 ]
 SetRoutes = Annotated[

@@ -217,12 +217,13 @@ def was_given(context: typer.Context, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Process:
-    """The options about where loops run."""
+    """The options about where loops run, and where the job takes orders, besides its own name."""
 
     inside: bool
     restart: int
     sandbox: Sandbox
     no_sandbox: bool
+    control: str | None = None
 
     def mode(self) -> str:
         """Return the sandbox's mode. Raise Usage."""
@@ -249,6 +250,7 @@ def limits(
     made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
     made.words = sys.argv[1:]
     made.reconnect, made.confine, made.control = reconnect, True, True
+    made.control_path = process.control
     made.process, made.restart = not process.inside, process.restart
     made.sandbox = process.mode()
     return made

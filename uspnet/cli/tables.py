@@ -46,10 +46,11 @@ def set_table(jobs: Sequence[str], which: str, name: str, *, json: bool, quiet: 
     from uspnet.jobs import orders
 
     option = "--" + which.replace("_", "-")
-    if len(jobs) != 1 or not (jobs[0].isascii() and jobs[0].isdecimal()):
-        said = "one job" if len(jobs) != 1 else f"a process id, and {jobs[0][:40]!r} is none"
-        raise Usage(f"{option} takes {said}", "name a job's process id, as in: uspnet stats --once")
-    done = orders.set_table(int(jobs[0]), OF[which], name)
+    if len(jobs) != 1 or not jobs[0]:
+        hint = "name its process id, as in: uspnet stats --once; or the path of its --control"
+        raise Usage(f"{option} takes one job", hint)
+    job = int(jobs[0]) if jobs[0].isascii() and jobs[0].isdecimal() else jobs[0]
+    done = orders.set_table(job, OF[which], name)
     if json:
         print_json(done.as_json())
     elif not quiet:

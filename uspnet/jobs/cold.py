@@ -173,6 +173,8 @@ class Cold:
         result = {"uspnet": __version__, **job.result().as_json(), "before": []}
         for port in job.ports:
             port.stays = True
+        if crew.control:
+            crew.control.leave()
         self.departed = True
         return State(
             pid=os.getpid(),

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a job from the command line does for other processes of its user, and for root.
 
-It listens on an abstract socket named after its process, of which nothing stays behind. A client
-sends one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`, for a
-cold one with `"kind": "cold"`, or `"plan"` to learn what that would do; `{"do": "set", "table":
-"rules" or "routes", "name": NAME}` with a sealed memfd that has the text of the file NAME. One that
-asks to watch a port stays connected: see `watching`.
+It listens on an abstract socket named after its process, of which nothing stays behind, and where
+its user wants that, at a path as well, which other network namespaces reach, too. A client sends
+one request and gets one answer, both JSON: `{"do": "upgrade", "with": PATH or null}`, for a cold
+one with `"kind": "cold"`, or `"plan"` to learn what that would do; `{"do": "set", "table": "rules"
+or "routes", "name": NAME}` with a sealed memfd that has the text of the file NAME. One that asks to
+watch a port stays connected: see `watching`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from uspnet.jobs.upgrades import Request, Upgrades
 from uspnet.jobs.watching import Watches
 from uspnet.process.interpreter import interpreter
 from uspnet.system import kept
+from uspnet.system.listening import Listening
+from uspnet.system.privileges import NONE, Capabilities, to_reach
 from uspnet.system.processes import peer
 from uspnet.system.sealed import read_sealed
 from uspnet.telemetry.reaching import address
@@ -34,6 +37,7 @@ TABLE_BYTES = 1 << 26  # of a file of rules or routes
 NAME_MAX = 200  # characters of its name that messages show
 CLIENTS_MAX = 8
 SILENCE_S = 5.0  # after which a client that asks nothing is dismissed
+MODE = 0o600  # of the path
 REST_S = 1.0  # before we accept again when there was no descriptor for a client
 
 
@@ -45,36 +49,51 @@ class _Client:
 
 
 class Control:
-    """The socket and its clients. `trouble` says why nobody can connect, if that is so."""
+    """The sockets and their clients. `path`: of another one than by the process's name; None: there
+    is none. `trouble` says why nobody can connect by that name, if that is so. Raises as
+    `Listening`.
+    """
 
-    def __init__(self, upgrades: Upgrades, watches: Watches) -> None:
+    def __init__(self, upgrades: Upgrades, watches: Watches, path: str | None = None) -> None:
         self.upgrades, self.watches, self.trouble = upgrades, watches, ""
         self._clients: list[_Client] = []
         self._rests_until = 0.0
+        self._chosen = _listening_at(path) if path else None
+        self._listeners = [self._chosen.socket] if self._chosen else []
+        self._named = self._listening_by_name()
+        if not self.trouble:
+            self._listeners.append(self._named)
+
+    def _listening_by_name(self) -> socket.socket:
         if (kept_fd := kept.take("control")) >= 0:
-            self._listener = socket.socket(fileno=kept_fd)
-            return
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            return socket.socket(fileno=kept_fd)
+        named = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._listener.bind(address(os.getpid()))
-            self._listener.listen(CLIENTS_MAX)
+            named.bind(address(os.getpid()))
+            named.listen(CLIENTS_MAX)
         except OSError as error:
             name = address(os.getpid()).replace("\0", "@")
             self.trouble = f"the job can't be upgraded: socket {name}: {error.strerror}"
-        self._listener.setblocking(False)
+        named.setblocking(False)
+        return named
+
+    def keeps(self) -> Capabilities:
+        """Return what it takes to remove the path from another user's folder."""
+        if not self._chosen:
+            return NONE
+        return to_reach(os.path.dirname(self._chosen.address) or ".", os.W_OK)
 
     def fds(self) -> list[int]:
         """Return the descriptors that become readable when `serve` has something to do."""
         silent = [client.socket.fileno() for client in self._clients if not client.request]
         silent += self.watches.fds()
-        full = len(self._clients) >= CLIENTS_MAX
-        rests = full or self.trouble or time.monotonic() < self._rests_until
-        return silent if rests else [self._listener.fileno(), *silent]
+        rests = len(self._clients) >= CLIENTS_MAX or time.monotonic() < self._rests_until
+        return silent if rests else [*(each.fileno() for each in self._listeners), *silent]
 
     def serve(self) -> None:
         """Accept clients, take their requests and answer them."""
-        if not self.trouble:
-            self._accept()
+        for listener in self._listeners:
+            self._accept(listener)
         for client in list(self._clients):
             if not client.request:
                 self._read(client)
@@ -83,12 +102,18 @@ class Control:
         self.watches.serve()
 
     def held(self) -> dict[str, int]:
-        """Return the descriptors with which another version goes on: the socket's, and that of the
+        """Return the descriptors with which another version goes on: the sockets', and that of the
         client who has asked for it.
         """
         asker = [each for each in self._clients if self.upgrades.is_now(each.request)]
-        held = {} if self.trouble else {"control": self._listener.fileno()}
+        held = {} if self.trouble else {"control": self._named.fileno()}
+        held |= self._chosen.held() if self._chosen else {}
         return {**held, "client": asker[0].socket.fileno()} if asker else held
+
+    def leave(self) -> None:
+        """Have the path stay: another version goes on."""
+        if self._chosen:
+            self._chosen.leave()
 
     def close(self) -> None:
         """Answer who still waits; nobody can connect any more."""
@@ -101,12 +126,22 @@ class Control:
             else:
                 client.socket.close()
         self.watches.close()
-        self._listener.close()
+        self._named.close()
+        if self._chosen:
+            self._remove(self._chosen)
 
-    def _accept(self) -> None:
+    def _remove(self, chosen: Listening) -> None:
+        chosen.socket.close()
+        try:
+            chosen.remove()
+        except OSError as error:  # the run itself has not failed
+            name = printable(chosen.address)
+            self.upgrades.crew.notice(f"{name}: the socket stays: {error.strerror}")
+
+    def _accept(self, listener: socket.socket) -> None:
         for _ in range(CLIENTS_MAX - len(self._clients)):
             try:
-                client = _Client(self._listener.accept()[0], time.monotonic())
+                client = _Client(listener.accept()[0], time.monotonic())
             except BlockingIOError:
                 return
             except OSError:
@@ -170,6 +205,10 @@ class Control:
     def _dismiss(self, client: _Client) -> None:
         self._clients.remove(client)
         client.socket.close()
+
+
+def _listening_at(path: str) -> Listening:
+    return Listening(path, MODE, "another folder", "choose another path", ours=True)
 
 
 def _interpreter(path: object) -> list[str] | None:

@@ -76,16 +76,17 @@ class Crew:
         if self.limits.control:
             self.former = kept.former()
             self.upgrades.count = self.former.upgrades if self.former else 0
-            self.control = Control(self.upgrades, Watches(self))
+            self.control = Control(self.upgrades, Watches(self), self.limits.control_path)
         if self.wanted:
             before = Successor.kept(self.former) if self.former else None
             self.server = before or ForkServer()
 
     def keeps(self) -> Capabilities:
         """Return what it takes to have the worker process, another user's, killed by the kernel
-        when this process ends: it is also asked for then.
+        when this process ends: it is also asked for then; and to remove `control`'s path.
         """
-        return to_end(self.server.user) if self.server else NONE
+        path = self.control.keeps() if self.control else NONE
+        return to_end(self.server.user) | path if self.server else path
 
     def launch(self, workers: Sequence[Worker], recover: Callable[[], int]) -> None:
         """Make the worker process for these workers, which then start one by one. `recover` makes

@@ -14,7 +14,7 @@ from uspnet.jobs.control import NAME_MAX, TABLE_BYTES
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
 from uspnet.system.sealed import sealed
-from uspnet.telemetry.reaching import JOBS, ask, connect
+from uspnet.telemetry.reaching import JOBS, ask, connect, connect_at
 from uspnet.text import printable
 
 COLD_S = 6 * PATIENCE_S  # two starts of the other version, and the gap
@@ -26,12 +26,12 @@ def upgrade(pid: int, path: str | None) -> Upgraded:
     for the path; None: of its own, as it is now. Raises what the job raises, and NoDevice,
     NotPermitted, NotSupported, Refused, DeviceTimeout, DeviceFault when it can't be asked.
     """
-    return _done(pid, _ask(pid, _request(path)))
+    return _done(pid, _ask(pid, _request(path))[1])
 
 
 def plan(pid: int, path: str | None) -> Planned:
     """Return what it would do to upgrade a job cold, which runs on. Raises as `upgrade` does."""
-    said = _ask(pid, {**_request(path), "kind": "plan"}, COLD_S)
+    _, said = _ask(pid, {**_request(path), "kind": "plan"}, COLD_S)
     match said.get("answer"):
         case {
             "before": str(before),
@@ -44,17 +44,17 @@ def plan(pid: int, path: str | None) -> Planned:
 
 def upgrade_cold(pid: int, path: str | None) -> Upgraded:
     """Have a job's process go on as another version. Raises as `upgrade` does."""
-    return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}, COLD_S))
+    return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}, COLD_S)[1])
 
 
-def set_table(pid: int, table: TableName, name: str) -> Changed:
-    """Have a job go by the rules or routes in a file. Raises as `upgrade` does, and what is wrong
-    in the file, with its line.
+def set_table(job: int | str, table: TableName, name: str) -> Changed:
+    """Have a job go by the rules or routes in a file. `job`: its process id, or the path of its
+    --control. Raises as `upgrade` does, and what is wrong in the file, with its line.
     """
     fd = _sealed_copy(name)
     try:
         request = {"do": "set", "table": table, "name": printable(name, NAME_MAX)}
-        said = _ask(pid, request, fd=fd)
+        pid, said = _ask(job, request, fd=fd)
     finally:
         os.close(fd)
     match said.get("answer"):
@@ -124,10 +124,17 @@ def _done(pid: int, said: Json) -> Upgraded:
     raise _no_answer(pid)
 
 
-def _ask(pid: int, request: Json, patience_s: float = PATIENCE_S, fd: int = -1) -> Json:
-    words = WORDS.get(str(request.get("table")), "upgrade")
-    with connect(pid, patience_s, words) as connection:
+def _ask(
+    job: int | str, request: Json, patience_s: float = PATIENCE_S, fd: int = -1
+) -> tuple[int, Json]:
+    """Return the process id of a job, and what it answers."""
+    if isinstance(job, str):
+        connection, pid = connect_at(job, patience_s)
+    else:
+        words = WORDS.get(str(request.get("table")), "upgrade")
+        connection, pid = connect(job, patience_s, words), job
+    with connection:
         said, fds = ask(connection, pid, request, fd)
     for each in fds:
         os.close(each)
-    return said
+    return pid, said

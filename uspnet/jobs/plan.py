@@ -31,6 +31,7 @@ class Limits:
     confine: bool = False  # give up what the process may do and the ports no longer need
     process: bool = False  # run the loops in a process of their own
     control: bool = False  # take orders from other processes, such as `uspnet upgrade`
+    control_path: str | None = None  # at this path, too
     words: list[str] | None = None  # the command line, with which another version can go on
     restart: int = 10  # times that such a process is replaced when it ends too early
     sandbox: str = "off"  # for that process

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -21,9 +22,11 @@ from uspnet.errors import (
 )
 from uspnet.system.processes import peer, user_of
 from uspnet.telemetry.reader import look
+from uspnet.text import printable
 
 ANSWER_BYTES = 1 << 18
 JOBS = "see: uspnet stats --once"
+NOT_THERE = {errno.ECONNREFUSED, errno.EPROTOTYPE, errno.ENOTDIR}
 
 
 def address(pid: int) -> str:
@@ -49,6 +52,34 @@ def connect(pid: int, patience_s: float, command: str) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def connect_at(path: str, patience_s: float) -> tuple[socket.socket, int]:
+    """Return a connection to the job that listens at a path, and its process id. Raises NoDevice,
+    NotPermitted, Refused, DeviceFault.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        connection.settimeout(patience_s)
+        try:
+            connection.connect(path)
+            pid, user = peer(connection)
+        except FileNotFoundError:
+            raise NoDevice(f"there is no job at {printable(path)}", JOBS) from None
+        except PermissionError:
+            text = f"{printable(path)}: permission denied"
+            raise NotPermitted(text, "run as root, or as the job's user") from None
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise DeviceFault(f"{printable(path)}: {error.strerror or error}", JOBS) from None
+            raise NoDevice(f"no job listens at {printable(path)}", JOBS) from None
+        if os.geteuid() not in {0, user}:
+            text = f"process {pid} of user {user} listens at {printable(path)}"
+            raise Refused(text, f"see: ps -fp {pid}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, pid
 
 
 def ask(connection: socket.socket, pid: int, request: Json, fd: int = -1) -> tuple[Json, list[int]]:

@@ -23,6 +23,7 @@ ARGUMENTS = {  # parameters by name, and what lists the words that they may beco
     "jobs_file": candidates.files,
     "mode": candidates.modes,
     "write": candidates.files,
+    "control": candidates.files,
     "replay": candidates.files,
     "save": candidates.files,
     "plot": candidates.files,

@@ -3,31 +3,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import socket
-import stat
 import threading
 import time
 from collections import Counter
 
-from uspnet.errors import Busy, NoDevice, NotPermitted, UspnetError
+from uspnet.errors import Busy
 from uspnet.ports.memif import closing
 from uspnet.ports.memif.access import peer_user
 from uspnet.ports.memif.protocol import Channel, Disconnect
 from uspnet.ports.memif.server import Interface, ServerSession
-from uspnet.system import kept
-from uspnet.system.folders import folder_lock
+from uspnet.system.listening import Listening
 
 # Connections that have not yet named an interface: of all users, and of one user. Beyond that, the
 # oldest is closed.
 PENDING_MAX, PENDING_OF_ONE = 64, 16
 ACCEPTS_MAX = 8  # a call
 RETRY_S = 0.5  # seconds to the next accept when descriptors have run out
-BACKLOG = 128
 CLOSE_S = 0.5  # seconds to wait for the socket's last close, which frees the address
 MODE = 0o660  # user and group may connect
+PLACE = "another folder, or an abstract socket: memif:@name"
 
 
 class Listener:
@@ -41,78 +36,12 @@ class Listener:
         self.lock = threading.RLock()
         self.pending: list[ServerSession] = []
         self.retry_at, self.notified = 0.0, False
-        self.inode: tuple[int, int] | None = None
-        held, self.folder = (kept.take(f"{address} {name}") for name in ("listener", "folder"))
-        # `folder`, of a path: another user may put another one in its place
-        if held >= 0:
-            self.sock = socket.socket(fileno=held)
-            self.sock.setblocking(False)
-            self._find()
-            return
-        self.sock = socket.socket(
-            socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        )
-        try:
-            with folder_lock(address):
-                self._bind()
-                self.sock.listen(BACKLOG)
-        except BaseException:
-            self.close()
-            raise
-
-    def _bind(self) -> None:
-        if not self.address.startswith("\0"):
-            with contextlib.suppress(OSError):  # bind says what is wrong with it
-                folder = os.path.dirname(self.address) or "."
-                self.folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            if self.folder >= 0:
-                remove_stale(self.address, self.folder)
-            os.fchmod(self.sock.fileno(), MODE)  # the path gets it too, less the umask's bits
-        try:
-            self.sock.bind(self.address)
-        except FileNotFoundError:
-            folder = os.path.dirname(self.address)
-            raise NoDevice(f"{folder}: no such folder", f"mkdir -p {folder}") from None
-        except PermissionError:
-            raise NotPermitted(
-                f"{self.address}: may not be made by this user",
-                "use a folder of yours, or an abstract socket: memif:@name",
-            ) from None
-        except OSError as error:
-            text = f"{printable(self.address)}: {error.strerror or error}"
-            if error.errno == errno.EADDRINUSE:
-                raise Busy(text, "another program listens there") from None
-            hint = "use another folder, or an abstract socket: memif:@name"
-            raise UspnetError(text, hint) from None
-        if not self.address.startswith("\0"):
-            self._own()
-
-    def _own(self) -> None:
-        """Set the mode of the new path regardless of the umask, and remember its inode."""
-        name, flags = os.path.basename(self.address), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-        path = os.open(name, flags, dir_fd=self.folder)
-        try:
-            status = os.fstat(path)
-            if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
-                raise Busy(f"{self.address} was replaced by another user", "use a folder of yours")
-            os.chmod(f"/proc/self/fd/{path}", MODE)
-            self.inode = (status.st_dev, status.st_ino)
-        finally:
-            os.close(path)
-
-    def _find(self) -> None:
-        """Remember the inode of the path of a socket that the version before has made."""
-        with contextlib.suppress(OSError):  # it was removed
-            if self.folder >= 0:
-                name = os.path.basename(self.address)
-                status = os.stat(name, dir_fd=self.folder, follow_symlinks=False)
-                if stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid():
-                    self.inode = (status.st_dev, status.st_ino)
+        self.place = Listening(address, MODE, PLACE, "use role=client to join it")
+        self.sock = self.place.socket
 
     def held(self) -> dict[str, int]:
         """Return the descriptors with which another version goes on listening."""
-        held = {"listener": self.sock.fileno(), "folder": self.folder}
-        return {f"{self.address} {name}": fd for name, fd in held.items() if fd >= 0}
+        return self.place.held()
 
     def accept(self) -> None:
         """Accept up to ACCEPTS_MAX waiting connections, so that a flood of them does not delay the
@@ -196,48 +125,7 @@ class Listener:
         # This also closes connections that were not accepted, with the descriptors sent on them.
         closing.let_go(self.sock.detach())
         closing.wait(CLOSE_S)
-        folder, self.folder = self.folder, -1
-        try:
-            if self.inode:
-                self._remove(os.path.basename(self.address), folder)
-        except FileNotFoundError:
-            pass
-        finally:
-            if folder >= 0:
-                os.close(folder)
-
-    def _remove(self, name: str, folder: int) -> None:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if (status.st_dev, status.st_ino) == self.inode:
-            os.unlink(name, dir_fd=folder)
-
-
-def printable(address: str) -> str:
-    """Return an address as users type it."""
-    return address.replace("\0", "@")
-
-
-def remove_stale(path: str, folder: int) -> None:
-    """Remove a socket on which no process listens any more, from its open folder. Raises Busy if
-    one does.
-    """
-    name = os.path.basename(path) or "."
-    try:
-        if not stat.S_ISSOCK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise Busy(f"{path} is there and is not a socket", "choose another path")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(name, dir_fd=folder)
-            return
-        except PermissionError:
-            raise NotPermitted(f"{path}: permission denied", "choose another path") from None
-        except OSError:
-            pass  # its queue of clients is full, or it is another kind of socket
-    raise Busy(f"{path}: another program listens there", "use role=client to join it")
+        self.place.remove()
 
 
 LISTENERS: dict[str, Listener] = {}
@@ -270,7 +158,7 @@ def detach(listener: Listener, port: Interface) -> None:
             return
         LISTENERS.pop(listener.address, None)
         if port.stays:
-            listener.inode = None  # the path is the next version's
+            listener.place.leave()
         try:
             listener.close()
         except OSError as error:  # the run itself has not failed

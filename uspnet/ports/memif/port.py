@@ -28,11 +28,12 @@ from uspnet.port import Direction, Port, Queue
 from uspnet.ports.memif import refusals, rings
 from uspnet.ports.memif.access import password
 from uspnet.ports.memif.client import ClientMemory, ClientSession
-from uspnet.ports.memif.listener import Listener, detach, listen, printable
+from uspnet.ports.memif.listener import Listener, detach, listen
 from uspnet.ports.memif.options import SECRET_BYTES, MemifOptions, address_of
 from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.ports.memif.server import ServerSession
 from uspnet.spec import Spec
+from uspnet.system.listening import printable
 from uspnet.system.privileges import NONE, Capabilities, to_reach
 
 RETRY_S = 0.05  # between a client's attempts to connect
