@@ -9,7 +9,9 @@ import zlib
 import pytest
 from scapy.all import IP, UDP, Ether, rdpcap, wrpcap
 
+from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
+from tests.support.tiers import full
 from tests.support.waiting import scaled, until
 from uspnet.errors import Usage
 from uspnet.jobs.traffic import Traffic
@@ -161,6 +163,47 @@ def test_a_runt_is_sent_as_short_as_it_is(uspnet, far, tmp_path, qemu, model):
     assert far.got == [udp_frame(60, *HEADER)[:40]] * 2
 
 
+REPLAYED = [text for text in WRONG if "icmp" not in text and "#" not in text]
+FEW = ["udp.chksum", "ip.chksum,tcp.chksum", "ip.len", "udp.len", "ipv6.plen"]
+
+
+@pytest.mark.parametrize("case", [(FEW, []), *full((REPLAYED, []), (REPLAYED, ["--vlan", "7"]))])
+def test_a_replay_breaks_packets_as_they_are_broken_when_we_make_them(uspnet, tmp_path, case):
+    texts, vlan = case
+    tag = bytes.fromhex("81000007") if vlan else b""
+    for text in texts:
+        stack, _ = WRONG[text]
+        traffic = Traffic(craft(STACKS[stack]))
+        right = traffic.templates[0].frame
+        traffic.break_packets(Wrong(read_breaks([text])))
+        write_pcap(tmp_path / "in.pcap", [right, right, b"\xff" * 60])
+        out = f"pcap:out={tmp_path}/out.pcap,format=pcap"
+        words = ["--replay", f"{tmp_path}/in.pcap", "--topspeed", "--break", text, *vlan]
+        if stack == "vlan" and vlan:
+            continue
+        run = uspnet("pktgen", out, *words, "--break-every", "2", "--loop", "2", "--json")
+        told = answer(run.stdout)
+        assert told["asked"]["broken"] == text.strip().split(","), run.stderr
+        assert set(told["broken"].values()) == {2}
+        got = pcap_frames(tmp_path / "out.pcap")
+        wrong = traffic.templates[0].frame
+        sent = [each[:12] + tag + each[12:] for each in (right, wrong)]
+        assert [got[0], got[1], got[3], got[4]] == [sent[0], sent[1], sent[1], sent[0]], text
+
+
+def test_a_replayed_runt_is_the_beginning_of_its_packet(uspnet, tmp_path):
+    frames = [bytes([number]) * 60 for number in range(3)] + [bytes(30)]
+    write_pcap(tmp_path / "in.pcap", frames)
+    out = f"pcap:out={tmp_path}/out.pcap,format=pcap"
+    run = uspnet("pktgen", out, "--replay", f"{tmp_path}/in.pcap", "--topspeed", "--break", "runt")
+    assert "broken runt: 3" in run.stdout
+    assert [bytes(each) for each in rdpcap(str(tmp_path / "out.pcap"))] == [
+        *(frame[:40] for frame in frames[:3]),
+        bytes(30),
+    ]
+    assert [each.wirelen for each in rdpcap(str(tmp_path / "out.pcap"))] == [40, 40, 40, 30]
+
+
 REFUSED = [
     ("runt=60", "a runt has 18 to 59 bytes"),
     ("runt=x", "not a number"),
@@ -189,7 +232,9 @@ CONFLICTS = [
     (["null:", "--break", "runt", "--rx-port", "null:"], "sequence number"),
     (["null:", "--break", "ip.len", "--vary", "ip.len=1-9"], "--vary"),
     (["null:", "--break-every", "3"], "needs --break"),
-    (["null:", "--break", "ip.len", "--replay", "x.pcap"], "--break conflicts with --replay"),
+    (["qemu:e1000,loop=on", "--break", "fcs", "--replay", "x.pcap"], "no FCS of packets that are"),
+    (["null:", "--break", "icmp.id", "--replay", "x.pcap"], "not a field that is broken"),
+    (["null:", "--break", "ip.ihl=16", "--replay", "x.pcap"], "does not fit into 4 bits"),
     (["qemu:e1000,loop=on", "--break", "fcs", "--answer", "10.0.0.1"], "--answer conflicts"),
     (["qemu:e1000,loop=on", "--break", "fcs", "--break-every", "2", "--vary",
       "ip.src=10.0.0.0/8"], "the right FCS"),

@@ -109,7 +109,7 @@ Broken = Annotated[
         help="Break packets on purpose: a wrong checksum (ip.chksum, udp.chksum, ip#2.chksum), a "
         "wrong length or other field (ip.len, udp.len=4), with all else right; a runt (runt, "
         "runt=32), cut to 40 bytes without FCS; a wrong FCS (fcs), which takes a NIC of Intel. "
-        "Several with commas between.",
+        "Several with commas between. With --replay, a packet that has no such field stays right.",
     ),
 ]
 BreakEvery = Annotated[

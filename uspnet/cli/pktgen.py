@@ -123,7 +123,7 @@ def pktgen(
     given = {name for name in context.params if o.was_given(context, name)}
     header = (src_mac, dst_mac, src_ip, dst_ip, src_port, dst_port)
     made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed, broken, break_every)
-    rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac)
+    rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac, made.wrong())
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting, merge)
     measured = m.Measured(rx_port, sequence, save, plot, answer, lost)
     profiles = q.Profiles(profile, port, example)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uspnet.jobs.plan import Limits
     from uspnet.jobs.replay import Pace
     from uspnet.packets.answering import AnswerNet
+    from uspnet.packets.breaking import Wrong
     from uspnet.packets.fields.field import Field
     from uspnet.port import Port
     from uspnet.ports.pcap.source import Source
@@ -27,10 +28,9 @@ FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
     "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
-    "broken", "break_every",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
-SPELT = {"only": "filter", "broken": "break"}
+SPELT = {"only": "filter"}
 SPLIT = {
     "split_by": ("--split-by", "say what goes to the first port: --split-by 'src net 10.0.0.0/8'"),
     "second_port": ("--second-port", "add the port for all other packets: --second-port PORT"),
@@ -192,13 +192,14 @@ Vlan = Annotated[
 
 @dataclass(frozen=True)
 class Rewriting:
-    """What is to be rewritten in packets: the values of the options."""
+    """What is to be rewritten in packets, and made wrong: the values of the options."""
 
     map_ip: list[str] | None
     map_port: list[str] | None
     vlan: int | None
     src_mac: str
     dst_mac: str
+    wrong: Wrong
 
     def fields(self, given: set[str]) -> list[Field]:
         """Return what rewrites packets, as far as options were `given`. Raise Usage."""
@@ -257,7 +258,7 @@ class Replays:
         if made := sorted(given.intersection(MADE)):
             name = names[made[0]]
             hint = f"drop {name}; a file's packets are changed by --map-ip, --map-port, --vlan, "
-            hint += "--src-mac and --dst-mac"
+            hint += "--src-mac, --dst-mac and --break"
             raise Usage(f"{name} conflicts with --replay", hint)
         if shapes := sorted(given.intersection(SHAPES)):
             name = names[shapes[0]]
@@ -307,7 +308,8 @@ class Replays:
         only = None if self.only is None else compile_filter(self.only)
         split = None if self.split_by is None else compile_filter(self.split_by)
         rewrite = self.rewriting.fields(given)
-        how = Replaying(self.loop or None, pace, rewrite, only, split, self.merge)
+        wrong = self.rewriting.wrong
+        how = Replaying(self.loop or None, pace, rewrite, only, split, self.merge, wrong)
         options = {}
         if pace.speed is not None and not self.merge:
             options = {"timing": "on", "speed": repr(pace.speed)}

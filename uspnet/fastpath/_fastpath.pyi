@@ -999,6 +999,11 @@ class RewriteField(Struct):
     vlan: int
     seen: int
     tagged: int
+    wrongs: RewriteWrong
+    n_wrongs: int
+    every: int
+    runt: int
+    runts: int
 
 class RewriteNet(Struct):
     words: int
@@ -1016,6 +1021,16 @@ class RewriteSet(Struct):
     words: int
     to: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     keep: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    packets: int
+
+class RewriteWrong(Struct):
+    layer: int
+    how: int
+    at: int
+    value: int
+    mask: int
+    check: int
+    times: int
     packets: int
 
 class RouteLoop(Struct):
@@ -1988,11 +2003,14 @@ class Lib:
     POLL_SLEEP: int
     PROGRAM_CHECKS: int
     REUSED_TEMPLATES: int
+    REWRITE_ADD: int
     REWRITE_DST: int
     REWRITE_IP: int
     REWRITE_IP6: int
     REWRITE_MAC: int
     REWRITE_NO_ADDRESS: int
+    REWRITE_PUT: int
+    REWRITE_SPOIL: int
     REWRITE_SRC: int
     REWRITE_TAG_KEEP: int
     REWRITE_TAG_REMOVE: int
@@ -2612,6 +2630,10 @@ class FFI:
     ) -> RewriteSet: ...
     @overload
     def new(
+        self, cdecl: Literal["struct rewrite_wrong *", "struct rewrite_wrong[]"], init: object = ...
+    ) -> RewriteWrong: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct route_loop *", "struct route_loop[]"], init: object = ...
     ) -> RouteLoop: ...
     @overload
@@ -3178,6 +3200,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct rewrite_set *", "struct rewrite_set[]"], value: CData | int
     ) -> RewriteSet: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct rewrite_wrong *", "struct rewrite_wrong[]"], value: CData | int
+    ) -> RewriteWrong: ...
     @overload
     def cast(
         self, cdecl: Literal["struct route_loop *", "struct route_loop[]"], value: CData | int

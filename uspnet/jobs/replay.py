@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from uspnet.errors import DeviceFault, Usage
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.answers import Answers, answered, without_answers
 from uspnet.jobs.job import Job
 from uspnet.jobs.loops import Forward
@@ -20,9 +20,12 @@ from uspnet.jobs.result import Asked, Replayed, ReplayResult
 from uspnet.jobs.route import Route
 from uspnet.memory import new
 from uspnet.packets.answering import AnswerNet
+from uspnet.packets.breaking import Wrong
 from uspnet.packets.fields.field import Field, make_chain
+from uspnet.packets.fields.rewrite import Rewrite
 from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
+from uspnet.packets.spoiling import spoiled
 from uspnet.port import Port
 from uspnet.telemetry import drops_by_reason, reasons_text
 
@@ -125,8 +128,9 @@ class Pace:
 @dataclass(frozen=True)
 class Replaying:
     """How files are replayed: their `passes`, None for any number, how fast, what is rewritten in
-    their packets, in this order, which packets alone are sent, and which by the first of two
-    ports. `merge`: all files are one stream, by the times of their packets, not one after another.
+    their packets, in this order, and then broken, which packets alone are sent, and which by the
+    first of two ports. `merge`: all files are one stream, by the times of their packets, not one
+    after another.
     """
 
     passes: int | None = 1
@@ -135,11 +139,13 @@ class Replaying:
     only: Filter | None = None
     split: Filter | None = None
     merge: bool = False
+    wrong: Wrong = field(default_factory=Wrong)
 
     def __post_init__(self) -> None:
-        """Raise Usage for a number that is out of range."""
+        """Raise Usage for a number that is out of range, and what can't be broken."""
         if self.passes is not None and not 0 < self.passes < 1 << 32:
             raise Usage(f"passes={self.passes}", "a number of times; None: without end")
+        spoiled(self.wrong)
 
 
 class ReplayJob(Job[ReplayResult]):
@@ -177,6 +183,8 @@ class ReplayJob(Job[ReplayResult]):
         self.loop: Replay | None = None
         self.answers: list[Answers] = []
         self._receivers: list[Measure] = []
+        self._fields: list[c.Struct] = []  # the first of them breaks packets
+        self.breaks: Rewrite | None = None
 
     def answer(self, nets: Sequence[AnswerNet], mac: bytes) -> None:
         """Answer who asks for addresses, on each port that packets are sent to; with `mac` where
@@ -192,7 +200,9 @@ class ReplayJob(Job[ReplayResult]):
         """Plan one worker, which keeps the packets in order, and receivers of what is answered."""
         passes, pace = self.how.passes, self.how.pace
         a_packet, a_byte = pace.costs()
-        fields, merge = make_chain(self.how.rewrite), self.how.merge
+        merge, self.breaks = self.how.merge, spoiled(self.how.wrong) if self.how.wrong else None
+        fields = make_chain([*self.how.rewrite, *([self.breaks] if self.breaks else [])])
+        self._fields = fields
         self.undo.callback(fields.clear)  # alive as long as the job
         self.loop = Replay(
             all=FOREVER if passes is None else passes * len(self.files),
@@ -258,6 +268,8 @@ class ReplayJob(Job[ReplayResult]):
             merge=self.how.merge,
             split_by=self.how.split.text if self.how.split else None,
             filter=self.how.only.text if self.how.only else None,
+            broken=tuple(map(str, self.how.wrong.breaks)),
+            break_every=self.how.wrong.every if self.how.wrong else None,
         )
 
     def replayed(self) -> tuple[Replayed, ...]:
@@ -279,6 +291,15 @@ class ReplayJob(Job[ReplayResult]):
             found.append(row)
         return tuple(found)
 
+    def _broken(self) -> dict[str, int]:
+        if not self.breaks or not self._fields:
+            return {}
+        made = cast("c.RewriteField", self._fields[0])
+        found = {
+            each.text: int(made.wrongs[i].packets) for i, each in enumerate(self.breaks.wrongs)
+        }
+        return found | ({"runt": int(made.runts)} if self.breaks.runt else {})
+
     def count(self) -> ReplayResult:
         """Return what was sent so far."""
         besides = [each.sent() for each in self.answers]
@@ -299,5 +320,6 @@ class ReplayJob(Job[ReplayResult]):
             l1_bps=l1_bits(sent, octets) / elapsed if elapsed else 0.0,
             answered=answered(self.answers),
             skipped=drops_by_reason(read),
+            broken=self._broken(),
             replayed=self.replayed(),
         )

@@ -224,6 +224,8 @@ class ReplayResult(GenerateResult):
     skipped: dict[str, int]
     """Packets of the files that could not be offered, or were not wanted, by reason:
     `not_ethernet`, `truncated`, …"""
+    broken: dict[str, int] = field(default_factory=dict)
+    """Packets that had what `--break` names, and are wrong in it; the others are as they were."""
     replayed: tuple[Replayed, ...]
     """The files, in the order in which they are played."""
 

@@ -49,6 +49,8 @@ def generated(result: Result) -> list[list[str]]:
     lines = [[first, *loss(result), taken(result)], rates(result), [*drops(result), ring]]
     if pacing := result.get("pacing"):
         lines.append(paced(pacing))
+    if broken := result.get("broken"):
+        lines.append([f"broken {name}: {format_count(count)}" for name, count in broken.items()])
     lines += map(played, result.get("replayed", []))
     lines += [line for each in result.get("streams", []) for line in streamed(each)]
     if "received" in result:

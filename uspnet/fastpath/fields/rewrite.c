@@ -2,52 +2,7 @@
 /* rewrite: replaces IP addresses (also those of ARP) and ports by tables, sets VLAN tags and other
  * fields of headers, whatever the packet is, and updates the checksums that cover them (RFC 1624).
  * Behind VLAN tags, the first IP header is rewritten, and no tunnel's inner one. */
-#include "headers.h"
-#include "loops/template.h"
-
-// [python]
-/* Addresses within `from` become `to`, and keep their other bits. Words in memory order. */
-struct rewrite_net {
-    uint32_t words;            /* 1: IPv4, 4: IPv6 */
-    uint32_t from[4], mask[4]; /* an address is within when (address & mask) == from */
-    uint32_t to[4], keep[4];
-};
-
-struct rewrite_port {
-    uint16_t from, to; /* in network byte order */
-};
-
-/* The outermost header of a kind. */
-enum rewrite_layer { REWRITE_MAC, REWRITE_VLAN, REWRITE_IP, REWRITE_IP6, REWRITE_TCP, REWRITE_UDP };
-/* What of a transport's checksum is about a field of IP's header: nothing, or an address. */
-enum rewrite_cover { REWRITE_NO_ADDRESS, REWRITE_SRC, REWRITE_DST };
-
-/* A field of a header: words of 16 bits, each of which becomes `to | (word & keep)`. */
-struct rewrite_set {
-    uint32_t layer;          /* enum rewrite_layer */
-    uint32_t cover;          /* enum rewrite_cover */
-    uint32_t at, words;      /* offset in the header; up to 8 */
-    uint16_t to[8], keep[8]; /* in memory order */
-    uint64_t packets;        /* that had the field */
-};
-
-/* The outermost VLAN tag: as it is; with another ID, or a new one; taken away. */
-enum rewrite_tag { REWRITE_TAG_KEEP, REWRITE_TAG_SET, REWRITE_TAG_REMOVE };
-
-struct rewrite_field {
-    struct field f;
-    const struct rewrite_net *nets; /* the first one that fits counts */
-    const struct rewrite_port *ports;
-    struct rewrite_set *sets; /* after the tables; by layer */
-    uint32_t n_nets, n_ports, n_sets;
-    uint32_t deep;   /* something behind the MAC addresses and tags is replaced */
-    uint32_t tag;    /* enum rewrite_tag */
-    uint32_t vlan;   /* SET: the VLAN ID */
-    uint64_t seen;   /* packets */
-    uint64_t tagged; /* packets that were given their tag, or had one that was taken away */
-};
-void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, uint32_t n);
-// [c]
+#include "rewrite.h"
 
 enum { MAC = 6, TAGS = 8, EXTENSIONS = 8 };
 enum { TYPE_IPV4 = 0x0800, TYPE_ARP = 0x0806, TYPE_IPV6 = 0x86DD };
@@ -146,9 +101,10 @@ static void transport(const struct rewrite_field *g, uint32_t protocol, struct r
         sum += map_port(g, r.at) + map_port(g, r.at + 2);
     if (protocol == TCP || protocol == UDP)
         set_fields(g, protocol == TCP ? REWRITE_TCP : REWRITE_UDP, r, &sum);
-    if (!at || r.n < at + 2 || (protocol == UDP && !be16(r.at + at))) /* 0: there is no checksum */
-        return;
-    check_correct(r.at + at, sum, is_udp ? UINT16_MAX : 0);
+    if (at && r.n >= at + 2 && (protocol != UDP || be16(r.at + at))) /* 0: there is no checksum */
+        check_correct(r.at + at, sum, is_udp ? UINT16_MAX : 0);
+    if (protocol == TCP || protocol == UDP)
+        rewrite_spoil(g, protocol == TCP ? REWRITE_TCP : REWRITE_UDP, r.at, r.n);
 }
 
 /* Is there a source route among IPv4's options that is not completed? */
@@ -167,7 +123,7 @@ static int is_routed(struct rest options)
 
 static void ipv4(const struct rewrite_field *g, struct rest r)
 {
-    uint32_t header = r.n ? (r.at[0] & 15u) * 4 : 0, total;
+    uint32_t header = r.n ? (r.at[0] & 15u) * 4 : 0, total, later, protocol;
     uint64_t sums[3] = {0};
     if (r.n < IPV4_HEADER || r.at[0] >> 4 != 4 || header < IPV4_HEADER || header > r.n)
         return;
@@ -178,10 +134,13 @@ static void ipv4(const struct rewrite_field *g, struct rest r)
     if (is_routed((struct rest){r.at + IPV4_HEADER, header - IPV4_HEADER}))
         sums[REWRITE_DST] = 0;
     total = be16(r.at + 2);
-    if (be16(r.at + 6) & 0x1FFF || r.at[9] == ICMPV6) /* a later fragment */
+    later = be16(r.at + 6) & 0x1FFF; /* fragment */
+    protocol = r.at[9];
+    rewrite_spoil(g, REWRITE_IP, r.at, header);
+    if (later || protocol == ICMPV6)
         return;
     r.n = total >= header ? least(r.n, total) : r.n;
-    transport(g, r.at[9], (struct rest){r.at + header, r.n - header},
+    transport(g, protocol, (struct rest){r.at + header, r.n - header},
               sums[REWRITE_SRC] + sums[REWRITE_DST]);
 }
 
@@ -213,6 +172,7 @@ static void ipv6(const struct rewrite_field *g, struct rest r)
     sums[REWRITE_SRC] = map_address(g, r.at + 8, 4);
     sums[REWRITE_DST] = map_address(g, r.at + 24, 4);
     set_fields(g, REWRITE_IP6, r, sums);
+    rewrite_spoil(g, REWRITE_IP6, r.at, IPV6_HEADER);
     r = (struct rest){r.at + IPV6_HEADER, r.n - IPV6_HEADER};
     /* hop-by-hop options, routing, fragment, authentication, destination options */
     while (type == 0 || type == 43 || type == 44 || type == 51 || type == 60) {
@@ -278,9 +238,28 @@ static void retag(struct rewrite_field *g, const struct pool *pool, struct packe
     }
 }
 
+/* Makes every `every`-th packet wrong, by the count of those that were seen. */
+static NOINLINE void break_some(struct rewrite_field *g, const struct pool *pool, struct packet *p,
+                                uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!p[i].length || ++g->seen % g->every)
+            continue;
+        rewrite(g, (struct rest){packet_data(pool, p[i]), p[i].length});
+        if (g->runt && p[i].length > g->runt) {
+            p[i].length = (uint16_t)g->runt;
+            g->runts++;
+        }
+    }
+}
+
 void field_rewrite(struct field *f, const struct pool *pool, struct packet *p, uint32_t n)
 {
     struct rewrite_field *g = (struct rewrite_field *)f;
+    if (g->every) {
+        break_some(g, pool, p, n);
+        return;
+    }
     g->seen += n;
     for (uint32_t i = 0; g->tag != REWRITE_TAG_KEEP && i < n; i++)
         retag(g, pool, &p[i]);

@@ -51,6 +51,15 @@ static inline void burst_move(struct burst *b, const struct queue *rx, uint32_t 
         b->origins[to] = b->origins[from];
 }
 
+/* Packets that became longer or shorter than they `were` were so from the start: what their file
+ * says follows. */
+static inline void burst_follow(struct burst *b, uint32_t from, uint32_t to, const uint16_t *were)
+{
+    for (uint32_t i = from; i < to; i++)
+        if (b->origins[i].length)
+            b->origins[i].length += (uint32_t)b->packets[i].length - were[i - from];
+}
+
 /* Uncounts and frees packets beyond the job's budget. */
 static __attribute__((noinline, unused)) void lane_return(struct worker *w, struct lane *lane,
                                                           const struct packet *p, uint32_t n)

@@ -73,6 +73,8 @@ uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b
     for (uint32_t i = 0; unlikely(unmade) && i < n; i++)
         if (!b->packets[i].length)
             leave_out(r, rx, b->packets[i], was[i], tx_wrong_length(was[i], FRAME_SHORTEST));
+    if (rx->origins)
+        burst_follow(b, 0, n, was);
     return unmade;
 }
 

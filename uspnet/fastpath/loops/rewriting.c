@@ -24,14 +24,6 @@ static __attribute__((noinline)) void drop_unmade(struct forward_loop *f, struct
     e->held = kept;
 }
 
-/* Packets that became longer or shorter were so from the start: what their file says follows. */
-static void follow(struct exit *e, uint32_t from, const uint16_t *was)
-{
-    for (uint32_t i = from; i < e->held; i++)
-        if (e->burst.origins[i].length)
-            e->burst.origins[i].length += (uint32_t)e->burst.packets[i].length - was[i - from];
-}
-
 void exit_rewrite(struct forward_loop *f, const struct lane *lane, struct exit *e, uint32_t from)
 {
     uint16_t was[BURST_MAX];
@@ -40,7 +32,7 @@ void exit_rewrite(struct forward_loop *f, const struct lane *lane, struct exit *
         return;
     unmade = fields_apply(f->fields, lane->rx->pool, e->burst.packets + from, n, was);
     if (e->tx->origins)
-        follow(e, from, was);
+        burst_follow(&e->burst, from, e->held, was);
     if (unlikely(unmade))
         drop_unmade(f, e, from, was);
 }

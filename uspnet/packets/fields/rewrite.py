@@ -78,6 +78,24 @@ class SetField:
         }
 
 
+@dataclass(frozen=True)
+class WrongField:
+    """A field of a header that is made wrong: as in C's `struct rewrite_wrong`."""
+
+    text: str
+    layer: int
+    how: int
+    at: int
+    value: int
+    mask: int
+    check: int
+    times: int
+
+    def row(self) -> dict[str, object]:
+        """Return it as C's `struct rewrite_wrong`."""
+        return {name: value for name, value in vars(self).items() if name != "text"}
+
+
 def set_mac(text: str, mac: bytes, at: int) -> SetField:
     """Return what sets a MAC address, at this offset in the frame."""
     return SetField(text, lib.REWRITE_MAC, at, mac, b"\xff" * len(mac))
@@ -98,12 +116,15 @@ class Rewrite(Field, name="rewrite"):
     untag: bool = False  # take the outermost tag away
     sets: Sequence[SetField] = ()
     tagging: str = ""  # how the tag was asked for
+    wrongs: Sequence[WrongField] = ()
+    every: int = 0  # one of so many packets gets these, and is cut to `runt` bytes; 0: none
+    runt: int = 0
     _owned: Owned = field(default_factory=Owned)
 
     def __bool__(self) -> bool:
         macs = self.dst_mac is not None or self.src_mac is not None
         tags = self.vlan is not None or self.untag
-        return bool(macs or self.nets or self.ports or tags or self.sets)
+        return bool(macs or self.nets or self.ports or tags or self.sets or self.every)
 
     def _tag(self) -> int:
         if self.vlan is not None:
@@ -133,9 +154,15 @@ class Rewrite(Field, name="rewrite"):
                     new("struct rewrite_set[]", [each.row() for each in sets])
                 ),
                 "n_sets": len(sets),
-                "deep": deep or bool(rows or ports),
+                "deep": deep or bool(rows or ports or self.wrongs),
                 "tag": self._tag(),
                 "vlan": self.vlan or 0,
+                "wrongs": self._owned.keep(
+                    new("struct rewrite_wrong[]", [each.row() for each in self.wrongs])
+                ),
+                "n_wrongs": len(self.wrongs),
+                "every": self.every,
+                "runt": self.runt,
             },
         )
         self.link(made, following)
