@@ -22,6 +22,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -34,6 +35,7 @@ import virtqueues
 from lab import ROOT, BenchError, need
 from memif_rings import FRAME, SLOTS, MeasureBench, MemifBench
 from observing import BURST, ask_valgrind, make_worker, observe, prepared
+from packet_rings import PacketBench
 from rings import RINGS, NicBench, Vmxnet3Bench
 from xdp_rings import XdpBench
 
@@ -42,6 +44,8 @@ GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}
 MEASURE = "memif, copying (server) to measure"
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 XDP = "xdp to xdp"
+PACKET = "packet to null"
+PLAYED = {VMXNET3: Vmxnet3Bench, XDP: partial(XdpBench, SLOTS), PACKET: partial(PacketBench, SLOTS)}
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
 MODES = {f"fwd --mode {mode}, file to null": mode for mode in modes.MODES}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
@@ -54,6 +58,7 @@ PATHS = [
     *NICS,
     VMXNET3,
     XDP,
+    PACKET,
     *VIRTQS,
     *FILES,
     *MODES,
@@ -144,7 +149,8 @@ def measure(phases: int) -> int:
 
 
 def forward_nic(
-    phases: int, bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBench | XdpBench
+    phases: int,
+    bench: NicBench | Vmxnet3Bench | virtqueues.VirtqBench | XdpBench | PacketBench,
 ) -> int:
     """Packets forwarded in so many phases."""
     worker = make_worker(bench.rx, bench.tx, bench.stack)
@@ -211,8 +217,8 @@ def forward(which: int, phases: int) -> int:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
     if PATHS[which] in FILES | MODES:
         return forward_file(phases, PATHS[which])
-    if PATHS[which] in {VMXNET3, XDP}:
-        return forward_nic(phases, XdpBench(SLOTS) if PATHS[which] == XDP else Vmxnet3Bench())
+    if PATHS[which] in PLAYED:
+        return forward_nic(phases, PLAYED[PATHS[which]]())
     if PATHS[which] in VIRTQS:
         is_packed, may_merge = VIRTQS[PATHS[which]]
         return forward_nic(phases, virtqueues.VirtqBench(packed=is_packed, merges=may_merge))

@@ -10,9 +10,6 @@
 
 // [python]
 uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n);
-/* After the process of the queue's worker has ended at any instruction: finds the next packet, and
- * counts those that were taken and not counted as lost. No worker runs. */
-void packet_revive(struct packet_queue *pq);
 // [c]
 
 /* A packet as it is in the ring. */
@@ -22,23 +19,6 @@ struct frame {
     uint32_t length, tag;
     struct virtio_net_hdr left_undone;
 };
-
-static struct tpacket_block_desc *block_of(const struct packet_queue *pq)
-{
-    return (void *)(pq->ring + (uint64_t)pq->block * pq->block_size);
-}
-
-static void block_give_back(struct packet_queue *pq)
-{
-    pq->giving = pq->block + 1;
-    keep_order(); /* packet_revive() completes what comes next */
-    /* Release: our reads of the block happen before the kernel's next writes to it. */
-    store_release(&block_of(pq)->hdr.bh1.block_status, TP_STATUS_KERNEL);
-    pq->left = pq->counted = 0;
-    pq->block = pq->block + 1 == pq->blocks ? 0 : pq->block + 1;
-    keep_order();
-    pq->giving = 0;
-}
 
 /* Is there a packet to take? Moves on to the next block when the kernel has passed it on. While
  * the kernel fills a block, it writes to the cache line of the status with every packet; so the
@@ -190,6 +170,61 @@ static int packet_take(struct packet_queue *pq, uint32_t index, struct packet *p
     return 1;
 }
 
+/* The length of a frame that only has to be copied: whole, with nothing taken out of it or left
+ * undone. 0: it is none, or lies outside of the block. */
+static inline uint32_t plain_length(const struct packet_queue *pq, uint64_t start,
+                                    const struct tpacket3_hdr *header, const uint8_t **data)
+{
+    uint32_t length = load_relaxed(&header->tp_snaplen), mac = load_relaxed(&header->tp_mac);
+    uint32_t status = load_relaxed(&header->tp_status);
+    struct virtio_net_hdr undone;
+    if (unlikely((status & (TP_STATUS_USER | TP_STATUS_VLAN_VALID)) != TP_STATUS_USER) ||
+        unlikely(length < FRAME_SHORTEST || length != load_relaxed(&header->tp_len)) ||
+        unlikely(mac < sizeof *header || start + mac + length > pq->block_size))
+        return 0;
+    *data = (const uint8_t *)header + mac;
+    memcpy(&undone, *data - sizeof undone, sizeof undone);
+    if (unlikely(undone.gso_type != VIRTIO_NET_HDR_GSO_NONE) ||
+        unlikely(undone.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+        return 0;
+    return length;
+}
+
+/* Copies up to n frames of the block, as long as they are plain, and not its last one. Returns how
+ * many. */
+static NOINLINE uint32_t take_plain(struct packet_queue *pq, struct packet *packets,
+                                    uint64_t *stamps, uint32_t n, uint64_t *bytes)
+{
+    const uint8_t *block = (const uint8_t *)block_of(pq), *data;
+    const struct pool *pool = pq->q.pool;
+    const uint32_t *free = pq->q.stack->free + pq->q.stack->top;
+    uint32_t got = 0, at = pq->at, block_size = pq->block_size, room = pool_room(pool);
+    uint64_t sum = 0;
+    for (n = least(least(n, pq->q.stack->top), pq->left - 1); got < n; got++) {
+        const struct tpacket3_hdr *header = (const void *)(block + at);
+        uint32_t length, next, index;
+        if (unlikely(at + sizeof *header > block_size || at % 4))
+            break;
+        length = plain_length(pq, at, header, &data);
+        next = load_relaxed(&header->tp_next_offset);
+        if (unlikely(!length || length > room || !next || next >= block_size))
+            break;
+        index = *--free;
+        packets[got] = (struct packet){index, cache_offset(index), (uint16_t)length};
+        memcpy(packet_data(pool, packets[got]), data, length);
+        if (stamps)
+            stamps[got] = (uint64_t)header->tp_sec * 1000000000u + header->tp_nsec;
+        sum += length;
+        at += next;
+    }
+    pq->q.stack->top -= got;
+    pq->at = at;
+    keep_order(); /* packet_revive() believes `at` */
+    pq->left -= got;
+    *bytes += sum;
+    return got;
+}
+
 /* Counts packets that were taken out of the block. */
 static void count(struct packet_queue *pq, uint32_t packets, uint64_t bytes)
 {
@@ -205,6 +240,11 @@ uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
     uint32_t got = 0, counted = 0, index;
     while (got < n && block_ready(pq)) {
         int taken = 1;
+        if (likely(!pq->segments.left && !pq->ifindex))
+            got +=
+                take_plain(pq, packets + got, q->stamps ? q->stamps + got : NULL, n - got, &bytes);
+        if (likely(got == n))
+            break;
         if (unlikely(!stack_take(q->stack, &index, 1)))
             break;
         if (unlikely(pq->segments.left))
@@ -231,45 +271,4 @@ uint32_t packet_rx(struct queue *q, struct packet *packets, uint32_t n)
     }
     count(pq, got - counted, bytes);
     return got;
-}
-
-/* Packets of the block from the one at `at` on; UINT32_MAX: none begins there. */
-static uint32_t left_from(const struct packet_queue *pq)
-{
-    const struct tpacket_block_desc *block = block_of(pq);
-    uint64_t at = load_relaxed(&block->hdr.bh1.offset_to_first_pkt);
-    uint32_t left = load_relaxed(&block->hdr.bh1.num_pkts), next;
-    for (; left && at != pq->at; left--) {
-        const struct tpacket3_hdr *header = (const void *)((const uint8_t *)block + at);
-        if (at + sizeof *header > pq->block_size || at % 4)
-            return UINT32_MAX;
-        next = load_relaxed(&header->tp_next_offset);
-        at = next && next < pq->block_size ? at + next : pq->block_size;
-    }
-    return at == pq->at ? left : UINT32_MAX;
-}
-
-void packet_revive(struct packet_queue *pq)
-{
-    uint32_t left;
-    pq->segments.left = 0;
-    pq->poll_at = 0;
-    if (pq->block >= pq->blocks || pq->giving > pq->blocks) { /* something wrote over them */
-        queue_fault(&pq->q, FAULT_RING);
-        return;
-    }
-    if (pq->giving) {
-        pq->block = pq->giving - 1;
-        block_give_back(pq);
-    }
-    if (!pq->left)
-        return;
-    left = left_from(pq);
-    if (left > pq->left) /* its packets can't be located any more */
-        left = 0;
-    if (pq->counted > left)
-        queue_drop(&pq->q, DROP_WORKER_LOST, pq->counted - left);
-    pq->left = pq->counted = left;
-    if (!left)
-        block_give_back(pq);
 }

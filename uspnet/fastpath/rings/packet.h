@@ -7,6 +7,8 @@
 #define USPNET_PACKET_H
 #include "offload.h"
 
+#include <linux/if_packet.h>
+
 // [python]
 struct packet_queue {
     struct queue q;
@@ -30,5 +32,22 @@ struct packet_queue {
 // [c]
 
 enum { MACS = 12, TAG = 4 }; /* bytes in front of a VLAN tag, and of the tag */
+
+static inline struct tpacket_block_desc *block_of(const struct packet_queue *pq)
+{
+    return (void *)(pq->ring + (uint64_t)pq->block * pq->block_size);
+}
+
+static inline void block_give_back(struct packet_queue *pq)
+{
+    pq->giving = pq->block + 1;
+    keep_order(); /* packet_revive() completes what comes next */
+    /* Release: our reads of the block happen before the kernel's next writes to it. */
+    store_release(&block_of(pq)->hdr.bh1.block_status, TP_STATUS_KERNEL);
+    pq->left = pq->counted = 0;
+    pq->block = pq->block + 1 == pq->blocks ? 0 : pq->block + 1;
+    keep_order();
+    pq->giving = 0;
+}
 
 #endif
