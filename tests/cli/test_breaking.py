@@ -70,6 +70,7 @@ WRONG = {
     "ip#2.chksum": ("ipip", {"ip.checksum.status": f"{GOOD},{BAD}", "udp.checksum.status": GOOD}),
     "ip.len": ("udp", {"ip.checksum.status": GOOD, "ip.len": "66", "udp.checksum.status": GOOD}),
     "ip.len=30": ("udp", {"ip.checksum.status": GOOD, "ip.len": "30"}),
+    "ip.flags": ("udp", {"ip.checksum.status": GOOD}),
     "udp.len": ("udp", {"ip.checksum.status": GOOD, "ip.len": "58", "udp.length": "46"}),
     "udp.len=4": ("udp", {"ip.checksum.status": GOOD, "udp.length": "4"}),
     "ip.ttl=0": ("udp", {"ip.checksum.status": GOOD, "ip.ttl": "0", "udp.checksum.status": GOOD}),
@@ -164,7 +165,7 @@ def test_a_runt_is_sent_as_short_as_it_is(uspnet, far, tmp_path, qemu, model):
 
 
 REPLAYED = [text for text in WRONG if "icmp" not in text and "#" not in text]
-FEW = ["udp.chksum", "ip.chksum,tcp.chksum", "ip.len", "udp.len", "ipv6.plen"]
+FEW = ["udp.chksum", "ip.chksum,tcp.chksum", "ip.len", "ip.flags", "udp.len", "ipv6.plen"]
 
 
 @pytest.mark.parametrize("case", [(FEW, []), *full((REPLAYED, []), (REPLAYED, ["--vlan", "7"]))])
@@ -176,6 +177,7 @@ def test_a_replay_breaks_packets_as_they_are_broken_when_we_make_them(uspnet, tm
         traffic = Traffic(craft(STACKS[stack]))
         right = traffic.templates[0].frame
         traffic.break_packets(Wrong(read_breaks([text])))
+        assert traffic.templates[0].frame != right
         write_pcap(tmp_path / "in.pcap", [right, right, b"\xff" * 60])
         out = f"pcap:out={tmp_path}/out.pcap,format=pcap"
         words = ["--replay", f"{tmp_path}/in.pcap", "--topspeed", "--break", text, *vlan]

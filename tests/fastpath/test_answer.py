@@ -34,6 +34,7 @@ class Desk:
         self.answers = Answers(read_answers(list(nets)), bytes.fromhex("020000000001"),
                                make_port("null:"))  # fmt: skip
         self.room, self.refused, self.sent = 1 << 30, 0, []
+        self.takes_back = 0  # bytes of an earlier frame, at the next burst
         self.memory = ffi.new("uint8_t[]", BUFFERS * BUFFER)
         self.pool = ffi.new("struct pool *", (self.memory, BUFFER, BUFFERS))
         self.free = ffi.new("uint32_t[]", list(range(BUFFERS)))
@@ -49,6 +50,11 @@ class Desk:
     def _take(self, _queue, packets, n):
         n = min(n, self.room)
         self.room -= n
+        if self.takes_back:
+            self.counters.packets -= 1
+            self.counters.bytes -= self.takes_back
+            self.counters.drops[lib.DROP_REFUSED] += 1
+            self.takes_back = 0
         for packet in packets[0:n]:
             at = packet.index * BUFFER + packet.offset
             self._count(bytes(ffi.buffer(self.memory + at, packet.length)))
@@ -135,6 +141,18 @@ def test_answers_that_the_ring_drops_are_told_apart_from_those_that_were_sent():
         "no_room": 1,
     }
     assert without_answers({"too_long": 1}, [desk.answers]) == {}
+
+
+def test_a_ring_that_takes_back_what_it_was_given_before_makes_no_answer_unsent():
+    desk = Desk()
+    desk.counters.packets, desk.counters.bytes = 2, 2 * 1514
+    desk.takes_back, desk.room = 1514, 0
+    desk.ask(REQUEST)
+    assert desk.answers.sent() == (0, 0)
+    desk.takes_back, desk.room = 1514, 1
+    desk.ask(SOLICITATION)
+    assert desk.answers.sent() == (0, 0), "one was refused, and which one, nobody knows"
+    assert desk.answers.result().drops == {"refused": 1}
 
 
 def test_without_a_free_buffer_there_is_no_answer():

@@ -106,6 +106,20 @@ def test_a_longer_prefix_hides_a_local_one_only_where_the_kernel_says_so(namespa
     assert set(said) == {lib.HOP_ROUTER, lib.HOP_SEND}, "before there was a rule, and since"
 
 
+def test_routes_that_say_nothing_of_the_order_hide_no_others(namespace):
+    for name, address in (("d0", "10.0.0.1/24"), ("d1", "10.0.1.1/24")):
+        namespace.veth(name, f"e{name}")
+        namespace.ip("address", "add", address, "dev", name)
+    batch(namespace, 4, [
+        "route add local 20.0.0.0/8 dev lo table local",
+        *(f"route add unreachable 20.0.{number}.0/24" for number in range(9)),
+        *(f"address add 20.1.{number}.0/31 dev d1" for number in range(9)),
+        "route add 20.2.0.0/16 via 10.0.0.2",
+    ])  # fmt: skip
+    assert not is_local(namespace, 4, "20.2.0.7"), "nobody has added a rule"
+    assert hop_to(read_in(namespace), "20.2.0.7") == (lib.HOP_SEND, 0, "10.0.0.2")
+
+
 def test_what_asks_for_a_rule_is_read_again(namespace):
     with namespace.entered():
         news = fib.News()

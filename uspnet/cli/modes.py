@@ -109,7 +109,7 @@ Control = Annotated[
         metavar="SOCKET",
         callback=o.file_name,
         help="Take orders at this path, too, which only this user can connect to: --set-rules FILE "
-        "SOCKET. It must not exist; it is removed at the end.",
+        "SOCKET. It is removed at the end; a socket there on which nobody listens is replaced.",
     ),
 ]
 SetRules = Annotated[

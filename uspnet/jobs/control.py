@@ -58,9 +58,9 @@ class Control:
         self.upgrades, self.watches, self.trouble = upgrades, watches, ""
         self._clients: list[_Client] = []
         self._rests_until = 0.0
+        self._named = self._listening_by_name()
         self._chosen = _listening_at(path) if path else None
         self._listeners = [self._chosen.socket] if self._chosen else []
-        self._named = self._listening_by_name()
         if not self.trouble:
             self._listeners.append(self._named)
 
@@ -131,12 +131,13 @@ class Control:
             self._remove(self._chosen)
 
     def _remove(self, chosen: Listening) -> None:
-        chosen.socket.close()
         try:
-            chosen.remove()
+            chosen.remove()  # before it is closed: another job could have taken a path without one
         except OSError as error:  # the run itself has not failed
             name = printable(chosen.address)
             self.upgrades.crew.notice(f"{name}: the socket stays: {error.strerror}")
+        finally:
+            chosen.socket.close()
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(CLIENTS_MAX - len(self._clients)):

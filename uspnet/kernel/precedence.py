@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from uspnet.kernel import fib
 from uspnet.kernel.netlink import Netlink
 
-TRIES = 8  # prefixes that the kernel is asked about, of each family
+TRIES = 64  # prefixes that the kernel is asked about at most, of each family
 Prefixes = dict[int, set[int]]  # by length, shortened to it
 
 
@@ -46,9 +46,19 @@ def _within(route: fib.KernelRoute, local: Prefixes) -> bool:
 
 
 def _local_is_first(netlink: Netlink, within: list[fib.KernelRoute]) -> bool:
-    """Ask the kernel by which prefix it sends packets that both tables have one for."""
-    for route in within[:TRIES]:
-        length = fib.length_for(netlink, route.address)
+    """Ask the kernel by which prefix it sends packets that both tables have one for. What a longer
+    one decides, or a route that leads nowhere now, says nothing.
+    """
+    routes = [route for route in within if route.kind == fib.UNICAST and route.ways]
+    for route in routes[:TRIES]:
+        length = fib.length_for(netlink, _middle(route))
         if length is not None and length <= route.length:
             return length < route.length
     return True
+
+
+def _middle(route: fib.KernelRoute) -> bytes:
+    """Return an address of a prefix that is hardly one of our own, nor its broadcast address."""
+    size = len(route.address)
+    half = (1 << (8 * size - route.length)) >> 1
+    return (int.from_bytes(route.address) + half).to_bytes(size)

@@ -186,7 +186,7 @@ def _write(sums: Sequence[Sum], place: Named, bit: int, value: int | None, frame
     left = 8 * len(frame) - bit - bits
     number, mask = int.from_bytes(frame, "big"), (1 << bits) - 1
     was = number >> left & mask
-    now = (was + MORE) & mask if value is None else value
+    now = (was + (MORE & mask or 1)) & mask if value is None else value
     made = (number & ~(mask << left) | now << left).to_bytes(len(frame), "big")
     own = [each for each in sums if each.layer == place.layer and each.name != place.name]
     return reduce(partial(_follow, frame, place), own, made)

@@ -68,6 +68,7 @@ def _field(wrong: Break) -> WrongField:
     times = 0 if name in CHECKSUMS or place.layer == IP6 else 2 if name == "udp.len" else 1
     how, value = lib.REWRITE_PUT, wrong.value
     if value is None:
-        how, value = (lib.REWRITE_SPOIL if name in CHECKSUMS else lib.REWRITE_ADD), MORE
+        how = lib.REWRITE_SPOIL if name in CHECKSUMS else lib.REWRITE_ADD
+        value = MORE & most or 1
     return WrongField(str(wrong), place.layer, how, place.at, (value & most) << low, place.bits,
                       CHECKS.get(place.layer, 0), times)  # fmt: skip

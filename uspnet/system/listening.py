@@ -52,8 +52,8 @@ class Listening:
                 self._bind()
                 self.socket.listen(BACKLOG)
         except BaseException:
-            self.socket.close()
             self.remove()
+            self.socket.close()
             raise
 
     def _make_room(self, join: str, *, ours: bool) -> None:
@@ -116,8 +116,8 @@ class Listening:
         self._inode = None
 
     def remove(self) -> None:
-        """Remove the path if it is still ours; the socket is closed. Raises OSError if that may not
-        be done.
+        """Remove the path if it is still ours; the socket is closed afterwards. Raises OSError if
+        that may not be done.
         """
         folder, self._folder = self._folder, -1
         inode, self._inode = self._inode, None

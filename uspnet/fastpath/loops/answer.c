@@ -221,19 +221,26 @@ static uint64_t bytes_of(const struct packet *p, uint32_t n)
     return bytes;
 }
 
-/* Of what the ring took, what it dropped was not sent. Given: its counters before, and the bytes
- * sent until then. */
-static void note_drops(struct answer *a, const struct counters *before, uint64_t bytes)
+/* Of the answers that the ring took, with so many bytes, what it dropped was not sent: no more than
+ * those, since a ring may take back what it was given earlier. Given: its counters before. */
+static void note_drops(struct answer *a, const struct counters *before, uint32_t taken,
+                       uint64_t bytes)
 {
     const struct counters *now = a->exit->tx->counters;
-    for (uint32_t i = 0; i < DROP_REASONS; i++) {
-        uint64_t n = now->drops[i] - before->drops[i];
+    int64_t sent = (int64_t)(now->bytes - before->bytes);
+    uint32_t left = taken;
+    for (uint32_t i = 0; i < DROP_REASONS && left; i++) {
+        uint64_t dropped = now->drops[i] - before->drops[i];
+        uint32_t n = dropped < left ? (uint32_t)dropped : left;
         if (likely(!n))
             continue;
-        a->drops[i] += n;
+        left -= n;
         a->sent -= n;
-        a->bytes = bytes + now->bytes - before->bytes;
+        keep_order(); /* if the process dies here, nothing is in two counters */
+        a->drops[i] += n;
     }
+    if (left < taken && sent < (int64_t)bytes)
+        a->bytes -= bytes - (uint64_t)(sent < 0 ? 0 : sent);
 }
 
 /* Sends what waits, as far as the ring has room. It counts as sent before: if the process dies in
@@ -241,7 +248,7 @@ static void note_drops(struct answer *a, const struct counters *before, uint64_t
 void answer_send(struct answer *a)
 {
     uint32_t n = a->held, taken;
-    uint64_t bytes = a->bytes;
+    uint64_t bytes;
     struct counters before;
     if (!n)
         return;
@@ -249,11 +256,12 @@ void answer_send(struct answer *a)
     a->sent += n;
     a->bytes += bytes_of(a->packets, n);
     taken = queue_burst(a->exit->tx, a->packets, n);
+    bytes = bytes_of(a->packets, taken);
     a->held -= taken;
     memmove(a->packets, a->packets + taken, a->held * sizeof *a->packets);
     a->sent -= a->held;
     a->bytes -= bytes_of(a->packets, a->held);
-    note_drops(a, &before, bytes);
+    note_drops(a, &before, taken, bytes);
 }
 
 /* Gives up what waits still. */
