@@ -50,7 +50,7 @@ def filtering(tmp_path):
     numbered(tmp_path / "in.pcap", 100)
     ports = [f"pcap:{tmp_path}/in.pcap,loop=on", "null:"]
     with running(job(ports, "filter", rule=["drop udp port 1", "pass"])) as it:
-        until(lambda: it.workers and it.total("tx", "packets"))
+        until(lambda: it.is_open() and it.total("tx", "packets"))
         yield it
 
 
@@ -60,7 +60,7 @@ def test_each_packet_goes_by_one_table_and_later_ones_by_later_tables(process, t
     ports = [f"pcap:{tmp_path}/in.pcap,timing=on",
              *[f"pcap:out={tmp_path}/{name}.pcap,format=pcap" for name in "ab"]]  # fmt: skip
     with running(job(ports, "filter", process, rule=ONE.split("\n")[:2])) as it:
-        until(lambda: it.workers and it.total("rx", "packets"))
+        until(lambda: it.is_open() and it.total("rx", "packets"))
         for number in range(TIMES):
             before = it.total("rx", "packets")
             done = it.set_table("rules", OTHER if number % 2 == 0 else f"{ONE}drop arp")
@@ -132,7 +132,7 @@ def test_wrong_rules_change_nothing(filtering):
 
 def test_a_worker_that_takes_the_place_goes_by_the_new_rules(short):  # noqa: F811
     with running(job(["null:", "null:"], "filter", rule=["drop"])) as it:
-        until(lambda: it.workers and it.total("rx", "dropped"))
+        until(lambda: it.is_open() and it.total("rx", "dropped"))
         it.set_table("rules", "pass len = 60\ndrop")
         until(lambda: it.total("tx", "packets"))
         os.kill(it.crew.process.pid, signal.SIGKILL)
@@ -163,7 +163,7 @@ def test_routes_are_set_anew(tmp_path):
     )
     ports = [f"pcap:{tmp_path}/in.pcap,loop=on", "null:", "null:"]
     with running(job(ports, "route", routes=str(tmp_path / "routes"))) as it:
-        until(lambda: it.workers and it.total("tx", "packets"))
+        until(lambda: it.is_open() and it.total("tx", "packets"))
         many = "".join(f"11.{n >> 8}.{n & 255}.0/24 via 192.0.2.1\n" for n in range(5000))
         near = "192.0.2.0/24 port 3\nneighbor 192.0.2.1 port 3 mac 02:00:00:00:00:02\n"
         text = f"{many}{near}10.0.0.0/8 drop"

@@ -285,7 +285,7 @@ def test_while_a_peer_reconnects(short):
 
 def test_loops_in_the_process_of_the_job_are_refused():
     with running(forward(process=False)) as job:
-        until(lambda: job.workers and job.total("tx", "packets"))
+        until(lambda: job.is_open() and job.total("tx", "packets"))
         with pytest.raises(NotSupported, match="process of the job itself") as raised:
             job.upgrade()
     assert "--in-process" in raised.value.hint
