@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much is tested: the only place that reads `USPNET_FULL`.
 
-unset    the normal tier: every layer, in a quarter of an hour
-1        the full tier, which CI runs: more combinations, kills and mutations, in half an hour
+unset    the normal tier: every layer, with a third of the cases that run whole commands
+1        the full tier, which CI runs: more combinations, kills and mutations, in under an hour
 all      every combination; takes hours, and is run by hand
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TypeVar
 
 import pytest
 
 NAMES = ("normal", "full", "all")
+# Tests in these folders run whole commands, which take most of the time.
+OF_COMMANDS = ("tests/binding/", "tests/cli/", "tests/peers/", "tests/ports/")
 Value = TypeVar("Value")
 
 
@@ -37,14 +40,30 @@ def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Valu
 
 def pytest_collection_modifyitems(config, items):
     """Leave out tests marked `full` in the normal tier, and those marked `everything` in all tiers
-    but `all`, unless a file is named to pytest.
+    but `all`, and most cases of `OF_COMMANDS` in the normal tier, unless a file is named to pytest.
     """
     if any(".py" in argument for argument in config.args):
         return
     markers = by_tier({"full", "everything"}, {"everything"}, set())
-    left_out = [item for item in items if any(map(item.get_closest_marker, markers))]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not any(map(item.get_closest_marker, markers))]
+    kept = [item for item in items if not any(map(item.get_closest_marker, markers))]
+    kept = by_tier(thinned(kept), kept)
+    left_out = set(items).difference(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = kept
+
+
+def thinned(items):
+    """Return the tests without those cases that only the full tier has since each starts commands:
+    of a test's cases, the first of every three stays.
+    """
+    seen = Counter()
+    kept = []
+    for item in items:
+        test, _, case = item.nodeid.partition("[")
+        if not (case and test.startswith(OF_COMMANDS)) or seen[test] % 3 == 0:
+            kept.append(item)
+        seen[test] += 1
+    return kept
 
 
 def full(*values):
