@@ -41,7 +41,7 @@ def killed(job, beside=None, kills=KILLS):
         replaced(job, 2)
         fds = descriptors()
         replaced(job, kills - 2)
-        assert descriptors() == fds
+        until(lambda: descriptors() <= fds)  # others may be on their way out
         theirs = peer.stop() if peer and job.command == "capture" else None
         job.wait(0.2)
         job.stop(hurry=True)
