@@ -10,7 +10,14 @@ import struct
 
 import pytest
 
-from tests.fastpath.test_packet_ring import BLOCK, BLOCKS, HEADER, MAC, Ring, frame
+from tests.fastpath.test_packet_ring import (  # noqa: F401 - a fixture
+    BLOCK,
+    BLOCKS,
+    HEADER,
+    MAC,
+    frame,
+    ring,
+)
 from tests.support.stepping import Stepper, region, x86_only
 from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
@@ -18,15 +25,7 @@ from uspnet.fastpath import ffi, lib
 LOST = lib.DROP_WORKER_LOST
 
 
-@pytest.fixture
-def ring():
-    made = Ring()
-    yield made
-    ffi.release(made.view)
-    made.pool.close()
-
-
-def dying(ring, most):
+def dying(ring, most):  # noqa: F811
     kept = [region(each) for each in (ring.c, ring.counters, ring.stack)]
     kept += [(ring.stack.free, 4 * ring.stack.room), (ring.view, BLOCK * BLOCKS)]
     return Stepper(
@@ -34,13 +33,13 @@ def dying(ring, most):
     )
 
 
-def revive(ring):
+def revive(ring):  # noqa: F811
     lib.packet_revive(ring.c)
     ring.stack.free[0 : ring.stack.room] = range(ring.stack.room)
     ring.stack.top = ring.stack.room
 
 
-def goes_on(ring, step):
+def goes_on(ring, step):  # noqa: F811
     """Every block is the kernel's again, and the next ones are taken in order."""
     assert [ring.status(number) for number in range(BLOCKS)] == [0] * BLOCKS, step
     for turn in range(BLOCKS):
@@ -50,7 +49,7 @@ def goes_on(ring, step):
 
 @x86_only
 @pytest.mark.parametrize("most", [64, 4, 3])
-def test_no_packet_is_lost_without_being_counted(ring, most):
+def test_no_packet_is_lost_without_being_counted(ring, most):  # noqa: F811
     frames = [frame(number, 60 + number) for number in range(7)]
     ring.block(0, frames[:3])
     ring.block(1, [])
@@ -67,7 +66,7 @@ def test_no_packet_is_lost_without_being_counted(ring, most):
 
 
 @x86_only
-def test_the_rest_of_a_joined_packet_is_left_out(ring):
+def test_the_rest_of_a_joined_packet_is_left_out(ring):  # noqa: F811
     ring.block(0, [frame(1), frame(2)])
     ring.receive(1)
     ring.c.segments.left, ring.c.segments.size = 3000, 1000  # as within a GSO packet
@@ -77,7 +76,7 @@ def test_the_rest_of_a_joined_packet_is_left_out(ring):
 
 
 @x86_only
-def test_bad_packets_at_any_step(ring):
+def test_bad_packets_at_any_step(ring):  # noqa: F811
     ring.block(0, [frame(1), frame(2), frame(3, 5)])
     ring.block(1, [frame(4), frame(5)], snap=5000)
     ring.block(2, [frame(6)])
@@ -90,7 +89,7 @@ def test_bad_packets_at_any_step(ring):
         goes_on(ring, step)
 
 
-def test_whatever_stands_in_the_ring_and_in_the_queue_it_reads_nothing_beyond(ring):
+def test_whatever_stands_in_the_ring_and_in_the_queue_it_reads_nothing_beyond(ring):  # noqa: F811
     chance = random.Random(2)
     for _ in range(by_tier(2000, 20_000, 100_000)):
         ring.block(0, [frame(1)] * chance.randrange(1, 9), next=chance.choice([0, 16, 96, 1 << 20]))

@@ -7,18 +7,16 @@ import struct
 
 import pytest
 
-from tests.fastpath.test_packet_ring import HEADER, MAC, USER, Ring, frame, undone
-from uspnet.fastpath import ffi
+from tests.fastpath.test_packet_ring import (  # noqa: F401 - a fixture
+    HEADER,
+    MAC,
+    USER,
+    frame,
+    ring,
+    undone,
+)
 
 SECOND = HEADER + 144  # where the header of a block's second frame of 60 bytes is
-
-
-@pytest.fixture
-def ring():
-    made = Ring()
-    yield made
-    ffi.release(made.view)
-    made.pool.close()
 
 
 @pytest.mark.parametrize(
@@ -32,7 +30,7 @@ def ring():
         (MAC - 10, undone(), []),  # to be segmented, and no IP
     ],
 )
-def test_between_plain_frames_there_may_be_others(ring, at, words, second):
+def test_between_plain_frames_there_may_be_others(ring, at, words, second):  # noqa: F811
     ring.block(0, [frame(1), frame(2), frame(3), frame(4)])
     ring.memory[SECOND + at : SECOND + at + len(words)] = words
     assert ring.receive() == [frame(1), *second, frame(3), frame(4)]
