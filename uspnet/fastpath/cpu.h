@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What depends on the compiler and the CPU: branch hints, atomic accesses, spinning and clocks. */
+ * What depends on the compiler and the CPU: branch hints, atomic accesses, spinning and clocks.
+ * <immintrin.h> has them for x86, too, and takes longer to read than all of a source file. */
 #ifndef USPNET_CPU_H
 #define USPNET_CPU_H
 #include <stdint.h>
 #include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -70,7 +68,7 @@ static inline void keep_order(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline void relax(void)
 {
 #if defined(__x86_64__)
-    _mm_pause();
+    __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
@@ -91,7 +89,7 @@ static inline void prefetch_to_write(const void *at)
 static inline uint64_t ticks(void)
 {
 #if defined(__x86_64__)
-    return __rdtsc();
+    return __builtin_ia32_rdtsc();
 #elif defined(__aarch64__)
     uint64_t t;
     __asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
