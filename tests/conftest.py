@@ -37,6 +37,7 @@ from tests.support.upgrading import (  # noqa: F401 - fixtures
     without,
 )
 from tests.support.waiting import until
+from tests.support.warm import Warm
 from uspnet.memory import new
 
 DETAIL_COLUMNS = 100
@@ -76,6 +77,14 @@ def open_folder():
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Starts commands in a moment."""
+    warm = Warm()
+    yield warm
+    warm.close()
 
 
 @pytest.fixture

@@ -12,17 +12,9 @@ from tests.support.processes import Running
 from tests.support.supervision import supervise  # noqa: F401 - a fixture
 from tests.support.upgrading import command
 from tests.support.waiting import scaled
-from tests.support.warm import Warm
 from uspnet.transports.qemu.machine import binary
 
 TIMEOUT_S = 120
-
-
-@pytest.fixture(scope="session")
-def warm():
-    warm = Warm()
-    yield warm
-    warm.close()
 
 
 @pytest.fixture

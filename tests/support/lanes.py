@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How `pytest -n 2` divides the tests between two processes.
 
-Guests of tests/vm are one lane, since they boot once and share nothing with the host. Tests that
-share something of the host (huge pages, DPDK, cores, rates) are the other, one after the other.
-The files in `APART` hold nothing but their own memory, folders and devices: whichever process is
-done with its lane first takes them, one by one.
+Guests of tests/vm are one lane, since they boot once. Tests that share something of the host (huge
+pages, DPDK, a core's whole time) are another, one after the other. All other files hold nothing but
+their own memory, folders, namespaces and devices: each is a lane, which whichever process is free
+takes. The long lanes are first, so that both processes end at about the same time.
 """
 
 from __future__ import annotations
@@ -13,24 +13,14 @@ from pathlib import Path
 
 import pytest
 
-APART = (
-    "tests/drivers/",
-    "tests/fastpath/",
-    "tests/fuzz/",
-    "tests/jobs/",
-    "tests/packets/",
-    "tests/peers/test_memif_hostile.py",
-    "tests/process/",
-    "tests/sandbox/",
-    "tests/telemetry/",
-    "tests/test_forge.py",
-    "tests/test_sanitized.py",
-    "tests/test_sdist.py",
-    "tests/test_spec.py",
-    "tests/test_text.py",
-    "tests/toys/",
-    "tests/transports/",
+SHARED = (
+    "tests/bench/",
+    "tests/cli/test_rates.py",
+    "tests/peers/test_memif_dpdk.py",
+    "tests/peers/test_memif_kill.py",
+    "tests/peers/test_memif_regions.py",
 )
+FIRST = ("guests", "host")
 
 
 def lane(nodeid: str) -> str:
@@ -38,12 +28,12 @@ def lane(nodeid: str) -> str:
     path = nodeid.partition("::")[0]
     if path.startswith("tests/vm/"):
         return "guests"
-    return path if path.startswith(APART) else "host"
+    return "host" if path.startswith(SHARED) else path
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Schedule by lane, in the order in which lanes were collected: the long ones first."""
+    """Schedule by lane, in the order in which lanes are collected."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Lanes(LoadScopeScheduling):
@@ -52,6 +42,11 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False
     return Lanes(config, log)
+
+
+def in_order(items):
+    """Return the tests in the order in which their lanes are to begin."""
+    return sorted(items, key=lambda item: lane(item.nodeid) not in FIRST)
 
 
 def pytest_configure(config):

@@ -26,9 +26,10 @@ NUMBERS = itertools.count()
 
 
 class Namespace:
-    """A network namespace of the test's own."""
+    """A network namespace of the test's own. `warm`: what starts commands to their end in it."""
 
-    def __init__(self):
+    def __init__(self, warm=None):
+        self.warm = warm
         self.name = f"uspnet-test-{os.getpid()}-{next(NUMBERS)}"
         self.started, self.sockets = [], []
         subprocess.run(["ip", "netns", "add", self.name], check=True)
@@ -84,7 +85,10 @@ class Namespace:
 
     def uspnet(self, *words, check=True):
         """Runs uspnet to its end. Returns the process, with text in stdout and stderr."""
-        return self.run(sys.executable, "-m", "uspnet", *words, check=check, timeout=scaled(120))
+        done = self.warm.run(words, timeout_s=scaled(120), namespace=self.name)
+        if check:
+            done.check_returncode()
+        return done
 
     def unprivileged(self, *words):
         """Runs uspnet as a root that has no capability."""
@@ -132,7 +136,7 @@ class Namespace:
 
 
 @pytest.fixture
-def namespaces():
+def namespaces(warm):
     """Makes namespaces; all are gone after the test."""
     if os.geteuid() != 0:
         pytest.skip("needs root: network namespaces")
@@ -141,7 +145,7 @@ def namespaces():
     with contextlib.ExitStack() as undo:
 
         def make():
-            namespace = Namespace()
+            namespace = Namespace(warm)
             undo.callback(namespace.close)
             namespace.prepare()
             return namespace

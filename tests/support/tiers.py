@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.support.lanes import in_order
+
 NAMES = ("normal", "full", "all")
 # Tests in these folders run whole commands, which take most of the time.
 OF_COMMANDS = ("tests/binding/", "tests/cli/", "tests/peers/", "tests/ports/")
@@ -49,7 +51,7 @@ def pytest_collection_modifyitems(config, items):
     kept = by_tier(thinned(kept), kept)
     left_out = set(items).difference(kept)
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-    items[:] = kept
+    items[:] = in_order(kept)
 
 
 def thinned(items):

@@ -8,6 +8,7 @@ of a socket, on which it gets commands, one after the other, with their standard
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -20,10 +21,14 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, redirect_stdout, suppress
+from pathlib import Path
 
 from tests.support.paths import ROOT
 
 REQUEST_BYTES = 1 << 20
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+MS_REC, MS_SLAVE, MNT_DETACH = 1 << 14, 1 << 19, 2
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Warm:
@@ -45,11 +50,12 @@ class Warm:
             )
         return self.control
 
-    def run(self, words, text=None, timeout_s=120.0):
-        """Run `uspnet` with these words, and `text` on its stdin, to its end. Returns what
-        subprocess.run returns, and raises what it raises.
+    def run(self, words, text=None, timeout_s=120.0, namespace=None):
+        """Run `uspnet` with these words, and `text` on its stdin, to its end, in a network
+        namespace where one is named. Returns what subprocess.run returns, and raises what it raises.
         """
         request = {"words": [*map(str, words)], "env": dict(os.environ), "cwd": os.getcwd()}
+        request["namespace"] = namespace
         with ExitStack() as stack:
             given, *said = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
             given.write(text or "")
@@ -106,8 +112,27 @@ def serve(control):
         control.send(str(os.waitpid(pid, 0)[1]).encode())
 
 
+def enter(namespace):
+    """Be in a network namespace, with its /sys, as `ip netns exec` has it."""
+    with Path("/run/netns", namespace).open() as file:
+        call("setns", file.fileno(), CLONE_NEWNET)
+    call("unshare", CLONE_NEWNS)
+    call("mount", b"", b"/", None, MS_SLAVE | MS_REC, None)
+    call("umount2", b"/sys", MNT_DETACH)
+    call("mount", namespace.encode(), b"/sys", b"sysfs", 0, None)
+
+
+def call(name, *arguments):
+    """Call a function of the C library. Raises OSError."""
+    if getattr(LIBC, name)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
 def become(request):
     """Go on as if Python had been started for this command."""
+    if request["namespace"]:
+        enter(request["namespace"])
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
