@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import traceback
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 
 _FAILED: dict[str, list[str]] = {}  # by entry-point group: what could not be loaded, and why
 
@@ -23,6 +24,17 @@ def load(package: str) -> None:
             entry.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is somebody else's code
             _FAILED.setdefault(package, []).append(_failure(entry, error))
+
+
+def load_named(package: str, name: str, module: str) -> None:
+    """Import the module of a package that has this name; of a subpackage, only `module`. Where
+    there is none, nothing is imported.
+    """
+    found = find_spec(f"{package}.{name}") if name.isidentifier() else None
+    if found and found.submodule_search_locations:
+        importlib.import_module(f"{package}.{name}.{module}")
+    elif found:
+        importlib.import_module(found.name)
 
 
 def _failure(entry: EntryPoint, error: BaseException) -> str:

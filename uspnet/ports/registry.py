@@ -11,11 +11,13 @@ from uspnet.port import SCHEMES, Port
 from uspnet.spec import INTERFACE_SCHEMES, escaped, parse
 from uspnet.text import did_you_mean
 
+PACKAGE = "uspnet.ports"
+
 
 @cache
 def schemes() -> dict[str, type[Port]]:
     """Return every port class by scheme, also those of `uspnet.ports` entry points."""
-    registry.load("uspnet.ports")
+    registry.load(PACKAGE)
     return SCHEMES
 
 
@@ -27,13 +29,14 @@ def interface_ports(name: str) -> str:
 
 def make_port(text: str) -> Port:
     """Return the port that a spec names, not yet opened. Raises Usage."""
-    kinds = schemes()
+    scheme, colon, _ = text.partition(":")
+    if colon:  # ours is in the module of its name: a command imports what it uses
+        registry.load_named(PACKAGE, scheme, "port")
+    kinds = SCHEMES if scheme in SCHEMES else schemes()
     spec = parse(text, kinds)
     if spec.scheme not in kinds:
         known = ", ".join(f"{name}:" for name in sorted(kinds))
         near = did_you_mean(spec.scheme, kinds, "{}:")
         hint = f"{near} ports are: {known}".lstrip()
-        raise Usage(
-            f"{spec}: there is no port {spec.scheme}:", registry.failures("uspnet.ports") + hint
-        )
+        raise Usage(f"{spec}: there is no port {spec.scheme}:", registry.failures(PACKAGE) + hint)
     return kinds[spec.scheme].of(spec)
