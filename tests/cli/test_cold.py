@@ -33,6 +33,7 @@ def held_by(pid):
     return sorted(link.partition(":[")[0] for link in links)
 
 
+@pytest.mark.full
 def test_the_same_process_goes_on_as_another_version(job, newer):
     pid = job.process.pid
     before = held_by(pid)
@@ -74,6 +75,7 @@ def test_versions_that_no_loop_can_be_taken_from(job, kind, request):
     assert job.end()["upgrades"] == 1
 
 
+@pytest.mark.full
 def test_on_a_terminal_one_is_asked(job, foreign):
     words = ["upgrade", str(job.process.pid), "--with", str(foreign.place)]
     for answered, code in ((b"n\n", 1), (b"y\n", 0)):
@@ -105,6 +107,7 @@ def test_a_tap_interface_stays(namespace, newer):
     assert job.end()["before"][0]["ports"][0]["port"] == "tap:t0,ip=10.9.0.1/24"
 
 
+@pytest.mark.full
 def test_a_memif_servers_path_stays_and_its_client_comes_back(started, newer, tmp_path):
     path = tmp_path / "m.sock"
     server = started("capture", f"memif:{path},role=server").wait()

@@ -27,6 +27,7 @@ def private_tmp(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
+@pytest.mark.full
 def test_every_packet_is_in_the_file(uspnet, tmp_path):
     result = uspnet("demo", "--count", str(PACKETS), "-w", str(tmp_path / "x.pcapng"), "--json")
     found = answer(result.stdout)
@@ -43,6 +44,7 @@ def nic_of(result):
     return answer(result.stdout)["nic"]
 
 
+@pytest.mark.full
 def test_an_emulated_nic_sends_to_another(uspnet, qemu):
     nic = nic_of(uspnet("demo", "--count", "5000", "--json"))
     assert nic["missing"] == ""
@@ -76,6 +78,7 @@ def test_a_named_file_and_the_commands_are_shown(uspnet, tmp_path):
     assert "demo-" not in result.stdout, "no temporary name"
 
 
+@pytest.mark.full
 def test_a_finished_demo_leaves_nothing(uspnet, tmp_path):
     result = uspnet("demo", "--count", str(PACKETS))
     assert (result.returncode, result.stderr) == (0, "")

@@ -79,6 +79,7 @@ def test_a_writer_that_stalled_shows_its_drops_in_those_seconds(started, paced, 
     assert int(told["Number of stat entries"]) == len(found)
 
 
+@pytest.mark.full
 def test_every_file_and_a_pipe_have_statistics_of_their_own(uspnet, paced, tmp_path):
     port = paced(2000, 60)
     words = ["-w", tmp_path / "x.pcapng", "-b", "packets:2300", "-a", "files:2", "--json"]

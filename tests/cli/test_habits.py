@@ -127,6 +127,7 @@ def routed(namespace):
     return namespace
 
 
+@pytest.mark.full
 def test_nothing_is_sent_to_the_default_route_unasked(routed):
     done = routed.run(*PKTGEN, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 3

@@ -151,6 +151,7 @@ def test_a_loss_lasts_as_long_as_nothing_was_due_that_came_back(namespace, tmp_p
     assert result["longest_loss"] == result["losses"][1]
 
 
+@pytest.mark.full
 def test_tshark_reads_it_and_finds_no_wrong_checksum(namespace, tmp_path, needs):
     needs("tshark")
     namespace.veth("a", "b")

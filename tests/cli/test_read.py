@@ -138,6 +138,7 @@ def test_a_file_that_is_cut_short_is_shown_up_to_there(uspnet, capture, tmp_path
     assert (done.returncode, done.stdout, "packet 4" in done.stderr) == (1, "", True)
 
 
+@pytest.mark.full
 def test_a_reader_may_leave_and_a_writer_may_wait(start, capture):
     process = start("read", str(capture), through='"$@" | head -n 2')
     out, err = process.communicate(timeout=scaled(60))

@@ -59,6 +59,7 @@ def test_a_failed_job_is_named_under_json(supervise):
     assert (outcomes(out)["a"]["state"], outcomes(out)["b"]["exit_codes"]) == ("done", [1])
 
 
+@pytest.mark.full
 def test_a_killed_job_starts_again(supervise):
     started = supervise({"a": {**IDLE, "restart": "on-failure", "restart-delay": "10ms"}}, "--json")
     started.logs("a: ready")
@@ -140,6 +141,7 @@ def test_when_it_is_killed_nothing_stays(supervise):
     until(lambda: not any(map(alive, pids)))
 
 
+@pytest.mark.full
 def test_children_are_isolated(supervise, tmp_path):
     again = {**IDLE, "restart": "on-failure", "restart-delay": "10ms"}
     started = supervise({"a": again}, variables={"PYTHONPATH": str(tmp_path), "X": "secret"})
@@ -232,6 +234,7 @@ def test_a_wrong_file_changes_nothing(supervise, text):
     assert job["exit_codes"] == [0]
 
 
+@pytest.mark.full
 def test_a_failed_job_begins_anew_with_another_entry(supervise):
     started = supervise({"a": BAD, "b": IDLE}, "--json")
     started.logs("ERROR a: ended")

@@ -101,6 +101,7 @@ def test_names_in_any_encoding_pass_on_every_stream(tmp_path, encoding):
         assert b"\x1b" not in result.stderr + result.stdout
 
 
+@pytest.mark.full
 def test_a_folder_that_was_removed_stops_nothing(tmp_path):
     gone = ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh"]
     uspnet = os.path.join(os.path.dirname(sys.executable), "uspnet")
@@ -125,6 +126,7 @@ def test_a_folder_that_was_removed_stops_nothing(tmp_path):
 NO_NULL = 'mount -t tmpfs none /dev && exec "$@"'
 
 
+@pytest.mark.full
 def test_without_the_null_device_everything_works(tmp_path):
     lone = ["unshare", "--mount", "sh", "-c", NO_NULL, "sh"]
     if subprocess.run([*lone, "true"], capture_output=True, check=False).returncode:

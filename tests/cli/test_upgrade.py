@@ -49,6 +49,7 @@ def ask(pid, data):
         return connection.recv(1 << 16).decode()
 
 
+@pytest.mark.full
 def test_a_job_goes_on_with_its_own_installation_and_others(job, newer):
     code, out, err = upgrade(job.process.pid)
     assert (code, err) == (0, "")
@@ -102,6 +103,7 @@ def test_no_frame_of_an_emulated_nic_is_lost(started, qemu):
     assert [result[name] for name in LOSSLESS] == [0] * len(LOSSLESS)
 
 
+@pytest.mark.full
 def test_wrong_paths(job, without, tmp_path):
     script = tmp_path / "open"
     script.write_text("#!/usr/bin/env python3\n")

@@ -43,6 +43,7 @@ def test_a_job_whose_run_is_over(started):
     assert job.end()["sent"] == 1000
 
 
+@pytest.mark.full
 def test_stats_count_them(job, uspnet):
     def counts():
         (row,) = answer(uspnet("stats", str(job.process.pid), "--json").stdout)["jobs"]

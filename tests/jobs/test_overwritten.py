@@ -36,6 +36,7 @@ def test_random_contents_end_a_job_on_kernel_interfaces(kind, namespace):
     ends_in_order(kind, SEEDS, namespace.command())
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("qemu")
 def test_random_contents_end_a_job_on_emulated_nics():
     ends_in_order("qemu", by_tier(2, 3, 100))

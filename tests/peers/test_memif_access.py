@@ -209,6 +209,7 @@ def test_what_is_no_user_is_refused(text):
 # -- how many -------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_flood_of_one_user_does_not_keep_another_out(uspnet, name, stranger):
     job = uspnet("capture", f"memif:@{name},role=server")
     until(lambda: listening(name))

@@ -55,6 +55,7 @@ def test_round_trips_over_a_kernel_interface(namespace):
     nothing_lost(answer(done.stdout), far.end())
 
 
+@pytest.mark.full
 def test_packets_without_numbers_are_known_again_unless_addresses_changed(namespace):
     namespace.veth("a", "b")
     for swap, received in (("mac", 50), ("ip", 0)):

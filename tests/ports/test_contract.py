@@ -61,6 +61,7 @@ def test_what_one_sends_the_other_receives_both_ways(pair, make_frames):
     assert made.carry(b, a, batch) == batch
 
 
+@pytest.mark.full
 def test_rings_wrap_more_than_fifty_times(built, make_frames):
     made = built("loop=on").start()
     port = made.ports[0]

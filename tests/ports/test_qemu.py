@@ -94,6 +94,7 @@ def test_a_file_of_which_nothing_can_be_sent_is_a_failure(tmp_path):
     assert (result["received"], result["forwarded"], result["drops"]) == (3, 0, {"too_long": 3})
 
 
+@pytest.mark.full
 def test_fwd_joins_two_wires_between_processes():
     left, right = f"left-{os.getpid()}", f"right-{os.getpid()}"
     ports = [f"qemu:e1000,wire={left}", f"qemu:e1000e,wire={right}"]
@@ -126,6 +127,7 @@ def left_of(wires):
         return [name for name in os.listdir(os.path.dirname(end.mine)) if name.startswith(wires)]
 
 
+@pytest.mark.full
 def test_a_killed_uspnet_leaves_no_qemu_and_no_file(tmp_path):
     """At random moments: while QEMU starts, while it runs, while it ends. What is left of its wire
     goes when the next one is made.

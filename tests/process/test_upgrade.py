@@ -81,6 +81,7 @@ def begun(job):
     until(lambda: job.workers and any(worker.c.rounds for worker in job.workers))
 
 
+@pytest.mark.full
 def test_loops_are_replaced_again_and_again(short):
     before = set(children_of(os.getpid()))
     with running(forward()) as job:

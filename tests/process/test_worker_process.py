@@ -118,6 +118,7 @@ def test_a_killed_command_leaves_no_worker():
     until(lambda: not any(map(alive, both)), why=lambda: f"alive: {both}")
 
 
+@pytest.mark.full
 def test_any_limit_of_descriptors_that_is_enough_here_is_enough_there():
     """The worker process's own descriptor takes no number that one of the job's has."""
     command = [sys.executable, "-m", "uspnet", "fwd", "null:", "null:", "--count", "1"]

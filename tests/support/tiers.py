@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much is tested: the only place that reads `USPNET_FULL`.
 
-unset    the normal tier: every layer, with a third of the cases that run whole commands
+unset    the normal tier: every layer, with a quarter of the cases that start processes
 1        the full tier, which CI runs: more combinations, kills and mutations, in under an hour
 all      every combination; takes hours, and is run by hand
 """
@@ -17,8 +17,11 @@ import pytest
 from tests.support.lanes import in_order
 
 NAMES = ("normal", "full", "all")
-# Tests in these folders run whole commands, which take most of the time.
-OF_COMMANDS = ("tests/binding/", "tests/cli/", "tests/peers/", "tests/ports/")
+# Tests in these folders start processes or devices, which takes most of the time.
+SLOW = (
+    *("tests/binding/", "tests/cli/", "tests/drivers/", "tests/jobs/", "tests/peers/"),
+    *("tests/ports/", "tests/process/", "tests/sandbox/", "tests/system/"),
+)
 Value = TypeVar("Value")
 
 
@@ -42,7 +45,7 @@ def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Valu
 
 def pytest_collection_modifyitems(config, items):
     """Leave out tests marked `full` in the normal tier, and those marked `everything` in all tiers
-    but `all`, and most cases of `OF_COMMANDS` in the normal tier, unless a file is named to pytest.
+    but `all`, and most cases of `SLOW` in the normal tier, unless a file is named to pytest.
     """
     if any(".py" in argument for argument in config.args):
         return
@@ -55,14 +58,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def thinned(items):
-    """Return the tests without those cases that only the full tier has since each starts commands:
-    of a test's cases, the first of every three stays.
+    """Return the tests without those cases of slow ones that only the full tier has: of a test's
+    cases, the first of every four stays.
     """
     seen = Counter()
     kept = []
     for item in items:
         test, _, case = item.nodeid.partition("[")
-        if not (case and test.startswith(OF_COMMANDS)) or seen[test] % 3 == 0:
+        if not (case and test.startswith(SLOW)) or seen[test] % 4 == 0:
             kept.append(item)
         seen[test] += 1
     return kept

@@ -206,6 +206,7 @@ kill -INT $job; wait $job
 """
 
 
+@pytest.mark.full
 def test_a_job_of_a_closed_home_is_upgraded(tmp_path, needs):
     """The new version's code can be read there, and its loops have no capability."""
     needs("unshare")

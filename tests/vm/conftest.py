@@ -28,13 +28,15 @@ EVERY_KERNEL = by_tier(normal=False, full=False, everything=True)
 
 def pytest_generate_tests(metafunc):
     """A test runs on the first kernel that is there; in tier `all`, on each. One marked `once`
-    runs on the first of those it names that is there, unless everything is wanted.
+    runs on the first of those it names that is there, unless everything is wanted; in the normal
+    tier, one kernel boots for all that can run on it.
     """
     if "guest" not in metafunc.fixturenames:
         return
     kernels, marker = list(KERNELS), metafunc.definition.get_closest_marker("once")
     if marker or EACH_ONCE:
-        kernels = list(marker.args) if marker else kernels
+        named = marker.args if marker else kernels
+        kernels = by_tier([name for name in kernels if name in named], list(named))
         there = [name for name in kernels if is_there(name)]
         kernels = there if EVERY_KERNEL and there else [*there, *kernels][:1]
     metafunc.parametrize("guest", kernels, indirect=True, scope="session")

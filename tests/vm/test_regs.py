@@ -26,6 +26,7 @@ def test_a_bound_nic_shows_its_registers(guest, taken, kind):
     assert not guest.messages("DMAR.*fault")
 
 
+@pytest.mark.full
 def test_a_nic_in_use_is_left_alone(guest, taken):
     address = taken(guest, guest.address("e1000e"))
     guest.wires["e1000e"].drain()

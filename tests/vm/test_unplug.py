@@ -58,6 +58,7 @@ def test_a_job_goes_on_when_it_is_back(guest, nic, transport):
     assert not guest.messages(f"DMAR.*{nic[5:]}.*fault")
 
 
+@pytest.mark.full
 @pytest.mark.once("lab", "debian")
 def test_a_job_ends_when_it_does_not_come_back(guest, nic):
     process = start(guest, nic, guest.transports[-1], 1)

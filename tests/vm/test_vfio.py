@@ -152,6 +152,7 @@ def test_bus_mastering_ends_with_the_process(guest, taken, transport):
     assert not command(guest, address) & 4
 
 
+@pytest.mark.full
 def test_a_kernel_driver_is_not_disturbed(guest):
     address = guest.address("e1000e")
     result = guest.run(["uspnet", "pktgen", address, "--count", "1"])

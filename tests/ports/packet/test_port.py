@@ -227,6 +227,7 @@ def test_mistakes_are_told_with_a_hint(veth, spec, kind, hint):
     assert hint in error["hint"]
 
 
+@pytest.mark.full
 def test_an_interface_without_a_carrier_is_not_waited_for_without_end(veth):
     veth.ip("link", "set", "dev", "b", "down")
     run = veth.uspnet("pktgen", "packet:a", "--count", 1, check=False)
