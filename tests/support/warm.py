@@ -52,7 +52,7 @@ class Warm:
 
     def run(self, words, text=None, timeout_s=120.0, namespace=None):
         """Run `uspnet` with these words, and `text` on its stdin, to its end, in a network
-        namespace where one is named. Returns what subprocess.run returns, and raises what it raises.
+        namespace where one is named. Returns and raises what subprocess.run does.
         """
         request = {"words": [*map(str, words)], "env": dict(os.environ), "cwd": os.getcwd()}
         request["namespace"] = namespace
