@@ -206,7 +206,6 @@ def test_other_files_are_named(tmp_path: Path, data: bytes, words: str, hint: st
         assert not told.get("dropped")
 
 
-@pytest.mark.full
 def test_names_with_commas_and_other_bytes(tmp_path: Path) -> None:
     for name in ("a,b.pcap", "-x", "x=y", "a b", "ü\n"):
         (tmp_path / name).write_bytes(classic())
@@ -258,7 +257,6 @@ def test_frames_longer_than_the_other_side_takes(tmp_path: Path) -> None:
     assert "none of 1 packets" in told["message"]
 
 
-@pytest.mark.full
 def test_the_files_own_timing(tmp_path: Path) -> None:
     """Never faster than it says; how much slower is the machine's business."""
     path = tmp_path / "f"
@@ -302,7 +300,6 @@ def test_lengths_on_the_wire_are_kept(tmp_path: Path, kind: str) -> None:
     assert tshark(out, "frame.len", "frame.cap_len") == [["1514", "20"]]
 
 
-@pytest.mark.full
 @tools
 def test_times_that_few_formats_hold(tmp_path: Path) -> None:
     path, out = tmp_path / "f", tmp_path / "out"
