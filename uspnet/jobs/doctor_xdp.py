@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Literal
 
-from uspnet.kernel import netdev
+from uspnet.kernel import netdev, netns
 from uspnet.kernel.interface import Interface
 from uspnet.kernel.routes import carries_default_route
 from uspnet.ports.xdp.program import NEEDS
@@ -22,27 +22,33 @@ Row = tuple[str, State, str, str]  # what was checked, its state, what was found
 NO_ZERO_COPY = "driver without zero copy: frames are copied once"
 
 
-def xdp_rows(ifname: str) -> Iterator[Row]:
-    """Check an interface. Raises NoDevice."""
+def xdp_rows(target: str) -> list[Row]:
+    """Check an interface, IFNAME or NETNS/IFNAME. Raises NoDevice, and as `netns.entered`."""
+    namespace, ifname = netns.split(target)
+    with netns.entered(namespace):
+        return list(_rows(target, namespace, ifname))
+
+
+def _rows(target: str, namespace: str, ifname: str) -> Iterator[Row]:
     missing = ", ".join(lacking(NEEDS))
     if missing:
         yield ("XDP privileges", "problem", f"without {missing}", "run as root, or with these")
     else:
         yield ("XDP privileges", "ok", ", ".join(NEEDS), "")
     yield memory_row()
-    with closing(Interface(ifname)) as interface:
+    with closing(Interface(ifname, namespace)) as interface:
         yield _mode(netdev.features().get(interface.index))
         receive, transmit = interface.channels()
         found = f"{receive} to receive, {transmit} to transmit"
         yield ("XDP queues", "ok", found, "")
         number = netdev.program(interface.index)
     if number:
-        fix = f"end its owner: bpftool net; or use packet:{ifname}"
+        fix = f"end its owner: bpftool net; or use packet:{target}"
         yield ("XDP program", "problem", f"program {number} is attached", fix)
     else:
         yield ("XDP program", "ok", "none is attached", "")
     if upper := carries_default_route(ifname):
-        fix = f"xdp:{ifname},keep-host=on"
+        fix = f"xdp:{target},keep-host=on"
         yield ("default route", "note", f"{upper} carries it", fix)
 
 

@@ -66,6 +66,7 @@ class Interface:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.name = name
         self.ip = f"ip -n {printable(namespace)}" if namespace else "ip"  # the command
+        self.place = f"{namespace}/{name}" if namespace else name  # as ports name it
         self._waiting_since = 0.0
 
     def is_called(self, name: str) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 RTF_UP, RTF_REJECT = 0x1, 0x200  # linux/route.h
-IPV4, IPV6 = Path("/proc/self/net/route"), Path("/proc/self/net/ipv6_route")
+NET = Path("/proc/thread-self/net")  # of where this thread is
+IPV4, IPV6 = NET / "route", NET / "ipv6_route"
 INTERFACES = Path("/sys/class/net")
 
 

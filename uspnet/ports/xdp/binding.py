@@ -22,7 +22,7 @@ FINAL = {errno.EBUSY, errno.ENETDOWN, errno.ENODEV}  # another way won't do eith
 NO_MEMORY = {errno.ENOBUFS, errno.ENOMEM, errno.EPERM}
 
 
-def open_socket(name: str, ifname: str, *, busily: bool) -> xsk.XdpSocket:
+def open_socket(name: str, interface: Interface, *, busily: bool) -> xsk.XdpSocket:
     """Return a socket for the port `name`. Raises NotPermitted, NoMemory, NotSupported."""
     try:
         sock = xsk.XdpSocket()
@@ -33,7 +33,7 @@ def open_socket(name: str, ifname: str, *, busily: bool) -> xsk.XdpSocket:
     except OSError as error:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
             raise NoMemory(f"{name}: {error.strerror}", "see: ulimit -n") from None
-        raise NotSupported(f"{name}: AF_XDP: {error.strerror}", f"use packet:{ifname}") from None
+        raise NotSupported(f"{name}: AF_XDP: {error.strerror}", f"use packet:{interface.place}") from None
     return sock
 
 
@@ -77,13 +77,13 @@ class Place:
         if way == xsk.ZERO_COPY:
             text = f"{self.name}: the driver has no zero copy here: {error.strerror}"
             return NotSupported(text, f"write mode=copy; see: ethtool -i {name}")
-        hint = f"use packet:{name}"
+        hint = f"use packet:{self.interface.place}"
         if self.flags & xsk.SEVERAL_BUFFERS:
-            hint += f"; or, before Linux 6.6: ip link set dev {name} mtu 1500"
+            hint += f"; or, before Linux 6.6: {self.interface.ip} link set dev {name} mtu 1500"
         return NotSupported(f"{where}: {error.strerror}", hint)
 
 
-def memory_error(name: str, ifname: str, error: OSError) -> UspnetError:
+def memory_error(name: str, interface: Interface, error: OSError) -> UspnetError:
     """Return the error for packet memory, or rings of a socket, that the kernel refuses."""
     if error.errno in NO_MEMORY:
         return NoMemory(
@@ -91,4 +91,4 @@ def memory_error(name: str, ifname: str, error: OSError) -> UspnetError:
             "raise the limit: ulimit -l unlimited; or give CAP_IPC_LOCK",
         )
     text = f"{name}: the packet memory can't be shared with the kernel: {error.strerror}"
-    return NotSupported(text, f"use packet:{ifname}")
+    return NotSupported(text, f"use packet:{interface.place}")

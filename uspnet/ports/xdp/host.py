@@ -16,7 +16,7 @@ from uspnet.packets.filter.made import Filter
 SIOCGIFCONF = 0x8912
 IFREQ = 40  # bytes of struct ifreq
 ADDRESSES_MAX = 1024
-IPV6 = Path("/proc/self/net/if_inet6")
+IPV6 = Path("/proc/thread-self/net/if_inet6")  # of where this thread is
 # How addresses are found and given: ARP, neighbor discovery, router advertisements, DHCP.
 NEEDED = ("arp", "rarp", "icmp6", "udp dst port 68", "udp dst port 546")
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`xdp:IFNAME` - a kernel interface, through AF_XDP sockets: the kernel hands over each frame as it
-comes in, before its own stack sees it, and sends ours without it.
+comes in, before its own stack sees it, and sends ours without it. `xdp:NETNS/IFNAME`: one in
+another network namespace.
 
 A program of six instructions steers the frames of each receive queue to the queue's socket. It is
 attached by a link that ends with the process. Frames are received by the job alone while it runs;
@@ -22,7 +23,7 @@ from typing import ClassVar
 
 from uspnet.errors import NotSupported, Refused
 from uspnet.fastpath import c, ffi, lib
-from uspnet.kernel import netdev, xsk
+from uspnet.kernel import netdev, netns, xsk
 from uspnet.kernel.interface import CARRIER_S, UP, Interface, check_name
 from uspnet.kernel.routes import carries_default_route
 from uspnet.memory import new
@@ -51,7 +52,7 @@ def _ring(queue: Queue) -> c.XdpQueue:
 class Xdp(WirePort, scheme="xdp"):
     """One socket for each queue of the interface, with a receive and a transmit ring."""
 
-    help = "a kernel interface, through AF_XDP"
+    help = "a kernel interface, IFNAME or NETNS/IFNAME, through AF_XDP"
     unknown: ClassVar[frozenset[str]] = frozenset()
     calls = frozenset({"sendto", "recvfrom"})
     header = 14 + 4  # bytes of Ethernet and of one VLAN tag
@@ -60,7 +61,8 @@ class Xdp(WirePort, scheme="xdp"):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.ifname = check_name("xdp", spec.target)
+        self.netns, name = netns.split(spec.target)
+        self.ifname = check_name("xdp", name)
         self.channels: Channels | None = None
         self.numbers: tuple[int, ...] = ()  # of the interface's queues
         self.sockets: list[xsk.XdpSocket] = []
@@ -79,7 +81,11 @@ class Xdp(WirePort, scheme="xdp"):
 
     def open(self) -> None:
         """Find the interface and its queues, and make the sockets."""
-        self.interface = Interface(self.ifname)
+        with netns.entered(self.netns):
+            self._open()
+
+    def _open(self) -> None:
+        self.interface = Interface(self.ifname, self.netns)
         self.interface.check_up()
         self.check_link_type(link_types.ETHERNET)
         self.begin_watch()
@@ -92,7 +98,7 @@ class Xdp(WirePort, scheme="xdp"):
         self.buffer_step = self._buffer_step()
         for _ in self.numbers:
             busily = self.options.busy_poll
-            self.sockets.append(open_socket(self.name, self.ifname, busily=busily))
+            self.sockets.append(open_socket(self.name, self.interface, busily=busily))
 
     def _buffer_step(self) -> int:
         """Return the bytes of which buffers have a multiple. For zero copy, igb and ixgbe take the
@@ -122,16 +128,18 @@ class Xdp(WirePort, scheme="xdp"):
         steering = Steering(
             MODES[self.options.mode], self.numbers[-1] + 1, self.mtu > PLAIN_MTU, self.only
         )
-        self.program = Program(self.name, self.kernel_side(), steering)
+        with netns.entered(self.netns):
+            self.program = Program(self.name, self.kernel_side(), steering)
 
     def _check_route(self) -> None:
         """Raise Refused where the machine could not be reached any more."""
-        upper = carries_default_route(self.ifname)
+        with netns.entered(self.netns):
+            upper = carries_default_route(self.ifname)
         if upper and self.only is None:
             raise Refused(
                 f"{self.name}: {upper} carries this machine's default route, and would receive"
                 " nothing any more",
-                f"leave it its own traffic: {self.name},keep-host=on; or use packet:{self.ifname}",
+                f"leave it its own traffic: {self.name},keep-host=on; or use packet:{self.spec.target}",
             )
 
     # -- queues ---------------------------------------------------------------------------------
@@ -160,7 +168,7 @@ class Xdp(WirePort, scheme="xdp"):
             for kind in ("fill", "completion"):  # bind wants both
                 sock.ring(kind, slots)
         except OSError as error:
-            raise memory_error(self.name, self.ifname, error) from None
+            raise memory_error(self.name, self.kernel_side(), error) from None
         chunk = xsk.chunk_bytes(self.pool.size)
         queue.chunk_shift, queue.n_chunks = chunk.bit_length() - 1, self.pool.size // chunk
         queue.n_owners = self.pool.count
@@ -176,7 +184,8 @@ class Xdp(WirePort, scheme="xdp"):
         if not self.program:
             self._attach_program()
         if self.options.promisc and not self.member:
-            self.member = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            with netns.entered(self.netns):
+                self.member = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.join_promiscuous(self.member)
 
     def descriptors(self) -> list[int]:
@@ -196,6 +205,7 @@ class Xdp(WirePort, scheme="xdp"):
         """Return the program. Sockets are made anew: the kernel keeps to the packet memory that was
         registered with one. Raises NotSupported.
         """
+        self.check_home(self.netns)
         if self.options.busy_poll:
             text = f"{self.name}: another version has no privileges to poll busily"
             raise NotSupported(text, "upgrade its loops, without --cold")

@@ -126,15 +126,15 @@ class Program:
                 return
 
     def _error(self, what: str, error: OSError) -> UspnetError:
-        name, scheme = self.interface.name, self.name.partition(":")[0]
+        name, ip, place = self.interface.name, self.interface.ip, self.interface.place
         text = f"{self.name}: the XDP program {what}: {error.strerror}"
         if error.errno in {errno.EPERM, errno.EACCES}:
             return NotPermitted(text, privileges_hint())
         if error.errno in TAKEN:
             text = f"{self.name}: another XDP program is attached to {name}"
-            hint = f"see: bpftool net; if nobody uses it: ip link set dev {name} xdp off"
+            hint = f"see: bpftool net; if nobody uses it: {ip} link set dev {name} xdp off"
             return Busy(text, hint)
-        return NotSupported(text, f"try {scheme}:{name},mode=generic, or packet:{name}")
+        return NotSupported(text, f"try xdp:{place},mode=generic, or packet:{place}")
 
     def set_socket(self, queue: int, fd: int) -> None:
         """Steer what arrives on a queue to a socket. Raises OSError."""
