@@ -188,6 +188,11 @@ def test_a_summary(command, width):
     check(lines, width, wanted, SPECS)
 
 
+def test_a_burst_is_no_share_of_a_link():
+    found = replace(result("capture", [replace(port("xdp:a"), link_bps=10**10)]), active_s=1e-6)
+    assert "line rate" not in " ".join(format_summary(found.as_json(), None))
+
+
 def test_a_name_ends_as_its_spec_does():
     (line,) = (
         line

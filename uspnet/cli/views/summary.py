@@ -291,7 +291,7 @@ def port_lines(result: Result, width: int | None) -> list[str]:
             if not packets:
                 continue
             phrases += [f"{way}_packets {packets:,}", f"{way}_bytes {octets or 0:,}"]
-            if (link := row.get("link_bps")) and seconds:
+            if (link := row.get("link_bps")) and seconds >= STEADY_S:
                 share = format_share(l1_bits(packets, octets or 0) / seconds, link)
                 phrases.append(f"{way} {share} of {format_rate(link, 'bps')} line rate")
         if row["rx_packets"] or row["rx_missed_errors"]:
