@@ -31,7 +31,7 @@ from typing import ClassVar
 
 from uspnet.errors import NoMemory, NotPermitted, NotSupported, Usage
 from uspnet.fastpath import c, ffi, lib
-from uspnet.kernel import netns
+from uspnet.kernel import netdev, netns
 from uspnet.kernel.interface import Interface, check_name
 from uspnet.mapping import Mapping
 from uspnet.memory import memory_available, new
@@ -97,6 +97,7 @@ class Packet(WirePort, scheme="packet"):
         self.rings: list[Mapping] = []
         self.group: int | None = None  # of fan-out
         self._kept: dict[str, socket.socket] = {}  # of the version before, to be used again
+        self.faster = ""  # the port to hint at when packets are missed
 
     def open(self) -> None:
         """Find the interface, and check that it may be opened."""
@@ -110,6 +111,10 @@ class Packet(WirePort, scheme="packet"):
         self._kept = {name: socket.socket(fileno=fd) for name, fd in held.items() if fd >= 0}
         if not self._kept:
             self._socket().close()
+        with netns.entered(self.netns):
+            offers = netdev.features(self.interface.index).get(self.interface.index)
+        if offers and offers.native and not self.ip:
+            self.faster = f"xdp:{self.interface.place}"
 
     def longest_frame(self, takes: int) -> int:
         """Return the length with two more VLAN tags, which may be received but not sent."""
@@ -259,6 +264,7 @@ class Packet(WirePort, scheme="packet"):
         errors, which would wake a sleeping worker again and again.
         """
         self._count_missed()
+        self._hint()
         self.watch()
         for sock in self.sockets["rx"]:
             if lib.packet_bound(sock.fileno()) <= 0:  # back by its old number, not to us
@@ -275,6 +281,13 @@ class Packet(WirePort, scheme="packet"):
             told = sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)  # struct tpacket_stats_v3
             counters = queue.counters
             counters.missed = (counters.missed + struct.unpack("3I", told)[1]) % COUNTER
+
+    def _hint(self) -> None:
+        """Name the faster port as soon as packets are missed, once."""
+        if self.faster and any(queue.counters.missed for queue in self.made):
+            text = f"{self.name}: packets are missed; {self.faster} is faster, and takes them from"
+            self.notice(f"{text} the kernel's own stack unless keep-host= says otherwise")
+            self.faster = ""
 
     def revive(self) -> list[int]:
         """Go on with the next packet of the current block. Sockets hold no buffers."""
