@@ -33,7 +33,9 @@ def open_socket(name: str, interface: Interface, *, busily: bool) -> xsk.XdpSock
     except OSError as error:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
             raise NoMemory(f"{name}: {error.strerror}", "see: ulimit -n") from None
-        raise NotSupported(f"{name}: AF_XDP: {error.strerror}", f"use packet:{interface.place}") from None
+        raise NotSupported(
+            f"{name}: AF_XDP: {error.strerror}", f"use packet:{interface.place}"
+        ) from None
     return sock
 
 
