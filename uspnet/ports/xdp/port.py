@@ -137,9 +137,9 @@ class Xdp(WirePort, scheme="xdp"):
             upper = carries_default_route(self.ifname)
         if upper and self.only is None:
             raise Refused(
-                f"{self.name}: {upper} carries this machine's default route, and would receive"
-                " nothing any more",
-                f"leave it its own traffic: {self.name},keep-host=on; or use packet:{self.spec.target}",
+                f"{self.name}: {upper} carries the default route, and would receive nothing any more",
+                f"leave it its own traffic: {self.name},keep-host=on;"
+                f" or use packet:{self.spec.target}",
             )
 
     # -- queues ---------------------------------------------------------------------------------
