@@ -136,11 +136,9 @@ class Xdp(WirePort, scheme="xdp"):
         with netns.entered(self.netns):
             upper = carries_default_route(self.ifname)
         if upper and self.only is None:
-            raise Refused(
-                f"{self.name}: {upper} carries the default route, and would receive nothing any more",
-                f"leave it its own traffic: {self.name},keep-host=on;"
-                f" or use packet:{self.spec.target}",
-            )
+            text = f"{self.name}: {upper} carries this machine's default route, and would receive"
+            hint = f"leave it its own traffic: {self.name},keep-host=on; or use packet:"
+            raise Refused(f"{text} nothing any more", f"{hint}{self.spec.target}")
 
     # -- queues ---------------------------------------------------------------------------------
 
