@@ -53,6 +53,21 @@ def test_a_job_is_found_by_its_path(started, uspnet, open_folder, rules, namespa
     assert not path.exists()
 
 
+def test_every_command_finds_a_job_by_its_path(started, uspnet, tmp_path, namespace):
+    path = tmp_path / "job"
+    job = started(*WORDS, str(path)).wait()
+    for run in (uspnet, lambda *words: namespace.uspnet(*words, check=False)):
+        (seen,) = answer(run("stats", path, "--json").stdout)["jobs"]
+        done = answer(run("upgrade", path, "--json").stdout)
+        assert seen["pid"] == done["pid"] == job.process.pid
+        for words in (("--job", path), ("--job", path, "--port", 0), (f"job:{path},port=0",)):
+            assert answer(run("capture", *words, "-c", 5, "--json").stdout)["received"] >= 5
+    job.end()
+    for command in (("stats",), ("upgrade",), ("capture", "--job")):
+        done = uspnet(*command, path)
+        assert (done.returncode, f"no job at {path}" in done.stderr) == (1, True), done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_path_goes_with_the_job_or_before_the_next_one(started, uspnet, tmp_path, number):
     path = tmp_path / "job"

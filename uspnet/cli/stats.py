@@ -25,21 +25,37 @@ Now = dict[tuple[Key, int], "Rates"]  # of each job's ports
 
 LOOK_S = 0.5  # between the two looks that --once takes: one alone shows no rates
 NAME_WIDTH = 100  # characters of a port's name; --json has all of it
+PATIENCE_S = 10.0  # of a job that is busy
+JOB = "A job's process id, or the path of its --control."
 
 
-def process_id(text: str | int) -> int:
-    """Read a process id. Raise Unreadable."""
-    if not str(text).isdecimal():
-        raise units.Unreadable("not a process id", "see: uspnet stats --once")
-    return int(text)
+def job_name(text: str) -> str:
+    """Read what names a job: its process id, or a path with a /. Raise Unreadable."""
+    from uspnet.telemetry.reaching import is_process_id
+
+    if "/" not in text and not is_process_id(text):
+        hint = "see: uspnet stats --once; or name the path of its --control"
+        raise units.Unreadable("not a process id, nor a path", hint)
+    return text
+
+
+def pid_of(job: str) -> int:
+    """Return a job's process id. Raise as `connect_at` for a path."""
+    from uspnet.telemetry.reaching import connect_at, is_process_id
+
+    if is_process_id(job):
+        return int(job)
+    connection, pid = connect_at(job, PATIENCE_S)
+    connection.close()
+    return pid
 
 
 @app.command()
 def stats(
     context: typer.Context,
     job: Annotated[
-        int | None,
-        typer.Argument(metavar="JOB", parser=process_id, help="A job's process id."),
+        str | None,
+        typer.Argument(metavar="JOB", parser=job_name, help=JOB),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Show the counters once.")] = False,
     interval: o.Interval = 1.0,
@@ -52,17 +68,18 @@ def stats(
     from uspnet.cli.views.console import plain_console, print_json
     from uspnet.telemetry.stats import answer
 
-    seen = find(job)
+    pid = None if job is None else pid_of(job)
+    seen = find(pid)
     if json:
         print_json(answer(seen).as_json())
         if o.was_given(context, "interval") and not once:
-            follow_json(job, interval)
+            follow_json(pid, interval)
         return
     console = plain_console()
     if once or not console.is_terminal:
         show_once(console, seen)
     else:
-        watch(console, seen, job, interval)
+        watch(console, seen, pid, interval)
 
 
 def find(pid: int | None) -> Boards:

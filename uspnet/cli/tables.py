@@ -49,8 +49,7 @@ def set_table(jobs: Sequence[str], which: str, name: str, *, json: bool, quiet: 
     if len(jobs) != 1 or not jobs[0]:
         hint = "name its process id, as in: uspnet stats --once; or the path of its --control"
         raise Usage(f"{option} takes one job", hint)
-    job = int(jobs[0]) if jobs[0].isascii() and jobs[0].isdecimal() else jobs[0]
-    done = orders.set_table(job, OF[which], name)
+    done = orders.set_table(jobs[0], OF[which], name)
     if json:
         print_json(done.as_json())
     elif not quiet:

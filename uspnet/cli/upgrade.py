@@ -10,7 +10,7 @@ import typer
 
 from uspnet.cli import app
 from uspnet.cli import options as o
-from uspnet.cli.stats import process_id
+from uspnet.cli.stats import JOB, job_name
 
 if TYPE_CHECKING:
     from uspnet.errors import Incompatible
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def upgrade(
-    job: Annotated[
-        int, typer.Argument(metavar="JOB", parser=process_id, help="A job's process id.")
-    ],
+    job: Annotated[str, typer.Argument(metavar="JOB", parser=job_name, help=JOB)],
     other: Annotated[
         str | None,
         typer.Option(

@@ -10,7 +10,7 @@ import typer
 
 from uspnet import units
 from uspnet.cli.captured import split
-from uspnet.cli.stats import process_id
+from uspnet.cli.stats import job_name, pid_of
 from uspnet.errors import Usage
 from uspnet.spec import Spec
 
@@ -21,13 +21,13 @@ Port = Annotated[
     ),
 ]
 Job = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         "--job",
         metavar="JOB",
-        parser=process_id,
-        help="Capture what a running job receives and sends, instead of PORT; its process id. "
-        "The job goes on, at the cost of the copies.",
+        parser=job_name,
+        help="Capture what a running job receives and sends, instead of PORT; its process id, "
+        "or the path of its --control. The job goes on, at the cost of the copies.",
     ),
 ]
 Number = Annotated[
@@ -51,7 +51,7 @@ Dropped = Annotated[
 def ports_of(
     port: str | None,
     words: Sequence[str] | None,
-    job: int | None,
+    job: str | None,
     numbers: Sequence[int] | None,
     *,
     dropped: bool,
@@ -69,14 +69,13 @@ def ports_of(
     return [port, *more], rest
 
 
-def _ports(pid: int, numbers: Sequence[int] | None, *, dropped: bool) -> list[str]:
+def _ports(job: str, numbers: Sequence[int] | None, *, dropped: bool) -> list[str]:
     """Return the specs of a job's ports: those with these numbers, or all."""
     from uspnet.telemetry import look
 
-    seen = [] if numbers else look(pid).jobs
+    seen = [] if numbers else look(pid_of(job)).jobs
     found = numbers or range(len(seen[0].ports) if seen else 1)
     options = {"dropped": True} if dropped else {}
     return [
-        Spec.of("job", str(pid), {"port": number, **options}).text
-        for number in dict.fromkeys(found)
+        Spec.of("job", job, {"port": number, **options}).text for number in dict.fromkeys(found)
     ]

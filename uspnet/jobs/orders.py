@@ -14,24 +14,25 @@ from uspnet.jobs.control import NAME_MAX, TABLE_BYTES
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.jobs.upgrades import PATIENCE_S
 from uspnet.system.sealed import sealed
-from uspnet.telemetry.reaching import JOBS, ask, connect, connect_at
+from uspnet.telemetry.reaching import JOBS, ask, reach
 from uspnet.text import printable
 
 COLD_S = 6 * PATIENCE_S  # two starts of the other version, and the gap
 WORDS = {"rules": "fwd --set-rules FILE", "routes": "fwd --set-routes FILE"}
 
 
-def upgrade(pid: int, path: str | None) -> Upgraded:
-    """Have the job with this process id run the loops of another installation: see `interpreter`
-    for the path; None: of its own, as it is now. Raises what the job raises, and NoDevice,
-    NotPermitted, NotSupported, Refused, DeviceTimeout, DeviceFault when it can't be asked.
+def upgrade(job: int | str, path: str | None) -> Upgraded:
+    """Have a job run the loops of another installation. `job`: its process id, or the path of its
+    --control; `path`: see `interpreter`; None: of its own, as it is now. Raises what the job
+    raises, and NoDevice, NotPermitted, NotSupported, Refused, DeviceTimeout, DeviceFault when it
+    can't be asked.
     """
-    return _done(pid, _ask(pid, _request(path))[1])
+    return _done(*_ask(job, _request(path)))
 
 
-def plan(pid: int, path: str | None) -> Planned:
+def plan(job: int | str, path: str | None) -> Planned:
     """Return what it would do to upgrade a job cold, which runs on. Raises as `upgrade` does."""
-    _, said = _ask(pid, {**_request(path), "kind": "plan"}, COLD_S)
+    pid, said = _ask(job, {**_request(path), "kind": "plan"}, COLD_S)
     match said.get("answer"):
         case {
             "before": str(before),
@@ -42,14 +43,14 @@ def plan(pid: int, path: str | None) -> Planned:
     raise _no_answer(pid)
 
 
-def upgrade_cold(pid: int, path: str | None) -> Upgraded:
+def upgrade_cold(job: int | str, path: str | None) -> Upgraded:
     """Have a job's process go on as another version. Raises as `upgrade` does."""
-    return _done(pid, _ask(pid, {**_request(path), "kind": "cold"}, COLD_S)[1])
+    return _done(*_ask(job, {**_request(path), "kind": "cold"}, COLD_S))
 
 
 def set_table(job: int | str, table: TableName, name: str) -> Changed:
-    """Have a job go by the rules or routes in a file. `job`: its process id, or the path of its
-    --control. Raises as `upgrade` does, and what is wrong in the file, with its line.
+    """Have a job go by the rules or routes in a file. `job`, and what is raised: as for `upgrade`;
+    and what is wrong in the file, with its line.
     """
     fd = _sealed_copy(name)
     try:
@@ -128,11 +129,8 @@ def _ask(
     job: int | str, request: Json, patience_s: float = PATIENCE_S, fd: int = -1
 ) -> tuple[int, Json]:
     """Return the process id of a job, and what it answers."""
-    if isinstance(job, str):
-        connection, pid = connect_at(job, patience_s)
-    else:
-        words = WORDS.get(str(request.get("table")), "upgrade")
-        connection, pid = connect(job, patience_s, words), job
+    words = WORDS.get(str(request.get("table")), "upgrade")
+    connection, pid = reach(str(job), patience_s, words)
     with connection:
         said, fds = ask(connection, pid, request, fd)
     for each in fds:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`job:1234,port=1` - what passes a port of another process's running job, or is dropped there.
+"""`job:1234,port=1` - what passes a port of another process's running job, or is dropped there. A
+job has its process id, or the path of its --control: `job:/run/fwd.sock`.
 
 The job copies packets into rings in memory that it shares with us (fastpath/rings/watch.h), from
 the moment on at which ours runs. It is never slowed down by us: what finds no room is counted as
 dropped here.
 
-Does not do: jobs in other network namespaces, which can't be reached by name.
+Does not do: jobs in other network namespaces by process id; their path reaches them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from uspnet.port import Direction, Port
 from uspnet.spec import Options, Spec, integer, option, switch
 from uspnet.system.memfd import is_memfd
 from uspnet.telemetry import look
-from uspnet.telemetry.reaching import JOBS, ask, connect
+from uspnet.telemetry.reaching import JOBS, ask, is_process_id, reach
 from uspnet.text import printable
 
 PATIENCE_S = 10.0  # of a job that is busy
@@ -67,10 +68,10 @@ class JobPort(Port, scheme="job"):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        if not spec.target.isdecimal():
-            text = f"{self.name}: {spec.target[:40]!r} is not a process id"
-            raise Usage(text, f"write job:1234; {JOBS}")
-        self.pid = int(spec.target)
+        if "/" not in spec.target and not is_process_id(spec.target):
+            text = f"{self.name}: {spec.target[:40]!r} is not a process id, nor a path"
+            raise Usage(text, f"write job:1234; {JOBS}; or name the path of its --control")
+        self.pid = 0
         self.connection: socket.socket | None = None
         self.directions: list[str] = []  # of the job's queues
         self.reasons: list[str] = []  # why it drops packets, by number
@@ -88,7 +89,7 @@ class JobPort(Port, scheme="job"):
         """Connect to the job, and get the memory of its rings. Raises what that raises."""
         asked = {"do": "watch", "port": self.options.port}
         asked |= {"drops": self.options.dropped, "longest": self.options.longest}
-        self.connection = connect(self.pid, PATIENCE_S, "capture --job")
+        self.connection, self.pid = reach(self.spec.target, PATIENCE_S, "capture --job")
         said, fds = ask(self.connection, self.pid, asked)
         self.connection.setblocking(False)
         try:

@@ -34,6 +34,20 @@ def address(pid: int) -> str:
     return f"\0uspnet-{pid}"
 
 
+def reach(job: str, patience_s: float, command: str) -> tuple[socket.socket, int]:
+    """Return a connection to a job, and its process id. `job`: that, or the path of its --control.
+    Raises as `connect` and `connect_at`.
+    """
+    if is_process_id(job):
+        return connect(int(job), patience_s, command), int(job)
+    return connect_at(job, patience_s)
+
+
+def is_process_id(job: str) -> bool:
+    """Return whether a job is named by its process id, not by the path of its --control."""
+    return job.isascii() and job.isdecimal()
+
+
 def connect(pid: int, patience_s: float, command: str) -> socket.socket:
     """Return a connection to a job. `command`: the one of uspnet's for which it is. Raises
     NoDevice, NotPermitted, NotSupported, Refused, DeviceFault.
