@@ -176,3 +176,11 @@ def test_wait_may_be_asked_without_waiting():
         job.stop()
         until(lambda: job.wait(0))
     assert ran(job.result()).ended == "stopped"
+
+
+def test_a_stop_that_comes_as_the_job_closes_comes_too_late(monkeypatch):
+    with CaptureJob(FakePort(packets=200), Limits(count=9), None) as job:
+        job.run()
+    monkeypatch.setattr(job, "is_open", lambda: True)  # as it was when the other thread looked
+    job.stop()
+    job.stop()

@@ -114,7 +114,7 @@ class Crew:
     def _lent(self) -> set[int]:
         """Return the descriptors that loops use, as the ports have them now."""
         ports = {fd for port in self.ports for fd in port.descriptors()}
-        return ports | {worker.wake_fd for worker in self.workers}
+        return ports | {worker.bell.fd for worker in self.workers}
 
     def adopt(
         self, process: WorkerProcess, server: ForkServer, before: WorkerProcess | None = None

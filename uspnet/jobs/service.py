@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import select
 import threading
 from collections.abc import Sequence
 from typing import Protocol
 
 from uspnet.port import Port
+from uspnet.system.bell import Bell
 
 
 class Attendant(Protocol):
@@ -32,19 +31,21 @@ class Service:
     def __init__(self, ports: Sequence[Port], attendant: Attendant) -> None:
         self.ports, self.attendant = ports, attendant
         self.thread = 0  # which waits
-        self._wake_fd = -1
+        self._bell: Bell | None = None
 
     def open(self) -> None:
         """Make what `wake` needs. Raises OSError."""
-        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bell = Bell()
 
     def close(self) -> None:
-        """Close it. Nobody may call `wake` from here on."""
-        os.close(self._wake_fd)
+        """Close it."""
+        if self._bell:
+            self._bell.close()
 
     def wake(self) -> None:
-        """End a `serve` that waits."""
-        os.eventfd_write(self._wake_fd, 1)
+        """End a `serve` that waits. Any thread or signal handler may."""
+        if self._bell:
+            self._bell.ring()
 
     def serve(self, timeout: float) -> None:
         """Wait for a control descriptor or the timeout in seconds, then handle events and faults of
@@ -52,13 +53,13 @@ class Service:
         """
         self.thread = threading.get_ident()
         poll = select.poll()
-        poll.register(self._wake_fd, select.POLLIN)
+        assert self._bell, "the job is not open"  # noqa: S101 - a caller's mistake
+        poll.register(self._bell.fd, select.POLLIN)
         ports = (fd for port in self.ports for fd in port.control_fds())
         for fd in (*ports, *self.attendant.fds()):
             poll.register(fd, select.POLLIN)
-        if any(fd == self._wake_fd for fd, _ in poll.poll(timeout * 1000)):
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake_fd)
+        if any(fd == self._bell.fd for fd, _ in poll.poll(timeout * 1000)):
+            self._bell.silence()
         self.attendant.check()
         for port in self.ports:
             port.control()

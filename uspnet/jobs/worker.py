@@ -20,6 +20,7 @@ from uspnet.memory import new
 from uspnet.port import Queue
 from uspnet.process.protocol import KICK
 from uspnet.process.worker import WorkerProcess
+from uspnet.system.bell import Bell
 
 if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import AnyQueue, Pointer, Stack
@@ -84,7 +85,7 @@ class Worker:
     core: int | None = None
 
     def __post_init__(self) -> None:
-        self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.bell = Bell()
         self.c_lanes = new("struct lane[]", len(self.lanes))
         self.c_exits = [new("struct exit[]", max(1, len(lane.exits))) for lane in self.lanes]
         for c, exits, lane in zip(self.c_lanes, self.c_exits, self.lanes, strict=True):
@@ -94,7 +95,7 @@ class Worker:
                 each.tx = queue.base
         self.c = self.loop.worker
         lib.kick_install(KICK)
-        self.c.wake_fd, self.c.stack = self.wake_fd, self.stack
+        self.c.wake_fd, self.c.stack = self.bell.fd, self.stack
         self.c.lanes, self.c.n_lanes = self.c_lanes, len(self.lanes)
         self.thread = threading.Thread(target=self._run, name="uspnet-worker", daemon=True)
         self.process: WorkerProcess | None = None  # where it runs, if not in this process
@@ -188,15 +189,14 @@ class Worker:
         """Return whether the loop still runs though it was stopped."""
         return time.monotonic() > self._end and self.running()
 
-    def wake(self) -> None:
-        """Wake the worker if it sleeps."""
-        os.eventfd_write(self.wake_fd, 1)
-
     def stop(self) -> None:
-        """Ask the loop to end."""
-        self.c.stop = 1
-        self._end = min(self._end, time.monotonic() + STOP_S + self.patience_s)
-        self.wake()
+        """Ask the loop to end. Any thread or signal handler may, also after `close`."""
+        with self.bell.lock:
+            if self.bell.fd < 0:
+                return
+            self.c.stop = 1
+            self._end = min(self._end, time.monotonic() + STOP_S + self.patience_s)
+            self.bell.ring()
 
     def pause(self, deadline_s: float = 1.0) -> None:
         """Pause the loop: it touches nothing then. A process of its own is killed when it does not
@@ -208,7 +208,7 @@ class Worker:
             time.sleep(NAP_S)  # it has not left the last pause yet
         self.c.pause, self.pausing = 1, True
         while self.running() and not self.c.paused:
-            self.wake()
+            self.bell.ring()
             if chance and self.process and chance.had():
                 self.process.kill()
             elif time.monotonic() > end and not self.process:
@@ -282,7 +282,7 @@ class Worker:
 
     def close(self) -> None:
         """Free what the worker holds; its thread has ended."""
-        os.close(self.wake_fd)
+        self.bell.close()
 
 
 def usable_cores(wanted: list[int] | None) -> list[int | None]:

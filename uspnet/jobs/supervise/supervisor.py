@@ -6,8 +6,6 @@ One thread does it all: only the main thread may start children that end with it
 
 from __future__ import annotations
 
-import contextlib
-import os
 import select
 import signal
 import time
@@ -18,6 +16,7 @@ from uspnet.errors import UspnetError
 from uspnet.jobs.supervise.entry import Entry, Level
 from uspnet.jobs.supervise.result import RunResult
 from uspnet.jobs.supervise.supervised import Supervised
+from uspnet.system.bell import Bell
 from uspnet.system.notify import Notifier
 
 SELF = "uspnet"  # whose lines in the log are no job's
@@ -49,7 +48,7 @@ class Supervisor:
         self._signal = signal.SIGTERM
         self._hung_up = False
         self._stuck: set[str] = set()
-        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._bell = Bell()
 
     def _job(self, entry: Entry) -> Supervised:
         name = entry.name
@@ -64,12 +63,12 @@ class Supervisor:
         self._signal = signal.Signals(number)
         self._stops += 1
         self.manager.stopping()
-        os.eventfd_write(self._wake_fd, 1)
+        self._bell.ring()
 
     def reload(self) -> None:
         """Read the file again, and do what it says now."""
         self._hung_up = True
-        os.eventfd_write(self._wake_fd, 1)
+        self._bell.ring()
 
     # -- run -------------------------------------------------------------------------------------
 
@@ -125,15 +124,14 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait until there is something to do, or to look at."""
         poll = select.poll()
-        poll.register(self._wake_fd, select.POLLIN)
+        poll.register(self._bell.fd, select.POLLIN)
         for job in self.jobs:
             for fd in job.child.descriptors() if job.child else ():
                 poll.register(fd, select.POLLIN)
         busy = any(job.state in {"starting", "restarting", "stopping"} for job in self.jobs)
         timeout = LOOK_S if busy else IDLE_S
         poll.poll(min(timeout, self.manager.period or timeout) * 1000)
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake_fd)
+        self._bell.silence()
 
     def _start_jobs(self, now: float) -> None:
         """Start what may start: what it waits for is ready, or its restart is due."""
