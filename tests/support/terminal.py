@@ -31,10 +31,12 @@ class Terminal:
         how = termios.tcgetattr(slave)
         how[LOCAL_FLAGS] |= termios.NOFLSH  # Ctrl-C discards nothing that was not read yet
         termios.tcsetattr(slave, termios.TCSANOW, how)
+        size = {"COLUMNS", "LINES"}  # which are the terminal's, though pytest-xdist sets them
+        inherited = {name: value for name, value in os.environ.items() if name not in size}
         self.process = subprocess.Popen(
             ["setsid", "--ctty", sys.executable, "-m", "uspnet", *arguments],
             stdin=slave, stdout=slave, stderr=slave,
-            env={**os.environ, "TERM": "xterm", "PYTHONUTF8": "1"},
+            env={**inherited, "TERM": "xterm", "PYTHONUTF8": "1"},
         )  # fmt: skip
         os.close(slave)
         self.text = ""

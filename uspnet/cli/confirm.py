@@ -12,6 +12,7 @@ from uspnet.cli.command import INTERFACE
 from uspnet.cli.trial import is_on_trial
 from uspnet.errors import Refused
 from uspnet.jobs.job import AnyJob
+from uspnet.kernel import netns
 from uspnet.kernel.routes import carries_default_route
 from uspnet.port import Port
 from uspnet.spec import INTERFACE_SCHEMES
@@ -28,13 +29,12 @@ def ask_before_default_route(*ports: Port, yes: bool) -> None:
 
 
 def _ask_before(port: Port, *, yes: bool) -> None:
-    name = port.spec.target
-    if (
-        yes
-        or kept.former()
-        or port.scheme not in INTERFACE_SCHEMES
-        or not (via := carries_default_route(name))
-    ):
+    if yes or kept.former() or port.scheme not in INTERFACE_SCHEMES:
+        return
+    namespace, name = netns.split(port.spec.target)
+    with netns.entered(namespace):
+        via = carries_default_route(name)
+    if not via:
         return
     below = "" if via == name else f", through {via}"
     text = f"{name} carries this machine's default route{below}"

@@ -11,7 +11,7 @@ import typer
 from uspnet import units
 from uspnet.cli.captured import split
 from uspnet.cli.stats import job_name, pid_of
-from uspnet.errors import Usage
+from uspnet.errors import NotSupported, Usage
 from uspnet.spec import Spec
 
 Port = Annotated[
@@ -72,8 +72,13 @@ def ports_of(
 def _ports(job: str, numbers: Sequence[int] | None, *, dropped: bool) -> list[str]:
     """Return the specs of a job's ports: those with these numbers, or all."""
     from uspnet.telemetry import look
+    from uspnet.telemetry.reaching import is_process_id
+    from uspnet.text import printable
 
     seen = [] if numbers else look(pid_of(job)).jobs
+    if not seen and not numbers and not is_process_id(job):
+        text = f"the ports of the job at {printable(job)} can't be seen from here"
+        raise NotSupported(text, "name them: --port 0 --port 1")
     found = numbers or range(len(seen[0].ports) if seen else 1)
     options = {"dropped": True} if dropped else {}
     return [

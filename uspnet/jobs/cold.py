@@ -112,7 +112,13 @@ class Cold:
             self._fail(error)
 
     def _server_ready(self) -> bool:
-        return not self.successor or self.successor.ready()
+        """Return whether there is a fork server, where one is needed. Raises what says why not."""
+        if not self.successor:
+            return True
+        if not self.successor.ready():
+            return False
+        self.successor.check_started()
+        return True
 
     def _plan(self, able: Able) -> None:
         names = [port.name for port in self.crew.ports]

@@ -35,10 +35,11 @@ from uspnet.text import printable
 REQUEST_BYTES = 16384  # a path and a little more
 TABLE_BYTES = 1 << 26  # of a file of rules or routes
 NAME_MAX = 200  # characters of its name that messages show
-CLIENTS_MAX = 8
+CLIENTS_MAX, BACKLOG = 8, 128
 SILENCE_S = 5.0  # after which a client that asks nothing is dismissed
 MODE = 0o600  # of the path
 REST_S = 1.0  # before we accept again when there was no descriptor for a client
+STRANGERS_S = 0.05  # and when all that came were others', who could keep us busy
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Control:
         named = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             named.bind(address(os.getpid()))
-            named.listen(CLIENTS_MAX)
+            named.listen(BACKLOG)
         except OSError as error:
             name = address(os.getpid()).replace("\0", "@")
             self.trouble = f"the job can't be upgraded: socket {name}: {error.strerror}"
@@ -140,7 +141,9 @@ class Control:
             chosen.socket.close()
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(CLIENTS_MAX - len(self._clients)):
+        for _ in range(BACKLOG):
+            if len(self._clients) >= CLIENTS_MAX:
+                return
             try:
                 client = _Client(listener.accept()[0], time.monotonic())
             except BlockingIOError:
@@ -153,6 +156,7 @@ class Control:
                 self._clients.append(client)
             else:
                 client.socket.close()  # our own command has not tried
+                self._rests_until = time.monotonic() + STRANGERS_S
 
     def _read(self, client: _Client) -> None:
         fds: list[int] = []
@@ -220,6 +224,10 @@ def _interpreter(path: object) -> list[str] | None:
         return None
     if not isinstance(path, str) or path[:1] != "/" or "\0" in path:
         raise _unknown()
+    try:
+        os.fsencode(path)
+    except UnicodeError:
+        raise _unknown() from None
     return [interpreter(path)]
 
 

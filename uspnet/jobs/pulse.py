@@ -64,10 +64,12 @@ class Pulse:
 
 
 def state_of(pid: int, thread: int) -> tuple[str, float]:
-    """Return the state of a thread and the CPU time in seconds that it has used."""
+    """Return the state of a thread and the CPU time in seconds that it has used. What can't be seen
+    (proc(5), hidepid) runs, without any.
+    """
     try:
         with open(f"/proc/{pid}/task/{thread}/stat") as file:
             words = file.read().rpartition(")")[2].split()
     except OSError:
-        return "X", 0.0  # it has ended
+        return "X" if os.path.exists(f"/proc/{pid}") else "R", 0.0  # X: it has ended
     return words[0], (int(words[11]) + int(words[12])) * TICK_S

@@ -74,7 +74,7 @@ def _reset(worker: Worker) -> None:
     """Clear what the loop had under way. It goes on as after a pause; its times stay."""
     state = worker.c
     state.paused = state.idle_since = state.spurious = 0
-    if not state.stop:
+    if not state.stop and not worker.over():
         state.ending = lib.RUNNING  # it was about to end by itself, and will find that out again
     for lane, exits in zip(worker.c_lanes, worker.c_exits, strict=True):
         for each in exits[0 : lane.n_exits]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from uspnet.errors import DeviceTimeout, Malformed, NotSupported
-from uspnet.process.protocol import Message, receive
+from uspnet.process.protocol import Message, peek, receive
 from uspnet.text import printable
 
 TEXT_MAX = 1000  # characters of what a program says about itself
@@ -51,13 +51,13 @@ class FirstWords:
         poll.register(self.control, select.POLLIN)
         return bool(poll.poll(0)) or time.monotonic() > self._began + self.patience_s
 
-    def read(self, timeout: float = 0) -> Message:
-        """Return them. `timeout`: seconds that they may still take. Raises DeviceTimeout, and
-        NotSupported for a program that is no uspnet.
+    def read(self, timeout: float = 0, *, again: bool = False) -> Message:
+        """Return them. `timeout`: seconds that they may still take; `again`: they will be read once
+        more. Raises DeviceTimeout, and NotSupported for a program that is no uspnet.
         """
         self.control.settimeout(timeout)
         try:
-            said, fd = receive(self.control)
+            said, fd = (peek(self.control), -1) if again else receive(self.control)
         except (BlockingIOError, TimeoutError):
             text = f"{self.program} has said nothing for {self.patience_s:.0f} s"
             raise DeviceTimeout(text, "is it a Python interpreter?") from None

@@ -31,11 +31,20 @@ def receive(sender: socket.socket) -> tuple[Message | bytes, int]:
     """
     data, fds, _, _ = socket.recv_fds(sender, MESSAGE_BYTES, 1)
     try:
-        return json.loads(data) if data[:1] == b"{" else data, next(iter(fds), -1)
+        return _read(data), next(iter(fds), -1)
     except (ValueError, RecursionError):
         for fd in fds:
             os.close(fd)
         raise
+
+
+def peek(sender: socket.socket) -> Message | bytes:
+    """Return the next message, which stays, without its descriptor. Raises as `receive`."""
+    return _read(sender.recv(MESSAGE_BYTES, socket.MSG_PEEK))
+
+
+def _read(data: bytes) -> Message | bytes:
+    return json.loads(data) if data[:1] == b"{" else data
 
 
 def functions() -> dict[str, int]:

@@ -100,16 +100,23 @@ class Successor(ForkServer):
         """Return whether it has started, or will not."""
         return self._words.ready()
 
+    def check_started(self) -> None:
+        """Check that it has started, as `greet` does, which has to come."""
+        self._started(self._words.read(again=True))
+
     def greet(self, timeout: float = 0) -> None:
         """Read what it says about itself, and check that it may take over. Raises an error that
         says why it may not. `timeout`: seconds that it may still take.
         """
-        said = self._words.read(timeout)
+        said = self._started(self._words.read(timeout))
         self._socket.settimeout(START_S)
+        self._check(said)
+
+    def _started(self, said: Message) -> Message:
         match said:
             case {"errno": int(number)} if 0 < number <= ERRNO_MAX:
                 raise self._not_started(number)
-        self._check(said)
+        return said
 
     def _start_as_ourselves(self, argv: Sequence[str], keep: Capabilities, *, given: bool) -> None:
         """Start it as the command's own user, since that of the loops can't reach the program, or
@@ -215,7 +222,8 @@ class Successor(ForkServer):
         if self._launched:
             self._launched.poll()
         else:
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         os.close(self.pidfd)
         self.pidfd = -1
 

@@ -234,7 +234,9 @@ class WorkerProcess:
         if not self.dead():
             return ""
         if self.status is None:
-            ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+            ended = None
+            with contextlib.suppress(ChildProcessError):  # the program that we are in has reaped it
+                ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             killed = ended and ended.si_code != os.CLD_EXITED
             self.status = ended.si_status * (-1 if killed else 1) if ended else 0
         if self.status >= 0:

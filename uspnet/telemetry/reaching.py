@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 from uspnet import errors
@@ -25,6 +26,7 @@ from uspnet.telemetry.reader import look
 from uspnet.text import printable
 
 ANSWER_BYTES = 1 << 18
+NAP_S = 0.005
 JOBS = "see: uspnet stats --once"
 NOT_THERE = {errno.ECONNREFUSED, errno.EPROTOTYPE, errno.ENOTDIR}
 
@@ -56,7 +58,7 @@ def connect(pid: int, patience_s: float, command: str) -> socket.socket:
     try:
         connection.settimeout(patience_s)
         try:
-            connection.connect(address(pid))
+            _connect(connection, address(pid))
         except ConnectionRefusedError:
             raise _nobody(pid, command) from None
         except OSError as error:
@@ -76,7 +78,7 @@ def connect_at(path: str, patience_s: float) -> tuple[socket.socket, int]:
     try:
         connection.settimeout(patience_s)
         try:
-            connection.connect(path)
+            _connect(connection, path)
             pid, user = peer(connection)
         except FileNotFoundError:
             raise NoDevice(f"there is no job at {printable(path)}", JOBS) from None
@@ -94,6 +96,18 @@ def connect_at(path: str, patience_s: float) -> tuple[socket.socket, int]:
         connection.close()
         raise
     return connection, pid
+
+
+def _connect(connection: socket.socket, to: str) -> None:
+    """Connect within the socket's timeout, also while others wait there. Raises OSError."""
+    end = time.monotonic() + (connection.gettimeout() or 0)
+    while True:
+        try:
+            return connection.connect(to)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(NAP_S)
 
 
 def ask(connection: socket.socket, pid: int, request: Json, fd: int = -1) -> tuple[Json, list[int]]:

@@ -31,8 +31,8 @@ static uint32_t bucket_of(const uint8_t *frame, uint32_t length)
 {
     struct flow_key key = {0};
     flow_of_frame(&key, frame, length);
-    if (key.fragment) /* all parts of a datagram go the same way */
-        key.ports[0] = key.ports[1] = 0;
+    if (key.fragment) /* all parts of a datagram go the same way; only the first has all headers */
+        key.ports[0] = key.ports[1] = key.protocol = 0;
     return (uint32_t)(splitmix(end_hash(&key, 0) + end_hash(&key, 1) + key.protocol) >> 32) %
            BUCKETS;
 }

@@ -51,6 +51,14 @@ static int send_ends(struct queue *q, int error)
     case EMSGSIZE: /* longer than the MTU allows */
     case EINVAL:   /* shorter than an Ethernet header, say */
         return 0;
+    case EPERM: /* what the interface's driver says of one packet: a tunnel, WireGuard, a filter */
+    case EACCES:
+    case ENOKEY:
+    case EDESTADDRREQ:
+    case EPROTONOSUPPORT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return 0;
     case ENXIO:
     case ENODEV:
         queue_fault(q, FAULT_GONE);

@@ -185,11 +185,16 @@ static inline int wanted(const struct xdp_queue *x)
 
 static inline void wake(struct xdp_queue *x)
 {
+    uint32_t before;
     if (!wanted(x))
         return;
     x->q.counters->doorbells++;
-    if (sendto(x->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0)
-        xdp_wake_failed(x, errno);
+    do { /* that copies frames, it sends 32 at most in a call */
+        before = load_relaxed(x->frames.consumer);
+        if (sendto(x->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0)
+            return;
+    } while (errno == EAGAIN && load_relaxed(x->frames.consumer) != before);
+    xdp_wake_failed(x, errno);
 }
 
 /* Writes a frame that extends over several chunks to as many slots. Returns how many; 0: there are

@@ -17,8 +17,9 @@ SIOCGIFCONF = 0x8912
 IFREQ = 40  # bytes of struct ifreq
 ADDRESSES_MAX = 1024
 IPV6 = Path("/proc/thread-self/net/if_inet6")  # of where this thread is
-# How addresses are found and given: ARP, neighbor discovery, router advertisements, DHCP.
-NEEDED = ("arp", "rarp", "icmp6", "udp dst port 68", "udp dst port 546")
+# How addresses are found and given: ARP, neighbor discovery, router advertisements, DHCP; and what
+# has a hop-by-hop header: who does not answer queries for listeners (MLD) is not found any more.
+NEEDED = ("arp", "rarp", "icmp6", "ip6[6] = 0", "udp dst port 68", "udp dst port 546")
 
 
 def addresses() -> list[str]:
@@ -35,8 +36,8 @@ def addresses() -> list[str]:
 
 def others_traffic() -> str:
     """Return the filter of all that is not for this machine itself."""
-    own = [f"dst host {each}" for each in addresses()]
-    return f"not ({' or '.join([*NEEDED, *own])})"
+    own = " or ".join([*NEEDED, *(f"dst host {each}" for each in addresses())])
+    return f"not ({own} or (vlan and ({own})))"  # `vlan` moves all that is behind it
 
 
 def wanted(keep_host: str) -> Filter | None:

@@ -240,7 +240,7 @@ uint32_t tap_offload_tx(struct queue *q, struct packet *packets, uint32_t n)
             if (likely(!error))
                 queue_count(q, 1, packets[i].length);
             else
-                queue_drop(q, tap_refusal(packets[i].length), 1);
+                queue_drop_packets(q, tap_refusal(packets[i].length), &packets[i], 1);
         q->counters->doorbells++;
         done += k;
     }
