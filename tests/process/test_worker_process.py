@@ -52,7 +52,7 @@ def test_it_has_no_descriptor_but_those_of_its_rings():
     with forward(duration=30) as job:
         job.start()
         held = descriptors(job.crew.process.pid)
-        wanted = {0, 1, 2} | {worker.wake_fd for worker in job.workers}
+        wanted = {0, 1, 2} | {worker.bell.fd for worker in job.workers}
         assert wanted < held
         assert len(held - wanted) == 1, "the control socket"
         job.stop()

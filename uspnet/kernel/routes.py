@@ -52,17 +52,19 @@ def carries_default_route(name: str) -> str:
 def _uppers() -> dict[str, set[str]]:
     """Return the interfaces on top of each: what it is a port of, and what was made on it."""
     names: dict[int, str] = {}
-    pairs: list[tuple[int, int]] = []  # below, above
+    pairs: set[tuple[int, int]] = set()  # below, above
     with suppress(OSError, ValueError), closing((netlink := Netlink()).socket):
         for link in netlink.ask(GETLINK, bytes(IFINFOMSG), DUMP):
             index, found = struct.unpack_from("=i", link, 4)[0], attributes(link, IFINFOMSG)
             names[index] = os.fsdecode(found.get(IFLA_IFNAME, b"").rstrip(b"\0"))
             if IFLA_MASTER in found:
-                pairs.append((index, number(found, IFLA_MASTER)))
+                pairs.add((index, number(found, IFLA_MASTER)))
             if IFLA_LINK in found and IFLA_LINK_NETNSID not in found:
-                pairs.append((number(found, IFLA_LINK), index))
+                pairs.add((number(found, IFLA_LINK), index))
     above: dict[str, set[str]] = {}
     for lower, upper in pairs:
+        if (upper, lower) in pairs:  # the two ends of a cable
+            continue
         above.setdefault(names.get(lower, ""), set()).add(names.get(upper, ""))
     return above
 

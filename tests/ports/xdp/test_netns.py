@@ -80,6 +80,26 @@ def test_its_default_route_is_kept(cable):
     assert cable.programs() == set()
 
 
+def test_a_default_route_on_top_of_it_is_kept(cable, namespaces):
+    """By the names of its own namespace: what sysfs shows is another one's."""
+    for words in (
+        ("link", "add", "name", "br", "type", "bridge"),
+        ("link", "set", "dev", "b", "master", "br"),
+        ("link", "set", "dev", "br", "up"),
+        ("address", "flush", "dev", "b"),
+        ("address", "add", "192.0.2.9/24", "dev", "br"),
+        ("route", "add", "default", "via", "192.0.2.1", "dev", "br"),
+    ):
+        cable.ip(*words)
+    with (
+        CaptureJob(make_port(f"xdp:{cable.name}/b"), Limits(), None) as job,
+        pytest.raises(Refused, match="br carries"),
+    ):
+        job.start()
+    done = namespaces().uspnet("pktgen", f"packet:{cable.name}/b", "-c", 1, check=False)
+    assert (done.returncode, "through br" in done.stderr) == (3, True)
+
+
 def test_the_doctor_looks_there(cable):
     found = {check: text for check, _, text, _ in xdp_rows(f"{cable.name}/b")}
     assert found["XDP program"] == "none is attached"
