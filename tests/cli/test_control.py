@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,11 @@ from tests.support.cold import upgraded
 from tests.support.identity import answer
 from tests.support.processes import NOBODY, as_nobody
 from tests.support.waiting import until
+from uspnet.cli import watched
+from uspnet.errors import NotSupported
 from uspnet.fastpath import lib
 from uspnet.jobs import orders
+from uspnet.telemetry.reaching import address
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 WORDS = ("fwd", "null:", "null:", "--mode", "filter", "--rule", "drop", "--control")
@@ -91,6 +97,37 @@ def test_another_version_goes_on_at_the_path(started, uspnet, tmp_path, rules):
     assert done.returncode == 0, done.stderr
     job.end()
     assert not path.exists()
+
+
+def test_strangers_keep_nobody_from_a_job(started, open_folder, rules):
+    job = started(*WORDS, str(open_folder / "job")).wait()
+
+    def knock():
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one:
+                one.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    one.connect(address(job.process.pid))
+
+    strangers = [threading.Thread(target=as_nobody, args=(knock,)) for _ in range(2)]
+    for each in strangers:
+        each.start()
+    for _ in range(5):
+        assert orders.set_table(job.process.pid, "rules", str(rules)).pid == job.process.pid
+    for each in strangers:
+        each.join()
+    job.end()
+
+
+def test_ports_that_can_not_be_seen_are_to_be_named(monkeypatch):
+    monkeypatch.setattr(watched, "pid_of", lambda _: 0)  # a job of another pid namespace
+    with pytest.raises(NotSupported) as raised:
+        watched.ports_of(None, None, "/run/job", None, dropped=False)
+    assert "--port 0" in raised.value.hint
+    assert watched.ports_of(None, None, "/run/job", [1], dropped=False)[0] == [
+        "job:/run/job,port=1"
+    ]
 
 
 def test_a_path_that_somebody_else_has_made_stays(started, tmp_path):

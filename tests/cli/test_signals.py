@@ -37,6 +37,16 @@ def test_a_signal_ends_a_run_with_its_summary(start, number):
     assert out.startswith("sent ")
 
 
+def test_children_are_waited_for_where_the_parent_ignores_them(start):
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN);"
+    run = f"{ignoring} os.execv(sys.argv[1], sys.argv[1:])"
+    process = start(
+        "pktgen", "null:", "-c", "9", through=f"exec {sys.executable} -c '{run}' \"$@\""
+    )
+    out, errors = process.communicate(timeout=scaled(START_S))
+    assert (process.returncode, out[:6]) == (0, "sent 9"), errors
+
+
 def test_a_hang_up_that_nohup_ignores_ends_nothing(start):
     ignore = "trap '' HUP; exec \"$@\""
     process = start("pktgen", "null:", "--poll", "sleep", "--rate", "1000", through=ignore)

@@ -254,6 +254,7 @@ def test_a_name_that_is_taken_is_told(started, monkeypatch):
         b'{"do": "upgrade", "with": 1, "kind": "cold"}',
         b'{"do": "upgrade", "with": "bin/python"}',
         b'{"do": "upgrade", "with": "/\\u0000"}',
+        b'{"do": "upgrade", "with": "/\\ud800"}',
         b"[" * 10_000,
         b'{"do": "upgrade", "with": "/' + b"x" * REQUEST_BYTES + b'"}',
     ],

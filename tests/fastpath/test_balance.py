@@ -7,7 +7,7 @@ import random
 import struct
 
 from scapy.layers.inet import IP, TCP, UDP, fragment
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import Dot1Q, Ether
 
 from tests.support.filters import frames
@@ -97,6 +97,13 @@ def test_all_fragments_of_a_datagram_take_the_same_port():
         packets.append(
             [
                 bytes(HEADER / six / IPv6ExtHdrFragment(nh=6, offset=at, m=at == 0, id=7) / data)
+                for at, data in ((0, head[:512]), (64, head[512:]))
+            ]
+        )
+        head = bytes(IPv6ExtHdrDestOpt(nh=17) / UDP(sport=number, dport=53) / bytes(1000))
+        packets.append(
+            [
+                bytes(HEADER / six / IPv6ExtHdrFragment(nh=60, offset=at, m=at == 0, id=8) / data)
                 for at, data in ((0, head[:512]), (64, head[512:]))
             ]
         )

@@ -10,6 +10,9 @@ import subprocess
 import time
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import ICMPv6MLQuery, IPv6, IPv6ExtHdrHopByHop
+from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled
@@ -17,6 +20,7 @@ from uspnet.errors import NotSupported, Usage
 from uspnet.ports.xdp.host import addresses
 
 HEAD = bytes.fromhex("0200000000020200000000010800")
+ETHER = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
 
 
 def udp(destination, port, number):
@@ -77,6 +81,24 @@ def test_a_filter_says_what_is_received(hosts, drive):
             raw.send(mac + udp("10.9.0.2", 9 + number % 2, number)[6:])
         seen = [int.from_bytes(frame[42:46]) for frame, _ in port.receive()]
         assert seen == list(range(0, 20, 2))
+
+
+def test_tagged_frames_and_queries_for_listeners_are_kept(hosts, drive):
+    """A VLAN of the interface may have the address; who answers no query is not found any more."""
+    _, other = hosts
+    port, raw = drive("xdp:b,keep-host=on"), other.socket("a")
+    query = IPv6(dst="ff02::1", hlim=1) / IPv6ExtHdrHopByHop() / ICMPv6MLQuery()
+    kept = [
+        Dot1Q(vlan=5) / ARP(pdst="10.9.0.2"),
+        Dot1Q(vlan=5) / IP(dst="10.9.0.2") / UDP(),
+        query,
+        Dot1Q(vlan=5) / query,
+    ]
+    taken = [IP(dst="198.18.0.1") / UDP(), Dot1Q(vlan=5) / IP(dst="198.18.0.1") / UDP()]
+    for packet in [*kept, *taken]:
+        raw.send(bytes(ETHER / packet))
+    seen = [bytes(frame) for frame, _ in port.receive()]
+    assert seen == [bytes(ETHER / packet) for packet in taken]
 
 
 def test_the_machines_addresses_are_known(hosts):
