@@ -289,3 +289,9 @@ def test_a_neighbor_is_asked_for_as_often_as_it_should_be(monkeypatch, answers):
     before = len(sent)
     asking.turn([], many, (), clock + 1)
     assert len(sent) == before + TURN_MAX
+    new, turn = (1, b"\n\0\0\2"), 0
+    while new not in [who for _, who in sent[before:]]:
+        turn += 1
+        assert turn < 100 * len(many) / TURN_MAX, "a sweep keeps nobody out for ever"
+        asking.turn([gateway], [*many, new], (), clock + 1 + turn / 1000)
+    assert gateway in [who for _, who in sent[before:]]

@@ -107,8 +107,7 @@ class Crew:
         tasks = [Task(w.c, w.loop.name, w.core, [w.loop.c, *w.structs()]) for w in self.workers]
         self.turns += 1
         process = WorkerProcess(server, tasks, self.turns, self._lent, self.calls)
-        process.watcher = threading.Thread(target=self._watch, args=(process,), daemon=True)
-        process.watcher.start()
+        process.begin_watch(self._watch)
         return process
 
     def _lent(self) -> set[int]:

@@ -203,7 +203,7 @@ class Worker:
         pause within `deadline_s`, though it could. Raises DeviceTimeout for a thread of ours.
         """
         end = time.monotonic() + deadline_s
-        chance = self._chance(deadline_s)
+        chance, kick_at = self._chance(deadline_s), end - deadline_s + KICK_S
         while self.running() and self.c.paused and not self.c.pause and time.monotonic() < end:
             time.sleep(NAP_S)  # it has not left the last pause yet
         self.c.pause, self.pausing = 1, True
@@ -214,7 +214,8 @@ class Worker:
             elif time.monotonic() > end and not self.process:
                 self.resume()
                 raise DeviceTimeout(f"a worker did not pause within {deadline_s:g} s")
-            if time.monotonic() > end - deadline_s + KICK_S:
+            if time.monotonic() > kick_at:
+                kick_at = time.monotonic() + KICK_S
                 self.kick()
             time.sleep(NAP_S)
 

@@ -63,6 +63,8 @@ class Successor(ForkServer):
         if before.dead() or keep or (self.user and not _open_to_all(self.program)):
             self._start_as_ourselves(argv, keep, given=bool(python) and not checked)
         else:
+            if python and not checked and not self.user:
+                check_installation(self.program)  # the loops of a root that can be nobody else
             self.pid, self._socket, self.pidfd = before.execute(argv)
         self._words = FirstWords(self.program, self._socket, START_S)
 

@@ -62,8 +62,12 @@ class Trial:
         self._error: UspnetError | None = None
         # It may read tens of thousands of files, while ports have to be served.
         self._checking = Thread(target=self._check, daemon=True)
-        if python:
-            self._checking.start()
+        try:
+            if python:
+                self._checking.start()
+        except RuntimeError:
+            text = "the other version can't be checked: there is no thread for it"
+            raise NoMemory(text, "see: ulimit -u, ulimit -v") from None
 
     def _check(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from threading import Thread
 
-from uspnet.errors import DeviceFault, DeviceTimeout, Incompatible, UspnetError
+from uspnet.errors import DeviceFault, DeviceTimeout, Incompatible, NoMemory, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
 from uspnet.memory import Data, new, struct_mappings
@@ -86,7 +87,18 @@ class WorkerProcess:
         self._orders = 0
         self.pid, self._control, self.pidfd = server.fork()
         self._control.settimeout(ANSWER_S)
-        self._watched = os.dup(self.pidfd)  # of `watch`, which closes it
+
+    def begin_watch(self, watch: Callable[[WorkerProcess], None]) -> None:
+        """Have a thread call `watch` with this. Raises NoMemory."""
+        watcher = Thread(target=watch, args=(self,), daemon=True)
+        try:
+            self._watched = os.dup(self.pidfd)  # of `watch`, which closes it
+            watcher.start()
+        except (OSError, RuntimeError) as error:
+            self.close()
+            text = f"a worker process can't be watched: {error}"
+            raise NoMemory(text, "see: ulimit -n, -u, -v") from None
+        self.watcher = watcher
 
     def load(self) -> None:
         """Give it memory and descriptors, and have it start its threads, which then wait for their
@@ -206,8 +218,11 @@ class WorkerProcess:
 
     def kick(self, worker: c.Worker) -> None:
         """Interrupt a system call that blocks a thread, which a hostile peer can cause."""
-        with contextlib.suppress(OSError):
-            self._send(lib.ORDER_KICK, fd=self._index(worker))
+        poll = select.poll()
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+            poll.register(self._control, select.POLLOUT)
+            if poll.poll(0):  # else it was stopped, and has more kicks than it can read
+                self._send(lib.ORDER_KICK, fd=self._index(worker))
 
     def thread(self, worker: c.Worker) -> int:
         """Return the id of the thread that runs a loop."""
@@ -313,9 +328,9 @@ class WorkerProcess:
             raise self._failure(self.cause() or str(error.strerror)) from None
 
     def _send(self, kind: int, descriptor: int = -1, **members: object) -> None:
-        self._orders += 1
-        order = ffi.new("struct order *", {"kind": kind, "number": self._orders, **members})
+        order = ffi.new("struct order *", {"kind": kind, "number": self._orders + 1, **members})
         send(self._control, bytes(ffi.buffer(order)), descriptor)
+        self._orders += 1
 
     def _wait(self, until: Callable[[], bool]) -> None:
         end = time.monotonic() + ANSWER_S

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
@@ -45,8 +46,12 @@ class Asking:
         """Ask for those that are due. `missed`: to whom packets were dropped since the last turn;
         `known`: who has answered.
         """
+        if len(self._asked) + len(missed) > NEIGHBORS_MAX:
+            missed = random.sample([*missed], len(missed))  # all have their chance of the room
+        room = True
         for who in (*gateways, *missed):
-            if len(self._asked) < NEIGHBORS_MAX or who in self._asked:
+            room = room and (who in self._asked or self._has_room(gateways))
+            if room or who in self._asked:
                 self._asked.setdefault(who, Asked(now, now)).wanted = now
         left = TURN_MAX
         for who, asked in list(self._asked.items()):
@@ -63,6 +68,18 @@ class Asking:
                 asked.due = now + (REFRESH_S if who in known else min(wait, LAST_S))
         silent = [who for who, asked in self._asked.items() if asked.times >= SILENT]
         self.silent = tuple(silent)
+
+    def _has_room(self, gateways: Collection[Who]) -> bool:
+        """Return whether one more may be asked for: whoever was asked in vain first makes room, so
+        that a sweep over addresses that nobody has keeps no others out.
+        """
+        if len(self._asked) < NEIGHBORS_MAX:
+            return True
+        vain = (who for who, asked in self._asked.items() if asked.times and who not in gateways)
+        out = next(vain, None)
+        if out:
+            del self._asked[out]
+        return bool(out)
 
     def _ask(self, port: int, address: bytes) -> None:
         """Send such a datagram. What keeps it from being sent keeps packets from there, too."""
