@@ -31,7 +31,8 @@ class Bench:
         self.free = ffi.new("uint32_t[]", [GUARD] * (3 * SLOTS))
         self.counters = ffi.new("struct counters *")
         self.stack = ffi.new("struct stack *", {"room": SLOTS, "free": self.free + SLOTS})
-        self.stack.top = self.noise.randrange(SLOTS + 1)  # as it is after Kept.restore()
+        self.top = self.noise.choice((self.noise.randrange(SLOTS + 1), *VALUES))
+        self.stack.top = self.top
 
     def array(self, kind, count=SLOTS):
         """Return an array with random contents."""
@@ -62,9 +63,17 @@ class Bench:
 
     def check(self):
         """Check that nothing was written around the stack."""
-        assert self.stack.top <= SLOTS
+        assert self.stack.top in {self.top, *range(SLOTS + 1)}
         around = [*self.free[0:SLOTS], *self.free[2 * SLOTS : 3 * SLOTS]]
         assert set(around) == {GUARD}
+
+    def check_fill(self, fill):
+        """Check that a ring is not filled from beyond the stack."""
+        for top in (SLOTS + 1, *VALUES[-3:]):
+            self.stack.top = top
+            assert fill() == -1
+            assert self.stack.top == top
+        self.stack.top = 0
 
 
 def intel(bench):
@@ -73,6 +82,7 @@ def intel(bench):
     queue.buffers, queue.last = bench.table(), bench.table()
     assert lib.intel_clean(queue) <= SLOTS
     lib.intel_empty(queue, bench.noise.randrange(2))
+    bench.check_fill(lambda: lib.intel_fill(queue))
 
 
 def virtq(bench, prefix="virtq"):
@@ -102,6 +112,7 @@ def vmxnet3(bench):
         bench.muddle(ffi.addressof(ring))
     assert lib.vmxnet3_clean(queue) <= SLOTS
     lib.vmxnet3_empty(queue)
+    bench.check_fill(lambda: lib.vmxnet3_fill(queue, 1))
 
 
 def memif(bench):

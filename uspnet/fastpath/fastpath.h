@@ -170,6 +170,12 @@ static inline void stack_return(struct stack *s, uint32_t index)
         stack_give(s, index);
 }
 
+/* The same as stack_take() of one, outside of loops: none where more are said to be than can be. */
+static inline uint32_t stack_fetch(struct stack *s, uint32_t *index)
+{
+    return stack_has_room(s, 0) ? stack_take(s, index, 1) : 0;
+}
+
 /* Returns the buffers of n handles. `restrict` lets the compiler vectorize the loop. */
 static inline void stack_give_packets(struct stack *s, const struct packet *restrict p, uint32_t n)
 {

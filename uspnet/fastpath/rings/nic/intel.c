@@ -9,7 +9,7 @@ int intel_fill(struct intel_queue *r)
 {
     uint32_t index;
     for (uint32_t slot = 0; slot < r->size; slot++) {
-        if (!stack_take(r->q.stack, &index, 1))
+        if (!stack_fetch(r->q.stack, &index))
             return -1;
         intel_post(r, slot, index);
         r->clean = slot + 1; /* slots with a buffer, for intel_empty */

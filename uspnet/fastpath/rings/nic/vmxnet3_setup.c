@@ -12,7 +12,7 @@ int vmxnet3_fill(struct vmxnet3_queue *v, int receive)
         memset(ring->slots, 0, ring->size * sizeof *ring->slots);
         ring->next = ring->fill = 0;
         while (receive && ring->fill < ring->size - 1) {
-            if (!stack_take(v->q.stack, &index, 1))
+            if (!stack_fetch(v->q.stack, &index))
                 return -1;
             vmxnet3_post(v, ring, index);
         }

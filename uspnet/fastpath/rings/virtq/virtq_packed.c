@@ -168,7 +168,7 @@ int virtq_packed_fill(struct virtq_queue *v, int receive)
     *v->theirs = (struct virtq_events){0, 0};
     for (uint32_t id = 0; id < v->chains; id++) {
         if (receive) {
-            if (!stack_take(v->q.stack, &fresh, 1))
+            if (!stack_fetch(v->q.stack, &fresh))
                 return -1;
             v->buffers[id] = fresh;
             place(v, id, id, &fresh, 1);

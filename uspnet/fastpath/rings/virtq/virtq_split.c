@@ -135,7 +135,7 @@ int virtq_fill(struct virtq_queue *v, int receive)
     for (uint32_t id = 0; id < v->chains; id++) {
         if (receive) {
             v->descriptors[id].word = split_word(v->limit, VIRTQ_WRITE, 0);
-            if (!stack_take(v->q.stack, &fresh, 1))
+            if (!stack_fetch(v->q.stack, &fresh))
                 return -1;
             v->buffers[id] = fresh;
             place(v, id, id, &fresh, 1);
