@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,9 @@ def test_what_the_kernel_says_of_one_that_spins_stops_and_ends(spinning):
     until(lambda: state_of(spinning, spinning)[0] == "T")
     assert Chance(spinning, spinning, 0.0).had()
     assert state_of(spinning, spinning + (1 << 30)) == ("X", 0.0)
+
+
+def test_what_can_not_be_seen_is_not_blocked():
+    hidden = int(Path("/proc/sys/kernel/pid_max").read_text())  # nobody has this number
+    assert state_of(hidden, hidden) == ("R", 0.0), "as with hidepid: see proc(5)"
+    assert state_of(os.getpid(), hidden) == ("X", 0.0), "that thread has ended"
