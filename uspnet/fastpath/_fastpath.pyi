@@ -567,6 +567,7 @@ class PacketQueue(AnyQueue):
     segments: Inline[Segments, Segments | SegmentsFields]
     stamp: int
     tag: int
+    stuck_at: int
 
 class Partial(Struct):
     frame: Inline[Packet, Packet | PacketFields]

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.processes import children_named
+from tests.support.waiting import until
+from uspnet.fastpath import lib
 
 SIZES = [14, 15, 60, 61, 64, 333, 1513, 1514]
 
@@ -91,6 +93,19 @@ def test_a_tagged_frame_may_be_four_bytes_longer(veth, drive, frames):
     tagged = [f[:12] + b"\x81\x00\x00\x05" + f[12:] for f in frames([1514])]
     assert port.send([*plain, *tagged, b"short"]) == 3
     assert [port.counters[1].packets, port.counters[1].errors] == [1, 2]
+
+
+def test_a_frame_that_never_finds_room_is_refused(veth, drive, frames):
+    """As where a filter behind the interface's queue drops it: others wait behind it."""
+    port = drive("packet:a")
+    veth.ip("link", "set", "dev", "b", "down")  # without a carrier there is no room either
+    pair = frames([60, 61])
+    assert port.send(pair) == 0
+    until(lambda: port.send(pair) == 1)
+    assert port.send(pair) == 0
+    assert [port.counters[1].packets, port.counters[1].drops[lib.DROP_REFUSED]] == [0, 1]
+    veth.ip("link", "set", "dev", "b", "up")
+    until(lambda: port.send(pair) == 2)
 
 
 def test_no_frame_that_the_mtu_forbids_is_tried(veth):

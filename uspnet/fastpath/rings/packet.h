@@ -28,6 +28,8 @@ struct packet_queue {
     struct segments segments; /* rx: a GSO packet that is being segmented */
     uint64_t stamp;           /* rx: its time */
     uint32_t tag;             /* rx: its VLAN tag, in network order; 0: none */
+    uint64_t stuck_at;        /* tx: CLOCK_MONOTONIC in ns when a frame first found no room; 0: it
+                               * found some */
 };
 // [c]
 

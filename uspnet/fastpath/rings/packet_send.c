@@ -20,6 +20,8 @@ int packet_bind(int32_t fd, int32_t index, uint16_t protocol);
 int packet_bound(int32_t fd);
 // [c]
 
+#define STUCK_NS 1000000000ull /* longer than it takes to see that there is no carrier */
+
 int packet_bind(int32_t fd, int32_t index, uint16_t protocol)
 {
     struct sockaddr_ll to = {.sll_family = AF_PACKET,
@@ -70,6 +72,21 @@ static int send_ends(struct queue *q, int error)
     }
 }
 
+/* Has this frame found no room for so long that it never will? A filter behind the interface's queue
+ * says the same of what it drops, and drivers of what they can't route. */
+static int never_fits(struct packet_queue *pq, int error)
+{
+    uint64_t now;
+    if (error != ENOBUFS)
+        return 0;
+    now = clock_ns(CLOCK_MONOTONIC);
+    pq->stuck_at = pq->stuck_at ? pq->stuck_at : now;
+    if (now - pq->stuck_at < STUCK_NS)
+        return 0;
+    pq->stuck_at = 0;
+    return 1;
+}
+
 /* The drop reason of a frame that the kernel refused. */
 static enum drop_reason refusal(int error, uint32_t length)
 {
@@ -109,18 +126,19 @@ static enum drop_reason not_ip(uint32_t length)
 /* For interfaces without link-layer headers: one system call a packet. */
 uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
-    const struct packet_queue *pq = (struct packet_queue *)q;
+    struct packet_queue *pq = (struct packet_queue *)q;
     uint32_t done, sent = 0;
     uint64_t bytes = 0;
     for (done = 0; done < n; done++) {
         struct packet p = packets[done];
         int error = is_ip(pq, p) ? send_ip(pq, p) : -1;
-        if (error > 0 && send_ends(q, error))
+        if (error > 0 && !never_fits(pq, error) && send_ends(q, error))
             break;
         if (error) {
             queue_drop_packets(q, error < 0 ? not_ip(p.length) : refusal(error, p.length), &p, 1);
             continue;
         }
+        pq->stuck_at = 0;
         sent++;
         bytes += p.length;
     }
@@ -132,7 +150,7 @@ uint32_t packet_ip_tx(struct queue *q, struct packet *packets, uint32_t n)
 
 uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n)
 {
-    const struct packet_queue *pq = (struct packet_queue *)q;
+    struct packet_queue *pq = (struct packet_queue *)q;
     struct mmsghdr messages[BURST_MAX];
     struct iovec frames[BURST_MAX];
     uint64_t bytes = 0;
@@ -145,9 +163,10 @@ uint32_t packet_tx(struct queue *q, struct packet *packets, uint32_t n)
         int sent = sendmmsg(pq->fd, messages + done, n - done, MSG_DONTWAIT), error = errno;
         q->counters->doorbells++;
         if (likely(sent > 0)) {
+            pq->stuck_at = 0;
             for (int i = 0; i < sent; i++)
                 bytes += frames[done++].iov_len;
-        } else if (send_ends(q, error)) {
+        } else if (!never_fits(pq, error) && send_ends(q, error)) {
             break;
         } else {
             queue_drop_packets(q, refusal(error, packets[done].length), packets + done, 1);
