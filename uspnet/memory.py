@@ -10,6 +10,8 @@ import itertools
 import os
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -129,6 +131,7 @@ class Arena:
         self._sizes: dict[int, int] = {}  # by address
         self._free: dict[int, deque[int]] = {}  # addresses by size
         self._large: dict[int, SharedMemory] = {}  # by address
+        self._holders, self._freed = 0, deque[SharedMemory]()  # large ones, while they are held
         self.structs: dict[int, Structs] = {}  # by address
 
     def allocate(self, size: int) -> c.Pointer[int]:
@@ -162,7 +165,8 @@ class Arena:
         """Begin again in a forked child, where what was allocated so far can't be accessed."""
         self._lock = threading.Lock()  # another thread may have held it
         self._full += [*self._large.values(), *([self._chunk] if self._chunk else [])]
-        self._chunk = None
+        self._chunk, self._holders = None, 0
+        self._freed.clear()
         for each in (self._sizes, self._free, self._large, self.structs):
             each.clear()
 
@@ -184,7 +188,24 @@ class Arena:
         if size := self._sizes.get(address):
             self._free[size].append(address)
         elif large := self._large.pop(address, None):
-            large.close()
+            if self._holders:  # one of them may have seen it
+                self._freed.append(large)
+            else:
+                large.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep all `mappings` that are returned meanwhile, whatever other threads free."""
+        with self._lock:
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+            while self._freed and not self._holders:
+                with suppress(IndexError):  # another thread was faster
+                    self._freed.popleft().close()
 
 
 def _after_fork() -> None:
@@ -208,6 +229,13 @@ os.register_at_fork(after_in_child=_after_fork)
 def struct_mappings() -> list[Mapping]:
     """Return the mappings in which all structs lie that `new` has made."""
     return _arena.mappings()
+
+
+@contextmanager
+def structs_held() -> Iterator[None]:
+    """Keep these mappings meanwhile, also of structs that other threads free."""
+    with _arena.held():
+        yield
 
 
 def structs() -> list[Structs]:

@@ -166,7 +166,7 @@ def test_rings_lie_in_ordinary_pages(monkeypatch, flags):
     fcntl.fcntl(there, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
     said = {"answer": {"name": "null:", "queues": ["rx"], "buffer": 2048, "reasons": ["other"]}}
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr("uspnet.ports.job.connect", lambda *_: ours)
+    monkeypatch.setattr("uspnet.ports.job.reach", lambda *_: (ours, 1))
     monkeypatch.setattr("uspnet.ports.job.ask", lambda *_: (said, [there]))
     refuses = pytest.raises(Malformed, match="an answer that is none")
     ends = refuses if flags else contextlib.nullcontext()

@@ -16,7 +16,7 @@ from threading import Thread
 from uspnet.errors import DeviceFault, DeviceTimeout, Incompatible, NoMemory, UspnetError
 from uspnet.fastpath import c, ffi, lib
 from uspnet.mapping import Mapping, mapping_at
-from uspnet.memory import Data, new, struct_mappings
+from uspnet.memory import Data, new, struct_mappings, structs_held
 from uspnet.process.protocol import functions, receive, send
 from uspnet.process.reach import Reach
 from uspnet.process.server import ERRNO_MAX, ForkServer
@@ -295,6 +295,7 @@ class WorkerProcess:
         self.reach = Reach([root for task in self.tasks for root in task.roots], self.lent())
         return self.reach
 
+    @structs_held()
     def _hand_over(self, reach: Reach) -> None:
         """Take from it what is not reached any more, and give it the rest."""
         wanted = self._wanted(reach)
