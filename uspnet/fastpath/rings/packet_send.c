@@ -72,8 +72,8 @@ static int send_ends(struct queue *q, int error)
     }
 }
 
-/* Has this frame found no room for so long that it never will? A filter behind the interface's queue
- * says the same of what it drops, and drivers of what they can't route. */
+/* Has this frame found no room for so long that it never will? A filter behind the interface's
+ * queue says the same of what it drops, and drivers of what they can't route. */
 static int never_fits(struct packet_queue *pq, int error)
 {
     uint64_t now;
