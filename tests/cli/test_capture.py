@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 from scapy.all import IP, TCP, UDP, Ether
@@ -107,6 +108,25 @@ def test_a_file_has_the_comments_and_the_mode_that_are_asked_for(uspnet, source,
         out.unlink()
 
 
+@pytest.mark.parametrize("kind", ["pcapng", "pcap", "nothing"])
+def test_long_comments_are_whole(source, tmp_path, kind):
+    """Also those of a file whose description is copied, and of a stream that has none."""
+    given, out = tmp_path / "given", tmp_path / "out.pcapng"
+    given.write_bytes(source.read_bytes() if kind == "pcap" else b"")
+    theirs = ["theirs"] if kind == "pcapng" else []
+    if theirs:
+        asked("editcap", "--capture-comment", *theirs, source, given)
+    said = ["x" * 60_000, "y" * 30_000]
+    words = [word for text in said for word in ("--capture-comment", text)]
+    command = [sys.executable, "-m", "uspnet", "capture", "pcap:-", "-q", "-w", out, *words]
+    done = subprocess.run(command, check=False, input=given.read_bytes(), capture_output=True)
+    assert done.returncode == (kind == "nothing"), done.stderr  # which is told
+    told = asked("capinfos", out).splitlines()
+    comments = [line for line in told if line.startswith("Capture comment:")]
+    assert [line.partition(": ")[2].strip() for line in comments] == [*theirs, *said]
+    assert f"Number of packets:   {0 if kind == 'nothing' else 100}" in told
+
+
 def test_statistics_are_reported_every_second(uspnet):
     told = uspnet("capture", "null:", "-S", "-a", "duration:1500ms", "--json").stdout.splitlines()
     assert [answer(line)["asked"]["duration_s"] for line in told] == [1.5] * 2
@@ -123,6 +143,7 @@ def test_statistics_are_reported_every_second(uspnet):
         (["--capture-comment", "x"], "--capture-comment needs -w FILE"),
         (["-w", "x", "-F", "pcap", "--capture-comment", "x"], "pcap files have no comments"),
         (["-w", "x", "--capture-comment", "x" * 65536], "--capture-comment: too long"),
+        (["-w", "x", *["--capture-comment", "x" * 50_000] * 2], "--capture-comment: the comments"),
     ],
 )
 def test_what_makes_no_sense_is_told(uspnet, tmp_path, monkeypatch, words, text):

@@ -162,3 +162,12 @@ def test_what_is_taken_keeps_its_room_until_it_is_in_the_file() -> None:
     assert lib.pcap_forget(ring.ring, octets) == 1
     assert octets[0] == 1514
     ring.pool.close()
+
+
+@pytest.mark.parametrize("octets", [lib.PCAP_ROOM + 1, lib.PCAP_CHUNK, 2**32 - 1])
+def test_what_is_longer_than_a_chunk_gets_no_room(octets: int) -> None:
+    ring = Ring(lib.PCAP_NG)
+    assert ring.send(1, 60) == 1
+    assert lib.pcap_note(ring.c, ffi.NULL, octets) == 0
+    assert (ring.c.number, len(ring.take())) == (0, 92)
+    ring.pool.close()

@@ -125,6 +125,8 @@ Statistics = Annotated[
 ]
 KB, KB_MAX = 1000, 2_000_000_000  # as dumpcap has them
 COMMENT_MAX = 65_535  # bytes, of an option of pcapng
+COMMENTS_MAX = 98_304  # bytes of all; with the command and the filter, they fit into a chunk
+COMMENT_HEADER = 8  # bytes, with padding
 OF_FILES = {  # parameters that need a file
     "kind": "--format",
     "snaplen": "--snaplen",
@@ -287,8 +289,7 @@ def sink_of(
         if comments and kind is not Format.pcapng:
             hint = "drop --capture-comment, or write pcapng"
             raise Usage(f"{kind.value} files have no comments", hint)
-        if any(len(text.encode(errors="replace")) > COMMENT_MAX for text in comments or ()):
-            raise Usage("--capture-comment: too long", f"at most {COMMENT_MAX:,} bytes")
+        _check_lengths(comments or ())
         kept, buffer = sizes[0] or SNAPLEN_MAX, sizes[1]
         if trigger:
             options |= {"format": kind.value, "snaplen": kept, "buffer": buffer}
@@ -302,6 +303,16 @@ def sink_of(
         if o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
     return None
+
+
+def _check_lengths(comments: Sequence[str]) -> None:
+    """Raise Usage for comments that are too long, each or together."""
+    octets = [len(text.encode(errors="replace")) for text in comments]
+    if max(octets, default=0) > COMMENT_MAX:
+        raise Usage("--capture-comment: too long", f"at most {COMMENT_MAX:,} bytes")
+    if sum(octets) + COMMENT_HEADER * len(octets) > COMMENTS_MAX:
+        hint = f"at most {COMMENTS_MAX:,} bytes in all"
+        raise Usage("--capture-comment: the comments are too long", hint)
 
 
 def command_line() -> str:

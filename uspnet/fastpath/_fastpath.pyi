@@ -1989,6 +1989,7 @@ class Lib:
     PCAP_ORDER: int
     PCAP_PAD: int
     PCAP_RINGS: int
+    PCAP_ROOM: int
     PCAP_SEND: int
     PCAP_SKIP: int
     PCAP_TAIL: int

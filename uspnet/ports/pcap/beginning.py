@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from uspnet.errors import Usage
+from uspnet.fastpath import lib
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.packing import packed
 
@@ -36,6 +38,13 @@ def begin(sink: Sink, head: bytes) -> None:
         if sink.regular and (sink.file or sink.goes_on):
             os.ftruncate(sink.fd, at)
         raise file_error(sink.path, error) from None
+
+
+def check_room(path: str, head: bytes) -> None:
+    """Raise Usage for a header that is too long to be written among the packets' records."""
+    if len(head) > lib.PCAP_ROOM:
+        text = f"{path}: its header takes {len(head):,} of at most {lib.PCAP_ROOM:,} bytes"
+        raise Usage(text, "shorten the comments, or the filter")
 
 
 def _write(fd: int, head: bytes) -> None:

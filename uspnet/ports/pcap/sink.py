@@ -27,7 +27,7 @@ from uspnet.memory import new, octets
 from uspnet.pool import LONGEST
 from uspnet.port import Direction, Port
 from uspnet.ports.pcap import format as pcapfile
-from uspnet.ports.pcap.beginning import begin
+from uspnet.ports.pcap.beginning import begin, check_room
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.kinds import Format, Slice
 from uspnet.ports.pcap.making import Making, interfaces
@@ -196,6 +196,7 @@ class Sink(Port):
         self.statistics.start()
         head = self._header()
         if self.carries():
+            check_room(self.path, head)
             self._carry(cast("Source", self.source), head)
             head = b""  # the ring writes one
         begin(self, head)
@@ -300,11 +301,13 @@ class Sink(Port):
     def _tail(self) -> bytes:
         if self.options.format != "pcapng":
             return b""
-        head = self._header() if self.carries() and not self._rings()[0].begun else b""
+        if self.carries() and self.writer and not (ring := self._rings()[0]).begun:
+            self.writer.note(self._header())  # the source has ended without one
+            ring.begun = 1
         if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
-            return head  # the source's own statistics went on
+            return b""  # its own statistics went on
         end = self.statistics.blocks()
-        return head + end if len(head + end) <= lib.PCAP_TAIL else head
+        return end if len(end) <= lib.PCAP_TAIL else b""
 
     def _wait(self, writer: Writer) -> None:
         """Wait for the writer while it makes progress."""

@@ -95,7 +95,8 @@ class Writer:
             child.send(self.pidfd, signal.SIGCONT)  # it may have been stopped
 
     def end_with(self, tail: bytes) -> None:
-        """Have the last file end so."""
+        """Have the last file end so: with nothing, if it is too long."""
+        tail = tail if len(tail) <= lib.PCAP_TAIL else b""
         ffi.memmove(self.shared.tail_bytes, tail, len(tail))
         self.shared.tail = len(tail)
 

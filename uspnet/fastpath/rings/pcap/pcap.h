@@ -150,6 +150,7 @@ int pcap_timer(void);                  /* a descriptor for timer_fd; -1: errno *
  * lies within one chunk. A position is a chunk's sequence number << 32 | bytes in it, and a
  * record's boundary. */
 enum { PCAP_RINGS = 64, PCAP_CHUNK = 262144, PCAP_TAIL = 16384 };
+enum { PCAP_ROOM = 262016 }; /* bytes of the records of a chunk */
 
 struct pcap_positions {
     uint64_t published; /* by the worker: all before it is complete records */
@@ -256,7 +257,8 @@ enum {
 enum { EPB_HEADER = 28, EPB_TRAILER = 4, RECORD_HEADER = 16, BLOCK_LEAST = 12 };
 enum { LINK_ETHERNET = 1 };
 
-/* pcap_write.c. reserve: space for a record in the ring; NULL: none now. commit: publishes it. */
+/* pcap_write.c. reserve: space for a record in the ring; NULL: none now, and never for
+ * more than PCAP_ROOM. commit: publishes it. */
 uint8_t *pcap_reserve(struct pcap_sink *s, uint32_t bytes);
 void pcap_commit(struct pcap_sink *s, uint32_t bytes);
 static inline uint64_t position(uint32_t number, uint32_t bytes)
@@ -279,8 +281,6 @@ struct pcap_record {
 };
 
 struct pcap_record pcap_record_at(const struct pcap_ring *r, const uint8_t *at, uint32_t bytes);
-
-enum { PCAP_ROOM = sizeof((struct pcap_chunk *)0)->records - 64 }; /* 64: see pcap_copy() */
 
 static inline uint32_t pad4(uint32_t n) { return (n + 3) & ~3u; }
 

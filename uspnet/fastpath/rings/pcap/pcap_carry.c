@@ -221,13 +221,15 @@ static uint32_t fixed(uint32_t type)
 int pcap_carry(struct pcap_sink *k, const struct pcap_source *s, uint32_t type, const uint8_t *body,
                uint32_t length)
 {
-    uint32_t more = BLOCK_LEAST + k->application_bytes + 4; /* the end of the options */
+    uint32_t more = BLOCK_LEAST + 4; /* 4: the end of the options */
     uint8_t *to;
+    if (type == BLOCK_SHB)
+        more += k->application_bytes;
     if (length < fixed(type))
         return 1;
     if (s->holding)
         return 0; /* earlier packets must be written first */
-    if (length > PCAP_ROOM - more - 4) {
+    if (length + 4ull + more > PCAP_ROOM) {
         k->left_out++;
         if (type != BLOCK_SHB && type != BLOCK_IDB)
             return 1;

@@ -7,6 +7,8 @@
 enum { EXTRA = 16 + 4 }; /* an epb_dropcount option, and opt_endofopt */
 
 _Static_assert(sizeof(struct pcap_chunk) == PCAP_CHUNK, "a chunk is its header and its records");
+_Static_assert(PCAP_ROOM + 64 == sizeof((struct pcap_chunk *)0)->records,
+               "pcap_copy() may write beyond a record");
 
 /* Compiled once for each way, so that one doesn't slow down the other. */
 #define TEMPLATE static inline __attribute__((always_inline))
@@ -123,7 +125,7 @@ static inline void put(struct pcap_sink *s, struct packet p, uint32_t caplen, ui
 
 uint8_t *pcap_reserve(struct pcap_sink *s, uint32_t bytes)
 {
-    if (unlikely(s->fill + bytes > PCAP_ROOM) && !next_chunk(s))
+    if (unlikely((uint64_t)s->fill + bytes > PCAP_ROOM) && (bytes > PCAP_ROOM || !next_chunk(s)))
         return NULL;
     return end_of(s);
 }
@@ -136,7 +138,7 @@ void pcap_commit(struct pcap_sink *s, uint32_t bytes)
 
 int pcap_note(struct pcap_sink *s, const uint8_t *blocks, uint32_t bytes)
 {
-    uint8_t *to = bytes <= PCAP_ROOM ? pcap_reserve(s, bytes) : NULL;
+    uint8_t *to = pcap_reserve(s, bytes);
     if (!to)
         return 0;
     memcpy(to, blocks, bytes);
