@@ -195,6 +195,7 @@ def test_each_file_has_a_packet_even_if_its_header_is_longer(uspnet, folder, tmp
     ("words", "text"),
     [
         (["-b", "packets:1"], "--ring-buffer needs -w FILE"),
+        (["-a", "filesize:3"], "-a filesize needs -w FILE"),
         (["-w", "x", "-b", "files:3"], "-b does not say when a file ends"),
         (["-w", "x", "-a", "files:3"], "-a files needs -b"),
         (["-w", "x", "-b", "packets:3", "-a", "filesize:3"], "-a filesize ends a single file"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -156,6 +157,7 @@ TURNS: dict[str, Callable[[str], object]] = {
     "printname": str,
 }
 ENDS = ("filesize", "packets", "duration", "interval")  # of a file
+INTERFACE = re.compile(r"--interface=|-i")  # before a port, in one word
 
 
 def conditions(
@@ -302,6 +304,8 @@ def sink_of(
     for name, letter in OF_FILES.items():
         if o.was_given(context, name):
             raise Usage(f"{letter} needs -w FILE", f"add -w FILE, or drop {letter}")
+    if rotation:  # -b has been refused
+        raise Usage("-a filesize needs -w FILE", "add -w FILE, or drop it")
     return None
 
 
@@ -317,8 +321,14 @@ def _check_lengths(comments: Sequence[str]) -> None:
 
 def command_line() -> str:
     """Return the command as it was typed, without secrets in port specs."""
-    words = [shown(word) if SCHEME.match(word) else word for word in sys.argv[1:]]
-    return shlex.join(["uspnet", *words])
+    return shlex.join(["uspnet", *map(_plain, sys.argv[1:])])
+
+
+def _plain(word: str) -> str:
+    """Return a word of the command line without what is secret in it."""
+    option = INTERFACE.match(word)
+    at = option.end() if option else 0
+    return word[:at] + shown(word[at:]) if SCHEME.match(word, at) else word
 
 
 def show_filter(only: Filter | None, *, json: bool) -> None:
