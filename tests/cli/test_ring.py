@@ -191,6 +191,32 @@ def test_each_file_has_a_packet_even_if_its_header_is_longer(uspnet, folder, tmp
     assert [counted(folder / name) for name in found["files"]] == [1] * 20
 
 
+def test_files_go_on_where_names_can_not_be_told(uspnet, source, folder):
+    words = ["-w", "x.pcap", "-F", "pcap", "-b", "packets:600", "-b", "files:3"]
+    for names, count in (("/dev/full", 1), ("/dev/null", 0)):
+        done = uspnet("capture", source, *words, "-b", f"printname:{names}")
+        assert done.returncode == 0
+        assert done.stderr.count("its name was not told: No space left on device") == count
+        assert sum(map(counted, folder.iterdir())) == 5000 - 6 * 600
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def test_names_go_to_a_reader_and_replace_a_file_only_in_a_capture(uspnet, source, folder):
+    words = ["-w", "x.pcap", "-F", "pcap", "-b", "packets:3000", "-b", "printname:names"]
+    (folder / "names").write_text("old")
+    assert uspnet("capture", source, *words, "-g", "-s", "x").returncode == 2
+    assert uspnet("capture", "pcap:none", *words).returncode == 1
+    assert (folder / "names").read_text() == "old"
+    (folder / "names").unlink()
+    os.mkfifo(folder / "names")
+    assert "names: nobody reads this FIFO" in uspnet("capture", source, *words).stderr
+    reader = os.open(folder / "names", os.O_RDONLY | os.O_NONBLOCK)
+    found = answer(uspnet("capture", source, *words, "--json").stdout)
+    assert os.read(reader, 1000).decode().split() == found["files"]
+    os.close(reader)
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -20,8 +19,6 @@ from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX
 from uspnet.pci.address import full_address
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX, Compression, Format, Writing
 from uspnet.spec import Values, shown
-from uspnet.system.outfile import OutFile
-from uspnet.text import printable
 
 if TYPE_CHECKING:
     from uspnet.packets.filter import Filter
@@ -183,6 +180,7 @@ def rotation_of(
     ring: Sequence[str] | None, autostop: Sequence[str] | None, *, json: bool
 ) -> Rotation | None:
     """Return when files end, by -b and -a; None: never. Raises Usage."""
+    from uspnet.cli.printname import teller
     from uspnet.ports.pcap.parts import ENDLESS
     from uspnet.ports.pcap.ring import Rotation
 
@@ -205,22 +203,8 @@ def rotation_of(
         keep=turns.get("files", 0),
         stop=stops.get("files", 0),
         time_first=turns.get("nametimenum") == 2,
-        tell=_teller(turns["printname"], json=json) if "printname" in turns else None,
+        tell=teller(turns["printname"], json=json) if "printname" in turns else None,
     )
-
-
-def _teller(name: str, *, json: bool) -> Callable[[str], None]:
-    """Return what prints a file's name where -b printname says. Raises Usage."""
-    if name in {"-", "stdout"} and json:
-        raise Usage("names and --json both go to stdout", "write -b printname:stderr")
-    if name in {"-", "stdout", "stderr"}:
-        file = sys.stderr if name == "stderr" else sys.stdout
-        return lambda text: print(printable(text), file=file, flush=True)
-    out = OutFile(name)
-    fd = out.open()
-    out.close()
-    os.ftruncate(fd, 0)
-    return lambda text: print(text, file=open(fd, "a", closefd=False), flush=True)
 
 
 def stops(

@@ -86,6 +86,7 @@ class Ring(Sink):
         self.turned, self.turning = 0.0, False
         self.error: UspnetError | None = None
         self.over = False  # no file follows
+        self.untold = False  # the name of a file could not be told
         self.statistics.beyond = self._beyond
 
     def rotate(self, rotation: Rotation) -> None:
@@ -214,13 +215,22 @@ class Ring(Sink):
         if self.fd >= 0:
             os.close(self.fd)  # of the first file
             self.fd = -1
-        if self.rotation.tell:
-            self.rotation.tell(os.path.join(os.path.dirname(self.path), done.name))
+        self._name_told(done.name)
         while self.rotation.keep and len(self.files) > self.rotation.keep:
             self._delete(self.files.pop(0))
         if self.ahead < 0 and not self.complete:
             with contextlib.suppress(OSError):  # it is tried again when it is needed
                 self._prepare()
+
+    def _name_told(self, name: str) -> None:
+        """Have the name of a complete file told. The capture goes on where that can't be."""
+        try:
+            if self.rotation.tell:
+                self.rotation.tell(os.path.join(os.path.dirname(self.path), name))
+        except OSError as error:
+            if not self.untold:
+                self.notice(f"{name}: its name was not told: {error.strerror}")
+            self.untold = True
 
     def _delete(self, file: Named) -> None:
         folder = self.folder.folder if self.folder else -1
