@@ -131,11 +131,19 @@ def test_no_program_reads_behind_a_packet_or_runs_on():
         ("port 70000", Usage, "70000"),
         ("a\0b", Usage, "NUL byte"),
         ("ip and arp", Usage, "rejects all packets"),
+        ("inbound", Usage, "only the kernel knows direction"),
+        ("udp or ifindex 3", Usage, "only the kernel knows direction"),
     ],
 )
 def test_wrong_filters_are_refused(text, kind, message):
     with pytest.raises(kind, match=message):
         compile_filter(text)
+
+
+def test_what_looks_like_them_is_not_refused():
+    for text in ("vlan 5", "vlan and not pppoes", "ether[65535] = 1", "len > 4294963200"):
+        compile_filter(text)
+    compile_filter("inbound", 113)  # Linux cooked captures say it in their header
 
 
 def test_doctor_names_libpcap_and_its_package(monkeypatch):

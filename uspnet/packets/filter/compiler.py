@@ -10,10 +10,13 @@ from uspnet.fastpath import lib
 from uspnet.packets.caret import Span, pointed
 from uspnet.packets.filter.libpcap import ETHERNET, compiled
 from uspnet.packets.filter.made import Filter
-from uspnet.packets.filter.program import check
+from uspnet.packets.filter.program import OPS, check
 
 WORDS = re.compile(r"[<>=!]=|&&|\|\||<<|>>|[\w.:\\-]+|[^\s\w]")
 NO_WORD = "1:2:3"  # neither an IPv6 address nor anything else
+AUXILIARY = 0xFFFFF000  # SKF_AD_OFF: from here on, loads are of what the kernel knows of a packet
+OF_KERNEL = re.compile(r"\b(inbound|outbound|ifindex)\b")
+HINT = "drop it; a packet: port takes what comes in, and with outgoing=on also what is sent"
 
 
 def compile_filter(text: str, link_type: int = ETHERNET) -> Filter:
@@ -32,6 +35,11 @@ def compile_filter(text: str, link_type: int = ETHERNET) -> Filter:
     if len(steps) > lib.FILTER_STEPS:
         raise NotSupported(f"the filter takes {len(steps):,} instructions", "make it simpler")
     check(steps)
+    if any(OPS[step.code].how == "absolute" and step.value >= AUXILIARY for step in steps):
+        word = OF_KERNEL.search(text)
+        shown = pointed(text, Span(*word.span())) if word else ()
+        why = "only the kernel knows direction and interface"
+        raise Usage(f"filter {text!r}: {why}", HINT, shown)
     return Filter(text, steps)
 
 
