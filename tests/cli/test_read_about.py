@@ -142,3 +142,36 @@ def test_a_file_of_nothing_but_blocks_takes_little_memory(tmp_path):
         look.run()
     assert (len(about.sections), len(about.statistics), about.left_out) == (5, 5, 2 + 4)
     assert about.latest[0].received == 400
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_numbers_of_no_sense_are_told_or_left_out(uspnet, tmp_path, order):
+    forge, path = Forge(order), tmp_path / "in.pcapng"
+    begin, *_ = forge.section()
+    numbers = [(8, bytes(range(200)) * 10), (14, forge.numbers("q", 2**63 - 1))]
+    described = forge.block(INTERFACE, forge.numbers("HHI", 1, 0, 0), numbers)
+    body = forge.numbers("I", 0) + forge.time(1, 10**6)
+    counted = forge.block(STATISTICS, body, [(4, b"\xff" * 2000), (5, b"\xff" * 129), (7, b"1")])
+    path.write_bytes(begin + described + counted)
+    text = uspnet("read", "--about", "--stats", path)
+    assert (text.returncode, text.stderr) == (0, "")
+    assert f"counters at: {2**63 - 1 + START_S + 1}.000000000 s since 1970: none" in text.stdout
+    (found,) = answer(uspnet("read", "--about", path, "--json").stdout)["files"]
+    (row,) = found["about"]["statistics"]
+    assert (row["received"], row["dropped"], row["os_dropped"]) == (None, None, None)
+    assert found["about"]["interfaces"][0]["speed_bps"] is None
+
+
+def test_each_section_has_its_interfaces_and_their_losses(uspnet, tmp_path):
+    forge, path = Forge("<"), tmp_path / "in.pcapng"
+    begin, first, second, *_ = forge.section()
+    part = begin + first + second + forge.statistics(1, 1, 100, 3)
+    path.write_bytes(part * 3)
+    lines = [line.strip() for line in uspnet("read", "--about", path).stdout.splitlines()]
+    named = [line.partition(":")[0] for line in lines if line.startswith(("section", "interface"))]
+    assert named == [
+        word
+        for n in range(3)
+        for word in (f"section {n}", f"interface {2 * n}", f"interface {2 * n + 1}")
+    ]
+    assert sum("lost: 3" in line for line in lines) == 3

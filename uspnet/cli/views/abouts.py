@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -17,18 +18,23 @@ LOSSES = 20  # lines of an interface
 
 def about_lines(about: FileAbout) -> Iterator[str]:
     """Say how a file was made, and when packets were lost."""
+    described: dict[int, list[InterfaceAbout]] = defaultdict(list)
+    counted: dict[int, list[StatisticsAbout]] = defaultdict(list)
+    for each in about.interfaces:
+        described[each.section].append(each)
+    for row in about.statistics:
+        counted[row.interface].append(row)
     for number, section in enumerate(about.sections):
         if len(about.sections) > 1:
             yield f"{INDENT}section {number}"
         yield from _section(section)
-        for each in about.interfaces:
-            if each.section == number:
-                yield from _interface(each, about.statistics)
+        for each in described[number]:
+            yield from _interface(each, counted[each.interface])
     if about.left_out:
         yield f"{INDENT}and {about.left_out:,} more blocks"
     if not about.sections:
         for each in about.interfaces:
-            yield from _interface(each, about.statistics)
+            yield from _interface(each, counted[each.interface])
 
 
 def _section(section: SectionAbout) -> Iterator[str]:
@@ -40,7 +46,7 @@ def _section(section: SectionAbout) -> Iterator[str]:
     )
 
 
-def _interface(each: InterfaceAbout, every: Sequence[StatisticsAbout]) -> Iterator[str]:
+def _interface(each: InterfaceAbout, own: Sequence[StatisticsAbout]) -> Iterator[str]:
     yield f"{INDENT}interface {each.interface}: {each.name or 'without a name'}"
     snaplen = f"{each.snaplen:,} bytes of each packet" if each.snaplen else "whole packets"
     lines = _said(
@@ -55,7 +61,6 @@ def _interface(each: InterfaceAbout, every: Sequence[StatisticsAbout]) -> Iterat
         *(("comment", text) for text in each.comments),
     )
     yield from (INDENT + line for line in lines)
-    own = [row for row in every if row.interface == each.interface]
     yield from (INDENT + line for line in _statistics(own))
 
 

@@ -46,7 +46,11 @@ def moment(ns: int | None) -> str:
     """Return a time as people write it, in UTC."""
     if ns is None:
         return "-"
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(ns // NS))}.{ns % NS:09} UTC"
+    try:
+        day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ns // NS))
+    except (OverflowError, ValueError, OSError):  # a file may say any number
+        return f"{ns // NS}.{ns % NS:09} s since 1970"
+    return f"{day}.{ns % NS:09} UTC"
 
 
 def sums(found: Statistics) -> Iterator[str]:

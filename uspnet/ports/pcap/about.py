@@ -17,6 +17,7 @@ KINDS = frozenset(
 CUSTOM = frozenset({2988, 19372})  # text of some program's own
 MOST = 1 << 18  # blocks of a kind
 NANOSECONDS = {0xA1B23C4D, 0x4D3CB2A1}
+LONG = 8  # bytes of a number of 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,17 +149,13 @@ class About:
         link, _, snaplen = block.numbers("HHI", 8)
         said = _Said.of(block, 16)
         resolution = said.first(pcapfile.IF_TSRESOL)
-        offset = said.first(pcapfile.IF_TSOFFSET) or b""
-        unit = Clock(
-            resolution[0] if resolution else 6,
-            int.from_bytes(offset, "big" if block.swapped else "little", signed=True),
-        )
+        offset = said.number(pcapfile.IF_TSOFFSET, signed=True) or 0
+        unit = Clock(resolution[0] if resolution else 6, offset)
         self._described(block, link, snaplen, unit, said)
 
     def _described(self, block: Block, link: int, snaplen: int, unit: Clock, said: _Said) -> None:
         self.clocks.append(unit)
         mac = said.first(pcapfile.IF_MACADDR)
-        speed = said.first(pcapfile.IF_SPEED)
         self.interfaces.append(
             InterfaceAbout(
                 interface=len(self.interfaces),
@@ -174,7 +171,7 @@ class About:
                 filter=said.filter(),
                 mac=mac.hex(":") if mac else None,
                 addresses=said.addresses(),
-                speed_bps=number(speed, block.order) if speed else None,
+                speed_bps=said.number(pcapfile.IF_SPEED),
                 comments=said.comments(),
             )
         )
@@ -223,9 +220,11 @@ class _Said:
         value = self.first(code)
         return None if value is None else text(value)
 
-    def number(self, code: int) -> int | None:
+    def number(self, code: int, *, signed: bool = False) -> int | None:
         value = self.first(code)
-        return None if value is None else number(value, self.block.order)
+        if value is None or len(value) != LONG:
+            return None
+        return number(value, self.block.order, signed=signed)
 
     def time(self, code: int, clock: Clock) -> int | None:
         value = self.first(code)

@@ -51,9 +51,9 @@ def text(value: bytes) -> str:
     return value.rstrip(b"\0").decode(errors="surrogateescape")
 
 
-def number(value: bytes, order: str) -> int:
+def number(value: bytes, order: str, *, signed: bool = False) -> int:
     """Return an option's number."""
-    return int.from_bytes(value, "little" if order == "<" else "big")
+    return int.from_bytes(value, "little" if order == "<" else "big", signed=signed)
 
 
 @dataclass(frozen=True)
