@@ -205,7 +205,18 @@ def test_a_table_is_written_and_no_capture_overwritten(uspnet, capture, tmp_path
     assert (found["written"], found["packets"]) == (str(table), packets)
     assert uspnet("read", path, "--export", table).stdout == f"wrote {table}: 1,000 packets\n"
     other.write_bytes(path.read_bytes())
-    for words, told in ((["--export", other], "is read, too"), (["--stats"], "conflicts with")):
+    for words, told in ((["--export", other], "is read, too"), (["--stats"], "conflicts with"),
+                        (["--about"], "--about conflicts with")):  # fmt: skip
         done = uspnet("read", other, "--export", table, *words)
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
     assert other.read_bytes() == path.read_bytes()
+
+
+def test_a_table_may_be_empty(uspnet, capture, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    path, *_ = capture
+    words = ["ether", "src", "6:6:6:6:6:6", "--export", tmp_path / "x.parquet"]
+    assert uspnet("read", path, *words).stdout == f"wrote {words[-1]}: 0 packets\n"
+    assert parquet.read_metadata(words[-1]).num_rows == 0
+    assert uspnet("read", path, tmp_path / "none.pcap", *words[:-1], tmp_path / "y.parquet").returncode == 1
+    assert not (tmp_path / "y.parquet").exists()

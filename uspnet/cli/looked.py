@@ -236,17 +236,18 @@ def export(context: typer.Context, look: Looking, path: str, *, json: bool, quie
     from uspnet.cli.views.console import print_json, show_lines
     from uspnet.jobs.reading.export import Export
 
-    for name, option in {**OF_LINES, "stats": "--stats", "burst": "--burst"}.items():
+    for name, option in {**OF_LINES, "stats": "--stats", "burst": "--burst", "about": "--about"}.items():
         if o.was_given(context, name):
             raise Usage(f"{option} conflicts with --export", f"drop {option}")
-    table = Export(path, look.files)
+    table, failed = Export(path, look.files), True
     try:
         look.each(table.add)
+        failed = False
     except UspnetError as error:
         error.partial = table.answer().as_json()
         raise
     finally:
-        table.close()
+        table.close(failed=failed)
     if json:
         print_json(table.answer().as_json())
     elif not quiet:

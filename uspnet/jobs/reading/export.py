@@ -148,13 +148,13 @@ class Export:
         self.waiting.clear()
         self.writer.write_table(table, row_group_size=GROUP)
 
-    def close(self) -> None:
-        """Complete the file; remove one that was made, and has no packet."""
+    def close(self, *, failed: bool = False) -> None:
+        """Complete the file. Remove one that was made if reading `failed` before any packet."""
         try:
             if self.waiting:
                 self._write()
             self.writer.close()
-            if not self.packets and self.file.created:
+            if failed and not self.packets and self.file.created:
                 self.file.remove(self.fd)
         finally:
             self.out.close()
