@@ -84,6 +84,8 @@ def test_a_port_may_have_a_filter_and_a_snap_length_of_its_own(uspnet, sources, 
     assert [struct.unpack_from("=I", block.body, 4)[0] for block in described] == [45, 30, 20]
     last = [statistics(path, number)[-1].counts() for number in range(3)]
     assert [each["filteraccept"] for each in last] == [*map(len, wanted)]
+    done = uspnet("capture", given[0], b, "-w", path)
+    assert f"filtered {400 - len(wanted[0])}," in done.stdout + done.stderr
 
 
 def test_ports_with_several_queues_and_cores_share_a_file(uspnet, tmp_path):

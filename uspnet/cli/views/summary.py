@@ -147,7 +147,8 @@ def answers(answered: Result) -> list[str]:
 
 def captured(result: Result) -> list[list[str]]:
     """Return the lines of `capture`."""
-    chosen = result["asked"]["filter"] is not None
+    asked = result["asked"]
+    chosen = asked["filter"] is not None or any(asked.get("filters", ()))
     rejected = [f"filtered {format_count(result['filtered'])}"] if chosen else []
     return [
         [f"received {format_count(result['received'])} packets", *loss(result), taken(result)],
