@@ -8,6 +8,7 @@ import json
 import subprocess
 
 import pytest
+from scapy.layers.dot11 import Dot11, Dot11Beacon, RadioTap
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
@@ -149,11 +150,24 @@ def test_a_reader_may_leave_and_a_writer_may_wait(start, capture):
     assert (len(out.splitlines()), err, process.returncode) == (12, "", 0)
 
 
+@pytest.mark.parametrize("head", [RadioTap(), None])
+def test_a_filter_may_be_in_the_words_of_the_files_own_link_type(uspnet, tmp_path, head):
+    frames = [Dot11(type=0, subtype=8) / Dot11Beacon(), Dot11(type=2), Dot11(type=0, subtype=4)] * 3
+    path = tmp_path / "in.pcap"
+    wrpcap(str(path), [head / frame if head else frame for frame in frames])
+    words = ("--stats", "--json", "type", "mgt", "subtype", "beacon")
+    (found,) = answer(uspnet("read", path, *words).stdout)["files"]
+    assert found["statistics"]["packets"] == 3
+
+
 WRONG = [
     ([], 2, "FILE... [FILTER] is missing"),
     (["/nowhere.pcap"], 1, "/nowhere.pcap: No such file"),
     (["CAPTURE", "/nowhere.pcapng"], 1, "No such file"),
     (["CAPTURE", "tcp prot 5"], 2, "syntax error"),
+    (["CAPTURE", "type", "mgt"], 2, "802.11 link-layer types supported only on 802.11"),
+    (["CAPTURE", "inbound"], 2, "only the kernel knows direction"),
+    (["EMPTY", "port", "70000"], 2, "illegal port number"),
     (["CAPTURE", "tcp", "-f", "udp"], 2, "two filters"),
     (["pcap:CAPTURE"], 2, "name the file"),
     (["/etc/hostname"], 1, "is not a pcap or pcapng file"),
@@ -164,7 +178,9 @@ WRONG = [
 
 @pytest.mark.parametrize(("words", "code", "text"), WRONG)
 def test_what_is_wrong_is_named(uspnet, capture, words, code, text):
-    done = uspnet("read", *(word.replace("CAPTURE", str(capture)) for word in words), "-q")
+    (empty := capture.with_name("empty.pcap")).write_bytes(capture.read_bytes()[:24])
+    names = {"CAPTURE": str(capture), "pcap:CAPTURE": f"pcap:{capture}", "EMPTY": str(empty)}
+    done = uspnet("read", *(names.get(word, word) for word in words), "-q")
     assert done.returncode == code, done.stdout + done.stderr
     assert text in " ".join(done.stderr.split())
     assert "hint: " in done.stderr

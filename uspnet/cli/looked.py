@@ -129,9 +129,9 @@ class Looking:
 
     def __post_init__(self) -> None:
         if self.only is not None:
-            from uspnet.packets.filter import compile_filter
+            from uspnet.packets.filter import check_filter
 
-            compile_filter(self.only)
+            check_filter(self.only)
 
     def each(self, call: Callable[[Look], None], as_json: bool = False) -> None:
         """Open one file after the other. Raises the last error; those before are told."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 from uspnet.errors import NotSupported, Usage
@@ -16,6 +17,9 @@ WORDS = re.compile(r"[<>=!]=|&&|\|\||<<|>>|[\w.:\\-]+|[^\s\w]")
 NO_WORD = "1:2:3"  # neither an IPv6 address nor anything else
 AUXILIARY = 0xFFFFF000  # SKF_AD_OFF: from here on, loads are of what the kernel knows of a packet
 OF_KERNEL = re.compile(r"\b(inbound|outbound|ifindex)\b")
+# Link types with words of their own: 802.11, Linux cooked, PF logs, ATM, MTP2.
+LANGUAGES = (127, 113, 117, 123, 140)
+WRONG_ANYWHERE = ("syntax error", "unknown ")
 HINT = "drop it; a packet: port takes what comes in, and with outgoing=on also what is sent"
 
 
@@ -41,6 +45,20 @@ def compile_filter(text: str, link_type: int = ETHERNET) -> Filter:
         why = "only the kernel knows direction and interface"
         raise Usage(f"filter {text!r}: {why}", HINT, shown)
     return Filter(text, steps)
+
+
+def check_filter(text: str) -> None:
+    """Raise as compile_filter does for a filter that is wrong whatever packets begin with."""
+    try:
+        compile_filter(text)
+    except Usage as error:
+        if any(words in error.message for words in WRONG_ANYWHERE):
+            raise
+        for link_type in LANGUAGES:
+            with contextlib.suppress(Usage):
+                compile_filter(text, link_type)
+                return
+        raise
 
 
 def _wrong_at(text: str, why: str, link_type: int) -> Span | None:
