@@ -218,5 +218,6 @@ def test_a_table_may_be_empty(uspnet, capture, tmp_path):
     words = ["ether", "src", "6:6:6:6:6:6", "--export", tmp_path / "x.parquet"]
     assert uspnet("read", path, *words).stdout == f"wrote {words[-1]}: 0 packets\n"
     assert parquet.read_metadata(words[-1]).num_rows == 0
-    assert uspnet("read", path, tmp_path / "none.pcap", *words[:-1], tmp_path / "y.parquet").returncode == 1
-    assert not (tmp_path / "y.parquet").exists()
+    other = tmp_path / "y.parquet"
+    assert uspnet("read", tmp_path / "none.pcap", "--export", other).returncode == 1
+    assert not other.exists()

@@ -94,6 +94,7 @@ Json = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only: is the file whole?")]
 OF_LINES = {"times": "-t", "dump": "-x"}  # parameters that concern lines of packets
+OF_SUMS = {"stats": "--stats", "burst": "--burst", "about": "--about"}
 
 LIKE_A_FILE = re.compile(r".*\.(pcap|pcapng|cap|dmp|ntar)(\.\w+)?$|\.{0,2}/.*", re.IGNORECASE)
 
@@ -236,7 +237,7 @@ def export(context: typer.Context, look: Looking, path: str, *, json: bool, quie
     from uspnet.cli.views.console import print_json, show_lines
     from uspnet.jobs.reading.export import Export
 
-    for name, option in {**OF_LINES, "stats": "--stats", "burst": "--burst", "about": "--about"}.items():
+    for name, option in {**OF_LINES, **OF_SUMS}.items():
         if o.was_given(context, name):
             raise Usage(f"{option} conflicts with --export", f"drop {option}")
     table, failed = Export(path, look.files), True
