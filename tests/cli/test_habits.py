@@ -138,6 +138,22 @@ def test_nothing_is_sent_to_the_default_route_unasked(routed):
     assert routed.run(*other).stdout.startswith("sent 1 ")
 
 
+def test_an_alternative_name_and_another_next_hop_are_the_default_route_too(routed):
+    routed.veth("other", "far")
+    routed.ip("link", "property", "add", "dev", "other", "altname", "enp9s9")
+    routed.ip("address", "add", "198.51.100.1/24", "dev", "other")
+    hops = ("nexthop", "via", "192.0.2.2", "nexthop", "via", "198.51.100.2")
+    routed.ip("route", "replace", "default", *hops)
+    for name, through in (("other", ""), ("enp9s9", ", through other")):
+        words = [word.replace("packet:a", f"packet:{name}") for word in PKTGEN]
+        done = routed.run(*words, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == 3
+        assert f"{name} carries this machine's default route{through}\n" in done.stderr
+    done = routed.run(*PKTGEN[:3], "capture", "xdp:enp9s9", "-c", "1", check=False)
+    assert done.returncode == 3
+    assert "other carries this machine's default route" in done.stderr
+
+
 def test_an_interface_below_the_default_route_counts(routed):
     routed.ip("link", "add", "name", "br", "type", "bridge")
     routed.ip("link", "set", "dev", "br", "up")

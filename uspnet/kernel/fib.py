@@ -75,12 +75,14 @@ class Link:
     mac: bytes
 
 
-def routes(netlink: Netlink) -> Iterator[KernelRoute]:
-    """Return the routes of the tables main and local, of both families. Raises OSError."""
+def routes(netlink: Netlink, longest: int = 128) -> Iterator[KernelRoute]:
+    """Return the routes of the tables main and local, of both families, for prefixes of up to
+    `longest` bits. Raises OSError.
+    """
     for message in netlink.ask(GETROUTE, RTMSG.pack(0, *[0] * 8), DUMP):
         family, length, source, tos, table, _, _, kind, flags = RTMSG.unpack_from(message)
         size = SIZES.get(family)
-        if not size or source or tos or flags & CLONED:
+        if not size or length > longest or source or tos or flags & CLONED:
             continue
         found = attributes(message, RTMSG.size)
         table = number(found, RTA_TABLE) or table
