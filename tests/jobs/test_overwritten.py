@@ -80,14 +80,18 @@ def test_pointers_lengths_and_descriptors_are_put_back(queue):
 def test_what_a_loop_counts_is_not_put_back():
     sink = new("struct pcap_sink *", {"bell_fd": 7})
     receiver = new("struct packet_queue *", {"fd": 7})
+    line, router = new("struct line *"), new("struct route_loop *")
     kept = Kept()
-    kept.record({int(ffi.cast("uintptr_t", each)) for each in (sink, receiver)})
+    all_of_them = (sink, receiver, line, router)
+    kept.record({int(ffi.cast("uintptr_t", each)) for each in all_of_them})
+    line.b.codel.count, router.misses = 5, 6
     sink.number, receiver.segments.number, receiver.segments.size = 3, 2, 1448
     receiver.segments.frame = frame = ffi.cast("uint8_t *", 0x1000)
     assert not kept.restore()
     sink.bell_fd = receiver.fd = 1
     assert kept.restore() == {"struct pcap_sink: bell_fd", "struct packet_queue: fd"}
     assert (sink.number, receiver.segments.number, receiver.segments.frame) == (3, 2, frame)
+    assert (line.b.codel.count, router.misses) == (5, 6)
 
 
 def test_what_lies_where_a_struct_was_is_left_alone(queue):

@@ -9,7 +9,7 @@ import socket
 from tests.ports.test_route import batch
 from tests.support.waiting import until
 from uspnet.fastpath import lib
-from uspnet.jobs.forward.following import Kernel
+from uspnet.jobs.forward.following import Follower, Kernel
 from uspnet.jobs.forward.lpm import IPV4, IPV6
 from uspnet.kernel import fib, precedence
 from uspnet.kernel.netlink import Netlink
@@ -140,3 +140,17 @@ def test_notifications_that_were_lost_mean_that_all_is_read_again(namespace):
         batch(namespace, 4, (f"neighbor add 10.0.1.{n} lladdr 02:00:00:00:00:03 dev d0"
                              for n in range(200)))  # fmt: skip
         assert news.read() == (True, True)
+
+
+def test_an_interface_that_is_renamed_keeps_its_routes(namespace):
+    namespace.veth("d0", "e0")
+    namespace.veth("d1", "e1")
+    namespace.ip("address", "add", "10.0.1.1/24", "dev", "d1")
+    with namespace.entered():
+        follower = Follower(["d0", "d1"], lambda routes, _: routes)
+        for old, new in (("d1", "lan1"), ("d0", "d1")):
+            namespace.ip("link", "set", "dev", old, "down")
+            namespace.ip("link", "set", "dev", old, "name", new)
+            namespace.ip("link", "set", "dev", new, "up")
+        assert hop_to(follower._read(), "10.0.1.9") == (lib.HOP_SEND, 1, None)
+    assert follower.names == follower.asking.names == ["d1", "lan1"]

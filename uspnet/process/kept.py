@@ -25,7 +25,7 @@ LENGTH = re.compile(
 # What loops write by themselves, and our own code doesn't use, or checks first.
 WRITTEN = {"stamps", "origins"}
 PARSED = {"struct pcap_source", "struct pcap_begun"}  # their `size` and `n_interfaces`
-COUNTED = {"struct pcap_sink"}  # its `number`
+COUNTED = {"struct pcap_sink", "struct codel"}  # `number`, and `count`
 LEFT_OUT = LEAVES | {"struct pcap_interface", "struct post", "struct hand", "struct segments"}
 
 

@@ -31,7 +31,7 @@ struct route_loop {
     uint32_t n_hops;
     uint64_t macs[16]; /* by port: the router's address there, its first byte the lowest; 0: any */
     struct missed missed[16]; /* the last ones, for whoever asks the kernel for them */
-    uint64_t n_missed;
+    uint64_t misses;          /* ever */
 };
 void loop_route(struct worker *w);
 // [c]
@@ -178,7 +178,7 @@ static void count_down(const struct routed *p)
 /* Remembers a destination that could not be reached. */
 static void miss(struct route_loop *r, const struct routed *p)
 {
-    struct missed *m = &r->missed[r->n_missed++ % (sizeof r->missed / sizeof r->missed[0])];
+    struct missed *m = &r->missed[r->misses++ % (sizeof r->missed / sizeof r->missed[0])];
     m->high = p->high;
     m->low = p->low;
     m->is_ipv6 = p->table == &r->ipv6;

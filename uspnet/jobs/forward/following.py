@@ -162,7 +162,8 @@ class Follower(Generic[T]):
     """
 
     def __init__(self, names: Sequence[str], make: Callable[[Routes, Follower[T]], T]) -> None:
-        self.names, self.make = names, make
+        self.names: Sequence[str] = names
+        self.make = make
         self.asking = Asking(names)
         self._news: deque[str] = deque(maxlen=NOTICES_MAX)
         self._told: set[Who] = set()
@@ -203,11 +204,19 @@ class Follower(Generic[T]):
         netlink = Netlink()
         with netlink.socket:
             if far:
-                self._links = fib.links(netlink)
+                self._find_links(netlink)
                 self._far = precedence.effective(netlink, fib.routes(netlink))
             made = Kernel(self.names, self._links, fib.neighbors(netlink))
         self.known = made.neighbors
         return made.build(self._far)
+
+    def _find_links(self, netlink: Netlink) -> None:
+        """Read the interfaces, and go by the new names of those that were renamed."""
+        before, self._links = self._links, fib.links(netlink)
+        now = {link.ifindex: link.name for link in self._links.values()}
+        old = [before[name].ifindex if name in before else 0 for name in self.names]
+        self.names = [now.get(index, name) for index, name in zip(old, self.names, strict=True)]
+        self.asking.names = self.names
 
     def _run(self) -> None:
         """Follow, until it is to end."""
@@ -274,13 +283,13 @@ class Missed:
     """The destinations that loops have dropped packets to, since they were last read."""
 
     def __init__(self, loops: Sequence[c.RouteLoop]) -> None:
-        self._loops = [(loop, int(loop.n_missed)) for loop in loops]
+        self._loops = [(loop, int(loop.misses)) for loop in loops]
 
     def __call__(self) -> list[bytes]:
         """Return some of them: the last ones. Workers write there meanwhile, whatever they like."""
         found: list[bytes] = []
         for number, (loop, before) in enumerate(self._loops):
-            now, room = int(loop.n_missed), len(loop.missed)
+            now, room = int(loop.misses), len(loop.missed)
             self._loops[number] = loop, now
             for each in (loop.missed[i % room] for i in range(max(before, now - room), now)):
                 address = each.high.to_bytes(8, "big") + each.low.to_bytes(8, "big")
