@@ -116,3 +116,8 @@ def test_an_order_depends_on_the_names_alone():
     first = [[("x", "a", "b", "c")[at] for at in order] for order in orders(["x", "a", "b", "c"])]
     fewer = [[("y", "c", "a")[at] for at in order] for order in orders(["y", "c", "a"])]
     assert [[name for name in order if name != "b"] for order in first] == fewer
+
+
+def test_ports_with_the_same_name_share_the_flows():
+    chosen = [order[0] for order in orders(["in", "null:", "null:", "null:"])]
+    assert min(chosen.count(port) for port in (1, 2, 3)) > len(chosen) / 4

@@ -261,11 +261,11 @@ def test_whatever_is_joined_comes_apart_as_it_was(rig):
         assert rig.received(*packets) == frames
 
 
-def test_a_worker_that_died_loses_the_rest_of_a_packet(rig):
+def test_a_worker_that_ends_loses_the_rest_of_a_packet(rig):
     assert len(rig.received()) == 0
     rig.device.send(left_undone(ETHER / V4 / TCP() / DATA[:5000], 1000, TCPV4))
     assert len(rig.frames_of(rig.rx, 2)) == 2
-    assert lib.tap_revive(rig.rx) == 3
+    assert lib.tap_give_up(rig.rx) == 3
     assert rig.received(PLAIN + bytes(60)) == [bytes(60)]
     rig.rx.segments.left, rig.rx.segments.size = 0xFFFFFFFF, 0  # what somebody wrote there
-    assert lib.tap_revive(rig.rx) == 0
+    assert lib.tap_give_up(rig.rx) == 0

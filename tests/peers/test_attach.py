@@ -16,6 +16,7 @@ from tests.support.attached import FAR, MAC, NEAR
 from tests.support.identity import answer
 from tests.support.tiers import full
 from tests.support.waiting import scaled, until
+from uspnet.pool import FRAME_MAX
 
 PORT = 7
 SENT = random.Random(1).randbytes(2_000_000)
@@ -187,3 +188,11 @@ def test_a_port_whose_mtu_is_too_small_for_an_interface(namespace):
     assert done.returncode == 2
     assert "up to 74 bytes, an MTU of 60, and an interface has at least 68" in done.stderr
     assert "hint: ip link set dev lo mtu N" in done.stderr
+
+
+def test_an_mtu_beyond_what_a_packet_buffer_holds_is_not_taken_over(namespace):
+    namespace.veth("b", "far")
+    namespace.ip("link", "set", "dev", "b", "mtu", 20000)
+    namespace.start("attach", "packet:b", "--name", "eth7")
+    until(lambda: "eth7" in namespace.links())
+    assert namespace.link("eth7")["mtu"] == FRAME_MAX - 22

@@ -37,7 +37,7 @@ enum drop_reason {
     DROP_DEVICE_RESET, /* in flight when the device was reset or left; may have been sent */
     DROP_WORKER_LOST,  /* in flight when the worker process died; may have been sent */
     DROP_TRUNCATED,    /* a file has only a part of it, and it was to be skipped then */
-    DROP_ENDED,        /* it was delayed when the run ended */
+    DROP_ENDED,        /* it was delayed, or a segment of a packet, when the run ended */
     DROP_UNTRIGGERED,  /* held in memory, and no trigger asked for it: capture --pre-trigger */
     DROP_ERRORS,
     DROP_TOO_LONG = DROP_ERRORS, /* longer than a buffer, or than the port can send */

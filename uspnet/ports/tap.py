@@ -125,11 +125,18 @@ class Tap(KernelPort, scheme="tap"):
 
     def revive(self) -> list[int]:
         """Count the rest of packets that were being segmented as lost. Queues hold no buffers."""
+        self._give_up(lib.DROP_WORKER_LOST)
+        return []
+
+    def finish(self) -> None:
+        """Count the rest of packets that were being segmented: the kernel has sent it."""
+        self._give_up(lib.DROP_ENDED)
+
+    def _give_up(self, reason: int) -> None:
         for queue in self.made:
             if queue.direction == "rx":
-                lost = lib.tap_revive(ffi.cast("struct tap_queue *", queue.c))
-                queue.drop(lost, lib.DROP_WORKER_LOST)
-        return []
+                lost = lib.tap_give_up(ffi.cast("struct tap_queue *", queue.c))
+                queue.drop(lost, reason)
 
     def descriptors(self) -> list[int]:
         """Return the queues' descriptors."""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from uspnet.errors import NotPermitted, Usage
 from uspnet.kernel.interface import UP, check_name
 from uspnet.kernel.tun import set_carrier
+from uspnet.pool import FRAME_MAX
 from uspnet.ports.kernel import KernelPort
-from uspnet.ports.tap import QUEUES_MAX, Tap
+from uspnet.ports.tap import HEADER, QUEUES_MAX, Tap
 from uspnet.spec import Spec
 from uspnet.system.privileges import Capabilities, Capability
 
@@ -73,8 +74,8 @@ class Counterpart(Tap):
     def _fitting(self) -> int:
         """Return the MTU in bytes. Raises Usage for one that the port can't do."""
         most, hint = self._limit()
-        usual = self.behind.mtu if isinstance(self.behind, KernelPort) else min(MTU, most)
-        mtu = self._mtu or usual
+        usual = self.behind.mtu if isinstance(self.behind, KernelPort) else MTU
+        mtu = self._mtu or min(usual, most, FRAME_MAX - HEADER)
         if MTU_LEAST <= mtu <= most:
             return mtu
         if (least := min(mtu, most)) < MTU_LEAST:

@@ -62,8 +62,11 @@ class Balance(Ways, mode="balance"):
 
 def orders(names: Sequence[str]) -> Iterator[list[int]]:
     """Return the numbers of all ports but the first one, for each bucket in an order that depends
-    on each port's name alone: with another set of ports, those in both keep their order.
+    on each port's name alone: with another set of ports, those in both keep their order. Of ports
+    with the same name, each has a number beside.
     """
+    before = [names[:at].count(name) for at, name in enumerate(names)]
+    names = [f"{name} {n}" if n else name for n, name in zip(before, names, strict=True)]
     for bucket in range(lib.BUCKETS):
         scores = [
             hashlib.blake2b(f"{bucket} {name}".encode(errors="surrogateescape"), digest_size=8)

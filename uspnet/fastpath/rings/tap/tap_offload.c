@@ -9,9 +9,9 @@
 
 // [python]
 uint32_t tap_offload_rx(struct queue *q, struct packet *packets, uint32_t n);
-/* After the process of the queue's worker has ended: gives up the packet that was being segmented.
- * Returns how many frames of it are lost. */
-uint32_t tap_revive(struct tap_queue *tap);
+/* After the loops, or the process of the queue's worker, have ended: gives up the packet that was
+ * being segmented. Returns how many frames of it are lost. */
+uint32_t tap_give_up(struct tap_queue *tap);
 // [c]
 
 enum { NOTHING = -1, DROPPED, TAKEN };
@@ -89,7 +89,7 @@ uint32_t tap_offload_rx(struct queue *q, struct packet *packets, uint32_t n)
     return got;
 }
 
-uint32_t tap_revive(struct tap_queue *tap)
+uint32_t tap_give_up(struct tap_queue *tap)
 {
     uint32_t left = least(tap->segments.left, TAP_LARGE), size = tap->segments.size;
     tap->segments.left = 0;
