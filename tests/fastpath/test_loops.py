@@ -10,6 +10,7 @@ import pytest
 from tests.support.fake_port import FakePort
 from tests.support.identity import ran
 from tests.support.wire import Echo, Wire
+from uspnet.fastpath import ffi
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
@@ -41,6 +42,28 @@ def test_addresses_are_exchanged_where_there_are_two():
         assert ran(job.run()).forwarded == len(frames)
     swapped = [f[6:12] + f[:6] + f[12:] if len(f) >= 12 else f for f in frames]
     assert right.taken == swapped
+
+
+class Unwilling(Wire):
+    """A wire that is to be flushed again, so many times."""
+
+    def make_queue(self, direction, index):
+        queue = super().make_queue(direction, index)
+        if direction == "tx":
+            queue.q.flush = self.callback = ffi.callback("int(struct queue *)", self.flush)
+        return queue
+
+    def flush(self, _):
+        self.times = getattr(self, "times", 0) + 1
+        return self.times < 5
+
+
+@pytest.mark.parametrize("poll", ["sleep", "adaptive"])
+def test_what_waits_in_a_queue_is_flushed_until_it_has_left(poll):
+    left, right = Wire([frame(0)], ends=False), Unwilling()
+    with ForwardJob([left, right], Limits(duration=0.3, poll=poll), Forwarding()) as job:
+        ran(job.run())
+    assert right.times == 6, "the last time at the end"
 
 
 class Narrow(Wire):

@@ -278,3 +278,17 @@ def test_the_time_that_a_file_takes(times: list[int], lasts: int) -> None:
         first = first or reader.c.clock.last_due
     assert abs((reader.c.clock.last_due - first) * 1000 - 3 * lasts) < 10**6
     reader.close()
+
+
+def test_records_that_are_passed_over_keep_nobody_asleep() -> None:
+    """With the file's own timing, the timer is for a packet that is found already."""
+    others = enhanced("<", 1, bytes(60), number=1) * 5000
+    data = section("<") + interface("<") + interface("<", link=113) + others
+    reader = Reader(data + enhanced("<", 2, bytes(60)))
+    queue = ffi.cast("struct queue *", reader.c)
+    reader.c.timing, reader.c.timer_fd = 1, -1
+    assert not reader.burst()
+    assert lib.pcap_arm(queue, 1)
+    assert len(reader.burst()) == 1
+    assert not lib.pcap_arm(queue, 1)
+    reader.close()

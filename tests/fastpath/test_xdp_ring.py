@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
+import socket
 
 import pytest
 
@@ -222,6 +224,23 @@ def test_a_frame_is_sent_in_as_many_pieces_as_it_touches_chunks(make):
             ring.rig.offer(ring.c, [])
         assert ring.rig.held == 0
     assert ring.c.q.counters.packets == 5
+
+
+def test_it_says_whether_the_kernel_has_to_be_asked_again(make):
+    """As when a socket's send buffer is full: nobody says when it has room again."""
+    ring, (ours, theirs) = make("tx"), socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.setblocking(False)
+    queue = ffi.cast("struct queue *", ring.c)
+    with ours, theirs:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(b"")
+        ring.c.fd, ring.c.always_wake = ours.fileno(), 1
+        assert ring.rig.offer(ring.c, [60] * 3) == 3
+        assert lib.xdp_flush(queue)
+        assert len(ring.sent()) == 3
+        assert not lib.xdp_flush(queue)
+    assert not ring.c.q.fault
 
 
 def test_lengths_that_cant_be_sent_are_dropped(make):

@@ -86,7 +86,7 @@ struct watch; /* rings/watch.h */
 struct queue {
     uint32_t (*burst)(struct queue *q, struct packet *packets, uint32_t n);
     int (*arm)(struct queue *q, int on); /* enable wake-ups; nonzero: there is work already */
-    void (*flush)(struct queue *q);      /* publish what waits for a fuller batch; may be NULL */
+    int (*flush)(struct queue *q); /* publish what waits; nonzero: some of it still does; or NULL */
     struct pool *pool;
     struct stack *stack;
     struct counters *counters;

@@ -199,14 +199,7 @@ static int is_finishing(const struct impair_loop *m)
 /* Nothing moves until the next packet is due. */
 static void wait_for(struct worker *w, uint64_t due)
 {
-    if (!w->idle_since) {
-        w->idle_since = ticks();
-        for (uint32_t i = 0; i < w->n_lanes; i++) {
-            struct queue *tx = w->lanes[i].exits->tx;
-            if (tx->flush && !load_relaxed(&tx->closed))
-                tx->flush(tx);
-        }
-    }
+    worker_rest(w);
     worker_await_with(w, w, due);
 }
 

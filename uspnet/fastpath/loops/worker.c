@@ -206,14 +206,17 @@ static void worker_sleep(struct worker *w, const struct worker *of, int most_ms)
         drain(w);
 }
 
-static void flush(struct worker *w)
+/* Flushes all transmit queues. Nonzero: one has to be flushed again. */
+static int flush(const struct worker *w)
 {
+    int waits = 0;
     for (uint32_t i = 0; i < w->n_lanes; i++)
         for (uint32_t j = 0; j < w->lanes[i].n_exits; j++) {
             struct queue *tx = w->lanes[i].exits[j].tx;
             if (tx->flush && !load_relaxed(&tx->closed))
-                tx->flush(tx);
+                waits |= tx->flush(tx);
         }
+    return waits;
 }
 
 /* Before `until`, in ticks, there is nothing to do. Spins, unless an idle worker is to sleep: an
@@ -226,9 +229,10 @@ void worker_await(struct worker *w, uint64_t until)
         relax();
         return;
     }
-    flush(w);
     us = (uint64_t)((double)(until - now - early) / (double)w->ticks_hz * 1e6);
-    if (w->also)
+    if (flush(w))
+        usleep(us < NAP_US ? (useconds_t)us : NAP_US);
+    else if (w->also)
         worker_sleep(w, w->also, us < SLEEP_MS * 1000 ? (int)(us / 1000) : SLEEP_MS);
     else if (us < 1000)
         usleep((useconds_t)us);
@@ -246,27 +250,36 @@ void worker_await_with(struct worker *w, const struct worker *receiver, uint64_t
         relax();
         return;
     }
-    flush(w);
     ms = (uint64_t)((double)(until - now) / (double)w->ticks_hz * 1e3);
+    if (flush(w))
+        ms = 0;
     worker_sleep(w, receiver, ms < SLEEP_MS ? (int)ms : SLEEP_MS);
+}
+
+/* Begins to be idle, or goes on: flushes until nothing waits in the queues. Nonzero: some does. */
+int worker_rest(struct worker *w)
+{
+    if (!w->idle_since) {
+        w->idle_since = ticks();
+        w->spurious = 0;
+        w->unflushed = 1;
+    }
+    if (w->unflushed)
+        w->unflushed = (uint32_t)flush(w);
+    return (int)w->unflushed;
 }
 
 /* Spins or sleeps, after a round without work. Ends the loop when all sources have ended. */
 void worker_idle(struct worker *w)
 {
-    uint64_t now = ticks();
-    if (!w->idle_since) {
-        w->idle_since = now;
-        w->spurious = 0;
-        flush(w);
-    }
+    int waits = worker_rest(w);
     if (sources_ended(w)) {
         w->ending = END_SOURCE;
         store_release(&w->stop, 1);
         return;
     }
-    if (w->poll == POLL_BUSY || (w->poll == POLL_ADAPTIVE && now - w->idle_since < w->spin))
+    if (w->poll == POLL_BUSY || (w->poll == POLL_ADAPTIVE && ticks() - w->idle_since < w->spin))
         relax();
     else
-        worker_sleep(w, w, SLEEP_MS);
+        worker_sleep(w, w, waits ? 0 : SLEEP_MS);
 }

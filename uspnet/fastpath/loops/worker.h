@@ -52,6 +52,7 @@ struct worker {
     uint64_t deadline;   /* ticks; 0: none */
     uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
     uint64_t idle_since; /* ticks; 0: not idle */
+    uint32_t unflushed;  /* an idle worker: some queue has to be flushed again */
     uint64_t rounds;     /* begun; the owner of a loop that hangs doesn't count on */
     uint64_t spurious;   /* consecutive wake-ups without work */
     uint64_t start, end; /* ticks at the loop's first and last round */
@@ -99,6 +100,7 @@ void worker_begin(struct worker *w);
 int worker_continue(struct worker *w);
 void worker_take_turn(uint32_t turn);
 void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w));
+int worker_rest(struct worker *w);
 void worker_idle(struct worker *w);
 void worker_await(struct worker *w, uint64_t until);
 void worker_await_with(struct worker *w, const struct worker *receiver, uint64_t until);

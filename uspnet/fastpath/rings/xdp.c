@@ -178,16 +178,16 @@ static inline void clean(struct xdp_queue *x)
     store_release(x->buffers.consumer, position);
 }
 
+/* Does the kernel need a call to send what waits in the ring? */
 static inline int wanted(const struct xdp_queue *x)
 {
-    return load_relaxed(x->frames.flags) & XDP_RING_NEED_WAKEUP || x->always_wake;
+    return load_relaxed(x->frames.consumer) != x->given &&
+           (load_relaxed(x->frames.flags) & XDP_RING_NEED_WAKEUP || x->always_wake);
 }
 
 static inline void wake(struct xdp_queue *x)
 {
     uint32_t before;
-    if (!wanted(x))
-        return;
     x->q.counters->doorbells++;
     do { /* that copies frames, it sends 32 at most in a call */
         before = load_relaxed(x->frames.consumer);
@@ -281,14 +281,15 @@ uint32_t xdp_tx(struct queue *q, struct packet *packets, uint32_t n)
     clean(x);
     done = transmit(x, packets, n, &refused, &bytes);
     queue_count(q, done - refused, bytes);
-    if (likely(load_relaxed(x->frames.consumer) != x->given))
+    if (likely(wanted(x)))
         wake(x);
     return done;
 }
 
-void xdp_flush(struct queue *q)
+int xdp_flush(struct queue *q)
 {
     struct xdp_queue *x = (struct xdp_queue *)q;
-    if (load_relaxed(x->frames.consumer) != x->given)
+    if (wanted(x))
         wake(x);
+    return wanted(x);
 }

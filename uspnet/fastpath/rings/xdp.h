@@ -43,8 +43,8 @@ struct xdp_queue {
 
 /* Gives the kernel buffers to receive into, up to all slots; Python calls it before the start. */
 void xdp_fill(struct xdp_queue *x);
-/* Sends what waits in the ring, by one system call. */
-void xdp_flush(struct queue *q);
+/* Has the kernel send what waits in the ring. Nonzero: it has to be asked again for the rest. */
+int xdp_flush(struct queue *q);
 /* Frames that the kernel has not sent yet, and their bytes. */
 uint32_t xdp_pending(const struct xdp_queue *x, uint64_t *bytes);
 /* After the process of the queue's worker has ended at any instruction: `owners` is right again,

@@ -112,7 +112,8 @@ struct pcap_source {
     uint64_t due;        /* due time of the packet that waits; 0: none */
     uint64_t now;
     int32_t timer_fd;
-    uint32_t timing; /* enabled */
+    uint32_t timing;      /* enabled */
+    uint32_t passed_over; /* the last burst ended with records that aren't delivered; more follow */
 
     /* The sink that blocks without packets are copied to, from pcapng to pcapng; NULL: none. */
     struct pcap_sink *sink;
@@ -215,7 +216,7 @@ struct pcap_sink {
 uint32_t pcap_tx(struct queue *q, struct packet *packets, uint32_t n);
 /* The same with no more of a packet than its headers. */
 uint32_t pcap_tx_sliced(struct queue *q, struct packet *packets, uint32_t n);
-void pcap_flush(struct queue *q);
+int pcap_flush(struct queue *q);
 /* The same for the sink: it goes on behind what was published. -1: that is out of range. */
 int pcap_sink_revive(struct pcap_sink *s);
 /* The command's own ring, which no worker fills: publishes whole blocks. 0: no room now. */

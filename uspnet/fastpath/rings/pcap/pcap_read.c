@@ -55,7 +55,11 @@ int pcap_arm(struct queue *q, int on)
 {
     struct pcap_source *s = (struct pcap_source *)q;
     struct itimerspec when = {0};
-    if (!on || !s->due)
+    if (!on)
+        return 0;
+    if (s->passed_over)
+        return 1;
+    if (!s->due)
         return 0;
     if (clock_ns(CLOCK_MONOTONIC) >= s->due)
         return 1;
@@ -172,8 +176,10 @@ static inline int find(struct pcap_source *s, uint32_t room, uint32_t *skips, st
         } else if (!look_again(s, step)) {
             return 0;
         }
-        if (++*skips >= SKIPS)
+        if (++*skips >= SKIPS) {
+            s->passed_over = 1;
             return 0;
+        }
     }
 }
 
@@ -212,7 +218,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
         s->now = clock_ns(CLOCK_MONOTONIC);
     f.origin.kept = 0;
     taken = stack_take(q->stack, index, n);
-    s->holding = s->padding = 0;
+    s->holding = s->padding = s->passed_over = 0;
     if (likely(pcap_is_plain(s)))
         got = pcap_take_plain(s, index, packets, taken, least(room, PCAP_LONGEST), &bytes);
     while (got < taken && find(s, room, &skips, &f)) {

@@ -238,9 +238,10 @@ uint32_t pcap_tx_sliced(struct queue *q, struct packet *packets, uint32_t n)
 }
 
 /* Wakes the writer. Set only for pipes: for a file, the writer's timeout is soon enough. */
-void pcap_flush(struct queue *q)
+int pcap_flush(struct queue *q)
 {
     struct pcap_sink *s = (struct pcap_sink *)q;
     if (s->announced != s->ring.positions->published)
         ring_bell(s);
+    return 0;
 }
