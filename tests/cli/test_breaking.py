@@ -233,6 +233,7 @@ CONFLICTS = [
     (["null:", "--break", "fcs"], "an FCS of their own"),
     (["null:", "--break", "runt", "--rx-port", "null:"], "sequence number"),
     (["null:", "--break", "ip.len", "--vary", "ip.len=1-9"], "--vary"),
+    (["null:", "--break", "udp.chksum=0", "--vary", "udp.sport=1-9"], "the checksum follows"),
     (["null:", "--break-every", "3"], "needs --break"),
     (["qemu:e1000,loop=on", "--break", "fcs", "--replay", "x.pcap"], "no FCS of packets that are"),
     (["null:", "--break", "icmp.id", "--replay", "x.pcap"], "not a field that is broken"),

@@ -159,6 +159,8 @@ WRONG = [
     (["--pcap", "pcap:FILE", "--rx-port", "null:", "--lost", "FILE"], "", "--lost and --pcap name"),
     (["--rx-port", "null:", "--lost", "FILE", "--save", "FILE"], "", "--save and --lost name one"),
     (["--rx-port", "null:", "--lost", "FILE", "--plot", "FILE"], "", "--plot and --lost name one"),
+    (["--pcap", "pcap:FILE,loop=off", "--dry-run", "-w", "FILE"], "", "name one file"),
+    (["--replay", "FILE", "--filter", "tcp", "--filter", "udp"], "", "--filter is given twice"),
     (["--size", "60", "--size=imix"], "", "--size is given twice hint: write several sizes as one"),
     (["--profile", "a", "--profile", "b"], "", "--profile is given twice hint: write the streams"),
     (["-w", "a.pcapng", "--write=b.pcapng"], "", "--write is given twice hint: keep one of them"),

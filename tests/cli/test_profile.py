@@ -196,3 +196,24 @@ def test_without_a_profile_a_port_is_needed(uspnet):
     result = uspnet("pktgen", "--rate", "10")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "uspnet: PORT is missing\n  hint: see: uspnet pktgen --help\n"
+
+
+FILES = [
+    ("pcap: IN", (), ("--dry-run", "-w", "IN"), "pcap of x.yaml name one file"),
+    ("pcap: IN, port: 'null:'", (), ("--rx-port", "null:", "--lost", "IN"), "name one file: IN"),
+    ('port: "pcap:out=IN"', (), ("--rx-port", "null:", "--save", "IN"), "and --save name one file"),
+    ('port: "pcap:out=IN"', ('port: "pcap:out=IN,buffer=1"',), (), "name one file: IN"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stream", "more", "words", "told"), FILES)
+def test_no_file_is_lost_or_written_twice(uspnet, tmp_path, monkeypatch, stream, more, words, told):
+    monkeypatch.chdir(tmp_path)
+    wrpcap("IN", [FRAME], linktype=1)
+    before = (tmp_path / "IN").read_bytes()
+    text = "\n".join(f"  s{n}: {{{each}, count: 1}}" for n, each in enumerate((stream, *more)))
+    (tmp_path / "x.yaml").write_text(f"streams:\n{text}\n")
+    result = uspnet("pktgen", "--profile", "x.yaml", *words)
+    assert result.returncode in {2, 3}
+    assert told in " ".join(result.stderr.split())
+    assert (tmp_path / "IN").read_bytes() == before

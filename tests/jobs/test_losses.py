@@ -21,10 +21,11 @@ from uspnet.errors import NoDevice, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.capture import make_sink
 from uspnet.jobs.generate import GenerateJob
-from uspnet.jobs.losses import WINDOW
+from uspnet.jobs.losses import WINDOW, Losses
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.saving import Files
 from uspnet.jobs.traffic import Traffic
+from uspnet.memory import new
 from uspnet.packets.craft import craft
 from uspnet.packets.fields.field import find_field
 from uspnet.packets.frames import udp_template
@@ -258,3 +259,16 @@ def test_what_can_not_be_made_once_more_is_refused(tmp_path):
         pytest.raises(Usage, match="once more"),
     ):
         job.run()
+
+
+def test_what_a_stalled_file_has_missed_is_not_what_was_sent_later_by_that_number():
+    losses, worker, lane, file = Losses(1, sink=object()), *(
+        new(f"struct {kind} *") for kind in ("worker", "lane", "exit"))  # fmt: skip
+    queue, stack, sender = (new(f"struct {kind} *") for kind in ("queue", "stack", "stream"))
+    file.tx, lane.exits, lane.n_exits = queue, file, 1
+    worker.lanes, worker.n_lanes, worker.stack, worker.burst = lane, 1, stack, 32
+    stream, log = losses._streams[0], losses.logs + 0
+    stream.log, stream.sender, stream.marks[0] = log, sender, 0b1110  # lost, and not yet written
+    stream.decided = sender.next = log.room + 1000
+    assert not lib.losses_write(losses.c, worker, 1)
+    assert stream.written == stream.decided, "all others came back"

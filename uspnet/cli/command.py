@@ -19,6 +19,9 @@ OPTIONAL = {"--fail-on-loss": "0%"}  # options whose value may be left out, and 
 ONCE = dict.fromkeys(("--rx-port", "--save", "--plot", "--lost", "--write"), "keep one of them") | {
     "--size": "write several sizes as one: --size 60,566,1514",
     "--profile": "write the streams of both into one file",
+    "--filter": "join them: 'tcp and port 80'; of one port of several: PORT,filter=FILTER",
+    "--split-by": "join them: 'tcp and port 80'",
+    "--second-port": "keep one of them",
 }  # options of which the last one would hide the others, and what to do instead
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
 MODES = "{modes}"  # in an option's help: what each forwarding mode does

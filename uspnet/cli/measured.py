@@ -107,11 +107,11 @@ class Measured:
 
         return make_port(self.rx_port)
 
-    def files(self, title: str) -> Files:
-        """Return the files that are written; `title`: of a plot. Raise Usage."""
+    def files(self, what: str) -> Files:
+        """Return the files that are written; `what`: pktgen's, in a plot's title. Raise Usage."""
         from uspnet.jobs.saving import Files
 
-        return Files(self._latencies(title), self._lost())
+        return Files(self._latencies(f"uspnet pktgen {what}"), self._lost())
 
     def _latencies(self, title: str) -> list[SavedFile]:
         """Return the files that latencies are saved to, and plotted under a title. Raise Usage."""

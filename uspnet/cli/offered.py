@@ -136,8 +136,10 @@ def check_files(written: dict[str, str | None], read: dict[str, list[str] | None
     """Raise Usage for a file that two options would write, or that is read and would be lost.
     Files by option.
     """
+    from uspnet.spec import parse
+
     names = {
-        os.path.realpath(path.removeprefix("pcap:").partition(",")[0]): option
+        os.path.realpath(parse(path).target if path.startswith("pcap:") else path): option
         for option, paths in read.items()
         for path in paths or ()
     }

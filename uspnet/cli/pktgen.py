@@ -134,7 +134,7 @@ def pktgen(
     written = {"--lost": lost, "--save": save, "--plot": plot, "-w": write}
     written["PORT"] = outs[0].spec.given.get("out") if outs else None
     check_files(written, {"--pcap": pcap, "--profile": [profile] if profile else None})
-    files, nets = measured.files(f"uspnet pktgen {port}"), measured.answers()
+    files, nets = measured.files(port or f"--profile {profile}"), measured.answers()
     rates = Rates(rate, link, ramp, burst_size, burst_gap, poisson)
     back = measured.port({port: outs[0]}) if port and outs else None
     process = o.Process(in_process, restart, sandbox, no_sandbox)
@@ -143,7 +143,7 @@ def pktgen(
     limits.linger = linger
     job: AnyJob
     if profile:
-        job = profiles.job(limits, write, context.find_root().command, measured, files)
+        job = profiles.job(limits, written, context.find_root().command, measured, files)
     elif replay:
         job = replays.job(outs, limits, rate, link, given, nets)
     else:

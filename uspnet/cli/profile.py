@@ -100,17 +100,28 @@ class Profiles:
             raise Usage(f"{option} conflicts with --profile", hint)
 
     def job(
-        self, limits: Limits, write: str | None, group: Click, measured: Measured, files: Files
+        self,
+        limits: Limits,
+        written: dict[str, str | None],
+        group: Click,
+        measured: Measured,
+        files: Files,
     ) -> AnyJob:
         """Return the job that sends the streams, and measures them; or a dry run, which writes them
-        to a file. `group`: all commands. Raise Usage, which names the line, and Refused.
+        to a file. `written`: files that are, by option; `group`: all commands. Raise Usage, which
+        names the line, and Refused.
         """
+        from uspnet.cli.offered import check_files
         from uspnet.jobs.capture import make_sink
         from uspnet.jobs.profile import ProfileJob
 
+        write = written["-w"]
         name, dry, numbered = self.file or "", write is not None, measured.rx_port is not None
         ports: dict[str, AnyPort] = {}
-        streams = read_streams(name, self.port, group, ports, dry=dry, numbered=numbered)
+        read: list[str] = []
+        streams = read_streams(name, self.port, group, ports, read, dry=dry, numbered=numbered)
+        outs = {f"port {spec}": port.spec.given.get("out") for spec, port in ports.items()}
+        check_files(written | ({} if dry else outs), {f"pcap of {name}": read})
         if write is not None:
             sink = make_sink(write)
             streams = [replace(each, port=sink) for each in streams]
@@ -123,13 +134,15 @@ def read_streams(
     port: str | None,
     group: Click,
     ports: dict[str, AnyPort] | None = None,
+    read: list[str] | None = None,
     *,
     dry: bool = False,
     numbered: bool = False,
 ) -> list[Stream]:
     """Read and check a file of streams. `port`: of those that name none; `group`: all commands;
     `dry`: no port is needed; `numbered`: all have sequence numbers. Their ports are added to
-    `ports`, by how they are written. Raise Usage, which names the line, and Refused.
+    `ports`, by how they are written, and the captures that they send to `read`. Raise Usage, which
+    names the line, and Refused.
     """
     from uspnet.cli.jobs_file.tree import Mapping, Place, below, read_tree
     from uspnet.jobs.profile import STREAMS_MAX
@@ -142,7 +155,8 @@ def read_streams(
         raise place.wrong(line, f"streams: more than {STREAMS_MAX}", "split the file")
     made = {} if ports is None else ports
     spec = "null:" if dry and port is None else port
-    reading = Reading(place, group, spec, made, numbered=numbered)
+    captures = [] if read is None else read
+    reading = Reading(place, group, spec, made, captures, numbered=numbered)
     found = [_stream(reading, key, value) for key, value in streams.items.items()]
     if port is not None and port not in made:
         hint = "drop PORT, or the port of a stream"
@@ -153,13 +167,15 @@ def read_streams(
 @dataclass(frozen=True)
 class Reading:
     """A file that is read. `port`: of streams that name none; `ports`: those of the streams so far,
-    by how they are written; `numbered`: all have sequence numbers.
+    by how they are written; `captures`: the files that they send; `numbered`: all have sequence
+    numbers.
     """
 
     place: Place
     group: Click
     port: str | None
     ports: dict[str, AnyPort]
+    captures: list[str]
     numbered: bool
 
 
@@ -193,6 +209,8 @@ def _stream(reading: Reading, key: Text, value: Node) -> Stream:
         raise reader.wrong(key.line, "has no port", "add port: packet:eth1, or give PORT")
     reader.words.lines |= {"pktgen": line, **{each: at for each, (at, _) in own.items()}}
     reader.words.ports.append(spec)
+    given = (word.partition("=") for word in reader.words.options)
+    reading.captures.extend(name for option, _, name in given if option == "--pcap")
     job = cast("GenerateJob", on_trial_with(place, name, command, group, reader.words))
     to = reading.ports.setdefault(spec, job.port)
     return Stream(name, to, job.traffic, times.get("start", 0.0), job.limits.duration,

@@ -55,7 +55,8 @@ PACED = {  # options of the port that are given otherwise
     "loop": "use --loop",
     "out": "give the file to write as the port: uspnet pktgen pcap:out=x.pcapng --replay FILE",
 }
-MERGED = {"max-gap": "drop it: with --merge, files have the gaps of one stream"}
+MERGED = "drop it: with --merge, files have the gaps of one stream"
+GAPLESS = "drop it: a file has its gaps without --rate and --topspeed"
 
 
 def passes(text: str | int) -> int:
@@ -315,7 +316,8 @@ class Replays:
             options = {"timing": "on", "speed": repr(pace.speed)}
         if "truncated" in given:
             options["truncated"] = self.truncated.value
-        refused = {**PACED, **(MERGED if self.merge else {})}
+        gaps = MERGED if self.merge else GAPLESS if pace.speed is None else None
+        refused = PACED | ({"max-gap": gaps} if gaps else {})
         files = [source(name, options, refused=refused) for name in self.files or ()]
         job = ReplayJob(ports[0], limits, files, how, *ports[1:])
         if nets:

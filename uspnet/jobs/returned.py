@@ -104,7 +104,8 @@ class MeasureResult(GenerateResult):
     reordered: int | None
     """Packets that came back after a later one; null: packets without sequence numbers."""
     stale: int | None
-    """Packets that an earlier run of the same port sent; null: packets without sequence numbers."""
+    """Packets that came back when their numbers had been forgotten; null: packets without sequence
+    numbers."""
     foreign: int
     """Packets received that pktgen did not send."""
     latency_ns: dict[str, int] | None

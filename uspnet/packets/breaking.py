@@ -162,6 +162,9 @@ def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> Patch:
         raise Usage(text, f"give a value of 0 to {(1 << bits) - 1:,}")
     if any(each.writes(bit // 8, (bit + bits + 7) // 8 - bit // 8) for each in fields):
         raise Usage(f"--break {wrong.name}: --vary changes it", "name it in one of them")
+    if wrong.value is not None and any(each.follows(bit // 8) for each in fields):
+        text = f"--break {wrong.name}: the checksum follows what --vary changes"
+        raise Usage(text, "drop its value, or --vary; to send none: UDP(chksum=0) in --packet")
     if place.name in CHECKSUMS and wrong.value is None:
         return partial(_spoil, bit // 8, bits // 8)
     return partial(_write, layout.sums, place, bit, wrong.value)

@@ -13,7 +13,7 @@ from uspnet.errors import Refused
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.null import Null
-from uspnet.ports.pcap.readers import Readers
+from uspnet.ports.pcap.readers import Claims
 from uspnet.ports.pcap.sink import Sink
 from uspnet.ports.pcap.source import Source
 
@@ -36,8 +36,19 @@ def test_a_file_with_two_readers_stays_protected_until_both_have_left(tmp_path):
         assert job.run().written == 1
 
 
+def test_no_two_ports_write_one_file(tmp_path):
+    first, second = (Sink.make(out=tmp_path / name) for name in ("x.pcap", "./x.pcap"))
+    first.open()
+    with pytest.raises(Refused, match="is written by another port"):
+        second.open()
+    for sink in (first, second):
+        sink.close()
+    with CaptureJob(Null.make(), Limits(count=1), second) as job:
+        assert job.run().written == 1
+
+
 def test_one_of_many_threads_gets_what_only_one_may_read(tmp_path):
-    readers, got, status = Readers(), [], os.stat(tmp_path)
+    readers, got, status = Claims(), [], os.stat(tmp_path)
     barrier = threading.Barrier(16)
 
     def claim():

@@ -157,7 +157,7 @@ NOINLINE int losses_advance(struct losses *l, uint32_t stream, const struct stre
 static int find_next(struct stream_losses *s)
 {
     if (s->written < s->decided && s->decided - s->written > s->log->room)
-        s->written = s->decided - s->log->room; /* as above */
+        give_up(s, s->decided - s->log->room); /* the file has stalled, or a process has died */
     while (s->written < s->decided) {
         uint64_t left = *mark_of(s, s->written) >> s->written % 64;
         uint64_t step = left ? (uint64_t)__builtin_ctzll(left) : 64 - s->written % 64;

@@ -95,13 +95,13 @@ struct losses {
 };
 int losses_advance(struct losses *l, uint32_t stream, const struct stream *received,
                    uint64_t number);
+int losses_write(struct losses *l, struct worker *w, int last);
 // [c]
 
 enum { WINDOW = 65536, DECIDED_AT_ONCE = 64 };
 
 _Static_assert(sizeof(((struct stream *)0)->seen) * 8 == WINDOW, "a bit a number");
 
-int losses_write(struct losses *l, struct worker *w, int last);
 void losses_finish(struct losses *l, struct worker *w, const struct stream *received);
 
 /* Notes that a packet came. Returns 0 if its number is decided already. */

@@ -60,6 +60,11 @@ class Field:
         del at, size
         return False
 
+    def follows(self, at: int) -> bool:
+        """Return whether it corrects a checksum at offset `at`."""
+        del at
+        return False
+
     def reach(self) -> int:
         """Return how many bytes a frame must have so that it writes none behind the frame's end."""
         return 0

@@ -155,6 +155,10 @@ class Program(Field, name="program"):
         steps = [step for _, group in self.groups for step in group]
         return any(at - step.size < step.first < at + size for step in steps)
 
+    def follows(self, at: int) -> bool:
+        """Return whether it corrects a checksum at this offset."""
+        return any(check.at == at for check in self.checks)
+
     def reach(self) -> int:
         """Return how many bytes a frame must have for it."""
         ends = [step.first + step.size for _, group in self.groups for step in group]

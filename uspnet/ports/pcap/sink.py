@@ -34,7 +34,7 @@ from uspnet.ports.pcap.making import Making, interfaces
 from uspnet.ports.pcap.options import FORMATS, SinkOptions
 from uspnet.ports.pcap.packing import PACKERS, Packer, packer
 from uspnet.ports.pcap.parts import Part
-from uspnet.ports.pcap.readers import READERS
+from uspnet.ports.pcap.readers import READERS, written_alone
 from uspnet.ports.pcap.source import Source
 from uspnet.ports.pcap.statistics import Statistics
 from uspnet.ports.pcap.ways import part_of, told
@@ -82,6 +82,7 @@ class Sink(Port):
         self.writer: Writer | None = None
         self.file: OutFile | None = None
         self.fd, self.regular = -1, False
+        self.undo = contextlib.ExitStack()
         self.goes_on = False  # the version before has written the file, and completed it
         self.statistics = Statistics((), self.made)
         self.complete = True  # nothing is owed to the file
@@ -130,6 +131,7 @@ class Sink(Port):
             raise
         except OSError as error:
             raise file_error(self.path, error) from None
+        self.undo.enter_context(written_alone(self.path, self.fd))
         self.regular = self.fills_disk = stat.S_ISREG(os.fstat(self.fd).st_mode)
         if feeders := self.feeders():
             self.queues = sum(port.queues for port in feeders)
@@ -188,8 +190,7 @@ class Sink(Port):
         """Truncate the file and write its header, or go to its end. Raises Refused if this process
         reads it.
         """
-        status = os.fstat(self.fd)
-        if status in READERS:
+        if os.fstat(self.fd) in READERS:
             raise Refused(f"{self.path} is being read: it would be lost", "write to another file")
         self.statistics.sources = self.sources
         self.described = interfaces(self.feeders(), told(self), self.options)
@@ -346,3 +347,4 @@ class Sink(Port):
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+        self.undo.close()
