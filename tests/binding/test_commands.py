@@ -73,6 +73,8 @@ def test_dry_run_touches_nothing(lab, uspnet_on, more):
         ("bind eth0 --allow all", 2, "Usage"),
         ("bind eth0 --driver eth1", 2, "Usage"),
         ("bind eth0 --owner nobody-such", 2, "Usage"),
+        pytest.param(f"bind eth0 --owner {'9' * 5000}", 2, "Usage", id="a long number"),
+        ("bind eth0 --owner ²", 2, "Usage"),
         ("bind eth0 --confirm 5 --persist", 2, "Usage"),
         ("bind --keep eth0", 1, "NoDevice"),
         ("unbind", 2, "Usage"),

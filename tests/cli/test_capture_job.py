@@ -179,9 +179,11 @@ WRONG = {
     ("--dropped", "null:"): "--dropped needs --job",
     (): "PORT is missing",
     ("--job", "x"): "not a process id",
+    ("--job", "9" * 5000): "not a process id",
     ("--job", 4194304): "there is no process 4194304",
     ("--job", os.getpid()): "is no job",
     ("job:me",): "'me' is not a process id",
+    ("job:" + "9" * 5000,): "is not a process id",
     ("--job", "JOB", "--port", 7): "the job has no port 7, but 2 of them",
     ("--job", "JOB", "udp", "null:"): "unexpected argument 'null:'",
 }

@@ -148,6 +148,8 @@ def test_a_rate_in_bits_counts_the_mean_size(uspnet):
 
 
 @pytest.mark.parametrize(("words", "message", "hint"), [
+    (["--vary", f"ip#{'9' * 5000}.src=1"], "not the name of a field", "mac, ip, udp"),
+    (["--vary", f"u8@{'9' * 5000}"], "not the name of a field", "mac, ip, udp"),
     (["--vary", "tcp.sport=1"], "has no layer tcp", "mac, ip, udp"),
     (["--vary", "udp.sport=1-70000"], "70000 does not fit into 16 bits", "0 to 65,535"),
     (["--vary", "u32@45", "--sequence"], "bytes 42 to 60 are for the sequence", "--no-sequence"),

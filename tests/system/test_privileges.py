@@ -255,6 +255,15 @@ def test_root_of_a_container_stays_what_it_is(tmp_path, needs):
     assert (tmp_path / "x").stat().st_size > 10 * 60
 
 
+def test_root_that_can_not_signal_others_stays_what_it_is(needs):
+    """A worker process that is another user could be neither paused nor ended without CAP_KILL."""
+    needs("setpriv")
+    code = "from uspnet.system import privileges; print(privileges.nobody())"
+    bare = ["setpriv", "--bounding-set=-kill", "--inh-caps=-all", sys.executable, "-c", code]
+    done = subprocess.run(bare, capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+
+
 def test_a_kernel_without_user_namespaces_has_all_users(monkeypatch):
     read = Path.read_text
 

@@ -35,7 +35,7 @@ def hand_over(tree: Tree, address: str, name: str) -> None:
 def find(name: str) -> tuple[int, int]:
     """Return the ids of the user and of their group. Raises Usage."""
     try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, ValueError):  # a number too long for int(); a name with a null byte
         raise Usage(f"--owner {name}: there is no such user", "see: getent passwd") from None
     return entry.pw_uid, entry.pw_gid

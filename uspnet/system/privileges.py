@@ -21,7 +21,7 @@ from pathlib import Path
 from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
 
-SWITCH = 1 << 6 | 1 << 7  # CAP_SETGID, CAP_SETUID
+SWITCH = 1 << 5 | 1 << 6 | 1 << 7  # CAP_KILL, CAP_SETGID, CAP_SETUID
 NUMBERS = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_IPC_LOCK": 14, "CAP_BPF": 39}
 USERS = range(61184, 65520)  # the range of systemd's DynamicUser=, too
 
@@ -115,7 +115,9 @@ def _effective() -> int:
 
 
 def _may_switch() -> bool:
-    """Return whether this process may become another user, and has others to become."""
+    """Return whether this process may become another user, has others to become, and can still
+    stop and end a child that is one.
+    """
     effective = _effective()
     if effective & SWITCH != SWITCH:
         return False

@@ -27,6 +27,7 @@ from uspnet.text import printable
 
 ANSWER_BYTES = 1 << 18
 NAP_S = 0.005
+PID_DIGITS = 10  # a longer number is no process id; very long ones are more than int() reads
 JOBS = "see: uspnet stats --once"
 NOT_THERE = {errno.ECONNREFUSED, errno.EPROTOTYPE, errno.ENOTDIR}
 
@@ -47,7 +48,7 @@ def reach(job: str, patience_s: float, command: str) -> tuple[socket.socket, int
 
 def is_process_id(job: str) -> bool:
     """Return whether a job is named by its process id, not by the path of its --control."""
-    return job.isascii() and job.isdecimal()
+    return job.isascii() and job.isdecimal() and len(job) <= PID_DIGITS
 
 
 def connect(pid: int, patience_s: float, command: str) -> socket.socket:

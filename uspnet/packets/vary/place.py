@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 LAYERS = {"mac": "ether", "eth": "ether", "vlan": "dot1q", "ip4": "ip", "ipv4": "ip", "ip6": "ipv6"}
 ONLY = {"dot1q": "vlan", "mpls": "label", "vxlan": "vni", "geneve": "vni"}  # `vlan` alone
 SHOWN = {"ether": "mac", "dot1q": "vlan", "ipv6": "ip6"}
-NAMED = re.compile(r"([a-z]\w*)(?:#([0-9]+))?(?:\.(\w+))?", re.IGNORECASE)
-BYTES = re.compile(r"(?:u|seq)(8|16|32|64)@([0-9]+)(?:&(0x[0-9a-f]+))?", re.IGNORECASE)
+NAMED = re.compile(r"([a-z]\w*)(?:#([0-9]{1,9}))?(?:\.(\w+))?", re.IGNORECASE)
+BYTES = re.compile(r"(?:u|seq)(8|16|32|64)@([0-9]{1,9})(?:&(0x[0-9a-f]+))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
