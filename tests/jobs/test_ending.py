@@ -91,7 +91,10 @@ def drained(clock, waiting, *, hurry=False, reports_sent=False):
     port = FakePort()
     port.pending = lambda: waiting(clock.now - 50)
     port.reports_sent = reports_sent
-    drain([port], clock.serve, lambda: hurry)
+    waits = []
+    drain([port], clock.serve, waits.append, lambda: hurry)
+    assert waits == sorted(waits)
+    assert len(waits) >= (clock.now - 50) * 20, "who watches the run sees that it is alive"
     return clock.now - 50
 
 

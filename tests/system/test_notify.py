@@ -15,7 +15,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.waiting import scaled, until
+from uspnet.cli import again, run
 from uspnet.cli.run import report
+from uspnet.errors import DeviceFault
+from uspnet.system.kept import State
 from uspnet.system.notify import Notifier
 
 COMMAND = [sys.executable, "-m", "uspnet"]
@@ -159,6 +162,24 @@ def test_a_command_is_a_service(manager):
     assert process.returncode == 0, errors
     assert out.startswith("sent ")
     assert [line for line in manager.take() if line != "WATCHDOG=1"] == ["READY=1", "STOPPING=1"]
+
+
+def test_one_that_no_other_version_can_go_on_with_stays_a_service(manager, monkeypatch):
+    watched = {**manager.variables, "WATCHDOG_USEC": "3000000"}
+    for name, value in watched.items():
+        monkeypatch.setenv(name, value)
+
+    def ends(*given):
+        assert not watched.keys() & os.environ.keys()
+        given[-1].ready()
+        return State(), ["none"]
+
+    monkeypatch.setattr(run, "_run", ends)
+    monkeypatch.setattr(again, "leave", lambda *_: DeviceFault("none can't be executed"))
+    for _ in range(2):  # the same command runs again
+        run.run(None, None)
+    assert manager.take() == ["READY=1"] * 2
+    assert watched.items() <= os.environ.items()
 
 
 def test_one_that_waits_for_its_peer_is_alive_and_not_ready(manager):

@@ -44,6 +44,8 @@ def run(job: Job[R], shown: Shown, checks: Sequence[Check] = ()) -> None:
         raise
     if leaving:
         why = again.leave(*leaving, manager.variables)
+        manager.close()
+        os.environ.update(manager.variables)  # for this version's next run, which goes on with it
         print(f"uspnet: not upgraded: {printable(why.message)}", file=sys.stderr, flush=True)
 
 

@@ -56,11 +56,18 @@ class Grace:
         return self.spent >= self.latest or self.spent - self.since > patience
 
 
-def drain(ports: Sequence[Port], serve: Callable[[float], None], hurry: Callable[[], bool]) -> None:
+def drain(
+    ports: Sequence[Port],
+    serve: Callable[[float], None],
+    on_wait: Callable[[float], None],
+    hurry: Callable[[], bool],
+) -> None:
     """Wait until the other sides have taken what is in their rings, or no longer make progress.
-    `serve` handles events for that many seconds; `hurry` ends the wait.
+    `serve` handles events for that many seconds; `on_wait` is called with the seconds so far;
+    `hurry` ends the wait.
     """
-    end, last = time.monotonic() + DRAIN_S, 1 << 32
+    began = time.monotonic()
+    end, last = began + DRAIN_S, 1 << 32
     latest = end + DRAIN_MAX_S
     while time.monotonic() < min(end, latest):
         waiting = [(port, port.pending()) for port in ports]
@@ -71,4 +78,5 @@ def drain(ports: Sequence[Port], serve: Callable[[float], None], hurry: Callable
             told = any(port.reports_sent for port, packets in waiting if packets)
             patience = DRAIN_S if told or pending > lib.BURST_MAX else LAST_S
             end, last = time.monotonic() + patience, pending
+        on_wait(time.monotonic() - began)
         serve(LOOK_S)

@@ -51,9 +51,9 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     """Runs plans over ports. A context manager: it opens the ports, and closes what is open.
 
     `run` does the work, or `start` and `wait` do, which let others work meanwhile. `on_tick` is
-    called about 20 times a second by the thread that waits, `on_wait` likewise by `start` while a
-    peer or link is not there, with the seconds so far, `on_notice` with news for people,
-    `on_detail` with how the run is set up.
+    called about 20 times a second by the thread that waits, `on_wait`, with the seconds so far, at
+    least so often while a peer or link is not there or, at the end, a peer takes what is in rings,
+    `on_notice` with news for people, `on_detail` with how the run is set up.
     """
 
     waits_for_all = False  # for every port to be up before it begins, not just for peers
@@ -320,7 +320,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
             self.service.serve(TICK_S)
             self.tick()
         self._join()
-        drain(self.ports, self.service.serve, lambda: self.hurry)
+        drain(self.ports, self.service.serve, self.on_wait, lambda: self.hurry)
         for port in self.ports:
             port.finish()
         self.finished = True
