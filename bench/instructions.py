@@ -3,8 +3,8 @@
 
 Two memif rings in ordinary memory; this script plays the peer: it fills the receive ring, runs
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
-`loop_forward`, or for pktgen `loop_generate` and `loop_measure`, is counted, and the count of one
-phase is the difference between runs of three and of two phases, so that the loop's start, its end
+`loop_forward`, or for pktgen `loop_generate` and `loop_measure`, or inside one ring's function
+alone, is counted, and the count of one phase is the difference between runs of three and of two phases, so that the loop's start, its end
 and the first filling cancel out. Valgrind runs this file as a script, `instructions.py count PATH
 …`, which has it write down each run's count. `instructions.py record` keeps the counts of
 this compiler in instructions.json; tests/fastpath/test_instructions.py holds them.
@@ -45,7 +45,9 @@ MEASURE = "memif, copying (server) to measure"
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 XDP = "xdp to xdp"
 PACKET = "packet to null"
-PLAYED = {VMXNET3: Vmxnet3Bench, XDP: partial(XdpBench, SLOTS), PACKET: partial(PacketBench, SLOTS)}
+ALONE = {"xdp, receive alone": "xdp_rx", "xdp, transmit alone": "xdp_tx"}  # and this function
+PLAYED = {VMXNET3: Vmxnet3Bench, PACKET: partial(PacketBench, SLOTS)}
+PLAYED |= dict.fromkeys([XDP, *ALONE], partial(XdpBench, SLOTS))
 FILES = {f"{kind} to null": kind for kind in files.KINDS}
 MODES = {f"fwd --mode {mode}, file to null": mode for mode in modes.MODES}
 VIRTQS = {f"{name} to {name}": kind for name, kind in virtqueues.VIRTQS.items()}
@@ -58,6 +60,7 @@ PATHS = [
     *NICS,
     VMXNET3,
     XDP,
+    *ALONE,
     PACKET,
     *VIRTQS,
     *FILES,
@@ -65,6 +68,7 @@ PATHS = [
 ]
 Run = tuple[int, int]  # instructions inside the loop, packets that left it
 RECORD = Path(__file__).with_name("instructions.json")
+LOOPS = ("forward", "generate", "measure", "switch", "rules", "balance", "impair", "route")
 VALGRIND = ["valgrind", "--tool=callgrind"]
 NULL_S = 2.0  # under valgrind
 
@@ -106,10 +110,18 @@ def record() -> None:
 
 def collected(names: Sequence[str]) -> dict[str, list[Run]]:
     """Return what each path's runs came to."""
+    whole = [name for name in names if name not in ALONE]
+    found = counted_in(whole, [f"loop_{name}" for name in LOOPS]) if whole else {}
+    for name in ALONE.keys() & set(names):
+        found |= counted_in([name], [ALONE[name]])
+    return found
+
+
+def counted_in(names: Sequence[str], functions: Sequence[str]) -> dict[str, list[Run]]:
+    """Return what the runs of these paths came to, inside these functions."""
     numbers = [str(PATHS.index(name)) for name in names]
     script = [sys.executable, str(Path(__file__).resolve()), "count", *numbers]
-    loops = ("forward", "generate", "measure", "switch", "rules", "balance", "impair", "route")
-    toggles = [f"--toggle-collect=loop_{name}" for name in loops]
+    toggles = [f"--toggle-collect={name}" for name in functions]
     found: dict[str, list[Run]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         out = f"--callgrind-out-file={folder}/run"
