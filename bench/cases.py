@@ -25,6 +25,7 @@ import filters
 import large
 import routes
 import tool
+from compiled import compiled
 from lab import BenchError, Process, need, pinned, place, received_by, veth
 from testpmd import Testpmd, memif
 
@@ -373,6 +374,40 @@ def xdp_rx_theirs(seconds: float) -> Sample:
     return packet_rx_theirs(seconds, "net_af_xdp0,iface=b1")
 
 
+def xdp_tx_loop(seconds: float) -> Sample:
+    """Send by a C program that does no more than that."""
+    with veth() as netns, Process([compiled("xdp_loop.c"), "tx", "b0"], SOURCE, netns) as source:
+        wait_for_traffic(netns)
+        rate = arriving(netns, seconds)
+        source.interrupt()
+        return Sample(rate)
+
+
+def xdp_rx_loop(seconds: float) -> Sample:
+    """Count what trafgen sends by a C program that does no more than that."""
+    with veth() as netns, trafgen(netns) as source:
+        wait_for_traffic(netns)
+        with Process([compiled("xdp_loop.c"), "rx", "b1", str(seconds)], SINK, netns) as sink:
+            rate = float(sink.line(time.monotonic() + seconds + tool.END_S))
+        source.interrupt()
+        return Sample(rate)
+
+
+def xdp_queues(port: str, cores: str) -> Contestant:
+    """Our generator on some queues of an AF_XDP port, each with a core of its own."""
+
+    def measure(seconds: float) -> Sample:
+        with veth(queues=2) as netns, ExitStack() as stack:
+            words = ("pktgen", port, *BUSY, "--cores", cores, "--duration", seconds + tool.END_S)
+            source = stack.enter_context(tool.Uspnet(*words, core="0,1", netns=netns))
+            wait_for_traffic(netns)
+            rate = arriving(netns, seconds)
+            source.stop()
+            return Sample(rate)
+
+    return measure
+
+
 def trafgen(netns: str) -> Process:
     """netsniff-ng's generator, as fast as it goes."""
     need("trafgen")
@@ -488,6 +523,7 @@ def veth_tcp(seconds: float) -> Sample:
 
 
 ATTACH = f"iperf3 TCP through attach and memif, segments of {attached.SEGMENT:,} bytes, two cores"
+XDP_RX, XDP_LOOP = "AF_XDP on veth: count what trafgen sends", "the least C loop, xdp_loop.c"
 MEMIF_TX = "memif: generator into a testpmd that counts"
 MEMIF_MEMIF = "memif: generator into counter"
 CAPTURE = "memif: generator into capture file on tmpfs, written"
@@ -621,21 +657,38 @@ CASES = [
     Case(
         "xdp-tx",
         "AF_XDP on veth: generate",
-        1,
+        1.1,
         xdp_tx_ours,
         xdp_tx_theirs,
         "testpmd txonly",
-        also={"uspnet on AF_PACKET": packet_tx_ours},
+    ),
+    Case("xdp-tx-loop", "AF_XDP on veth: generate", 1, xdp_tx_ours, xdp_tx_loop, XDP_LOOP),
+    Case(
+        "xdp-tx-packet",
+        "AF_XDP on veth: generate",
+        1.5,
+        xdp_tx_ours,
+        packet_tx_ours,
+        "uspnet on AF_PACKET",
+    ),
+    Case(
+        "xdp-queues",
+        "AF_XDP on veth: generate by two queues on two cores",
+        1.5,
+        xdp_queues("xdp:b0", "0,1"),
+        xdp_queues("xdp:b0,queues=0", "0"),
+        "one queue, one core",
     ),
     Case(
         "xdp-rx",
-        "AF_XDP on veth: count what trafgen sends",
-        1,
+        XDP_RX,
+        1.1,
         xdp_rx_ours,
         xdp_rx_theirs,
         "testpmd rxonly",
         also={"uspnet on AF_PACKET": packet_rx_ours},
     ),
+    Case("xdp-rx-loop", XDP_RX, 1, xdp_rx_ours, xdp_rx_loop, XDP_LOOP),
     Case(
         "packet-replay",
         "AF_PACKET on veth: replay a file",

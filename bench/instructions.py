@@ -4,10 +4,11 @@
 Two memif rings in ordinary memory; this script plays the peer: it fills the receive ring, runs
 `loop_forward` until that is empty, and drains the transmit ring. Only what happens inside
 `loop_forward`, or for pktgen `loop_generate` and `loop_measure`, or inside one ring's function
-alone, is counted, and the count of one phase is the difference between runs of three and of two phases, so that the loop's start, its end
-and the first filling cancel out. Valgrind runs this file as a script, `instructions.py count PATH
-…`, which has it write down each run's count. `instructions.py record` keeps the counts of
-this compiler in instructions.json; tests/fastpath/test_instructions.py holds them.
+alone, is counted, and the count of one phase is the difference between runs of three and of two
+phases, so that the loop's start, its end and the first filling cancel out. Valgrind runs this file
+as a script, `instructions.py count PATH …`, which has it write down each run's count.
+`instructions.py record` keeps the counts of this compiler in instructions.json;
+tests/fastpath/test_instructions.py holds them.
 """
 
 from __future__ import annotations

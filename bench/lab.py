@@ -162,12 +162,13 @@ def huge_pages_free() -> int:
 
 
 @contextlib.contextmanager
-def veth(suffix: str = "") -> Iterator[str]:
+def veth(suffix: str = "", queues: int = 1) -> Iterator[str]:
     """Make a network namespace with one veth pair, `b0` and `b1`. Yield its name."""
     if os.geteuid() != 0:
         raise BenchError("a veth pair needs root")
     name = f"uspnet-bench-{os.getpid()}{suffix}"
-    pair = ["link", "add", "b0", "type", "veth", "peer", "name", "b1"]
+    each = ["numtxqueues", str(queues), "numrxqueues", str(queues)]
+    pair = ["link", "add", "b0", *each, "type", "veth", "peer", "name", "b1", *each]
     ip(None, "netns", "add", name)
     try:
         ip(name, *pair)

@@ -42,7 +42,14 @@ def packet() -> Iterator[Sender]:
         yield ["pktgen", "packet:b0"], netns
 
 
-KINDS = {each.__name__: each for each in (null, memif, packet)}
+@contextlib.contextmanager
+def xdp() -> Iterator[Sender]:
+    """Do the same by AF_XDP."""
+    with veth() as netns:
+        yield ["pktgen", "xdp:b0"], netns
+
+
+KINDS = {each.__name__: each for each in (null, memif, packet, xdp)}
 
 
 def measure(kind: str, seconds: float, shape: list[str]) -> Iterator[dict[str, Any]]:
