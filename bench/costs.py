@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import dedup
 import filters
 import instructions
 import large
@@ -24,6 +25,7 @@ START_LIMIT_MS = 150.0
 LARGE_START_LIMIT_MS = 500.0
 LARGE_MEMORY_LIMIT_MIB = 300.0
 IXY_INSTRUCTIONS = 127  # a packet, forwarding at burst 32, by ixy's own count
+DEDUP_LIMIT_NS = 200.0  # 5 Mpps
 ALONE_INSTRUCTIONS = 40  # a packet, in one direction of xdp:
 
 
@@ -112,6 +114,12 @@ def filtering() -> list[Figure]:
     ]
 
 
+def deduplicating() -> list[Figure]:
+    """Capture a file of different packets, with and without looking for duplicates."""
+    limits = {"--dedup 50ms": DEDUP_LIMIT_NS}
+    return [Figure(way, ns, limits.get(way)) for way, ns in dedup.costs().items()]
+
+
 def routing() -> list[Figure]:
     """Build tables of routes, and look addresses up."""
     found = []
@@ -128,6 +136,12 @@ COSTS = [
         f"mixed traffic of null: through a filter and counted, median of {FILTERS} runs",
         "ns of processor time a packet",
         filtering,
+    ),
+    Cost(
+        "dedup",
+        f"{dedup.PACKETS:,} different packets of a file, captured, median of {dedup.RUNS} runs",
+        "ns a packet",
+        deduplicating,
     ),
     Cost("route-table", "longest prefix match, addresses in any order", "ns and MiB", routing),
     Cost(
