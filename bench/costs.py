@@ -15,7 +15,8 @@ import filters
 import instructions
 import large
 import routes
-from lab import ROOT, BenchError
+import tool
+from lab import ROOT, BenchError, place
 
 from uspnet.jobs.forward.lpm import IPV4, IPV6
 
@@ -26,6 +27,9 @@ LARGE_START_LIMIT_MS = 500.0
 LARGE_MEMORY_LIMIT_MIB = 300.0
 IXY_INSTRUCTIONS = 127  # a packet, forwarding at burst 32, by ixy's own count
 DEDUP_LIMIT_NS = 200.0  # 5 Mpps
+DELAY_LIMIT_NS = 500.0  # 2 Mpps
+DELAYS, DELAY_S = 5, 2.0
+WAITING = 400_000  # packets: what comes within 100 ms at 4 Mpps, more than is needed
 ALONE_INSTRUCTIONS = 40  # a packet, in one direction of xdp:
 
 
@@ -120,6 +124,18 @@ def deduplicating() -> list[Figure]:
     return [Figure(way, ns, limits.get(way)) for way, ns in dedup.costs().items()]
 
 
+def delaying() -> list[Figure]:
+    """Have packets of a file wait, as many as come meanwhile."""
+    words = ("--mode", "impair", "--delay", "100ms", "--limit", WAITING, "--poll", "busy")
+    with place("x.pcap", "/dev/shm") as file:
+        file.write_bytes(dedup.different())
+        ports = (f"pcap:{file},loop=on", "null:")
+        runs = [tool.run("fwd", *ports, *words, seconds=DELAY_S, core=0) for _ in range(DELAYS)]
+    dropped = [sum(each["drops"].values()) - each["drops"]["ended"] for each in runs]
+    ns = statistics.median(1e9 / each["pps"] for each in runs)
+    return [Figure("a packet", ns, DELAY_LIMIT_NS), Figure("packets dropped", max(dropped), 0)]
+
+
 def routing() -> list[Figure]:
     """Build tables of routes, and look addresses up."""
     found = []
@@ -142,6 +158,12 @@ COSTS = [
         f"{dedup.PACKETS:,} different packets of a file, captured, median of {dedup.RUNS} runs",
         "ns a packet",
         deduplicating,
+    ),
+    Cost(
+        "impair-delay",
+        f"fwd --mode impair --delay 100ms of a file, median of {DELAYS} runs",
+        "ns; packets",
+        delaying,
     ),
     Cost("route-table", "longest prefix match, addresses in any order", "ns and MiB", routing),
     Cost(
