@@ -23,6 +23,7 @@ import attached
 import disk
 import filters
 import large
+import modes
 import routes
 import tool
 from compiled import compiled
@@ -38,6 +39,7 @@ SIZE = ["--txpkts=60"]
 CAPTURED = 100_000  # packets of a file that is replayed
 ROUTES, PACKETS = 100_000, 10_000  # prefixes; packets of a file
 REPLAYED_MIB, FILTERED_MIB = 1024, 256
+RULES = [word for rule in modes.RULES for word in ("--rule", rule)]
 FILTER = "ether[0] = ether[1] and ether[20] = ether[59]"  # true of large.records
 CAPTURED_FRAME = bytes.fromhex("020000000002 020000000001 88b5") + bytes(46)
 FILE_SECONDS = 1.5  # of writing at full speed: below 3 GB of packets in memory
@@ -119,10 +121,51 @@ def route_theirs(seconds: float) -> Sample:
     with place("routes") as table, place("x.pcap", "/dev/shm") as file:
         addresses = routes.write_routes(table, ROUTES)[:PACKETS]
         write_pcap(file, [*map(routes.frame_to, addresses)])
-        ports = [f"net_pcap0,rx_pcap={file},infinite_rx=1", NULLS[1]]
-        with Testpmd("mac", ports, SOURCE) as both:
-            time.sleep(SETTLE_S)
-            return Sample(both.rates(seconds).tx)
+        return testpmd_mac(file, seconds)
+
+
+def testpmd_mac(file: Path, seconds: float) -> Sample:
+    """Start a testpmd that writes MAC addresses into the packets of a file."""
+    ports = [f"net_pcap0,rx_pcap={file},infinite_rx=1", NULLS[1]]
+    with Testpmd("mac", ports, SOURCE) as both:
+        time.sleep(SETTLE_S)
+        return Sample(both.rates(seconds).tx)
+
+
+# -- other modes of fwd --------------------------------------------------------------------------
+
+
+def between(one: Path, other: Path, seconds: float) -> Sample:
+    """Our generator into one end of a forwarder, and back from the other."""
+    ports = (f"memif:{one},role=client", "--rx-port", f"memif:{other},role=client")
+    words = ("--no-sequence", "--dst-port", 80, *BUSY)
+    result = tool.run("pktgen", *ports, *words, seconds=seconds, core=SOURCE)
+    return Sample(result["received"] / result["elapsed_s"], {"lost": result["lost"]})
+
+
+def forwarding(*words: str) -> Contestant:
+    """Our forwarder between two memifs, in some mode."""
+
+    def measure(seconds: float) -> Sample:
+        with place("a.sock") as one, place("b.sock") as other:
+            ports = [f"memif:{each},role=server" for each in (one, other)]
+            with tool.Uspnet("fwd", *ports, *words, *BUSY, core=SINK) as middle:
+                wait_for(other)
+                found = between(one, other, seconds)
+                middle.stop()
+        return found
+
+    return measure
+
+
+def switch_theirs(seconds: float) -> Sample:
+    """Start a testpmd that writes MAC addresses, and forwards to the other memif."""
+    with (
+        place("a.sock") as one,
+        place("b.sock") as other,
+        Testpmd("mac", [memif(each, "server") for each in (one, other)], SINK),
+    ):
+        return between(one, other, seconds)
 
 
 # -- memif ---------------------------------------------------------------------------------------
@@ -538,6 +581,22 @@ CASES = [
         route_ours,
         route_theirs,
         "testpmd mac",
+    ),
+    Case(
+        "switch",
+        "forward between two memifs by MAC addresses, one core",
+        1,
+        forwarding("--mode", "switch", "--storm-limit", "1Gpps"),
+        switch_theirs,
+        "testpmd mac",
+    ),
+    Case(
+        "rules",
+        f"forward between two memifs by {len(modes.RULES)} rules, one core",
+        0.5,
+        forwarding("--mode", "filter", *RULES),
+        forwarding(),
+        "uspnet fwd without rules",
     ),
     Case(
         "memif-tx",
