@@ -7,7 +7,7 @@ from tests.support.transcript import written
 from tests.support.vanishing import vanish_at_any_access
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, DeviceTimeout
-from uspnet.fastpath import ffi
+from uspnet.fastpath import ffi, lib
 from uspnet.pool import Pool
 from uspnet.transports.fake import Fake
 
@@ -48,6 +48,19 @@ def test_start_up_is_the_manuals(scripted):
     assert device.bar.cells[0x100] & ~(0xF << 27) == 0x0400801A  # FLXBUF aside
     assert nic.link().up
     assert nic.link().speed == 1000
+
+
+def test_what_is_said_to_be_longer_than_its_buffer_is_no_frame(scripted):
+    nic, _, _ = scripted
+    nic.start()
+    queue, packets = nic.rx[0], ffi.new("struct packet[64]")
+    room = nic.pool.room
+    assert nic.slot_bytes() > room
+    for length, taken in ((room + 1, 0), (nic.slot_bytes(), 0), (room, 1)):
+        queue.ring[queue.next % queue.size].word = length | 3 << 32  # DD, EOP
+        assert lib.intel_legacy_rx(ffi.cast("struct queue *", queue), packets, 32) == taken
+    assert packets[0].length == room
+    assert queue.q.counters.drops[lib.DROP_TOO_LONG] + queue.q.counters.drops[lib.DROP_BAD_LENGTH]
 
 
 @pytest.mark.parametrize("scripted", [0x10D3], indirect=True)

@@ -8,7 +8,9 @@ from uspnet.drivers import igb
 from uspnet.drivers.e1000 import E1000
 from uspnet.drivers.virtio_net import VirtioNet
 from uspnet.drivers.vmxnet3 import Vmxnet3
+from uspnet.errors import DeviceTimeout
 from uspnet.nic.intel import Intel
+from uspnet.pci.config import config_of
 from uspnet.ports.qemu import models
 from uspnet.telemetry import drops_by_reason
 
@@ -87,3 +89,16 @@ def test_a_reset_in_the_middle_of_bursts_is_survived(looped, make_frames, reset)
     assert made.counter(port, "tx", "errors") == 0
     port.stop()
     assert made.held() == 0
+
+
+def test_a_device_that_can_not_be_stopped_accesses_no_memory(looped, monkeypatch):
+    _, port = looped()
+    command = config_of(port.device.transport).COMMAND
+    assert command.read().BUS_MASTER
+
+    def stop():
+        raise DeviceTimeout("it does not answer")
+
+    monkeypatch.setattr(port.nic, "stop", stop)
+    port.stop()
+    assert not command.read().BUS_MASTER

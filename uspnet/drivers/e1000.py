@@ -151,7 +151,7 @@ class E1000(Intel, ids={(0x8086, 0x100E): "82540EM"}, ring="intel_legacy"):
             UPE=int(self.options.promisc),
             MPE=int(self.options.promisc or self.options.multicast),
             LPE=int(self.frame > STANDARD_FRAME),
-            **self.buffer_size(ring.queue.limit),
+            **self.buffer_size(self.slot_bytes()),
         )  # fmt: skip
 
     def buffer_size(self, size: int) -> dict[str, int]:

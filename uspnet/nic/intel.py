@@ -178,9 +178,10 @@ class Intel(Nic["c.IntelQueue"], ids={}, ring="intel_advanced"):
         return Ring(queue, memory)
 
     def make_rx(self, index: int) -> c.IntelQueue:
-        """Make a receive ring."""
+        """Make a receive ring. What a device says to have written beyond a buffer is no frame."""
         bell = self.bar.doorbell(self.regs.RDT[index].offset)
-        ring = self._ring(self.options.rx_ring, self.slot_bytes(), bell)
+        limit = min(self.slot_bytes(), self.pool.room)
+        ring = self._ring(self.options.rx_ring, limit, bell)
         ring.queue.vector, ring.queue.rx_error_mask = self.vector(index), self.rx_error_mask()
         self.rx_rings[index] = ring
         return ring.queue

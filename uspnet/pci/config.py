@@ -141,6 +141,8 @@ def assign_bars(function: ConfigAccess, free: int) -> dict[int, Bar]:
         register.write(config.BAR.row.ones)
         answer = register.read()
         wide = answer.TYPE == 2 and not answer.IO
+        if wide and number + 1 == config.BAR.row.count:
+            raise NotSupported(f"{function.name}: BAR {number} has 64 bits, and is the last one")
         if answer and not answer.IO:
             if not answer.ADDRESS:
                 raise NotSupported(f"{function.name}: BAR {number} is larger than 2 GiB")

@@ -301,15 +301,17 @@ class NicPort(Port):
         receiver = next((queue for queue in self.made if queue.direction == "rx"), None)
         missed = self.extra_counters().get("rx_missed_errors", 0)
         if receiver and missed != 0:
-            receiver.counters.missed = UNKNOWN if missed is None else missed
+            receiver.counters.missed = UNKNOWN if missed is None else missed % UNKNOWN
 
     def stop(self) -> None:
-        """Stop the device, if it is still there."""
+        """Stop the device, if it is still there; at least it writes to no memory any more."""
         self._running = False
         if self.nic:
             self._count_unsent(lib.DROP_PEER_LEFT)
-            with contextlib.suppress(DeviceFault, DeviceTimeout):
+            try:
                 self.nic.stop()
+            except (DeviceFault, DeviceTimeout):
+                self.quiet()
 
     def up(self) -> bool:
         """Return whether the link is up."""
