@@ -11,6 +11,7 @@ import pytest
 from tests.support.identity import ran
 from tests.support.processes import children_of, descriptors
 from tests.support.waiting import until
+from uspnet.errors import NotSupported
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.plan import Limits
@@ -103,3 +104,22 @@ def test_one_that_is_yet_to_end_when_a_worker_needs_it(job, monkeypatch):
     assert "a new one goes on" in said[1]
     before = job.total("tx", "packets")
     until(lambda: not job.wait(0.001) and job.total("tx", "packets") > before)
+
+
+def test_one_that_has_not_answered_in_time_is_not_asked_again(job):
+    """Its late answer would be taken for the next one: another process than the one we talk to."""
+    job, said = job
+    server = job.crew.server
+    server._socket.settimeout(0.1)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(NotSupported, match="timed out"):
+            server.fork()
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    until(lambda: not job.wait(0.001) and job.crew.server is not server)
+    worker = job.crew.process.pid
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and job.crew.process.pid != worker)
+    assert "ended by SIGKILL" in said[-1]
+    assert job.crew.restarts == 1

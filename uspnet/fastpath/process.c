@@ -22,7 +22,8 @@ static struct {
     struct hand *hands;
     uint32_t n;
     int process;
-    int sealed; /* no more code can be mapped */
+    int sealed;    /* no more code can be mapped */
+    uint32_t open; /* loops may be run: the sandbox is there, if there is to be one */
 } threads;
 
 int process_fork(int32_t *pidfd)
@@ -137,6 +138,9 @@ static void *run(void *argument)
     shorten_slice();
     worker_take_turn(h->turn);
     __atomic_fetch_add(&h->post->ready, 1, __ATOMIC_RELEASE);
+    /* Before, no function is called through memory that the process before this one can write. */
+    while (!load_acquire(&threads.open))
+        usleep(NAP_US);
     worker_run_in_turn(h->worker, h->loop);
     while (poll(NULL, 0, -1) < 1)
         ;
@@ -192,8 +196,10 @@ void process_serve(int control, struct post *post, const struct sandbox_step *st
     struct order order;
     int fd, error;
     threads.sealed = n > 0;
-    if (n)
-        sandbox_seal(steps, n); /* the command's process sees in /proc whether it is there */
+    /* Whether it is there otherwise, the command's process sees in /proc. */
+    if (n && sandbox_seal(steps, n) == EBUSY)
+        _exit(1); /* a thread has one of its own */
+    store_release(&threads.open, 1);
     store_release(&post->serving, 1);
     while (receive(control, &order, &fd)) {
         error = process_obey(&order, fd);

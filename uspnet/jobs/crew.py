@@ -187,9 +187,9 @@ class Crew:
         """Pause all workers until `resume` is closed. Those whose process dies instead are replaced
         first: nobody may touch the queues and stacks that they have left.
         """
-        restarts = -1
-        while restarts != self.restarts:
-            restarts = self.restarts
+        seen: object = self  # none yet
+        while seen is not self.process:
+            seen = self.process
             for worker in self.workers:
                 worker.pause()
                 resume.callback(worker.resume)
@@ -238,7 +238,8 @@ class Crew:
         if not process or self.failed or all(worker.over() for worker in self.workers):
             return
         if self.upgrades.on_trial():
-            return  # `serve` watches it
+            self.upgrades.watch(process)
+            return
         if why := self.failure(process):
             self._replace(process, why)
 

@@ -272,10 +272,8 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.board.publish(started_ns, self.crew.enforced)
         for text in (*notices(self.ports, self.limits), *self.crew.notices()):
             self.on_notice(text)
-        for text in (
-            *details(self.ports, self.limits, self.pool, self.workers),
-            *self.crew.details(),
-        ):
+        more = details(self.ports, self.limits, self.pool, self.workers)
+        for text in (*more, *self.crew.details()):
             self.on_detail(text)
         if self.stop_reason:
             self.inline.clear()
@@ -289,11 +287,13 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         """Pause all workers, so that rings may be taken away or replaced."""
         with contextlib.ExitStack() as resume:
             self.crew.pause(resume)
-            yield
-            stuck = [name for worker in self.workers for name in worker.reroute()]
-            for name in dict.fromkeys(stuck):
-                self.on_notice(f"{name}: the peer has fewer queues than workers: lower queues=")
-            self.crew.follow()
+            try:
+                yield
+            finally:
+                stuck = [name for worker in self.workers for name in worker.reroute()]
+                for name in dict.fromkeys(stuck):
+                    self.on_notice(f"{name}: the peer has fewer queues than workers: lower queues=")
+                self.crew.follow()
 
     def _recover(self) -> int:
         return recover(self.pool, self.ports, self.workers, self.budget, self.limits.count)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uspnet.jobs.result import Ended
     from uspnet.jobs.service import Service
     from uspnet.jobs.worker import Worker
+    from uspnet.process.worker import WorkerProcess
     from uspnet.system.kept import State
 
 Kind = Literal["warm", "cold", "plan"]  # plan: say what a cold one would do
@@ -218,6 +219,12 @@ class Upgrades:
             except UspnetError as error:
                 request.end(None, error)
         if self._now:
+            self._now[0].step()
+            self._tell()
+
+    def watch(self, process: WorkerProcess) -> None:
+        """Have the process before the one on trial go on, as soon as that has ended."""
+        if self._now and process.dead():
             self._now[0].step()
             self._tell()
 

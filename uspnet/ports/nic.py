@@ -186,12 +186,12 @@ class NicPort(Port):
         """Take the queues from the workers until the device works again. Raises the fault if that
         is not to be waited for.
         """
-        if (error := self.ended()) or not (self._running and self.outage.patience_s):
-            raise (error or fault) from None
         starts = self._starts
         with self.quiesce():
             if self._starts != starts:
-                return  # it was made quiet since its worker process had died, which is replaced now
+                return  # made quiet since its worker process had died, which is replaced now
+            if (error := self.ended()) or not (self._running and self.outage.patience_s):
+                raise (error or fault) from None
             self.quiet()
             self._begin_outage(fault, self._count_unsent(lib.DROP_DEVICE_RESET))
             self._keep_counters()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -140,6 +141,8 @@ class ForkServer:
         try:
             answer, fd = receive(self._socket)
         except OSError as error:
+            with contextlib.suppress(OSError):  # a late answer would be taken for the next one
+                self._socket.shutdown(socket.SHUT_RDWR)
             self._fail(error)
         except (ValueError, RecursionError):
             self._fail(OSError(errno.EPROTO, os.strerror(errno.EPROTO)))
