@@ -8,11 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from tests.support.identity import answer
 from tests.support.waiting import moments, scaled, until
+from uspnet.cli.run import run
+from uspnet.cli.views.live import Shown
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.plan import Limits
+from uspnet.ports.registry import make_port
 from uspnet.telemetry import look
 
 START_S = 60
@@ -45,6 +51,29 @@ def test_children_are_waited_for_where_the_parent_ignores_them(start):
     )
     out, errors = process.communicate(timeout=scaled(START_S))
     assert (process.returncode, out[:6]) == (0, "sent 9"), errors
+
+
+def test_one_that_another_thread_gets_waits_while_signals_are_held_back(monkeypatch):
+    """As the thread that follows the kernel's routes, while another version is to go on."""
+    ended, stopped, seen = threading.Event(), [], []
+    thread = threading.Thread(target=ended.wait)
+
+    def hand_over(job):
+        signal.pthread_kill(thread.ident, signal.SIGTERM)
+        until(lambda: signal.SIGTERM in signal.sigpending())
+        seen.append(list(stopped))
+
+    monkeypatch.setattr(ForwardJob, "hand_over", hand_over)
+    monkeypatch.setattr(ForwardJob, "stop", lambda *_, **how: stopped.append(how))
+    job = ForwardJob([make_port("null:"), make_port("null:")], Limits(count=9), Forwarding())
+    thread.start()
+    try:
+        run(job, Shown(quiet=True))
+    finally:
+        ended.set()
+        thread.join()
+    assert seen == [[]]
+    assert stopped == [{"hurry": True}], "it comes when somebody handles it again"
 
 
 def test_a_hang_up_that_nohup_ignores_ends_nothing(start):

@@ -15,11 +15,13 @@ from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
 from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.cold import Cold
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
+from uspnet.ports.registry import make_port
 
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
 LIFE = ["open", "queue rx 0", "start", "finish", "stop", "close"]
@@ -31,6 +33,18 @@ def traffic(rate=0.0):
 
 def fwd(a, b, **limits):
     return ForwardJob([a, b], Limits(**limits), Forwarding())
+
+
+def test_no_other_version_goes_on_after_the_duration(monkeypatch):
+    with fwd(make_port("null:"), make_port("null:"), duration=0.05) as job:
+        job.run()
+        for worker in job.workers:
+            worker.c.start += worker.hz // 100  # a loop's clock begins after the job's
+        assert job.elapsed() < 0.05
+        job.stop_reason = "upgrade"
+        monkeypatch.setattr(job.crew.upgrades, "leaving", lambda: Cold.__new__(Cold))
+        assert job.hand_over() is None
+        assert job.stop_reason == "duration"
 
 
 def test_a_port_lives_from_open_to_close():

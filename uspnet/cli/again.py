@@ -110,6 +110,14 @@ def hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, end_signals())
 
 
+def holds(number: int) -> bool:
+    """Return whether signals are held back. Then one that another thread got waits, too."""
+    held = number in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if held:
+        signal.raise_signal(number)
+    return held
+
+
 def let_signals() -> None:
     """Handle them again."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, end_signals())

@@ -53,6 +53,8 @@ def _run(job: Job[R], shown: Shown, checks: Sequence[Check], manager: Notifier) 
     """Do it. Returns with what another version goes on; None: it is over."""
 
     def stop(number: int) -> None:
+        if again.holds(number):
+            return
         manager.stopping()
         job.stop("signal", hurry=number == signal.SIGTERM)  # which does not wait for peers
 
