@@ -72,8 +72,14 @@ def take(tree: Tree, address: str, driver: str) -> None:
 
 
 def give_back(tree: Tree, address: str, driver: str | None, override: str | None) -> None:
-    """Bind the function to its previous driver again. Raises NoDevice, LeftUnbound."""
-    problems: list[str] = []
+    """Bind the function to its previous driver again. Raises NoDevice, LeftUnbound.
+
+    The previous override may name another driver: it was written while the driver held the function
+    already. Such a one is written last, because it keeps the driver from binding again.
+    """
+    where, problems = f"{folder(address)}/driver_override", list[str]()
+    binding = driver is not None and current_driver(tree, address) != driver
+    meanwhile = driver if binding and override is not None else override
 
     def attempt(path: str, text: str) -> None:
         try:
@@ -81,8 +87,8 @@ def give_back(tree: Tree, address: str, driver: str | None, override: str | None
         except DeviceFault as error:
             problems.append(error.message)
 
-    if override_of(tree, address) != override:
-        attempt(f"{folder(address)}/driver_override", override or "\n")
+    if override_of(tree, address) != meanwhile:
+        attempt(where, meanwhile or "\n")
     now = current_driver(tree, address)
     if now not in (None, driver):
         attempt(f"{folder(address)}/driver/unbind", address)
@@ -90,6 +96,8 @@ def give_back(tree: Tree, address: str, driver: str | None, override: str | None
         attempt(PROBE, address)
         if not _wait(tree, address, driver):
             attempt(f"{DRIVERS}/{driver}/bind", address)
+    if meanwhile != override:
+        attempt(where, override or "\n")
     _check_present(tree, address)
     if not _wait(tree, address, driver) or override_of(tree, address) != override:
         _raise_left(tree, address, driver, problems)
