@@ -88,3 +88,11 @@ def test_another_users_folder_is_refused(store, path, tmp_path, kind):
         os.chown(folder, NOBODY, NOBODY)
     with pytest.raises(Refused, match="another user's"):
         store.put(Saved(ADDRESS, "igb", None, "vfio-pci", "boot", 0.0))
+
+
+def test_what_is_saved_of_thousands_of_routes_can_be_read(store):
+    routes = [
+        {"family": 2, "attrs": [["RTA_DST", f"10.0.{i >> 8}.{i & 255}"]]} for i in range(20000)
+    ]
+    store.put(Saved(ADDRESS, "igb", None, "vfio-pci", "boot", 0.0, {"routes": routes}))
+    assert store.load(ADDRESS).network["routes"] == routes

@@ -16,6 +16,7 @@ from uspnet.errors import (
     Malformed,
     NoDevice,
     Refused,
+    UspnetError,
 )
 
 A = "0000:03:00.0"
@@ -271,7 +272,7 @@ def test_a_full_disk_touches_nothing(lab, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("uspnet.binding.saved.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UspnetError, match=r"No space.*; nothing was changed"):
         bind(lab.machine(), [A], BindRequest())
     assert lab.kernel.log == []
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from uspnet.binding import holders, owner, persist, rebind
+from uspnet.binding import guardian, holders, owner, persist, rebind, rollback
 from uspnet.binding.collect import collect
 from uspnet.binding.machine import Machine, check_privilege, signals_blocked
 from uspnet.binding.names import resolve
@@ -169,7 +169,6 @@ def bind(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[P
         for item in todo:
             rebind.load(machine.tree, item.driver, machine.modprobe)
         with signals_blocked():
-            save(machine, todo)
             _take_all(machine, plans, todo, request)
     return plans
 
@@ -192,41 +191,42 @@ def refuse(plans: Sequence[Plan], allow: frozenset[str]) -> None:
     raise InUse(lines, "; ".join(hints), plans)
 
 
-def save(machine: Machine, plans: Sequence[Plan]) -> None:
-    """Save every function's state. A state that an unfinished bind of this boot saved is kept: it
-    has more than can be read now.
+def save(machine: Machine, item: Plan, before: rollback.Before) -> Saved:
+    """Save a function's state. Returns it. A state that a bind of this boot saved is kept: it has
+    more than can be read now.
     """
-    now = boot_id(machine.tree)
-    for item in plans:
-        old = machine.store.load(item.address)
-        if old and old.boot == now and item.function.driver != old.driver:
-            machine.store.put(replace(old, target=item.driver))
-            continue
-        found = item.function
-        machine.store.put(
-            Saved(
-                item.address,
-                found.driver,
-                found.override,
-                item.driver,
-                now,
-                time.time(),
-                item.network,
-            )
+    found = item.function
+    if before.kept and before.saved:
+        state = replace(before.saved, target=item.driver)
+    else:
+        state = Saved(
+            item.address,
+            found.driver,
+            found.override,
+            item.driver,
+            boot_id(machine.tree),
+            time.time(),
+            item.network,
         )
+    machine.store.put(state)
+    return state
 
 
 def _take_all(
     machine: Machine, plans: Sequence[Plan], todo: Sequence[Plan], request: BindRequest
 ) -> None:
-    from uspnet.binding import guardian, unbind  # noqa: PLC0415 - unbind imports this module
-
-    touched: list[Plan] = []
+    changed = plans if request.persist else todo  # also the saved state of what is bound already
+    marks = {item.address: rollback.look(machine, item.function) for item in changed}
+    saved: dict[str, Saved] = {}
+    touched: list[str] = []
+    addresses = [item.address for item in todo]
     try:
-        if request.confirm_s is not None and todo:
-            guardian.start(machine, [item.address for item in todo], request.confirm_s)
         for item in todo:
-            touched.append(item)
+            saved[item.address] = save(machine, item, marks[item.address])
+        if request.confirm_s is not None and todo:
+            guardian.start(machine, addresses, request.confirm_s)
+        for item in todo:
+            touched.append(item.address)
             rebind.take(machine.tree, item.address, item.driver)
         for item in plans:
             if request.owner is not None:
@@ -234,22 +234,18 @@ def _take_all(
             if request.persist:
                 persist.write(machine, item.address, item.driver)
         if request.confirm_s is not None:
-            guardian.set_deadline(machine, [item.address for item in todo], request.confirm_s)
+            guardian.set_deadline(machine, addresses, request.confirm_s)
     except (UspnetError, OSError) as error:
-        lost = unbind.undo(machine, [item.address for item in touched])
-        untouched = [item for item in todo if item not in touched]
-        for item in untouched:
-            machine.store.drop(item.address)
-        _report_failure(error, lost, [item.address for item in touched])
+        lost = rollback.undo(machine, list(marks.values()), touched, saved)
+        _report_failure(error, lost, rollback.done(list(marks.values()), touched))
 
 
-def _report_failure(error: Exception, lost: list[UspnetError], touched: list[str]) -> None:
+def _report_failure(error: Exception, lost: list[UspnetError], done: str) -> None:
     message = error.message if isinstance(error, UspnetError) else str(error)
     unbound = [item for item in lost if isinstance(item, LeftUnbound)]
     if unbound:
         text = "; ".join(item.message for item in unbound)
         raise LeftUnbound(f"{message}; rolling back failed too: {text}", unbound[0].hint) from None
-    done = f"rolled back: {', '.join(touched)} as before" if touched else "nothing was changed"
     text = "; ".join([message, *(item.message for item in lost if item.message != message), done])
     kind = type(error) if isinstance(error, UspnetError) else UspnetError
     raise kind(text, getattr(error, "hint", "")) from None

@@ -6,6 +6,7 @@ driverctl's udev rule and systemd unit act on it.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,10 +44,16 @@ def take_back(tree: Tree, saved: Saved) -> None:
     """Restore driverctl's file."""
     if not saved.persisted:
         return
-    if saved.persisted_before is not None:
-        _put(tree, saved.address, saved.persisted_before)
-    elif tree.exists(path_of(saved.address)):
-        os.unlink(tree.path(path_of(saved.address)))
+    put_back(tree, saved.address, saved.persisted_before)
+
+
+def put_back(tree: Tree, address: str, before: str | None) -> None:
+    """Have driverctl's file hold what it held before; None: there was none."""
+    if before is None:
+        with suppress(FileNotFoundError):
+            os.unlink(tree.path(path_of(address)))
+    elif tree.text(path_of(address)) != before:
+        _put(tree, address, before)
 
 
 def _put(tree: Tree, address: str, driver: str) -> None:

@@ -18,13 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from uspnet.binding.netstate import Message
-from uspnet.errors import Busy, Malformed, Refused
+from uspnet.errors import Busy, Malformed, NotSupported, Refused
 from uspnet.pci.address import is_full
 from uspnet.pci.sysfs import Tree
 
 FOLDER = "var/lib/uspnet"
 VERSION = 1
-BYTES_MAX = 1 << 20  # of a file: a few KiB are usual
+BYTES_MAX = 64 << 20  # of a file: a few KiB are usual, 400 bytes for each route
 LOCK_S = 10.0  # how long to wait for another bind or unbind
 
 
@@ -100,14 +100,23 @@ class Store:
         return [address for address in found if is_full(address)]
 
     def put(self, saved: Saved) -> None:
-        """Write a state, and wait until it is on disk."""
+        """Write a state, and wait until it is on disk. Raises NotSupported if it could not be read
+        again.
+        """
+        text = json.dumps({"version": VERSION, **asdict(saved)}, indent=1)  # ASCII only
+        if len(text) > BYTES_MAX:
+            raise NotSupported(
+                f"the configuration of {saved.address} takes {len(text)} bytes to save, and at "
+                f"most {BYTES_MAX} can be given back",
+                "remove routes or interfaces on top of it first",
+            )
         self._make_folder()
         path = self._path(saved.address)
         with suppress(FileNotFoundError):
             os.unlink(f"{path}.new")
         fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            json.dump({"version": VERSION, **asdict(saved)}, file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.rename(f"{path}.new", path)

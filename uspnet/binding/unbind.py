@@ -111,23 +111,29 @@ def _unbind_unsaved(machine: Machine, address: str, allow: frozenset[str]) -> Ou
 
 
 def give_back(machine: Machine, saved: Saved) -> list[str]:
-    """Restore the driver, then the interface's configuration, then remove the saved state. Returns
-    what failed; the saved state then stays. Raises NoDevice, LeftUnbound.
+    """Restore what was saved, then remove the saved state. Returns what failed; the saved state
+    then stays. Raises NoDevice, LeftUnbound.
+    """
+    if problems := restore(machine, saved):
+        return problems
+    try:
+        persist.take_back(machine.tree, saved)
+        machine.store.drop(saved.address)
+    except OSError as error:
+        return [f"{error.filename}: {error.strerror}"]
+    return []
+
+
+def restore(machine: Machine, saved: Saved) -> list[str]:
+    """Restore the driver, then the interface's configuration. Returns what failed. Raises NoDevice,
+    LeftUnbound.
     """
     tree = machine.tree
     if saved.driver and saved.boot != boot_id(tree):
         with suppress(UspnetError):  # rebind.give_back reports what is missing
             rebind.load(tree, saved.driver, machine.modprobe)
     rebind.give_back(tree, saved.address, saved.driver, saved.override)
-    problems = _network_back(machine, saved)
-    if problems:
-        return problems
-    try:
-        persist.take_back(tree, saved)
-        machine.store.drop(saved.address)
-    except OSError as error:
-        return [f"{error.filename}: {error.strerror}"]
-    return []
+    return _network_back(machine, saved)
 
 
 def _network_back(machine: Machine, saved: Saved) -> list[str]:
@@ -162,24 +168,6 @@ def _wait_for_interfaces(machine: Machine, address: str, own: list[str]) -> tupl
         time.sleep(0.05)
         names = interfaces_of(tree, address)
     return names
-
-
-def undo(machine: Machine, addresses: Sequence[str]) -> list[UspnetError]:
-    """Roll a failed bind back, the last function first. Returns what could not be undone."""
-    errors: list[UspnetError] = []
-    for address in reversed(addresses):
-        saved = machine.store.load(address)
-        if saved is None:
-            continue
-        try:
-            if problems := give_back(machine, saved):
-                errors.append(DeviceFault(f"{address}: {'; '.join(problems)}"))
-        except NoDevice as error:  # nothing to give back, and no state to keep
-            machine.store.drop(address)
-            errors.append(error)
-        except UspnetError as error:
-            errors.append(error)
-    return errors
 
 
 def keep(machine: Machine, texts: Sequence[str]) -> list[Outcome]:
