@@ -12,6 +12,9 @@ from uspnet.cli.failure import run
 
 A = "0000:03:00.0"
 B = "0000:03:00.1"
+BESIDE_KEEP = (
+    "--allow route", "--driver vfio-pci", "--confirm 5", "--persist", "--owner root", "--dry-run"
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def test_dry_run_touches_nothing(lab, uspnet_on, more):
         ("bind eth0 --owner ²", 2, "Usage"),
         ("bind eth0 --confirm 5 --persist", 2, "Usage"),
         ("bind --keep eth0", 1, "NoDevice"),
+        *((f"bind --keep eth0 {more}", 2, "Usage") for more in BESIDE_KEEP),
         ("unbind", 2, "Usage"),
         ("unbind --all eth0", 2, "Usage"),
         ("unbind --allow route eth0", 2, "Usage"),
@@ -88,6 +92,18 @@ def test_mistakes(lab, uspnet_on, text, code, kind):
     found, out, _ = uspnet_on(f"{text} --json")
     assert (found, answer(out)["error"]) == (code, kind)
     assert lab.kernel.log == []
+
+
+@pytest.mark.parametrize("more", ["", " --dry-run"])
+def test_no_deadline_is_promised_for_what_is_bound_already(lab, uspnet_on, more):
+    lab.nic(A, "eth0")
+    lab.nic(B, "eth1", group="18")
+    uspnet_on("bind eth0")
+    code, out, err = uspnet_on(f"bind {A} {B} --confirm 60{more}")
+    assert (code, out) == (2, "")
+    assert f"{A} is bound already" in err
+    assert f"uspnet unbind {A}" in err
+    assert (lab.kernel.driver(B), lab.machine().store.load(A).deadline) == ("igb", None)
 
 
 def test_rolled_back_and_left_unbound_under_json(lab, uspnet_on, monkeypatch):

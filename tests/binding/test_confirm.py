@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`--confirm`: a real guardian process, and a made-up kernel that reacts to what it writes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -165,3 +166,29 @@ def test_without_guardian_nothing_is_touched(lab, monkeypatch):
         bind(lab.machine(), [A], BindRequest(confirm_s=1.0))
     assert lab.kernel.log == []
     assert lab.machine().store.addresses() == []
+
+
+def test_given_back_also_when_the_disk_became_read_only(lab, monkeypatch):
+    """After an error, the kernel often mounts a disk read-only."""
+    lab.nic(A, "eth0")
+    machine = lab.machine()
+    bind(machine, [A], BindRequest())
+    guardian.set_deadline(machine, [A], 0.0)
+
+    def read_only(name):
+        real = getattr(os, name)
+
+        def call(path, *more, **named):
+            if "/var/lib/uspnet" in str(path):
+                raise OSError(errno.EROFS, "Read-only file system", path)
+            return real(path, *more, **named)
+
+        return call
+
+    monkeypatch.setattr(guardian, "RETRY_S", 0.0)
+    for name in ("chmod", "unlink", "rename"):
+        monkeypatch.setattr(os, name, read_only(name))
+    (line,) = guardian.watch(machine, [A])
+    assert lab.kernel.driver(A) == "igb"
+    assert line.startswith(f"{A}: not confirmed in time, and given back, but: ")
+    assert line.endswith(f"{A}.json: Read-only file system")

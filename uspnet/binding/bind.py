@@ -118,6 +118,12 @@ def plan(machine: Machine, texts: Sequence[str], request: BindRequest) -> list[P
         network = collect(snapshot.net, tree, found.interfaces)
         already, obstacle = found.driver == driver, unprotected(tree, found, driver)
         plans.append(Plan(found, driver, reasons, network, already, obstacle))
+    bound = [item.address for item in plans if item.already]
+    if bound and request.confirm_s is not None:
+        raise Usage(
+            f"--confirm: {', '.join(bound)} is bound already, and would stay bound",
+            f"give it back now: uspnet unbind {' '.join(bound)}; or leave it out, or --confirm",
+        )
     return plans
 
 

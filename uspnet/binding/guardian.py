@@ -14,7 +14,8 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from uspnet.binding import holders
@@ -22,7 +23,7 @@ from uspnet.binding.machine import KernelNetwork, Machine, Network
 from uspnet.binding.saved import boot_id
 from uspnet.binding.unbind import give_back
 from uspnet.errors import DeviceTimeout, UspnetError
-from uspnet.pci.functions import function
+from uspnet.pci.functions import current_driver, function
 from uspnet.pci.sysfs import Tree
 from uspnet.system import children, streams
 from uspnet.text import printable
@@ -31,7 +32,7 @@ READY = b"ready\n"
 POLL_S = 0.2
 START_S = 60.0  # until it is ready; a second is usual
 GRACE_S = 5.0  # between SIGTERM and SIGKILL
-RETRIES = 5
+RETRIES, RETRY_S = 5, 1.0
 MAIN = "from uspnet.binding.guardian import main; main(sys.argv[1:])"
 LOG = "var/lib/uspnet/guardian.log"
 
@@ -95,18 +96,40 @@ def watch(machine: Machine, addresses: Sequence[str]) -> list[str]:
                 elif now_s() >= saved.deadline and (done := _put_back(machine, address)):
                     waiting.discard(address)
                     lines.append(f"{address}: {done}")
-            except UspnetError as error:
+            except (UspnetError, OSError) as error:
                 waiting.discard(address)
-                lines.append(f"{address}: {error.message}")
+                lines.append(f"{address}: {_text(error)}")
         time.sleep(POLL_S if waiting else 0)
     return lines
 
 
+def _text(error: Exception) -> str:
+    """Return an error's message, ours or the kernel's."""
+    if isinstance(error, OSError) and not isinstance(error, UspnetError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return str(error)
+
+
+@contextmanager
+def _lock(machine: Machine) -> Iterator[None]:
+    """Hold the lock, or none where there can be none: on a disk that the kernel has made read-only
+    after an error, the NIC is needed all the more.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(machine.store.lock())
+        except UspnetError:
+            raise
+        except OSError:
+            pass
+        yield
+
+
 def _put_back(machine: Machine, address: str) -> str:
-    text = ""
+    text, saved = "", None
     for _ in range(RETRIES):
         try:
-            with machine.store.lock():
+            with _lock(machine):
                 saved = machine.store.load(address)
                 if saved is None or saved.deadline is None:  # confirmed at the last moment
                     return "kept"
@@ -117,10 +140,13 @@ def _put_back(machine: Machine, address: str) -> str:
                 if not problems:
                     return "not confirmed in time: given back"
                 text = "; ".join(problems)
-        except UspnetError as error:
-            text = error.message
-        time.sleep(1)
-    return f"not confirmed in time, and not given back: {text}"
+        except (UspnetError, OSError) as error:
+            text = _text(error)
+        time.sleep(RETRY_S)
+    is_back = saved and current_driver(machine.tree, address) == saved.driver
+    return (
+        f"not confirmed in time, and {'given back, but' if is_back else 'not given back'}: {text}"
+    )
 
 
 def end_users(tree: Tree, address: str) -> None:
@@ -146,5 +172,5 @@ def main(args: list[str], network: Callable[[Tree], Network] = KernelNetwork) ->
     os.write(1, READY)
     os.dup2(2, 1)
     lines = watch(machine, args[1:])
-    with open(tree.path(LOG), "a", encoding="utf-8") as log:
+    with suppress(OSError), open(tree.path(LOG), "a", encoding="utf-8") as log:
         log.writelines(f"{time.strftime('%F %T')} {printable(line)}\n" for line in lines)

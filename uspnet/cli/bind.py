@@ -72,6 +72,10 @@ def bind(
     names = frozenset(name.strip() for name in (allow or "").split(",") if name.strip())
     request = b.BindRequest(names, driver, persist, owner, confirm)
     if keep:
+        refuse_beside_keep(
+            {"--allow": allow, "--driver": driver, "--confirm": confirm, "--persist": persist,
+             "--owner": owner, "--dry-run": dry_run}
+        )  # fmt: skip
         show_outcomes("bind", u.keep(machine, addresses), json, quiet)
         return
     try:
@@ -93,6 +97,15 @@ def bind(
         print_json(a.BindAnswer(command="bind", dry_run=dry_run, devices=seen).as_json())
     elif not quiet and not dry_run:
         show_prose(format_bound(plans, request))
+
+
+def refuse_beside_keep(options: dict[str, object]) -> None:
+    """Raise Usage if one of these options is given, because --keep would ignore it."""
+    from uspnet.errors import Usage
+
+    for name, value in options.items():
+        if value not in (None, False):
+            raise Usage(f"--keep goes with no other option, and not with {name}", "leave out one")
 
 
 def format_plan(plans: list[Plan]) -> list[str]:
