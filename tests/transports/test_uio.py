@@ -24,18 +24,19 @@ def test_opening_sets_three_command_bits_and_keeps_the_others(slot, function):
     assert (slot.folder / "enable").read_text() == "1"
 
 
-def test_closing_ends_bus_mastering_and_nothing_else(slot, function):
+def test_closing_ends_bus_mastering_and_takes_the_rest_back(slot, function):
     function.write_config(4, slot.command | BUS_MASTER, 2)
     assert slot.command & BUS_MASTER
     function.close()
-    assert slot.command == 0x0147 & ~BUS_MASTER | MEMORY | INTX_DISABLE
+    assert slot.command == 0x0147 & ~BUS_MASTER
+    assert (slot.folder / "enable").read_text() == "0"
     FunctionLock(slot.address).close()  # nobody has it any more
 
 
 def test_closing_a_function_that_is_gone(slot, function):
     (slot.folder / "config").write_bytes(b"\xff" * 256)
     function.close()
-    assert slot.command == 0xFFFF & ~BUS_MASTER
+    assert slot.command == 0xFFFF & ~(BUS_MASTER | INTX_DISABLE)
 
 
 def test_a_bar_is_its_resource_file(slot, function):
@@ -62,7 +63,10 @@ def test_a_reset_is_the_kernels_if_it_has_one(slot, function):
 @pytest.mark.parametrize("driver", ["uio_pci_generic", "igb_uio"])
 def test_drivers_that_leave_it_alone_are_no_obstacle(slot, driver):
     slot.bind(driver)
+    slot.configure(INTX_DISABLE)
     Uio(slot.address).close()
+    assert slot.command == INTX_DISABLE
+    assert not (slot.folder / "enable").exists()  # it is the driver's
 
 
 def test_a_kernel_driver_keeps_it(slot):

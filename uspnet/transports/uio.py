@@ -15,7 +15,7 @@ import os
 
 from uspnet.errors import Busy, NoDevice, NotPermitted, NotSupported, UspnetError
 from uspnet.memory import SharedMemory
-from uspnet.pci.config import set_command
+from uspnet.pci.config import config_of, set_command
 from uspnet.pci.functions import current_driver, folder
 from uspnet.pci.sysfs import HOST
 from uspnet.transports import Transport
@@ -36,6 +36,7 @@ class Uio(Transport):
         self.folder = folder(address)
         self.bars: dict[int, MappedBar] = {}
         self.config = -1
+        self.enabled = False  # by us: the kernel counts who has enabled it
         self.lock = FunctionLock(address)
         try:
             self._open()
@@ -52,9 +53,11 @@ class Uio(Transport):
                 f"{self.name} belongs to the kernel driver {driver}",
                 f"run: uspnet bind --driver uio_pci_generic {self.name}",
             )
+        self.config = os.open(HOST.path(f"{self.folder}/config"), os.O_RDWR | os.O_CLOEXEC)
+        self.before = config_of(self).COMMAND.read()
         if not driver:
             HOST.write(f"{self.folder}/enable", "1")
-        self.config = os.open(HOST.path(f"{self.folder}/config"), os.O_RDWR | os.O_CLOEXEC)
+            self.enabled = True
         set_command(self, BUS_MASTER=0, MEMORY=1, INTX_DISABLE=1)
 
     def _error(self, file: str, error: OSError) -> UspnetError:
@@ -107,9 +110,16 @@ class Uio(Transport):
                 HOST.write(f"{self.folder}/reset", "1")
 
     def close(self) -> None:
-        """Clear Bus Master Enable and release the function."""
+        """Clear Bus Master Enable, and release the function as it was: a kernel driver that finds
+        it enabled by us would not switch its interrupt line on again.
+        """
         if self.config >= 0:
-            set_command(self, BUS_MASTER=0)
+            was = self.before
+            set_command(self, BUS_MASTER=0, MEMORY=was.MEMORY, INTX_DISABLE=was.INTX_DISABLE)
+            if self.enabled:
+                with contextlib.suppress(OSError):
+                    HOST.write(f"{self.folder}/enable", "0")
+                self.enabled = False
             os.close(self.config)
             self.config = -1
         for bar in self.bars.values():
