@@ -122,7 +122,12 @@ def memif(bench):
     queue.ours, queue.theirs = bench.array("uint16_t", 1), bench.array("uint16_t", 1)
     assert lib.memif_untaken(queue) <= SLOTS
     lib.memif_take_back(queue)
-    for name in ("memif_copy_revive_rx", "memif_copy_revive_tx", "memif_zero_revive"):
+    for name in (
+        "memif_copy_revive_rx",
+        "memif_copy_revive_tx",
+        "memif_zero_revive_rx",
+        "memif_zero_revive_tx",
+    ):
         getattr(lib, name)(queue)
     lib.memif_zero_reset(queue)
 

@@ -29,7 +29,7 @@ def revive(rig):
         failed = getattr(lib, f"memif_copy_revive_{rig.direction}")(rig.m)
         held = []
     else:
-        failed = lib.memif_zero_revive(rig.m)
+        failed = getattr(lib, f"memif_zero_revive_{rig.direction}")(rig.m)
         used = (rig.m.next - rig.m.clean) & 0xFFFF
         held = [int(rig.out[(rig.m.clean + i) % rig.size]) for i in range(0 if failed else used)]
     free = [index for index in range(rig.count) if index not in held]
@@ -69,7 +69,7 @@ def test_what_a_dead_worker_received_is_counted_or_received_again(kind):
             counted = rig.counters.packets + rig.counters.drops[LOST]
             again = rig.receive_all()
             assert again == FRAMES[len(FRAMES) - len(again) :], step
-            assert len(FRAMES) <= counted + len(again) <= 2 * len(FRAMES), step
+            assert counted + len(again) == len(FRAMES), step
             assert rig.conserved(), step
             rig.fill(*FRAMES[:2])  # and the ring goes on
             assert rig.receive_all() == FRAMES[:2], step

@@ -76,6 +76,7 @@ class Rig:
         m = ffi.new("struct memif_queue *")
         m.bell_fd = -1
         m.ring, m.size, m.next, m.clean = self.ring, self.size, start, start
+        m.taken.at = start
         head, tail = ffi.addressof(self.ring, "head"), ffi.addressof(self.ring, "tail")
         m.ours, m.theirs = (tail, head) if self.server else (head, tail)
         m.our_lead = self.size if self.s2c and not self.server and not self.zero else 0

@@ -453,6 +453,7 @@ class MemifQueue(AnyQueue):
     bell_fd: int
     ringing: int
     counted: int
+    taken: Inline[Taken, Taken | TakenFields]
     n_regions: int
     regions: MemifRegion
     buffers: Pointer[int]
@@ -1151,6 +1152,11 @@ class SwitchLoop(Struct):
     flooded: int
     unlearned: int
 
+class Taken(Struct):
+    packets: int
+    bytes: int
+    at: int
+
 class TapQueue(AnyQueue):
     q: Inline[Queue, Queue | QueueFields]
     fd: int
@@ -1728,6 +1734,11 @@ class SegmentsFields(TypedDict, total=False):
     ecn: int
     plain: int
 
+class TakenFields(TypedDict, total=False):
+    packets: int
+    bytes: int
+    at: int
+
 class TimingFields(TypedDict, total=False):
     pace: float
     gap_max: int
@@ -2135,7 +2146,8 @@ class Lib:
     def memif_untaken(self, _0: MemifQueue, /) -> int: ...
     def memif_zero_arm(self, _0: Queue, _1: int, /) -> int: ...
     def memif_zero_reset(self, _0: MemifQueue, /) -> None: ...
-    def memif_zero_revive(self, _0: MemifQueue, /) -> int: ...
+    def memif_zero_revive_rx(self, _0: MemifQueue, /) -> int: ...
+    def memif_zero_revive_tx(self, _0: MemifQueue, /) -> int: ...
     def memif_zero_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memif_zero_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def memory_hide(self, _0: CData, _1: int, /) -> int: ...
@@ -2684,6 +2696,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct switch_loop *", "struct switch_loop[]"], init: object = ...
     ) -> SwitchLoop: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct taken *", "struct taken[]"], init: object = ...
+    ) -> Taken: ...
     @overload
     def new(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], init: object = ...
@@ -3258,6 +3274,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct switch_loop *", "struct switch_loop[]"], value: CData | int
     ) -> SwitchLoop: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct taken *", "struct taken[]"], value: CData | int
+    ) -> Taken: ...
     @overload
     def cast(
         self, cdecl: Literal["struct tap_queue *", "struct tap_queue[]"], value: CData | int

@@ -52,6 +52,7 @@ def _place(queue: Queue, ring: c.MemifRing, size: int, fd: int) -> None:
     """Fill in what both roles share."""
     m, sends = memif(queue), queue.direction == "tx"
     m.ring, m.size, m.next, m.clean, m.counted = ring, size, 0, 0, 0
+    m.taken = {"packets": m.q.counters.packets, "bytes": m.q.counters.bytes, "at": 0}
     m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
     m.q.fault = lib.FAULT_NONE
     if not sends:
@@ -94,12 +95,12 @@ def revive(queue: Queue, *, zero_copy: bool) -> list[int]:
     m = memif(queue)
     if m.ring == ffi.NULL:
         return []
+    kind = "zero" if zero_copy else "copy"
+    failed = getattr(lib, f"memif_{kind}_revive_{queue.direction}")(m)
     if not zero_copy:
-        name = f"memif_copy_revive_{queue.direction}"
-        getattr(lib, name)(m)
         return []
     held = []
-    if not lib.memif_zero_revive(m):
+    if not failed:
         used = (m.next - m.clean) & 0xFFFF
         held = [int(m.out[(m.clean + i) % m.size]) for i in range(used)]
     if len(set(held)) < len(held) or any(index >= queue.port.pool.count for index in held):

@@ -35,6 +35,12 @@ struct memif_region {
     uint64_t size;
 };
 
+/* What was counted when all slots before `at` had been taken. */
+struct taken {
+    uint64_t packets, bytes;
+    uint16_t at;
+};
+
 struct memif_queue {
     struct queue q;
     struct memif_ring *ring;
@@ -45,6 +51,7 @@ struct memif_queue {
     int32_t bell_fd;               /* the peer's eventfd; -1: none */
     uint32_t ringing;              /* 1 while writing to it, which a hostile peer can make block */
     uint32_t counted;              /* transmit: memif_take_back() was called for this ring */
+    struct taken taken;            /* receive */
     uint32_t n_regions;            /* of the client */
     const struct memif_region *regions;
     uint8_t *buffers; /* client, copying: the buffer of slot i is buffers + i × buffer_size */
@@ -74,7 +81,8 @@ int memif_zero_arm(struct queue *q, int on);
  * of a whole number of bursts. No worker runs. -1: they can't be, and the queue has a fault. */
 int memif_copy_revive_rx(struct memif_queue *m);
 int memif_copy_revive_tx(struct memif_queue *m);
-int memif_zero_revive(struct memif_queue *m);
+int memif_zero_revive_rx(struct memif_queue *m);
+int memif_zero_revive_tx(struct memif_queue *m);
 // [c]
 
 #include <sys/uio.h>
@@ -140,6 +148,26 @@ static inline int revive_shown(struct memif_queue *m, uint16_t *shown)
     }
     *shown = at;
     return 1;
+}
+
+/* All slots before `at` are taken, and what was in them is counted. */
+static inline void settle(struct memif_queue *m, uint16_t at)
+{
+    keep_order();
+    m->taken.packets = m->q.counters->packets;
+    m->taken.bytes = m->q.counters->bytes;
+    keep_order();
+    m->taken.at = at;
+}
+
+/* After the end of a worker process: slots are taken anew from `at` on, and counted anew. */
+static inline void settle_again(struct memif_queue *m, uint16_t at)
+{
+    if (m->taken.at == at) {
+        m->q.counters->packets = m->taken.packets;
+        m->q.counters->bytes = m->taken.bytes;
+    }
+    settle(m, at);
 }
 
 /* The longest frame that fits a buffer and a packet handle. */

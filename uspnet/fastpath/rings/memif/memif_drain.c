@@ -82,17 +82,19 @@ void memif_copy_lend(struct memif_queue *m)
     publish(m, m->next);
 }
 
-/* What was drained and not published is received once more; or, where slots may have been posted
- * again already, counted as lost: a burst at most. */
+/* What was drained and not published is received and counted once more; or, where slots may have
+ * been posted again already, counted as lost: a burst at most. */
 int memif_copy_revive_rx(struct memif_queue *m)
 {
     uint16_t shown;
     if (!revive_shown(m, &shown))
         return -1;
+    settle_again(m, shown);
     if (m->buffers && shown != m->next) {
         queue_drop(&m->q, DROP_WORKER_LOST, least((uint16_t)(m->next - shown), BURST_MAX));
         lend_again(m, shown, m->next);
         store_release(m->ours, (uint16_t)(m->next + m->our_lead));
+        settle(m, m->next);
     }
     if (!m->buffers)
         m->next = shown;
@@ -139,6 +141,7 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
     keep_order();
     queue_count(q, got, bytes); /* before publish(), which makes these stores visible first */
     publish(m, m->next);
+    settle(m, m->next);
     return got;
 }
 

@@ -60,7 +60,7 @@ uint32_t memif_zero_tx(struct queue *q, struct packet *packets, uint32_t n)
         slot_lend(&l, next + i, p);
         bytes += p.length;
     }
-    keep_order(); /* slots before `next`, as memif_zero_revive() expects */
+    keep_order(); /* slots before `next`, as revive() expects */
     m->next = (uint16_t)(next + n);
     publish(m, m->next);
     keep_order(); /* what is counted as sent was published */
@@ -104,6 +104,7 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
     queue_count(&m->q, got, total);
     keep_order(); /* what has left the ring is counted */
     m->clean = (uint16_t)at;
+    settle(m, m->clean);
     return got;
 }
 
@@ -165,6 +166,7 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
         }
         keep_order();
         m->clean = (uint16_t)(m->clean + used);
+        settle(m, m->clean);
     }
     lend(m);
     return got;
@@ -172,7 +174,7 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
 
 /* The peer gets what was put into slots and not published. `out` and both positions are out of its
  * reach; what it drained meanwhile is validated by the next burst. */
-int memif_zero_revive(struct memif_queue *m)
+static int revive(struct memif_queue *m)
 {
     store_relaxed(&m->ringing, 0);
     if ((uint16_t)(m->next - m->clean) > m->size) {
@@ -180,6 +182,16 @@ int memif_zero_revive(struct memif_queue *m)
         return -1;
     }
     store_release(m->ours, (uint16_t)(m->next + m->our_lead));
+    return 0;
+}
+
+int memif_zero_revive_tx(struct memif_queue *m) { return revive(m); }
+
+int memif_zero_revive_rx(struct memif_queue *m)
+{
+    if (revive(m))
+        return -1;
+    settle_again(m, m->clean);
     return 0;
 }
 
