@@ -185,7 +185,7 @@ def jobs(tmp_path):
     """Jobs of each kind, over ports that need neither privileges nor a peer."""
     limits, out = Limits(count=64), f"pcap:out={tmp_path}/out"
     pair = [
-        "memif:@uspnet-test-shared,role=server",
+        "memif:@uspnet-test-shared,role=server,zero-copy={0}",
         "memif:@uspnet-test-shared,zero-copy={0}",
     ]
     for rate, sequence in ((0.0, False), (1e6, True)):

@@ -45,7 +45,7 @@ SPECS = [
     "pcap:out=/var/captures/2026/07/site-7/rack-12/uplink.pcapng,format=nsecpcap,buffer=1024",
     "packet:enp101s0f0np0",
     "qemu:virtio-net,wire=lan0,packed=on,queues=2",
-    "memif:/run/vpp/sockets/interfaces/another.sock,role=server,frame=1514",
+    "memif:/run/vpp/sockets/interfaces/another.sock,role=server,zero-copy=on",
     "tap:uspnet0",
 ]
 FAST = Rates(999_995_000.1, 999_995_000.1, 1.2e12, 1.2e12)

@@ -99,10 +99,10 @@ def memif(tmp_path):
 
     def make(ours, theirs, zero):
         path = tmp_path / "m.sock"
-        rings = {"server": "", "client": ",ring=256"}
-        if ours == "client":
-            rings[ours] += f",zero-copy={zero}"
-        return [make_port(f"memif:{path},role={role}{rings[role]}") for role in (ours, theirs)]
+        zeros = {ours: f",zero-copy={zero}" if ours == "client" else "", theirs: ""}
+        return [
+            make_port(f"memif:{path},role={role},ring=256{zeros[role]}") for role in (ours, theirs)
+        ]
 
     return make
 

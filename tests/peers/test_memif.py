@@ -15,8 +15,6 @@ import pytest
 from tests.support.tiers import full
 from tests.support.waiting import scaled, until
 
-CLIENTS = ("ring=64", "buffer=4096", "zero-copy=on")  # options that a server has no use for
-
 
 def pair(uspnet, path, client="", server="", count=200_000, send=(), receive=()):
     """pktgen into capture; the results of both."""
@@ -155,8 +153,6 @@ def test_server_and_client_in_one_process(uspnet, tmp_path):
         ("memif:{}/none,ring=1000", 2, "Usage"),
         ("memif:{}/none,ring=32768", 2, "Usage"),
         ("memif:{}/none,role=both", 2, "Usage"),
-        *((f"memif:{{}}/none,role=server,{each}", 2, "Usage") for each in CLIENTS),
-        ("memif:{}/none,buffer=4096", 2, "Usage"),
         ("memif:{}/none,secret=1234567890123456789012345", 2, "Usage"),
         ("memif:", 2, "Usage"),
         ("memif:@", 2, "Usage"),

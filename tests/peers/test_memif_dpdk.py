@@ -111,7 +111,7 @@ def test_a_client_of_any_ring_size(testpmd, uspnet, tmp_path, zero, ring, size):
     pmd = testpmd(vdev(path, "server", bsize=16384), options=JUMBO)
     sender = uspnet(
         "pktgen",
-        f"memif:{path},ring={ring},zero-copy={zero}",
+        f"memif:{path},ring={ring},zero-copy={zero},buffer=2048",
         "--size",
         size,
         "--count",

@@ -55,9 +55,8 @@ def tell(times):
 def test_a_peer_killed_again_and_again(uspnet, tmp_path, role, sends, zero):
     path = tmp_path / "m.sock"
     other = "client" if role == "server" else "server"
-    how = {"client": f",zero-copy={zero}", "server": ""}
-    ours = f"memif:{path},role={role},wait=forever{how[role]}"
-    theirs = f"memif:{path},role={other},wait=forever{how[other]}"
+    ours = f"memif:{path},role={role},wait=forever,zero-copy={zero}"
+    theirs = f"memif:{path},role={other},wait=forever,zero-copy={zero}"
     us, them = ("pktgen", "capture") if sends else ("capture", "pktgen")
     counter = "tx_packets" if sends else "rx_packets"
     job = uspnet(us, ours)

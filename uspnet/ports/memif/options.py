@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container
 from dataclasses import dataclass
 
 from uspnet.errors import Usage
@@ -14,7 +13,6 @@ from uspnet.spec import Options, Spec, choice, integer, option, seconds, string,
 
 SECRET_BYTES = 24
 PATH_BYTES = 107
-CLIENTS = ("ring", "buffer", "zero-copy")  # options that a server has no use for
 
 
 @dataclass(frozen=True)
@@ -39,23 +37,6 @@ class MemifOptions(Options):
     frame: int = option(integer(60, FRAME_MAX), FRAME_MAX, "longest frame in bytes, to 9728")
     wait: float | None = option(seconds, None, "seconds to wait for the peer at first, or forever")
     reconnect: bool = option(switch, True, "wait for a peer that left to come back, on or off")
-
-
-def check(spec: Spec, given: Container[str], options: MemifOptions) -> None:
-    """Raise Usage for values that make no sense, and for those without effect."""
-    for name in CLIENTS if options.role == "server" else ():
-        if name in given:
-            raise Usage(
-                f"{spec}: {name}= is for the client, in whose memory a server works",
-                "leave it out; it says how the client makes that memory",
-            )
-    if options.zero_copy and "buffer" in given:
-        raise Usage(
-            f"{spec}: buffer= has no effect with zero copy, where a slot holds a buffer of the job",
-            "leave it out, or add zero-copy=off",
-        )
-    if options.ring & (options.ring - 1):
-        raise Usage(f"{spec}: ring={options.ring} is not a power of two", "try ring=1024")
 
 
 def address_of(spec: Spec, options: MemifOptions) -> str:

@@ -17,6 +17,7 @@ from uspnet.errors import (
     NotPermitted,
     NotSupported,
     PeerFault,
+    Usage,
     UspnetError,
 )
 from uspnet.fastpath import c, ffi, lib
@@ -28,7 +29,7 @@ from uspnet.ports.memif import refusals, rings
 from uspnet.ports.memif.access import password
 from uspnet.ports.memif.client import ClientMemory, ClientSession
 from uspnet.ports.memif.listener import Listener, detach, listen
-from uspnet.ports.memif.options import SECRET_BYTES, MemifOptions, address_of, check
+from uspnet.ports.memif.options import SECRET_BYTES, MemifOptions, address_of
 from uspnet.ports.memif.protocol import OUR_NAME, Disconnect, Type
 from uspnet.ports.memif.server import ServerSession
 from uspnet.spec import Spec
@@ -69,7 +70,8 @@ class Memif(Port, scheme="memif"):
         super().__init__(spec)
         options = self.options
         self.address = address_of(spec, options)
-        check(spec, self.given, options)
+        if options.ring & (options.ring - 1):
+            raise Usage(f"{spec}: ring={options.ring} is not a power of two", "try ring=1024")
         self.server = options.role == "server"
         self.identity, self.allow = options.id, options.allow
         self.secret = password(self.name, options.secret_file, options.secret, SECRET_BYTES)
