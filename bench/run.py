@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import CASES, SINK, SOURCE, Case, Sample
-from ceiling import ceiling
+from ceiling import Ceiling
 from costs import COSTS, Cost
 from lab import ROOT, BenchError, Missing, facts, huge_pages, need
 from report import format_case, format_cost, header
@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def play(case: Case, number: int, seconds: float) -> dict[str, Any]:
+def play(case: Case, number: int, seconds: float, ceiling: Ceiling) -> dict[str, Any]:
     """One round: every contestant once; who begins alternates."""
     seconds = min(seconds, case.most_s)
     order: list[tuple[str, Callable[[float], Sample]]]
@@ -52,17 +52,19 @@ def play(case: Case, number: int, seconds: float) -> dict[str, Any]:
     ours, theirs = samples["ours"]["pps"], samples["theirs"]["pps"]
     row: dict[str, Any] = {**samples, "ratio": ours / theirs if theirs else None}
     if case.two_cores:
-        row["ceiling"] = ceiling(SOURCE, SINK, min(seconds, 1.0))
+        row["ceiling"] = ceiling.measure(SOURCE, SINK, min(seconds, 1.0))
         row["share_of_ceiling"] = ours / row["ceiling"]
     row["also"] = {name: asdict(measure(seconds)) for name, measure in case.also.items()}
     return row
 
 
-def play_again(case: Case, number: int, seconds: float, lost: list[str]) -> dict[str, Any] | None:
+def play_again(
+    case: Case, number: int, seconds: float, ceiling: Ceiling, lost: list[str]
+) -> dict[str, Any] | None:
     """One round, tried again when a contestant dies; None when it can't be had. `lost`: why."""
     for _ in range(TRIES):
         try:
-            return play(case, number, seconds)
+            return play(case, number, seconds, ceiling)
         except Missing as error:
             lost.append(str(error))
             break
@@ -72,13 +74,13 @@ def play_again(case: Case, number: int, seconds: float, lost: list[str]) -> dict
     return None
 
 
-def run_case(case: Case, rounds: int, seconds: float) -> dict[str, Any]:
+def run_case(case: Case, rounds: int, seconds: float, ceiling: Ceiling) -> dict[str, Any]:
     """All rounds of one case, with medians; or why it could not be measured."""
     result: dict[str, Any] = {"name": case.name, "title": case.title, "target": case.target}
     result |= {"rival": case.rival, "rounds": []}
     result["lost_rounds"] = []
     for number in range(rounds):
-        row = play_again(case, number, seconds, result["lost_rounds"])
+        row = play_again(case, number, seconds, ceiling, result["lost_rounds"])
         result["rounds"] += [row] if row else []
         print(f"  {case.name} {number + 1}/{rounds}", end="\r", file=sys.stderr, flush=True)
     rows = result["rounds"]
@@ -122,8 +124,9 @@ def main() -> int:
             if len(os.sched_getaffinity(0)) < 2:
                 raise BenchError("two cores are needed")
             report["facts"] = facts(stack.enter_context(huge_pages()))
+            ceiling = stack.enter_context(Ceiling())
             print(header(report), flush=True)
-            measure_all(given, report)
+            measure_all(given, report, ceiling)
         except BenchError as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
@@ -134,11 +137,11 @@ def main() -> int:
     return status
 
 
-def measure_all(given: argparse.Namespace, report: dict[str, Any]) -> None:
+def measure_all(given: argparse.Namespace, report: dict[str, Any], ceiling: Ceiling) -> None:
     """Fill `report`, printing each result as it comes."""
     for case in CASES:
         if not given.only or case.name in given.only:
-            report["cases"].append(run_case(case, given.rounds, given.seconds))
+            report["cases"].append(run_case(case, given.rounds, given.seconds, ceiling))
             print(format_case(report["cases"][-1]), flush=True)
     for cost in COSTS:
         if not given.only or cost.name in given.only:

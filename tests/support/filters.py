@@ -99,7 +99,7 @@ sctp[0:2] = 7; ip6 protochain 6; ip6 protochain 17; ip protochain 17; protochain
 ip6 protochain 58 and len > 60; not ip6 protochain 6; ip6[0] & 0xf0 = 0x60; arp[6:2] = 1
 arp[7] = 2; arp[24:4] = 0x0a000001
 ip and (udp or tcp) and (port 53 or port 80) and not host 10.1.2.4
-ether[70000] = 1 or ip
+inbound or ip
 """
 
 

@@ -20,7 +20,7 @@ OWN = ("filter", "snaplen")
 
 def apart(texts: Sequence[str]) -> tuple[list[Port], list[Own]]:
     """Return the ports that specs name, and what `capture` takes from each spec. Raises Usage, and
-    as compile_filter does.
+    as choose_by does.
     """
     from uspnet.ports.registry import make_port
 
@@ -30,14 +30,14 @@ def apart(texts: Sequence[str]) -> tuple[list[Port], list[Own]]:
 
 def _own(spec: str, found: Mapping[str, str]) -> Own:
     from uspnet.jobs.capture import Own
-    from uspnet.packets.filter import compile_filter
+    from uspnet.packets.filter import choose_by
 
     try:
         snaplen = units.whole(0, SNAPLEN_MAX)(found.get("snaplen", "0"))
     except units.Unreadable as error:
         text = f"{shown(spec)}: snaplen={found['snaplen'][:40]}: {error}"
         raise Usage(text, error.hint) from None
-    return Own(compile_filter(found["filter"]) if "filter" in found else None, snaplen)
+    return Own(choose_by(found["filter"]) if "filter" in found else None, snaplen)
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

@@ -107,7 +107,7 @@ class Asked:
     def attaching(self, port: Port) -> Attaching:
         """Return how the port is attached. Raise Usage, and what can be wrong with saved states."""
         from uspnet.jobs.attach.job import Attaching
-        from uspnet.packets.filter import compile_filter
+        from uspnet.packets.filter import choose_by
         from uspnet.ports.registry import make_port
 
         saved = saved_of(port)
@@ -116,7 +116,7 @@ class Asked:
             self.mtu or _saved_mtu(saved),
             read_station(self.mac) if self.mac is not None else None,
             self._configuration(saved),
-            compile_filter(self.only) if self.only is not None else None,
+            choose_by(self.only) if self.only is not None else None,
             make_port(self.to) if self.to is not None else None,
             self.tee,
             self.on_full.value,

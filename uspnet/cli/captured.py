@@ -239,15 +239,15 @@ def _is_port(word: str) -> bool:
 
 def filter_of(option: str | None, words: Sequence[str]) -> Filter | None:
     """Compile the filter that -f or the words behind the ports are; None: there is none. Raises as
-    compile_filter does.
+    choose_by does.
     """
-    from uspnet.packets.filter import compile_filter
+    from uspnet.packets.filter import choose_by
 
     if option is not None and words:
         text = f"there are two filters: -f {option!r} and {' '.join(words)!r}"
         raise Usage(text, "join them by: and")
     text = option if option is not None else " ".join(words)
-    return compile_filter(text) if text or option is not None else None
+    return choose_by(text) if text or option is not None else None
 
 
 def sink_of(

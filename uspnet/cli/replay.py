@@ -303,11 +303,11 @@ class Replays:
         the options on the command line. Raise Usage.
         """
         from uspnet.jobs.replay import Replaying, ReplayJob
-        from uspnet.packets.filter import compile_filter
+        from uspnet.packets.filter import choose_by
 
         pace = self.pace(rate, link)
-        only = None if self.only is None else compile_filter(self.only)
-        split = None if self.split_by is None else compile_filter(self.split_by)
+        only = None if self.only is None else choose_by(self.only)
+        split = None if self.split_by is None else choose_by(self.split_by)
         rewrite = self.rewriting.fields(given)
         wrong = self.rewriting.wrong
         how = Replaying(self.loop or None, pace, rewrite, only, split, self.merge, wrong)

@@ -14,6 +14,6 @@ def to_trace(text: str | None, count: int | None) -> Tracing | None:
     if text is None:
         return None
     from uspnet.jobs.forward.trace import PACKETS, Tracing
-    from uspnet.packets.filter import compile_filter
+    from uspnet.packets.filter import choose_by
 
-    return Tracing(count or PACKETS, compile_filter(text) if text.strip() else None)
+    return Tracing(count or PACKETS, choose_by(text) if text.strip() else None)

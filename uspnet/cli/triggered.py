@@ -49,7 +49,7 @@ After = Annotated[
 
 def trigger_of(held: str | None, on: str | None, after: float | None) -> Trigger | None:
     """Return what is held until when, by --pre-trigger, --on and --after; None: nothing. Raises
-    Usage, and what compile_filter does.
+    Usage, and what choose_by does.
     """
     if held is None:
         for option, value in (("--on", on), ("--after", after)):
@@ -57,11 +57,11 @@ def trigger_of(held: str | None, on: str | None, after: float | None) -> Trigger
                 hint = "say what is held until then: --pre-trigger 30s"
                 raise Usage(f"{option} needs --pre-trigger", hint)
         return None
-    from uspnet.packets.filter import compile_filter
+    from uspnet.packets.filter import choose_by
     from uspnet.ports.pcap.trigger import Trigger
 
     seconds, size = _held(held)
-    return Trigger(size or HELD, seconds, after, compile_filter(on) if on is not None else None)
+    return Trigger(size or HELD, seconds, after, choose_by(on) if on is not None else None)
 
 
 def _held(text: str) -> tuple[float | None, int | None]:

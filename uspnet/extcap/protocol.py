@@ -89,10 +89,10 @@ def config(port: str) -> Iterator[str]:
 def wrong(text: str) -> Iterator[str]:
     """Yield what is wrong with a capture filter; nothing if it is right."""
     from uspnet.errors import UspnetError  # noqa: PLC0415 - takes longer than all other answers
-    from uspnet.packets.filter import compile_filter  # noqa: PLC0415
+    from uspnet.packets.filter import choose_by  # noqa: PLC0415
 
     try:
-        compile_filter(text)
+        choose_by(text)
     except UspnetError as error:
         yield clean(error.lines[0])
 

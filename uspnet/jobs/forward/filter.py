@@ -19,7 +19,7 @@ from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_partner
 from uspnet.jobs.route import Route
 from uspnet.memory import new
 from uspnet.packets.caret import Span, pointed
-from uspnet.packets.filter import Filter, compile_filter
+from uspnet.packets.filter import Filter, choose_by
 from uspnet.port import Port
 from uspnet.text import printable
 
@@ -213,7 +213,7 @@ def read_rule(text: str, ports: Sequence[Port], what: str = "") -> Rule:
         raise Usage(f"{what} is no rule", HOW, pointed(text, at))
     only = found["filter"]
     try:
-        made = compile_filter(only) if only else None
+        made = choose_by(only) if only else None
     except Usage as error:
         raise Usage(f"{what}: {error.lines[0]}", error.hint, error.lines[1:]) from None
     if not found["port"]:

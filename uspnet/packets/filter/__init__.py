@@ -3,9 +3,9 @@
 is checked here and becomes machine code (`native`), eBPF (`ebpf`), or is interpreted in C.
 """
 
-from uspnet.packets.filter.compiler import check_filter, compile_filter
+from uspnet.packets.filter.compiler import check_filter, choose_by, compile_filter
 from uspnet.packets.filter.libpcap import version
 from uspnet.packets.filter.made import Filter
 from uspnet.packets.filter.program import Step
 
-__all__ = ["Filter", "Step", "check_filter", "compile_filter", "version"]
+__all__ = ["Filter", "Step", "check_filter", "choose_by", "compile_filter", "version"]

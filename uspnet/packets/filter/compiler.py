@@ -39,24 +39,32 @@ def compile_filter(text: str, link_type: int = ETHERNET) -> Filter:
     if len(steps) > lib.FILTER_STEPS:
         raise NotSupported(f"the filter takes {len(steps):,} instructions", "make it simpler")
     check(steps)
-    if any(OPS[step.code].how == "absolute" and step.value >= AUXILIARY for step in steps):
+    return Filter(text, steps)
+
+
+def choose_by(text: str, link_type: int = ETHERNET) -> Filter:
+    """Compile a filter that somebody has given. Raises as compile_filter does, and Usage for one
+    that asks for what only the kernel knows of a packet: it would reject all.
+    """
+    made = compile_filter(text, link_type)
+    if any(OPS[step.code].how == "absolute" and step.value >= AUXILIARY for step in made.steps):
         word = OF_KERNEL.search(text)
         shown = pointed(text, Span(*word.span())) if word else ()
         why = "only the kernel knows direction and interface"
         raise Usage(f"filter {text!r}: {why}", HINT, shown)
-    return Filter(text, steps)
+    return made
 
 
 def check_filter(text: str) -> None:
     """Raise as compile_filter does for a filter that is wrong whatever packets begin with."""
     try:
-        compile_filter(text)
+        choose_by(text)
     except Usage as error:
         if any(words in error.message for words in WRONG_ANYWHERE):
             raise
         for link_type in LANGUAGES:
             with contextlib.suppress(Usage):
-                compile_filter(text, link_type)
+                choose_by(text, link_type)
                 return
         raise
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from uspnet.fastpath import c, ffi, lib
-from uspnet.packets.filter import Filter, compile_filter
+from uspnet.packets.filter import Filter, choose_by
 from uspnet.ports.pcap.about import KINDS
 from uspnet.ports.pcap.blocks import Block
 from uspnet.ports.pcap.source import Source
@@ -126,7 +126,7 @@ class Look:
         return False
 
     def _add_filter(self, link_type: int) -> None:
-        """Compile the filter for a link type. Raises as compile_filter does."""
+        """Compile the filter for a link type. Raises as choose_by does."""
         at = self.c.n_links % lib.LOOK_LINKS  # one of many is compiled again
         made = self._compiled(link_type).make()
         self.kept[at] = made
@@ -134,7 +134,7 @@ class Look:
         self.c.n_links += 1
 
     def _compiled(self, link_type: int) -> Filter:
-        return compile_filter(self.only or "", link_type)
+        return choose_by(self.only or "", link_type)
 
 
 def _seen(each: c.PcapSeen) -> Seen:

@@ -10,7 +10,7 @@ import struct
 from array import array
 from pathlib import Path
 
-from uspnet.packets.filter.compiler import compile_filter
+from uspnet.packets.filter.compiler import choose_by
 from uspnet.packets.filter.made import Filter
 
 SIOCGIFCONF = 0x8912
@@ -46,4 +46,4 @@ def wanted(keep_host: str) -> Filter | None:
     """
     if keep_host == "off":
         return None
-    return compile_filter(others_traffic() if keep_host == "on" else keep_host)
+    return choose_by(others_traffic() if keep_host == "on" else keep_host)
