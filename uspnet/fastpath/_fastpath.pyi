@@ -1447,7 +1447,7 @@ class Worker(Struct):
     deadline: int
     spin: int
     idle_since: int
-    unflushed: int
+    flush_at: int
     rounds: int
     spurious: int
     start: int
@@ -1850,7 +1850,7 @@ class WorkerFields(TypedDict, total=False):
     deadline: int
     spin: int
     idle_since: int
-    unflushed: int
+    flush_at: int
     rounds: int
     spurious: int
     start: int

@@ -261,12 +261,12 @@ int worker_rest(struct worker *w)
 {
     if (!w->idle_since) {
         w->idle_since = ticks();
+        w->flush_at = w->idle_since;
         w->spurious = 0;
-        w->unflushed = 1;
     }
-    if (w->unflushed)
-        w->unflushed = (uint32_t)flush(w);
-    return (int)w->unflushed;
+    if (w->flush_at && ticks() >= w->flush_at)
+        w->flush_at = flush(w) ? ticks() + w->ticks_hz / (1000000 / NAP_US) : 0;
+    return w->flush_at != 0;
 }
 
 /* Spins or sleeps, after a round without work. Ends the loop when all sources have ended. */

@@ -52,7 +52,7 @@ struct worker {
     uint64_t deadline;   /* ticks; 0: none */
     uint64_t spin;       /* ticks without work before an adaptive worker sleeps */
     uint64_t idle_since; /* ticks; 0: not idle */
-    uint32_t unflushed;  /* an idle worker: some queue has to be flushed again */
+    uint64_t flush_at;   /* ticks; an idle worker flushes its queues then; 0: nothing waits */
     uint64_t rounds;     /* begun; the owner of a loop that hangs doesn't count on */
     uint64_t spurious;   /* consecutive wake-ups without work */
     uint64_t start, end; /* ticks at the loop's first and last round */
