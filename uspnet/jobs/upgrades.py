@@ -218,13 +218,15 @@ class Upgrades:
                 self._now = self._begin(request), request
             except UspnetError as error:
                 request.end(None, error)
-        if self._now:
-            self._now[0].step()
-            self._tell()
+        self._go_on()
 
     def watch(self, process: WorkerProcess) -> None:
         """Have the process before the one on trial go on, as soon as that has ended."""
-        if self._now and process.dead():
+        if process.dead():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        if self._now:
             self._now[0].step()
             self._tell()
 
