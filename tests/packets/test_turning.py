@@ -17,6 +17,7 @@ from scapy.utils6 import Net6
 from uspnet.errors import Usage
 from uspnet.packets.craft import DST_MAC, FRAMES_MAX, SRC_MAC, craft, craft_changing
 from uspnet.packets.fields.program import sample
+from uspnet.packets.payload import pad, rebuild
 from uspnet.packets.turning import FEW
 from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.compiler import compile_program
@@ -140,3 +141,36 @@ def test_vary_has_the_last_word():
     made = [Ether(each) for each in played(template, flows, 99)]
     assert len({(p["IP"].src, p["IP"].id) for p in made}) == 3
     assert {p["UDP"].dport for p in made} == set(range(1, 51))
+
+
+TOGETHER = [
+    f"{MACS}/IP(src='192.0.2.1',dst='10.0.0.0/24')/UDP(dport=[5,6])/('x'*40)",
+    f"{MACS}/IPv6(src='2001:db8::1',dst='2001:db8:1::/120')/ICMPv6EchoRequest()/('x'*33)",
+    f"{MACS}/IP(src='192.0.2.1',dst='10.0.0.0/25')/SCTP()/SCTPChunkData(data='x'*20)",
+    f"{MACS}/IP(src='192.0.2.1',dst='10.0.0.0/25')/UDP(chksum=0)/('x'*20)",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [*((text, None) for text in TOGETHER), (TOGETHER[0], 90)]
+)
+def test_among_others_a_packet_has_templates_which_are_played_once(text, size):
+    """As several `--packet` need them. They take signatures as those that Scapy makes."""
+    made, asked = craft(text, size), [*eval(text, NAMES)]
+    if size:
+        asked = [pad(each, bytes(each), size)[0] for each in asked]
+    assert [each.frame for each in made] == [bytes(each) for each in asked]
+    signature = bytes(range(77, 95))
+    for each, packet in [*zip(made, asked, strict=True)][::61]:
+        at = len(each.frame) - len(signature) - 1
+        start = len(each.frame) - each.payload
+        assert each.rebuild(at, signature) == rebuild(packet, start, at, signature)
+        assert bytes(each.packet()) == each.frame
+
+
+def test_among_others_there_are_as_many_as_can_be_kept():
+    made = craft(f"{MACS}/IP(src='192.0.2.1',dst='10.0.0.0/18')/UDP()/('x'*20)")
+    assert len(made) == FRAMES_MAX == len({each.frame for each in made})
+    assert bytes(made[-1].packet()) == made[-1].frame
+    with pytest.raises(Usage, match="of 33 MiB are too many"):
+        craft(f"{MACS}/IP(src='192.0.2.1',dst='10.0.0.0/18')/UDP()/('x'*2100)")

@@ -81,18 +81,19 @@ def _templates(
         with alone():
             packet, drawn = _packet(expression)
         count = combinations(packet)
-        found = turned(packet, build) if turning and count > FEW else None
+        found = turned(packet, build) if count > FEW else None
+    if found and turning:
+        return [found.template], replace(found.change, vary=drawn)
+    _check_count(count, turning=turning)
     if found:
-        template, change = found
-        return [template], replace(change, vary=drawn)
+        _check_octets(count, count * len(found.template.frame))
+        return found.templates(count), Change(drawn)
     with alone():
-        return _expanded(packet, count, size, expression, turning=turning), Change(drawn)
+        return _expanded(packet, count, size, expression), Change(drawn)
 
 
-def _expanded(
-    packet: Packet, count: int, size: int | None, expression: Expression, *, turning: bool
-) -> list[Template]:
-    """Return a template of each packet that Scapy makes of one. Raise Usage."""
+def _check_count(count: int, *, turning: bool) -> None:
+    """Refuse more packets than can have templates of their own. Raise Usage."""
     if count > FRAMES_MAX:
         raise Usage(
             f"--packet: the fields' values make {count:,} packets, and at most {FRAMES_MAX:,} are"
@@ -101,18 +102,27 @@ def _expanded(
             if turning
             else "list fewer values, or send it alone: as a stream of a --profile, say",
         )
+
+
+def _check_octets(count: int, octets: int) -> None:
+    if octets > BYTES_MAX:
+        raise Usage(f"{count:,} packets of {octets >> 20} MiB are too many", "list fewer values")
+
+
+def _expanded(
+    packet: Packet, count: int, size: int | None, expression: Expression
+) -> list[Template]:
+    """Return a template of each packet that Scapy makes of one. Raise Usage."""
     packets = islice(iter(packet), FRAMES_MAX)
     with at_most(CRAFT_S, "this packet takes too long to make", "write fewer or simpler layers"):
         made = [_template(next(packets), size, expression)]
     octets = count * len(made[0].frame)
+    _check_octets(count, octets)
     with at_most(EXPAND_S, "these packets take too long to make", "list fewer values"):
-        for each in packets if octets <= BYTES_MAX else ():
+        for each in packets:
             made.append(_template(each, size, expression))
             octets += len(made[-1].frame) - len(made[0].frame)
-            if octets > BYTES_MAX:
-                break
-    if octets > BYTES_MAX:
-        raise Usage(f"{count:,} packets of {octets >> 20} MiB are too many", "list fewer values")
+            _check_octets(count, octets)
     return made
 
 

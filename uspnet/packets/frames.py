@@ -56,13 +56,14 @@ def checksum(data: bytes) -> int:
 @dataclass(frozen=True)
 class Template:
     """A frame to be sent, of which the last `payload` bytes are no headers; `rebuild` makes it with
-    other bytes at an offset in them, and all checksums made anew. `packet`: Scapy's, if it made it.
+    other bytes at an offset in them, and all checksums made anew. `packet` returns Scapy's, if it
+    made it.
     """
 
     frame: bytes
     payload: int
     rebuild: Callable[[int, bytes], bytes]
-    packet: Packet | None = None
+    packet: Callable[[], Packet] | None = None
 
 
 def udp_template(size: int, *header: Any) -> Template:

@@ -18,7 +18,7 @@ CHECKSUMS = ("chksum", "cksum", "checksum")
 
 def made_of(packet: Packet, frame: bytes, payload: int) -> Template:
     """Return the template of a packet that is `frame` on the wire; its last bytes are payload."""
-    return Template(frame, payload, partial(rebuild, packet, len(frame) - payload), packet)
+    return Template(frame, payload, partial(rebuild, packet, len(frame) - payload), lambda: packet)
 
 
 def rebuild(packet: Packet, start: int, at: int, data: bytes) -> bytes:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from uspnet.fastpath import lib
 from uspnet.packets.frames import Template
 from uspnet.packets.signing import Check, follow
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
 
 FEW = 12  # sizes that are made one by one
 TOLD, PROVEN = 6, 3  # sizes that tell what follows, and that prove it
@@ -79,8 +83,8 @@ def resize(made: Sequence[Template], sizes: Sequence[int]) -> list[Template]:
     if any(frames[len(each.frame)] != each.frame for each in made):
         raise NothingFollows
     known = {len(each.frame): each for each in made}
-    checks = _Checks(largest)
-    return [known.get(size) or _template(frames[size], end, checks) for size in sizes]
+    checks = Checks(largest)
+    return [known.get(size) or following(frames[size], end, checks) for size in sizes]
 
 
 def _words_of(frames: Sequence[bytes], end: int) -> list[Length | Sum]:
@@ -109,7 +113,7 @@ def _frame(largest: bytes, words: Sequence[Length | Sum], size: int) -> bytes:
     return bytes(made)
 
 
-class _Checks:
+class Checks:
     """The checksums that follow from bytes at an offset in the payload, by that."""
 
     def __init__(self, template: Template) -> None:
@@ -123,13 +127,17 @@ class _Checks:
         return self.known[offset]
 
 
-def _template(frame: bytes, end: int, checks: _Checks) -> Template:
-    """Return the template of a frame whose payload starts at `end`."""
+def following(
+    frame: bytes, end: int, checks: Checks, packet: Callable[[], Packet] | None = None
+) -> Template:
+    """Return the template of a frame whose payload starts at `end`, and whose checksums follow from
+    it as those of another frame do from the same bytes. `packet`: as in Template.
+    """
 
     def rebuild(at: int, data: bytes) -> bytes:
         return _replaced(frame, at, data, checks.at(at))
 
-    return Template(frame, len(frame) - end, rebuild)
+    return Template(frame, len(frame) - end, rebuild, packet)
 
 
 def _word(frames: Sequence[bytes], at: int, end: int) -> Length | Sum | None:
@@ -148,8 +156,8 @@ def _word(frames: Sequence[bytes], at: int, end: int) -> Length | Sum | None:
 
 
 def _replaced(frame: bytes, at: int, data: bytes, check: Check) -> bytes:
-    """Return the frame with other bytes of its payload, and its checksum as it follows. `check`: of
-    a frame of another size, whose kind is CHECK_NONE or CHECK_SUM: CRCs follow from no size.
+    """Return the frame with other bytes of its payload, no more than a signature has, and its
+    checksum as it follows. `check`: of a similar frame.
     """
     made = bytearray(frame)
     made[at : at + len(data)] = data
@@ -158,6 +166,11 @@ def _replaced(frame: bytes, at: int, data: bytes, check: Check) -> bytes:
         more = _sum(data, check) - _sum(frame[at : at + len(data)], check)
         value = (SUMS - word + more) % SUMS
         struct.pack_into("=H", made, check.at, SUMS - value if value else check.zero)
+    elif check.kind == lib.CHECK_CRC:
+        crc = int(struct.unpack_from("=I", frame, check.at)[0])
+        for place, byte in enumerate(data):
+            crc ^= check.crc[place * 256 + (byte ^ frame[at + place])]
+        struct.pack_into("=I", made, check.at, crc)
     return bytes(made)
 
 

@@ -6,11 +6,16 @@ in Scapy's order: a field advances when those that are faster begin again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
-from uspnet.packets.fields.program import WORD, sample
+from uspnet.fastpath import lib
+from uspnet.packets.fields.program import WORD, Program, sample
+from uspnet.packets.frames import Template
+from uspnet.packets.resize import Checks, following
 from uspnet.packets.several import Several, several
 from uspnet.packets.vary.change import Change, Turn
 from uspnet.packets.vary.compiler import compile_program
@@ -20,19 +25,53 @@ from uspnet.packets.vary.place import notation_of
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-    from uspnet.packets.frames import Template
+Build = Callable[["Packet"], Template]
 
 FEW = 64  # packets that are made one by one
 CHECKED = 16  # packets in a row that are checked
 
 
-def turned(packet: Packet, build: Callable[[Packet], Template]) -> tuple[Template, Change] | None:
-    """Return the template of a packet's first values, made by `build`, and what changes in it from
-    packet to packet; None: no field program can play it. Raises what `build` does of the last one.
+@dataclass(frozen=True)
+class Turned:
+    """The template of a packet's first values, and what changes in it from packet to packet; the
+    same for `program`, which plays it; what makes the template of a packet by its number.
+    """
+
+    template: Template
+    change: Change
+    start: Template
+    program: Program
+    build: Callable[[int], Template]
+
+    def templates(self, count: int) -> list[Template]:
+        """Return a template of each of the first packets: the program plays them."""
+        start, frames = self.start, list[bytes]()
+        while len(frames) < count:
+            row = [start.frame] * min(lib.BURST_MAX, count - len(frames))
+            frames += sample(self.program, row, (len(frames), 1))
+        end, checks = len(start.frame) - start.payload, Checks(start)
+        return [
+            following(frame, end, checks, partial(self._packet, number))
+            for number, frame in enumerate(frames)
+        ]
+
+    def _packet(self, number: int) -> Packet:
+        made = self.build(number).packet
+        assert made  # noqa: S101 - of Scapy
+        return made()
+
+
+def turned(packet: Packet, build: Build) -> Turned | None:
+    """Return how a field program plays a packet, whose templates `build` makes; None: none can.
+    Raises what `build` does of the last one.
     """
     fields = list(several(packet))
     first: Packet = next(iter(_chosen(packet, fields, 0)))
-    build(_chosen(first, fields, prod(each.count() for each in fields) - 1))  # does it fit?
+
+    def of(number: int) -> Template:
+        return build(_chosen(first, fields, number))
+
+    of(prod(each.count() for each in fields) - 1)  # does it fit?
     if (turns := _turns(first, fields)) is None:
         return None
     template, change = build(first.copy()), Change(turns=turns)
@@ -41,10 +80,10 @@ def turned(packet: Packet, build: Callable[[Packet], Template]) -> tuple[Templat
     except Usage:
         return None
     for number, count in _checked(turns):
-        asked = [build(_chosen(first, fields, number + i)).frame for i in range(count)]
+        asked = [of(number + i).frame for i in range(count)]
         if sample(program, [start.frame] * count, (number, 1)) != asked:
             return None
-    return template, change
+    return Turned(template, change, start, program, of)
 
 
 def _turns(first: Packet, fields: Sequence[Several]) -> list[Turn] | None:

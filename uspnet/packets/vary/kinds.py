@@ -48,7 +48,7 @@ def compile_kinds(
 
 def _stack(template: Template) -> str:
     """Return the names of a packet's layers."""
-    layers = template.packet.iterpayloads() if template.packet else ()
+    layers = template.packet().iterpayloads() if template.packet else ()
     return "/".join(type(each).__name__ for each in layers)
 
 

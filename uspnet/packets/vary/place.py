@@ -84,7 +84,7 @@ class Layout:
         if template.packet is None:
             raise Usage("only packets that Scapy made can vary", "make templates with craft()")
         self.template = template
-        self.packet: Packet = template.packet.copy()
+        self.packet: Packet = template.packet().copy()
         with alone():
             settle(self.packet)
             loosen(self.packet)
