@@ -21,6 +21,7 @@ from uspnet.errors import Malformed, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.replay import Pace, Replaying, ReplayJob
+from uspnet.packets.breaking import Wrong, read_breaks
 from uspnet.packets.fields.rewrite import Rewrite
 from uspnet.packets.filter import compile_filter
 from uspnet.ports.pcap.port import Pcap
@@ -63,11 +64,11 @@ def stream(packets, files, seed=1):
 def merge(tmp_path):
     """Replays files of these contents as one; returns the result, and what was sent."""
 
-    def run(contents, passes=1, pace=None, **limits):
+    def run(contents, passes=1, pace=None, wrong=None, **limits):
         names = [tmp_path / f"{number}.pcap" for number in range(len(contents))]
         for name, content in zip(names, contents, strict=True):
             name.write_bytes(content)
-        wire, how = Wire(), Replaying(passes, pace or Pace(), merge=True)
+        wire, how = Wire(), Replaying(passes, pace or Pace(), merge=True, wrong=wrong or Wrong())
         with ReplayJob(wire, Limits(**limits), [Pcap.make(name) for name in names], how) as job:
             return ran(job.run()), wire.taken
 
@@ -133,6 +134,18 @@ def test_a_count_is_exact_and_what_was_read_ahead_is_uncounted(merge, count):
     assert (result.offered, result.sent, result.ended) == (count, count, "count")
     assert sum(each.packets for each in result.replayed) == count
     assert sum(each.bytes for each in result.replayed) == sum(map(len, taken))
+
+
+@pytest.mark.parametrize("count", [2, 50, 2000])
+def test_every_third_packet_of_the_stream_is_broken_and_none_that_was_only_read_ahead(merge, count):
+    """Whichever file it is in: each has more packets than are sent."""
+    files, frames = stream(1000, 2)
+    contents = [ng("<", each) for each in files]
+    result, taken = merge(contents, 2, wrong=Wrong(read_breaks(["runt=18"]), 3), count=count)
+    asked = [frame if (n + 1) % 3 else frame[:18] for n, frame in enumerate((frames * 2)[:count])]
+    assert (result.sent, taken) == (count, asked)
+    cut = sum(len(frame) > 18 for frame in (frames * 2)[2:count:3])
+    assert result.broken == {"runt": cut}
 
 
 @pytest.mark.parametrize("count", [1, 9])

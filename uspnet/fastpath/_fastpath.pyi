@@ -979,6 +979,7 @@ class ReplayLoop(Struct):
     spent: int
     taken: int
     fields: Field
+    breaks: Field
     only: Filter
     first: Filter
     sides: MergeSide

@@ -22,7 +22,6 @@ from uspnet.memory import new
 from uspnet.packets.answering import AnswerNet
 from uspnet.packets.breaking import Wrong
 from uspnet.packets.fields.field import Field, make_chain
-from uspnet.packets.fields.rewrite import Rewrite
 from uspnet.packets.frames import l1_bits
 from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.spoiling import spoiled
@@ -54,6 +53,7 @@ class Replay(Forward, name="replay"):
     a_packet: int = 1
     a_byte: int = 0
     fields: CField = ffi.NULL
+    breaks: CField = ffi.NULL
     only: CFilter = ffi.NULL
     first: CFilter = ffi.NULL
     sides: MergeSide = ffi.NULL
@@ -103,6 +103,11 @@ class Replay(Forward, name="replay"):
             setattr(side, "from", 0)
             side.held = 0
         return super().settle(lanes, excess)
+
+
+def _first(chain: Sequence[c.Struct]) -> CField:
+    """Return the first field to be applied of a chain; NULL if there is none."""
+    return ffi.cast("struct field *", chain[-1]) if chain else ffi.NULL
 
 
 @dataclass(frozen=True)
@@ -183,8 +188,9 @@ class ReplayJob(Job[ReplayResult]):
         self.loop: Replay | None = None
         self.answers: list[Answers] = []
         self._receivers: list[Measure] = []
-        self._fields: list[c.Struct] = []  # the first of them breaks packets
-        self.breaks: Rewrite | None = None
+        self._fields: list[c.Struct] = []
+        self._breaks: list[c.RewriteField] = []  # or none
+        self._wrong = spoiled(self.how.wrong)
 
     def answer(self, nets: Sequence[AnswerNet], mac: bytes) -> None:
         """Answer who asks for addresses, on each port that packets are sent to; with `mac` where
@@ -200,17 +206,18 @@ class ReplayJob(Job[ReplayResult]):
         """Plan one worker, which keeps the packets in order, and receivers of what is answered."""
         passes, pace = self.how.passes, self.how.pace
         a_packet, a_byte = pace.costs()
-        merge, self.breaks = self.how.merge, spoiled(self.how.wrong) if self.how.wrong else None
-        fields = make_chain([*self.how.rewrite, *([self.breaks] if self.breaks else [])])
-        self._fields = fields
-        self.undo.callback(fields.clear)  # alive as long as the job
+        merge, self._fields = self.how.merge, make_chain(self.how.rewrite)
+        self._breaks = [cast("c.RewriteField", self._wrong.make())] if self.how.wrong else []
+        for kept in (self._fields, self._breaks):
+            self.undo.callback(kept.clear)  # alive as long as the job
         self.loop = Replay(
             all=FOREVER if passes is None else passes * len(self.files),
             begun=len(self.files) if merge else 1,
             rate=pace.rate or 0.0,
             a_packet=a_packet,
             a_byte=a_byte,
-            fields=ffi.cast("struct field *", fields[-1]) if fields else ffi.NULL,
+            fields=_first(self._fields),
+            breaks=_first(self._breaks),
             only=self.how.only.make() if self.how.only else ffi.NULL,
             first=self.how.split.make() if self.how.split else ffi.NULL,
             sides=new("struct merge_side[]", len(self.files)) if merge else ffi.NULL,
@@ -292,13 +299,12 @@ class ReplayJob(Job[ReplayResult]):
         return tuple(found)
 
     def _broken(self) -> dict[str, int]:
-        if not self.breaks or not self._fields:
-            return {}
-        made = cast("c.RewriteField", self._fields[0])
-        found = {
-            each.text: int(made.wrongs[i].packets) for i, each in enumerate(self.breaks.wrongs)
-        }
-        return found | ({"runt": int(made.runts)} if self.breaks.runt else {})
+        found = dict[str, int]()
+        for made in self._breaks:
+            wrongs = enumerate(self._wrong.wrongs)
+            found |= {each.text: int(made.wrongs[i].packets) for i, each in wrongs}
+            found |= {"runt": int(made.runts)} if self._wrong.runt else {}
+        return found
 
     def count(self) -> ReplayResult:
         """Return what was sent so far."""

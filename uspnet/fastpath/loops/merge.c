@@ -74,10 +74,14 @@ static int too_early(struct replay_loop *r, uint64_t ns, uint64_t now)
     return 0;
 }
 
-/* The next packet of a lane waits for one of these exits. */
-static void put(struct lane *lane, struct merge_side *s, struct exit *exits)
+/* The next packet of a lane waits for one of these exits. It is made wrong only now: others that
+ * were read ahead may never be sent. */
+static void put(const struct replay_loop *r, struct lane *lane, struct merge_side *s,
+                struct exit *exits)
 {
     int second = lane->n_exits > 1 && !(s->first >> s->from & 1);
+    if (r->breaks)
+        replay_spoil(r, lane->rx, &lane->received, s->from, 1);
     lane_put(lane, &exits[second], s->from++);
     settle(s, &lane->received);
 }
@@ -126,7 +130,7 @@ uint32_t merge_begin(struct replay_loop *r)
         struct merge_side *s = &r->sides[lane - w->lanes];
         if (too_early(r, s->timed ? s->time : STAMP_UNKNOWN, now) || !worker_claim(w, 1))
             break;
-        put(lane, s, exits);
+        put(r, lane, s, exits);
         n++;
     }
     if (!want && !merge_holds(r))

@@ -78,6 +78,15 @@ uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b
     return unmade;
 }
 
+void replay_spoil(const struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t from,
+                  uint32_t n)
+{
+    uint16_t was[BURST_MAX];
+    fields_apply(r->breaks, rx->pool, b->packets + from, n, was);
+    if (rx->origins)
+        burst_follow(b, from, from + n, was);
+}
+
 /* Closes the gaps that packets with a length of 0 are. Returns how many are left. */
 static uint32_t close_up(struct burst *b, const struct queue *rx, uint32_t n)
 {
@@ -96,7 +105,8 @@ void replay_take(struct replay_loop *r, const struct packet *p, uint32_t n)
         r->spent += (uint64_t)p[i].length * r->a_byte;
 }
 
-/* Has n packets wait for the exits that they leave by, rewritten. Returns how many are left. */
+/* Has n packets wait for the exits that they leave by, rewritten, and made wrong where that is
+ * asked for. Returns how many are left. */
 static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
 {
     uint32_t kept = 0;
@@ -111,6 +121,8 @@ static uint32_t hold(struct replay_loop *r, struct lane *lane, uint32_t n)
         struct exit *e = &lane->exits[i];
         if (r->fields && replay_rewrite(r, lane->rx, &e->burst, e->held))
             e->held = close_up(&e->burst, lane->rx, e->held);
+        if (r->breaks)
+            replay_spoil(r, lane->rx, &e->burst, 0, e->held);
         replay_take(r, e->burst.packets, e->held);
         kept += e->held;
     }

@@ -27,6 +27,7 @@ struct replay_loop {
     double rate;               /* cost a second; 0: no limit */
     uint64_t spent, taken;     /* cost of the packets so far, and their number */
     struct field *fields;      /* list of what is rewritten in packets; may be NULL */
+    struct field *breaks;      /* makes those wrong that are sent; may be NULL */
     struct filter *only;       /* packets that it rejects are skipped; may be NULL */
     struct filter *first;      /* of two exits: what it accepts leaves by the first one */
 
@@ -45,10 +46,13 @@ void loop_replay(struct worker *w);
 
 /* replay.c. due: how many packets the rate allows now. choose: skips packets that the filter
  * rejects, and returns how many are left. rewrite: leaves those that can't be rewritten with a
- * length of 0, skipped, and returns how many. take: counts what packets cost. */
+ * length of 0, skipped, and returns how many. spoil: makes packets wrong, from this one of a burst
+ * on. take: counts what packets cost. */
 uint32_t replay_due(const struct replay_loop *r);
 uint32_t replay_choose(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n);
 uint32_t replay_rewrite(struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t n);
+void replay_spoil(const struct replay_loop *r, struct queue *rx, struct burst *b, uint32_t from,
+                  uint32_t n);
 void replay_take(struct replay_loop *r, const struct packet *p, uint32_t n);
 
 /* merge.c. begin: has the packets that are due wait for the exits of the first lane; 0: there was
