@@ -235,6 +235,7 @@ def test_xdp_goes_on_with_its_program_and_other_sockets(namespace, needs, newer,
     assert result["upgrades"] == len(result["before"]) == 2
     assert total(result, "forwarded") >= 2000
     assert all(each["ports"][0]["rx_packets"] for each in lives(result)[1:])
+    assert len({each["ports"][0]["how"] for each in lives(result)}) == 1
     assert namespace.programs() == before == set()
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from uspnet.kernel import netdev, netns
 from uspnet.kernel.interface import Interface
 from uspnet.kernel.routes import carries_default_route
+from uspnet.ports.xdp import tags
 from uspnet.ports.xdp.program import NEEDS
 from uspnet.system.privileges import lacking
 
@@ -37,7 +38,9 @@ def _rows(target: str, namespace: str, ifname: str) -> Iterator[Row]:
         yield ("XDP privileges", "ok", ", ".join(NEEDS), "")
     yield memory_row()
     with closing(Interface(ifname, namespace)) as interface:
-        yield _mode(netdev.features().get(interface.index))
+        offers = netdev.features().get(interface.index)
+        yield _mode(offers)
+        yield _tags(interface, offers)
         receive, transmit = interface.channels()
         found = f"{receive} to receive, {transmit} to transmit"
         yield ("XDP queues", "ok", found, "")
@@ -71,3 +74,12 @@ def _mode(offers: netdev.Features | None) -> Row:
     if offers.mode == "copy":
         return ("XDP mode", "note", f"copy: a {NO_ZERO_COPY}{pieces}", "")
     return ("XDP mode", "ok", f"zero copy{pieces}", "")
+
+
+def _tags(interface: Interface, offers: netdev.Features | None) -> Row:
+    """Check what becomes of VLAN tags that the NIC takes out of frames."""
+    if offers and offers.native and offers.tags and tags.asking():
+        return ("XDP VLAN tags", "ok", "put back where the NIC takes them out", "")
+    if interface.takes_tags_out():
+        return ("XDP VLAN tags", "note", tags.LOST, tags.remedy(interface.name))
+    return ("XDP VLAN tags", "ok", "stay in frames", "")

@@ -19,7 +19,7 @@ MAP_CREATE, MAP_UPDATE_ELEM, MAP_DELETE_ELEM, PROG_LOAD, LINK_CREATE = 0, 2, 3, 
 MAP_TYPE_XSKMAP = 17
 PROG_TYPE_XDP = 6
 ATTACH_XDP = 37
-FLAG_HAS_FRAGS = 1 << 5
+FLAG_HAS_FRAGS, FLAG_DEVICE_BOUND = 1 << 5, 1 << 6
 MODES = {"generic": 1 << 1, "native": 1 << 2}  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 XDP_PASS = 2
 REDIRECT_MAP = 51  # bpf_redirect_map()
@@ -51,9 +51,9 @@ def instruction(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 
     return struct.pack("=BBhi", code, src << 4 | dst, off, imm)
 
 
-def steering(map_fd: int, context: int = 1) -> bytes:
-    """Return the program that redirects a frame to the socket of its receive queue, and passes it
-    to the kernel's stack where there is none. `context`: the register that has it.
+def redirecting(map_fd: int, context: int) -> bytes:
+    """Return the instructions that redirect a frame to the socket of its receive queue. r0 is what
+    is to become of it then: XDP_PASS where there is none. `context`: the register that has it.
     """
     return b"".join(
         [
@@ -62,9 +62,15 @@ def steering(map_fd: int, context: int = 1) -> bytes:
             instruction(0),
             instruction(0xB7, 3, imm=XDP_PASS),  # r3: what to do without a socket
             instruction(0x85, imm=REDIRECT_MAP),
-            instruction(0x95),
         ]
     )
+
+
+def steering(map_fd: int, context: int = 1) -> bytes:
+    """Return the program that redirects a frame to the socket of its receive queue, and passes it
+    to the kernel's stack where there is none. `context`: the register that has it.
+    """
+    return redirecting(map_fd, context) + instruction(0x95)
 
 
 def create_socket_map(entries: int) -> int:
@@ -72,18 +78,18 @@ def create_socket_map(entries: int) -> int:
     return _bpf(MAP_CREATE, struct.pack("=5I", MAP_TYPE_XSKMAP, 4, 4, entries, 0))
 
 
-def load(program: bytes, *, frags: bool) -> int:
+def load(program: bytes, *, frags: bool, device: int = 0) -> int:
     """Return the descriptor of an XDP program. `frags`: it handles frames in several pieces.
-    Raises OSError.
+    `device`: the index of the only interface that it is for, of which it may ask. Raises OSError.
     """
     code = ctypes.create_string_buffer(program, len(program))
     licence = ctypes.create_string_buffer(LICENSE)
     # prog_type insn_cnt insns license log_level log_size log_buf kern_version prog_flags
     # prog_name[16] prog_ifindex expected_attach_type
     words = (PROG_TYPE_XDP, len(program) // 8, _address(code), _address(licence))
-    flags = FLAG_HAS_FRAGS if frags else 0
+    flags = FLAG_HAS_FRAGS * frags | FLAG_DEVICE_BOUND * bool(device)
     attributes = struct.pack("=IIQQ", *words)
-    attributes += struct.pack("=IIQII16sII", 0, 0, 0, 0, flags, b"uspnet", 0, ATTACH_XDP)
+    attributes += struct.pack("=IIQII16sII", 0, 0, 0, 0, flags, b"uspnet", device, ATTACH_XDP)
     return _bpf(PROG_LOAD, attributes)
 
 

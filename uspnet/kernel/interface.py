@@ -26,6 +26,7 @@ SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
 SIOCSIFHWADDR, SIOCGIFHWADDR = 0x8924, 0x8927
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 SIOCETHTOOL, ETHTOOL_GSET, ETHTOOL_GLINK, ETHTOOL_GCHANNELS = 0x8946, 0x01, 0x0A, 0x3C
+ETHTOOL_GFLAGS, ETH_FLAG_RXVLAN = 0x25, 1 << 8
 ETHTOOL_CMD = struct.Struct("=I8xH14xH14x")  # struct ethtool_cmd: command, speed, its upper half
 SPEED_UNKNOWN = 0xFFFFFFFF  # Mbit/s
 ARPHRD_ETHER = 1
@@ -171,12 +172,23 @@ class Interface:
 
     def _carrier(self, flags: int) -> bool:
         """Ask the driver for the carrier; IFF_RUNNING follows up to a second later."""
-        link = array("I", [ETHTOOL_GLINK, 0])  # struct ethtool_value
+        link = self._ethtool_value(ETHTOOL_GLINK)
+        return bool(flags & IFF_RUNNING) if link is None else bool(link)
+
+    def takes_tags_out(self) -> bool:
+        """Return whether VLAN tags of received frames are beside them, as `rxvlan` of ethtool(8)
+        says.
+        """
+        return bool((self._ethtool_value(ETHTOOL_GFLAGS) or 0) & ETH_FLAG_RXVLAN)
+
+    def _ethtool_value(self, command: int) -> int | None:
+        """Return what is read with a struct ethtool_value; None: the driver can't say."""
+        value = array("I", [command, 0])
         try:
-            self._ioctl(SIOCETHTOOL, struct.pack("P", link.buffer_info()[0]))
-        except OSError:  # the driver has no get_link()
-            return bool(flags & IFF_RUNNING)
-        return bool(link[1])
+            self._ioctl(SIOCETHTOOL, struct.pack("P", value.buffer_info()[0]))
+        except OSError:
+            return None
+        return value[1]
 
     def link_bps(self) -> int | None:
         """Return the link's speed in bits a second, as its driver has it; None if unknown."""

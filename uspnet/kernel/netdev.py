@@ -16,8 +16,9 @@ from uspnet.kernel.netlink import ACK, DUMP, Netlink, attribute, attributes, num
 
 NETLINK_GENERIC, GENLMSGHDR = 16, 4  # bytes of struct genlmsghdr
 CONTROL, GET_FAMILY, FAMILY_ID, FAMILY_NAME = 16, 3, 1, 2
-DEV_GET, IFINDEX, XDP_FEATURES = 1, 1, 3
+DEV_GET, IFINDEX, XDP_FEATURES, XDP_RX_METADATA = 1, 1, 3, 5
 BASIC, REDIRECT, ZERO_COPY, RX_PIECES = 1, 2, 8, 32
+VLAN_TAG = 4
 GETLINK, IFINFOMSG, IFLA_XDP, IFLA_XDP_PROG_ID = 18, 16, 43, 4
 
 Mode = Literal["zero-copy", "copy", "generic"]
@@ -25,11 +26,14 @@ Mode = Literal["zero-copy", "copy", "generic"]
 
 @dataclass(frozen=True)
 class Features:
-    """What a driver offers. `pieces`: receives frames that take several buffers."""
+    """What a driver offers. `pieces`: receives frames that take several buffers. `tags`: tells a
+    program the VLAN tag that was taken out of a frame.
+    """
 
     native: bool
     zero_copy: bool
     pieces: bool
+    tags: bool = False
 
     @property
     def mode(self) -> Mode:
@@ -59,7 +63,8 @@ def _features(ifindex: int) -> Iterator[tuple[int, Features]]:
             device = attributes(answer, GENLMSGHDR)
             bits = number(device, XDP_FEATURES)
             native = bits & (BASIC | REDIRECT) == BASIC | REDIRECT
-            offers = Features(native, bool(bits & ZERO_COPY), bool(bits & RX_PIECES))
+            tags = bool(number(device, XDP_RX_METADATA) & VLAN_TAG)
+            offers = Features(native, bool(bits & ZERO_COPY), bool(bits & RX_PIECES), tags)
             yield number(device, IFINDEX), offers
 
 

@@ -22,7 +22,13 @@ from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
 
 SWITCH = 1 << 5 | 1 << 6 | 1 << 7  # CAP_KILL, CAP_SETGID, CAP_SETUID
-NUMBERS = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_IPC_LOCK": 14, "CAP_BPF": 39}
+NUMBERS = {
+    "CAP_NET_ADMIN": 12,
+    "CAP_NET_RAW": 13,
+    "CAP_IPC_LOCK": 14,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+}
 USERS = range(61184, 65520)  # the range of systemd's DynamicUser=, too
 
 

@@ -102,18 +102,25 @@ def test_what_was_not_sent_at_the_end_is_dropped_by_name(veth, drive, frames):
 
 
 @pytest.mark.parametrize(
-    ("held", "missing"),
+    ("held", "missing", "keep"),
     [
-        ("net_raw", "CAP_NET_ADMIN and CAP_BPF"),
-        ("net_raw,+net_admin,+bpf", None),
-        pytest.param("", "CAP_NET_RAW and CAP_NET_ADMIN and CAP_BPF", marks=pytest.mark.full),
-        pytest.param("net_raw,+net_admin", "CAP_BPF", marks=pytest.mark.full),
+        ("net_raw", "CAP_NET_ADMIN and CAP_BPF", "off"),
+        ("net_raw,+net_admin,+bpf", None, "off"),
+        ("net_raw,+net_admin,+bpf", "CAP_PERFMON", "udp port 9"),
+        *by_tier(
+            [],
+            [
+                ("", "CAP_NET_RAW and CAP_NET_ADMIN and CAP_BPF", "off"),
+                ("net_raw,+net_admin", "CAP_BPF", "off"),
+                ("net_raw,+net_admin,+bpf,+perfmon", None, "udp port 9"),
+            ],
+        ),
     ],
 )
-def test_the_privileges_that_are_missing_are_named(veth, held, missing):
+def test_the_privileges_that_are_missing_are_named(veth, held, missing, keep):
     bound = ",".join(["-all", *[f"+{held}"] * bool(held)])
     bare = ("setpriv", f"--bounding-set={bound}", f"--inh-caps={bound}", sys.executable)
-    words = ("-m", "uspnet", "capture", "xdp:b", "--json", "--duration", "0.1")
+    words = ("-m", "uspnet", "capture", f"xdp:b,keep-host={keep}", "--json", "--duration", "0.1")
     run = veth.run(*bare, *words, check=False)
     if missing is None:
         assert answer(run.stdout)["received"] == 0

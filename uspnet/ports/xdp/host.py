@@ -37,7 +37,8 @@ def addresses() -> list[str]:
 def others_traffic() -> str:
     """Return the filter of all that is not for this machine itself."""
     own = " or ".join([*NEEDED, *(f"dst host {each}" for each in addresses())])
-    return f"not ({own} or (vlan and ({own})))"  # `vlan` moves all that is behind it
+    tagged = f"vlan and ({own} or (vlan and ({own})))"  # `vlan` moves all that is behind it
+    return f"not ({own} or ({tagged}))"
 
 
 def wanted(keep_host: str) -> Filter | None:

@@ -11,7 +11,7 @@ The job's packet memory is the sockets' (UMEM): in zero-copy mode the NIC itself
 it. Otherwise the kernel copies each frame once.
 
 Checksums that the other end of a veth pair left to its NIC are not there, and nothing says so:
-`ethtool -K PEER tx off` ends that. VLAN tags that the NIC has taken out are lost: `rxvlan off`.
+`ethtool -K PEER tx off` ends that. VLAN tags that the NIC has taken out are put back, see `tags`.
 
 Reference: Linux Documentation/networking/af_xdp.rst; uapi/linux/if_xdp.h.
 """
@@ -218,8 +218,7 @@ class Xdp(WirePort, scheme="xdp"):
 
     def start(self) -> None:
         """Bind the sockets, give the kernel buffers, and steer frames to them."""
-        if self.receivers and self.only:
-            text = f"{self.name}: takes {self.only.text!r}, and leaves the rest to the kernel"
+        for text in self._steering().notices() if self.receivers else ():
             self.notice(text)
         used = {queue.index for queue in self.made}
         for index in sorted(used):
@@ -246,6 +245,8 @@ class Xdp(WirePort, scheme="xdp"):
         copied = "zero copy" if zero_copy else "copied once by the kernel"
         way = self.program.way if self.program and self.receivers else "transmit only"
         self.how = f"{way}, {copied}" + (f" (zero copy: {why})" if why else "")
+        if self.receivers and (loss := self._steering().loss):
+            self.how += f"; {loss}"
 
     def _ways(self, index: int) -> list[int]:
         """Return flags of bind, the best first. Zero copy takes the queue's buffers from the

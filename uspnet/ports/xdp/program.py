@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from uspnet.errors import Busy, NotPermitted, NotSupported, UspnetError
@@ -15,10 +16,12 @@ from uspnet.kernel.interface import Interface
 from uspnet.packets.filter import ebpf
 from uspnet.packets.filter.ebpf import CONTEXT
 from uspnet.packets.filter.made import Filter
+from uspnet.ports.xdp import tags
 from uspnet.system import kept
 from uspnet.system.privileges import lacking
 
 NEEDS = ("CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF")
+TO_FILTER = (*NEEDS, "CAP_PERFMON")  # by what is at a place that the frame itself says
 MODES = {  # where the program may run, by `mode=`; the best first
     "auto": ("native", "generic"),
     "zero-copy": ("native",),
@@ -32,9 +35,9 @@ LEAVING_S = 1.0  # for the program of a job that was killed to be gone
 RETRY_S = 0.01
 
 
-def privileges_hint() -> str:
+def privileges_hint(needs: Sequence[str] = NEEDS) -> str:
     """Return which capabilities to give this process."""
-    missing = lacking(NEEDS)
+    missing = lacking(needs)
     if not missing:
         return "a container or a security module forbids it, to root as well"
     return f"run as root, or with {' and '.join(missing)}"
@@ -58,12 +61,13 @@ class Program:
     the kernel's stack until sockets are set. `name`: of the port. One that the version before has
     attached stays.
 
-    `way`: where it runs, "native" or "generic". Raises UspnetError.
+    `way`: where it runs, "native" or "generic". `asking`: its descriptor, if it asks for VLAN tags
+    and puts them back; -1: it does not. Raises UspnetError.
     """
 
     def __init__(self, name: str, interface: Interface, steering: Steering) -> None:
         self.name, self.interface, self.steering = name, interface, steering
-        self.map = self.link = -1
+        self.map = self.link = self.asking = -1
         self.way = ""
         try:
             if not self._is_kept():
@@ -78,49 +82,83 @@ class Program:
         for way in self.steering.ways:
             if (link := kept.take(f"{self.name} {way}")) >= 0:
                 self.link, self.way = link, way
+        self.asking = kept.take(f"{self.name} tags")
         return self.link >= 0
 
     def held(self) -> dict[str, int]:
         """Return the descriptors with which another version goes on: see `Port.held`."""
-        return {f"{self.name} map": self.map, f"{self.name} {self.way}": self.link}
+        tells = {f"{self.name} tags": self.asking} if self.asking >= 0 else {}
+        return {f"{self.name} map": self.map, f"{self.name} {self.way}": self.link} | tells
+
+    @property
+    def loss(self) -> str:
+        """What is lost of frames; "": nothing is."""
+        return tags.LOST if self.asking < 0 and self.interface.takes_tags_out() else ""
+
+    def notices(self) -> Iterator[str]:
+        """Return what the user should know about what is received."""
+        if only := self.steering.only:
+            yield f"{self.name}: takes {only.text!r}, and leaves the rest to the kernel"
+        if self.loss:
+            yield f"{self.name}: {self.loss}: {tags.remedy(self.interface.name)}"
 
     def _attach(self) -> None:
         try:
             self.map = bpf.create_socket_map(max(self.steering.entries, ROOM))
+            if self._load_asking() and self._attach_asking():
+                return
             program = bpf.load(self._code(), frags=self.steering.frags)
         except OSError as error:
             raise self._error("can't be loaded", error) from None
         try:
-            self._link_in_time(program)
-        except OSError as error:
-            raise self._error("can't be attached", error) from None
+            self._link_in_time(program, self.steering.ways)
         finally:
             os.close(program)
+
+    def _load_asking(self) -> bool:
+        """Load the program that puts VLAN tags back, and return whether the kernel takes it."""
+        index, ask = self.interface.index, 0
+        if "native" in self.steering.ways and tags.offered(index):
+            ask = tags.asking()
+        if ask:
+            code, frags = tags.program(self.map, self.steering.only, ask), self.steering.frags
+            with suppress(OSError):  # before Linux 6.9 if frames may be in several pieces
+                self.asking = bpf.load(code, frags=frags, device=index)
+        return self.asking >= 0
+
+    def _attach_asking(self) -> bool:
+        """Attach it, and return whether the driver takes it."""
+        try:
+            self._link_in_time(self.asking, ["native"])
+        except NotSupported:
+            os.close(self.asking)
+            self.asking = -1
+        return self.asking >= 0
 
     def _code(self) -> bytes:
         if self.steering.only is None:
             return bpf.steering(self.map)
         return ebpf.program(self.steering.only, bpf.steering(self.map, CONTEXT), bpf.XDP_PASS)
 
-    def _link_in_time(self, program: int) -> None:
-        """Attach the program as soon as a former job's has left."""
+    def _link_in_time(self, program: int, ways: Sequence[str]) -> None:
+        """Attach a program as soon as a former job's has left."""
         end = time.monotonic() + LEAVING_S
         while True:
             try:
-                self._link(program)
+                self._link(program, ways)
             except OSError as error:
                 if error.errno not in TAKEN or time.monotonic() > end:
-                    raise
+                    raise self._error("can't be attached", error) from None
                 time.sleep(RETRY_S)
             else:
                 return
 
-    def _link(self, program: int) -> None:
-        for way in self.steering.ways:
+    def _link(self, program: int, ways: Sequence[str]) -> None:
+        for way in ways:
             try:
                 self.link, self.way = bpf.attach(program, self.interface.index, way), way
             except OSError as error:
-                if error.errno in FINAL or way == self.steering.ways[-1]:
+                if error.errno in FINAL or way == ways[-1]:
                     raise
             else:
                 return
@@ -129,7 +167,8 @@ class Program:
         name, ip, place = self.interface.name, self.interface.ip, self.interface.place
         text = f"{self.name}: the XDP program {what}: {error.strerror}"
         if error.errno in {errno.EPERM, errno.EACCES}:
-            return NotPermitted(text, privileges_hint())
+            needs = TO_FILTER if self.steering.only else NEEDS
+            return NotPermitted(text, privileges_hint(needs))
         if error.errno in TAKEN:
             text = f"{self.name}: another XDP program is attached to {name}"
             hint = f"see: bpftool net; if nobody uses it: {ip} link set dev {name} xdp off"
@@ -146,7 +185,7 @@ class Program:
 
     def close(self) -> None:
         """Detach it."""
-        for fd in (self.link, self.map):
+        for fd in (self.link, self.map, self.asking):
             if fd >= 0:
                 os.close(fd)
-        self.link = self.map = -1
+        self.link = self.map = self.asking = -1
