@@ -39,7 +39,7 @@ def test_what_is_remembered_of_flows_outlives_the_process_that_looked(mortal):  
     with CaptureJob(make_port("null:"), Limits(), None, less=less) as job:
         life = mortal(job)
         torment(life)
-        life.live(0.1)
+        life.live_until(lambda: job.received() > 100_000)
         result = ran(life.stop())
     under_way = 2 * 32 * life.kills  # counted as received, and not looked at; or looked at again
     assert result.first.flows == result.first.cut_flows == 1
@@ -53,6 +53,7 @@ def test_what_is_held_before_a_trigger_outlives_the_worker(mortal, tmp_path, pul
     with CaptureJob(make_port("null:"), Limits(), sink) as job:
         life = mortal(job)
         torment(life)
+        life.live_until(lambda: sink.writer.shared.positions[0].untriggered)
         if pulled:
             sink.pull()
         life.live(0.2)

@@ -25,12 +25,12 @@ from uspnet.ports.registry import make_port
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 TIMES = by_tier(4, 8, 100)
-GAP_NS = 50_000  # between two packets
+GAP_NS = 200_000  # between two packets
 ONE, OTHER = "to:2 udp port 1\nto:3 udp port 2\n", "to:3 udp port 1\nto:2 udp port 2\n"
 
 
 def numbered(path, count):
-    """A file of packets that are 50 µs apart, each with its number, to UDP port 1 or 2."""
+    """A file of packets that are `GAP_NS` apart, each with its number, to UDP port 1 or 2."""
     heads = [bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=9, dport=port))
              for port in (1, 2)]  # fmt: skip
     frames = [heads[n * n // 7 % 2] + n.to_bytes(18, "big") for n in range(count)]

@@ -18,7 +18,6 @@ import pytest
 from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
 from tests.support.identity import ran
 from tests.support.tiers import by_tier
-from tests.support.waiting import moments
 from tests.support.wire import Wire, place
 from uspnet.fastpath import ffi, lib
 from uspnet.jobs.generate import GenerateJob
@@ -143,10 +142,7 @@ def test_deaths_of_the_process_keep_what_was_measured(tmp_path, mortal):  # noqa
                 assert now.largest >= before.largest
                 assert now.differences >= before.differences
             before = now
-        for _ in moments(10):  # a busy machine may start each life late
-            if job._measures[0].jitter().pairs:
-                break
-            life.live(0.01)
+        life.live_until(lambda: job._measures[0].jitter().pairs)
         result = ran(life.stop())
     assert 0 <= result.jitter_ns["rfc3550"] <= result.jitter_ns["max"]
     assert result.jitter_ns["max"] <= result.elapsed_s * 1e9

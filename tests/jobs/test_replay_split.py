@@ -13,7 +13,6 @@ from tests.jobs.test_recovery import mortal, torment  # noqa: F401 - a fixture
 from tests.support.captures import pcap_frames
 from tests.support.identity import ran
 from tests.support.pcap_rig import classic, enhanced, interface, section
-from tests.support.waiting import moments
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.plan import Limits
@@ -91,10 +90,7 @@ def test_it_goes_on_when_its_process_is_killed(capture, mortal):  # noqa: F811
     with ReplayJob(ports[0], Limits(), [Pcap.make(capture)], how, ports[1]) as job:
         life = mortal(job)
         torment(life)
-        for _ in moments(10):  # a busy machine may start each life late
-            if all(row.tx_packets for row in job.port_rows()[:2]):
-                break
-            life.live(0.01)
+        life.live_until(lambda: all(row.tx_packets for row in job.port_rows()[:2]))
         result = ran(life.stop())
     assert all(port.tx_packets for port in result.ports[:2])
     lost = result.drops.get("worker_lost", 0) + result.skipped.get("worker_lost", 0)

@@ -28,7 +28,7 @@ from tests.ports.test_route import (
 )
 from tests.support.talking import talk
 from tests.support.tiers import by_tier
-from tests.support.waiting import scaled, until
+from tests.support.waiting import moments, scaled, until
 from uspnet.errors import NoDevice, NotSupported, Usage
 from uspnet.jobs import orders
 from uspnet.jobs.forward.asking import TURN_MAX, Asking
@@ -50,8 +50,18 @@ class Wire:
     def send(self, drawn, number):
         self.sockets[0].send(self.router + drawn.frame(number)[6:])
 
-    def taken(self, wanted):
-        """Destinations of frames that arrive, by port and MAC address, until none comes."""
+    def taken(self, wanted, count=0):
+        """Destinations of frames that arrive, by port and MAC address, until none comes. So many
+        are waited for.
+        """
+        found = []
+        for _ in moments(10):
+            found += self.arriving(wanted)
+            if len(found) >= count:
+                break
+        return found
+
+    def arriving(self, wanted):
         found = []
         for port, sock in enumerate(self.sockets):
             try:
@@ -138,7 +148,8 @@ def test_packets_leave_where_the_kernel_says_while_its_routes_change(namespace):
                 port, via = found[address]
                 if via:
                     expected.append((port, macs[via], number.to_bytes(drawn.size, "big")))
-            taken = wire.taken({number.to_bytes(drawn.size, "big") for number in numbers})
+            wanted = {number.to_bytes(drawn.size, "big") for number in numbers}
+            taken = wire.taken(wanted, len(expected))
             assert sorted(taken) == sorted(expected)
     assert seen == {"filtered", "no_route"}
     result = job.end()

@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
-from tests.support.waiting import scaled, until
+from tests.support.waiting import moments, scaled, until
 from uspnet import memory
 from uspnet.jobs.job import Job
 from uspnet.jobs.recovery import recover
@@ -102,6 +103,13 @@ class Mortal:
         if not over:
             self.kill()
         return over
+
+    def live_until(self, true: Callable[[], object]) -> None:
+        """Runs a process again and again until `true()` is: a busy machine may start each late."""
+        for _ in moments(10):
+            if true():
+                return
+            self.live(0.01)
 
     def end(self) -> Any:
         """Runs it until it ends, and returns the result."""

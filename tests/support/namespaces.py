@@ -113,8 +113,10 @@ class Namespace:
             finally:
                 assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
 
-    def socket(self, ifname, timeout=2.0):
-        """A raw socket on an interface: the other end of what is tested."""
+    def socket(self, ifname, timeout=None):
+        """A raw socket on an interface: the other end of what is tested. `timeout`: seconds that
+        a frame is waited for; by default, as long as it may take whoever sends it.
+        """
         with self.entered():
             sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.sockets.append(sock)
@@ -122,7 +124,7 @@ class Namespace:
             sock.setsockopt(263, 23, 1)  # SOL_PACKET, PACKET_IGNORE_OUTGOING
             sock.setsockopt(263, 8, 1)  # PACKET_AUXDATA: VLAN tags travel beside the frame
             sock.bind((ifname, ETH_P_ALL))
-        sock.settimeout(timeout)
+        sock.settimeout(scaled(10) if timeout is None else timeout)
         return sock
 
     def close(self):

@@ -13,8 +13,8 @@ import zlib
 
 import pytest
 
-from tests.support.processes import alive, children_of
-from tests.support.waiting import until
+from tests.support.processes import alive, children_named, name_of
+from tests.support.waiting import scaled, until
 from tests.system.test_privileges import check_child
 
 HEADER = struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)  # of a pcap file
@@ -48,13 +48,11 @@ def test_the_reader_of_a_strangers_bytes_has_no_privilege():
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
         job.stdin.write(HEADER)
         job.stdin.flush()
-        (reader,) = until(
-            lambda: [pid for pid in children_of(job.pid) if name(pid) == "uspnet-reader"]
-        )
+        (reader,) = until(lambda: children_named(job.pid, "uspnet-reader"))
         until(lambda: status_of(reader, "NoNewPrivs") == "1")
         check_child(reader)
         job.stdin.close()
-        job.wait(20)
+        job.wait(scaled(60))
 
 
 def test_the_reader_ends_with_the_job_whatever_it_reads(tmp_path):
@@ -63,18 +61,11 @@ def test_the_reader_ends_with_the_job_whatever_it_reads(tmp_path):
     path.write_bytes(bz2.compress(HEADER + struct.pack("=IIII", 1, 0, 60, 60) + bytes(60)))
     os.truncate(path, 1 << 40)
     with subprocess.Popen([*COMMAND, "fwd", f"pcap:{path}", "null:"]) as job:
-        (reader,) = until(
-            lambda: [pid for pid in children_of(job.pid) if name(pid) == "uspnet-reader"]
-        )
+        (reader,) = until(lambda: children_named(job.pid, "uspnet-reader"))
         until(lambda: status_of(reader, "NoNewPrivs") == "1")
         job.send_signal(signal.SIGTERM)
-        assert job.wait(60) == 0
+        assert job.wait(scaled(60)) == 0
     until(lambda: not os.path.exists(f"/proc/{reader}"))
-
-
-def name(pid):
-    with open(f"/proc/{pid}/comm") as file:
-        return file.read().strip()
 
 
 def status_of(pid, key):
@@ -93,16 +84,16 @@ def test_a_child_that_is_stopped_does_not_outlive_its_job(tmp_path, child, numbe
     words = [*COMMAND, "fwd", *ends[child], "--json"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as job:
         try:
-            (pid,) = until(lambda: [pid for pid in children_of(job.pid) if name(pid) == child])
+            (pid,) = until(lambda: children_named(job.pid, child))
             until(lambda: status_of(pid, "NoNewPrivs") == "1")
             if child == "uspnet-writer":
                 until((tmp_path / "m.sock").exists)
             time.sleep(0.2)
             os.kill(pid, signal.SIGSTOP)
             job.send_signal(number)
-            job.wait(20)
+            job.wait(scaled(60))
             until(lambda: not alive(pid))
         finally:
             job.kill()
-            if alive(pid) and name(pid) == child:
+            if alive(pid) and name_of(pid) == child:
                 os.kill(pid, signal.SIGKILL)
