@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
 import struct
 import subprocess
 import time
@@ -19,6 +18,7 @@ from tests.support.blocks import EPB, blocks
 from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.disks import small_disk
 from tests.support.identity import answer
+from tests.support.processes import kill
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 
@@ -109,11 +109,6 @@ def test_files_are_whole_and_in_order_whenever_it_is_killed(start, source, tmp_p
     process = start("capture", source, "-w", str(folder / "x"), "-B", "2", "-q", *way)
     until(lambda: [*folder.iterdir()])
     time.sleep(random.Random(number).uniform(0, 0.3))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    sizes = [-1, 0]
-    while sizes[-1] != sizes[-2]:  # the writer finishes
-        time.sleep(0.3)
-        sizes.append(sum(path.stat().st_size for path in folder.iterdir()))
+    kill(process)
     paths = sorted(folder.iterdir())
     assert counted(*paths) == in_order(paths)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.identity import answer
+from tests.support.processes import kill
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled, until
 
@@ -146,13 +147,7 @@ def test_files_are_whole_whenever_the_command_is_killed(start, folder):
                         "-b", "files:4", "-B", "1")  # fmt: skip
         until(lambda: [*folder.glob(f"{number}_*")])  # noqa: B023 - called at once
         time.sleep(chance.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        last = max(folder.glob(f"{number}_*"))
-        sizes = [-1, last.stat().st_size]
-        while sizes[-1] != sizes[-2]:  # the writer finishes
-            time.sleep(0.2)
-            sizes.append(last.stat().st_size)
+        kill(process)
         paths = sorted(folder.glob(f"{number}_*"))
         assert 1 <= len(paths) <= 5
         assert all(counted(path) > 0 for path in paths[:-1])

@@ -15,6 +15,7 @@ import pytest
 from tests.support.blocks import EPB, blocks, statistics
 from tests.support.captures import write_pcap
 from tests.support.identity import answer
+from tests.support.processes import kill
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 
@@ -203,12 +204,7 @@ def test_a_file_is_whole_whenever_the_command_is_killed(start, tmp_path):
                         "--on", f"src host {on}")  # fmt: skip
         until(lambda: path.exists() and path.stat().st_size)  # noqa: B023 - called at once
         time.sleep(chance.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        sizes = [-1, path.stat().st_size]
-        while sizes[-1] != sizes[-2]:  # the writer finishes
-            time.sleep(0.1)
-            sizes.append(path.stat().st_size)
+        kill(process)
         told = subprocess.run(["capinfos", "-Mcm", path], capture_output=True, check=True)
         assert not told.stderr
         kinds = [block.kind for block in blocks(path)]

@@ -17,6 +17,7 @@ from tests.support.blocks import EPB, blocks
 from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.disks import small_disk, small_ext4
 from tests.support.identity import answer
+from tests.support.processes import kill
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet.fastpath import lib
@@ -116,12 +117,7 @@ def test_a_file_is_whole_whenever_the_command_is_killed(start, source, disk, num
                     "--writing", "direct")  # fmt: skip
     until(lambda: path.exists() and path.stat().st_size)
     time.sleep(random.Random(number).uniform(0, 0.2))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    sizes = [-1, 0]
-    while sizes[-1] != sizes[-2]:  # the writer finishes
-        time.sleep(0.2)
-        sizes.append(path.stat().st_size)
+    kill(process)
     counted(path)  # fails for a file that is cut
     if kind != "pcapng":
         frames = pcap_frames(path)

@@ -47,6 +47,26 @@ def name_of(pid):
         return ""
 
 
+def descendants_of(parent):
+    """Process ids of the children of a process, of theirs, and so on."""
+    found = children_of(parent)
+    for child in found:  # which grows meanwhile
+        found += children_of(child)
+    return found
+
+
+def kill(process):
+    """Kills a process that was started here, and waits for those that it has started itself: they
+    may have work to finish.
+    """
+    process.send_signal(signal.SIGSTOP)  # it shall start no other one while we look
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    others = descendants_of(process.pid)
+    process.kill()
+    process.wait()
+    until(lambda: not any(map(alive, others)))
+
+
 def session(leader):
     """The processes of a session."""
     found = []
