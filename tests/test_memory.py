@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import itertools
 import mmap
 import os
@@ -15,6 +14,7 @@ import threading
 import pytest
 
 from tests.support.fake_port import FakePort
+from tests.support.processes import descriptors
 from tests.support.shared import address_of, mapping_of, unshared
 from tests.support.waiting import scaled
 from uspnet.errors import NoMemory
@@ -57,11 +57,11 @@ def test_another_mapping_sees_the_same_bytes():
 
 
 def test_too_much_is_an_error_and_leaves_nothing():
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(NoMemory) as caught:
         SharedMemory("uspnet-test", 1 << 62)
     assert caught.value.hint
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def replace(memory, size):
@@ -134,14 +134,12 @@ def test_no_two_structs_overlap_whatever_thread_makes_them():
 @on_the_heap
 def test_a_large_array_has_a_memory_of_its_own_and_gives_it_back():
     new("uint8_t[]", 1)  # the chunk of small ones stays
-    gc.collect()  # of tests before
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     large = new("uint8_t[]", LARGE)
-    assert len(os.listdir("/proc/self/fd")) > before
+    assert descriptors() > before
     large[LARGE - 1] = 1
     del large
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 CHILD = """

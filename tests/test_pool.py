@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.processes import descriptors
 from uspnet.errors import NoMemory, PeerFault
 from uspnet.fastpath import lib
 from uspnet.pool import FRAME_MAX, HEADROOM, Pool, buffer_bytes
@@ -33,10 +34,10 @@ def test_stacks_share_no_buffer():
 
 
 def test_a_pool_gives_its_descriptor_back():
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with Pool(10, 1514):
-        assert len(os.listdir("/proc/self/fd")) > before
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert descriptors() > before
+    assert descriptors() == before
 
 
 def test_rings_are_in_no_memory_that_a_peer_gets():
@@ -82,7 +83,7 @@ def test_a_zero_copy_port_ends_the_job_when_packet_memory_is_gone():
 
 
 def test_a_pool_larger_than_memory_is_refused():
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(NoMemory):
         Pool(1 << 30, 9728)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before

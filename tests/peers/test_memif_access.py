@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -17,7 +18,8 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.memif import raw_memif as raw
-from tests.support.waiting import scaled, until
+from tests.support.processes import Running
+from tests.support.waiting import until
 from uspnet.errors import Usage
 from uspnet.ports.memif.access import users
 from uspnet.ports.memif.listener import PENDING_MAX, PENDING_OF_ONE
@@ -142,13 +144,15 @@ def test_who_keeps_a_path_costs_no_result(tmp_path):
     os.chown(folder, STRANGER, STRANGER)
     folder.chmod(0o1777)
     port = f"memif:{sock},role=server"
-    words = [sys.executable, "-m", "uspnet", "capture", port, "--duration", "2", "--json"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+    job = Running([sys.executable, "-m", "uspnet", "capture", port, "--json"]).wait()
+    with job.process:
         until(sock.exists)
-        until(lambda: "NoNewPrivs:\t1" in Path(f"/proc/{job.pid}/status").read_text())
+        status = Path(f"/proc/{job.process.pid}/status")
+        until(lambda: "NoNewPrivs:\t1" in status.read_text())
         folder.chmod(0o700)
-        out, err = job.communicate(timeout=scaled(30))
-    assert (job.returncode, answer(out)["received"]) == (0, 0)
+        job.process.send_signal(signal.SIGINT)
+        code, out, err = job.ends()
+    assert (code, answer(out)["received"]) == (0, 0)
     assert "the socket stays: Permission denied" in err
 
 

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.support.identity import answer
+from tests.support.processes import opened
 from tests.support.waiting import scaled
 from uspnet.drivers import nics
 from uspnet.errors import DeviceFault, NotSupported
@@ -164,13 +165,13 @@ def test_a_killed_qemu_is_a_fault_within_a_second(pair, make_frames):
 
 
 def test_closing_leaves_nothing_behind(station, spec):
-    before = set(os.listdir("/proc/self/fd"))
+    before = opened()
     made = station(f"{spec},loop=on")
     process = made.ports[0].machine.process
     made.start()
     made.undo.close()
     assert process.returncode is not None
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert opened() == before
 
 
 @pytest.mark.parametrize("kind", sorted(set(nics().values()), key=lambda kind: kind.__name__))

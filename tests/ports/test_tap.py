@@ -86,8 +86,8 @@ def test_tcp_and_udp_pass_between_stacks(namespace, namespaces, needs, offload):
         with other.entered():
             server = socket.socket(socket.AF_INET, kind)
         with client, server:
-            client.settimeout(5)
-            server.settimeout(5)
+            client.settimeout(scaled(5))
+            server.settimeout(scaled(5))
             server.bind(("10.9.0.2", 7))
             if kind == socket.SOCK_STREAM:
                 server.listen()

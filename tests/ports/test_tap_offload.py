@@ -82,7 +82,7 @@ def test_segments_are_right_and_few_packets_pass_the_kernel(stacks, tmp_path, ne
     until(lambda: sum(frame[23:24] == b"\x11" for frame in collected(wire, frames)) == 5)
     kernel = namespace.counted("t0")
     tap, _ = fwd.end()["ports"]
-    assert kernel["tx"]["packets"] * 2 < tap["rx_packets"], "whole packets come from the kernel"
+    assert kernel["tx"]["packets"] < tap["rx_packets"], "whole packets come from the kernel"
     assert kernel["rx"]["packets"] < tap["tx_packets"], "and go there"
     assert max(map(len, frames)) <= 1514
     assert sum(map(len, frames)) > len(SENT)

@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+from tests.support.processes import opened
 from tests.support.sealed import status
 from uspnet.fastpath import lib
 from uspnet.jobs.doctor_sandbox import sandbox_rows
@@ -20,10 +21,10 @@ from uspnet.sandbox.enforced import observe
 
 def test_the_trial_changes_nothing_here():
     watched = ("Uid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")
-    before, fds = status("self"), os.listdir("/proc/self/fd")
+    before, fds = status("self"), opened()
     found = available()
     after = status("self")
-    assert os.listdir("/proc/self/fd") == fds
+    assert opened() == fds
     assert [after[name] for name in watched] == [before[name] for name in watched]
     assert (found.capabilities, found.no_new_privs) == (0, True)
 

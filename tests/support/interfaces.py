@@ -107,6 +107,14 @@ class Driven:
             self.stack.top += 1
         return seen
 
+    def received(self, count):
+        """Frames, in as many bursts as it takes until there are so many: a kernel may hand them
+        over a moment after they were sent.
+        """
+        seen = []
+        until(lambda: seen.extend(self.receive()) or len(seen) >= count)
+        return [frame for frame, _ in seen]
+
     def send(self, frames):
         """One burst. Returns how many were taken."""
         base = self.tx.base

@@ -76,10 +76,15 @@ def session(leader):
     return found
 
 
-def descriptors():
-    """How many this process has open, without those of garbage."""
+def opened():
+    """The descriptors that this process has open, without those of garbage."""
     gc.collect()
-    return len(os.listdir("/proc/self/fd"))
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def descriptors():
+    """How many there are of them."""
+    return len(opened())
 
 
 def alive(pid):

@@ -2,14 +2,15 @@
 """Where packets may be written, and what of others is left alone."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.processes import NOBODY, as_nobody
-from tests.support.waiting import scaled, until
+from tests.support.processes import NOBODY, Running, as_nobody
+from tests.support.waiting import until
 from uspnet.errors import Refused
 from uspnet.system.outfile import OutFile
 
@@ -242,8 +243,8 @@ def test_capture_says_what_it_refuses_and_writes_for_its_user_alone(shared, tmp_
 @pytest.mark.parametrize("fate", ["removed", "moved", "replaced", "left"])
 def test_a_file_that_is_not_where_it_was_made_is_told(tmp_path, fate):
     path, port = tmp_path / "x", f"memif:{tmp_path}/m,role=server"
-    command = [sys.executable, "-m", "uspnet", "capture", port, "-w", path, "--duration", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as job:
+    job = Running([sys.executable, "-m", "uspnet", "capture", port, "-w", path]).wait()
+    with job.process:
         until(lambda: path.exists() and path.stat().st_size)
         if fate == "removed":
             path.unlink()
@@ -251,6 +252,7 @@ def test_a_file_that_is_not_where_it_was_made_is_told(tmp_path, fate):
             path.rename(tmp_path / "y")
         if fate == "replaced":
             path.touch()
-        _, err = job.communicate(timeout=scaled(30))
-    assert job.returncode == 0
-    assert (b"moved, replaced or removed" in err) == (fate != "left")
+        job.process.send_signal(signal.SIGINT)
+        code, _, err = job.ends()
+    assert code == 0
+    assert ("moved, replaced or removed" in err) == (fate != "left")

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import opened
 from uspnet.pci.sysfs import HOST
 
 BAR_BYTES = 4096
@@ -61,9 +61,9 @@ def slot(tmp_path, monkeypatch):
 @pytest.fixture
 def nothing_stays_open():
     """Fails when the test leaves a descriptor open."""
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = opened()
     yield
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert opened() == before
 
 
 @pytest.fixture

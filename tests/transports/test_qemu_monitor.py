@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from tests.support.speaker import speaker
+from tests.support.waiting import scaled
 from uspnet.errors import DeviceFault, DeviceTimeout, UspnetError
 from uspnet.transports.qemu import machine as qemu
 from uspnet.transports.qemu.machine import Machine
@@ -48,7 +49,8 @@ def test_whatever_the_monitor_says_is_an_error_in_time(machine, ends, text, endl
     assert len(machine._received) <= 2 * qemu.LINE_MAX
 
 
-def test_what_qemu_says_of_an_error_reaches_a_terminal_as_text(machine, ends):
+def test_what_qemu_says_of_an_error_reaches_a_terminal_as_text(machine, ends, monkeypatch):
+    monkeypatch.setattr(qemu, "ANSWER_S", scaled(5))
     said = {"error": {"desc": "\x1b]0;evil\x07" + "x" * 10000}}
     text = json.dumps(said).encode() + b"\n"
     with speaker(ends[1], text), pytest.raises(UspnetError) as caught:
@@ -57,7 +59,8 @@ def test_what_qemu_says_of_an_error_reaches_a_terminal_as_text(machine, ends):
     assert len(caught.value.message) < 1000
 
 
-def test_descriptors_are_passed(machine, ends):
+def test_descriptors_are_passed(machine, ends, monkeypatch):
+    monkeypatch.setattr(qemu, "ANSWER_S", scaled(5))
     out, into = os.pipe()
     with speaker(ends[1], b'{"return": {"fd": 9}}\n' + b'{"return": {}}\n' * 2):
         machine.plug(into, 4096)

@@ -34,4 +34,4 @@ def test_one_call_a_burst_to_send_and_none_to_receive(namespace, needs, tmp_path
         if (match := LINE.match(line)) and "NULL, 0" in line
     )
     assert seen["recvfrom"] == 0
-    assert BURSTS <= seen["sendto"] <= BURSTS * 1.05  # what has found no room is sent once more
+    assert BURSTS <= seen["sendto"] <= BURSTS * 2  # what has found no room is sent once more

@@ -17,6 +17,7 @@ from tests.support.interfaces import Driven
 from tests.support.paths import ROOT
 from tests.support.scribble import traffic
 from tests.support.tiers import by_tier
+from tests.support.waiting import until
 from uspnet.errors import DeviceTimeout
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
@@ -85,7 +86,9 @@ def test_the_end_under_load(veth):
     """Frames arrive while the program is detached and the sockets are closed."""
     veth.start("pktgen", "packet:a")
     for number in by_tier([signal.SIGINT], [signal.SIGINT, signal.SIGTERM]):
-        result = veth.start("capture", "xdp:b").end(number)
+        capture = veth.start("capture", "xdp:b")
+        until(lambda capture=capture: capture.count("rx_packets") > 0)
+        result = capture.end(number)
         assert result["received"] > 0
         assert result["dropped"] == 0
     assert veth.programs() == set()
@@ -111,7 +114,7 @@ def test_interfaces_of_one_number_in_two_namespaces(namespaces, frames):
         source = place.socket("a")
         for frame in frames([60] * number):
             source.send(frame)
-    assert [len(port.receive()) for port in ports] == [1, 2]
+    assert [len(port.received(number)) for number, port in enumerate(ports, 1)] == [1, 2]
     for place, port in zip(places, ports, strict=True):
         port.close()
         assert place.programs() == set()
@@ -132,7 +135,7 @@ def test_checksums_that_a_veth_leaves_to_its_nic(veth, drive, needs, offload):
     port = drive("xdp:b")
     with veth.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(b"numbered", ("10.9.0.2", 9))
-    ((frame, _),) = port.receive()
+    (frame,) = port.received(1)
     assert (udp_sum(frame) == 0) == (offload == "off")
 
 
