@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -125,16 +126,20 @@ def test_stats_sees_a_running_job_and_forgets_a_killed_one(start, uspnet):
 
 def test_ctrl_c_while_it_starts_ends_it_without_a_word():
     command = [sys.executable, "-X", "importtime", "-m", "uspnet", "pktgen", "null:"]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while "uspnet.errors" not in process.stderr.readline():
+    told, says = os.pipe()
+    fcntl.fcntl(says, fcntl.F_SETPIPE_SZ, 4096)  # it shall not run far ahead of what we read
+    with (
+        open(told) as lines,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=says) as process,
+    ):
+        os.close(says)
+        while "uspnet.errors" not in lines.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(START_S)
         process.kill()
-        errors = process.stderr.read()
+        errors = lines.read()
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" not in errors
 

@@ -174,7 +174,7 @@ def paced(started, tmp_path):
 @pytest.mark.parametrize("how", by_tier(["signal"], ["packet", "signal"]))
 def test_a_live_port_is_written_from_before_the_trigger_on(started, paced, tmp_path, how):
     path = tmp_path / "x.pcapng"
-    words = [paced, "-w", path, "--pre-trigger", "250ms", "--after", "250ms"]
+    words = [paced, "-w", path, "--pre-trigger", "250ms", "--after", "1s"]
     words += ["--on", f"src host {address(10_000)}"] if how == "packet" else []
     job = started("capture", *words)
     if how == "signal":
@@ -187,7 +187,7 @@ def test_a_live_port_is_written_from_before_the_trigger_on(started, paced, tmp_p
     assert (code, found["ended"], found["written"]) == (0, "source", len(told)), err
     assert [n for n, _ in told] == list(range(told[0][0], told[0][0] + len(told)))
     at = found["triggered_ns"]
-    assert all(at - 250e6 <= ns <= at + 250e6 for _, ns in told)
+    assert all(at - 250e6 <= ns <= at + 1e9 for _, ns in told)
     assert min(ns for _, ns in told) < at <= max(ns for _, ns in told)
     if how == "packet":
         assert (10_000, at) in told

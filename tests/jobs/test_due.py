@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.captures import pcap_frames
 from tests.support.identity import ran
+from tests.support.waiting import scaled
 from uspnet.fastpath import lib
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
@@ -20,7 +21,7 @@ from uspnet.packets.shape import Shape
 from uspnet.ports.registry import make_port
 
 ADDRESSES = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2")
-COUNT, GAP_NS, PAUSE_NS = 300, 1_000_000, 100_000_000
+COUNT, GAP_NS, PAUSE_NS = 1000, 1_000_000, 100_000_000
 
 
 def traffic(shape, *sizes):
@@ -35,7 +36,7 @@ def held_up(job):
         time.sleep(0.001)
     with job.paused():
         time.sleep(PAUSE_NS / 1e9)
-    assert job.wait(30)
+    assert job.wait(scaled(30))
     return ran(job.result())
 
 

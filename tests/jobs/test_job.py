@@ -56,7 +56,7 @@ def test_a_port_lives_from_open_to_close():
 
 
 @pytest.mark.parametrize(
-    ("limits", "ended"), [({"count": 1000}, "count"), ({"duration": 0.1}, "duration")]
+    ("limits", "ended"), [({"count": 1000}, "count"), ({"duration": 0.5}, "duration")]
 )
 def test_it_says_why_it_ended(limits, ended):
     with CaptureJob(FakePort(), Limits(**limits), None) as job:

@@ -126,7 +126,7 @@ def test_each_second_is_an_interval(pktgen, tmp_path):
     for number, row in enumerate(result["seconds"]):
         assert abs(begins[number] - row["begins_s"]) < 0.002, "it is written in ms"
         assert abs(float(lines[number][1]) - (row["ends_s"] - row["begins_s"])) < 0.002
-        assert abs(counted[number] - row["received"]) <= 32, "a burst comes between two readings"
+        assert abs(counted[number] - row["received"]) <= 100, "bursts come between two readings"
 
 
 def test_pktgen_plots_its_latencies(pktgen, tmp_path):

@@ -93,7 +93,7 @@ def test_memif(source, tmp_path, role, zero):
 def test_a_server_that_comes_back_in_the_middle(tmp_path, zero):
     command = [*USPNET, "capture", f"memif:{tmp_path}/m,role=server", "--json"]
     spec = f"memif:{tmp_path}/m,zero-copy={zero},wait=20"
-    client = [*USPNET, "pktgen", spec, "--rate", "20kpps", "--count", "30000", "--json"]
+    client = [*USPNET, "pktgen", spec, "--rate", "20kpps", "--count", "80000", "--json"]
     with subprocess.Popen(client, stdout=subprocess.PIPE, text=True) as sender:
         first = serve(command, lambda packets: packets > 4000)
         second = serve(command, lambda _: sender.poll() is not None)

@@ -12,9 +12,10 @@ import pytest
 
 from tests.process import test_upgrade
 from tests.process.test_upgrade import begun, forward, moves, running
-from tests.support.waiting import until
+from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault
 from uspnet.fastpath import lib
+from uspnet.jobs import upgrade as upgrades
 
 pytestmark = [
     pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap"),
@@ -36,13 +37,14 @@ def test_a_port_that_fails_while_loops_pause_leaves_them_their_functions(short):
                 failed.set()
 
         job.ports[0].control = control
-        assert failed.wait(10)
+        assert failed.wait(scaled(10))
         moves(job)
         moves(job)
     assert job.crew.restarts == 0
 
 
-def test_new_loops_that_die_on_trial_are_no_reset_of_a_nic(qemu):
+def test_new_loops_that_die_on_trial_are_no_reset_of_a_nic(qemu, monkeypatch):
+    monkeypatch.setattr(upgrades, "TRIAL_S", 5.0)
     with running(forward("qemu:e1000,loop=on,outage=0", "null:")) as job:
         begun(job)
         failed = []

@@ -46,7 +46,7 @@ def test_the_worker_process_is_confined_and_works(tmp_path, kind, poll):
         "paced": (f"pcap:{source},loop=on,timing=on", "null:"),
         "memif": (f"memif:{tmp_path}/m.sock,role=server", f"memif:{tmp_path}/m.sock"),
     }[kind]
-    with forward(*ports, sandbox="require", poll=poll, duration=0.3) as job:
+    with forward(*ports, sandbox="require", poll=poll, duration=1) as job:
         job.start()
         seen = status(job.crew.process.pid)
         job.wait()
