@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.test_crew import forward, limits, replaced
-from tests.jobs.test_recovery import MEMIF, Beside, arrived, memif, traffic  # noqa: F401 - a fixture
+from tests.jobs.test_recovery import (  # noqa: F401 - a fixture
+    MEMIF,
+    Beside,
+    arrived,
+    memif,
+    traffic,
+)
 from tests.support.identity import ran
 from tests.support.processes import children_of, descriptors
 from tests.support.tiers import by_tier
