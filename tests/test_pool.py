@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.processes import descriptors
 from uspnet.errors import NoMemory, PeerFault
 from uspnet.fastpath import lib
-from uspnet.pool import FRAME_MAX, HEADROOM, Pool, buffer_bytes
+from uspnet.pool import FRAME_MAX, HEADROOM, LONGEST, Pool, buffer_bytes
 from uspnet.ports.registry import make_port
 
 
@@ -22,6 +22,12 @@ def test_a_frame_fits_its_buffer_behind_any_colour(frame):
     size = buffer_bytes(frame)
     assert size % 2048 == 0
     assert frame + HEADROOM <= size < frame + HEADROOM + 2048
+
+
+def test_no_buffer_has_room_for_a_length_that_no_handle_can_name():
+    with Pool(2, LONGEST) as pool:
+        assert pool.size - HEADROOM > LONGEST
+        assert pool.room == LONGEST
 
 
 def test_stacks_share_no_buffer():

@@ -88,8 +88,10 @@ class Pool:
 
     @property
     def room(self) -> int:
-        """Return the bytes of the longest frame that fits into a buffer, at any of its offsets."""
-        return int(self.size - HEADROOM)
+        """Return the bytes of the longest frame that fits into a buffer, at any of its offsets, and
+        whose length fits a packet handle.
+        """
+        return min(int(self.size - HEADROOM), LONGEST)
 
     def stack(self, count: int) -> c.Stack:
         """Return a worker's stack with `count` buffers of its own. It lives as long as the pool.

@@ -75,6 +75,18 @@ def test_what_a_dead_worker_received_is_counted_or_received_again(kind):
             assert rig.receive_all() == FRAMES[:2], step
 
 
+@pytest.mark.parametrize("kind", RECEIVERS)
+def test_what_the_loop_has_discarded_stays_discarded(kind):
+    for rig in rigs(kind):
+        for frames in (FRAMES, [[b"a" * 30, b"b" * 40]], [b"c" * 60, [b"d" * 50, b"e" * 70]]):
+            rig.fill(*frames)
+            got = len(rig.receive_all())
+            rig.counters.packets -= got  # as `discard` does
+            rig.counters.drops[lib.DROP_FILTERED] += got
+            assert revive(rig) is not None
+            assert rig.counters.packets == 0, frames
+
+
 @x86_only
 @pytest.mark.parametrize("kind", RECEIVERS)
 def test_chains_and_bad_slots_at_any_step(kind):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
 import os
 import socket
@@ -16,6 +18,7 @@ from tests.support.memif import raw_memif as raw
 from tests.support.waiting import scaled, until
 
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
+F_SEAL_FUTURE_WRITE = 0x10  # linux/fcntl.h
 SHORT, WRONG = "Region is shorter than announced", "Wrong ring"
 
 
@@ -133,6 +136,32 @@ def test_a_region_may_grow(server):
         memory.describe(0, 0, offset=memory.bytes, length=60)  # past what it announced
         memory.head(0, 1)
         until(lambda: memory.tail(0) == 1)
+    memory.close()
+
+
+def seal_against_writing(memory):
+    """Our own mapping goes on; nobody can make another one to write (since Linux 5.1)."""
+    with contextlib.suppress(PermissionError):  # the other side has allowed no more seals
+        fcntl.fcntl(memory.fd, fcntl.F_ADD_SEALS, F_SEAL_FUTURE_WRITE)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4], ids=["region", "ring", "rings"])
+def test_a_region_that_was_mapped_stays_one_that_can_be(server, steps):
+    """The loops' process maps it once more, when the client is connected."""
+    memory = raw.Memory(4, sealed=False)
+    with talk(server, memory, steps, lambda _: seal_against_writing(memory)) as sock:
+        while (kind := raw.hear(sock)[0]) == raw.ACK:
+            pass
+        assert kind == raw.CONNECTED
+        memory.head(0, 1)
+        until(lambda: memory.tail(0) == 1)
+    memory.close()
+
+
+def test_a_region_that_nobody_else_can_write_is_refused(server):
+    memory = raw.Memory(4, sealed=False)
+    with talk(server, memory, 1, lambda _: seal_against_writing(memory)) as sock:
+        assert raw.reason(sock) == "Can't map region: Operation not permitted"
     memory.close()
 
 

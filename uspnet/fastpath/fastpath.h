@@ -133,10 +133,11 @@ static inline uint16_t cache_offset(uint32_t index)
     return (uint16_t)((index % CACHE_OFFSETS) * CACHE_LINE);
 }
 
-/* The longest frame that fits at any cache offset. */
+/* The longest frame that fits at any cache offset, and whose length fits a packet handle. */
 static inline uint32_t pool_room(const struct pool *pool)
 {
-    return pool->size - (CACHE_OFFSETS - 1) * CACHE_LINE;
+    uint32_t room = pool->size - (CACHE_OFFSETS - 1) * CACHE_LINE;
+    return room < UINT16_MAX ? room : UINT16_MAX;
 }
 
 /* --- free buffers ------------------------------------------------------------------------- */

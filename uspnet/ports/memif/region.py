@@ -86,14 +86,15 @@ class PeerRegion:
 
 def is_shared_memory(fd: int) -> bool:
     """Return whether it is a regular file of tmpfs or hugetlbfs: not a device, a pipe, or a file on
-    a disk. Seals it against shrinking where possible.
+    a disk. Seals it against shrinking where possible, and against other seals: the loops' process
+    maps it for writing, too, a moment later.
     """
     try:
         fcntl.fcntl(fd, fcntl.F_GET_SEALS)  # only those two answer; no other is asked for more
     except OSError:
         return False
     with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
     return stat.S_ISREG(os.fstat(fd).st_mode)
 
 

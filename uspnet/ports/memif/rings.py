@@ -52,7 +52,7 @@ def _place(queue: Queue, ring: c.MemifRing, size: int, fd: int) -> None:
     """Fill in what both roles share."""
     m, sends = memif(queue), queue.direction == "tx"
     m.ring, m.size, m.next, m.clean, m.counted = ring, size, 0, 0, 0
-    m.taken = {"packets": m.q.counters.packets, "bytes": m.q.counters.bytes, "at": 0}
+    m.taken.at = lib.TAKEN_NONE
     m.q.wake_fd, m.bell_fd = (-1, fd) if sends else (fd, -1)
     m.q.fault = lib.FAULT_NONE
     if not sends:

@@ -35,10 +35,12 @@ struct memif_region {
     uint64_t size;
 };
 
-/* What was counted when all slots before `at` had been taken. */
+enum { TAKEN_NONE = 1 << 16 };
+
+/* What was counted before the packets from slot `at` on were; TAKEN_NONE: nobody knows. */
 struct taken {
     uint64_t packets, bytes;
-    uint16_t at;
+    uint32_t at;
 };
 
 struct memif_queue {
@@ -150,7 +152,7 @@ static inline int revive_shown(struct memif_queue *m, uint16_t *shown)
     return 1;
 }
 
-/* All slots before `at` are taken, and what was in them is counted. */
+/* Packets in the slots from `at` on are about to be counted. */
 static inline void settle(struct memif_queue *m, uint16_t at)
 {
     keep_order();
@@ -160,20 +162,15 @@ static inline void settle(struct memif_queue *m, uint16_t at)
     m->taken.at = at;
 }
 
-/* After the end of a worker process: slots are taken anew from `at` on, and counted anew. */
+/* After the end of a worker process: slots are taken anew from `at` on, and counted anew. Those
+ * that had left the ring before may have been discarded since, and stay as they are. */
 static inline void settle_again(struct memif_queue *m, uint16_t at)
 {
     if (m->taken.at == at) {
         m->q.counters->packets = m->taken.packets;
         m->q.counters->bytes = m->taken.bytes;
     }
-    settle(m, at);
-}
-
-/* The longest frame that fits a buffer and a packet handle. */
-static inline uint32_t longest(const struct pool *pool)
-{
-    return least(pool_room(pool), UINT16_MAX);
+    m->taken.at = TAKEN_NONE;
 }
 
 /* The memory of a slot; NULL when it is not within a region. Sets *room to the bytes from its

@@ -49,7 +49,7 @@ static inline uint32_t drain_plain(struct memif_queue *m, const uint32_t *index,
 {
     struct view v = view_of(m);
     const struct pool pool = *m->q.pool;
-    const uint32_t limit = longest(&pool);
+    const uint32_t limit = pool_room(&pool);
     uint64_t total = 0;
     uint32_t got, at = m->next;
     for (got = 0; got < n; got++, at++) {
@@ -94,7 +94,6 @@ int memif_copy_revive_rx(struct memif_queue *m)
         queue_drop(&m->q, DROP_WORKER_LOST, least((uint16_t)(m->next - shown), BURST_MAX));
         lend_again(m, shown, m->next);
         store_release(m->ours, (uint16_t)(m->next + m->our_lead));
-        settle(m, m->next);
     }
     if (!m->buffers)
         m->next = shown;
@@ -104,7 +103,8 @@ int memif_copy_revive_rx(struct memif_queue *m)
 uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct memif_queue *m = (struct memif_queue *)q;
-    uint32_t index[BURST_MAX], ahead = filled(m), got = 0, bad = 0, taken, room = longest(q->pool);
+    uint32_t index[BURST_MAX], ahead = filled(m), got = 0, bad = 0, taken,
+                               room = pool_room(q->pool);
     uint16_t first = m->next, end = (uint16_t)(first + ahead);
     uint64_t bytes = 0;
     if (ahead == 0)
@@ -138,10 +138,11 @@ uint32_t memif_copy_rx(struct queue *q, struct packet *packets, uint32_t n)
         stack_give(q->stack, index[i]);
     if (m->buffers)
         lend_again(m, first, m->next);
+    if (got)
+        settle(m, first);
     keep_order();
     queue_count(q, got, bytes); /* before publish(), which makes these stores visible first */
     publish(m, m->next);
-    settle(m, m->next);
     return got;
 }
 

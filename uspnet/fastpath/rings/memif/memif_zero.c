@@ -73,7 +73,7 @@ static void lend(struct memif_queue *m)
 {
     const struct lending l = lending_of(m);
     uint32_t index[BURST_MAX], n = ring_reserve(m->next, m->clean, m->size, BURST_MAX);
-    uint32_t next = m->next, room = longest(m->q.pool);
+    uint32_t next = m->next, room = pool_room(m->q.pool);
     if (n < least(BURST_MAX / 2, m->size / 2))
         return;
     n = stack_take(m->q.stack, index, n);
@@ -101,10 +101,11 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
         packets[got] = (struct packet){index, cache_offset(index), (uint16_t)d.length};
         total += d.length;
     }
+    if (likely(got))
+        settle(m, m->clean);
     queue_count(&m->q, got, total);
     keep_order(); /* what has left the ring is counted */
     m->clean = (uint16_t)at;
-    settle(m, m->clean);
     return got;
 }
 
@@ -113,7 +114,7 @@ static inline uint32_t receive_plain(struct memif_queue *m, struct packet *packe
 static uint32_t receive_one(struct memif_queue *m, uint32_t ahead, struct packet *p,
                             enum drop_reason *wrong)
 {
-    uint32_t used = 0, total = 0, room = longest(m->q.pool);
+    uint32_t used = 0, total = 0, room = pool_room(m->q.pool);
     struct memif_front d;
     *wrong = DROP_NONE;
     do {
@@ -161,12 +162,12 @@ uint32_t memif_zero_rx(struct queue *q, struct packet *packets, uint32_t n)
         if (unlikely(wrong != DROP_NONE)) {
             queue_refuse(q, p.index, wrong);
         } else {
+            settle(m, m->clean);
             queue_count(q, 1, p.length);
             packets[got++] = p;
         }
         keep_order();
         m->clean = (uint16_t)(m->clean + used);
-        settle(m, m->clean);
     }
     lend(m);
     return got;

@@ -209,7 +209,7 @@ uint32_t pcap_rx(struct queue *q, struct packet *packets, uint32_t n)
 {
     struct pcap_source *s = (struct pcap_source *)q;
     uint32_t index[BURST_MAX], taken, got = 0, skips = 0;
-    uint32_t room = least(pool_room(q->pool), UINT16_MAX);
+    uint32_t room = pool_room(q->pool);
     uint64_t bytes = 0;
     struct found f;
     if (unlikely(load_relaxed(&q->ended) || load_relaxed(&q->fault)))
