@@ -182,6 +182,13 @@ def test_more_queues_than_the_device_has_are_refused():
         script.nic.open()
 
 
+def test_a_device_with_more_queues_than_have_numbers_is_a_fault():
+    script = Scripted(offered=OFFERED | 1 << 22 | 1 << 17, queues=2)  # MQ, CTRL_VQ
+    script.device.bar.cells[DEVICE + 8] = 0x8000
+    with pytest.raises(DeviceFault, match="says that it has 32768 queue pairs"):
+        script.nic.open()
+
+
 def test_a_configuration_is_read_until_it_stands_still():
     script = Scripted()
     bar = script.device.bar

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from tests.support.paths import ROOT
-from uspnet.pci.config import config_of, set_command
+from uspnet.errors import NotSupported
+from uspnet.pci.config import assign_bars, config_of, set_command
 from uspnet.transports.fake import Fake
 
 SOURCES = sorted((ROOT / "uspnet").rglob("*.py"))
@@ -28,6 +29,18 @@ def test_one_room_has_it(copy):
 def test_the_patterns_find_what_they_are_for():
     text = r'"[01][0-9a-f]\.[0-7]" Path("/sys/bus/pci/devices") BUS_MASTER = 1 << 2'
     assert all(pattern.search(text) for pattern in COPIES.values())
+
+
+class Greedy(Fake):
+    """Says that each of its BARs has 1 GiB."""
+
+    def read_config(self, offset, size):
+        return 0xC0000000 if 0x10 <= offset < 0x28 else super().read_config(offset, size)
+
+
+def test_bars_that_do_not_fit_below_4_gib_are_refused():
+    with pytest.raises(NotSupported, match="no room for BAR 1"):
+        assign_bars(Greedy({}, 4096), 0xC0000000)
 
 
 @pytest.mark.parametrize("before", [0x0000, 0x0547, 0xFFFF])

@@ -39,6 +39,7 @@ from uspnet.transports import Dma, Transport
 
 R = TypeVar("R", bound=Ring)
 CONTROL_SLOTS = 64
+PAIRS_MAX = 0x7FFF  # the control queue comes after them, and queues have 16-bit numbers
 SPEED_UNKNOWN = 0x7FFFFFFF  # Mbit/s, and above
 VARIANTS = (
     "rx-ring=1024",
@@ -154,6 +155,8 @@ class VirtioNet(
         if not features.MAC:
             self.mac = b"\x02" + os.urandom(5)
         self.most_pairs = int(self.net.MAX_PAIRS.read()) if features.MQ else 1
+        if self.most_pairs > PAIRS_MAX:
+            raise self._broken(f"it says that it has {self.most_pairs} queue pairs")
         if pairs > self.most_pairs:
             raise Usage(
                 f"{self.name}: the device has {self.most_pairs} queue pairs", "lower queues="

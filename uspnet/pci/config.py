@@ -148,6 +148,8 @@ def assign_bars(function: ConfigAccess, free: int) -> dict[int, Bar]:
                 raise NotSupported(f"{function.name}: BAR {number} is larger than 2 GiB")
             size = 16 * (2**28 - answer.ADDRESS)
             address = -(-free // size) * size
+            if address + size > 1 << 32:
+                raise NotSupported(f"{function.name}: there is no room for BAR {number}")
             bars[number] = Bar(number, address, size)
             free = address + size
             register.write(address)
