@@ -14,6 +14,7 @@ from tests.support.identity import answer
 from uspnet.cli import app
 from uspnet.cli.profile import Profiles, read_streams
 from uspnet.errors import Refused, Usage
+from uspnet.system import kept
 
 PROFILE = """
 streams:
@@ -90,6 +91,23 @@ def test_a_dry_run_merges_them_and_needs_no_port(uspnet, profile, tmp_path):
     voice = [len(frame) for at, frame in rows if frame[37] == 9]
     assert voice == [60, 200] * 10
     assert len(rows) == 3550
+
+
+def test_a_dry_run_has_no_stream_that_starts_after_the_end(uspnet, tmp_path):
+    file, out = tmp_path / "x.yaml", tmp_path / "dry.pcapng"
+    file.write_text("streams: {a: {rate: 1k}, late: {count: 10, start: 5s}}")
+    words = ["--profile", str(file), "--duration", "0.1", "--dry-run", "-w", str(out), "--json"]
+    result = uspnet("pktgen", *words)
+    assert {each["name"]: each["sent"] for each in answer(result.stdout)["streams"]} == {
+        "a": 100, "late": 0}  # fmt: skip
+
+
+def test_what_a_run_has_left_is_no_streams_own_limit(tmp_path, monkeypatch):
+    """Another version goes on with the run: what its former has left is for the whole of it."""
+    former = kept.State(duration=3.0, count=None)
+    monkeypatch.setattr(kept, "former", lambda: former)
+    one, two = read(tmp_path, "streams: {a: {count: 7}, b: {start: 1, duration: 5}}")
+    assert (one.count, two.seconds) == (7, 5.0)
 
 
 def read(tmp_path, text, port="null:"):

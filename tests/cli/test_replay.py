@@ -169,6 +169,11 @@ WRONG = [
     (["--replay", "--json"], "is an option", "--replay x.pcapng"),
     (["--replay", "pcap:x,speed=2"], "not with speed=", "use --speed"),
     (["--replay", "pcap:x,loop=on"], "not with loop=", "use --loop"),
+    (
+        ["--replay", "pcap:x,truncated=skip", "--truncated", "pad"],
+        "not with truncated=",
+        "drop one",
+    ),
     (["--replay", "pcap:out=x"], "not with out=", "as the port"),
     (["--replay", "pcap:x,max-gap=1", "--merge"], "not with max-gap=", "with --merge"),
     (["--rate", "1e-9pps"], "--rate is 1e-09", "1.5Mpps"),

@@ -150,6 +150,13 @@ def test_random_bursts():
     assert exponential_distance(gaps, 9 * HZ / 1e6) < KS_1_PERCENT
 
 
+@pytest.mark.parametrize("burst", [1, 9, 48, 64, 100])
+def test_no_random_gap_is_drawn_twice(burst):
+    bursts = due_times(make(Shape((10.0,), burst=burst, poisson=True)), 64 * burst)[::burst]
+    gaps = sorted(b - a for a, b in pairwise([0, *bursts]))
+    assert all(b - a > 9 for a, b in pairwise(gaps)), "ticks: chance makes none equal"
+
+
 @pytest.mark.parametrize("seconds", [0.01, 0.1])
 def test_random_gaps_end_with_the_run(seconds):
     pace = make(Shape((1e5,), poisson=True), seconds)

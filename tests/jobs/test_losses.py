@@ -207,6 +207,21 @@ def test_packets_that_come_late_are_not_lost(tmp_path):
     assert (result.reordered, result.lost, frames, result.losses) == (COUNT // 1000, 0, [], ())
 
 
+def test_what_is_lost_at_the_end_lasts_until_all_was_sent(tmp_path):
+    """And not until the receiver, which waits a second for it, has ended."""
+    traffic = plain(60)
+    traffic.rate = 2000.0
+    result, _, _ = measure(Lossy({*range(100, 300), 399}), traffic, tmp_path / "lost.pcapng", 400)
+    assert [(each.packets, each.ended) for each in result.losses] == [(200, True), (1, False)]
+    assert result.longest_loss == result.losses[0]
+
+
+def test_more_queues_than_a_signature_can_name(tmp_path):
+    port = Queues({7, 8}, 300)
+    result, frames, _ = measure(port, plain(60), tmp_path / "lost.pcapng", 20_000)
+    assert (result.lost, result.duplicated, sorted(frames)) == (2, 0, sorted(port.lost))
+
+
 def test_a_loss_lasts_from_its_neighbour_to_its_neighbour(tmp_path):
     traffic = plain(60)
     traffic.rate = 2000.0

@@ -12,6 +12,7 @@ from scapy.layers.l2 import Ether
 from uspnet.errors import Usage
 from uspnet.packets.frames import (
     HEADERS,
+    MeanSize,
     checksum,
     ipv4_bytes,
     l1_bits,
@@ -89,14 +90,22 @@ def test_no_ipv4(text):
     ],
 )
 def test_rates(text, pps):
-    assert packets_a_second(rate(text), 60, 10e9) == pytest.approx(pps)
+    assert packets_a_second(rate(text), MeanSize.of([60]), 10e9) == pytest.approx(pps)
 
 
 def test_line_rate_of_ten_gigabit_is_the_textbook_number():
-    assert packets_a_second(rate("100%"), 60, 10e9) == pytest.approx(14_880_952, abs=1)
+    assert packets_a_second(rate("100%"), MeanSize.of([60]), 10e9) == pytest.approx(
+        14_880_952, abs=1
+    )
+
+
+def test_a_link_carries_short_frames_as_they_are_padded():
+    size = MeanSize.of([42, 60, 98])
+    assert packets_a_second(rate("50%"), size, 10e9) == pytest.approx(5e9 / l1_bits(3, 218) * 3)
+    assert packets_a_second(rate("1Gbps"), size, 10e9) == pytest.approx(1e9 / 8 / 200 * 3)
 
 
 @pytest.mark.parametrize("text", ["0", "2Tpps", "1e400pps", "1e-9", "0%", "0Mbps"])
 def test_no_rate(text):
     with pytest.raises(Usage):
-        packets_a_second(rate(text), 60, 10e9)
+        packets_a_second(rate(text), MeanSize.of([60]), 10e9)

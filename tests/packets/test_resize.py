@@ -46,6 +46,7 @@ def test_a_size_follows_as_scapy_makes_it(stack):
 
 def test_few_sizes_are_all_made():
     assert probes(range(60, 70)) == []
+    assert probes([60] * 7 + [566] * 4 + [1514] * 2) == [], "however often each of them is sent"
 
 
 def test_what_does_not_follow_is_told():

@@ -11,6 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from uspnet import units
+from uspnet.cli.trial import is_on_trial
 from uspnet.errors import Usage
 from uspnet.jobs.choices import COUNT_MAX, DURATION_MAX, Poll, Sandbox
 from uspnet.system import kept
@@ -245,7 +246,7 @@ def limits(
     """Return the shared options as a job takes them. Raise Usage."""
     from uspnet.jobs.plan import Limits
 
-    if former := kept.former():
+    if (former := kept.former()) and not is_on_trial():  # a part of a job has limits of its own
         duration, count = former.duration, former.count
     made = Limits(duration, count, core_list(cores), burst, (poll or Poll.adaptive).value)
     made.words = sys.argv[1:]

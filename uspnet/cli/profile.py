@@ -145,7 +145,7 @@ def read_streams(
     names the line, and Refused.
     """
     from uspnet.cli.jobs_file.tree import Mapping, Place, below, read_tree
-    from uspnet.jobs.profile import STREAMS_MAX
+    from uspnet.jobs.measure import STREAMS_MAX
 
     place = Place(name)
     line, streams = below(place, read_tree(name, "streams"), "streams")

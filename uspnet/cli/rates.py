@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uspnet import units
 from uspnet.errors import Usage
 from uspnet.packets.shape import BURST_MAX, LINK_BPS, Ramp, Shape, read_ramp
+
+if TYPE_CHECKING:
+    from uspnet.packets.frames import MeanSize
 
 Rate = Annotated[
     units.Rate | None,
@@ -109,10 +112,8 @@ class Rates:
             return self.ramp.rates
         return () if self.rate is None or self.rate.unit == "max" else (self.rate,)
 
-    def shape(self, size: float, seed: int) -> Shape | None:
-        """Return the shape for frames of `size` bytes on average; None: as fast as possible. Raise
-        Usage.
-        """
+    def shape(self, size: MeanSize, seed: int) -> Shape | None:
+        """Return the shape for frames of this size; None: as fast as possible. Raise Usage."""
         from uspnet.packets.frames import RATE_MAX, RATE_MIN, packets_a_second
 
         written, name = self._written(), "--rate" if self.ramp is None else "--ramp"

@@ -278,13 +278,14 @@ class Replays:
         the port's own. Raise Usage.
         """
         from uspnet.jobs.replay import Pace
-        from uspnet.packets.frames import FRAME_MIN, packets_a_second
+        from uspnet.packets.frames import FRAME_MIN, MeanSize, packets_a_second
 
         if self.topspeed or (rate and rate.unit == "max"):
             return Pace()
         if rate is None:
             return Pace(speed=self.speed or 1.0)
-        packets_a_second(rate, FRAME_MIN, link or LINK_BPS)  # which refuses what is out of range
+        size = MeanSize.of([FRAME_MIN])
+        packets_a_second(rate, size, link or LINK_BPS)  # which refuses what is out of range
         if rate.unit == "%":
             share = rate.value / 100 * (link or LINK_BPS)
             return Pace(share, "l1", percent=link is None)
@@ -318,6 +319,8 @@ class Replays:
             options["truncated"] = self.truncated.value
         gaps = MERGED if self.merge else GAPLESS if pace.speed is None else None
         refused = PACED | ({"max-gap": gaps} if gaps else {})
+        if "truncated" in options:
+            refused |= {"truncated": "drop one of them: --truncated is for all files"}
         files = [source(name, options, refused=refused) for name in self.files or ()]
         job = ReplayJob(ports[0], limits, files, how, *ports[1:])
         if nets:

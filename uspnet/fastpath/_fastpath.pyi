@@ -390,6 +390,7 @@ class Losses(Struct):
     which: int
     secret: int
     epoch: int
+    ends: int
 
 class Lpm(Struct):
     direct: Pointer[int]
@@ -2042,6 +2043,7 @@ class Lib:
     SWAP_IP: int
     SWAP_MAC: int
     SWAP_PORT: int
+    TAKEN_NONE: int
     TALLY_BINS: int
     TALLY_SIZES: int
     TAP_LARGE: int

@@ -13,7 +13,7 @@ from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.answers import Answers, without_answers
 from uspnet.jobs.losses import Losses
-from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.measure import STREAMS_MAX, Measure, make_streams
 from uspnet.jobs.measuring import NO_FILES, Measuring
 from uspnet.jobs.pace import Pace, pacing
 from uspnet.jobs.plan import Limits, Plan
@@ -109,11 +109,14 @@ class GenerateJob(Measuring[GenerateResult]):
         """Plan the senders, one per core, and one receiver of everything that comes back."""
         for template in self.traffic.templates:
             check_length(self.port, template.frame)
-        used = self.cores[: self.port.queues]
-        lanes: list[Route] = [(None, [(self.port, index)]) for index in range(self.port.queues)]
-        shares = [lanes[i :: len(used)] for i in range(len(used))]
+        queues = self._queues_used()
+        used = self.cores[:queues]
+        lanes: list[Route] = [(None, [(self.port, index)]) for index in range(queues)]
+        shares = [
+            lanes[queues * i // len(used) : queues * (i + 1) // len(used)] for i in range(len(used))
+        ]
         if self.rx_port and self.traffic.sequence:
-            self.losses = Losses(self.port.queues, self.lost, self.templates.secret)
+            self.losses = Losses(queues, self.lost, self.templates.secret)
             self._lost_traffic = self.losses.take(self.templates, self.traffic)
         first = 0
         for number, share in enumerate(shares):
@@ -152,6 +155,10 @@ class GenerateJob(Measuring[GenerateResult]):
         super().linked()
         for note in self.traffic.notes:
             self.on_notice(note)
+
+    def _queues_used(self) -> int:
+        """Return how many of the port's queues send: each is a stream of its own."""
+        return min(self.port.queues, STREAMS_MAX) if self.traffic.sequence else self.port.queues
 
     def _shares(self) -> bool:
         """Return whether answers leave by a queue of the first sender's."""
@@ -205,8 +212,8 @@ class GenerateJob(Measuring[GenerateResult]):
             stamp_at=templates.stamp_at,
             secret=templates.secret,
             began=time.monotonic_ns(),
-            n_streams=self.port.queues if self.rx_port else 0,
-            streams=make_streams(self.port.queues),
+            n_streams=self._queues_used() if self.rx_port else 0,
+            streams=make_streams(self._queues_used()),
             lookup=ffi.NULL if numbered else templates.lookup(self.traffic),
             losses=self.losses.c if self.losses else ffi.NULL,
             writes=bool(self.lost),

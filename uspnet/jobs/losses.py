@@ -158,6 +158,10 @@ class Losses:
         for each in self._streams:
             each.before = self._began
 
+    def end(self) -> None:
+        """Note that all has been sent."""
+        self.c.ends = self.c.ends or time.monotonic_ns()
+
     def as_json(self, *, final: bool) -> Json:
         """Return the fields of a result: all that are known, or the longest loss alone."""
         made = int(self.c.made)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SLOT = 8  # bytes of a histogram's count
 ENDS = sys.byteorder
+STREAMS_MAX = 256  # a signature has a byte for the number of its stream
 
 
 def make_streams(count: int) -> c.Stream:

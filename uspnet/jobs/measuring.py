@@ -94,6 +94,12 @@ class Measuring(Job[R]):
         if self.losses:
             self.losses.begin()
 
+    def _end_receivers(self) -> None:
+        """Have what is still missing be lost until now, not until receivers have waited for it."""
+        super()._end_receivers()
+        if self.losses and self._grace.looked:
+            self.losses.end()
+
     def tick(self) -> None:
         """Add up each second."""
         if self.rx_port and self.seconds.due(self.elapsed()):

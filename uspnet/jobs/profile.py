@@ -17,7 +17,7 @@ from uspnet.fastpath import ffi, lib
 from uspnet.jobs.choices import COUNT_MAX
 from uspnet.jobs.loops import Loop, groups, under_way
 from uspnet.jobs.losses import Losses
-from uspnet.jobs.measure import Measure, make_streams
+from uspnet.jobs.measure import STREAMS_MAX, Measure, make_streams
 from uspnet.jobs.measuring import NO_FILES, Measuring
 from uspnet.jobs.pace import pacing
 from uspnet.jobs.plan import Limits, Plan
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import ProfileStream
     from uspnet.jobs.route import Route
     from uspnet.jobs.worker import Lane
-
-STREAMS_MAX = 256
 
 
 @dataclass

@@ -186,7 +186,8 @@ class GenerateResult(Result):
     found_ring_full: int
     """Packets that the transmit ring had no room for at first, and took later."""
     l1_bps: float
-    """Bits a second on the wire (L1): with FCS, preamble and gap, 24 bytes a packet."""
+    """Bits a second on the wire (L1): with FCS, preamble and gap, 24 bytes a packet. What pads
+    short frames is not counted."""
     pacing: Pacing | None = None
     """How well the rate was kept; null: none was asked for, files are replayed, or streams have
     rates of their own."""

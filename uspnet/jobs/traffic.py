@@ -14,7 +14,7 @@ from uspnet.fastpath.owned import Owned
 from uspnet.memory import new, octets
 from uspnet.packets.breaking import Wrong
 from uspnet.packets.fields.field import Field, make_chain
-from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, Template
+from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, MeanSize, Template
 from uspnet.packets.shape import Shape
 from uspnet.packets.signing import NO_CHECK, Check, follow
 from uspnet.packets.sizes import Sizes
@@ -98,11 +98,12 @@ class Traffic:
             return self.change.seed
         return shape.seed if shape and shape.poisson else None
 
-    def mean(self) -> float:
-        """Return the mean length of the frames in bytes."""
+    def mean(self) -> MeanSize:
+        """Return the mean length of the frames."""
         lengths = [len(each.frame) for each in self.templates]
         order = self.order or range(len(lengths))
-        return sum(lengths[each] for each in order) / len(order)
+        least = 0 if self.wrong.has("runt") else FRAME_MIN
+        return MeanSize.of([lengths[each] for each in order], least)
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,26 +131,40 @@ def l2_bits(octets: float) -> float:
 
 
 def l1_bits(packets: float, octets: float) -> float:
-    """Return bits on layer 1: with FCS, preamble and inter-frame gap."""
+    """Return bits on layer 1: with FCS, preamble and inter-frame gap. Nothing is padded."""
     return (octets + packets * (FCS + PREAMBLE_AND_GAP)) * 8
 
 
+@dataclass(frozen=True)
+class MeanSize:
+    """Mean bytes of frames without FCS: as they are, and as NICs pad them on the wire."""
+
+    given: float
+    padded: float
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], least: int = FRAME_MIN) -> MeanSize:
+        """Return that of frames, of which shorter ones are padded to `least`."""
+        count = len(lengths)
+        return cls(sum(lengths) / count, sum(max(each, least) for each in lengths) / count)
+
+
 def packets_a_second(
-    rate: Rate | None, size: float, link_bps: float, option: str = "--rate"
+    rate: Rate | None, size: MeanSize, link_bps: float, option: str = "--rate"
 ) -> float:
     """Convert a rate to packets a second: from bits on layer 2 or layer 1, or from percent of
-    `link_bps` on layer 1; 0 is as many as possible, as is None. `size`: mean bytes of a frame
-    without FCS. Raise Usage, which names the option.
+    `link_bps` on layer 1; 0 is as many as possible, as is None. Raise Usage, which names the
+    option.
     """
     if rate is None or rate.unit == "max":
         return 0.0
     pps = rate.value
     if rate.unit == "%":
-        pps = rate.value / 100 * link_bps / l1_bits(1, size)
+        pps = rate.value / 100 * link_bps / l1_bits(1, size.padded)
     elif rate.unit == "bps":
-        pps = rate.value / l2_bits(size)
+        pps = rate.value / l2_bits(size.given)
     elif rate.unit == "l1":
-        pps = rate.value / l1_bits(1, size)
+        pps = rate.value / l1_bits(1, size.padded)
     if not RATE_MIN <= pps <= RATE_MAX:
         raise Usage(
             f"{option} is {pps:g} packets a second, and must be {RATE_MIN:g} to {RATE_MAX:g}",

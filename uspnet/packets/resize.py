@@ -35,11 +35,12 @@ def probes(sizes: Sequence[int]) -> list[int]:
     """Return the sizes that are to be made, those that tell what follows first; none if all are,
     since they are few.
     """
-    if len(sizes) <= FEW:
+    distinct = sorted(set(sizes))
+    if len(distinct) <= FEW:
         return []
-    others = sorted(set(sizes))[1:-1]
+    others = distinct[1:-1]
     chosen = random.Random(1).sample(others, TOLD + PROVEN - 2)  # noqa: S311 - no secret
-    return [min(sizes), max(sizes), *chosen]
+    return [distinct[0], distinct[-1], *chosen]
 
 
 @dataclass(frozen=True)

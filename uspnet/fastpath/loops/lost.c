@@ -272,12 +272,13 @@ NOINLINE int losses_write(struct losses *l, struct worker *w, int last)
 void losses_finish(struct losses *l, struct worker *w, const struct stream *received)
 {
     uint64_t now = clock_ns(CLOCK_MONOTONIC), moved = now, end = now + WRITING_NS;
+    uint64_t ends = load_relaxed(&l->ends);
     struct exit *e;
     for (uint32_t i = 0; i < l->n_streams; i++) {
         uint64_t sent = load_relaxed(&l->streams[i].sender->next);
         if (sent > l->streams[i].decided)
             decide(l, i, &received[i], sent);
-        end_loss(l, i, now, 0);
+        end_loss(l, i, ends ? ends : now, 0);
     }
     if (!l->streams->log)
         return;

@@ -92,6 +92,7 @@ struct losses {
     uint32_t which;  /* longest[which] is the longest one, by time */
     uint64_t secret; /* as in `struct generate_loop` */
     uint64_t epoch;  /* CLOCK_MONOTONIC 0, in ns since 1970 */
+    uint64_t ends;   /* CLOCK_MONOTONIC in ns: all had been sent; 0: not yet */
 };
 int losses_advance(struct losses *l, uint32_t stream, const struct stream *received,
                    uint64_t number);

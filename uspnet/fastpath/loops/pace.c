@@ -35,7 +35,7 @@ static void fill_poisson(struct pace *p)
 {
     double hz = (double)p->ticks_hz, mean = hz * p->size * p->n_workers / p->steps->rate;
     double limit = p->seconds > 0 ? p->seconds * hz : TICKS_MAX;
-    uint64_t burst = p->made / p->size;
+    uint64_t burst = (p->made + p->size - 1) / p->size; /* that have begun */
     uint32_t in = (uint32_t)(p->made % p->size);
     if (!p->made)
         p->last = p->steps->begins * hz;

@@ -34,7 +34,7 @@ static uint64_t next_due(const struct profile_loop *p, const struct profile_stre
         return g->pace->due[g->pace->at];
     }
     if ((double)elapsed < s->begins * hz)
-        return (uint64_t)(s->begins * hz);
+        return s->begins < s->ends ? (uint64_t)(s->begins * hz) : PACE_NEVER;
     return (double)elapsed < s->ends * hz ? elapsed : PACE_NEVER;
 }
 
