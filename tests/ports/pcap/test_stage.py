@@ -15,7 +15,7 @@ import pytest
 from tests.fastpath.test_pcap_sink import Ring
 from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
-from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE
+from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE, blocks
 from uspnet.ports.pcap.hold import Hold
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part
@@ -172,6 +172,12 @@ def test_blocks_are_filled_while_the_disk_writes(tmp_path, monkeypatch, begun):
     assert packets_of(lib.PCAP_NG, found[-int(octets) :]) == 20
     os.close(file.fd)
     ring.pool.close()
+
+
+def test_each_block_can_be_a_huge_page():
+    addresses = [int(ffi.cast("uintptr_t", block.base)) for block in blocks()]
+    assert [address % BLOCK for address in addresses] == [0] * BLOCKS
+    assert len(set(addresses)) == BLOCKS
 
 
 def child_of(ring, file, hold):

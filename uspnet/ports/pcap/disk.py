@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thread that writes blocks to a disk past the page cache, while the next ones are filled.
 
-O_DIRECT has the disk read a block from where it lies, so whoever writes it only waits. io_uring
-would gain nothing: with ext4, what makes a file longer is written there by a thread, too, one block
-after another.
+O_DIRECT has the disk read a block from where it lies, so whoever writes it only waits. Each block
+is a huge page where the kernel has one: the disk gets one address of it, not 512. io_uring would
+gain nothing: with ext4, what makes a file longer is written there by a thread, too, one block after
+another.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import threading
 from collections.abc import Iterator
 
 from uspnet.fastpath import c, ffi
+from uspnet.memory import HUGE_BYTES
 from uspnet.ports.pcap.output import Output
 
 PAGE = mmap.PAGESIZE
-BLOCK = 1 << 20  # bytes
+BLOCK = HUGE_BYTES
 BLOCKS = 4  # one that is written, one that is filled, and two in between
 LEAST = 64 << 10  # bytes: fewer go through the page cache
 
@@ -39,15 +41,25 @@ class Block:
     `start` is where they will be in a page of it. `done` of them are in the file.
     """
 
-    def __init__(self) -> None:
-        memory = mmap.mmap(-1, BLOCK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.view, self.base = memoryview(memory), ffi.from_buffer("uint8_t[]", memory)
+    def __init__(self, view: memoryview) -> None:
+        self.view, self.base = view, ffi.from_buffer("uint8_t[]", view)
         self.start = self.end = self.done = 0
 
     @property
     def octets(self) -> int:
         """Return how many bytes are in it."""
         return self.end - self.start
+
+
+def blocks() -> list[Block]:
+    """Return BLOCKS blocks, as huge pages if there are some."""
+    size = (BLOCKS + 1) * BLOCK  # before Linux 6.7, a mapping may begin anywhere in a huge page
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    first = -int(ffi.cast("uintptr_t", ffi.from_buffer(memory))) % BLOCK
+    view = memoryview(memory)[first:]
+    return [Block(view[n * BLOCK : (n + 1) * BLOCK]) for n in range(BLOCKS)]
 
 
 class Disk(threading.Thread):

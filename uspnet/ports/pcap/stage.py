@@ -16,7 +16,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from uspnet.fastpath import c, lib
-from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE, Block, Disk
+from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE, Block, Disk, blocks
 from uspnet.ports.pcap.output import Output
 
 
@@ -50,8 +50,8 @@ class Stage:
 
     def __init__(self, shared: c.PcapShared, bell: int = -1) -> None:
         self.disk = Disk(shared, bell)
-        self.block = Block()  # that is filled
-        self.free = [Block() for _ in range(BLOCKS - 1)]
+        self.free = blocks()
+        self.block = self.free.pop()  # that is filled
         self.pieces: deque[Piece] = deque()
         self.rings: list[c.PcapRing] = []  # of the pieces
         self.since = 0.0  # when the oldest of the block came, by the monotonic clock
