@@ -7,6 +7,7 @@ Reference: Linux Documentation/bpf/btf.rst, bpf/kfuncs.rst; uapi/linux/btf.h.
 from __future__ import annotations
 
 import struct
+from functools import cache
 from pathlib import Path
 
 KERNEL = Path("/sys/kernel/btf/vmlinux")
@@ -23,6 +24,7 @@ KINDS = {  # by BTF_KIND_…: words of a type, and more of them for each of its 
 }
 
 
+@cache
 def function(name: str) -> int:
     """Return the number of a function of the running kernel; 0: it has none of this name, or does
     not say.

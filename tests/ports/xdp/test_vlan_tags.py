@@ -153,7 +153,7 @@ def test_where_they_are_lost_the_job_says_so(tagger):
 def test_where_the_kernel_refuses_the_program_the_other_one_is_taken(
     told, frames, drive, monkeypatch, refused
 ):
-    """As Linux 6.8 does for frames in several pieces, and drivers may."""
+    """As a verifier or a driver may that is not like today's."""
     load, attach, bound = bpf.load, bpf.attach, []
 
     def fails():

@@ -122,7 +122,7 @@ class Program:
             ask = tags.asking()
         if ask:
             code, frags = tags.program(self.map, self.steering.only, ask), self.steering.frags
-            with suppress(OSError):  # before Linux 6.9 if frames may be in several pieces
+            with suppress(OSError):  # then the other program says why, or works
                 self.asking = bpf.load(code, frags=frags, device=index)
         return self.asking >= 0
 
