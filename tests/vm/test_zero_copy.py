@@ -199,6 +199,23 @@ def test_it_goes_on_whatever_happens_to_its_interface(pair):
     assert pair.is_free()
 
 
+@pytest.mark.parametrize("pair", ["igb"], indirect=True)
+@pytest.mark.parametrize("rxvlan", ["on", "off"])
+def test_vlan_tags_are_there_or_said_to_be_lost(pair, rxvlan):
+    """igb takes them out, and tells no program of them, unless it is told to leave them."""
+    name = pair.names[1]
+    pair.guest.run(["ethtool", "-K", name, "rxvlan", rxvlan])
+    frames, captured = distinct(50), pair.guest.share / "captured"
+    tagged = [frame[:12] + b"\x81\x00\x60\x64" + frame[12:] for frame in frames]
+    words = ("-F", "pcap", "-w", captured, "--json")
+    process = started(pair, "capture", pair.spec(1), *words)
+    pair.send(tagged)
+    until(lambda: received(pair.guest) == len(tagged), 30, 0.1, process.output)
+    (port,) = ended(process)["ports"]
+    assert (LOST in port["how"]) == (rxvlan == "on")
+    assert pcap_frames(captured) == (frames if rxvlan == "on" else tagged)
+
+
 def test_forwarded_between_two_drivers_nothing_is_copied(recent_guest):
     """The buffer that one NIC has received into is the one that the other sends."""
     first, second = (Pair(recent_guest, kind) for kind in ZERO_COPY)
