@@ -16,7 +16,11 @@ from tests.support.attached import FAR, MAC, NEAR
 from tests.support.identity import answer
 from tests.support.tiers import full
 from tests.support.waiting import scaled, until
+from uspnet.binding.attached import Configuration
+from uspnet.jobs.attach.job import Attaching, AttachJob
+from uspnet.jobs.plan import Limits
 from uspnet.pool import FRAME_MAX
+from uspnet.ports.registry import make_port
 
 PORT = 7
 SENT = random.Random(1).randbytes(2_000_000)
@@ -126,6 +130,19 @@ def test_the_mtu_of_the_interface_is_the_ports(attached, namespace, tmp_path):
     namespace.ip("link", "set", "dev", "eth8", "mtu", 2987)
     other.hears("can't do 2987, but 2986 at most (set frame=)")
     assert namespace.link("eth8")["mtu"] == 2986
+
+
+def test_an_mtu_that_somebody_gives_it_while_it_is_made(namespace, monkeypatch):
+    """As systemd-networkd does with an interface whose name it knows."""
+    namespace.veth("a", "b")
+    given = lambda _, interface: interface.set_mtu(1400) or []  # noqa: E731
+    monkeypatch.setattr(Configuration, "apply", given)
+    with namespace.entered(), AttachJob(make_port("packet:b"), Limits(), Attaching("eth7")) as job:
+        job.start()
+        until(lambda: not job.wait(0) and namespace.link("b")["mtu"] == 1400)
+        assert namespace.link("eth7")["mtu"] == 1400
+        job.stop()
+        job.wait()
 
 
 def test_a_peer_that_is_not_there_yet_is_no_carrier(namespace, tmp_path):

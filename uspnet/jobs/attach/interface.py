@@ -44,6 +44,7 @@ class Counterpart(Tap):
         self.set_up: Callable[[Interface], None] = lambda _interface: None
         self._carrier: bool | None = None
         self._followed = 0  # the port's MTU, as it was last seen
+        self._made_with = 0  # the MTU in bytes that we gave it; 0: it was there
 
     @property
     def keeps(self) -> Capabilities:
@@ -63,8 +64,16 @@ class Counterpart(Tap):
     def configure(self, interface: Interface) -> None:
         """Give it MTU and MAC address, bring it up, and do what the job has to."""
         super().configure(interface)
+        self._made_with = self.options.mtu or 0
         self.set_up(interface)
         interface.set_up()  # also where that of a NIC was down when it was bound
+
+    def begin_watch(self) -> None:
+        """Record its state, and the MTU that it was made with: another that it has by now was given
+        by somebody, and is the port's, too.
+        """
+        super().begin_watch()
+        self.mtu = self._made_with or self.mtu
 
     def control(self) -> None:
         """Do as the port does, and check the interface and the queues."""
