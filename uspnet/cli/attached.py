@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ADDRESS_HINT = "write it as 192.0.2.1/24 or 2001:db8::1/64"
 MAC_HINT = "write it as 02:00:00:00:00:01"
+BROADCAST = bytes([255] * 4)
 SHOWN = 40  # characters of a wrong word
 
 Name = Annotated[
@@ -176,7 +177,9 @@ def _read_address(text: str) -> Address:
         raise Usage(f"{start}: not an address", ADDRESS_HINT) from None
     if "/" not in text:
         raise Usage(f"{start}: has no prefix", ADDRESS_HINT)
-    if found.is_multicast or found.is_unspecified or found.is_loopback or "%" in text:
+    ip = found.ip  # an IPv4Interface is never unspecified
+    special = ip.is_multicast or ip.is_unspecified or ip.is_loopback or ip.packed == BROADCAST
+    if special or "%" in text:
         raise Usage(f"{start}: not an address of a station", ADDRESS_HINT)
     return found
 

@@ -32,6 +32,7 @@ SPEED_UNKNOWN = 0xFFFFFFFF  # Mbit/s
 ARPHRD_ETHER = 1
 UP, DOWN, NO_CARRIER = "is up", "is down", "has no carrier"  # as in "interface eth0 is down"
 NAME_MAX = 15  # bytes
+RESERVED = {".", "..", "all", "default"}  # folders in /sys/class/net and /proc/sys/net/ipv4/conf
 CARRIER_S = 5.0  # longer than any link takes to come up
 
 
@@ -39,8 +40,10 @@ def check_name(scheme: str, name: str) -> str:
     """Return the name if an interface can have it. Raises Usage."""
     if not name:
         raise Usage(f"{scheme}: names no interface", f"write {scheme}:NAME; {existing()}")
-    if len(os.fsencode(name)) > NAME_MAX or name in (".", ".."):
+    if len(os.fsencode(name)) > NAME_MAX:
         raise Usage(f"{name!r} is no interface name", f"names have 1 to {NAME_MAX} characters")
+    if name in RESERVED:
+        raise Usage(f"{name!r} is no interface name", "the kernel has it for something else")
     if any(character in "/:%" or character.isspace() or character == "\0" for character in name):
         raise Usage(f"{name!r} is no interface name", "leave out spaces, and / : %")
     return name

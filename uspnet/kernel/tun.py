@@ -48,10 +48,7 @@ def open_queues(
     except OSError as error:
         for fd in fds:
             os.close(fd)
-        if exclusive and error.errno == errno.EBUSY:
-            text, hint = f"there is an interface {name} already", f"see: ip link show {name}"
-            raise Busy(text, f"take another name; {hint}") from None
-        raise _error(owner, name, count, error.errno or 0) from None
+        raise _error(owner, name, count, error.errno or 0, exclusive=exclusive) from None
     return fds
 
 
@@ -89,16 +86,22 @@ def close_queues(fds: list[int], interface: Interface | None) -> None:
         interface.close()
 
 
-def _error(owner: str, name: str, count: int, number: int) -> UspnetError:
+def _error(owner: str, name: str, count: int, number: int, *, exclusive: bool) -> UspnetError:
     match number:
         case errno.ENOENT | errno.ENODEV | errno.ENXIO:
             return NotSupported(f"{DEVICE} is not there", "load the module: modprobe tun")
         case errno.EPERM | errno.EACCES:
             several = " multi_queue" if count > 1 else ""
+            own = f"ip tuntap add {name} mode tap user $USER{several} && ip link set {name} up"
             return NotPermitted(
                 f"{owner}: TAP interfaces are not permitted",
-                "run as root, or with CAP_NET_ADMIN; or have root make one for you: "
-                f"ip tuntap add {name} mode tap user $USER{several} && ip link set {name} up",
+                "run as root, or with CAP_NET_ADMIN"
+                + ("" if exclusive else f"; or have root make one for you: {own}"),
+            )
+        case errno.EBUSY if exclusive:
+            return Busy(
+                f"there is an interface {name} already",
+                f"take another name; see: ip link show {name}",
             )
         case errno.EBUSY:
             return Busy(

@@ -20,6 +20,7 @@ from uspnet.jobs.plan import Limits
 from uspnet.kernel.interface import Interface
 from uspnet.packets.filter import Filter
 from uspnet.port import Port
+from uspnet.ports.kernel import KernelPort
 
 
 @dataclass
@@ -58,6 +59,18 @@ class Attaching:
         return Forwarding(on_full=self.on_full, options=options, kind=kind)
 
 
+def check_other(port: Port, how: Attaching) -> None:
+    """Raise Usage where packets would go round: `to` is the port's interface, or the kernel's."""
+    if not isinstance(how.to, KernelPort):
+        return
+    ends = {how.name: "interface"}
+    if isinstance(port, KernelPort):
+        ends[port.spec.target] = "port"
+    if end := ends.get(how.to.spec.target):
+        text = f"--to {how.to.name}: that is the {end} itself"
+        raise Usage(text, "name another port, or pcap:out=FILE")
+
+
 class AttachJob(ForwardJob):
     """Makes the interface, and forwards between the port and that."""
 
@@ -65,10 +78,11 @@ class AttachJob(ForwardJob):
     answer: ClassVar[type[AttachResult]] = AttachResult
 
     def __init__(self, port: Port, limits: Limits, how: Attaching) -> None:
-        """Raise Usage for a port of one direction."""
+        """Raise Usage for a port of one direction, and as `check_other`."""
         if not (port.can_receive and port.can_send):
             lacks = "receive" if port.can_send else "send"
             raise Usage(f"{port.name} can't {lacks}", "attach a NIC, an interface or a peer")
+        check_other(port, how)
         self.kernel = Counterpart(how.name, port, how.mtu, how.mac, offload=how.offload)
         self.kernel.set_up = self._set_up
         self.configuration = how.configuration
