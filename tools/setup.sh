@@ -19,7 +19,7 @@ wanted=(
     zstd lz4                                 # what captures are compressed with
     valgrind strace gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     zsh fish                                 # shells to complete words in, beside bash
-    busybox-static                           # the guest of tests/vm
+    busybox-static dropbear-bin              # the guest of tests/vm, and SSH into it
     dpdk-dev                                 # dpdk-testpmd
     dpdk pciutils                            # dpdk-devbind.py and its lspci, to compare bind with
     # what testpmd must load for memif, vhost, virtio-user, af_packet, pcap and null ports
