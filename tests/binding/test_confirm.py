@@ -129,7 +129,7 @@ def test_killed_at_any_step_the_guardian_still_puts_it_back(shared, die):
 
 def test_a_program_that_uses_it_is_ended(shared):
     with subprocess.Popen(["sleep", "60"]) as user:
-        bind(shared.machine(), [A], BindRequest(confirm_s=3.0))
+        bind(shared.machine(), [A], BindRequest(confirm_s=2.0))
         shared.process(user.pid, "pktgen", "/dev/vfio/17")
 
         def reap():

@@ -116,7 +116,7 @@ def test_a_file_goes_on_where_it_was(suspended, more, tmp_path):
 
 @in_process
 def test_a_duration_is_that_of_packets(suspended, more):
-    process = suspended("pktgen", "null:", "--rate", "1kpps", "--duration", "3s", *more)
+    process = suspended("pktgen", "null:", "--rate", "1kpps", "--duration", "2s", *more)
     until(lambda: state(process.pid) == "T")
     time.sleep(1)
     process.send_signal(signal.SIGCONT)
@@ -124,7 +124,7 @@ def test_a_duration_is_that_of_packets(suspended, more):
     assert process.returncode == 0, err
     result = answer(out)
     assert result["ended"] == "duration"
-    assert result["offered"] == 3000
+    assert result["offered"] == 2000
 
 
 def test_two_at_once_and_a_signal_that_ends_it(suspended):

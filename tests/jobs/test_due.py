@@ -21,7 +21,7 @@ from uspnet.packets.shape import Shape
 from uspnet.ports.registry import make_port
 
 ADDRESSES = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2")
-COUNT, GAP_NS, PAUSE_NS = 1000, 1_000_000, 100_000_000
+COUNT, GAP_NS, PAUSE_NS = 600, 1_000_000, 100_000_000
 
 
 def traffic(shape, *sizes):

@@ -72,7 +72,7 @@ def test_it_is_over_when_all_streams_are():
     result = run([
         Stream("a", make_port("null:"), traffic(1, rate=1e4), count=10),
         Stream("b", make_port("null:"), traffic(2, rate=1e4), 0.05, 0.05),
-        Stream("c", make_port("null:"), traffic(3), 0.02, 0.5),
+        Stream("c", make_port("null:"), traffic(3), 0.02, 0.2),
     ])  # fmt: skip
     assert result.ended == "source"
     assert (counts(result)["a"], counts(result)["b"]) == (10, 500)

@@ -60,7 +60,7 @@ def test_other_reasons_have_a_hint_too(reason):
     assert OTHER in find(reason).hint
 
 
-@pytest.mark.parametrize("limit", [["wait=2"], ["wait=60", "--duration", "2"]])
+@pytest.mark.parametrize("limit", [["wait=1"], ["wait=60", "--duration", "1"]])
 @pytest.mark.parametrize("reason", [b"mode mismatch", b"already connected"])
 def test_the_last_reason_is_what_the_user_sees(uspnet, tmp_path, reason, limit):
     path = str(tmp_path / "m")

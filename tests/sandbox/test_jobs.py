@@ -12,7 +12,7 @@ import pytest
 from tests.support.captures import write_pcap
 from tests.support.identity import answer, ran
 from tests.support.sealed import status
-from tests.support.waiting import scaled
+from tests.support.waiting import scaled, until
 from uspnet.errors import DeviceFault, NotSupported, Usage
 from uspnet.fastpath import lib
 from uspnet.jobs import confining, crew
@@ -46,9 +46,11 @@ def test_the_worker_process_is_confined_and_works(tmp_path, kind, poll):
         "paced": (f"pcap:{source},loop=on,timing=on", "null:"),
         "memif": (f"memif:{tmp_path}/m.sock,role=server", f"memif:{tmp_path}/m.sock"),
     }[kind]
-    with forward(*ports, sandbox="require", poll=poll, duration=1) as job:
+    with forward(*ports, sandbox="require", poll=poll) as job:
         job.start()
         seen = status(job.crew.process.pid)
+        until(lambda: job.wait(0.1) or job.received() or kind == "memif")
+        job.stop()
         job.wait()
         result = ran(job.result())
     assert (seen["Seccomp"], seen["NoNewPrivs"]) == (["2"], ["1"])

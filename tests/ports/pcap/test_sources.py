@@ -268,7 +268,7 @@ def test_the_files_own_timing(tmp_path: Path) -> None:
         assert told["forwarded"] == 5
         assert told["elapsed_s"] > least * SAME_CLOCK
     path.write_bytes(data + enhanced("<", 0, FRAMES[0]) + enhanced("<", 2**63, FRAMES[0]))
-    told, _ = fwd(f"pcap:{path},timing=on", "null:", "--duration", "2")
+    told, _ = fwd(f"pcap:{path},timing=on", "null:", "--duration", "1")
     assert told["forwarded"] == 1
     assert told["ended"] == "duration"
     told, _ = fwd(f"pcap:{path},timing=on,max-gap=0.05,loop=on", "null:", "--count", "7")
