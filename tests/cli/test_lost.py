@@ -48,6 +48,20 @@ class Forwarder(threading.Thread):
         self.join()
 
 
+def forwarded(namespace, chosen, *words):
+    """Runs pktgen, whose packets a forwarder carries; again when the kernel had no room for all, as
+    happens where the machine is too busy. Returns its result, and the forwarder.
+    """
+    words = ["packet:a", "--rx-port", "packet:d", *words, "--json"]
+    for _ in range(5):
+        with Forwarder(namespace, "b", "c", chosen) as between:
+            result = answer(namespace.uspnet("pktgen", *words).stdout)
+        assert result["lost"] == len(between.dropped) + result["missed"]
+        if not result["missed"]:
+            break
+    return result, between
+
+
 def frames_of(path):
     with RawPcapNgReader(str(path)) as reader:
         return [frame for frame, _ in reader]
@@ -75,10 +89,8 @@ KINDS = {
 def test_the_file_has_exactly_what_a_forwarder_dropped(namespace, tmp_path, kind):
     namespace.veth("a", "b")
     namespace.veth("c", "d")
-    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "-c", COUNT, "--json"]
-    with Forwarder(namespace, "b", "c", CHOSEN) as between:
-        done = namespace.uspnet("pktgen", "packet:a", "--rate", "3000", *words, *KINDS[kind])
-    result = answer(done.stdout)
+    words = ["--lost", tmp_path / "lost.pcapng", "-c", COUNT, "--rate", "3000", *KINDS[kind]]
+    result, between = forwarded(namespace, CHOSEN, *words)
     assert (between.number, len(between.dropped)) == (COUNT, DROPS)
     assert frames_of(tmp_path / "lost.pcapng") == between.dropped
     assert (result["lost"], result["received"]) == (DROPS, COUNT - DROPS)
@@ -103,15 +115,9 @@ def test_what_is_lost_of_each_stream_is_known(namespace, tmp_path, cores):
     (tmp_path / "x.yaml").write_text(PROFILE)
     namespace.veth("a", "b")
     namespace.veth("c", "d")
-    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "--json"]
-    for _ in range(5):  # the kernel has no room for all when the machine is too busy
-        with Forwarder(namespace, "b", "c", CHOSEN) as between:
-            done = namespace.uspnet("pktgen", "packet:a", "--profile", tmp_path / "x.yaml", *words,
-                                    "--save", tmp_path / "x.hdr", "--cores", cores)  # fmt: skip
-        result = answer(done.stdout)
-        assert result["lost"] == DROPS + result["missed"]
-        if not result["missed"]:
-            break
+    words = ["--lost", tmp_path / "lost.pcapng", "--profile", tmp_path / "x.yaml"]
+    words += ["--save", tmp_path / "x.hdr", "--cores", cores]
+    result, between = forwarded(namespace, CHOSEN, *words)
     assert (between.number, len(between.dropped)) == (COUNT, DROPS)
     lost = {
         "web": lambda frame: frame[26] != 10 and frame[23] == 17,
@@ -140,10 +146,8 @@ def test_what_is_lost_of_each_stream_is_known(namespace, tmp_path, cores):
 def test_a_loss_lasts_as_long_as_nothing_was_due_that_came_back(namespace, tmp_path):
     namespace.veth("a", "b")
     namespace.veth("c", "d")
-    words = ["--rx-port", "packet:d", "--lost", tmp_path / "lost.pcapng", "-c", 1000, "--json"]
-    with Forwarder(namespace, "b", "c", {7, *range(400, 650)}):
-        done = namespace.uspnet("pktgen", "packet:a", "--rate", "2000", *words)
-    result = answer(done.stdout)
+    words = ["--lost", tmp_path / "lost.pcapng", "-c", 1000, "--rate", "2000"]
+    result, _ = forwarded(namespace, {7, *range(400, 650)}, *words)
     spans = [(each["first"], each["last"], each["ended"]) for each in result["losses"]]
     assert spans == [(7, 7, True), (400, 649, True)]
     for loss, gaps in zip(result["losses"], (2, 251), strict=True):
