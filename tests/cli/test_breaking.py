@@ -31,6 +31,10 @@ STACKS = {
     "tcp": f"{IPV4}/TCP()/{LOAD}",
     "icmp": f"{IPV4}/ICMP()/{LOAD}",
     "udp, ipv6": f"Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/UDP()/{LOAD}",
+    # 0xfffe, which is 0 made wrong by 1, would be right with these payloads.
+    "udp, none": f"{IPV4}/UDP(chksum=0)/Raw({b'x' * 28 + bytes.fromhex('54a0')!r})",
+    "udp, ipv6, none": "Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/UDP(chksum=0)"
+    f"/Raw({b'x' * 28 + bytes.fromhex('0d2e')!r})",
     "icmpv6": f"Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/ICMPv6EchoRequest()/{LOAD}",
     "vlan": f"Ether()/Dot1Q(vlan=5)/IP(src='10.0.0.1',dst='10.0.0.2')/TCP()/{LOAD}",
     "ipip": f"{IPV4}/IP(src='10.1.0.1',dst='10.1.0.2')/UDP()/{LOAD}",
@@ -66,6 +70,9 @@ WRONG = {
     "icmp.chksum": ("icmp", {"ip.checksum.status": GOOD, "icmp.checksum.status": BAD}),
     "ip.chksum,tcp.chksum": ("vlan", {"ip.checksum.status": BAD, "tcp.checksum.status": BAD}),
     "udp.chksum ": ("udp, ipv6", {"udp.checksum.status": BAD}),
+    " udp.chksum": ("udp, none", {"ip.checksum.status": GOOD, "udp.checksum.status": BAD}),
+    " udp.chksum ": ("udp, ipv6, none", {"udp.checksum.status": BAD}),
+    "udp.len ": ("udp, none", {"ip.checksum.status": GOOD, "udp.checksum": "0x0000"}),
     "icmp6.cksum": ("icmpv6", {"icmpv6.checksum.status": BAD}),
     "ip#2.chksum": ("ipip", {"ip.checksum.status": f"{GOOD},{BAD}", "udp.checksum.status": GOOD}),
     "ip.len": ("udp", {"ip.checksum.status": GOOD, "ip.len": "66", "udp.checksum.status": GOOD}),
@@ -165,7 +172,16 @@ def test_a_runt_is_sent_as_short_as_it_is(uspnet, far, tmp_path, qemu, model):
 
 
 REPLAYED = [text for text in WRONG if "icmp" not in text and "#" not in text]
-FEW = ["udp.chksum", "ip.chksum,tcp.chksum", "ip.len", "ip.flags", "udp.len", "ipv6.plen"]
+FEW = [
+    "udp.chksum",
+    " udp.chksum",
+    " udp.chksum ",
+    "ip.chksum,tcp.chksum",
+    "ip.len",
+    "ip.flags",
+    "udp.len",
+    "ipv6.plen",
+]
 
 
 @pytest.mark.parametrize("case", [(FEW, []), *full((REPLAYED, []), (REPLAYED, ["--vlan", "7"]))])
@@ -234,6 +250,8 @@ CONFLICTS = [
     (["null:", "--break", "runt", "--rx-port", "null:"], "sequence number"),
     (["null:", "--break", "ip.len", "--vary", "ip.len=1-9"], "--vary"),
     (["null:", "--break", "udp.chksum=0", "--vary", "udp.sport=1-9"], "the checksum follows"),
+    (["null:", "--break", "udp.chksum", "--vary", "udp.sport=1-9", "--packet",
+      f"{IPV4}/UDP(chksum=0)"], "there is none, chksum=0"),
     (["null:", "--break-every", "3"], "needs --break"),
     (["qemu:e1000,loop=on", "--break", "fcs", "--replay", "x.pcap"], "no FCS of packets that are"),
     (["null:", "--break", "icmp.id", "--replay", "x.pcap"], "not a field that is broken"),

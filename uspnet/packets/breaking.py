@@ -17,10 +17,11 @@ from functools import partial, reduce
 from uspnet.errors import Usage
 from uspnet.packets.fields.field import Field
 from uspnet.packets.frames import FRAME_MIN, Template
-from uspnet.packets.payload import CHECKSUMS
+from uspnet.packets.guard import alone
+from uspnet.packets.payload import CHECKSUMS, made_of
 from uspnet.packets.sizes import FCS, ORDER_MAX
 from uspnet.packets.vary import domain as d
-from uspnet.packets.vary.place import Layout, Named, Sum
+from uspnet.packets.vary.place import Layout, Named, Place, Sum
 
 SUMS = 0xFFFF  # Internet checksums are sums modulo this (RFC 1071)
 RUNT, RUNT_MIN = 40, 18  # bytes: what is left of a frame, and at least
@@ -80,8 +81,10 @@ class Wrong:
         return [*right, *broken], tuple(cycle)
 
     def _broken(self, template: Template, fields: Sequence[Field]) -> Template:
-        layout = Layout(template)
         named = [each for each in self.breaks if each.name not in {"runt", "fcs"}]
+        for each in named:
+            template = _summed(template, each, fields)
+        layout = Layout(template)
         for patch in [_patch(layout, each, fields) for each in named]:
             template = _patched(template, patch)
         for each in self.breaks:
@@ -144,16 +147,44 @@ def _with_fcs(template: Template, wrong: int) -> Template:
     return Template(made.frame, 0, made.rebuild, made.packet)
 
 
-def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> Patch:
-    """Return what makes a frame of this layout wrong. Raise Usage."""
+def _find(layout: Layout, wrong: Break) -> tuple[Place, int]:
+    """Return the place of a field, and its offset in bits. Raise Usage."""
     try:
         place = layout.find(wrong.name)
-        bit = layout.bits(wrong.name, place)
+        return place, layout.bits(wrong.name, place)
     except Usage as error:
         message = error.message.replace("--vary", "--break")
         raise Usage(
             message, error.hint.replace("--vary LAYER.FIELD=VALUES", "--break LAYER.FIELD")
         ) from None
+
+
+def _summed(template: Template, wrong: Break, fields: Sequence[Field]) -> Template:
+    """Return the template with a UDP checksum where there is none, but 0, and it is to be wrong:
+    whatever was put there could be right. Raise Usage.
+    """
+    from scapy.layers.inet import UDP  # noqa: PLC0415 - Scapy takes a second to import
+
+    layout = Layout(template)
+    place, _ = _find(layout, wrong)
+    if wrong.value is not None or not isinstance(place, Named) or place.name not in CHECKSUMS:
+        return template
+    packet = layout.packet.copy()
+    layer = list(packet.iterpayloads())[place.layer]
+    if not isinstance(layer, UDP) or layer.fields.get(place.name) != 0:
+        return template
+    if fields:
+        text = f"--break {wrong.name}: there is none, chksum=0, and its right value would vary"
+        raise Usage(text, "leave chksum=0 out of --packet, or drop --vary")
+    del layer.fields[place.name]
+    packet.clear_cache()
+    with alone():
+        return made_of(packet, bytes(packet), template.payload)
+
+
+def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> Patch:
+    """Return what makes a frame of this layout wrong. Raise Usage."""
+    place, bit = _find(layout, wrong)
     if not isinstance(place, Named) or place.notation in {d.IP4, d.IP6, d.MAC}:
         raise Usage(f"--break {wrong.name}: an address is never wrong", "give it by --packet")
     bits = place.notation.bits
