@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import time
+from pathlib import Path
 
 import pytest
 from scapy.all import (
@@ -23,6 +26,7 @@ from scapy.all import (
     Raw,
 )
 
+from tests.support.captures import write_pcap
 from tests.support.identity import answer
 from tests.support.processes import children_named
 from tests.support.waiting import until
@@ -154,6 +158,39 @@ def test_requests_are_answered_as_scapy_would_write_it_and_nothing_else_is(
     row = result["ports"][0]
     assert row["tx_packets"] == result["sent"] + len(ANSWERED)
     assert "received" not in result
+
+
+def woken(pid):
+    """How often the threads of a process have waited so far."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(
+        int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", text, re.MULTILINE)[1])
+        for text in texts
+    )
+
+
+@pytest.mark.parametrize("what", [[], ["--replay", "in.pcap", "--src-mac", OURS]])
+def test_who_sleeps_sleeps_until_somebody_asks(namespace, read_frames, tmp_path, what):
+    """Not in naps, but for the last millisecond before a packet is due. On a slow machine, there
+    are fewer of these, too.
+    """
+    namespace.veth("a", "b")
+    sock = namespace.socket("b")
+    write_pcap(tmp_path / "in.pcap", [bytes(60)] * 99)
+    words = [word.replace("in.pcap", f"{tmp_path}/in.pcap") for word in what]
+    command = ("pktgen", "packet:a", *words, "--rate", "4", *NETS, "--poll", "sleep")
+    running = namespace.start(*command)
+    try:
+        (worker,) = until(lambda: children_named(running.process.pid, "uspnet-worker"))
+        read_frames(sock, 3)
+        before, begun = woken(worker), time.monotonic()
+        read_frames(sock, 4)
+        seconds = time.monotonic() - begun
+        assert (woken(worker) - before) / seconds < 400
+        sock.send(bytes(arp()))
+        assert until(lambda: [each for each in read_frames(sock, 1) if each[12:14] == b"\x08\x06"])
+    finally:
+        running.end()
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def go_on_in(crew: Crew, process: WorkerProcess) -> None:
     """Give a process, which is the crew's own by now, the turn."""
     for worker in crew.workers:
         if worker.started and not worker.over():
-            process.give_turn(worker.c)
+            worker.take_turn(process)
         worker.resume()
 
 

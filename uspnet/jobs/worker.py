@@ -158,10 +158,15 @@ class Worker:
     def start(self) -> None:
         """Start the loop. Raises NoMemory."""
         if self.process:
-            self.process.give_turn(self.c)
+            self.take_turn(self.process)
         else:
             self._start_thread()
         self.started = True
+
+    def take_turn(self, process: WorkerProcess) -> None:
+        """Let a process run the loop, whose thread there may sleep."""
+        process.give_turn(self.c)
+        self.bell.ring()
 
     def _start_thread(self) -> None:
         try:

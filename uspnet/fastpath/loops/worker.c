@@ -13,9 +13,8 @@ enum {
     LONG_NAP_US = 1000,
     SPURIOUS = 16,       /* consecutive wake-ups without work, after which naps are inserted */
     SPURIOUS_LONG = 256, /* … and long naps */
-    SHORT_NAPS =
-        20000,         /* while a thread waits for its turn, before long ones: more than a second */
-    SLEEPERS_MAX = 64, /* queues that a worker can wait on by descriptor */
+    SHORT_NAPS = 200,    /* while a thread waits for its turn, before it sleeps */
+    SLEEPERS_MAX = 64,   /* queues that a worker can wait on by descriptor */
 };
 
 uint64_t ticks_now(void) { return ticks(); }
@@ -50,11 +49,16 @@ static void worker_pause(struct worker *w)
 void worker_take_turn(uint32_t turn) { our_turn = turn; }
 
 /* Waits for the turn, and runs the loop to its end. Its turn comes soon, or when those of other
- * threads are over. */
+ * threads are over: Python wakes the worker then. It does so for the one that has the turn, too,
+ * which has to find that out by itself. */
 void worker_run_in_turn(struct worker *w, void (*loop)(struct worker *w))
 {
+    struct pollfd fd = {.fd = w->wake_fd, .events = POLLIN};
     for (uint32_t naps = 0; load_acquire(&w->turn) != our_turn; naps += naps < SHORT_NAPS)
-        usleep(naps < SHORT_NAPS ? NAP_US : LONG_NAP_US);
+        if (naps < SHORT_NAPS)
+            usleep(NAP_US);
+        else if (poll(&fd, 1, SLEEP_MS) > 0)
+            usleep(LONG_NAP_US);
     loop(w);
     store_release(&w->done, our_turn);
 }
