@@ -145,6 +145,17 @@ def test_an_mtu_that_somebody_gives_it_while_it_is_made(namespace, monkeypatch):
         job.wait()
 
 
+def test_it_never_has_a_carrier_that_the_port_lacks(namespace, monkeypatch):
+    namespace.veth("a", "b")
+    namespace.ip("link", "set", "dev", "a", "down")
+    seen = []
+    look = lambda *_: seen.append(namespace.link("eth7")["flags"]) or []  # noqa: E731
+    monkeypatch.setattr(Configuration, "apply", look)
+    with namespace.entered(), AttachJob(make_port("packet:b"), Limits(), Attaching("eth7")):
+        assert "NO-CARRIER" in namespace.link("eth7")["flags"]
+    assert "NO-CARRIER" in seen[0]
+
+
 def test_a_peer_that_is_not_there_yet_is_no_carrier(namespace, tmp_path):
     path = f"{tmp_path}/m.sock"
     namespace.start("attach", f"memif:{path},role=server", "--name", "eth7")

@@ -63,6 +63,7 @@ class Counterpart(Tap):
 
     def configure(self, interface: Interface) -> None:
         """Give it MTU and MAC address, bring it up, and do what the job has to."""
+        self._follow()  # before it is up, so that nobody sees a carrier that the port lacks
         super().configure(interface)
         self._made_with = self.options.mtu or 0
         self.set_up(interface)
