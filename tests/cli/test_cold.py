@@ -251,7 +251,7 @@ def test_limits_go_on_with_what_is_left(started, newer):
     assert second["asked"]["count"] == 1_000_000 - first["offered"]
     assert result["asked"]["count"] == second["asked"]["count"] - second["offered"]
     left = second["asked"]["duration_s"] - second["elapsed_s"]
-    assert result["asked"]["duration_s"] == pytest.approx(left, abs=0.1)
+    assert result["asked"]["duration_s"] == pytest.approx(left, abs=scaled(0.1))
     assert first["sent"] > 0
 
 

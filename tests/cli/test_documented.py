@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tests.support.captures import write_pcap
 from tests.support.identity import ran
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 from uspnet.cli import app
 
 PAGE = (ROOT / "docs/pktgen.md").read_text()
@@ -61,9 +62,14 @@ def test_there_are_commands_of_every_kind():
 @pytest.mark.parametrize("line", COMMANDS, ids=range(len(COMMANDS)))
 def test_a_documented_command_runs(job_of, line):
     job = job_of([*on_null(line), "--in-process"])
-    job.limits.duration, job.limits.confine, job.limits.control = 0.2, False, False
+    job.limits.duration, job.limits.confine, job.limits.control = 60, False, False
     with job:
-        result = ran(job.run())
+        job.start()
+        until(lambda: job.wait(0.1) or job.total("tx", "packets"))
+        job.stop(hurry=True)
+        job.wait()
+        result = ran(job.result())
+        job.check(result)
     moved = result.reflected if line.startswith("reflect") else result.sent
     assert moved > 0, line
 

@@ -101,7 +101,7 @@ def test_rules_are_told_with_what_they_decided_on(uspnet, tmp_path):
 def test_a_bottleneck_says_what_it_dropped_and_a_wrong_line_of_a_trace_is_named(uspnet, tmp_path):
     (tmp_path / "link").write_text("1\n2\n4\n")
     words = ("fwd", "null:", "null:", "--mode", "impair", "--link-trace", f"{tmp_path}/link")
-    done = uspnet(*words, "--queue", "codel:1ms,20ms", "--duration", "0.5", "--json")
+    done = uspnet(*words, "--queue", "codel:1ms,20ms", "--duration", "1", "--json")
     result = answer(done.stdout)
     assert set(result["drops"]) == {"queue_full", "codel", "ended"}
     assert result["impaired"]["most_queued"] == 1000
