@@ -137,7 +137,7 @@ def test_a_queue_that_is_full_drops_and_codel_does_by_its_own_name():
     assert result.drops["codel"] > 0
     assert len(sink.taken) == 600 + result.copied - result.dropped
     how = {"rate": 1e4, "queue": Queue(50)}
-    result = run([Wire(numbered(30), ends=False), Wire()], Limits(duration=0.1), **how)
+    result = run([Wire(numbered(30), ends=False), Wire()], Limits(duration=0.5), **how)
     assert set(result.drops) == {"ended"}
     result = run([Wire(numbered(100)), Wire()], on_full="wait", rate=1e7, queue=Queue(10))
     assert result.dropped == 0
@@ -225,7 +225,7 @@ def test_what_waits_at_the_end_is_delivered_after_a_count_and_dropped_after_a_st
     sink = Wire()
     result = run([Wire(numbered(100)), sink], Limits(count=50), delay=0.05)
     assert (result.ended, sink.taken) == ("count", numbered(50))
-    result = run([Wire(numbered(100), ends=False), Wire()], Limits(duration=0.1), delay=3600)
+    result = run([Wire(numbered(100), ends=False), Wire()], Limits(duration=0.5), delay=3600)
     assert (result.ended, result.drops) == ("duration", {"ended": 100})
 
 

@@ -61,7 +61,7 @@ class Unwilling(Wire):
 @pytest.mark.parametrize("poll", ["sleep", "adaptive"])
 def test_what_waits_in_a_queue_is_flushed_until_it_has_left(poll):
     left, right = Wire([frame(0)], ends=False), Unwilling()
-    with ForwardJob([left, right], Limits(duration=0.3, poll=poll), Forwarding()) as job:
+    with ForwardJob([left, right], Limits(duration=0.8, poll=poll), Forwarding()) as job:
         ran(job.run())
     assert right.times == 6, "the last time at the end"
 
