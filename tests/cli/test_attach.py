@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.identity import answer
+from uspnet.cli.attach import attach
+from uspnet.jobs.choices import Poll
 
 T = ["null:", "--name", "t"]
 WRONG = [
@@ -49,3 +53,11 @@ def test_a_name_that_exists_is_busy(uspnet):
     assert done.returncode == 1
     assert "there is an interface lo already" in done.stderr
     assert "ip link show lo" in done.stderr
+
+
+@pytest.mark.parametrize(("poll", "wanted"), [(None, "sleep"), (Poll.busy, "busy")])
+def test_a_worker_leaves_its_core_to_the_programs_unless_told_otherwise(monkeypatch, poll, wanted):
+    jobs = []
+    monkeypatch.setattr("uspnet.cli.run.run", lambda job, *_: jobs.append(job))
+    attach("null:", name="t", poll=poll)
+    assert [job.limits.poll for job in jobs] == [wanted]

@@ -10,7 +10,7 @@ import typer
 from uspnet.cli import app
 from uspnet.cli import attached as a
 from uspnet.cli import options as o
-from uspnet.jobs.choices import OnFull, Sandbox
+from uspnet.jobs.choices import OnFull, Poll, Sandbox
 
 
 @app.command()
@@ -63,7 +63,8 @@ def attach(
 
     made = make_port(port)
     process = o.Process(in_process, restart, sandbox, no_sandbox)
-    limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
+    waits = poll or Poll.sleep  # a loop that spins takes the core from those whose packets it moves
+    limits = o.limits(duration, count, cores, burst, waits, process, reconnect=reconnect)
     asked = a.Asked(name, address or [], mtu, mac, only, to, tee, offload, on_full)
     job = AttachJob(made, limits, asked.attaching(made))
     checks = [

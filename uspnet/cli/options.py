@@ -90,7 +90,7 @@ PollMode = Annotated[
         "--poll",
         help="How an idle worker waits for packets: busy spins, sleep blocks, adaptive spins for a "
         "moment and then blocks; so does a worker that keeps a --rate, until a packet is due. "
-        "Default: adaptive; busy where a rate or a latency is measured.",
+        "Default: adaptive; sleep for attach; busy where a rate or a latency is measured.",
     ),
 ]
 Reconnect = Annotated[
