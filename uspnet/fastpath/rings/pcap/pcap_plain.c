@@ -52,12 +52,20 @@ static INLINE uint64_t block_bytes(const struct pcap_source *s, const uint8_t *a
     return stride;
 }
 
+/* The buffers of the next burst, most likely: a peer may have read them, and until they are here
+ * again takes about as long as a burst. */
+static const uint32_t *next_buffers(const struct stack *s, uint32_t n)
+{
+    return s->free + (s->top > n ? s->top - n : 0);
+}
+
 static INLINE uint32_t take(struct pcap_source *s, const uint32_t *index, struct packet *packets,
                             uint32_t n, uint32_t room, uint64_t *bytes, const int blocks)
 {
     const uint32_t header = blocks ? EPB_HEADER : RECORD_HEADER;
     const struct pool pool = *s->q.pool;
     const uint8_t *const base = s->base;
+    const uint32_t *const next = next_buffers(s->q.stack, n);
     uint64_t at = s->at, size = s->size, total = 0;
     uint32_t got, length = 0;
     for (got = 0; got < n; got++) {
@@ -71,6 +79,8 @@ static INLINE uint32_t take(struct pcap_source *s, const uint32_t *index, struct
         p = (struct packet){index[got], cache_offset(index[got]), (uint16_t)length};
         at += stride;
         __builtin_prefetch(base + at + AHEAD);
+        prefetch_to_write(
+            packet_data(&pool, (struct packet){next[got], cache_offset(next[got]), 0}));
         s->at = at;
         s->holding = got + 1;
         keep_order();
@@ -88,9 +98,6 @@ static INLINE uint32_t take(struct pcap_source *s, const uint32_t *index, struct
 uint32_t pcap_take_plain(struct pcap_source *s, const uint32_t *index, struct packet *packets,
                          uint32_t n, uint32_t room, uint64_t *bytes)
 {
-    const struct pool pool = *s->q.pool;
-    for (uint32_t i = 0; i < n; i++)
-        prefetch_to_write(packet_data(&pool, (struct packet){index[i], cache_offset(index[i]), 0}));
     return s->format == PCAP_NG ? take(s, index, packets, n, room, bytes, 1)
                                 : take(s, index, packets, n, room, bytes, 0);
 }
