@@ -5,6 +5,7 @@ session over it stays up from before `bind` until after `unbind`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import signal
@@ -80,10 +81,18 @@ def attach(guest, address, name):
     """A job that attaches the NIC, once its interface has a carrier."""
     words = ["uspnet", "attach", address, "--json", "--poll", "sleep"]
     process = guest.background(words)
-    there = lambda: name in guest.names("/sys/class/net")  # noqa: E731
-    until(there, 180, 0.1, process.output)
-    until(lambda: guest.read(f"/sys/class/net/{name}/carrier") == "1\n", 60, 0.1, process.output)
+    until(lambda: has_carrier(guest, name), 180, 0.1, process.output)
     return process
+
+
+def has_carrier(guest, name):
+    """Has this interface one? None that is down or not there yet has."""
+    try:
+        return guest.read(f"/sys/class/net/{name}/carrier") == "1\n"
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOENT}:
+            raise
+        return False
 
 
 def returned(guest, namespace):
