@@ -140,6 +140,16 @@ def test_a_file_that_is_cut_short_is_shown_up_to_there(uspnet, capture, tmp_path
 
 
 @pytest.mark.full
+def test_a_folder_among_files_hides_none(uspnet, capture, tmp_path):
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(capture.read_bytes()[:-1])
+    done = uspnet("read", cut, tmp_path, capture)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stdout.splitlines()) >= 2 * len(packets()) - 1, "the last one was read"
+    assert "cut.pcap" in done.stderr
+    assert f"{tmp_path}: Is a directory" in done.stderr
+
+
 def test_a_reader_may_leave_and_a_writer_may_wait(start, capture):
     process = start("read", str(capture), through='"$@" | head -n 2')
     out, err = process.communicate(timeout=scaled(60))

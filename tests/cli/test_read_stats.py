@@ -19,7 +19,9 @@ from tests.support.captures import write_pcap
 from tests.support.identity import answer
 from tests.support.mixture import MACS, START_NS, mixture, times
 from tests.support.waiting import scaled
+from uspnet.errors import UspnetError
 from uspnet.jobs.reading import counting
+from uspnet.jobs.reading.export import Export
 
 FIELDS = ["ip.src", "ipv6.src", "tcp.srcport", "udp.srcport", "sctp.srcport", "ip.dst", "ipv6.dst",
           "tcp.dstport", "udp.dstport", "sctp.dstport", "frame.len"]  # fmt: skip
@@ -221,3 +223,28 @@ def test_a_table_may_be_empty(uspnet, capture, tmp_path):
     other = tmp_path / "y.parquet"
     assert uspnet("read", tmp_path / "none.pcap", "--export", other).returncode == 1
     assert not other.exists()
+    before = words[-1].read_bytes()
+    assert uspnet("read", tmp_path / "none.pcap", "--export", words[-1]).returncode == 1
+    assert words[-1].read_bytes() == before, "what was there stays until there is something else"
+
+
+def test_a_table_that_finds_no_room_is_none(tmp_path):
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    path = tmp_path / "x.parquet"
+    table = Export(str(path), [])
+    full = open("/dev/full", "wb", buffering=0)
+    with table.out, full as table.out, pytest.raises(UspnetError, match=f"{path}: No space left"):
+        table.close()
+    assert not path.exists()
+
+
+def test_what_is_no_ethernet_has_no_type(uspnet, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    table = tmp_path / "x.parquet"
+    frames = [
+        b"\2" * 12 + b"\0\x2e" + bytes(46),
+        bytes(Ether(**MACS) / IP() / UDP()),
+    ]
+    write_pcap(tmp_path / "802.3.pcap", frames, [START_NS] * 2)
+    assert uspnet("read", tmp_path / "802.3.pcap", "--export", table).returncode == 0
+    assert parquet.read_table(table)["eth_type"].to_pylist() == [None, 0x800]

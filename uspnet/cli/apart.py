@@ -34,6 +34,8 @@ def _own(spec: str, found: Mapping[str, str]) -> Own:
 
     try:
         snaplen = units.whole(0, SNAPLEN_MAX)(found.get("snaplen", "0"))
+        if "snaplen" in found:  # 0 is all, as it is of -s; otherwise it is that of all ports
+            snaplen = snaplen or SNAPLEN_MAX
     except units.Unreadable as error:
         text = f"{shown(spec)}: snaplen={found['snaplen'][:40]}: {error}"
         raise Usage(text, error.hint) from None

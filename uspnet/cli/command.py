@@ -20,6 +20,8 @@ ONCE = dict.fromkeys(("--rx-port", "--save", "--plot", "--lost", "--write"), "ke
     "--size": "write several sizes as one: --size 60,566,1514",
     "--profile": "write the streams of both into one file",
     "--filter": "join them: 'tcp and port 80'; of one port of several: PORT,filter=FILTER",
+    "--snaplen": "of one port of several: PORT,snaplen=BYTES",
+    "--buffer": "keep one of them: all ports share it",
     "--split-by": "join them: 'tcp and port 80'",
     "--second-port": "keep one of them",
 }  # options of which the last one would hide the others, and what to do instead

@@ -33,14 +33,16 @@ def handled(calls: Mapping[signal.Signals, Callable[[int], None]]) -> Iterator[N
 
 
 @contextlib.contextmanager
-def until_interrupted() -> Iterator[None]:
-    """End what is inside when a signal comes, without an error."""
+def until_interrupted() -> Iterator[list[int]]:
+    """End what is inside when a signal comes, without an error. Yields where its number will be."""
+    came: list[int] = []
 
-    def interrupt(_number: int) -> None:
+    def interrupt(number: int) -> None:
+        came.append(number)
         raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt), ended_by_signals(interrupt):
-        yield
+        yield came
 
 
 @contextlib.contextmanager

@@ -127,6 +127,7 @@ class Looking:
     files: list[str]
     only: str | None
     count: int | None
+    is_over: bool = False  # somebody wants no more files
 
     def __post_init__(self) -> None:
         if self.only is not None:
@@ -142,7 +143,7 @@ class Looking:
         failed: UspnetError | None = None
         left = self.count
         for name in self.files:
-            if left == 0:
+            if left == 0 or self.is_over:
                 break
             try:
                 with Look(name, self.only, left) as file:
@@ -150,8 +151,6 @@ class Looking:
                         call(file)
                     finally:
                         left = file.left if left is not None else None
-            except Usage:
-                raise
             except UspnetError as error:
                 sys.stdout.flush()
                 if failed:
@@ -214,8 +213,9 @@ def examine(look: Looking, wanted: Wanted, *, json: bool, quiet: bool) -> None:
     def one(file: Look) -> None:
         examination = Examination(file, wanted)
         try:
-            with until_interrupted():
+            with until_interrupted() as came:
                 examination.run()
+            look.is_over = bool(came)
         finally:
             found.append(examination.answer())
             if not (json or quiet):

@@ -619,6 +619,7 @@ class PcapChunk(Struct):
 class PcapColumns(Struct):
     n: int
     timed: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
+    typed: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     tagged: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     is_ip: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     has_ports: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]

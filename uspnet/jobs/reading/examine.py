@@ -162,7 +162,8 @@ class Examination:
         parts = [(int(each.first), int(each.last)) for each in b.windows]
         if not b.head or not _is_file(self.file.path):
             return [None] * len(parts)
-        with Look(self.file.path, self.file.only) as again:
+        most = max((last for _, last in parts), default=0)  # packets, of which no more are needed
+        with Look(self.file.path, self.file.only, most) as again:
             return [_top(table, self.wanted.top) for table in slices(again, parts)]
 
 

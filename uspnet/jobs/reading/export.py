@@ -6,6 +6,7 @@ C fills columns as Apache Arrow has them; pyarrow writes what it gets, a million
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ COLUMNS = {
     "interface": ("interface", "uint32", None),
     "len": ("length", "uint32", None),
     "cap_len": ("captured", "uint32", None),
-    "eth_type": ("ether_type", "uint16", None),
+    "eth_type": ("ether_type", "uint16", "typed"),
     "vlan": ("vlan", "uint16", "tagged"),
     "ip_version": ("version", "uint8", "is_ip"),
     "src": ("source", "address", "is_ip"),
@@ -94,9 +95,8 @@ class Export:
             raise file_error(path, error) from None
         self._check(files)
         self.out = os.fdopen(self.fd, "wb")
-        self.writer: ParquetWriter = self.arrow.parquet.ParquetWriter(
-            self.out, self.schema, compression="zstd"
-        )
+        self.writer: ParquetWriter | None = None
+        self.broken = False
 
     def _check(self, files: Sequence[str]) -> None:
         """Raise Usage where what is to be written is no file, or one that is read."""
@@ -106,13 +106,14 @@ class Export:
         for each in files:
             if os.path.exists(each) and os.path.samestat(os.stat(each), status):
                 raise Usage(f"--export: {self.path} is read, too", "name another file")
-        os.ftruncate(self.fd, 0)
 
     def _kind(self, name: str) -> object:
         return self.arrow.binary(16) if name == "address" else getattr(self.arrow, name)()
 
     def add(self, look: Look) -> None:
         """Add the packets of a file. Raises as `Look.run` does."""
+        if self.broken:
+            return
         label = look.label.encode(errors="surrogateescape").decode(errors="replace")
         self.files.append(label)
         look.c.columns, look.on_room = self.columns, self._take
@@ -143,21 +144,48 @@ class Export:
             bits = self.arrow.py_buffer(bytes(bitmap))
         return self.arrow.Array.from_buffers(self._kind(kind), rows, [bits, data])
 
-    def _write(self) -> None:
-        table = self.arrow.concat_tables(self.waiting).unify_dictionaries()
-        self.waiting.clear()
-        self.writer.write_table(table, row_group_size=GROUP)
+    def _begin(self) -> ParquetWriter:
+        """Begin the table, in place of what was in the file."""
+        os.ftruncate(self.fd, 0)
+        return self.arrow.parquet.ParquetWriter(self.out, self.schema, compression="zstd")
+
+    def _write(self, *, last: bool = False) -> None:
+        """Write the rows that wait. Raises what file_error returns; then there is no table."""
+        try:
+            self.writer = self.writer or self._begin()
+            if self.waiting:
+                table = self.arrow.concat_tables(self.waiting).unify_dictionaries()
+                self.waiting.clear()
+                self.writer.write_table(table, row_group_size=GROUP)
+            if last:
+                self.writer.close()
+                self.out.flush()
+        except OSError as error:
+            self._give_up()
+            raise file_error(self.path, error) from None
+
+    def _give_up(self) -> None:
+        """Leave no half of a table: one without its end can't be read."""
+        self.broken = True
+        os.ftruncate(self.fd, 0)
+        if self.file.created:
+            self.file.remove(self.fd)
 
     def close(self, *, failed: bool = False) -> None:
-        """Complete the file. Remove one that was made if reading `failed` before any packet."""
+        """Complete the file. One that `failed` before any packet is as it was, or removed if it was
+        made here. Raises as `_write` does.
+        """
         try:
-            if self.waiting:
-                self._write()
-            self.writer.close()
-            if failed and not self.packets and self.file.created:
-                self.file.remove(self.fd)
+            if self.broken:
+                return
+            if failed and not self.packets:
+                if self.file.created:
+                    self.file.remove(self.fd)
+                return
+            self._write(last=True)
         finally:
-            self.out.close()
+            with contextlib.suppress(OSError):
+                self.out.close()
             self.file.close()
 
     def answer(self) -> ExportAnswer:

@@ -23,6 +23,7 @@ SHB_HARDWARE, SHB_OS, SHB_USERAPPL = 2, 3, 4
 IF_NAME, IF_DESCRIPTION, IF_IPV4ADDR, IF_IPV6ADDR, IF_MACADDR = 2, 3, 4, 5, 6
 IF_SPEED, IF_TSRESOL, IF_FILTER, IF_OS, IF_TSOFFSET, IF_HARDWARE = 8, 9, 11, 12, 14, 15
 COMMENT = 1  # of any block
+TEXT_MAX = 65_535  # bytes of an option
 ISB_STARTTIME, ISB_ENDTIME, ISB_IFRECV, ISB_IFDROP = 2, 3, 4, 5
 ISB_FILTERACCEPT, ISB_OSDROP, ISB_USRDELIV = 6, 7, 8
 PROGRAM = f"uspnet {__version__}".encode()
@@ -90,7 +91,7 @@ def statistics(
         return struct.pack("=II", ns >> 32, ns & 0xFFFFFFFF)
 
     options = [
-        *([(COMMENT, comment.encode())] if comment else []),
+        *([(COMMENT, comment.encode(errors="replace")[:TEXT_MAX])] if comment else []),
         (ISB_STARTTIME, halves(start_ns)),
         (ISB_ENDTIME, halves(end_ns)),
         *((code, struct.pack("=Q", number % (1 << 64))) for code, number in counts.items()),

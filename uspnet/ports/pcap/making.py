@@ -23,7 +23,6 @@ TIMEX = struct.Struct(
 )  # of struct timex: modes, offset, freq, maxerror, esterror, status
 TIMEX_BYTES = 256  # more than it has
 STA_UNSYNC = 0x0040
-TEXT_MAX = 65_535  # bytes, of an option
 US = 1e-6
 SLICED: dict[Slice, tuple[str, ...]] = {
     Slice.none: (),
@@ -75,7 +74,7 @@ def _interface(port: Port, making: Making, snaplen: int) -> bytes:
         if speed := port.link_bps():
             options.append((pcapfile.IF_SPEED, struct.pack("=Q", speed)))
     if making.only:
-        options.append((pcapfile.IF_FILTER, b"\0" + _bytes(making.only)))
+        options.append((pcapfile.IF_FILTER, b"\0" + _bytes(making.only)[: pcapfile.TEXT_MAX - 1]))
     return pcapfile.interface(snaplen, options)
 
 
@@ -125,4 +124,4 @@ def clock() -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")[:TEXT_MAX]
+    return text.encode(errors="surrogateescape")[: pcapfile.TEXT_MAX]

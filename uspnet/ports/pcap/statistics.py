@@ -27,14 +27,15 @@ JUMP_NS = 10_000  # of the clock, that is told
 
 
 def _both() -> tuple[int, int]:
-    """Read both of the kernel's clocks at once, in ns: CLOCK_REALTIME less CLOCK_MONOTONIC, and
-    how far that may be wrong. Of several pairs, the one that was read in the shortest time.
+    """Read both of the kernel's clocks at once, in ns: CLOCK_REALTIME less CLOCK_BOOTTIME, which
+    goes on while the machine is suspended, too, and how far that may be wrong. Of several pairs,
+    the one that was read in the shortest time.
     """
     pairs = []
     for _ in range(LOOKS):
-        before = time.monotonic_ns()
+        before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         real = time.time_ns()
-        after = time.monotonic_ns()
+        after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         pairs.append((after - before, real - (before + after) // 2))
     width, offset = min(pairs)
     return offset, width
@@ -42,7 +43,7 @@ def _both() -> tuple[int, int]:
 
 class Watch:
     """Notices when somebody sets CLOCK_REALTIME, which packets' times are of: it leaves
-    CLOCK_MONOTONIC by a jump. Slewing, as by NTP, moves both.
+    CLOCK_BOOTTIME by a jump. Slewing, as by NTP, moves both.
     """
 
     def __init__(self, both: Callable[[], tuple[int, int]] = _both) -> None:

@@ -30,6 +30,7 @@ void pcap_columns_add(struct pcap_columns *c, const struct pcap_source *s, uint6
     pcap_take_key(&k, s, link_type, f);
     is_ipv4 = k.version == 4;
     set(c->timed, n, f->ns != STAMP_UNKNOWN);
+    set(c->typed, n, k.ether_type);
     set(c->tagged, n, k.tagged);
     set(c->is_ip, n, k.version);
     set(c->has_ports, n, k.has_ports);

@@ -13,7 +13,7 @@ enum { COLUMNS_ROOM = 65536 };
  * flags; zeros when `n` becomes 0 again. IPv4 addresses are mapped into IPv6 (RFC 4291). */
 struct pcap_columns {
     uint32_t n;
-    uint8_t timed[8192], tagged[8192], is_ip[8192], has_ports[8192], has_flags[8192];
+    uint8_t timed[8192], typed[8192], tagged[8192], is_ip[8192], has_ports[8192], has_flags[8192];
     uint64_t ns[65536], number[65536];
     uint64_t offset[65536]; /* of the record in the file, unpacked */
     uint32_t interface[65536], length[65536], captured[65536];
