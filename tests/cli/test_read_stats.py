@@ -232,8 +232,11 @@ def test_a_table_that_finds_no_room_is_none(tmp_path):
     pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     path = tmp_path / "x.parquet"
     table = Export(str(path), [])
-    full = open("/dev/full", "wb", buffering=0)
-    with table.out, full as table.out, pytest.raises(UspnetError, match=f"{path}: No space left"):
+    with (
+        table.out,
+        open("/dev/full", "wb", buffering=0) as table.out,
+        pytest.raises(UspnetError, match=f"{path}: No space left"),
+    ):
         table.close()
     assert not path.exists()
 
