@@ -13,7 +13,8 @@ from scapy.layers.l2 import Dot1Q, Ether
 from tests.support.filters import frames
 from tests.support.identity import ran
 from tests.support.wire import Wire
-from uspnet.jobs.forward.balance import orders
+from uspnet.jobs.forward.balance import Balance, orders
+from uspnet.jobs.forward.filter import Filtered
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.plan import Limits
 
@@ -83,6 +84,14 @@ def test_what_enters_the_others_leaves_by_the_first_one():
     with ForwardJob(ports, Limits(), Forwarding("balance")) as job:
         assert ran(job.run()).forwarded == len(frames())
     assert sorted(ports[0].taken) == sorted(frames())
+
+
+def test_one_that_takes_nothing_keeps_no_other_from_its_share():
+    """A capture file in second place, say; with rules, any of the others may be named."""
+    ports = [Wire(), Wire(), Wire(), Wire()]
+    ports[1].can_send = False
+    for mode in (Balance, Filtered):
+        assert {source[0] for source, _ in mode.routes(ports)} == set(ports)
 
 
 def test_all_fragments_of_a_datagram_take_the_same_port():

@@ -136,6 +136,10 @@ def test_a_queue_that_is_full_drops_and_codel_does_by_its_own_name():
     assert set(result.drops) <= {"codel", "queue_full"}
     assert result.drops["codel"] > 0
     assert len(sink.taken) == 600 + result.copied - result.dropped
+    for burst in (1, 64):  # and what a bucket lets pass at once waits for nothing
+        how = {"rate": 8e6, "bucket": 64 * 300, "queue": Queue(8)}
+        result = run([Wire(numbered(64)), Wire()], Limits(burst=burst), **how)
+        assert (result.dropped, result.impaired.most_queued) == (0, 1)
     how = {"rate": 1e4, "queue": Queue(50)}
     result = run([Wire(numbered(30), ends=False), Wire()], Limits(duration=0.5), **how)
     assert set(result.drops) == {"ended"}

@@ -131,6 +131,18 @@ def test_an_address_that_was_not_seen_for_long_is_forgotten_and_its_place_used_a
     assert len(script.ports[2].taken) == 4
 
 
+def test_an_address_behind_a_port_that_went_down_is_looked_for_elsewhere():
+    def down():
+        for queue in script.ports[1].made:
+            queue.base.closed = queue.direction == "tx"
+
+    steps = [(1, frame(EVERYBODY, mac(1), 0)), down, (0, frame(mac(1), mac(2), 1))]
+    script = Script(3, steps)
+    result = run(script)
+    assert script.ports[2].taken == [steps[0][1], steps[2][1]]
+    assert (result.dropped, result.switch.flooded) == (0, 2)
+
+
 def test_floods_are_limited_and_what_is_known_passes():
     steps = [(0, frame(EVERYBODY, mac(1), number)) for number in range(1000)]
     steps += [(1, frame(mac(1), mac(2), number)) for number in range(1000)]

@@ -10,6 +10,7 @@ import random
 import socket
 import threading
 import time
+from collections import Counter
 
 import pytest
 from scapy.layers.inet import IP
@@ -183,22 +184,25 @@ def send_to(host, *addresses):
                 sock.sendto(b"x", (to, 7))
 
 
-def requests(sock, address):
-    """How often an address was asked for by ARP."""
-    count = 0
+def requests(sock):
+    """How often each address was asked for by ARP."""
+    found = Counter()
     try:
         while True:
             frame = sock.recv(2048)
-            count += frame[12:14] == b"\x08\x06" and frame[38:42] == socket.inet_aton(address)
+            found[socket.inet_ntoa(frame[38:42])] += frame[12:14] == b"\x08\x06"
     except TimeoutError:
-        return count
+        return found
 
 
 def test_the_kernel_finds_neighbors_and_who_does_not_answer_is_named(namespaces):
     middle = namespaces()
     hosts = hosts_of(middle, namespaces)
     middle.ip("route", "add", "10.9.0.0/16", "via", "10.0.1.88")
+    middle.ip("route", "add", "default", "via", "10.0.1.1")  # which leads not to the next gateway
+    middle.ip("route", "add", "10.8.0.0/16", "via", "198.51.100.1", "dev", "r1", "onlink")
     words = ("packet:r0", "packet:r1", "--mode", "route", "--kernel-routes", "r0,r1")
+    sock, began = hosts[1].socket("h1", 0.1), time.monotonic()
     job = middle.start("fwd", *words)
     talk(hosts, socket.AF_INET, "10.0.1.1", scaled(20))
     talk(hosts, socket.AF_INET6, "fd00:1::1", scaled(20))
@@ -207,12 +211,11 @@ def test_the_kernel_finds_neighbors_and_who_does_not_answer_is_named(namespaces)
     with middle.entered(), pytest.raises(NotSupported, match="are the kernel's") as error:
         orders.set_table(job.process.pid, "routes", "/proc/version")
     assert "ip route" in error.value.hint
-    sock, began = hosts[1].socket("h1", 0.1), time.monotonic()
     stop = threading.Event()
 
     def go_on():
         while not stop.wait(0.01):
-            send_to(hosts[0], "10.0.1.77", "fd00:1::77", "10.9.0.1")
+            send_to(hosts[0], "10.0.1.77", "fd00:1::77", "10.9.0.1", "10.8.0.1")
 
     sender = threading.Thread(target=go_on)
     sender.start()
@@ -222,7 +225,9 @@ def test_the_kernel_finds_neighbors_and_who_does_not_answer_is_named(namespaces)
     finally:
         stop.set()
         sender.join()
-    asked = requests(sock, "10.0.1.77")
+    found = requests(sock)
+    asked = found["10.0.1.77"]
+    assert found["198.51.100.1"], "the kernel asks for it on its own link"
     assert 1 <= asked <= 3 * (time.monotonic() - began)
     result = job.end()
     assert {"10.0.1.77 at r1", "10.0.1.88 at r1"} <= set(result["route"]["unanswered"])

@@ -17,6 +17,7 @@ from uspnet.kernel import fib
 from uspnet.kernel.netlink import DUMP, Netlink, attributes, number
 
 GETLINK, IFINFOMSG = 18, 16
+UNKNOWN = 0  # the number of no interface
 IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINK_NETNSID = 3, 5, 10, 37
 
 
@@ -29,12 +30,16 @@ def carries_default_route(name: str) -> str:
         if not needed:
             return ""
         names, on_top = _links(netlink)
+        if UNKNOWN in needed:
+            return names.get(index, "")
         return next((names.get(each, "") for each in _upwards(index, on_top) if each in needed), "")
     return ""
 
 
 def _default_routes(netlink: Netlink) -> set[int]:
-    """Return the numbers of the interfaces that default routes of both families leave by."""
+    """Return the numbers of the interfaces that default routes of both families leave by; UNKNOWN
+    where the kernel names none: next hop objects may hide it (net.ipv4.nexthop_compat_mode=0).
+    """
     found = (route for route in fib.routes(netlink, longest=0) if route.kind == fib.UNICAST)
     return {way.ifindex for route in found for way in route.ways}
 

@@ -158,8 +158,11 @@ static uint32_t impair_round(struct impair_loop *m, struct lane *lane, struct li
     now = ticks();
     if (m->narrow)
         pass(m, lane, l, now);
-    for (uint32_t i = 0; i < kept; i++)
+    for (uint32_t i = 0; i < kept; i++) {
         arrive(m, lane, l, i, now);
+        if (m->narrow) /* what leaves at once makes room for the next one */
+            pass(m, lane, l, now);
+    }
     if (!exit_left(e))
         depart(m, l, e, now);
     if (exit_left(e))

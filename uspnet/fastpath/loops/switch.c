@@ -173,10 +173,12 @@ static void pass(struct switch_loop *s, struct lane *lane, const struct ways *wa
         return;
     }
     struct exit *e = way_to(lane, ways, known->port);
-    if (likely(e != NULL))
-        lane_put(lane, e, i);
-    else
+    if (unlikely(!e))
         lane_discard(&s->w.f, lane, i, DROP_NO_ROUTE);
+    else if (unlikely(load_relaxed(&e->tx->closed))) /* who was behind it may be elsewhere now */
+        flood(s, lane, ways, i, now);
+    else
+        lane_put(lane, e, i);
 }
 
 static void bridge(struct forward_loop *f, struct lane *lane, uint32_t n)

@@ -78,8 +78,8 @@ class Counterpart(Tap):
 
     def control(self) -> None:
         """Do as the port does, and check the interface and the queues."""
+        self._follow()  # first: with its carrier, the interface takes packets at once
         super().control()
-        self._follow()
 
     def _fitting(self) -> int:
         """Return the MTU in bytes. Raises Usage for one that the port can't do."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 from collections.abc import Collection, Container, Sequence
@@ -84,10 +85,11 @@ class Asking:
     def _ask(self, port: int, address: bytes) -> None:
         """Send such a datagram. What keeps it from being sent keeps packets from there, too."""
         kind = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        name = self.names[port].encode()
+        name = os.fsencode(self.names[port])
         with contextlib.suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)  # on this link, in any case
             sock.sendto(b"", (shown(address), DISCARD))
 
     def text(self, who: Who) -> str:
