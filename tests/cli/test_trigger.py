@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.blocks import EPB, blocks, statistics
+from tests.support.blocks import EPB, ISB, blocks, statistics
 from tests.support.captures import write_pcap
 from tests.support.identity import answer
 from tests.support.processes import kill
@@ -159,6 +159,36 @@ def test_files_of_a_ring_begin_with_the_trigger(uspnet, tmp_path, monkeypatch):
     words[words.index("x.pcapng")] = "y.pcapng"
     found = answer(uspnet("capture", port, *words, "-a", "files:2").stdout)
     assert [number for number, _ in seen(*map(Path, found["files"]))] == list(range(1000, 2400))
+
+
+def test_files_that_are_far_apart_in_time_are_written_from_the_same_time_on(uspnet, tmp_path):
+    """One is read to the trigger while the other has hardly begun."""
+    few = source(tmp_path / "a", [n * 10**8 for n in range(100)])
+    many = source(tmp_path / "b", [n * 2 * 10**5 for n in range(50_000)], range(100, 50_100))
+    words = ["-w", tmp_path / "x", "--pre-trigger", "1s", "--on", f"src host {address(50)}"]
+    found = answer(uspnet("capture", few, many, *words, "--json").stdout)
+    numbers = sorted(number for number, _ in seen(tmp_path / "x"))
+    assert numbers == [*range(40, 100), *range(20_100, 50_100)]
+    assert found["drops"] == {"untriggered": 40 + 20_000}
+
+
+def test_what_follows_in_a_file_is_told_by_its_own_time(uspnet, tmp_path):
+    port = source(tmp_path / "in", [n * 10**7 for n in range(100)])
+    words = ["-w", tmp_path / "x", "--pre-trigger", "50ms", "--after", "250ms"]
+    words += ["--on", f"src host {address(10)}"]
+    uspnet("capture", f"{port},timing=on,speed=0.3", *words)
+    assert [number for number, _ in seen(tmp_path / "x")] == list(range(5, 36))
+
+
+@pytest.mark.parametrize("words", [["-b", "packets:70"], ["--pre-trigger", "1s"]])
+def test_statistics_end_what_is_written_of_a_pcapng_file(uspnet, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    uspnet("capture", source(tmp_path / "in", range(100)), "-w", "in.pcapng")
+    words = [*words, "--on", f"src host {address(5)}"] if "-b" not in words else words
+    found = answer(uspnet("capture", "pcap:in.pcapng", "-w", "x.pcapng", *words, "--json").stdout)
+    paths = [Path(path) for path in found.get("files", ["x.pcapng"])]
+    assert [blocks(path)[-1].kind for path in paths] == [ISB] * len(paths)
+    assert statistics(paths[-1])[-1].counts()["usrdeliv"] == found["written"] == 100
 
 
 @pytest.fixture

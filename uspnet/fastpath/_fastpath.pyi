@@ -671,6 +671,7 @@ class PcapHold(Struct):
     from_ns: int
     until_ns: int
     newest_ns: int
+    apart: int
     triggered: int
     waits: int
     n: int
@@ -756,6 +757,7 @@ class PcapShared(Struct):
     held_ns: int
     cached: int
     unused: Inline[Pointer[int], Sequence[int] | Pointer[int]]
+    taken: int
     tail_bytes: Inline[Pointer[int], Sequence[int] | Pointer[int] | Octets]
     positions: Inline[PcapPositions, Sequence[PcapPositions | PcapPositionsFields] | PcapPositions]
 

@@ -13,8 +13,10 @@ from tests.fastpath.test_pcap_sink import Ring
 from uspnet.fastpath import ffi, lib
 from uspnet.ports.pcap.format import statistics
 from uspnet.ports.pcap.output import Output
-from uspnet.ports.pcap.parts import Part, Parts
+from uspnet.ports.pcap.parts import COUNTS, DONE, Part, Parts
+from uspnet.ports.pcap.ring import Ring as RingOfFiles
 from uspnet.ports.pcap.writer import _Child
+from uspnet.spec import parse
 
 PACKET = 92  # bytes of a block around 60
 
@@ -63,3 +65,15 @@ def test_a_full_file_takes_statistics(writing, rings, tmp_path):
     child.drain(least=1)
     assert (tmp_path / "1").stat().st_size == 2 * (PACKET + len(block))
     assert (child.parts.packets, child.parts.octets) == (2, 2 * (PACKET + len(block)))
+
+
+def test_what_the_process_says_last_is_heard():
+    """It may say it, and end, between two looks at it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        said = DONE + COUNTS.pack(7, 0)
+        writer = SimpleNamespace(pidfd=None, line=ours, gone=lambda _: theirs.send(said) > 0)
+        sink, told = RingOfFiles(parse("pcap:out=x")), []
+        sink._completed = told.append
+        assert sink._gone(writer)
+    assert told == [7]

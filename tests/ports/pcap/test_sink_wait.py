@@ -9,12 +9,16 @@ import os
 
 import pytest
 
+from tests.support.waiting import until
 from uspnet.errors import DeviceFault, UspnetError
+from uspnet.fastpath import lib
 from uspnet.jobs.capture import CaptureJob
 from uspnet.jobs.plan import Limits
 from uspnet.ports.pcap import sink as module
+from uspnet.ports.pcap.format import statistics
+from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.sink import INTERRUPTED_S, READER_WAIT_S, Sink
-from uspnet.ports.pcap.writer import _Child
+from uspnet.ports.pcap.writer import Writer, _Child
 from uspnet.ports.registry import make_port
 from uspnet.spec import parse
 
@@ -23,7 +27,7 @@ class Stuck:
     """A writer whose reader takes nothing, on a clock that only waiting moves on."""
 
     def __init__(self):
-        self.now, self.killed = 0.0, False
+        self.now, self.taken, self.killed = 0.0, 0, False
 
     def monotonic(self):
         return self.now
@@ -33,24 +37,74 @@ class Stuck:
         return self.killed
 
     def progress(self):
-        return 0
+        return self.taken
+
+    def nudge(self):
+        pass
 
     def kill(self):
         self.killed = True
 
 
+class Slow(Stuck):
+    """One whose reader takes a page at a time, which the end of a call tells."""
+
+    def gone(self, seconds):
+        return super().gone(seconds) or self.now > 10 * READER_WAIT_S
+
+    def nudge(self):
+        self.taken += 4096
+
+
 @pytest.mark.parametrize(
     ("interrupted", "seconds"), [(True, INTERRUPTED_S), (False, READER_WAIT_S)]
 )
-def test_a_reader_that_takes_nothing_is_given_up(monkeypatch, tmp_path, interrupted, seconds):
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    sink, writer = Sink(parse(f"pcap:out={fifo}")), Stuck()
+def test_a_reader_that_takes_nothing_is_given_up(monkeypatch, interrupted, seconds):
+    writer = Stuck()
+    wait(monkeypatch, writer, interrupted)
+    assert writer.killed
+    assert writer.now == pytest.approx(seconds, abs=0.5)
+    slow = Slow()
+    wait(monkeypatch, slow, interrupted)
+    assert not slow.killed
+
+
+def wait(monkeypatch, writer, interrupted):
+    """Wait for it as at the end of a capture."""
+    sink = Sink(parse("pcap:out=fifo"))
     sink.regular, sink.is_interrupted = False, lambda: interrupted
     monkeypatch.setattr(module, "time", writer)
     sink._wait(writer)
-    assert writer.killed
-    assert writer.now == pytest.approx(seconds, abs=0.5)
+
+
+def test_what_a_reader_takes_of_a_piece_is_progress():
+    reader, out = os.pipe()
+    writer = Writer(out, 1, 1 << 20, lib.PCAP_NG, Part())
+    os.close(out)
+    block = statistics(0, 0, 0, {}, "")
+    piece = block * (200_000 // len(block))  # more than a pipe holds
+    writer.note(piece)
+    writer.wake()
+
+    def progress():
+        writer.nudge()
+        return writer.progress()
+
+    until(progress)
+    assert not writer.is_empty()
+    got = b""
+    for _ in range(3):
+        before = progress()
+        got += os.read(reader, 4096)
+        until(lambda: progress() > before)  # noqa: B023 - called at once
+    assert before < len(piece)
+    writer.let_go()
+    while more := os.read(reader, 65536):
+        got += more
+    assert writer.gone(None)
+    assert (got, writer.status(), writer.progress() >= len(piece)) == (piece, 0, True)
+    writer.close()
+    os.close(reader)
 
 
 @pytest.mark.parametrize(

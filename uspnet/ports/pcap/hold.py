@@ -21,13 +21,15 @@ ANY_TIME = NEWEST = (1 << 64) - 1
 @dataclass(frozen=True)
 class Hold:
     """How much is held, at most: `octets` of records in memory, and `before_ns` before a trigger.
-    What follows in `after_ns` is written, too. `on` is the filter that triggers.
+    What follows in `after_ns` is written, too. `on` is the filter that triggers. `apart`: queues
+    may be at different times, as those of files.
     """
 
     octets: int
     before_ns: int = ANY_TIME
     after_ns: int = ANY_TIME
     on: c.Filter | None = None
+    apart: bool = False
 
     def chunks(self, queues: int) -> int:
         """Return how many chunks are held of each of so many queues."""
@@ -42,6 +44,7 @@ class Held:
         self.c = ffi.new("struct pcap_hold *")
         self.c.shared, self.c.n = writer.shared, len(writer.rings) - 1
         self.c.before_ns, self.c.after_ns = hold.before_ns, hold.after_ns
+        self.c.apart = hold.apart
         if hold.on:
             self.on = ffi.new("struct filter *", hold.on[0])
             self.c.on = self.on

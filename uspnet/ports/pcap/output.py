@@ -10,7 +10,7 @@ import select
 import stat
 from collections.abc import Callable
 
-from uspnet.fastpath import lib
+from uspnet.fastpath import c, lib
 from uspnet.ports.pcap.packing import Packer
 
 STEP, WINDOW = 8 << 20, 128 << 20  # bytes: written behind at a time, and kept in the page cache
@@ -18,10 +18,14 @@ SMALL = 512  # bytes: the least that a disk has room for, or not
 
 
 class Output:
-    """An open file or pipe, from where it stands. `pack` makes what compresses it."""
+    """An open file or pipe, from where it stands. `pack` makes what compresses it. What a pipe has
+    taken is counted in `shared` at once, if there is some.
+    """
 
-    def __init__(self, fd: int, pack: Callable[[], Packer] | None) -> None:
-        self.fd, self.error = fd, 0
+    def __init__(
+        self, fd: int, pack: Callable[[], Packer] | None, shared: c.PcapShared | None = None
+    ) -> None:
+        self.fd, self.error, self.shared = fd, 0, shared
         self.packer = pack() if pack else None
         self.can_cut = stat.S_ISREG(os.fstat(fd).st_mode)
         # Where pieces may be written over the end of those before them.
@@ -34,7 +38,7 @@ class Output:
         done, most = 0, len(data)
         while done < len(data):
             try:
-                done += os.write(self.fd, data[done : done + most])
+                done += self._take(os.write(self.fd, data[done : done + most]))
             except BlockingIOError:  # another process set O_NONBLOCK on stdout's pipe
                 select.select([], [self.fd], [])
             except OSError as error:
@@ -44,6 +48,12 @@ class Output:
                 most //= 2  # ext4 may take all of a large write or nothing
         self._write_behind(done)
         return done
+
+    def _take(self, octets: int) -> int:
+        """Count what was taken, and return it."""
+        if self.shared and not self.can_cut:
+            self.shared.taken += octets
+        return octets
 
     def _write_behind(self, octets: int) -> None:
         """Have what was written leave the page cache after a while."""

@@ -306,9 +306,10 @@ class Ring(Sink):
             if fd is not None:
                 poll.register(fd, select.POLLIN)
         poll.poll(100)
+        gone = writer.gone(0)  # before what it has said is read: it says its last then
         if writer.line:
             self._answer(writer.line)
-        return writer.gone(0)
+        return gone
 
     def _forget(self, writer: Writer) -> None:
         """Uncount what came after the last file."""

@@ -287,8 +287,7 @@ class Sink(Port):
             self.notice(f"{self.path} is not compressed. To have it so: -w - | {command} > FILE")
         if self.file and self.regular and not self.file.is_named(self.fd):
             self.notice(f"{self.path}: somebody has moved, replaced or removed the file meanwhile")
-        late = sum(int(sink.misfits) for sink in self._rings())
-        if late:
+        if late := sum(int(sink.misfits) for sink in self._rings()):
             self.notice(
                 f"{self.path}: {late:,} packets are later than a pcap file can say ({LATEST})"
             )
@@ -305,7 +304,7 @@ class Sink(Port):
         if self.carries() and self.writer and not (ring := self._rings()[0]).begun:
             self.writer.note(self._header())  # the source has ended without one
             ring.begun = 1
-        if isinstance(self.source, Source) and self.source.c.format == lib.PCAP_NG:
+        if self.carries() and cast("Source", self.source).c.format == lib.PCAP_NG:
             return b""  # its own statistics went on
         end = self.statistics.blocks()
         return end if len(end) <= lib.PCAP_TAIL else b""
@@ -315,8 +314,7 @@ class Sink(Port):
         last, since = -1, time.monotonic()
         patience = INTERRUPTED_S if self.is_interrupted() else READER_WAIT_S
         while not self._gone(writer):
-            now = writer.progress()
-            if now != last:
+            if (now := writer.progress()) != last:
                 last, since = now, time.monotonic()
             elif self.regular and time.monotonic() - since > DISK_WAIT_S:
                 raise DeviceTimeout(
@@ -324,8 +322,10 @@ class Sink(Port):
                     " trying",
                     f"wait, or end it: kill -9 {writer.pid}",
                 )
-            elif not self.regular and time.monotonic() - since > patience:
-                writer.kill()
+            elif not self.regular:
+                writer.nudge()  # a slow reader is still taking the same piece
+                if time.monotonic() - since > patience:
+                    writer.kill()
 
     def stop(self) -> None:
         """Complete the file after an error, too."""

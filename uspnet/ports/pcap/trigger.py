@@ -69,7 +69,8 @@ class Armed(Sink):
         before, after = (
             ANY_TIME if s is None else round(s * 1e9) for s in (how.seconds, how.after)
         )
-        self.part = replace(self.part, hold=Hold(how.octets, before, after, self.on))
+        files = any(isinstance(port, Source) for port in self.feeders())
+        self.part = replace(self.part, hold=Hold(how.octets, before, after, self.on, files))
         super().open()
         self.fills_disk = self.fills_disk and how.after is None
 
@@ -83,6 +84,11 @@ class Armed(Sink):
         raise NotSupported(text, "wait until the job has ended, and start the new version")
 
     # -- the trigger -----------------------------------------------------------------------------
+
+    def _is_live(self) -> bool:
+        """Return whether time goes on without packets: not in files, if they are read once."""
+        once = [isinstance(port, Source) and port.runs_out for port in self.feeders()]
+        return not once or not all(once)
 
     def pull(self) -> None:
         """Have what is held written now. Signal handlers may call this."""
@@ -121,7 +127,7 @@ class Armed(Sink):
         self._look_up()
         after = self.trigger.after
         if self.seen and after is not None and self.writer and not self.complete:
-            late = time.monotonic() >= self.seen + after
+            late = self._is_live() and time.monotonic() >= self.seen + after
             if (late or self.writer.shared.passed) and not self.over:
                 self.over = True
                 self.end_job()

@@ -110,7 +110,11 @@ class Writer:
 
     def progress(self) -> int:
         """Return a number that changes whenever the child has written something."""
-        return sum(int(ring.positions.written) for ring in self.rings)
+        return int(self.shared.taken) + sum(int(ring.positions.written) for ring in self.rings)
+
+    def nudge(self) -> None:
+        """Have a child that waits for a pipe's reader count what it took: a signal ends write()."""
+        child.send(self.pidfd, signal.SIGCONT)
 
     def is_empty(self) -> bool:
         """Return whether the child has taken all that there is so far."""
@@ -185,7 +189,8 @@ class _Child:
         """Close all other descriptors, and give up all privileges."""
         lines = [self.line] if self.line >= 0 else []
         child.isolate("uspnet-writer", (self.out, self.bell, self.watched, *lines))
-        self.file = Output(self.out, self.part.pack)
+        self.file = Output(self.out, self.part.pack, self.shared)
+        signal.signal(signal.SIGCONT, lambda *_: None)  # see `nudge`: not ignored
         child.confine(self.user, signal.SIGCONT, self.start_disk)
         if lines:
             self.parts = Parts(self.line, self.watched, self.part)
@@ -304,7 +309,7 @@ class _Child:
             self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
             self.flush()
             self.file.close()
-            self.file = Output(following, self.part.pack)
+            self.file = Output(following, self.part.pack, self.shared)
             parts.done()
             parts.measure(following)
 

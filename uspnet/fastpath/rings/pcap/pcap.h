@@ -178,7 +178,8 @@ struct pcap_shared {
     uint64_t triggered_ns; /* by the writer: the time of the trigger; 0: none yet */
     uint64_t held_ns;      /* by the writer: the packets held began here, too late; 0: in time */
     uint32_t cached;       /* by the writer: what was to go past the page cache goes through it */
-    uint32_t unused[5];
+    uint32_t unused[3];
+    uint64_t taken; /* by the writer: bytes that pipes have taken, also of pieces under way */
     uint8_t tail_bytes[16384];
     struct pcap_positions positions[65]; /* of PCAP_RINGS, and of the command's own ring */
 };

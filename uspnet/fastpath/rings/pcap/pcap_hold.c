@@ -90,7 +90,7 @@ static void trigger(struct pcap_hold *h, uint64_t ns)
     h->until_ns = sum_of(ns, h->after_ns);
     for (uint32_t i = 0; i < h->n; i++) {
         struct pcap_held *held = &h->rings[i];
-        held->settled = load_acquire(&held->ring->positions->published);
+        held->settled = h->apart ? UINT64_MAX : load_acquire(&held->ring->positions->published);
         if (held->lost_ns > lost)
             lost = held->lost_ns;
     }
