@@ -139,7 +139,6 @@ def test_a_file_that_is_cut_short_is_shown_up_to_there(uspnet, capture, tmp_path
     assert (done.returncode, done.stdout, "packet 4" in done.stderr) == (1, "", True)
 
 
-@pytest.mark.full
 def test_a_folder_among_files_hides_none(uspnet, capture, tmp_path):
     cut = tmp_path / "cut.pcap"
     cut.write_bytes(capture.read_bytes()[:-1])
@@ -150,6 +149,7 @@ def test_a_folder_among_files_hides_none(uspnet, capture, tmp_path):
     assert f"{tmp_path}: Is a directory" in done.stderr
 
 
+@pytest.mark.full
 def test_a_reader_may_leave_and_a_writer_may_wait(start, capture):
     process = start("read", str(capture), through='"$@" | head -n 2')
     out, err = process.communicate(timeout=scaled(60))

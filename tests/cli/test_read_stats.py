@@ -228,13 +228,15 @@ def test_a_table_may_be_empty(uspnet, capture, tmp_path):
     assert words[-1].read_bytes() == before, "what was there stays until there is something else"
 
 
-def test_a_table_that_finds_no_room_is_none(tmp_path):
+@pytest.mark.parametrize("buffered", [False, True], ids=["at once", "at the end"])
+def test_a_table_that_finds_no_room_is_none(tmp_path, buffered):
     pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     path = tmp_path / "x.parquet"
     table = Export(str(path), [])
+    full = open("/dev/full", "wb", buffering=-1 if buffered else 0)  # noqa: SIM115 - closed by it
     with (
         table.out,
-        open("/dev/full", "wb", buffering=0) as table.out,
+        full as table.out,
         pytest.raises(UspnetError, match=f"{path}: No space left"),
     ):
         table.close()

@@ -92,6 +92,9 @@ def test_one_that_takes_nothing_keeps_no_other_from_its_share():
     ports[1].can_send = False
     for mode in (Balance, Filtered):
         assert {source[0] for source, _ in mode.routes(ports)} == set(ports)
+    ports[0].can_send, ports[1].can_send = False, True  # a file that is sent to the others
+    for mode in (Balance, Filtered):
+        assert {source[0] for source, _ in mode.routes(ports)} == {ports[0]}
 
 
 def test_all_fragments_of_a_datagram_take_the_same_port():

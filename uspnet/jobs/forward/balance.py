@@ -12,7 +12,7 @@ from uspnet.answer import Json
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Balanced
-from uspnet.jobs.forward.ways import Ways, make_ways, to_every
+from uspnet.jobs.forward.ways import Ways, from_first, make_ways
 from uspnet.jobs.route import Route
 from uspnet.port import Port
 
@@ -27,12 +27,7 @@ class Balance(Ways, mode="balance"):
     @classmethod
     def routes(cls, ports: list[Port]) -> list[Route]:
         """Return the receive queues, with exits to every port."""
-        first = ports[0]
-        return [
-            (source, exits)
-            for source, exits in to_every(ports)
-            if source and (source[0] is first or first.can_send)
-        ]
+        return from_first(ports)
 
     @classmethod
     def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:

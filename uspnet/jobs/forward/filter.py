@@ -15,7 +15,7 @@ from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.change import Staged, TableName
 from uspnet.jobs.forward.mode import Given, Mode
 from uspnet.jobs.forward.result import Ruled
-from uspnet.jobs.forward.ways import Ways, find_port, make_ways, to_every, to_partner
+from uspnet.jobs.forward.ways import Ways, find_port, from_first, make_ways, to_partner
 from uspnet.jobs.route import Route
 from uspnet.memory import new
 from uspnet.packets.caret import Span, pointed
@@ -110,7 +110,7 @@ class Filtered(Ways, mode="filter", name="rules"):
     @classmethod
     def routes(cls, ports: list[Port]) -> list[Route]:
         """Return the receive queues, with exits to every port."""
-        return to_every(ports) if len(ports) > 2 else to_partner(ports)
+        return from_first(ports) if len(ports) > 2 else to_partner(ports)
 
     @classmethod
     def make(cls, ports: Sequence[Port], lanes: Sequence[Route], full: int, given: Given) -> Mode:

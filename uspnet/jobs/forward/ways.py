@@ -80,6 +80,18 @@ def to_partner(ports: Sequence[Port]) -> list[Route]:
     ]
 
 
+def from_first(ports: Sequence[Port]) -> list[Route]:
+    """Return the receive queues of the first port, and of the others where it can send, as
+    `to_every` does: packets of the first one may leave by any of them.
+    """
+    first = ports[0]
+    return [
+        (source, exits)
+        for source, exits in to_every(ports)
+        if source and (source[0] is first or first.can_send)
+    ]
+
+
 def find_port(word: str, ports: Sequence[Port]) -> int | None:
     """Return the port that a word means: its name, its spec, or its number from 1 on."""
     for number, port in enumerate(ports):

@@ -7,6 +7,7 @@ C fills columns as Apache Arrow has them; pyarrow writes what it gets, a million
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Sequence
@@ -94,7 +95,8 @@ class Export:
                 raise
             raise file_error(path, error) from None
         self._check(files)
-        self.out = os.fdopen(self.fd, "wb")
+        self.raw = os.fdopen(self.fd, "wb", buffering=0)
+        self.out = io.BufferedWriter(self.raw)
         self.writer: ParquetWriter | None = None
         self.broken = False
 
@@ -167,9 +169,12 @@ class Export:
     def _give_up(self) -> None:
         """Leave no half of a table: one without its end can't be read."""
         self.broken = True
+        if self.writer:
+            self.writer.is_open = False  # it would write its end when it is collected
         os.ftruncate(self.fd, 0)
         if self.file.created:
             self.file.remove(self.fd)
+        self.raw.close()  # what is still in the buffer is not written
 
     def close(self, *, failed: bool = False) -> None:
         """Complete the file. One that `failed` before any packet is as it was, or removed if it was
