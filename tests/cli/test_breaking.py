@@ -209,6 +209,22 @@ def test_a_replay_breaks_packets_as_they_are_broken_when_we_make_them(uspnet, tm
         assert [got[0], got[1], got[3], got[4]] == [sent[0], sent[1], sent[1], sent[0]], text
 
 
+def test_a_checksum_that_is_given_does_not_depend_on_what_else_is_broken(uspnet, tmp_path):
+    sent = []
+    for stack, text, at in (
+        ("udp, none", "ip.version", 40),
+        ("udp, ipv6, none", "ipv6.version", 60),
+    ):
+        write_pcap(tmp_path / "in.pcap", [craft(STACKS[stack])[0].frame])
+        for breaks in ("udp.chksum", f"{text},udp.chksum"):
+            out = f"pcap:out={tmp_path}/out.pcap,format=pcap"
+            words = ["--replay", f"{tmp_path}/in.pcap", "--topspeed", "--break", breaks]
+            assert uspnet("pktgen", out, *words).returncode == 0
+            sent.append(pcap_frames(tmp_path / "out.pcap")[0][at : at + 2])
+    assert sent[0] == sent[1]
+    assert sent[2] == sent[3]
+
+
 def test_a_replayed_runt_is_the_beginning_of_its_packet(uspnet, tmp_path):
     frames = [bytes([number]) * 60 for number in range(3)] + [bytes(30)]
     write_pcap(tmp_path / "in.pcap", frames)

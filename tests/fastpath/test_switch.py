@@ -141,6 +141,8 @@ def test_an_address_behind_a_port_that_went_down_is_looked_for_elsewhere():
     result = run(script)
     assert script.ports[2].taken == [steps[0][1], steps[2][1]]
     assert (result.dropped, result.switch.flooded) == (0, 2)
+    script = Script(2, [steps[0], down, *steps[2:]])
+    assert run(script).drops == {"down": 1}, "there is nowhere else"
 
 
 def test_floods_are_limited_and_what_is_known_passes():

@@ -979,6 +979,7 @@ class ReplayLoop(Struct):
     empty: int
     a_packet: int
     a_byte: int
+    least: int
     rate: float
     spent: int
     taken: int

@@ -22,7 +22,7 @@ from uspnet.memory import new
 from uspnet.packets.answering import AnswerNet
 from uspnet.packets.breaking import Wrong
 from uspnet.packets.fields.field import Field, make_chain
-from uspnet.packets.frames import l1_bits
+from uspnet.packets.frames import FRAME_MIN, l1_bits
 from uspnet.packets.shape import LINK_BPS
 from uspnet.packets.spoiling import spoiled
 from uspnet.port import Port
@@ -44,7 +44,8 @@ NS = 1_000_000_000
 class Replay(Forward, name="replay"):
     """Sends the lanes' files one after another, `all` files in all; or with `sides`, one for each
     lane, merged by time, and `speed` times as fast as by that (0: by no time). `rate`: what may be
-    spent a second, of which a packet costs `a_packet`, and each of its bytes `a_byte`; 0: no limit.
+    spent a second, of which a packet costs `a_packet`, and each of its bytes, of `least` at least,
+    `a_byte`; 0: no limit.
     """
 
     all: int = 1
@@ -52,6 +53,7 @@ class Replay(Forward, name="replay"):
     rate: float = 0.0
     a_packet: int = 1
     a_byte: int = 0
+    least: int = 0
     fields: CField = ffi.NULL
     breaks: CField = ffi.NULL
     only: CFilter = ffi.NULL
@@ -216,6 +218,7 @@ class ReplayJob(Job[ReplayResult]):
             rate=pace.rate or 0.0,
             a_packet=a_packet,
             a_byte=a_byte,
+            least=FRAME_MIN if pace.unit == "l1" and not self.how.wrong.has("runt") else 0,
             fields=_first(self._fields),
             breaks=_first(self._breaks),
             only=self.how.only.make() if self.how.only else ffi.NULL,

@@ -35,6 +35,7 @@ IFINFOMSG = struct.Struct("=BxHiII")
 RTNEXTHOP = struct.Struct("=HBBi")  # struct rtnexthop
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH = 1, 4, 5, 6, 9
 RTA_TABLE, RTA_VIA, RTA_ENCAP = 15, 18, 22
+ENCAPSULATED = -1  # in place of an interface
 NDA_DST, NDA_LLADDR = 1, 2
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 1, 3, 52, 53
 MAIN, LOCAL = 254, 255  # tables
@@ -117,10 +118,10 @@ def _ways(found: Attributes, flags: int) -> Iterator[Way]:
             size, flags, _, ifindex = RTNEXTHOP.unpack_from(several, at)
             own = attributes(several[at + RTNEXTHOP.size : at + size])
             if not flags & DEAD:
-                yield Way(0 if RTA_ENCAP in own else ifindex, _gateway(own))
+                yield Way(ENCAPSULATED if RTA_ENCAP in own else ifindex, _gateway(own))
             at += max(-(-size // 4) * 4, RTNEXTHOP.size)
     elif not flags & DEAD:
-        yield Way(0 if RTA_ENCAP in found else number(found, RTA_OIF), _gateway(found))
+        yield Way(ENCAPSULATED if RTA_ENCAP in found else number(found, RTA_OIF), _gateway(found))
 
 
 def _gateway(found: Attributes) -> bytes | None:

@@ -95,22 +95,23 @@ static uint32_t check_at(uint32_t protocol)
 
 /* Gives a datagram without a checksum the right one, if that is to be made wrong: whatever was put
  * there could be right. Of a fragment, or what a file has only a part of, nobody knows it. */
-static void give_checksum(const struct rewrite_field *g, const uint8_t *ip, struct rest r)
+static void give_checksum(const struct rewrite_field *g, struct rest addresses, struct rest r)
 {
     uint32_t check = 0, n = r.n < UDP_HEADER ? 0 : be16(r.at + 4), wanted = 0;
     for (uint32_t k = 0; k < g->n_wrongs; k++)
         wanted |= g->wrongs[k].layer == REWRITE_UDP && g->wrongs[k].how == REWRITE_SPOIL;
     if (!wanted || n < UDP_HEADER || n > r.n || be16(r.at + 6))
         return;
-    check = ip[0] >> 4 == 4 ? checksum_sum(ip + 12, 8) : checksum_sum(ip + 8, 32);
+    check = checksum_sum(addresses.at, addresses.n);
     check = ~checksum_fold((uint64_t)check + UDP + n + checksum_sum(r.at, n)) & UINT16_MAX;
     check = check ? check : UINT16_MAX;
     r.at[6] = (uint8_t)(check >> 8);
     r.at[7] = (uint8_t)check;
 }
 
-/* The ports of TCP and UDP, and the checksum, behind this IP header. `sum`: of the addresses. */
-static void transport(const struct rewrite_field *g, uint32_t protocol, const uint8_t *ip,
+/* The ports of TCP and UDP, and the checksum, behind a header with these addresses, which are
+ * changed by `sum`. */
+static void transport(const struct rewrite_field *g, uint32_t protocol, struct rest addresses,
                       struct rest r, uint64_t sum)
 {
     uint32_t at = check_at(protocol);
@@ -122,7 +123,7 @@ static void transport(const struct rewrite_field *g, uint32_t protocol, const ui
     if (at && r.n >= at + 2 && (protocol != UDP || be16(r.at + at))) /* 0: there is no checksum */
         check_correct(r.at + at, sum, is_udp ? UINT16_MAX : 0);
     if (protocol == UDP && g->n_wrongs)
-        give_checksum(g, ip, r);
+        give_checksum(g, addresses, r);
     if (protocol == TCP || protocol == UDP)
         rewrite_spoil(g, protocol == TCP ? REWRITE_TCP : REWRITE_UDP, r.at, r.n);
 }
@@ -160,7 +161,7 @@ static void ipv4(const struct rewrite_field *g, struct rest r)
     if (later || protocol == ICMPV6)
         return;
     r.n = total >= header ? least(r.n, total) : r.n;
-    transport(g, protocol, r.at, (struct rest){r.at + header, r.n - header},
+    transport(g, protocol, (struct rest){r.at + 12, 8}, (struct rest){r.at + header, r.n - header},
               sums[REWRITE_SRC] + sums[REWRITE_DST]);
 }
 
@@ -186,7 +187,7 @@ static int extension(struct rest *r, uint32_t type)
 static void ipv6(const struct rewrite_field *g, struct rest r)
 {
     uint32_t type = r.n < IPV6_HEADER ? 0 : r.at[6], i = 0;
-    const uint8_t *ip = r.at;
+    struct rest addresses = {r.at + 8, 32};
     uint64_t sums[3] = {0};
     if (r.n < IPV6_HEADER || r.at[0] >> 4 != 6)
         return;
@@ -205,7 +206,7 @@ static void ipv6(const struct rewrite_field *g, struct rest r)
             return;
         type = (uint32_t)next;
     }
-    transport(g, type, ip, r, sums[REWRITE_SRC] + sums[REWRITE_DST]);
+    transport(g, type, addresses, r, sums[REWRITE_SRC] + sums[REWRITE_DST]);
 }
 
 static void arp(const struct rewrite_field *g, struct rest r)

@@ -5,8 +5,6 @@
 #include "filter.h"
 #include "replay.h"
 
-enum { PADDED = 60 }; /* bytes that the shortest frame has on the wire, without FCS */
-
 /* The lane whose exits are used: that of the file that is being played, or the first one. */
 static struct lane *current(const struct replay_loop *r)
 {
@@ -104,7 +102,7 @@ void replay_take(struct replay_loop *r, const struct packet *p, uint32_t n)
     r->taken += n;
     r->spent += (uint64_t)n * r->a_packet;
     for (uint32_t i = 0; r->a_byte && i < n; i++) {
-        uint32_t padded = r->a_packet && p[i].length < PADDED ? PADDED : p[i].length;
+        uint32_t padded = p[i].length < r->least ? r->least : p[i].length;
         r->spent += (uint64_t)padded * r->a_byte;
     }
 }

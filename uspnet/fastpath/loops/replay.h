@@ -24,6 +24,7 @@ struct replay_loop {
     uint64_t begun, all;       /* files, each counted once a pass; UINT64_MAX: without end */
     uint32_t empty;            /* files in a row that gave no packet */
     uint32_t a_packet, a_byte; /* what a packet costs, and each of its bytes: packets, or bits */
+    uint32_t least;            /* bytes that the shortest one costs: it is padded */
     double rate;               /* cost a second; 0: no limit */
     uint64_t spent, taken;     /* cost of the packets so far, and their number */
     struct field *fields;      /* list of what is rewritten in packets; may be NULL */

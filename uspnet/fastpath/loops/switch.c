@@ -114,8 +114,9 @@ static int within_limit(struct switch_loop *s, uint32_t port, uint64_t now)
     return 1;
 }
 
+/* `nowhere`: the reason where no other port is open. */
 static void flood(struct switch_loop *s, struct lane *lane, const struct ways *ways, uint32_t i,
-                  uint64_t now)
+                  uint64_t now, enum drop_reason nowhere)
 {
     struct forward_loop *f = &s->w.f;
     struct exit *last = NULL;
@@ -131,7 +132,7 @@ static void flood(struct switch_loop *s, struct lane *lane, const struct ways *w
             last = e;
     }
     if (!last) {
-        lane_discard(f, lane, i, DROP_NO_ROUTE);
+        lane_discard(f, lane, i, nowhere);
         return;
     }
     s->flooded++;
@@ -165,7 +166,7 @@ static void pass(struct switch_loop *s, struct lane *lane, const struct ways *wa
     }
     known = is_group(to) ? NULL : find(s, to | vlan, units, &room);
     if (!known || is_aged(known, units, s->age)) {
-        flood(s, lane, ways, i, now);
+        flood(s, lane, ways, i, now, DROP_NO_ROUTE);
         return;
     }
     if (known->port == ways->port) {
@@ -175,8 +176,8 @@ static void pass(struct switch_loop *s, struct lane *lane, const struct ways *wa
     struct exit *e = way_to(lane, ways, known->port);
     if (unlikely(!e))
         lane_discard(&s->w.f, lane, i, DROP_NO_ROUTE);
-    else if (unlikely(load_relaxed(&e->tx->closed))) /* who was behind it may be elsewhere now */
-        flood(s, lane, ways, i, now);
+    else if (unlikely(load_relaxed(&e->tx->closed)) && !exit_waits(&s->w.f, lane, e))
+        flood(s, lane, ways, i, now, DROP_DOWN); /* who was behind it may be elsewhere now */
     else
         lane_put(lane, e, i);
 }

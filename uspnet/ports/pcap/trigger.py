@@ -69,7 +69,8 @@ class Armed(Sink):
         before, after = (
             ANY_TIME if s is None else round(s * 1e9) for s in (how.seconds, how.after)
         )
-        files = any(isinstance(port, Source) for port in self.feeders())
+        feeders = self.feeders()  # of which one alone is at one time
+        files = len(feeders) > 1 and any(isinstance(port, Source) for port in feeders)
         self.part = replace(self.part, hold=Hold(how.octets, before, after, self.on, files))
         super().open()
         self.fills_disk = self.fills_disk and how.after is None

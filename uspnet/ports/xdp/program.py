@@ -108,6 +108,8 @@ class Program:
             if self._load_asking() and self._attach_asking():
                 return
             program = bpf.load(self._code(), frags=self.steering.frags)
+        except UspnetError:  # some are OSErrors, too
+            raise
         except OSError as error:
             raise self._error("can't be loaded", error) from None
         try:
