@@ -5,10 +5,12 @@ order`, on SOCK_SEQPACKET sockets, with descriptors.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import socket
+import time
 from typing import Any
 
 from uspnet.fastpath import ffi, lib
@@ -16,13 +18,28 @@ from uspnet.fastpath import ffi, lib
 PROTOCOL = 1  # of these messages, of turns, and of what loops expect in their structs
 MESSAGE_BYTES = 1 << 17
 KICK = signal.SIGURG  # ignored by default; in a worker, it has a handler that does nothing
+FLIGHT_S = 1.0  # for descriptors that others send to be received
+NAP_S = 0.001
 Message = dict[str, Any]
 
 
 def send(to: socket.socket, message: Message | bytes, fd: int = -1) -> None:
-    """Send one message, with a descriptor if one is given. Raises OSError."""
+    """Send one message, with a descriptor if one is given. Raises OSError.
+
+    All processes of a user may together have as many descriptors on their way as the sender may
+    have open (unix(7), ETOOMANYREFS): those of others soon arrive.
+    """
     data = message if isinstance(message, bytes) else json.dumps(message).encode()
-    socket.send_fds(to, [data], [fd] if fd >= 0 else [])
+    end = time.monotonic() + FLIGHT_S
+    while True:
+        try:
+            socket.send_fds(to, [data], [fd] if fd >= 0 else [])
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS or time.monotonic() > end:
+                raise
+            time.sleep(NAP_S)
+        else:
+            return
 
 
 def receive(sender: socket.socket) -> tuple[Message | bytes, int]:

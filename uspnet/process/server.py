@@ -24,6 +24,7 @@ GONE = "the one that forks such processes has ended"
 START_S = 10.0  # also on a busy machine
 END_S = 1.0
 ERRNO_MAX = 0xFFF
+SCARCE = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ETOOMANYREFS}
 
 
 class ForkServer:
@@ -155,7 +156,7 @@ class ForkServer:
     def _fail(self, error: OSError) -> NoReturn:
         why = GONE if error.errno in {errno.EPIPE, errno.ECONNRESET} else error.strerror or error
         text = f"the loops can't get a process of their own: {why}"
-        if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}:
+        if error.errno in SCARCE:
             raise NoMemory(text, "see: ulimit -n, ulimit -u") from None
         raise NotSupported(text, "run them in this one: --in-process") from None
 
