@@ -119,7 +119,7 @@ class Port(ABC):
     mac: bytes | None = None  # of the job's end of its wire, once it is open; None: it has none
     can_receive = True
     can_send = True
-    claimed = False  # a job has opened it
+    kept_as = ""  # names it in `held`, as no other port of the job that has it; "": none has it
     stays = False  # `close` leaves what `held` has named: its process goes on as another version
 
     def __init_subclass__(cls, scheme: str = "", **more: object) -> None:

@@ -206,6 +206,22 @@ def test_sums_add_up_between_kernel_interfaces(namespace, newer):
 
 
 @pytest.mark.full
+def test_ports_that_are_written_the_same_keep_what_each_of_them_held(namespace):
+    """Each socket has its own port's filter; and no others could be opened."""
+    namespace.veth("a", "b")
+    words = ["capture", "packet:b,filter=udp port 9", "packet:b,filter=arp", "--json"]
+    namespace.started.append(job := Running(namespace.command(*command(*words))))
+    job.wait()
+    upgraded(job, enter=namespace.command())
+    send = ["pktgen", "packet:a", "--count", "100", "--rate", "5kpps", "--quiet"]
+    code, out, err = Running(namespace.command(*command(*send))).ends()
+    assert code == 0, out + err
+    until(lambda: job.count("rx_packets") >= 100)
+    rows = job.end()["ports"]
+    assert [row["rx_packets"] >= 100 for row in rows[:2]] == [True, False]
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("mode", ["auto", *everything("generic")])
 def test_xdp_goes_on_with_its_program_and_other_sockets(namespace, needs, newer, mode):
     """Kernel sockets at both ends see every numbered packet, after each upgrade. A queue that came

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,8 +20,10 @@ from tests.support.paths import ROOT
 from tests.support.processes import Running, children_of
 from tests.support.upgrading import VERSION, Installation, command, open_to_all
 from tests.support.waiting import scaled, until
+from uspnet.cli import app, failure
 from uspnet.fastpath import lib
 from uspnet.sandbox.available import available
+from uspnet.system.kept import State
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 
@@ -114,6 +118,23 @@ def test_a_version_that_fails_when_it_opens(job, tmp_path):
     assert (said["error"], said["message"]) == ("DeviceFault", "it broke")
     assert said["ended"] == "upgrade"
     assert said["forwarded"] > 0, "what was done before is not lost"
+
+
+def test_a_version_that_finds_something_wrong_before_there_is_a_job(monkeypatch, capsys):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    state = State(before=[{"uspnet": "1", "ended": "upgrade", "sent": 5}])
+    state.fds["client"] = theirs.detach()
+    monkeypatch.setattr("uspnet.system.kept._now", [state])
+    with ours:
+        assert failure.run(app, ["pktgen", "nul:", "--json"]) == 2
+        assert "has stopped" in json.loads(ours.recv(4096))["message"]
+    said = json.loads(capsys.readouterr().out)
+    assert (said["error"], said["ended"], said["sent"], said["before"]) == (
+        "Usage",
+        "upgrade",
+        5,
+        [],
+    )
 
 
 @pytest.mark.full

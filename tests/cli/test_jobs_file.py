@@ -187,6 +187,7 @@ WRONG = {
     job("capture: 'null:'\nwrite: '-'"): (4, "both write to stdout", "write to a file"),
     job("capture: 'null:'\nwrite: ''"): (4, "is empty", "x.pcapng"),
     job("capture: 'null:'\nsnaplen: 96"): (4, "--snaplen needs -w", "add -w"),
+    job("capture: 'null:'\nfilter: tcp\nlist-filter: yes"): (5, "captures nothing", "drop it"),
     job("pktgen: 'null:'\nlink: 10G"): (4, "--link needs --rate", "--rate 25%"),
     job("pktgen: 'null:'\nrate: 10G"): (4, "packets or bits", "10Gbit/s"),
     job("pktgen: 'null:'\nrx-port: 'nul:'"): (3, "nul", "null"),

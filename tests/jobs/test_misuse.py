@@ -14,12 +14,14 @@ from tests.support.processes import descriptors
 from tests.support.waiting import until
 from uspnet.errors import Usage
 from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.checks import claim
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.fields.program import Index, Program, Step
 from uspnet.packets.frames import Template, udp_template
+from uspnet.ports.registry import make_port
 
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
 TRAFFIC = Traffic([udp_template(60, *MACS, *IPS, 1024, 9)])
@@ -87,6 +89,12 @@ def test_a_port_belongs_to_one_job_and_one_place():
     ):
         pass
     assert not twice.log  # it was not opened
+
+
+def test_ports_that_are_written_the_same_have_names_of_their_own_for_what_they_hold():
+    ports = [make_port(spec) for spec in ("null:", "packet:a", "null:")]
+    claim(ports)
+    assert [each.kept_as for each in ports] == ["null:", "packet:a", "null: 2"]
 
 
 def test_a_job_is_opened_then_started_and_runs_once():

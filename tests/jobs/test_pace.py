@@ -23,6 +23,7 @@ from uspnet.packets.shape import Shape
 from uspnet.ports.null import Null
 from uspnet.ports.registry import make_port
 from uspnet.spec import parse
+from uspnet.system.kept import State
 
 HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1, 2)
 KILLS = by_tier(5, 15, 500)
@@ -61,6 +62,15 @@ def test_a_burst_that_never_is_due_is_refused():
         pytest.raises(Usage, match="no burst of 5,000 packets is due within 1 s"),
     ):
         job.run()
+
+
+def test_a_burst_that_is_not_due_any_more_is_none_of_the_next_versions(monkeypatch):
+    """Which goes on with what the version before has left of the run."""
+    monkeypatch.setattr("uspnet.system.kept._now", [State(before=[{"sent": 1}])])
+    shape = Shape((100.0,), burst=1000)
+    limits = Limits(duration=0.05, control=True)
+    with GenerateJob(make_port("null:"), limits, traffic(shape)) as job:
+        assert (job.run().sent, job.result().ended) == (0, "duration")
 
 
 def test_nothing_is_asked_for_after_the_end():

@@ -17,6 +17,7 @@ from tests.support.tiers import by_tier
 from uspnet.errors import Usage
 from uspnet.fastpath import ffi
 from uspnet.jobs.capture import make_sink
+from uspnet.jobs.cold import Cold
 from uspnet.jobs.plan import Limits
 from uspnet.jobs.profile import ProfileJob
 from uspnet.jobs.stream import Stream
@@ -48,6 +49,15 @@ def run(streams, **more):
 
 def counts(result):
     return {each.name: each.sent for each in result.streams}
+
+
+def test_what_has_all_been_sent_is_sent_by_no_other_version():
+    limits = Limits(duration=30.0, linger=30.0)
+    with ProfileJob([Stream("count", Wire(), traffic(1), count=7)], limits, "x.yaml") as job:
+        job.on_tick = lambda: job.total("tx", "packets") < 7 or job.leave()
+        job.run()
+        assert job.stop_reason == "upgrade"
+        assert Cold.has_ended(Cold.__new__(Cold), job) == "source"
 
 
 def test_each_stream_sends_what_it_is_to_send():

@@ -162,6 +162,16 @@ def test_one_that_can_not_be_started_has_failed(monkeypatch):
     assert "2 of 2 jobs failed" in made.failure().message
 
 
+def test_a_file_that_can_not_even_be_refused_changes_nothing():
+    lines = []
+    entries = [Entry("a", "pktgen", ())]
+    made = Supervisor(entries, Notifier({}), lambda *line: lines.append(line), lambda: int("x"))
+    made._read_again()
+    assert (Level.error, "uspnet", "invalid literal for int() with base 10: 'x'") in lines
+    assert [job.entry for job in made.jobs] == entries
+    assert not made.jobs[0].is_ending
+
+
 def test_one_that_does_not_end_is_killed(monkeypatch):
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1e6)"
     monkeypatch.setattr(children.children, "uspnet", lambda *_: [sys.executable, "-c", code])

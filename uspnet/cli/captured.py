@@ -317,9 +317,12 @@ def _plain(word: str) -> str:
 
 def show_filter(only: Filter | None, *, json: bool) -> None:
     """Print the compiled filter. Raises Usage if there is none."""
+    from uspnet.cli.trial import is_on_trial
     from uspnet.cli.views.console import print_json
     from uspnet.jobs.listing import FilterAnswer, Instruction
 
+    if is_on_trial():
+        raise Usage("--list-filter prints, and captures nothing", "drop it")
     if only is None:
         raise Usage("-d prints the compiled filter, and none is given", "add one: tcp port 443")
     if json:

@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from uspnet.cli.mistakes import mistake
 from uspnet.errors import NoMemory, NotPermitted, Usage, UspnetError
-from uspnet.system import streams
+from uspnet.system import kept, streams
 from uspnet.text import printable
 
 
@@ -70,6 +70,10 @@ def _text(error: OSError) -> str:
 
 
 def _as(error: UspnetError, as_json: bool) -> int:
+    if kept.former():  # also before there is a job: somebody has asked for this version
+        from uspnet.cli import again
+
+        again.fail(error)
     tell(error, as_json=as_json)
     return error.exit_code
 

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 def claim(ports: Sequence[Port]) -> None:
     """Give each port to the job that opens it now, for good: its queues and counters are that
-    job's. Raises Usage for a port that a job has already, or that is given twice.
+    job's, in which no other has its `kept_as`. Raises Usage for a port that a job has already, or
+    that is given twice.
     """
     for number, port in enumerate(ports):
-        if port.claimed or port in ports[:number]:
+        if port.kept_as or port in ports[:number]:
             raise Usage(
                 f"a job has {port.name} already, and a port is used once",
                 "make a port for each job, and for each place in it: make_port(…)",
             )
-    for port in ports:
-        port.claimed = True
+    for number, port in enumerate(ports):
+        same = sum(other.name == port.name for other in ports[:number])
+        port.kept_as = f"{port.name} {same + 1}" if same else port.name
 
 
 def check_open(workers: Sequence[Worker], *, is_open: bool) -> None:

@@ -143,7 +143,7 @@ class Cold:
 
     def _leave(self, leave: Callable[[], None]) -> None:
         """Keep what is held, and have the job end."""
-        held = {name: fd for port in self.crew.ports for name, fd in port.held().items()}
+        held = self._held_by_ports()
         held |= self.crew.control.held() if self.crew.control else {}
         held |= self.successor.held() if self.successor else {}
         if len(held) > FDS_MAX:
@@ -157,6 +157,18 @@ class Cold:
             ) from None
         self._dropped, self._began_ns = self.crew.dropped(), time.monotonic_ns()
         leave()
+
+    def _held_by_ports(self) -> dict[str, int]:
+        """Return what all ports hold. Raises NotSupported where two ports have the same name for
+        something of their own.
+        """
+        held: dict[str, int] = {}
+        for port in self.crew.ports:
+            for name, fd in port.held().items():
+                if held.setdefault(name, fd) != fd:  # ports may share one
+                    text = f"two of its ports hold {name}, of which one would be lost"
+                    raise NotSupported(text, "stop the job, and start the new version")
+        return held
 
     def _fail(self, error: UspnetError) -> None:
         self.error = error
@@ -175,6 +187,9 @@ class Cold:
         # By a loop's own clock, which begins a little later, it has run for less.
         if any(worker.c.ending == lib.END_DEADLINE for worker in job.workers):
             return "duration"
+        senders = [worker for worker in job.workers if worker not in job.receivers]
+        if senders and all(worker.c.ending == lib.END_SOURCE for worker in senders):
+            return "source"  # nothing more comes: the streams of a profile have all been sent
         return "duration" if duration is not None and job.elapsed() >= duration else None
 
     def hand_over(self, job: AnyJob) -> State:

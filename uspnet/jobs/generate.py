@@ -26,6 +26,7 @@ from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.packets.answering import AnswerNet
 from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Port
+from uspnet.system import kept
 from uspnet.telemetry import drops_by_reason
 
 
@@ -87,9 +88,9 @@ class GenerateJob(Measuring[GenerateResult]):
 
     def _check_bursts(self) -> None:
         """Raise Usage for bursts of which not even the first is due within the run, if the rate is
-        known already.
+        known already. What the version before has left of a run may be too short for one.
         """
-        shape, seconds = self.shape, self.limits.duration
+        shape, seconds = self.shape, None if kept.former() else self.limits.duration
         if not shape or shape.percent or shape.poisson or shape.burst == 1 or not seconds:
             return
         if not shape.whole(seconds):

@@ -107,7 +107,7 @@ class Packet(WirePort, scheme="packet"):
         self.begin_watch()
         self.frame = min(self.mtu + self.header, FRAME_MAX)
         names = (f"{way} {index}" for way in ("rx", "tx") for index in range(self.queues))
-        held = {name: kept.take(f"{self.name} {name}") for name in names}
+        held = {name: kept.take(f"{self.kept_as} {name}") for name in names}
         self._kept = {name: socket.socket(fileno=fd) for name, fd in held.items() if fd >= 0}
         if not self._kept:
             self._socket().close()
@@ -182,7 +182,7 @@ class Packet(WirePort, scheme="packet"):
         ways: tuple[Direction, Direction] = ("rx", "tx")
         made = {way: [queue for queue in self.made if queue.direction == way] for way in ways}
         pairs = [pair for way in ways for pair in zip(made[way], self.sockets[way], strict=True)]
-        return {f"{self.name} {q.direction} {q.index}": sock.fileno() for q, sock in pairs}
+        return {f"{self.kept_as} {q.direction} {q.index}": sock.fileno() for q, sock in pairs}
 
     def _set_up_tx(self, sock: socket.socket) -> None:
         sock.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)

@@ -71,7 +71,7 @@ class Tap(KernelPort, scheme="tap"):
 
     def open(self) -> None:
         """Create or find the interface, and configure it as the options say."""
-        held = [kept.take(f"{self.name} queue {index}") for index in range(self.queues)]
+        held = [kept.take(f"{self.kept_as} queue {index}") for index in range(self.queues)]
         self.fds = [fd for fd in held if fd >= 0]
         if self.fds:
             self.interface = Interface(name_of(self.fds[0]), self.netns)
@@ -105,7 +105,7 @@ class Tap(KernelPort, scheme="tap"):
         it is in another network namespace.
         """
         self.check_home(self.netns or self.away)
-        return {f"{self.name} queue {index}": fd for index, fd in enumerate(self.fds)}
+        return {f"{self.kept_as} queue {index}": fd for index, fd in enumerate(self.fds)}
 
     def send_limit(self, tags: list[int]) -> tuple[int, str]:
         """Return the MTU plus header and tags."""

@@ -220,7 +220,9 @@ def on_trial_with(place: Place, name: str, command: Click, group: Click, words: 
         named_keys = [*OPTION.findall(error.message), *WORD.findall(error.message)]
         line = next((words.lines[key] for key in named_keys if key in words.lines), line)
     else:
-        return jobs[0]
+        if jobs:
+            return jobs[0]
+        found = Usage("it runs no job", "drop the option that has it print something instead")
     first, *rest = found.lines
     wrong = Refused if isinstance(found, Refused) else Usage
     raise wrong(f"{place.name}:{line}: {name}: {first}", found.hint, rest)

@@ -201,7 +201,7 @@ class Supervisor:
         self.manager.reloading()
         try:
             entries = self.reread()
-        except (UspnetError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, jobs that run go on
             self._refuse(error)
             return
         wanted = {entry.name: entry for entry in entries}
@@ -220,8 +220,8 @@ class Supervisor:
     def _differs(self, job: Supervised, wanted: dict[str, Entry]) -> bool:
         return job.is_ending or wanted.get(job.entry.name) != job.entry
 
-    def _refuse(self, error: UspnetError | OSError) -> None:
-        lines = error.lines if isinstance(error, UspnetError) else [str(error)]
+    def _refuse(self, error: Exception) -> None:
+        lines = error.lines if isinstance(error, UspnetError) else [str(error) or repr(error)]
         hint = getattr(error, "hint", "")
         for line in [*lines, *([f"hint: {hint}"] if hint else [])]:
             self.log(Level.error, SELF, line)

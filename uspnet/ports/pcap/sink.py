@@ -148,10 +148,10 @@ class Sink(Port):
         """Return the file: what the next version writes comes behind what is there, which is whole.
         A pcapng file gets another section. Raises NotSupported where blocks are copied.
         """
-        return super().held() if self.carries() else {f"{self.name} file": self.fd}
+        return super().held() if self.carries() else {f"{self.kept_as} file": self.fd}
 
     def _claim(self) -> int:
-        if (fd := kept.take(f"{self.name} file")) >= 0:
+        if (fd := kept.take(f"{self.kept_as} file")) >= 0:
             self.goes_on = True
             return fd
         if self.takes_stdout:
