@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # the names that a Queue's own `c` hides
 Direction = Literal["rx", "tx"]
 SCHEMES: dict[str, type[Port]] = {}
 COUNTER = 1 << 64  # where a counter begins again at 0
+PEER_AGAIN = "start the peer again, and then this"
 ETHERNET_FRAME = 1522  # bytes: 1,500 of payload, the header, and two VLAN tags
 
 
@@ -62,8 +63,7 @@ class Queue:
 
     def mean(self, packets: int) -> int:
         """Return how many of the bytes counted so many packets had, on average."""
-        counters = self.counters
-        return int(counters.bytes * packets // max(counters.packets, 1))
+        return int(self.counters.bytes * packets // max(self.counters.packets, 1))
 
     def fault(self) -> UspnetError | None:
         """Return the fault that the ring has set, as an error to raise; None without one."""
@@ -72,16 +72,13 @@ class Queue:
             case lib.FAULT_NONE:
                 return None
             case lib.FAULT_PEER:
-                text = f"{name}: the peer's ring index is out of range"
-                return PeerFault(text, "start the peer again, and then this")
+                return PeerFault(f"{name}: the peer's ring index is out of range", PEER_AGAIN)
             case lib.FAULT_MEMORY:
-                text = f"{name}: the shared memory was truncated"
-                return PeerFault(text, "start the peer again, and then this")
+                return PeerFault(f"{name}: the shared memory was truncated", PEER_AGAIN)
             case lib.FAULT_MALFORMED:
                 return Malformed(f"{name}: malformed record", "see: capinfos FILE")
             case lib.FAULT_IO:
-                reason = OSError(self.base.sys_errno, "").errno
-                return self.port.io_error(reason or 0)
+                return self.port.io_error(OSError(self.base.sys_errno, "").errno or 0)
             case lib.FAULT_RING:
                 text = f"{name}: the device completed a buffer that it did not own"
                 return DeviceFault(text, f"run it once more, or see: uspnet doctor {name}")
@@ -167,6 +164,11 @@ class Port(ABC):
     def kind(self) -> str:
         """Return the name of the driver, as counters show it."""
         return self.scheme
+
+    @property
+    def tx_queues(self) -> int:
+        """Return how many queues of an open port can send: the first ones."""
+        return self.queues
 
     def known_options(self) -> Mapping[str, Option]:
         """Return the options that this port takes; `spec` is already set."""
@@ -316,10 +318,8 @@ class Port(ABC):
 
     def check(self) -> None:
         """Raise what would prevent a job from using the port now; leave nothing changed."""
-        try:
+        with closing(self):
             self.open()
-        finally:
-            self.close()
 
     def io_error(self, number: int) -> UspnetError:
         """Return the error for a failed system call of one of its rings."""

@@ -160,6 +160,14 @@ def test_a_frame_outside_of_its_chunk_is_dropped(make, offset, length):
     assert ring.rig.held == len(ring.owned())
 
 
+def test_a_length_and_options_that_overflow_are_dropped(make):
+    ring = make("rx")
+    at = ring.take_buffer() + HEADROOM
+    ring.deliver(at, b"", options=0xFFFFFFFF, length=(1 << 32) - HEADROOM)
+    assert ring.rig.frames_of(ring.c) == []
+    assert ring.drops() == {"bad_length": 1}
+
+
 def test_what_is_wrong_amid_a_burst_stops_nothing(make):
     """Wherever it is, also around the ring's end; the rest comes in order."""
     rx, tx, rand, wrong = make("rx"), make("tx"), random.Random(4), [0, 0]

@@ -73,7 +73,8 @@ class Tcpdump:
 class Driven:
     """One port whose queues the test itself calls."""
 
-    def __init__(self, namespace, spec, buffers=4096):
+    def __init__(self, namespace, spec, buffers=4096, frame=0):
+        self.frame = frame
         with namespace.entered():
             self.port = make_port(spec)
             try:
@@ -87,7 +88,7 @@ class Driven:
 
     def _start(self, buffers):
         self.port.open()
-        self.pool = Pool(buffers, self.port.frame)
+        self.pool = Pool(buffers, max(self.port.frame, self.frame))
         self.port.attach(self.pool)
         self.counters = ffi.new("struct counters[2]")
         self.stack = self.pool.stack(buffers)
@@ -115,14 +116,15 @@ class Driven:
         until(lambda: seen.extend(self.receive()) or len(seen) >= count)
         return [frame for frame, _ in seen]
 
-    def send(self, frames):
-        """One burst. Returns how many were taken."""
+    def send(self, frames, offset=0):
+        """One burst, each frame at that offset in its buffer. Returns how many were taken."""
         base = self.tx.base
         for i, frame in enumerate(frames):
             self.stack.top -= 1
             index = self.stack.free[self.stack.top]
-            self.packets[i] = (index, 0, len(frame))
-            ffi.memmove(self.pool.memory.base + index * self.pool.size, frame, len(frame))
+            self.packets[i] = (index, offset, len(frame))
+            at = self.pool.memory.base + index * self.pool.size + offset
+            ffi.memmove(at, frame, len(frame))
         return base.burst(base, self.packets, len(frames))
 
     def close(self):

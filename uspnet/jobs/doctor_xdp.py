@@ -14,6 +14,7 @@ from uspnet.kernel import netdev, netns
 from uspnet.kernel.interface import Interface
 from uspnet.kernel.routes import carries_default_route
 from uspnet.ports.xdp import tags
+from uspnet.ports.xdp.channels import counted
 from uspnet.ports.xdp.program import NEEDS
 from uspnet.system.privileges import lacking
 
@@ -41,9 +42,7 @@ def _rows(target: str, namespace: str, ifname: str) -> Iterator[Row]:
         offers = netdev.features().get(interface.index)
         yield _mode(offers)
         yield _tags(interface, offers)
-        receive, transmit = interface.channels()
-        found = f"{receive} to receive, {transmit} to transmit"
-        yield ("XDP queues", "ok", found, "")
+        yield _queues(interface)
         number = netdev.program(interface.index)
     if number:
         fix = f"end its owner: bpftool net; or use packet:{target}"
@@ -74,6 +73,18 @@ def _mode(offers: netdev.Features | None) -> Row:
     if offers.mode == "copy":
         return ("XDP mode", "note", f"copy: a {NO_ZERO_COPY}{pieces}", "")
     return ("XDP mode", "ok", f"zero copy{pieces}", "")
+
+
+def _queues(interface: Interface) -> Row:
+    told = counted(interface)
+    if not told:
+        return ("XDP queues", "note", "neither driver nor kernel tells them", "write queues=0-N")
+    receive, transmit = told
+    found = f"{receive} to receive, {transmit} to transmit"
+    if receive > transmit:
+        fix = f"ethtool -L {interface.name} tx {receive}"
+        return ("XDP queues", "note", f"{found}: the others send nothing", fix)
+    return ("XDP queues", "ok", found, "")
 
 
 def _tags(interface: Interface, offers: netdev.Features | None) -> Row:

@@ -159,7 +159,8 @@ class GenerateJob(Measuring[GenerateResult]):
 
     def _queues_used(self) -> int:
         """Return how many of the port's queues send: each is a stream of its own."""
-        return min(self.port.queues, STREAMS_MAX) if self.traffic.sequence else self.port.queues
+        queues = self.port.tx_queues
+        return min(queues, STREAMS_MAX) if self.traffic.sequence else queues
 
     def _shares(self) -> bool:
         """Return whether answers leave by a queue of the first sender's."""

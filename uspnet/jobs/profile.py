@@ -181,8 +181,8 @@ class ProfileJob(Measuring[ProfileResult | ProfileMeasureResult]):
             sender = Sender(stream, number, self.limits, secret, self.losses, dry=self.dry)
             self.undo.callback(sender.fields.clear)  # alive as long as the job
             self.undo.callback(sender.again.clear)
-            queue = next(turns[stream.port]) % stream.port.queues
-            core = queue % min(len(self.cores), stream.port.queues)
+            queue = next(turns[stream.port]) % stream.port.tx_queues
+            core = queue % min(len(self.cores), stream.port.tx_queues)
             shares[core].append((sender, (None, [(stream.port, queue)])))
             self._senders.append(sender)
         return shares

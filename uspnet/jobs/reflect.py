@@ -54,10 +54,13 @@ class ReflectJob(Job[ReflectResult]):
         self.port, self.how = port, how
 
     def plans(self) -> list[Plan]:
-        """Plan the workers: what a queue receives leaves by the queue of the same number."""
-        how = self.how
+        """Plan the workers: what a queue receives leaves by the queue of the same number or, where
+        fewer can send, by one that several share.
+        """
+        how, port = self.how, self.port
         routes: list[list[Route]] = [
-            [((self.port, i), [(self.port, i)])] for i in range(self.port.queues)
+            [((port, i), [(port, exit_)]) for i in range(exit_, port.queues, port.tx_queues)]
+            for exit_ in range(port.tx_queues)
         ]
         return [
             Plan(Reflect(WHEN_FULL[how.on_full], SWAPS[how.swap], int(how.groups)), lanes, core)

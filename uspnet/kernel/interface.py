@@ -24,7 +24,7 @@ SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
 SIOCSIFADDR, SIOCSIFNETMASK = 0x8916, 0x891C
 SIOCGIFMTU, SIOCSIFMTU = 0x8921, 0x8922
 SIOCSIFHWADDR, SIOCGIFHWADDR = 0x8924, 0x8927
-IFF_UP, IFF_RUNNING = 0x1, 0x40
+IFF_UP, IFF_RUNNING, IFF_MASTER = 0x1, 0x40, 0x400
 SIOCETHTOOL, ETHTOOL_GSET, ETHTOOL_GLINK, ETHTOOL_GCHANNELS = 0x8946, 0x01, 0x0A, 0x3C
 ETHTOOL_GFLAGS, ETH_FLAG_RXVLAN = 0x25, 1 << 8
 ETHTOOL_CMD = struct.Struct("=I8xH14xH14x")  # struct ethtool_cmd: command, speed, its upper half
@@ -205,13 +205,13 @@ class Interface:
         speed = high << 16 | low
         return speed * 1_000_000 if 0 < speed < SPEED_UNKNOWN else None
 
-    def channels(self) -> tuple[int, int]:
-        """Return how many receive and transmit queues it has; one each if its driver can't say."""
+    def channels(self) -> tuple[int, int] | None:
+        """Return how many receive and transmit queues it has; None: its driver can't say."""
         told = array("I", [ETHTOOL_GCHANNELS, *[0] * 8])  # struct ethtool_channels
         try:
             self._ioctl(SIOCETHTOOL, struct.pack("P", told.buffer_info()[0]))
         except OSError:
-            return 1, 1
+            return None
         rx, tx, _, combined = told[5:]
         return max(rx + combined, 1), max(tx + combined, 1)
 

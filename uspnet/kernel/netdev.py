@@ -17,6 +17,7 @@ from uspnet.kernel.netlink import ACK, DUMP, Netlink, attribute, attributes, num
 NETLINK_GENERIC, GENLMSGHDR = 16, 4  # bytes of struct genlmsghdr
 CONTROL, GET_FAMILY, FAMILY_ID, FAMILY_NAME = 16, 3, 1, 2
 DEV_GET, IFINDEX, XDP_FEATURES, XDP_RX_METADATA = 1, 1, 3, 5
+QUEUE_GET, QUEUE_IFINDEX, QUEUE_TYPE, RX, TX = 10, 2, 3, 0, 1
 BASIC, REDIRECT, ZERO_COPY, RX_PIECES = 1, 2, 8, 32
 VLAN_TAG = 4
 GETLINK, IFINFOMSG, IFLA_XDP, IFLA_XDP_PROG_ID = 18, 16, 43, 4
@@ -66,6 +67,22 @@ def _features(ifindex: int) -> Iterator[tuple[int, Features]]:
             tags = bool(number(device, XDP_RX_METADATA) & VLAN_TAG)
             offers = Features(native, bool(bits & ZERO_COPY), bool(bits & RX_PIECES), tags)
             yield number(device, IFINDEX), offers
+
+
+def queues(ifindex: int) -> tuple[int, int] | None:
+    """Return how many receive and transmit queues an interface uses; None: it is down, or the
+    kernel older than 6.8.
+    """
+    body = struct.pack("=BBH", QUEUE_GET, 1, 0)
+    body += attribute(QUEUE_IFINDEX, struct.pack("=I", ifindex))
+    try:
+        netlink = Netlink(NETLINK_GENERIC)
+        with netlink.socket:
+            rows = list(netlink.ask(_family(netlink, "netdev"), body, DUMP))
+    except (OSError, ValueError):
+        return None
+    kinds = [number(attributes(row, GENLMSGHDR), QUEUE_TYPE) for row in rows]
+    return (kinds.count(RX), kinds.count(TX)) if RX in kinds and TX in kinds else None
 
 
 def _family(netlink: Netlink, name: str) -> int:

@@ -7,6 +7,7 @@ Reference: Linux Documentation/networking/af_xdp.rst, include/uapi/linux/if_xdp.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -111,6 +112,13 @@ class XdpSocket:
         producer, consumer, slots, flags = struct.unpack_from("=4Q", told, 32 * ring.place)
         return producer, consumer, slots, flags
 
+    def send_at_once(self, frames: int) -> None:
+        """Have the kernel copy up to so many frames in one call, not 32: Linux 6.18 can. There is a
+        transmit ring of as many slots.
+        """
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(SOL_XDP, XDP_MAX_TX_SKB_BUDGET, frames)
+
     def fill_in(self, target: c.XdpRing, kind: Kind, slots: int) -> None:
         """Make a ring, and set the members of a `struct xdp_ring`."""
         base = self.ring(kind, slots).base
@@ -129,7 +137,23 @@ class XdpSocket:
     def wake(self) -> None:
         """Have the driver take what is in the fill ring, if it waits for that."""
         with contextlib.suppress(OSError):
-            self.sock.recv(0, socket.MSG_DONTWAIT)
+            self._receive()
+
+    def _receive(self) -> None:
+        """Have the kernel look at the fill ring: it hands over nothing here, whatever is asked for;
+        for 0 bytes, Python would not ask it.
+        """
+        self.sock.recv(1, socket.MSG_DONTWAIT)
+
+    def is_unbound(self) -> bool:
+        """Return whether the kernel has let go of its queue: the interface went away, and may be
+        back under the same index.
+        """
+        try:
+            self._receive()
+        except OSError as error:
+            return error.errno == errno.ENXIO
+        return False
 
     def zero_copy(self) -> bool:
         """Return whether the driver works on the registered memory itself."""

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import collections
+import platform
 import re
 import sys
 
 from uspnet.ports.xdp.port import Xdp
 from uspnet.sandbox.calls import BASE
 
-BURST, BURSTS = 32, 200
+SENDS_BURSTS = tuple(map(int, platform.release().split(".")[:2])) >= (6, 18)
+BURST, BURSTS = 64 if SENDS_BURSTS else 32, 200  # the kernel copies 32 in a call, unless asked
 LINE = re.compile(r"^\d+ +([a-z0-9_]+)\(")
 
 
@@ -28,10 +30,8 @@ def test_one_call_a_burst_to_send_and_none_to_receive(namespace, needs, tmp_path
     command += [sys.executable, "-m", "uspnet", *map(str, words)]
     run = namespace.run(*command, "--poll", "busy", "--in-process", "--json")
     assert run.returncode == 0
-    seen = collections.Counter(
-        match[1]
-        for line in trace.read_text().splitlines()
-        if (match := LINE.match(line)) and "NULL, 0" in line
-    )
+    lines = [line for line in trace.read_text().splitlines() if "NULL, 0" in line]
+    seen = collections.Counter(match[1] for line in lines if (match := LINE.match(line)))
+    assert not any("EAGAIN" in line for line in lines), "not all of a burst was sent by one call"
     assert seen["recvfrom"] == 0
     assert BURSTS <= seen["sendto"] <= BURSTS * 2  # what has found no room is sent once more

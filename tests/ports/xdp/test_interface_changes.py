@@ -13,6 +13,7 @@ import pytest
 from tests.support.identity import answer
 from tests.support.tiers import by_tier
 from uspnet.binding.machine import KernelNetwork
+from uspnet.errors import DeviceFault
 from uspnet.jobs.doctor_xdp import xdp_rows
 from uspnet.pci.sysfs import HOST
 from uspnet.telemetry import REASONS
@@ -63,6 +64,17 @@ def test_an_interface_that_goes_to_another_namespace_ends_the_run(veth, namespac
     assert code == 1
     assert "another network namespace" in answer(out)["message"]
     assert other.programs() == set()
+
+
+def test_an_interface_that_went_and_came_back_at_once_is_noticed(veth, namespaces, drive):
+    """Its index is the same, but the kernel has let go of the sockets."""
+    port, other = drive("xdp:b").port, namespaces()
+    port.control()
+    veth.ip("link", "set", "dev", "b", "netns", other.name)
+    other.ip("link", "set", "dev", "b", "netns", veth.name)
+    veth.ip("link", "set", "dev", "b", "up")
+    with pytest.raises(DeviceFault, match="another network namespace"):
+        port.control()
 
 
 def test_pktgen_waits_while_its_interface_is_down(veth, wait_until):

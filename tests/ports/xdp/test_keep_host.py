@@ -84,7 +84,9 @@ def test_a_filter_says_what_is_received(hosts, drive):
 
 
 def test_tagged_frames_and_queries_for_listeners_are_kept(hosts, drive):
-    """A VLAN of the interface may have the address; who answers no query is not found any more."""
+    """A VLAN of the interface may have the address; who answers no query is not found any more; a
+    bond's port without LACP falls out of it.
+    """
     _, other = hosts
     port, raw = drive("xdp:b,keep-host=on"), other.socket("a")
     query = IPv6(dst="ff02::1", hlim=1) / IPv6ExtHdrHopByHop() / ICMPv6MLQuery()
@@ -94,10 +96,15 @@ def test_tagged_frames_and_queries_for_listeners_are_kept(hosts, drive):
         query,
         Dot1Q(vlan=5) / query,
     ]
+    link = [(f"01:80:c2:00:00:{last:02x}", kind) for last, kind in ((2, 0x8809), (0, 38), (14, 1))]
+    for mac, kind in [*link, ("02:00:00:00:00:02", 0x888E)]:
+        raw.send(bytes(Ether(dst=mac, src=ETHER.src, type=kind) / bytes(46)))
     taken = [IP(dst="198.18.0.1") / UDP(), Dot1Q(vlan=5) / IP(dst="198.18.0.1") / UDP()]
     for packet in [*kept, *taken]:
         raw.send(bytes(ETHER / packet))
-    assert port.received(2) == [bytes(ETHER / packet) for packet in taken]
+    beyond = bytes(Ether(dst="01:80:c2:00:00:10", src=ETHER.src, type=0x88B5) / bytes(46))
+    raw.send(beyond)
+    assert port.received(3) == [*(bytes(ETHER / packet) for packet in taken), beyond]
 
 
 def test_the_machines_addresses_are_known(hosts):

@@ -6,15 +6,18 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.identity import answer
-from uspnet.errors import Busy, DeviceFault, NotSupported
+from uspnet.errors import Busy, DeviceFault, NoMemory, NotSupported
 from uspnet.kernel import netdev, xsk
 from uspnet.kernel.interface import Interface
+from uspnet.pool import HEADROOM
 from uspnet.ports.registry import make_port
 from uspnet.ports.xdp.binding import Place
+from uspnet.ports.xdp.program import ways_on
 from uspnet.ports.xdp.tags import LOST
 
 
@@ -102,6 +105,50 @@ def test_the_way_is_told_and_why_not_a_better_one(namespace):
         "transmit only, copied once by the kernel",
         f"native, copied once by the kernel (zero copy: {why})",
     ]
+
+
+def test_why_it_is_not_the_drivers_own_is_told(namespace, drive):
+    namespace.ip("link", "add", "name", "d", "up", "type", "bridge")
+    why = os.strerror(errno.EOPNOTSUPP)
+    assert drive("xdp:d").port.how == f"generic, copied once by the kernel (native: {why})"
+
+
+def test_a_bond_receives_in_generic_mode_only():
+    """A stand-in for one: `flags` is what the kernel says."""
+    bond = SimpleNamespace(flags=0x1443, name="bond0", place="ns/bond0")
+    assert [ways_on(bond, "xdp:bond0", mode) for mode in ("auto", "generic")] == [["generic"]] * 2
+    for mode in ("copy", "zero-copy"):
+        with pytest.raises(NotSupported) as caught:
+            ways_on(bond, "xdp:bond0", mode)
+        assert "its ports, as xdp:eth0" in caught.value.hint
+        assert "xdp:ns/bond0,mode=generic" in caught.value.hint
+
+
+def test_too_few_descriptors_are_named(namespace, drive, monkeypatch):
+    namespace.veth("a", "b")
+
+    def full(_entries):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("uspnet.kernel.bpf.create_socket_map", full)
+    with pytest.raises(NoMemory) as caught:
+        drive("xdp:a")
+    assert caught.value.hint == "see: ulimit -n"
+
+
+def test_frames_that_cross_a_chunk_are_sent_whole(namespace, drive, frames, read_frames):
+    """They are short enough for one, and begin behind the room that buffers have before them; those
+    that the MTU of later allows are not.
+    """
+    namespace.veth("a", "b")
+    for name in "ab":
+        namespace.ip("link", "set", "dev", name, "mtu", 1700)
+    port, sock, sent = drive("xdp:a", frame=5000), namespace.socket("b"), frames([1714, 1714, 60])
+    assert port.send(sent, offset=HEADROOM) == 3
+    assert read_frames(sock, 3) == sent
+    namespace.ip("link", "set", "dev", "a", "mtu", 3000)
+    port.port.control()
+    assert port.tx.c.limit == port.port.frame == 1718
 
 
 def test_busy_polling_is_set(namespace, drive):

@@ -167,10 +167,11 @@ def test_two_ports_of_one_interface_share_its_queues(namespace, drive):
         ("xdp:none", NoDevice, "interfaces are"),
         ("xdp:b,queues=1", Usage, "queues=all"),
         ("xdp:b,queues=x", Usage, "0-3"),
+        ("xdp:b,queues=0-", Usage, "0-3"),
         ("xdp:b,ring=100", Usage, "power of two"),
         ("xdp:b,mode=zero-copy", NotSupported, "mode=copy"),
         ("xdp:down", DeviceFault, "ip link set down up"),
-        ("xdp:taken", Busy, "bpftool net"),
+        ("xdp:taken", Busy, "bpftool link"),
         ("xdp:routed", Refused, "packet:routed"),
     ],
 )

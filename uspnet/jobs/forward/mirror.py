@@ -43,6 +43,6 @@ def with_mirror(mode: type[Mode], mirror: Port) -> type[Mode]:
 def to_mirror(routes: Sequence[Route], mirror: Port) -> list[Route]:
     """Return routes with a further exit each: queue i of the mirror, or one that several share."""
     return [
-        (source, [*exits, (mirror, source[1] % mirror.queues if source else 0)])
+        (source, [*exits, (mirror, source[1] % mirror.tx_queues if source else 0)])
         for source, exits in routes
     ]

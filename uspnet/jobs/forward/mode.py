@@ -80,7 +80,7 @@ class Mode(Forward):
         a, b = ports
         ways = [(x, y) for x, y in ((a, b), (b, a)) if x.can_receive and y.can_send]
         return [
-            ((source, index), [(sink, index % sink.queues)])
+            ((source, index), [(sink, index % sink.tx_queues)])
             for index in range(max(a.queues, b.queues))
             for source, sink in ways
             if index < source.queues

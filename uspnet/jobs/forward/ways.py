@@ -62,7 +62,7 @@ def to_every(ports: Sequence[Port]) -> list[Route]:
     several share.
     """
     return [
-        ((source, i), [(sink, i % sink.queues) for sink in ports if sink.can_send])
+        ((source, i), [(sink, i % sink.tx_queues) for sink in ports if sink.can_send])
         for source in ports
         if source.can_receive and any(sink.can_send for sink in ports)
         for i in range(source.queues)

@@ -87,6 +87,8 @@ class Place:
 
 def memory_error(name: str, interface: Interface, error: OSError) -> UspnetError:
     """Return the error for packet memory, or rings of a socket, that the kernel refuses."""
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return NoMemory(f"{name}: {error.strerror}", "see: ulimit -n")
     if error.errno in NO_MEMORY:
         return NoMemory(
             f"{name}: the packet memory can't be locked: {error.strerror}",

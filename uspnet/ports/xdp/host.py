@@ -17,6 +17,9 @@ SIOCGIFCONF = 0x8912
 IFREQ = 40  # bytes of struct ifreq
 ADDRESSES_MAX = 1024
 IPV6 = Path("/proc/thread-self/net/if_inet6")  # of where this thread is
+# What is for the other end of the link only, which no bridge passes on (802.1Q 8.6.3): LACP of a
+# bond's port, spanning trees of a bridge's, EAPOL, LLDP.
+LINK = ("ether[0:4] = 0x0180c200 and ether[4:2] < 0x10", "ether proto 0x888e")
 # How addresses are found and given: ARP, neighbor discovery, router advertisements, DHCP; and what
 # has a hop-by-hop header: who does not answer queries for listeners (MLD) is not found any more.
 NEEDED = ("arp", "rarp", "icmp6", "ip6[6] = 0", "udp dst port 68", "udp dst port 546")
@@ -38,7 +41,7 @@ def others_traffic() -> str:
     """Return the filter of all that is not for this machine itself."""
     own = " or ".join([*NEEDED, *(f"dst host {each}" for each in addresses())])
     tagged = f"vlan and ({own} or (vlan and ({own})))"  # `vlan` moves all that is behind it
-    return f"not ({own} or ({tagged}))"
+    return f"not ({' or '.join(f'({each})' for each in LINK)} or {own} or ({tagged}))"
 
 
 def wanted(keep_host: str) -> Filter | None:

@@ -16,8 +16,8 @@ def queue_list(text: str) -> tuple[int, ...]:
         return ()
     found: set[int] = set()
     for part in text.split("+"):
-        first, _, last = part.partition("-")
-        numbers = range(int(first), int(last or first) + 1)
+        first, dash, last = part.partition("-")
+        numbers = range(int(first), int(last if dash else first) + 1)
         if not numbers or numbers[0] < 0 or numbers[-1] >= QUEUES_MAX:
             raise ValueError("write all, 2, 0-3 or 0+2")
         found |= set(numbers)

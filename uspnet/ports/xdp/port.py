@@ -22,31 +22,27 @@ import socket
 from typing import ClassVar
 
 from uspnet.errors import NotSupported, Refused
-from uspnet.fastpath import c, ffi, lib
+from uspnet.fastpath import c, lib
 from uspnet.kernel import netdev, netns, xsk
 from uspnet.kernel.interface import CARRIER_S, UP, Interface, check_name
 from uspnet.kernel.routes import carries_default_route
-from uspnet.memory import new
 from uspnet.packets import link_types
 from uspnet.packets.filter.made import Filter
-from uspnet.pool import BUFFER_STEP, FRAME_MAX
+from uspnet.pool import BUFFER_STEP, FRAME_MAX, HEADROOM
 from uspnet.port import COUNTER, Direction, Queue
 from uspnet.ports.kernel import WirePort
 from uspnet.ports.xdp.binding import Place, memory_error, open_socket
 from uspnet.ports.xdp.channels import Channels
 from uspnet.ports.xdp.host import wanted
 from uspnet.ports.xdp.options import XdpOptions
-from uspnet.ports.xdp.program import MODES, Program, Steering
+from uspnet.ports.xdp.program import Program, Steering, ways_on
+from uspnet.ports.xdp.rings import make_ring, revived, ring_of, unsent
 from uspnet.spec import Spec
 from uspnet.system.privileges import Capabilities, Capability, lacking
 from uspnet.transports.locked import RAISE, check_limit
 
 RESET_S = 40.0  # for a link to come up again
 PLAIN_MTU = 3000  # bytes up to which every driver runs programs that take frames in one piece
-
-
-def _ring(queue: Queue) -> c.XdpQueue:
-    return ffi.cast("struct xdp_queue *", queue.c)
 
 
 class Xdp(WirePort, scheme="xdp"):
@@ -109,6 +105,11 @@ class Xdp(WirePort, scheme="xdp"):
         possible = known and self.options.mode == "auto"
         return max(xsk.CHUNKS) if possible or self.options.mode == "zero-copy" else BUFFER_STEP
 
+    @property
+    def tx_queues(self) -> int:
+        """Return the queues that the interface has for sending, too; one, if it has them not."""
+        return max(self.channels.sending if self.channels else self.queues, 1)
+
     def longest_frame(self, takes: int) -> int:
         """Return the length with two more VLAN tags, which may be received but not sent."""
         return min(self.frame + 8, FRAME_MAX)
@@ -125,9 +126,8 @@ class Xdp(WirePort, scheme="xdp"):
 
     def _attach_program(self) -> None:
         """Attach the program that steers frames to sockets, once they are in its map."""
-        steering = Steering(
-            MODES[self.options.mode], self.numbers[-1] + 1, self.mtu > PLAIN_MTU, self.only
-        )
+        ways = ways_on(self.kernel_side(), self.name, self.options.mode)
+        steering = Steering(ways, self.numbers[-1] + 1, self.mtu > PLAIN_MTU, self.only)
         with netns.entered(self.netns):
             self.program = Program(self.name, self.kernel_side(), steering)
 
@@ -146,7 +146,9 @@ class Xdp(WirePort, scheme="xdp"):
         """Make the rings of one direction of a queue, on its socket."""
         if direction == "rx":
             self._begin_receiving(index)
-        elif self.options.mode == "zero-copy" and not self.program:
+        elif self.channels:
+            self.channels.check_sends(index)
+        if direction == "tx" and self.options.mode == "zero-copy" and not self.program:
             self._attach_program()  # drivers want one, also to send
         queue = self._make_ring(direction, index)
         if direction == "tx":
@@ -157,23 +159,11 @@ class Xdp(WirePort, scheme="xdp"):
         return queue
 
     def _make_ring(self, direction: Direction, index: int) -> c.XdpQueue:
-        sock, slots = self.sockets[index], self.options.ring
-        queue = new("struct xdp_queue *", {"fd": sock.fileno(), "size": slots})
         try:
-            sock.register(self.pool)
-            sock.fill_in(queue.frames, direction, slots)
-            sock.fill_in(queue.buffers, "fill" if direction == "rx" else "completion", slots)
-            for kind in ("fill", "completion"):  # bind wants both
-                sock.ring(kind, slots)
+            queue = make_ring(self.sockets[index], self.pool, direction, self.options.ring)
         except OSError as error:
             raise memory_error(self.name, self.kernel_side(), error) from None
-        chunk = xsk.chunk_bytes(self.pool.size)
-        queue.chunk_shift, queue.n_chunks = chunk.bit_length() - 1, self.pool.size // chunk
-        queue.n_owners = self.pool.count
-        queue.owners = self.pool.owned.keep(new("uint32_t[]", self.pool.count))
         queue.limit = self.mtu + self.header
-        queue.q.burst = ffi.addressof(lib, f"xdp_{direction}")
-        queue.q.wake_fd = sock.fileno()
         return queue
 
     def _begin_receiving(self, index: int) -> None:
@@ -220,13 +210,15 @@ class Xdp(WirePort, scheme="xdp"):
         """Bind the sockets, give the kernel buffers, and steer frames to them."""
         for text in self._steering().notices() if self.receivers else ():
             self.notice(text)
+        if self.channels and (text := self.channels.notice()):
+            self.notice(text)
         used = {queue.index for queue in self.made}
         for index in sorted(used):
             if not self.sockets[index].bound:
                 self._bind(index)
         for queue in self.made:
             if queue.direction == "rx":
-                lib.xdp_fill(_ring(queue))
+                lib.xdp_fill(ring_of(queue))
                 self.sockets[queue.index].wake()
                 number = self.numbers[queue.index]
                 self._steering().set_socket(number, self.sockets[queue.index].fileno())
@@ -234,17 +226,20 @@ class Xdp(WirePort, scheme="xdp"):
     def _bind(self, index: int) -> None:
         """Bind a socket to its queue, and note how."""
         sock, interface = self.sockets[index], self.kernel_side()
-        place = Place(self.name, interface, self.numbers[index], self._flags())
         senders = [queue for queue in self._senders() if queue.index == index]
+        flags = self._flags(sends=bool(senders))
+        place = Place(self.name, interface, self.numbers[index], flags)
         if self.options.mode == "zero-copy" and index not in self.receivers:
             self._lend(senders[0])
         why = place.bind(sock, self._ways(index))
         zero_copy = sock.zero_copy()
         for queue in senders:
-            _ring(queue).zero_copy = zero_copy
+            ring_of(queue).zero_copy = zero_copy
         copied = "zero copy" if zero_copy else "copied once by the kernel"
         way = self.program.way if self.program and self.receivers else "transmit only"
         self.how = f"{way}, {copied}" + (f" (zero copy: {why})" if why else "")
+        if self.receivers and (why := self._steering().why):
+            self.how += f" (native: {why})"
         if self.receivers and (loss := self._steering().loss):
             self.how += f"; {loss}"
 
@@ -259,16 +254,19 @@ class Xdp(WirePort, scheme="xdp"):
             return [xsk.ZERO_COPY, xsk.COPY]
         return [xsk.COPY]
 
-    def _flags(self) -> int:
+    def _flags(self, *, sends: bool) -> int:
+        """Return flags of bind. Frames to send begin wherever their buffer has room before them."""
         flags = xsk.NEED_WAKEUP if self.options.need_wakeup else 0
-        longest = self.longest_frame(FRAME_MAX)
-        return flags | xsk.SEVERAL_BUFFERS * (longest > xsk.room(self.pool.size))
+        size, longest = self.pool.size, self.longest_frame(FRAME_MAX)
+        several = longest > xsk.room(size)
+        several |= sends and self.frame > xsk.chunk_bytes(size) - HEADROOM
+        return flags | xsk.SEVERAL_BUFFERS * several
 
     def _lend(self, queue: Queue) -> None:
         """Give the driver buffers for a queue that only sends, in zero-copy mode: in them it
         receives what the program passes on to the kernel's stack.
         """
-        lent, sender = self._make_ring("rx", queue.index), _ring(queue)
+        lent, sender = self._make_ring("rx", queue.index), ring_of(queue)
         lent.q.stack, lent.q.pool = sender.q.stack, sender.q.pool
         lib.xdp_fill(lent)
         self.lent.append(lent)
@@ -277,10 +275,12 @@ class Xdp(WirePort, scheme="xdp"):
         """Check the interface, and count what the kernel could not hand over."""
         self._count_missed()
         self.watch()
-        if self.receivers and self.channels and (change := self.channels.change()):
-            self.notice(change)
+        if any(sock.bound and sock.is_unbound() for sock in self.sockets):
+            raise self.kernel_side().gone_error()
+        for text in self.channels.changes() if self.channels else ():
+            self.notice(text)
         for queue in self._senders():
-            _ring(queue).limit = self.mtu + self.header
+            ring_of(queue).limit = min(self.mtu + self.header, self.frame)
         super().control()
 
     def _count_missed(self) -> None:
@@ -298,7 +298,7 @@ class Xdp(WirePort, scheme="xdp"):
         """Return the frames that the kernel has not sent yet. It is asked to go on."""
         left = 0
         for queue in self._senders():
-            frames, _ = self._unsent(queue)
+            frames, _ = unsent(queue)
             if frames and not queue.base.closed:
                 lib.xdp_flush(queue.base)
             left += frames
@@ -307,27 +307,15 @@ class Xdp(WirePort, scheme="xdp"):
     def _senders(self) -> list[Queue]:
         return [queue for queue in self.made if queue.direction == "tx"]
 
-    def _unsent(self, queue: Queue) -> tuple[int, int]:
-        """Return the frames and bytes in a transmit ring."""
-        octets = ffi.new("uint64_t *")
-        frames = lib.xdp_pending(_ring(queue), octets)
-        return int(frames), int(octets[0])
-
     def revive(self) -> list[int]:
         """Make rings and owners agree; return the buffers that the kernel has."""
-        held, rings = [], [*map(_ring, self.made), *self.lent]
-        for queue in self.made:
-            lib.xdp_revive(_ring(queue), queue.direction == "rx")
-        for ring in rings:
-            owners = memoryview(ffi.buffer(ring.owners, 4 * ring.n_owners)).cast("I")
-            held += [index for index, owner in enumerate(owners) if owner]
-        return held
+        return revived(self.made, self.lent)
 
     def finish(self) -> None:
         """Count what was missed since the last call, and what the kernel has not sent."""
         self._count_missed()
         for queue in self._senders():
-            queue.take_back(*self._unsent(queue), lib.DROP_PEER_LEFT)
+            queue.take_back(*unsent(queue), lib.DROP_PEER_LEFT)
 
     def stop(self) -> None:
         """Leave the frames to the kernel again."""

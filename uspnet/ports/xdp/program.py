@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from uspnet.errors import Busy, NotPermitted, NotSupported, UspnetError
-from uspnet.kernel import bpf
-from uspnet.kernel.interface import Interface
+from uspnet.errors import Busy, NoMemory, NotPermitted, NotSupported, UspnetError
+from uspnet.kernel import bpf, netdev
+from uspnet.kernel.interface import IFF_MASTER, Interface
 from uspnet.packets.filter import ebpf
 from uspnet.packets.filter.ebpf import CONTEXT
 from uspnet.packets.filter.made import Filter
@@ -33,6 +33,21 @@ FINAL = {errno.EPERM, errno.EACCES, *TAKEN}  # another way won't do either
 ROOM = 256  # queues: there may be more of them when another version goes on with the map
 LEAVING_S = 1.0  # for the program of a job that was killed to be gone
 RETRY_S = 0.01
+
+
+def ways_on(interface: Interface, name: str, mode: str) -> Sequence[str]:
+    """Return where the program of the port `name` may run, the best first. That of a bond would run
+    in the drivers of its ports, from where nothing gets to sockets of the bond's own. Raises
+    NotSupported.
+    """
+    ways = MODES[mode]
+    if not interface.flags & IFF_MASTER:
+        return ways
+    if "generic" not in ways:
+        text = f"{name}: {interface.name} is a bond: its ports' drivers give its sockets nothing"
+        hint = f"open its ports, as xdp:eth0 and xdp:eth1; or xdp:{interface.place},mode=generic"
+        raise NotSupported(text, hint)
+    return ["generic"]
 
 
 def privileges_hint(needs: Sequence[str] = NEEDS) -> str:
@@ -61,14 +76,15 @@ class Program:
     the kernel's stack until sockets are set. `name`: of the port. One that the version before has
     attached stays.
 
-    `way`: where it runs, "native" or "generic". `asking`: its descriptor, if it asks for VLAN tags
-    and puts them back; -1: it does not. Raises UspnetError.
+    `way`: where it runs, "native" or "generic"; `why`: the driver refused it, "": it did not.
+    `asking`: its descriptor, if it asks for VLAN tags and puts them back; -1: it does not. Raises
+    UspnetError.
     """
 
     def __init__(self, name: str, interface: Interface, steering: Steering) -> None:
         self.name, self.interface, self.steering = name, interface, steering
         self.map = self.link = self.asking = -1
-        self.way = ""
+        self.way = self.why = ""
         try:
             if not self._is_kept():
                 self._attach()
@@ -162,6 +178,7 @@ class Program:
             except OSError as error:
                 if error.errno in FINAL or way == ways[-1]:
                     raise
+                self.why = error.strerror or ""
             else:
                 return
 
@@ -171,10 +188,14 @@ class Program:
         if error.errno in {errno.EPERM, errno.EACCES}:
             needs = TO_FILTER if self.steering.only else NEEDS
             return NotPermitted(text, privileges_hint(needs))
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            return NoMemory(text, "see: ulimit -n")
         if error.errno in TAKEN:
-            text = f"{self.name}: another XDP program is attached to {name}"
-            hint = f"see: bpftool net; if nobody uses it: {ip} link set dev {name} xdp off"
-            return Busy(text, hint)
+            number = netdev.program(self.interface.index)
+            known = f" (program {number})" if number else ""
+            text = f"{self.name}: another XDP program{known} is attached to {name}"
+            hint = "end the job that holds it, see: uspnet stats, bpftool link; where none does: "
+            return Busy(text, f"{hint}{ip} link set dev {name} xdp off")
         return NotSupported(text, f"try xdp:{place},mode=generic, or packet:{place}")
 
     def set_socket(self, queue: int, fd: int) -> None:
