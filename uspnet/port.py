@@ -87,10 +87,7 @@ class Queue:
 
 
 class Port(ABC):
-    """Base class of all ports. A subclass names its scheme:
-
-    `class Memif(Port, scheme="memif"): …`
-    """
+    """Base class of all ports; a subclass names its scheme: `class Memif(Port, scheme="memif")`."""
 
     options: Options = Options()  # the class has the defaults, an object what its spec gives
     scheme: ClassVar[str] = ""
@@ -145,6 +142,8 @@ class Port(ABC):
         self.end_job: Callable[[], None] = lambda: None
         # Whether a signal ended the run, so that its end should be quick. A running job sets it.
         self.is_interrupted: Callable[[], bool] = lambda: False
+        # Called with the seconds so far while `finish` waits. A running job sets it.
+        self.on_wait: Callable[[float], None] = lambda _seconds: None
         # Shows the user a message that is no error. A running job sets it.
         self.notice: Callable[[str], None] = lambda _text: None
 

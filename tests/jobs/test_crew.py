@@ -26,6 +26,7 @@ from uspnet.jobs.plan import Limits
 from uspnet.jobs.traffic import Traffic
 from uspnet.packets.frames import udp_template
 from uspnet.ports.registry import make_port
+from uspnet.process import worker
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
@@ -177,6 +178,29 @@ def test_a_device_is_never_quiet_after_it_was_restarted():
         job.wait()
     for number in (0, 1):
         assert [what for what, port in log if port == number] == ["quiet", "restart"] * 20
+
+
+def test_one_that_ends_while_it_starts_leaves_devices_as_they_are(monkeypatch):
+    """No ring is its own yet: a device that is made quiet would look as if it had been reset."""
+    ended, quiet = [], []
+
+    def observe(pid, *how):
+        if not ended:
+            ended.append(pid)
+            os.kill(pid, signal.SIGKILL)
+            until(job.crew.process.dead)
+            job.crew.process.watcher.join()
+        return observed(pid, *how)
+
+    observed = worker.observe
+    monkeypatch.setattr(worker, "observe", observe)
+    with forward(restart=1) as job:
+        job.ports[0].quiet = lambda: quiet.append(True)
+        job.start()
+        assert (job.crew.restarts, quiet) == (1, [])
+        until(lambda: not job.wait(0.001) and job.total("tx", "packets"))
+        job.stop()
+        job.wait()
 
 
 def test_a_wild_function_pointer_is_set_right():

@@ -125,3 +125,15 @@ def test_one_that_has_not_answered_in_time_is_not_asked_again(job):
     until(lambda: not job.wait(0.001) and job.crew.process.pid != worker)
     assert "ended by SIGKILL" in said[-1]
     assert job.crew.restarts == 1
+
+
+def test_one_that_is_stopped_is_replaced_when_a_worker_needs_it(job):
+    job, said = job
+    server, worker = job.crew.server, job.crew.process
+    server._socket.settimeout(0.1)
+    os.kill(server.pid, signal.SIGSTOP)
+    os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: not job.wait(0.001) and job.crew.process is not worker)
+    assert "another one goes on" in said[0]
+    assert "a new one goes on" in said[1]
+    assert job.crew.restarts == 1

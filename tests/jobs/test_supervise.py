@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -190,6 +191,18 @@ def ignores(pid, number):
     with open(f"/proc/{pid}/status") as file:
         mask = next(line.split()[1] for line in file if line.startswith("SigIgn:"))
     return int(mask, 16) >> (number - 1) & 1
+
+
+def test_an_upgrade_is_too_short_to_be_stuck(monkeypatch):
+    stuck = []
+    monkeypatch.setattr("uspnet.jobs.supervise.supervised.is_stuck", lambda _pid: bool(stuck))
+    made = job()
+    made.state, made.child = "ready", SimpleNamespace(pid=0)
+    found = []
+    for now, is_now in ((1, 1), (2, 1), (3, 0), (4, 1), (6, 1), (7.5, 1), (8, 0), (9, 1)):
+        stuck[:] = [True] * is_now
+        found.append(made.is_stuck(now))
+    assert found == [False] * 5 + [True] + [False] * 2
 
 
 def test_states_of_threads():

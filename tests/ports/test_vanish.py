@@ -171,6 +171,7 @@ def test_a_device_that_leaves_together_with_the_worker_process_is_waited_for(lif
         assert made.held() == 0
         port.restart()
         assert not port.up()
+        assert port.link_bps() is None
         made.until(port.up)
         assert made.carry(port, port, batch) == batch
         assert made.counter(port, "rx", "interruptions") == 1

@@ -222,18 +222,23 @@ def test_a_command_whose_loops_are_stopped_is_not_alive(manager, monkeypatch):
     stuck = []
     monkeypatch.setattr("uspnet.cli.run.is_stuck", lambda pid: pid == os.getpid() and stuck)
     notifier = Notifier({**manager.variables, "WATCHDOG_USEC": "2"})
-    ticks = []
-    job = SimpleNamespace(on_tick=lambda: ticks.append(1))
+    ticks, trial = [], []
+    upgrades = SimpleNamespace(on_trial=lambda: bool(trial))
+    job = SimpleNamespace(on_tick=lambda: ticks.append(1), crew=SimpleNamespace(upgrades=upgrades))
     report(job, notifier)
     job.on_tick()
     assert manager.take() == ["READY=1", "WATCHDOG=1"]
     stuck.append(True)
     job.on_tick()
     assert manager.take() == ["READY=1", "WATCHDOG=1"]
-    stuck.clear()
+    trial.append(True)  # of other loops: those that are stopped are not needed
     job.on_tick()
-    assert manager.take() == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]
-    assert len(ticks) == 3
+    assert manager.take() == ["READY=1", *["WATCHDOG=1"] * 2]
+    stuck.clear()
+    trial.clear()
+    job.on_tick()
+    assert manager.take() == ["READY=1", *["WATCHDOG=1"] * 3]
+    assert len(ticks) == 4
     notifier.close()
 
 

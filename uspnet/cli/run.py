@@ -90,7 +90,8 @@ def report(job: Job[R], manager: Notifier) -> None:
     tick = job.on_tick
 
     def live() -> None:
-        manager.alive(lambda: not is_stuck(os.getpid()))
+        # While new loops are on trial, the process of the old ones is stopped.
+        manager.alive(lambda: not is_stuck(os.getpid()) or job.crew.upgrades.on_trial())
 
     def wait(seconds: float) -> None:
         if seconds > LINK_S:

@@ -51,8 +51,8 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     """Runs plans over ports. A context manager: it opens the ports, and closes what is open.
 
     `run` does the work, or `start` and `wait` do, which let others work meanwhile. `on_tick` is
-    called about 20 times a second by the thread that waits, `on_wait`, with the seconds so far, at
-    least so often while a peer or link is not there or, at the end, a peer takes what is in rings,
+    called about 20 times a second by the thread that waits, `on_wait`, with the seconds so far,
+    also often while a peer or link is not there or, at the end, peers and disks take the rest,
     `on_notice` with news for people, `on_detail` with how the run is set up.
     """
 
@@ -68,8 +68,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.inline: list[Worker] = []  # receivers that run in a sender's thread until it ends
         self._grace = Grace()
         self.stop_reason: Ended | None = None
-        self.hurry = False
-        self.finished = False
+        self.hurry = self.finished = False
         self._final: R | None = None
         self.started = 0.0
         self.links: dict[Port, int | None] = {}
@@ -253,6 +252,7 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
         self.undo.callback(self._stop_ports.close)
         for port in self.ports:
             self._stop_ports.callback(port.stop)
+            port.on_wait = self.on_wait
             port.start()
         peers = [port for port in self.ports if port.connects or self.waits_for_all]
         self.crew.waited_s = wait_for_peers(self, peers)

@@ -52,10 +52,8 @@ class NicPort(Port):
         config = config_of(self.transport)
         ids = (int(config.VENDOR.read_checked()), int(config.DEVICE.read()))
         if ids not in nics():
-            raise NotSupported(
-                f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}",
-                f"{registry.failures('uspnet.drivers')}see: uspnet devices",
-            )
+            text = f"{self.name}: no driver for {ids[0]:04x}:{ids[1]:04x}"
+            raise NotSupported(text, f"{registry.failures('uspnet.drivers')}see: uspnet devices")
         self.nic = nics()[ids](self.transport, self.name, self.given)
         self.outage = Outage(self.name, self.nic.options.outage)
         self._kept, self._latest = {}, {}
@@ -322,9 +320,11 @@ class NicPort(Port):
         return str(self.outage.fault or super().why_down())
 
     def link_bps(self) -> int | None:
-        """Return the speed that the device's link has come up with."""
-        speed = self.device.link().speed
-        return speed * 1_000_000 if speed else None
+        """Return the speed that the device's link has come up with; None while it is away."""
+        with contextlib.suppress(DeviceFault, DeviceTimeout):  # which `control` finds, too
+            if not self.outage.fault and (speed := self.device.link().speed):
+                return speed * 1_000_000
+        return None
 
     def pending(self) -> int:
         """Return how many packets the device has not sent yet."""

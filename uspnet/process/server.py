@@ -144,6 +144,7 @@ class ForkServer:
         except OSError as error:
             with contextlib.suppress(OSError):  # a late answer would be taken for the next one
                 self._socket.shutdown(socket.SHUT_RDWR)
+            child.send(self.pidfd, signal.SIGKILL)  # one that is stopped would never read that
             self._fail(error)
         except (ValueError, RecursionError):
             self._fail(OSError(errno.EPROTO, os.strerror(errno.EPROTO)))

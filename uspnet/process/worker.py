@@ -59,8 +59,7 @@ class WorkerProcess:
     """The process that runs a job's loops, on memory and descriptors that it is given.
 
     Several may exist, of which one has the turn. `turn` is its number, from 1. `lent` returns the
-    descriptors that it may have now. `calls`: the system calls that its sandbox allows; None: no
-    sandbox.
+    descriptors that it may have now. `calls`: that its sandbox allows; None: it is in none.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class WorkerProcess:
         self.threads: list[int] = []  # their ids, in the order of the tasks
         self.enforced: Enforced | None = None  # what the kernel enforces on it, once it is loaded
         self.watcher: Thread | None = None  # runs `watch`
-        self.quieted = False  # devices access no memory any more, since it has ended
+        self.quieted = True  # nothing is to be made quiet at its end: it has no rings, or has ended
         self.halted = False  # by `halt`
         self.reach: Reach | None = None  # what it was given last
         self._maps: dict[int, Mapping] = {}
@@ -130,6 +129,8 @@ class WorkerProcess:
         self._wait(lambda: bool(self.post.serving))
         self.threads = [int(hand.id) for hand in self.hands]  # before it can write other numbers
         self.enforced = observe(self.pid, answer["landlock"], len(self.calls or ()))
+        if self.dead():  # on nothing that has ended anything is enforced
+            raise self._failure(self.cause())
 
     def point(self) -> None:
         """Set all function pointers to its own functions. No loop runs, or all pause."""

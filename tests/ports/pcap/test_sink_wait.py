@@ -74,7 +74,11 @@ def wait(monkeypatch, writer, interrupted):
     sink = Sink(parse("pcap:out=fifo"))
     sink.regular, sink.is_interrupted = False, lambda: interrupted
     monkeypatch.setattr(module, "time", writer)
+    told = []
+    sink.on_wait = told.append  # feeds the watchdog of a service manager
     sink._wait(writer)
+    assert told == sorted(told)
+    assert writer.now - told[-1] < 0.5
 
 
 def test_what_a_reader_takes_of_a_piece_is_progress():
@@ -119,5 +123,6 @@ def test_a_process_that_fails_was_not_killed(monkeypatch, tmp_path, fault, error
     port = make_port(f"pcap:out={tmp_path / 'x'}")
     with CaptureJob(make_port("null:"), Limits(), port) as job:
         job.start()
+        assert port.on_wait is job.on_wait
         with pytest.raises(error, match=text):
             job.wait()

@@ -18,6 +18,7 @@ from uspnet.text import printable
 CODES_MAX = 100  # exit codes that are kept
 DELAY_MAX_S = 60.0  # between two restarts, unless the file asks for more
 STOP_S = 20.0  # how long a graceful end may take: a job waits up to 12 s for its peers
+STUCK_S = 3.0  # an upgrade stops a process for about a second, which is none
 FINAL = frozenset({2, 3})  # exit codes of wrong usage and of a refusal: a restart changes nothing
 ASKED = frozenset({signal.SIGINT, signal.SIGTERM})
 CAUSE_MAX = 2000  # characters
@@ -44,6 +45,7 @@ class Supervised:
         self.due = 0.0
         self._restarted: list[float] = []  # when, within the limit's time
         self._kill_at = 0.0
+        self._stuck_since = float("inf")
 
     # -- what it is doing ------------------------------------------------------------------------
 
@@ -57,9 +59,13 @@ class Supervised:
         """Return whether its start is over, well or not."""
         return self.was_ready or self.is_over
 
-    def is_stuck(self) -> bool:
-        """Return whether a thread of a running job does nothing: somebody stopped it, say."""
-        return bool(self.child and self.state == "ready" and is_stuck(self.child.pid))
+    def is_stuck(self, now: float) -> bool:
+        """Return whether a thread of a running job does nothing: somebody stopped it, say. `now` is
+        the monotonic time.
+        """
+        stuck = self.child and self.state == "ready" and is_stuck(self.child.pid)
+        self._stuck_since = min(self._stuck_since, now) if stuck else float("inf")
+        return now - self._stuck_since > STUCK_S
 
     def outcome(self) -> JobOutcome:
         """Return what is to be said of it."""

@@ -117,7 +117,7 @@ class Supervisor:
         self._heed_signals(now)
         self._end_jobs(now)
         self._start_jobs(now)
-        self._tell_manager()
+        self._tell_manager(now)
         self.on_tick()
         return all(job.is_over for job in self.jobs)
 
@@ -229,14 +229,16 @@ class Supervisor:
 
     # -- the service manager ---------------------------------------------------------------------
 
-    def _tell_manager(self) -> None:
-        """Tell the service manager how the jobs are. The watchdog is fed while no job is stuck."""
+    def _tell_manager(self, now: float) -> None:
+        """Tell the service manager how the jobs are. The watchdog is fed while no job is stuck.
+        `now` is the monotonic time.
+        """
         settled = all(job.is_settled and not job.is_ending for job in self.jobs)
         failed = all(job.state == "failed" for job in self.jobs)
         if settled and not failed and not self._stops:
             self.manager.ready()
         self.manager.status(self.status())
-        stuck = {job.entry.name for job in self.jobs if job.is_stuck()}
+        stuck = {job.entry.name for job in self.jobs if job.is_stuck(now)}
         for name in sorted(stuck - self._stuck):
             self.log(Level.warning, name, "a thread has stopped; the watchdog is not fed")
         self._stuck = stuck

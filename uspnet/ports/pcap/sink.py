@@ -311,17 +311,16 @@ class Sink(Port):
 
     def _wait(self, writer: Writer) -> None:
         """Wait for the writer while it makes progress."""
-        last, since = -1, time.monotonic()
+        last, since = -1, (began := time.monotonic())
         patience = INTERRUPTED_S if self.is_interrupted() else READER_WAIT_S
         while not self._gone(writer):
+            self.on_wait(time.monotonic() - began)
             if (now := writer.progress()) != last:
                 last, since = now, time.monotonic()
             elif self.regular and time.monotonic() - since > DISK_WAIT_S:
-                raise DeviceTimeout(
-                    f"{self.path}: writing to the disk stalled; process {writer.pid} is still"
-                    " trying",
-                    f"wait, or end it: kill -9 {writer.pid}",
-                )
+                text = f"{self.path}: writing to the disk stalled"
+                text += f"; process {writer.pid} is still trying"
+                raise DeviceTimeout(text, f"wait, or end it: kill -9 {writer.pid}")
             elif not self.regular:
                 writer.nudge()  # a slow reader is still taking the same piece
                 if time.monotonic() - since > patience:
