@@ -118,7 +118,7 @@ def test_numbered_frames_come_back(pair):
     sent = pair.guest.run(["uspnet", "pktgen", pair.spec(0), *words], timeout=PATIENCE_S)
     result = done(sent)
     assert (result["sent"], result["received"]) == (count, count)
-    assert (result["lost"], result["duplicated"], result["missed"]) == (0, 0, 0)
+    assert (result["lost"], result["duplicated"], result["missed"]) == (0, 0, None)
     assert ways(result) == ["transmit only, zero copy", "native, zero copy"]
     assert len(pair.wire.receive(count)) == count
     assert pair.is_free()

@@ -26,6 +26,7 @@ from uspnet.packets.filter import version as filter_version
 from uspnet.pci.sysfs import HOST
 from uspnet.ports.qemu import models
 from uspnet.ports.registry import make_port
+from uspnet.ports.xdp.options import XdpOptions
 from uspnet.sandbox.available import available
 from uspnet.spec import parse, shown
 from uspnet.system import children
@@ -250,9 +251,9 @@ def nic(spec: str, address: str) -> list[Check]:
 def xdp(spec: str | None) -> list[Check]:
     """Check the interface of an `xdp:` port."""
     with contextlib.suppress(UspnetError):  # named by `port` already
-        parsed = parse(spec or "")
-        if parsed.scheme == "xdp":
-            return [Check(*row) for row in xdp_rows(parsed.target)]
+        parsed, options = parse(spec or ""), make_port(spec or "").options
+        if isinstance(options, XdpOptions):
+            return [Check(*row) for row in xdp_rows(parsed.target, options)]
     return []
 
 

@@ -56,6 +56,11 @@ class Statistics:
     rx_fill_ring_empty_descs: int = 0
     tx_ring_empty_descs: int = 0
 
+    @property
+    def missed(self) -> int:
+        """Return the frames that the kernel could not hand over."""
+        return self.rx_dropped + self.rx_ring_full
+
 
 def chunk_bytes(buffer: int) -> int:
     """Return the bytes of a chunk where a buffer has so many."""

@@ -16,6 +16,7 @@ from uspnet.binding.machine import KernelNetwork
 from uspnet.errors import DeviceFault
 from uspnet.jobs.doctor_xdp import xdp_rows
 from uspnet.pci.sysfs import HOST
+from uspnet.ports.xdp.options import XdpOptions
 from uspnet.telemetry import REASONS
 
 
@@ -94,14 +95,15 @@ def test_pktgen_waits_while_its_interface_is_down(veth, wait_until):
 
 def test_what_the_driver_refuses_is_dropped_by_name(veth, drive, frames):
     port = drive("xdp:a")
+    assert port.send(frames([1000, 100])) == 2
     veth.ip("link", "set", "dev", "b", "down")
-    for size in (60, 61, 62):
-        assert port.send(frames([size] * 2)) == 2
+    for size in (60, 62, 64):
+        assert port.send(frames([size, size + 1])) == 2
     while port.port.pending():
         pass
     counters = port.counters[1]
-    assert (counters.packets, counters.bytes, counters.drops[REASONS["refused"]]) == (0, 0, 6)
-    assert veth.counted("a")["tx"] | {"dropped": 6, "packets": 0} == veth.counted("a")["tx"]
+    assert (counters.packets, counters.bytes, counters.drops[REASONS["refused"]]) == (2, 1100, 6)
+    assert veth.counted("a")["tx"] | {"dropped": 6, "packets": 2} == veth.counted("a")["tx"]
 
 
 def test_what_was_not_sent_at_the_end_is_dropped_by_name(veth, drive, frames):
@@ -154,6 +156,25 @@ def test_the_doctor_says_what_there_is(veth, drive):
     assert rows["XDP mode"][1].startswith("copy: ")
     assert rows["XDP queues"] == ("ok", "1 to receive, 1 to transmit")
     assert (rows["XDP program"][0], rows["XDP privileges"][0]) == ("problem", "ok")
+
+
+@pytest.mark.parametrize(
+    ("options", "held", "states"),
+    [
+        ({"mode": "zero-copy"}, ["CAP_PERFMON"], ["ok", "problem"]),
+        ({"mode": "copy", "keep_host": "on"}, ["CAP_PERFMON"], ["ok", "ok"]),
+        ({"mode": "generic", "keep_host": "on"}, [], ["problem", "ok"]),
+        ({"keep_host": "arp"}, [], ["note", "note"]),
+    ],
+)
+def test_the_doctor_goes_by_the_options(veth, monkeypatch, options, held, states):
+    def lacking(wanted):
+        return [name for name in wanted if name == "CAP_PERFMON" and name not in held]
+
+    monkeypatch.setattr("uspnet.jobs.doctor_xdp.lacking", lacking)
+    with veth.entered():
+        rows = {check: state for check, state, *_ in xdp_rows("a", XdpOptions(**options))}
+    assert [rows["XDP privileges"], rows["XDP mode"]] == states
 
 
 def test_the_number_of_queues_changes_while_a_capture_runs(namespace, needs, frames, wait_until):

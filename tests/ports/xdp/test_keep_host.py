@@ -17,7 +17,6 @@ from scapy.layers.l2 import ARP, Dot1Q, Ether
 from tests.support.tiers import by_tier
 from tests.support.waiting import scaled
 from uspnet.errors import NotSupported, Usage
-from uspnet.ports.xdp.host import addresses
 
 HEAD = bytes.fromhex("0200000000020200000000010800")
 ETHER = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
@@ -107,12 +106,24 @@ def test_tagged_frames_and_queries_for_listeners_are_kept(hosts, drive):
     assert port.received(3) == [*(bytes(ETHER / packet) for packet in taken), beyond]
 
 
-def test_the_machines_addresses_are_known(hosts):
+def test_the_machines_addresses_are_known(hosts, drive, monkeypatch):
+    """And those that it gets later are told, once each."""
     ours, _ = hosts
-    ours.ip("address", "add", "10.9.0.77/32", "dev", "b")
+    ours.run("sysctl", "-w", "net.ipv6.conf.b.disable_ipv6=0", check=False)
+    ours.ip("address", "add", "10.9.0.77/32", "peer", "10.9.0.78", "dev", "b")
     ours.ip("address", "add", "192.0.2.1/24", "dev", "lo")
-    with ours.entered():
-        assert {"10.9.0.2", "10.9.0.77", "192.0.2.1"} <= set(addresses())
+    monkeypatch.setattr("uspnet.ports.xdp.host.LOOK_S", 0)
+    port, told = drive("xdp:b,keep-host=on").port, []
+    port.notice = told.append
+    assert port.host.known >= {"10.9.0.2", "10.9.0.77", "192.0.2.1"}
+    assert not port.host.known & {"127.0.0.1", "10.9.0.78"}
+    ours.ip("address", "add", "10.9.0.79/32", "dev", "b")
+    ours.ip("address", "add", "2001:db8::1/64", "dev", "b", "nodad")
+    for _ in range(2):
+        port.control()
+    assert "2001:db8::1" in told[0], "an IPv6 address of the link itself may be told, too"
+    assert "10.9.0.79" in told[0]
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

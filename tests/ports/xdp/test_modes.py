@@ -19,6 +19,7 @@ from uspnet.ports.registry import make_port
 from uspnet.ports.xdp.binding import Place
 from uspnet.ports.xdp.program import ways_on
 from uspnet.ports.xdp.tags import LOST
+from uspnet.telemetry import UNKNOWN
 
 
 class Socket:
@@ -149,6 +150,22 @@ def test_frames_that_cross_a_chunk_are_sent_whole(namespace, drive, frames, read
     namespace.ip("link", "set", "dev", "a", "mtu", 3000)
     port.port.control()
     assert port.tx.c.limit == port.port.frame == 1718
+
+
+def test_what_a_nic_drops_in_zero_copy_is_unknown_unless_something_is_counted(
+    namespace, drive, monkeypatch
+):
+    namespace.veth("a", "b")
+    driven = drive("xdp:a")
+    port = driven.port
+    assert port.extra_counters() == {"rx_missed_errors": 0}
+    for counted, missed in ((0, None), (3, 3)):
+        port.zero_copied = {0}  # as if the driver had it
+        told = xsk.Statistics(rx_dropped=counted)
+        monkeypatch.setattr(xsk.XdpSocket, "statistics", lambda _sock, told=told: told)
+        port.control()
+        assert port.extra_counters() == {"rx_missed_errors": missed}
+        assert driven.counters[0].missed == (UNKNOWN if missed is None else missed)
 
 
 def test_busy_polling_is_set(namespace, drive):

@@ -90,17 +90,29 @@ void xdp_revive(struct xdp_queue *x, int receive)
     x->part.open = 0;
 }
 
-/* The kernel has dropped the last frame that it took, as its driver had no use for it. */
-static void take_back_last(struct xdp_queue *x)
+/* Bytes of the frame whose last chunk is at an address that the kernel gave back. */
+static uint32_t bytes_at(const struct xdp_queue *x, uint64_t address)
 {
-    uint32_t position = load_acquire(x->frames.consumer) - 1, bytes = 0;
-    for (uint32_t pieces = 0; pieces < x->size; pieces++) {
-        bytes += frame_slot(x, position--)->length;
+    uint32_t chunk, bytes = 0, index = owned_at(x, address, &chunk), position;
+    if (index == UINT32_MAX)
+        return 0;
+    position = x->owners[index] >> POSITION_SHIFT;
+    for (uint32_t pieces = 0; pieces < x->size; pieces++, position++) {
+        bytes += frame_slot(x, position)->length;
         if (!(frame_slot(x, position)->options & CONTINUES))
             break;
     }
+    return bytes;
+}
+
+/* The kernel has dropped the frame that it gave back last, as its driver had no use for it. Before
+ * Linux 6.17, the consumer's position may be behind that. */
+static void take_back_last(struct xdp_queue *x)
+{
+    uint32_t done = load_acquire(x->buffers.producer);
     x->q.counters->packets--;
-    x->q.counters->bytes -= bytes;
+    if (done != (uint32_t)x->taken)
+        x->q.counters->bytes -= bytes_at(x, *buffer_slot(x, done - 1));
     queue_drop(&x->q, DROP_REFUSED, 1);
 }
 

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import ipaddress
-import socket
-import struct
-from array import array
-from pathlib import Path
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 
+from uspnet.errors import NotSupported
+from uspnet.kernel.netlink import DUMP, Netlink, attributes
 from uspnet.packets.filter.compiler import choose_by
 from uspnet.packets.filter.made import Filter
 
-SIOCGIFCONF = 0x8912
-IFREQ = 40  # bytes of struct ifreq
-ADDRESSES_MAX = 1024
-IPV6 = Path("/proc/thread-self/net/if_inet6")  # of where this thread is
+GETADDR, IFADDRMSG, IFA_ADDRESS, IFA_LOCAL = 22, 8, 1, 2  # uapi/linux/if_addr.h
+LOOK_S = 1.0  # between looks at the addresses
 # What is for the other end of the link only, which no bridge passes on (802.1Q 8.6.3): LACP of a
 # bond's port, spanning trees of a bridge's, EAPOL, LLDP.
 LINK = ("ether[0:4] = 0x0180c200 and ether[4:2] < 0x10", "ether proto 0x888e")
@@ -25,29 +23,62 @@ LINK = ("ether[0:4] = 0x0180c200 and ether[4:2] < 0x10", "ether proto 0x888e")
 NEEDED = ("arp", "rarp", "icmp6", "ip6[6] = 0", "udp dst port 68", "udp dst port 546")
 
 
-def addresses() -> list[str]:
-    """Return the IP addresses of this network namespace, but for those of `lo`."""
-    room = array("B", bytes(IFREQ * ADDRESSES_MAX))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        asked = struct.pack("=i4xQ", len(room), room.buffer_info()[0])
-        (size,) = struct.unpack_from("=i", fcntl.ioctl(sock, SIOCGIFCONF, asked))
-    found = [socket.inet_ntoa(room[at + 20 : at + 24].tobytes()) for at in range(0, size, IFREQ)]
-    rows = IPV6.read_text().splitlines() if IPV6.exists() else []
-    found += [str(ipaddress.IPv6Address(bytes.fromhex(row.split()[0]))) for row in rows]
-    return [each for each in found if not ipaddress.ip_address(each).is_loopback]
+class Host:
+    """The IP addresses of the network namespace that this thread is in now, but for those of `lo`.
+    `name`: of the port. Raises NotSupported.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            self.netlink = Netlink()
+            self.known = self.addresses()
+        except OSError as error:
+            text = f"{name}: this machine's addresses are not told: {error.strerror}"
+            raise NotSupported(text, "write the filter of what is received") from None
+        self._look_at = time.monotonic() + LOOK_S
+
+    def close(self) -> None:
+        """Look no more."""
+        self.netlink.socket.close()
+
+    def addresses(self) -> set[str]:
+        """Return those that it has now. Raises OSError."""
+        rows = self.netlink.ask(GETADDR, bytes(IFADDRMSG), DUMP)
+        told = (attributes(row, IFADDRMSG) for row in rows)
+        raw = {each.get(IFA_LOCAL) or each.get(IFA_ADDRESS, b"") for each in told}
+        found = {ipaddress.ip_address(each) for each in raw if len(each) in {4, 16}}
+        return {str(each) for each in found if not each.is_loopback}
+
+    def news(self) -> str:
+        """Return which addresses it has got since the start, each once; "": none, or it is too soon
+        to ask again.
+        """
+        if time.monotonic() < self._look_at:
+            return ""
+        self._look_at = time.monotonic() + LOOK_S
+        with suppress(OSError):  # it changed meanwhile, or the kernel has no memory
+            new = self.addresses() - self.known
+            self.known |= new
+            return self._notice(new) if new else ""
+        return ""
+
+    def _notice(self, new: set[str]) -> str:
+        text = f"{self.name}: this machine has {' and '.join(sorted(new))} now, too"
+        return f"{text}: what is for it, this job gets; a new start leaves it to the kernel"
 
 
-def others_traffic() -> str:
-    """Return the filter of all that is not for this machine itself."""
-    own = " or ".join([*NEEDED, *(f"dst host {each}" for each in addresses())])
+def others_traffic(addresses: Iterable[str]) -> str:
+    """Return the filter of all that is not for this machine itself, which has these addresses."""
+    own = " or ".join([*NEEDED, *(f"dst host {each}" for each in sorted(addresses))])
     tagged = f"vlan and ({own} or (vlan and ({own})))"  # `vlan` moves all that is behind it
     return f"not ({' or '.join(f'({each})' for each in LINK)} or {own} or ({tagged}))"
 
 
-def wanted(keep_host: str) -> Filter | None:
-    """Return the filter of what the job takes, by the option `keep-host`; None: everything. Raises
-    Usage.
+def wanted(keep_host: str, host: Host | None) -> Filter | None:
+    """Return the filter of what the job takes, by the option `keep-host`; None: everything. `host`:
+    this machine, where it is `on`. Raises Usage.
     """
     if keep_host == "off":
         return None
-    return choose_by(others_traffic() if keep_host == "on" else keep_host)
+    return choose_by(others_traffic(host.known) if host else keep_host)

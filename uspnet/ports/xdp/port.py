@@ -23,22 +23,23 @@ from typing import ClassVar
 
 from uspnet.errors import NotSupported, Refused
 from uspnet.fastpath import c, lib
-from uspnet.kernel import netdev, netns, xsk
+from uspnet.kernel import netns, xsk
 from uspnet.kernel.interface import CARRIER_S, UP, Interface, check_name
 from uspnet.kernel.routes import carries_default_route
 from uspnet.packets import link_types
 from uspnet.packets.filter.made import Filter
-from uspnet.pool import BUFFER_STEP, FRAME_MAX, HEADROOM
-from uspnet.port import COUNTER, Direction, Queue
+from uspnet.pool import FRAME_MAX, HEADROOM
+from uspnet.port import Direction, Queue
 from uspnet.ports.kernel import WirePort
 from uspnet.ports.xdp.binding import Place, memory_error, open_socket
 from uspnet.ports.xdp.channels import Channels
-from uspnet.ports.xdp.host import wanted
+from uspnet.ports.xdp.host import Host, wanted
 from uspnet.ports.xdp.options import XdpOptions
 from uspnet.ports.xdp.program import Program, Steering, ways_on
-from uspnet.ports.xdp.rings import make_ring, revived, ring_of, unsent
+from uspnet.ports.xdp.rings import buffer_step, make_ring, revived, ring_of, unsent
 from uspnet.spec import Spec
 from uspnet.system.privileges import Capabilities, Capability, lacking
+from uspnet.telemetry import UNKNOWN
 from uspnet.transports.locked import RAISE, check_limit
 
 RESET_S = 40.0  # for a link to come up again
@@ -63,6 +64,8 @@ class Xdp(WirePort, scheme="xdp"):
         self.numbers: tuple[int, ...] = ()  # of the interface's queues
         self.sockets: list[xsk.XdpSocket] = []
         self.receivers: set[int] = set()  # indexes of queues
+        self.zero_copied: set[int] = set()  # of those whose sockets are in this mode
+        self.host: Host | None = None  # whose traffic is left alone
         self.only: Filter | None = None  # of what is received; None: all
         self.program: Program | None = None
         self.member: socket.socket | None = None  # makes the interface promiscuous
@@ -90,20 +93,12 @@ class Xdp(WirePort, scheme="xdp"):
         self.channels = Channels(self.name, self.interface, self.options.queues)
         self.numbers = self.channels.numbers
         self.queues = len(self.numbers)
-        self.only = wanted(self.options.keep_host)
-        self.buffer_step = self._buffer_step()
+        self.host = Host(self.name) if self.options.keep_host == "on" else None
+        self.only = wanted(self.options.keep_host, self.host)
+        self.buffer_step = buffer_step(self.interface.index, self.options.mode)
         for _ in self.numbers:
             busily = self.options.busy_poll
             self.sockets.append(open_socket(self.name, self.interface, busily=busily))
-
-    def _buffer_step(self) -> int:
-        """Return the bytes of which buffers have a multiple. For zero copy, igb and ixgbe take the
-        room in a chunk for whole KiB: of 1,792 bytes they use 1,024, and cut what is longer.
-        """
-        offers = netdev.features(self.kernel_side().index).values()
-        known = not offers or any(each.zero_copy for each in offers)  # Linux tells since 6.3
-        possible = known and self.options.mode == "auto"
-        return max(xsk.CHUNKS) if possible or self.options.mode == "zero-copy" else BUFFER_STEP
 
     @property
     def tx_queues(self) -> int:
@@ -186,8 +181,9 @@ class Xdp(WirePort, scheme="xdp"):
         """Return whether the interface has a carrier. Some NICs reset their link when a program is
         attached, and take long.
         """
-        reset = self.program and self.had_carrier
-        return self.kernel_side().running(RESET_S if reset else CARRIER_S)
+        return self.kernel_side().running(
+            RESET_S if self.program and self.had_carrier else CARRIER_S
+        )
 
     def held(self) -> dict[str, int]:
         """Return the program. Sockets are made anew: the kernel keeps to the packet memory that was
@@ -232,7 +228,8 @@ class Xdp(WirePort, scheme="xdp"):
         if self.options.mode == "zero-copy" and index not in self.receivers:
             self._lend(senders[0])
         why = place.bind(sock, self._ways(index))
-        zero_copy = sock.zero_copy()
+        if zero_copy := sock.zero_copy():
+            self.zero_copied.add(index)
         for queue in senders:
             ring_of(queue).zero_copy = zero_copy
         copied = "zero copy" if zero_copy else "copied once by the kernel"
@@ -279,6 +276,8 @@ class Xdp(WirePort, scheme="xdp"):
             raise self.kernel_side().gone_error()
         for text in self.channels.changes() if self.channels else ():
             self.notice(text)
+        if self.host and self.receivers and (text := self.host.news()):
+            self.notice(text)
         for queue in self._senders():
             ring_of(queue).limit = min(self.mtu + self.header, self.frame)
         super().control()
@@ -286,13 +285,21 @@ class Xdp(WirePort, scheme="xdp"):
     def _count_missed(self) -> None:
         for queue in self.made:
             if queue.direction == "rx":
-                told = self.sockets[queue.index].statistics()
-                queue.counters.missed = (told.rx_dropped + told.rx_ring_full) % COUNTER
+                missed = self._missed(queue.index)
+                queue.counters.missed = UNKNOWN if missed is None else missed % UNKNOWN
+
+    def _missed(self, index: int) -> int | None:
+        """Return what the kernel could not hand over to a socket. None: in zero copy, the NIC drops
+        what finds no buffer, and no socket's counter has that.
+        """
+        missed = self.sockets[index].statistics().missed
+        return missed or (None if index in self.zero_copied else 0)
 
     def extra_counters(self) -> dict[str, int | None]:
-        """Return what the kernel could not hand over."""
-        told = [self.sockets[index].statistics() for index in self.receivers if self.sockets]
-        return {"rx_missed_errors": sum(each.rx_dropped + each.rx_ring_full for each in told)}
+        """Return what the kernel could not hand over; None: it is not known."""
+        told = [self._missed(index) for index in self.receivers if self.sockets]
+        known = sum(missed or 0 for missed in told)
+        return {"rx_missed_errors": None if None in told and not known else known}
 
     def pending(self) -> int:
         """Return the frames that the kernel has not sent yet. It is asked to go on."""
@@ -319,9 +326,8 @@ class Xdp(WirePort, scheme="xdp"):
 
     def stop(self) -> None:
         """Leave the frames to the kernel again."""
-        for index in self.receivers:
-            if self.program:
-                self.program.clear_socket(self.numbers[index])
+        for index in self.receivers if self.program else ():
+            self._steering().clear_socket(self.numbers[index])
         self._count_missed()
 
     def close(self) -> None:
@@ -331,7 +337,8 @@ class Xdp(WirePort, scheme="xdp"):
             self.program = None
         while self.sockets:
             self.sockets.pop().close()
-        if self.member:
-            self.member.close()
-            self.member = None
+        for each in (self.member, self.host):
+            if each:
+                each.close()
+        self.member = self.host = None
         self.close_interface()

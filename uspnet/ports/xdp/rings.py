@@ -6,15 +6,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from uspnet.fastpath import c, ffi, lib
-from uspnet.kernel import xsk
+from uspnet.kernel import netdev, xsk
 from uspnet.memory import new
-from uspnet.pool import Pool
+from uspnet.pool import BUFFER_STEP, Pool
 from uspnet.port import Direction, Queue
 
 
 def ring_of(queue: Queue) -> c.XdpQueue:
     """Return the C struct of a queue of such a port."""
     return ffi.cast("struct xdp_queue *", queue.c)
+
+
+def buffer_step(ifindex: int, mode: str) -> int:
+    """Return the bytes of which buffers have a multiple. For zero copy, igb and ixgbe take the room
+    in a chunk for whole KiB: of 1,792 bytes they use 1,024, and cut what is longer.
+    """
+    offers = netdev.features(ifindex).values()
+    known = not offers or any(each.zero_copy for each in offers)  # Linux tells since 6.3
+    possible = known and mode == "auto"
+    return max(xsk.CHUNKS) if possible or mode == "zero-copy" else BUFFER_STEP
 
 
 def make_ring(sock: xsk.XdpSocket, pool: Pool, direction: Direction, slots: int) -> c.XdpQueue:
