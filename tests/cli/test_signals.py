@@ -15,6 +15,8 @@ import pytest
 
 from tests.support.identity import answer
 from tests.support.waiting import moments, scaled, until
+from uspnet.cli import again
+from uspnet.cli.ending import ended_by_signals
 from uspnet.cli.run import run
 from uspnet.cli.views.live import Shown
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
@@ -32,6 +34,19 @@ def wait_for(process, there=True):
         if bool(found) is there:
             return found
     raise AssertionError(f"the job is {'not there' if there else 'still there'}")
+
+
+def test_one_that_was_ignored_at_the_start_waits_while_signals_are_held():
+    """As in a job that a script starts by `&`, while another version takes it over."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ended_by_signals(lambda _: None):
+            again.hold_signals()
+            signal.raise_signal(signal.SIGINT)
+        assert signal.sigtimedwait([signal.SIGINT], 0)
+    finally:
+        again.let_signals()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

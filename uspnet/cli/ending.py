@@ -28,8 +28,11 @@ def handled(calls: Mapping[signal.Signals, Callable[[int], None]]) -> Iterator[N
     try:
         yield
     finally:
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # The kernel discards one that waits when it is to be ignored.
+            waits = number in held and handler is signal.SIG_IGN
+            signal.signal(number, signal.SIG_DFL if waits else handler)
 
 
 @contextlib.contextmanager
