@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import mmap
 import os
 import threading
@@ -13,6 +15,7 @@ import pytest
 from uspnet.fastpath import ffi, lib
 
 PAGE = mmap.PAGESIZE
+F_SEAL_FUTURE_WRITE = 0x10
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +135,19 @@ def test_guards_that_come_and_go_cover_nobody_elses_memory(file):
     assert not ours[0]
     assert arena[:] == b"x" * len(arena)
     ffi.release(place)
+
+
+def test_a_file_that_its_owner_seals_before_the_worker_process_maps_it_is_a_fault():
+    """That process gets zeros, and the port a fault: no peer ends a job in this way."""
+    fd = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 4 * PAGE)
+    base, fault = mapped(fd, 4 * PAGE)
+    lib.guard_unmap(base, 4 * PAGE)  # as in another process
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, F_SEAL_FUTURE_WRITE)
+    order = {"kind": lib.ORDER_MAP, "start": base, "size": 4 * PAGE}
+    assert lib.process_obey(ffi.new("struct order *", order), os.dup(fd)) == errno.EPERM
+    order["fault"] = fault
+    assert lib.process_obey(ffi.new("struct order *", order), os.dup(fd)) == 0
+    assert (fault[0], base[PAGE]) == (lib.FAULT_MEMORY, 0)
+    lib.guard_unmap(base, 4 * PAGE)
+    os.close(fd)

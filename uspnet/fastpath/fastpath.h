@@ -109,6 +109,7 @@ void guard_remove(void *start);
 void *guard_map(int fd, uint64_t size, uint32_t *fault);
 void guard_unmap(void *start, uint64_t size);
 // [c]
+int guard_zeros(void *start, uint64_t size, uint32_t *fault);
 
 #include "cpu.h"
 

@@ -47,6 +47,15 @@ static int put_zeros(uintptr_t from, uintptr_t to)
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
+/* Maps zeros where a peer's file can't be mapped any more, and sets the fault. 0: done. */
+int guard_zeros(void *start, uint64_t size, uint32_t *fault)
+{
+    if (!put_zeros((uintptr_t)start, (uintptr_t)start + size))
+        return -1;
+    store_release(fault, FAULT_MEMORY);
+    return 0;
+}
+
 /* Replaces a piece around the address: all of a large sparse region could exceed the overcommit
  * limit or `ulimit -d`. After PIECES_MAX pieces, each of them a mapping, the whole region is
  * replaced; so are pages of 1 GiB. */

@@ -43,12 +43,16 @@ static int map_code(const struct order *o, int fd)
     return memory_map_at(o->start, fd, o->size, o->offset, MEMORY_READ_ONLY) ? 0 : errno;
 }
 
+/* A peer may have taken its huge pages back since the command mapped them, or sealed its file. */
 static int map_order(const struct order *o, int fd)
 {
     if (o->flags & MEMORY_EXECUTABLE)
         return map_code(o, fd);
-    if (!memory_map_at(o->start, fd, o->size, o->offset, o->flags))
-        return errno;
+    if (!memory_map_at(o->start, fd, o->size, o->offset, o->flags)) {
+        int error = errno;
+        if (!o->fault || error == EEXIST || guard_zeros(o->start, o->size, o->fault))
+            return error;
+    }
     return o->fault && guard_add(o->start, o->size, o->fault) ? ENOSPC : 0;
 }
 

@@ -306,7 +306,7 @@ class WorkerProcess:
             self._order(lib.ORDER_UNMAP, start=gone.base, size=gone.size, fault=fault)
         for fd in self._fds - reach.fds:
             self._order(lib.ORDER_CLOSE, fd=fd)
-        for serial in wanted.keys() - self._maps.keys():
+        for serial in sorted(wanted.keys() - self._maps.keys()):  # faults before what they are of
             each = self._maps[serial] = wanted[serial]
             place = {"start": each.base, "size": each.size, "offset": each.offset}
             fault = each.fault or ffi.NULL
