@@ -13,10 +13,14 @@ from scapy.layers.l2 import Dot1Q, Ether
 from tests.support.filters import frames
 from tests.support.identity import ran
 from tests.support.wire import Wire
+from uspnet.jobs.attach.divert import Divert
 from uspnet.jobs.forward.balance import Balance, orders
 from uspnet.jobs.forward.filter import Filtered
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.forward.route import Router
+from uspnet.jobs.forward.switch import Switch
 from uspnet.jobs.plan import Limits
+from uspnet.ports.registry import make_port
 
 FLOWS = 4000
 HEADER = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
@@ -95,6 +99,14 @@ def test_one_that_takes_nothing_keeps_no_other_from_its_share():
     ports[0].can_send, ports[1].can_send = False, True  # a file that is sent to the others
     for mode in (Balance, Filtered):
         assert {source[0] for source, _ in mode.routes(ports)} == {ports[0]}
+
+
+def test_what_makes_packets_without_end_is_a_dump_unless_it_is_the_first_one():
+    ports = [Wire(), Wire(), make_port("null:")]
+    for mode in (Balance, Filtered, Divert, Switch, Router):
+        assert {source[0] for source, _ in mode.routes(ports)} == set(ports[:2]), mode
+        assert ports[2] in {source[0] for source, _ in mode.routes(ports[::-1])}, mode
+        assert {source[0] for source, _ in mode.routes(ports[1:])} == set(ports[1:]), mode
 
 
 def test_all_fragments_of_a_datagram_take_the_same_port():

@@ -7,8 +7,13 @@ import socket
 
 import pytest
 
+from tests.support.identity import ran
+from tests.support.wire import Wire
 from uspnet.fastpath import ffi, lib
+from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.plan import Limits
 from uspnet.pool import Pool
+from uspnet.ports.registry import make_port
 from uspnet.telemetry import drops_by_reason
 
 BUFFERS, ROOM = 64, 1522
@@ -115,6 +120,13 @@ def test_an_error_is_a_fault_with_its_number(bench):
     bench.c.fd = -1
     assert bench.send([bytes(60)]) == 0
     assert (bench.q.fault, bench.q.sys_errno) == (lib.FAULT_IO, 9)
+
+
+def test_null_gives_zeros_where_another_port_has_used_the_memory():
+    other = Wire([b"\xff" * 200] * 300, ends=False)
+    with ForwardJob([other, make_port("null:size=100")], Limits(count=3000), Forwarding()) as job:
+        ran(job.run())
+    assert set(other.taken) == {bytes(100)}
 
 
 @pytest.mark.parametrize("n", [0, 1, 64])

@@ -95,7 +95,7 @@ class Bottleneck(Struct):
     codel: Inline[Codel, Codel | CodelFields]
     byte_ticks: int
     bucket: int
-    emptied: int
+    full_at: int
     free_at: int
     trace: Pointer[int]
     n_trace: int
@@ -1505,7 +1505,7 @@ class BottleneckFields(TypedDict, total=False):
     codel: Codel | CodelFields
     byte_ticks: int
     bucket: int
-    emptied: int
+    full_at: int
     free_at: int
     trace: Pointer[int]
     n_trace: int
@@ -2164,6 +2164,7 @@ class Lib:
     def mmio_read(self, _0: CData, _1: int, /) -> int: ...
     def mmio_write(self, _0: CData, _1: int, _2: int, /) -> None: ...
     def null_rx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
+    def null_rx_cleared(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def null_tx(self, _0: Queue, _1: Packet, _2: int, /) -> int: ...
     def pace_begin(self, _0: Pace, _1: int, /) -> None: ...
     def pace_ready(self, _0: Pace, _1: int, _2: int, /) -> int: ...

@@ -23,7 +23,10 @@ class NullOptions(Options):
 
 
 class Null(Port, scheme="null"):
-    """Receives frames of zeros without end, and discards what it is sent."""
+    """Receives frames of zeros without end, and discards what it is sent.
+
+    Beside ports that receive packets into the same memory, its frames have to be cleared.
+    """
 
     help = "source of zeros, sink of everything"
     unknown: ClassVar[frozenset[str]] = frozenset()
@@ -41,6 +44,7 @@ class Null(Port, scheme="null"):
     def make_queue(self, direction: Direction, index: int) -> c.AnyQueue:
         """Make a queue, which has no memory of its own."""
         queue = new("struct null_queue *", {"length": self.options.size})
-        queue.q.burst = ffi.addressof(lib, f"null_{direction}")
+        cleared = "_cleared" if direction == "rx" and self.is_beside_others else ""
+        queue.q.burst = ffi.addressof(lib, f"null_{direction}{cleared}")
         queue.q.wake_fd = -1
         return queue

@@ -45,14 +45,24 @@ def make_ways(ports: Sequence[Port], lanes: Sequence[Route]) -> c.Ways:
     return made
 
 
+def sources(ports: Sequence[Port]) -> list[Port]:
+    """Return the ports that packets are received from. One that makes packets without end is a
+    dump, unless it is the first of them, or one of two.
+    """
+    return [
+        port
+        for port in ports
+        if port.can_receive and (not port.endless or port is ports[0] or len(ports) == 2)
+    ]
+
+
 def all_to_all(ports: Sequence[Port]) -> list[Route]:
     """Return each receive queue, with one exit to every other port: its first queue, so that one
     worker has them all.
     """
     return [
         ((source, index), [(sink, 0) for sink in ports if sink is not source and sink.can_send])
-        for source in ports
-        if source.can_receive
+        for source in sources(ports)
         for index in range(source.queues)
     ]
 
@@ -63,8 +73,8 @@ def to_every(ports: Sequence[Port]) -> list[Route]:
     """
     return [
         ((source, i), [(sink, i % sink.tx_queues) for sink in ports if sink.can_send])
-        for source in ports
-        if source.can_receive and any(sink.can_send for sink in ports)
+        for source in sources(ports)
+        if any(sink.can_send for sink in ports)
         for i in range(source.queues)
     ]
 
