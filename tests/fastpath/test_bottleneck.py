@@ -245,6 +245,10 @@ def test_a_token_bucket_lets_so_many_bytes_pass_at_once():
     line.add(MS * 105, 1000)  # 2,000 bytes are in it by now
     line.add(MS * 105 + 1, 1500)
     assert [each / MS - 105 for _, each, _ in line.finish()[7:]] == pytest.approx([0, 0.5])
+    young = Bottleneck(rate=8e6, bucket=4000)  # on a machine whose clock began 1 ms ago
+    for _ in range(5):
+        young.add(MS, 1000)
+    assert [each / MS for _, each, _ in young.finish()] == [1, 1, 1, 1, 2]
     plain = Bottleneck(rate=8e6)
     for at in (1, 2, 50):
         plain.add(at * MS, 1500)

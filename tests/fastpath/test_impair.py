@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
+import os
 import struct
 import time
 
@@ -140,6 +141,9 @@ def test_a_queue_that_is_full_drops_and_codel_does_by_its_own_name():
         how = {"rate": 8e6, "bucket": 64 * 300, "queue": Queue(8)}
         result = run([Wire(numbered(64)), Wire()], Limits(burst=burst), **how)
         assert (result.dropped, result.impaired.most_queued) == (0, 1)
+        how = {"rate": 8e6, "bucket": 128 * 300, "queue": Queue(1), "duplicate": 1.0}
+        result = run([Wire(numbered(64)), Wire()], Limits(burst=burst), **how)
+        assert (result.dropped, result.copied, result.forwarded) == (0, 64, 128)
     how = {"rate": 1e4, "queue": Queue(50)}
     result = run([Wire(numbered(30), ends=False), Wire()], Limits(duration=0.5), **how)
     assert set(result.drops) == {"ended"}
@@ -220,9 +224,38 @@ def test_packets_for_which_there_is_no_place_are_dropped_or_wait_outside():
     assert sink.taken[:10] == numbered(10)
     assert result.drops == {"impair_full": 100 - len(sink.taken)}
     assert result.impaired.most_waiting == 10
-    source, sink = Wire(numbered(100)), Wire()
-    result = run([source, sink], on_full="wait", delay=0.001, limit=10, duplicate=0.5)
-    assert (result.dropped, len(sink.taken)) == (0, 100 + result.impaired.duplicated)
+    for limit, share in ((10, 0.5), (11, 1.0)):
+        source, sink = Wire(numbered(100)), Wire()
+        result = run([source, sink], on_full="wait", delay=0.001, limit=limit, duplicate=share)
+        assert (result.dropped, len(sink.taken)) == (0, 100 + result.impaired.duplicated)
+
+
+class Stuck(Wire):
+    """Takes nothing until the loop has slept, and has a descriptor that never says that it can."""
+
+    tries = 0
+
+    def make_queue(self, direction, index):
+        self.fds = getattr(self, "fds", None) or os.pipe()
+        queue = super().make_queue(direction, index)
+        queue.q.wake_fd = self.fds[0]
+        return queue
+
+    def send(self, q, packets, n):
+        self.tries += 1
+        return super().send(q, packets, n) if q.counters.sleeps or self.tries > 10_000 else 0
+
+    def close(self):
+        for each in self.fds:
+            os.close(each)
+
+
+def test_a_loop_sleeps_while_its_exit_is_full():
+    sink = Stuck()
+    limits = Limits(count=20, poll="sleep")
+    result = run([Wire(numbered(30), ends=False), sink], limits, on_full="wait", delay=0.001)
+    assert (result.ended, sink.taken) == ("count", numbered(20))
+    assert sink.tries < 10_000, "it has slept"
 
 
 def test_what_waits_at_the_end_is_delivered_after_a_count_and_dropped_after_a_stop():

@@ -107,12 +107,11 @@ static int take_at(struct bottleneck *b, struct queued *q, uint64_t t)
 /* --- a rate --------------------------------------------------------------------------------- */
 
 /* When so many tokens are in the bucket, from t on; they are taken out. A bucket that holds fewer
- * lets a packet pass as a line of this rate does. */
+ * lets a packet pass as a line of this rate does. It is full at first, whatever the clock says. */
 static uint64_t tokens_at(struct bottleneck *b, uint64_t t, uint32_t length)
 {
-    b->emptied = later(b->emptied, t > b->bucket ? t - b->bucket : 0);
-    b->emptied += (length * b->byte_ticks) >> LINK_BYTE_SHIFT;
-    return later(t, b->emptied);
+    b->full_at = later(b->full_at, t) + ((length * b->byte_ticks) >> LINK_BYTE_SHIFT);
+    return later(t, b->full_at > b->bucket ? b->full_at - b->bucket : 0);
 }
 
 static uint32_t next_by_rate(struct bottleneck *b, uint64_t now, struct queued *q, uint64_t *at)
@@ -232,7 +231,7 @@ void bottleneck_move(struct bottleneck *b, uint64_t ticks)
     for (uint32_t i = 0; i < b->n_places; i++)
         move(&b->queue[i].came, ticks);
     move(&b->sending.came, ticks);
-    move(&b->emptied, ticks);
+    move(&b->full_at, ticks);
     move(&b->free_at, ticks);
     move(&b->base, ticks);
     move(&b->at, ticks);

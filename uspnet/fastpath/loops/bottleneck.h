@@ -39,7 +39,7 @@ struct bottleneck {
     /* the rate */
     uint64_t byte_ticks; /* 2^20ths of a tick for each byte; 0: by the trace */
     uint64_t bucket;     /* ticks in which it fills */
-    uint64_t emptied;    /* when it would have been empty, if it had not been full since */
+    uint64_t full_at;    /* when it is full, if nothing more is taken out */
     uint64_t free_at;    /* when the link has sent what it took last */
     /* the trace: when an MTU may leave, from `base` on; it begins again at its last one */
     const uint64_t *trace;

@@ -20,6 +20,32 @@ static void await_due(const struct impair_loop *m, struct line *l, struct delaye
     delayed_push(&l->q, &d, m->sorted);
 }
 
+/* Drops a packet that waits no longer, or a copy. */
+static void give_up(struct impair_loop *m, struct lane *lane, struct packet p, uint32_t reason)
+{
+    queue_drop_packets(lane->exits->tx, reason, &p, 1);
+    stack_give(m->f.w.stack, p.index);
+}
+
+/* What has passed the bottleneck until now waits for its delay. */
+static __attribute__((noinline)) void pass(struct impair_loop *m, struct lane *lane, struct line *l,
+                                           uint64_t now)
+{
+    struct queued q;
+    uint64_t at;
+    uint32_t passage;
+    if (unlikely(l->b.used > l->b.n_places || l->b.first >= l->b.n_places))
+        l->b.used = l->b.first = l->b.unsent = 0;
+    while (l->q.used < l->q.n_waiting &&
+           (passage = bottleneck_next(&l->b, now, &q, &at)) != PASSAGE_NONE) {
+        struct delayed d = {.due = at + q.delay, .stamp = q.stamp, .packet = q.packet};
+        if (passage == PASSAGE_LEFT)
+            await_due(m, l, d, q.came);
+        else
+            give_up(m, lane, q.packet, DROP_CODEL);
+    }
+}
+
 /* A packet goes into the bottleneck's queue. Returns as `enter`. */
 static __attribute__((noinline)) uint32_t enter_bottleneck(struct impair_loop *m, struct lane *lane,
                                                            struct line *l, struct queued q)
@@ -69,13 +95,6 @@ static int copy(struct impair_loop *m, struct lane *lane, struct line *l, struct
     return 1;
 }
 
-/* Drops a packet that waits no longer, or a copy. */
-static void give_up(struct impair_loop *m, struct lane *lane, struct packet p, uint32_t reason)
-{
-    queue_drop_packets(lane->exits->tx, reason, &p, 1);
-    stack_give(m->f.w.stack, p.index);
-}
-
 static void arrive(struct impair_loop *m, struct lane *lane, struct line *l, uint32_t i,
                    uint64_t now)
 {
@@ -90,30 +109,16 @@ static void arrive(struct impair_loop *m, struct lane *lane, struct line *l, uin
     twice = line_happens(l, m->duplicate) && copy(m, lane, l, p, &twin);
     if ((why = enter(m, lane, l, p, stamp, now)) != DROP_NONE)
         lane_discard(&m->f, lane, i, why);
+    if (twice && m->narrow) /* as between two packets */
+        pass(m, lane, l, now);
     if (twice && (why = enter(m, lane, l, twin, stamp, now)) != DROP_NONE)
         give_up(m, lane, twin, why);
 }
 
-/* --- departure ------------------------------------------------------------------------------ */
+/* Whether packets have come that have not left. */
+static int is_waiting(const struct line *l) { return l->q.used || l->b.used || l->b.unsent; }
 
-/* What has passed the bottleneck until now waits for its delay. */
-static __attribute__((noinline)) void pass(struct impair_loop *m, struct lane *lane, struct line *l,
-                                           uint64_t now)
-{
-    struct queued q;
-    uint64_t at;
-    uint32_t passage;
-    if (unlikely(l->b.used > l->b.n_places || l->b.first >= l->b.n_places))
-        l->b.used = l->b.first = l->b.unsent = 0;
-    while (l->q.used < l->q.n_waiting &&
-           (passage = bottleneck_next(&l->b, now, &q, &at)) != PASSAGE_NONE) {
-        struct delayed d = {.due = at + q.delay, .stamp = q.stamp, .packet = q.packet};
-        if (passage == PASSAGE_LEFT)
-            await_due(m, l, d, q.came);
-        else
-            give_up(m, lane, q.packet, DROP_CODEL);
-    }
-}
+/* --- departure ------------------------------------------------------------------------------ */
 
 /* Fills the exit with what is due. */
 static void depart(struct impair_loop *m, struct line *l, struct exit *e, uint64_t now)
@@ -141,8 +146,8 @@ static uint32_t wanted(const struct impair_loop *m, const struct lane *lane, con
         room = room > inside ? room - inside : 0;
         room = least(room, l->b.n_places - l->b.used);
     }
-    if (m->duplicate) /* each may become two */
-        room = l->q.used || l->b.used ? room / 2 : (room + 1) / 2;
+    if (m->duplicate) /* each may become two; where there never is room for two, one is lost */
+        room = room == 1 ? !is_waiting(l) : room / 2;
     return least(want, room);
 }
 
@@ -177,13 +182,14 @@ static struct line *line_of(const struct impair_loop *m, uint32_t lane)
     return &m->lines[lane < m->n_lines ? lane : 0];
 }
 
-/* When the next packet is due; UINT64_MAX: none waits. */
+/* When the next packet is due; UINT64_MAX: none waits, or all for an exit that is full. */
 static uint64_t next_due(const struct impair_loop *m)
 {
     uint64_t due = UINT64_MAX;
     for (uint32_t i = 0; i < m->f.w.n_lanes; i++) {
         const struct line *l = line_of(m, i);
-        if (l->q.used && l->q.used <= l->q.n_waiting && delayed_at(&l->q, 0)->due < due)
+        int leaves = l->q.used && !exit_left(m->f.w.lanes[i].exits);
+        if (leaves && l->q.used <= l->q.n_waiting && delayed_at(&l->q, 0)->due < due)
             due = delayed_at(&l->q, 0)->due;
         if (m->narrow && bottleneck_due(&l->b) < due)
             due = bottleneck_due(&l->b);
@@ -191,12 +197,20 @@ static uint64_t next_due(const struct impair_loop *m)
     return due;
 }
 
+static int is_any_waiting(const struct impair_loop *m)
+{
+    for (uint32_t i = 0; i < m->f.w.n_lanes; i++)
+        if (is_waiting(line_of(m, i)))
+            return 1;
+    return 0;
+}
+
 /* All packets that the job handles have come, and some still wait. */
 static int is_finishing(const struct impair_loop *m)
 {
     const struct worker *w = &m->f.w;
     return w->ending == END_COUNT && !load_acquire(&w->stop) &&
-           !(w->deadline && ticks() >= w->deadline) && next_due(m) != UINT64_MAX;
+           !(w->deadline && ticks() >= w->deadline) && is_any_waiting(m);
 }
 
 /* Nothing moves until the next packet is due. */
