@@ -30,6 +30,8 @@ local 2001:db8::fe
 192.0.2.0/24 port 1
 198.51.100.0/24 port 2
 2001:db8::/64 port 3
+8000::/1 port 3              # in which the link's own are nobody's
+neighbor fe80::9 port 3 mac 02:00:00:00:03:09
 neighbor 192.0.2.1 port 1 mac 02:00:00:00:01:01
 neighbor 198.51.100.7 port 2 mac 02:00:00:00:02:07
 neighbor 198.51.100.8 port 1 mac 02:00:00:00:02:08   # not on that link
@@ -64,6 +66,7 @@ DROPPED = {
     "224.0.0.5": "link_local",
     "255.255.255.255": "link_local",
     "fe80::1": "link_local",
+    "fe80::9": "link_local",
     "ff02::1": "link_local",
 }
 SOURCES = (
@@ -73,6 +76,7 @@ SOURCES = (
     "255.255.255.255",
     "::",
     "::1",
+    "::ffff:192.0.2.77",
     "fe80::2",
     "ff02::2",
 )
@@ -163,7 +167,7 @@ def test_packets_leave_as_their_longest_prefix_says_and_others_are_dropped_by_na
     assert got == [[frame for port, frame in sent if port == number] for number in range(3)]
     assert result.drops == drops
     assert result.received == len(steps)
-    assert (result.route.ipv4, result.route.ipv6) == (7, 4)
+    assert (result.route.ipv4, result.route.ipv6) == (7, 5)
     assert result.route.memory_bytes < 1 << 20
 
 
@@ -213,6 +217,7 @@ def test_a_look_up_finds_the_longest_prefix(family):
             assert table.find(address) == (family.longest(routes, address) or 0)
 
 
+NEAR = "neighbor 10.0.0.1 port 1 mac 02:00:00:00:00:01"
 WRONG = [  # a line, what the message says, and its hint
     ("10.0.0.0/8", "nothing behind the prefix", "write: PREFIX via"),
     ("10.0.0.1/8 port 1", "bits behind its prefix", "write 10.0.0.0/8"),
@@ -230,6 +235,8 @@ WRONG = [  # a line, what the message says, and its hint
     ("10.0.0.0/8 port", "nothing behind port", "write: PREFIX"),
     ("11.0.0.0/8 drop", "11.0.0.0/8 is there twice", "keep one"),
     ("neighbor 10.0.0.1 port 1", "nothing of a neighbor", "neighbor 192.0.2.1"),
+    (f"{NEAR}\n{NEAR}", "neighbor 10.0.0.1 is there twice", "keep one"),
+    (f"port 1 mac {OWN[0]}\nport 1 mac {OWN[1]}", "port 1 is there twice", "keep one"),
     ("local 10.0.0.1 port 1", "local takes one address", "local 192.0.2.1"),
     ("port 1", "nothing of a port", "port 1 mac"),
     ("\x1b[31m port 1", r"'\x1b[31m' is no IP address", "2001:db8::/32"),
@@ -244,7 +251,8 @@ def test_a_wrong_line_is_named_with_its_number(tmp_path, line, what, hint):
         run([], f"\n{first}{line}\n", tmp_path)
     assert what in str(error.value)
     assert hint in error.value.hint
-    assert not first or ", line 3: " in str(error.value)
+    number = 3 + line.count("\n")
+    assert not first or f", line {number}: " in str(error.value)
 
 
 def test_a_file_that_is_none_is_named(tmp_path):

@@ -33,8 +33,10 @@ from tests.support.waiting import moments, scaled, until
 from uspnet.errors import NoDevice, NotSupported, Usage
 from uspnet.jobs import orders
 from uspnet.jobs.forward.asking import TURN_MAX, Asking
-from uspnet.jobs.forward.following import interfaces
+from uspnet.jobs.forward.following import GAP_S, Follower, check_home, interfaces
+from uspnet.jobs.forward.lpm import IPV4
 from uspnet.jobs.forward.route import Routing
+from uspnet.ports.registry import make_port
 
 MARKERS = {4: "11.255.0.0/16", 6: "2001:ffff::/32"}
 MARKED = {4: "11.255.0.1", 6: "2001:ffff::1"}
@@ -250,6 +252,33 @@ def test_what_is_wrong_is_named(namespace):
         assert hint in error.value.hint
     with pytest.raises(Usage, match="--routes or of --kernel-routes"):
         Routing("/dev/null", "d0,d1")
+    ports = [make_port("packet:r1/eth0"), make_port("null:"), make_port("xdp:eth1")]
+    check_home("wan0, d1,eth1", ports)
+    for given in ("eth0,d1,eth1", "r1/eth0,d1,eth1", "a/b,d1,eth1"):
+        with pytest.raises(Usage, match="is in another n") as error:
+            check_home(given, ports)
+        assert "ip netns exec" in error.value.hint
+
+
+def test_routes_go_with_their_next_hop_object(namespace):
+    for name, host in (("d0", 0), ("d1", 1)):
+        namespace.veth(name, f"e{name}")
+        namespace.ip("address", "add", f"10.0.{host}.1/24", "dev", name)
+    namespace.ip("nexthop", "add", "id", "5", "via", "10.0.1.9", "dev", "d1")
+    namespace.ip("route", "add", "10.9.0.0/16", "nhid", "5")
+    first, later = (IPV4.key(bytes([10, each, 0, 0]), 16) for each in (9, 8))
+    with namespace.entered():
+        follower = Follower(["d0", "d1"], lambda routes, _: routes)
+        assert first in follower.latest.found[IPV4]
+        follower.start(tuple)
+    try:
+        namespace.ip("route", "add", "10.8.0.0/16", "via", "10.0.1.9")
+        until(lambda: later in follower.latest.found[IPV4])
+        time.sleep(3 * GAP_S)  # so that nothing is left that it has to read
+        namespace.ip("nexthop", "del", "id", "5")
+        until(lambda: first not in follower.latest.found[IPV4])
+    finally:
+        follower.close()
 
 
 ALTERNATIVES = "wan0", "a-name-of-more-than-15-bytes"

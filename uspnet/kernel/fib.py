@@ -28,7 +28,10 @@ from uspnet.kernel.netlink import (
 
 GETLINK, GETROUTE, GETNEIGH = 18, 26, 30
 NEWLINK, DELLINK, NEWNEIGH, DELNEIGH = 16, 17, 28, 29
-GROUPS = 0x1 | 0x4 | 0x40 | 0x80 | 0x400  # RTMGRP_LINK, _NEIGH, _IPV4_ROUTE, _RULE, _IPV6_ROUTE
+DELNEXTHOP = 105
+# RTMGRP_LINK, _NEIGH, _IPV4_ROUTE, _IPV4_RULE, _IPV6_ROUTE, and the bit of RTNLGRP_NEXTHOP: routes
+# go with their next hop object, and nothing else says so.
+GROUPS = 0x1 | 0x4 | 0x40 | 0x80 | 0x400 | 1 << 31
 RTMSG = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 NDMSG = struct.Struct("=BxxxiHBB")  # struct ndmsg
 IFINFOMSG = struct.Struct("=BxHiII")
@@ -162,6 +165,7 @@ class News:
 
     def __init__(self) -> None:
         """Raise OSError."""
+        self.early = False  # something was told that the kernel may not have done yet
         self.netlink = Netlink(groups=GROUPS)
         self.netlink.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NEWS_BYTES)
         self.netlink.socket.setblocking(False)
@@ -192,3 +196,4 @@ class News:
             for kind, _ in messages(data):
                 near = near or kind in {NEWNEIGH, DELNEIGH}
                 far = far or kind not in {NEWNEIGH, DELNEIGH}
+                self.early = self.early or kind == DELNEXTHOP

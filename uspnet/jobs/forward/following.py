@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from uspnet.errors import DeviceFault, NoDevice, Usage, UspnetError
+from uspnet.errors import DeviceFault, NoDevice, NoMemory, Usage, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.asking import Asking, Who
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Family
@@ -29,12 +29,15 @@ from uspnet.jobs.forward.routes import (
     family_by_length,
     read_prefix,
 )
-from uspnet.kernel import fib, precedence
+from uspnet.kernel import fib, netns, precedence
 from uspnet.kernel.interface import existing
 from uspnet.kernel.netlink import Netlink
+from uspnet.ports.kernel import KernelPort
+from uspnet.text import printable
 
 if TYPE_CHECKING:
     from uspnet.fastpath import c
+    from uspnet.port import Port
 
 TURN_S = 0.05
 GAP_S, SHARE = 0.1, 2  # between two readings, and at least so many times as long as one takes
@@ -54,6 +57,24 @@ ACTS = {
 }
 T = TypeVar("T")
 Prefix = tuple[Family, bytes, int]
+
+
+def check_home(given: str, ports: Sequence[Port]) -> None:
+    """Raise Usage where an interface that is in another network namespace is named: the tables are
+    our own namespace's, which may have another one of that name.
+    """
+    for name in (each.strip() for each in given.split(",")):
+        for port in ports:
+            namespace, ifname = "", ""
+            if isinstance(port, KernelPort):
+                namespace, ifname = netns.split(port.spec.target)
+            if namespace and name in {ifname, port.spec.target}:
+                inside = f"ip netns exec {printable(namespace)} uspnet fwd …"
+                text = f"--kernel-routes {printable(name)}: {port.name} is in another namespace"
+                raise Usage(f"{text}, which has routes of its own", f"run it there: {inside}")
+        if "/" in name:
+            text = f"--kernel-routes {printable(name)}: that is in another network namespace"
+            raise Usage(text, "run it there: ip netns exec NETNS uspnet fwd …")
 
 
 def interfaces(given: str, ports: int) -> list[str]:
@@ -180,9 +201,15 @@ class Follower(Generic[T]):
         self.latest = make(self.routes, self)
 
     def start(self, missed: Callable[[], Iterable[bytes]]) -> None:
-        """Begin. `missed` returns the destinations of packets that no neighbor was known for."""
+        """Begin. `missed` returns the destinations of packets that no neighbor was known for.
+        Raises NoMemory.
+        """
         self._missed = missed
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            text = "changes of the kernel's routes can't be followed: there is no thread for it"
+            raise NoMemory(text, "see: ulimit -u, ulimit -v") from None
 
     def close(self) -> None:
         """End it."""
@@ -241,7 +268,7 @@ class Follower(Generic[T]):
             if (near or far) and time.monotonic() >= due:
                 began = time.monotonic()
                 if self._renew(far=far):
-                    near = far = False
+                    near, far, news.early = False, news.early, False
                     due = began + max(GAP_S, (1 + SHARE) * (time.monotonic() - began))
                 else:
                     due = began + AGAIN_S

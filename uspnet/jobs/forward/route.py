@@ -12,7 +12,7 @@ from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.change import Staged, TableName
-from uspnet.jobs.forward.following import Follower, Missed, interfaces, kernel_forwards
+from uspnet.jobs.forward.following import Follower, Missed, check_home, interfaces, kernel_forwards
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Table
 from uspnet.jobs.forward.mode import Following, Given, Mode
 from uspnet.jobs.forward.result import Routed
@@ -83,6 +83,7 @@ class Router(Ways, mode="route"):
     def prepare(cls, ports: Sequence[Port], given: Routing) -> Tables:
         """Read the routes, and make the tables. Raises Usage, NoDevice, NotPermitted."""
         if given.kernel_routes:
+            check_home(given.kernel_routes, ports)
             return Follower(interfaces(given.kernel_routes, len(ports)), look_up_in).latest
         return look_up_in(read_routes(given.routes, number_among(ports)))
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import TypeVar
 
 from uspnet.errors import NoDevice, NotPermitted, Usage
 from uspnet.fastpath import lib
@@ -22,10 +23,12 @@ FORMS = (
     "neighbor ADDRESS port N mac MAC, local ADDRESS, or port N mac MAC"
 )
 PREFIX = "write a prefix such as 10.0.0.0/8, 2001:db8::/32 or default"
+TWICE = "keep one of the two"
 DEFAULT, OPTIONS = "default", ("via", "port", "mac")
 # What nobody forwards, unless a route says so: this host, loopback, the link's own, groups.
 LOCAL = ("0.0.0.0/32", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32",
          "::/127", "fe80::/10", "ff00::/8")  # fmt: skip
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,8 @@ class Builder:
         return number
 
     def finish(self) -> Routes:
-        """Return the routes. Next hops have the MAC addresses of neighbors then, neighbors on a
-        link routes of their own, and there is what nobody forwards.
+        """Return the routes. Next hops have the MAC addresses of neighbors then; there is what
+        nobody forwards, and neighbors on a link, but for these, have routes of their own.
         """
         for family, found in self.routes.found.items():
             self.routes.counts[family] = len(found)
@@ -170,16 +173,16 @@ class Builder:
         for number, hop in enumerate(hops):
             if hop.via and not hop.mac and hop.port is not None:
                 hops[number] = replace(hop, mac=self.neighbors.get((hop.port, hop.via)))
+        local = self.hop(NextHop(lib.HOP_LOCAL))
+        for text in LOCAL:
+            family, address, length = read_prefix(text)
+            self.routes.found[family].setdefault(family.key(address, length), local)
         for (port, address), mac in self.neighbors.items():
             family = family_by_length(address)
             found = self.routes.found[family]
             near = hops[family.longest(found, address) or 0]
             if near.act == lib.HOP_SEND and not near.via and near.port == port:
                 found[family.key(address)] = self.hop(replace(near, mac=mac))
-        local = self.hop(NextHop(lib.HOP_LOCAL))
-        for text in LOCAL:
-            family, address, length = read_prefix(text)
-            self.routes.found[family].setdefault(family.key(address, length), local)
         return self.routes
 
 
@@ -223,7 +226,9 @@ class Reader(Builder):
             given = options(words)
             if set(given) != {"port", "mac"}:
                 raise Wrong("it says nothing of a port", "write: port 1 mac 02:00:00:00:00:01")
-            self.routes.macs[self._port(given["port"])] = unicast(given["mac"])
+            self._once(
+                self.routes.macs, self._port(given["port"]), given["mac"], f"port {given['port']}"
+            )
         elif first == "local":
             if len(rest) != 1:
                 raise Wrong("local takes one address", "write: local 192.0.2.1")
@@ -269,7 +274,15 @@ class Reader(Builder):
         if set(given) != {"port", "mac"}:
             raise Wrong("a neighbor has a port and a mac", FORMS)
         _, address = family_of(words[0])
-        self.neighbors[self._port(given["port"]), address] = unicast(given["mac"])
+        who = self._port(given["port"]), address
+        self._once(self.neighbors, who, given["mac"], f"neighbor {shown(address)}")
+
+    @staticmethod
+    def _once(macs: dict[T, bytes], key: T, mac: str, what: str) -> None:
+        """Set a MAC address. Raises Wrong if there is one."""
+        if key in macs:
+            raise Wrong(f"{printable(what, SHOWN)} is there twice", TWICE)
+        macs[key] = unicast(mac)
 
     def _port(self, word: str) -> int:
         number = self.port_number(word)
@@ -281,7 +294,7 @@ class Reader(Builder):
     def _add(self, family: Family, address: bytes, length: int, hop: int) -> None:
         found, key = self.routes.found[family], family.key(address, length)
         if key in found:
-            raise Wrong(f"{shown(address)}/{length} is there twice", "keep one of the two")
+            raise Wrong(f"{shown(address)}/{length} is there twice", TWICE)
         if len(found) == ROUTES_MAX:
             raise Wrong(f"more than {ROUTES_MAX:,} routes of {family.name}", "give fewer")
         found[key] = hop
