@@ -30,6 +30,7 @@ WRONG = [
     ([*T, *2 * ["--address", "10.0.0.1/8"]], "twice", "keep one"),
     ([*T, "--tee"], "--tee needs", "--filter"),
     ([*T, "--to", "null:"], "--to needs", "--filter"),
+    ([*T, *2 * ["--to", "null:"]], "--to is given twice", "keep one"),
     ([*T, "--filter", "udp"], "needs a port", "--to"),
     ([*T, "--filter", "udpp", "--to", "null:"], "udpp", ""),
     ([*T, "--filter", "udp", "--to", "tap:t"], "--to tap:t: that is the interface", "another"),

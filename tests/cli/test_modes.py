@@ -26,6 +26,7 @@ WRONG = [  # words, and what the answer names
     (("--mode", "filter", "--rule", "drop tcp prot 80"), "\n        ^~~~\n", "man pcap-filter"),
     (("--mode", "filter", "--rule", "to:9"), "no such port", "to:1 to to:3"),
     (("--mode", "route"), "no routes", "--routes FILE"),
+    (("--mode", "route", *2 * ["--routes", "x"]), "--routes is given twice", "of both into one"),
     (("--mode", "route", "--routes", "/dev/null"), "/dev/null has no route", "via ADDRESS"),
     (("--mode", "balance", "--loss", "1%"), "mode balance has no --loss", "--mode impair"),
     (("--mode", "impair"), "takes 2 ports, and 3 are given", "for 3 ports: --mode"),

@@ -133,7 +133,7 @@ def test_a_live_view(command, rates, ports, width):
     assert len(lines) < HEIGHT, "the cursor has a line of its own"
     wanted = [SHOWN, "missed", "dropped", "99 h 59 min of 99 h 59 min", HOW_TO_STOP]
     wanted += [label(spec, width) for spec in SPECS[: min(ports, 2)]]
-    wanted += ["target 14.88 Mpps", "lost" if command != "pktgen" else "unsent"]
+    wanted += ["target 14.88 Mpps", {"pktgen": "unsent", "fwd": "too long"}.get(command, "lost")]
     wanted += ["latency p50 1.23 µs", "jitter RFC 3550 7 ns, mean 40.0 µs"] * (command == "measure")
     wanted += ["file /var/captures/2026/07/site-7/uplink.pcapng"] * (command == "capture")
     texts = check(lines, width, wanted)

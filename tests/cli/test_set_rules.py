@@ -81,6 +81,7 @@ def test_what_can_not_be_set(started, uspnet, source, tmp_path):
         ((rules, pid, pid), 2, "--set-rules takes one job"),
         ((rules, pid, "--mode", "filter"), 2, "changes a job that runs, and takes no --mode"),
         ((rules, pid, "--set-routes", rules), 2, "takes no --set-routes"),
+        ((rules, pid, "--set", "ip.ttl=3"), 2, "takes no --set\n"),
         ((str(tmp_path / "none"), pid), 1, "none: No such file"),
         ((str(tmp_path), pid), 1, "Is a directory"),
         ((str(tmp_path / "large"), pid), 2, "large has more than 64 MiB"),

@@ -12,6 +12,7 @@ from tests.support.identity import ran
 from tests.support.script import Script
 from tests.support.tiers import by_tier
 from tests.support.wire import Wire
+from uspnet.cli.views.modes import decided
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.plan import Limits
 
@@ -163,3 +164,23 @@ def test_a_port_that_only_takes_gets_floods_and_one_that_only_gives_none():
     with ForwardJob([source, sink], Limits(), Forwarding("switch")) as job:
         result = ran(job.run())
     assert (result.forwarded, len(sink.taken), source.taken) == (2, 2, [])
+
+
+def test_a_loop_between_ports_is_said_once():
+    for limit, told in ((None, ["; see --storm-limit"]), (10, [""])):
+        steps = [(turn % 2, frame(EVERYBODY, mac(turn % 7), turn)) for turn in range(2100)]
+        script = Script(3, steps)
+        how = Forwarding("switch", options={"storm_limit": limit})
+        with ForwardJob(script.ports, Limits(), how) as job:
+            heard = []
+            job.on_notice = heard.append
+            result = ran(job.run())
+            job.tick()
+            job.tick()
+        said = [
+            text.partition(": is there a loop?") for text in heard if "is there a loop?" in text
+        ]
+        assert [after for _, _, after in said] == told
+        assert said[0][0].startswith("MAC addresses move between ports, ")
+        (phrases,) = decided(result.as_json())
+        assert "is there a loop?" in phrases

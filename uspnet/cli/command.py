@@ -24,6 +24,14 @@ ONCE = dict.fromkeys(("--rx-port", "--save", "--plot", "--lost", "--write"), "ke
     "--buffer": "keep one of them: all ports share it",
     "--split-by": "join them: 'tcp and port 80'",
     "--second-port": "keep one of them",
+    "--mirror": "copies go to one port: keep one of them",
+    "--to": "keep one of them",
+    "--trace": "join them: 'arp or udp port 53'",
+    "--routes": "write the routes of both into one file",
+    "--kernel-routes": "name all interfaces in one: --kernel-routes eth0,eth1",
+    "--control": "keep one of them",
+    "--set-rules": "write the rules of both into one file",
+    "--set-routes": "write the routes of both into one file",
 }  # options of which the last one would hide the others, and what to do instead
 INTERFACE = "uspnet.interface"  # in the context's meta: what -i named
 MODES = "{modes}"  # in an option's help: what each forwarding mode does

@@ -33,7 +33,8 @@ def asked_for(context: typer.Context) -> str | None:
         if o.was_given(context, each) and each not in (*BESIDE, given[0])
     ]
     if others:
-        text = f"{option} changes a job that runs, and takes no --{others[0].replace('_', '-')}"
+        other = "--" + others[0].strip("_").replace("_", "-")
+        text = f"{option} changes a job that runs, and takes no {other}"
         raise Usage(text, f"write: uspnet fwd {option} FILE JOB")
     if is_on_trial():
         raise Usage(f"{option} changes a job that runs, and is none", "leave it out")

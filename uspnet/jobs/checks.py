@@ -27,6 +27,8 @@ def claim(ports: Sequence[Port]) -> None:
     for number, port in enumerate(ports):
         same = sum(other.name == port.name for other in ports[:number])
         port.kept_as = f"{port.name} {same + 1}" if same else port.name
+        others = (other for other in ports if other is not port and not other.endless)
+        port.is_beside_others = any(other.can_receive for other in others)
 
 
 def check_open(workers: Sequence[Worker], *, is_open: bool) -> None:

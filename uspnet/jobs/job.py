@@ -61,9 +61,6 @@ class Job(Accounts, Upgradable, ABC, Generic[R]):
     def __init__(self, command: str, ports: list[Port], limits: Limits) -> None:
         self.command, self.ports, self.limits = command, ports, limits
         self.cores = usable_cores(limits.cores)
-        real = {port for port in ports if port.can_receive and not port.endless}
-        for port in ports:
-            port.is_beside_others = bool(real - {port})
         self.undo = contextlib.ExitStack()
         self._stop_ports = contextlib.ExitStack()
         self.workers: list[Worker] = []

@@ -23,7 +23,7 @@ from uspnet.cli.views.console import (
 from uspnet.cli.views.modes import decided
 from uspnet.cli.views.ports import Rates, Row, label, port_table
 from uspnet.cli.views.screen import Screen
-from uspnet.cli.views.summary import asked_pps, delays, format_summary, loss, played
+from uspnet.cli.views.summary import asked_pps, delays, dropped, format_summary, loss, played
 from uspnet.cli.views.table import HEAD, fit
 from uspnet.cli.views.units import format_count, format_rate, format_time
 from uspnet.errors import Usage, UspnetError
@@ -33,6 +33,7 @@ from uspnet.text import printable
 
 LIVE_S, LINE_S = 0.5, 1.0  # seconds between updates on a terminal, and elsewhere
 DECIDED_SHOWN = 8  # lines of what a mode has decided, such as rules
+DROPS_SHOWN = 2  # reasons, the most frequent ones
 HOW_TO_STOP = "Ctrl-C stops and prints a summary"
 
 
@@ -166,7 +167,13 @@ def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
     facts += map(played, told.get("replayed", []))
     for second in told.get("seconds", [])[-1:]:
         facts += delays(second)
-    return [*facts, *decided(told)[:DECIDED_SHOWN], loss(told)]
+    return [*facts, *decided(told)[:DECIDED_SHOWN], [*loss(told), *_why(told)]]
+
+
+def _why(told: dict[str, Any]) -> list[str]:
+    """Say for which reasons most packets were dropped that were to be forwarded."""
+    often = sorted(told["drops"].items(), key=lambda each: -each[1])[:DROPS_SHOWN]
+    return dropped(told["dropped"], dict(often)) if often and "forwarded" in told else []
 
 
 def format_line(row: PortResult, rates: Rates) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from uspnet.answer import Json
 from uspnet.cli.views.units import format_count, format_time
+from uspnet.jobs.forward.result import seems_loop
 from uspnet.text import printable
 
 SHOWN = 3  # neighbors that do not answer
@@ -16,6 +17,8 @@ def decided(result: Json) -> list[list[str]]:
     if table := result.get("switch"):
         phrases = [f"MAC addresses {format_count(table['macs'])}"]
         phrases += [f"{name} {format_count(table[name])}" for name in ("moved", "flooded")]
+        if seems_loop(table["moved"], table["macs"]):
+            phrases.append("is there a loop?")
         if table["unlearned"]:
             phrases.append(f"not learned {format_count(table['unlearned'])}: raise --macs")
         lines.append(phrases)

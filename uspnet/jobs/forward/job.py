@@ -87,7 +87,7 @@ class ForwardJob(Job[ForwardResult]):
         if self.traces:
             raise NotSupported("its packets are being traced", "wait until that is over")
         given = self._tables(wanted)
-        loops = [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
+        loops = self.loops()
 
         def put() -> object:
             former, self.given = self.given, given
@@ -100,6 +100,10 @@ class ForwardJob(Job[ForwardResult]):
             list(self.mode.notices(given)),
             put,
         )
+
+    def loops(self) -> list[Mode]:
+        """Return the loops of the mode."""
+        return [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
 
     def _tables(self, wanted: Wanted) -> Given:
         """Return the tables that are wanted. Raises NotSupported, Usage."""
@@ -130,6 +134,8 @@ class ForwardJob(Job[ForwardResult]):
     def tick(self) -> None:
         """End the run after the last packet that was to be traced; follow what tables come from."""
         super().tick()
+        for text in [text for loop in self.loops() for text in loop.news()]:
+            self.on_notice(text)
         if self.following and self.mode.table and not self.traces:
             self._follow(self.following, self.mode.table)
         if self.how.trace and not self.stop_reason:
@@ -179,7 +185,7 @@ class ForwardJob(Job[ForwardResult]):
         """Tell what is odd about the options, before it begins."""
         for text in self.mode.notices(self.given):
             self.on_notice(text)
-        loops = [w.loop for w in self.workers if isinstance(w.loop, self.mode)]
+        loops = self.loops()
         if following := self.mode.follow(self.given, loops):
             self.undo.callback(following.close)
             self.following = following
@@ -195,7 +201,7 @@ class ForwardJob(Job[ForwardResult]):
             dropped=sum(drops.values()),
             drops=drops,
             **self.rates(forwarded, self.total("tx", "bytes")),
-            **self.mode.told([w.loop for w in self.workers if isinstance(w.loop, self.mode)]),
+            **self.mode.told(self.loops()),
             **self.told(),
             set=counted(self.how.rewrite, self.rewritings) if self.how.rewrite else (),
             traced=self.traced(),

@@ -115,6 +115,10 @@ class Mode(Forward):
         """
         return ()
 
+    def news(self) -> Iterable[str]:
+        """Return what the user should know of what the loop has met, and does not know yet."""
+        return ()
+
     def explain(
         self, packet: bytes, counted: int, dropped: str | None, exits: Sequence[str]
     ) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LOOP_MOVES, LOOP_MOVES_EACH = 1000, 10  # of addresses, and of each that is known
+
 
 @dataclass(frozen=True, kw_only=True)
 class Switched:
@@ -18,6 +20,11 @@ class Switched:
     """Packets that were sent by all other ports: groups, and addresses that were not known."""
     unlearned: int
     """Packets whose source could not be learned, for want of room in the table: see `--macs`."""
+
+
+def seems_loop(moved: int, macs: int) -> bool:
+    """Return whether addresses moved so often that packets seem to come back by other ports."""
+    return moved >= LOOP_MOVES and moved > LOOP_MOVES_EACH * macs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.forward.mode import Mode
-from uspnet.jobs.forward.result import Switched
+from uspnet.jobs.forward.result import LOOP_MOVES, Switched, seems_loop
 from uspnet.jobs.forward.ways import Ways, all_to_all, make_ways
 from uspnet.jobs.route import Route
 from uspnet.memory import new
@@ -61,6 +61,9 @@ class Switch(Ways, mode="switch"):
     def __post_init__(self, asked: Switching) -> None:
         super().__post_init__()
         self._age_s, self._storm_pps, self._unit = asked.age, asked.storm_limit, 1
+        self._look_at: float = (
+            LOOP_MOVES  # moves, at which it is time to see whether there is a loop
+        )
 
     @classmethod
     def make(
@@ -100,6 +103,20 @@ class Switch(Ways, mode="switch"):
         if dropped:
             return steps
         return [*steps, f"destination {to} is known behind {', '.join(exits)}"]
+
+    def news(self) -> Iterable[str]:
+        """Say that there seems to be a loop, once. Counting what is known takes its time, and is
+        done each time that twice as many have moved.
+        """
+        moved = int(self.c.moved)
+        if moved < self._look_at:
+            return
+        if not seems_loop(moved, self.known()):
+            self._look_at = 2 * moved
+            return
+        self._look_at = float("inf")
+        limit = "" if self._storm_pps is not None else "; see --storm-limit"
+        yield f"MAC addresses move between ports, {moved:,} times so far: is there a loop?{limit}"
 
     def set_clock(self, hz: int) -> None:
         """Set the times in ticks."""
