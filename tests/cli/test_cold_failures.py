@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -20,8 +19,12 @@ from tests.support.paths import ROOT
 from tests.support.processes import Running, children_of
 from tests.support.upgrading import VERSION, Installation, command, open_to_all
 from tests.support.waiting import scaled, until
+from uspnet import __version__
 from uspnet.cli import app, failure
 from uspnet.fastpath import lib
+from uspnet.jobs.capture import CaptureJob
+from uspnet.jobs.plan import Limits
+from uspnet.ports.registry import make_port
 from uspnet.sandbox.available import available
 from uspnet.system.kept import State
 
@@ -122,19 +125,17 @@ def test_a_version_that_fails_when_it_opens(job, tmp_path):
 
 def test_a_version_that_finds_something_wrong_before_there_is_a_job(monkeypatch, capsys):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    state = State(before=[{"uspnet": "1", "ended": "upgrade", "sent": 5}])
-    state.fds["client"] = theirs.detach()
+    with CaptureJob(make_port("null:"), Limits(count=5), None) as job:
+        result = {**job.run().as_json(), "ended": "upgrade"}
+    state = State(before=[{"uspnet": __version__, **result}], fds={"client": theirs.detach()})
     monkeypatch.setattr("uspnet.system.kept._now", [state])
     with ours:
-        assert failure.run(app, ["pktgen", "nul:", "--json"]) == 2
-        assert "has stopped" in json.loads(ours.recv(4096))["message"]
-    said = json.loads(capsys.readouterr().out)
-    assert (said["error"], said["ended"], said["sent"], said["before"]) == (
-        "Usage",
-        "upgrade",
-        5,
-        [],
-    )
+        assert failure.run(app, ["capture", "nul:", "--json"]) == 2
+        assert b"the job has stopped" in ours.recv(4096)
+    said = answer(capsys.readouterr().out)
+    assert (said["error"], said["ended"], said["received"], said["before"]) == (
+        "Usage", "upgrade", 5, [],
+    )  # fmt: skip
 
 
 @pytest.mark.full
