@@ -64,7 +64,9 @@ static NOINLINE uint32_t take_whole(const struct xdp_queue *x, const struct xdp_
         uint64_t address = load_relaxed(&slot->address), index = address >> shift;
         uint64_t word = load_relaxed((const uint64_t *)&slot->length); /* options above it */
         uint64_t offset = address & (chunk - 1);
-        if (unlikely(index >= n_owners || word < FRAME_SHORTEST || word > chunk - offset) ||
+        /* Signed, so that the sum below does not overflow. */
+        if (unlikely(index >= n_owners || (int64_t)word < FRAME_SHORTEST ||
+                     word + offset > chunk) ||
             unlikely(!owners[index]))
             break;
         owners[index] = 0;
