@@ -167,7 +167,7 @@ def test_a_port_that_only_takes_gets_floods_and_one_that_only_gives_none():
 
 
 def test_a_loop_between_ports_is_said_once():
-    for limit, told in ((None, ["; see --storm-limit"]), (10, [""])):
+    for limit, told in ((None, [" see --storm-limit"]), (10, [""])):
         steps = [(turn % 2, frame(EVERYBODY, mac(turn % 7), turn)) for turn in range(2100)]
         script = Script(3, steps)
         how = Forwarding("switch", options={"storm_limit": limit})

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from rich.text import Text
 
+from uspnet.answer import Json
 from uspnet.cli.views.chart import latency_chart
 from uspnet.cli.views.console import (
     chop,
@@ -170,7 +171,7 @@ def _facts(result: Result, rates: Sequence[Rates]) -> list[list[str]]:
     return [*facts, *decided(told)[:DECIDED_SHOWN], [*loss(told), *_why(told)]]
 
 
-def _why(told: dict[str, Any]) -> list[str]:
+def _why(told: Json) -> list[str]:
     """Say for which reasons most packets were dropped that were to be forwarded."""
     often = sorted(told["drops"].items(), key=lambda each: -each[1])[:DROPS_SHOWN]
     return dropped(told["dropped"], dict(often)) if often and "forwarded" in told else []

@@ -115,7 +115,7 @@ class Switch(Ways, mode="switch"):
             self._look_at = 2 * moved
             return
         self._look_at = float("inf")
-        limit = "" if self._storm_pps is not None else "; see --storm-limit"
+        limit = "" if self._storm_pps is not None else " see --storm-limit"
         yield f"MAC addresses move between ports, {moved:,} times so far: is there a loop?{limit}"
 
     def set_clock(self, hz: int) -> None:
