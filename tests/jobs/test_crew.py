@@ -146,7 +146,10 @@ def test_a_death_after_the_last_packet_is_none_of_the_jobs():
     with forward(count=1000) as job:
         job.start()
         until(lambda: all(worker.over() for worker in job.workers))
+        assert job.crew.process.pidfd in job.crew.fds()
         os.kill(job.crew.process.pid, signal.SIGKILL)
+        until(job.crew.process.dead)
+        assert job.crew.process.pidfd not in job.crew.fds(), "it stays readable for good"
         assert job.wait()
         assert ran(job.result()).restarts == 0
 

@@ -37,10 +37,9 @@ def _ours() -> dict[int, str]:
 
 
 def _signal_name(number: int) -> str:
-    try:
+    with contextlib.suppress(ValueError):  # a real-time signal
         return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"
+    return f"signal {number}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class WorkerProcess:
         self.lent = lent
         self.post = new("struct post *")
         self.hands = new("struct hand[]", len(tasks))
-        self.status: int | None = None  # as waitid() tells it, once it is over
+        self._status: int | None = None
         self.threads: list[int] = []  # their ids, in the order of the tasks
         self.enforced: Enforced | None = None  # what the kernel enforces on it, once it is loaded
         self.watcher: Thread | None = None  # runs `watch`
@@ -234,7 +233,7 @@ class WorkerProcess:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the process has ended, for so long at most. Return whether it has."""
-        return self.status is not None or child.gone(self.pidfd, seconds)
+        return self._status is not None or child.gone(self.pidfd, seconds)
 
     def watch(self) -> None:
         """Wait for its end, in a thread of its own. `close` may come first."""
@@ -245,25 +244,26 @@ class WorkerProcess:
         """Return whether the process has ended."""
         return self.wait(0)
 
+    @property
+    def status(self) -> int | None:
+        """Return its exit code, or minus the signal that has ended it; None while it runs."""
+        if self._status is None and self.dead():
+            self._status = child.reaped(self.pidfd)
+        return self._status
+
     def cause(self) -> str:
         """Return in words why it has ended; empty while it runs."""
-        if not self.dead():
+        if (status := self.status) is None:
             return ""
-        if self.status is None:
-            ended = None
-            with contextlib.suppress(ChildProcessError):  # the program that we are in has reaped it
-                ended = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
-            killed = ended and ended.si_code != os.CLD_EXITED
-            self.status = ended.si_status * (-1 if killed else 1) if ended else 0
-        if self.status >= 0:
-            return f"it exited with status {self.status}"
+        if status >= 0:
+            return f"it exited with status {status}"
         if self.post.refused:
             name = call_name(self.post.refused - 1, os.uname().machine)
             return f"it called {name}, which the sandbox does not allow"
         by = "a fault in its code or memory"
-        if -self.status == signal.SIGKILL:
+        if -status == signal.SIGKILL:
             by = "by somebody, or by the kernel for want of memory"
-        return f"it was ended by {_signal_name(-self.status)}: {by}"
+        return f"it was ended by {_signal_name(-status)}: {by}"
 
     def kill(self) -> None:
         """Kill the process, whatever it does, and wait for its end. Raises DeviceTimeout when the

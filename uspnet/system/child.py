@@ -54,6 +54,18 @@ def gone(pidfd: int, seconds: float | None = None) -> bool:
     return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
+def reaped(pidfd: int) -> int:
+    """Wait for a child's end. Return its exit code, or minus the signal that has ended it; 0 where
+    the program that we are in has waited for it.
+    """
+    ended = None
+    with contextlib.suppress(ChildProcessError):
+        ended = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    if not ended or ended.si_code == os.CLD_EXITED:
+        return ended.si_status if ended else 0
+    return -ended.si_status
+
+
 def isolate(name: str, keep: Iterable[int]) -> None:
     """Detach the calling child from its parent's terminal and signals, name it, and close all
     descriptors except `keep`, which are above the standard ones. The standard ones become the null
