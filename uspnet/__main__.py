@@ -72,6 +72,9 @@ def main() -> None:
         if any(word.startswith("--extcap-") for word in sys.argv[1:]):
             from uspnet.extcap.protocol import main as run  # noqa: PLC0415 - without all the rest
         else:
+            from uspnet.process import early  # noqa: PLC0415 - as below
+
+            early.begin(sys.argv[1:])
             from uspnet.cli import main as run  # noqa: PLC0415 - imports take a while
 
         run()

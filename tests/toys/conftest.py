@@ -42,13 +42,15 @@ def build(place):
         path = place / "uspnet" / name
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-    subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True)
+    quick = {**os.environ, "USPNET_CFLAGS": "-O1"}
+    subprocess.run([sys.executable, place / "uspnet/fastpath/build.py"], check=True, env=quick)
 
 
 @pytest.fixture(scope="session")
 def toys(request, tmp_path_factory):
     """toys(*words) runs Python on the tree with the toys in it; the JSON object that it printed.
-    `code`: its exit code; others are environment variables. toys.begin(*words) starts uspnet."""
+    `code`: its exit code; others are environment variables; toys.said is what it wrote to stderr
+    last. toys.begin(*words) starts uspnet."""
     place = made_once(request.config, tmp_path_factory, "toys", build)
 
     def run(*words, code=0, **environment):
@@ -57,6 +59,7 @@ def toys(request, tmp_path_factory):
             check=False, timeout=scaled(60), env={**os.environ, **environment},
         )  # fmt: skip
         assert done.returncode == code, done.stderr
+        run.said = done.stderr
         return answer(done.stdout)
 
     def begin(*words):

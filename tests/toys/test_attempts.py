@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.captures import write_pcap
 from tests.support.sealed import ATTEMPTS
-from tests.support.tiers import by_tier
 from uspnet.fastpath import lib
 from uspnet.sandbox.available import available
 
@@ -38,15 +37,7 @@ JOBS = {
     "capture": lambda _sends, receives, _both: ["capture", receives],
     "fwd": lambda _sends, _receives, both: ["fwd", *both],
 }
-NUMBERED = list(enumerate(ATTEMPTS))
 WAYS = [(job, kind) for job in JOBS for kind in KINDS]
-SOME = [(*WAYS[at % len(WAYS)], what) for at, what in NUMBERED]
-MOST = [  # every call in every job and on every kind of port
-    (list(JOBS)[(at + number) % len(JOBS)], kind, what)
-    for number, kind in enumerate(KINDS)
-    for at, what in NUMBERED
-]
-EVERY = [(*way, what) for way in WAYS for what in ATTEMPTS]
 
 
 @pytest.fixture
@@ -66,15 +57,24 @@ def words_of(request, tmp_path, namespace):
         yield words
 
 
+def texts(arguments):
+    return [each.decode() if isinstance(each, bytes) else each for each in arguments]
+
+
 @pytest.mark.full
-@pytest.mark.parametrize(("job", "kind", "what"), by_tier(SOME, MOST, EVERY))
-def test_every_job_ends_at_a_call_that_is_not_listed(toys, words_of, job, kind, what):
-    name, arguments = ATTEMPTS[what]
-    texts = [each.decode() if isinstance(each, bytes) else each for each in arguments]
-    words = (*words_of(job, kind), "--duration", "20s", "--json", "--restart", "0")
-    result = toys("-m", "uspnet", *words, code=1, ATTEMPT=json.dumps([name, texts]))
+@pytest.mark.parametrize(("job", "kind"), WAYS)
+def test_every_job_ends_at_a_call_that_is_not_listed(toys, words_of, job, kind):
+    """One worker process after the other, each at another call; the last one's is the job's end."""
+    tried = [(name, texts(arguments)) for name, arguments in ATTEMPTS.values()]
+    restarts = len(tried) - 1
+    words = (*words_of(job, kind), "--duration", "60s", "--json", "--restart", restarts)
+    result = toys("-m", "uspnet", *words, code=1, ATTEMPTS=json.dumps(tried))
     assert result["command"] == job
     assert result["error"] == "DeviceFault"
-    assert f"it called {name}, which the sandbox does not allow to" in result["message"]
+    assert result["restarts"] == restarts
+    refused = "it called {}, which the sandbox does not allow"
+    said = [line for line in toys.said.splitlines() if "sandbox does not allow" in line]
+    for (name, _), line in zip(tried, [*said, result["message"]], strict=True):
+        assert refused.format(name) in line
     assert f"{kind}:" in result["message"]
     assert result["sandbox"]["seccomp"] <= 20

@@ -23,6 +23,7 @@ from uspnet.jobs.watching import Watches
 from uspnet.jobs.worker import Worker
 from uspnet.memory import Data
 from uspnet.port import Port
+from uspnet.process import early
 from uspnet.process.kept import Kept
 from uspnet.process.server import END_S, ForkServer
 from uspnet.process.successor import Successor
@@ -30,7 +31,6 @@ from uspnet.process.worker import Task, WorkerProcess
 from uspnet.sandbox.available import available
 from uspnet.sandbox.enforced import Enforced
 from uspnet.system import kept
-from uspnet.system.kept import State
 from uspnet.system.privileges import NONE, Capabilities, to_end
 
 
@@ -54,7 +54,7 @@ class Crew:
         self.upgrades = Upgrades(self)
         self.forks = Forks(self)
         self.control: Control | None = None
-        self.former: State | None = None  # what the version before has left
+        self.former: kept.State | None = None  # what the version before has left
         self.opened_s = self.waited_s = 0.0  # from `open` to `launch`, without the wait for peers
         self.workers: Sequence[Worker] = ()
         self.recover: Callable[[], int] = lambda: 0
@@ -79,7 +79,7 @@ class Crew:
             self.control = Control(self.upgrades, Watches(self), self.limits.control_path)
         if self.wanted:
             before = Successor.kept(self.former) if self.former else None
-            self.server = before or ForkServer()
+            self.server = before or early.server()
 
     def keeps(self) -> Capabilities:
         """Return what it takes to have the worker process, another user's, killed by the kernel
