@@ -23,7 +23,7 @@ KINDS = (
     *("switch", "rules", "balance", "impair", "less"),
     *by_tier((), (), ("route",)),
 )
-SEEDS = by_tier(2, 6, 1000)
+SEEDS = by_tier(2, 4, 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

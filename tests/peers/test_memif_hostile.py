@@ -17,7 +17,7 @@ from tests.support.memif import raw_memif as raw
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 
-DESCRIPTORS = by_tier(500_000, 1_000_000, 10_000_000)
+DESCRIPTORS = by_tier(250_000, 500_000, 10_000_000)
 MESSAGES = by_tier(5_000, 15_000, 50_000)
 PATIENCE_S = 1800
 FDS_MORE, KIB_MORE = 8, 32 << 10
