@@ -137,3 +137,11 @@ def test_one_that_is_stopped_is_replaced_when_a_worker_needs_it(job):
     assert "another one goes on" in said[0]
     assert "a new one goes on" in said[1]
     assert job.crew.restarts == 1
+
+
+def test_one_that_ends_before_the_first_worker_process():
+    ports = [make_port("null:"), make_port("null:")]
+    with ForwardJob(ports, Limits(process=True, count=1000), Forwarding()) as job:
+        os.kill(job.crew.server.pid, signal.SIGKILL)
+        until(job.crew.server.dead)
+        assert ran(job.run()).ended == "count"

@@ -100,7 +100,7 @@ class Crew:
         if self.control and self.control.trouble:
             self.notice(self.control.trouble)
         if self.server:
-            self._make(self.server)
+            self._make_by(self.server)
 
     def make(self, server: ForkServer) -> WorkerProcess:
         """Make a worker process, which is yet to be loaded."""
