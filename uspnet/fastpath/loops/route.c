@@ -109,11 +109,10 @@ static enum drop_reason read_ipv4(const struct route_loop *r, struct routed *p, 
     return DROP_NONE;
 }
 
-/* None, loopback, an IPv4 address that is mapped, one of the link alone, or a group. */
+/* None, loopback, one of the link alone, or a group. */
 static int is_wrong_ipv6(uint64_t high, uint64_t low)
 {
-    return (!high && (low <= 1 || low >> 32 == 0xFFFF)) || high >> 54 == 0xFE80 >> 6 ||
-           high >> 56 == 0xFF;
+    return (!high && low <= 1) || high >> 54 == 0xFE80 >> 6 || high >> 56 == 0xFF;
 }
 
 static enum drop_reason read_ipv6(const struct route_loop *r, struct routed *p, uint32_t bytes)
