@@ -23,6 +23,7 @@ from uspnet.ports.qemu import models
 MODELS = [name for name, nic in models().items() if "tx-fcs" in nic.options.known()]
 HEADER = ("02:00:00:00:00:01", "02:00:00:00:00:02", "198.18.0.1", "198.18.0.2", 1024, 9)
 CHECKS = [word for each in ("ip", "udp", "tcp") for word in ("-o", f"{each}.check_checksum:TRUE")]
+CHECKS += ["-o", "sctp.checksum:CRC 32c"]
 BAD, GOOD = "0", "1"
 IPV4 = "Ether()/IP(src='10.0.0.1',dst='10.0.0.2')"
 LOAD = "('x'*30)"
@@ -38,6 +39,13 @@ STACKS = {
     "icmpv6": f"Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/ICMPv6EchoRequest()/{LOAD}",
     "vlan": f"Ether()/Dot1Q(vlan=5)/IP(src='10.0.0.1',dst='10.0.0.2')/TCP()/{LOAD}",
     "ipip": f"{IPV4}/IP(src='10.1.0.1',dst='10.1.0.2')/UDP()/{LOAD}",
+    "vxlan": f"{IPV4}/UDP(sport=5)/VXLAN(vni=3)/{IPV4}/UDP()/{LOAD}",
+    "gre": f"{IPV4}/GRE(chksum_present=1)/IP(src='10.1.0.1',dst='10.1.0.2')/UDP()/{LOAD}",
+    "dns": f"{IPV4}/UDP(dport=53)/DNS(rd=1)/{LOAD}",
+    "option": "Ether()/IPv6(src='2001:db8::1',dst='2001:db8::2')/ICMPv6ND_NS()"
+    f"/ICMPv6NDOptSrcLLAddr()/{LOAD}",
+    "sctp": f"{IPV4}/SCTP()/SCTPChunkData(data='x'*32)",
+    "sctp, vxlan": f"{IPV4}/UDP(sport=5)/VXLAN()/{IPV4}/SCTP()/SCTPChunkData(data='x'*32)",
 }
 
 
@@ -84,20 +92,34 @@ WRONG = {
     "ipv6.plen": ("udp, ipv6", {"ipv6.plen": "46"}),
     "ip.version=5": ("udp", {"ip.version": "5"}),
 }
+UDP_SUMS = "udp.checksum.status"
+AROUND = {  # checksums further outside, and those that are none of the Internet's, are right
+    "dns.qdcount=9": ("dns", {UDP_SUMS: GOOD, "dns.count.queries": "9"}),
+    "udp#2.chksum": ("vxlan", {UDP_SUMS: f"{GOOD},{BAD}", "ip.checksum.status": f"{GOOD},{GOOD}"}),
+    "udp#2.len=4": ("vxlan", {UDP_SUMS: GOOD, "udp.length": "88,4"}),
+    "ip#2.ttl=0": ("vxlan", {UDP_SUMS: f"{GOOD},{GOOD}", "ip.checksum.status": f"{GOOD},{GOOD}"}),
+    "ip#2.len=30,udp.chksum,udp#2.chksum=5": ("vxlan", {"ip.len": "108,30", UDP_SUMS: f"{BAD},2"}),
+    "udp.chksum ,ip#2.chksum": ("gre", {"gre.checksum.status": GOOD, UDP_SUMS: BAD}),
+    "icmpv6ndoptsrclladdr.type=200": ("option", {"icmpv6.checksum.status": GOOD}),
+    "sctp.tag=7": ("sctp", {"sctp.checksum.status": GOOD, "sctp.verification_tag": "0x00000007"}),
+    "sctp.chksum": ("sctp", {"sctp.checksum.status": BAD}),
+    "sctp.dport": ("sctp, vxlan", {UDP_SUMS: GOOD, "sctp.checksum.status": GOOD}),
+}
 
 
 def test_what_is_broken_is_wrong_and_all_else_is_right(tmp_path, needs):
     needs("tshark")
     file = tmp_path / "wrong.pcap"
-    names = sorted({name for _, expected in WRONG.values() for name in expected})
-    for text, (stack, _) in WRONG.items():
+    cases = WRONG | AROUND
+    names = sorted({name for _, expected in cases.values() for name in expected})
+    for text, (stack, _) in cases.items():
         traffic = Traffic(craft(STACKS[stack]))
         traffic.break_packets(Wrong(read_breaks([text])))
         (template,) = traffic.templates
         load = template.rebuild(len(template.frame) - 18, b"another checksum!!")
         wrpcap(str(file), [Ether(template.frame), Ether(load)], append=True)
     rows = iter(read(file, names))
-    for text, (_, expected) in WRONG.items():
+    for text, (_, expected) in cases.items():
         for _ in "template", "numbered":
             row = dict(zip(names, next(rows), strict=True))
             assert {name: row[name] for name in expected} == expected, text
@@ -154,6 +176,8 @@ def test_a_wrong_fcs_is_sent_and_a_right_one_between(uspnet, far, tmp_path, qemu
     result = uspnet("pktgen", spec, "-c", "4", "--break", "fcs", "--break-every", "2", "--json",
                     "--rate", "100")  # fmt: skip
     assert result.returncode == 0, result.stderr
+    told = answer(result.stdout)
+    assert told["l1_bps"] == pytest.approx(84 * 8 * told["pps"])  # the FCS is counted once
     until(lambda: far.take() or len(far.got) >= 4)
     plain = udp_frame(60, *HEADER)
     right = zlib.crc32(plain).to_bytes(4, "little")
@@ -248,6 +272,7 @@ REFUSED = [
     ("fcs=1", "has no value"),
     ("ip.src", "an address"),
     ("ip.len=65536", "does not fit into 16 bits"),
+    ("ip.len=0x" + "f" * 4000, "ip.len=0xf+…: no field has more than 64 bits"),
     ("ip.len=-1", "does not fit into 16 bits"),
 ]
 

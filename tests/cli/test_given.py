@@ -12,7 +12,7 @@ import pytest
 from scapy.layers.all import ARP, IP, TCP, UDP, Ether
 from scapy.utils import wrpcap, wrpcapng
 
-from tests.support.captures import pcap_frames
+from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.waiting import scaled
 
@@ -130,6 +130,13 @@ def test_what_a_file_has_beyond_the_limit_is_told(sent, capture):
     assert f"{capture}: it has more packets than the first 16,384" in " ".join(told.split())
 
 
+def test_packets_of_a_file_that_can_not_be_sent_are_told(sent, capture):
+    write_pcap(capture, [FRAMES[0], b"", FRAMES[1], b""])
+    frames, told = sent("--pcap", str(capture), "-c", "4")
+    assert frames == FRAMES[:2] * 2
+    assert f"{capture}: without packets that can't be sent: too short 2" in " ".join(told.split())
+
+
 def test_of_a_file_that_was_cut_what_is_whole_is_sent(sent, capture):
     data = capture.read_bytes()
     capture.write_bytes(data[:-5])
@@ -164,6 +171,9 @@ WRONG = [
     (["--size", "60", "--size=imix"], "", "--size is given twice hint: write several sizes as one"),
     (["--profile", "a", "--profile", "b"], "", "--profile is given twice hint: write the streams"),
     (["-w", "a.pcapng", "--write=b.pcapng"], "", "--write is given twice hint: keep one of them"),
+    (["--rx-port", "null:", "--no-sequence", "--plot", "-"], "", "with sequence numbers return"),
+    (["--rx-port", "null:", "--plot", "-", "-q"], "", "which --quiet leaves out hint: drop"),
+    (["--profile", "FILE", "--break", "fcs"], "", "--break conflicts with --profile"),
     (["--merge"], "", "--merge needs --replay hint: add --replay FILE, or drop it"),
 ]  # fmt: skip
 

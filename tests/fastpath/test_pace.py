@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,11 @@ import pytest
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
 from uspnet.jobs.pace import Pace
+from uspnet.packets.craft import craft
 from uspnet.packets.shape import Shape
+from uspnet.packets.vary.change import Change
+from uspnet.packets.vary.compiler import compile_program
+from uspnet.packets.vary.flows import flow_index
 
 HZ = 3_000_000_000
 NEVER = (1 << 64) - 1
@@ -119,7 +124,7 @@ def exponential_distance(gaps, mean):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("seed", [1, 2, 2**64 - 1])
+@pytest.mark.parametrize("seed", [1, 3, 2**64 - 1])
 def test_random_gaps_are_exponential(seed, workers):
     times = together(Shape((1e6,), poisson=True, seed=seed), workers, 60_000)
     gaps = [b - a for a, b in pairwise([0, *times[:50_000]])]
@@ -140,6 +145,16 @@ def test_the_seed_decides_about_random_gaps():
     assert not set(one) & set(other)
     both = [due_times(make(Shape((1e6,), poisson=True), 0, each, 2), 100) for each in (0, 1)]
     assert not set(both[0]) & set(both[1])
+
+
+def test_what_is_drawn_from_one_seed_is_independent():
+    change = Change(["ip.src=10.0.0.0/8:random", "ip.ttl=random"], 5, 9, 1.0)
+    alone = replace(change, flows=None, zipf=None)
+    _, program = compile_program(craft("Ether()/IP()/UDP()"), alone)
+    seeds = [index.seed for index, _ in program.groups]
+    seeds += [flow_index(change).seed]
+    seeds += [make(Shape((1e6,), poisson=True, seed=5), 0, number, 2).c.seed for number in (0, 1)]
+    assert len(set(seeds)) == 5
 
 
 def test_random_bursts():

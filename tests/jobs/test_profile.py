@@ -176,6 +176,14 @@ def test_a_poisson_process_begins_when_its_stream_does(dry):
     assert all(abs(a[0] - b[0]) <= 1 for a, b in zip(shifted, later, strict=True))
 
 
+def test_two_streams_of_a_seed_have_gaps_of_their_own(dry):
+    shape = Shape((1000.0,), poisson=True)
+    _, rows = dry(lambda file: [Stream(f"s{n}", file, traffic(n, shape=shape), 0.0, 1.0)
+                                for n in (1, 2)])  # fmt: skip
+    times = [{at for at, number in rows if number == n} for n in (1, 2)]
+    assert not times[0] & times[1]
+
+
 def test_a_duration_ends_streams_of_a_dry_run(dry):
     _, rows = dry(lambda file: [Stream("a", file, traffic(1, rate=1000.0))], duration=0.05)
     assert len(rows) == 50

@@ -121,3 +121,12 @@ def test_a_similar_frame_needs_no_search():
     check = follow(first.rebuild, 54)
     assert follow(rebuild, 54, check) == follow(second.rebuild, 54)
     assert len(tried) == 3
+
+
+def test_a_checksum_at_the_same_place_may_have_another_zero():
+    """ICMPv6's is sent as it is, and UDP's as 0xffff."""
+    before = made(f"Dot1Q()/{IPV6}/ICMPv6EchoRequest()/('x'*26)")
+    udp = made(f"{IPV6}/UDP()/('x'*30)")
+    found = [follow(udp.rebuild, 74, like) for like in (follow(before.rebuild, 74), None)]
+    assert found[0] == found[1]
+    assert found[0].zero == 0xFFFF

@@ -10,6 +10,8 @@ from fractions import Fraction
 import pytest
 
 from uspnet.errors import Usage
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.frames import Template
 from uspnet.packets.sizes import MIXES, RANDOM_CYCLE, read_sizes
 from uspnet.units import Unreadable
 
@@ -56,6 +58,17 @@ def test_random_sizes_are_uniform_and_the_same_in_every_run():
     assert set(counts) == set(range(60, 160))
     assert 66.5 < sum((n - mean) ** 2 / mean for n in counts.values()) < 138.99  # chi-squared
     assert str(read_sizes("random:60-159")) == "random:60-159"
+
+
+def test_the_seed_decides_about_random_sizes():
+    sizes = read_sizes("random:60-159")
+    assert sizes.by(1) == sizes
+    assert sizes.by(2) == sizes.by(2)
+    assert sizes.by(2).order != sizes.order
+    assert read_sizes("imix").by(2) == read_sizes("imix")
+    template = Template(bytes(60), 0, lambda _at, _data: bytes(60))
+    traffic = Traffic([template], sizes=sizes.by(7))
+    assert traffic.asked(None)["seed"] == 7
 
 
 @pytest.mark.parametrize(("text", "message"), [

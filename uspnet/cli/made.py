@@ -177,7 +177,8 @@ class Made:
         from uspnet.cli.given import all_packets
         from uspnet.packets.resize import NothingFollows, probes
 
-        exact = self.size if not (self.packet or self.pcap) or "size" in given else None
+        size = self.size.by(self.seed)
+        exact = size if not (self.packet or self.pcap) or "size" in given else None
         check_header(given)
         packets, notes = all_packets(self.packet or (), self.pcap or ())
         varied, wrong = self.vary or [], self.wrong()

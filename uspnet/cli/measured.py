@@ -119,6 +119,9 @@ class Measured:
         for name in (name for name, path in given.items() if path and self.rx_port is None):
             text = f"{name} needs --rx-port: latencies are measured there"
             raise Usage(text, "add --rx-port PORT")
+        if self.plot == "-" and not self.numbered:
+            text = "--plot -: latencies are measured where packets with sequence numbers return"
+            raise Usage(text, "drop --no-sequence")
         from uspnet.jobs.saving import HdrFile, PlotFile
 
         files: list[SavedFile] = [HdrFile(self.save)] if self.save else []

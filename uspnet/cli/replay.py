@@ -30,7 +30,7 @@ MADE = (
     "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
     "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
-SPELT = {"only": "filter"}
+SPELT = {"only": "filter", "broken": "break"}
 SPLIT = {
     "split_by": ("--split-by", "say what goes to the first port: --split-by 'src net 10.0.0.0/8'"),
     "second_port": ("--second-port", "add the port for all other packets: --second-port PORT"),

@@ -228,6 +228,7 @@ class GenerateJob(Measuring[GenerateResult]):
     def count(self) -> GenerateResult:
         """Return what was sent so far, and received where there is a receive port."""
         sent, octets = self._sent()
+        octets -= sent * self.traffic.fcs()
         offered = sum(int(loop.c.offered) for loop in self._sends)
         besides = [self.answers] if self.answers and self._shares() else []
         drops = without_answers(drops_by_reason(self._sinks()), besides)

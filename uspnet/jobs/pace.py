@@ -10,7 +10,7 @@ from uspnet.jobs.choices import COUNT_MAX
 from uspnet.jobs.histogram import percentiles
 from uspnet.jobs.punctual import Pacing
 from uspnet.memory import new
-from uspnet.packets.fields.program import mix
+from uspnet.packets.fields.program import mix, seed_for
 from uspnet.packets.shape import ROUNDING, Shape
 
 ANY_NUMBER = (1 << 64) - 1
@@ -27,7 +27,7 @@ class Pace:
         self.c.late, self.c.steps, self.c.n_steps = self.late, self._steps, len(shape.rates)
         self.c.size, self.c.poisson = shape.burst, shape.poisson
         self.c.number, self.c.n_workers = number, workers
-        self.c.seed = mix(mix(shape.seed) + number)
+        self.c.seed = mix(seed_for("gaps", shape.seed) + number)
         self.c.at = lib.PACE_TABLE
 
     def play(self, shape: Shape, seconds: float) -> None:

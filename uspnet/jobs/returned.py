@@ -102,7 +102,8 @@ class MeasureResult(GenerateResult):
     duplicated: int | None
     """Packets that came back more than once; null: packets without sequence numbers."""
     reordered: int | None
-    """Packets that came back after a later one; null: packets without sequence numbers."""
+    """Packets that came back after a later one of the same queue; null: packets without sequence
+    numbers."""
     stale: int | None
     """Packets that came back when their numbers had been forgotten; null: packets without sequence
     numbers."""

@@ -16,6 +16,7 @@ from uspnet.jobs.plan import Limits
 from uspnet.jobs.sender import Generate
 from uspnet.jobs.traffic import CTemplates, Traffic
 from uspnet.memory import new
+from uspnet.packets.fields.program import seed_for
 from uspnet.packets.shape import LINK_BPS
 from uspnet.port import Port
 
@@ -69,7 +70,10 @@ class Sender:
     ) -> None:
         self.stream, self.templates = stream, CTemplates(stream.traffic, secret)
         shape = stream.traffic.rates()
-        self.shape = replace(shape, start=stream.start) if shape else None
+        self.shape = None
+        if shape:  # the gaps of two streams of a seed are independent, too
+            seed = seed_for(f"stream {number}", shape.seed)
+            self.shape = replace(shape, start=stream.start, seed=seed)
         self.pace = Pace(self.shape, 0, 1) if self.shape else None
         self.fields, self.again = (stream.traffic.make_fields(0, 1) for _ in range(2))
         self.c: ProfileStream = ffi.NULL  # set by its loop

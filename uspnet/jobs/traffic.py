@@ -17,7 +17,7 @@ from uspnet.packets.fields.field import Field, make_chain
 from uspnet.packets.frames import FRAME_MIN, SIGNATURE_BYTES, MeanSize, Template
 from uspnet.packets.shape import Shape
 from uspnet.packets.signing import NO_CHECK, Check, follow
-from uspnet.packets.sizes import Sizes
+from uspnet.packets.sizes import FCS, Sizes
 from uspnet.packets.vary.change import Change
 
 WORDS = 16  # bytes that are copied at once
@@ -54,15 +54,20 @@ class Traffic:
             )
         if not 0 <= self.rate < float("inf"):
             raise Usage(f"rate={self.rate}", "packets a second; 0: as fast as the port takes them")
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        """Raise Usage when a field would write behind the end of a frame that is its own."""
+        frames = [each.frame for each in self.templates]
         for each in self.fields:
-            each.check_length(min(len(template.frame) for template in self.templates))
+            if taken := [len(frame) for frame in frames if each.takes(frame)]:
+                each.check_length(min(taken))
 
     def break_packets(self, wrong: Wrong) -> None:
         """Break the frames, or every so many of them, on purpose. Raise Usage."""
         self.wrong = wrong
         self.templates, self.order = wrong.break_all(self.templates, self.order, self.fields)
-        for each in self.fields:
-            each.check_length(min(len(template.frame) for template in self.templates))
+        self._check_lengths()
 
     def make_fields(self, number: int, workers: int) -> list[c.Struct]:
         """Make one worker's C structs of the fields; each points to the next in the chain."""
@@ -96,6 +101,8 @@ class Traffic:
         """Return what is drawn from; None if nothing is."""
         if self.change and self.change.vary:
             return self.change.seed
+        if self.sizes and self.sizes.drawn:
+            return self.sizes.seed
         return shape.seed if shape and shape.poisson else None
 
     def mean(self) -> MeanSize:
@@ -103,7 +110,11 @@ class Traffic:
         lengths = [len(each.frame) for each in self.templates]
         order = self.order or range(len(lengths))
         least = 0 if self.wrong.has("runt") else FRAME_MIN
-        return MeanSize.of([lengths[each] for each in order], least)
+        return MeanSize.of([lengths[each] - self.fcs() for each in order], least)
+
+    def fcs(self) -> int:
+        """Return how many bytes of each frame are an FCS of its own."""
+        return FCS if self.wrong.has("fcs") else 0
 
     def longest(self) -> int:
         """Return the length of the longest frame in bytes."""

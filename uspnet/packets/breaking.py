@@ -12,22 +12,22 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 
 from uspnet.errors import Usage
 from uspnet.packets.fields.field import Field
+from uspnet.packets.following import SUMS, Patch, Renew, Spot, checks_of
 from uspnet.packets.frames import FRAME_MIN, Template
 from uspnet.packets.guard import alone
 from uspnet.packets.payload import CHECKSUMS, made_of
 from uspnet.packets.sizes import FCS, ORDER_MAX
 from uspnet.packets.vary import domain as d
-from uspnet.packets.vary.place import Layout, Named, Place, Sum
+from uspnet.packets.vary.place import Layout, Named, Place
 
-SUMS = 0xFFFF  # Internet checksums are sums modulo this (RFC 1071)
 RUNT, RUNT_MIN = 40, 18  # bytes: what is left of a frame, and at least
+VALUE_BITS, VALUE_SHOWN = 64, 24  # characters of one that is too large
 MORE = 8  # by how much a field is wrong
 HINT = "write ip.chksum, udp.chksum, ip.len, udp.len=4, runt, runt=32 or fcs, with commas between"
-Patch = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Wrong:
         for each in named:
             template = _summed(template, each, fields)
         layout = Layout(template)
-        for patch in [_patch(layout, each, fields) for each in named]:
+        for _, patch in sorted((_patch(layout, each, fields) for each in named), key=_last):
             template = _patched(template, patch)
         for each in self.breaks:
             if each.name == "runt":
@@ -108,6 +108,9 @@ def _read(text: str) -> Break:
         number = int(value, 0) if equals else None
     except ValueError:
         raise Usage(f"--break {text}: {value!r} is not a number", HINT) from None
+    if number is not None and number.bit_length() > VALUE_BITS:
+        text = f"--break {name}={value[:VALUE_SHOWN]}…: no field has more than {VALUE_BITS} bits"
+        raise Usage(text, HINT)
     if name == "fcs" and equals:
         raise Usage(f"--break {text}: an FCS has no value", "write fcs")
     if name == "runt" and not RUNT_MIN <= (RUNT if number is None else number) < FRAME_MIN:
@@ -118,7 +121,7 @@ def _read(text: str) -> Break:
     return Break(name, number)
 
 
-def _patched(template: Template, patch: Patch) -> Template:
+def _patched(template: Template, patch: Callable[[bytes], bytes]) -> Template:
     rebuild = template.rebuild
 
     def again(at: int, data: bytes) -> bytes:
@@ -182,8 +185,8 @@ def _summed(template: Template, wrong: Break, fields: Sequence[Field]) -> Templa
         return made_of(packet, bytes(packet), template.payload)
 
 
-def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> Patch:
-    """Return what makes a frame of this layout wrong. Raise Usage."""
+def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> tuple[Named, Patch]:
+    """Return a field, and what makes it wrong in a frame of this layout. Raise Usage."""
     place, bit = _find(layout, wrong)
     if not isinstance(place, Named) or place.notation in {d.IP4, d.IP6, d.MAC}:
         raise Usage(f"--break {wrong.name}: an address is never wrong", "give it by --packet")
@@ -196,50 +199,46 @@ def _patch(layout: Layout, wrong: Break, fields: Sequence[Field]) -> Patch:
     if wrong.value is not None and any(each.follows(bit // 8) for each in fields):
         text = f"--break {wrong.name}: the checksum follows what --vary changes"
         raise Usage(text, "drop its value, or --vary; to send none: UDP(chksum=0) in --packet")
-    if place.name in CHECKSUMS and wrong.value is None:
-        return partial(_spoil, bit // 8, bits // 8)
-    return partial(_write, layout.sums, place, bit, wrong.value)
+    spot = Spot(bit, bits)
+    return place, Patch(spot, _renewal(place, wrong.value), checks_of(layout, place, spot))
 
 
-def _spoil(at: int, size: int, frame: bytes) -> bytes:
-    """Return the frame with a wrong checksum, by a constant: one that is 1 more by its own
-    arithmetic, and never 0; or, of a CRC, one with another bit.
+def _last(found: tuple[Named, Patch]) -> tuple[bool, int]:
+    """Return the place in the order of what is made wrong: checksums follow the fields, and the
+    outer ones the inner ones; what they are to be in the end comes last.
     """
-    was = int.from_bytes(frame[at : at + size], "big")
-    if size == 2:
-        total = ((~was & SUMS) + 1) % SUMS
-        now = ~total & SUMS
-    else:
-        now = was ^ 1
-    return frame[:at] + now.to_bytes(size, "big") + frame[at + size :]
+    place, _ = found
+    return place.name in CHECKSUMS, -place.layer
 
 
-def _write(sums: Sequence[Sum], place: Named, bit: int, value: int | None, frame: bytes) -> bytes:
-    """Return the frame with a wrong value in a field, and right checksums of the same layer."""
+def _renewal(place: Named, value: int | None) -> Renew:
+    """Return what makes the wrong value of a field out of the right one."""
     bits = place.notation.bits
-    left = 8 * len(frame) - bit - bits
-    number, mask = int.from_bytes(frame, "big"), (1 << bits) - 1
-    was = number >> left & mask
-    now = (was + (MORE & mask or 1)) & mask if value is None else value
-    made = (number & ~(mask << left) | now << left).to_bytes(len(frame), "big")
-    own = [each for each in sums if each.layer == place.layer and each.name != place.name]
-    return reduce(partial(_follow, frame, place), own, made)
+    if value is not None:
+        return partial(_put, value)
+    if place.name in CHECKSUMS:
+        return _spoil if bits == 16 else _flip
+    return partial(_add, (1 << bits) - 1)
 
 
-def _follow(before: bytes, place: Named, made: bytes, check: Sum) -> bytes:
-    """Return the frame with a checksum that follows from what has changed in it: twice where the
-    field is in a pseudo-header, too, as UDP's length is.
+def _spoil(was: int) -> int:
+    """Return a wrong Internet checksum, by a constant: one that is 1 more by its own arithmetic,
+    and never 0.
     """
-    times = 2 if place.name == "len" and check.zero else 1
-    delta = times * (_words(made, check.at) - _words(before, check.at))
-    was = int.from_bytes(before[check.at : check.at + 2], "big")
-    total = ((~was & SUMS) + delta) % SUMS
-    now = (~total & SUMS) if total else check.zero
-    return made[: check.at] + now.to_bytes(2, "big") + made[check.at + 2 :]
+    return ~(((~was & SUMS) + 1) % SUMS) & SUMS
 
 
-def _words(frame: bytes, check: int) -> int:
-    """Return the sum of a frame's 16-bit words, as those of a checksum at this offset lie."""
-    frame = frame[check % 2 :]
-    frame += bytes(len(frame) % 2)
-    return sum(int.from_bytes(frame[at : at + 2], "big") for at in range(0, len(frame), 2))
+def _flip(was: int) -> int:
+    """Return a wrong CRC: one with another bit."""
+    return was ^ 1
+
+
+def _add(mask: int, was: int) -> int:
+    """Return another value of a field that has these bits."""
+    return (was + (MORE & mask or 1)) & mask
+
+
+def _put(value: int, was: int) -> int:
+    """Return the value that was asked for."""
+    del was
+    return value

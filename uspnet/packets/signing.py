@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from uspnet.errors import Usage
@@ -44,16 +44,16 @@ def follow(rebuild: Rebuild, at: int, like: Check | None = None) -> Check:
     """How the frame's checksum follows a signature at offset `at`. `like`: that of a similar
     frame, which is tried first. Raises Usage when there is no telling.
     """
-    if like and _explains(again := _again(rebuild, at, like), rebuild, at, _samples(1)):
-        return again
     zeros = rebuild(at, ZEROS)
+    if like and _explains(again := _again(rebuild, at, zeros, like), rebuild, at, zeros, 1):
+        return again
     changed = _changed(rebuild, at, zeros)
     if not changed:
         return NO_CHECK
     first, last = min(changed), max(changed)
     for find in (_sum, _crc) if last - first in (1, 3) else ():
         check = find(rebuild, at, zeros, first)
-        if _explains(check, rebuild, at, _samples(SAMPLES)):
+        if _explains(check, rebuild, at, zeros, SAMPLES):
             return check
     raise Usage(
         "a checksum of this packet does not follow from its sequence number",
@@ -80,23 +80,20 @@ def _changed(rebuild: Rebuild, at: int, zeros: bytes) -> list[int]:
     ]
 
 
-def _again(rebuild: Rebuild, at: int, like: Check) -> Check:
-    """Return the same kind of checksum at the same offset, over other bytes."""
-    frame = rebuild(at, ZEROS)
-    if like.kind == lib.CHECK_CRC:
-        base = struct.unpack_from("=I", frame, like.at)[0] if len(frame) >= like.at + 4 else 0
-    else:
-        base = _sum_base(frame, like.at)
-    return Check(like.kind, like.at, base, like.zero, like.swapped, like.crc)
-
-
-def _sum_base(frame: bytes, at: int) -> int:
-    return ~int(struct.unpack_from("=H", frame, at)[0]) & 0xFFFF if len(frame) >= at + 2 else 0
+def _again(rebuild: Rebuild, at: int, zeros: bytes, like: Check) -> Check:
+    """Return the same kind of checksum at the same offset, over other bytes; none where the frame
+    ends before.
+    """
+    if like.kind == lib.CHECK_SUM and len(zeros) >= like.at + 2:
+        return _sum(rebuild, at, zeros, like.at)
+    if like.kind == lib.CHECK_CRC and len(zeros) >= like.at + 4:
+        return replace(like, base=struct.unpack_from("=I", zeros, like.at)[0])
+    return NO_CHECK
 
 
 def _sum(rebuild: Rebuild, at: int, zeros: bytes, first: int) -> Check:
     """Return a check for an Internet checksum at offset `first`."""
-    base, swapped = _sum_base(zeros, first), bool((at - first) % 2)
+    base, swapped = ~int(struct.unpack_from("=H", zeros, first)[0]) & 0xFFFF, (at - first) % 2 == 1
     missing = struct.pack("=H", ~base & 0xFFFF)  # with this word the checksum is 0
     signature = (missing[::-1] if swapped else missing) + ZEROS[2:]
     zero = struct.unpack_from("=H", rebuild(at, signature), first)[0]
@@ -121,10 +118,10 @@ def _crc(rebuild: Rebuild, at: int, zeros: bytes, first: int) -> Check:
     return Check(lib.CHECK_CRC, first, base, crc=tuple(table))
 
 
-def _explains(check: Check, rebuild: Rebuild, at: int, samples: list[bytes]) -> bool:
-    """Is the frame with each of these signatures what the fast path is going to make of it?"""
-    frame = rebuild(at, ZEROS)
-    return all(_signed(check, frame, at, sample) == rebuild(at, sample) for sample in samples)
+def _explains(check: Check, rebuild: Rebuild, at: int, zeros: bytes, count: int) -> bool:
+    """Is the frame with each of so many signatures what the fast path is going to make of it?"""
+    samples = _samples(count)
+    return all(_signed(check, zeros, at, sample) == rebuild(at, sample) for sample in samples)
 
 
 def _signed(check: Check, frame: bytes, at: int, signature: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from uspnet import units
@@ -44,6 +44,7 @@ class Sizes:
     sizes: tuple[int, ...]
     order: tuple[int, ...] = (0,)  # indexes of `sizes`
     drawn: bool = False  # at random
+    seed: int = 1  # of what is drawn
 
     def __str__(self) -> str:
         """Return them as RFC 6985 writes them, or by weights where it has no letters."""
@@ -60,6 +61,10 @@ class Sizes:
         if len(weights) <= 8:
             return ",".join(weights)
         return f"{min(self.sizes)}-{max(self.sizes)}"
+
+    def by(self, seed: int) -> Sizes:
+        """Return them, drawn by a seed if they are drawn."""
+        return replace(self, order=_draw(len(self.sizes), seed), seed=seed) if self.drawn else self
 
     def _each(self) -> tuple[int, ...]:
         """Return the sizes of one cycle."""
@@ -85,12 +90,16 @@ def read_sizes(text: str | int) -> Sizes:
         return _mix(rest if colon else "imix")
     if kind == "random" and colon:
         sizes = _listed(rest)
-        draw = random.Random(1)  # noqa: S311 - no secret
-        order = tuple(draw.randrange(len(sizes)) for _ in range(RANDOM_CYCLE))
-        return Sizes(sizes, order, drawn=True) if len(sizes) > 1 else Sizes(sizes)
+        return Sizes(sizes, _draw(len(sizes), 1), drawn=True) if len(sizes) > 1 else Sizes(sizes)
     if colon:
         return _weighted(text)
     return in_turn(_listed(text))
+
+
+def _draw(count: int, seed: int) -> tuple[int, ...]:
+    """Draw which of so many sizes each frame of a cycle has."""
+    draw = random.Random(f"sizes {seed}")  # noqa: S311 - no secret; others draw from it, too
+    return tuple(draw.randrange(count) for _ in range(RANDOM_CYCLE))
 
 
 def in_turn(sequence: tuple[int, ...]) -> Sizes:

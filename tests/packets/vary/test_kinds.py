@@ -7,6 +7,8 @@ import pytest
 from scapy.layers.l2 import Ether
 
 from uspnet.errors import Usage
+from uspnet.jobs.traffic import Traffic
+from uspnet.packets.breaking import Wrong, read_breaks
 from uspnet.packets.craft import craft
 from uspnet.packets.fields.program import sample
 from uspnet.packets.vary.change import Change
@@ -69,3 +71,22 @@ def test_packets_that_nothing_tells_apart_or_that_lack_the_field_are_refused(tex
     templates = [template for text in texts for template in craft(text)]
     with pytest.raises(Usage, match=message):
         compile_kinds(templates, Change(vary))
+
+
+def test_a_kind_has_to_be_as_long_as_its_own_program_alone():
+    short = f"Ether()/{IP4}/UDP()", f"Ether()/{IP4}/TCP(flags='S')"
+    given = [template for text in short for template in craft(text)]
+    templates, programs = compile_kinds(given, Change(["ip.src=10.0.0.0/16"]))
+    ends = [program.reach() for program in programs]
+    assert ends[0] <= len(templates[0].frame) < ends[1]
+    traffic = Traffic(templates, fields=programs)
+    traffic.break_packets(Wrong(read_breaks(["ip.ttl"])))
+    with pytest.raises(Usage, match="writes bytes up to"):
+        traffic.break_packets(Wrong(read_breaks(["runt=30"])))
+
+
+def test_a_program_goes_by_no_more_than_the_bytes_that_tell_kinds_apart():
+    _, programs = compile_kinds(craft(UDP) + craft(ICMP), Change(["ip.src=10.0.0.0/16"]))
+    for program in programs:
+        assert [at for at in range(40) if program.writes(at, 1)] == [23, 26, 27, 28, 29]
+        assert [at for at in range(40) if program.writes(at, 4)] == [20, 21, 22, *range(23, 30)]

@@ -60,6 +60,11 @@ class Field:
         del at, size
         return False
 
+    def takes(self, frame: bytes) -> bool:
+        """Return whether it may write a frame; False: frames like this one it leaves alone."""
+        del frame
+        return True
+
     def follows(self, at: int) -> bool:
         """Return whether it corrects a checksum at offset `at`."""
         del at

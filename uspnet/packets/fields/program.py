@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.fastpath.owned import Owned
@@ -22,6 +23,13 @@ def mix(state: int) -> int:
     state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & WORD
     state = (state ^ state >> 27) * 0x94D049BB133111EB & WORD
     return state ^ state >> 31
+
+
+def seed_for(purpose: str, seed: int) -> int:
+    """Return a seed of 64 bits for one of the things that are drawn from one seed, so that they are
+    independent.
+    """
+    return mix((seed & WORD) ^ int.from_bytes(sha256(purpose.encode()).digest()[:8], "big"))
 
 
 @dataclass(frozen=True)
@@ -150,10 +158,19 @@ class Program(Field, name="program"):
 
     def writes(self, at: int, size: int) -> bool:
         """Return whether it writes some of the `size` bytes at offset `at`, or goes by them."""
-        if self.only and any(self.only.mask[max(at - self.only.at, 0) : at + size - self.only.at]):
-            return True
+        if self.only:
+            first, end = (max(each - self.only.at, 0) for each in (at, at + size))
+            if any(self.only.mask[first:end]):
+                return True
         steps = [step for _, group in self.groups for step in group]
         return any(at - step.size < step.first < at + size for step in steps)
+
+    def takes(self, frame: bytes) -> bool:
+        """Return whether it writes a frame, or would if that were longer."""
+        if not self.only or len(frame) < self.only.at + len(self.only.mask):
+            return True
+        word = frame[self.only.at : self.only.at + len(self.only.mask)]
+        return bytes(a & b for a, b in zip(word, self.only.mask, strict=True)) == self.only.word
 
     def follows(self, at: int) -> bool:
         """Return whether it corrects a checksum at this offset."""
@@ -161,12 +178,17 @@ class Program(Field, name="program"):
 
     def reach(self) -> int:
         """Return how many bytes a frame must have for it."""
-        ends = [step.first + step.size for _, group in self.groups for step in group]
-        return max([*ends, *(check.at + 2 for check in self.checks)], default=0)
+        looked = self.only.at + len(self.only.mask) if self.only else 0
+        return max(self._end(), looked)
 
     def head(self, length: int) -> int:
         """Return how many bytes of a frame, the first ones of `length`, it may change."""
-        return min(self.reach(), length)
+        return min(self._end(), length)
+
+    def _end(self) -> int:
+        """Return the offset behind the last byte that it writes."""
+        ends = [step.first + step.size for _, group in self.groups for step in group]
+        return max([*ends, *(check.at + 2 for check in self.checks)], default=0)
 
     def _fill(self) -> dict[str, object]:
         """Return the arrays that all workers share, and their lengths."""

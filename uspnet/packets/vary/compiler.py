@@ -244,6 +244,9 @@ def _multiples(layout: Layout, entry: Entry) -> dict[Sum, int]:
     frames.append(layout.build({}))
     if len({len(frame) for frame in frames}) > 1:
         raise Usage(f"--vary {entry.text}: the packet's length follows from it", "vary others")
+    longer = [s for s in layout.checks if s not in layout.sums]
+    if any(len({f[s.at : s.at + s.size] for f in frames}) > 1 for s in longer):
+        raise _follows_not(entry)
     return {s: m for s in layout.sums if (m := _multiple(entry, s, frames))}
 
 
@@ -254,7 +257,11 @@ def _multiple(entry: Entry, check: Sum, frames: Sequence[bytes]) -> int:
         rests = {(t - multiple * w) % SUMS for t, w in zip(totals, covered, strict=True)}
         if len(rests) == 1:
             return multiple
-    raise Usage(f"--vary {entry.text}: a checksum does not follow from it", "vary other fields")
+    raise _follows_not(entry)
+
+
+def _follows_not(entry: Entry) -> Usage:
+    return Usage(f"--vary {entry.text}: a checksum does not follow from it", "vary other fields")
 
 
 def _samples(domain: Domain) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from uspnet.errors import Usage
 from uspnet.fastpath import lib
-from uspnet.packets.fields.program import Index, mix
+from uspnet.packets.fields.program import Index, seed_for
 from uspnet.packets.vary.change import HINT, Change
 from uspnet.packets.vary.domain import Domain
 
@@ -27,7 +27,8 @@ def flow_index(change: Change) -> Index:
     if change.zipf is None:
         return Index(flows)
     weights = [rank**-change.zipf for rank in range(1, flows + 1)]
-    return Index(flows, lib.CHOICE_ALIAS, seed=mix(change.seed), alias=alias_table(weights))
+    table, seed = alias_table(weights), seed_for("flows", change.seed)
+    return Index(flows, lib.CHOICE_ALIAS, seed=seed, alias=table)
 
 
 def draw(change: Change, domains: Sequence[Domain]) -> list[Domain]:

@@ -69,12 +69,13 @@ Open = tuple[int, str]  # a checksum that Scapy computes: its layer and field
 
 @dataclass(frozen=True)
 class Sum:
-    """A checksum in a packet: its layer and field, and its offset in the frame."""
+    """A checksum in a packet: its layer and field, its offset and size in the frame in bytes."""
 
     layer: int
     name: str
     at: int
     zero: int  # what is sent for a checksum of 0
+    size: int = 2
 
 
 class Layout:
@@ -89,9 +90,9 @@ class Layout:
             settle(self.packet)
             loosen(self.packet)
 
-    def changed(self, values: Values, sums: Mapping[Open, int] | None = None) -> Packet:
+    def changed(self, values: Values, sums: Mapping[Open, int | None] | None = None) -> Packet:
         """Return the packet with such values. `sums`: checksums, 0 unless they are named, that are
-        not to be computed; None: all are.
+        not to be computed, or those whose value is None; None: all are.
         """
         made: Packet = self.packet.copy()
         made.clear_cache()
@@ -102,7 +103,7 @@ class Layout:
             place.put(layers, value)
         return made
 
-    def build(self, values: Values, sums: Mapping[Open, int] | None = None) -> bytes:
+    def build(self, values: Values, sums: Mapping[Open, int | None] | None = None) -> bytes:
         """Return the frame with such values. `sums`: as for `changed`."""
         with alone():
             return bytes(self.changed(values, sums))
@@ -118,19 +119,26 @@ class Layout:
         ]
 
     @cached_property
-    def sums(self) -> list[Sum]:
-        """The Internet checksums among them."""
+    def checks(self) -> list[Sum]:
+        """Those among them that are in the packet: Internet checksums, and longer ones."""
         from scapy.layers.inet import UDP  # noqa: PLC0415 - Scapy takes a second to import
 
         layers, empty = list(self.packet.iterpayloads()), self.build({}, {})
         found = []
         for number, name in self.open:
-            full = self.build({}, {(number, name): 0xFFFF})
+            notation = notation_of(layers[number], name)
+            size = notation.bits // 8 if notation else 0
+            full = self.build({}, {(number, name): (1 << 8 * size) - 1})
             places = _differing(empty, full)
-            if len(places) == 2:
+            if places and len(places) == size:
                 zero = 0xFFFF if isinstance(layers[number], UDP) else 0
-                found.append(Sum(number, name, places[0], zero))
+                found.append(Sum(number, name, places[0], zero, size))
         return found
+
+    @property
+    def sums(self) -> list[Sum]:
+        """The Internet checksums among them."""
+        return [each for each in self.checks if each.size == 2]
 
     def find(self, text: str) -> Place:
         """Return the place of a field by its name. Raise Usage."""

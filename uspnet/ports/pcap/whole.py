@@ -7,10 +7,11 @@ import select
 from dataclasses import dataclass
 
 from uspnet.errors import Malformed
-from uspnet.fastpath import ffi, lib
+from uspnet.fastpath import c, ffi, lib
 from uspnet.memory import new
 from uspnet.pool import LONGEST, Pool
 from uspnet.ports.pcap.source import Source
+from uspnet.telemetry.counters import drops_by_reason, reasons_text
 
 POOL = 2 * lib.BURST_MAX  # buffers
 WAIT_S = 0.1
@@ -34,9 +35,12 @@ def read_frames(source: Source, most: int, octets: int) -> Frames:
     try:
         source.open()
         with Pool(POOL, source.longest_frame(LONGEST)) as pool:
-            whole = _read(source, pool, made.frames, most, octets)
+            counters = new("struct counters *")
+            whole = _read(source, pool, counters, made.frames, (most, octets))
             if cut := int(source.c.truncated):
                 made.notes.append(f"{source.label}: {cut:,} packets of which it has only a part")
+            if odd := _odd(counters):
+                made.notes.append(f"{source.label}: without packets that can't be sent: {odd}")
             if whole:
                 source.finish()
             else:
@@ -53,9 +57,17 @@ def read_frames(source: Source, most: int, octets: int) -> Frames:
     return made
 
 
-def _read(source: Source, pool: Pool, frames: list[bytes], most: int, octets: int) -> bool:
-    """Add a file's frames. Return whether these are all."""
-    stack, counters = pool.stack(POOL), new("struct counters *")
+def _odd(counters: c.Counters) -> str:
+    """Say how many packets have no byte, or too many."""
+    drops = drops_by_reason([counters])
+    return reasons_text({name: drops[name] for name in ("too_short", "too_long") if name in drops})
+
+
+def _read(
+    source: Source, pool: Pool, counters: c.Counters, frames: list[bytes], limits: tuple[int, int]
+) -> bool:
+    """Add a file's frames, at most so many, and so many bytes. Return whether these are all."""
+    stack, (most, octets) = pool.stack(POOL), limits
     source.attach(pool)
     queue = source.queue("rx", 0, stack, counters)
     packets, stamps = ffi.new("struct packet[]", lib.BURST_MAX), new("uint64_t[]", lib.BURST_MAX)
