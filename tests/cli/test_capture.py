@@ -11,6 +11,7 @@ from scapy.all import IP, TCP, UDP, Ether
 
 from tests.support.captures import pcap_frames, write_pcap
 from tests.support.identity import answer
+from tests.support.pcap_rig import enhanced, interface, section
 
 FRAMES = [
     bytes(Ether() / IP(src=f"10.0.{n % 3}.{n}") / (UDP if n % 2 else TCP)(dport=n) / bytes(n))
@@ -41,9 +42,10 @@ def test_a_filter_chooses_what_tcpdump_would(uspnet, source, tmp_path, text):
     assert (found["received"], found["asked"]["filter"]) == (100, text)
     counted = answer(uspnet("capture", f"pcap:{source}", "-f", text, "--json").stdout)
     assert (counted["discarded"], counted["filtered"]) == (len(theirs), 100 - len(theirs))
-    told = uspnet("capture", "-d", f"pcap:{source}", text)
+    told = uspnet("capture", "-d", *text.split())  # as tcpdump, without a port
     assert told.stdout == asked("tcpdump", "-y", "EN10MB", "-d", text)
-    program = answer(uspnet("capture", "-d", f"pcap:{source}", text, "--json").stdout)["program"]
+    told = uspnet("capture", "-d", f"pcap:{source},filter={text}", "--json")
+    program = answer(told.stdout)["program"]
     numbers = "\n".join(" ".join(map(str, each.values())) for each in program)
     assert f"{len(program)}\n{numbers}\n" == asked("tcpdump", "-y", "EN10MB", "-ddd", text)
 
@@ -53,6 +55,15 @@ def test_a_count_is_of_what_the_filter_accepts(uspnet, source, tmp_path):
     found = answer(uspnet("capture", f"pcap:{source}", *words).stdout)
     assert (found["written"], found["ended"]) == (7, "count")
     assert pcap_frames(tmp_path / "out") == FRAMES[1:14:2]
+
+
+def test_a_filter_may_want_nothing_of_a_file_with_another_link_type(uspnet, tmp_path):
+    data = section("<") + interface("<", link=113) + interface("<")
+    data += b"".join(enhanced("<", 1, FRAMES[0], number) for number in (0, 1))
+    (tmp_path / "in.pcapng").write_bytes(data)
+    done = uspnet("capture", f"pcap:{tmp_path}/in.pcapng", "udp port 9", "--json")
+    found = answer(done.stdout)
+    assert (done.returncode, found["filtered"], found["drops"]) == (0, 1, {"not_ethernet": 1})
 
 
 def test_between_pcapng_files_what_a_filter_leaves_keeps_its_comments(uspnet, source, tmp_path):
@@ -160,6 +171,7 @@ def test_words_that_are_no_filter(uspnet):
         (["-f", "udp", "tcp"], "two filters"),
         (["tcp", "memif:/run/a.sock"], "unexpected argument 'memif:/run/a.sock'"),
         (["-d"], "none is given"),
+        (["-d", "null:,filter=udp", "tcp"], "-d prints one filter"),
         (["-f", ""], "the filter is empty"),
     ]:
         done = uspnet("capture", "null:", *words, "--json")

@@ -182,6 +182,7 @@ WRONG = {
     ("--job", "9" * 5000): "not a process id",
     ("--job", 4194304): "there is no process 4194304",
     ("--job", os.getpid()): "is no job",
+    ("--job", "JOB", "--dropped", "-w", "/dev/null", "-F", "pcap"): "pcap files have no comments",
     ("job:me",): "'me' is not a process id",
     ("job:" + "9" * 5000,): "is not a process id",
     ("--job", "JOB", "--port", 7): "the job has no port 7, but 2 of them",

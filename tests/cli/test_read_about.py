@@ -50,7 +50,7 @@ class Forge:
             (9, b"\x09"), (11, b"\0tcp port 443"), (12, b"its OS"), (15, b"a NIC"),
             (2988, self.numbers("I", 4711) + b"clock=tsc")])  # fmt: skip
         yield self.block(INTERFACE, self.numbers("HHI", 101, 0, 0))
-        yield self.statistics(0, 1, 100, 0)
+        yield self.statistics(0, 1, 100, 3, (2, self.time(0)))
         body = self.numbers("I", 0) + self.time(1) + self.numbers("II", 60, 200) + bytes(60)
         yield self.block(PACKET, body)
         yield self.statistics(0, 2, 200, 7)
@@ -109,7 +109,8 @@ def test_people_are_told_when_packets_were_lost(uspnet, capture):
     text = uspnet("read", "--about", "--stats", capture).stdout
     for words in ("written by: a program", "interface 0: eth0", "filter: tcp port 443",
                   "comment: grün\\x1b[31m", "clock=tsc", "speed: 10.00 Gbit/s",
-                  "22:13:21.000000000 UTC to 2023-11-14 22:13:22.000000000 UTC: 7 lost",
+                  "22:13:20.000000000 UTC to 2023-11-14 22:13:21.000000000 UTC: 3 lost",
+                  "22:13:21.000000000 UTC to 2023-11-14 22:13:22.000000000 UTC: 4 lost",
                   "22:13:24.000000000 UTC: 2 lost", "lost: 9 (2.2 %), arrived: 400",
                   "interface 3: 0 packets, lost: the file does not say"):  # fmt: skip
         assert words in text, text

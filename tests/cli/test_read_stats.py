@@ -253,3 +253,13 @@ def test_what_is_no_ethernet_has_no_type(uspnet, tmp_path):
     write_pcap(tmp_path / "802.3.pcap", frames, [START_NS] * 2)
     assert uspnet("read", tmp_path / "802.3.pcap", "--export", table).returncode == 0
     assert parquet.read_table(table)["eth_type"].to_pylist() == [None, 0x800]
+
+
+def test_the_last_bar_is_for_the_time_up_to_the_last_packet(uspnet, tmp_path):
+    """Not for all of its own, of which the file may end early."""
+    path = tmp_path / "steady.pcap"
+    write_pcap(path, [bytes(60)] * 1973, [START_NS + 10**6 * number for number in range(1973)])
+    text = uspnet("read", "--stats", path).stdout
+    last = [line for line in text.splitlines() if "from " in line][-1]
+    assert "1.97 s" in last
+    assert float(re.search(r"([\d.]+) kpps", last)[1]) == pytest.approx(1, rel=0.2), text

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from tests.support.blocks import statistics
 from tests.support.captures import counted, pcap_frames, write_pcap
 from tests.support.identity import answer
 from tests.support.processes import kill
@@ -93,8 +94,11 @@ def test_a_capture_ends_after_its_last_file(uspnet, source, folder, port):
     port = source if port == "source" else port
     words = ["-w", "x.pcapng", "-b", "packets:100", "-a", "files:3", "--json"]
     found = answer(uspnet("capture", port, *words).stdout)
-    assert [counted(path) for path in sorted(folder.iterdir())] == [100] * 3
+    paths = sorted(folder.iterdir())
+    assert [counted(path) for path in paths] == [100] * 3
     assert (taken(found), found["written"], found["ended"]) == (300, 300, "source")
+    last = statistics(paths[-1])[-1].counts()  # all of a file is read before the last one is full
+    assert (last["ifrecv"] - last["ifdrop"], last["usrdeliv"]) == (300, 300)
     words = ["-w", "one.pcapng", "-a", "filesize:50", "--json"]
     found = answer(uspnet("capture", port, *words).stdout)
     assert 50_000 <= (folder / "one.pcapng").stat().st_size < 52_000  # statistics each second
@@ -223,6 +227,9 @@ def test_names_go_to_a_reader_and_replace_a_file_only_in_a_capture(uspnet, sourc
         (["-w", "x", "-b", "packets:3", "-a", "filesize:3"], "-a filesize ends a single file"),
         (["-w", "-", "-b", "packets:3"], "-b writes several files"),
         (["-w", "no/x", "-b", "packets:3"], "no/x: No such file or directory"),
+        (["-w", "no/x", "-b", "packets:3", "-b", "printname:names"], "no/x: No such file"),
+        (["-w", "x", "-b", "packets:3", "-b", "printname:no/names"], "no/names: No such file"),
+        (["-w", "x", "-b", "packets:3", "-b", "printname:names", "-s", "x"], "'x'"),
         (["-w", "x", "-b", "packets:3", "-b", "printname:-", "--json"], "names and --json"),
     ],
 )

@@ -171,3 +171,16 @@ def test_what_is_longer_than_a_chunk_gets_no_room(octets: int) -> None:
     assert lib.pcap_note(ring.c, ffi.NULL, octets) == 0
     assert (ring.c.number, len(ring.take())) == (0, 92)
     ring.pool.close()
+
+
+def test_who_asks_for_a_trigger_before_the_first_packet_gets_its_time() -> None:
+    ring = Ring(lib.PCAP_NG)
+    rings = ffi.new("struct pcap_ring[2]", [ring.ring[0], Ring(lib.PCAP_NG).ring[0]])
+    hold = ffi.new("struct pcap_hold *", {"shared": ring.shared, "n": 1, "after_ns": 10**9})
+    hold.rings[0].ring, hold.rings[0].most = rings, 2
+    ring.shared.asked_ns = 2**64 - 1
+    lib.pcap_hold_look(hold)
+    assert (hold.triggered, lib.pcap_hold_sleep(hold, rings, 2)) == (0, 1)
+    assert ring.send(1, 60) == 1
+    lib.pcap_hold_look(hold)
+    assert ring.shared.triggered_ns == hold.newest_ns > 0

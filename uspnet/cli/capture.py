@@ -82,10 +82,10 @@ def capture(
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.capture import CaptureJob
 
-    ports, rest = w.ports_of(port, words, job, number, dropped=dropped)
+    ports, rest = w.ports_of(port, words, job, number, dropped=dropped, listing=listing)
     chosen = c.filter_of(only, rest)
     if listing:
-        c.show_filter(chosen, json=json)
+        c.show_filter([own.only or chosen for own in apart(ports)[1]] or [chosen], json=json)
         return
     sink = c.sink_of(
         context,

@@ -42,7 +42,8 @@ Only = Annotated[
     ),
 ]
 Listing = Annotated[
-    bool, typer.Option("-d", "--list-filter", help="Print the compiled filter, and exit.")
+    bool,
+    typer.Option("-d", "--list-filter", help="Print the compiled filter, and exit; needs no PORT."),
 ]
 Write = Annotated[str | None, o.written("Write packets to FILE; -: to stdout.")]
 Kind = Annotated[Format, typer.Option("-F", "--format", help="Capture file format.")]
@@ -315,14 +316,17 @@ def _plain(word: str) -> str:
     return word[:at] + shown(word[at:]) if SCHEME.match(word, at) else word
 
 
-def show_filter(only: Filter | None, *, json: bool) -> None:
-    """Print the compiled filter. Raises Usage if there is none."""
+def show_filter(filters: Sequence[Filter | None], *, json: bool) -> None:
+    """Print the compiled filter of ports. Raises Usage if there is none, or more than one."""
     from uspnet.cli.trial import is_on_trial
     from uspnet.cli.views.console import print_json
     from uspnet.jobs.listing import FilterAnswer, Instruction
 
     if is_on_trial():
         raise Usage("--list-filter prints, and captures nothing", "drop it")
+    only = filters[0]
+    if len({each.text if each else "" for each in filters}) > 1:
+        raise Usage("-d prints one filter, and ports have their own", "name one port")
     if only is None:
         raise Usage("-d prints the compiled filter, and none is given", "add one: tcp port 443")
     if json:

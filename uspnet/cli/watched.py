@@ -55,11 +55,15 @@ def ports_of(
     numbers: Sequence[int] | None,
     *,
     dropped: bool,
+    listing: bool = False,
 ) -> tuple[list[str], list[str]]:
-    """Return the ports that are captured from, and the words of the filter. Raises Usage."""
-    if job is not None:
+    """Return the ports that are captured from, and the words of the filter. `listing`: there may be
+    no port. Raises Usage.
+    """
+    if job is not None or (listing and not numbers and not dropped):
+        watched = [] if job is None else _ports(job, numbers, dropped=dropped)
         more, rest = split([*([port] if port is not None else []), *(words or ())])
-        return [*_ports(job, numbers, dropped=dropped), *more], rest
+        return [*watched, *more], rest
     if numbers or dropped:
         name = "--port" if numbers else "--dropped"
         raise Usage(f"{name} needs --job JOB", f"add --job JOB, or drop {name}")

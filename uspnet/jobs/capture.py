@@ -93,6 +93,9 @@ class CaptureJob(Job[CaptureResult]):
         if sink:
             sink.source, sink.sources = ports[0] if len(ports) == 1 else None, ports
             text, left_out = _text(only), less.said()
+            if sink.options.format != "pcapng" and any(map(_drops, ports)):
+                text = f"{sink.options.format} files have no comments, and so no reasons of drops"
+                raise Usage(text, "write pcapng: drop -F")
             pairs = zip(self.filters, self.own, strict=False)
             each = tuple((_text(only_of), of.snaplen) for only_of, of in pairs)
             sink.making = replace(
@@ -173,6 +176,10 @@ class CaptureJob(Job[CaptureResult]):
             writing=writing(self.sink),
             **self.rates(taken, self.total("rx", "bytes")),
         )
+
+
+def _drops(port: Port) -> bool:
+    return isinstance(port, JobPort) and port.options.dropped
 
 
 def _text(only: Filter | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from uspnet.cli.views.console import INDENT
@@ -84,9 +85,11 @@ def _statistics(rows: Sequence[StatisticsAbout]) -> Iterator[str]:
         ("to", moment(last.end_ns) if last.end_ns is not None else None),
         *(("comment", text) for text in last.comments),
     )
+    begun = rows[0].start_ns
+    first = [] if begun is None else [replace(rows[0], time_ns=begun, dropped=0)]
     lost = [
         (before, now, (now.dropped or 0) - (before.dropped or 0))
-        for before, now in pairwise(rows)
+        for before, now in pairwise([*first, *rows])
         if (now.dropped or 0) > (before.dropped or 0)
     ]
     for before, now, count in lost[:LOSSES]:

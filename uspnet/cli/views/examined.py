@@ -107,21 +107,29 @@ def plot(found: Statistics) -> list[str]:
         return []
     joined = -(-len(found.rates) // ROWS)
     parts = [found.rates[at : at + joined] for at in range(0, len(found.rates), joined)]
-    step = found.step_s * joined
-    begin = found.rates[0].from_ns
+    begin, end = found.rates[0].from_ns, found.last_ns or 0
     names = [f"from {format_time((part[0].from_ns - begin) / NS)}" for part in parts]
-    counts = [sum(each.packets for each in part) for part in parts]
-    told = [_rates(part, step) for part in parts]
-    return _bars(names, counts, told)
+    seconds = [_seconds(part, found.step_s, end) for part in parts]
+    rates = [_rates(part, took) for part, took in zip(parts, seconds, strict=True)]
+    told = [f"{format_rate(pps, 'pps')}, {format_rate(bps, 'bit/s')}" for pps, bps in rates]
+    return _bars(names, [pps for pps, _ in rates], told)
 
 
-def _rates(part: Sequence[RateCount], step: float) -> str:
-    packets = sum(each.packets for each in part)
-    octets = sum(each.bytes for each in part)
-    return f"{format_rate(packets / step, 'pps')}, {format_rate(8 * octets / step, 'bit/s')}"
+def _seconds(part: Sequence[RateCount], step: float, last_ns: int) -> float:
+    """Return the time that bars of `step` seconds are for: the last one up to the last packet. One
+    packet alone has no time: half a step, at least.
+    """
+    left = (last_ns - part[-1].from_ns) / NS
+    return step * (len(part) - 1) + min(max(left, step / 2), step)
 
 
-def _bars(names: list[str], counts: list[int], told: list[str]) -> list[str]:
+def _rates(part: Sequence[RateCount], seconds: float) -> tuple[float, float]:
+    """Return packets and bits a second."""
+    packets, octets = sum(each.packets for each in part), sum(each.bytes for each in part)
+    return packets / seconds, 8 * octets / seconds
+
+
+def _bars(names: list[str], counts: Sequence[float], told: list[str]) -> list[str]:
     return bars(names, counts, told, columns_of(sys.stdout), sys.stdout)
 
 

@@ -19,9 +19,10 @@ from uspnet.fastpath import c, ffi, lib
 from uspnet.ports.pcap.hold import Hold
 from uspnet.ports.pcap.packing import Packer
 
-FULL, DONE = b"full", b"done"  # said by the writer; DONE with packets and bytes of the file
-TURN, NEXT, OVER, STAY, END = b"turn", b"next", b"over", b"stay", b"ends"  # said to it; NEXT with
-# the file's tail
+# Said by the writer; DONE with packets and bytes of the file.
+FULL, LAST, DONE = b"full", b"last", b"done"
+# Said to it; NEXT and TAIL with the file's end.
+TURN, NEXT, OVER, STAY, END, TAIL = b"turn", b"next", b"over", b"stay", b"ends", b"tail"
 COUNTS = struct.Struct("=QQ")
 WORD = 4  # bytes
 MOST = WORD + lib.PCAP_TAIL
@@ -131,6 +132,15 @@ class Parts:
             if self.over:
                 return None
         return None
+
+    def ask_tail(self) -> bytes:
+        """Ask for the end of the last file, of which all packets are written, or left out."""
+        with contextlib.suppress(OSError):  # nobody answers any more
+            self.line.send(LAST)
+            while said := self.line.recv(MOST):
+                if said[:WORD] == TAIL:
+                    return said[WORD:]
+        return b""
 
     def done(self) -> None:
         """Say that a file is complete, and count anew for the next."""

@@ -13,7 +13,6 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from uspnet.errors import NotSupported, Refused, Usage, UspnetError
@@ -25,10 +24,12 @@ from uspnet.ports.pcap.parts import (
     END,
     ENDLESS,
     FULL,
+    LAST,
     MOST,
     NEXT,
     OVER,
     STAY,
+    TAIL,
     TURN,
     WORD,
 )
@@ -38,8 +39,21 @@ from uspnet.spec import Spec
 from uspnet.system.outfile import MODE, OutFile
 from uspnet.system.privileges import Capabilities, Capability
 
-SETTLE_S = 1.0  # for the writer to count what comes after the last file
 NUMBERS = 100_000  # in names, as dumpcap counts
+
+
+class Teller:
+    """Is called with the name of each file that is complete."""
+
+    def open(self) -> None:
+        """Get ready, before the first file begins. Raises UspnetError."""
+
+    def __call__(self, text: str) -> None:
+        """Tell a name. Raises OSError."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Free what `open` took."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,7 @@ class Rotation:
     """When a file ends: with so many bytes or packets, after so many seconds, or when the time is a
     multiple of `interval` seconds. Another one follows if it `turns`; of those, the last `keep` are
     kept (0: all), and at most `stop` are written (0: any number). `time_first`: the time stands
-    before the number in names. `tell` is called with the name of each file that is complete.
+    before the number in names. `tell` tells their names.
     """
 
     octets: int = ENDLESS
@@ -58,7 +72,7 @@ class Rotation:
     keep: int = 0
     stop: int = 0
     time_first: bool = False
-    tell: Callable[[str], None] | None = None
+    tell: Teller | None = None
 
 
 @dataclass
@@ -134,6 +148,8 @@ class Ring(Sink):
             raise Usage(f"{self.path} is a folder", "name files in it: x.pcapng")
         self.folder = OutFile(os.path.join(os.path.dirname(self.path) or ".", "."))
         self._prepare()
+        if how.tell:
+            how.tell.open()
         return os.dup(self.ahead)
 
     def start(self) -> None:
@@ -277,6 +293,8 @@ class Ring(Sink):
                     self._next(line)
                 elif said[:WORD] == DONE:
                     self._completed(COUNTS.unpack(said[WORD:])[0])
+                elif said == LAST:  # what comes after the last file is counted now
+                    line.send(TAIL + self._tail())
 
     def finish(self) -> None:
         """Complete the last file. Raises what went wrong with one."""
@@ -286,12 +304,7 @@ class Ring(Sink):
             raise self.error
 
     def _let_go(self, writer: Writer) -> None:
-        writer.wake()
-        end = time.monotonic() + SETTLE_S
-        while self.over and not writer.is_empty() and not writer.gone(0.001):
-            if time.monotonic() > end:
-                break
-        writer.end_with(self._tail())
+        """Have the writer complete the file. It asks for the end, when all is written."""
         if writer.line:
             with contextlib.suppress(OSError):
                 writer.line.send(END)
@@ -333,3 +346,5 @@ class Ring(Sink):
         if self.folder:
             self.folder.close()
             self.folder = None
+        if self.rotation.tell:
+            self.rotation.tell.close()

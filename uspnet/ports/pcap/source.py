@@ -297,10 +297,11 @@ class Source(Port):
     def _nothing_delivered(self) -> UspnetError | None:
         """Return the error for a file of which no packet could be delivered."""
         counters = [queue.counters for queue in self.made]
-        # As asked: by the loop, and by `truncated`.
-        chosen = (*range(lib.DROP_FILTERED, lib.DROP_NO_ROUTE + 1), lib.DROP_TRUNCATED)
+        loops = range(lib.DROP_FILTERED, lib.DROP_NO_ROUTE + 1)  # what a loop has decided on
+        chosen = (*loops, lib.DROP_TRUNCATED)  # as asked
         lost = sum(int(c.dropped + c.errors) - sum(c.drops[i] for i in chosen) for c in counters)
-        if not self.c.q.ended or not lost or any(c.packets for c in counters):
+        delivered = any(c.packets or any(c.drops[i] for i in loops) for c in counters)
+        if not self.c.q.ended or not lost or delivered:
             return None
         if self.c.foreign:
             return self._not_ethernet(self.c.link_type)

@@ -162,6 +162,12 @@ class Armed(Sink):
 
     def _let_go(self, writer: Writer) -> None:
         """Have the writer complete the file, with statistics of what it has written."""
+        if not writer.line:  # otherwise it asks for them when it has
+            self._settle(writer)
+        super()._let_go(writer)
+
+    def _settle(self, writer: Writer) -> None:
+        """Wait until the writer has decided about all packets, while it makes progress."""
         writer.wake()
         last, since = -1, time.monotonic()
         while not self._settled(writer) and not writer.gone(0.001):
@@ -169,8 +175,12 @@ class Armed(Sink):
                 last, since = now, time.monotonic()
             elif time.monotonic() > since + SETTLE_S:
                 break
+            elif not self.regular:
+                writer.nudge()
+
+    def _tail(self) -> bytes:
         self._look_up()
-        super()._let_go(writer)
+        return super()._tail()
 
     def _settled(self, writer: Writer) -> bool:
         """Return whether the writer has decided about all packets."""

@@ -89,16 +89,11 @@ class Writer:
     def let_go(self, tail: bytes = b"") -> None:
         """Have the child write what is left, then `tail`, and exit. No worker may write now."""
         if self.lifeline >= 0:
-            self.end_with(tail)
+            ffi.memmove(self.shared.tail_bytes, tail, len(tail))
+            self.shared.tail = len(tail)
             os.close(self.lifeline)
             self.lifeline = -1
             child.send(self.pidfd, signal.SIGCONT)  # it may have been stopped
-
-    def end_with(self, tail: bytes) -> None:
-        """Have the last file end so: with nothing, if it is too long."""
-        tail = tail if len(tail) <= lib.PCAP_TAIL else b""
-        ffi.memmove(self.shared.tail_bytes, tail, len(tail))
-        self.shared.tail = len(tail)
 
     def gone(self, timeout_s: float) -> bool:
         """Return whether the child has ended, within `timeout_s` seconds."""
@@ -153,12 +148,12 @@ class Writer:
     def close(self) -> None:
         """Free memory and descriptors. A child that is still busy goes on alone."""
         self.let_go()
+        if self.line:  # before the child's end: nobody answers any more
+            self.line.close()
         if self.pidfd >= 0:
             if self.gone(LEAVE_S):
                 self.status()
             os.close(self.pidfd)
-        if self.line:
-            self.line.close()
         os.close(self.bell)
         self.memory.close()
 
@@ -237,8 +232,13 @@ class _Child:
         self.drain(least=1)
         if self.held:
             self.held.end()
-        octets = min(int(self.shared.tail), lib.PCAP_TAIL)  # a worker process may have written it
-        self.write(self.shared.tail_bytes, octets, None)
+        if self.parts:
+            tail = self.parts.ask_tail()
+            self.write_notes()
+            self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
+        else:
+            octets = min(int(self.shared.tail), lib.PCAP_TAIL)  # a worker may have written it
+            self.write(self.shared.tail_bytes, octets, None)
         self.flush()
         if self.stage:
             self.stage.disk.end()

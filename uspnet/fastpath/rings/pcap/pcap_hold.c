@@ -99,9 +99,17 @@ static void trigger(struct pcap_hold *h, uint64_t ns)
     store_release(&h->shared->triggered_ns, ns ? ns : 1);
 }
 
+/* The time of a trigger that somebody asked for; 0: none is. The newest packet's is known with the
+ * first one. */
+static uint64_t asked_for(const struct pcap_hold *h)
+{
+    uint64_t asked = load_relaxed(&h->shared->asked_ns);
+    return asked == UINT64_MAX ? h->newest_ns : asked;
+}
+
 void pcap_hold_look(struct pcap_hold *h)
 {
-    uint64_t asked = load_relaxed(&h->shared->asked_ns), first = UINT64_MAX, ns;
+    uint64_t first = UINT64_MAX, ns;
     int found = 0;
     if (h->triggered)
         return;
@@ -114,8 +122,8 @@ void pcap_hold_look(struct pcap_hold *h)
     }
     if (found)
         trigger(h, first);
-    else if (asked)
-        trigger(h, asked == UINT64_MAX ? h->newest_ns : asked);
+    else if ((ns = asked_for(h)))
+        trigger(h, ns);
 }
 
 static void note_passed(struct pcap_hold *h, struct pcap_held *held)
@@ -184,7 +192,7 @@ uint32_t pcap_hold_sleep(struct pcap_hold *h, struct pcap_ring *rings, uint32_t 
         return pcap_sleep(h->shared, rings, n);
     if (!pcap_sleep(h->shared, &rings[n - 1], 1))
         return 0;
-    awake = load_relaxed(&h->shared->asked_ns) != 0;
+    awake = asked_for(h) != 0;
     for (uint32_t i = 0; i < h->n; i++)
         awake |= load_acquire(&rings[i].positions->published) != rings[i].positions->scanned;
     if (awake)
