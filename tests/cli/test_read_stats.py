@@ -150,9 +150,11 @@ def test_bursts_are_those_that_are_there(uspnet, capture):
     longest = found["longest"]
     assert (longest["packets"], 1 - longest["first"], longest["bytes"]) == run
     assert (found["queue"]["bytes"], found["queue"]["number"]) == queue
-    for each in said(uspnet, "--burst", "--top", "1000", path)["bursts"]["windows"]:
+    every = said(uspnet, "--burst", "--top", "1000", path)["bursts"]["windows"]
+    for each, ten in zip(every, found["windows"], strict=True):
         inside = sum(map(len, frames[each["first"] - 1 : each["last"]]))
         assert sum(flow["bytes"] + flow["back_bytes"] for flow in each["top"]) == inside
+        assert (each["bytes"], ten["bytes"]) == (inside, inside), "whatever --top names"
 
 
 def test_memory_grows_with_flows_and_packets(uspnet, tmp_path, monkeypatch):

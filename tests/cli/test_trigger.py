@@ -145,7 +145,10 @@ def test_without_a_trigger_the_file_has_no_packets(uspnet, tmp_path):
     assert found["drops"] == {"untriggered": 1000}
     assert seen(tmp_path / "x") == []
     assert statistics(tmp_path / "x")[-1].counts()["usrdeliv"] == 0
-    assert "no trigger came" in uspnet("capture", port, *words, "--fail-on-loss").stderr
+    told = uspnet("capture", port, *words, "--slice", "l4", "--fail-on-loss", "udp port 9").stderr
+    assert "no trigger came" in told
+    narrowed = "--on sees only what is captured, not what the filter rejects, nor what packets"
+    assert narrowed in told
 
 
 def test_files_of_a_ring_begin_with_the_trigger(uspnet, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import random
 import signal
 import struct
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,14 @@ from tests.support.identity import answer
 from tests.support.processes import kill
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
+from uspnet.cli.views.live import format_live
+from uspnet.cli.views.ports import Rates
 from uspnet.fastpath import lib
+from uspnet.jobs.capture import CaptureJob, make_sink
+from uspnet.jobs.plan import Limits
+from uspnet.jobs.result import FileBuffer
+from uspnet.ports.pcap.fill import fill
+from uspnet.ports.registry import make_port
 
 FRAMES = [struct.pack("!14xI", n) + random.Random(n).randbytes(n % 1400) for n in range(3000)]
 KILLS = by_tier(2, 6, 200)
@@ -76,7 +84,24 @@ def test_a_file_is_the_same_whichever_way_it_went(uspnet, source, disk, kind):
         assert "written: through the page cache" in two[1].text(1)
     else:
         assert pcap_frames(disk / "direct") == pcap_frames(disk / "buffered") == FRAMES * 5
+    assert found["buffer"]["full"] == 0
+    size = (disk / way).stat().st_size
+    assert found["buffer"]["passed_bytes"] == pytest.approx(size, rel=0.01)
     assert "written direct" in uspnet("capture", source, "-w", disk / "x").stdout
+
+
+def test_what_waits_for_the_file_is_shown(tmp_path):
+    sink = make_sink(str(tmp_path / "x"), buffer_mib=1)
+    with CaptureJob(make_port("null:"), Limits(count=1000), sink) as job:
+        result = job.run()
+        ring, half = sink.writer.rings[0], lib.PCAP_ROOM // 2
+        at = ring.positions.published
+        ring.positions.published = at + half  # as with records that nobody has written
+        assert fill(sink)[0] == pytest.approx(0.5 / ring.n_chunks)
+        ring.positions.published = at
+    full = replace(result, buffer=FileBuffer(full=0.25, passed_bytes=1 << 30))
+    text = "\n".join(line.plain for line in format_live(full, [Rates()], 80, 24, 512e6))
+    assert "buffer 25.0 % full, to file 512.00 MB/s" in text
 
 
 def test_records_do_not_wait_for_a_whole_block(started, disk, tmp_path):

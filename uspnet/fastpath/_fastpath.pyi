@@ -784,6 +784,7 @@ class PcapSink(AnyQueue):
 class PcapSlice(Struct):
     first: int
     last: int
+    bytes: int
     flows: Inline[PcapFlows, PcapFlows | PcapFlowsFields]
 
 class PcapSource(AnyQueue):

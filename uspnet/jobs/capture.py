@@ -15,11 +15,12 @@ from uspnet.jobs.job import Job
 from uspnet.jobs.less import NOTHING, Less, Remembered, cuts, sliced
 from uspnet.jobs.loops import Drop, Forward, Loop
 from uspnet.jobs.plan import Limits, Plan
-from uspnet.jobs.result import Asked, CaptureResult
+from uspnet.jobs.result import Asked, CaptureResult, FileBuffer
 from uspnet.jobs.route import End, Route
 from uspnet.memory import new
 from uspnet.port import Port
 from uspnet.ports.job import JobPort
+from uspnet.ports.pcap.fill import fill
 from uspnet.ports.pcap.kinds import SNAPLEN_MAX
 from uspnet.ports.pcap.ways import writing
 
@@ -158,6 +159,7 @@ class CaptureJob(Job[CaptureResult]):
         taken, drops = self.total("rx", "packets"), self.drops()
         if held := getattr(self.sink, "waiting", lambda: 0)():
             drops["untriggered"] = drops.get("untriggered", 0) + held
+        now = fill(self.sink)
         filtered, common = drops.pop("filtered", 0), self.common()
         return CaptureResult(
             **{**common, "ports": common["ports"][: len(self.sources)]},
@@ -174,6 +176,7 @@ class CaptureJob(Job[CaptureResult]):
             **self.less.told(),
             sliced=sliced(self.sink),
             writing=writing(self.sink),
+            buffer=FileBuffer(full=now[0], passed_bytes=now[1]) if now else None,
             **self.rates(taken, self.total("rx", "bytes")),
         )
 

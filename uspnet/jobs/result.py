@@ -232,6 +232,16 @@ class ReplayResult(GenerateResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FileBuffer:
+    """The memory between the ports of `capture` and its file."""
+
+    full: float
+    """How full it is, 0 to 1, where it is fullest: each queue has a part of its own."""
+    passed_bytes: int
+    """Bytes of records that have left it, within about 1 %; before compression."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptureResult(Result):
     """The result of `capture`: received = filtered + written + dropped + discarded."""
 
@@ -259,6 +269,8 @@ class CaptureResult(Result):
     """What `--slice` has cut; null: it was not given."""
     writing: str | None = None
     """Which way the files go: `direct` (past the page cache), or `buffered`; null: a pipe, none."""
+    buffer: FileBuffer | None = None
+    """What waits to be written; null: there is no file."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -182,7 +182,7 @@ def show_bursts(found: BurstCount) -> None:
     ]
     rows = []
     for each in found.windows:
-        flow, share = _largest(each.top)
+        flow, share = _largest(each.top, each.bytes or 0)
         rows.append(
             [
                 format_time(each.seconds),
@@ -199,14 +199,15 @@ def show_bursts(found: BurstCount) -> None:
     show_lines(_burst_lines(found))
 
 
-def _largest(flows: Sequence[FlowCount] | None) -> tuple[str, str]:
+def _largest(flows: Sequence[FlowCount] | None, total: int) -> tuple[str, str]:
+    """Return the ends of the first flow, and its share of the bytes of all."""
     if not flows:
         return "-", "-"
     first = flows[0]
     ends = f"{_end(first.source, first.source_port)} > "
     ends += _end(first.destination, first.destination_port)
-    octets = [each.bytes + each.back_bytes for each in flows]
-    return printable(f"{first.protocol} {ends}"), format_share(octets[0], sum(octets))
+    share = format_share(first.bytes + first.back_bytes, total)
+    return printable(f"{first.protocol} {ends}"), share
 
 
 def _burst_lines(found: BurstCount) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,7 +26,7 @@ from uspnet.cli.views.ports import Rates, Row, label, port_table
 from uspnet.cli.views.screen import Screen
 from uspnet.cli.views.summary import asked_pps, delays, dropped, format_summary, loss, played
 from uspnet.cli.views.table import HEAD, fit
-from uspnet.cli.views.units import format_count, format_rate, format_time
+from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.errors import Usage, UspnetError
 from uspnet.jobs.job import AnyJob
 from uspnet.jobs.result import PortResult, Result
@@ -67,6 +67,7 @@ class View:
         self.screen: Screen | None = None
         self.last: Sequence[PortResult] = ()
         self.last_at = 0.0
+        self.passed: int | None = None  # bytes of records
         self.interval = shown.interval or (LIVE_S if self.console.is_terminal else LINE_S)
 
     def __enter__(self) -> Self:
@@ -102,13 +103,22 @@ class View:
             return
         result = self.job.result()
         now = self._rates(result, at - self.last_at)
+        disk = self._to_disk(result, at - self.last_at)
         first, self.last_at = not self.last_at, at
         if self.screen:
-            self.screen.show(format_live(result, now, self.screen.width, self.screen.height))
+            self.screen.show(format_live(result, now, self.screen.width, self.screen.height, disk))
         elif not first:
             for row, each in zip(result.ports, now, strict=True):
                 line = f"{format_time(result.elapsed_s)}  {format_line(row, each)}"
                 self.console.print(line, soft_wrap=True)
+
+    def _to_disk(self, result: Result, seconds: float) -> float | None:
+        """Return the bytes a second that left the buffer of a file since the look before."""
+        buffer = getattr(result, "buffer", None)
+        if buffer is None:
+            return None
+        before, self.passed = self.passed, int(buffer.passed_bytes)
+        return None if before is None else (self.passed - before) / seconds
 
     def _tick_json(self) -> None:
         """Print the result so far, one object a line."""
@@ -140,9 +150,14 @@ class View:
             show_lines(lines, file=out)
 
 
-def format_live(result: Result, rates: Sequence[Rates], width: int, height: int) -> list[Text]:
-    """Lay out a running job for a screen: its facts, its ports, and how to stop it."""
-    title, *facts = (join_phrases(each, width) for each in _facts(result, rates))
+def format_live(
+    result: Result, rates: Sequence[Rates], width: int, height: int, disk: float | None = None
+) -> list[Text]:
+    """Lay out a running job for a screen: its facts, its ports, and how to stop it. `disk`: bytes a
+    second that go to its file.
+    """
+    facts = [*_facts(result, rates), *_file(result, disk)]
+    title, *facts = (join_phrases(each, width) for each in facts)
     lines = [Text(line, style=HEAD) for line in title]
     lines += [Text(line) for fact in facts for line in fact]
     for name in result.as_json().get("files", []):
@@ -179,6 +194,12 @@ def _why(told: Json) -> list[str]:
     """Say for which reasons most packets were dropped that were to be forwarded."""
     often = sorted(told["drops"].items(), key=lambda each: -each[1])[:DROPS_SHOWN]
     return dropped(told["dropped"], dict(often)) if often and "forwarded" in told else []
+
+
+def _file(result: Result, disk: float | None) -> Iterator[list[str]]:
+    """Say how full the buffer before a file is, and how fast it goes on from there."""
+    if buffer := getattr(result, "buffer", None):
+        yield [f"buffer {format_share(buffer.full, 1)} full", f"to file {format_rate(disk, 'B/s')}"]
 
 
 def format_line(row: PortResult, rates: Rates) -> str:

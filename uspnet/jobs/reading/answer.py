@@ -143,6 +143,9 @@ class WindowPeak:
     """The number of the first packet then."""
     last: int | None
     """The number of the last one."""
+    bytes: int | None
+    """The bytes on the wire of these packets, as those of flows; null: the file can't be read
+    again."""
     top: tuple[FlowCount, ...] | None
     """The flows with the most bytes then; null: the file can't be read again."""
 

@@ -78,9 +78,9 @@ class Counting:
             self.bursts.grow()
 
 
-def slices(file: Look, parts: list[tuple[int, int]]) -> list[Table]:
-    """Count the flows of some ranges of packets, by their first and last number, in a file that was
-    opened anew.
+def slices(file: Look, parts: list[tuple[int, int]]) -> list[tuple[Table, int]]:
+    """Count the flows and bytes of some ranges of packets, by their first and last number, in a
+    file that was opened anew.
     """
     made = ffi.new("struct pcap_slice[]", max(len(parts), 1))
     tables = []
@@ -96,4 +96,4 @@ def slices(file: Look, parts: list[tuple[int, int]]) -> list[Table]:
     file.kept["slices"] = made
     with contextlib.suppress(UspnetError):  # where the file ends was told before
         file.run()
-    return tables
+    return [(table, int(each.bytes)) for table, each in zip(tables, made, strict=False)]

@@ -157,21 +157,24 @@ class Examination:
             queue=queue if b.link_bps else None,
         )
 
-    def _tops(self, b: c.PcapBursts) -> list[tuple[FlowCount, ...] | None]:
-        """Return the flows of each worst window, for which the file is read once more."""
+    def _tops(self, b: c.PcapBursts) -> list[tuple[tuple[FlowCount, ...], int] | None]:
+        """Return the flows and bytes of each worst window, for which the file is read once more."""
         parts = [(int(each.first), int(each.last)) for each in b.windows]
         if not b.head or not _is_file(self.file.path):
             return [None] * len(parts)
         most = max((last for _, last in parts), default=0)  # packets, of which no more are needed
         with Look(self.file.path, self.file.only, most) as again:
-            return [_top(table, self.wanted.top) for table in slices(again, parts)]
+            found = slices(again, parts)
+            return [(_top(table, self.wanted.top), total) for table, total in found]
 
 
 def _is_file(path: str) -> bool:
     return path != "-" and stat.S_ISREG(os.stat(path).st_mode)
 
 
-def _peak(each: c.PcapWindow, top: tuple[FlowCount, ...] | None, *, known: bool) -> WindowPeak:
+def _peak(
+    each: c.PcapWindow, top: tuple[tuple[FlowCount, ...], int] | None, *, known: bool
+) -> WindowPeak:
     return WindowPeak(
         seconds=each.ns / NS,
         pps=each.most_packets * NS / each.ns if known else None,
@@ -179,7 +182,8 @@ def _peak(each: c.PcapWindow, top: tuple[FlowCount, ...] | None, *, known: bool)
         at_ns=int(each.at_ns) if known else None,
         first=int(each.first) if known else None,
         last=int(each.last) if known else None,
-        top=top if known else None,
+        bytes=top[1] if top and known else None,
+        top=top[0] if top and known else None,
     )
 
 

@@ -76,7 +76,7 @@ def application(comments: Sequence[str] = ()) -> bytes:
 
 
 def _program(comments: Sequence[str]) -> list[tuple[int, bytes]]:
-    said = [(COMMENT, text.encode(errors="replace")) for text in comments]
+    said = [(COMMENT, text.encode(errors="replace")[:TEXT_MAX]) for text in comments]
     return [(SHB_USERAPPL, PROGRAM), *said]
 
 

@@ -54,8 +54,7 @@ def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> b
     """Return the Interface Description Blocks of ports. Without any there is one, of a file that is
     fed by others.
     """
-    snaplen = options.snaplen
-    making = replace(making, left_out=making.left_out + SLICED[Slice(options.slice)])
+    snaplen, making = options.snaplen, replace(making, left_out=left_out(making, options))
     if not ports:
         return pcapfile.interface(snaplen, _comments(None, making))
     described = []
@@ -64,6 +63,21 @@ def interfaces(ports: Sequence[Port], making: Making, options: SinkOptions) -> b
         own = replace(own, only=making.each[number][0] if making.each else making.only)
         described.append(_interface(port, own, making.snaplen(number, snaplen)))
     return b"".join(described)
+
+
+def done(making: Making, options: SinkOptions) -> list[str]:
+    """Return what was done to the packets of a file whose sections and interfaces are copied: these
+    are described as they were before. It is shorter than the header, which says it, too.
+    """
+    only = making.each[0][0] if making.each else making.only
+    said = [f"command: {making.command}"] if making.command else []
+    said += [f"filter: {only}"] if only else []
+    return said + [f"left out: {each}" for each in left_out(making, options)]
+
+
+def left_out(making: Making, options: SinkOptions) -> tuple[str, ...]:
+    """Return what is left out on purpose, beside what a filter rejects."""
+    return making.left_out + SLICED[Slice(options.slice)]
 
 
 def _interface(port: Port, making: Making, snaplen: int) -> bytes:

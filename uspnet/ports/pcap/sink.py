@@ -30,7 +30,7 @@ from uspnet.ports.pcap import format as pcapfile
 from uspnet.ports.pcap.beginning import begin, check_room
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.kinds import Format, Slice
-from uspnet.ports.pcap.making import Making, interfaces
+from uspnet.ports.pcap.making import Making, done, interfaces
 from uspnet.ports.pcap.options import FORMATS, SinkOptions
 from uspnet.ports.pcap.packing import PACKERS, Packer, packer
 from uspnet.ports.pcap.parts import Part
@@ -214,7 +214,7 @@ class Sink(Port):
     def _carry(self, source: Source, head: bytes) -> None:
         """Have the source hand over its descriptions of interfaces and packets."""
         sink = self._rings()[0]
-        application = pcapfile.application(self.comments)
+        application = pcapfile.application([*self.comments, *done(told(self), self.options)])
         keep = self.owned.keep
         sink.header, sink.header_bytes = keep(octets(head)), len(head)
         sink.application, sink.application_bytes = keep(octets(application)), len(application)

@@ -16,6 +16,7 @@ from uspnet.errors import NoMemory, NotSupported
 from uspnet.fastpath import lib
 from uspnet.memory import memory_available
 from uspnet.ports.pcap.hold import ANY_TIME, NEWEST, Hold
+from uspnet.ports.pcap.making import left_out
 from uspnet.ports.pcap.ring import Ring, Rotation
 from uspnet.ports.pcap.sink import Sink
 from uspnet.ports.pcap.source import Source
@@ -120,8 +121,16 @@ class Armed(Sink):
     def start(self) -> None:
         """Begin, with a trigger that came before this."""
         super().start()
+        if self.trigger.on and (narrowed := self._narrowed()):
+            self.notice(f"{self.path}: --on sees only what is captured, not {narrowed}")
         if self.asked:
             self.pull()
+
+    def _narrowed(self) -> str:
+        """Return what the trigger does not see; nothing: it sees all."""
+        filters = self.making.only or any(only for only, _ in self.making.each)
+        words = ["what the filter rejects"] if filters else []
+        return ", nor ".join([*words, *left_out(self.making, self.options)])
 
     def control(self) -> None:
         """Notice the trigger, and end the job when enough has followed it."""

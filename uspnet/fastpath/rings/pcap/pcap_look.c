@@ -55,9 +55,13 @@ static void count(struct pcap_look *l, uint64_t at, uint32_t link_type, uint32_t
         pcap_bursts_add(l->bursts, f->ns, f->wire, s->number);
     if (l->columns)
         pcap_columns_add(l->columns, s, at, link_type, interface, f);
-    for (uint32_t i = 0; i < l->n_slices; i++)
-        if (s->number >= l->slices[i].first && s->number <= l->slices[i].last)
-            pcap_flows_add(&l->slices[i].flows, s, link_type, f);
+    for (uint32_t i = 0; i < l->n_slices; i++) {
+        struct pcap_slice *slice = &l->slices[i];
+        if (s->number < slice->first || s->number > slice->last)
+            continue;
+        slice->bytes += f->wire;
+        pcap_flows_add(&slice->flows, s, link_type, f);
+    }
 }
 
 /* Handles the packet that began at an offset. Returns how many were accepted: 0 or 1. */

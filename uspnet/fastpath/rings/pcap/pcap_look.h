@@ -43,6 +43,7 @@ struct pcap_block {
 /* Packets `first` to `last`, and the flows that they belong to. */
 struct pcap_slice {
     uint64_t first, last;
+    uint64_t bytes; /* on the wire, of all flows */
     struct pcap_flows flows;
 };
 
