@@ -182,7 +182,7 @@ WRONG = {
     ("--job", "9" * 5000): "not a process id",
     ("--job", 4194304): "there is no process 4194304",
     ("--job", os.getpid()): "is no job",
-    ("--job", "JOB", "--dropped", "-w", "/dev/null", "-F", "pcap"): "pcap files have no comments",
+    ("job:JOB,dropped=on", "-w", "/dev/null", "-F", "pcap"): "pcap files have no comments",
     ("job:me",): "'me' is not a process id",
     ("job:" + "9" * 5000,): "is not a process id",
     ("--job", "JOB", "--port", 7): "the job has no port 7, but 2 of them",
@@ -193,7 +193,7 @@ WRONG = {
 def test_what_can_not_be_captured_is_told(uspnet, started):
     job = started("fwd", "null:", "null:").wait()
     for words, text in WRONG.items():
-        named = [job.process.pid if word == "JOB" else word for word in words]
+        named = [str(word).replace("JOB", str(job.process.pid)) for word in words]
         done = uspnet("capture", *named, "-c", 1)
         assert text in done.stderr, words
         assert done.returncode in (1, 2)
