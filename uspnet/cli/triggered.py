@@ -34,8 +34,8 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="FILTER",
-        help="With --pre-trigger: the packet that triggers, of those that are captured: what FILTER, "
-        "--dedup, --first, --slice and --snaplen keep.",
+        help="With --pre-trigger: the packet that triggers, of those that are captured: what "
+        "FILTER, --dedup, --first, --slice and --snaplen keep.",
     ),
 ]
 After = Annotated[
