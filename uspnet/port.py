@@ -114,7 +114,7 @@ class Port(ABC):
     can_receive = True
     can_send = True
     kept_as = ""  # names it in `held`, as no other port of the job that has it; "": none has it
-    is_beside_others = False  # which receive real packets into the job's memory. A job sets it.
+    is_beside_others = False  # which write packets into the job's memory, as loops do. A job's.
     stays = False  # `close` leaves what `held` has named: its process goes on as another version
 
     def __init_subclass__(cls, scheme: str = "", **more: object) -> None:

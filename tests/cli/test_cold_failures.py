@@ -123,16 +123,21 @@ def test_a_version_that_fails_when_it_opens(job, tmp_path):
     assert said["forwarded"] > 0, "what was done before is not lost"
 
 
-def test_a_version_that_finds_something_wrong_before_there_is_a_job(monkeypatch, capsys):
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_version_that_finds_something_wrong_before_there_is_a_job(monkeypatch, capsys, as_json):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with CaptureJob(make_port("null:"), Limits(count=5), None) as job:
         result = {**job.run().as_json(), "ended": "upgrade"}
     state = State(before=[{"uspnet": __version__, **result}], fds={"client": theirs.detach()})
     monkeypatch.setattr("uspnet.system.kept._now", [state])
     with ours:
-        assert failure.run(app, ["capture", "nul:", "--json"]) == 2
+        assert failure.run(app, ["capture", "nul:", *["--json"] * as_json]) == 2
         assert b"the job has stopped" in ours.recv(4096)
-    said = answer(capsys.readouterr().out)
+    told = capsys.readouterr()
+    if not as_json:
+        assert "received 5 packets" in told.err
+        return
+    said = answer(told.out)
     assert (said["error"], said["ended"], said["received"], said["before"]) == (
         "Usage", "upgrade", 5, [],
     )  # fmt: skip

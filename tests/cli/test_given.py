@@ -172,7 +172,6 @@ WRONG = [
     (["--profile", "a", "--profile", "b"], "", "--profile is given twice hint: write the streams"),
     (["-w", "a.pcapng", "--write=b.pcapng"], "", "--write is given twice hint: keep one of them"),
     (["--rx-port", "null:", "--no-sequence", "--plot", "-"], "", "with sequence numbers return"),
-    (["--rx-port", "null:", "--plot", "-", "-q"], "", "which --quiet leaves out hint: drop"),
     (["--profile", "FILE", "--break", "fcs"], "", "--break conflicts with --profile"),
     (["--merge"], "", "--merge needs --replay hint: add --replay FILE, or drop it"),
 ]  # fmt: skip

@@ -174,8 +174,8 @@ def test_what_is_longer_than_a_chunk_gets_no_room(octets: int) -> None:
 
 
 def test_who_asks_for_a_trigger_before_the_first_packet_gets_its_time() -> None:
-    ring = Ring(lib.PCAP_NG)
-    rings = ffi.new("struct pcap_ring[2]", [ring.ring[0], Ring(lib.PCAP_NG).ring[0]])
+    ring, own = Ring(lib.PCAP_NG), Ring(lib.PCAP_NG)
+    rings = ffi.new("struct pcap_ring[2]", [ring.ring[0], own.ring[0]])
     hold = ffi.new("struct pcap_hold *", {"shared": ring.shared, "n": 1, "after_ns": 10**9})
     hold.rings[0].ring, hold.rings[0].most = rings, 2
     ring.shared.asked_ns = 2**64 - 1
@@ -184,3 +184,5 @@ def test_who_asks_for_a_trigger_before_the_first_packet_gets_its_time() -> None:
     assert ring.send(1, 60) == 1
     lib.pcap_hold_look(hold)
     assert ring.shared.triggered_ns == hold.newest_ns > 0
+    for each in (ring, own):
+        each.pool.close()

@@ -14,6 +14,7 @@ from tests.support.tiers import by_tier
 from tests.support.wire import Wire
 from uspnet.cli.views.modes import decided
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
+from uspnet.jobs.forward.result import seems_loop
 from uspnet.jobs.plan import Limits
 
 EVERYBODY = b"\xff" * 6
@@ -164,6 +165,11 @@ def test_a_port_that_only_takes_gets_floods_and_one_that_only_gives_none():
     with ForwardJob([source, sink], Limits(), Forwarding("switch")) as job:
         result = ran(job.run())
     assert (result.forwarded, len(sink.taken), source.taken) == (2, 2, [])
+
+
+def test_addresses_that_move_now_and_then_are_no_loop():
+    assert seems_loop(5_000, 100, 60)
+    assert not seems_loop(5_000, 100, 7 * 24 * 3600)
 
 
 def test_a_loop_between_ports_is_said_once():

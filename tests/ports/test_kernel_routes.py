@@ -252,9 +252,12 @@ def test_what_is_wrong_is_named(namespace):
         assert hint in error.value.hint
     with pytest.raises(Usage, match="--routes or of --kernel-routes"):
         Routing("/dev/null", "d0,d1")
-    ports = [make_port("packet:r1/eth0"), make_port("null:"), make_port("xdp:eth1")]
+    inside = f"{namespace.name}/eth0"
+    ports = [make_port(f"packet:{inside}"), make_port("null:"), make_port("xdp:eth1")]
     check_home("wan0, d1,eth1", ports)
-    for given in ("eth0,d1,eth1", "r1/eth0,d1,eth1", "a/b,d1,eth1"):
+    with namespace.entered():
+        check_home("eth0,d1,eth1", ports)
+    for given in ("eth0,d1,eth1", f"{inside},d1,eth1", "a/b,d1,eth1"):
         with pytest.raises(Usage, match="is in another n") as error:
             check_home(given, ports)
         assert "ip netns exec" in error.value.hint

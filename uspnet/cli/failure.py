@@ -73,7 +73,10 @@ def _as(error: UspnetError, as_json: bool) -> int:
     if kept.former():  # also before there is a job: somebody has asked for this version
         from uspnet.cli import again
 
-        again.fail(error)
+        if again.fail(error) and not as_json:
+            from uspnet.cli.views import console, summary
+
+            console.show_lines(summary.format_summary(error.partial or {}, None), file=sys.stderr)
     tell(error, as_json=as_json)
     return error.exit_code
 

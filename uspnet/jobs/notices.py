@@ -15,7 +15,8 @@ def notices(ports: Sequence[Port], limits: Limits) -> Iterator[str]:
     """Return what the user should know before it is too late."""
     bounded = limits.count is not None or limits.duration is not None
     full = [port.name for port in ports if port.fills_disk]
-    if full and not bounded and any(port.endless for port in ports):
+    received = (q.port for port in ports for q in port.made if q.direction == "rx")
+    if full and not bounded and any(port.endless for port in received):
         yield f"{full[0]} grows until the disk is full: give --count or --duration"
     for port in ports:
         if port.danger:

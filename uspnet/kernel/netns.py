@@ -69,6 +69,15 @@ def _enter(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def is_own(name: str) -> bool:
+    """Return whether this thread is in the namespace of a name. Raises NoDevice, NotPermitted."""
+    fd = _open(name)
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(OWN))
+    finally:
+        os.close(fd)
+
+
 @contextmanager
 def entered(name: str) -> Iterator[None]:
     """Be in a network namespace meanwhile, with this thread alone; "" is our own. What is opened

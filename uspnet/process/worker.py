@@ -306,7 +306,7 @@ class WorkerProcess:
             self._order(lib.ORDER_UNMAP, start=gone.base, size=gone.size, fault=fault)
         for fd in self._fds - reach.fds:
             self._order(lib.ORDER_CLOSE, fd=fd)
-        for serial in sorted(wanted.keys() - self._maps.keys()):  # faults before what they are of
+        for serial in [number for number in wanted if number not in self._maps]:
             each = self._maps[serial] = wanted[serial]
             place = {"start": each.base, "size": each.size, "offset": each.offset}
             fault = each.fault or ffi.NULL
@@ -316,12 +316,12 @@ class WorkerProcess:
         self._fds = reach.fds
 
     def _wanted(self, reach: Reach) -> dict[int, Mapping]:
-        """Return the mappings it needs, by serial: with those that guards write to."""
+        """Return the mappings it needs, by serial: those that guards write to come first."""
         wanted = {each.serial: each for each in struct_mappings()}
         wanted |= {n: each for n, each in reach.maps.items() if mapping_at(each.address) is each}
         faults = [int(ffi.cast("uintptr_t", each.fault)) for each in wanted.values() if each.fault]
         guards = [each for fault in faults if (each := mapping_at(fault))]
-        return wanted | {each.serial: each for each in guards}
+        return {each.serial: each for each in guards} | wanted
 
     def _order(self, kind: int, descriptor: int = -1, **members: object) -> None:
         try:

@@ -21,6 +21,7 @@ UDP, TCP, ICMP = (f"Ether()/{IP4}/{each}()" + DATA for each in ("UDP", "TCP", "I
 TAGGED, TUNNEL = f"Ether()/Dot1Q()/{IP4}/TCP()" + DATA, f"Ether()/{IP4}/GRE()/{IP4}/TCP()" + DATA
 SIX = f"Ether()/{IP6}/UDP(dport=[7,9])" + DATA
 OFF = f"Ether()/{IP4}/UDP(chksum=0)" + DATA
+SUMS = ((1, ""), (2, "chksum=0"))  # sources, and with no checksum
 
 MIXED = [
     ([UDP, TCP], ["ip.src=10.0.0.0/16:random"], 2),
@@ -83,6 +84,14 @@ def test_a_kind_has_to_be_as_long_as_its_own_program_alone():
     traffic.break_packets(Wrong(read_breaks(["ip.ttl"])))
     with pytest.raises(Usage, match="writes bytes up to"):
         traffic.break_packets(Wrong(read_breaks(["runt=30"])))
+
+
+def test_no_kind_is_told_by_a_checksum_that_follows_what_is_broken():
+    """These two differ in the low byte of the IP checksum first of all, and in the source."""
+    texts = (f"Ether()/IP(src='10.0.0.{n}',dst='10.9.0.1')/UDP({off})/('x'*18)" for n, off in SUMS)
+    given = [template for text in texts for template in craft(text)]
+    _, programs = compile_kinds(given, Change(["udp.sport=1000-2000"]))
+    assert [at for at in range(34) if programs[0].writes(at, 1)] == [29]
 
 
 def test_a_program_goes_by_no_more_than_the_bytes_that_tell_kinds_apart():

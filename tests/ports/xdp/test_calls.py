@@ -11,7 +11,7 @@ import sys
 from uspnet.ports.xdp.port import Xdp
 from uspnet.sandbox.calls import BASE
 
-SENDS_BURSTS = tuple(map(int, platform.release().split(".")[:2])) >= (6, 18)
+SENDS_BURSTS = tuple(map(int, re.findall(r"\d+", platform.release())[:2])) >= (6, 18)
 BURST, BURSTS = 64 if SENDS_BURSTS else 32, 200  # the kernel copies 32 in a call, unless asked
 LINE = re.compile(r"^\d+ +([a-z0-9_]+)\(")
 

@@ -15,6 +15,7 @@ from tests.support.tiers import by_tier
 from uspnet.binding.machine import KernelNetwork
 from uspnet.errors import DeviceFault
 from uspnet.jobs.doctor_xdp import xdp_rows
+from uspnet.kernel import netdev
 from uspnet.pci.sysfs import HOST
 from uspnet.ports.xdp.options import XdpOptions
 from uspnet.telemetry import REASONS
@@ -152,8 +153,10 @@ def test_the_doctor_says_what_there_is(veth, drive):
         rows = {check: (state, found) for check, state, found, _ in xdp_rows("b")}
         modes = KernelNetwork(HOST).xdp()
         numbers = [socket.if_nametoindex(name) for name in ("lo", "a", "b")]
-    assert [modes[number] for number in numbers] == ["generic", "copy", "copy"]
-    assert rows["XDP mode"][1].startswith("copy: ")
+        told = bool(netdev.features())
+    if told:
+        assert [modes[number] for number in numbers] == ["generic", "copy", "copy"]
+    assert rows["XDP mode"][1].startswith("copy: " if told else "the kernel is too old")
     assert rows["XDP queues"] == ("ok", "1 to receive, 1 to transmit")
     assert (rows["XDP program"][0], rows["XDP privileges"][0]) == ("problem", "ok")
 
@@ -174,6 +177,9 @@ def test_the_doctor_goes_by_the_options(veth, monkeypatch, options, held, states
     monkeypatch.setattr("uspnet.jobs.doctor_xdp.lacking", lacking)
     with veth.entered():
         rows = {check: state for check, state, *_ in xdp_rows("a", XdpOptions(**options))}
+        told = bool(netdev.features())
+    if not told and options.get("mode") in {"zero-copy", "copy"}:
+        states = [states[0], "note"]
     assert [rows["XDP privileges"], rows["XDP mode"]] == states
 
 

@@ -144,7 +144,11 @@ def test_frames_that_cross_a_chunk_are_sent_whole(namespace, drive, frames, read
     namespace.veth("a", "b")
     for name in "ab":
         namespace.ip("link", "set", "dev", name, "mtu", 1700)
-    port, sock, sent = drive("xdp:a", frame=5000), namespace.socket("b"), frames([1714, 1714, 60])
+    try:
+        port = drive("xdp:a", frame=5000)
+    except NotSupported:
+        pytest.skip("AF_XDP takes frames in one piece only: Linux 6.6 takes several")
+    sock, sent = namespace.socket("b"), frames([1714, 1714, 60])
     assert port.send(sent, offset=HEADROOM) == 3
     assert read_frames(sock, 3) == sent
     namespace.ip("link", "set", "dev", "a", "mtu", 3000)

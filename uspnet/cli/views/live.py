@@ -58,10 +58,6 @@ class View:
             raise Usage(
                 "packets and --json both write to stdout", "write to a file, or drop --json"
             )
-        if shown.bars and (shown.as_json or shown.quiet):
-            option = "--json" if shown.as_json else "--quiet"
-            text = f"--plot -: its bars are in the summary, which {option} leaves out"
-            raise Usage(text, f"drop {option}, or draw into a file: --plot latency.svg")
         self.job, self.shown = job, shown
         self.console = plain_console(stderr=True)
         self.screen: Screen | None = None

@@ -17,7 +17,7 @@ def decided(result: Json) -> list[list[str]]:
     if table := result.get("switch"):
         phrases = [f"MAC addresses {format_count(table['macs'])}"]
         phrases += [f"{name} {format_count(table[name])}" for name in ("moved", "flooded")]
-        if seems_loop(table["moved"], table["macs"]):
+        if seems_loop(table["moved"], table["macs"], result["elapsed_s"]):
             phrases.append("is there a loop?")
         if table["unlearned"]:
             phrases.append(f"not learned {format_count(table['unlearned'])}: raise --macs")

@@ -61,17 +61,18 @@ Prefix = tuple[Family, bytes, int]
 
 def check_home(given: str, ports: Sequence[Port]) -> None:
     """Raise Usage where an interface that is in another network namespace is named: the tables are
-    our own namespace's, which may have another one of that name.
+    our own namespace's, which may have another one of that name. Raises NoDevice, NotPermitted.
     """
-    for name in (each.strip() for each in given.split(",")):
-        for port in ports:
-            namespace, ifname = "", ""
-            if isinstance(port, KernelPort):
-                namespace, ifname = netns.split(port.spec.target)
-            if namespace and name in {ifname, port.spec.target}:
-                inside = f"ip netns exec {printable(namespace)} uspnet fwd …"
-                text = f"--kernel-routes {printable(name)}: {port.name} is in another namespace"
-                raise Usage(f"{text}, which has routes of its own", f"run it there: {inside}")
+    names = [each.strip() for each in given.split(",")]
+    for name, port in zip(names, ports, strict=False):
+        namespace, ifname = "", ""
+        if isinstance(port, KernelPort):
+            namespace, ifname = netns.split(port.spec.target)
+        if namespace and name in {ifname, port.spec.target} and not netns.is_own(namespace):
+            inside = f"ip netns exec {printable(namespace)} uspnet fwd …"
+            text = f"--kernel-routes {printable(name)}: {port.name} is in another namespace"
+            raise Usage(f"{text}, which has routes of its own", f"run it there: {inside}")
+    for name in names:
         if "/" in name:
             text = f"--kernel-routes {printable(name)}: that is in another network namespace"
             raise Usage(text, "run it there: ip netns exec NETNS uspnet fwd …")

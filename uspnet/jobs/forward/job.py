@@ -17,6 +17,7 @@ from uspnet.jobs.forward.mode import Following, Given, Mode, find_mode, read_opt
 from uspnet.jobs.forward.result import TracedPacket
 from uspnet.jobs.forward.rewriting import Rewriting, counted
 from uspnet.jobs.forward.trace import Trace, Tracing, told_of
+from uspnet.jobs.forward.ways import sources
 from uspnet.jobs.job import Job
 from uspnet.jobs.plan import Limits, Plan
 from uspnet.jobs.result import ForwardResult, unintended
@@ -66,9 +67,10 @@ class ForwardJob(Job[ForwardResult]):
         self.among = ports
         super().__init__(self.named, [*ports, *([how.mirror] if how.mirror else [])], limits)
         for port in self.ports:
-            sources = [other for other in ports if other is not port and other.can_receive]
-            if port.can_send and len(sources) == 1:
-                port.fed_by(sources[0])
+            port.is_beside_others |= bool(how.rewrite or how.options.get("corrupt"))
+            feeders = [other for other in sources(ports) if other is not port]
+            if port.can_send and len(feeders) == 1:
+                port.fed_by(feeders[0])
         self.how = how
         self.traces: list[Trace] = []
         self.following: Following | None = None

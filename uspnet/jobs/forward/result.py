@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LOOP_MOVES, LOOP_MOVES_EACH = 1000, 10  # of addresses, and of each that is known
+LOOP_MOVES, LOOP_MOVES_EACH = 1000, 10  # of addresses, and of each that is known, in LOOP_S
+LOOP_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,10 @@ class Switched:
     """Packets whose source could not be learned, for want of room in the table: see `--macs`."""
 
 
-def seems_loop(moved: int, macs: int) -> bool:
+def seems_loop(moved: int, macs: int, elapsed_s: float) -> bool:
     """Return whether addresses moved so often that packets seem to come back by other ports."""
-    return moved >= LOOP_MOVES and moved > LOOP_MOVES_EACH * macs
+    often = moved / max(elapsed_s / LOOP_S, 1)
+    return often >= LOOP_MOVES and often > LOOP_MOVES_EACH * macs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import InitVar, dataclass
 from typing import ClassVar
@@ -61,9 +62,8 @@ class Switch(Ways, mode="switch"):
     def __post_init__(self, asked: Switching) -> None:
         super().__post_init__()
         self._age_s, self._storm_pps, self._unit = asked.age, asked.storm_limit, 1
-        self._look_at: float = (
-            LOOP_MOVES  # moves, at which it is time to see whether there is a loop
-        )
+        self._since = time.monotonic()
+        self._look_at: float = LOOP_MOVES  # at which it is time to see whether there is a loop
 
     @classmethod
     def make(
@@ -111,7 +111,7 @@ class Switch(Ways, mode="switch"):
         moved = int(self.c.moved)
         if moved < self._look_at:
             return
-        if not seems_loop(moved, self.known()):
+        if not seems_loop(moved, self.known(), time.monotonic() - self._since):
             self._look_at = 2 * moved
             return
         self._look_at = float("inf")

@@ -14,6 +14,7 @@ from uspnet.packets.frames import Template
 from uspnet.packets.guard import at_most
 from uspnet.packets.vary.change import Change
 from uspnet.packets.vary.compiler import COMPILE_S, Compiled, compile_one, like
+from uspnet.packets.vary.place import Layout
 
 KINDS_MAX = 16  # programs that look at each packet
 WORD = 8  # bytes that they look at
@@ -87,7 +88,7 @@ def _tell_apart(kinds: Sequence[Sequence[Template]], programs: Sequence[Program]
     templates = [each for kind in kinds for each in kind]
     fixed = [
         at
-        for at in _fixed(templates, programs)
+        for at in _fixed(kinds, programs)
         if all(len({each.frame[at] for each in kind}) == 1 for kind in kinds)
     ]
     rows = [[other for other in fixed if 0 <= other - at < WORD] for at in fixed]
@@ -107,11 +108,14 @@ def _masked(frame: bytes, at: int, mask: bytes) -> bytes:
     return bytes(a & b for a, b in zip(frame[at:], mask, strict=False))
 
 
-def _fixed(templates: Sequence[Template], programs: Sequence[Program]) -> list[int]:
+def _fixed(kinds: Sequence[Sequence[Template]], programs: Sequence[Program]) -> list[int]:
     """Return the offsets of bytes of all headers that change neither by a program nor by the
-    payload.
+    payload, nor follow a field that is broken.
     """
+    templates = [each for kind in kinds for each in kind]
     sums = {check.at + byte for program in programs for check in program.checks for byte in (0, 1)}
+    checks = (check for kind in kinds if kind[0].packet for check in Layout(kind[0]).checks)
+    sums |= {check.at + byte for check in checks for byte in range(check.size)}
     end = min(len(each.frame) - each.payload for each in templates)
     found = [
         at
