@@ -23,7 +23,7 @@ def begin(words: Sequence[str]) -> None:
     """Start it, if a command of these words needs one. A job tells why there is none."""
     wanted = words and words[0] in COMMANDS and not WITHOUT.intersection(words)
     if wanted and kept.VARIABLE not in os.environ and not lib.built_with_asan():
-        with contextlib.suppress(UspnetError):
+        with contextlib.suppress(UspnetError, OSError):
             _begun.append(ForkServer())
 
 
