@@ -671,6 +671,7 @@ class PcapHold(Struct):
     from_ns: int
     until_ns: int
     newest_ns: int
+    seen: int
     apart: int
     triggered: int
     waits: int

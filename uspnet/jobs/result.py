@@ -238,7 +238,8 @@ class FileBuffer:
     full: float
     """How full it is, 0 to 1, where it is fullest: each queue has a part of its own."""
     passed_bytes: int
-    """Bytes of records that have left it, within about 1 %; before compression."""
+    """Bytes of records that have left it, before compression, as if each 256 KiB chunk had been
+    full: too many by up to one record a chunk."""
 
 
 @dataclass(frozen=True, kw_only=True)

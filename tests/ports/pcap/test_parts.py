@@ -13,7 +13,7 @@ from tests.fastpath.test_pcap_sink import Ring
 from uspnet.fastpath import ffi, lib
 from uspnet.ports.pcap.format import statistics
 from uspnet.ports.pcap.output import Output
-from uspnet.ports.pcap.parts import COUNTS, DONE, Part, Parts
+from uspnet.ports.pcap.parts import COUNTS, DONE, LAST, TAIL, Part, Parts
 from uspnet.ports.pcap.ring import Ring as RingOfFiles
 from uspnet.ports.pcap.writer import _Child
 from uspnet.spec import parse
@@ -44,6 +44,7 @@ def writing(tmp_path, rings):
         out = os.open(tmp_path / "1", os.O_RDWR | os.O_CREAT)
         child = _Child(out, writer, watched[0], None)
         child.file, child.parts = Output(out, None), Parts(theirs.detach(), watched[0], part)
+        child.command = ours
         opened.extend([child, ours, watched])
         return child
 
@@ -65,6 +66,39 @@ def test_a_full_file_takes_statistics(writing, rings, tmp_path):
     child.drain(least=1)
     assert (tmp_path / "1").stat().st_size == 2 * (PACKET + len(block))
     assert (child.parts.packets, child.parts.octets) == (2, 2 * (PACKET + len(block)))
+
+
+@pytest.mark.parametrize("octets", [100, 10_000])
+def test_a_command_that_dies_with_words_unread_loses_no_records(
+    writing, rings, tmp_path, monkeypatch, octets
+):
+    """The kernel resets the line then, of which the process learns when it asks, or listens."""
+    child = writing(octets)
+    say = child.parts._say
+
+    def say_last(words):
+        say(words)
+        child.command.close()
+
+    monkeypatch.setattr(child.parts, "_say", say_last)
+    assert rings[0].send(5, 60) == 5
+    if octets > 100:
+        child.parts.done()
+    child.drain(least=1)
+    assert (child.parts.ends, child.parts.stays) == (True, True)
+    assert (tmp_path / "1").stat().st_size == 5 * PACKET
+
+
+def test_the_process_does_not_wait_for_an_end_that_cant_be_told(monkeypatch):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sink = RingOfFiles(parse("pcap:out=x"))
+    monkeypatch.setattr(sink, "_tail", lambda: 1 // 0)
+    with ours, theirs:
+        theirs.send(LAST)
+        with pytest.raises(ZeroDivisionError):
+            sink._answer(ours)
+        theirs.setblocking(False)
+        assert theirs.recv(100) == TAIL
 
 
 def test_what_the_process_says_last_is_heard():

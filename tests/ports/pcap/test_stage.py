@@ -16,7 +16,7 @@ from tests.fastpath.test_pcap_sink import Ring
 from tests.support.tiers import by_tier
 from uspnet.fastpath import ffi, lib
 from uspnet.ports.pcap.disk import BLOCK, BLOCKS, PAGE, blocks
-from uspnet.ports.pcap.hold import Hold
+from uspnet.ports.pcap.hold import ANY_TIME, NEWEST, Held, Hold
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.stage import Stage
@@ -214,6 +214,24 @@ def test_what_a_trigger_did_not_ask_for_counts_once_on_a_full_disk(tmp_path, roo
     assert at.untriggered == (0 if failed else 30)
     child.stage.disk.end()
     os.close(file.fd)
+    ring.pool.close()
+
+
+@pytest.mark.parametrize("before_ns", [0, ANY_TIME])
+def test_who_asks_for_a_trigger_gets_packets_without_times(before_ns):
+    ring = Ring(lib.PCAP_NG)
+    rings = ffi.new("struct pcap_ring[]", [ring.ring[0], ring.ring[0]])
+    held = Held(Hold(1 << 20, before_ns), SimpleNamespace(shared=ring.shared, rings=rings))
+    ring.c.q.stamps = stamps = ffi.new("uint64_t[64]")
+    stamps[0:64] = [0] * 64
+    ring.shared.asked_ns = NEWEST
+    for count, triggered in ((0, 0), (3, 1)):
+        assert ring.send(count, 60) == count
+        held.look()
+        assert ring.shared.triggered_ns == triggered
+    start = ffi.new("uint8_t **")
+    size = held.peek(0, start)
+    assert packets_of(lib.PCAP_NG, bytes(ffi.buffer(start[0], size))) == 3
     ring.pool.close()
 
 

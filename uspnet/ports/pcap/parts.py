@@ -111,7 +111,15 @@ class Parts:
     def hear(self) -> None:
         """Take in what was said meanwhile."""
         while not self.ends and any(fd == self.line.fileno() for fd, _ in self.poll.poll(0)):
-            self._take(self.line.recv(MOST))
+            self._take(self._hear()[0])
+
+    def _hear(self) -> tuple[bytes, list[int]]:
+        """Return what is said next, and the descriptors with it; b"": nobody is there any more."""
+        try:
+            said, fds, _, _ = socket.recv_fds(self.line, MOST, 1)
+        except OSError:  # ended before it had read all that we have said
+            return b"", []
+        return said, fds
 
     def _take(self, said: bytes) -> None:
         self.turn = self.turn or said == TURN
@@ -125,7 +133,7 @@ class Parts:
         """
         self._say(FULL)
         while not self.stays:
-            said, fds, _, _ = socket.recv_fds(self.line, MOST, 1)
+            said, fds = self._hear()
             if fds:
                 return fds[0], said[WORD:]
             self._take(said)

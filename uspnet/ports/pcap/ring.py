@@ -156,8 +156,7 @@ class Ring(Sink):
         """Begin the first file."""
         super().start()  # with its header
         self.turned, self.turning = time.monotonic(), False
-        if self.folder:
-            self._name()
+        self._name()
 
     # -- files -----------------------------------------------------------------------------------
 
@@ -285,16 +284,18 @@ class Ring(Sink):
                 line.send(TURN)
 
     def _answer(self, line: socket.socket) -> None:
-        poll = select.poll()
-        poll.register(line, select.POLLIN)
-        with contextlib.suppress(OSError):
-            while poll.poll(0) and (said := line.recv(MOST)):
+        with contextlib.suppress(OSError):  # nothing more is said, or the writer is gone
+            while said := line.recv(MOST, socket.MSG_DONTWAIT):
                 if said == FULL:
                     self._next(line)
                 elif said[:WORD] == DONE:
                     self._completed(COUNTS.unpack(said[WORD:])[0])
                 elif said == LAST:  # what comes after the last file is counted now
-                    line.send(TAIL + self._tail())
+                    tail = b""
+                    try:
+                        tail = self._tail()
+                    finally:  # the writer waits for it, whatever goes wrong here
+                        line.send(TAIL + tail)
 
     def finish(self) -> None:
         """Complete the last file. Raises what went wrong with one."""
@@ -331,10 +332,9 @@ class Ring(Sink):
         receivers = [q for queues in made for q in queues if q.direction == "rx"]
         for queue in self.made:
             at = writer.shared.positions[queue.index]
-            same = receivers[queue.index : queue.index + 1]
-            for counters in [each.counters for each in (queue, *same)]:
-                counters.packets -= min(at.beyond, counters.packets)
-                counters.bytes -= min(at.beyond_bytes, counters.bytes)
+            for each in (queue, *receivers[queue.index : queue.index + 1]):
+                each.counters.packets -= min(at.beyond, each.counters.packets)
+                each.counters.bytes -= min(at.beyond_bytes, each.counters.bytes)
             at.beyond = at.beyond_bytes = 0
 
     def close(self) -> None:

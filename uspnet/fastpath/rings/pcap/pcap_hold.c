@@ -53,6 +53,7 @@ static int look_at(struct pcap_hold *h, struct pcap_ring *r, const uint8_t *from
         done += found.size;
         if (!found.is_packet)
             continue;
+        h->seen = 1;
         if (found.ns > h->newest_ns)
             h->newest_ns = found.ns;
         if (h->on && filter_accepts(h->on, found.data, found.caplen, found.length)) {
@@ -99,12 +100,15 @@ static void trigger(struct pcap_hold *h, uint64_t ns)
     store_release(&h->shared->triggered_ns, ns ? ns : 1);
 }
 
-/* The time of a trigger that somebody asked for; 0: none is. The newest packet's is known with the
- * first one. */
-static uint64_t asked_for(const struct pcap_hold *h)
+/* Has somebody asked for a trigger, and of what time? The newest packet's is known with the first
+ * one. */
+static int is_due(const struct pcap_hold *h, uint64_t *ns)
 {
-    uint64_t asked = load_relaxed(&h->shared->asked_ns);
-    return asked == UINT64_MAX ? h->newest_ns : asked;
+    *ns = load_relaxed(&h->shared->asked_ns);
+    if (*ns != UINT64_MAX)
+        return *ns != 0;
+    *ns = h->newest_ns;
+    return h->seen != 0;
 }
 
 void pcap_hold_look(struct pcap_hold *h)
@@ -122,7 +126,7 @@ void pcap_hold_look(struct pcap_hold *h)
     }
     if (found)
         trigger(h, first);
-    else if ((ns = asked_for(h)))
+    else if (is_due(h, &ns))
         trigger(h, ns);
 }
 
@@ -187,12 +191,13 @@ uint32_t pcap_hold_peek(struct pcap_hold *h, uint32_t ring, uint8_t **from)
 
 uint32_t pcap_hold_sleep(struct pcap_hold *h, struct pcap_ring *rings, uint32_t n)
 {
+    uint64_t ns;
     int awake;
     if (h->triggered)
         return pcap_sleep(h->shared, rings, n);
     if (!pcap_sleep(h->shared, &rings[n - 1], 1))
         return 0;
-    awake = asked_for(h) != 0;
+    awake = is_due(h, &ns);
     for (uint32_t i = 0; i < h->n; i++)
         awake |= load_acquire(&rings[i].positions->published) != rings[i].positions->scanned;
     if (awake)

@@ -23,6 +23,7 @@ struct pcap_hold {
     uint64_t before_ns, after_ns; /* UINT64_MAX: no limit */
     uint64_t from_ns, until_ns;   /* the first and last time that is asked for */
     uint64_t newest_ns;
+    uint32_t seen;  /* there was a packet, whose time may be 0 */
     uint32_t apart; /* by the caller: queues may be at different times */
     uint32_t triggered;
     uint32_t waits; /* by peek: what is to be discarded lies behind records that were taken only */
