@@ -130,7 +130,9 @@ static void look_into(struct pcap_source *s, size_t n)
     struct pcap_seen seen[SEEN];
     struct pcap_tally tally = {0};
     struct pcap_flows table = {.at = flows, .slots = SLOTS, .most_slots = SLOTS};
-    struct pcap_slice slice = {1, 5, {.at = others, .slots = SLOTS, .most_slots = SLOTS}};
+    struct pcap_slice slice = {.first = 1,
+                               .last = 5,
+                               .flows = {.at = others, .slots = SLOTS, .most_slots = SLOTS}};
     struct pcap_bursts bursts = {.ring = ring, .slots = ARRIVALS, .most_slots = ARRIVALS};
     struct pcap_look l = {.source = s,
                           .left = UINT64_MAX,
