@@ -228,6 +228,9 @@ def test_packets_for_which_there_is_no_place_are_dropped_or_wait_outside():
         source, sink = Wire(numbered(100)), Wire()
         result = run([source, sink], on_full="wait", delay=0.001, limit=limit, duplicate=share)
         assert (result.dropped, len(sink.taken)) == (0, 100 + result.impaired.duplicated)
+    how = {"duplicate": 1e-9, "delay": 0.2, "rate": 1e9, "queue": Queue(1)}
+    result = run([Wire(numbered(20)), Wire()], on_full="wait", **how)
+    assert result.impaired.most_waiting > 1, "one place before the line holds up nothing behind"
 
 
 class Stuck(Wire):

@@ -107,7 +107,7 @@ def test_tagged_frames_and_queries_for_listeners_are_kept(hosts, drive):
 
 
 def test_the_machines_addresses_are_known(hosts, drive, monkeypatch):
-    """And those that it gets later are told, once each."""
+    """And those that it gets later are told, once each: the program stays in a cold upgrade."""
     ours, _ = hosts
     ours.run("sysctl", "-w", "net.ipv6.conf.b.disable_ipv6=0", check=False)
     ours.ip("address", "add", "10.9.0.77/32", "peer", "10.9.0.78", "dev", "b")
@@ -115,6 +115,7 @@ def test_the_machines_addresses_are_known(hosts, drive, monkeypatch):
     monkeypatch.setattr("uspnet.ports.xdp.host.LOOK_S", 0)
     port, told = drive("xdp:b,keep-host=on").port, []
     port.notice = told.append
+    port.held()
     assert port.host.known >= {"10.9.0.2", "10.9.0.77", "192.0.2.1"}
     assert not port.host.known & {"127.0.0.1", "10.9.0.78"}
     ours.ip("address", "add", "10.9.0.79/32", "dev", "b")
@@ -124,6 +125,8 @@ def test_the_machines_addresses_are_known(hosts, drive, monkeypatch):
     assert "2001:db8::1" in told[0], "an IPv6 address of the link itself may be told, too"
     assert "10.9.0.79" in told[0]
     assert len(told) == 1
+    with pytest.raises(NotSupported, match=r"has 10\.9\.0\.79 and 2001:db8::1 since the start"):
+        port.held()
 
 
 @pytest.mark.parametrize(

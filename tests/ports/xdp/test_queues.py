@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,8 +13,10 @@ from uspnet.errors import Usage
 from uspnet.jobs.forward.io import Io
 from uspnet.jobs.generate import GenerateJob
 from uspnet.jobs.plan import Limits
-from uspnet.kernel import netdev
+from uspnet.kernel import netdev, xsk
 from uspnet.ports.registry import make_port
+from uspnet.ports.xdp.channels import Channels
+from uspnet.telemetry import UNKNOWN
 
 COUNT = 200
 
@@ -65,3 +68,27 @@ def test_queues_of_a_driver_that_does_not_tell_them(namespace, monkeypatch):
                 other.open()
                 assert other.numbers == numbers
                 assert ("tells no queues" in other.channels.notice()) == (numbers == (0,))
+
+
+def test_changes_of_queues_are_told_to_jobs_that_use_them():
+    told = [(4, 2), (3, 1)]
+    interface = SimpleNamespace(name="a", index=1, channels=lambda: told[0])
+    jobs = {(r, s): Channels("xdp:a", interface, ()) for r in (False, True) for s in (False, True)}
+    told.pop(0)
+    for (receives, sends), channels in jobs.items():
+        text = " ".join(channels.changes(receives, sends))
+        assert ("has 3 receive queues" in text, "has 1 transmit" in text) == (receives, sends)
+
+
+def test_what_queues_missed_in_zero_copy_is_known_once_one_counts_it():
+    port = make_port("xdp:a")
+    blank = [SimpleNamespace(missed=0), SimpleNamespace(missed=0)]
+    queues = [{"direction": "rx", "index": i, "counters": each} for i, each in enumerate(blank)]
+    port.made = [SimpleNamespace(**each) for each in queues]
+    port.receivers = port.zero_copied = {0, 1}
+    for counted, missed, total in (((0, 0), [UNKNOWN] * 2, None), ((5, 0), [5, 0], 5)):
+        told = [xsk.Statistics(rx_dropped=count) for count in counted]
+        port.sockets = [SimpleNamespace(statistics=lambda each=each: each) for each in told]
+        port._count_missed()
+        assert [queue.counters.missed for queue in port.made] == missed
+        assert port.extra_counters() == {"rx_missed_errors": total}

@@ -135,20 +135,27 @@ static void depart(struct impair_loop *m, struct line *l, struct exit *e, uint64
     }
 }
 
+/* For how many packets there is room, of `most`: each may become two. Where there never is room for
+ * two, one is lost. */
+static uint32_t for_two(uint32_t room, uint32_t most) { return room == 1 ? most == 1 : room / 2; }
+
 /* The packets to ask for. A source that can wait does so when there is no place for them. */
 static uint32_t wanted(const struct impair_loop *m, const struct lane *lane, const struct line *l)
 {
-    uint32_t want = burst_wanted(&m->f.w), room = l->q.n_waiting - l->q.used;
+    uint32_t want = burst_wanted(&m->f.w);
+    uint32_t room = l->q.n_waiting - l->q.used, places = UINT32_MAX;
     if (!lane->rx->lossless && m->f.full != FULL_WAIT)
         return want;
     if (m->narrow) {
         uint32_t inside = l->b.used + (l->b.unsent != 0);
         room = room > inside ? room - inside : 0;
-        room = least(room, l->b.n_places - l->b.used);
+        places = l->b.n_places - l->b.used;
     }
-    if (m->duplicate) /* each may become two; where there never is room for two, one is lost */
-        room = room == 1 ? !is_waiting(l) : room / 2;
-    return least(want, room);
+    if (m->duplicate) {
+        room = for_two(room, l->q.n_waiting);
+        places = for_two(places, l->b.n_places);
+    }
+    return least(want, least(room, places));
 }
 
 /* One lane's turn. Returns the packets moved. */

@@ -57,16 +57,16 @@ class Channels:
         name = self.interface.name
         return f"{self.name}: the driver of {name} tells no queues: 0 is used, or write queues=0-N"
 
-    def changes(self) -> Iterator[str]:
-        """Return what has changed since the last call. The kernel takes no receive queue away that
-        has a socket.
+    def changes(self, receives: bool, sends: bool) -> Iterator[str]:
+        """Return what has changed since the last call, for a job that receives, sends, or does
+        both. The kernel takes no receive queue away that has a socket.
         """
         before, told = (self.there, self.senders), self.interface.channels()
         if told and told != before:
             self.there, self.senders = told
-            if self.there != before[0]:
+            if receives and self.there != before[0]:
                 yield self._receivers(before[0])
-            if self.senders < min(before[1], self.numbers[-1] + 1):
+            if sends and self.senders < min(before[1], self.numbers[-1] + 1):
                 text = f"{self.name}: {self.interface.name} has {self.senders} transmit queues now,"
                 yield f"{text} not {before[1]}: what is sent by the others stays in their rings"
 

@@ -32,7 +32,7 @@ class Host:
         self.name = name
         try:
             self.netlink = Netlink()
-            self.known = self.addresses()
+            self.first = self.known = self.addresses()
         except OSError as error:
             text = f"{name}: this machine's addresses are not told: {error.strerror}"
             raise NotSupported(text, "write the filter of what is received") from None
@@ -59,9 +59,20 @@ class Host:
         self._look_at = time.monotonic() + LOOK_S
         with suppress(OSError):  # it changed meanwhile, or the kernel has no memory
             new = self.addresses() - self.known
-            self.known |= new
+            self.known = self.known | new
             return self._notice(new) if new else ""
         return ""
+
+    def check_known(self) -> None:
+        """Raise NotSupported if it has got addresses since the start, of which a program that stays
+        knows nothing.
+        """
+        new = self.known - self.first
+        with suppress(OSError):
+            new |= self.addresses() - self.first
+        if new:
+            text = f"{self.name}: this machine has {' and '.join(sorted(new))} since the start"
+            raise NotSupported(text, "stop the job, and start the new version")
 
     def _notice(self, new: set[str]) -> str:
         text = f"{self.name}: this machine has {' and '.join(sorted(new))} now, too"

@@ -190,6 +190,8 @@ class Xdp(WirePort, scheme="xdp"):
         registered with one. Raises NotSupported.
         """
         self.check_home(self.netns)
+        if self.host and self.receivers:
+            self.host.check_known()
         if self.options.busy_poll:
             text = f"{self.name}: another version has no privileges to poll busily"
             raise NotSupported(text, "upgrade its loops, without --cold")
@@ -274,7 +276,8 @@ class Xdp(WirePort, scheme="xdp"):
         self.watch()
         if any(sock.bound and sock.is_unbound() for sock in self.sockets):
             raise self.kernel_side().gone_error()
-        for text in self.channels.changes() if self.channels else ():
+        receives, sends = bool(self.receivers), bool(self._senders())
+        for text in self.channels.changes(receives, sends) if self.channels else ():
             self.notice(text)
         if self.host and self.receivers and (text := self.host.news()):
             self.notice(text)
@@ -283,10 +286,11 @@ class Xdp(WirePort, scheme="xdp"):
         super().control()
 
     def _count_missed(self) -> None:
-        for queue in self.made:
-            if queue.direction == "rx":
-                missed = self._missed(queue.index)
-                queue.counters.missed = UNKNOWN if missed is None else missed % UNKNOWN
+        queues = [queue for queue in self.made if queue.direction == "rx"]
+        told = [self._missed(queue.index) for queue in queues]
+        for queue, missed in zip(queues, told, strict=True):
+            unknown = missed is None and not any(told)  # as in extra_counters()
+            queue.counters.missed = UNKNOWN if unknown else (missed or 0) % UNKNOWN
 
     def _missed(self, index: int) -> int | None:
         """Return what the kernel could not hand over to a socket. None: in zero copy, the NIC drops
