@@ -77,6 +77,7 @@ def test_a_link_that_the_program_resets_is_waited_for(veth, drive, monkeypatch):
         sender.open()
     with closing(sender):
         veth.ip("link", "set", "dev", "a", "down")
+        until(lambda: veth.link("b")["operstate"] != "UP")  # which the kernel does a bit later
         assert not any(port.up() for port in (receiver, receiver, sender))
         with pytest.raises(DeviceTimeout):
             sender.up()  # has attached no program that resets anything
