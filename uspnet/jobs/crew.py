@@ -131,8 +131,8 @@ class Crew:
             worker.process = process
 
     def check_sandbox(self, process: WorkerProcess) -> None:
-        """Raise NotSupported when a loaded process lacks what is required."""
-        if process.enforced and self.sandbox is Sandbox.require:
+        """Raise NotSupported when a loaded process, which has not ended, lacks what is required."""
+        if process.enforced and self.sandbox is Sandbox.require and not process.dead():
             check_complete(process.enforced)
 
     def _make(self, server: ForkServer) -> None:

@@ -128,7 +128,7 @@ class WorkerProcess:
         self._wait(lambda: bool(self.post.serving))
         self.threads = [int(hand.id) for hand in self.hands]  # before it can write other numbers
         self.enforced = observe(self.pid, answer["landlock"], len(self.calls or ()))
-        if self.dead():  # on nothing that has ended anything is enforced
+        if self.dead() and not self.post.refused:  # the job tells of calls that are refused
             raise self._failure(self.cause())
 
     def point(self) -> None:
