@@ -25,7 +25,7 @@ class NullOptions(Options):
 class Null(Port, scheme="null"):
     """Receives frames of zeros without end, and discards what it is sent.
 
-    Beside ports that receive packets into the same memory, its frames have to be cleared.
+    Where other ports or the loops write to the same memory, its frames have to be cleared.
     """
 
     help = "source of zeros, sink of everything"

@@ -45,16 +45,15 @@ def make_ways(ports: Sequence[Port], lanes: Sequence[Route]) -> c.Ways:
     return made
 
 
-def is_source(port: Port, ports: Sequence[Port]) -> bool:
-    """Return whether packets are received from a port of these. One that makes packets without end
-    is a dump, unless it is the first of them, or one of two.
-    """
-    return port.can_receive and (not port.endless or port is ports[0] or len(ports) == 2)
-
-
 def sources(ports: Sequence[Port]) -> list[Port]:
-    """Return the ports that packets are received from."""
-    return [port for port in ports if is_source(port, ports)]
+    """Return the ports that packets are received from. One that makes packets without end is a
+    dump, unless it is the first of them, or one of two.
+    """
+    return [
+        port
+        for port in ports
+        if port.can_receive and (not port.endless or port is ports[0] or len(ports) == 2)
+    ]
 
 
 def all_to_all(ports: Sequence[Port]) -> list[Route]:
