@@ -19,7 +19,7 @@ from tests.support.wire import Wire
 from uspnet.errors import Usage
 from uspnet.jobs.forward.impair import Impairing
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
-from uspnet.jobs.forward.netem import GilbertElliott, Queue
+from uspnet.jobs.forward.netem import GilbertElliott, Queue, read_loss
 from uspnet.jobs.plan import Limits
 from uspnet.ports.registry import make_port
 
@@ -92,9 +92,10 @@ def test_loss_duplicates_and_corruption_are_as_many_as_counted_and_as_likely_as_
     assert seen[0] == seen[1] != seen[2]
 
 
-@pytest.mark.parametrize("how", [(0.02, 0.3), (0.05, 0.2, 0.8, 0.01)])
+@pytest.mark.parametrize("how", ["gemodel:2%,30%", "gemodel:5%,20%,80%,1%", "5%,25%"])
 def test_a_gilbert_elliott_line_loses_in_bursts_as_long_and_as_often_as_asked(how):
-    model, found = GilbertElliott(*how), []
+    model, found = read_loss(how), []
+    share, same = model.p / (model.p + model.r), 1 - model.p - model.r
     for seed in (3, 3, 4):
         sink = Wire()
         result = run([Wire(numbered(COUNT)), sink], loss=model, seed=seed)
@@ -102,6 +103,8 @@ def test_a_gilbert_elliott_line_loses_in_bursts_as_long_and_as_often_as_asked(ho
         arrived = set(map(number_of, sink.taken))
         assert COUNT - len(arrived) == lost
         good = COUNT - bad
+        spread = math.sqrt(COUNT * share * (1 - share) * (1 + same) / (1 - same))
+        assert abs(bad - COUNT * share) <= SIGMAS * spread
         spread = math.sqrt(bad * model.bad * (1 - model.bad) + good * model.good * (1 - model.good))
         assert abs(lost - bad * model.bad - good * model.good) <= SIGMAS * spread
         if model.bad == 1.0:  # what is lost shows the state

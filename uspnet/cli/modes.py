@@ -221,8 +221,8 @@ Loss = Annotated[
         "--loss",
         metavar="LOSS",
         parser=_loss,
-        help="impair: Lose this share of the packets: 0.1%. Or gemodel:P[,R[,1-H[,1-K]]]: by the "
-        "model of Gilbert and Elliott, as netem has it.",
+        help="impair: Lose this share of the packets: 0.1%; with a correlation, 1%,25%. Or "
+        "gemodel:P[,R[,1-H[,1-K]]]: by the model of Gilbert and Elliott, as netem has it.",
     ),
 ]
 Duplicate = Annotated[float | None, _share("--duplicate", "Send this share of them twice.")]

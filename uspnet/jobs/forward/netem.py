@@ -16,7 +16,10 @@ from uspnet.text import printable
 from uspnet.units import Unreadable
 
 GEMODEL = "gemodel"
-LOSS_HINT = "write a percentage: 0.1%; or gemodel:P[,R[,1-H[,1-K]]]: gemodel:1%,25%"
+LOSS_HINT = (
+    "write a percentage: 0.1%; with a correlation: 1%,25%; "
+    "or gemodel:P[,R[,1-H[,1-K]]]: gemodel:1%,25%"
+)
 QUEUE_HINT = "write fifo[:PACKETS] or codel[:TARGET,INTERVAL[,PACKETS]]: codel:5ms,100ms"
 PACKETS = 1000  # as tc-pfifo(8) and tc-codel(8) have it
 PACKETS_MAX = 1 << 20  # what we have room for
@@ -61,20 +64,31 @@ class Queue:
 
 
 def read_loss(text: str | float | GilbertElliott) -> float | GilbertElliott:
-    """Read the share of packets that are lost, or `gemodel:P[,R[,1-H[,1-K]]]` with netem's default
-    values. Raise Unreadable.
+    """Read the share of packets that are lost, `SHARE,CORRELATION`, or `gemodel:P[,R[,1-H[,1-K]]]`
+    with netem's default values. Raise Unreadable.
     """
     if not isinstance(text, str):
         return text
     kind, colon, rest = text.partition(":")
     if kind.strip() != GEMODEL:
-        return units.share(text)
+        lost, comma, correlation = text.partition(",")
+        return correlated(lost, correlation) if comma else units.share(text)
     words = rest.split(",")
     if not colon or len(words) > 4:
         raise Unreadable("not the values of a Gilbert-Elliott model", LOSS_HINT)
     p, *others = (units.share(word) for word in words)
     r, *rest_of = others or [1 - p]
     return GilbertElliott(p, r, *rest_of)
+
+
+def correlated(lost: str, correlation: str) -> GilbertElliott:
+    """Read a share of lost packets, and how far the fate of each is that of the one before it: a
+    line that is bad for that share of them. Raise Unreadable.
+    """
+    share, same = units.share(lost), units.share(correlation)
+    if same == 1:
+        raise Unreadable("packets all of one fate are no share of them", LOSS_HINT)
+    return GilbertElliott(share * (1 - same), (1 - share) * (1 - same))
 
 
 def read_queue(text: str | Queue) -> Queue:
