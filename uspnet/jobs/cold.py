@@ -24,9 +24,8 @@ from uspnet.jobs.turns import AGAIN
 from uspnet.jobs.upgrade import Upgraded
 from uspnet.process.successor import Successor
 from uspnet.process.trial import Able, Trial
-from uspnet.process.worker import COLD
 from uspnet.system import children
-from uspnet.system.kept import FDS_MAX, State
+from uspnet.system.kept import ANEW, FDS_MAX, State
 
 if TYPE_CHECKING:
     from uspnet.jobs.crew import Crew
@@ -79,7 +78,7 @@ class Cold:
             raise NotSupported(text, f"start it anew with those {crew.upgrades.changed}")
         if crew.former and crew.former.full():
             text = f"its {len(crew.former.before):,} results before leave no room for more"
-            raise NotSupported(text, COLD)
+            raise NotSupported(text, ANEW)
         for port in crew.ports:
             port.held()
         self._words = words
@@ -125,7 +124,7 @@ class Cold:
         names = [port.name for port in self.crew.ports]
         if able.ports != names:
             text = f"uspnet {able.version} names this job's ports {', '.join(able.ports)}"
-            raise NotSupported(text, COLD)
+            raise NotSupported(text, ANEW)
         self._expected_us = 1e6 * (able.took_s + self.crew.opened_s)
         if self.leave and self.crew.server:
             self.successor = Successor(self.crew.server, self.python, checked=True)
@@ -147,7 +146,7 @@ class Cold:
         held |= self.crew.control.held() if self.crew.control else {}
         held |= self.successor.held() if self.successor else {}
         if len(held) > FDS_MAX:
-            raise NotSupported(f"its ports hold {len(held):,} descriptors, too many", COLD)
+            raise NotSupported(f"its ports hold {len(held):,} descriptors, too many", ANEW)
         try:
             for name, fd in held.items():
                 self._fds[name] = os.dup(fd)
@@ -167,7 +166,7 @@ class Cold:
             for name, fd in port.held().items():
                 if held.setdefault(name, fd) != fd:  # ports may share one
                     text = f"two of its ports hold {name}, of which one would be lost"
-                    raise NotSupported(text, "stop the job, and start the new version")
+                    raise NotSupported(text, ANEW)
         return held
 
     def _fail(self, error: UspnetError) -> None:

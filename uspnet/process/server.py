@@ -34,6 +34,9 @@ class ForkServer:
     hundredths of a second to start. Raises NotSupported.
     """
 
+    # What to do when it has no process for the loops.
+    instead = "run them in this one: --in-process"
+
     def __init__(self) -> None:
         self.version = __version__
         self.user = privileges.nobody()  # the user that workers run as; 0: our own
@@ -133,6 +136,7 @@ class ForkServer:
             self._ask({"do": "kill"})
 
     def _ask(self, message: Message, fd: int = -1) -> None:
+        child.send(self.pidfd, signal.SIGCONT)  # one that is stopped would hold up the job
         try:
             send(self._socket, message, fd)
         except OSError as error:
@@ -159,7 +163,7 @@ class ForkServer:
         text = f"the loops can't get a process of their own: {why}"
         if error.errno in SCARCE:
             raise NoMemory(text, "see: ulimit -n, ulimit -u") from None
-        raise NotSupported(text, "run them in this one: --in-process") from None
+        raise NotSupported(text, self.instead) from None
 
     def close(self) -> None:
         """End it. May be called twice."""

@@ -50,6 +50,7 @@ class Successor(ForkServer):
     """
 
     _launched: subprocess.Popen[bytes] | None = None  # by ourselves
+    instead = "try that version on its own: its uspnet demo"
 
     def __init__(
         self, before: ForkServer, python: Sequence[str] | None, *, checked: bool = False

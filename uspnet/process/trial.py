@@ -23,7 +23,6 @@ from uspnet.process import first_words
 from uspnet.process.first_words import VENV, FirstWords, paths, shown
 from uspnet.process.protocol import send
 from uspnet.process.successor import check_installation
-from uspnet.process.worker import COLD
 from uspnet.system import children, kept
 from uspnet.system.launch import launch
 from uspnet.system.privileges import to_run
@@ -52,7 +51,7 @@ class Trial:
     def __init__(self, python: Sequence[str] | None, words: Sequence[str]) -> None:
         if len(json.dumps(words)) > WORDS_BYTES:
             text = "the job's command line is too long to be given to another version"
-            raise NotSupported(text, COLD)
+            raise NotSupported(text, kept.ANEW)
         self.program, self.words = python[0] if python else sys.executable, list(words)
         self._argv = [*python, "-I", "-c", CODE] if python else children.python(CODE)
         self._process: subprocess.Popen[bytes] | None = None
@@ -135,7 +134,7 @@ class Trial:
             }:
                 if number != kept.FORMAT:
                     text = f"{self.program} has uspnet {shown(version)}, which keeps other things"
-                    raise NotSupported(text, COLD)
+                    raise NotSupported(text, kept.ANEW)
                 folders = paths(files)
                 for folder in folders:
                     children.check_way(folder, "would run in a job of root")

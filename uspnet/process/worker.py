@@ -347,4 +347,4 @@ class WorkerProcess:
             raise self._failure(os.strerror(self.post.error & ERRNO_MAX))
 
     def _failure(self, why: str) -> UspnetError:
-        return DeviceFault(f"the worker process failed: {why}", "run it in this one: --in-process")
+        return DeviceFault(f"the worker process failed: {why}", self.server.instead)

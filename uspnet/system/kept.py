@@ -21,6 +21,7 @@ VARIABLE = "USPNET_KEPT"
 FORMAT = 1  # of the state, and of the names and meanings of descriptors
 BYTES_MAX = 1 << 24
 FDS_MAX = 4096
+ANEW = "stop the job, and start the new version"  # what to do when it can't go on as that
 
 
 @dataclass

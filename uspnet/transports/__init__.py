@@ -22,6 +22,7 @@ from uspnet.fastpath import c
 from uspnet.memory import SharedMemory
 from uspnet.pci.config import set_command
 from uspnet.pool import Pool
+from uspnet.system.kept import ANEW
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class Transport(ABC):
         NotSupported.
         """
         text = f"{self.name}: its device can't be held while another version starts"
-        raise NotSupported(text, "stop the job, and start the new version")
+        raise NotSupported(text, ANEW)
 
     def check(self) -> None:
         """Raise DeviceFault if the device has tried an access that is not allowed."""

@@ -12,6 +12,7 @@ from uspnet.errors import NotSupported
 from uspnet.kernel.netlink import DUMP, Netlink, attributes
 from uspnet.packets.filter.compiler import choose_by
 from uspnet.packets.filter.made import Filter
+from uspnet.system.kept import ANEW
 
 GETADDR, IFADDRMSG, IFA_ADDRESS, IFA_LOCAL = 22, 8, 1, 2  # uapi/linux/if_addr.h
 LOOK_S = 1.0  # between looks at the addresses
@@ -72,7 +73,7 @@ class Host:
             new |= self.addresses() - self.first
         if new:
             text = f"{self.name}: this machine has {' and '.join(sorted(new))} since the start"
-            raise NotSupported(text, "stop the job, and start the new version")
+            raise NotSupported(text, ANEW)
 
     def _notice(self, new: set[str]) -> str:
         text = f"{self.name}: this machine has {' and '.join(sorted(new))} now, too"
