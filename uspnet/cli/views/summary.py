@@ -19,6 +19,7 @@ from uspnet.cli.views.traced import traced
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.jobs.result import unintended
 from uspnet.packets.frames import l1_bits
+from uspnet.packets.sizes import FCS
 from uspnet.telemetry import reasons_text
 from uspnet.text import printable
 
@@ -285,15 +286,18 @@ def port_lines(result: Result, width: int | None) -> list[str]:
     """Return the lines of each port: what it counted, and how full its link was."""
     lines = []
     seconds = result["active_s"] or result["elapsed_s"]
+    broken = "fcs" in result["asked"].get("broken", ())
     for row in result["ports"]:
         phrases = []
+        own = {"rx": 0, "tx": FCS if broken and row is result["ports"][0] else 0}  # in its bytes
         for way in ("rx", "tx"):
             packets, octets = row[f"{way}_packets"], row[f"{way}_bytes"]
             if not packets:
                 continue
             phrases += [f"{way}_packets {packets:,}", f"{way}_bytes {octets or 0:,}"]
             if (link := row.get("link_bps")) and seconds >= STEADY_S:
-                share = format_share(l1_bits(packets, octets or 0) / seconds, link)
+                plain = (octets or 0) - own[way] * packets
+                share = format_share(l1_bits(packets, plain) / seconds, link)
                 phrases.append(f"{way} {share} of {format_rate(link, 'bps')} line rate")
         if row["rx_packets"] or row["rx_missed_errors"]:
             phrases.append(f"missed {format_count(row['rx_missed_errors'])}")
