@@ -17,7 +17,7 @@ from tests.support.identity import ran
 from tests.support.tiers import by_tier
 from tests.support.wire import Wire
 from uspnet.errors import Usage
-from uspnet.jobs.forward.impair import Impairing
+from uspnet.jobs.forward.impair import Impair, Impairing, Links
 from uspnet.jobs.forward.job import Forwarding, ForwardJob
 from uspnet.jobs.forward.netem import GilbertElliott, Queue, read_loss
 from uspnet.jobs.plan import Limits
@@ -114,6 +114,18 @@ def test_a_gilbert_elliott_line_loses_in_bursts_as_long_and_as_often_as_asked(ho
             assert is_likely(changes[True, False], model.r, bad)
         found.append(sink.taken)
     assert found[0] == found[1] != found[2]
+
+
+def test_a_share_with_a_correlation_is_one_from_the_first_packet_on():
+    for share in (0, 1):
+        sink = Wire()
+        run([Wire(numbered(COUNT)), sink], loss=read_loss(f"{100 * share}%,25%"))
+        assert len(sink.taken) == (1 - share) * COUNT
+    lines, port = 2000, make_port("null:")
+    lanes = [((port, index), []) for index in range(lines)]
+    links = Links(Impairing(loss=read_loss("30%,90%"), limit=1))
+    states = [line.state for line in Impair.make([port, port], lanes, 0, links).lines]
+    assert is_likely(sum(states), 0.3, lines)
 
 
 def test_a_file_passes_a_bottleneck_at_the_times_of_its_trace(tmp_path):

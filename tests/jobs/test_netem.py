@@ -26,8 +26,8 @@ def test_loss_has_netems_default_values():
     assert read_loss("gemodel:1%") == GilbertElliott(0.01, 0.99, 1.0, 0.0)
     assert read_loss("gemodel:1%,10%") == GilbertElliott(0.01, 0.1)
     assert read_loss("gemodel:1%,10%,70%,0.1%") == GilbertElliott(0.01, 0.1, 0.7, 0.001)
-    assert read_loss("10%,50%") == GilbertElliott(0.05, 0.45)
-    assert read_loss("1%,0") == GilbertElliott(0.01, 0.99)
+    assert read_loss("10%,50%") == GilbertElliott(0.05, 0.45, first=0.1)
+    assert read_loss("1%,0") == GilbertElliott(0.01, 0.99, first=0.01)
     wrong_models = ("gemodel", "gemodel:", "gemodel:1", "gemodel:1%,1%,1%,1%,1%", "gemodel:101%")
     for wrong in (*wrong_models, "1%,100%", "1%,", ",1%", "1%,25", "1%,5%,5%"):
         with pytest.raises(Unreadable) as raised:

@@ -188,12 +188,12 @@ class Impair(Mode, mode="impair"):
         return loop
 
     def set_up(self, line: c.Line, name: str) -> None:
-        """Give a line its places, and a seed of its own by its name."""
+        """Give a line its places, and a seed and a first state by its name."""
         places = self.given.places()
         self.queues.append(new("struct delayed[]", places))
         line.q.waiting, line.q.n_waiting = self.queues[-1], places
-        drawn = hashlib.blake2b(name.encode(), digest_size=8).digest()
-        line.seed = int.from_bytes(drawn, "little")
+        line.seed = drawn(name)
+        line.state = drawn(f"{name} first") < self.given.burst_loss.first * (1 << 64)
 
     def narrow_down(self, line: c.Line, trace: array[int]) -> None:
         """Give a line its bottleneck, if it has one."""
@@ -262,3 +262,8 @@ class Impair(Mode, mode="impair"):
 def chance(share: float) -> int:
     """Return a share in 2^32nds."""
     return round(share * CERTAIN)
+
+
+def drawn(name: str) -> int:
+    """Return a number of 64 bits that is always the same for a name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")

@@ -31,17 +31,19 @@ TRACE_HINT = "each line is the ms at which a packet of 1,500 bytes may leave, no
 @dataclass(frozen=True)
 class GilbertElliott:
     """Loss in bursts: `p` and `r` are the chances that the line, with each packet, becomes bad, and
-    good again; `bad` and `good` those that a packet is lost meanwhile. Shares from 0 to 1.
+    good again; `bad` and `good` those that a packet is lost meanwhile; `first` the one that it is
+    bad when the first packet comes. Shares from 0 to 1.
     """
 
     p: float
     r: float
     bad: float = 1.0
     good: float = 0.0
+    first: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise Usage for what is no share."""
-        for name in ("p", "r", "bad", "good"):
+        for name in ("p", "r", "bad", "good", "first"):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise Usage(f"loss, {name}={value}", "a share, 0 to 1")
 
@@ -83,12 +85,12 @@ def read_loss(text: str | float | GilbertElliott) -> float | GilbertElliott:
 
 def correlated(lost: str, correlation: str) -> GilbertElliott:
     """Read a share of lost packets, and how far the fate of each is that of the one before it: a
-    line that is bad for that share of them. Raise Unreadable.
+    line that is bad for that share of them, from the first one on. Raise Unreadable.
     """
     share, same = units.share(lost), units.share(correlation)
     if same == 1:
         raise Unreadable("packets all of one fate are no share of them", LOSS_HINT)
-    return GilbertElliott(share * (1 - same), (1 - share) * (1 - same))
+    return GilbertElliott(share * (1 - same), (1 - share) * (1 - same), first=share)
 
 
 def read_queue(text: str | Queue) -> Queue:
