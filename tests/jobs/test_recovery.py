@@ -110,7 +110,7 @@ def memif(tmp_path):
 def arrived(job):
     """The packets that have come to a job's ports, and those that they could not take."""
     rows = job.port_rows()
-    return sum((row.rx_packets or 0) + (row.rx_missed_errors or 0) for row in rows)
+    return sum(row.rx_packets + row.rx_dropped + (row.rx_missed_errors or 0) for row in rows)
 
 
 class Beside:
