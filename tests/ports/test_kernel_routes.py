@@ -33,12 +33,14 @@ from tests.support.waiting import moments, scaled, until
 from uspnet.errors import NoDevice, NotSupported, Usage
 from uspnet.jobs import orders
 from uspnet.jobs.forward.asking import TURN_MAX, Asking
-from uspnet.jobs.forward.following import GAP_S, Follower, check_home, interfaces
+from uspnet.jobs.forward.following import GAP_S, Follower
+from uspnet.jobs.forward.interfaces import interfaces
 from uspnet.jobs.forward.lpm import IPV4
 from uspnet.jobs.forward.route import Routing
 from uspnet.ports.registry import make_port
 
 MARKERS = {4: "11.255.0.0/16", 6: "2001:ffff::/32"}
+NULLS = [make_port("null:"), make_port("null:")]
 MARKED = {4: "11.255.0.1", 6: "2001:ffff::1"}
 
 
@@ -248,19 +250,10 @@ def test_what_is_wrong_is_named(namespace):
         ("d0,", NoDevice, "there is no interface", "interfaces are: "),
     ):
         with namespace.entered(), pytest.raises(kind, match=what) as error:
-            interfaces(given, 2)
+            interfaces(given, NULLS)
         assert hint in error.value.hint
     with pytest.raises(Usage, match="--routes or of --kernel-routes"):
         Routing("/dev/null", "d0,d1")
-    inside = f"{namespace.name}/eth0"
-    ports = [make_port(f"packet:{inside}"), make_port("null:"), make_port("xdp:eth1")]
-    check_home("wan0, d1,eth1", ports)
-    with namespace.entered():
-        check_home("eth0,d1,eth1", ports)
-    for given in ("eth0,d1,eth1", f"{inside},d1,eth1", "a/b,d1,eth1"):
-        with pytest.raises(Usage, match="is in another n") as error:
-            check_home(given, ports)
-        assert "ip netns exec" in error.value.hint
 
 
 def test_routes_go_with_their_next_hop_object(namespace):
@@ -295,9 +288,9 @@ def test_alternative_names_are_those_of_their_interfaces(namespace):
         namespace.ip("link", "property", "add", "dev", name, *names)
     for each in ALTERNATIVES:
         with namespace.entered():
-            assert interfaces(f"{each}-1, {each}-0", 2) == ["d1", "d0"]
+            assert interfaces(f"{each}-1, {each}-0", NULLS) == ("", ["d1", "d0"])
             with pytest.raises(Usage, match="names d0 twice"):
-                interfaces(f"d0,{each}-0", 2)
+                interfaces(f"d0,{each}-0", NULLS)
     words = ("packet:d0", "packet:d1", "--mode", "route", "--kernel-routes")
     job = namespace.start("fwd", *words, ",".join(f"{ALTERNATIVES[1]}-{host}" for host in (0, 1)))
     namespace.ip("neighbor", "add", "10.0.1.9", "lladdr", "02:00:00:00:00:09", "dev", "d1")

@@ -97,7 +97,8 @@ KernelRoutes = Annotated[
         "--kernel-routes",
         metavar="IFNAME,IFNAME...",
         help="route: Go by the kernel's routes and neighbors instead, and follow their changes: an "
-        "interface for each port, in their order. What is not known yet, the kernel asks for.",
+        "interface for each port, in their order, IFNAME or NETNS/IFNAME. What is not known yet, "
+        "the kernel asks for.",
     ),
 ]
 

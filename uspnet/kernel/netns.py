@@ -69,13 +69,16 @@ def _enter(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def is_own(name: str) -> bool:
-    """Return whether this thread is in the namespace of a name. Raises NoDevice, NotPermitted."""
-    fd = _open(name)
+def identity(name: str) -> tuple[int, int]:
+    """Return what is the same for all names of a namespace; "" is that of this thread. Raises
+    NoDevice, NotPermitted.
+    """
+    fd = _open(name) if name else os.open(OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.path.samestat(os.fstat(fd), os.stat(OWN))
+        found = os.fstat(fd)
     finally:
         os.close(fd)
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 """`--kernel-routes`: a router goes by the kernel's tables, and follows their changes.
 
 A thread of its own reads them, and again what has changed whenever the kernel says so; each time it
-makes new tables, which the job has all loops go by, whole.
+makes new tables, which the job has all loops go by, whole. It is in the network namespace whose
+tables those are, and without privileges.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from uspnet.errors import DeviceFault, NoDevice, NoMemory, Usage, UspnetError
+from uspnet.errors import DeviceFault, NoMemory, Usage, UspnetError
 from uspnet.fastpath import lib
 from uspnet.jobs.forward.asking import Asking, Who
+from uspnet.jobs.forward.interfaces import kernel_forwards
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Family
 from uspnet.jobs.forward.routes import (
     LOCAL,
@@ -30,14 +31,11 @@ from uspnet.jobs.forward.routes import (
     read_prefix,
 )
 from uspnet.kernel import fib, netns, precedence
-from uspnet.kernel.interface import existing
 from uspnet.kernel.netlink import Netlink
-from uspnet.ports.kernel import KernelPort
-from uspnet.text import printable
+from uspnet.system import privileges
 
 if TYPE_CHECKING:
     from uspnet.fastpath import c
-    from uspnet.port import Port
 
 TURN_S = 0.05
 GAP_S, SHARE = 0.1, 2  # between two readings, and at least so many times as long as one takes
@@ -57,61 +55,6 @@ ACTS = {
 }
 T = TypeVar("T")
 Prefix = tuple[Family, bytes, int]
-
-
-def check_home(given: str, ports: Sequence[Port]) -> None:
-    """Raise Usage where an interface that is in another network namespace is named: the tables are
-    our own namespace's, which may have another one of that name. Raises NoDevice, NotPermitted.
-    """
-    names = [each.strip() for each in given.split(",")]
-    for name, port in zip(names, ports, strict=False):
-        namespace, ifname = "", ""
-        if isinstance(port, KernelPort):
-            namespace, ifname = netns.split(port.spec.target)
-        if namespace and name in {ifname, port.spec.target} and not netns.is_own(namespace):
-            inside = f"ip netns exec {printable(namespace)} uspnet fwd …"
-            text = f"--kernel-routes {printable(name)}: {port.name} is in another namespace"
-            raise Usage(f"{text}, which has routes of its own", f"run it there: {inside}")
-    for name in names:
-        if "/" in name:
-            text = f"--kernel-routes {printable(name)}: that is in another network namespace"
-            raise Usage(text, "run it there: ip netns exec NETNS uspnet fwd …")
-
-
-def interfaces(given: str, ports: int) -> list[str]:
-    """Read the names of interfaces, one for each port; for alternative names, return the first one
-    of `ip link`. Raises Usage, NoDevice, DeviceFault.
-    """
-    names = [name.strip() for name in given.split(",")]
-    if len(names) != ports:
-        has = "1 interface" if len(names) == 1 else f"{len(names)} interfaces"
-        text = f"--kernel-routes names {has}, and there are {ports} ports"
-        raise Usage(text, "name one for each port, in their order: --kernel-routes eth0,eth1")
-    try:
-        netlink = Netlink()
-        with netlink.socket:
-            known = fib.links(netlink)
-    except OSError as error:
-        raise DeviceFault(f"the kernel's interfaces can't be read: {error}") from None
-    found: list[str] = []
-    for name in names:
-        if name not in known:
-            raise NoDevice(f"there is no interface {name}", existing())
-        if known[name].name in found:
-            text = f"--kernel-routes names {known[name].name} twice"
-            raise Usage(text, "name one for each port")
-        found.append(known[name].name)
-    return found
-
-
-def kernel_forwards(names: Iterable[str]) -> Iterator[str]:
-    """Say that the kernel forwards as well, as it does the copies that `packet:` leaves it."""
-    for name in names:
-        for family in ("ipv4", "ipv6"):
-            setting = f"net/{family}/conf/{name}/forwarding"
-            with contextlib.suppress(OSError):
-                if Path("/proc/sys", setting).read_text() == "1\n":
-                    yield f"{name}: the kernel forwards, too, what it gets; see: sysctl {setting}"
 
 
 def _within(family: Family, route: fib.KernelRoute, prefixes: Iterable[Prefix]) -> bool:
@@ -180,11 +123,15 @@ class Kernel(Builder):
 class Follower(Generic[T]):
     """Has the latest tables, which `make` makes of routes, in `latest`. Raises DeviceFault, Usage.
 
-    `start` begins to follow, `news` tells what is odd since it was last called.
+    `namespace`: the one that the interfaces are in; "" is our own. `at_first`: what the user
+    should know; `start` begins to follow, `news` tells what is odd since it was last called.
     """
 
-    def __init__(self, names: Sequence[str], make: Callable[[Routes, Follower[T]], T]) -> None:
+    def __init__(
+        self, names: Sequence[str], make: Callable[[Routes, Follower[T]], T], namespace: str = ""
+    ) -> None:
         self.names: Sequence[str] = names
+        self.namespace = namespace
         self.make = make
         self.asking = Asking(names)
         self._news: deque[str] = deque(maxlen=NOTICES_MAX)
@@ -196,18 +143,21 @@ class Follower(Generic[T]):
         self._far: list[fib.KernelRoute] = []
         self.known: Mapping[Who, bytes] = {}
         try:
-            self.routes = self._read()
+            with netns.entered(namespace):
+                self.routes = self._read()
+                self.at_first = tuple(kernel_forwards(names, namespace))
         except OSError as error:
             raise DeviceFault(f"the kernel's routes can't be read: {error}") from None
         self.latest = make(self.routes, self)
 
     def start(self, missed: Callable[[], Iterable[bytes]]) -> None:
         """Begin. `missed` returns the destinations of packets that no neighbor was known for.
-        Raises NoMemory.
+        Raises NoMemory, NoDevice, NotPermitted.
         """
         self._missed = missed
         try:
-            self._thread.start()
+            with netns.entered(self.namespace):  # where a thread begins, it stays
+                self._thread.start()
         except RuntimeError:
             text = "changes of the kernel's routes can't be followed: there is no thread for it"
             raise NoMemory(text, "see: ulimit -u, ulimit -v") from None
@@ -249,8 +199,9 @@ class Follower(Generic[T]):
     def _run(self) -> None:
         """Follow, until it is to end."""
         try:
+            privileges.drop()  # the job may still have its own
             news = fib.News()
-        except OSError as error:
+        except (OSError, UspnetError) as error:
             self._news.append(f"changes of the kernel's routes can't be followed: {error}")
             return
         with contextlib.closing(news):

@@ -128,10 +128,15 @@ class ForwardJob(Job[ForwardResult]):
         raise self.fail(NotSupported(text, hint), result)
 
     def set_up(self) -> None:
-        """Have packets time-stamped if a file is written."""
+        """Have packets time-stamped if a file is written; follow what tables come from, which may
+        take privileges to begin with.
+        """
         for worker in self.workers:
             if any(not port.can_receive for port in self.ports):
                 worker.stamp(ahead=self.mode.ahead or self.how.trace is not None)
+        if following := self.mode.follow(self.given, self.loops()):
+            self.undo.callback(following.close)
+            self.following = following
 
     def tick(self) -> None:
         """End the run after the last packet that was to be traced; follow what tables come from."""
@@ -187,10 +192,6 @@ class ForwardJob(Job[ForwardResult]):
         """Tell what is odd about the options, before it begins."""
         for text in self.mode.notices(self.given):
             self.on_notice(text)
-        loops = self.loops()
-        if following := self.mode.follow(self.given, loops):
-            self.undo.callback(following.close)
-            self.following = following
 
     def count(self) -> ForwardResult:
         """Return what was forwarded so far."""

@@ -12,7 +12,8 @@ from uspnet.answer import Json
 from uspnet.errors import Usage
 from uspnet.fastpath import c, ffi, lib
 from uspnet.jobs.change import Staged, TableName
-from uspnet.jobs.forward.following import Follower, Missed, check_home, interfaces, kernel_forwards
+from uspnet.jobs.forward.following import Follower, Missed
+from uspnet.jobs.forward.interfaces import interfaces
 from uspnet.jobs.forward.lpm import IPV4, IPV6, Table
 from uspnet.jobs.forward.mode import Following, Given, Mode
 from uspnet.jobs.forward.result import Routed
@@ -83,8 +84,8 @@ class Router(Ways, mode="route"):
     def prepare(cls, ports: Sequence[Port], given: Routing) -> Tables:
         """Read the routes, and make the tables. Raises Usage, NoDevice, NotPermitted."""
         if given.kernel_routes:
-            check_home(given.kernel_routes, ports)
-            return Follower(interfaces(given.kernel_routes, len(ports)), look_up_in).latest
+            namespace, names = interfaces(given.kernel_routes, ports)
+            return Follower(names, look_up_in, namespace).latest
         return look_up_in(read_routes(given.routes, number_among(ports)))
 
     @classmethod
@@ -102,7 +103,7 @@ class Router(Ways, mode="route"):
     def notices(cls, given: Tables) -> Iterator[str]:
         """Name gateways that nothing can be sent to, as long as nobody says their MAC address."""
         if given.kernel:
-            yield from kernel_forwards(given.kernel.names)
+            yield from given.kernel.at_first
         elif unknown := given.routes.unknown():
             named = ", ".join(shown(hop.via or b"") for hop in unknown[:NAMED])
             more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
