@@ -87,6 +87,7 @@ def test_cold_the_kernel_gets_no_device_back(guest, taken):
     assert held
     done = until(lambda: upgraded(guest, process.pid, "--cold"), 120, why=process.output)
     assert done["kind"] == "cold"
+    assert done["gap_us"] > 0
     assert guest.python_json(HELD, process.pid) == held
     assert len(wire.receive(20, 60)) == 20, process.output()
     process.signal(signal.SIGINT)
