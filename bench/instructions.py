@@ -34,7 +34,7 @@ import generators
 import modes
 import virtqueues
 from lab import ROOT, BenchError, need
-from memif_rings import FRAME, SLOTS, MeasureBench, MemifBench
+from memif_rings import FRAME, SLOTS, FlowsBench, MeasureBench, MemifBench
 from observing import BURST, ask_valgrind, make_worker, observe, prepared
 from packet_rings import PacketBench
 from rings import RINGS, NicBench, Vmxnet3Bench
@@ -42,7 +42,8 @@ from xdp_rings import XdpBench
 
 NICS = {f"{ring} to {ring} (NIC)": ring for ring in RINGS}
 GENERATE = {f"{kind} to null": kind for kind in generators.KINDS}
-MEASURE = "memif, copying (server) to measure"
+MEASURE = {"memif, copying (server) to measure": MeasureBench}
+MEASURE |= {"memif, copying (server) to measure, per flow": FlowsBench}
 VMXNET3 = "vmxnet3 to vmxnet3 (NIC)"
 XDP = "xdp to xdp"
 PACKET = "packet to null"
@@ -57,7 +58,7 @@ PATHS = [
     "memif to memif, zero copy (client)",
     "null to null",
     *GENERATE,
-    MEASURE,
+    *MEASURE,
     *NICS,
     VMXNET3,
     XDP,
@@ -151,9 +152,9 @@ def forward_memif(phases: int, *, zero: bool) -> int:
     return packets
 
 
-def measure(phases: int) -> int:
+def measure(phases: int, kind: type[MeasureBench]) -> int:
     """Packets measured in so many phases."""
-    bench = MeasureBench(zero=False)
+    bench = kind(zero=False)
     for _ in range(phases):
         bench.phase()
     if (received := int(bench.worker.loop.streams[0].received)) != phases * SLOTS:
@@ -224,8 +225,8 @@ def forward(which: int, phases: int) -> int:
         return forward_null()
     if PATHS[which] in GENERATE:
         return generate(phases, GENERATE[PATHS[which]])
-    if PATHS[which] == MEASURE:
-        return measure(phases)
+    if PATHS[which] in MEASURE:
+        return measure(phases, MEASURE[PATHS[which]])
     if PATHS[which] in NICS:
         return forward_nic(phases, NicBench(NICS[PATHS[which]], SLOTS))
     if PATHS[which] in FILES | MODES:

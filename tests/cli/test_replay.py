@@ -152,6 +152,7 @@ WRONG = [
     (["--src-mac", "02:00"], "is not a MAC address", "02:00:00:00:00:01"),
     (["--src-ip", "1.2.3.4"], "--src-ip conflicts with --replay", "--map-ip"),
     (["--rx-port", "null:"], "--rx-port conflicts with --replay", "drop --rx-port"),
+    (["--lost", "x.pcapng"], "--lost conflicts with --replay", "no sequence numbers"),
     (["--speed", "2", "--rate", "1k"], "--rate conflicts with --speed", "keep one"),
     (["--topspeed", "--rate", "1k"], "--rate conflicts with --topspeed", "keep one"),
     (["--speed", "0"], "not a factor", "write 2 or 0.5"),

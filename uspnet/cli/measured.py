@@ -80,11 +80,21 @@ Lost = Annotated[
     ),
 ]
 
+PerFlow = Annotated[
+    bool,
+    typer.Option(
+        "--per-flow",
+        help="Count what --rx-port receives out of order within each flow, too: several queues of "
+        "a device may reorder packets of different flows, but not those of one.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Measured:
     """Where packets return, whether they carry sequence numbers (None: if they return), what is
-    kept of it, and for which addresses questions are answered there.
+    kept of it, for which addresses questions are answered there, and whether order is measured
+    within each flow, too.
     """
 
     rx_port: str | None
@@ -93,6 +103,7 @@ class Measured:
     plot: str | None
     answer: list[str] | None = None
     lost: str | None = None
+    per_flow: bool = False
 
     @property
     def numbered(self) -> bool:

@@ -97,9 +97,11 @@ def generating(
     traffic: Traffic,
     files: Files,
     nets: list[AnswerNet],
+    *,
+    per_flow: bool,
 ) -> GenerateJob:
     """Return the job that sends traffic to a port; or a dry run, which writes it to a file. `nets`:
-    what it answers for.
+    what it answers for; `per_flow`: it measures the order within each flow.
     """
     from uspnet.jobs.capture import make_sink
     from uspnet.jobs.generate import GenerateJob
@@ -111,6 +113,8 @@ def generating(
             raise Usage(text, "drop one of them, or answer on another --rx-port")
         if nets:
             job.answer(nets)
+        if per_flow:
+            job.order_flows()
         return job
     traffic.dry = True
     return GenerateJob(make_sink(write), limits, traffic)
@@ -123,8 +127,9 @@ def check_dry(write: str | None, given: set[str], *, dry: bool) -> None:
     if write is not None and not dry:
         hint = "add --dry-run, which sends nothing; to write what a port receives: uspnet capture"
         raise Usage("-w needs --dry-run", hint)
-    for name in sorted(given & {"save", "plot", "lost"}) if dry else ():
-        raise Usage(f"--{name} conflicts with --dry-run, which measures nothing", f"drop --{name}")
+    for name in sorted(given & {"save", "plot", "lost", "per_flow"}) if dry else ():
+        option = "--" + name.replace("_", "-")
+        raise Usage(f"{option} conflicts with --dry-run, which measures nothing", f"drop {option}")
     if dry and "answer" in given:
         raise Usage("--answer conflicts with --dry-run, which opens no port", "drop --answer")
     if dry and "replay" in given:

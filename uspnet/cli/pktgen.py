@@ -70,6 +70,7 @@ def pktgen(
     plot: m.PlotOption = None,
     answer: m.Answer = None,
     lost: m.Lost = None,
+    per_flow: m.PerFlow = False,
     src_mac: p.SrcMac = "02:00:00:00:00:01",
     dst_mac: p.DstMac = "02:00:00:00:00:02",
     src_ip: p.SrcIp = "198.18.0.1",
@@ -125,7 +126,7 @@ def pktgen(
     made = p.Made(header, size, packet, pcap, vary, flows, zipf, seed, broken, break_every)
     rewriting = r.Rewriting(map_ip, map_port, vlan, src_mac, dst_mac, made.wrong())
     replays = r.Replays(replay, loop, speed, topspeed, truncated, only, split_by, rewriting, merge)
-    measured = m.Measured(rx_port, sequence, save, plot, answer, lost)
+    measured = m.Measured(rx_port, sequence, save, plot, answer, lost, per_flow)
     profiles = q.Profiles(profile, port, example)
     profiles.check(given)
     check_dry(write, given, dry=dry_run)
@@ -149,7 +150,7 @@ def pktgen(
     else:
         traffic = made.traffic(given, numbered=measured.numbered)
         traffic.shape = rates.shape(traffic.mean(), seed)
-        job = generating(outs[0], back, write, limits, traffic, files, nets)
+        job = generating(outs[0], back, write, limits, traffic, files, nets, per_flow=per_flow)
     limits.poll = Poll.busy.value if poll is None and job.is_timed() else limits.poll
     verb = "received" if rx_port and not dry_run else "sent"
     checks = conditions(fail_on_loss, require, verb, count)

@@ -38,7 +38,7 @@ def plot(
     writes them.
     """
     from uspnet.cli.views.console import print_json, show_lines
-    from uspnet.cli.views.summary import latencies
+    from uspnet.cli.views.returned import latencies
     from uspnet.cli.views.units import format_count
     from uspnet.jobs.plotting import plot_logs
 

@@ -39,7 +39,7 @@ OPTIONS = frozenset({
 BESIDE = frozenset({
     "port", "profile", "dry_run", "write", "linger", "yes", "fail_on_loss", "duration", "cores",
     "burst", "poll", "reconnect", "in_process", "restart", "sandbox", "no_sandbox", "require",
-    "interval", "json", "quiet", "verbose", "rx_port", "save", "plot", "lost",
+    "interval", "json", "quiet", "verbose", "rx_port", "save", "plot", "lost", "per_flow",
 })  # fmt: skip
 EXAMPLE = "write a stream: web: {rate: 10k, size: imix}; see: uspnet pktgen --example profile"
 
@@ -126,7 +126,10 @@ class Profiles:
             sink = make_sink(write)
             streams = [replace(each, port=sink) for each in streams]
             return ProfileJob(streams, limits, name, dry=True)
-        return ProfileJob(streams, limits, name, measured.port(ports), files)
+        job = ProfileJob(streams, limits, name, measured.port(ports), files)
+        if measured.per_flow:
+            job.order_flows()
+        return job
 
 
 def read_streams(

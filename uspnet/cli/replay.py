@@ -27,9 +27,10 @@ UNTAGGED, VLAN_MAX = -1, 4094
 FOREVER, PASSES_MAX = "forever", (1 << 32) - 1
 # Parameters about packets that pktgen makes, and those that --replay alone has.
 MADE = (
-    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "rx_port", "sequence",
-    "src_ip", "dst_ip", "src_port", "dst_port",
+    "size", "packet", "pcap", "vary", "flows", "zipf", "seed", "src_ip", "dst_ip", "src_port",
+    "dst_port",
 )  # fmt: skip
+MEASURED = ("rx_port", "sequence", "save", "plot", "lost", "per_flow")
 SPELT = {"only": "filter", "broken": "break"}
 SPLIT = {
     "split_by": ("--split-by", "say what goes to the first port: --split-by 'src net 10.0.0.0/8'"),
@@ -37,18 +38,9 @@ SPLIT = {
 }
 SHAPES = ("ramp", "burst_size", "burst_gap", "poisson")
 OURS = (
-    "loop",
-    "map_ip",
-    "map_port",
-    "merge",
-    "only",
-    "second_port",
-    "speed",
-    "split_by",
-    "topspeed",
-    "truncated",
-    "vlan",
-)
+    "loop", "map_ip", "map_port", "merge", "only", "second_port", "speed", "split_by", "topspeed",
+    "truncated", "vlan",
+)  # fmt: skip
 PACED = {  # options of the port that are given otherwise
     "timing": "drop it: files are played by their own timing, without --rate and --topspeed",
     "speed": "use --speed",
@@ -261,6 +253,10 @@ class Replays:
             hint = f"drop {name}; a file's packets are changed by --map-ip, --map-port, --vlan, "
             hint += "--src-mac, --dst-mac and --break"
             raise Usage(f"{name} conflicts with --replay", hint)
+        if measured := sorted(given.intersection(MEASURED)):
+            name = names[measured[0]]
+            hint = f"drop {name}: packets of files have no sequence numbers, by which others are "
+            raise Usage(f"{name} conflicts with --replay", hint + "measured")
         if shapes := sorted(given.intersection(SHAPES)):
             name = names[shapes[0]]
             hint = f"drop {name}: files are played by their own timing, or at a --rate"

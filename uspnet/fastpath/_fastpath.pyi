@@ -251,6 +251,18 @@ class FlowEnds(Struct):
     protocol: int
     version: int
 
+class FlowOrder(Struct):
+    flows: OrderedFlow
+    counts: FlowOrderCounts
+    seed: int
+    n_flows: int
+
+class FlowOrderCounts(Struct):
+    flows: int
+    flows_reordered: int
+    reordered: int
+    unknown: int
+
 class ForwardLoop(AnyWorker):
     w: Inline[Worker, Worker | WorkerFields]
     full: int
@@ -432,6 +444,7 @@ class MeasureLoop(AnyWorker):
     lookup: Lookup
     answer: Answer
     losses: Losses
+    order: FlowOrder
     writes: int
 
 class MemifDescriptor(Struct):
@@ -502,6 +515,12 @@ class Order(Struct):
     size: int
     offset: int
     fault: Pointer[int]
+
+class OrderedFlow(Struct):
+    ends: Inline[FlowEnds, FlowEnds | FlowEndsFields]
+    next: int
+    reordered: int
+    stream: int
 
 class Origin(Struct):
     length: int
@@ -1953,6 +1972,7 @@ class Lib:
     FILTER_NOT_RUN: int
     FILTER_STEPS: int
     FIRST_PROBES: int
+    FLOW_ORDER_PROBES: int
     FRAME_SHORTEST: int
     FULL_DROP: int
     FULL_WAIT: int
@@ -2380,6 +2400,14 @@ class FFI:
     ) -> FlowEnds: ...
     @overload
     def new(
+        self, cdecl: Literal["struct flow_order *", "struct flow_order[]"], init: object = ...
+    ) -> FlowOrder: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct flow_order_counts *", "struct flow_order_counts[]"], init: object = ...
+    ) -> FlowOrderCounts: ...
+    @overload
+    def new(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], init: object = ...
     ) -> ForwardLoop: ...
     @overload
@@ -2474,6 +2502,10 @@ class FFI:
     def new(
         self, cdecl: Literal["struct order *", "struct order[]"], init: object = ...
     ) -> Order: ...
+    @overload
+    def new(
+        self, cdecl: Literal["struct ordered_flow *", "struct ordered_flow[]"], init: object = ...
+    ) -> OrderedFlow: ...
     @overload
     def new(
         self, cdecl: Literal["struct origin *", "struct origin[]"], init: object = ...
@@ -2942,6 +2974,14 @@ class FFI:
     ) -> FlowEnds: ...
     @overload
     def cast(
+        self, cdecl: Literal["struct flow_order *", "struct flow_order[]"], value: CData | int
+    ) -> FlowOrder: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct flow_order_counts *", "struct flow_order_counts[]"], value: CData | int
+    ) -> FlowOrderCounts: ...
+    @overload
+    def cast(
         self, cdecl: Literal["struct forward_loop *", "struct forward_loop[]"], value: CData | int
     ) -> ForwardLoop: ...
     @overload
@@ -3044,6 +3084,10 @@ class FFI:
     def cast(
         self, cdecl: Literal["struct order *", "struct order[]"], value: CData | int
     ) -> Order: ...
+    @overload
+    def cast(
+        self, cdecl: Literal["struct ordered_flow *", "struct ordered_flow[]"], value: CData | int
+    ) -> OrderedFlow: ...
     @overload
     def cast(
         self, cdecl: Literal["struct origin *", "struct origin[]"], value: CData | int

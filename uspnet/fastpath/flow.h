@@ -190,6 +190,17 @@ static inline uint32_t flow_ends_of(struct flow_ends *e, const struct flow_key *
     return from;
 }
 
+/* Sets the ends of a frame's flow: all parts of a datagram are of one. `k` is all zeros before.
+ * Returns which side sent the packet. */
+static inline uint32_t flow_ends_of_frame(struct flow_ends *e, struct flow_key *k,
+                                          const uint8_t *frame, uint32_t length)
+{
+    flow_of_frame(k, frame, length);
+    if (k->fragment)
+        k->ports[0] = k->ports[1] = 0;
+    return flow_ends_of(e, k);
+}
+
 /* The senders of packets don't know the seed. */
 static inline uint32_t flow_ends_hash(const struct flow_ends *e, uint64_t seed)
 {

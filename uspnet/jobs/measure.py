@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from uspnet.answer import Json
 from uspnet.fastpath import c, ffi, lib
+from uspnet.jobs.flow_order import FlowOrder
 from uspnet.jobs.histogram import percentiles
 from uspnet.jobs.jitter import Jitter
 from uspnet.jobs.loops import Loop
@@ -52,6 +53,7 @@ class Measure(Loop, name="measure"):
         super().__post_init__()
         self._histograms: Pointer[int]
         self._count_latencies(1)
+        self.flow_order: FlowOrder | None = None
         self.answers: Answers | None = None  # whose transmit queue may be one of its lanes'
 
     @classmethod
@@ -112,6 +114,11 @@ class Measure(Loop, name="measure"):
         """Count the latencies of each stream by itself. Call this before it runs."""
         self._count_latencies(self.n_streams)
 
+    def order_flows(self) -> None:
+        """Note the order within each flow. Call this before it runs. Raises NoMemory."""
+        self.flow_order = FlowOrder(self.n_streams)
+        self.c.order = self.flow_order.c
+
     def _count_latencies(self, histograms: int) -> None:
         """Have so many histograms count latencies: one of each stream, or one of all."""
         self._histograms = new("uint64_t[]", lib.HISTOGRAM_SLOTS * histograms)
@@ -128,6 +135,7 @@ class Measure(Loop, name="measure"):
         stream, names = self.streams[number], ("received", "duplicated", "reordered", "stale")
         return {
             **{name: int(getattr(stream, name)) for name in names},
+            "reordered_in_flows": self.flow_order.reordered(number) if self.flow_order else None,
             "latency_ns": percentiles(memoryview(self._histogram(number)).cast("Q").tolist()),
             "jitter_ns": Jitter.of([stream]).as_json(),
         }

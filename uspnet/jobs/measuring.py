@@ -58,8 +58,18 @@ class Measuring(Job[R]):
         self.rx_port, self.lost, self.numbered = rx_port, lost, numbered
         self.losses: Losses | None = None
         self.seconds = Seconds()
-        self._save = save
+        self._save, self._per_flow = save, False
         self._measures: list[Measure] = []
+
+    def order_flows(self) -> None:
+        """Measure the order within each flow, too. Call this before the start. Raise Usage."""
+        if not self.rx_port:
+            text = "--per-flow needs --rx-port: what comes back there has an order"
+            raise Usage(text, "add --rx-port PORT")
+        if not self.numbered:
+            text = "--per-flow: order is known where packets have sequence numbers"
+            raise Usage(text, "drop --no-sequence")
+        self._per_flow = True
 
     @abstractmethod
     def _sent(self) -> tuple[int, int]:
@@ -79,6 +89,8 @@ class Measuring(Job[R]):
         sends some there, by queue 0.
         """
         self._measures.append(measure)
+        if self._per_flow:
+            measure.order_flows()
         core = self.cores[senders % len(self.cores)]
         back: list[Route] = [((source, i), []) for i in range(source.queues)]
         exits = [(source, 0)] if answers else []
@@ -143,6 +155,7 @@ class Measuring(Job[R]):
             "received": received,
             "lost": max(sent - received, 0),
             **others,
+            "in_flows": measured.flow_order.result() if measured.flow_order else None,
             "foreign": measured.foreign,
             "latency_ns": measured.latency_ns(),
             "jitter_ns": measured.jitter().as_json(),

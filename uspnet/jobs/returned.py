@@ -92,6 +92,23 @@ class LostFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InFlows:
+    """The order within each flow. A flow is what one sending queue, or stream of --profile, sends
+    in one direction between the same addresses and ports by one protocol; of packets that are not
+    IP, between the same MAC addresses by one EtherType.
+    """
+
+    flows: int
+    """Flows that came back."""
+    reordered: int
+    """Packets that came back after a later one of the same flow; duplicates are none of them."""
+    flows_reordered: int
+    """Flows that they are of."""
+    unknown: int
+    """Packets of flows that the table had no place for: whether they are in order is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureResult(GenerateResult):
     """The result of `pktgen --rx-port`: offered = sent + unsent; lost = sent - received."""
 
@@ -107,6 +124,8 @@ class MeasureResult(GenerateResult):
     stale: int | None
     """Packets that came back when their numbers had been forgotten; null: packets without sequence
     numbers."""
+    in_flows: InFlows | None = None
+    """The order within each flow; null: without `--per-flow`."""
     foreign: int
     """Packets received that pktgen did not send."""
     latency_ns: dict[str, int] | None

@@ -48,6 +48,8 @@ class ReturnedStream(StreamResult):
     """Packets that came back more than once."""
     reordered: int
     """Packets that came back after a later one."""
+    reordered_in_flows: int | None
+    """Packets that came back after a later one of the same flow; null: without `--per-flow`."""
     stale: int
     """Packets that came back when their numbers had been forgotten."""
     latency_ns: dict[str, int] | None

@@ -23,8 +23,9 @@ from uspnet.cli.views.console import (
 )
 from uspnet.cli.views.modes import decided
 from uspnet.cli.views.ports import Rates, Row, label, port_table
+from uspnet.cli.views.returned import delays
 from uspnet.cli.views.screen import Screen
-from uspnet.cli.views.summary import asked_pps, delays, dropped, format_summary, loss, played
+from uspnet.cli.views.summary import asked_pps, dropped, format_summary, loss, played
 from uspnet.cli.views.table import HEAD, fit
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.errors import Usage, UspnetError

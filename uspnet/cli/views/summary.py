@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 from uspnet.cli.views.modes import decided
+from uspnet.cli.views.returned import back, back_of_stream, delays, losses
 from uspnet.cli.views.traced import traced
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
 from uspnet.jobs.result import unintended
@@ -27,8 +28,6 @@ Result = dict[str, Any]
 Summary = Callable[[Result], list[list[str]]]
 STEADY, STEADY_S = 0.95, 0.001  # packets flowed for less of the run, and for as many seconds: the
 # rate meanwhile is told, too
-SIZES_SHOWN, FLOWS_SHOWN = 16, 3
-SPELLED = {"p999": "p99.9", "rfc3550": "RFC 3550"}
 REMEDIES = {
     "joined": "GRO frames in tunnels or above 64 KiB can't be segmented: "
     "ethtool -K IFNAME gro off, and at the sender tso off gso off",
@@ -55,50 +54,13 @@ def generated(result: Result) -> list[list[str]]:
     lines += map(played, result.get("replayed", []))
     lines += [line for each in result.get("streams", []) for line in streamed(each)]
     if "received" in result:
-        names = ("duplicated", "reordered", "stale", "foreign")
-        lines.append([f"{name} {format_count(result[name])}" for name in names])
+        lines += back(result)
     if answered := result.get("answered"):
         lines.append(answers(answered))
     lines += losses(result)
     if not (size := result["asked"]["size"] or "0").isdecimal():
         lines.append([f"sizes {size}"])
     return lines + delays(result)
-
-
-def delays(result: Result) -> list[list[str]]:
-    """Say latency and jitter of a run, or of a second of it."""
-    told = {name: latencies(result.get(f"{name}_ns") or {}) for name in ("latency", "jitter")}
-    return [[f"{name} {each[0]}", *each[1:]] for name, each in told.items() if each]
-
-
-def losses(result: Result) -> list[list[str]]:
-    """Say how often packets were lost in a row, the longest time, and which file has them."""
-    lines = []
-    if longest := result.get("longest_loss"):
-        times = len(result["losses"]) + result["losses_left_out"]
-        phrases = [f"losses in a row {format_count(times)}"]
-        phrases.append(f"the longest {format_time(longest['duration_s'])}")
-        phrases.append(f"from {format_time(longest['begins_s'])} on")
-        phrases.append(f"{format_count(longest['packets'])} packets")
-        lines.append(phrases if longest["ended"] else [*phrases, "to the end"])
-    if file := result.get("lost_file"):
-        phrases = [f"lost packets in {file['file']}: {format_count(file['written'])}"]
-        if file["not_written"]:
-            phrases.append(f"not written {format_count(file['not_written'])}")
-        lines.append(phrases)
-    if len(sizes := result.get("lost_by_size") or {}) > 1:
-        counts = [f"{size} bytes {format_count(count)}" for size, count in sizes.items()]
-        lines.append([f"lost by size: {counts[0]}", *counts[1:SIZES_SHOWN]])
-    if flows := result.get("lost_by_flow"):
-        told = [f"{each['flow']} {format_count(each['packets'])}" for each in flows[:FLOWS_SHOWN]]
-        of = format_count(result["flows_with_losses"])
-        lines.append([f"lost of {of} flows: {told[0]}", *told[1:]])
-    return lines
-
-
-def latencies(values_ns: dict[str, int]) -> list[str]:
-    """Say each percentile: `p99.9 1.20 ms`."""
-    return [f"{SPELLED.get(name, name)} {format_time(ns / 1e9)}" for name, ns in values_ns.items()]
 
 
 def streamed(each: Result) -> list[list[str]]:
@@ -110,8 +72,7 @@ def streamed(each: Result) -> list[list[str]]:
         phrases.append(f"asked for {format_rate(pacing['asked_pps'], 'pps')}")
         lines.append(paced(pacing))
     if "received" in each:
-        names = ("received", "lost", "duplicated", "reordered")
-        lines.append([f"{name} {format_count(each[name])}" for name in names])
+        lines.append(back_of_stream(each))
     return lines + delays(each)
 
 

@@ -17,10 +17,7 @@ struct sight {
 static void see(struct sight *s, const struct first *f, const uint8_t *frame, uint32_t length)
 {
     struct flow_key key = {0};
-    flow_of_frame(&key, frame, length);
-    if (key.fragment) /* all parts of a datagram are of one flow */
-        key.ports[0] = key.ports[1] = 0;
-    flow_ends_of(&s->ends, &key);
+    flow_ends_of_frame(&s->ends, &key, frame, length);
     s->hash = flow_ends_hash(&s->ends, f->seed);
     s->tcp_flags = key.tcp_flags;
 }

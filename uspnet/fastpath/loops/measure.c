@@ -5,7 +5,7 @@
 
 enum { LAST_ROUNDS = 1024 };
 
-static void forget(struct stream *s, uint64_t from, uint64_t to)
+static NOINLINE void forget(struct stream *s, uint64_t from, uint64_t to)
 {
     if (to - from >= WINDOW) {
         memset(s->seen, 0, sizeof s->seen);
@@ -15,7 +15,7 @@ static void forget(struct stream *s, uint64_t from, uint64_t to)
         s->seen[from % WINDOW / 64] &= ~(1ull << (from % 64));
 }
 
-static void stream_compare(struct stream *s, uint64_t delay)
+static INLINE void stream_compare(struct stream *s, uint64_t delay)
 {
     uint64_t more = delay - s->delay, difference = (int64_t)more < 0 ? -more : more;
     s->difference_sum += difference;
@@ -24,7 +24,8 @@ static void stream_compare(struct stream *s, uint64_t delay)
     s->jitter += difference - ((s->jitter + 8) >> 4);
 }
 
-static void stream_see(struct stream *s, uint64_t number, uint64_t delay)
+/* Returns whether the packet is one that counts as received. */
+static INLINE int stream_see(struct stream *s, uint64_t number, uint64_t delay)
 {
     uint64_t *word = &s->seen[number % WINDOW / 64], bit = 1ull << (number % 64);
     if (likely(number >= s->next)) {
@@ -38,15 +39,16 @@ static void stream_see(struct stream *s, uint64_t number, uint64_t delay)
         s->next = number + 1;
     } else if (s->next - number > WINDOW) {
         s->stale++;
-        return;
+        return 0;
     } else if (*word & bit) {
         s->duplicated++;
-        return;
+        return 0;
     } else {
         s->reordered++;
     }
     *word |= bit;
     s->received++;
+    return 1;
 }
 
 static void foreign(struct measure_loop *m, const struct pool *pool, struct packet p)
@@ -79,14 +81,17 @@ static NOINLINE int find_signature(const struct measure_loop *m, const uint8_t *
     return 0;
 }
 
-static void see(struct measure_loop *m, const struct pool *pool, struct packet p, uint64_t now)
+/* Returns whether the packet, whose signature is set then, is one that counts as received. */
+static INLINE int see(struct measure_loop *m, const struct pool *pool, struct packet p,
+                      uint64_t now, struct signature *signature)
 {
     const uint8_t *frame = packet_data(pool, p);
     struct signature s, other;
+    int counts = 0;
     if (unlikely(!read_signature(m, frame, p.length, m->stamp_at, now, &s))) {
         if (!find_signature(m, frame, p.length, now, &other)) {
             foreign(m, pool, p);
-            return;
+            return 0;
         }
         s = other;
     }
@@ -95,8 +100,33 @@ static void see(struct measure_loop *m, const struct pool *pool, struct packet p
     if (m->losses && !losses_see(m->losses, s.stream, stream, s.number, s.time))
         stream->stale++;
     else
-        stream_see(stream, s.number, delay);
+        counts = stream_see(stream, s.number, delay);
     stream->latencies[histogram_slot(delay)]++;
+    *signature = s;
+    return counts;
+}
+
+static void see_burst(struct measure_loop *m, const struct pool *pool, const struct packet *packets,
+                      uint32_t n, uint64_t now)
+{
+    struct signature s;
+    for (uint32_t i = 0; i < n; i++)
+        see(m, pool, packets[i], now, &s);
+}
+
+/* The same, and the order within each flow. */
+static NOINLINE void see_flows(struct measure_loop *m, const struct pool *pool,
+                               const struct packet *packets, uint32_t n, uint64_t now)
+{
+    struct arrival arrivals[BURST_MAX];
+    struct signature s;
+    uint32_t came = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct packet p = packets[i];
+        if (see(m, pool, p, now, &s))
+            flow_order_look(m->order, &arrivals[came++], packet_data(pool, p), p.length, &s);
+    }
+    flow_order_decide(m->order, arrivals, came);
 }
 
 /* --- packets without signatures --- */
@@ -134,13 +164,17 @@ void lookup_add(struct lookup *l, uint32_t number)
     *lookup_slot(l, t->frame, t->length) = number + 1;
 }
 
-static void recognize(struct measure_loop *m, const struct pool *pool, struct packet p)
+static void recognize_burst(struct measure_loop *m, const struct pool *pool,
+                            const struct packet *packets, uint32_t n)
 {
-    const uint8_t *frame = packet_data(pool, p);
-    if (p.length > 12 && *lookup_slot(m->lookup, frame, p.length))
-        m->lookup->received++;
-    else
-        foreign(m, pool, p);
+    for (uint32_t i = 0; i < n; i++) {
+        struct packet p = packets[i];
+        const uint8_t *frame = packet_data(pool, p);
+        if (p.length > 12 && *lookup_slot(m->lookup, frame, p.length))
+            m->lookup->received++;
+        else
+            foreign(m, pool, p);
+    }
 }
 
 /* One burst from each lane. Returns the packets received. */
@@ -155,11 +189,12 @@ uint32_t measure_round(struct measure_loop *m)
         struct queue *rx = w->lanes[i].rx;
         uint32_t n = queue_burst(rx, packets, w->burst);
         uint64_t now = n ? clock_ns(CLOCK_MONOTONIC) : 0;
-        for (uint32_t j = 0; j < n; j++)
-            if (m->lookup)
-                recognize(m, rx->pool, packets[j]);
-            else
-                see(m, rx->pool, packets[j], now);
+        if (m->lookup)
+            recognize_burst(m, rx->pool, packets, n);
+        else if (m->order)
+            see_flows(m, rx->pool, packets, n, now);
+        else
+            see_burst(m, rx->pool, packets, n, now);
         stack_give_packets(w->stack, packets, n);
         moved += n;
     }

@@ -5,6 +5,7 @@
 #ifndef USPNET_MEASURE_H
 #define USPNET_MEASURE_H
 #include "answer.h"
+#include "flow_order.h"
 #include "histogram.h"
 #include "lost.h"
 
@@ -31,6 +32,7 @@ struct measure_loop {
     struct lookup *lookup;     /* the templates, without signatures; else NULL */
     struct answer *answer;     /* to packets of others that ask for addresses; may be NULL */
     struct losses *losses;     /* NULL: they are only counted */
+    struct flow_order *order;  /* within each flow; NULL: it is not asked for */
     uint32_t writes;           /* lost packets, by the last exit of the first lane */
 };
 
