@@ -55,7 +55,7 @@ def attach(
     Packets count as lost when they were dropped here, or missed by the kernel or a device.
     --fail-on-loss compares them with all that arrived.
     """
-    from uspnet.cli.checks import lossless, lost_on_receive, required
+    from uspnet.cli.checks import lossless_on_receive, required
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
     from uspnet.jobs.attach.job import AttachJob
@@ -68,7 +68,7 @@ def attach(
     asked = a.Asked(name, address or [], mtu, mac, only, to, tee, offload, on_full)
     job = AttachJob(made, limits, asked.attaching(made))
     checks = [
-        *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
+        *lossless_on_receive(fail_on_loss, lambda r: r.received + r.copied),
         *required(require, "forwarded", lambda result: result.forwarded, count),
     ]
     run(job, Shown(json, quiet, bool(verbose), interval), checks)

@@ -76,7 +76,7 @@ def capture(
     --fail-on-loss compares them with all that arrived.
     """
     from uspnet.cli.apart import apart
-    from uspnet.cli.checks import lossless, lost_on_receive, required
+    from uspnet.cli.checks import lossless_on_receive, required
     from uspnet.cli.confirm import tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
@@ -108,7 +108,7 @@ def capture(
     made, own = apart(ports)
     running = CaptureJob(made, limits, sink, chosen, l.less_of(dedup, first), own)
     checks = [
-        *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
+        *lossless_on_receive(fail_on_loss, lambda r: r.received),
         *required(require, "received", l.wanted, count),
     ]
     tell_of_interface(context, "capture", quiet=quiet)

@@ -11,12 +11,12 @@ from typing import Any
 from uspnet.errors import Loss, TooFew, Usage, UspnetError
 from uspnet.jobs.result import Result, unintended
 
-Check = Callable[[Any], None]  # takes the result; raises, with the result in the error
+# Takes the result; raises, with the result in the error, or returns what is to be told.
+Check = Callable[[Any], str | None]
+Counted = Callable[[Any], int]  # packets of a result
 
 
-def required(
-    least: int | None, verb: str, counted: Callable[[Any], int], most: int | None
-) -> list[Check]:
+def required(least: int | None, verb: str, counted: Counted, most: int | None) -> list[Check]:
     """Make the check of `--require`: raise TooFew when `counted` is below `least`.
 
     `most` is the run's own limit of packets. Raise Usage when it can't reach `least`.
@@ -58,11 +58,32 @@ def lossless(most: float | None, counted: Callable[[Any], tuple[int, int]]) -> l
     return [check]
 
 
-def check_all(checks: Sequence[Check], result: Result) -> None:
-    """Make the checks of a run, over all that was counted before its cold upgrades, too."""
+def lossless_on_receive(most: float | None, received: Counted) -> list[Check]:
+    """Make the checks of `--fail-on-loss` for a run that receives so many packets. What nobody can
+    count as missed is no loss, which is told.
+    """
+    if most is None:
+        return []
+    return [_uncounted, *lossless(most, lambda r: lost_on_receive(r, received(r)))]
+
+
+def _uncounted(result: Result) -> str | None:
+    """Say which ports received packets, and don't know how many they missed."""
+    ports = [row.port for row in result.ports if row.rx_packets and row.rx_missed_errors is None]
+    text = "--fail-on-loss leaves out what these ports missed, which nobody counts"
+    return f"{text}: {', '.join(ports)}" if ports else None
+
+
+def check_all(
+    checks: Sequence[Check], result: Result, tell: Callable[[str], None] = lambda _text: None
+) -> None:
+    """Make the checks of a run, over all that was counted before its cold upgrades, too. `tell`
+    takes what they say.
+    """
     try:
         for check in checks:
-            check(_whole(result))
+            if said := check(_whole(result)):
+                tell(said)
     except UspnetError as error:
         error.partial = result.as_json()
         raise

@@ -128,9 +128,9 @@ def fwd(
 
 
 def _checks(fail_on_loss: float | None, require: int | None, count: int | None) -> list[Check]:
-    from uspnet.cli.checks import lossless, lost_on_receive, required
+    from uspnet.cli.checks import lossless_on_receive, required
 
     return [
-        *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received + r.copied)),
+        *lossless_on_receive(fail_on_loss, lambda r: r.received + r.copied),
         *required(require, "forwarded", lambda result: result.forwarded, count),
     ]

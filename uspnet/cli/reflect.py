@@ -63,7 +63,7 @@ def reflect(
     Packets count as lost when they were dropped here for another reason, or missed by the kernel
     or the device. --fail-on-loss compares them with all that arrived.
     """
-    from uspnet.cli.checks import lossless, lost_on_receive, required
+    from uspnet.cli.checks import lossless_on_receive, required
     from uspnet.cli.confirm import ask_before_default_route, tell_of_interface
     from uspnet.cli.run import run
     from uspnet.cli.views.live import Shown
@@ -75,7 +75,7 @@ def reflect(
     limits = o.limits(duration, count, cores, burst, poll, process, reconnect=reconnect)
     job = ReflectJob(made, limits, Reflecting(swap, groups, on_full))
     checks = [
-        *lossless(fail_on_loss, lambda r: lost_on_receive(r, r.received)),
+        *lossless_on_receive(fail_on_loss, lambda r: r.received),
         *required(require, "reflected", attrgetter("reflected"), count),
     ]
     tell_of_interface(context, "reflect", quiet=quiet)

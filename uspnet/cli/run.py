@@ -78,7 +78,7 @@ def _run(job: Job[R], shown: Shown, checks: Sequence[Check], manager: Notifier) 
             manager.ready()  # a short run, of which there was no tick
         manager.stopping()
         again.arrive(job)
-        check_all(checks, result)
+        check_all(checks, result, job.on_notice)
         view.finish(result.as_json())
     return None
 
