@@ -177,6 +177,7 @@ WRONG = [
     (["CAPTURE", "tcp prot 5"], 2, "syntax error"),
     (["CAPTURE", "type", "mgt"], 2, "802.11 link-layer types supported only on 802.11"),
     (["CAPTURE", "inbound"], 2, "only the kernel knows direction"),
+    (["EMPTY", "inbound"], 2, "only the kernel knows direction"),
     (["EMPTY", "port", "70000"], 2, "illegal port number"),
     (["CAPTURE", "tcp", "-f", "udp"], 2, "two filters"),
     (["pcap:CAPTURE"], 2, "name the file"),

@@ -122,6 +122,9 @@ class Look:
             case lib.LOOK_END | lib.LOOK_FAULT:
                 if self.left:
                     self.source.finish()
+                described = self.source.c.interfaces[0].link_type
+                if self.c.filtered and described and not self.c.n_links:  # no packet asked for it
+                    self._compiled(described)
                 return True
         return False
 
