@@ -106,7 +106,7 @@ Writing_ = Annotated[
     Writing,
     typer.Option(
         "--writing",
-        help="How files go to the disk: direct is past the page cache, in blocks of 1 MiB, and "
+        help="How files go to the disk: direct is past the page cache, in blocks of 2 MiB, and "
         "takes less of a processor. auto: so where the file system can.",
     ),
 ]
