@@ -89,6 +89,13 @@ def test_answers_lead_to_what_there_is(command, option):
         assert not name or scheme == "pcap" or name in options
 
 
+def test_values_of_other_tools_lead_to_ours():
+    for option, answers in foreign.VALUES.items():
+        (kind,) = (p.type_descriptor for p in GROUP.commands["read"].params if option in p.opts)
+        for text in answers.values():
+            assert text.rpartition("is -t ")[2] in kind.choices
+
+
 def test_what_is_near_is_asked_for():
     assert did_you_mean("memf", schemes(), "{}:") == "did you mean memif:?"
     assert did_you_mean("x", schemes()) == ""

@@ -183,6 +183,7 @@ WRONG = [
     (["pcap:CAPTURE"], 2, "name the file"),
     (["/etc/hostname"], 1, "is not a pcap or pcapng file"),
     (["-", "CAPTURE", "-"], 2, "stdin can be read once"),
+    (["CAPTURE", "-tttt"], 2, "tcpdump's -tttt, times with the date, is -t ad"),
     (["CAPTURE", "-w", "x"], 2, "uspnet capture pcap:FILE -w NEW"),
 ]
 

@@ -38,7 +38,7 @@ CAPTURE = {
     "--no-promiscuous-mode": PROMISC,
     "-P": "use --format pcap",
     "-n": NAMES,
-    "-N": NAMES,
+    "-N": "use --buffer, if it is to limit memory; no name is looked up anyway",
     "-e": LOOK,
     "-x": LOOK,
     "-X": LOOK,
@@ -153,6 +153,15 @@ READ = {
     "-O": FIELDS,
     "-i": "a live port is captured: uspnet capture PORT -w - -q | uspnet read -",
     "-l": "not needed: packets of a pipe are shown at once",
+}
+# Values of other tools, by the option: tcpdump's -tttt.
+VALUES = {
+    "--times": {
+        "t": "tcpdump's -tt, times since 1970, is -t e",
+        "tt": "tcpdump's -ttt, times since the packet before, is -t d",
+        "ttt": "tcpdump's -tttt, times with the date, is -t ad",
+        "tttt": "tcpdump's -ttttt, times since the first packet, is -t r",
+    }
 }
 ANSWERS = {"capture": CAPTURE, "fwd": FWD, "pktgen": PKTGEN, "read": READ}
 

@@ -63,6 +63,8 @@ def _name(error: TyperException) -> str:
 
 def _bad_value(error: TyperException, cause: Exception, hint: str) -> tuple[str, str]:
     """Return message and hint for a value that can't be read."""
+    from uspnet.cli.foreign import VALUES
+
     if isinstance(cause, UspnetError):
         return cause.message, cause.hint
     value = str(error.__cause__.errors()[0]["input"])  # type: ignore[union-attr]
@@ -73,7 +75,7 @@ def _bad_value(error: TyperException, cause: Exception, hint: str) -> tuple[str,
     choices = [str(getattr(each, "value", each)) for each in getattr(kind, "choices", None) or ()]
     if not choices:
         return f"{start} can't be used", hint
-    nearest = did_you_mean(value, choices, "{}")
+    nearest = VALUES.get(_name(error), {}).get(value) or did_you_mean(value, choices, "{}")
     return f"{start} is none of {', '.join(choices)}", nearest or hint
 
 
