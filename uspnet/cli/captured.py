@@ -22,7 +22,7 @@ from uspnet.spec import Values, shown
 
 if TYPE_CHECKING:
     from uspnet.packets.filter import Filter
-    from uspnet.ports.pcap.ring import Rotation
+    from uspnet.ports.pcap.rotation import Rotation
     from uspnet.ports.pcap.sink import Sink
     from uspnet.ports.pcap.trigger import Trigger
 
@@ -183,7 +183,7 @@ def rotation_of(
     """Return when files end, by -b and -a; None: never. Raises Usage."""
     from uspnet.cli.printname import teller
     from uspnet.ports.pcap.parts import ENDLESS
-    from uspnet.ports.pcap.ring import Rotation
+    from uspnet.ports.pcap.rotation import Rotation
 
     turns, stops = conditions("-b", ring, TURNS), conditions("-a", autostop, STOPS)
     if not turns and "files" in stops:

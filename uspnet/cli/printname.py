@@ -11,7 +11,7 @@ from typing import TextIO
 
 from uspnet.errors import NoDevice, Usage, UspnetError
 from uspnet.ports.pcap.format import file_error
-from uspnet.ports.pcap.ring import Teller
+from uspnet.ports.pcap.rotation import Teller
 from uspnet.system.outfile import OutFile
 from uspnet.text import printable
 

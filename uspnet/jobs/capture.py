@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uspnet.fastpath._fastpath import LaneFilter as CLaneFilter
     from uspnet.jobs.worker import Lane
     from uspnet.packets.filter import Filter
-    from uspnet.ports.pcap.ring import Rotation
+    from uspnet.ports.pcap.rotation import Rotation
     from uspnet.ports.pcap.sink import Sink
 
 

@@ -12,8 +12,9 @@ import pytest
 from tests.fastpath.test_pcap_sink import Ring
 from uspnet.fastpath import ffi, lib
 from uspnet.ports.pcap.format import statistics
+from uspnet.ports.pcap.notes import gated
 from uspnet.ports.pcap.output import Output
-from uspnet.ports.pcap.parts import COUNTS, DONE, LAST, TAIL, Part, Parts
+from uspnet.ports.pcap.parts import COUNTS, DONE, ENDLESS, LAST, TAIL, Part, Parts
 from uspnet.ports.pcap.ring import Ring as RingOfFiles
 from uspnet.ports.pcap.writer import _Child
 from uspnet.spec import parse
@@ -66,6 +67,33 @@ def test_a_full_file_takes_statistics(writing, rings, tmp_path):
     child.drain(least=1)
     assert (tmp_path / "1").stat().st_size == 2 * (PACKET + len(block))
     assert (child.parts.packets, child.parts.octets) == (2, 2 * (PACKET + len(block)))
+
+
+def test_statistics_wait_for_the_packets_that_they_count(writing, rings, tmp_path):
+    """They have the packets that are in files by then, however many were known when they came."""
+    child = writing(ENDLESS)
+    packets, notes = rings
+    block = statistics(7, 0, 0, {4: 9, 6: 8, 8: 7}, "text")
+    assert packets.send(2, 60) == 2
+    for place in (int(packets.ring.positions.published), 1 << 40):
+        note = gated([(place, 7)], block)
+        assert lib.pcap_note(notes.c, ffi.from_buffer("uint8_t[]", note), len(note))
+    child.drain(least=1)
+    assert (tmp_path / "1").read_bytes()[2 * PACKET :] == statistics(
+        7, 0, 0, {4: 4, 6: 3, 8: 2}, "text"
+    )
+    child.write_notes(None)
+    assert (tmp_path / "1").stat().st_size == 2 * (PACKET + len(block))
+
+
+@pytest.mark.parametrize("data", [b"\1\2\3", b"\xff" * 50, bytes(60), b"\5\0\0\0\x10" + bytes(11)])
+def test_notes_that_somebody_has_damaged_harm_nobody(writing, rings, data):
+    child = writing(ENDLESS)
+    for text in (data, gated([(1, 2)], b"")[:-5] + data):
+        assert lib.pcap_note(rings[1].c, ffi.from_buffer("uint8_t[]", text), len(text))
+        child.drain(least=1)
+        child.write_notes(None)
+        assert not rings[1].take()
 
 
 @pytest.mark.parametrize("octets", [100, 10_000])

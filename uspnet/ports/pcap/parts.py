@@ -12,18 +12,19 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from uspnet.fastpath import c, ffi, lib
 from uspnet.ports.pcap.hold import Hold
 from uspnet.ports.pcap.packing import Packer
 
-# Said by the writer; DONE with packets and bytes of the file.
+# Said by the writer; FULL with a place for each queue, DONE with packets and bytes of the file.
 FULL, LAST, DONE = b"full", b"last", b"done"
 # Said to it; NEXT and TAIL with the file's end.
 TURN, NEXT, OVER, STAY, END, TAIL = b"turn", b"next", b"over", b"stay", b"ends", b"tail"
 COUNTS = struct.Struct("=QQ")
+PLACE = struct.Struct("=QQ")  # the position in a queue, and its packets in all files so far
 WORD = 4  # bytes
 MOST = WORD + lib.PCAP_TAIL
 SHORTEST = 16  # bytes of a record's header
@@ -59,6 +60,7 @@ class Parts:
         self.line = socket.socket(fileno=line)
         self.watched, self.part = watched, part
         self.octets = self.packets = 0  # in this file
+        self.written = [0] * lib.PCAP_RINGS  # packets of each queue in all files
         self.turn = self.over = self.ends = self.stays = False
         self.poll = select.poll()
         self.poll.register(self.line, select.POLLIN)
@@ -91,16 +93,15 @@ class Parts:
         with contextlib.suppress(OSError):  # a pipe
             self.octets = os.lseek(out, 0, os.SEEK_CUR)
 
-    def cut(self, ring: c.PcapRing, start: c.Pointer[int], length: int) -> int:
-        """Return how many bytes of the records belong into this file, and count them. It may be
-        full already: what is no packet begins no other, and a header alone may fill a file.
+    def cut(self, queue: int, ring: c.PcapRing, start: c.Pointer[int], length: int) -> int:
+        """Return how many bytes of a queue's records belong into this file, and count them. A
+        header alone may fill a file.
         """
-        if self.stays:
-            return length
-        packets = ffi.new("uint64_t *", self.part.packets - self.packets)
-        room = max(self.part.octets - self.octets, 1)
+        packets = ffi.new("uint64_t *", ENDLESS if self.stays else self.part.packets - self.packets)
+        room = ENDLESS if self.stays else max(self.part.octets - self.octets, 1)
         fits = int(lib.pcap_cut(ring, start, length, room, packets)) or length
         self.octets, self.packets = self.octets + fits, self.packets + int(packets[0])
+        self.written[queue] += int(packets[0])
         return fits
 
     def packed(self, length: int, written: int) -> None:
@@ -127,11 +128,13 @@ class Parts:
         self.over = self.over or said == OVER
         self.stays = self.stays or said in (b"", STAY)
 
-    def ask(self) -> tuple[int, bytes] | None:
-        """Ask for the next file, and return its descriptor and the end of the one before. None: no
-        file follows, or nobody answers any more, and the rest goes into this one.
+    def ask(self, taken: Sequence[int]) -> tuple[int, bytes] | None:
+        """Ask for the next file, and return its descriptor and the end of the one before, which has
+        the queues up to these positions. None: no file follows, or nobody answers any more, and the
+        rest goes into this one.
         """
-        self._say(FULL)
+        places = zip(taken, self.written, strict=False)
+        self._say(FULL + b"".join(PLACE.pack(*place) for place in places))
         while not self.stays:
             said, fds = self._hear()
             if fds:

@@ -13,7 +13,8 @@ import os
 import select
 import socket
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from uspnet.errors import NotSupported, Refused, Usage, UspnetError
 from uspnet.ports.pcap.format import file_error
@@ -22,67 +23,26 @@ from uspnet.ports.pcap.parts import (
     COUNTS,
     DONE,
     END,
-    ENDLESS,
     FULL,
     LAST,
     MOST,
     NEXT,
     OVER,
+    PLACE,
     STAY,
     TAIL,
     TURN,
     WORD,
 )
+from uspnet.ports.pcap.rotation import Named, Rotation
 from uspnet.ports.pcap.sink import GROUP_MODE, Sink
+from uspnet.ports.pcap.statistics import Cut
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Spec
 from uspnet.system.outfile import MODE, OutFile
 from uspnet.system.privileges import Capabilities, Capability
 
 NUMBERS = 100_000  # in names, as dumpcap counts
-
-
-class Teller:
-    """Is called with the name of each file that is complete."""
-
-    def open(self) -> None:
-        """Get ready, before the first file begins. Raises UspnetError."""
-
-    def __call__(self, text: str) -> None:
-        """Tell a name. Raises OSError."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Free what `open` took."""
-
-
-@dataclass(frozen=True)
-class Rotation:
-    """When a file ends: with so many bytes or packets, after so many seconds, or when the time is a
-    multiple of `interval` seconds. Another one follows if it `turns`; of those, the last `keep` are
-    kept (0: all), and at most `stop` are written (0: any number). `time_first`: the time stands
-    before the number in names. `tell` tells their names.
-    """
-
-    octets: int = ENDLESS
-    packets: int = ENDLESS
-    duration: float = 0.0
-    interval: float = 0.0
-    turns: bool = True
-    keep: int = 0
-    stop: int = 0
-    time_first: bool = False
-    tell: Teller | None = None
-
-
-@dataclass
-class Named:
-    """A file that was written: its name in the folder, and which file that was."""
-
-    name: str
-    inode: tuple[int, int]
-    packets: int = 0
-    complete: bool = False
 
 
 class Ring(Sink):
@@ -101,7 +61,7 @@ class Ring(Sink):
         self.error: UspnetError | None = None
         self.over = False  # no file follows
         self.untold = False  # the name of a file could not be told
-        self.statistics.beyond = self._beyond
+        self.statistics.beyond, self.statistics.places = self._beyond, self._places
 
     def rotate(self, rotation: Rotation) -> None:
         """Set when files end, before `open`."""
@@ -189,8 +149,10 @@ class Ring(Sink):
         os.close(self.ahead)
         self.ahead = -1
 
-    def _next(self, line: socket.socket) -> None:
-        """Answer the writer, whose file is full."""
+    def _next(self, line: socket.socket, ends: Sequence[tuple[int, int]]) -> None:
+        """Answer the writer, whose file is full: of each queue, up to a position, which is behind
+        so many packets since the start.
+        """
         how = self.rotation
         if not how.turns or (how.stop and self.begun >= how.stop):
             line.send(OVER)
@@ -200,8 +162,9 @@ class Ring(Sink):
         try:
             if self.ahead < 0:
                 self._prepare()
-            tail = self._tail()  # before what the next file begins with: counts grow meanwhile
-            begun = self.statistics.blocks() if self._tells() else b""
+            cut = self._cut(ends)
+            tail = self._tail(cut)
+            begun = self.statistics.blocks(cut) if self._tells() else b""  # with the same counts
             head = packed(self.pack, self._header() + begun)
             while head:
                 head = head[os.write(self.ahead, head) :]
@@ -215,6 +178,21 @@ class Ring(Sink):
             self._stay(line, error)
         except OSError as error:
             self._stay(line, file_error(self.path, error))
+
+    def _cut(self, ends: Sequence[tuple[int, int]]) -> Cut:
+        """Return what was counted when a file ended, and the packets of each interface."""
+        written = [0] * max(len(self.feeders()), 1)
+        for queue, (_, packets) in enumerate(ends):
+            written[self.interface_of(queue)] += packets
+        return Cut(self.statistics.at([position for position, _ in ends]), written)
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Return up to where each queue has records now, and its interface."""
+        rings = self.writer.rings[0 : self.queues] if self.writer else ()
+        return [
+            (int(ring.positions.published), self.interface_of(queue))
+            for queue, ring in enumerate(rings)
+        ]
 
     def _stay(self, line: socket.socket, error: UspnetError) -> None:
         """Have the rest go into the file that there is, and the job end with the error."""
@@ -265,6 +243,9 @@ class Ring(Sink):
     def control(self) -> None:
         """Answer the writer, and look at the time. Raises what went wrong with a file."""
         if self.writer and not self.complete and self.writer.line:
+            if self._tells():
+                rings = self.writer.rings[0 : self.queues]
+                self.statistics.keep([int(ring.positions.written) for ring in rings])
             self._answer(self.writer.line)
             self._look(self.writer.line)
             if self.error:
@@ -286,8 +267,8 @@ class Ring(Sink):
     def _answer(self, line: socket.socket) -> None:
         with contextlib.suppress(OSError):  # nothing more is said, or the writer is gone
             while said := line.recv(MOST, socket.MSG_DONTWAIT):
-                if said == FULL:
-                    self._next(line)
+                if said[:WORD] == FULL:
+                    self._next(line, list(PLACE.iter_unpack(said[WORD:])))
                 elif said[:WORD] == DONE:
                     self._completed(COUNTS.unpack(said[WORD:])[0])
                 elif said == LAST:  # what comes after the last file is counted now

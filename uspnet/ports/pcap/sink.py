@@ -36,7 +36,7 @@ from uspnet.ports.pcap.packing import PACKERS, Packer, packer
 from uspnet.ports.pcap.parts import Part
 from uspnet.ports.pcap.readers import READERS, written_alone
 from uspnet.ports.pcap.source import Source
-from uspnet.ports.pcap.statistics import Statistics
+from uspnet.ports.pcap.statistics import Cut, Statistics
 from uspnet.ports.pcap.ways import part_of, told
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Spec
@@ -229,7 +229,7 @@ class Sink(Port):
         if not self.writer or self.complete:
             return
         if self._tells() and self.statistics.is_due():
-            self.writer.note(self.statistics.blocks())
+            self.writer.note(self.statistics.note())
         if not self.writer.gone(0):
             return
         if self.writer.shared.error == errno.EPIPE:
@@ -298,7 +298,7 @@ class Sink(Port):
         held = sum(int(queue.counters.packets) for queue in self.made)
         return f"{'stdout' if self.takes_stdout else self.path} (holds {held:,} packets)"
 
-    def _tail(self) -> bytes:
+    def _tail(self, cut: Cut | None = None) -> bytes:
         if self.options.format != "pcapng":
             return b""
         if self.carries() and self.writer and not (ring := self._rings()[0]).begun:
@@ -306,7 +306,7 @@ class Sink(Port):
             ring.begun = 1
         if self.carries() and cast("Source", self.source).c.format == lib.PCAP_NG:
             return b""  # its own statistics went on
-        end = self.statistics.blocks()
+        end = self.statistics.blocks(cut)
         return end if len(end) <= lib.PCAP_TAIL else b""
 
     def _wait(self, writer: Writer) -> None:

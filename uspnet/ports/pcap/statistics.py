@@ -12,15 +12,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from uspnet.errors import UspnetError
 from uspnet.fastpath import c
 from uspnet.port import Port, Queue
 from uspnet.ports.pcap import format as pcapfile
+from uspnet.ports.pcap.notes import gated
 from uspnet.telemetry import UNKNOWN, drops_by_reason, reasons_text
 
-EVERY_S = 1.0
+EVERY_S, LOOK_S = 1.0, 0.1
+LOOKS_MAX = 4096
 LOOKS = 5  # at both clocks: a thread may be interrupted in between
 LEFT_OUT = ("duplicate", "beyond_first")  # reasons to drop that are no loss, as a filter's
 JUMP_NS = 10_000  # of the clock, that is told
@@ -67,7 +69,6 @@ class Counts:
     for to be, by reason.
     """
 
-    received: int
     filtered: int
     written: int
     missed: int | None
@@ -77,13 +78,40 @@ class Counts:
     def options(self) -> dict[int, int]:
         """Return the options of an Interface Statistics Block."""
         missed, dropped = self.missed or 0, sum(self.drops.values())
+        accepted = self.written + dropped  # what is on its way to the file comes later
+        received = accepted + self.filtered + sum(self.left_out.values())
         return {
-            pcapfile.ISB_IFRECV: self.received + missed,
+            pcapfile.ISB_IFRECV: received + missed,
             pcapfile.ISB_IFDROP: dropped + missed,
-            pcapfile.ISB_FILTERACCEPT: self.received - self.filtered - sum(self.left_out.values()),
+            pcapfile.ISB_FILTERACCEPT: accepted,
             pcapfile.ISB_OSDROP: dropped,
             pcapfile.ISB_USRDELIV: self.written,
         }
+
+
+@dataclass(frozen=True)
+class Look:
+    """What had been counted of each interface at a time, in ns since 1970, with remarks. `places`:
+    up to where each queue of the file had records then, and the queue's interface.
+    """
+
+    at_ns: int
+    found: list[tuple[Counts, list[str]]]
+    places: list[tuple[int, int]]
+
+    def is_behind(self, ends: Sequence[int]) -> bool:
+        """Return whether it has counted more than what is before these positions."""
+        return any(at > end for (at, _), end in zip(self.places, ends, strict=False))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a file ends: a look at that time, and the packets of each interface that are in it, or
+    in those before.
+    """
+
+    look: Look
+    written: Sequence[int]
 
 
 @dataclass
@@ -91,7 +119,8 @@ class Statistics:
     """Counts the packets of ports, which the queues of a file take: those of one port after those
     of the one before. Without any port, the file has one interface, which other jobs feed.
     `beyond`: packets of a queue that came when no file followed; `held`: those that it counts, and
-    that no trigger has asked for. `news`: what the next block says, too.
+    that no trigger has asked for. `news`: what the next block says, too. `places`: see Look, of a
+    file that others follow.
     """
 
     sources: Sequence[Port]
@@ -102,6 +131,9 @@ class Statistics:
     held: Callable[[int], int] = lambda _index: 0
     watch: Watch = field(default_factory=Watch)
     news: list[str] = field(default_factory=list)
+    places: Callable[[], list[tuple[int, int]]] = list
+    looks: list[Look] = field(default_factory=list)  # of which no file has all that they count
+    looked: float = 0.0
 
     def tell(self, text: str) -> None:
         """Have the next block say something, and soon."""
@@ -120,19 +152,55 @@ class Statistics:
         self.due += EVERY_S * (1 + (now - self.due) // EVERY_S)
         return True
 
-    def blocks(self) -> bytes:
-        """Return the totals until now, a block for each interface."""
-        now, news, found = time.time_ns(), [*self.news, *self.watch.look()], b""
+    def look(self) -> Look:
+        """Return what is counted now."""
+        ports = self._interfaces()
+        found = [(self._count(source, sinks), _gaps(source)) for source, sinks in ports]
+        return Look(time.time_ns(), found, self.places())  # which hold all that was counted
+
+    def keep(self, written: Sequence[int]) -> None:
+        """Keep what is counted now, ten times a second, for a file's end among what waits to be
+        written. `written`: up to where the queues are in files.
+        """
+        if (now := time.monotonic()) < self.looked + LOOK_S:
+            return
+        self.looked, look = now, self.look()
+        self.looks = [each for each in self.looks if each.is_behind(written)]
+        if look.is_behind(written) and (not self.looks or self.looks[-1].places != look.places):
+            self.looks.append(look)
+        if len(self.looks) > LOOKS_MAX:
+            del self.looks[1::2]
+
+    def at(self, ends: Sequence[int]) -> Look:
+        """Return what was counted when the queues' records up to these positions had come, as far
+        as it is known: the first look since then, or one now.
+        """
+        self.looks = [each for each in self.looks if each.is_behind(ends)]
+        return self.looks[0] if self.looks else self.look()
+
+    def note(self) -> bytes:
+        """Return the totals until now for a place between packets."""
+        look = self.look()
+        blocks = self.blocks(Cut(look, [counts.written for counts, _ in look.found]))
+        if not look.places:
+            return blocks
+        self.looks.append(look)
+        return gated(look.places, blocks)
+
+    def blocks(self, cut: Cut | None = None) -> bytes:
+        """Return the totals until now, or where a file ends: a block for each interface."""
+        look, news, found = cut.look if cut else self.look(), [*self.news, *self.watch.look()], b""
         self.news.clear()
-        for number, (source, sinks) in enumerate(self._interfaces()):
-            counts, said = self._count(source, sinks), _gaps(source)
+        for number, (counts, remarks) in enumerate(look.found):
+            said = [*news, *remarks]
             if counts.left_out:
                 said.append(f"left out: {reasons_text(counts.left_out)}")
             if counts.drops:
                 said.append(f"dropped: {reasons_text(counts.drops)}")
-            comment = "; ".join([*news, *said])
-            options = counts.options()
-            found += pcapfile.statistics(number, self.started_ns, now, options, comment)
+            options = (replace(counts, written=cut.written[number]) if cut else counts).options()
+            found += pcapfile.statistics(
+                number, self.started_ns, look.at_ns, options, "; ".join(said)
+            )
         return found
 
     def _interfaces(self) -> Iterator[tuple[Port | None, list[Queue]]]:
@@ -150,16 +218,12 @@ class Statistics:
         beyond = sum(self.beyond(queue.index) for queue in made)
         written = sum(int(c.packets) for c in sinks)
         drops = drops_by_reason(sources)
-        received = sum(int(c.packets) for c in sources) + sum(drops.values())
         filtered = drops.pop("filtered", 0)
         held = sum(self.held(queue.index) for queue in made)
         left_out = {reason: drops.pop(reason) for reason in LEFT_OUT if reason in drops}
         for reason, number in drops_by_reason(sinks).items():
             drops[reason] = drops.get(reason, 0) + number
-        if source is None:
-            received = written + sum(drops.values())
         return Counts(
-            received - beyond,
             filtered + held,
             written - beyond - held,
             _missed(source),

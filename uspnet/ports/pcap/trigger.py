@@ -17,9 +17,11 @@ from uspnet.fastpath import lib
 from uspnet.memory import memory_available
 from uspnet.ports.pcap.hold import ANY_TIME, NEWEST, Hold
 from uspnet.ports.pcap.making import left_out
-from uspnet.ports.pcap.ring import Ring, Rotation
+from uspnet.ports.pcap.ring import Ring
+from uspnet.ports.pcap.rotation import Rotation
 from uspnet.ports.pcap.sink import Sink
 from uspnet.ports.pcap.source import Source
+from uspnet.ports.pcap.statistics import Cut
 from uspnet.ports.pcap.writer import Writer
 from uspnet.spec import Spec
 
@@ -187,9 +189,9 @@ class Armed(Sink):
             elif not self.regular:
                 writer.nudge()
 
-    def _tail(self) -> bytes:
+    def _tail(self, cut: Cut | None = None) -> bytes:
         self._look_up()
-        return super()._tail()
+        return super()._tail(cut)
 
     def _settled(self, writer: Writer) -> bool:
         """Return whether the writer has decided about all packets."""

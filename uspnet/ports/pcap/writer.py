@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from typing import cast
 
 from uspnet.errors import DeviceFault, NoMemory, UspnetError
@@ -22,6 +23,7 @@ from uspnet.memory import SharedMemory
 from uspnet.ports.pcap.disk import ring_bell
 from uspnet.ports.pcap.format import file_error
 from uspnet.ports.pcap.hold import Held
+from uspnet.ports.pcap.notes import Notes
 from uspnet.ports.pcap.output import Output
 from uspnet.ports.pcap.parts import Part, Parts
 from uspnet.ports.pcap.stage import Stage
@@ -166,6 +168,7 @@ class _Child:
         self.shared, self.rings = writer.shared, writer.rings
         self.part, self.line = writer.part, line.fileno() if line else -1
         self.parts: Parts | None = None
+        self.notes = Notes(self.rings)
         self.held = Held(self.part.hold, writer) if self.part.hold else None
         self.stage = Stage(self.shared, self.bell) if self.part.direct else None
 
@@ -202,10 +205,8 @@ class _Child:
     def run(self) -> None:
         """Write until the parent is gone and nothing is left."""
         poll = select.poll()
-        poll.register(self.watched, select.POLLIN)
-        poll.register(self.bell, select.POLLIN)
-        if self.parts:
-            poll.register(self.line, select.POLLIN)
+        for fd in (self.watched, self.bell, *([self.line] if self.parts else [])):
+            poll.register(fd, select.POLLIN)
         for ring in self.rings:  # a file's reader can wait, as a pipe's can't
             ring.patient = self.file.can_cut
         alone = late = False
@@ -233,9 +234,7 @@ class _Child:
         if self.held:
             self.held.end()
         if self.parts:
-            tail = self.parts.ask_tail()
-            self.write_notes()
-            self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
+            self.write_notes(None, self.parts.ask_tail())
         else:
             octets = min(int(self.shared.tail), lib.PCAP_TAIL)  # a worker may have written it
             self.write(self.shared.tail_bytes, octets, None)
@@ -271,23 +270,23 @@ class _Child:
             moved = False
             if self.held:
                 self.held.look()
-            for index in range(len(self.rings)):
+            for index in range(len(self.rings) - bool(self.parts)):
                 ring = ffi.addressof(self.rings, index)
-                note = index == len(self.rings) - 1
                 length = ready = self.peek(index, start)
-                if self.parts and not note and self.parts.turns(length, self.file.fd):
+                if self.parts and self.parts.turns(length, self.file.fd):
                     self.turn_over()
                 if self.parts and self.parts.over:
                     self.flush()
                     self.leave_out(index)
                 elif length:
                     if self.parts:
-                        length = self.parts.cut(ring, start[0], length)
+                        length = self.parts.cut(index, ring, start[0], length)
                     written = self.write(start[0], length, ring)
                     if self.parts:
                         self.parts.packed(length, written)
                     moved = moved or ready >= least or length < ready
             if self.parts:
+                self.write_notes(self.notes.taken())
                 self.parts.hear()
 
     def peek(self, index: int, start: c.Pointer[c.Pointer[int]]) -> int:
@@ -303,21 +302,21 @@ class _Child:
     def turn_over(self) -> None:
         """Go on with the next file."""
         parts = cast("Parts", self.parts)
-        if found := parts.ask():
+        if found := parts.ask(taken := self.notes.taken()):
             following, tail = found
-            self.write_notes()
-            self.write(ffi.from_buffer("uint8_t[]", tail), len(tail), None)
+            self.write_notes(taken, tail)
             self.flush()
             self.file.close()
             self.file = Output(following, self.part.pack, self.shared)
             parts.done()
             parts.measure(following)
 
-    def write_notes(self) -> None:
-        """Write the blocks without packets that there are, all of which are of this file."""
-        start, ring = ffi.new("uint8_t **"), ffi.addressof(self.rings, len(self.rings) - 1)
-        while length := lib.pcap_peek(ring, start):
-            self.write(start[0], length, ring)
+    def write_notes(self, taken: Sequence[int] | None, end: bytes = b"") -> None:
+        """Write the blocks without packets that are of this file (`Notes.take`), and its end."""
+        parts = cast("Parts", self.parts)
+        found = self.notes.take(taken, parts.written)
+        if found := (b"" if parts.over else found) + end:
+            parts.octets += self.write(ffi.from_buffer("uint8_t[]", found), len(found), None)
 
     def leave_out(self, index: int) -> None:
         """Count what comes after the last file, and is in none."""
