@@ -181,8 +181,11 @@ def rates(before: list[RunningJob], after: list[RunningJob]) -> Now:
 
 
 def format_notes(job: RunningJob, width: int) -> list[str]:
-    """Say what is enforced on a job's loops, and how often they were replaced."""
+    """Say what is enforced on a job's loops, how often they were replaced, and what the kernel
+    counts of its ports besides.
+    """
     from uspnet.cli.views.console import join_phrases
+    from uspnet.cli.views.ports import format_statistics
     from uspnet.text import printable
 
     lines = []
@@ -192,6 +195,10 @@ def format_notes(job: RunningJob, width: int) -> list[str]:
     if job.upgrades or job.restarts:
         counts = [f"{job.pid}: upgrades {job.upgrades:,}", f"restarts {job.restarts:,}"]
         lines += join_phrases(counts, width)
+    for port in job.ports:
+        if counts := format_statistics(port.statistics):
+            counts[0] = f"{job.pid}: {printable(port.port, min(width, NAME_WIDTH))}  {counts[0]}"
+            lines += join_phrases(counts, width)
     return lines
 
 
@@ -211,7 +218,7 @@ def format_jobs(seen: Boards, now: Now, width: int, height: int | None = None) -
         lines = join_phrases([f"{boards}: of another version of uspnet", "or corrupted"], width)
     notes = [line for job in seen.jobs for line in format_notes(job, width)]
     if height is not None and len(notes) > height // 2:
-        notes = join_phrases(["sandboxes, upgrades and restarts: see uspnet stats --once"], width)
+        notes = join_phrases(["sandboxes, upgrades, kernel counts: see uspnet stats --once"], width)
     lines += notes
     rows = [
         Row(

@@ -148,6 +148,7 @@ class Counters(Struct):
     copied: int
     interruptions: int
     interrupted_ns: int
+    statistics: Inline[Pointer[int], Sequence[int] | Pointer[int]]
     reserved: Inline[Pointer[int], Sequence[int] | Pointer[int]]
 
 class Dedup(Struct):

@@ -64,9 +64,11 @@ struct counters {
     uint64_t sleeps;    /* times that a worker slept on this queue */
     uint64_t drops[40]; /* by enum drop_reason */
     uint64_t copied;    /* transmit: copies of packets made by the loop (mirroring) */
-    /* By a port's first queue: times that its device was reset or away, and how long in all. */
+    /* By a port's first queue: times that its device was reset or away, and how long in all; and
+     * what the kernel counts of the port besides. */
     uint64_t interruptions, interrupted_ns;
-    uint64_t reserved[13]; /* up to pairs of cache lines, which the prefetcher loads together */
+    uint64_t statistics[8];
+    uint64_t reserved[5]; /* up to pairs of cache lines, which the prefetcher loads together */
 };
 // [c]
 

@@ -17,7 +17,7 @@ from uspnet.jobs.result import Asked, Ended, PortResult
 from uspnet.jobs.worker import Worker
 from uspnet.packets.frames import l1_bits
 from uspnet.port import Direction, Port, Queue
-from uspnet.telemetry import drops_by_reason, port_counters
+from uspnet.telemetry import drops_by_reason, port_counters, statistics_of
 
 
 class Accounts(ABC):
@@ -139,11 +139,13 @@ class Accounts(ABC):
         rows = []
         for port in self.ports:
             queues = [(queue.direction, queue.counters) for queue in port.made]
+            extra = port.extra_counters()  # first: it may bring the queues' own up to date
             row = port_counters(queues, port.unknown)
-            for name, value in port.extra_counters().items():
+            for name, value in extra.items():
                 ours = 0 if name == "rx_missed_errors" else row.get(name) or 0
                 row[name] = value if value is None else value + ours
             drops = drops_by_reason(counters for _, counters in queues)
+            row["statistics"] = statistics_of(port.kind, (counters for _, counters in queues))
             row["link_bps"], row["how"] = self.links.get(port), port.how or None
             rows.append(PortResult(port=port.name, driver=port.kind, drops=drops, **row))
         return tuple(rows)

@@ -5,17 +5,20 @@ from uspnet.telemetry.board import Board
 from uspnet.telemetry.counters import (
     COUNTERS,
     REASONS,
+    STATISTICS,
     UNKNOWN,
     PortCounters,
     drops_by_reason,
     port_counters,
     reasons_text,
+    statistics_of,
 )
 from uspnet.telemetry.reader import Boards, RunningJob, RunningPort, look, running_jobs
 
 __all__ = [
     "COUNTERS",
     "REASONS",
+    "STATISTICS",
     "UNKNOWN",
     "Board",
     "Boards",
@@ -27,4 +30,5 @@ __all__ = [
     "port_counters",
     "reasons_text",
     "running_jobs",
+    "statistics_of",
 ]

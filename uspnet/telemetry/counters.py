@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from uspnet.answer import Json
 from uspnet.fastpath import c, ffi
@@ -24,6 +24,17 @@ NAMES = {
         "errors": "tx_errors",
         "dropped": "tx_dropped",
     },
+}
+# What the kernel counts of a port besides, by scheme: the members of struct xdp_statistics.
+STATISTICS: dict[str, tuple[str, ...]] = {
+    "xdp": (
+        "rx_dropped",
+        "rx_invalid_descs",
+        "tx_invalid_descs",
+        "rx_ring_full",
+        "rx_fill_ring_empty_descs",
+        "tx_ring_empty_descs",
+    )
 }
 UNKNOWN = 2**64 - 1  # a queue's counter that can't be known any more
 INTERRUPTIONS = ("interruptions", "interrupted_s")  # of a port's device
@@ -70,6 +81,10 @@ class PortCounters:
     and meanwhile is in no counter."""
     interrupted_s: float = 0.0
     """Seconds that its device could not be used, in all."""
+    statistics: dict[str, int] = field(default_factory=dict)
+    """What the kernel counts of it besides, by the kernel's names: `XDP_STATISTICS` of `xdp:`,
+    over all its sockets. `rx_missed_errors` has its `rx_dropped` and `rx_ring_full`. Empty: another
+    port."""
 
     @property
     def dropped(self) -> int:
@@ -85,6 +100,15 @@ def drops_by_reason(blocks: Iterable[c.Counters | c.Answer]) -> dict[str, int]:
     listed = list(blocks)
     totals = {name: sum(int(c.drops[place]) for c in listed) for name, place in REASONS.items()}
     return {name: total for name, total in totals.items() if total}
+
+
+def statistics_of(driver: str, blocks: Iterable[c.Counters]) -> dict[str, int]:
+    """Sum over `struct counters *` what the kernel counts of a port of this driver besides, by the
+    kernel's names; empty for drivers without.
+    """
+    listed = list(blocks)
+    names = enumerate(STATISTICS.get(driver, ()))
+    return {name: sum(int(c.statistics[place]) for c in listed) for place, name in names}
 
 
 def reasons_text(drops: Mapping[str, int]) -> str:

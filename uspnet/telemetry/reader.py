@@ -24,7 +24,13 @@ from uspnet.sandbox.enforced import Enforced
 from uspnet.system.memfd import is_memfd
 from uspnet.telemetry import schema
 from uspnet.telemetry.board import BOARD, COUNTER_BYTES
-from uspnet.telemetry.counters import COUNTERS, PortCounters, drops_by_reason, port_counters
+from uspnet.telemetry.counters import (
+    COUNTERS,
+    PortCounters,
+    drops_by_reason,
+    port_counters,
+    statistics_of,
+)
 
 DESCRIPTORS_MAX = 4096  # of a process; a job opens its board before peers can come
 USER_DESCRIPTORS_MAX = 1 << 18
@@ -236,6 +242,7 @@ def _ports(header: schema.Header, data: bytes) -> list[RunningPort]:
             port=port.port,
             driver=port.driver,
             drops=drops_by_reason(block for _, block in own),
+            statistics=statistics_of(port.driver, (block for _, block in own)),
             sleeps=sum(int(block.sleeps) for _, block in own),
             **port_counters(own, port.unknown),
         )

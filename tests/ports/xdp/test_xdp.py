@@ -13,6 +13,7 @@ from tests.support.identity import answer
 from tests.support.tiers import by_tier
 from tests.support.waiting import until
 from uspnet.errors import Busy, DeviceFault, NoDevice, NotSupported, Refused, Usage
+from uspnet.telemetry import statistics_of
 
 SIZES = [14, 15, 60, 61, 64, 333, 1513, 1514]
 try:
@@ -88,6 +89,9 @@ def test_all_numbered_frames_come_back(veth, poll):
     result = answer(veth.uspnet("pktgen", "xdp:a", *words).stdout)
     assert (result["sent"], result["lost"], result["duplicated"]) == (count, 0, 0)
     assert result["received"] + result["missed"] == count
+    kernel = [port["statistics"] for port in result["ports"]]
+    assert kernel[1]["rx_dropped"] + kernel[1]["rx_ring_full"] == result["missed"]
+    assert not any(each[f"{way}_invalid_descs"] for each in kernel for way in ("rx", "tx"))
     found = veth.counted("a")
     assert found["tx"]["packets"] == count
     assert found["tx"]["dropped"] == 0
@@ -109,6 +113,8 @@ def test_what_finds_no_buffer_is_counted(veth, drive, frames):
     until(all_told)
     assert 64 <= got < total
     assert port.port.extra_counters() == {"rx_missed_errors": total - got}
+    counted = statistics_of("xdp", port.counters)
+    assert counted["rx_ring_full"] + counted["rx_dropped"] == total - got
 
 
 def test_frames_that_are_no_frames_are_counted(veth, drive, frames):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from rich.cells import cell_len
@@ -17,6 +17,7 @@ from uspnet.text import printable
 
 WIRE_BYTES = 24  # FCS, preamble and gap of each frame
 DIRECTIONS = {"pktgen": ("tx",), "capture": ("rx",)}  # of commands; others use both
+USUAL = ("tx_ring_empty_descs",)  # each call that sends by a copy counts one, of nothing
 NAME_LINES = 4  # of a port: a file's name has at most 255 bytes
 
 
@@ -105,10 +106,20 @@ def total(rows: Sequence[Row]) -> Row:
     sums = {
         f.name: add([getattr(row.counters, f.name) for row in rows])
         for f in fields(PortCounters)
-        if f.name not in {"port", "driver", "drops"}
+        if f.name not in {"port", "driver", "drops", "statistics"}
     }
     counters = PortCounters(port="", driver="", drops={}, **sums)  # type: ignore[arg-type]
     return Row((), counters, rates)
+
+
+def format_statistics(counted: Mapping[str, int]) -> list[str]:
+    """Say what the kernel counts of a port besides, as far as that is not 0."""
+    return [f"kernel {name} {format_count(count)}" for name, count in counted.items() if count]
+
+
+def format_unusual(counted: Mapping[str, int]) -> list[str]:
+    """Say that, but for what every run counts."""
+    return format_statistics({**counted, **dict.fromkeys(USUAL, 0)})
 
 
 def label(name: str, width: int) -> str:

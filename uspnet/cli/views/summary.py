@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from uspnet.cli.views.console import INDENT, join_phrases, wrap_words
 from uspnet.cli.views.modes import decided
+from uspnet.cli.views.ports import format_unusual
 from uspnet.cli.views.returned import back, back_of_stream, delays, losses
 from uspnet.cli.views.traced import traced
 from uspnet.cli.views.units import format_count, format_rate, format_share, format_time
@@ -268,6 +269,7 @@ def port_lines(result: Result, width: int | None) -> list[str]:
         phrases += dropped(lost, row["drops"])
         if (device := lost - sum(row["drops"].values())) > 0:
             phrases.append(f"{format_count(device)} of them counted by the device alone")
+        phrases += format_unusual(row["statistics"])
         if row["interruptions"]:
             away = f"{row['interrupted_s']:.2f} s"
             phrases.append(f"interruptions {format_count(row['interruptions'])} ({away} in all)")

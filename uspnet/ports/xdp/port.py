@@ -33,13 +33,13 @@ from uspnet.port import Direction, Queue
 from uspnet.ports.kernel import WirePort
 from uspnet.ports.xdp.binding import Place, memory_error, open_socket
 from uspnet.ports.xdp.channels import Channels
+from uspnet.ports.xdp.counted import count
 from uspnet.ports.xdp.host import Host, wanted
 from uspnet.ports.xdp.options import XdpOptions
 from uspnet.ports.xdp.program import Program, Steering, ways_on
 from uspnet.ports.xdp.rings import buffer_step, make_ring, revived, ring_of, unsent
 from uspnet.spec import Spec
 from uspnet.system.privileges import Capabilities, Capability, lacking
-from uspnet.telemetry import UNKNOWN
 from uspnet.transports.locked import RAISE, check_limit
 
 RESET_S = 40.0  # for a link to come up again
@@ -272,7 +272,7 @@ class Xdp(WirePort, scheme="xdp"):
 
     def control(self) -> None:
         """Check the interface, and count what the kernel could not hand over."""
-        self._count_missed()
+        self.extra_counters()
         self.watch()
         if any(sock.bound and sock.is_unbound() for sock in self.sockets):
             raise self.kernel_side().gone_error()
@@ -285,25 +285,11 @@ class Xdp(WirePort, scheme="xdp"):
             ring_of(queue).limit = min(self.mtu + self.header, self.frame)
         super().control()
 
-    def _count_missed(self) -> None:
-        queues = [queue for queue in self.made if queue.direction == "rx"]
-        told = [self._missed(queue.index) for queue in queues]
-        for queue, missed in zip(queues, told, strict=True):
-            unknown = missed is None and not any(told)  # as in extra_counters()
-            queue.counters.missed = UNKNOWN if unknown else (missed or 0) % UNKNOWN
-
-    def _missed(self, index: int) -> int | None:
-        """Return what the kernel could not hand over to a socket. None: in zero copy, the NIC drops
-        what finds no buffer, and no socket's counter has that.
-        """
-        missed = self.sockets[index].statistics().missed
-        return missed or (None if index in self.zero_copied else 0)
-
     def extra_counters(self) -> dict[str, int | None]:
-        """Return what the kernel could not hand over; None: it is not known."""
-        told = [self._missed(index) for index in self.receivers if self.sockets]
-        known = sum(missed or 0 for missed in told)
-        return {"rx_missed_errors": None if None in told and not known else known}
+        """Return what the kernel could not hand over, None: it is not known; the queues' counters
+        say the same afterwards, and what else it counts.
+        """
+        return {"rx_missed_errors": count(self.made, self.sockets, self.zero_copied)}
 
     def pending(self) -> int:
         """Return the frames that the kernel has not sent yet. It is asked to go on."""
@@ -324,7 +310,7 @@ class Xdp(WirePort, scheme="xdp"):
 
     def finish(self) -> None:
         """Count what was missed since the last call, and what the kernel has not sent."""
-        self._count_missed()
+        self.extra_counters()
         for queue in self._senders():
             queue.take_back(*unsent(queue), lib.DROP_PEER_LEFT)
 
@@ -332,7 +318,7 @@ class Xdp(WirePort, scheme="xdp"):
         """Leave the frames to the kernel again."""
         for index in self.receivers if self.program else ():
             self._steering().clear_socket(self.numbers[index])
-        self._count_missed()
+        self.extra_counters()
 
     def close(self) -> None:
         """Detach the program, and close the sockets."""
