@@ -22,8 +22,16 @@ def row(port, received, missed):
     ],
 )
 def test_ports_that_can_not_tell_what_they_missed_are_named(rows, named):
-    result = SimpleNamespace(ports=[row(*each) for each in rows], drops={}, missed=None)
+    result = SimpleNamespace(ports=[row(*each) for each in rows], drops={}, missed=None, before=[])
     told, failed = (check(result) for check in lossless_on_receive(0, lambda _: 5))
     text = "--fail-on-loss leaves out what these ports missed, which nobody counts"
     assert (told, failed) == (named and f"{text}: tap:{named}", None)
     assert lossless_on_receive(None, lambda _: 5) == []
+
+
+def test_packets_before_a_cold_upgrade_are_packets_too():
+    before = [{"ports": [{"port": "tap:a", "rx_packets": 5}, {"port": "tap:b", "rx_packets": 0}]}]
+    rows = [row("tap:a", 0, None), row("tap:b", 0, None)]
+    result = SimpleNamespace(ports=rows, drops={}, missed=None, before=before)
+    told, _ = (check(result) for check in lossless_on_receive(0, lambda _: 5))
+    assert told.endswith("nobody counts: tap:a")

@@ -76,7 +76,7 @@ def test_losses_are_told_by_the_file_after_which_they_came(started, tmp_path):
     os.kill(writer, signal.SIGSTOP)
     full = max(tmp_path.glob("x_*"))  # or to be so soon
     until(lambda: job.count("tx_dropped"))
-    dropped = until(lambda: (n := job.count("tx_dropped")) > 100_000 and n)
+    dropped = until(lambda: (n := job.count("tx_dropped")) > 200_000 and n)
     went_on = time.time_ns()
     os.kill(writer, signal.SIGCONT)
     until(lambda: len([*tmp_path.glob("x_*")]) > int(full.name[2:7]) + 6)

@@ -59,6 +59,7 @@ def test_killed_again_and_again(job):
         replaced(job)
     assert (descriptors(), len(children_of(os.getpid()))) == (fds, children)
     assert len(said) == 1 + KILLS
+    assert "--in-process" in job.crew.server.instead
     worker = job.crew.process.pid
     os.kill(worker, signal.SIGKILL)
     until(lambda: not job.wait(0.001) and job.crew.process.pid != worker)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -29,9 +30,11 @@ PORT = 7000
 
 def threads_elsewhere(pid):
     """The threads of a process that are in another network namespace than the process."""
-    home = Path(f"/proc/{pid}/ns/net").readlink()
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [task for task in tasks if (task / "ns/net").readlink() != home]
+    home, found = Path(f"/proc/{pid}/ns/net").readlink(), []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found += [task] if (task / "ns/net").readlink() != home else []
+    return found
 
 
 class Routed:

@@ -69,7 +69,9 @@ def lossless_on_receive(most: float | None, received: Counted) -> list[Check]:
 
 def _uncounted(result: Result) -> str | None:
     """Say which ports received packets, and don't know how many they missed."""
-    ports = [row.port for row in result.ports if row.rx_packets and row.rx_missed_errors is None]
+    past = {row["port"] for each in result.before for row in each["ports"] if row["rx_packets"]}
+    rows = [row for row in result.ports if row.rx_packets or row.port in past]
+    ports = [row.port for row in rows if row.rx_missed_errors is None]
     text = "--fail-on-loss leaves out what these ports missed, which nobody counts"
     return f"{text}: {', '.join(ports)}" if ports else None
 

@@ -192,8 +192,8 @@ class Successor(ForkServer):
         return self._functions
 
     def settle(self) -> None:
-        """Forget the server before, which is about to end."""
-        self.before = None
+        """Forget the server before, which is about to end: the job's own is this one now."""
+        self.before, self.instead = None, ForkServer.instead
 
     def let_go(self) -> None:
         """Close our own descriptors: it goes on with copies of them."""

@@ -45,9 +45,13 @@ static void decide(struct flow_order *o, const struct arrival *a)
         counts->unknown++;
         return;
     }
-    if (unlikely(!flow->next)) {
+    if (unlikely(!flow->next)) { /* in an order in which the process may be killed anywhere */
         *flow = (struct ordered_flow){.ends = a->ends, .stream = a->stream, .from = a->from};
+        keep_order();
+        flow->next = a->number + 1;
+        keep_order();
         counts->flows++;
+        return;
     }
     if (likely(a->number >= flow->next)) {
         flow->next = a->number + 1;

@@ -146,6 +146,8 @@ class Follower(Generic[T]):
             with netns.entered(namespace):
                 self.routes = self._read()
                 self.at_first = tuple(kernel_forwards(names, namespace))
+        except UspnetError:
+            raise  # of the namespace
         except OSError as error:
             raise DeviceFault(f"the kernel's routes can't be read: {error}") from None
         self.latest = make(self.routes, self)
@@ -158,7 +160,9 @@ class Follower(Generic[T]):
         try:
             with netns.entered(self.namespace):  # where a thread begins, it stays
                 self._thread.start()
-        except RuntimeError:
+        except UspnetError:
+            raise
+        except (OSError, RuntimeError):
             text = "changes of the kernel's routes can't be followed: there is no thread for it"
             raise NoMemory(text, "see: ulimit -u, ulimit -v") from None
 
