@@ -138,6 +138,16 @@ def marked(mark):
     return [pid for pid in found if pid != os.getpid()]
 
 
+def until_nothing_is_left(folder):
+    """Wait until no process of a demo runs, and its temporary folder is empty."""
+
+    def left():
+        running = [f"{pid} {name_of(pid)}" for pid in marked(str(folder))]
+        return [*running, *(path.name for path in folder.iterdir())]
+
+    until(lambda: not left(), why=lambda: f"left behind: {left()}")
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.4])
 @pytest.mark.full
 def test_an_interrupt_leaves_no_qemu(start, qemu, tmp_path, after_s):
@@ -178,7 +188,7 @@ def test_killed_while_qemu_runs_it_leaves_nothing(start, qemu, tmp_path):
     until(lambda: any("qemu" in name_of(pid) for pid in marked(str(tmp_path))))
     process.kill()
     process.wait(timeout=scaled(60))
-    until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
+    until_nothing_is_left(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
@@ -190,7 +200,7 @@ def test_when_it_is_killed_its_children_end_and_clean_up(start, tmp_path, number
     time.sleep(after_s)
     process.send_signal(number)
     process.wait(timeout=scaled(60))
-    until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
+    until_nothing_is_left(tmp_path)
 
 
 @pytest.mark.full
@@ -204,7 +214,7 @@ def test_when_its_children_are_stopped_and_it_is_killed_nothing_stays(start, tmp
     process.kill()
     process.wait(timeout=scaled(20))
     try:
-        until(lambda: marked(str(tmp_path)) == [] and list(tmp_path.iterdir()) == [])
+        until_nothing_is_left(tmp_path)
     finally:
         for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
