@@ -165,7 +165,7 @@ class Statistics:
         if (now := time.monotonic()) < self.looked + LOOK_S:
             return
         self.looked, look = now, self.look()
-        self.looks = [each for each in self.looks if each.is_behind(written)]
+        self._forget(written)
         if look.is_behind(written) and (not self.looks or self.looks[-1].places != look.places):
             self.looks.append(look)
         if len(self.looks) > LOOKS_MAX:
@@ -175,8 +175,15 @@ class Statistics:
         """Return what was counted when the queues' records up to these positions had come, as far
         as it is known: the first look since then, or one now.
         """
-        self.looks = [each for each in self.looks if each.is_behind(ends)]
+        self._forget(ends)
         return self.looks[0] if self.looks else self.look()
+
+    def _forget(self, ends: Sequence[int]) -> None:
+        """Drop looks of which files have all up to these positions: the first ones, for positions
+        only grow.
+        """
+        while self.looks and not self.looks[0].is_behind(ends):
+            del self.looks[0]
 
     def note(self) -> bytes:
         """Return the totals until now for a place between packets."""
