@@ -6,11 +6,11 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import threading
 
 import pytest
 from scapy.utils import RawPcapNgReader
 
+from tests.support.between import Between
 from tests.support.identity import answer
 from tests.support.waiting import scaled
 
@@ -18,34 +18,20 @@ USPNET = [sys.executable, "-m", "uspnet"]
 COUNT, DROPS = 3000, 137
 
 
-class Forwarder(threading.Thread):
-    """Carries what enters one interface to another, but for the frames of chosen numbers."""
+class Forwarder(Between):
+    """Carries all frames but those of chosen numbers."""
 
-    def __init__(self, namespace, source, target, chosen):
-        super().__init__(daemon=True)
-        self.source, self.target = namespace.socket(source, 0.1), namespace.socket(target)
+    def __init__(self, namespace, chosen):
+        super().__init__(namespace)
         self.chosen, self.dropped, self.number = chosen, [], 0
-        self.ending = threading.Event()
 
     def run(self):
-        while not self.ending.is_set():
-            try:
-                frame = self.source.recv(65536)
-            except TimeoutError:
-                continue
+        for frame in self.frames():
             if self.number in self.chosen:
                 self.dropped.append(frame)
             else:
                 self.target.send(frame)
             self.number += 1
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.ending.set()
-        self.join()
 
 
 def forwarded(namespace, chosen, *words):
@@ -55,7 +41,7 @@ def forwarded(namespace, chosen, *words):
     """
     words = ["packet:a", "--rx-port", "packet:d", *words, "--json"]
     for _ in range(5):
-        with Forwarder(namespace, "b", "c", chosen) as between:
+        with Forwarder(namespace, chosen) as between:
             result = answer(namespace.uspnet("pktgen", *words).stdout)
         if not result["missed"] and between.number == result["sent"]:
             break

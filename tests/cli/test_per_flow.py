@@ -5,10 +5,11 @@ packets of one flow later than those of others.
 
 from __future__ import annotations
 
-import threading
+import itertools
 
 import pytest
 
+from tests.support.between import Between
 from tests.support.identity import answer
 
 COUNT, FLOWS, SPORT = 400, 4, slice(34, 36)  # where UDP's source port is
@@ -16,39 +17,23 @@ VARY = ["--vary", f"udp.sport=1-{FLOWS}", "--rate", "2k"]
 PROFILE = "streams: {a: {vary: [udp.sport=1-4], rate: 1k, count: 400}, b: {rate: 500, count: 200}}"
 
 
-class Forwarder(threading.Thread):
-    """Holds what enters one interface until it has all frames, and sends them flow by flow to
-    another; with `swapped`, exchanges the first two of each flow.
+class Forwarder(Between):
+    """Holds the frames until it has all, and sends them flow by flow; with `swapped`, exchanges the
+    first two of each flow.
     """
 
     def __init__(self, namespace, count, swapped):
-        super().__init__(daemon=True)
-        self.source, self.target = namespace.socket("b", 0.1), namespace.socket("c")
+        super().__init__(namespace)
         self.count, self.swapped = count, swapped
-        self.ending = threading.Event()
 
     def run(self):
-        held = []
-        while len(held) < self.count and not self.ending.is_set():
-            try:
-                held.append(self.source.recv(65536))
-            except TimeoutError:
-                continue
         flows = {}
-        for frame in held:
+        for frame in itertools.islice(self.frames(), self.count):
             flows.setdefault(frame[SPORT], []).append(frame)
         for frames in flows.values():
             frames[:2] = frames[1::-1] if self.swapped else frames[:2]
             for frame in frames:
                 self.target.send(frame)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.ending.set()
-        self.join()
 
 
 @pytest.fixture
