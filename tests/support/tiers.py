@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much is tested: the only place that reads `USPNET_FULL`.
 
-unset    the normal tier: every layer, with a quarter of the cases that start processes
+unset    the normal tier: every layer, with an eighth of the cases that start processes
 1        the full tier, which CI runs: more combinations, kills and mutations, in under an hour
 all      every combination; takes hours, and is run by hand
 """
@@ -17,7 +17,8 @@ import pytest
 from tests.support.lanes import in_order
 
 NAMES = ("normal", "full", "all")
-# Tests in these folders start processes or devices, which takes most of the time.
+# Tests in these folders start processes or devices, which takes most of the time: of each one's
+# cases, the tiers have the first ones, and some of the rest.
 SLOW = (
     *("tests/binding/", "tests/cli/", "tests/drivers/", "tests/jobs/", "tests/peers/"),
     *("tests/ports/", "tests/process/", "tests/sandbox/", "tests/system/"),
@@ -45,27 +46,28 @@ def by_tier(normal: Value, full: Value, everything: Value | None = None) -> Valu
 
 def pytest_collection_modifyitems(config, items):
     """Leave out tests marked `full` in the normal tier, and those marked `everything` in all tiers
-    but `all`, and most cases of `SLOW` in the normal tier, unless a file is named to pytest.
+    but `all`, and cases of `SLOW`, unless a file is named to pytest.
     """
     if any(".py" in argument for argument in config.args):
         return
     markers = by_tier({"full", "everything"}, {"everything"}, set())
     kept = [item for item in items if not any(map(item.get_closest_marker, markers))]
-    kept = by_tier(thinned(kept), kept)
+    kept = by_tier(thinned(kept, 1, 8), thinned(kept, 4, 2), kept)
     left_out = set(items).difference(kept)
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = in_order(kept)
 
 
-def thinned(items):
-    """Return the tests without those cases of slow ones that only the full tier has: of a test's
-    cases, the first of every four stays.
+def thinned(items, first, every):
+    """Return the tests with fewer cases of slow ones: the first ones of a test, and of those behind
+    them every second, eighth or so.
     """
     seen = Counter()
     kept = []
     for item in items:
         test, _, case = item.nodeid.partition("[")
-        if not (case and test.startswith(SLOW)) or seen[test] % 4 == 0:
+        number = seen[test]
+        if not (case and test.startswith(SLOW)) or number < first or number % every == 0:
             kept.append(item)
         seen[test] += 1
     return kept
