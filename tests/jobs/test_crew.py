@@ -30,7 +30,7 @@ from uspnet.process import worker
 
 pytestmark = pytest.mark.skipif(lib.built_with_asan(), reason="AddressSanitizer: all on the heap")
 MACS, IPS = ("02:00:00:00:00:01", "02:00:00:00:00:02"), ("198.18.0.1", "198.18.0.2")
-KILLS, FEWER = by_tier(50, 300, 1000), by_tier(20, 30, 200)
+KILLS, FEWER = by_tier(50, 1000), by_tier(20, 30, 200)
 
 
 def limits(**given):
